@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs: only here and in ``wsgi`` are the parts put together."""

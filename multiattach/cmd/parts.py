@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a program, made from its configuration."""
+
+import pathlib
+
+import oslo_messaging as messaging
+from oslo_config import cfg
+from tooz import ToozError, coordination
+
+from multiattach import policies
+from multiattach.conf import volume as volume_conf
+from multiattach.db import migration
+from multiattach.db.database import Database
+from multiattach.db.transitions import Actor
+from multiattach.domain import errors
+from multiattach.drivers.backend import Backend, BackendError
+from multiattach.drivers.backends.file import FileBackend
+from multiattach.drivers.backends.lvm import LvmBackend
+from multiattach.drivers.null import NullTarget
+from multiattach.drivers.target import Target, TargetError, TargetUnavailable
+from multiattach.drivers.tgt.daemon import TgtDaemon
+from multiattach.drivers.tgt.process import PrivateTgtd
+from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.engine.assembly import Engine, make_engine
+from multiattach.engine.exports import Exports
+from multiattach.engine.policy import Policy
+from multiattach.engine.storage import Storage
+from multiattach.rpc.clients import HostAgents, VolumeWorkers
+from multiattach.volume.exporter import Exporter
+from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.storage import StorageSteps
+from multiattach.volume.worker import VolumeWorker
+
+
+def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
+    """Open the database of ``[database] connection``.
+
+    :param conf: configuration.
+    :param check: refuse a database of another revision.
+    :returns: the database.
+    :raises ConfigurationError: no URL, one that cannot be used, or no migration.
+    """
+    url = conf.database.connection
+    if not url:
+        raise errors.ConfigurationError(
+            'Option connection in [database] is not set: give an SQLAlchemy URL such as '
+            'sqlite:////var/lib/multiattach/multiattach.sqlite or mysql+pymysql://…')
+    try:
+        db = Database(url, conf.database.max_pool_size or 10, conf.database.max_overflow or 50,
+                      connection_recycle_time=conf.database.connection_recycle_time,
+                      max_retries=conf.database.max_retries,
+                      retry_interval=conf.database.retry_interval)
+        if check:
+            migration.check(db)
+    except errors.ConfigurationError:
+        raise
+    except Exception as exc:
+        raise errors.ConfigurationError(
+            'Option connection in [database]: the database cannot be opened '
+            f'({type(exc).__name__}). Check the URL and that the server runs.') from exc
+    return db
+
+
+def make_policy(conf: cfg.ConfigOpts) -> Policy:
+    """Load the rules and the operator's policy file.
+
+    :param conf: configuration.
+    :returns: the rules.
+    :raises ConfigurationError: the file cannot be used.
+    """
+    try:
+        return Policy(policies.make_enforcer(conf))
+    except Exception as exc:
+        raise errors.ConfigurationError(
+            f'Option policy_file in [oslo_policy]: {exc}') from exc
+
+
+def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -> Engine:
+    """Put the use cases together.
+
+    :param conf: configuration.
+    :param db: the database.
+    :param rpc: RPC transport.
+    :returns: the use cases.
+    """
+    timeout = conf.rpc_response_timeout
+    return make_engine(db, make_policy(conf), VolumeWorkers(rpc, timeout),
+                       HostAgents(rpc, timeout), down_time=conf.service_down_time,
+                       default_type=conf.default_volume_type)
+
+
+def start_coordinator(conf: cfg.ConfigOpts) -> coordination.CoordinationDriver:
+    """Connect to the coordination backend.
+
+    :param conf: configuration.
+    :returns: a started coordinator.
+    :raises ConfigurationError: the backend cannot be reached.
+    """
+    url = conf.coordination.backend_url
+    try:
+        if url.startswith('file://'):
+            pathlib.Path(url.removeprefix('file://')).mkdir(parents=True, exist_ok=True)
+        coordinator = coordination.get_coordinator(url, f'{conf.host}'.encode())
+        coordinator.start(start_heart=True)
+    except (ToozError, OSError) as exc:
+        raise errors.ConfigurationError(
+            f'Option backend_url in [coordination] cannot be used: {exc}') from exc
+    return coordinator
+
+
+class Targets:
+    """The tgtd that volumes are exported by; started here if it is a private one.
+
+    :param conf: configuration.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._conf = conf.tgt
+        self._process: PrivateTgtd | None = None
+        self._target: Target | None = None
+
+    def make(self, driver: str) -> Target:
+        """Make a target driver.
+
+        :param driver: ``tgt`` or ``null``.
+        :returns: the driver; those of one tgtd are one.
+        :raises ConfigurationError: tgtd does not answer.
+        """
+        if driver == 'null':
+            return NullTarget()
+        if self._target is None:
+            volumes_dir = pathlib.Path(self._conf.volumes_dir) if self._conf.volumes_dir else None
+            try:
+                self._target = TgtTarget(
+                    self._daemon(), portal=self._conf.portal, iqn_prefix=self._conf.iqn_prefix,
+                    write_cache=self._conf.write_cache, volumes_dir=volumes_dir)
+                self._target.check()
+            except (TargetError, TargetUnavailable, OSError) as exc:
+                self.stop()
+                raise errors.ConfigurationError(
+                    f'Options of [tgt] cannot be used (control_port, portal, private): {exc}'
+                ) from exc
+        return self._target
+
+    def _daemon(self) -> TgtDaemon:
+        if not self._conf.private:
+            return TgtDaemon(self._conf.control_port or 0)
+        self._process = PrivateTgtd(portal=self._conf.portal, threads=self._conf.driver_threads,
+                                    control_port=self._conf.control_port)
+        return self._process.start()
+
+    def stop(self) -> None:
+        """Stop a private tgtd; leave another one as it is."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+
+def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
+    """Make one storage backend.
+
+    :param conf: configuration.
+    :param name: name of the backend's group.
+    :returns: the backend, checked.
+    :raises ConfigurationError: the message names the group and the option.
+    """
+    group = volume_conf.register_backend(conf, name)
+    backend: Backend = (LvmBackend(group.volume_group) if group.driver == 'lvm'
+                        else FileBackend(pathlib.Path(group.directory)))
+    try:
+        backend.check()
+    except BackendError as exc:
+        raise errors.ConfigurationError(f'[{name}] {exc}') from exc
+    return backend
+
+
+def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport,
+                        targets: Targets, locks: VolumeLocks) -> list[VolumeWorker]:
+    """Make the worker of each enabled backend.
+
+    :param conf: configuration.
+    :param db: the database.
+    :param rpc: RPC transport.
+    :param targets: target drivers.
+    :param locks: locks of volumes.
+    :returns: workers, not started.
+    :raises ConfigurationError: an option of a backend cannot be used.
+    """
+    names = conf.volume.enabled_backends
+    if not names or len(set(names)) != len(names):
+        raise errors.ConfigurationError(
+            'Option enabled_backends in [volume] must name backends, each once.')
+    workers = []
+    for name in names:
+        backend = make_backend(conf, name)
+        group = conf[name]
+        host = f'{conf.host}@{name}'
+        target = targets.make(group.target_driver)
+        exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, host)
+        workers.append(VolumeWorker(
+            db, rpc, host, conf.storage_availability_zone, backend, exporter,
+            StorageSteps(Storage(db, host), backend, target, locks),
+            capabilities={'volume_backend_name': name, **group.capabilities,
+                          'multiattach': group.multiattach},
+            over_subscription=group.max_over_subscription_ratio,
+            report_interval=conf.report_interval))
+    return workers

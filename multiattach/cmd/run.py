@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a program starts, waits for a signal, and ends."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from oslo_log import log
+
+from multiattach.domain import errors
+
+LOG = log.getLogger(__name__)
+
+
+def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
+    """Run a program's main function; a wrong option ends it with one line.
+
+    :param main: takes the arguments after the program's name, returns an exit code or None.
+    :returns: exit code: 2 for wrong options, 1 for other errors that are explained.
+    """
+    try:
+        return main(sys.argv[1:]) or 0
+    except errors.ConfigurationError as exc:
+        print(f'{sys.argv[0].rpartition("/")[2]}: {exc.message}', file=sys.stderr)
+        return 2
+    except errors.MultiattachError as exc:
+        print(f'{sys.argv[0].rpartition("/")[2]}: {exc.message}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+class Stop:
+    """Waits for SIGTERM or SIGINT; make it before anything starts."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._event.set()
+
+    def wait(self) -> None:
+        """Return when a signal has come."""
+        while not self._event.wait(1.0):  # a bounded wait lets Python run signal handlers
+            pass
+
+    @property
+    def is_set(self) -> bool:
+        """A signal has come."""
+        return self._event.is_set()

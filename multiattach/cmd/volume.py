@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""multiattach-volume: makes volumes and exports them."""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from multiattach import conf as configuration
+from multiattach.cmd import parts, run
+from multiattach.rpc import transport
+from multiattach.volume.locks import VolumeLocks
+
+
+def serve(args: Sequence[str]) -> None:
+    """Run the workers of all enabled backends until a signal comes.
+
+    :param args: command line.
+    """
+    conf = configuration.load(args, program='multiattach-volume',
+                              description='Makes volumes and exports them by iSCSI.')
+    stop = run.Stop()
+    with contextlib.ExitStack() as stack:
+        db = parts.open_database(conf)
+        stack.callback(db.close)
+        rpc = transport.make_transport(conf)
+        stack.callback(rpc.cleanup)
+        coordinator = parts.start_coordinator(conf)
+        stack.callback(coordinator.stop)
+        targets = parts.Targets(conf)
+        stack.callback(targets.stop)
+        for worker in parts.make_volume_workers(conf, db, rpc, targets, VolumeLocks(coordinator)):
+            worker.start()
+            stack.callback(worker.stop)
+        stop.wait()
+
+
+def main() -> int:
+    """Entry point."""
+    return run.run_program(serve)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration: every option, and how a program reads its files.
+
+Options are registered on a ``cfg.ConfigOpts`` that is passed on; nothing here is global but
+the choice of ``cfg.CONF``, which oslo.messaging needs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from oslo_config import cfg
+from oslo_db import options as db_options
+from oslo_log import log
+from oslo_messaging import opts as messaging_opts
+from oslo_policy import opts as policy_opts
+
+from multiattach.conf import api, base, coordination, host, target, volume
+from multiattach.domain import errors
+
+PROJECT = 'multiattach'
+_GROUPS = (base, api, volume, target, host, coordination)
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register every option; doing it twice does no harm.
+
+    :param conf: where to register.
+    """
+    for module in _GROUPS:
+        conf.register_opts(module.OPTS, group=_group(module.GROUP))
+    conf.register_opts(db_options.database_opts, group='database')
+    for group, opts in messaging_opts.list_opts():
+        if group is None:  # transport_url and rpc_response_timeout; drivers register their own
+            conf.register_opts(opts)
+
+
+def _group(name: str) -> str | None:
+    return None if name == 'DEFAULT' else name
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return every option by group, for the sample generator."""
+    listed = [(module.GROUP, list(module.OPTS)) for module in _GROUPS]
+    return [*listed, ('file', list(volume.BACKEND_OPTS))]
+
+
+def set_library_defaults() -> None:
+    """Set defaults of library options that fit this service."""
+    policy_opts.set_defaults(cfg.CONF, policy_file='policy.yaml')
+    log.set_defaults(default_log_levels=[
+        *log.get_default_log_levels(), 'oslo_db=WARN', 'tooz=WARN', 'os_brick=INFO',
+        'oslo.privsep.daemon=WARN', 'waitress=INFO', 'alembic=WARN'])
+
+
+def load(args: Sequence[str], *, program: str, description: str,
+         cli_opts: Sequence[cfg.Opt] = (), defaults: dict[tuple[str, str], Any] | None = None,
+         ) -> cfg.ConfigOpts:
+    """Read a program's configuration files and its command line.
+
+    :param args: arguments after the program's name.
+    :param program: the program's name.
+    :param description: one sentence for ``--help``.
+    :param cli_opts: options of this program alone.
+    :param defaults: defaults by (group, option) that this program changes.
+    :returns: the configuration, logging set up by it.
+    :raises ConfigurationError: the message names the option.
+    """
+    conf = cfg.CONF
+    conf.reset()
+    register_opts(conf)
+    log.register_options(conf)
+    set_library_defaults()
+    if cli_opts:
+        conf.register_cli_opts(list(cli_opts))
+    for (group, name), value in (defaults or {}).items():
+        conf.set_default(name, value, group=_group(group))
+    try:
+        conf(list(args), project=PROJECT, prog=program, description=description)
+        _touch_all(conf)
+    except cfg.ConfigFilesNotFoundError as exc:
+        raise errors.ConfigurationError(f'Option --config-file: {exc}') from exc
+    except (cfg.Error, ValueError) as exc:
+        raise errors.ConfigurationError(f'The configuration is wrong: {exc}') from exc
+    log.setup(conf, PROJECT)
+    return conf
+
+
+def _touch_all(conf: cfg.ConfigOpts) -> None:
+    """Read every own option once: oslo.config checks a value only when it is read."""
+    for module in _GROUPS:
+        for opt in module.OPTS:
+            section = conf if module.GROUP == 'DEFAULT' else conf[module.GROUP]
+            try:
+                section[opt.dest]
+            except cfg.ConfigFileValueError as exc:
+                raise errors.ConfigurationError(
+                    f'Option {opt.name} in [{module.GROUP}]: {exc}') from exc

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that every program has."""
+
+import socket
+
+from oslo_config import cfg
+
+GROUP = 'DEFAULT'
+OPTS = [
+    cfg.StrOpt('host', default=socket.gethostname(), sample_default='this-host',
+               help='Name of this host; it must not change while attachments live on it.'),
+    cfg.StrOpt('state_path', default='/var/lib/multiattach',
+               help='Folder for what the programs keep.'),
+    cfg.StrOpt('storage_availability_zone', default='nova',
+               help='Availability zone of the services on this host.'),
+    cfg.FloatOpt('report_interval', default=10.0, min=0.1,
+                 help='Seconds between two heartbeats of a service.'),
+    cfg.FloatOpt('service_down_time', default=60.0, min=1.0,
+                 help='Seconds without a heartbeat after which a service counts as down.'),
+    cfg.StrOpt('default_volume_type', default='__DEFAULT__',
+               help='Type of volumes for which none is asked; it is made if it is missing.'),
+]

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of host agents."""
+
+from oslo_config import cfg
+
+GROUP = 'host_agent'
+OPTS = [
+    cfg.StrOpt('connector', default='os-brick', choices=[
+        ('os-brick', "The host's kernel logs in (open-iscsi)."),
+        ('qemu', "QEMU's own initiator logs in, for hosts whose kernel has no SCSI.")],
+        help='How the host reaches targets.'),
+    cfg.StrOpt('libvirt_uri', default='qemu:///system', help='Which libvirt to talk to.'),
+    cfg.StrOpt('my_ip', default='127.0.0.1', help='Address of this host in connectors.'),
+    cfg.StrOpt('project_id', default='admin', help='Project that the servers of this host belong to.'),
+    cfg.StrOpt('initiator_prefix', default='iqn.2010-10.org.openstack:',
+               help='Start of initiator names with connector qemu.'),
+    cfg.FloatOpt('detach_timeout', default=60.0, min=1.0,
+                 help='Seconds that a server has to let a device go.'),
+    cfg.FloatOpt('connect_timeout', default=60.0, min=5.0,
+                 help='Seconds that a login to a target may take.'),
+]

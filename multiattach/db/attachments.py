@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries on attachments."""
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.orm import Session
+
+from multiattach.db import models, paging
+from multiattach.domain import errors, sharing, states
+
+A = models.Attachment
+_LIVE = A.deleted_at.is_(None)
+
+
+def get(session: Session, attachment_id: str, *, lock: bool = False) -> A:
+    """Load an attachment with its volume, in one statement.
+
+    :param session: an open session.
+    :param attachment_id: UUID.
+    :param lock: hold the locks of both rows until the transaction ends.
+    :returns: the attachment; connector and connection_info are loaded, ``volume`` too.
+    :raises AttachmentNotFound: no live attachment has this id.
+    """
+    query = (
+        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
+        .where(A.id == attachment_id, _LIVE, models.Volume.deleted_at.is_(None))
+        .options(orm.contains_eager(A.volume), orm.undefer(A.connection_info),
+                 orm.undefer(A.connector))
+        .execution_options(populate_existing=True))
+    if lock:
+        query = query.with_for_update()
+    attachment = session.scalars(query).first()
+    if attachment is None:
+        raise errors.AttachmentNotFound(attachment_id)
+    return attachment
+
+
+def get_timeline(session: Session, attachment_id: str) -> str:
+    """Read the timeline of an attachment, of a deleted one too.
+
+    :param session: an open session.
+    :param attachment_id: UUID.
+    :returns: one JSON object a line.
+    :raises AttachmentNotFound: no row has this id.
+    """
+    timeline = session.scalars(sa.select(A.timeline).where(A.id == attachment_id)).first()
+    if timeline is None:
+        raise errors.AttachmentNotFound(attachment_id)
+    return timeline
+
+
+def count_places(session: Session, volume_id: str, instance_uuid: str | None) -> tuple[int, int]:
+    """Count the attachments that take a place on a volume, in one statement.
+
+    :param session: a session that holds the volume's lock.
+    :param volume_id: UUID.
+    :param instance_uuid: the asking server, or None.
+    :returns: attachments of this server, and of others (those without a server among them).
+    """
+    mine = sa.case((A.instance_uuid == instance_uuid, 1), else_=0) if instance_uuid else sa.literal(0)
+    row = session.execute(
+        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(mine), 0)).where(
+            A.volume_id == volume_id, _LIVE, A.state.not_in(sorted(states.PLACELESS)))).one()
+    return int(row[1]), int(row[0]) - int(row[1])
+
+
+def list_sharers(session: Session, volume_id: str, *conditions: sa.ColumnElement[bool]) -> list[sharing.Sharer]:
+    """List the live attachments of a volume as the sharing rules see them.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :param conditions: further conditions on the attachment.
+    :returns: sharers.
+    """
+    rows = session.execute(
+        sa.select(A.id, A.state, A.instance_uuid, A.attached_host, A.initiator)
+        .where(A.volume_id == volume_id, _LIVE, *conditions))
+    return [sharing.Sharer(*row) for row in rows]
+
+
+def list_on_target(session: Session, volume_id: str, initiator: str | None) -> list[A]:
+    """List who may be known to a volume's target: enough to tell who is last.
+
+    At most one row of other initiators is loaded, so that the cost does not grow with sharers.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :param initiator: initiator whose attachments are all loaded, with connection_info.
+    :returns: attachments in a state of :data:`~multiattach.domain.states.ON_TARGET`.
+    """
+    base = (
+        sa.select(A).where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.ON_TARGET)))
+        .options(orm.undefer(A.connection_info)))
+    rows = list(session.scalars(base.where(A.initiator == initiator)))
+    other = session.scalars(base.where(A.initiator != initiator).limit(1)).first()
+    return [*rows, other] if other is not None else rows
+
+
+def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page, *,
+              detail: bool) -> list[A]:
+    """Load one page of attachments, their volumes' rows with them.
+
+    :param session: an open session.
+    :param filters: conditions on attachments and their volumes.
+    :param page: order and cut.
+    :param detail: load connection_info too.
+    :returns: the attachments.
+    """
+    query = sa.select(A).join(models.Volume, models.Volume.id == A.volume_id).where(_LIVE, *filters)
+    query = paging.paginate(session, query, A, page).options(orm.contains_eager(A.volume))
+    if detail:
+        query = query.options(orm.undefer(A.connection_info))
+    return list(session.scalars(query))
+
+
+def list_of_volume(session: Session, volume_id: str) -> list[A]:
+    """List the live attachments of a volume without their deferred columns.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :returns: attachments, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).where(A.volume_id == volume_id, _LIVE).order_by(A.created_at, A.id)))
+
+
+def list_on_backend(session: Session, backend_host: str, wanted: Iterable[str]) -> list[A]:
+    """List the attachments whose volumes a backend exports.
+
+    :param session: an open session.
+    :param backend_host: ``host@backend``.
+    :param wanted: attachment states.
+    :returns: attachments with volume, connector and connection_info, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
+        .where(_LIVE, models.Volume.host == backend_host, A.state.in_(sorted(wanted)))
+        .options(orm.contains_eager(A.volume), orm.undefer(A.connector),
+                 orm.undefer(A.connection_info)).order_by(A.created_at)))
+
+
+def list_admitted(session: Session, volume_id: str) -> list[A]:
+    """List the attachments that a volume's target must admit.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :returns: attachments with connection_info, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.ADMITTED)))
+        .options(orm.undefer(A.connection_info)).order_by(A.created_at)))
+
+
+def list_of_agent(session: Session, host: str, wanted: Iterable[str]) -> list[A]:
+    """List the attachments that a host agent drives.
+
+    :param session: an open session.
+    :param host: name of the compute host.
+    :param wanted: attachment states.
+    :returns: attachments with their volumes' rows, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
+        .where(_LIVE, A.agent_host == host, A.state.in_(sorted(wanted)))
+        .options(orm.contains_eager(A.volume)).order_by(A.created_at)))
+
+
+def list_of_server(session: Session, server_id: str) -> list[A]:
+    """List the attachments of a server that a host agent drives.
+
+    :param session: an open session.
+    :param server_id: UUID.
+    :returns: attachments with their volumes' rows, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
+        .where(_LIVE, A.instance_uuid == server_id, A.agent_host.is_not(None))
+        .options(orm.contains_eager(A.volume)).order_by(A.created_at, A.id)))
+
+
+def remove_placeless(session: Session, volume_id: str) -> None:
+    """End the history of attachments that failed: their volume is about to go.
+
+    :param session: a writer's session that holds the volume's lock.
+    :param volume_id: UUID.
+    """
+    moment = models.now()
+    session.execute(
+        sa.update(A).where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.PLACELESS)))
+        .values(deleted_at=moment).execution_options(synchronize_session=False))
+
+
+def remove_placeless_of(session: Session, volume_id: str, instance_uuid: str) -> None:
+    """End the history of a server's failed attaches: it tries anew.
+
+    :param session: a writer's session that holds the volume's lock.
+    :param volume_id: UUID.
+    :param instance_uuid: UUID of the server.
+    """
+    session.execute(
+        sa.update(A).where(A.volume_id == volume_id, A.instance_uuid == instance_uuid, _LIVE,
+                           A.state.in_(sorted(states.PLACELESS)))
+        .values(deleted_at=models.now()).execution_options(synchronize_session=False))
+
+
+def reload(session: Session, attachment_id: str) -> A:
+    """Load an attachment after a move, one that has just been removed too.
+
+    :param session: an open session.
+    :param attachment_id: UUID.
+    :returns: the attachment.
+    """
+    return session.scalars(sa.select(A).where(A.id == attachment_id)
+                           .execution_options(populate_existing=True)).one()

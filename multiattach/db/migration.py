@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Schema versions: the scripts in ``alembic/`` at the top of the tree."""
+
+import pathlib
+import sys
+
+import alembic.command
+import alembic.config
+import alembic.script
+from alembic.runtime import migration
+
+from multiattach.db.database import Database
+from multiattach.domain import errors
+
+
+def find_scripts() -> pathlib.Path:
+    """Find the folder that holds ``alembic.ini``.
+
+    :returns: the folder: beside the package in a checkout, else below ``share/`` of the prefix.
+    :raises ConfigurationError: the scripts are not installed.
+    """
+    top = pathlib.Path(__file__).resolve().parents[2]
+    for folder in (top / 'alembic', pathlib.Path(sys.prefix, 'share', 'multiattach', 'alembic')):
+        if (folder / 'alembic.ini').is_file():
+            return folder
+    raise errors.ConfigurationError(
+        'The migration scripts (alembic.ini) are missing: install the package again.')
+
+
+def _config() -> alembic.config.Config:
+    return alembic.config.Config(str(find_scripts() / 'alembic.ini'))
+
+
+def head() -> str:
+    """Return the newest revision that this code knows."""
+    revision = alembic.script.ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def current(db: Database) -> str | None:
+    """Return the revision of a database, None for an empty one.
+
+    :param db: the database.
+    """
+    with db.engine.connect() as connection:
+        return migration.MigrationContext.configure(connection).get_current_revision()
+
+
+def sync(db: Database, revision: str = 'head') -> None:
+    """Bring a database to a revision; it may be there already.
+
+    :param db: the database.
+    :param revision: revision id, or ``head``.
+    """
+    config = _config()
+    with db.engine.begin() as connection:
+        config.attributes['connection'] = connection
+        alembic.command.upgrade(config, revision)
+
+
+def check(db: Database) -> None:
+    """Refuse to start on a database of another revision.
+
+    :param db: the database.
+    :raises ConfigurationError: the message names the remedy.
+    """
+    found, wanted = current(db), head()
+    if found != wanted:
+        raise errors.ConfigurationError(
+            f'The database of option connection in [database] is at revision {found}, this '
+            f'release needs {wanted}: run "multiattach-manage db sync".')

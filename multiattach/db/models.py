@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables. A row with ``deleted_at`` set is history: kept until ``multiattach-manage db purge``."""
+
+import datetime
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.dialects import mysql
+
+# MySQL's DATETIME and TEXT would cut fractions of a second and 64 KiB.
+Instant = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
+LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
+
+NAMING = {
+    'ix': 'ix_%(table_name)s_%(column_0_N_name)s',
+    'uq': 'uq_%(table_name)s_%(column_0_N_name)s',
+    'fk': 'fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s',
+    'pk': 'pk_%(table_name)s',
+}
+
+
+def now() -> datetime.datetime:
+    """Return the time as the database keeps it: UTC without zone."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+class Json(sa.TypeDecorator[Any]):
+    """A JSON value in a text column (never searched by the database)."""
+
+    impl = LongText
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
+        """Write a value."""
+        return None if value is None else json.dumps(value, separators=(',', ':'))
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        """Read a value."""
+        return None if value is None else json.loads(value)
+
+
+class Base(orm.DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = sa.MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime.datetime: Instant}
+
+
+class Lifetime:
+    """When a row came, changed and went."""
+
+    created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    updated_at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(onupdate=now)
+    deleted_at: orm.Mapped[datetime.datetime | None]
+
+
+class VolumeType(Lifetime, Base):
+    """A volume type; its extra specs say whether volumes may be shared."""
+
+    __tablename__ = 'volume_types'
+    # live_name is the name while the type lives and NULL after: unique among the living.
+    __table_args__ = (sa.UniqueConstraint('live_name'),)
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    name: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    live_name: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    description: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    is_public: orm.Mapped[bool] = orm.mapped_column(default=True)
+    specs: orm.Mapped[list['ExtraSpec']] = orm.relationship(
+        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='ExtraSpec.key')
+
+    @property
+    def extra_specs(self) -> dict[str, str | None]:
+        """Extra specs as a dict."""
+        return {spec.key: spec.value for spec in self.specs}
+
+
+class ExtraSpec(Base):
+    """One extra spec of a type."""
+
+    __tablename__ = 'volume_type_extra_specs'
+
+    volume_type_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True)
+    key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    value: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+
+
+class Volume(Lifetime, Base):
+    """A volume. ``status`` is written by :mod:`multiattach.db.transitions` only."""
+
+    __tablename__ = 'volumes'
+    __table_args__ = (
+        sa.Index(None, 'project_id', 'deleted_at', 'created_at', 'id'),
+        sa.Index(None, 'host', 'deleted_at', 'status'),
+        sa.Index(None, 'deleted_at', 'created_at', 'id'),
+        sa.Index(None, 'volume_type_id', 'deleted_at'),
+    )
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    project_id: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    user_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    display_name: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    display_description: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    size: orm.Mapped[int]
+    new_size: orm.Mapped[int | None]
+    volume_type_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(36), sa.ForeignKey('volume_types.id'))
+    multiattach: orm.Mapped[bool] = orm.mapped_column(default=False)
+    bootable: orm.Mapped[bool] = orm.mapped_column(default=False)
+    readonly: orm.Mapped[bool | None]
+    host: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    availability_zone: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    service_uuid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
+    status: orm.Mapped[str] = orm.mapped_column(sa.String(32))
+    status_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    claim: orm.Mapped[str | None] = orm.mapped_column(sa.String(16))
+    request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
+    metadata_items: orm.Mapped[list['VolumeMetadata']] = orm.relationship(
+        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='VolumeMetadata.key')
+    volume_type: orm.Mapped[VolumeType] = orm.relationship(lazy='raise_on_sql')
+    attachments: orm.Mapped[list['Attachment']] = orm.relationship(
+        lazy='raise_on_sql', viewonly=True, order_by='Attachment.created_at',
+        primaryjoin='and_(Attachment.volume_id == Volume.id, Attachment.deleted_at.is_(None))')
+
+    @property
+    def metadata_dict(self) -> dict[str, str]:
+        """User metadata as a dict."""
+        return {item.key: item.value for item in self.metadata_items}
+
+
+class VolumeMetadata(Base):
+    """One item of a volume's user metadata."""
+
+    __tablename__ = 'volume_metadata'
+
+    volume_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(36), sa.ForeignKey('volumes.id'), primary_key=True)
+    key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    value: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+
+
+class Attachment(Lifetime, Base):
+    """One server's hold on a volume. ``state`` is written by ``db.transitions`` only.
+
+    ``agent_host`` names the host agent that drives the attachment; NULL where Nova does.
+    ``timeline`` holds one JSON object a line, appended in the UPDATE that moves the state.
+    """
+
+    __tablename__ = 'attachments'
+    __table_args__ = (
+        sa.Index(None, 'volume_id', 'deleted_at', 'state'),
+        sa.Index(None, 'instance_uuid', 'deleted_at'),
+        sa.Index(None, 'agent_host', 'deleted_at', 'state'),
+        sa.Index(None, 'state'),
+        sa.Index(None, 'deleted_at', 'created_at', 'id'),
+    )
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    volume_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('volumes.id'))
+    instance_uuid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
+    state: orm.Mapped[str] = orm.mapped_column(sa.String(32))
+    state_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    attach_mode: orm.Mapped[str | None] = orm.mapped_column(sa.String(8))
+    attached_host: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    initiator: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    mountpoint: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    connector: orm.Mapped[Any] = orm.mapped_column(Json, nullable=True, deferred=True)
+    connection_info: orm.Mapped[Any] = orm.mapped_column(Json, nullable=True, deferred=True)
+    attached_at: orm.Mapped[datetime.datetime | None]
+    detached_at: orm.Mapped[datetime.datetime | None]
+    error: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
+    agent_host: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    tag: orm.Mapped[str | None] = orm.mapped_column(sa.String(60))
+    delete_on_termination: orm.Mapped[bool] = orm.mapped_column(default=False)
+    timeline: orm.Mapped[str] = orm.mapped_column(LongText, default='', deferred=True)
+    volume: orm.Mapped[Volume] = orm.relationship(lazy='raise_on_sql', viewonly=True)
+
+
+class Service(Base):
+    """A worker or an agent, with what it reports of itself."""
+
+    __tablename__ = 'services'
+    __table_args__ = (sa.UniqueConstraint('binary', 'host'),)
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    binary: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    host: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    availability_zone: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    disabled: orm.Mapped[bool] = orm.mapped_column(default=False)
+    disabled_reason: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    updated_at: orm.Mapped[datetime.datetime | None]
+    heartbeat_at: orm.Mapped[datetime.datetime | None]
+    report: orm.Mapped[Any] = orm.mapped_column(Json, nullable=True)
+
+
+class Server(Lifetime, Base):
+    """A libvirt domain that a host agent registered (compute endpoint)."""
+
+    __tablename__ = 'servers'
+    __table_args__ = (sa.Index(None, 'host', 'deleted_at'),)
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    name: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    project_id: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    host: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    power_state: orm.Mapped[str] = orm.mapped_column(sa.String(32))
+    devices: orm.Mapped[Any] = orm.mapped_column(Json, nullable=True)
+
+
+class Message(Base):
+    """A message to the user about something that failed after the reply (3.3)."""
+
+    __tablename__ = 'messages'
+    __table_args__ = (sa.Index(None, 'project_id', 'created_at', 'id'),)
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    project_id: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
+    resource_type: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    resource_uuid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
+    event_id: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    message_level: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    user_message: orm.Mapped[str] = orm.mapped_column(sa.Text)
+    created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    guaranteed_until: orm.Mapped[datetime.datetime]

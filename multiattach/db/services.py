@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries on services: workers, agents and what they report."""
+
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+from oslo_db import exception as db_exc
+from sqlalchemy.orm import Session
+
+from multiattach.db import database, models
+from multiattach.domain import errors
+
+S = models.Service
+
+
+@database.retry
+def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) -> str:
+    """Write a heartbeat with what the service reports of itself.
+
+    :param db: the database.
+    :param binary: program, for instance ``multiattach-volume``.
+    :param host: its host, with ``@backend`` for a volume backend.
+    :param zone: availability zone.
+    :param report: JSON value.
+    :returns: UUID of the service.
+    """
+    moment = models.now()
+    values = {'heartbeat_at': moment, 'updated_at': moment, 'availability_zone': zone,
+              'report': report}
+    same = (S.binary == binary, S.host == host)
+    with db.writer() as session:
+        done = session.execute(sa.update(S).where(*same).values(**values)
+                               .execution_options(synchronize_session=False))
+        if not done.rowcount:  # type: ignore[attr-defined]
+            session.add(S(id=str(uuid.uuid4()), binary=binary, host=host, **values))
+            try:
+                session.flush()
+            except db_exc.DBDuplicateEntry as exc:  # another process of the same name was first
+                raise db_exc.RetryRequest(exc) from exc
+        return session.execute(sa.select(S.id).where(*same)).scalar_one()
+
+
+def list_all(session: Session, binary: str | None = None, host: str | None = None) -> list[S]:
+    """List services.
+
+    :param session: an open session.
+    :param binary: only this program.
+    :param host: only this host, or all backends of it.
+    :returns: services in order of program and host.
+    """
+    query = sa.select(S).order_by(S.binary, S.host)
+    if binary:
+        query = query.where(S.binary == binary)
+    if host:
+        query = query.where(sa.or_(S.host == host, S.host.startswith(f'{host}@', autoescape=True)))
+    return list(session.scalars(query))
+
+
+def get(session: Session, binary: str, host: str) -> S:
+    """Load one service.
+
+    :param session: an open session.
+    :param binary: program.
+    :param host: host, with ``@backend`` for a volume backend.
+    :returns: the service.
+    :raises NotFound: there is none.
+    """
+    found = session.scalars(sa.select(S).where(S.binary == binary, S.host == host)).first()
+    if found is None:
+        raise errors.NotFound(f'Service {binary} on host {host} could not be found.')
+    return found

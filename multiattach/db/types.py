@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries on volume types and their extra specs."""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.orm import Session
+
+from multiattach.db import models, paging
+from multiattach.domain import errors
+
+T = models.VolumeType
+_LIVE = T.deleted_at.is_(None)
+
+
+def get(session: Session, type_id: str, *, lock: bool = False) -> T:
+    """Load a type with its extra specs.
+
+    :param session: an open session.
+    :param type_id: UUID.
+    :param lock: hold the row's lock until the transaction ends.
+    :returns: the type.
+    :raises VolumeTypeNotFound: no live type has this id.
+    """
+    query = sa.select(T).where(T.id == type_id, _LIVE).options(orm.selectinload(T.specs))
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    found = session.scalars(query).first()
+    if found is None:
+        raise errors.VolumeTypeNotFound(type_id)
+    return found
+
+
+def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
+    """Load a type by id or by name, an id first.
+
+    :param session: an open session.
+    :param name_or_id: UUID or name.
+    :param lock: hold the row's lock until the transaction ends.
+    :returns: the type with its extra specs.
+    :raises VolumeTypeNotFound: there is none.
+    """
+    query = sa.select(T).where(sa.or_(T.id == name_or_id, T.live_name == name_or_id), _LIVE)
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    found = list(session.scalars(query.options(orm.selectinload(T.specs))))
+    if not found:
+        raise errors.VolumeTypeNotFound(name_or_id)
+    return next((row for row in found if row.id == name_or_id), found[0])
+
+
+def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
+              page: paging.Page) -> list[T]:
+    """Load one page of types with their extra specs.
+
+    :param session: an open session.
+    :param filters: conditions on the type.
+    :param page: order and cut.
+    :returns: the types.
+    """
+    query = paging.paginate(session, sa.select(T).where(_LIVE, *filters), T, page)
+    return list(session.scalars(query.options(orm.selectinload(T.specs))))
+
+
+def count_volumes(session: Session, type_id: str) -> int:
+    """Count the live volumes of a type.
+
+    :param session: a session that holds the type's lock.
+    :param type_id: UUID.
+    :returns: their number.
+    """
+    table = models.Volume
+    return int(session.execute(
+        sa.select(sa.func.count()).where(table.volume_type_id == type_id, table.deleted_at.is_(None))
+    ).scalar_one())
+
+
+def set_specs(session: Session, type_id: str, specs: Mapping[str, str | None]) -> None:
+    """Write extra specs, the others stay; the caller holds the type's lock.
+
+    :param session: a writer's session.
+    :param type_id: UUID.
+    :param specs: keys and values to set.
+    """
+    table = models.ExtraSpec
+    session.execute(sa.delete(table).where(
+        table.volume_type_id == type_id, table.key.in_(list(specs)))
+        .execution_options(synchronize_session=False))
+    if specs:
+        session.execute(sa.insert(table), [
+            {'volume_type_id': type_id, 'key': key, 'value': value}
+            for key, value in specs.items()])
+
+
+def delete_spec(session: Session, type_id: str, key: str) -> bool:
+    """Delete one extra spec.
+
+    :param session: a writer's session.
+    :param type_id: UUID.
+    :param key: its key.
+    :returns: whether it was there.
+    """
+    table = models.ExtraSpec
+    done = session.execute(sa.delete(table).where(
+        table.volume_type_id == type_id, table.key == key)
+        .execution_options(synchronize_session=False))
+    return bool(done.rowcount)  # type: ignore[attr-defined]

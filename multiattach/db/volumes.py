@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries on volumes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.orm import Session
+
+from multiattach.db import models, paging
+from multiattach.domain import errors
+
+V = models.Volume
+_LIVE = V.deleted_at.is_(None)
+_VIEW = (
+    orm.selectinload(V.metadata_items),
+    orm.joinedload(V.volume_type),
+    orm.selectinload(V.attachments),
+)
+
+
+def get(session: Session, volume_id: str) -> V:
+    """Load a volume with all that its view shows, in three statements.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :returns: the volume with metadata, type and live attachments.
+    :raises VolumeNotFound: no live volume has this id.
+    """
+    volume = session.scalars(
+        sa.select(V).where(V.id == volume_id, _LIVE).options(*_VIEW)
+        .execution_options(populate_existing=True)).first()
+    if volume is None:
+        raise errors.VolumeNotFound(volume_id)
+    return volume
+
+
+def lock(session: Session, volume_id: str) -> V:
+    """Load a volume's row and hold its lock until the transaction ends.
+
+    :param session: a writer's session.
+    :param volume_id: UUID.
+    :returns: the volume without its relations.
+    :raises VolumeNotFound: no live volume has this id.
+    """
+    volume = session.scalars(
+        sa.select(V).where(V.id == volume_id, _LIVE).with_for_update()
+        .execution_options(populate_existing=True)).first()
+    if volume is None:
+        raise errors.VolumeNotFound(volume_id)
+    return volume
+
+
+def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
+              page: paging.Page) -> list[V]:
+    """Load one page of volumes with all that their views show, in four statements at most.
+
+    :param session: an open session.
+    :param filters: conditions on :class:`~multiattach.db.models.Volume`.
+    :param page: order and cut.
+    :returns: the volumes.
+    """
+    query = paging.paginate(session, sa.select(V).where(_LIVE, *filters), V, page)
+    return list(session.scalars(query.options(*_VIEW)))
+
+
+def count(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> tuple[int, int]:
+    """Count volumes.
+
+    :param session: an open session.
+    :param filters: conditions on :class:`~multiattach.db.models.Volume`.
+    :returns: number of volumes and the sum of their sizes in GiB.
+    """
+    row = session.execute(
+        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(V.size), 0)).where(_LIVE, *filters)
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
+    """Build conditions for volumes that have all the given metadata.
+
+    :param items: keys and values.
+    :returns: one condition for each item.
+    """
+    table = models.VolumeMetadata
+    return [
+        sa.exists().where(table.volume_id == V.id, table.key == key, table.value == value)
+        for key, value in items.items()
+    ]
+
+
+def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
+    """List a backend's volumes in some statuses.
+
+    :param session: an open session.
+    :param host: backend, ``host@backend``.
+    :param statuses: statuses.
+    :returns: the volumes without their relations, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(V).where(_LIVE, V.host == host, V.status.in_(sorted(statuses)))
+        .order_by(V.created_at)))
+
+
+def allocated(session: Session) -> dict[str, int]:
+    """Sum up what is promised on each backend.
+
+    :param session: an open session.
+    :returns: GiB by backend host.
+    """
+    rows = session.execute(
+        sa.select(V.host, sa.func.coalesce(sa.func.sum(sa.func.coalesce(V.new_size, V.size)), 0))
+        .where(_LIVE, V.host.is_not(None)).group_by(V.host))
+    return {str(host): int(total) for host, total in rows}
+
+
+def replace_metadata(session: Session, volume_id: str, items: Mapping[str, str], *,
+                     keep_others: bool) -> None:
+    """Write user metadata; the caller holds the volume's lock.
+
+    :param session: a writer's session.
+    :param volume_id: UUID.
+    :param items: keys and values to set.
+    :param keep_others: leave the keys that are not named.
+    """
+    table = models.VolumeMetadata
+    gone = sa.delete(table).where(table.volume_id == volume_id)
+    if keep_others:
+        gone = gone.where(table.key.in_(list(items)))
+    session.execute(gone.execution_options(synchronize_session=False))
+    if items:
+        session.execute(sa.insert(table), [
+            {'volume_id': volume_id, 'key': key, 'value': value} for key, value in items.items()])
+
+
+def delete_metadata(session: Session, volume_id: str, key: str) -> bool:
+    """Delete one metadata item.
+
+    :param session: a writer's session.
+    :param volume_id: UUID.
+    :param key: its key.
+    :returns: whether it was there.
+    """
+    table = models.VolumeMetadata
+    done = session.execute(sa.delete(table).where(
+        table.volume_id == volume_id, table.key == key)
+        .execution_options(synchronize_session=False))
+    return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def update(session: Session, volume_id: str, **values: Any) -> None:
+    """Write columns that are no part of the state machine.
+
+    :param session: a writer's session.
+    :param volume_id: UUID.
+    :param values: columns; never ``status``.
+    """
+    assert 'status' not in values
+    session.execute(sa.update(V).where(V.id == volume_id, _LIVE)
+                    .values(updated_at=models.now(), **values)
+                    .execution_options(synchronize_session=False))

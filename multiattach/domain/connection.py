@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host says of itself, what a target answers, and the device that comes of it."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from multiattach.domain import errors
+
+# Keys of connection_info that only the attaching side, services and admins may see.
+SECRET_KEYS = frozenset({'auth_password', 'auth_username', 'discovery_auth_password',
+                         'discovery_auth_username'})
+# RFC 3720 section 3.2.6.3: iqn., eui. and naa. names, 223 bytes at most.
+_INITIATOR = re.compile(r'(iqn\.\d{4}-\d{2}\.[^\s,:]+(:\S+)?|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})')
+_MAX_NAME = 223
+_MAX_HOST = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Connector:
+    """A host as it presents itself to a target (contract 2.7).
+
+    :param host: name of the compute host.
+    :param initiator: iSCSI initiator name (RFC 3720).
+    :param raw: the whole connector as it came.
+    """
+
+    host: str
+    initiator: str
+    raw: Mapping[str, Any] = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def mountpoint(self) -> str | None:
+        """Device name on the server, if the caller knows it."""
+        value = self.raw.get('mountpoint')
+        return value if isinstance(value, str) and value else None
+
+    @property
+    def mode(self) -> str | None:
+        """Access mode that the caller asks for, ``rw`` or ``ro``."""
+        value = self.raw.get('mode')
+        return value if value in ('rw', 'ro') else None
+
+
+def parse_connector(raw: Mapping[str, Any]) -> Connector:
+    """Check a connector and take out what this service needs.
+
+    :param raw: connector of an API request.
+    :returns: the connector.
+    :raises InvalidConnector: host or initiator is missing or malformed (contract 11.4
+        number 23: 400 on create and on update alike).
+    """
+    host, initiator = raw.get('host'), raw.get('initiator')
+    if not isinstance(host, str) or not host.strip() or len(host) > _MAX_HOST:
+        raise errors.InvalidConnector('Invalid connector: "host" is required, a text of 1 to 255 characters.')
+    if not isinstance(initiator, str) or not initiator:
+        raise errors.InvalidConnector('Invalid connector: "initiator" (an iSCSI initiator name) is required.')
+    if len(initiator.encode()) > _MAX_NAME or not _INITIATOR.fullmatch(initiator):
+        raise errors.InvalidConnector('Invalid connector: "initiator" is no iSCSI name (RFC 3720).')
+    return Connector(host, initiator, raw)
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceInfo:
+    """What a connector made of a connection_info on a host.
+
+    :param source_type: ``block`` (a device node) or ``network`` (QEMU's own initiator).
+    :param path: device node for ``block``, else empty.
+    :param details: what the libvirt XML of a network disk needs besides.
+    """
+
+    source_type: str
+    path: str = ''
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+
+def hide_secrets(connection_info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a connection_info without what opens the target.
+
+    :param connection_info: as stored.
+    :returns: a copy without :data:`SECRET_KEYS`.
+    """
+    return {key: value for key, value in connection_info.items() if key not in SECRET_KEYS}

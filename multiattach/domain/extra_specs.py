@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Extra specs of volume types: the one parser of ``<is> True`` and the capability match.
+
+Contract 4 and 11.4 number 10: Cinder has two predicates that disagree; here a value that the
+one parser does not take is refused when it is set.
+"""
+
+from collections.abc import Mapping
+
+from multiattach.domain import errors
+
+MULTIATTACH = 'multiattach'
+_TRUE = frozenset({'true', 't', 'yes', 'y', 'on', '1'})
+_FALSE = frozenset({'false', 'f', 'no', 'n', 'off', '0'})
+_OPERATOR = '<is>'
+
+# Extra specs that people without the admin role may see (contract 4).
+PUBLIC_SPECS = frozenset({MULTIATTACH, 'replication_enabled', 'RESKEY:availability_zones'})
+
+
+def parse_is(value: str | None) -> bool | None:
+    """Parse a boolean operator, ``<is> True`` or ``<is> False``.
+
+    :param value: text of an extra spec.
+    :returns: the boolean, or None if the text is no valid boolean operator.
+    """
+    words = (value or '').split()
+    if len(words) != 2 or words[0] != _OPERATOR:
+        return None
+    word = words[1].lower()
+    if word in _TRUE:
+        return True
+    return False if word in _FALSE else None
+
+
+def is_multiattach(specs: Mapping[str, str | None]) -> bool:
+    """Tell whether volumes of a type with these extra specs may be shared.
+
+    :param specs: extra specs of the type.
+    :returns: True if the ``multiattach`` spec says so.
+    """
+    return parse_is(specs.get(MULTIATTACH)) is True
+
+
+def check_specs(specs: Mapping[str, str | None]) -> None:
+    """Refuse extra specs that could not mean what their author wants.
+
+    :param specs: all extra specs that the type would have.
+    :raises InvalidInput: a multiattach value that is no boolean operator, or multiattach
+        together with ``cacheable`` (contract 3.4).
+    """
+    if MULTIATTACH in specs and parse_is(specs[MULTIATTACH]) is None:
+        raise errors.InvalidInput(
+            f'Extra spec multiattach must be "<is> True" or "<is> False", not {specs[MULTIATTACH]!r}.'
+        )
+    if is_multiattach(specs) and parse_is(specs.get('cacheable')) is True:
+        raise errors.InvalidInput('Extra specs multiattach and cacheable exclude each other.')
+
+
+def is_satisfied(specs: Mapping[str, str | None], capabilities: Mapping[str, object]) -> bool:
+    """Tell whether a backend's capabilities satisfy a type's unscoped extra specs.
+
+    :param specs: extra specs; keys with a scope (``a:b``) other than ``capabilities:`` say
+        nothing about capabilities.
+    :param capabilities: what the backend reports.
+    :returns: True if each spec is met (contract 4).
+    """
+    for key, wanted in specs.items():
+        scope, _, name = key.rpartition(':')
+        if scope not in ('', 'capabilities'):
+            continue
+        if name not in capabilities or not _matches(capabilities[name], wanted):
+            return False
+    return True
+
+
+def _matches(capability: object, wanted: str | None) -> bool:
+    flag = parse_is(wanted)
+    if flag is not None:
+        return isinstance(capability, bool) and capability is flag
+    if wanted is not None and wanted.startswith('<in>'):
+        return wanted.removeprefix('<in>').strip() in str(capability)
+    return str(capability) == wanted

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may share a volume, decided under the volume's row lock from rows read inside it."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from multiattach.domain import errors
+from multiattach.domain.states import DERIVED_STATUSES, ON_HOST, ON_TARGET, Volume
+
+# A migration has a source and a destination: never a third attachment of one server.
+MAX_PER_SERVER = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeFacts:
+    """What the rules need to know of a volume.
+
+    :param status: public status.
+    :param multiattach: the volume may be shared.
+    :param bootable: the volume may boot a server.
+    """
+
+    status: str
+    multiattach: bool
+    bootable: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharer:
+    """What the rules need to know of one live attachment.
+
+    :param id: UUID of the attachment.
+    :param state: internal state.
+    :param instance_uuid: server, None if the caller named none.
+    :param host: host of the stored connector, None without connector.
+    :param initiator: initiator of the stored connector, None without connector.
+    """
+
+    id: str
+    state: str
+    instance_uuid: str | None
+    host: str | None = None
+    initiator: str | None = None
+
+
+def check_reserve(volume: VolumeFacts, same_server: int, others: int) -> None:
+    """Decide whether one more attachment may be reserved.
+
+    :param volume: the volume, read under its lock.
+    :param same_server: number of live attachments of the asking server.
+    :param others: number of live attachments of other servers, or of none.
+    :raises InvalidVolume: contract 3.2; 400 and never 409 (contract 11.5).
+    """
+    if 'error' in volume.status:
+        raise errors.InvalidVolume(f'Invalid volume: status must not be error, it is {volume.status}.')
+    if volume.status not in DERIVED_STATUSES:
+        raise errors.InvalidVolume(
+            f'Invalid volume: status must be available'
+            f'{", or in use with multiattach" if volume.multiattach else ""}; it is {volume.status}.'
+        )
+    if same_server >= MAX_PER_SERVER:
+        raise errors.InvalidVolume(
+            'Invalid volume: the server has two attachments of this volume already, '
+            'the most that a migration needs.'
+        )
+    if volume.multiattach:
+        return
+    if others or (not same_server and volume.status != Volume.AVAILABLE):
+        raise errors.InvalidVolume(
+            f'Invalid volume: it is {volume.status} and not multiattach; '
+            'use a volume whose type has the property multiattach="<is> True" to share it.'
+        )
+
+
+def check_connect(
+    volume: VolumeFacts, attachment: Sharer, host: str, initiator: str, others: Sequence[Sharer]
+) -> None:
+    """Decide whether an attachment may be connected from a host.
+
+    :param volume: the volume, read under its lock.
+    :param attachment: the attachment to connect.
+    :param host: host of the new connector.
+    :param initiator: initiator of the new connector.
+    :param others: the volume's live attachments that may clash (this one may be among them).
+    :raises Conflict: connected elsewhere (contract 11.4 number 26), or the server is connected
+        from this host by another attachment, or the volume may have only one connector.
+    """
+    if 'error' in volume.status:
+        raise errors.Conflict(f'The volume is in status {volume.status} and cannot be connected.')
+    if attachment.state in ON_TARGET and attachment.host is not None:
+        if (attachment.host, attachment.initiator) == (host, initiator):
+            return
+        raise errors.Conflict(
+            f'The attachment {attachment.id} is connected from host {attachment.host}; '
+            'delete it and create another one to move.'
+        )
+    for other in others:
+        if other.id == attachment.id or other.state not in ON_TARGET:
+            continue
+        same_server = (other.instance_uuid is not None
+                       and other.instance_uuid == attachment.instance_uuid)
+        if same_server and other.host == host:
+            raise errors.Conflict(
+                f'Duplicate connectors: the server is connected from host {host} by attachment {other.id}.'
+            )
+        if not volume.multiattach and not same_server:
+            raise errors.Conflict('Duplicate connectors: the volume is connected and not multiattach.')
+
+
+def is_last_on_target(attachment_id: str, sharers: Sequence[Sharer]) -> bool:
+    """Tell whether the export has no other user.
+
+    :param attachment_id: the attachment that leaves.
+    :param sharers: live attachments of the volume.
+    :returns: True if no other one may use the target (contract 11.4 numbers 2, 3, 5).
+    """
+    return not any(s.id != attachment_id and s.state in ON_TARGET for s in sharers)
+
+
+def is_last_of_initiator(attachment_id: str, initiator: str, sharers: Sequence[Sharer]) -> bool:
+    """Tell whether the initiator has no other attachment of the volume.
+
+    :param attachment_id: the attachment that leaves.
+    :param initiator: its initiator.
+    :param sharers: live attachments of the volume.
+    :returns: True if the initiator is to be turned away.
+    """
+    return not any(
+        s.id != attachment_id and s.initiator == initiator and s.state in ON_TARGET
+        for s in sharers
+    )
+
+
+def is_last_on_host(attachment_id: str, host: str, sharers: Sequence[Sharer]) -> bool:
+    """Tell whether the host's session serves no other attachment of the volume.
+
+    :param attachment_id: the attachment that leaves.
+    :param host: its host.
+    :param sharers: live attachments of the volume.
+    :returns: True if the host is to disconnect (requirement row 15).
+    """
+    return not any(s.id != attachment_id and s.host == host and s.state in ON_HOST for s in sharers)
+

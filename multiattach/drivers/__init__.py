@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers: what touches targets, backends, initiators and hypervisors."""

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a storage backend is: the protocol, its report and its errors."""
+
+import dataclasses
+from typing import Protocol
+
+GIB = 1024**3
+
+
+class BackendError(Exception):
+    """The backend refused for good; the message says why and holds no secret."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Capacity:
+    """Room of a backend.
+
+    :param total_gb: GiB in all.
+    :param free_gb: GiB not yet written.
+    """
+
+    total_gb: float
+    free_gb: float
+
+
+class Backend(Protocol):
+    """Storage of volumes. Each call is idempotent: "already as wished" is success."""
+
+    def check(self) -> None:
+        """See that the backend can serve.
+
+        :raises BackendError: the message names the option and the remedy.
+        """
+
+    def create(self, volume_id: str, size_gb: int) -> None:
+        """Make a volume's storage, reading as zeros.
+
+        :param volume_id: UUID.
+        :param size_gb: GiB.
+        :raises BackendError: refused.
+        """
+
+    def delete(self, volume_id: str) -> None:
+        """Delete a volume's storage; absent is success.
+
+        :param volume_id: UUID.
+        :raises BackendError: refused.
+        """
+
+    def extend(self, volume_id: str, size_gb: int) -> None:
+        """Grow a volume's storage; never shrinks.
+
+        :param volume_id: UUID.
+        :param size_gb: GiB.
+        :raises BackendError: refused.
+        """
+
+    def path(self, volume_id: str) -> str:
+        """Return the path that a target exports.
+
+        :param volume_id: UUID.
+        """
+
+    def capacity(self) -> Capacity:
+        """Read the room that there is.
+
+        :raises BackendError: it cannot be read.
+        """

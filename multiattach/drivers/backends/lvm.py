@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes as logical volumes of one volume group."""
+
+import json
+import subprocess
+from typing import Any
+
+from multiattach.drivers.backend import GIB, BackendError, Capacity
+
+_TIMEOUT = 120
+
+
+class LvmBackend:
+    """Logical volumes ``volume-UUID`` in a volume group; the caller is root.
+
+    :param volume_group: name of the group.
+    """
+
+    def __init__(self, volume_group: str) -> None:
+        self._group = volume_group
+
+    def check(self) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.check`."""
+        try:
+            self.capacity()
+        except BackendError as exc:
+            raise BackendError(f'Option volume_group of an lvm backend: {self._group} cannot be '
+                               f'used. {exc}') from exc
+
+    def create(self, volume_id: str, size_gb: int) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.create`."""
+        found = self._size(volume_id)
+        if found is None:
+            # -W y -Z y wipe signatures and the first block: no data of a volume before.
+            self._run('lvcreate', '--yes', '--wipesignatures', 'y', '--zero', 'y', '--size',
+                      f'{size_gb}g', '--name', _name(volume_id), self._group)
+        elif found < size_gb * GIB:
+            self.extend(volume_id, size_gb)
+
+    def delete(self, volume_id: str) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.delete`."""
+        if self._size(volume_id) is not None:
+            self._run('lvremove', '--yes', '--force', f'{self._group}/{_name(volume_id)}')
+
+    def extend(self, volume_id: str, size_gb: int) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.extend`."""
+        found = self._size(volume_id)
+        if found is None:
+            raise BackendError(f'The logical volume of volume {volume_id} is missing.')
+        if found < size_gb * GIB:
+            self._run('lvextend', '--size', f'{size_gb}g', f'{self._group}/{_name(volume_id)}')
+
+    def path(self, volume_id: str) -> str:
+        """See :meth:`multiattach.drivers.backend.Backend.path`."""
+        return f'/dev/{self._group}/{_name(volume_id)}'
+
+    def capacity(self) -> Capacity:
+        """See :meth:`multiattach.drivers.backend.Backend.capacity`."""
+        report = self._report('vgs', '--options', 'vg_size,vg_free', self._group)
+        group = report['report'][0]['vg'][0]
+        return Capacity(float(group['vg_size']) / GIB, float(group['vg_free']) / GIB)
+
+    def _size(self, volume_id: str) -> int | None:
+        """Return a logical volume's size in bytes, None if there is none."""
+        report = self._report('lvs', '--options', 'lv_size', '--select',
+                              f'lv_name={_name(volume_id)}', self._group)
+        rows = report['report'][0]['lv']
+        return int(rows[0]['lv_size']) if rows else None
+
+    def _report(self, program: str, *args: str) -> Any:
+        return json.loads(self._run(program, '--reportformat', 'json', '--units', 'b',
+                                    '--nosuffix', *args))
+
+    def _run(self, program: str, *args: str) -> str:
+        try:
+            done = subprocess.run([program, *args], capture_output=True, text=True, check=False,
+                                  stdin=subprocess.DEVNULL, timeout=_TIMEOUT)
+        except FileNotFoundError as exc:
+            raise BackendError(f'{program} is missing: install the package lvm2.') from exc
+        except subprocess.TimeoutExpired as exc:
+            raise BackendError(f'{program} did not end in {_TIMEOUT} s.') from exc
+        if done.returncode:
+            raise BackendError(f'{program} failed: {done.stderr.strip()}')
+        return done.stdout
+
+
+def _name(volume_id: str) -> str:
+    return f'volume-{volume_id}'

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A target driver that exports nothing: for benchmarks of the control plane and for tests."""
+
+import threading
+
+from multiattach.drivers.target import Export, Grant, SessionState, TargetInfo, TargetState
+
+
+class NullTarget:
+    """Remembers whom it would admit."""
+
+    protocol = 'iscsi'
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._grants: dict[str, dict[str, str]] = {}
+
+    def ensure_export(self, export: Export) -> TargetInfo:
+        """See :meth:`multiattach.drivers.target.Target.ensure_export`."""
+        with self._lock:
+            self._grants[export.volume_id] = {g.initiator: g.username for g in export.grants}
+        return self._info(export.volume_id)
+
+    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
+        """See :meth:`multiattach.drivers.target.Target.grant`."""
+        with self._lock:
+            self._grants.setdefault(volume_id, {})[grant.initiator] = grant.username
+        return self._info(volume_id)
+
+    def revoke(self, volume_id: str, initiator: str, username: str) -> None:
+        """See :meth:`multiattach.drivers.target.Target.revoke`."""
+        with self._lock:
+            self._grants.get(volume_id, {}).pop(initiator, None)
+
+    def remove_export(self, volume_id: str) -> None:
+        """See :meth:`multiattach.drivers.target.Target.remove_export`."""
+        with self._lock:
+            self._grants.pop(volume_id, None)
+
+    def extend(self, volume_id: str, device: str) -> None:
+        """See :meth:`multiattach.drivers.target.Target.extend`."""
+
+    def list_exports(self) -> dict[str, TargetState]:
+        """See :meth:`multiattach.drivers.target.Target.list_exports`."""
+        with self._lock:
+            return {
+                volume_id: TargetState(volume_id, self._info(volume_id).iqn, 1, (),
+                                       tuple(grants), tuple(grants.values()),
+                                       tuple[SessionState, ...]())
+                for volume_id, grants in self._grants.items()
+            }
+
+    def check(self) -> None:
+        """See :meth:`multiattach.drivers.target.Target.check`."""
+
+    def generation(self) -> int:
+        """See :meth:`multiattach.drivers.target.Target.generation`."""
+        return 1
+
+    def _info(self, volume_id: str) -> TargetInfo:
+        return TargetInfo(f'iqn.2010-10.org.openstack:volume-{volume_id}', '127.0.0.1:3260', 1, 1)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a target driver is: the protocol, its data and its errors.
+
+A target driver exports a volume's device to initiators. Two kinds of failure are told apart:
+:class:`TargetError` means "it was refused, nothing is in doubt"; :class:`TargetUnavailable`
+means "no answer came, the outcome is unknown" (repeat the step: every step is idempotent).
+"""
+
+import base64
+import hashlib
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import Protocol
+
+ACCOUNT_LENGTH = 20
+SECRET_LENGTH = 16
+_SECRET_ALPHABET = string.ascii_letters + string.digits
+
+
+class TargetError(Exception):
+    """The target refused a step; the state is known."""
+
+
+class TargetRequestInvalid(TargetError, ValueError):
+    """A value can not be given to the target; nothing was sent."""
+
+
+class TargetUnavailable(Exception):
+    """The target did not answer, so whether the step was done is unknown.
+
+    :param message: what happened and what to do about it.
+    :param delivered: False when the request surely never reached the target.
+    """
+
+    def __init__(self, message: str, *, delivered: bool = True) -> None:
+        super().__init__(message)
+        self.delivered = delivered
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Leave for one initiator to log in to one target.
+
+    :param initiator: the initiator's name (an IQN).
+    :param username: CHAP name, one per volume and initiator, see :func:`account_name`.
+    :param secret: CHAP secret.
+    """
+
+    initiator: str
+    username: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a target is to be.
+
+    :param volume_id: UUID of the volume.
+    :param device: path of the backing device or file on the target's host.
+    :param grants: everyone who may log in, and nobody else.
+    """
+
+    volume_id: str
+    device: str
+    grants: tuple[Grant, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetInfo:
+    """Where initiators find a volume.
+
+    :param iqn: name of the target.
+    :param portal: ``address:port``.
+    :param lun: logical unit number of the volume.
+    :param tid: the target's number in its daemon; it changes when the daemon restarts.
+    """
+
+    iqn: str
+    portal: str
+    lun: int
+    tid: int
+
+
+@dataclass(frozen=True)
+class LunState:
+    """One logical unit as the target shows it.
+
+    :param lun: its number.
+    :param device: path of its backing store, "" when it has none.
+    :param online: whether it serves I/O.
+    :param scsi_id: the id from which the WWN is made.
+    """
+
+    lun: int
+    device: str
+    online: bool
+    scsi_id: str
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """One live login.
+
+    :param initiator: name under which the initiator logged in.
+    :param address: the initiator's address, "" when not shown.
+    """
+
+    initiator: str
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """What a target really is now, to be compared with the database.
+
+    :param volume_id: UUID of the volume.
+    :param iqn: name of the target.
+    :param tid: its number.
+    :param luns: logical units without the controller (LUN 0).
+    :param initiators: names that may log in.
+    :param accounts: CHAP names that are bound to it.
+    :param sessions: live logins, also those of initiators that may not log in again.
+    """
+
+    volume_id: str
+    iqn: str
+    tid: int
+    luns: tuple[LunState, ...]
+    initiators: tuple[str, ...]
+    accounts: tuple[str, ...]
+    sessions: tuple[SessionState, ...]
+
+
+class Target(Protocol):
+    """A target driver. The caller serialises the calls for one volume; volumes run in parallel.
+
+    All methods may raise :class:`TargetError` and :class:`TargetUnavailable`.
+    """
+
+    @property
+    def protocol(self) -> str:
+        """Name of the transport as connectors know it, for example ``iscsi``."""
+
+    def ensure_export(self, export: Export) -> TargetInfo:
+        """Make or repair a target so that it is exactly what is asked for.
+
+        :param export: device and all grants; other initiators are shut out, sessions included.
+        :returns: where initiators find it.
+        """
+
+    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
+        """Admit one initiator; the target is made when absent, other initiators are left alone.
+
+        :param volume_id: UUID of the volume.
+        :param device: backing path, used when the target must be made or repaired.
+        :param grant: who is admitted; an account of that name gets this secret.
+        :returns: where the initiator finds the volume.
+        """
+
+    def revoke(self, volume_id: str, initiator: str, username: str) -> None:
+        """Shut one initiator out: first no new login, then no live session.
+
+        :param volume_id: UUID of the volume.
+        :param initiator: name of the initiator.
+        :param username: its CHAP name.
+        """
+
+    def remove_export(self, volume_id: str) -> None:
+        """Remove the target, its accounts and its file; absent is success.
+
+        :param volume_id: UUID of the volume.
+        """
+
+    def extend(self, volume_id: str, device: str) -> None:
+        """Show the grown size of the device to the initiators without stopping I/O.
+
+        :param volume_id: UUID of the volume.
+        :param device: backing path, already grown.
+        """
+
+    def list_exports(self) -> dict[str, TargetState]:
+        """Read all targets of this driver.
+
+        :returns: state by volume id.
+        """
+
+    def check(self) -> None:
+        """See that the target can serve.
+
+        :raises TargetUnavailable: with what to do about it.
+        """
+
+    def generation(self) -> int:
+        """Tell one life of the target daemon from the next.
+
+        :returns: a number that changes when the daemon was restarted and lost its targets.
+        """
+
+
+def account_name(volume_id: str, initiator: str) -> str:
+    """Derive the CHAP name of an initiator at a volume.
+
+    It is deterministic so that an account left over from a crash is recognised and replaced.
+
+    :param volume_id: UUID of the volume.
+    :param initiator: name of the initiator.
+    :returns: 20 characters of a-z and 2-7.
+    """
+    digest = hashlib.sha256(f"{volume_id}\0{initiator}".encode()).digest()
+    return base64.b32encode(digest).decode().lower()[:ACCOUNT_LENGTH]
+
+
+def generate_secret() -> str:
+    """Make a CHAP secret.
+
+    :returns: 16 random letters and digits: the longest that every initiator takes.
+    """
+    return "".join(secrets.choice(_SECRET_ALPHABET) for _ in range(SECRET_LENGTH))

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions on volumes (contract 5 and 6)."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, messages, models, transitions
+from multiattach.db import types as db_types
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import errors, extra_specs, sharing, states
+from multiattach.engine import placement
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.engine.services import Services
+from multiattach.rpc.clients import VolumeWorkers
+
+_PREFIX = 'volume_extension:volume_actions:'
+NO_RETYPE = 'VOLUME_VOLUME_003_001'
+
+
+class VolumeActions:
+    """Use cases behind ``POST /volumes/{id}/action``.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param services: services and backends.
+    :param workers: RPC client of the volume workers.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, services: Services,
+                 workers: VolumeWorkers) -> None:
+        self._db = db
+        self._policy = policy
+        self._services = services
+        self._workers = workers
+
+    @database.retry
+    def reserve(self, ctx: RequestContext, volume_id: str) -> None:
+        """Mark a volume as being attached, without an attachment (os-reserve).
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :raises InvalidVolume: not available, nor in use and multiattach.
+        """
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, _PREFIX + 'reserve')
+            mine, others = db_attachments.count_places(session, volume_id, None)
+            claimed = 1 if volume.claim == states.Claim.ATTACHING else 0
+            sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach),
+                                  mine, others + claimed)
+            transitions.derive_volume(session, volume_id, claim=states.Claim.ATTACHING)
+
+    @database.retry
+    def unreserve(self, ctx: RequestContext, volume_id: str) -> None:
+        """Take that mark back (os-unreserve); without a mark nothing changes.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        """
+        self._drop_claim(ctx, volume_id, 'unreserve', states.Claim.ATTACHING)
+
+    @database.retry
+    def begin_detaching(self, ctx: RequestContext, volume_id: str) -> None:
+        """Mark a volume as being detached (os-begin_detaching).
+
+        While several servers have the volume its status stays ``in-use``: one that leaves does
+        not hide the others (contract 11.4 number 1).
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :raises InvalidVolume: no server has it.
+        """
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, _PREFIX + 'begin_detaching')
+            if volume.status != states.Volume.IN_USE:
+                raise errors.InvalidVolume(
+                    f'Invalid volume: Unable to detach volume. Volume status must be in-use, '
+                    f'it is {volume.status}.')
+            transitions.derive_volume(session, volume_id, claim=states.Claim.DETACHING)
+
+    @database.retry
+    def roll_detaching(self, ctx: RequestContext, volume_id: str) -> None:
+        """Take that mark back (os-roll_detaching); without a mark nothing changes.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        """
+        self._drop_claim(ctx, volume_id, 'roll_detaching', states.Claim.DETACHING)
+
+    def _drop_claim(self, ctx: RequestContext, volume_id: str, rule: str, claim: str) -> None:
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, _PREFIX + rule)
+            if volume.claim == claim:
+                transitions.derive_volume(session, volume_id, claim=None)
+
+    @database.retry
+    def retype(self, ctx: RequestContext, volume_id: str, new_type: str) -> None:
+        """Change a volume's type; type and flag change in one transaction or not at all.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param new_type: name or id of the type.
+        :raises VolumeTypeNotFound: no such type.
+        :raises InvalidVolume: the same type, or a status that does not allow it; a multiattach
+            change needs ``available`` (contract 5).
+        :raises NotAuthorized: policy ``volume:retype`` or ``volume:multiattach``.
+        """
+        backends = {backend.host: backend for backend in self._services.list_backends()}
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, 'volume:retype')
+            found = db_types.find(session, new_type, lock=True)
+            if not found.is_public and not ctx.is_admin:
+                raise errors.VolumeTypeNotFound(new_type)
+            if found.id == volume.volume_type_id:
+                raise errors.InvalidInput(
+                    'Invalid input received: The new volume type is the same as the current one.')
+            shared = extra_specs.is_multiattach(found.extra_specs)
+            if volume.status not in (states.Volume.AVAILABLE, states.Volume.IN_USE):
+                raise errors.InvalidVolume(
+                    f'Invalid volume: status must be available or in-use to retype; it is '
+                    f'{volume.status}.')
+            if shared != volume.multiattach:
+                self._check_change(session, ctx, volume, shared)
+            reason = self._cannot_hold(backends.get(volume.host or ''), found)
+            if reason:
+                messages.add(session, volume.project_id, volume.id, NO_RETYPE,
+                             f'retype volume: {reason}', request_id=ctx.request_id)
+                return
+            db_volumes.update(session, volume_id, volume_type_id=found.id, multiattach=shared)
+
+    def _check_change(self, session: Session, ctx: RequestContext, volume: models.Volume,
+                      shared: bool) -> None:
+        mine, others = db_attachments.count_places(session, volume.id, None)
+        if volume.status != states.Volume.AVAILABLE or mine + others:
+            raise errors.InvalidVolume(
+                'Invalid volume: the multiattach property of a volume can change only while it '
+                f'is available; it is {volume.status}.')
+        if shared:
+            self._policy.check(ctx, 'volume:multiattach', volume.project_id)
+
+    def _cannot_hold(self, backend: placement.Backend | None, found: models.VolumeType) -> str:
+        """Say why the volume's backend does not serve a type; a volume is never moved."""
+        if backend is None:
+            return 'the backend of the volume does not report.'
+        if not extra_specs.is_satisfied(found.extra_specs, backend.capabilities):
+            return ('the backend of the volume does not have what the type asks for '
+                    f'({placement.describe(found.extra_specs)}).')
+        return ''
+
+    def extend(self, ctx: RequestContext, volume_id: str, new_size: int, *,
+               in_use_allowed: bool) -> None:
+        """Grow a volume (os-extend).
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param new_size: GiB.
+        :param in_use_allowed: the microversion lets a volume in use grow (3.42).
+        :raises InvalidVolume: its status does not allow it.
+        :raises InvalidInput: not larger than now.
+        """
+        host = self._begin_extend(ctx, volume_id, new_size, in_use_allowed)
+        self._workers.extend_volume(host, volume_id, ctx.request_id)
+
+    @database.retry
+    def _begin_extend(self, ctx: RequestContext, volume_id: str, new_size: int,
+                      in_use_allowed: bool) -> str:
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, 'volume:extend')
+            allowed = [states.Volume.AVAILABLE]
+            if in_use_allowed:
+                allowed.append(states.Volume.IN_USE)
+            if volume.status not in allowed or volume.host is None:
+                raise errors.InvalidVolume(
+                    f'Invalid volume: status must be {" or ".join(allowed)} to extend; it is '
+                    f'{volume.status}.')
+            if volume.status == states.Volume.IN_USE:
+                self._policy.check(ctx, 'volume:extend_attached_volume', volume.project_id)
+            if new_size <= volume.size:
+                raise errors.InvalidInput(
+                    f'Invalid input received: New size for extend must be greater than current '
+                    f'size. (current: {volume.size}, extended: {new_size}).')
+            transitions.move_volume(session, volume_id, 'extend', new_size=new_size)
+            return str(volume.host)
+
+    def _lock(self, session: Session, ctx: RequestContext, volume_id: str, rule: str) -> Any:
+        volume = db_volumes.lock(session, volume_id)
+        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+        self._policy.check(ctx, rule, volume.project_id)
+        return volume

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attachments as the Block Storage API asks for them (contract 2)."""
+
+import contextlib
+import dataclasses
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, models, paging, transitions
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import connection, errors, mode, sharing, states
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.rpc.clients import VolumeWorkers
+
+
+@dataclasses.dataclass(frozen=True)
+class Reservation:
+    """What a reservation holds besides volume and server.
+
+    :param mode: ``rw``, ``ro`` or None.
+    :param agent_host: host agent that is to drive the attachment; None where Nova does.
+    :param mountpoint: device name on the server.
+    :param tag: device tag of the compute API.
+    :param delete_on_termination: flag of the compute API.
+    """
+
+    mode: str | None = None
+    agent_host: str | None = None
+    mountpoint: str | None = None
+    tag: str | None = None
+    delete_on_termination: bool = False
+
+
+def actor_of(ctx: RequestContext) -> transitions.Actor:
+    """Return the timeline's name for an API caller."""
+    return transitions.Actor('api', ctx.request_id)
+
+
+class Attachments:
+    """Use cases on attachments.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param workers: RPC client of the volume workers.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, workers: VolumeWorkers) -> None:
+        self._db = db
+        self._policy = policy
+        self._workers = workers
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def show(self, ctx: RequestContext, attachment_id: str) -> models.Attachment:
+        """Load an attachment that the caller may see.
+
+        :param ctx: the caller.
+        :param attachment_id: UUID.
+        :returns: the attachment with connection_info and volume.
+        :raises AttachmentNotFound: there is none, or it is another project's.
+        :raises NotAuthorized: policy ``volume:attachment_get``.
+        """
+        with self._db.reader() as session:
+            return self._load(session, ctx, attachment_id, 'volume:attachment_get')
+
+    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
+                  page: paging.Page, *, detail: bool, all_projects: bool = False
+                  ) -> list[models.Attachment]:
+        """List attachments of the caller's project, or of all.
+
+        :param ctx: the caller.
+        :param filters: conditions on :class:`~multiattach.db.models.Attachment`.
+        :param page: order and cut.
+        :param detail: load connection_info too.
+        :param all_projects: do not scope; asked for by admins only.
+        :returns: attachments.
+        :raises NotAuthorized: policy ``volume:attachment_get_all``.
+        """
+        self._policy.check(ctx, 'volume:attachment_get_all')
+        scope = [] if all_projects and ctx.is_admin else [
+            models.Volume.project_id == ctx.project]
+        with self._db.reader() as session:
+            return db_attachments.list_page(session, [*filters, *scope], page, detail=detail)
+
+    def show_timeline(self, ctx: RequestContext, attachment_id: str) -> str:
+        """Read the timeline of a live attachment.
+
+        :param ctx: the caller.
+        :param attachment_id: UUID.
+        :returns: one JSON object a line.
+        :raises AttachmentNotFound: there is none, or it is another project's.
+        """
+        with self._db.reader() as session:
+            self._load(session, ctx, attachment_id, 'volume:attachment_get')
+            return db_attachments.get_timeline(session, attachment_id)
+
+    # -- reserving -----------------------------------------------------------------------------
+
+    def create(self, ctx: RequestContext, volume_id: str, instance_uuid: str | None,
+               connector: Mapping[str, Any] | None, requested_mode: str | None
+               ) -> models.Attachment:
+        """Reserve a volume for a server and, given a connector, connect it.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param instance_uuid: UUID of the server, or None.
+        :param connector: connector, or None or empty to reserve only.
+        :param requested_mode: ``rw``, ``ro`` or None.
+        :returns: the attachment after the change; connection_info is loaded.
+        :raises MultiattachError: as :meth:`reserve` and :meth:`connect`. After a failed
+            connect the reservation is taken back (contract 11.4 number 7); after an unknown
+            outcome it stays and its id is in the message.
+        """
+        if connector:
+            connection.parse_connector(connector)
+        ident = self.reserve(ctx, volume_id, instance_uuid, Reservation(mode=requested_mode))
+        if not connector:
+            return self.show_own(ident)
+        try:
+            return self.connect(ctx, ident, connector)
+        except errors.OutcomeUnknown as exc:
+            raise errors.OutcomeUnknown(f'{exc.message} Attachment: {ident}.') from exc
+        except errors.MultiattachError:
+            with contextlib.suppress(errors.MultiattachError):
+                self._cancel(ctx, volume_id, ident)
+            raise
+
+    def reserve(self, ctx: RequestContext, volume_id: str, instance_uuid: str | None,
+                reservation: Reservation) -> str:
+        """Take a place on a volume; no worker is asked.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param instance_uuid: UUID of the server, or None.
+        :param reservation: the rest.
+        :returns: UUID of the new attachment.
+        :raises VolumeNotFound: no such volume, or another project's.
+        :raises NotAuthorized: policy ``volume:attachment_create`` or
+            ``volume:multiattach_bootable_volume``.
+        :raises InvalidVolume: the sharing rules say no (contract 3.2).
+        """
+        ident = str(uuid.uuid4())
+        self._reserve(ctx, ident, volume_id, instance_uuid, reservation)
+        return ident
+
+    @database.retry
+    def _reserve(self, ctx: RequestContext, ident: str, volume_id: str,
+                 instance_uuid: str | None, reservation: Reservation) -> None:
+        with self._db.writer() as session:
+            self.reserve_in(session, ctx, ident, volume_id, instance_uuid, reservation)
+
+    def reserve_in(self, session: Session, ctx: RequestContext, ident: str, volume_id: str,
+                   instance_uuid: str | None, reservation: Reservation) -> models.Volume:
+        """Reserve inside the caller's transaction; arguments and errors as :meth:`reserve`.
+
+        :param session: a writer's session, before anything else was locked.
+        :param ident: UUID of the attachment to be.
+        :returns: the locked volume.
+        """
+        volume = db_volumes.lock(session, volume_id)
+        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+        self._policy.check(ctx, 'volume:attachment_create', volume.project_id)
+        mine, others = db_attachments.count_places(session, volume_id, instance_uuid)
+        sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), mine, others)
+        if volume.multiattach and volume.bootable and volume.status == states.Volume.IN_USE:
+            self._policy.check(ctx, 'volume:multiattach_bootable_volume', volume.project_id)
+        row = models.Attachment(
+            id=ident, volume_id=volume_id, instance_uuid=instance_uuid,
+            attach_mode=mode.READ_ONLY if volume.readonly else reservation.mode,
+            agent_host=reservation.agent_host, mountpoint=reservation.mountpoint,
+            tag=reservation.tag, delete_on_termination=reservation.delete_on_termination)
+        transitions.add_attachment(session, row, actor_of(ctx))
+        transitions.derive_volume(session, volume_id)
+        return volume
+
+    # -- connecting ----------------------------------------------------------------------------
+
+    def connect(self, ctx: RequestContext, attachment_id: str, raw: Mapping[str, Any]
+                ) -> models.Attachment:
+        """Give an attachment its connector: the target admits the initiator.
+
+        Repeating it with the same connector returns the same connection_info.
+
+        :param ctx: the caller.
+        :param attachment_id: UUID.
+        :param raw: connector (contract 2.7).
+        :returns: the attachment after the change, with connection_info.
+        :raises AttachmentNotFound: there is none (any more), or it is another project's.
+        :raises InvalidConnector: host or initiator is missing.
+        :raises Conflict: the sharing rules say no (contract 2.2).
+        :raises BackendError: the worker failed; the attachment is ``reserved`` again.
+        :raises OutcomeUnknown: no answer in time; repeat it.
+        """
+        wanted = connection.parse_connector(raw)
+        backend = self._begin_connect(ctx, attachment_id, wanted)
+        if backend is not None:
+            self._workers.export(backend, attachment_id, ctx.request_id)
+        attachment = self.show_own(attachment_id)
+        if attachment.connection_info is None:
+            raise errors.Conflict(
+                f'The attachment {attachment_id} was changed by another request meanwhile.')
+        return attachment
+
+    @database.retry
+    def _begin_connect(self, ctx: RequestContext, attachment_id: str,
+                       wanted: connection.Connector) -> str | None:
+        """Write the intent; return the backend to ask, or None if nothing is to be done."""
+        with self._db.writer() as session:
+            row = self._load(session, ctx, attachment_id, 'volume:attachment_update', lock=True)
+            volume = row.volume
+            if volume.status in (states.Volume.DELETING, states.Volume.CREATING):
+                raise errors.InvalidVolume(f'The volume is {volume.status}.')
+            clash = []
+            if not volume.multiattach or row.instance_uuid is not None:
+                same = () if not volume.multiattach else (
+                    models.Attachment.instance_uuid == row.instance_uuid,)
+                clash = db_attachments.list_sharers(session, volume.id, *same)
+            me = sharing.Sharer(row.id, row.state, row.instance_uuid, row.attached_host,
+                                row.initiator)
+            sharing.check_connect(sharing.VolumeFacts(volume.status, volume.multiattach), me,
+                                  wanted.host, wanted.initiator, clash)
+            if row.state in states.ADMITTED and row.connection_info is not None:
+                return None
+            if row.state == states.Attachment.ATTACHED:  # completed without connector
+                raise errors.Conflict(
+                    f'The attachment {attachment_id} was completed without a connector.')
+            if volume.host is None:
+                raise errors.InvalidVolume('The volume has no backend.')
+            transitions.move_attachment(
+                session, attachment_id, 'export', actor_of(ctx),
+                connector=dict(wanted.raw), attached_host=wanted.host,
+                initiator=wanted.initiator, mountpoint=wanted.mountpoint or row.mountpoint,
+                attach_mode=mode.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)))
+            transitions.derive_volume(session, volume.id)
+            return volume.host
+
+    @database.retry
+    def complete(self, ctx: RequestContext, attachment_id: str) -> None:
+        """Mark an attachment as attached (contract 2.3).
+
+        Legal without connector (shelved servers), and again when it is attached already.
+
+        :param ctx: the caller.
+        :param attachment_id: UUID.
+        :raises AttachmentNotFound: there is none, or it is another project's.
+        :raises InvalidAttachment: it is in no state, or its volume in no status, to be completed
+            (contract 11.4 number 8).
+        """
+        with self._db.writer() as session:
+            row = self._load(session, ctx, attachment_id, 'volume:attachment_complete', lock=True)
+            if row.volume.status in (states.Volume.DELETING, states.Volume.ERROR_DELETING,
+                                     states.Volume.CREATING):
+                raise errors.InvalidAttachment(
+                    f'The volume is {row.volume.status}: the attachment cannot be completed.')
+            if row.state == states.Attachment.ATTACHED:
+                return
+            try:
+                transitions.move_attachment(
+                    session, attachment_id, 'complete', actor_of(ctx),
+                    attached_at=row.attached_at or models.now())
+            except errors.InvalidTransition as exc:
+                raise errors.InvalidAttachment(
+                    f'The attachment is {states.public_status(row.state)}: it cannot be completed.'
+                ) from exc
+            transitions.derive_volume(session, row.volume_id)
+
+    # -- leaving -------------------------------------------------------------------------------
+
+    def delete(self, ctx: RequestContext, attachment_id: str) -> list[models.Attachment]:
+        """Take an attachment from its target and remove it.
+
+        :param ctx: the caller.
+        :param attachment_id: UUID.
+        :returns: the attachments that remain on the volume (contract 2.4).
+        :raises AttachmentNotFound: there is none, or it is another project's.
+        :raises Conflict: the compute endpoint uses it (contract 7.3).
+        :raises BackendError: the target refused; ``error_detaching``, delete again.
+        :raises OutcomeUnknown: no answer in time; repeat it.
+        """
+        volume_id, backend = self._begin_delete(ctx, attachment_id)
+        if backend is not None:
+            self._workers.unexport(backend, attachment_id, ctx.request_id)
+        with self._db.reader() as session:
+            return db_attachments.list_of_volume(session, volume_id)
+
+    @database.retry
+    def _begin_delete(self, ctx: RequestContext, attachment_id: str) -> tuple[str, str | None]:
+        with self._db.writer() as session:
+            row = self._load(session, ctx, attachment_id, 'volume:attachment_delete', lock=True)
+            if (row.agent_host is not None and row.connector is not None
+                    and not ctx.is_service_request and row.state != states.Attachment.ERROR_ATTACHING):
+                raise errors.Conflict(
+                    'ConflictNovaUsingAttachment: Detach volume from instance '
+                    f'{row.instance_uuid} using the Compute API.')
+            return row.volume_id, leave_target(session, row, actor_of(ctx))
+
+    @database.retry
+    def _cancel(self, ctx: RequestContext, volume_id: str, attachment_id: str) -> None:
+        """Take back a reservation whose connect failed."""
+        with self._db.writer() as session:
+            db_volumes.lock(session, volume_id)
+            transitions.move_attachment(session, attachment_id, 'remove', actor_of(ctx))
+            transitions.derive_volume(session, volume_id)
+
+    # -- shared --------------------------------------------------------------------------------
+
+    def show_own(self, attachment_id: str) -> models.Attachment:
+        """Load an attachment on which the caller has just acted.
+
+        :param attachment_id: UUID.
+        :returns: the attachment with connection_info and volume.
+        :raises AttachmentNotFound: it vanished meanwhile.
+        """
+        with self._db.reader() as session:
+            return db_attachments.get(session, attachment_id)
+
+    def _load(self, session: Session, ctx: RequestContext, attachment_id: str, rule: str, *,
+              lock: bool = False) -> models.Attachment:
+        row = db_attachments.get(session, attachment_id, lock=lock)
+        self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
+        self._policy.check(ctx, rule, row.volume.project_id)
+        return row
+
+
+def leave_target(session: Session, row: models.Attachment, actor: transitions.Actor) -> str | None:
+    """Write the intent to turn an attachment's initiator away, or remove the row if none came.
+
+    :param session: a writer's session that holds the volume's lock.
+    :param row: the attachment with its volume and connector.
+    :param actor: who asks.
+    :returns: the backend to ask, or None if the row is gone already.
+    """
+    volume = row.volume
+    connected = row.connector is not None and volume.host is not None
+    if row.state == states.Attachment.RESERVED or not connected:
+        event, backend = 'remove', None
+    else:
+        event, backend = 'unexport', volume.host
+    transitions.move_attachment(session, row.id, event, actor)
+    values = {'claim': None} if volume.claim == states.Claim.DETACHING else {}
+    transitions.derive_volume(session, row.volume_id, **values)
+    return backend

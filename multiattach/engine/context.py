@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who asks: the request context."""
+
+from typing import Any
+
+from oslo_context import context as oslo_context
+
+ADMIN = 'admin'
+SERVICE = 'service'
+
+
+class RequestContext(oslo_context.RequestContext):
+    """A caller with roles, and the roles of the service token that came along.
+
+    :param service_roles: roles of the service token; empty without one.
+    :param kwargs: as :class:`oslo_context.context.RequestContext` takes them.
+    """
+
+    def __init__(self, *, service_roles: list[str] | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault('overwrite', False)
+        super().__init__(**kwargs)
+        self.service_roles = list(service_roles or [])
+
+    @property
+    def project(self) -> str | None:
+        """Project id of the token."""
+        return self.project_id
+
+    @property
+    def is_service_request(self) -> bool:
+        """A service token with role ``service`` came along (contract 7.2)."""
+        return SERVICE in self.service_roles
+
+    @property
+    def sees_secrets(self) -> bool:
+        """The caller may read connection secrets (requirement row 28)."""
+        return bool(self.is_admin) or self.is_service_request
+
+    def to_policy_values(self) -> Any:
+        """Return the credentials that policy rules are checked against."""
+        values = super().to_policy_values()
+        values['is_admin'] = bool(self.is_admin)
+        values['service_roles'] = self.service_roles
+        return values
+
+
+def make_admin_context(request_id: str | None = None) -> RequestContext:
+    """Make the context in which the service acts for itself.
+
+    :param request_id: the API call that it works for.
+    :returns: an admin's context without project.
+    """
+    return RequestContext(is_admin=True, roles=[ADMIN, SERVICE], service_roles=[SERVICE],
+                          request_id=request_id)

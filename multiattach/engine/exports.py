@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The volume worker's side of an attachment: what to do on a target, and that it was done.
+
+The worker calls these under its lock of the volume, so that who is last is decided once.
+"""
+
+import dataclasses
+from typing import Any
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, models, transitions
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import sharing, states
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportPlan:
+    """An attachment as the target's driver needs it.
+
+    :param attachment_id: UUID.
+    :param volume_id: UUID.
+    :param state: internal state when it was read.
+    :param initiator: iSCSI initiator name.
+    :param connector: connector as it was given.
+    :param mode: ``rw`` or ``ro``.
+    :param connection_info: what was stored for it, or None.
+    :param sibling: connection_info of another attachment of the same initiator, or None.
+    :param is_last_on_target: nobody else uses the export.
+    :param is_last_of_initiator: the initiator has no other attachment of the volume.
+    :param error: why the attach failed on its host, None if it did not.
+    """
+
+    attachment_id: str
+    volume_id: str
+    state: str
+    initiator: str
+    connector: dict[str, Any] = dataclasses.field(repr=False)
+    mode: str
+    connection_info: dict[str, Any] | None = dataclasses.field(repr=False)
+    sibling: dict[str, Any] | None = dataclasses.field(repr=False)
+    is_last_on_target: bool
+    is_last_of_initiator: bool
+    error: str | None = None
+
+
+class Exports:
+    """Plans and outcomes of the worker's steps.
+
+    :param db: the database.
+    :param actor: this worker, for timelines.
+    """
+
+    def __init__(self, db: database.Database, actor: transitions.Actor) -> None:
+        self._db = db
+        self._actor = actor
+
+    def volume_of(self, attachment_id: str) -> str:
+        """Return the volume to lock before anything is planned.
+
+        :param attachment_id: UUID.
+        :returns: UUID of the volume.
+        :raises AttachmentNotFound: there is none (any more).
+        """
+        with self._db.reader() as session:
+            return db_attachments.get(session, attachment_id).volume_id
+
+    def plan(self, attachment_id: str) -> ExportPlan:
+        """Read what is to be done for an attachment, in two statements.
+
+        :param attachment_id: UUID.
+        :returns: the plan.
+        :raises AttachmentNotFound: there is none (any more).
+        """
+        with self._db.reader() as session:
+            row = db_attachments.get(session, attachment_id)
+            others = [
+                other for other in db_attachments.list_on_target(
+                    session, row.volume_id, row.initiator)
+                if other.id != row.id
+            ]
+            same = [other for other in others if other.initiator == row.initiator]
+            sharers = [sharing.Sharer(o.id, o.state, None, None, o.initiator) for o in others]
+            return ExportPlan(
+                row.id, row.volume_id, row.state, row.initiator or '', row.connector or {},
+                row.attach_mode or 'rw', row.connection_info,
+                next((o.connection_info for o in same if o.connection_info), None),
+                sharing.is_last_on_target(row.id, sharers),
+                sharing.is_last_of_initiator(row.id, row.initiator or '', sharers), row.error)
+
+    @database.retry
+    def finish_export(self, plan: ExportPlan, connection_info: dict[str, Any],
+                      seconds: float) -> None:
+        """Store connection_info and ``exported`` in one UPDATE.
+
+        :param plan: what was done.
+        :param connection_info: flat connection_info (contract 8.2).
+        :param seconds: how long the target took, in seconds.
+        :raises InvalidTransition: the attachment went elsewhere meanwhile.
+        """
+        with self._db.writer() as session:
+            transitions.move_attachment(
+                session, plan.attachment_id, 'exported', self._actor, seconds=seconds,
+                connection_info=connection_info, attached_at=models.now())
+
+    @database.retry
+    def fail_export(self, plan: ExportPlan, error: str) -> None:
+        """Write that the export failed for good and was undone.
+
+        :param plan: what was tried.
+        :param error: why.
+        :raises InvalidTransition: the attachment went elsewhere meanwhile.
+        """
+        with self._db.writer() as session:
+            db_volumes.lock(session, plan.volume_id)
+            transitions.move_attachment(
+                session, plan.attachment_id, 'export_failed', self._actor, error=error,
+                connector=None, initiator=None, attached_host=None, connection_info=None)
+            transitions.derive_volume(session, plan.volume_id)
+
+    @database.retry
+    def finish_unexport(self, plan: ExportPlan, seconds: float) -> None:
+        """Remove the row: nothing of it is left on the target.
+
+        :param plan: what was done.
+        :param seconds: how long the target took, in seconds.
+        :raises InvalidTransition: another one removed it first.
+        """
+        with self._db.writer() as session:
+            db_volumes.lock(session, plan.volume_id)
+            # An attach that failed on its host keeps its row and the reason.
+            event = 'attach_failed' if plan.error else 'remove'
+            transitions.move_attachment(session, plan.attachment_id, event, self._actor,
+                                        error=plan.error, seconds=seconds, connection_info=None)
+            transitions.derive_volume(session, plan.volume_id)
+
+    @database.retry
+    def fail_unexport(self, plan: ExportPlan, error: str) -> None:
+        """Write that the target refused to turn the initiator away.
+
+        :param plan: what was tried.
+        :param error: why.
+        """
+        with self._db.writer() as session:
+            db_volumes.lock(session, plan.volume_id)
+            transitions.move_attachment(session, plan.attachment_id, 'detach_failed', self._actor,
+                                        error=error)
+            transitions.derive_volume(session, plan.volume_id)
+
+    def list_admitted(self, backend_host: str) -> list[models.Attachment]:
+        """List the attachments that a backend's target must admit, for a re-export.
+
+        :param backend_host: ``host@backend``.
+        :returns: attachments with volume and connection_info.
+        """
+        with self._db.reader() as session:
+            return db_attachments.list_on_backend(session, backend_host, states.ADMITTED)
+
+    def list_admitted_of(self, volume_id: str) -> list[models.Attachment]:
+        """List the attachments of one volume that its target must admit.
+
+        :param volume_id: UUID; its lock is held.
+        :returns: attachments with connection_info.
+        """
+        with self._db.reader() as session:
+            return db_attachments.list_admitted(session, volume_id)
+
+    def list_open(self, backend_host: str) -> list[models.Attachment]:
+        """List the attachments whose next step is this worker's.
+
+        :param backend_host: ``host@backend``.
+        :returns: attachments in ``exporting`` or ``unexporting``.
+        """
+        with self._db.reader() as session:
+            return db_attachments.list_on_backend(
+                session, backend_host, states.owned_states(states.Owner.VOLUME))

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host agent's side of an attachment: what it owns, and that it was done."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, messages, models, transitions
+from multiattach.db import servers as db_servers
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import sharing, states
+from multiattach.engine.attachments import Attachments, leave_target
+from multiattach.engine.context import make_admin_context
+from multiattach.rpc.clients import VolumeWorkers
+
+ATTACH_FAILED = 'VOLUME_VOLUME_005_001'
+DETACH_FAILED = 'VOLUME_VOLUME_006_001'
+# What the agent carries on with after a restart; the worker resumes its own states itself.
+OPEN_STATES = (states.Attachment.RESERVED, states.Attachment.EXPORTING,
+               states.Attachment.EXPORTED, states.Attachment.CONNECTING,
+               states.Attachment.DETACHING)
+
+
+@dataclasses.dataclass(frozen=True)
+class HostTask:
+    """An attachment as the agent needs it.
+
+    :param attachment_id: UUID.
+    :param volume_id: UUID.
+    :param server_id: UUID of the libvirt domain.
+    :param state: internal state when it was read.
+    :param device: device name on the server, ``/dev/vdb``.
+    :param mode: ``rw`` or ``ro``.
+    :param multiattach: the volume may be shared.
+    :param size_gb: size of the volume, GiB.
+    :param connector: connector as it was given, or None.
+    :param connection_info: flat connection_info (contract 8.2), or None.
+    :param tag: device tag, or None.
+    """
+
+    attachment_id: str
+    volume_id: str
+    server_id: str
+    state: str
+    device: str
+    mode: str
+    multiattach: bool
+    size_gb: int
+    connector: Mapping[str, Any] | None = dataclasses.field(repr=False)
+    connection_info: Mapping[str, Any] | None = dataclasses.field(repr=False)
+    tag: str | None = None
+
+
+class HostAttachments:
+    """Plans and outcomes of a host agent's steps.
+
+    :param db: the database.
+    :param attachments: use cases on attachments.
+    :param workers: RPC client of the volume workers.
+    :param host: name of the compute host.
+    """
+
+    def __init__(self, db: database.Database, attachments: Attachments, workers: VolumeWorkers,
+                 host: str) -> None:
+        self._db = db
+        self._attachments = attachments
+        self._workers = workers
+        self._host = host
+        self._actor = transitions.Actor(f'host:{host}')
+
+    # -- what there is to do -------------------------------------------------------------------
+
+    def load(self, attachment_id: str) -> HostTask:
+        """Read an attachment.
+
+        :param attachment_id: UUID.
+        :returns: what the agent needs to know.
+        :raises AttachmentNotFound: there is none (any more).
+        """
+        with self._db.reader() as session:
+            return _task(db_attachments.get(session, attachment_id))
+
+    def list_open(self) -> list[tuple[str, str]]:
+        """List what this agent has to carry on with.
+
+        :returns: pairs of attachment id and state, oldest first.
+        """
+        with self._db.reader() as session:
+            rows = db_attachments.list_of_agent(session, self._host, OPEN_STATES)
+            return [(row.id, row.state) for row in rows]
+
+    def is_last_on_host(self, task: HostTask) -> bool:
+        """Tell whether the host's session serves no other server; asked under the host's lock.
+
+        :param task: the attachment that leaves.
+        :returns: True if the host is to disconnect (requirement row 15).
+        """
+        with self._db.reader() as session:
+            sharers = db_attachments.list_sharers(
+                session, task.volume_id, models.Attachment.attached_host == self._host)
+        return sharing.is_last_on_host(task.attachment_id, self._host, sharers)
+
+    def register_servers(self, domains: Mapping[str, Mapping[str, Any]]) -> None:
+        """Make the host's servers what libvirt shows.
+
+        :param domains: as :func:`multiattach.db.servers.register` takes them.
+        """
+        with self._db.writer() as session:
+            db_servers.register(session, self._host, domains)
+
+    # -- attaching -----------------------------------------------------------------------------
+
+    def connect(self, task: HostTask, connector: Mapping[str, Any],
+                request_id: str | None) -> Mapping[str, Any]:
+        """Have the target admit this host; repeating it returns the same.
+
+        :param task: the attachment.
+        :param connector: this host's connector.
+        :param request_id: the API call behind it.
+        :returns: connection_info.
+        :raises MultiattachError: as :meth:`Attachments.connect`.
+        """
+        ctx = make_admin_context(request_id)
+        info: Mapping[str, Any] = self._attachments.connect(
+            ctx, task.attachment_id, connector).connection_info
+        return info
+
+    def begin_attach(self, attachment_id: str) -> HostTask:
+        """Write the intent to touch the host.
+
+        :param attachment_id: UUID.
+        :returns: the attachment as it is now, with connection_info.
+        :raises InvalidTransition: it went elsewhere meanwhile: leave it.
+        """
+        self._move(attachment_id, 'connect')
+        return self.load(attachment_id)
+
+    def finish_attach(self, task: HostTask, device: str, seconds: float) -> None:
+        """Write that the server has the volume.
+
+        :param task: the attachment.
+        :param device: device name on the server, ``/dev/vdb``.
+        :param seconds: how long the host took, in seconds.
+        :raises InvalidTransition: it went elsewhere meanwhile: undo.
+        """
+        self._move(task.attachment_id, 'complete', task.volume_id, seconds=seconds,
+                   mountpoint=device)
+
+    def fail_attach(self, task: HostTask, error: str, request_id: str | None) -> None:
+        """End an attach whose host side was undone: the export goes, the reason stays.
+
+        :param task: the attachment.
+        :param error: why, for the user; free of secrets.
+        :param request_id: the API call behind it.
+        :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
+        """
+        backend = self._begin_failure(task, error, request_id)
+        if backend is not None:
+            self._workers.unexport(backend, task.attachment_id, request_id)
+
+    @database.retry
+    def _begin_failure(self, task: HostTask, error: str, request_id: str | None) -> str | None:
+        with self._db.writer() as session:
+            volume = db_volumes.lock(session, task.volume_id)
+            row = db_attachments.get(session, task.attachment_id)
+            messages.add(session, volume.project_id, volume.id, ATTACH_FAILED,
+                         f'attach volume: {error}', request_id=request_id)
+            known = row.connector is not None and volume.host is not None
+            # The worker sees the error on the row and ends in error_attaching, not in removal.
+            transitions.move_attachment(session, row.id, 'unexport' if known else 'attach_failed',
+                                        self._actor, error=error)
+            transitions.derive_volume(session, volume.id)
+            return volume.host if known else None
+
+    # -- detaching -----------------------------------------------------------------------------
+
+    def finish_detach(self, task: HostTask, request_id: str | None) -> None:
+        """Go on after the host let go: the target turns the initiator away, the row goes.
+
+        :param task: the attachment.
+        :param request_id: the API call behind it.
+        :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
+        """
+        backend = self._begin_leave(task)
+        if backend is not None:
+            self._workers.unexport(backend, task.attachment_id, request_id)
+
+    @database.retry
+    def _begin_leave(self, task: HostTask) -> str | None:
+        with self._db.writer() as session:
+            db_volumes.lock(session, task.volume_id)
+            row = db_attachments.get(session, task.attachment_id)
+            return leave_target(session, row, self._actor)
+
+    @database.retry
+    def refuse_detach(self, task: HostTask, error: str, request_id: str | None) -> None:
+        """Write that the server kept the device: it is attached as before.
+
+        :param task: the attachment.
+        :param error: why, for the user.
+        :param request_id: the API call behind it.
+        """
+        self._end_detach(task, 'detach_refused', error, request_id)
+
+    @database.retry
+    def fail_detach(self, task: HostTask, error: str, request_id: str | None) -> None:
+        """Write that the detach stopped half-way; it may be asked for again.
+
+        :param task: the attachment.
+        :param error: why, for the user.
+        :param request_id: the API call behind it.
+        """
+        self._end_detach(task, 'detach_failed', error, request_id)
+
+    def _end_detach(self, task: HostTask, event: str, error: str, request_id: str | None) -> None:
+        with self._db.writer() as session:
+            volume = db_volumes.lock(session, task.volume_id)
+            transitions.move_attachment(session, task.attachment_id, event, self._actor,
+                                        error=error)
+            transitions.derive_volume(session, volume.id)
+            messages.add(session, volume.project_id, volume.id, DETACH_FAILED,
+                         f'detach volume: {error}', request_id=request_id)
+
+    @database.retry
+    def _move(self, attachment_id: str, event: str, volume_id: str | None = None,
+              **values: Any) -> None:
+        with self._db.writer() as session:
+            if volume_id is not None:
+                db_volumes.lock(session, volume_id)
+            transitions.move_attachment(session, attachment_id, event, self._actor, **values)
+            if volume_id is not None:
+                transitions.derive_volume(session, volume_id)
+
+
+def _task(row: models.Attachment) -> HostTask:
+    return HostTask(
+        attachment_id=row.id, volume_id=row.volume_id, server_id=row.instance_uuid or '',
+        state=row.state, device=row.mountpoint or '', mode=row.attach_mode or 'rw',
+        multiattach=row.volume.multiattach, size_gb=row.volume.size, connector=row.connector,
+        connection_info=row.connection_info, tag=row.tag)

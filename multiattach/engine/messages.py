@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""User messages (microversion 3.3): why something failed after the reply."""
+
+from multiattach.db import database, models
+from multiattach.db import messages as db_messages
+from multiattach.domain import errors
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+
+
+class Messages:
+    """Use cases on messages.
+
+    :param db: the database.
+    :param policy: the rules.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy) -> None:
+        self._db = db
+        self._policy = policy
+
+    def list_all(self, ctx: RequestContext, limit: int,
+                 resource_uuid: str | None = None) -> list[models.Message]:
+        """List the messages of the caller's project, newest first.
+
+        :param ctx: the caller.
+        :param limit: most messages to return.
+        :param resource_uuid: only about this resource.
+        :returns: messages.
+        """
+        self._policy.check(ctx, 'message:get_all')
+        filters = [models.Message.project_id == ctx.project]
+        if resource_uuid is not None:
+            filters.append(models.Message.resource_uuid == resource_uuid)
+        with self._db.reader() as session:
+            return db_messages.list_all(session, filters, limit)
+
+    def show(self, ctx: RequestContext, message_id: str) -> models.Message:
+        """Load a message.
+
+        :param ctx: the caller.
+        :param message_id: UUID.
+        :returns: the message.
+        :raises NotFound: there is none, or it is another project's.
+        """
+        missing = errors.NotFound(f'Message {message_id} could not be found.')
+        with self._db.reader() as session:
+            found = db_messages.get(session, message_id)
+        if found is None:
+            raise missing
+        self._policy.check_visible(ctx, found, missing)
+        self._policy.check(ctx, 'message:get', found.project_id)
+        return found
+
+    def delete(self, ctx: RequestContext, message_id: str) -> None:
+        """Delete a message; errors as :meth:`show`."""
+        found = self.show(ctx, message_id)
+        self._policy.check(ctx, 'message:delete', found.project_id)
+        with self._db.writer() as session:
+            row = db_messages.get(session, message_id)
+            if row is not None:
+                session.delete(row)

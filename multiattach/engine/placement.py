@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which backend gets a volume: pure choice among what the backends report."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from multiattach.domain import extra_specs
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """A volume backend as its worker reports it.
+
+    :param host: ``host@backend``, the name of its RPC server.
+    :param zone: availability zone.
+    :param service_uuid: UUID of the service row.
+    :param is_up: the last heartbeat is recent.
+    :param is_enabled: an operator did not disable it.
+    :param total_gb: capacity in GiB, None for unknown or unlimited.
+    :param free_gb: free space in GiB, None for unknown or unlimited.
+    :param allocated_gb: GiB promised to volumes.
+    :param max_over_subscription: how many times the capacity may be promised.
+    :param capabilities: what extra specs are matched with.
+    """
+
+    host: str
+    zone: str
+    service_uuid: str
+    is_up: bool
+    is_enabled: bool
+    total_gb: float | None
+    free_gb: float | None
+    allocated_gb: float
+    max_over_subscription: float
+    capabilities: Mapping[str, Any]
+
+    @property
+    def room_gb(self) -> float:
+        """GiB that may still be promised."""
+        if self.total_gb is None or self.free_gb is None:
+            return float('inf')
+        return self.total_gb * self.max_over_subscription - self.allocated_gb
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What a volume needs of its backend.
+
+    :param size_gb: GiB.
+    :param zone: availability zone, or None.
+    :param specs: extra specs of its type.
+    """
+
+    size_gb: int
+    zone: str | None
+    specs: Mapping[str, str | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The backend, or why there is none.
+
+    :param backend: the chosen one, or None.
+    :param reason: for the user, empty if there is a backend.
+    """
+
+    backend: Backend | None
+    reason: str = ''
+
+
+def choose(wish: Wish, backends: Iterable[Backend]) -> Choice:
+    """Choose the backend with the most room among those that fit.
+
+    :param wish: what is needed.
+    :param backends: all that report.
+    :returns: the choice; the reason names the first condition that nobody met.
+    """
+    left = list(backends)
+    steps: tuple[tuple[str, Any], ...] = (
+        ('No volume backend is up and enabled.', lambda b: b.is_up and b.is_enabled),
+        (f'No volume backend in availability zone {wish.zone}.',
+         lambda b: wish.zone is None or b.zone == wish.zone),
+        (f'No volume backend has what the volume type asks for ({describe(wish.specs)}).',
+         lambda b: extra_specs.is_satisfied(wish.specs, b.capabilities)),
+        (f'No volume backend has room for {wish.size_gb} GiB.',
+         lambda b: b.room_gb >= wish.size_gb),
+    )
+    for reason, fits in steps:
+        left = [backend for backend in left if fits(backend)]
+        if not left:
+            return Choice(None, reason)
+    return Choice(max(left, key=lambda b: (b.room_gb, b.host)))
+
+
+def describe(specs: Mapping[str, str | None]) -> str:
+    """Write the extra specs that users may know as text.
+
+    :param specs: extra specs.
+    :returns: ``key=value`` pairs.
+    """
+    return ', '.join(f'{k}={v}' for k, v in sorted(specs.items())
+                     if k in extra_specs.PUBLIC_SPECS) or 'other extra specs'

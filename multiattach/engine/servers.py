@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server side where no Nova is deployed: libvirt domains and their volumes."""
+
+import dataclasses
+import string
+import uuid
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, models, paging, transitions
+from multiattach.db import servers as db_servers
+from multiattach.db import services as db_services
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import errors, states
+from multiattach.engine.attachments import Attachments, Reservation, actor_of, leave_target
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.engine.services import HOST_BINARY, Services
+from multiattach.rpc.clients import HostAgents, VolumeWorkers
+
+_RULE = 'os_compute_api:os-volumes-attachments:'
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerAttach:
+    """What a user asks of an attach to a server.
+
+    :param volume_id: UUID.
+    :param device: wished device name, None for the next free one.
+    :param tag: device tag (compute 2.49).
+    :param delete_on_termination: delete the volume with the server (compute 2.79).
+    :param supports_multiattach: the microversion is 2.60 or later.
+    """
+
+    volume_id: str
+    device: str | None = None
+    tag: str | None = None
+    delete_on_termination: bool = False
+    supports_multiattach: bool = False
+
+
+class Servers:
+    """Use cases of the compute endpoint.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param attachments: use cases on attachments.
+    :param services: services.
+    :param agents: RPC client of the host agents.
+    :param workers: RPC client of the volume workers.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, attachments: Attachments,
+                 services: Services, agents: HostAgents, workers: VolumeWorkers) -> None:
+        self._db = db
+        self._policy = policy
+        self._attachments = attachments
+        self._services = services
+        self._agents = agents
+        self._workers = workers
+
+    def show(self, ctx: RequestContext, server_id: str,
+             rule: str = 'os_compute_api:servers:show') -> models.Server:
+        """Load a server that the caller may see.
+
+        :param ctx: the caller.
+        :param server_id: UUID.
+        :param rule: policy rule to ask.
+        :returns: the server.
+        :raises ServerNotFound: there is none, or it is another project's.
+        """
+        with self._db.reader() as session:
+            return self._load(session, ctx, server_id, rule)
+
+    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
+                  page: paging.Page, *, all_projects: bool = False) -> list[models.Server]:
+        """List servers of the caller's project, or of all.
+
+        :param ctx: the caller.
+        :param filters: conditions on :class:`~multiattach.db.models.Server`.
+        :param page: order and cut.
+        :param all_projects: do not scope; asks a rule of its own.
+        :returns: servers.
+        """
+        self._policy.check(ctx, 'os_compute_api:servers:index')
+        scope = []
+        if all_projects:
+            self._policy.check(ctx, 'os_compute_api:servers:index:get_all_tenants')
+        else:
+            scope.append(models.Server.project_id == ctx.project)
+        with self._db.reader() as session:
+            return db_servers.list_page(session, [*filters, *scope], page)
+
+    def list_attachments(self, ctx: RequestContext, server_id: str) -> list[models.Attachment]:
+        """List the volumes of a server, failed attaches left out.
+
+        :param ctx: the caller.
+        :param server_id: UUID.
+        :returns: attachments.
+        :raises ServerNotFound: no such server.
+        """
+        with self._db.reader() as session:
+            self._load(session, ctx, server_id, _RULE + 'index')
+            return _alive(db_attachments.list_of_server(session, server_id))
+
+    def show_attachment(self, ctx: RequestContext, server_id: str, volume_id: str
+                        ) -> models.Attachment:
+        """Load the attachment of a volume to a server.
+
+        :param ctx: the caller.
+        :param server_id: UUID.
+        :param volume_id: UUID.
+        :returns: the attachment.
+        :raises NotFound: the volume is not attached to the server.
+        """
+        with self._db.reader() as session:
+            self._load(session, ctx, server_id, _RULE + 'show')
+            return self._find(session, server_id, volume_id)
+
+    # -- attaching -----------------------------------------------------------------------------
+
+    def attach(self, ctx: RequestContext, server_id: str, wish: ServerAttach) -> models.Attachment:
+        """Reserve a volume for a server and have the server's host agent attach it.
+
+        :param ctx: the caller.
+        :param server_id: UUID.
+        :param wish: volume and device.
+        :returns: the attachment in ``reserved``.
+        :raises ServerNotFound: no such server.
+        :raises InvalidVolume: the sharing rules say no, it is attached to this server already,
+            or a multiattach volume is asked for below compute 2.60.
+        :raises Conflict: the host is down or cannot share.
+        """
+        ident = str(uuid.uuid4())
+        host = self._begin_attach(ctx, ident, server_id, wish)
+        self._agents.attach(host, ident, ctx.request_id)
+        return self._attachments.show_own(ident)
+
+    @database.retry
+    def _begin_attach(self, ctx: RequestContext, ident: str, server_id: str,
+                      wish: ServerAttach) -> str:
+        with self._db.writer() as session:
+            server = self._load(session, ctx, server_id, _RULE + 'create', lock=True)
+            existing = db_attachments.list_of_server(session, server_id)
+            if any(row.volume_id == wish.volume_id for row in _alive(existing)):
+                raise errors.InvalidVolume(
+                    f'Invalid volume: volume {wish.volume_id} is already attached to instance '
+                    f'{server_id}.')
+            reservation = Reservation(
+                agent_host=server.host, mountpoint=_pick_device(server, existing, wish.device),
+                tag=wish.tag, delete_on_termination=wish.delete_on_termination)
+            volume = self._attachments.reserve_in(
+                session, ctx, ident, wish.volume_id, server_id, reservation)
+            self._check_host(session, server.host, volume.multiattach)
+            if volume.multiattach and not wish.supports_multiattach:
+                raise errors.InvalidVolume(
+                    f'Multiattach volume {volume.id} needs compute API microversion 2.60 or '
+                    'later.')
+            db_attachments.remove_placeless_of(session, wish.volume_id, server_id)
+            return server.host
+
+    def _check_host(self, session: Session, host: str, shared: bool) -> None:
+        service = db_services.get(session, HOST_BINARY, host)
+        if not self._services.is_up(service):
+            raise errors.Conflict(f'The agent of host {host} is down; try again when it is up.')
+        reason = (service.report or {}).get('cannot_share')
+        if shared and reason:
+            raise errors.Conflict(f'Host {host} cannot share volumes: {reason}')
+
+    # -- detaching -----------------------------------------------------------------------------
+
+    def detach(self, ctx: RequestContext, server_id: str, volume_id: str) -> None:
+        """Have a server's host agent detach a volume.
+
+        :param ctx: the caller.
+        :param server_id: UUID.
+        :param volume_id: UUID.
+        :raises NotFound: no such server, or the volume is not attached to it.
+        :raises Conflict: the attach is still in flight.
+        """
+        attachment, backend = self._begin_detach(ctx, server_id, volume_id)
+        if attachment.state == states.Attachment.DETACHING:
+            assert attachment.agent_host is not None
+            self._agents.detach(attachment.agent_host, attachment.id, ctx.request_id)
+        elif backend is not None:
+            self._workers.unexport(backend, attachment.id, ctx.request_id)
+
+    @database.retry
+    def _begin_detach(self, ctx: RequestContext, server_id: str, volume_id: str
+                      ) -> tuple[models.Attachment, str | None]:
+        with self._db.writer() as session:
+            self._load(session, ctx, server_id, _RULE + 'delete')
+            ident = self._find(session, server_id, volume_id).id
+            row = db_attachments.get(session, ident, lock=True)
+            db_volumes.lock(session, volume_id)
+            backend = None
+            if row.state == states.Attachment.ERROR_ATTACHING:
+                backend = leave_target(session, row, actor_of(ctx))
+            else:
+                try:
+                    transitions.move_attachment(session, ident, 'detach', actor_of(ctx))
+                except errors.InvalidTransition as exc:
+                    raise errors.Conflict(
+                        f'The volume is {states.public_status(row.state)} to the server; detach '
+                        'it when it is attached.') from exc
+                transitions.derive_volume(session, volume_id)
+            return db_attachments.reload(session, ident), backend
+
+    # -- shared --------------------------------------------------------------------------------
+
+    def _load(self, session: Session, ctx: RequestContext, server_id: str, rule: str, *,
+              lock: bool = False) -> models.Server:
+        server = db_servers.get(session, server_id, lock=lock)
+        self._policy.check_visible(ctx, server, errors.ServerNotFound(server_id))
+        self._policy.check(ctx, rule, server.project_id)
+        return server
+
+    def _find(self, session: Session, server_id: str, volume_id: str) -> models.Attachment:
+        for row in reversed(db_attachments.list_of_server(session, server_id)):
+            if row.volume_id == volume_id:
+                return row
+        raise errors.NotFound(
+            f'Instance {server_id} is not attached to volume {volume_id}.')
+
+
+def _alive(rows: list[models.Attachment]) -> list[models.Attachment]:
+    return [row for row in rows if row.state not in states.PLACELESS]
+
+
+def _pick_device(server: models.Server, rows: list[models.Attachment], wished: str | None) -> str:
+    """Return the wished device name if it is free, else the next free virtio one."""
+    taken = {f'/dev/{name}' for name in server.devices or []}
+    taken |= {row.mountpoint for row in _alive(rows) if row.mountpoint}
+    if wished is not None:
+        if wished in taken:
+            raise errors.InvalidInput(f'The device name {wished} is in use.')
+        if wished.startswith('/dev/vd'):
+            return wished
+    for name in _device_names():
+        if name not in taken:
+            return name
+    raise errors.InvalidInput('The server has no device name left.')
+
+
+def _device_names() -> Iterator[str]:
+    """Yield /dev/vdb to /dev/vdz, then /dev/vdaa on: vda is the server's own disk."""
+    letters = string.ascii_lowercase
+    yield from (f'/dev/vd{letter}' for letter in letters[1:])
+    yield from (f'/dev/vd{one}{two}' for one in letters for two in letters)

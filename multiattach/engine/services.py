@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services: who is up, who may be used, and which backends there are."""
+
+import datetime
+
+from multiattach.db import database, models
+from multiattach.db import services as db_services
+from multiattach.db import volumes as db_volumes
+from multiattach.engine.context import RequestContext
+from multiattach.engine.placement import Backend
+from multiattach.engine.policy import Policy
+
+VOLUME_BINARY = 'multiattach-volume'
+HOST_BINARY = 'multiattach-host'
+
+
+class Services:
+    """Use cases on services.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param down_time: seconds without a heartbeat after which a service counts as down.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, down_time: float) -> None:
+        self._db = db
+        self._policy = policy
+        self._down_time = datetime.timedelta(seconds=down_time)
+
+    def is_up(self, service: models.Service) -> bool:
+        """Tell whether a service's last heartbeat is recent.
+
+        :param service: the row.
+        :returns: True if it is up.
+        """
+        return (service.heartbeat_at is not None
+                and models.now() - service.heartbeat_at <= self._down_time)
+
+    def list_all(self, ctx: RequestContext, binary: str | None = None,
+                 host: str | None = None) -> list[models.Service]:
+        """List services for an admin.
+
+        :param ctx: the caller.
+        :param binary: only this program.
+        :param host: only this host.
+        :returns: services.
+        :raises NotAuthorized: policy ``volume_extension:services:index``.
+        """
+        self._policy.check(ctx, 'volume_extension:services:index')
+        with self._db.reader() as session:
+            return db_services.list_all(session, binary, host)
+
+    @database.retry
+    def set_disabled(self, ctx: RequestContext, binary: str, host: str, disabled: bool,
+                     reason: str | None = None) -> models.Service:
+        """Enable or disable a service (contract 11.4 number 24: it really acts).
+
+        :param ctx: the caller.
+        :param binary: program.
+        :param host: its host.
+        :param disabled: what it shall be.
+        :param reason: why it is disabled.
+        :returns: the service after the change.
+        :raises NotFound: there is none.
+        :raises NotAuthorized: policy ``volume_extension:services:update``.
+        """
+        self._policy.check(ctx, 'volume_extension:services:update')
+        with self._db.writer() as session:
+            service = db_services.get(session, binary, host)
+            service.disabled = disabled
+            service.disabled_reason = reason if disabled else None
+            service.updated_at = models.now()
+            session.flush()
+            return service
+
+    def list_backends(self) -> list[Backend]:
+        """List the volume backends with what they report and what is promised on them.
+
+        :returns: backends, those that are down or disabled among them.
+        """
+        with self._db.reader() as session:
+            rows = db_services.list_all(session, VOLUME_BINARY)
+            promised = db_volumes.allocated(session)
+        backends = []
+        for row in rows:
+            report = row.report or {}
+            backends.append(Backend(
+                host=row.host, zone=row.availability_zone, service_uuid=row.id,
+                is_up=self.is_up(row), is_enabled=not row.disabled,
+                total_gb=report.get('total_capacity_gb'), free_gb=report.get('free_capacity_gb'),
+                allocated_gb=promised.get(row.host, 0),
+                max_over_subscription=report.get('max_over_subscription_ratio', 1.0),
+                capabilities=report.get('capabilities', {})))
+        return backends

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The volume worker's side of a volume's storage: what it owns, and that it was done."""
+
+from typing import Any
+
+from multiattach.db import database, messages, models, transitions
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import errors, states
+
+_EVENT_IDS = {
+    'create_failed': 'VOLUME_VOLUME_001_002',
+    'delete_failed': 'VOLUME_VOLUME_002_001',
+    'extend_failed': 'VOLUME_VOLUME_004_001',
+}
+_STEPS = (states.Volume.CREATING, states.Volume.DELETING, states.Volume.EXTENDING)
+
+
+class Storage:
+    """Plans and outcomes of the worker's steps on volumes.
+
+    :param db: the database.
+    :param host: backend host of the worker, ``host@backend``.
+    """
+
+    def __init__(self, db: database.Database, host: str) -> None:
+        self._db = db
+        self._host = host
+
+    def load(self, volume_id: str, status: str) -> models.Volume | None:
+        """Read a volume if its next step is this worker's.
+
+        :param volume_id: UUID.
+        :param status: status in which the step is due.
+        :returns: the volume, or None if the step is not due (any more).
+        """
+        with self._db.reader() as session:
+            try:
+                volume = db_volumes.get(session, volume_id)
+            except errors.VolumeNotFound:
+                return None
+        due = volume.status == status and volume.host == self._host
+        return volume if due else None
+
+    def list_open(self) -> list[tuple[str, str]]:
+        """List the volumes whose next step is this worker's.
+
+        :returns: pairs of volume id and status, oldest first.
+        """
+        with self._db.reader() as session:
+            rows = db_volumes.list_owned(session, self._host, _STEPS)
+            return [(row.id, row.status) for row in rows]
+
+    @database.retry
+    def finish(self, volume_id: str, event: str, **values: Any) -> None:
+        """Write that a step is done.
+
+        :param volume_id: UUID.
+        :param event: ``created``, ``deleted`` or ``extended``.
+        :param values: further columns.
+        :raises InvalidTransition: the volume went elsewhere meanwhile.
+        """
+        with self._db.writer() as session:
+            db_volumes.lock(session, volume_id)
+            transitions.move_volume(session, volume_id, event, **values)
+
+    @database.retry
+    def fail(self, volume_id: str, event: str, text: str) -> None:
+        """Write that a step failed for good, and tell the user why.
+
+        :param volume_id: UUID.
+        :param event: ``create_failed``, ``delete_failed`` or ``extend_failed``.
+        :param text: why.
+        """
+        with self._db.writer() as session:
+            volume = db_volumes.lock(session, volume_id)
+            transitions.move_volume(session, volume_id, event)
+            messages.add(session, volume.project_id, volume_id, _EVENT_IDS[event], text,
+                         request_id=volume.request_id)

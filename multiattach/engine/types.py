@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volume types and extra specs (contract 10.3)."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+from oslo_db import exception as db_exc
+from sqlalchemy.orm import Session
+
+from multiattach.db import database, models, paging
+from multiattach.db import types as db_types
+from multiattach.domain import errors, extra_specs
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+
+
+class Types:
+    """Use cases on volume types.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param default_name: name of the type that volumes get if none is asked for.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, default_name: str) -> None:
+        self._db = db
+        self._policy = policy
+        self.default_name = default_name
+
+    @database.retry
+    def ensure_default(self) -> None:
+        """Make the default type if it is missing; several processes may try at once."""
+        try:
+            with self._db.writer() as session:
+                try:
+                    db_types.find(session, self.default_name)
+                except errors.VolumeTypeNotFound:
+                    self._insert(session, self.default_name, 'Default Volume Type', True)
+        except db_exc.DBDuplicateEntry:
+            return
+
+    def show(self, ctx: RequestContext, type_id: str) -> models.VolumeType:
+        """Load a type by id.
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :returns: the type with extra specs.
+        :raises VolumeTypeNotFound: there is none, or it is not public and the caller no admin.
+        """
+        self._policy.check(ctx, 'volume_extension:type_get')
+        with self._db.reader() as session:
+            return self._visible(ctx, db_types.get(session, type_id), type_id)
+
+    def find(self, ctx: RequestContext, name_or_id: str) -> models.VolumeType:
+        """Load a type by id or name; errors as :meth:`show`."""
+        with self._db.reader() as session:
+            return self._visible(ctx, db_types.find(session, name_or_id), name_or_id)
+
+    def show_default(self, ctx: RequestContext) -> models.VolumeType:
+        """Load the default type.
+
+        :param ctx: the caller.
+        :returns: the type.
+        :raises VolumeTypeNotFound: the configured one does not exist.
+        """
+        self._policy.check(ctx, 'volume_extension:type_get')
+        return self.find(ctx, self.default_name)
+
+    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
+                  page: paging.Page) -> list[models.VolumeType]:
+        """List types; people without the admin role see the public ones.
+
+        :param ctx: the caller.
+        :param filters: conditions on :class:`~multiattach.db.models.VolumeType`.
+        :param page: order and cut.
+        :returns: types with extra specs.
+        """
+        self._policy.check(ctx, 'volume_extension:type_get_all')
+        scope = [] if ctx.is_admin else [models.VolumeType.is_public.is_(True)]
+        with self._db.reader() as session:
+            return db_types.list_page(session, [*filters, *scope], page)
+
+    def create(self, ctx: RequestContext, name: str, description: str | None, is_public: bool,
+               specs: Mapping[str, str | None]) -> models.VolumeType:
+        """Create a type.
+
+        :param ctx: the caller.
+        :param name: 1 to 255 characters, unique among the living.
+        :param description: text, or None.
+        :param is_public: every project may use it.
+        :param specs: extra specs.
+        :returns: the type.
+        :raises InvalidInput: extra specs that cannot mean what their author wants.
+        :raises Conflict: the name is taken.
+        """
+        self._policy.check(ctx, 'volume_extension:type_create')
+        extra_specs.check_specs(specs)
+        try:
+            with self._db.writer() as session:
+                ident = self._insert(session, name, description, is_public)
+                db_types.set_specs(session, ident, specs)
+                return db_types.get(session, ident)
+        except db_exc.DBDuplicateEntry as exc:
+            raise errors.Conflict(f'Volume Type {name} already exists.') from exc
+
+    def update(self, ctx: RequestContext, type_id: str,
+               changes: Mapping[str, str | bool | None]) -> models.VolumeType:
+        """Change name, description or ``is_public``.
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :param changes: columns and their new values.
+        :returns: the type after the change.
+        :raises Conflict: the name is taken.
+        """
+        self._policy.check(ctx, 'volume_extension:type_update')
+        try:
+            with self._db.writer() as session:
+                found = db_types.get(session, type_id, lock=True)
+                for key, value in changes.items():
+                    setattr(found, key, value)
+                found.live_name = found.name
+                session.flush()
+                return found
+        except db_exc.DBDuplicateEntry as exc:
+            raise errors.Conflict(f'Volume Type {changes.get("name")} already exists.') from exc
+
+    @database.retry
+    def delete(self, ctx: RequestContext, type_id: str) -> None:
+        """Delete a type that no volume has.
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :raises InvalidInput: in use, or the default type.
+        """
+        self._policy.check(ctx, 'volume_extension:type_delete')
+        with self._db.writer() as session:
+            found = db_types.get(session, type_id, lock=True)
+            if found.name == self.default_name:
+                raise errors.InvalidInput('The default volume type cannot be deleted.')
+            if db_types.count_volumes(session, type_id):
+                raise errors.InvalidInput(f'Target volume type is still in use: {type_id}.')
+            found.deleted_at = models.now()
+            found.live_name = None
+            session.flush()
+
+    @database.retry
+    def set_specs(self, ctx: RequestContext, type_id: str, specs: Mapping[str, str | None], *,
+                  is_update: bool = False) -> None:
+        """Set extra specs while no volume has the type, in one transaction (11.4 number 27).
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :param specs: keys and values to set; the others stay.
+        :param is_update: ask the update rule instead of the create rule.
+        :raises InvalidInput: the type is in use, or the values cannot mean what is wanted.
+        """
+        verb = 'update' if is_update else 'create'
+        self._policy.check(ctx, f'volume_extension:types_extra_specs:{verb}')
+        with self._db.writer() as session:
+            found = self._lock_unused(session, type_id)
+            extra_specs.check_specs({**found.extra_specs, **specs})
+            db_types.set_specs(session, type_id, specs)
+
+    @database.retry
+    def delete_spec(self, ctx: RequestContext, type_id: str, key: str) -> None:
+        """Delete an extra spec while no volume has the type.
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :param key: its key.
+        :raises NotFound: no such extra spec.
+        :raises InvalidInput: the type is in use.
+        """
+        self._policy.check(ctx, 'volume_extension:types_extra_specs:delete')
+        with self._db.writer() as session:
+            self._lock_unused(session, type_id)
+            if not db_types.delete_spec(session, type_id, key):
+                raise errors.NotFound(f'Volume Type {type_id} has no extra specs with key {key}.')
+
+    def _lock_unused(self, session: Session, type_id: str) -> models.VolumeType:
+        found = db_types.get(session, type_id, lock=True)
+        if db_types.count_volumes(session, type_id):
+            raise errors.InvalidInput(
+                f'Volume Type is currently in use: {type_id}. '
+                'Extra specs can only be changed while no volume has the type.')
+        return found
+
+    def _insert(self, session: Session, name: str, description: str | None,
+                is_public: bool) -> str:
+        ident = str(uuid.uuid4())
+        session.add(models.VolumeType(id=ident, name=name, live_name=name,
+                                      description=description, is_public=is_public))
+        session.flush()
+        return ident
+
+    def _visible(self, ctx: RequestContext, found: models.VolumeType,
+                 asked: str) -> models.VolumeType:
+        if not found.is_public and not ctx.is_admin:
+            raise errors.VolumeTypeNotFound(asked)
+        return found

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes: create, read, update, delete (contract 4, 10.2)."""
+
+import dataclasses
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, messages, models, paging, transitions
+from multiattach.db import types as db_types
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import errors, extra_specs, states
+from multiattach.engine import placement
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.engine.services import Services
+from multiattach.engine.types import Types
+from multiattach.rpc.clients import VolumeWorkers
+
+NO_BACKEND = 'VOLUME_VOLUME_001_003'
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeWish:
+    """What a user asks a volume to be.
+
+    :param size: GiB.
+    :param type_name: name or id of the type, None for the default.
+    :param name: display name.
+    :param description: display description.
+    :param zone: availability zone, None for any.
+    :param metadata: user metadata.
+    """
+
+    size: int
+    type_name: str | None = None
+    name: str | None = None
+    description: str | None = None
+    zone: str | None = None
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class Volumes:
+    """Use cases on volumes.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param types: volume types.
+    :param services: services and backends.
+    :param workers: RPC client of the volume workers.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, types: Types, services: Services,
+                 workers: VolumeWorkers) -> None:
+        self._db = db
+        self._policy = policy
+        self._types = types
+        self._services = services
+        self._workers = workers
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def show(self, ctx: RequestContext, volume_id: str) -> models.Volume:
+        """Load a volume that the caller may see.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :returns: the volume with metadata, type and attachments.
+        :raises VolumeNotFound: there is none, or it is another project's.
+        """
+        with self._db.reader() as session:
+            return self._load(session, ctx, volume_id, 'volume:get')
+
+    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
+                  page: paging.Page, *, all_projects: bool = False) -> list[models.Volume]:
+        """List volumes of the caller's project, or of all.
+
+        :param ctx: the caller.
+        :param filters: conditions on :class:`~multiattach.db.models.Volume`.
+        :param page: order and cut.
+        :param all_projects: do not scope; for admins only.
+        :returns: volumes with metadata, type and attachments.
+        """
+        self._policy.check(ctx, 'volume:get_all')
+        with self._db.reader() as session:
+            return db_volumes.list_page(session, [*filters, *_scope(ctx, all_projects)], page)
+
+    def count(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], *,
+              all_projects: bool = False) -> tuple[int, int]:
+        """Count volumes.
+
+        :param ctx: the caller.
+        :param filters: conditions on :class:`~multiattach.db.models.Volume`.
+        :param all_projects: do not scope; for admins only.
+        :returns: number of volumes, and GiB in all.
+        """
+        self._policy.check(ctx, 'volume:get_all')
+        with self._db.reader() as session:
+            return db_volumes.count(session, [*filters, *_scope(ctx, all_projects)])
+
+    # -- creating ------------------------------------------------------------------------------
+
+    def create(self, ctx: RequestContext, wish: VolumeWish) -> models.Volume:
+        """Record a volume and ask a backend for its storage.
+
+        :param ctx: the caller.
+        :param wish: what it is to be.
+        :returns: the volume in ``creating``. Without a place it turns to ``error`` at once, and
+            a user message says why (requirement row 2).
+        :raises VolumeTypeNotFound: no such type.
+        :raises NotAuthorized: policy ``volume:create`` or ``volume:multiattach``.
+        """
+        if ctx.project is None:
+            raise errors.InvalidInput('A volume needs a project: use a project-scoped token.')
+        self._policy.check(ctx, 'volume:create', ctx.project)
+        ident = str(uuid.uuid4())
+        volume, specs = self._insert(ctx, ident, wish)
+        self._place(ctx, volume, wish, specs)
+        return volume
+
+    @database.retry
+    def _insert(self, ctx: RequestContext, ident: str, wish: VolumeWish
+                ) -> tuple[models.Volume, dict[str, str | None]]:
+        with self._db.writer() as session:
+            # The type's lock keeps its extra specs as they are until the volume holds them.
+            found = db_types.find(session, wish.type_name or self._types.default_name, lock=True)
+            if not found.is_public and not ctx.is_admin:
+                raise errors.VolumeTypeNotFound(wish.type_name or '')
+            specs = found.extra_specs
+            shared = extra_specs.is_multiattach(specs)
+            if shared:
+                self._policy.check(ctx, 'volume:multiattach', ctx.project)
+            session.add(models.Volume(
+                id=ident, project_id=ctx.project, user_id=ctx.user_id, display_name=wish.name,
+                display_description=wish.description, size=wish.size, volume_type_id=found.id,
+                multiattach=shared, availability_zone=wish.zone, status=states.Volume.CREATING,
+                request_id=ctx.request_id))
+            session.flush()
+            db_volumes.replace_metadata(session, ident, wish.metadata, keep_others=True)
+            return db_volumes.get(session, ident), specs
+
+    def _place(self, ctx: RequestContext, volume: models.Volume, wish: VolumeWish,
+               specs: Mapping[str, str | None]) -> None:
+        choice = placement.choose(placement.Wish(wish.size, wish.zone, specs),
+                                  self._services.list_backends())
+        backend = choice.backend
+        if backend is None:
+            self._fail_create(volume, choice.reason)
+            return
+        self._set_backend(volume.id, backend)
+        self._workers.create_volume(backend.host, volume.id, ctx.request_id)
+
+    @database.retry
+    def _set_backend(self, volume_id: str, backend: placement.Backend) -> None:
+        with self._db.writer() as session:
+            db_volumes.update(session, volume_id, host=backend.host,
+                              availability_zone=backend.zone, service_uuid=backend.service_uuid)
+
+    @database.retry
+    def _fail_create(self, volume: models.Volume, reason: str) -> None:
+        with self._db.writer() as session:
+            transitions.move_volume(session, volume.id, 'create_failed')
+            messages.add(session, volume.project_id, volume.id, NO_BACKEND,
+                         f'schedule allocate volume: {reason}', request_id=volume.request_id)
+
+    # -- changing ------------------------------------------------------------------------------
+
+    @database.retry
+    def update(self, ctx: RequestContext, volume_id: str, changes: Mapping[str, str | None],
+               metadata: Mapping[str, str] | None = None) -> models.Volume:
+        """Change name or description, and replace metadata if it is given.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param changes: ``display_name`` and ``display_description``, as far as they change.
+        :param metadata: the new metadata, or None to leave it.
+        :returns: the volume after the change.
+        """
+        with self._db.writer() as session:
+            self._lock(session, ctx, volume_id, 'volume:update')
+            db_volumes.update(session, volume_id, **changes)
+            if metadata is not None:
+                db_volumes.replace_metadata(session, volume_id, metadata, keep_others=False)
+            return db_volumes.get(session, volume_id)
+
+    @database.retry
+    def delete(self, ctx: RequestContext, volume_id: str, *, force: bool = False) -> None:
+        """Record that a volume is to go and ask its backend to delete it.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param force: accept any status; attachments still refuse (contract 11.4 number 22).
+        :raises InvalidVolume: its status, or an attachment, does not allow it.
+        """
+        host = self._begin_delete(ctx, volume_id, force)
+        if host is not None:
+            self._workers.delete_volume(host, volume_id, ctx.request_id)
+
+    def _begin_delete(self, ctx: RequestContext, volume_id: str, force: bool) -> str | None:
+        rule = 'volume:force_delete' if force else 'volume:delete'
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, rule)
+            mine, others = db_attachments.count_places(session, volume_id, None)
+            if mine + others:
+                raise errors.InvalidVolume(
+                    'Invalid volume: it has attachments; detach it from its servers first.')
+            db_attachments.remove_placeless(session, volume_id)
+            event = 'force_delete' if force else 'delete'
+            try:
+                transitions.move_volume(session, volume_id, event)
+            except errors.InvalidTransition as exc:
+                raise errors.InvalidVolume(
+                    'Invalid volume: status must be available or error or error_extending, '
+                    f'but it is {volume.status}.') from exc
+            if volume.host is None:  # no backend ever made anything of it
+                transitions.move_volume(session, volume_id, 'deleted')
+            return volume.host
+
+    # -- metadata ------------------------------------------------------------------------------
+
+    @database.retry
+    def set_metadata(self, ctx: RequestContext, volume_id: str, items: Mapping[str, str], *,
+                     keep_others: bool) -> dict[str, str]:
+        """Set user metadata.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param items: keys and values.
+        :param keep_others: leave the keys that are not named.
+        :returns: all metadata after the change.
+        """
+        verb = 'create' if keep_others else 'update'
+        with self._db.writer() as session:
+            self._lock(session, ctx, volume_id, f'volume:{verb}_volume_metadata')
+            db_volumes.replace_metadata(session, volume_id, items, keep_others=keep_others)
+            return db_volumes.get(session, volume_id).metadata_dict
+
+    @database.retry
+    def delete_metadata(self, ctx: RequestContext, volume_id: str, key: str) -> None:
+        """Delete one metadata item.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param key: its key.
+        :raises NotFound: it is not there.
+        """
+        with self._db.writer() as session:
+            self._lock(session, ctx, volume_id, 'volume:delete_volume_metadata')
+            if not db_volumes.delete_metadata(session, volume_id, key):
+                raise errors.NotFound(f'Volume {volume_id} has no metadata with key {key}.')
+
+    # -- shared --------------------------------------------------------------------------------
+
+    def _load(self, session: Session, ctx: RequestContext, volume_id: str, rule: str) -> models.Volume:
+        volume = db_volumes.get(session, volume_id)
+        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+        self._policy.check(ctx, rule, volume.project_id)
+        return volume
+
+    def _lock(self, session: Session, ctx: RequestContext, volume_id: str, rule: str) -> models.Volume:
+        volume = db_volumes.lock(session, volume_id)
+        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+        self._policy.check(ctx, rule, volume.project_id)
+        return volume
+
+
+def _scope(ctx: RequestContext, all_projects: bool) -> list[Any]:
+    return [] if all_projects and ctx.is_admin else [models.Volume.project_id == ctx.project]

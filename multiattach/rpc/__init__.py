@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messaging: the transport, the clients, and a driver for one process."""

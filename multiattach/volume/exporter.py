@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Admitting initiators to targets and turning them away. Any step may be repeated."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_log import log
+from oslo_utils import strutils
+
+from multiattach.db.models import Attachment
+from multiattach.domain import errors, states
+from multiattach.drivers.backend import Backend
+from multiattach.drivers.target import (
+    Export,
+    Grant,
+    Target,
+    TargetError,
+    TargetInfo,
+    TargetUnavailable,
+    account_name,
+    generate_secret,
+)
+from multiattach.engine.exports import ExportPlan, Exports
+from multiattach.volume.locks import VolumeLocks
+
+LOG = log.getLogger(__name__)
+A = states.Attachment
+
+
+class Exporter:
+    """The steps on a target.
+
+    :param exports: the database side of the steps.
+    :param backend: where volumes are.
+    :param target: where they are exported.
+    :param locks: locks of volumes.
+    :param host: backend host of the worker, ``host@backend``.
+    """
+
+    def __init__(self, exports: Exports, backend: Backend, target: Target, locks: VolumeLocks,
+                 host: str) -> None:
+        self._exports = exports
+        self._backend = backend
+        self._target = target
+        self._locks = locks
+        self._host = host
+        self._generation: int | None = None
+
+    def export(self, attachment_id: str) -> None:
+        """Admit the initiator of an attachment in ``exporting``.
+
+        :param attachment_id: UUID.
+        :raises BackendError: the target refused; what was done is undone.
+        :raises OutcomeUnknown: the target did not answer; the step is taken up again.
+        :raises Conflict: the attachment went elsewhere meanwhile.
+        """
+        with self._locks.hold(self._exports.volume_of(attachment_id)):
+            plan = self._exports.plan(attachment_id)
+            if plan.state in states.ADMITTED:
+                return
+            if plan.state != A.EXPORTING:
+                raise errors.Conflict(
+                    f'The attachment {attachment_id} was changed by another request meanwhile.')
+            started = time.monotonic()
+            grant = _grant(plan)
+            try:
+                info = self._target.grant(plan.volume_id, self._backend.path(plan.volume_id), grant)
+            except TargetUnavailable as exc:
+                raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
+            except TargetError as exc:
+                self._undo(plan, f'export volume: {exc}')
+                raise errors.BackendError(f'The volume cannot be exported: {exc}') from exc
+            self._exports.finish_export(plan, _connection_info(plan, info, grant),
+                                        time.monotonic() - started)
+
+    def _undo(self, plan: ExportPlan, error: str) -> None:
+        """Take back what a refused export left, never what others use (contract 11.4 number 2)."""
+        try:
+            self._turn_away(plan)
+        except (TargetError, TargetUnavailable) as exc:
+            LOG.warning('Attachment %s left something on its target: %s', plan.attachment_id, exc)
+        self._exports.fail_export(plan, error)
+
+    def unexport(self, attachment_id: str) -> None:
+        """Turn away the initiator of an attachment in ``unexporting`` and remove the row.
+
+        The export goes with the last one that uses it, decided under the volume's lock.
+
+        :param attachment_id: UUID.
+        :raises BackendError: the target refused; the attachment is in ``error_detaching``.
+        :raises OutcomeUnknown: the target did not answer; the step is taken up again.
+        """
+        try:
+            volume_id = self._exports.volume_of(attachment_id)
+        except errors.AttachmentNotFound:
+            return
+        with self._locks.hold(volume_id):
+            try:
+                plan = self._exports.plan(attachment_id)
+            except errors.AttachmentNotFound:
+                return
+            if plan.state != A.UNEXPORTING:
+                raise errors.Conflict(
+                    f'The attachment {attachment_id} was changed by another request meanwhile.')
+            started = time.monotonic()
+            try:
+                self._turn_away(plan)
+            except TargetUnavailable as exc:
+                raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
+            except TargetError as exc:
+                self._exports.fail_unexport(plan, f'unexport volume: {exc}')
+                raise errors.BackendError(f'The export cannot be taken back: {exc}') from exc
+            self._exports.finish_unexport(plan, time.monotonic() - started)
+
+    def _turn_away(self, plan: ExportPlan) -> None:
+        if plan.is_last_on_target:
+            self._target.remove_export(plan.volume_id)
+        elif plan.is_last_of_initiator:
+            self._target.revoke(plan.volume_id, plan.initiator,
+                                account_name(plan.volume_id, plan.initiator))
+
+    # -- after a restart -----------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Re-export everything if the target daemon is not the one it was."""
+        try:
+            generation = self._target.generation()
+        except (TargetError, TargetUnavailable) as exc:
+            LOG.warning('The target daemon does not answer: %s', exc)
+            return
+        if generation == self._generation:
+            return
+        if self._generation is not None:
+            LOG.warning('The target daemon was restarted: exporting again')
+        if self.restore():
+            self._generation = generation
+
+    def restore(self) -> bool:
+        """Export every volume that has an admitted attachment (contract 11.4 number 19).
+
+        :returns: whether all of them are exported.
+        """
+        complete = True
+        by_volume: dict[str, list[Attachment]] = {}
+        for row in self._exports.list_admitted(self._host):
+            by_volume.setdefault(row.volume_id, []).append(row)
+        for volume_id in by_volume:
+            try:
+                self._restore_volume(volume_id)
+            except (TargetError, TargetUnavailable) as exc:
+                complete = False
+                LOG.error('Volume %s cannot be exported again: %s', volume_id, exc)
+        if by_volume:
+            LOG.info('Exported %d volumes again', len(by_volume))
+        return complete
+
+    def _restore_volume(self, volume_id: str) -> None:
+        with self._locks.hold(volume_id):
+            rows = self._exports.list_admitted_of(volume_id)
+            infos: dict[str, Mapping[str, Any]] = {
+                row.initiator: row.connection_info for row in rows
+                if row.initiator and row.connection_info}
+            if not infos:
+                return
+            grants = tuple(
+                Grant(initiator, info['auth_username'], info['auth_password'])
+                for initiator, info in sorted(infos.items()))
+            self._target.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
+
+    def resume(self) -> None:
+        """Carry on with every attachment whose next step is this worker's."""
+        for row in self._exports.list_open(self._host):
+            step = self.export if row.state == A.EXPORTING else self.unexport
+            try:
+                step(row.id)
+                LOG.info('Attachment %s: step %s carried on', row.id, row.state)
+            except errors.MultiattachError as exc:
+                LOG.warning('Attachment %s stays %s: %s', row.id, row.state, exc)
+
+
+def _grant(plan: ExportPlan) -> Grant:
+    """Make the credentials; attachments of one initiator share a session and so a secret."""
+    username = account_name(plan.volume_id, plan.initiator)
+    secret = plan.sibling['auth_password'] if plan.sibling else generate_secret()
+    return Grant(plan.initiator, username, secret)
+
+
+def _connection_info(plan: ExportPlan, info: TargetInfo, grant: Grant) -> dict[str, Any]:
+    """Build a flat connection_info (contract 8.2)."""
+    multipath = plan.connector.get('multipath', False)
+    answer: dict[str, Any] = {
+        'driver_volume_type': 'iscsi',
+        'attachment_id': plan.attachment_id,
+        'volume_id': plan.volume_id,
+        'target_discovered': False,
+        'target_iqn': info.iqn,
+        'target_portal': info.portal,
+        'target_lun': info.lun,
+        'auth_method': 'CHAP',
+        'auth_username': grant.username,
+        'auth_password': grant.secret,
+        'access_mode': plan.mode,
+        'encrypted': False,
+        'cacheable': False,
+        'qos_specs': None,
+        'enforce_multipath': strutils.bool_from_string(
+            str(plan.connector.get('enforce_multipath', False))),
+    }
+    if strutils.bool_from_string(str(multipath)):
+        answer |= {'target_iqns': [info.iqn], 'target_portals': [info.portal],
+                   'target_luns': [info.lun]}
+    return answer

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making, growing and deleting the storage of volumes. Any step may be repeated."""
+
+from oslo_log import log
+
+from multiattach.domain import errors
+from multiattach.drivers.backend import Backend, BackendError
+from multiattach.drivers.target import Target, TargetError, TargetUnavailable
+from multiattach.engine.storage import Storage
+from multiattach.volume.locks import VolumeLocks
+
+LOG = log.getLogger(__name__)
+
+
+class StorageSteps:
+    """The steps on a backend.
+
+    :param storage: the database side of the steps.
+    :param backend: where volumes are.
+    :param target: where they are exported.
+    :param locks: locks of volumes.
+    """
+
+    def __init__(self, storage: Storage, backend: Backend, target: Target, locks: VolumeLocks
+                 ) -> None:
+        self._storage = storage
+        self._backend = backend
+        self._target = target
+        self._locks = locks
+
+    def create(self, volume_id: str) -> None:
+        """Make the storage of a volume in ``creating``.
+
+        :param volume_id: UUID.
+        """
+        with self._locks.hold(volume_id):
+            volume = self._storage.load(volume_id, 'creating')
+            if volume is None:
+                return
+            try:
+                self._backend.create(volume_id, volume.size)
+            except BackendError as exc:
+                LOG.error('Volume %s cannot be created: %s', volume_id, exc)
+                self._storage.fail(volume_id, 'create_failed', f'create volume: {exc}')
+                return
+            self._storage.finish(volume_id, 'created')
+            LOG.info('Volume %s of %d GiB is available', volume_id, volume.size)
+
+    def delete(self, volume_id: str) -> None:
+        """Delete the storage of a volume in ``deleting``, and a target left of it.
+
+        :param volume_id: UUID.
+        """
+        with self._locks.hold(volume_id):
+            if self._storage.load(volume_id, 'deleting') is None:
+                return
+            try:
+                self._target.remove_export(volume_id)
+                self._backend.delete(volume_id)
+            except (BackendError, TargetError) as exc:
+                LOG.error('Volume %s cannot be deleted: %s', volume_id, exc)
+                self._storage.fail(volume_id, 'delete_failed', f'delete volume: {exc}')
+                return
+            except TargetUnavailable as exc:
+                LOG.warning('Volume %s is deleted later: %s', volume_id, exc)
+                return
+            self._storage.finish(volume_id, 'deleted')
+            LOG.info('Volume %s is deleted', volume_id)
+
+    def extend(self, volume_id: str) -> None:
+        """Grow the storage of a volume in ``extending`` and show the size to initiators.
+
+        :param volume_id: UUID.
+        """
+        with self._locks.hold(volume_id):
+            volume = self._storage.load(volume_id, 'extending')
+            if volume is None or volume.new_size is None:
+                return
+            try:
+                self._backend.extend(volume_id, volume.new_size)
+                if volume_id in self._target.list_exports():
+                    self._target.extend(volume_id, self._backend.path(volume_id))
+            except (BackendError, TargetError) as exc:
+                LOG.error('Volume %s cannot be extended: %s', volume_id, exc)
+                self._storage.fail(volume_id, 'extend_failed', f'extend volume: {exc}')
+                return
+            except TargetUnavailable as exc:
+                LOG.warning('Volume %s is extended later: %s', volume_id, exc)
+                return
+            self._storage.finish(volume_id, 'extended', size=volume.new_size, new_size=None)
+            LOG.info('Volume %s has %d GiB now', volume_id, volume.new_size)
+
+    def resume(self) -> None:
+        """Carry on with every volume whose next step is this worker's."""
+        steps = {'creating': self.create, 'deleting': self.delete, 'extending': self.extend}
+        for volume_id, status in self._storage.list_open():
+            try:
+                steps[status](volume_id)
+            except errors.MultiattachError as exc:
+                LOG.warning('Volume %s is taken up later: %s', volume_id, exc)

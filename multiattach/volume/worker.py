@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker of one backend: RPC endpoint, heartbeat, and taking up what was left."""
+
+from typing import Any
+
+import oslo_messaging as messaging
+from oslo_log import log
+
+from multiattach.db import services as db_services
+from multiattach.db.database import Database
+from multiattach.domain import errors
+from multiattach.drivers.backend import Backend, BackendError
+from multiattach.engine.services import VOLUME_BINARY
+from multiattach.rpc import clients, transport
+from multiattach.volume.exporter import Exporter
+from multiattach.periodic import Periodic
+from multiattach.volume.storage import StorageSteps
+
+LOG = log.getLogger(__name__)
+
+
+class VolumeEndpoint:
+    """What volume workers answer to over RPC; every method carries ids only.
+
+    :param exporter: steps on the target.
+    :param storage: steps on the backend.
+    """
+
+    target = messaging.Target(version=clients.VERSION)
+
+    def __init__(self, exporter: Exporter, storage: StorageSteps) -> None:
+        self._exporter = exporter
+        self._storage = storage
+
+    @messaging.expose
+    def create_volume(self, context: Any, volume_id: str) -> None:
+        """Make a volume's storage."""
+        self._storage.create(volume_id)
+
+    @messaging.expose
+    def delete_volume(self, context: Any, volume_id: str) -> None:
+        """Delete a volume's storage."""
+        self._storage.delete(volume_id)
+
+    @messaging.expose
+    def extend_volume(self, context: Any, volume_id: str) -> None:
+        """Grow a volume."""
+        self._storage.extend(volume_id)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def export(self, context: Any, attachment_id: str) -> None:
+        """Admit an attachment's initiator."""
+        self._exporter.export(attachment_id)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def unexport(self, context: Any, attachment_id: str) -> None:
+        """Turn an attachment's initiator away."""
+        self._exporter.unexport(attachment_id)
+
+
+class VolumeWorker:
+    """One backend at work.
+
+    :param db: the database.
+    :param rpc: RPC transport.
+    :param host: name of the backend, ``host@backend``.
+    :param zone: availability zone.
+    :param backend: where volumes are.
+    :param exporter: steps on the target.
+    :param storage: steps on the backend.
+    :param capabilities: what extra specs are matched with, besides ``multiattach``.
+    :param over_subscription: how many times the capacity may be promised.
+    :param report_interval: seconds between heartbeats.
+    """
+
+    def __init__(self, db: Database, rpc: messaging.Transport, host: str, zone: str,
+                 backend: Backend, exporter: Exporter, storage: StorageSteps, *,
+                 capabilities: dict[str, Any], over_subscription: float,
+                 report_interval: float) -> None:
+        self._db = db
+        self._host = host
+        self._zone = zone
+        self._backend = backend
+        self._exporter = exporter
+        self._storage = storage
+        self._capabilities = {'multiattach': True, 'storage_protocol': 'iSCSI', **capabilities}
+        self._over_subscription = over_subscription
+        self._server = transport.make_server(rpc, clients.VOLUME_TOPIC, host,
+                                             VolumeEndpoint(exporter, storage))
+        self._periodic = Periodic(f'volume:{host}', report_interval, (self.beat, self.tend))
+
+    def start(self) -> None:
+        """Export again what is to be exported, then take calls, then take up what was left."""
+        self._exporter.watch()
+        self.beat()
+        self._server.start()
+        self._periodic.start()
+        LOG.info('Volume worker %s is ready', self._host)
+
+    def stop(self) -> None:
+        """Take no more calls, wait for those in work, and stop."""
+        self._periodic.stop()
+        self._server.stop()
+        self._server.wait()
+
+    def beat(self) -> None:
+        """Report that the worker is alive and what its backend has."""
+        report: dict[str, Any] = {'capabilities': self._capabilities,
+                                  'max_over_subscription_ratio': self._over_subscription}
+        try:
+            room = self._backend.capacity()
+            report |= {'total_capacity_gb': round(room.total_gb, 2),
+                       'free_capacity_gb': round(room.free_gb, 2)}
+        except BackendError as exc:
+            LOG.error('The backend of %s cannot be read: %s', self._host, exc)
+            report |= {'total_capacity_gb': 0, 'free_capacity_gb': 0}
+        db_services.beat(self._db, VOLUME_BINARY, self._host, self._zone, report)
+
+    def tend(self) -> None:
+        """Notice a restarted target and carry on with what a crash or a lost message left."""
+        self._exporter.watch()
+        self._storage.resume()
+        self._exporter.resume()

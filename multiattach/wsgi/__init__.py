@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""WSGI applications for servers such as uWSGI and gunicorn."""

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole control plane in this process: real database, RPC, worker and locks.
+
+The target is the null driver unless a test brings its own.
+"""
+
+import contextlib
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from oslo_config import cfg
+
+from multiattach import conf as configuration
+from multiattach.cmd import parts
+from multiattach.db import migration
+from multiattach.db.database import Database
+from multiattach.db.transitions import Actor
+from multiattach.domain import errors
+from multiattach.drivers.backends.file import FileBackend
+from multiattach.drivers.null import NullTarget
+from multiattach.drivers.target import Target
+from multiattach.engine.assembly import Engine
+from multiattach.engine.context import RequestContext
+from multiattach.engine.exports import Exports
+from multiattach.engine.storage import Storage
+from multiattach.engine.volumes import VolumeWish
+from multiattach.rpc import transport
+from multiattach.volume.exporter import Exporter
+from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.storage import StorageSteps
+from multiattach.volume.worker import VolumeWorker
+
+BACKEND = 'testhost@file'
+
+
+def make_context(project: str = 'a' * 32, *, admin: bool = True, roles: tuple[str, ...] = ('admin', 'member', 'reader'),
+                 service_roles: tuple[str, ...] = ()) -> RequestContext:
+    return RequestContext(user_id='u' * 32, project_id=project, is_admin=admin, roles=list(roles),
+                          service_roles=list(service_roles))
+
+
+class Deployment:
+    """The parts, and short cuts for tests."""
+
+    def __init__(self, conf: cfg.ConfigOpts, db: Database, engine: Engine, target: Target,
+                 exporter: Exporter, worker: VolumeWorker, directory: pathlib.Path, rpc: Any) -> None:
+        self.conf = conf
+        self.db = db
+        self.engine = engine
+        self.target = target
+        self.exporter = exporter
+        self.worker = worker
+        self.directory = directory
+        self.rpc = rpc
+        self.ctx = make_context()
+
+    def make_type(self, name: str = 'multi', multiattach: bool = True) -> str:
+        specs: dict[str, str | None] = {'multiattach': '<is> True'} if multiattach else {}
+        return self.engine.types.create(self.ctx, name, None, True, specs).id
+
+    def make_volume(self, type_name: str | None = None, size: int = 1, ctx: RequestContext | None = None) -> str:
+        volume = self.engine.volumes.create(ctx or self.ctx, VolumeWish(size, type_name))
+        self.wait(lambda: self.status(volume.id) != 'creating')
+        assert self.status(volume.id) == 'available'
+        return volume.id
+
+    def status(self, volume_id: str) -> str | None:
+        try:
+            return self.engine.volumes.show(self.ctx, volume_id).status
+        except errors.VolumeNotFound:
+            return None
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 20) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if result := condition():
+                return result
+            time.sleep(0.01)
+        raise AssertionError('the condition did not come true in time')
+
+
+@contextlib.contextmanager
+def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | None = None,
+           start_worker: bool = True, report_interval: float = 0.5) -> Iterator[Deployment]:
+    """Bring a deployment up in a directory, and down again."""
+    conf = configuration.load(
+        [], program='test', description='test', defaults={
+            ('DEFAULT', 'state_path'): str(directory), ('DEFAULT', 'host'): 'testhost',
+            ('DEFAULT', 'transport_url'): 'inproc://',
+            ('database', 'connection'): url or f'sqlite:///{directory}/test.sqlite',
+            ('DEFAULT', 'rpc_response_timeout'): 20})
+    with contextlib.ExitStack() as stack:
+        db = parts.open_database(conf, check=False)
+        stack.callback(db.close)
+        migration.sync(db)
+        rpc = transport.make_transport(conf)
+        stack.callback(rpc.cleanup)
+        coordinator = parts.start_coordinator(conf)
+        stack.callback(coordinator.stop)
+        engine = parts.build_engine(conf, db, rpc)
+        engine.types.ensure_default()
+        backend = FileBackend(directory / 'volumes')
+        backend.check()
+        target = target or NullTarget()
+        locks = VolumeLocks(coordinator)
+        exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND)
+        worker = VolumeWorker(
+            db, rpc, BACKEND, 'nova', backend, exporter,
+            StorageSteps(Storage(db, BACKEND), backend, target, locks),
+            capabilities={'volume_backend_name': 'file'}, over_subscription=20.0,
+            report_interval=report_interval)
+        if start_worker:
+            worker.start()
+            stack.callback(worker.stop)
+        yield Deployment(conf, db, engine, target, exporter, worker, directory, rpc)
