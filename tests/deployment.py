@@ -35,7 +35,8 @@ from multiattach.volume.worker import VolumeWorker
 BACKEND = 'testhost@file'
 
 
-def make_context(project: str = 'a' * 32, *, admin: bool = True, roles: tuple[str, ...] = ('admin', 'member', 'reader'),
+def make_context(project: str = 'a' * 32, *, admin: bool = True,
+                 roles: tuple[str, ...] = ('admin', 'member', 'reader'),
                  service_roles: tuple[str, ...] = ()) -> RequestContext:
     return RequestContext(user_id='u' * 32, project_id=project, is_admin=admin, roles=list(roles),
                           service_roles=list(service_roles))
@@ -60,7 +61,8 @@ class Deployment:
         specs: dict[str, str | None] = {'multiattach': '<is> True'} if multiattach else {}
         return self.engine.types.create(self.ctx, name, None, True, specs).id
 
-    def make_volume(self, type_name: str | None = None, size: int = 1, ctx: RequestContext | None = None) -> str:
+    def make_volume(self, type_name: str | None = None, size: int = 1,
+                    ctx: RequestContext | None = None) -> str:
         volume = self.engine.volumes.create(ctx or self.ctx, VolumeWish(size, type_name))
         self.wait(lambda: self.status(volume.id) != 'creating')
         assert self.status(volume.id) == 'available'

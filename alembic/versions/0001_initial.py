@@ -16,7 +16,8 @@ LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
 
 
 def upgrade() -> None:
-    op.create_table('messages',
+    op.create_table(
+        'messages',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('project_id', sa.String(255), nullable=False),
         sa.Column('request_id', sa.String(64), nullable=True),
@@ -27,10 +28,11 @@ def upgrade() -> None:
         sa.Column('user_message', sa.Text(), nullable=False),
         sa.Column('created_at', INSTANT, nullable=False),
         sa.Column('guaranteed_until', INSTANT, nullable=False),
-        sa.PrimaryKeyConstraint('id', name='pk_messages')
+        sa.PrimaryKeyConstraint('id', name='pk_messages'),
     )
     op.create_index('ix_messages_project_id_created_at_id', 'messages', ['project_id', 'created_at', 'id'])
-    op.create_table('servers',
+    op.create_table(
+        'servers',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('name', sa.String(255), nullable=False),
         sa.Column('project_id', sa.String(255), nullable=False),
@@ -40,10 +42,11 @@ def upgrade() -> None:
         sa.Column('created_at', INSTANT, nullable=False),
         sa.Column('updated_at', INSTANT, nullable=True),
         sa.Column('deleted_at', INSTANT, nullable=True),
-        sa.PrimaryKeyConstraint('id', name='pk_servers')
+        sa.PrimaryKeyConstraint('id', name='pk_servers'),
     )
     op.create_index('ix_servers_host_deleted_at', 'servers', ['host', 'deleted_at'])
-    op.create_table('services',
+    op.create_table(
+        'services',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('binary', sa.String(64), nullable=False),
         sa.Column('host', sa.String(255), nullable=False),
@@ -55,9 +58,10 @@ def upgrade() -> None:
         sa.Column('heartbeat_at', INSTANT, nullable=True),
         sa.Column('report', LONG_TEXT, nullable=True),
         sa.PrimaryKeyConstraint('id', name='pk_services'),
-        sa.UniqueConstraint('binary', 'host', name='uq_services_binary_host')
+        sa.UniqueConstraint('binary', 'host', name='uq_services_binary_host'),
     )
-    op.create_table('volume_types',
+    op.create_table(
+        'volume_types',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('name', sa.String(255), nullable=False),
         sa.Column('live_name', sa.String(255), nullable=True),
@@ -67,16 +71,22 @@ def upgrade() -> None:
         sa.Column('updated_at', INSTANT, nullable=True),
         sa.Column('deleted_at', INSTANT, nullable=True),
         sa.PrimaryKeyConstraint('id', name='pk_volume_types'),
-        sa.UniqueConstraint('live_name', name='uq_volume_types_live_name')
+        sa.UniqueConstraint('live_name', name='uq_volume_types_live_name'),
     )
-    op.create_table('volume_type_extra_specs',
+    op.create_table(
+        'volume_type_extra_specs',
         sa.Column('volume_type_id', sa.String(36), nullable=False),
         sa.Column('key', sa.String(255), nullable=False),
         sa.Column('value', sa.String(255), nullable=True),
-        sa.ForeignKeyConstraint(['volume_type_id'], ['volume_types.id'], name='fk_volume_type_extra_specs_volume_type_id_volume_types'),
-        sa.PrimaryKeyConstraint('volume_type_id', 'key', name='pk_volume_type_extra_specs')
+        sa.ForeignKeyConstraint(
+            ['volume_type_id'],
+            ['volume_types.id'],
+            name='fk_volume_type_extra_specs_volume_type_id_volume_types',
+        ),
+        sa.PrimaryKeyConstraint('volume_type_id', 'key', name='pk_volume_type_extra_specs'),
     )
-    op.create_table('volumes',
+    op.create_table(
+        'volumes',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('project_id', sa.String(255), nullable=False),
         sa.Column('user_id', sa.String(255), nullable=True),
@@ -98,14 +108,21 @@ def upgrade() -> None:
         sa.Column('created_at', INSTANT, nullable=False),
         sa.Column('updated_at', INSTANT, nullable=True),
         sa.Column('deleted_at', INSTANT, nullable=True),
-        sa.ForeignKeyConstraint(['volume_type_id'], ['volume_types.id'], name='fk_volumes_volume_type_id_volume_types'),
-        sa.PrimaryKeyConstraint('id', name='pk_volumes')
+        sa.ForeignKeyConstraint(
+            ['volume_type_id'], ['volume_types.id'], name='fk_volumes_volume_type_id_volume_types'
+        ),
+        sa.PrimaryKeyConstraint('id', name='pk_volumes'),
     )
     op.create_index('ix_volumes_deleted_at_created_at_id', 'volumes', ['deleted_at', 'created_at', 'id'])
     op.create_index('ix_volumes_host_deleted_at_status', 'volumes', ['host', 'deleted_at', 'status'])
-    op.create_index('ix_volumes_project_id_deleted_at_created_at_id', 'volumes', ['project_id', 'deleted_at', 'created_at', 'id'])
+    op.create_index(
+        'ix_volumes_project_id_deleted_at_created_at_id',
+        'volumes',
+        ['project_id', 'deleted_at', 'created_at', 'id'],
+    )
     op.create_index('ix_volumes_volume_type_id_deleted_at', 'volumes', ['volume_type_id', 'deleted_at'])
-    op.create_table('attachments',
+    op.create_table(
+        'attachments',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('volume_id', sa.String(36), nullable=False),
         sa.Column('instance_uuid', sa.String(36), nullable=True),
@@ -128,17 +145,24 @@ def upgrade() -> None:
         sa.Column('updated_at', INSTANT, nullable=True),
         sa.Column('deleted_at', INSTANT, nullable=True),
         sa.ForeignKeyConstraint(['volume_id'], ['volumes.id'], name='fk_attachments_volume_id_volumes'),
-        sa.PrimaryKeyConstraint('id', name='pk_attachments')
+        sa.PrimaryKeyConstraint('id', name='pk_attachments'),
     )
-    op.create_index('ix_attachments_agent_host_deleted_at_state', 'attachments', ['agent_host', 'deleted_at', 'state'])
+    op.create_index(
+        'ix_attachments_agent_host_deleted_at_state', 'attachments', ['agent_host', 'deleted_at', 'state']
+    )
     op.create_index('ix_attachments_state', 'attachments', ['state'])
-    op.create_index('ix_attachments_deleted_at_created_at_id', 'attachments', ['deleted_at', 'created_at', 'id'])
+    op.create_index(
+        'ix_attachments_deleted_at_created_at_id', 'attachments', ['deleted_at', 'created_at', 'id']
+    )
     op.create_index('ix_attachments_instance_uuid_deleted_at', 'attachments', ['instance_uuid', 'deleted_at'])
-    op.create_index('ix_attachments_volume_id_deleted_at_state', 'attachments', ['volume_id', 'deleted_at', 'state'])
-    op.create_table('volume_metadata',
+    op.create_index(
+        'ix_attachments_volume_id_deleted_at_state', 'attachments', ['volume_id', 'deleted_at', 'state']
+    )
+    op.create_table(
+        'volume_metadata',
         sa.Column('volume_id', sa.String(36), nullable=False),
         sa.Column('key', sa.String(255), nullable=False),
         sa.Column('value', sa.String(255), nullable=False),
         sa.ForeignKeyConstraint(['volume_id'], ['volumes.id'], name='fk_volume_metadata_volume_id_volumes'),
-        sa.PrimaryKeyConstraint('volume_id', 'key', name='pk_volume_metadata')
+        sa.PrimaryKeyConstraint('volume_id', 'key', name='pk_volume_metadata'),
     )

@@ -5,9 +5,13 @@ import pathlib
 
 import oslo_messaging as messaging
 from oslo_config import cfg
+from oslo_log import log
 from tooz import ToozError, coordination
 
 from multiattach import policies
+from multiattach.api import deploy
+from multiattach.api.faults import WsgiApp
+from multiattach.api.settings import ApiSettings
 from multiattach.conf import volume as volume_conf
 from multiattach.db import migration
 from multiattach.db.database import Database
@@ -25,11 +29,42 @@ from multiattach.engine.assembly import Engine, make_engine
 from multiattach.engine.exports import Exports
 from multiattach.engine.policy import Policy
 from multiattach.engine.storage import Storage
+from multiattach.rpc import transport
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import VolumeWorker
+
+LOG = log.getLogger(__name__)
+
+
+def open_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
+    """Open the RPC transport of a program that is one of several.
+
+    :param conf: configuration.
+    :returns: the transport.
+    :raises ConfigurationError: none is set, or one that reaches no other process.
+    """
+    url = conf.transport_url or ''
+    if url.startswith('inproc:'):
+        raise errors.ConfigurationError(
+            'Option transport_url in [DEFAULT]: inproc:// reaches no other process. Use a broker '
+            'such as rabbit://USER:PASSWORD@HOST:5672/, or run multiattach-standalone.')
+    return transport.make_transport(conf)
+
+
+def make_application(conf: cfg.ConfigOpts, engine: Engine) -> WsgiApp:
+    """Make the WSGI application.
+
+    :param conf: configuration.
+    :param engine: the use cases.
+    :returns: the application.
+    """
+    settings = ApiSettings(
+        auth_strategy=conf.api.auth_strategy, public_endpoint=conf.api.public_endpoint or '',
+        max_limit=conf.api.max_limit, project_id_regex=conf.api.project_id_regex)
+    return deploy.make_application(engine, settings, conf)
 
 
 def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
@@ -145,9 +180,23 @@ class Targets:
     def _daemon(self) -> TgtDaemon:
         if not self._conf.private:
             return TgtDaemon(self._conf.control_port or 0)
-        self._process = PrivateTgtd(portal=self._conf.portal, threads=self._conf.driver_threads,
-                                    control_port=self._conf.control_port)
+        self._process = PrivateTgtd(
+            portal=self._conf.portal, threads=self._conf.driver_threads,
+            control_port=self._conf.control_port or None,
+            log_path=pathlib.Path(self._conf.log_file) if self._conf.log_file else None)
         return self._process.start()
+
+    def keep_alive(self) -> None:
+        """Start a private tgtd again that died; call it from the main thread.
+
+        The worker notices the new one and exports everything again.
+        """
+        if self._process is not None and not self._process.alive():
+            LOG.error('The private tgtd died: starting it again')
+            try:
+                self._process.start()
+            except (TargetError, TargetUnavailable) as exc:
+                LOG.error('The private tgtd cannot be started: %s', exc)
 
     def stop(self) -> None:
         """Stop a private tgtd; leave another one as it is."""

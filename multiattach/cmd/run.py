@@ -43,10 +43,14 @@ class Stop:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._event.set()
 
-    def wait(self) -> None:
-        """Return when a signal has come."""
-        while not self._event.wait(1.0):  # a bounded wait lets Python run signal handlers
-            pass
+    def wait(self, *tends: Callable[[], None]) -> None:
+        """Return when a signal has come.
+
+        :param tends: called every second in this thread, which is the main one.
+        """
+        while not self._event.wait(1.0):
+            for tend in tends:
+                tend()
 
     @property
     def is_set(self) -> bool:

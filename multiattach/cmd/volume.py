@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from multiattach import conf as configuration
 from multiattach.cmd import parts, run
-from multiattach.rpc import transport
 from multiattach.volume.locks import VolumeLocks
 
 
@@ -22,7 +21,7 @@ def serve(args: Sequence[str]) -> None:
     with contextlib.ExitStack() as stack:
         db = parts.open_database(conf)
         stack.callback(db.close)
-        rpc = transport.make_transport(conf)
+        rpc = parts.open_transport(conf)
         stack.callback(rpc.cleanup)
         coordinator = parts.start_coordinator(conf)
         stack.callback(coordinator.stop)
@@ -31,7 +30,7 @@ def serve(args: Sequence[str]) -> None:
         for worker in parts.make_volume_workers(conf, db, rpc, targets, VolumeLocks(coordinator)):
             worker.start()
             stack.callback(worker.stop)
-        stop.wait()
+        stop.wait(targets.keep_alive)
 
 
 def main() -> int:

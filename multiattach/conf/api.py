@@ -15,8 +15,6 @@ OPTS = [
     cfg.StrOpt('public_endpoint', help='URL of the service in links, if it is not the URL that '
                                        'clients used, for instance behind a proxy.'),
     cfg.IntOpt('max_limit', default=1000, min=1, help='Most items in one reply to a list.'),
-    cfg.IntOpt('max_request_body_size', default=114688, min=1024,
-               help='Bytes of the largest request body that is accepted.'),
     cfg.StrOpt('project_id_regex', default=r'[0-9a-f\-]+',
                help='What a project id in a URL looks like.'),
 ]

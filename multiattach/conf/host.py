@@ -5,6 +5,9 @@ from oslo_config import cfg
 
 GROUP = 'host_agent'
 OPTS = [
+    cfg.StrOpt('enabled', default='auto', choices=[
+        ('auto', 'If libvirt answers.'), ('yes', 'Always.'), ('no', 'Never.')],
+        help='Whether multiattach-standalone has a host agent.'),
     cfg.StrOpt('connector', default='os-brick', choices=[
         ('os-brick', "The host's kernel logs in (open-iscsi)."),
         ('qemu', "QEMU's own initiator logs in, for hosts whose kernel has no SCSI.")],

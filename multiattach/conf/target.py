@@ -17,6 +17,7 @@ OPTS = [
                 help='Let targets cache writes; off makes each write wait for the disk.'),
     cfg.IntOpt('driver_threads', default=4, min=1, max=256,
                help='I/O threads per volume of a private tgtd.'),
+    cfg.StrOpt('log_file', help='Where a private tgtd writes what it has to say; unset for nowhere.'),
     cfg.StrOpt('volumes_dir', default='$state_path/targets',
                help='Folder for target files that tgt-admin can read; empty for none.'),
 ]

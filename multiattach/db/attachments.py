@@ -66,7 +66,8 @@ def count_places(session: Session, volume_id: str, instance_uuid: str | None) ->
     return int(row[1]), int(row[0]) - int(row[1])
 
 
-def list_sharers(session: Session, volume_id: str, *conditions: sa.ColumnElement[bool]) -> list[sharing.Sharer]:
+def list_sharers(session: Session, volume_id: str, *conditions: sa.ColumnElement[bool]
+                 ) -> list[sharing.Sharer]:
     """List the live attachments of a volume as the sharing rules see them.
 
     :param session: an open session.
@@ -178,6 +179,30 @@ def list_of_server(session: Session, server_id: str) -> list[A]:
         sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
         .where(_LIVE, A.instance_uuid == server_id, A.agent_host.is_not(None))
         .options(orm.contains_eager(A.volume)).order_by(A.created_at, A.id)))
+
+
+def list_of_servers(session: Session, server_ids: Iterable[str]) -> list[A]:
+    """List the attachments of several servers that host agents drive, in one statement.
+
+    :param session: an open session.
+    :param server_ids: UUIDs.
+    :returns: attachments that take a place, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).where(A.instance_uuid.in_(list(server_ids)), _LIVE, A.agent_host.is_not(None),
+                           A.state.not_in(sorted(states.PLACELESS))).order_by(A.created_at, A.id)))
+
+
+def set_delete_on_termination(session: Session, attachment_id: str, wanted: bool) -> None:
+    """Write whether the volume is to go with the server.
+
+    :param session: a writer's session.
+    :param attachment_id: UUID.
+    :param wanted: what it shall be.
+    """
+    session.execute(
+        sa.update(A).where(A.id == attachment_id).values(delete_on_termination=wanted)
+        .execution_options(synchronize_session=False))
 
 
 def remove_placeless(session: Session, volume_id: str) -> None:

@@ -73,14 +73,13 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         connection.execute(f'PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}')
         connection.execute('PRAGMA journal_mode = WAL')
 
-    # Before oslo.db's own listener, which then finds the transaction begun.
-    @event.listens_for(engine, 'begin', insert=True)
-    def _begin(connection: sa.Connection) -> None:
-        if 'in_transaction' in connection.info:
-            return
-        read_only = connection.get_execution_options().get(_READ_ONLY)
-        connection.connection.execute('BEGIN' if read_only else 'BEGIN IMMEDIATE')
-        connection.info['in_transaction'] = True
+    # oslo.db emits the BEGIN itself, from a listener of its own.
+    @event.listens_for(engine, 'before_cursor_execute', retval=True)
+    def _begin_immediately(connection: sa.Connection, _cursor: Any, statement: str,
+                           parameters: Any, _context: Any, _many: bool) -> tuple[str, Any]:
+        if statement == 'BEGIN' and not connection.get_execution_options().get(_READ_ONLY):
+            return 'BEGIN IMMEDIATE', parameters
+        return statement, parameters
 
 
 def retry(call: Callable[P, R]) -> Callable[P, R]:

@@ -31,7 +31,7 @@ def purge(db: database.Database, before: datetime.datetime) -> dict[str, int]:
     :returns: number of rows by table.
     """
     attachment, volume, kind = models.Attachment, models.Volume, models.VolumeType
-    done = {
+    return {
         'attachments': _purge(db, attachment, attachment.deleted_at < before),
         'volumes': _purge(db, volume, volume.deleted_at < before,
                           ~sa.exists().where(attachment.volume_id == volume.id)),
@@ -40,7 +40,6 @@ def purge(db: database.Database, before: datetime.datetime) -> dict[str, int]:
         'servers': _purge(db, models.Server, models.Server.deleted_at < before),
         'messages': _purge(db, models.Message, models.Message.guaranteed_until < before),
     }
-    return done
 
 
 @database.retry

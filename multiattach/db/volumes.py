@@ -78,6 +78,23 @@ def count(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> tuple[
     return int(row[0]), int(row[1])
 
 
+def collect_metadata(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> dict[str, list[str]]:
+    """Collect the metadata of volumes.
+
+    :param session: an open session.
+    :param filters: conditions on :class:`~multiattach.db.models.Volume`.
+    :returns: the distinct values of each key.
+    """
+    table = models.VolumeMetadata
+    found: dict[str, list[str]] = {}
+    rows = session.execute(
+        sa.select(table.key, table.value).distinct().join(V, V.id == table.volume_id)
+        .where(_LIVE, *filters).order_by(table.key, table.value))
+    for key, value in rows:
+        found.setdefault(key, []).append(value)
+    return found
+
+
 def metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
     """Build conditions for volumes that have all the given metadata.
 

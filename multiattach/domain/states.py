@@ -148,7 +148,8 @@ ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
      (A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING,
       A.ERROR_ATTACHING, A.ERROR_DETACHING), A.UNEXPORTING,
      'The initiator is to be turned away, the export removed with the last one.'),
-    ('remove', (A.RESERVED, A.UNEXPORTING, A.ERROR_ATTACHING, A.ATTACHED), A.DETACHED,
+    ('remove', (A.RESERVED, A.UNEXPORTING, A.ERROR_ATTACHING, A.ATTACHED, A.DETACHING,
+      A.ERROR_DETACHING), A.DETACHED,
      'Nothing of the attachment is left on a target or a host.'),
 )
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """User messages (microversion 3.3): why something failed after the reply."""
 
-from multiattach.db import database, models
+from multiattach.db import database, models, paging
 from multiattach.db import messages as db_messages
 from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
@@ -19,21 +19,22 @@ class Messages:
         self._db = db
         self._policy = policy
 
-    def list_all(self, ctx: RequestContext, limit: int,
-                 resource_uuid: str | None = None) -> list[models.Message]:
+    def list_page(self, ctx: RequestContext, page: paging.Page,
+                  resource_uuid: str | None = None) -> list[models.Message]:
         """List the messages of the caller's project, newest first.
 
         :param ctx: the caller.
-        :param limit: most messages to return.
+        :param page: the cut; the order is fixed.
         :param resource_uuid: only about this resource.
         :returns: messages.
+        :raises NotFound: the page's marker is no message.
         """
         self._policy.check(ctx, 'message:get_all')
         filters = [models.Message.project_id == ctx.project]
         if resource_uuid is not None:
             filters.append(models.Message.resource_uuid == resource_uuid)
         with self._db.reader() as session:
-            return db_messages.list_all(session, filters, limit)
+            return db_messages.list_all(session, filters, page.limit, page.marker, page.offset)
 
     def show(self, ctx: RequestContext, message_id: str) -> models.Message:
         """Load a message.

@@ -1,6 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""List filters and pages as the API hands them on, without SQL on its side."""
+"""List filters and pages as the API hands them on, without SQL on its side.
 
+Who may filter by what, and from which microversion: contract 2.6, 10.2 and 10.3.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from multiattach.db import filters
+from multiattach.db.filters import Condition, parse_boolean
 from multiattach.db.paging import Page
+from multiattach.domain import errors, extra_specs
+from multiattach.engine.context import RequestContext
 
-__all__ = ['Page']
+__all__ = ['Condition', 'Page', 'attachment_conditions', 'parse_boolean', 'type_conditions',
+           'volume_conditions']
+
+_STRICT = 31
+_LIKE = 34
+_SPECS = 52
+# Callers without the admin role see their own project whatever they name here.
+_OWN_PROJECT = 'project_id'
+# What the lists can be sorted by, with the column of each.
+VOLUME_SORT_KEYS: Mapping[str, str] = {
+    'id': 'id', 'name': 'display_name', 'display_name': 'display_name', 'status': 'status', 'size': 'size',
+    'created_at': 'created_at', 'updated_at': 'updated_at', 'availability_zone': 'availability_zone',
+    'bootable': 'bootable', 'host': 'host', 'project_id': 'project_id', 'user_id': 'user_id',
+    'volume_type_id': 'volume_type_id', 'multiattach': 'multiattach',
+}
+ATTACHMENT_SORT_KEYS: Mapping[str, str] = {
+    'id': 'id', 'volume_id': 'volume_id', 'instance_id': 'instance_uuid', 'instance_uuid': 'instance_uuid',
+    'status': 'state', 'attach_status': 'state', 'attach_mode': 'attach_mode',
+    'attached_host': 'attached_host', 'created_at': 'created_at', 'updated_at': 'updated_at',
+    'attached_at': 'attached_at', 'mountpoint': 'mountpoint',
+}
+TYPE_SORT_KEYS: Mapping[str, str] = {
+    'id': 'id', 'name': 'name', 'created_at': 'created_at', 'updated_at': 'updated_at',
+    'is_public': 'is_public', 'description': 'description',
+}
+
+
+def volume_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
+    """Build the conditions of a volume list.
+
+    :param ctx: the caller.
+    :param wanted: filters by key.
+    :param minor: second number of the microversion.
+    :returns: conditions, all of which are to hold.
+    :raises InvalidInput: a value that cannot be read; from 3.31 a key that people without the
+        admin role may not use.
+    """
+    return _build(ctx, wanted, minor, filters.VOLUMES, filters.VOLUMES_ADMIN, filters.VOLUMES_LIKE)
+
+
+def attachment_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
+    """Build the conditions of an attachment list; arguments and errors as :func:`volume_conditions`."""
+    return _build(ctx, wanted, minor, filters.ATTACHMENTS, filters.ATTACHMENTS_ADMIN,
+                  filters.ATTACHMENTS_LIKE)
+
+
+def _build(ctx: RequestContext, wanted: Mapping[str, str], minor: int,
+           everybody: Mapping[str, filters.Filter], admins: Mapping[str, filters.Filter],
+           like: Mapping[str, Any]) -> list[Condition]:
+    conditions = []
+    for key, value in wanted.items():
+        known = everybody.get(key) or (admins.get(key) if ctx.is_admin else None)
+        base = key.removesuffix('~')
+        may_like = base in like and (base in everybody or ctx.is_admin)
+        if known is not None:
+            conditions.append(known(value))
+        elif key != base and minor >= _LIKE and may_like:
+            conditions.append(filters.is_like(like[base], value))
+        elif ctx.is_admin:
+            conditions.append(filters.nothing())
+        elif minor >= _STRICT and key != _OWN_PROJECT:
+            raise errors.InvalidInput(f'Invalid filters {key[:64]} are found in query options.')
+    return conditions
+
+
+def type_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
+    """Build the conditions of a type list.
+
+    :param ctx: the caller.
+    :param wanted: ``is_public`` and ``extra_specs``; everything else says nothing.
+    :param minor: second number of the microversion.
+    :returns: conditions, all of which are to hold.
+    :raises InvalidInput: a value that cannot be read.
+    """
+    conditions = []
+    public = wanted.get('is_public', 'true')
+    if ctx.is_admin and public.lower() != 'none':
+        conditions.append(filters.type_is_public(parse_boolean(public)))
+    if 'extra_specs' in wanted and (minor >= _SPECS or ctx.is_admin):
+        for key, value in filters.parse_mapping(wanted['extra_specs']).items():
+            visible = ctx.is_admin or key in extra_specs.PUBLIC_SPECS
+            conditions.append(filters.type_has_spec(key, value) if visible else filters.nothing())
+    return conditions

@@ -2,6 +2,7 @@
 """The server side where no Nova is deployed: libvirt domains and their volumes."""
 
 import dataclasses
+import re
 import string
 import uuid
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from multiattach.engine.services import HOST_BINARY, Services
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
 
 _RULE = 'os_compute_api:os-volumes-attachments:'
+_DEVICE = re.compile('/dev/vd[a-z]{1,2}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,40 @@ class Servers:
         with self._db.reader() as session:
             return db_servers.list_page(session, [*filters, *scope], page)
 
+    def list_hosts(self, ctx: RequestContext) -> dict[str, str]:
+        """Tell how the hosts are, to callers who may know.
+
+        :param ctx: the caller.
+        :returns: by host: ``UP``, ``DOWN`` or ``MAINTENANCE``; None is told of other hosts.
+        """
+        if not self._policy.allows(ctx, 'os_compute_api:servers:show:host_status', None):
+            return {}
+        with self._db.reader() as session:
+            rows = db_services.list_all(session, HOST_BINARY)
+        return {row.host: 'MAINTENANCE' if row.disabled else 'UP' if self._services.is_up(row) else 'DOWN'
+                for row in rows}
+
+    def sees_hosts(self, ctx: RequestContext) -> bool:
+        """Tell whether a caller may see where servers run.
+
+        :param ctx: the caller.
+        :returns: policy ``os_compute_api:os-extended-server-attributes``.
+        """
+        return self._policy.allows(ctx, 'os_compute_api:os-extended-server-attributes', None)
+
+    def list_volumes(self, servers: Sequence[models.Server]) -> dict[str, list[models.Attachment]]:
+        """List the volumes of servers that the caller has just loaded.
+
+        :param servers: servers.
+        :returns: attachments by server id, failed attaches left out.
+        """
+        found: dict[str, list[models.Attachment]] = {server.id: [] for server in servers}
+        if found:
+            with self._db.reader() as session:
+                for row in db_attachments.list_of_servers(session, found):
+                    found[row.instance_uuid or ''].append(row)
+        return found
+
     def list_attachments(self, ctx: RequestContext, server_id: str) -> list[models.Attachment]:
         """List the volumes of a server, failed attaches left out.
 
@@ -118,7 +154,23 @@ class Servers:
         """
         with self._db.reader() as session:
             self._load(session, ctx, server_id, _RULE + 'show')
-            return self._find(session, server_id, volume_id)
+            return self._find(session, server_id, volume_id, failed=False)
+
+    @database.retry
+    def update_attachment(self, ctx: RequestContext, server_id: str, volume_id: str,
+                          delete_on_termination: bool) -> None:
+        """Change whether a volume is to be deleted with its server.
+
+        :param ctx: the caller.
+        :param server_id: UUID.
+        :param volume_id: UUID.
+        :param delete_on_termination: what it shall be.
+        :raises NotFound: the volume is not attached to the server.
+        """
+        with self._db.writer() as session:
+            self._load(session, ctx, server_id, _RULE + 'update')
+            row = self._find(session, server_id, volume_id, failed=False)
+            db_attachments.set_delete_on_termination(session, row.id, delete_on_termination)
 
     # -- attaching -----------------------------------------------------------------------------
 
@@ -136,8 +188,9 @@ class Servers:
         """
         ident = str(uuid.uuid4())
         host = self._begin_attach(ctx, ident, server_id, wish)
+        attachment = self._attachments.show_own(ident)  # before the agent may fail or be told to leave
         self._agents.attach(host, ident, ctx.request_id)
-        return self._attachments.show_own(ident)
+        return attachment
 
     @database.retry
     def _begin_attach(self, ctx: RequestContext, ident: str, server_id: str,
@@ -154,19 +207,18 @@ class Servers:
                 tag=wish.tag, delete_on_termination=wish.delete_on_termination)
             volume = self._attachments.reserve_in(
                 session, ctx, ident, wish.volume_id, server_id, reservation)
-            self._check_host(session, server.host, volume.multiattach)
             if volume.multiattach and not wish.supports_multiattach:
-                raise errors.InvalidVolume(
-                    f'Multiattach volume {volume.id} needs compute API microversion 2.60 or '
-                    'later.')
+                raise errors.InvalidVolume('Multiattach volumes are only supported starting with compute '
+                                           'API version 2.60.')
+            self._check_host(session, server.host, volume.multiattach)
             db_attachments.remove_placeless_of(session, wish.volume_id, server_id)
             return server.host
 
     def _check_host(self, session: Session, host: str, shared: bool) -> None:
-        service = db_services.get(session, HOST_BINARY, host)
-        if not self._services.is_up(service):
+        services = [row for row in db_services.list_all(session, HOST_BINARY, host) if row.host == host]
+        if not services or not self._services.is_up(services[0]):
             raise errors.Conflict(f'The agent of host {host} is down; try again when it is up.')
-        reason = (service.report or {}).get('cannot_share')
+        reason = (services[0].report or {}).get('cannot_share')
         if shared and reason:
             raise errors.Conflict(f'Host {host} cannot share volumes: {reason}')
 
@@ -218,8 +270,11 @@ class Servers:
         self._policy.check(ctx, rule, server.project_id)
         return server
 
-    def _find(self, session: Session, server_id: str, volume_id: str) -> models.Attachment:
-        for row in reversed(db_attachments.list_of_server(session, server_id)):
+    def _find(self, session: Session, server_id: str, volume_id: str, *, failed: bool = True
+              ) -> models.Attachment:
+        """Find the newest attachment; one whose attach failed only if it is asked for."""
+        rows = db_attachments.list_of_server(session, server_id)
+        for row in reversed(rows if failed else _alive(rows)):
             if row.volume_id == volume_id:
                 return row
         raise errors.NotFound(
@@ -236,8 +291,8 @@ def _pick_device(server: models.Server, rows: list[models.Attachment], wished: s
     taken |= {row.mountpoint for row in _alive(rows) if row.mountpoint}
     if wished is not None:
         if wished in taken:
-            raise errors.InvalidInput(f'The device name {wished} is in use.')
-        if wished.startswith('/dev/vd'):
+            raise errors.Conflict(f'The supplied device path ({wished}) is in use.')
+        if _DEVICE.fullmatch(wished):
             return wished
     for name in _device_names():
         if name not in taken:

@@ -73,6 +73,37 @@ class Services:
             session.flush()
             return service
 
+    def list_pools(self, ctx: RequestContext) -> list[Backend]:
+        """List the volume backends for an admin.
+
+        :param ctx: the caller.
+        :returns: as :meth:`list_backends`.
+        :raises NotAuthorized: policy ``scheduler_extension:scheduler_stats:get_pools``.
+        """
+        self._policy.check(ctx, 'scheduler_extension:scheduler_stats:get_pools')
+        return self.list_backends()
+
+    def list_zones(self, ctx: RequestContext) -> dict[str, bool]:
+        """List the availability zones of volumes.
+
+        :param ctx: the caller.
+        :returns: by name, whether any backend in it is enabled and up.
+        """
+        self._policy.check(ctx, 'volume:availability_zone_list')
+        return self.find_zones()
+
+    def find_zones(self) -> dict[str, bool]:
+        """Return the availability zones of volumes, for the service's own use.
+
+        :returns: as :meth:`list_zones`.
+        """
+        zones: dict[str, bool] = {}
+        with self._db.reader() as session:
+            for row in db_services.list_all(session, VOLUME_BINARY):
+                usable = self.is_up(row) and not row.disabled
+                zones[row.availability_zone] = zones.get(row.availability_zone, False) or usable
+        return zones
+
     def list_backends(self) -> list[Backend]:
         """List the volume backends with what they report and what is promised on them.
 

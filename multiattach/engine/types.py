@@ -2,7 +2,7 @@
 """Volume types and extra specs (contract 10.3)."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sqlalchemy as sa
 from oslo_db import exception as db_exc
@@ -178,6 +178,53 @@ class Types:
             self._lock_unused(session, type_id)
             if not db_types.delete_spec(session, type_id, key):
                 raise errors.NotFound(f'Volume Type {type_id} has no extra specs with key {key}.')
+
+    def list_specs(self, ctx: RequestContext, type_id: str) -> dict[str, str | None]:
+        """Read the extra specs of a type, as far as the caller may see them.
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :returns: keys and values.
+        :raises VolumeTypeNotFound: as :meth:`show`.
+        """
+        self._policy.check(ctx, 'volume_extension:types_extra_specs:index')
+        with self._db.reader() as session:
+            found = self._visible(ctx, db_types.get(session, type_id), type_id)
+        return self._sensitive(ctx)(found)
+
+    def show_spec(self, ctx: RequestContext, type_id: str, key: str) -> str | None:
+        """Read one extra spec of a type.
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :param key: its key.
+        :returns: its value.
+        :raises NotFound: no such type or extra spec, or none that the caller may see.
+        """
+        self._policy.check(ctx, 'volume_extension:types_extra_specs:show')
+        with self._db.reader() as session:
+            found = self._visible(ctx, db_types.get(session, type_id), type_id)
+        specs = self._sensitive(ctx)(found)
+        if key not in specs:
+            raise errors.NotFound(f'Volume Type {type_id} has no extra specs with key {key}.')
+        return specs[key]
+
+    def make_spec_view(self, ctx: RequestContext
+                       ) -> Callable[[models.VolumeType], dict[str, str | None] | None]:
+        """Find out once for a reply which extra specs the caller may see in types.
+
+        :param ctx: the caller.
+        :returns: a function of a type: its extra specs, or None if they are not to be shown.
+        """
+        if not self._policy.allows(ctx, 'volume_extension:access_types_extra_specs', None):
+            return lambda _found: None
+        return self._sensitive(ctx)
+
+    def _sensitive(self, ctx: RequestContext) -> Callable[[models.VolumeType], dict[str, str | None]]:
+        if self._policy.allows(ctx, 'volume_extension:types_extra_specs:read_sensitive', None):
+            return lambda found: found.extra_specs
+        return lambda found: {key: value for key, value in found.extra_specs.items()
+                              if key in extra_specs.PUBLIC_SPECS}
 
     def _lock_unused(self, session: Session, type_id: str) -> models.VolumeType:
         found = db_types.get(session, type_id, lock=True)

@@ -102,6 +102,17 @@ class Volumes:
         with self._db.reader() as session:
             return db_volumes.count(session, [*filters, *_scope(ctx, all_projects)])
 
+    def summarise_metadata(self, ctx: RequestContext, *, all_projects: bool = False) -> dict[str, list[str]]:
+        """Collect the metadata of volumes.
+
+        :param ctx: the caller.
+        :param all_projects: do not scope; for admins only.
+        :returns: the distinct values of each key.
+        """
+        self._policy.check(ctx, 'volume:get_all')
+        with self._db.reader() as session:
+            return db_volumes.collect_metadata(session, _scope(ctx, all_projects))
+
     # -- creating ------------------------------------------------------------------------------
 
     def create(self, ctx: RequestContext, wish: VolumeWish) -> models.Volume:

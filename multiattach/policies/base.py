@@ -20,7 +20,8 @@ RULES = [
 ]
 
 
-def rule(name: str, check: str, description: str, *operations: tuple[str, str]) -> policy.DocumentedRuleDefault:
+def rule(name: str, check: str, description: str, *operations: tuple[str, str]
+         ) -> policy.DocumentedRuleDefault:
     """Make a documented rule.
 
     :param name: the rule's name.

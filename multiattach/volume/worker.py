@@ -11,9 +11,9 @@ from multiattach.db.database import Database
 from multiattach.domain import errors
 from multiattach.drivers.backend import Backend, BackendError
 from multiattach.engine.services import VOLUME_BINARY
+from multiattach.periodic import Periodic
 from multiattach.rpc import clients, transport
 from multiattach.volume.exporter import Exporter
-from multiattach.periodic import Periodic
 from multiattach.volume.storage import StorageSteps
 
 LOG = log.getLogger(__name__)

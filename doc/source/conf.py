@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+project = 'multiattach'
+copyright = 'multiattach developers'
+extensions: list[str] = []
+html_theme = 'alabaster'
+exclude_patterns: list[str] = []

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""multiattach-api: the REST API on its own HTTP server.
+
+For many requests run ``multiattach.wsgi.api:application`` under uWSGI or gunicorn instead.
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from multiattach import conf as configuration
+from multiattach.cmd import parts, run
+from multiattach.cmd.server import HttpServer
+
+
+def serve(args: Sequence[str]) -> None:
+    """Serve the API until a signal comes.
+
+    :param args: command line.
+    """
+    conf = configuration.load(args, program='multiattach-api', description='Serves the REST API.')
+    stop = run.Stop()
+    with contextlib.ExitStack() as stack:
+        db = parts.open_database(conf)
+        stack.callback(db.close)
+        rpc = parts.open_transport(conf)
+        stack.callback(rpc.cleanup)
+        engine = parts.build_engine(conf, db, rpc)
+        engine.types.ensure_default()
+        server = HttpServer(parts.make_application(conf, engine), conf.api.listen_host,
+                            conf.api.listen_port, conf.api.threads)
+        server.start()
+        stack.callback(server.stop)
+        print(f'multiattach-api is ready at http://{conf.api.listen_host}:{server.port}/v3', flush=True)
+        stop.wait()
+
+
+def main() -> int:
+    """Entry point."""
+    return run.run_program(serve)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

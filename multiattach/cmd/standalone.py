@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""multiattach-standalone: every role in one process, for one machine.
+
+SQLite, messages inside the process, volumes in files and a private tgtd; no other server.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import oslo_messaging as messaging
+from oslo_config import cfg
+from oslo_log import log
+
+from multiattach import conf as configuration
+from multiattach.cmd import clouds, hosts, parts, run
+from multiattach.cmd.server import HttpServer
+from multiattach.db import migration
+from multiattach.db.database import Database
+from multiattach.domain import errors
+from multiattach.engine.assembly import Engine
+from multiattach.rpc import transport
+from multiattach.volume.locks import VolumeLocks
+
+LOG = log.getLogger(__name__)
+
+_EPILOG = """\
+example:
+  multiattach-standalone --state-dir ./state --listen 127.0.0.1:8776
+  export OS_CLIENT_CONFIG_FILE=./state/clouds.yaml
+  openstack --os-cloud multiattach volume list
+"""
+
+
+def _parse(args: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='multiattach-standalone', epilog=_EPILOG,
+        description='Runs every role in one process: API, volume worker with a private tgtd, and '
+                    'a host agent where libvirt answers.',
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--state-dir', required=True, type=pathlib.Path, metavar='DIR',
+                        help='folder for database, volumes, locks and clouds.yaml; made if it is missing')
+    parser.add_argument('--listen', required=True, metavar='HOST:PORT', help='address of the API')
+    parser.add_argument('--config-file', action='append', default=[], metavar='FILE',
+                        help='configuration file; may be given again')
+    parser.add_argument('--debug', action='store_true', help='log more')
+    return parser.parse_args(args)
+
+
+def _parse_address(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(':')
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise errors.ConfigurationError(f'Option --listen must be HOST:PORT, not {text!r}.')
+    return host.strip('[]'), int(port)
+
+
+def _load(options: argparse.Namespace, state: pathlib.Path, host: str) -> cfg.ConfigOpts:
+    args = [part for name in options.config_file for part in ('--config-file', name)]
+    if not options.config_file:
+        args = ['--config-dir', str(state)]  # no stray file of the machine takes part
+    if options.debug:
+        args.append('--debug')
+    return configuration.load(
+        args, program='multiattach-standalone', description='Runs every role in one process.',
+        defaults={
+            ('DEFAULT', 'state_path'): str(state),
+            ('DEFAULT', 'transport_url'): 'inproc://',
+            ('DEFAULT', 'log_file'): str(state / 'multiattach.log'),
+            ('database', 'connection'): f'sqlite:///{state}/multiattach.sqlite',
+            ('tgt', 'private'): True,
+            ('tgt', 'portal'): f'{host}:3260',
+            ('tgt', 'log_file'): str(state / 'tgtd.log'),
+            ('host_agent', 'my_ip'): host,
+        })
+
+
+@contextlib.contextmanager
+def _own(state: pathlib.Path) -> Iterator[None]:
+    """Take the state folder for this process alone."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (state / 'standalone.lock').open('w')
+    except OSError as exc:
+        raise errors.ConfigurationError(
+            f'Option --state-dir: {state} cannot be used: {exc.strerror}.') from exc
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise errors.ConfigurationError(
+                f'Option --state-dir: another multiattach-standalone runs in {state}.') from exc
+        yield
+
+
+def serve(args: Sequence[str]) -> None:
+    """Run every role until a signal comes.
+
+    :param args: command line.
+    """
+    options = _parse(args)
+    host, port = _parse_address(options.listen)
+    state = options.state_dir.absolute()
+    stop = run.Stop()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_own(state))
+        conf = _load(options, state, host)
+        db = parts.open_database(conf, check=False)
+        stack.callback(db.close)
+        migration.sync(db)
+        rpc = transport.make_transport(conf)
+        stack.callback(rpc.cleanup)
+        engine = parts.build_engine(conf, db, rpc)
+        engine.types.ensure_default()
+        server = HttpServer(parts.make_application(conf, engine), host, port, conf.api.threads)
+        targets = _start_workers(stack, conf, db, rpc)
+        note = _start_agent(stack, conf, db, rpc, engine)
+        server.start()
+        stack.callback(server.stop)
+        _tell(state, host, server.port, note)
+        stop.wait(targets.keep_alive)
+        print('multiattach stops', flush=True)
+    print('multiattach has stopped', flush=True)
+
+
+def _start_workers(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database,
+                   rpc: messaging.Transport) -> parts.Targets:
+    coordinator = parts.start_coordinator(conf)
+    stack.callback(coordinator.stop)
+    targets = parts.Targets(conf)
+    stack.callback(targets.stop)
+    for worker in parts.make_volume_workers(conf, db, rpc, targets, VolumeLocks(coordinator)):
+        worker.start()
+        stack.callback(worker.stop)
+    return targets
+
+
+def _start_agent(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database,
+                 rpc: messaging.Transport, engine: Engine) -> str:
+    """Start a host agent if the configuration wants one; return what to tell about it."""
+    if conf.host_agent.enabled == 'no':
+        return 'no host agent (option enabled in [host_agent])'
+    try:
+        agent = hosts.make_host_agent(conf, db, rpc, engine)
+        agent.start()
+    except (errors.ConfigurationError, errors.HostError, errors.Unavailable) as exc:
+        if conf.host_agent.enabled == 'yes':
+            raise
+        return f'no host agent: {exc.message}'
+    stack.callback(agent.stop)
+    return f'host agent of {conf.host} with {conf.host_agent.libvirt_uri}'
+
+
+def _tell(state: pathlib.Path, host: str, port: int, note: str) -> None:
+    base = f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
+    path = state / 'clouds.yaml'
+    path.write_text(clouds.render_clouds_yaml(base))
+    print(f'multiattach is ready\n  block storage: {base}/v3\n  compute:       {base}/compute/v2.1\n'
+          f'  {note}\n  log:           {state}/multiattach.log\n'
+          f'Try: OS_CLIENT_CONFIG_FILE={path} openstack --os-cloud multiattach volume list',
+          flush=True)
+
+
+def main() -> int:
+    """Entry point."""
+    return run.run_program(serve)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client of tgtd's management socket.
+
+It speaks to the socket itself instead of starting tgtadm: that is faster, and no password
+stands in a command line that others can read.
+"""
+
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from multiattach.drivers.target import TargetUnavailable
+from multiattach.drivers.tgt import parse, protocol
+from multiattach.drivers.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError
+
+LOG = logging.getLogger(__name__)
+
+DEFAULT_SOCKET_PREFIX = "/var/run/tgtd/socket"
+DEFAULT_TIMEOUT = 30.0
+_CREDENTIALS = struct.Struct("=iII")
+# tgtd lets 32 connections wait; with fewer of ours there is room for other tools.
+_MAX_PARALLEL = 8
+_BUSY_PAUSE = 0.002
+_PID_BITS = 22  # the most that Linux has
+_PID_MASK = (1 << _PID_BITS) - 1
+
+
+class TgtDaemon:
+    """One tgtd, seen through its management socket. Safe for use by several threads.
+
+    :param control_port: the number that tgtd was given with ``-C``.
+    :param socket_prefix: path of the socket without ``.<control_port>``.
+    :param timeout: how long one request may take, seconds.
+    """
+
+    def __init__(
+        self,
+        control_port: int,
+        *,
+        socket_prefix: str = DEFAULT_SOCKET_PREFIX,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self.control_port = control_port
+        self.socket_path = f"{socket_prefix}.{control_port}"
+        self._timeout = timeout
+        self._pin = threading.local()
+        self._slots = threading.BoundedSemaphore(_MAX_PARALLEL)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the tgtd that answers at the socket.
+
+        :raises TargetUnavailable: none does.
+        """
+        with self._slots, self._connect(time.monotonic() + self._timeout) as connection:
+            return _peer_pid(connection)
+
+    @property
+    def generation(self) -> int:
+        """A number that changes when another tgtd process answers.
+
+        :raises TargetUnavailable: none does.
+        """
+        pid = self.pid
+        return _start_time(pid) << _PID_BITS | pid
+
+    @contextmanager
+    def pinned(self) -> Iterator[int]:
+        """Speak to one and the same tgtd process while the block lasts, in this thread.
+
+        Target numbers read from one tgtd mean other targets to the next.
+
+        :returns: its generation.
+        :raises TargetUnavailable: none answers; in the block also: another one answers.
+        """
+        generation = self.generation
+        self._pin.pid = generation & _PID_MASK
+        try:
+            yield generation
+        finally:
+            self._pin.pid = None
+
+    def _check_pin(self, connection: socket.socket) -> None:
+        pid = getattr(self._pin, "pid", None)
+        if pid is not None and pid != _peer_pid(connection):
+            raise TargetUnavailable(
+                f"tgtd at {self.socket_path} restarted in the middle of a change; repeat it",
+                delivered=False,
+            )
+
+    def call(self, request: Request) -> str:
+        """Send one request and wait for the reply.
+
+        :param request: what is asked.
+        :returns: the text of the reply.
+        :raises TgtError: tgtd refused it.
+        :raises TargetUnavailable: tgtd did not answer; unless ``delivered`` is False it may
+            nevertheless have done it.
+        """
+        message = request.encode()
+        deadline = time.monotonic() + self._timeout
+        with self._slots, self._connect(deadline) as connection:
+            self._check_pin(connection)
+            try:
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+                connection.sendall(message)
+                header = _receive(connection, protocol.REPLY_HEADER_SIZE, deadline)
+                code, length = protocol.decode_reply_header(header)
+                text = _receive(connection, length, deadline)
+            except (OSError, EOFError, ValueError) as error:
+                raise TargetUnavailable(
+                    f"tgtd at {self.socket_path} did not answer the request to "
+                    f"{request.action} ({type(error).__name__}: {error}); it died, hangs, or "
+                    "runs as another user than this process"
+                ) from error
+        if code is not ErrorCode.SUCCESS:
+            LOG.debug("tgtd %s: %s: %s", self.control_port, request.action, code.name)
+            raise TgtError(code, request.action)
+        if request.op not in (Op.SHOW, Op.STATISTICS):
+            LOG.debug("tgtd %s: %s: done", self.control_port, request.action)
+        return protocol.decode_reply_text(text)
+
+    def _connect(self, deadline: float) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        connection.settimeout(self._timeout)
+        try:
+            while True:
+                try:
+                    connection.connect(self.socket_path)
+                    return connection
+                except BlockingIOError:  # the queue of waiting connections is full
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(_BUSY_PAUSE)
+        except OSError as error:
+            connection.close()
+            raise TargetUnavailable(
+                f"no tgtd answers at {self.socket_path} ({error.strerror or error}); start it, "
+                "or set the control port to the one that it was given with -C",
+                delivered=False,
+            ) from error
+
+    # Reading ----------------------------------------------------------------------------
+
+    def show_targets(self) -> parse.Listing:
+        """Read all targets.
+
+        :returns: the list.
+        """
+        return parse.Listing(self.call(Request("list the targets", Mode.TARGET, Op.SHOW)))
+
+    def show_connections(self, tid: int) -> list[parse.Nexus]:
+        """Read the live sessions of one target.
+
+        :param tid: its number.
+        :returns: its sessions with their connections.
+        """
+        request = Request(f"list the connections of target {tid}", Mode.CONNECTION, Op.SHOW, tid=tid)
+        return parse.parse_connections(self.call(request))
+
+    def show_portals(self) -> list[str]:
+        """Read where tgtd listens.
+
+        :returns: ``address:port`` of each portal.
+        """
+        text = self.call(Request("list the portals", Mode.PORTAL, Op.SHOW))
+        return parse.parse_portals(text)
+
+    def show_accounts(self) -> list[str]:
+        """Read the CHAP names that exist.
+
+        :returns: names.
+        """
+        text = self.call(Request("list the accounts", Mode.ACCOUNT, Op.SHOW))
+        return parse.parse_accounts(text)
+
+    def commands_in_flight(self, tid: int, lun: int) -> int:
+        """Count the commands that a logical unit works at.
+
+        :param tid: target number.
+        :param lun: its number.
+        :returns: number of commands.
+        """
+        action = f"read the statistics of LUN {lun} of target {tid}"
+        return parse.parse_in_flight(self.call(Request(action, Mode.DEVICE, Op.STATISTICS, tid=tid, lun=lun)))
+
+    # Targets and logical units ----------------------------------------------------------
+
+    def new_target(self, tid: int, iqn: str) -> None:
+        """Make an empty target that admits nobody.
+
+        :param tid: a number that is free.
+        :param iqn: its name.
+        """
+        params = (("targetname", iqn),)
+        self.call(Request(f"make target {tid} {iqn}", Mode.TARGET, Op.NEW, params, tid=tid))
+
+    def delete_target(self, tid: int, *, force: bool = False) -> None:
+        """Delete a target.
+
+        :param tid: its number.
+        :param force: also when initiators are logged in.
+        """
+        self.call(Request(f"delete target {tid}", Mode.TARGET, Op.DELETE, tid=tid, force=force))
+
+    def new_lun(self, tid: int, lun: int, path: str, bstype: str, bsoflags: str = "") -> None:
+        """Add a logical unit.
+
+        :param tid: target number.
+        :param lun: its number.
+        :param path: backing device or file.
+        :param bstype: tgtd's backing store type.
+        :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
+        """
+        params = [("path", path), ("bstype", bstype)]
+        if bsoflags:
+            params.append(("bsoflags", bsoflags))
+        request = Request(
+            f"add {path} to target {tid} as LUN {lun}", Mode.DEVICE, Op.NEW, tuple(params),
+            tid=tid, lun=lun,
+        )  # fmt: skip
+        self.call(request)
+
+    def update_lun(self, tid: int, lun: int, params: tuple[tuple[str, str], ...]) -> None:
+        """Change a logical unit; all changes happen at once, in order.
+
+        :param tid: target number.
+        :param lun: its number.
+        :param params: names and values.
+        """
+        action = f"update LUN {lun} of target {tid} ({', '.join(dict(params))})"
+        self.call(Request(action, Mode.DEVICE, Op.UPDATE, params, tid=tid, lun=lun))
+
+    # Who may log in ---------------------------------------------------------------------
+
+    def bind_initiator(self, tid: int, initiator: str) -> None:
+        """Let an initiator log in.
+
+        :param tid: target number.
+        :param initiator: its name.
+        """
+        params = (("initiator-name", initiator),)
+        action = f"admit initiator {initiator} to target {tid}"
+        self.call(Request(action, Mode.TARGET, Op.BIND, params, tid=tid))
+
+    def unbind_initiator(self, tid: int, initiator: str) -> None:
+        """Let an initiator log in no more; its live sessions stay.
+
+        :param tid: target number.
+        :param initiator: its name.
+        """
+        params = (("initiator-name", initiator),)
+        action = f"shut initiator {initiator} out of target {tid}"
+        self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
+
+    def unbind_address(self, tid: int, address: str) -> None:
+        """Take an address rule away.
+
+        :param tid: target number.
+        :param address: the rule as shown.
+        """
+        params = (("initiator-address", address),)
+        action = f"shut address {address} out of target {tid}"
+        self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
+
+    def new_account(self, user: str, secret: str) -> None:
+        """Make a CHAP account.
+
+        :param user: its name.
+        :param secret: its secret.
+        """
+        params = (("user", user), ("password", secret))
+        self.call(Request(f"make account {user}", Mode.ACCOUNT, Op.NEW, params))
+
+    def delete_account(self, user: str) -> None:
+        """Delete a CHAP account; targets lose it.
+
+        :param user: its name.
+        """
+        params = (("user", user),)
+        self.call(Request(f"delete account {user}", Mode.ACCOUNT, Op.DELETE, params))
+
+    def bind_account(self, tid: int, user: str) -> None:
+        """Accept a CHAP account at a target.
+
+        :param tid: target number.
+        :param user: the account's name.
+        """
+        action = f"bind account {user} to target {tid}"
+        self.call(Request(action, Mode.ACCOUNT, Op.BIND, (("user", user),), tid=tid))
+
+    def unbind_account(self, tid: int, user: str) -> None:
+        """Accept a CHAP account no more.
+
+        Only ever for the last account of a target: see :mod:`multiattach.drivers.tgt.accounts`.
+
+        :param tid: target number.
+        :param user: the account's name.
+        """
+        action = f"unbind account {user} from target {tid}"
+        self.call(Request(action, Mode.ACCOUNT, Op.UNBIND, (("user", user),), tid=tid))
+
+    def close_connection(self, tid: int, sid: int, cid: int) -> None:
+        """Ask tgtd to drop a connection; it is gone a moment later.
+
+        :param tid: target number.
+        :param sid: session number.
+        :param cid: connection number.
+        """
+        action = f"close connection {cid} of session {sid} at target {tid}"
+        self.call(Request(action, Mode.CONNECTION, Op.DELETE, tid=tid, sid=sid, cid=cid))
+
+    def shut_down(self) -> None:
+        """Ask tgtd to end; it refuses while it has targets."""
+        self.call(Request("shut tgtd down", Mode.SYSTEM, Op.DELETE))
+
+
+def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
+    parts = bytearray()
+    while len(parts) < length:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        part = connection.recv(min(length - len(parts), 1 << 20))
+        if not part:
+            raise EOFError("the connection was closed")
+        parts += part
+    return bytes(parts)
+
+
+def _peer_pid(connection: socket.socket) -> int:
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(data)[0]
+    return pid
+
+
+def _start_time(pid: int) -> int:
+    # Field 22 of proc(5) stat, clock ticks since boot: tells a reused pid from the old one.
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(stat.rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def environment(socket_prefix: str) -> dict[str, str]:
+    """Make the environment in which tgtd and its tools use a certain socket.
+
+    :param socket_prefix: path of the socket without ``.<control_port>``.
+    :returns: this process's environment with the place of the socket.
+    """
+    return {**os.environ, "TGT_IPC_SOCKET": socket_prefix}

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ending live sessions, and waiting until they are really gone."""
+
+import logging
+import time
+
+from multiattach.drivers.target import TargetError
+from multiattach.drivers.tgt.daemon import TgtDaemon
+from multiattach.drivers.tgt.protocol import ErrorCode, tolerate
+
+LOG = logging.getLogger(__name__)
+
+_POLL_FIRST, _POLL_MOST = 0.001, 0.05
+
+
+class Pause:
+    """Waits that grow, up to a limit in all.
+
+    :param limit: after this time there is no further wait, seconds.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._deadline = time.monotonic() + limit
+        self._next = _POLL_FIRST
+
+    def take(self) -> bool:
+        """Wait.
+
+        :returns: False, at once, when the limit is over.
+        """
+        if time.monotonic() > self._deadline:
+            return False
+        time.sleep(self._next)
+        self._next = min(self._next * 2, _POLL_MOST)
+        return True
+
+
+def close_sessions(
+    daemon: TgtDaemon,
+    tid: int,
+    *,
+    timeout: float,
+    only: set[str] | None = None,
+    keep: set[str] | None = None,
+) -> None:
+    """Close live sessions of a target and wait until they are gone.
+
+    tgtd only marks a connection. Until its event loop gets there the session may still carry
+    a write, so the wait is part of the fence.
+
+    :param daemon: the tgtd.
+    :param tid: target number.
+    :param timeout: how long it may take, seconds.
+    :param only: initiators whose sessions are closed, None for all.
+    :param keep: initiators whose sessions stay.
+    :raises TargetError: a session did not end in time.
+    """
+    pause = Pause(timeout)
+    closed: set[tuple[int, int]] = set()
+    while True:
+        left = [
+            nexus
+            for nexus in daemon.show_connections(tid)
+            if (only is None or nexus.initiator in only) and (keep is None or nexus.initiator not in keep)
+        ]
+        if not left:
+            return
+        for nexus in left:
+            for connection in nexus.connections:
+                if (nexus.sid, connection.cid) not in closed:
+                    LOG.info("Closing a session of %s at target %s", nexus.initiator, tid)
+                    with tolerate(ErrorCode.NO_SESSION, ErrorCode.NO_CONNECTION):
+                        daemon.close_connection(tid, nexus.sid, connection.cid)
+                    closed.add((nexus.sid, connection.cid))
+        if not pause.take():
+            raise TargetError(f"{len(left)} sessions at target {tid} did not end in {timeout:g} s")

@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tgt target driver: one iSCSI target per volume, CHAP and an ACL entry per initiator."""
+
+import logging
+import re
+import threading
+from pathlib import Path
+
+from multiattach.drivers.target import (
+    Export,
+    Grant,
+    LunState,
+    SessionState,
+    TargetError,
+    TargetInfo,
+    TargetState,
+    TargetUnavailable,
+)
+from multiattach.drivers.tgt import config_file
+from multiattach.drivers.tgt.accounts import AccountSlots
+from multiattach.drivers.tgt.config_file import NOBODY_ADDRESS
+from multiattach.drivers.tgt.daemon import TgtDaemon
+from multiattach.drivers.tgt.identity import lun_parameters, scsi_id, scsi_serial
+from multiattach.drivers.tgt.parse import Listing, ShownTarget
+from multiattach.drivers.tgt.protocol import ErrorCode, TgtError, check_value, tolerate
+from multiattach.drivers.tgt.reopen import reopen
+from multiattach.drivers.tgt.sessions import Pause, close_sessions
+
+LOG = logging.getLogger(__name__)
+
+LUN = 1
+_TRIES = 50
+
+
+class TgtTarget:
+    """Targets of one tgtd. Safe for several threads as long as each volume is with one of them.
+
+    :param daemon: the tgtd.
+    :param portal: ``address:port`` that initiators are told.
+    :param iqn_prefix: what stands before ``volume-UUID`` in target names.
+    :param bstype: tgtd's backing store type.
+    :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
+    :param write_cache: False makes tgtd sync each write before it answers.
+    :param volumes_dir: where the files for ``tgt-admin -e`` go, None for no files.
+    :param close_timeout: how long a fenced session may take to end, seconds.
+    """
+
+    protocol = "iscsi"
+
+    def __init__(
+        self,
+        daemon: TgtDaemon,
+        *,
+        portal: str,
+        iqn_prefix: str = "iqn.2010-10.org.openstack:",
+        bstype: str = "rdwr",
+        bsoflags: str = "",
+        write_cache: bool = True,
+        volumes_dir: Path | None = None,
+        close_timeout: float = 10.0,
+    ) -> None:
+        self._daemon = daemon
+        self._portal = portal
+        self._iqn_prefix = iqn_prefix
+        self._bstype = bstype
+        self._bsoflags = bsoflags
+        self._write_cache = write_cache
+        self._volumes_dir = volumes_dir
+        self._close_timeout = close_timeout
+        self._slots = AccountSlots(daemon)
+        self._tid_lock = threading.Lock()
+        self._last_tid = 0
+
+    # Names ------------------------------------------------------------------------------
+
+    def iqn(self, volume_id: str) -> str:
+        """Name the target of a volume.
+
+        :param volume_id: UUID of the volume.
+        :returns: its IQN.
+        """
+        scsi_id(volume_id)
+        return f"{self._iqn_prefix}volume-{volume_id}"
+
+    def _path(self, volume_id: str) -> Path | None:
+        return self._volumes_dir / f"volume-{volume_id}" if self._volumes_dir else None
+
+    def _info(self, target: ShownTarget) -> TargetInfo:
+        return TargetInfo(target.iqn, self._portal, LUN, target.tid)
+
+    # Exporting --------------------------------------------------------------------------
+
+    def ensure_export(self, export: Export) -> TargetInfo:
+        """Make or repair a target so that it is exactly what is asked for.
+
+        An account whose secret this process did not set itself is made anew: tgtd does not
+        show secrets. See :mod:`multiattach.drivers.tgt.accounts` for what others notice.
+
+        :param export: device and all grants.
+        :returns: where initiators find it.
+        :raises TargetError: tgtd refused a step.
+        :raises TargetUnavailable: tgtd did not answer.
+        """
+        for grant in export.grants:
+            _check_grant(grant)
+        self._write_file(export.volume_id, export.device, export.grants)
+        with self._daemon.pinned() as generation:
+            return self._make_exact(export, generation)
+
+    def _make_exact(self, export: Export, generation: int) -> TargetInfo:
+        listing, target = self._settle(export.volume_id, export.device)
+        admitted = {grant.initiator for grant in export.grants}
+        for initiator in [name for name in target.initiators if name not in admitted]:
+            self._shut_out(target, initiator)
+        wanted = {grant.username: grant.secret for grant in export.grants}
+        extra = [user for user in target.accounts if user not in wanted]
+        self._slots.remove(listing, target, extra)
+        self._slots.put(listing, target, wanted, generation)
+        for grant in export.grants:
+            self._admit(target, grant.initiator)
+        self._close_sessions(target.tid, keep=admitted)
+        return self._info(target)
+
+    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
+        """Admit one initiator; the target is made when absent.
+
+        :param volume_id: UUID of the volume.
+        :param device: backing path.
+        :param grant: who is admitted.
+        :returns: where the initiator finds the volume.
+        :raises TargetError: tgtd refused a step.
+        :raises TargetUnavailable: tgtd did not answer.
+        """
+        _check_grant(grant)
+        if self._volumes_dir:
+            others = self._read_grants(volume_id)
+            self._write_file(volume_id, device, config_file.with_grant(others, grant))
+        with self._daemon.pinned() as generation:
+            listing, target = self._settle(volume_id, device)
+            self._slots.put(listing, target, {grant.username: grant.secret}, generation)
+            self._admit(target, grant.initiator)
+            return self._info(target)
+
+    def revoke(self, volume_id: str, initiator: str, username: str) -> None:
+        """Shut one initiator out: ACL entry, then account, then every live session.
+
+        It returns when tgtd shows none of them any more. A login that passed the ACL and CHAP
+        just before and is held open by the initiator is no session yet and can still become
+        one; :meth:`list_exports` shows it and :meth:`ensure_export` ends it.
+
+        :param volume_id: UUID of the volume.
+        :param initiator: name of the initiator.
+        :param username: its CHAP name.
+        :raises TargetError: tgtd refused a step, or a session did not end in time.
+        :raises TargetUnavailable: tgtd did not answer.
+        """
+        check_value("initiator-name", initiator)
+        check_value("user", username)
+        path = self._path(volume_id)
+        if path and path.exists():
+            text = config_file.read(path) or ""
+            others = config_file.without_grant(config_file.parse_grants(text), initiator, username)
+            config_file.write(path, config_file.replace_grants(text, others))
+        with self._daemon.pinned():
+            self._fence(volume_id, initiator, username)
+
+    def _fence(self, volume_id: str, initiator: str, username: str) -> None:
+        listing = self._daemon.show_targets()
+        target = listing.find(self.iqn(volume_id))
+        if target is None:
+            if not listing.bound_elsewhere(username, ""):
+                self._slots.forget(username)
+            return
+        self._shut_out(target, initiator)
+        self._slots.remove(listing, target, [username])
+        self._verify_fenced(target, initiator, username)
+        self._close_sessions(target.tid, only={initiator})
+
+    def _verify_fenced(self, target: ShownTarget, initiator: str, username: str) -> None:
+        """Read back, by steps that take the same time with any number of targets."""
+        try:
+            self._daemon.unbind_initiator(target.tid, initiator)
+        except TgtError as error:
+            if error.code is not ErrorCode.NO_ACL:
+                raise
+        else:
+            raise TargetError(f"somebody admitted initiator {initiator} while it was shut out")
+        if username in target.accounts or username in self._daemon.show_accounts():
+            raise TargetError(f"account {username} of {target.iqn} is still there")
+
+    def remove_export(self, volume_id: str) -> None:
+        """Remove the target of a volume with its accounts, sessions and file.
+
+        :param volume_id: UUID of the volume.
+        :raises TargetError: tgtd refused a step, or a session did not end in time.
+        :raises TargetUnavailable: tgtd did not answer.
+        """
+        with self._daemon.pinned():
+            listing = self._daemon.show_targets()
+            target = listing.find(self.iqn(volume_id))
+            if target is not None:
+                self._remove_target(listing, target)
+            for grant in self._read_grants(volume_id):
+                if not listing.bound_elsewhere(grant.username, self.iqn(volume_id)):
+                    self._slots.forget(grant.username)
+        path = self._path(volume_id)
+        if path:
+            config_file.remove(path)
+
+    def _remove_target(self, listing: Listing, target: ShownTarget) -> None:
+        for address in target.addresses:
+            with tolerate(ErrorCode.NO_ACL):
+                self._daemon.unbind_address(target.tid, address)
+        for initiator in list(target.initiators):
+            self._shut_out(target, initiator)
+        # Before the target: with commands in flight tgtd refuses to delete a LUN half-way
+        # through, and it exits altogether when a session outlives the target.
+        self._close_sessions(target.tid)
+        # Accounts before the target, so that after a crash they are still found through it.
+        self._slots.remove(listing, target, list(target.accounts))
+        pause = Pause(self._close_timeout)
+        while True:
+            try:
+                self._daemon.delete_target(target.tid, force=True)
+                return
+            except TgtError as error:
+                if error.code is ErrorCode.NO_TARGET:
+                    return
+                busy = error.code in (ErrorCode.LUN_ACTIVE, ErrorCode.TARGET_ACTIVE)
+                if not busy or not pause.take():
+                    raise
+
+    def extend(self, volume_id: str, device: str) -> None:
+        """Show the grown size of the device to the initiators.
+
+        See :mod:`multiattach.drivers.tgt.reopen` for what is done against lost writes.
+
+        :param volume_id: UUID of the volume.
+        :param device: backing path, already grown.
+        :raises TargetError: there is no such target, or tgtd can not open the device.
+        :raises TargetUnavailable: tgtd did not answer.
+        """
+        iqn = self.iqn(volume_id)
+        with self._daemon.pinned():
+            target = self._daemon.show_targets().find(iqn)
+            if target is None or LUN not in target.luns:
+                raise TargetError(f"there is no LUN {LUN} at target {iqn} to extend")
+            reopen(self._daemon, target, LUN, device)
+
+    # Reading ----------------------------------------------------------------------------
+
+    def list_exports(self) -> dict[str, TargetState]:
+        """Read all targets whose names this driver would give.
+
+        :returns: state by volume id.
+        :raises TargetUnavailable: tgtd did not answer.
+        """
+        pattern = re.compile(re.escape(f"{self._iqn_prefix}volume-") + r"([0-9a-f-]{36})")
+        states = {}
+        for target in self._daemon.show_targets():
+            match = pattern.fullmatch(target.iqn)
+            if match:
+                states[match[1]] = _state(match[1], target)
+        return states
+
+    def check(self) -> None:
+        """See that tgtd answers and listens at the portal.
+
+        :raises TargetUnavailable: with what to do about it.
+        """
+        portals = self._daemon.show_portals()
+        _, _, port = self._portal.rpartition(":")
+        if not {self._portal, f"0.0.0.0:{port}", f"[::]:{port}"} & set(portals):
+            raise TargetUnavailable(
+                f"tgtd does not listen at {self._portal} but at {', '.join(portals) or 'nothing'};"
+                " start it with --iscsi portal=ADDRESS:PORT and see that the port is free, or"
+                " set the portal to one of these",
+                delivered=True,
+            )
+
+    def generation(self) -> int:
+        """Tell one life of tgtd from the next.
+
+        :returns: a number that changes when tgtd was restarted.
+        :raises TargetUnavailable: tgtd did not answer.
+        """
+        return self._daemon.generation
+
+    # Steps ------------------------------------------------------------------------------
+
+    def _settle(self, volume_id: str, device: str) -> tuple[Listing, ShownTarget]:
+        """Make or repair target and LUN; who may log in is left as it is."""
+        iqn = self.iqn(volume_id)
+        listing = self._daemon.show_targets()
+        for _ in range(_TRIES):
+            target = listing.find(iqn) or self._new_target(listing, iqn)
+            if target is not None:
+                break
+            listing = self._daemon.show_targets()
+        else:
+            raise TargetError(f"no number is free for target {iqn}")
+        for address in [a for a in target.addresses if a != NOBODY_ADDRESS]:
+            LOG.warning("Target %s admits by address %s: taken away", iqn, address)
+            with tolerate(ErrorCode.NO_ACL):
+                self._daemon.unbind_address(target.tid, address)
+        self._settle_lun(target, volume_id, device)
+        return listing, target
+
+    def _new_target(self, listing: Listing, iqn: str) -> ShownTarget | None:
+        """Make a target; None when somebody else took the number or the name just now."""
+        with self._tid_lock:
+            tid = max(self._last_tid, *listing.tids(), 0) + 1
+            self._last_tid = tid
+        try:
+            self._daemon.new_target(tid, iqn)
+        except TgtError as error:
+            if error.code is ErrorCode.TARGET_EXISTS:
+                return None
+            raise
+        return ShownTarget(tid, iqn)
+
+    def _settle_lun(self, target: ShownTarget, volume_id: str, device: str) -> None:
+        lun = target.luns.get(LUN)
+        if lun is None:
+            self._daemon.new_lun(target.tid, LUN, device, self._bstype, self._bsoflags)
+        elif lun.path != device or not lun.online:
+            reopen(self._daemon, target, LUN, device)
+        # Identity and mode page go in one request, so one tells of the other. They are not
+        # repeated: tgtd frees the old mode page while its threads may be reading it.
+        if lun is None or lun.scsi_id != scsi_id(volume_id):
+            params = lun_parameters(volume_id, write_cache=self._write_cache)
+            self._daemon.update_lun(target.tid, LUN, params)
+
+    def _admit(self, target: ShownTarget, initiator: str) -> None:
+        if initiator not in target.initiators:
+            with tolerate(ErrorCode.ACL_EXISTS):
+                self._daemon.bind_initiator(target.tid, initiator)
+            target.initiators.append(initiator)
+
+    def _shut_out(self, target: ShownTarget, initiator: str) -> None:
+        if initiator in target.initiators:
+            with tolerate(ErrorCode.NO_ACL):
+                self._daemon.unbind_initiator(target.tid, initiator)
+            target.initiators.remove(initiator)
+
+    def _close_sessions(
+        self, tid: int, *, only: set[str] | None = None, keep: set[str] | None = None
+    ) -> None:
+        close_sessions(self._daemon, tid, timeout=self._close_timeout, only=only, keep=keep)
+
+    # Files ------------------------------------------------------------------------------
+
+    def _read_grants(self, volume_id: str) -> tuple[Grant, ...]:
+        path = self._path(volume_id)
+        text = config_file.read(path) if path else None
+        return config_file.parse_grants(text) if text else ()
+
+    def _write_file(self, volume_id: str, device: str, grants: tuple[Grant, ...]) -> None:
+        path = self._path(volume_id)
+        if not path:
+            return
+        text = config_file.render(
+            config_file.TargetFile(
+                self.iqn(volume_id), device, LUN, self._bstype, self._bsoflags,
+                self._write_cache, scsi_id(volume_id), scsi_serial(volume_id), grants,
+            )
+        )  # fmt: skip
+        if config_file.read(path) != text:
+            config_file.write(path, text)
+
+
+def _check_grant(grant: Grant) -> None:
+    check_value("initiator-name", grant.initiator)
+    check_value("user", grant.username)
+    check_value("password", grant.secret)
+
+
+def _state(volume_id: str, target: ShownTarget) -> TargetState:
+    return TargetState(
+        volume_id=volume_id,
+        iqn=target.iqn,
+        tid=target.tid,
+        luns=tuple(
+            LunState(lun.number, lun.path, lun.online, lun.scsi_id)
+            for lun in target.luns.values()
+            if lun.number
+        ),
+        initiators=tuple(target.initiators),
+        accounts=tuple(target.accounts),
+        sessions=tuple(
+            SessionState(nexus.initiator, next((c.address for c in nexus.connections), ""))
+            for nexus in target.nexuses
+        ),
+    )

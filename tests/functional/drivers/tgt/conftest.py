@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from multiattach.drivers.target import Grant, TargetInfo, account_name, generate_secret
+from multiattach.drivers.tgt.process import PrivateTgtd
+from multiattach.drivers.tgt.target import TgtTarget
+
+from .initiator import Session
+
+VOLUME_SIZE = 8 * 1024 * 1024
+
+
+def free_portal() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@dataclass
+class Volume:
+    """A file-backed volume and the grants for it."""
+
+    device: str
+    portal: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def grant(self, number: int) -> Grant:
+        initiator = f"iqn.2010-10.org.openstack.test:host-{number}"
+        return Grant(initiator, account_name(self.id, initiator), generate_secret())
+
+    def grant_all(self, target: TgtTarget, grants: list[Grant]) -> TargetInfo:
+        infos = {target.grant(self.id, self.device, grant) for grant in grants}
+        assert len(infos) == 1
+        return infos.pop()
+
+    def login(self, info: TargetInfo, grant: Grant, **changes: str) -> Session:
+        return Session(
+            self.portal, info.iqn, changes.get("initiator", grant.initiator),
+            changes.get("user", grant.username), changes.get("secret", grant.secret),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def make_tgtd(tmp_path: Path) -> Iterator[Callable[[], PrivateTgtd]]:
+    made = []
+
+    def make(**options: object) -> PrivateTgtd:
+        tgtd = PrivateTgtd(portal=free_portal(), threads=1, **options)  # type: ignore[arg-type]
+        made.append(tgtd)
+        tgtd.start()
+        return tgtd
+
+    yield make
+    for tgtd in made:
+        tgtd.stop()
+        assert not Path(tgtd.daemon.socket_path).exists()
+
+
+@pytest.fixture
+def tgtd(make_tgtd: Callable[[], PrivateTgtd]) -> PrivateTgtd:
+    return make_tgtd()
+
+
+@pytest.fixture
+def target(tgtd: PrivateTgtd, tmp_path: Path) -> TgtTarget:
+    return TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / "targets")
+
+
+@pytest.fixture
+def make_volume(tgtd: PrivateTgtd, tmp_path: Path) -> Callable[[], Volume]:
+    def make() -> Volume:
+        volume = Volume("", tgtd.portal)
+        path = tmp_path / f"volume-{volume.id}"
+        path.touch()
+        with path.open("r+b") as file:
+            file.truncate(VOLUME_SIZE)
+        volume.device = str(path)
+        return volume
+
+    return make
+
+
+@pytest.fixture
+def volume(make_volume: Callable[[], Volume]) -> Volume:
+    return make_volume()

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from multiattach.domain import connection, errors
+
+GOOD = {'host': 'h1', 'initiator': 'iqn.1994-05.com.redhat:abc', 'mountpoint': '/dev/vdb'}
+
+
+def test_a_connector():
+    parsed = connection.parse_connector({**GOOD, 'mode': 'ro', 'anything': [1]})
+    assert (parsed.host, parsed.initiator, parsed.mountpoint, parsed.mode) == (
+        'h1', GOOD['initiator'], '/dev/vdb', 'ro')
+
+
+@pytest.mark.parametrize('change', [
+    {'host': None}, {'host': ''}, {'host': ' '}, {'host': 7}, {'host': 'x' * 256},
+    {'initiator': None}, {'initiator': ''}, {'initiator': 'not-an-iqn'}, {'initiator': ['iqn']},
+    {'initiator': 'iqn.1994-05.com.redhat:' + 'x' * 223},
+    {'initiator': 'iqn.1994-05.com.redhat:a b'}, {'initiator': 'iqn.1994-05.com,x:a'}])
+def test_a_connector_that_no_target_could_use_is_refused(change):
+    with pytest.raises(errors.InvalidConnector) as caught:
+        connection.parse_connector({**GOOD, **change})
+    assert caught.value.code == 400
+
+
+@pytest.mark.parametrize('name', ['eui.02004567A425678D', 'naa.52004567BA64678D', 'iqn.2001-04.com.example'])
+def test_all_kinds_of_iscsi_names(name):
+    assert connection.parse_connector({**GOOD, 'initiator': name}).initiator == name
+
+
+def test_secrets_are_hidden_and_the_rest_stays():
+    info = {'auth_password': 'p', 'auth_username': 'u', 'auth_method': 'CHAP', 'target_lun': 1}
+    assert connection.hide_secrets(info) == {'auth_method': 'CHAP', 'target_lun': 1}
+    assert 'p' not in repr(connection.parse_connector({**GOOD, 'password': 'p4ssw0rd'})).split()

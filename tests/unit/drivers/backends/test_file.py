@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from multiattach.drivers.backend import GIB, BackendError
+from multiattach.drivers.backends.file import FileBackend
+
+
+@pytest.fixture
+def backend(tmp_path):
+    made = FileBackend(tmp_path / 'volumes')
+    made.check()
+    return made
+
+
+def test_every_step_twice(backend, tmp_path):
+    path = tmp_path / 'volumes' / 'volume-v'
+    backend.create('v', 1)
+    path.open('r+b').write(b'data')
+    backend.create('v', 1)
+    assert path.open('rb').read(4) == b'data'
+    backend.extend('v', 2)
+    backend.extend('v', 2)
+    assert (path.stat().st_size, path.open('rb').read(4)) == (2 * GIB, b'data')
+    backend.extend('v', 1)
+    assert path.stat().st_size == 2 * GIB, 'it never shrinks'
+    assert backend.path('v') == str(path)
+    backend.delete('v')
+    backend.delete('v')
+    assert not path.exists()
+
+
+def test_a_creation_that_broke_off_is_completed(backend, tmp_path):
+    (tmp_path / 'volumes' / 'volume-v').touch()
+    backend.create('v', 1)
+    assert (tmp_path / 'volumes' / 'volume-v').stat().st_size == GIB
+
+
+def test_refusals_say_why(backend, tmp_path):
+    with pytest.raises(BackendError, match='missing'):
+        backend.extend('nothing', 1)
+    (tmp_path / 'file').touch()
+    with pytest.raises(BackendError, match='directory'):
+        FileBackend(tmp_path / 'file' / 'x').check()
+
+
+def test_capacity_is_the_file_systems(backend):
+    room = backend.capacity()
+    assert room.total_gb >= room.free_gb > 0

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import pytest
+
+from multiattach.engine.placement import Backend, Wish, choose
+
+GOOD = Backend('h@a', 'nova', 'id', is_up=True, is_enabled=True, total_gb=100, free_gb=50, allocated_gb=10,
+               max_over_subscription=1.0, capabilities={'multiattach': True})
+SHARED = {'multiattach': '<is> True'}
+
+
+def test_the_backend_with_the_most_room_is_chosen():
+    fuller = dataclasses.replace(GOOD, host='h@b', allocated_gb=50)
+    assert choose(Wish(1, None, SHARED), [fuller, GOOD]).backend is GOOD
+
+
+@pytest.mark.parametrize(('change', 'wish', 'reason'), [
+    ({'is_up': False}, Wish(1, None, {}), 'up and enabled'),
+    ({'is_enabled': False}, Wish(1, None, {}), 'up and enabled'),
+    ({}, Wish(1, 'mars', {}), 'availability zone mars'),
+    ({'capabilities': {'multiattach': False}}, Wish(1, None, SHARED), 'multiattach=<is> True'),
+    ({'capabilities': {}}, Wish(1, None, SHARED), 'multiattach=<is> True'),
+    ({'allocated_gb': 99.5}, Wish(1, None, {}), 'room for 1 GiB'),
+])
+def test_the_reason_names_what_nobody_met(change, wish, reason):
+    choice = choose(wish, [dataclasses.replace(GOOD, **change)])
+    assert choice.backend is None
+    assert reason in choice.reason
+
+
+def test_no_backend_at_all_has_a_reason():
+    assert 'up and enabled' in choose(Wish(1, None, {}), []).reason
+
+
+def test_capacity_may_be_promised_more_than_once():
+    thin = dataclasses.replace(GOOD, allocated_gb=150, max_over_subscription=2.0)
+    assert choose(Wish(50, None, {}), [thin]).backend is thin
+    assert choose(Wish(51, None, {}), [thin]).backend is None
+
+
+def test_extra_specs_that_users_may_not_see_are_not_in_the_reason():
+    reason = choose(Wish(1, None, {'secret_spec': 'x'}), [GOOD]).reason
+    assert 'secret_spec' not in reason

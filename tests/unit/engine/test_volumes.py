@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes, retype, extend and delete through the engine, with the real worker."""
+
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
+from multiattach.db import models
+from multiattach.domain import errors
+from multiattach.engine.services import VOLUME_BINARY
+from multiattach.engine.volumes import VolumeWish
+from tests.deployment import BACKEND, make_context
+
+
+def connector(host):
+    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}
+
+
+def messages(d):
+    with d.db.reader() as session:
+        return [m.user_message for m in session.scalars(sa.select(models.Message))]
+
+
+def test_a_volume_without_a_place_ends_in_error_and_says_why(deployed):
+    deployed.engine.services.set_disabled(deployed.ctx, VOLUME_BINARY, BACKEND, True, 'for a test')
+    volume = deployed.engine.volumes.create(deployed.ctx, VolumeWish(1))
+    assert volume.status == 'creating'
+    assert deployed.status(volume.id) == 'error'
+    assert messages(deployed) == ['schedule allocate volume: No volume backend is up and enabled.']
+    deployed.engine.services.set_disabled(deployed.ctx, VOLUME_BINARY, BACKEND, False)
+    deployed.make_volume()
+    deployed.engine.volumes.delete(deployed.ctx, volume.id)
+    assert deployed.status(volume.id) is None
+
+
+def test_a_type_that_no_backend_serves(deployed):
+    deployed.engine.types.create(deployed.ctx, 'odd', None, True, {'volume_backend_name': 'elsewhere'})
+    volume = deployed.engine.volumes.create(deployed.ctx, VolumeWish(1, 'odd'))
+    assert deployed.status(volume.id) == 'error'
+    assert 'what the volume type asks for' in messages(deployed)[0]
+
+
+def test_the_file_is_sparse_private_and_gone_with_the_volume(deployed):
+    volume_id = deployed.make_volume(size=3)
+    path = deployed.directory / 'volumes' / f'volume-{volume_id}'
+    assert path.stat().st_size == 3 << 30
+    assert path.stat().st_blocks == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    deployed.engine.volumes.delete(deployed.ctx, volume_id)
+    deployed.wait(lambda: deployed.status(volume_id) is None)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize('force', [False, True])
+def test_a_volume_with_attachments_is_not_deleted(deployed, force):
+    """Contract 11.4 number 22."""
+    volume_id = deployed.make_volume()
+    row = deployed.engine.attachments.create(deployed.ctx, volume_id, None, None, None)
+    with pytest.raises(errors.InvalidVolume, match='attachments'):
+        deployed.engine.volumes.delete(deployed.ctx, volume_id, force=force)
+    assert deployed.engine.attachments.show(deployed.ctx, row.id).state == 'reserved'
+
+
+def test_retype_moves_type_and_flag_together_and_only_while_available(deployed):
+    deployed.make_type()
+    volume_id = deployed.make_volume()
+    deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
+    volume = deployed.engine.volumes.show(deployed.ctx, volume_id)
+    assert (volume.multiattach, volume.volume_type.name, volume.status) == (True, 'multi', 'available')
+    with pytest.raises(errors.InvalidInput):
+        deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
+    deployed.engine.attachments.create(deployed.ctx, volume_id, None, connector('h'), None)
+    with pytest.raises(errors.InvalidVolume):
+        deployed.engine.actions.retype(deployed.ctx, volume_id, '__DEFAULT__')
+
+
+def test_a_retype_that_the_backend_cannot_serve_changes_nothing_and_says_why(deployed):
+    """Contract 11.4 number 9."""
+    deployed.engine.types.create(deployed.ctx, 'far', None, True,
+                                 {'multiattach': '<is> True', 'volume_backend_name': 'elsewhere'})
+    volume_id = deployed.make_volume()
+    deployed.engine.actions.retype(deployed.ctx, volume_id, 'far')
+    volume = deployed.engine.volumes.show(deployed.ctx, volume_id)
+    assert (volume.multiattach, volume.volume_type.name, volume.status) == (False, '__DEFAULT__', 'available')
+    assert 'retype volume' in messages(deployed)[0]
+
+
+def test_retype_to_multiattach_asks_its_policy(deployed):
+    deployed.make_type()
+    member = make_context(admin=False, roles=('member', 'reader'))
+    volume_id = deployed.make_volume(ctx=member)
+    deployed.engine.policy._enforcer.set_rules(
+        {'volume:multiattach': _parse('!')}, overwrite=False, use_conf=False)
+    with pytest.raises(errors.NotAuthorized):
+        deployed.engine.actions.retype(member, volume_id, 'multi')
+    with pytest.raises(errors.NotAuthorized):
+        deployed.engine.volumes.create(member, VolumeWish(1, 'multi'))
+
+
+def _parse(rule):
+    from oslo_policy import _parser
+    return _parser.parse_rule(rule)
+
+
+def test_extend_available_and_in_use(deployed):
+    deployed.make_type()
+    volume_id = deployed.make_volume('multi')
+    row = deployed.engine.attachments.create(deployed.ctx, volume_id, None, connector('h'), None)
+    deployed.engine.attachments.complete(deployed.ctx, row.id)
+    with pytest.raises(errors.InvalidVolume):
+        deployed.engine.actions.extend(deployed.ctx, volume_id, 2, in_use_allowed=False)
+    with pytest.raises(errors.InvalidInput):
+        deployed.engine.actions.extend(deployed.ctx, volume_id, 1, in_use_allowed=True)
+    deployed.engine.actions.extend(deployed.ctx, volume_id, 2, in_use_allowed=True)
+    deployed.wait(lambda: deployed.status(volume_id) == 'in-use')
+    assert deployed.engine.volumes.show(deployed.ctx, volume_id).size == 2
+
+
+def test_a_foreign_project_sees_nothing(deployed):
+    volume_id = deployed.make_volume()
+    row = deployed.engine.attachments.create(deployed.ctx, volume_id, None, None, None)
+    stranger = make_context('b' * 32, admin=False, roles=('member', 'reader'))
+    for call in (
+        lambda: deployed.engine.volumes.show(stranger, volume_id),
+        lambda: deployed.engine.volumes.delete(stranger, volume_id),
+        lambda: deployed.engine.attachments.create(stranger, volume_id, None, None, None),
+        lambda: deployed.engine.attachments.show(stranger, row.id),
+        lambda: deployed.engine.attachments.connect(stranger, row.id, connector('h')),
+        lambda: deployed.engine.attachments.complete(stranger, row.id),
+        lambda: deployed.engine.attachments.delete(stranger, row.id),
+        lambda: deployed.engine.actions.reserve(stranger, volume_id),
+    ):
+        with pytest.raises(errors.NotFound):
+            call()
+
+
+def test_a_reader_may_see_and_not_do(deployed):
+    volume_id = deployed.make_volume()
+    row = deployed.engine.attachments.create(deployed.ctx, volume_id, None, None, None)
+    reader = make_context(admin=False, roles=('reader',))
+    deployed.engine.volumes.show(reader, volume_id)
+    deployed.engine.attachments.show(reader, row.id)
+    for call in (
+        lambda: deployed.engine.volumes.delete(reader, volume_id),
+        lambda: deployed.engine.attachments.create(reader, volume_id, None, None, None),
+        lambda: deployed.engine.attachments.delete(reader, row.id),
+    ):
+        with pytest.raises(errors.NotAuthorized):
+            call()
+
+
+def test_begin_detaching_hides_no_other_sharer(deployed):
+    deployed.make_type()
+    volume_id = deployed.make_volume('multi')
+    rows = []
+    for host in ('a', 'b'):
+        row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+        deployed.engine.attachments.complete(deployed.ctx, row.id)
+        rows.append(row)
+    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    assert deployed.status(volume_id) == 'in-use'
+    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    deployed.engine.attachments.delete(deployed.ctx, rows[0].id)
+    assert deployed.status(volume_id) == 'in-use'
+    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    assert deployed.status(volume_id) == 'detaching'
+    deployed.engine.actions.roll_detaching(deployed.ctx, volume_id)
+    assert deployed.status(volume_id) == 'in-use'
+    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    deployed.engine.attachments.delete(deployed.ctx, rows[1].id)
+    assert deployed.status(volume_id) == 'available'
+    with pytest.raises(errors.InvalidVolume):
+        deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+
+
+def test_reserve_and_unreserve_without_an_attachment(deployed):
+    volume_id = deployed.make_volume()
+    deployed.engine.actions.reserve(deployed.ctx, volume_id)
+    assert deployed.status(volume_id) == 'attaching'
+    with pytest.raises(errors.InvalidVolume):
+        deployed.engine.attachments.create(deployed.ctx, volume_id, None, None, None)
+    with pytest.raises(errors.InvalidVolume):
+        deployed.engine.actions.reserve(deployed.ctx, volume_id)
+    with pytest.raises(errors.InvalidVolume):
+        deployed.engine.volumes.delete(deployed.ctx, volume_id)
+    deployed.engine.actions.unreserve(deployed.ctx, volume_id)
+    deployed.engine.actions.unreserve(deployed.ctx, volume_id)
+    assert deployed.status(volume_id) == 'available'
+
+
+def test_extra_specs_change_only_while_no_volume_has_the_type(deployed):
+    type_id = deployed.make_type()
+    deployed.make_volume('multi')
+    with pytest.raises(errors.InvalidInput, match='in use'):
+        deployed.engine.types.set_specs(deployed.ctx, type_id, {'multiattach': '<is> False'})
+    with pytest.raises(errors.InvalidInput, match='in use'):
+        deployed.engine.types.delete_spec(deployed.ctx, type_id, 'multiattach')
+    with pytest.raises(errors.InvalidInput, match='in use'):
+        deployed.engine.types.delete(deployed.ctx, type_id)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dependencies point one way; modules stay small; names say what they are."""
+
+import ast
+import pathlib
+
+import pytest
+
+import multiattach
+
+PACKAGE = pathlib.Path(multiattach.__file__).parent
+MODULES = sorted(PACKAGE.rglob('*.py'))
+
+# What each layer may import of this package.
+ALLOWED = {
+    'domain': {'domain'},
+    'db': {'db', 'domain'},
+    'policies': {'policies'},
+    'rpc': {'rpc', 'domain'},
+    'engine': {'engine', 'db', 'domain', 'rpc', 'policies'},
+    'drivers': {'drivers', 'domain'},
+    'api': {'api', 'engine', 'domain'},
+    'volume': {'volume', 'engine', 'db', 'domain', 'drivers', 'rpc', 'periodic'},
+    'host': {'host', 'engine', 'db', 'domain', 'drivers', 'rpc', 'periodic'},
+    'conf': {'conf', 'domain'},
+    'periodic.py': set(),
+    '__init__.py': set(),
+}
+COMPOSING = {'cmd', 'wsgi'}
+# Libraries that a layer must do without.
+FORBIDDEN_LIBRARIES = {
+    'domain': ('oslo', 'sqlalchemy', 'pecan', 'webob', 'libvirt', 'os_brick', 'tooz'),
+    'api': ('sqlalchemy', 'oslo_db', 'oslo_messaging'),
+    'engine': ('pecan', 'webob', 'libvirt', 'os_brick'),
+    'volume': ('pecan', 'webob', 'libvirt', 'os_brick', 'oslo_config'),
+    'host': ('pecan', 'webob', 'libvirt', 'oslo_config'),
+    'db': ('pecan', 'webob', 'oslo_config', 'oslo_messaging'),
+}
+
+
+def imports(path):
+    """Yield full names of everything a module imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{path}: relative import'
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+def layer_of(path):
+    return path.relative_to(PACKAGE).parts[0]
+
+
+@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    layer = layer_of(path)
+    if layer in COMPOSING:
+        return
+    for name in imports(path):
+        if name.startswith('multiattach.'):
+            target = name.split('.')[1]
+            assert target in ALLOWED[layer], f'{layer} must not import {name}'
+        else:
+            for library in FORBIDDEN_LIBRARIES.get(layer, ()):
+                assert not name.startswith(library), f'{layer} must not import {name}'
+
+
+def test_the_test_sees_every_layer():
+    assert {layer_of(p) for p in MODULES} <= set(ALLOWED) | COMPOSING
+
+
+@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_modules_stay_small(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_names_are_nouns(path):
+    assert path.stem not in {'utils', 'util', 'helpers', 'common', 'misc', 'manager'}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef):
+            assert not node.name.endswith(('Manager', 'Helper', 'Util', 'Common')), node.name
+
+
+def _public(tree):
+    """Yield public functions and methods that take arguments or return something."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith('_'):
+            yield from ((f'{node.name}.{n.name}', n) for n in node.body
+                        if isinstance(n, ast.FunctionDef) and not n.name.startswith('_'))
+        elif isinstance(node, ast.FunctionDef) and not node.name.startswith('_'):
+            yield node.name, node
+
+
+@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_public_functions_say_what_they_take(path):
+    """A docstring; and each parameter it lists exists (no stale names)."""
+    for name, node in _public(ast.parse(path.read_text())):
+        text = ast.get_docstring(node)
+        assert text, f'{name} has no docstring'
+        known = {a.arg for a in [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]}
+        known |= {a.arg for a in (node.args.vararg, node.args.kwarg) if a}
+        for line in text.splitlines():
+            if line.strip().startswith(':param '):
+                param = line.strip().removeprefix(':param ').split(':')[0].strip()
+                assert param in known, f'{name} documents {param}, which it does not take'

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exporter with a target that refuses or does not answer; real database and RPC."""
+
+import uuid
+
+import pytest
+
+from multiattach.domain import errors
+from multiattach.drivers.null import NullTarget
+from multiattach.drivers.target import TargetError, TargetUnavailable
+from tests import deployment
+
+
+class MoodyTarget(NullTarget):
+    """Does what it is told to, or fails as ``mood`` says."""
+
+    def __init__(self):
+        super().__init__()
+        self.mood = None
+        self.lives = 1
+
+    def _act(self):
+        if self.mood is not None:
+            raise self.mood
+
+    def grant(self, volume_id, device, grant):
+        info = super().grant(volume_id, device, grant)  # it fails after the act
+        self._act()
+        return info
+
+    def revoke(self, volume_id, initiator, username):
+        self._act()
+        super().revoke(volume_id, initiator, username)
+
+    def remove_export(self, volume_id):
+        self._act()
+        super().remove_export(volume_id)
+
+    def generation(self):
+        return self.lives
+
+
+@pytest.fixture
+def d(tmp_path):
+    with deployment.deploy(tmp_path, MoodyTarget(), report_interval=600) as parts:
+        parts.make_type()
+        yield parts
+
+
+def connector(host):
+    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}
+
+
+def attach(d, volume_id, host):
+    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+    d.engine.attachments.complete(d.ctx, row.id)
+    return row
+
+
+def test_a_refused_export_leaves_the_others_alone_and_takes_the_reservation_back(d):
+    """Contract 11.4 numbers 2 and 7."""
+    volume_id = d.make_volume('multi')
+    attach(d, volume_id, 'a')
+    before = d.target.list_exports()
+    d.target.mood = TargetError('no room for another initiator')
+    with pytest.raises(errors.BackendError, match='no room'):
+        d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), connector('b'), None)
+    d.target.mood = None
+    assert d.status(volume_id) == 'in-use'
+    assert len(d.engine.volumes.show(d.ctx, volume_id).attachments) == 1
+    assert before[volume_id].initiators[0] in d.target.list_exports()[volume_id].initiators
+
+
+def test_a_refused_update_is_reserved_again_and_may_be_repeated(d):
+    volume_id = d.make_volume()
+    row = d.engine.attachments.create(d.ctx, volume_id, None, None, None)
+
+    class Once(TargetError):
+        pass
+
+    d.target.mood = Once('busy')
+    with pytest.raises(errors.BackendError):
+        d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+    d.target.mood = None
+    assert d.engine.attachments.show(d.ctx, row.id).state == 'reserved'
+    assert 'busy' in d.engine.attachments.show(d.ctx, row.id).error
+    assert d.status(volume_id) == 'reserved'
+    assert d.engine.attachments.connect(d.ctx, row.id, connector('b')).state == 'exported'
+
+
+def test_no_answer_is_unknown_and_is_carried_on(d):
+    volume_id = d.make_volume()
+    row = d.engine.attachments.create(d.ctx, volume_id, None, None, None)
+    d.target.mood = TargetUnavailable('no answer')
+    with pytest.raises(errors.OutcomeUnknown):
+        d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+    assert d.engine.attachments.show(d.ctx, row.id).state == 'exporting'
+    assert d.status(volume_id) == 'attaching'
+    d.target.mood = None
+    d.worker.tend()
+    after = d.engine.attachments.show(d.ctx, row.id)
+    assert after.state == 'exported'
+    assert after.connection_info['attachment_id'] == row.id
+    # and the client that repeats gets the same answer
+    again = d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+    assert again.connection_info == after.connection_info
+
+
+def test_an_unexport_without_answer_is_carried_on(d):
+    volume_id = d.make_volume()
+    row = attach(d, volume_id, 'a')
+    d.target.mood = TargetUnavailable('no answer')
+    with pytest.raises(errors.OutcomeUnknown):
+        d.engine.attachments.delete(d.ctx, row.id)
+    assert d.status(volume_id) == 'detaching'
+    d.target.mood = None
+    d.worker.tend()
+    assert d.status(volume_id) == 'available'
+    assert d.target.list_exports() == {}
+
+
+def test_a_refused_unexport_may_be_repeated(d):
+    volume_id = d.make_volume()
+    row = attach(d, volume_id, 'a')
+    d.target.mood = TargetError('sessions cannot be closed')
+    with pytest.raises(errors.BackendError):
+        d.engine.attachments.delete(d.ctx, row.id)
+    assert d.engine.attachments.show(d.ctx, row.id).state == 'error_detaching'
+    d.target.mood = None
+    assert d.engine.attachments.delete(d.ctx, row.id) == []
+    assert d.status(volume_id) == 'available'
+
+
+def test_a_restarted_target_gets_every_export_back(d):
+    """Contract 11.4 number 19: whatever the status of the volume."""
+    volumes = [d.make_volume('multi') for _ in range(3)]
+    rows = [attach(d, v, h) for v in volumes for h in ('a', 'b')]
+    half = d.engine.attachments.create(d.ctx, volumes[0], str(uuid.uuid4()), connector('c'), None)
+    before = d.target.list_exports()
+    d.target._grants.clear()
+    d.target.lives += 1
+    d.worker.tend()
+    assert d.target.list_exports() == before
+    assert len(before[volumes[0]].initiators) == 3
+    for row in [*rows, half]:
+        d.engine.attachments.delete(d.ctx, row.id)
+    assert d.target.list_exports() == {}
+
+
+def test_servers_of_one_host_share_credentials_and_the_last_one_takes_them_away(d):
+    volume_id = d.make_volume('multi')
+    first, second = attach(d, volume_id, 'a'), attach(d, volume_id, 'a')
+    other = attach(d, volume_id, 'b')
+    info = {row.id: d.engine.attachments.show(d.ctx, row.id).connection_info
+            for row in (first, second, other)}
+    assert info[first.id]['auth_password'] == info[second.id]['auth_password']
+    assert info[first.id]['auth_password'] != info[other.id]['auth_password']
+    d.engine.attachments.delete(d.ctx, first.id)
+    assert len(d.target.list_exports()[volume_id].initiators) == 2
+    d.engine.attachments.delete(d.ctx, second.id)
+    assert d.target.list_exports()[volume_id].initiators == (other.initiator,)
+    # and a later attach gets a new secret (contract 11.4 number 15)
+    again = attach(d, volume_id, 'a')
+    assert again.connection_info['auth_password'] != info[first.id]['auth_password']
+
+
+def test_no_secret_in_the_log(d, caplog):
+    caplog.set_level('DEBUG')
+    volume_id = d.make_volume()
+    row = attach(d, volume_id, 'a')
+    secret = row.connection_info['auth_password']
+    d.engine.attachments.delete(d.ctx, row.id)
+    assert secret not in caplog.text

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One volume, two servers: from the REST call to shared bytes, with real parts and the standard client.
+
+It starts multiattach-standalone and two small guests under a private libvirtd, attaches one volume to
+both with the ``openstack`` client, lets them write and read, detaches, and leaves nothing behind.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from testbed import packages  # noqa: F401  (fails early where tools/ is not on the path)
+from testbed.guest import Guest
+from testbed.libvirtd import Libvirtd
+
+BIN = pathlib.Path(sys.executable).parent
+STARTED = time.monotonic()
+NAMES = ('server1', 'server2')
+
+
+class ScenarioError(Exception):
+    """A step did not end as it should."""
+
+
+def tell(text: str) -> None:
+    print(f'\n[{time.monotonic() - STARTED:5.1f} s] {text}', flush=True)
+
+
+def find_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+class Cloud:
+    """The standard client, told nothing but the name of the cloud."""
+
+    def __init__(self, clouds: pathlib.Path) -> None:
+        self._env = {**os.environ, 'OS_CLIENT_CONFIG_FILE': str(clouds), 'PYTHONWARNINGS': 'ignore'}
+
+    def run(self, *words: str, show: bool = True, **options: Any) -> str:
+        command = ['openstack', '--os-cloud', 'multiattach', *words]
+        if show:
+            print(f'$ {shlex.join(command)}', flush=True)
+        done = subprocess.run(
+            [str(BIN / 'openstack'), *command[1:]],
+            env=self._env,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=120,
+            **options,
+        )
+        if done.returncode:
+            raise ScenarioError(f'{shlex.join(command)} failed: {done.stderr.strip()}')
+        if show and done.stdout.strip():
+            print(done.stdout.rstrip(), flush=True)
+        return done.stdout
+
+    def ask(self, *words: str) -> Any:
+        return json.loads(self.run(*words, '-f', 'json', show=False))
+
+    def wait(self, what: str, question: Callable[[], Any], seconds: float = 60) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (answer := question()):
+            if time.monotonic() > deadline:
+                raise ScenarioError(f'{what}: not in {seconds:.0f} s')
+        return answer
+
+
+@contextlib.contextmanager
+def run_standalone(state: pathlib.Path, libvirt_uri: str) -> Iterator[tuple[Cloud, subprocess.Popen[str]]]:
+    port, portal = find_port(), find_port()
+    state.mkdir(parents=True)
+    config = state / 'multiattach.conf'
+    config.write_text(
+        '[DEFAULT]\nreport_interval = 1\n'
+        f'[tgt]\nportal = 127.0.0.1:{portal}\n'
+        f'[host_agent]\nenabled = yes\nconnector = qemu\nlibvirt_uri = {libvirt_uri}\n'
+    )
+    command = [
+        str(BIN / 'multiattach-standalone'),
+        '--state-dir',
+        str(state),
+        '--listen',
+        f'127.0.0.1:{port}',
+        '--config-file',
+        str(config),
+    ]
+    print(f'$ {shlex.join(["multiattach-standalone", *command[1:]])} &', flush=True)
+    child = subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, env={**os.environ, 'PYTHONWARNINGS': 'ignore'}
+    )
+    assert child.stdout is not None
+    try:
+        for line in child.stdout:
+            print(f'  {line.rstrip()}', flush=True)
+            if line.startswith('Try:'):
+                break
+        else:
+            raise ScenarioError(f'multiattach-standalone ended with status {child.wait()}')
+        yield Cloud(state / 'clouds.yaml'), child
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(30)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+
+
+def start_guests(daemon: Libvirtd, folder: pathlib.Path, cache: pathlib.Path | None) -> list[Guest]:
+    connection = daemon.connect()
+    guests = [Guest.define(connection, name, folder / name, cache=cache) for name in NAMES]
+    for guest in guests:
+        guest.start()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda guest: guest.wait_ready(), guests))
+    return guests
+
+
+def share(writer: Guest, reader: Guest, device: dict[str, str], block: int) -> None:
+    token = f'{writer.name} was here: {uuid.uuid4()}'
+    writer.write_block(device[writer.name], block, token.encode().ljust(4096, b'.'))
+    seen = reader.read_block(device[reader.name], block).decode(errors='replace')[: len(token)]
+    print(f'  {writer.name} writes {device[writer.name]}, block {block}: {token}')
+    print(f'  {reader.name} reads  {device[reader.name]}, block {block}: {seen}', flush=True)
+    if seen != token:
+        raise ScenarioError('the bytes are not the same')
+
+
+def attach_both(cloud: Cloud, guests: list[Guest]) -> tuple[str, dict[str, str]]:
+    tell('A volume type whose volumes may be shared, and a volume of it')
+    cloud.run('volume', 'type', 'create', '--property', 'multiattach=<is> True', 'multiattach')
+    cloud.run(
+        'volume',
+        'create',
+        '--size',
+        '1',
+        '--type',
+        'multiattach',
+        'shared',
+        '-c',
+        'id',
+        '-c',
+        'name',
+        '-c',
+        'size',
+        '-c',
+        'status',
+        '-c',
+        'type',
+        '-c',
+        'multiattach',
+    )
+    volume = cloud.wait(
+        'volume available', lambda: _having(cloud.ask('volume', 'show', 'shared'), 'status', 'available')
+    )
+    cloud.run('server', 'list', '-c', 'ID', '-c', 'Name', '-c', 'Status')
+    tell('Both servers attach it')
+    for name in NAMES:
+        cloud.run('server', 'add', 'volume', name, 'shared', '-c', 'ID', '-c', 'Server ID', '-c', 'Device')
+    cloud.wait(
+        'both attached', lambda: len(cloud.ask('volume', 'show', 'shared')['attachments']) == len(NAMES)
+    )
+    cloud.run('volume', 'show', 'shared', '-c', 'attachments', '-c', 'status', '-c', 'multiattach')
+    return volume['id'], {guest.name: guest.wait_for_disk(volume['id']) for guest in guests}
+
+
+def _having(answer: dict[str, Any], key: str, value: str) -> dict[str, Any] | None:
+    return answer if answer[key] == value else None
+
+
+def detach_both(cloud: Cloud, guests: list[Guest], volume_id: str) -> None:
+    tell('Both detach; the volume goes')
+    for guest in guests:
+        cloud.run('server', 'remove', 'volume', guest.name, 'shared')
+    for guest in guests:
+        guest.wait_gone(volume_id)
+    cloud.wait(
+        'volume available', lambda: _having(cloud.ask('volume', 'show', 'shared'), 'status', 'available')
+    )
+    cloud.run('volume', 'show', 'shared', '-c', 'attachments', '-c', 'status')
+
+
+def show_targets(state: pathlib.Path) -> str:
+    """Ask tgtadm about the private tgtd, whose number is in the log."""
+    port = None
+    for line in (state / 'multiattach.log').read_text().splitlines():
+        if 'control port' in line:
+            port = line.split('control port ')[1].split(',')[0]
+    if port is None:
+        raise ScenarioError('the control port of tgtd is not in the log')
+    return subprocess.run(
+        ['tgtadm', '-C', port, '--lld', 'iscsi', '--op', 'show', '--mode', 'target'],
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout
+
+
+def play(folder: pathlib.Path, cache: pathlib.Path | None) -> None:
+    state = folder / 'state'
+    with contextlib.ExitStack() as stack:
+        tell('Two small servers under libvirt, and multiattach-standalone')
+        daemon = stack.enter_context(Libvirtd(folder / 'lv', cache=cache))
+        guests = start_guests(daemon, folder, cache)
+        cloud, child = stack.enter_context(run_standalone(state, daemon.uri))
+        volume_id, devices = attach_both(cloud, guests)
+        tell('tgtd exports the volume to both, each with credentials of its own')
+        print(show_targets(state).rstrip())
+        tell('What one writes the other reads')
+        share(guests[0], guests[1], devices, 1000)
+        share(guests[1], guests[0], devices, 2000)
+        detach_both(cloud, guests, volume_id)
+        tell('Nothing is left')
+        targets = show_targets(state).strip()
+        cloud.run('volume', 'delete', 'shared')
+        cloud.wait('volume gone', lambda: cloud.ask('volume', 'list') == [])
+        files = list((state / 'volumes').iterdir()) + list((state / 'targets').glob('*'))
+        print(f'  targets of tgtd: {targets or "none"}; volume and target files: {files or "none"}')
+        if targets or files:
+            raise ScenarioError('something is left')
+    if child.returncode:
+        raise ScenarioError(f'multiattach-standalone ended with status {child.returncode}')
+    tell('Done: server 1 and server 2 shared one volume, both ways.')
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog='quickstart', description=__doc__)
+    parser.add_argument('--cache', type=pathlib.Path, help='folder for the kernel of the servers')
+    parser.add_argument('--keep', action='store_true', help='keep the folder with the logs')
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='multiattach-'))
+    try:
+        play(folder, options.cache)
+        return 0
+    except (ScenarioError, subprocess.SubprocessError) as exc:
+        log = folder / 'state' / 'multiattach.log'
+        tail = log.read_text().splitlines()[-30:] if log.exists() else []
+        print('\n'.join([*tail, f'quickstart: {exc}']), file=sys.stderr)
+        return 1
+    finally:
+        if options.keep:
+            print(f'Logs are in {folder}', file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
