@@ -177,7 +177,9 @@ def attach_both(cloud: Cloud, guests: list[Guest]) -> tuple[str, dict[str, str]]
     cloud.wait(
         'both attached', lambda: len(cloud.ask('volume', 'show', 'shared')['attachments']) == len(NAMES)
     )
-    cloud.run('volume', 'show', 'shared', '-c', 'attachments', '-c', 'status', '-c', 'multiattach')
+    cloud.run(
+        'volume', 'show', 'shared', '-f', 'yaml', '-c', 'attachments', '-c', 'status', '-c', 'multiattach'
+    )
     return volume['id'], {guest.name: guest.wait_for_disk(volume['id']) for guest in guests}
 
 

@@ -14,7 +14,7 @@ OPTS = [
         help='How the host reaches targets.'),
     cfg.StrOpt('libvirt_uri', default='qemu:///system', help='Which libvirt to talk to.'),
     cfg.StrOpt('my_ip', default='127.0.0.1', help='Address of this host in connectors.'),
-    cfg.StrOpt('project_id', default='admin', help='Project that the servers of this host belong to.'),
+    cfg.StrOpt('project_id', default='0' * 32, help='Project that the servers of this host belong to.'),
     cfg.StrOpt('initiator_prefix', default='iqn.2010-10.org.openstack:',
                help='Start of initiator names with connector qemu.'),
     cfg.FloatOpt('detach_timeout', default=60.0, min=1.0,

@@ -89,19 +89,23 @@ class VolumeWorker:
         self._over_subscription = over_subscription
         self._server = transport.make_server(rpc, clients.VOLUME_TOPIC, host,
                                              VolumeEndpoint(exporter, storage))
-        self._periodic = Periodic(f'volume:{host}', report_interval, (self.beat, self.tend))
+        # Apart: a slow backend must not make the worker look dead.
+        self._periodics = (Periodic(f'beat:{host}', report_interval, (self.beat,)),
+                           Periodic(f'tend:{host}', report_interval, (self.tend,)))
 
     def start(self) -> None:
         """Export again what is to be exported, then take calls, then take up what was left."""
         self._exporter.watch()
         self.beat()
         self._server.start()
-        self._periodic.start()
+        for periodic in self._periodics:
+            periodic.start()
         LOG.info('Volume worker %s is ready', self._host)
 
     def stop(self) -> None:
         """Take no more calls, wait for those in work, and stop."""
-        self._periodic.stop()
+        for periodic in self._periodics:
+            periodic.stop()
         self._server.stop()
         self._server.wait()
 

@@ -15,34 +15,34 @@ if TYPE_CHECKING:
     from testbed.vm import ComputeHost
 
 __all__ = [
-    "Cluster",
-    "ComputeHost",
-    "Guest",
-    "Libvirtd",
-    "MariaDB",
-    "Network",
-    "RabbitMQ",
-    "TestbedError",
-    "Tgtd",
-    "WaitTimeoutError",
+    'Cluster',
+    'ComputeHost',
+    'Guest',
+    'Libvirtd',
+    'MariaDB',
+    'Network',
+    'RabbitMQ',
+    'TestbedError',
+    'Tgtd',
+    'WaitTimeoutError',
 ]
 
 _HOMES = {
-    "Cluster": "cluster",
-    "ComputeHost": "vm",
-    "Guest": "guest",
-    "Libvirtd": "libvirtd",
-    "MariaDB": "servers",
-    "Network": "network",
-    "RabbitMQ": "servers",
-    "TestbedError": "errors",
-    "Tgtd": "tgtd",
-    "WaitTimeoutError": "errors",
+    'Cluster': 'cluster',
+    'ComputeHost': 'vm',
+    'Guest': 'guest',
+    'Libvirtd': 'libvirtd',
+    'MariaDB': 'servers',
+    'Network': 'network',
+    'RabbitMQ': 'servers',
+    'TestbedError': 'errors',
+    'Tgtd': 'tgtd',
+    'WaitTimeoutError': 'errors',
 }
 
 
 def __getattr__(name: str) -> Any:
     # Late: "python -m testbed install" runs before libvirt-python can be built.
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"testbed.{_HOMES[name]}"), name)
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'testbed.{_HOMES[name]}'), name)

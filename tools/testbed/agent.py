@@ -39,9 +39,9 @@ def relay(client: socket.socket, path: str) -> None:
         try:
             server.connect(path)
         except OSError as error:
-            client.sendall(b"r%08d" % (error.errno or 1))
+            client.sendall(b'r%08d' % (error.errno or 1))
             return
-        client.sendall(b"r%08d" % 0)
+        client.sendall(b'r%08d' % 0)
         there = threading.Thread(target=_pump, args=(client, server), daemon=True)
         there.start()
         _pump(server, client)
@@ -61,7 +61,7 @@ def execute(client: socket.socket, stream: IO[bytes], request: dict[str, Any]) -
     :param request: the command, the length of its input and its time limit
     """
     process = subprocess.Popen(
-        ["/bin/bash", "-c", request["command"]],
+        ['/bin/bash', '-c', request['command']],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -76,20 +76,20 @@ def execute(client: socket.socket, stream: IO[bytes], request: dict[str, Any]) -
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
-    timer = threading.Timer(request["timeout"], expire)
+    timer = threading.Timer(request['timeout'], expire)
     timer.start()
     # Apart: a command may print before it has read all its input.
-    feeder = threading.Thread(target=_feed, args=(process.stdin, stream, request["input"]))
+    feeder = threading.Thread(target=_feed, args=(process.stdin, stream, request['input']))
     feeder.start()
     try:
         output = process.stdout.fileno()
         while chunk := os.read(output, 65536):
-            client.sendall(b"o%08d" % len(chunk) + chunk)
+            client.sendall(b'o%08d' % len(chunk) + chunk)
         code = process.wait()
     finally:
         timer.cancel()
         feeder.join()
-    client.sendall(b"t%08d" % 0 if late.is_set() else b"r%08d" % (code & 255))
+    client.sendall(b't%08d' % 0 if late.is_set() else b'r%08d' % (code & 255))
 
 
 def serve(client: socket.socket) -> None:
@@ -97,27 +97,27 @@ def serve(client: socket.socket) -> None:
 
     :param client: the client's connection
     """
-    with client, client.makefile("rb", buffering=0) as stream:
+    with client, client.makefile('rb', buffering=0) as stream:
         try:
             # Unbuffered: what follows the line belongs to the command or the relay.
             request = json.loads(stream.readline())
-            if "relay" in request:
-                relay(client, request["relay"])
+            if 'relay' in request:
+                relay(client, request['relay'])
             else:
-                with client.makefile("rb") as rest:
+                with client.makefile('rb') as rest:
                     execute(client, rest, request)
         except (OSError, ValueError) as error:
-            print("agent:", error, file=sys.stderr, flush=True)
+            print('agent:', error, file=sys.stderr, flush=True)
 
 
 def main() -> None:
     """Listen at the address and port of the command line, for ever."""
     with socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=64) as server:
-        print("agent: listening", flush=True)
+        print('agent: listening', flush=True)
         while True:
             client, _ = server.accept()
             threading.Thread(target=serve, args=(client,), daemon=True).start()
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main()

@@ -39,12 +39,12 @@ class Cluster:
         self.workdir = workdir.resolve()
         self.cache = find_cache(cache)
         self.network = Network()
-        self.mariadb = MariaDB(self.workdir / "mariadb", network=self.network)
-        self.rabbitmq = RabbitMQ(self.workdir / "rabbitmq", network=self.network)
+        self.mariadb = MariaDB(self.workdir / 'mariadb', network=self.network)
+        self.rabbitmq = RabbitMQ(self.workdir / 'rabbitmq', network=self.network)
         self.hosts = [
             ComputeHost(
                 self.network,
-                self.workdir / f"compute{index}",
+                self.workdir / f'compute{index}',
                 index,
                 cache=self.cache,
                 memory=memory,
@@ -62,7 +62,7 @@ class Cluster:
         servers: list[Server] = [self.mariadb, self.rabbitmq]
         try:
             self.network.start()
-            report(f"network namespace {self.network.name} is up")
+            report(f'network namespace {self.network.name} is up')
             with ThreadPoolExecutor(len(servers) + len(self.hosts)) as pool:
                 jobs: list[Future[None]] = [pool.submit(self._start_host, h) for h in self.hosts]
                 jobs += [pool.submit(self._start_server, server) for server in servers]
@@ -81,13 +81,13 @@ class Cluster:
     def _start_host(self, host: ComputeHost) -> None:
         host.start()
         host.wait_ready()
-        report(f"{host.name} is ready")
+        report(f'{host.name} is ready')
         host.start_libvirtd()
-        report(f"{host.name} runs libvirtd")
+        report(f'{host.name} runs libvirtd')
 
     def _start_server(self, server: Server) -> None:
         server.start()
-        report(f"{server.title} serves at {server.address}:{server.port}")
+        report(f'{server.title} serves at {server.address}:{server.port}')
 
     def stop(self) -> None:
         """Stop everything; a failure keeps no other part from being stopped. Repeatable.
@@ -108,9 +108,9 @@ class Cluster:
             try:
                 stop()
             except Exception as error:
-                failures.append(f"{name}: {error}")
+                failures.append(f'{name}: {error}')
         if failures:
-            raise TestbedError(f"not stopped: {'; '.join(failures)}")
+            raise TestbedError(f'not stopped: {"; ".join(failures)}')
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -125,4 +125,4 @@ class Cluster:
     ) -> None:
         """Stop it."""
         self.stop()
-        report("the cluster is gone")
+        report('the cluster is gone')

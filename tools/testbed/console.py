@@ -25,7 +25,7 @@ class Console:
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
 
-    def run(self, command: str, data: bytes = b"", timeout: float = 120) -> tuple[int, bytes]:
+    def run(self, command: str, data: bytes = b'', timeout: float = 120) -> tuple[int, bytes]:
         """Run a shell command to its end.
 
         :param command: for busybox sh
@@ -42,14 +42,14 @@ class Console:
             port = self._open(end)
             try:
                 port.settimeout(max(0.1, end - time.monotonic()))
-                port.sendall(f"{token} {len(code)} {len(data)}\n".encode() + code + data)
+                port.sendall(f'{token} {len(code)} {len(data)}\n'.encode() + code + data)
                 return self._receive(port, token, end)
             except TimeoutError as error:
                 self._drop()
-                raise WaitTimeoutError(f"guest {self._name}: no answer in {timeout:g} s") from error
+                raise WaitTimeoutError(f'guest {self._name}: no answer in {timeout:g} s') from error
             except OSError as error:
                 self._drop()
-                raise TestbedError(f"guest {self._name}: {error}") from error
+                raise TestbedError(f'guest {self._name}: {error}') from error
 
     def close(self) -> None:
         """Let go of the port."""
@@ -67,13 +67,13 @@ class Console:
                 self._socket = self._dial()
             except OSError as error:
                 if time.monotonic() > end:
-                    raise WaitTimeoutError(f"guest {self._name}: {error}") from error
+                    raise WaitTimeoutError(f'guest {self._name}: {error}') from error
                 time.sleep(0.05)
         return self._socket
 
     def _receive(self, port: socket.socket, token: str, end: float) -> tuple[int, bytes]:
         # Whatever precedes our token answers an earlier command that timed out.
-        header = re.compile(rb"\n@%s@ (\d+) (\d+)\n" % token.encode())
+        header = re.compile(rb'\n@%s@ (\d+) (\d+)\n' % token.encode())
         buffer = bytearray()
         while True:
             found = header.search(buffer)
@@ -85,5 +85,5 @@ class Console:
             port.settimeout(left)
             received = port.recv(65536)
             if not received:
-                raise OSError("the console was closed")
+                raise OSError('the console was closed')
             buffer += received

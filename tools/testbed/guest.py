@@ -66,11 +66,11 @@ class Guest:
         folder: Path,
         *,
         cache: Path | None = None,
-        kind: str = "qemu",
+        kind: str = 'qemu',
         memory: int = 128,
         server_id: str | None = None,
         place: Place | None = None,
-    ) -> "Guest":
+    ) -> 'Guest':
         """Define a guest persistently; it is started by start.
 
         :param connection: a libvirt.virConnect
@@ -83,10 +83,10 @@ class Guest:
         :param place: the machine of the libvirtd; this one when None
         :returns: the guest
         """
-        kernel = fetch_kernel("cloud", cache)
-        check_socket_path(folder.absolute() / "shell")
+        kernel = fetch_kernel('cloud', cache)
+        check_socket_path(folder.absolute() / 'shell')
         guest = cls.find(connection, name, folder, place)
-        guest.place.make_disk(guest.folder / "vda", 8 << 20)
+        guest.place.make_disk(guest.folder / 'vda', 8 << 20)
         connection.defineXML(
             _DOMAIN.format(
                 kind=kind,
@@ -96,13 +96,13 @@ class Guest:
                 kernel=escape(str(kernel.vmlinux)),
                 image=escape(str(build_guest_image(kernel, cache))),
                 folder=escape(str(guest.folder)),
-                cpu=_KVM_CPU if kind == "kvm" else "",
+                cpu=_KVM_CPU if kind == 'kvm' else '',
             )
         )
         return guest
 
     @classmethod
-    def find(cls, connection: Any, name: str, folder: Path, place: Place | None = None) -> "Guest":
+    def find(cls, connection: Any, name: str, folder: Path, place: Place | None = None) -> 'Guest':
         """Get hold of a guest that has been defined.
 
         :param connection: a libvirt.virConnect
@@ -113,7 +113,7 @@ class Guest:
         """
         place = place or Here()
         folder = folder.absolute()
-        console = Console(name, lambda: place.dial(folder / "shell"))
+        console = Console(name, lambda: place.dial(folder / 'shell'))
         return cls(connection, name, folder, place, console)
 
     @property
@@ -135,15 +135,15 @@ class Guest:
         :raises WaitTimeoutError: when it does not boot in time, with the end of its console
         """
         try:
-            self.run("true", timeout=timeout)
+            self.run('true', timeout=timeout)
         except WaitTimeoutError as error:
-            raise WaitTimeoutError(f"{error}; console: {self.read_log()[-1000:]}") from error
+            raise WaitTimeoutError(f'{error}; console: {self.read_log()[-1000:]}') from error
 
     def read_log(self) -> str:
         """Return what the guest's kernel has printed."""
-        return self.place.read_text(self.folder / "console.log")
+        return self.place.read_text(self.folder / 'console.log')
 
-    def run(self, command: str, data: bytes = b"", timeout: float = 120) -> tuple[int, str]:
+    def run(self, command: str, data: bytes = b'', timeout: float = 120) -> tuple[int, str]:
         """Run a shell command in the guest.
 
         :param command: for busybox sh
@@ -153,7 +153,7 @@ class Guest:
         :raises WaitTimeoutError: when there is no answer in time
         """
         code, output = self.console.run(command, data, timeout)
-        return code, output.decode(errors="replace").rstrip("\n")
+        return code, output.decode(errors='replace').rstrip('\n')
 
     def find_disk(self, wanted: str) -> str | None:
         """Find a disk.
@@ -162,7 +162,7 @@ class Guest:
         :returns: its name in the guest, or None
         """
         _, output = self.run(f"wanted='{wanted[:SERIAL_LENGTH]}'\n{_FIND_DISK}")
-        return output.split("\n")[0] or None
+        return output.split('\n')[0] or None
 
     def wait_for_disk(self, wanted: str, timeout: float = 60) -> str:
         """Wait until the guest sees a disk; hot-plug reaches it after libvirt has returned.
@@ -175,9 +175,9 @@ class Guest:
         end = time.monotonic() + timeout
         while not (name := self.find_disk(wanted)):
             if time.monotonic() > end:
-                raise WaitTimeoutError(f"{self.name}: no disk {wanted} within {timeout:g} s")
+                raise WaitTimeoutError(f'{self.name}: no disk {wanted} within {timeout:g} s')
             time.sleep(0.05)
-        return f"/dev/{name}"
+        return f'/dev/{name}'
 
     def wait_gone(self, wanted: str, timeout: float = 60) -> None:
         """Wait until the guest no longer sees a disk.
@@ -189,7 +189,7 @@ class Guest:
         end = time.monotonic() + timeout
         while self.find_disk(wanted):
             if time.monotonic() > end:
-                raise WaitTimeoutError(f"{self.name}: disk {wanted} still there after {timeout:g} s")
+                raise WaitTimeoutError(f'{self.name}: disk {wanted} still there after {timeout:g} s')
             time.sleep(0.05)
 
     def write_block(self, device: str, offset_block: int, data: bytes, timeout: float = 120) -> None:
@@ -201,16 +201,16 @@ class Guest:
         :param timeout: seconds
         :raises TestbedError: when the guest reports an error
         """
-        data += b"\0" * (-len(data) % BLOCK_SIZE)
+        data += b'\0' * (-len(data) % BLOCK_SIZE)
         # dd's O_DIRECT needs whole blocks: read from a file, not from a pipe.
         code, output = self.run(
-            f"cat >/tmp/block && dd if=/tmp/block of={device} bs={BLOCK_SIZE}"
-            f" seek={offset_block} oflag=direct conv=notrunc 2>&1",
+            f'cat >/tmp/block && dd if=/tmp/block of={device} bs={BLOCK_SIZE}'
+            f' seek={offset_block} oflag=direct conv=notrunc 2>&1',
             data,
             timeout,
         )
         if code:
-            raise TestbedError(f"{self.name}: write to {device} failed: {output}")
+            raise TestbedError(f'{self.name}: write to {device} failed: {output}')
 
     def read_block(self, device: str, offset_block: int, count: int = 1, timeout: float = 120) -> bytes:
         """Read past the guest's cache (O_DIRECT).
@@ -223,12 +223,12 @@ class Guest:
         :raises TestbedError: when the guest reports an error
         """
         code, output = self.console.run(
-            f"dd if={device} bs={BLOCK_SIZE} skip={offset_block} count={count} iflag=direct"
-            " 2>/tmp/error || { cat /tmp/error; false; }",
+            f'dd if={device} bs={BLOCK_SIZE} skip={offset_block} count={count} iflag=direct'
+            ' 2>/tmp/error || { cat /tmp/error; false; }',
             timeout=timeout,
         )
         if code or len(output) != count * BLOCK_SIZE:
-            raise TestbedError(f"{self.name}: read from {device} failed: {output[-500:]!r}")
+            raise TestbedError(f'{self.name}: read from {device} failed: {output[-500:]!r}')
         return output
 
     def destroy(self) -> None:

@@ -29,10 +29,10 @@ stdio_handler = "file"
 """
 # where libvirtd keeps things → folder of ours that is mounted over it
 _MOUNTS = {
-    "/etc/libvirt": "etc",
-    "/run/libvirt": "run",
-    "/var/lib/libvirt": "lib",
-    "/var/log/libvirt": "log",
+    '/etc/libvirt': 'etc',
+    '/run/libvirt': 'run',
+    '/var/lib/libvirt': 'lib',
+    '/var/log/libvirt': 'log',
 }
 
 
@@ -44,8 +44,8 @@ def write_configuration(folder: Path, sockets: Path, log: Path) -> None:
     :param log: log file
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "qemu.conf").write_text(_QEMU_CONF)
-    (folder / "libvirtd.conf").write_text(
+    (folder / 'qemu.conf').write_text(_QEMU_CONF)
+    (folder / 'libvirtd.conf').write_text(
         f'unix_sock_dir = "{sockets}"\n'
         'unix_sock_rw_perms = "0700"\n'
         'auth_unix_ro = "none"\n'
@@ -77,24 +77,24 @@ class Libvirtd:
         :param netns: name of the network namespace to run in; None for the caller's own
         """
         self.folder = folder.resolve()
-        self._cache = find_cache(cache) / "libvirt"
+        self._cache = find_cache(cache) / 'libvirt'
         self._netns = netns
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def socket(self) -> Path:
         """The socket for clients."""
-        return self.folder / "run" / "libvirt-sock"
+        return self.folder / 'run' / 'libvirt-sock'
 
     @property
     def uri(self) -> str:
         """The connection URI for clients."""
-        return f"qemu+unix:///system?socket={self.socket}"
+        return f'qemu+unix:///system?socket={self.socket}'
 
     @property
     def log(self) -> Path:
         """What libvirtd itself complains about."""
-        return self.folder / "libvirtd.log"
+        return self.folder / 'libvirtd.log'
 
     def start(self, timeout: float = 120) -> None:
         """Start it and wait for its socket.
@@ -104,31 +104,31 @@ class Libvirtd:
         """
         if self._process is not None:
             return
-        check_socket_path(self.folder / "run" / "libvirt-admin-sock")
+        check_socket_path(self.folder / 'run' / 'libvirt-admin-sock')
         mounts = {target: self.folder / name for target, name in _MOUNTS.items()}
-        mounts["/var/cache/libvirt"] = self._cache
-        write_configuration(self.folder / "etc", self.folder / "run", self.log)
-        script = "mount --make-rprivate /\n"
+        mounts['/var/cache/libvirt'] = self._cache
+        write_configuration(self.folder / 'etc', self.folder / 'run', self.log)
+        script = 'mount --make-rprivate /\n'
         for target, folder in mounts.items():
             # A mount point has to exist outside; an empty folder is all that stays there.
             Path(target).mkdir(parents=True, exist_ok=True)
             folder.mkdir(parents=True, exist_ok=True)
-            script += f"mount --bind {shlex.quote(str(folder))} {target}\n"
-        script += f"exec /usr/sbin/libvirtd -p {shlex.quote(str(self.folder / 'pid'))}\n"
-        argv = ["unshare", "--mount", "sh", "-e", "-c", script]
+            script += f'mount --bind {shlex.quote(str(folder))} {target}\n'
+        script += f'exec /usr/sbin/libvirtd -p {shlex.quote(str(self.folder / "pid"))}\n'
+        argv = ['unshare', '--mount', 'sh', '-e', '-c', script]
         if self._netns is not None:
-            argv = ["ip", "netns", "exec", self._netns, *argv]
-        self._process = processes.spawn(argv, self.folder / "out")
+            argv = ['ip', 'netns', 'exec', self._netns, *argv]
+        self._process = processes.spawn(argv, self.folder / 'out')
         try:
-            wait_until(self._is_up, timeout, "socket of the private libvirtd")
+            wait_until(self._is_up, timeout, 'socket of the private libvirtd')
         except BaseException:
             self.stop()
             raise
 
     def _is_up(self) -> bool:
         if self._process is None or self._process.poll() is not None:
-            said = processes.tail(self.folder / "out") + processes.tail(self.log)
-            raise TestbedError(f"libvirtd ended at once: {said}")
+            said = processes.tail(self.folder / 'out') + processes.tail(self.log)
+            raise TestbedError(f'libvirtd ended at once: {said}')
         return self.socket.exists()
 
     def connect(self) -> Any:
@@ -144,7 +144,7 @@ class Libvirtd:
             # In order: a daemon that still runs would report the guests as crashed.
             processes.stop(self._process)
             self._process = None
-        for pidfile in (self.folder / "run" / "qemu").glob("*.pid"):
+        for pidfile in (self.folder / 'run' / 'qemu').glob('*.pid'):
             pid = int(pidfile.read_text())
             if _is_qemu(pid):
                 processes.stop_pid(pid)
@@ -167,6 +167,6 @@ class Libvirtd:
 
 def _is_qemu(pid: int) -> bool:
     try:
-        return b"qemu" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        return b'qemu' in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')[0]
     except (FileNotFoundError, ProcessLookupError):
         return False

@@ -16,7 +16,7 @@ def check_socket_path(path: Path) -> Path:
     :raises TestbedError: when it is longer than 107 bytes (unix(7))
     """
     if len(bytes(path)) > 107:
-        raise TestbedError(f"{path}: too long a path for a Unix socket")
+        raise TestbedError(f'{path}: too long a path for a Unix socket')
     return path
 
 
@@ -52,7 +52,7 @@ class Here:
     def make_disk(self, path: Path, size: int) -> None:
         """See Place."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as disk:
+        with path.open('wb') as disk:
             disk.truncate(size)
 
     def dial(self, path: Path) -> socket.socket:
@@ -67,4 +67,4 @@ class Here:
 
     def read_text(self, path: Path) -> str:
         """See Place."""
-        return path.read_text(errors="replace") if path.exists() else ""
+        return path.read_text(errors='replace') if path.exists() else ''

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from testbed.errors import WaitTimeoutError
 
-T = TypeVar("T")
+T = TypeVar('T')
 
 
 def wait_until(check: Callable[[], T], timeout: float, what: str, interval: float = 0.05) -> T:
@@ -26,5 +26,5 @@ def wait_until(check: Callable[[], T], timeout: float, what: str, interval: floa
         if answer:
             return answer
         if time.monotonic() > end:
-            raise WaitTimeoutError(f"{what}: not within {timeout:g} s")
+            raise WaitTimeoutError(f'{what}: not within {timeout:g} s')
         time.sleep(interval)

@@ -38,9 +38,9 @@ def run(
         check=False,
     )
     if done.returncode:
-        said = (done.stdout + done.stderr).decode(errors="replace")[-2000:]
-        raise TestbedError(f"{' '.join(map(str, argv))}: exit code {done.returncode}: {said}")
-    return done.stdout.decode(errors="replace")
+        said = (done.stdout + done.stderr).decode(errors='replace')[-2000:]
+        raise TestbedError(f'{" ".join(map(str, argv))}: exit code {done.returncode}: {said}')
+    return done.stdout.decode(errors='replace')
 
 
 def spawn(
@@ -59,7 +59,7 @@ def spawn(
     :returns: the process
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
+    with log.open('ab') as out:
         return subprocess.Popen(
             [str(word) for word in argv],
             stdin=subprocess.DEVNULL,
@@ -106,10 +106,10 @@ def is_alive(pid: int) -> bool:
     :returns: True while it runs
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f'/proc/{pid}/stat').read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+    return stat.rpartition(')')[2].split()[0] not in 'ZX'
 
 
 def stop_pid(pid: int, *, patience: float = 10) -> None:
@@ -121,13 +121,13 @@ def stop_pid(pid: int, *, patience: float = 10) -> None:
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 60.0)):
         try:
             os.kill(pid, number)
-            wait_until(lambda: not is_alive(pid), seconds, f"end of process {pid}")
+            wait_until(lambda: not is_alive(pid), seconds, f'end of process {pid}')
         except ProcessLookupError:
             return
         except WaitTimeoutError:
             continue
         return
-    raise TestbedError(f"process {pid} does not end")
+    raise TestbedError(f'process {pid} does not end')
 
 
 def tail(log: Path, size: int = 2000) -> str:
@@ -138,6 +138,6 @@ def tail(log: Path, size: int = 2000) -> str:
     :returns: the text
     """
     try:
-        return log.read_bytes()[-size:].decode(errors="replace")
+        return log.read_bytes()[-size:].decode(errors='replace')
     except FileNotFoundError:
-        return ""
+        return ''

@@ -16,5 +16,5 @@ def report(message: str) -> None:
     """
     elapsed = time.monotonic() - _STARTED
     with _LOCK:
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {elapsed:7.1f}s  {message}\n")
+        sys.stderr.write(f'{time.strftime("%H:%M:%S")} {elapsed:7.1f}s  {message}\n')
         sys.stderr.flush()

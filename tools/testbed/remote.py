@@ -16,14 +16,14 @@ from testbed.network import Network
 from testbed.polling import wait_until
 
 AGENT_PORT = 2222
-SHARE = Path("/testbed")  # the shared folder, as the host sees it
+SHARE = Path('/testbed')  # the shared folder, as the host sees it
 
 
 @dataclass(frozen=True)
 class Process:
     """A long-lived process in a compute host."""
 
-    host: "Remote"
+    host: 'Remote'
     pid: int
     log: Path  # on this machine
 
@@ -32,11 +32,11 @@ class Process:
 
         :param number: SIGKILL unless told otherwise
         """
-        self.host.run(f"kill -{int(number)} {self.pid} 2>/dev/null; true")
+        self.host.run(f'kill -{int(number)} {self.pid} 2>/dev/null; true')
 
     def is_alive(self) -> bool:
         """Tell whether it runs."""
-        return self.host.run(f"kill -0 {self.pid}")[0] == 0
+        return self.host.run(f'kill -0 {self.pid}')[0] == 0
 
     def wait_gone(self, timeout: float = 60) -> None:
         """Wait for its end.
@@ -44,11 +44,11 @@ class Process:
         :param timeout: seconds
         :raises WaitTimeoutError: when it still runs then
         """
-        wait_until(lambda: not self.is_alive(), timeout, f"end of process {self.pid}", 0.2)
+        wait_until(lambda: not self.is_alive(), timeout, f'end of process {self.pid}', 0.2)
 
     def read_log(self) -> str:
         """Return what it has printed."""
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors='replace')
 
 
 class Remote:
@@ -75,18 +75,18 @@ class Remote:
 
     def _ask(self, request: dict[str, Any], data: bytes, timeout: float) -> socket.socket:
         if not self.is_on():
-            raise ConnectionError("switched off")
+            raise ConnectionError('switched off')
         connection = self.network.connect(self.address, AGENT_PORT, min(timeout, 30))
         self._connections.add(connection)
         try:
             connection.settimeout(timeout)
-            connection.sendall(json.dumps(request).encode() + b"\n" + data)
+            connection.sendall(json.dumps(request).encode() + b'\n' + data)
         except OSError:
             connection.close()
             raise
         return connection
 
-    def run(self, command: str, timeout: float = 120, data: bytes = b"") -> tuple[int, str]:
+    def run(self, command: str, timeout: float = 120, data: bytes = b'') -> tuple[int, str]:
         """Run a shell command to its end, as root.
 
         :param command: for bash
@@ -97,24 +97,24 @@ class Remote:
         :raises TestbedError: when the host does not answer
         """
         output = bytearray()
-        request = {"command": command, "input": len(data), "timeout": timeout}
+        request = {'command': command, 'input': len(data), 'timeout': timeout}
         try:
             # Longer than the command's own limit, which the agent watches.
             with self._ask(request, data, timeout + 60) as connection:
-                stream = connection.makefile("rb")
-                while (kind := stream.read(1)) == b"o":
+                stream = connection.makefile('rb')
+                while (kind := stream.read(1)) == b'o':
                     output += stream.read(int(stream.read(8)))
-                code = int(stream.read(8)) if kind == b"r" else -1
+                code = int(stream.read(8)) if kind == b'r' else -1
         except (OSError, ValueError) as error:
-            raise TestbedError(f"{self.name} does not answer: {error}") from error
-        text = output.decode(errors="replace").rstrip("\n")
-        if kind == b"t":
-            raise WaitTimeoutError(f"{self.name}: {command}: not within {timeout:g} s: {text}")
-        if kind != b"r":
-            raise TestbedError(f"{self.name} broke off: {command}")
+            raise TestbedError(f'{self.name} does not answer: {error}') from error
+        text = output.decode(errors='replace').rstrip('\n')
+        if kind == b't':
+            raise WaitTimeoutError(f'{self.name}: {command}: not within {timeout:g} s: {text}')
+        if kind != b'r':
+            raise TestbedError(f'{self.name} broke off: {command}')
         return code, text
 
-    def check(self, command: str, timeout: float = 120, data: bytes = b"") -> str:
+    def check(self, command: str, timeout: float = 120, data: bytes = b'') -> str:
         """Run a shell command that has to succeed.
 
         :param command: for bash
@@ -125,7 +125,7 @@ class Remote:
         """
         code, output = self.run(command, timeout, data)
         if code:
-            raise TestbedError(f"{self.name}: {command}: exit code {code}: {output[-2000:]}")
+            raise TestbedError(f'{self.name}: {command}: exit code {code}: {output[-2000:]}')
         return output
 
     def spawn(self, command: str, name: str) -> Process:
@@ -136,9 +136,9 @@ class Remote:
         :param name: of its log in the share
         :returns: the process
         """
-        log = f"{name}.log"
-        words = f"exec {command}"
-        pid = self.check(f"setsid bash -c {shlex.quote(words)} </dev/null >>{SHARE / log} 2>&1 & echo $!")
+        log = f'{name}.log'
+        words = f'exec {command}'
+        pid = self.check(f'setsid bash -c {shlex.quote(words)} </dev/null >>{SHARE / log} 2>&1 & echo $!')
         return Process(self, int(pid), self.share / log)
 
     def put_file(self, path: Path | str, data: bytes, mode: int = 0o644) -> None:
@@ -150,7 +150,7 @@ class Remote:
         """
         name = shlex.quote(str(path))
         self.check(
-            f"mkdir -p $(dirname {name}) && (umask 077; cat >{name}) && chmod {mode:o} {name}",
+            f'mkdir -p $(dirname {name}) && (umask 077; cat >{name}) && chmod {mode:o} {name}',
             data=data,
         )
 
@@ -161,11 +161,11 @@ class Remote:
         :returns: its text
         :raises TestbedError: when it cannot be read
         """
-        return self.check(f"cat {shlex.quote(str(path))}")
+        return self.check(f'cat {shlex.quote(str(path))}')
 
     def drop_caches(self) -> None:
         """Make changes to this machine's files visible in the host."""
-        self.check("echo 2 >/proc/sys/vm/drop_caches")
+        self.check('echo 2 >/proc/sys/vm/drop_caches')
 
     def dial(self, path: Path) -> socket.socket:
         """Connect to a Unix socket in the host.
@@ -174,16 +174,16 @@ class Remote:
         :returns: a connection to it
         :raises OSError: when nobody listens there
         """
-        connection = self._ask({"relay": str(path)}, b"", 60)
+        connection = self._ask({'relay': str(path)}, b'', 60)
         try:
-            answer = b""
+            answer = b''
             while len(answer) < 9:
                 received = connection.recv(9 - len(answer))
                 if not received:
-                    raise ConnectionError(f"{self.name} broke off")
+                    raise ConnectionError(f'{self.name} broke off')
                 answer += received
-            if answer != b"r%08d" % 0:
-                raise ConnectionRefusedError(int(answer[1:]), f"{self.name}: {path}")
+            if answer != b'r%08d' % 0:
+                raise ConnectionRefusedError(int(answer[1:]), f'{self.name}: {path}')
             connection.settimeout(None)
         except OSError:
             connection.close()
@@ -192,8 +192,8 @@ class Remote:
 
     def make_disk(self, path: Path, size: int) -> None:
         """See Place."""
-        self.check(f"mkdir -p {path.parent} && rm -f {path} && truncate -s {size} {path}")
+        self.check(f'mkdir -p {path.parent} && rm -f {path} && truncate -s {size} {path}')
 
     def read_text(self, path: Path) -> str:
         """See Place."""
-        return self.run(f"cat {path} 2>/dev/null")[1]
+        return self.run(f'cat {path} 2>/dev/null')[1]

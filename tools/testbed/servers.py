@@ -18,8 +18,8 @@ from testbed.errors import TestbedError
 from testbed.network import Network
 from testbed.polling import wait_until
 
-_USER = "testbed"
-_LOOPBACK = "127.0.0.1"
+_USER = 'testbed'
+_LOOPBACK = '127.0.0.1'
 
 
 class Server(ABC):
@@ -54,7 +54,7 @@ class Server(ABC):
     @property
     def log(self) -> Path:
         """What it prints."""
-        return self.folder / "log"
+        return self.folder / 'log'
 
     def start(self, timeout: float = 180) -> None:
         """Start it and wait until it serves; one that runs is left alone.
@@ -69,7 +69,7 @@ class Server(ABC):
         self.folder.chmod(0o700)
         try:
             self._launch()
-            wait_until(self._is_up, timeout, f"{self.title}; log: {self.log}", 0.1)
+            wait_until(self._is_up, timeout, f'{self.title}; log: {self.log}', 0.1)
         except BaseException:
             self.halt(patience=0)
             raise
@@ -78,7 +78,7 @@ class Server(ABC):
         self._check_halted()
         for daemon in self._daemons:
             if daemon.poll() is not None:
-                raise TestbedError(f"{self.title} ended: {processes.tail(self.log)}")
+                raise TestbedError(f'{self.title} ended: {processes.tail(self.log)}')
         try:
             with self._connect() as connection:
                 connection.settimeout(10)
@@ -88,7 +88,7 @@ class Server(ABC):
 
     def _check_halted(self) -> None:
         if self._halted:
-            raise TestbedError(f"{self.title} was halted while it started")
+            raise TestbedError(f'{self.title} was halted while it started')
 
     def _connect(self) -> socket.socket:
         if self._network is not None:
@@ -145,13 +145,13 @@ class Server(ABC):
 class MariaDB(Server):
     """A database server with one all-powerful user."""
 
-    title = "MariaDB"
+    title = 'MariaDB'
     standard_port = 3306
 
     @property
     def socket_path(self) -> Path:
         """The socket for local clients."""
-        return self.folder / "socket"
+        return self.folder / 'socket'
 
     def build_url(self, database: str) -> str:
         """Name a database for SQLAlchemy.
@@ -159,8 +159,8 @@ class MariaDB(Server):
         :param database: its name; create_database makes it
         :returns: a URL with the password in it
         """
-        place = f"{self.address}:{self.port}/{database}"
-        return f"mysql+pymysql://{_USER}:{self.password}@{place}?charset=utf8mb4"
+        place = f'{self.address}:{self.port}/{database}'
+        return f'mysql+pymysql://{_USER}:{self.password}@{place}?charset=utf8mb4'
 
     def create_database(self, name: str) -> str:
         """Make a database; one that exists is fine.
@@ -168,91 +168,91 @@ class MariaDB(Server):
         :param name: letters, digits and underscores
         :returns: its URL
         """
-        sql = f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4"
-        argv = ["mariadb", "--no-defaults", f"--socket={self.socket_path}", "--user=root"]
-        processes.run([*argv, "-e", sql])
+        sql = f'CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4'
+        argv = ['mariadb', '--no-defaults', f'--socket={self.socket_path}', '--user=root']
+        processes.run([*argv, '-e', sql])
         return self.build_url(name)
 
     def _launch(self) -> None:
-        data = self.folder / "data"
+        data = self.folder / 'data'
         if not data.exists():
-            work = self.folder / "new"
+            work = self.folder / 'new'
             shutil.rmtree(work, ignore_errors=True)
-            argv = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={work}"]
-            processes.run([*argv, "--auth-root-authentication-method=socket", "--skip-test-db"])
+            argv = ['mariadb-install-db', '--no-defaults', '--user=root', f'--datadir={work}']
+            processes.run([*argv, '--auth-root-authentication-method=socket', '--skip-test-db'])
             work.rename(data)
         # The password goes by file: arguments are readable by everybody.
-        grants = self.folder / "grants.sql"
+        grants = self.folder / 'grants.sql'
         grants.write_text(
             f"CREATE USER IF NOT EXISTS '{_USER}'@'%' IDENTIFIED BY '{self.password}';\n"
             f"GRANT ALL PRIVILEGES ON *.* TO '{_USER}'@'%' WITH GRANT OPTION;\n"
         )
         options = {
-            "user": "root",
-            "datadir": data,
-            "socket": self.socket_path,
-            "pid-file": self.folder / "pid",
-            "bind-address": self.address,
-            "port": self.port,
-            "init-file": grants,
-            "innodb-buffer-pool-size": "64M",
-            "innodb-log-file-size": "32M",
-            "max-connections": 500,
+            'user': 'root',
+            'datadir': data,
+            'socket': self.socket_path,
+            'pid-file': self.folder / 'pid',
+            'bind-address': self.address,
+            'port': self.port,
+            'init-file': grants,
+            'innodb-buffer-pool-size': '64M',
+            'innodb-log-file-size': '32M',
+            'max-connections': 500,
         }
-        argv = ["mariadbd", "--no-defaults", "--skip-name-resolve"]
-        self._spawn(argv + [f"--{name}={value}" for name, value in options.items()])
+        argv = ['mariadbd', '--no-defaults', '--skip-name-resolve']
+        self._spawn(argv + [f'--{name}={value}' for name, value in options.items()])
 
     def _greet(self, connection: socket.socket) -> bool:
         # The server speaks first: three bytes of length, a number, and protocol version 10.
-        return connection.recv(5)[4:] == b"\x0a"
+        return connection.recv(5)[4:] == b'\x0a'
 
 
 class RabbitMQ(Server):
     """A message broker; its port mapper is its own, too, and ends with it."""
 
-    title = "RabbitMQ"
+    title = 'RabbitMQ'
     standard_port = 5672
 
     @property
     def url(self) -> str:
         """The transport URL for oslo.messaging, with the password in it."""
-        return f"rabbit://{_USER}:{self.password}@{self.address}:{self.port}/"
+        return f'rabbit://{_USER}:{self.password}@{self.address}:{self.port}/'
 
     def _launch(self) -> None:
         mapper, distribution = (str(pick_port()) for _ in range(2))
-        configuration = self.folder / "rabbitmq.conf"
+        configuration = self.folder / 'rabbitmq.conf'
         configuration.touch(0o600)
         configuration.write_text(
-            f"listeners.tcp.1 = {self.address}:{self.port}\n"
-            f"default_user = {_USER}\n"
-            f"default_pass = {self.password}\n"
-            "loopback_users = none\n"
-            "disk_free_limit.absolute = 50MB\n"
-            "log.console = true\n"
-            "log.console.level = warning\n"
-            "log.file = false\n"
+            f'listeners.tcp.1 = {self.address}:{self.port}\n'
+            f'default_user = {_USER}\n'
+            f'default_pass = {self.password}\n'
+            'loopback_users = none\n'
+            'disk_free_limit.absolute = 50MB\n'
+            'log.console = true\n'
+            'log.console.level = warning\n'
+            'log.file = false\n'
         )
-        (self.folder / "plugins").write_text("[].\n")
+        (self.folder / 'plugins').write_text('[].\n')
         env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),  # for the cookie
-            "LC_ALL": "C.UTF-8",
-            "ERL_EPMD_PORT": mapper,
-            "ERL_EPMD_ADDRESS": _LOOPBACK,
-            "RABBITMQ_NODENAME": f"testbed-{os.getpid()}@localhost",
-            "RABBITMQ_DIST_PORT": distribution,
-            "RABBITMQ_CONFIG_FILE": str(configuration),
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
-            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
-            "RABBITMQ_LOG_BASE": str(self.folder / "logs"),
-            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-kernel inet_dist_use_interface {127,0,0,1}"),
+            'PATH': os.environ['PATH'],
+            'HOME': str(self.folder),  # for the cookie
+            'LC_ALL': 'C.UTF-8',
+            'ERL_EPMD_PORT': mapper,
+            'ERL_EPMD_ADDRESS': _LOOPBACK,
+            'RABBITMQ_NODENAME': f'testbed-{os.getpid()}@localhost',
+            'RABBITMQ_DIST_PORT': distribution,
+            'RABBITMQ_CONFIG_FILE': str(configuration),
+            'RABBITMQ_CONF_ENV_FILE': '/dev/null',
+            'RABBITMQ_ENABLED_PLUGINS_FILE': str(self.folder / 'plugins'),
+            'RABBITMQ_MNESIA_BASE': str(self.folder / 'data'),
+            'RABBITMQ_LOG_BASE': str(self.folder / 'logs'),
+            'RABBITMQ_PID_FILE': str(self.folder / 'pid'),
+            'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS': ('-kernel inet_dist_use_interface {127,0,0,1}'),
         }
         # Started by us, the port mapper is our child; Erlang would start one that stays.
-        self._spawn(["epmd", "-address", _LOOPBACK, "-port", mapper], env)
+        self._spawn(['epmd', '-address', _LOOPBACK, '-port', mapper], env)
         wait_until(lambda: self._has_mapper(int(mapper)), 60, "Erlang's port mapper")
-        self._spawn(["/usr/lib/rabbitmq/bin/rabbitmq-server"], env)
+        self._spawn(['/usr/lib/rabbitmq/bin/rabbitmq-server'], env)
 
     def _has_mapper(self, port: int) -> bool:
         self._check_halted()
@@ -265,8 +265,8 @@ class RabbitMQ(Server):
 
     def _greet(self, connection: socket.socket) -> bool:
         # AMQP 0-9-1, 4.2.2: protocol header; the answer is a method frame, Connection.Start.
-        connection.sendall(b"AMQP\x00\x00\x09\x01")
-        return connection.recv(1) == b"\x01"
+        connection.sendall(b'AMQP\x00\x00\x09\x01')
+        return connection.recv(1) == b'\x01'
 
 
 def pick_port() -> int:

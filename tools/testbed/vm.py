@@ -29,8 +29,8 @@ from testbed.polling import wait_until
 from testbed.relay import Relay
 from testbed.remote import AGENT_PORT, SHARE, Remote
 
-_CAPABILITIES = "/var/cache/libvirt/qemu/capabilities"
-_LIBVIRT_SOCKET = Path("/run/libvirt/libvirt-sock")
+_CAPABILITIES = '/var/cache/libvirt/qemu/capabilities'
+_LIBVIRT_SOCKET = Path('/run/libvirt/libvirt-sock')
 _START_LIBVIRTD = f"""\
 set -e
 modprobe kvm-amd nested=0 || modprobe kvm-intel || true
@@ -55,7 +55,7 @@ class ComputeHost(Remote):
         memory: int = 1536,
         cpus: int = 1,
         disks: Sequence[int] = (),
-        accelerator: str = "tcg,thread=multi,tb-size=512",
+        accelerator: str = 'tcg,thread=multi,tb-size=512',
     ) -> None:
         """Describe it; nothing is started.
 
@@ -73,10 +73,10 @@ class ComputeHost(Remote):
         self.network = network
         self.folder = folder.resolve()
         self.index = index
-        self.name = name or f"compute{index}"
+        self.name = name or f'compute{index}'
         self.address = network.pick_address(index)
-        self.initiator = f"iqn.1993-08.org.debian:01:{self.name}"
-        self.share = self.folder / "share"
+        self.initiator = f'iqn.1993-08.org.debian:01:{self.name}'
+        self.share = self.folder / 'share'
         self._cache = find_cache(cache)
         self._memory = memory
         self._cpus = cpus
@@ -90,7 +90,7 @@ class ComputeHost(Remote):
     @property
     def tap(self) -> str:
         """Its cable on the bridge."""
-        return f"tap{self.index}"
+        return f'tap{self.index}'
 
     def is_on(self) -> bool:
         """Tell whether its power is on."""
@@ -101,52 +101,52 @@ class ComputeHost(Remote):
         if self.is_on():
             return
         self.share.mkdir(parents=True, exist_ok=True)
-        kernel = fetch_kernel("full", self._cache)
+        kernel = fetch_kernel('full', self._cache)
         settings = {
-            "NAME": self.name,
-            "ADDRESS": self.address,
-            "PREFIX": str(self.network.prefix),
-            "PYTHON": sys.executable,
-            "AGENT": str(FILES.parent / "agent.py"),
-            "PORT": str(AGENT_PORT),
-            "MODULES": str(kernel.modules),
-            "MACHINE_ID": hashlib.md5(self.name.encode(), usedforsecurity=False).hexdigest(),
-            "INITIATOR": self.initiator,
+            'NAME': self.name,
+            'ADDRESS': self.address,
+            'PREFIX': str(self.network.prefix),
+            'PYTHON': sys.executable,
+            'AGENT': str(FILES.parent / 'agent.py'),
+            'PORT': str(AGENT_PORT),
+            'MODULES': str(kernel.modules),
+            'MACHINE_ID': hashlib.md5(self.name.encode(), usedforsecurity=False).hexdigest(),
+            'INITIATOR': self.initiator,
         }
-        lines = (f"{key}={shlex.quote(value)}\n" for key, value in settings.items())
-        (self.share / "boot.env").write_text("".join(lines))
+        lines = (f'{key}={shlex.quote(value)}\n' for key, value in settings.items())
+        (self.share / 'boot.env').write_text(''.join(lines))
         self.network.add_tap(self.tap)
         image = build_host_image(kernel, self._cache)
         self._qemu = processes.spawn(
-            self.network.wrap(self._build_argv(kernel.vmlinux, image)), self.folder / "qemu.log"
+            self.network.wrap(self._build_argv(kernel.vmlinux, image)), self.folder / 'qemu.log'
         )
 
     def _build_argv(self, vmlinux: Path, image: Path) -> list[str]:
         append = (
-            "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off nokaslr tsc=reliable"
-            f" random.trust_cpu=on testbed.main={FILES / 'host-main'}"
+            'console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off nokaslr tsc=reliable'
+            f' random.trust_cpu=on testbed.main={FILES / "host-main"}'
         )
-        root = "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
-        argv = ["qemu-system-x86_64", "-name", self.name, "-machine", "pc", "-cpu", "max"]
-        argv += ["-accel", self._accelerator, "-smp", str(self._cpus), "-m", str(self._memory)]
-        argv += ["-uuid", str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name)), "-no-reboot"]
-        argv += ["-display", "none", "-nodefaults", "-no-user-config", "-monitor", "none"]
-        argv += ["-serial", f"file:{self.folder / 'console.log'}"]
-        argv += ["-kernel", str(vmlinux), "-initrd", str(image), "-append", append]
-        argv += ["-fsdev", root, "-device", "virtio-9p-pci,fsdev=root,mount_tag=root"]
-        argv += ["-fsdev", f"local,id=share,path={self.share},security_model=none"]
-        argv += ["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"]
-        argv += ["-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no"]
-        mac = f"52:54:00:99:00:{self.index:02x}"
-        argv += ["-device", f"virtio-net-pci,netdev=net,romfile=,mac={mac}"]
-        argv += ["-device", "virtio-rng-pci"]
+        root = 'local,id=root,path=/,security_model=none,readonly=on,multidevs=remap'
+        argv = ['qemu-system-x86_64', '-name', self.name, '-machine', 'pc', '-cpu', 'max']
+        argv += ['-accel', self._accelerator, '-smp', str(self._cpus), '-m', str(self._memory)]
+        argv += ['-uuid', str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name)), '-no-reboot']
+        argv += ['-display', 'none', '-nodefaults', '-no-user-config', '-monitor', 'none']
+        argv += ['-serial', f'file:{self.folder / "console.log"}']
+        argv += ['-kernel', str(vmlinux), '-initrd', str(image), '-append', append]
+        argv += ['-fsdev', root, '-device', 'virtio-9p-pci,fsdev=root,mount_tag=root']
+        argv += ['-fsdev', f'local,id=share,path={self.share},security_model=none']
+        argv += ['-device', 'virtio-9p-pci,fsdev=share,mount_tag=share']
+        argv += ['-netdev', f'tap,id=net,ifname={self.tap},script=no,downscript=no']
+        mac = f'52:54:00:99:00:{self.index:02x}'
+        argv += ['-device', f'virtio-net-pci,netdev=net,romfile=,mac={mac}']
+        argv += ['-device', 'virtio-rng-pci']
         for number, size in enumerate(self._disks):
-            path = self.folder / f"disk{number}"
+            path = self.folder / f'disk{number}'
             if not path.exists():
-                with path.open("wb") as disk:
+                with path.open('wb') as disk:
                     disk.truncate(size << 20)
-            argv += ["-drive", f"file={path},format=raw,if=none,id=disk{number},cache=writeback"]
-            argv += ["-device", f"virtio-blk-pci,drive=disk{number},serial=disk{number}"]
+            argv += ['-drive', f'file={path},format=raw,if=none,id=disk{number},cache=writeback']
+            argv += ['-device', f'virtio-blk-pci,drive=disk{number},serial=disk{number}']
         return argv
 
     def wait_ready(self, timeout: float = 600) -> None:
@@ -157,16 +157,16 @@ class ComputeHost(Remote):
         :raises WaitTimeoutError: when it does not boot in time
         """
         try:
-            wait_until(self._is_ready, timeout, f"boot of {self.name}", 0.2)
+            wait_until(self._is_ready, timeout, f'boot of {self.name}', 0.2)
         except WaitTimeoutError as error:
-            raise WaitTimeoutError(f"{error}; console: {self.read_log()[-2000:]}") from error
+            raise WaitTimeoutError(f'{error}; console: {self.read_log()[-2000:]}') from error
 
     def _is_ready(self) -> bool:
         if not self.is_on():
-            said = processes.tail(self.folder / "qemu.log") + self.read_log()[-2000:]
-            raise TestbedError(f"{self.name} is off: {said}")
+            said = processes.tail(self.folder / 'qemu.log') + self.read_log()[-2000:]
+            raise TestbedError(f'{self.name} is off: {said}')
         try:
-            return self.run("test -e /run/testbed-ready", timeout=30)[0] == 0
+            return self.run('test -e /run/testbed-ready', timeout=30)[0] == 0
         except TestbedError:
             return False
 
@@ -204,15 +204,15 @@ class ComputeHost(Remote):
 
     def read_log(self) -> str:
         """Return what its kernel and services have printed."""
-        log = self.folder / "console.log"
-        return log.read_text(errors="replace") if log.exists() else ""
+        log = self.folder / 'console.log'
+        return log.read_text(errors='replace') if log.exists() else ''
 
     # libvirt
 
     @property
     def libvirt_uri(self) -> str:
         """The URI of its libvirtd for clients on this machine, inside the network or not."""
-        return f"qemu+unix:///system?socket={self.folder / 'libvirt-sock'}"
+        return f'qemu+unix:///system?socket={self.folder / "libvirt-sock"}'
 
     def start_libvirtd(self, timeout: float = 300) -> None:
         """Start libvirtd in the host, at qemu:///system there; one that runs is fine.
@@ -220,12 +220,12 @@ class ComputeHost(Remote):
         :param timeout: seconds
         """
         if self._relay is None:
-            staging = self.share / "libvirt"
-            libvirtd.write_configuration(staging, _LIBVIRT_SOCKET.parent, Path("/run/libvirtd.log"))
-            self.check(f"cp {SHARE}/libvirt/*.conf /etc/libvirt/")
-            saved = shlex.quote(str(self._cache / "libvirt-host"))
-            self.check(f"CAPABILITIES={saved}\n{_START_LIBVIRTD}", timeout)
-            self._relay = Relay(self.folder / "libvirt-sock", lambda: self.dial(_LIBVIRT_SOCKET))
+            staging = self.share / 'libvirt'
+            libvirtd.write_configuration(staging, _LIBVIRT_SOCKET.parent, Path('/run/libvirtd.log'))
+            self.check(f'cp {SHARE}/libvirt/*.conf /etc/libvirt/')
+            saved = shlex.quote(str(self._cache / 'libvirt-host'))
+            self.check(f'CAPABILITIES={saved}\n{_START_LIBVIRTD}', timeout)
+            self._relay = Relay(self.folder / 'libvirt-sock', lambda: self.dial(_LIBVIRT_SOCKET))
 
     def connect_libvirt(self) -> Any:
         """Open a connection to its libvirtd; power_off cuts it.
@@ -236,16 +236,16 @@ class ComputeHost(Remote):
 
     def save_capabilities(self) -> None:
         """Keep what libvirtd found out about QEMU for the next host: it takes long."""
-        self.run(f"mkdir -p {SHARE}/capabilities; cp -p {_CAPABILITIES}/* {SHARE}/capabilities/")
-        target = self._cache / "libvirt-host"
+        self.run(f'mkdir -p {SHARE}/capabilities; cp -p {_CAPABILITIES}/* {SHARE}/capabilities/')
+        target = self._cache / 'libvirt-host'
         target.mkdir(exist_ok=True)
-        for found in (self.share / "capabilities").glob("*.xml"):
-            work = target / f".{uuid.uuid4()}"
+        for found in (self.share / 'capabilities').glob('*.xml'):
+            work = target / f'.{uuid.uuid4()}'
             shutil.copy2(found, work)
             work.replace(target / found.name)
 
     def define_guest(
-        self, connection: Any, name: str, *, kind: str = "kvm", server_id: str | None = None
+        self, connection: Any, name: str, *, kind: str = 'kvm', server_id: str | None = None
     ) -> Guest:
         """Define a small guest on this host.
 
@@ -258,7 +258,7 @@ class ComputeHost(Remote):
         return Guest.define(
             connection,
             name,
-            Path("/run/guests") / name,
+            Path('/run/guests') / name,
             cache=self._cache,
             kind=kind,
             server_id=server_id,

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""multiattach-host: attaches volumes to the servers of this compute host."""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from multiattach import conf as configuration
+from multiattach.cmd import hosts, parts, run
+
+
+def serve(args: Sequence[str]) -> None:
+    """Run the agent of this host until a signal comes.
+
+    :param args: command line.
+    """
+    conf = configuration.load(
+        args, program='multiattach-host',
+        description='Attaches volumes to the libvirt domains of this compute host.')
+    stop = run.Stop()
+    with contextlib.ExitStack() as stack:
+        db = parts.open_database(conf)
+        stack.callback(db.close)
+        rpc = parts.open_transport(conf)
+        stack.callback(rpc.cleanup)
+        agent = hosts.make_host_agent(conf, db, rpc, parts.build_engine(conf, db, rpc))
+        agent.start()
+        stack.callback(agent.stop)
+        stop.wait()
+
+
+def main() -> int:
+    """Entry point."""
+    return run.run_program(serve)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

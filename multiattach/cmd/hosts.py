@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a host agent, made from its configuration."""
+
+import pathlib
+
+import oslo_messaging as messaging
+from oslo_config import cfg
+
+from multiattach.db.database import Database
+from multiattach.drivers.connector.brick import BrickConnector
+from multiattach.drivers.connector.qemu import QemuConnector
+from multiattach.drivers.host_connector import HostConnector
+from multiattach.drivers.libvirt.hypervisor import LibvirtHypervisor
+from multiattach.engine.assembly import Engine
+from multiattach.engine.host_attachments import HostAttachments
+from multiattach.host.agent import HostAgent
+from multiattach.host.service import HostService
+from multiattach.rpc.clients import VolumeWorkers
+
+
+def _make_connector(conf: cfg.ConfigOpts) -> HostConnector:
+    group = conf.host_agent
+    if group.connector == 'qemu':
+        return QemuConnector(conf.host, group.my_ip, initiator_prefix=group.initiator_prefix)
+    lock_path = pathlib.Path(conf.state_path, 'os-brick')
+    lock_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return BrickConnector(conf.host, group.my_ip, lock_path=str(lock_path),
+                          step_timeout=group.connect_timeout)
+
+
+def make_host_agent(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport,
+                    engine: Engine) -> HostService:
+    """Make the agent of this host.
+
+    :param conf: configuration.
+    :param db: the database.
+    :param rpc: RPC transport.
+    :param engine: the use cases.
+    :returns: the agent's service, not started.
+    """
+    group = conf.host_agent
+    side = HostAttachments(db, engine.attachments, VolumeWorkers(rpc, conf.rpc_response_timeout),
+                           conf.host)
+    agent = HostAgent(side, LibvirtHypervisor(group.libvirt_uri,
+                                              detach_timeout=group.detach_timeout),
+                      _make_connector(conf), conf.host, project_id=group.project_id)
+    return HostService(db, rpc, conf.host, conf.storage_availability_zone, agent, side,
+                       conf.report_interval)

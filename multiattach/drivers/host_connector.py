@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a connector driver is: it turns a connection_info into a device of this host.
+
+:class:`ConnectorError` means "it failed, nothing is in doubt"; :class:`ConnectorUnavailable`
+means "no end within its time": repeat the step, every step is idempotent.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from multiattach.domain import errors
+from multiattach.domain.connection import DeviceInfo
+
+
+class ConnectorError(errors.HostError):
+    """The host could not connect or disconnect; the state is known."""
+
+
+class WrongDevice(ConnectorError):
+    """A device is not the volume that it should be; it must not be used."""
+
+
+class ConnectorUnavailable(errors.OutcomeUnknown):
+    """The step took longer than it may; it may still be going on."""
+
+
+class HostConnector(Protocol):
+    """A way to reach volumes. Calls for one volume come one at a time; volumes in parallel.
+
+    All methods may raise :class:`ConnectorError` and :class:`ConnectorUnavailable`.
+    """
+
+    @property
+    def shares_sessions(self) -> bool:
+        """All attachments of a volume on this host use one session (requirement row 15)."""
+
+    def describe(self) -> dict[str, Any]:
+        """Tell what this host presents itself with.
+
+        :returns: what all its connectors have in common, for the host's report.
+        """
+
+    def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
+        """Make the connector of an attachment (contract 2.7); always the same for one.
+
+        :param attachment_id: UUID.
+        :param server_id: UUID of the server.
+        :returns: connector.
+        """
+
+    def connect(self, connection_info: Mapping[str, Any]) -> DeviceInfo:
+        """Make the volume reachable; being connected is success.
+
+        :param connection_info: flat connection_info (contract 8.2).
+        :returns: what the hypervisor is to use.
+        """
+
+    def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
+        """Check that a device is the volume.
+
+        :param device: answer of :meth:`connect`.
+        :param connection_info: flat connection_info.
+        :raises WrongDevice: it is another one, or it does not say which.
+        """
+
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None) -> None:
+        """Let go of the volume; not being connected is success.
+
+        :param connection_info: flat connection_info.
+        :param device: answer of :meth:`connect`, None if it is not known (any more).
+        """
+
+    def extend(self, connection_info: Mapping[str, Any]) -> int | None:
+        """See the new size of a volume that has grown.
+
+        :param connection_info: flat connection_info.
+        :returns: size in bytes, None if the host has no device of it.
+        """

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a hypervisor driver is: the protocol, its data and its errors.
+
+Two kinds of failure are told apart: :class:`HypervisorError` means "it said no, nothing is in
+doubt"; :class:`HypervisorUnavailable` means "no answer came" (repeat the step: every step is
+idempotent).
+"""
+
+import dataclasses
+from typing import Protocol
+
+from multiattach.domain import errors, mode
+from multiattach.domain.connection import DeviceInfo
+
+
+class HypervisorError(errors.HostError):
+    """The hypervisor refused a step; the state is known."""
+
+
+class DomainNotFound(HypervisorError):
+    """The hypervisor has no such server (any more)."""
+
+
+class DetachRefused(HypervisorError):
+    """The guest did not let go of the device in time: it has it as before."""
+
+
+class HypervisorUnavailable(errors.Unavailable):
+    """The hypervisor does not answer, so whether the step was done is unknown."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+    """A server as the hypervisor shows it.
+
+    :param uuid: UUID.
+    :param name: name.
+    :param power_state: ``running``, ``paused``, ``shutdown``, ``crashed``, ``suspended`` or
+        ``nostate``.
+    :param devices: names of its disks, ``vda``.
+    """
+
+    uuid: str
+    name: str
+    power_state: str
+    devices: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """A volume as a server is to have it.
+
+    :param attachment_id: UUID.
+    :param volume_id: UUID; the guest sees its first 20 characters as the serial number.
+    :param source: what a connector made of the connection_info.
+    :param device: wished device name, ``/dev/vdb``.
+    :param mode: ``rw`` or ``ro``.
+    :param multiattach: other servers may have it too.
+    """
+
+    attachment_id: str
+    volume_id: str
+    source: DeviceInfo
+    device: str
+    mode: str = mode.READ_WRITE
+    multiattach: bool = False
+
+
+class Hypervisor(Protocol):
+    """A hypervisor of this host; its methods are called from several threads.
+
+    All methods may raise :class:`HypervisorError` and :class:`HypervisorUnavailable`.
+    """
+
+    def attach(self, server_id: str, disk: Disk) -> str:
+        """Give a server a disk, now if it runs and for its next starts; having it is success.
+
+        :param server_id: UUID of the server.
+        :param disk: the disk.
+        :returns: device name on the server, ``/dev/vdb``: the wished one or, where that is
+            taken, another.
+        :raises DomainNotFound: no such server.
+        """
+
+    def detach(self, server_id: str, volume_id: str, attachment_id: str) -> None:
+        """Take a disk from a server and wait until the guest let go; not having it is success.
+
+        :param server_id: UUID of the server; one that is gone has no disks.
+        :param volume_id: UUID of the volume.
+        :param attachment_id: UUID of the attachment.
+        :raises DetachRefused: the guest kept it; nothing was changed.
+        """
+
+    def domains(self) -> list[Domain]:
+        """List all servers of the host.
+
+        :returns: servers, running or not.
+        """
+
+    def cannot_share(self) -> str | None:
+        """Tell why this host cannot share volumes (requirement row 18).
+
+        :returns: the reason, for the user, or None if it can.
+        """
+
+    def versions(self) -> dict[str, str]:
+        """Tell what runs here.
+
+        :returns: version by program, for the host's report.
+        """

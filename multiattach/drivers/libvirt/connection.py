@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The thin wall round libvirt: the one module that imports it.
+
+Calls come from several threads; libvirt's own locks serve them. Events come in a thread of this
+module. A connection that broke is opened again by the next call.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from oslo_log import log
+
+from multiattach.domain import errors
+from multiattach.drivers.hypervisor import DomainNotFound, HypervisorError, HypervisorUnavailable
+from multiattach.drivers.libvirt.events import Outcome, Removals
+
+LOG = log.getLogger(__name__)
+
+_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT = 5, 5  # s, number: gone after 30 s without an answer
+_loop_lock = threading.Lock()
+_loop: threading.Thread | None = None
+
+
+class DeviceNotFound(HypervisorError):
+    """The server has no such device."""
+
+
+class DetachPending(HypervisorError):
+    """The guest was asked for the device before and has not answered."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DomainState:
+    """A server as libvirt shows it at one moment.
+
+    :param uuid: UUID.
+    :param name: name.
+    :param power_state: as in :class:`multiattach.drivers.hypervisor.Domain`.
+    :param live: XML of the running server, None if it does not run.
+    :param config: XML of its next start, None if it is transient.
+    """
+
+    uuid: str
+    name: str
+    power_state: str
+    live: str | None = dataclasses.field(repr=False)
+    config: str | None = dataclasses.field(repr=False)
+
+
+class LibvirtConnection:
+    """A connection to libvirtd, opened when it is first used.
+
+    :param uri: connection URI, ``qemu:///system``.
+    :raises ConfigurationError: libvirt-python is not installed.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._lib = _import_libvirt()
+        self._uri = uri
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._removals = Removals()
+        lib = self._lib
+        self._power_states = {
+            lib.VIR_DOMAIN_NOSTATE: 'nostate', lib.VIR_DOMAIN_RUNNING: 'running',
+            lib.VIR_DOMAIN_BLOCKED: 'running', lib.VIR_DOMAIN_PAUSED: 'paused',
+            lib.VIR_DOMAIN_SHUTDOWN: 'running', lib.VIR_DOMAIN_SHUTOFF: 'shutdown',
+            lib.VIR_DOMAIN_CRASHED: 'crashed', lib.VIR_DOMAIN_PMSUSPENDED: 'suspended'}
+
+    # -- the connection ------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(self._lib.libvirtError):
+                connection.close()
+
+    def _get(self) -> Any:
+        with self._lock:
+            if self._connection is not None and not self._is_alive():
+                LOG.warning('The connection to libvirt broke: opening another')
+                self._close()
+            if self._connection is None:
+                self._connection = self._open()
+            return self._connection
+
+    def _is_alive(self) -> bool:
+        try:
+            return bool(self._connection.isAlive())
+        except self._lib.libvirtError:
+            return False
+
+    def _open(self) -> Any:
+        _start_loop(self._lib)
+        try:
+            connection = self._lib.open(self._uri)
+        except self._lib.libvirtError as exc:
+            raise HypervisorUnavailable(f'libvirt at {self._uri} does not answer: {exc}') from exc
+        with contextlib.suppress(self._lib.libvirtError):  # a local driver has no keepalive
+            connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
+        for event, outcome in ((self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, Outcome.REMOVED),
+                               (self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+                                Outcome.REFUSED)):
+            with self._translated():
+                connection.domainEventRegisterAny(None, event, self._on_device, outcome)
+        return connection
+
+    def _on_device(self, _connection: Any, domain: Any, alias: str, outcome: Outcome) -> None:
+        self._removals.report(domain.UUIDString(), alias, outcome)
+
+    # -- servers -------------------------------------------------------------------------------
+
+    def list_domains(self) -> list[DomainState]:
+        """List all servers.
+
+        :returns: servers; one that vanishes meanwhile is left out.
+        :raises HypervisorUnavailable: no answer.
+        """
+        with self._translated():
+            domains = self._get().listAllDomains()
+        states = []
+        for domain in domains:
+            with contextlib.suppress(DomainNotFound), self._translated():
+                states.append(self._read(domain))
+        return states
+
+    def find(self, server_id: str) -> DomainState:
+        """Read a server.
+
+        :param server_id: UUID.
+        :returns: the server as it is now.
+        :raises DomainNotFound: there is none.
+        :raises HypervisorUnavailable: no answer.
+        """
+        with self._translated():
+            return self._read(self._get().lookupByUUIDString(server_id))
+
+    def _read(self, domain: Any) -> DomainState:
+        lib = self._lib
+        state, _reason = domain.state()
+        live = domain.XMLDesc(0) if domain.isActive() else None
+        if live is not None and not domain.isActive():
+            live, state = None, lib.VIR_DOMAIN_SHUTOFF  # it stopped between the calls
+        config = domain.XMLDesc(lib.VIR_DOMAIN_XML_INACTIVE) if domain.isPersistent() else None
+        return DomainState(domain.UUIDString(), domain.name(),
+                           self._power_states.get(state, 'nostate'), live, config)
+
+    # -- devices -------------------------------------------------------------------------------
+
+    def attach_device(self, server_id: str, device: str, *, live: bool, config: bool) -> None:
+        """Give a server a device.
+
+        :param server_id: UUID.
+        :param device: XML.
+        :param live: now.
+        :param config: for its next starts.
+        :raises HypervisorError: refused.
+        :raises HypervisorUnavailable: no answer.
+        """
+        with self._translated():
+            domain = self._get().lookupByUUIDString(server_id)
+            domain.attachDeviceFlags(device, self._affect(live, config))
+
+    def detach_device(self, server_id: str, device: str, *, live: bool, config: bool) -> None:
+        """Take a device from a server; a running one lets go later: see :meth:`expect_removal`.
+
+        :param server_id: UUID.
+        :param device: XML.
+        :param live: now.
+        :param config: for its next starts.
+        :raises DeviceNotFound: it has none.
+        :raises DetachPending: it was asked before.
+        :raises HypervisorError: refused.
+        :raises HypervisorUnavailable: no answer.
+        """
+        with self._translated():
+            domain = self._get().lookupByUUIDString(server_id)
+            domain.detachDeviceFlags(device, self._affect(live, config))
+
+    def expect_removal(self, server_id: str, alias: str) -> Any:
+        """Listen for the end of a live detach; enter it before asking.
+
+        :param server_id: UUID.
+        :param alias: alias of the device.
+        :returns: context manager of a :class:`~multiattach.drivers.libvirt.events.Removal`.
+        """
+        return self._removals.expect(server_id, alias)
+
+    def _affect(self, live: bool, config: bool) -> int:
+        flags: int = self._lib.VIR_DOMAIN_AFFECT_LIVE if live else 0
+        return flags | (self._lib.VIR_DOMAIN_AFFECT_CONFIG if config else 0)
+
+    # -- secrets and versions ------------------------------------------------------------------
+
+    def define_secret(self, description: str, value: str) -> None:
+        """Give libvirt a secret; one of the same UUID gets the new value.
+
+        :param description: XML.
+        :param value: the secret itself.
+        :raises HypervisorError: refused.
+        :raises HypervisorUnavailable: no answer.
+        """
+        with self._translated():
+            self._get().secretDefineXML(description).setValue(value.encode())
+
+    def undefine_secret(self, secret_id: str) -> None:
+        """Take a secret from libvirt; absent is success.
+
+        :param secret_id: UUID.
+        :raises HypervisorError: refused.
+        :raises HypervisorUnavailable: no answer.
+        """
+        with self._translated():
+            try:
+                self._get().secretLookupByUUIDString(secret_id).undefine()
+            except self._lib.libvirtError as exc:
+                if exc.get_error_code() != self._lib.VIR_ERR_NO_SECRET:
+                    raise
+
+    def versions(self) -> tuple[int, int]:
+        """Tell the versions of libvirt and of its hypervisor.
+
+        :returns: each as major * 1,000,000 + minor * 1,000 + release.
+        :raises HypervisorUnavailable: no answer.
+        """
+        with self._translated():
+            connection = self._get()
+            return connection.getLibVersion(), connection.getVersion()
+
+    # -- errors --------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except self._lib.libvirtError as exc:
+            raise self._translate(exc) from exc
+
+    def _translate(self, exc: Any) -> HypervisorError | HypervisorUnavailable:
+        lib, code = self._lib, exc.get_error_code()
+        message = exc.get_error_message() or str(exc)
+        of_wire = exc.get_error_domain() in (lib.VIR_FROM_REMOTE, lib.VIR_FROM_RPC)
+        lost = (code in (lib.VIR_ERR_NO_CONNECT, lib.VIR_ERR_INVALID_CONN, lib.VIR_ERR_RPC)
+                or (of_wire and code in (lib.VIR_ERR_SYSTEM_ERROR, lib.VIR_ERR_INTERNAL_ERROR)))
+        # OPERATION_TIMEOUT: another job holds the server; nothing was done, it may be repeated.
+        if lost or code == lib.VIR_ERR_OPERATION_TIMEOUT:
+            return HypervisorUnavailable(f'libvirt does not answer: {message}')
+        if code == lib.VIR_ERR_NO_DOMAIN:
+            return DomainNotFound(f'libvirt knows no such server: {message}')
+        if code == lib.VIR_ERR_DEVICE_MISSING:
+            return DeviceNotFound(message)
+        if 'already in the process of unplug' in message:
+            return DetachPending(message)
+        return HypervisorError(f'libvirt refused: {message}')
+
+
+def _import_libvirt() -> Any:
+    try:
+        return importlib.import_module('libvirt')
+    except ImportError as exc:
+        raise errors.ConfigurationError(
+            'The host agent needs libvirt-python, which is not installed: install the extra '
+            'multiattach[host] (it is built with libvirt-dev, pkg-config, python3-dev and gcc).'
+        ) from exc
+
+
+def _start_loop(lib: Any) -> None:
+    """Start libvirt's event loop, one a process; it must exist before a connection is opened."""
+    global _loop
+    with _loop_lock:
+        if _loop is None:
+            # Errors come as exceptions; the default handler prints each once more.
+            lib.registerErrorHandler(lambda _context, _error: None, None)
+            lib.virEventRegisterDefaultImpl()
+            _loop = threading.Thread(target=_run_loop, args=(lib.virEventRunDefaultImpl,),
+                                     name='libvirt-events', daemon=True)
+            _loop.start()
+
+
+def _run_loop(run_once: Callable[[], int]) -> None:
+    while True:
+        try:
+            run_once()
+        except Exception:
+            LOG.exception('libvirt event loop')

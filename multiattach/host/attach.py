@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way of one attach on its host. Every step may be repeated; the row tells where it stands."""
+
+import time
+
+from oslo_log import log
+
+from multiattach.domain import errors, states
+from multiattach.domain.connection import DeviceInfo
+from multiattach.drivers.host_connector import ConnectorError, HostConnector
+from multiattach.drivers.hypervisor import Disk, Hypervisor, HypervisorError
+from multiattach.engine.host_attachments import HostAttachments, HostTask
+from multiattach.host.sessions import HostSessions
+
+LOG = log.getLogger(__name__)
+
+A = states.Attachment
+ATTACHING = frozenset({A.RESERVED, A.EXPORTING, A.EXPORTED, A.CONNECTING})
+# No answer: the row stays, and the step is taken again.
+UNKNOWN = (errors.OutcomeUnknown, errors.Unavailable)
+# Somebody else moved or removed the row: what is on the host goes, the row is not ours.
+GONE = (errors.InvalidTransition, errors.NotFound)
+
+
+class AttachSteps:
+    """The steps from a reserved attachment to a server that has the volume.
+
+    :param engine_side: the agent's door to the database.
+    :param hypervisor: the host's servers.
+    :param connector: how the host reaches volumes.
+    :param sessions: the host's sessions.
+    """
+
+    def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
+                 connector: HostConnector, sessions: HostSessions) -> None:
+        self._engine = engine_side
+        self._hypervisor = hypervisor
+        self._connector = connector
+        self._sessions = sessions
+
+    def run(self, task: HostTask, request_id: str | None) -> None:
+        """Carry an attach on from where it stands to its end.
+
+        :param task: the attachment as it was read.
+        :param request_id: the API call behind it.
+        :raises OutcomeUnknown: a part did not answer; carry on later.
+        :raises Unavailable: a part is not there now; carry on later.
+        """
+        started = time.monotonic()
+        try:
+            self._export(task, request_id)
+            task = self._write_intent(task)
+        except UNKNOWN:
+            raise
+        except GONE as exc:
+            LOG.info('Attachment %s is not to be attached any more: %s', task.attachment_id, exc)
+            return
+        except errors.MultiattachError as exc:
+            LOG.warning('Attachment %s failed: %s', task.attachment_id, exc)
+            self._fail(task, exc, request_id)
+            return
+        self._touch_host(task, started, request_id)
+
+    def _touch_host(self, task: HostTask, started: float, request_id: str | None) -> None:
+        device: DeviceInfo | None = None
+        try:
+            device = self._connect(task)
+            name = self._plug(task, device)
+            self._finish(task, name, time.monotonic() - started)
+        except UNKNOWN:
+            raise
+        except GONE as exc:
+            LOG.warning('Attachment %s was taken back meanwhile: undoing it', task.attachment_id)
+            self._undo(task, device, exc, None)
+        except errors.MultiattachError as exc:
+            self._undo(task, device, exc, request_id)
+
+    # -- forward -------------------------------------------------------------------------------
+
+    def _export(self, task: HostTask, request_id: str | None) -> None:
+        """Have the target admit this host, if it does not yet."""
+        if task.connection_info is None or task.state in (A.RESERVED, A.EXPORTING):
+            connector = self._connector.properties(task.attachment_id, task.server_id)
+            self._engine.connect(task, connector, request_id)
+
+    def _write_intent(self, task: HostTask) -> HostTask:
+        return self._engine.begin_attach(task.attachment_id)
+
+    def _connect(self, task: HostTask) -> DeviceInfo:
+        return self._sessions.connect(task)
+
+    def _plug(self, task: HostTask, device: DeviceInfo) -> str:
+        return self._hypervisor.attach(task.server_id, Disk(
+            attachment_id=task.attachment_id, volume_id=task.volume_id, source=device,
+            device=task.device, mode=task.mode, multiattach=task.multiattach))
+
+    def _finish(self, task: HostTask, name: str, seconds: float) -> None:
+        self._engine.finish_attach(task, name, seconds)
+        LOG.info('Attachment %s: server %s has volume %s as %s', task.attachment_id,
+                 task.server_id, task.volume_id, name)
+
+    # -- back ----------------------------------------------------------------------------------
+
+    def _undo(self, task: HostTask, device: DeviceInfo | None, error: errors.MultiattachError,
+              request_id: str | None) -> None:
+        """Take from the host what this attach did; write the failure unless the row is theirs."""
+
+        def write() -> None:
+            if not isinstance(error, GONE):
+                self._fail(task, error, request_id)
+
+        LOG.warning('Attachment %s failed: %s', task.attachment_id, error)
+        try:
+            self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
+        except HypervisorError as exc:
+            # The device may be in use: to disconnect it would be worse.
+            LOG.error('Attachment %s: server %s keeps what is left of volume %s: %s',
+                      task.attachment_id, task.server_id, task.volume_id, exc)
+            write()
+            return
+        try:
+            self._sessions.leave(task, device, write)
+        except ConnectorError as exc:
+            # The target turns the host away next: a session that is left can do no harm.
+            LOG.error('Attachment %s: a session is left on this host: %s', task.attachment_id, exc)
+            write()
+
+    def _fail(self, task: HostTask, error: errors.MultiattachError,
+              request_id: str | None) -> None:
+        """Write the failure; an attachment that somebody took back meanwhile is theirs."""
+        try:
+            if self._engine.load(task.attachment_id).state in ATTACHING:
+                self._engine.fail_attach(task, error.message, request_id)
+        except GONE as exc:
+            LOG.info('Attachment %s went elsewhere: %s', task.attachment_id, exc)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way of one detach on its host. Every step may be repeated; the row tells where it stands."""
+
+from oslo_log import log
+
+from multiattach.drivers.host_connector import ConnectorError
+from multiattach.drivers.hypervisor import DetachRefused, Hypervisor, HypervisorError
+from multiattach.engine.host_attachments import HostAttachments, HostTask
+from multiattach.host.sessions import HostSessions
+
+LOG = log.getLogger(__name__)
+
+
+class DetachSteps:
+    """The steps from a server that is to lose the volume to a target that turns the host away.
+
+    :param engine_side: the agent's door to the database.
+    :param hypervisor: the host's servers.
+    :param sessions: the host's sessions.
+    """
+
+    def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
+                 sessions: HostSessions) -> None:
+        self._engine = engine_side
+        self._hypervisor = hypervisor
+        self._sessions = sessions
+
+    def run(self, task: HostTask, request_id: str | None) -> None:
+        """Carry a detach on from where it stands to its end.
+
+        :param task: the attachment as it was read.
+        :param request_id: the API call behind it.
+        :raises OutcomeUnknown: a part did not answer; carry on later.
+        :raises Unavailable: a part is not there now; carry on later.
+        :raises InvalidTransition: somebody else moved the attachment.
+        """
+        try:
+            self._unplug(task)
+            self._leave(task, request_id)
+        except DetachRefused as exc:
+            LOG.warning('Attachment %s stays: %s', task.attachment_id, exc)
+            self._engine.refuse_detach(task, exc.message, request_id)
+        except (HypervisorError, ConnectorError) as exc:
+            LOG.error('Attachment %s cannot be detached: %s', task.attachment_id, exc)
+            self._engine.fail_detach(task, exc.message, request_id)
+
+    def _unplug(self, task: HostTask) -> None:
+        self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
+
+    def _leave(self, task: HostTask, request_id: str | None) -> None:
+        self._sessions.leave(task, None, lambda: self._finish(task, request_id))
+
+    def _finish(self, task: HostTask, request_id: str | None) -> None:
+        self._engine.finish_detach(task, request_id)
+        LOG.info('Attachment %s: server %s has let go of volume %s', task.attachment_id,
+                 task.server_id, task.volume_id)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host agent at work: RPC server, heartbeat, servers, and taking up what was left."""
+
+import oslo_messaging as messaging
+from oslo_log import log
+
+from multiattach.db import services as db_services
+from multiattach.db.database import Database
+from multiattach.domain import errors
+from multiattach.engine.host_attachments import HostAttachments
+from multiattach.engine.services import HOST_BINARY
+from multiattach.host.agent import HostAgent
+from multiattach.periodic import Periodic
+from multiattach.rpc import clients, transport
+
+LOG = log.getLogger(__name__)
+
+
+class HostService:
+    """Runs the agent of one compute host.
+
+    :param db: the database.
+    :param rpc: RPC transport.
+    :param host: name of the host.
+    :param zone: availability zone.
+    :param agent: the agent.
+    :param engine_side: the agent's door to the database.
+    :param report_interval: seconds between heartbeats.
+    """
+
+    def __init__(self, db: Database, rpc: messaging.Transport, host: str, zone: str,
+                 agent: HostAgent, engine_side: HostAttachments, report_interval: float) -> None:
+        self._db = db
+        self._host = host
+        self._zone = zone
+        self._agent = agent
+        self._engine_side = engine_side
+        self._server = transport.make_server(rpc, clients.HOST_TOPIC, host, agent)
+        # Apart: a guest that takes its time must not make the host look dead.
+        self._periodics = (Periodic(f'beat:{host}', report_interval, (self.beat,)),
+                           Periodic(f'resume:{host}', report_interval, (agent.resume,)))
+
+    def start(self) -> None:
+        """Report the host and its servers, take calls, and take up what was left.
+
+        :raises Unavailable: the hypervisor does not answer.
+        :raises HostError: the host lacks what its connector needs.
+        """
+        self.beat()
+        self._server.start()
+        for periodic in self._periodics:
+            periodic.start()
+        LOG.info('Host agent %s is ready', self._host)
+
+    def stop(self) -> None:
+        """Take no more calls, wait for those in work, and stop."""
+        for periodic in self._periodics:
+            periodic.stop()
+        self._server.stop()
+        self._server.wait()
+
+    def beat(self) -> None:
+        """Report that the agent is alive, what its host can, and which servers it has.
+
+        A host whose hypervisor does not answer sends no heartbeat: it counts as down.
+        """
+        try:
+            domains = self._agent.domains()
+            report = self._agent.report()
+        except (errors.Unavailable, errors.HostError) as exc:
+            LOG.error('Host %s cannot be reported: %s', self._host, exc.message)
+            raise
+        self._engine_side.register_servers(domains)
+        db_services.beat(self._db, HOST_BINARY, self._host, self._zone, report)
