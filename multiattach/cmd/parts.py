@@ -214,6 +214,11 @@ def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
     :raises ConfigurationError: the message names the group and the option.
     """
     group = volume_conf.register_backend(conf, name)
+    for opt in volume_conf.BACKEND_OPTS:
+        try:
+            group[opt.dest]
+        except ValueError as exc:
+            raise errors.ConfigurationError(f'Option {opt.name} in [{name}]: {exc}') from exc
     backend: Backend = (LvmBackend(group.volume_group) if group.driver == 'lvm'
                         else FileBackend(pathlib.Path(group.directory)))
     try:

@@ -30,6 +30,11 @@ def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as exc:
+        LOG.exception('The program ends unexpectedly')
+        print(f'{sys.argv[0].rpartition("/")[2]}: unexpected failure ({type(exc).__name__}); the '
+              'log has the rest. Please report it.', file=sys.stderr)
+        return 1
 
 
 class Stop:
