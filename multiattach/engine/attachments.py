@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
@@ -16,7 +17,7 @@ from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, mode, sharing, states
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
-from multiattach.rpc.clients import VolumeWorkers
+from multiattach.rpc.clients import ExportOrder, VolumeWorkers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +120,10 @@ class Attachments:
         """
         if connector:
             connection.parse_connector(connector)
-        ident = self.reserve(ctx, volume_id, instance_uuid, Reservation(mode=requested_mode))
+        reserved = self.reserve(ctx, volume_id, instance_uuid, Reservation(mode=requested_mode))
         if not connector:
-            return self.show_own(ident)
+            return reserved
+        ident = reserved.id
         try:
             return self.connect(ctx, ident, connector)
         except errors.OutcomeUnknown as exc:
@@ -132,36 +134,34 @@ class Attachments:
             raise
 
     def reserve(self, ctx: RequestContext, volume_id: str, instance_uuid: str | None,
-                reservation: Reservation) -> str:
+                reservation: Reservation) -> models.Attachment:
         """Take a place on a volume; no worker is asked.
 
         :param ctx: the caller.
         :param volume_id: UUID.
         :param instance_uuid: UUID of the server, or None.
         :param reservation: the rest.
-        :returns: UUID of the new attachment.
+        :returns: the new attachment with its volume.
         :raises VolumeNotFound: no such volume, or another project's.
         :raises NotAuthorized: policy ``volume:attachment_create`` or
             ``volume:multiattach_bootable_volume``.
         :raises InvalidVolume: the sharing rules say no (contract 3.2).
         """
-        ident = str(uuid.uuid4())
-        self._reserve(ctx, ident, volume_id, instance_uuid, reservation)
-        return ident
+        return self._reserve(ctx, str(uuid.uuid4()), volume_id, instance_uuid, reservation)
 
     @database.retry
     def _reserve(self, ctx: RequestContext, ident: str, volume_id: str,
-                 instance_uuid: str | None, reservation: Reservation) -> None:
+                 instance_uuid: str | None, reservation: Reservation) -> models.Attachment:
         with self._db.writer() as session:
-            self.reserve_in(session, ctx, ident, volume_id, instance_uuid, reservation)
+            return self.reserve_in(session, ctx, ident, volume_id, instance_uuid, reservation)
 
     def reserve_in(self, session: Session, ctx: RequestContext, ident: str, volume_id: str,
-                   instance_uuid: str | None, reservation: Reservation) -> models.Volume:
-        """Reserve inside the caller's transaction; arguments and errors as :meth:`reserve`.
+                   instance_uuid: str | None, reservation: Reservation) -> models.Attachment:
+        """Reserve inside the caller's transaction; the rest as for :meth:`reserve`.
 
         :param session: a writer's session, before anything else was locked.
         :param ident: UUID of the attachment to be.
-        :returns: the locked volume.
+        :returns: the new attachment with its locked volume.
         """
         volume = db_volumes.lock(session, volume_id)
         self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
@@ -174,10 +174,12 @@ class Attachments:
             id=ident, volume_id=volume_id, instance_uuid=instance_uuid,
             attach_mode=mode.READ_ONLY if volume.readonly else reservation.mode,
             agent_host=reservation.agent_host, mountpoint=reservation.mountpoint,
-            tag=reservation.tag, delete_on_termination=reservation.delete_on_termination)
+            tag=reservation.tag, delete_on_termination=reservation.delete_on_termination,
+            connector=None, connection_info=None, attached_at=None, detached_at=None)
         transitions.add_attachment(session, row, actor_of(ctx))
         transitions.derive_volume(session, volume_id)
-        return volume
+        orm.attributes.set_committed_value(row, 'volume', volume)
+        return row
 
     # -- connecting ----------------------------------------------------------------------------
 
@@ -198,9 +200,9 @@ class Attachments:
         :raises OutcomeUnknown: no answer in time; repeat it.
         """
         wanted = connection.parse_connector(raw)
-        backend = self._begin_connect(ctx, attachment_id, wanted)
-        if backend is not None:
-            self._workers.export(backend, attachment_id, ctx.request_id)
+        order = self._begin_connect(ctx, attachment_id, wanted)
+        if order is not None:
+            self._workers.export(order, ctx.request_id)
         attachment = self.show_own(attachment_id)
         if attachment.connection_info is None:
             raise errors.Conflict(
@@ -209,8 +211,8 @@ class Attachments:
 
     @database.retry
     def _begin_connect(self, ctx: RequestContext, attachment_id: str,
-                       wanted: connection.Connector) -> str | None:
-        """Write the intent; return the backend to ask, or None if nothing is to be done."""
+                       wanted: connection.Connector) -> ExportOrder | None:
+        """Write the intent; return what to ask of whom, or None if nothing is to be done."""
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_update', lock=True)
             volume = row.volume
@@ -238,7 +240,7 @@ class Attachments:
                 initiator=wanted.initiator, mountpoint=wanted.mountpoint or row.mountpoint,
                 attach_mode=mode.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)))
             transitions.derive_volume(session, volume.id)
-            return volume.host
+            return ExportOrder(volume.host, volume.id, attachment_id)
 
     @database.retry
     def complete(self, ctx: RequestContext, attachment_id: str) -> None:
@@ -283,14 +285,15 @@ class Attachments:
         :raises BackendError: the target refused; ``error_detaching``, delete again.
         :raises OutcomeUnknown: no answer in time; repeat it.
         """
-        volume_id, backend = self._begin_delete(ctx, attachment_id)
-        if backend is not None:
-            self._workers.unexport(backend, attachment_id, ctx.request_id)
+        volume_id, order = self._begin_delete(ctx, attachment_id)
+        if order is not None:
+            self._workers.unexport(order, ctx.request_id)
         with self._db.reader() as session:
             return db_attachments.list_of_volume(session, volume_id)
 
     @database.retry
-    def _begin_delete(self, ctx: RequestContext, attachment_id: str) -> tuple[str, str | None]:
+    def _begin_delete(self, ctx: RequestContext, attachment_id: str
+                      ) -> tuple[str, ExportOrder | None]:
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_delete', lock=True)
             if (row.agent_host is not None and row.connector is not None
@@ -328,21 +331,21 @@ class Attachments:
         return row
 
 
-def leave_target(session: Session, row: models.Attachment, actor: transitions.Actor) -> str | None:
+def leave_target(session: Session, row: models.Attachment, actor: transitions.Actor
+                 ) -> ExportOrder | None:
     """Write the intent to turn an attachment's initiator away, or remove the row if none came.
 
     :param session: a writer's session that holds the volume's lock.
     :param row: the attachment with its volume and connector.
     :param actor: who asks.
-    :returns: the backend to ask, or None if the row is gone already.
+    :returns: what to ask of whom, or None if the row is gone already.
     """
     volume = row.volume
-    connected = row.connector is not None and volume.host is not None
-    if row.state == states.Attachment.RESERVED or not connected:
-        event, backend = 'remove', None
-    else:
-        event, backend = 'unexport', volume.host
+    event, order = 'remove', None
+    if (row.state != states.Attachment.RESERVED and row.connector is not None
+            and volume.host is not None):
+        event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
     transitions.move_attachment(session, row.id, event, actor)
     values = {'claim': None} if volume.claim == states.Claim.DETACHING else {}
     transitions.derive_volume(session, row.volume_id, **values)
-    return backend
+    return order

@@ -54,16 +54,6 @@ class Exports:
         self._db = db
         self._actor = actor
 
-    def volume_of(self, attachment_id: str) -> str:
-        """Return the volume to lock before anything is planned.
-
-        :param attachment_id: UUID.
-        :returns: UUID of the volume.
-        :raises AttachmentNotFound: there is none (any more).
-        """
-        with self._db.reader() as session:
-            return db_attachments.get(session, attachment_id).volume_id
-
     def plan(self, attachment_id: str) -> ExportPlan:
         """Read what is to be done for an attachment, in two statements.
 

@@ -12,7 +12,7 @@ from multiattach.db import volumes as db_volumes
 from multiattach.domain import sharing, states
 from multiattach.engine.attachments import Attachments, leave_target
 from multiattach.engine.context import make_admin_context
-from multiattach.rpc.clients import VolumeWorkers
+from multiattach.rpc.clients import ExportOrder, VolumeWorkers
 
 ATTACH_FAILED = 'VOLUME_VOLUME_005_001'
 DETACH_FAILED = 'VOLUME_VOLUME_006_001'
@@ -155,12 +155,13 @@ class HostAttachments:
         :param request_id: the API call behind it.
         :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
         """
-        backend = self._begin_failure(task, error, request_id)
-        if backend is not None:
-            self._workers.unexport(backend, task.attachment_id, request_id)
+        order = self._begin_failure(task, error, request_id)
+        if order is not None:
+            self._workers.unexport(order, request_id)
 
     @database.retry
-    def _begin_failure(self, task: HostTask, error: str, request_id: str | None) -> str | None:
+    def _begin_failure(self, task: HostTask, error: str, request_id: str | None
+                       ) -> ExportOrder | None:
         with self._db.writer() as session:
             volume = db_volumes.lock(session, task.volume_id)
             row = db_attachments.get(session, task.attachment_id)
@@ -171,7 +172,7 @@ class HostAttachments:
             transitions.move_attachment(session, row.id, 'unexport' if known else 'attach_failed',
                                         self._actor, error=error)
             transitions.derive_volume(session, volume.id)
-            return volume.host if known else None
+            return ExportOrder(str(volume.host), volume.id, row.id) if known else None
 
     # -- detaching -----------------------------------------------------------------------------
 
@@ -182,12 +183,12 @@ class HostAttachments:
         :param request_id: the API call behind it.
         :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
         """
-        backend = self._begin_leave(task)
-        if backend is not None:
-            self._workers.unexport(backend, task.attachment_id, request_id)
+        order = self._begin_leave(task)
+        if order is not None:
+            self._workers.unexport(order, request_id)
 
     @database.retry
-    def _begin_leave(self, task: HostTask) -> str | None:
+    def _begin_leave(self, task: HostTask) -> ExportOrder | None:
         with self._db.writer() as session:
             db_volumes.lock(session, task.volume_id)
             row = db_attachments.get(session, task.attachment_id)

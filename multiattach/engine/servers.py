@@ -14,13 +14,12 @@ from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, paging, transitions
 from multiattach.db import servers as db_servers
 from multiattach.db import services as db_services
-from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
 from multiattach.engine.attachments import Attachments, Reservation, actor_of, leave_target
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.engine.services import HOST_BINARY, Services
-from multiattach.rpc.clients import HostAgents, VolumeWorkers
+from multiattach.rpc.clients import ExportOrder, HostAgents, VolumeWorkers
 
 _RULE = 'os_compute_api:os-volumes-attachments:'
 _DEVICE = re.compile('/dev/vd[a-z]{1,2}')
@@ -186,15 +185,14 @@ class Servers:
             or a multiattach volume is asked for below compute 2.60.
         :raises Conflict: the host is down or cannot share.
         """
-        ident = str(uuid.uuid4())
-        host = self._begin_attach(ctx, ident, server_id, wish)
-        attachment = self._attachments.show_own(ident)  # before the agent may fail or be told to leave
-        self._agents.attach(host, ident, ctx.request_id)
+        attachment = self._begin_attach(ctx, str(uuid.uuid4()), server_id, wish)
+        assert attachment.agent_host is not None
+        self._agents.attach(attachment.agent_host, attachment.id, ctx.request_id)
         return attachment
 
     @database.retry
     def _begin_attach(self, ctx: RequestContext, ident: str, server_id: str,
-                      wish: ServerAttach) -> str:
+                      wish: ServerAttach) -> models.Attachment:
         with self._db.writer() as session:
             server = self._load(session, ctx, server_id, _RULE + 'create', lock=True)
             existing = db_attachments.list_of_server(session, server_id)
@@ -205,14 +203,15 @@ class Servers:
             reservation = Reservation(
                 agent_host=server.host, mountpoint=_pick_device(server, existing, wish.device),
                 tag=wish.tag, delete_on_termination=wish.delete_on_termination)
-            volume = self._attachments.reserve_in(
+            attachment = self._attachments.reserve_in(
                 session, ctx, ident, wish.volume_id, server_id, reservation)
-            if volume.multiattach and not wish.supports_multiattach:
+            shared = attachment.volume.multiattach
+            if shared and not wish.supports_multiattach:
                 raise errors.InvalidVolume('Multiattach volumes are only supported starting with compute '
                                            'API version 2.60.')
-            self._check_host(session, server.host, volume.multiattach)
+            self._check_host(session, server.host, shared)
             db_attachments.remove_placeless_of(session, wish.volume_id, server_id)
-            return server.host
+            return attachment
 
     def _check_host(self, session: Session, host: str, shared: bool) -> None:
         services = [row for row in db_services.list_all(session, HOST_BINARY, host) if row.host == host]
@@ -233,24 +232,23 @@ class Servers:
         :raises NotFound: no such server, or the volume is not attached to it.
         :raises Conflict: the attach is still in flight.
         """
-        attachment, backend = self._begin_detach(ctx, server_id, volume_id)
+        attachment, order = self._begin_detach(ctx, server_id, volume_id)
         if attachment.state == states.Attachment.DETACHING:
             assert attachment.agent_host is not None
             self._agents.detach(attachment.agent_host, attachment.id, ctx.request_id)
-        elif backend is not None:
-            self._workers.unexport(backend, attachment.id, ctx.request_id)
+        elif order is not None:
+            self._workers.unexport(order, ctx.request_id)
 
     @database.retry
     def _begin_detach(self, ctx: RequestContext, server_id: str, volume_id: str
-                      ) -> tuple[models.Attachment, str | None]:
+                      ) -> tuple[models.Attachment, ExportOrder | None]:
         with self._db.writer() as session:
             self._load(session, ctx, server_id, _RULE + 'delete')
             ident = self._find(session, server_id, volume_id).id
             row = db_attachments.get(session, ident, lock=True)
-            db_volumes.lock(session, volume_id)
-            backend = None
+            order = None
             if row.state == states.Attachment.ERROR_ATTACHING:
-                backend = leave_target(session, row, actor_of(ctx))
+                order = leave_target(session, row, actor_of(ctx))
             else:
                 try:
                     transitions.move_attachment(session, ident, 'detach', actor_of(ctx))
@@ -259,7 +257,7 @@ class Servers:
                         f'The volume is {states.public_status(row.state)} to the server; detach '
                         'it when it is attached.') from exc
                 transitions.derive_volume(session, volume_id)
-            return db_attachments.reload(session, ident), backend
+            return db_attachments.reload(session, ident), order
 
     # -- shared --------------------------------------------------------------------------------
 

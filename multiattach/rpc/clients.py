@@ -5,6 +5,7 @@ A call's timeout means "unknown": the step may have been taken. A lost cast is f
 the owner of the row when it resumes.
 """
 
+import dataclasses
 from typing import Any
 
 import oslo_messaging as messaging
@@ -14,6 +15,20 @@ from multiattach.domain import errors
 VOLUME_TOPIC = 'multiattach-volume'
 HOST_TOPIC = 'multiattach-host'
 VERSION = '1.0'
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOrder:
+    """Which attachment a worker is to act on.
+
+    :param host: backend host of the volume, the name of the RPC server.
+    :param volume_id: UUID; what the worker locks.
+    :param attachment_id: UUID.
+    """
+
+    host: str
+    volume_id: str
+    attachment_id: str
 
 
 class _Client:
@@ -58,27 +73,27 @@ class VolumeWorkers(_Client):
         """Ask to extend a volume in ``extending`` to its ``new_size`` (no answer is awaited)."""
         self._cast(host, 'extend_volume', request_id, volume_id=volume_id)
 
-    def export(self, host: str, attachment_id: str, request_id: str | None) -> None:
+    def export(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``exporting`` admitted.
 
-        :param host: backend host of the volume.
-        :param attachment_id: UUID.
+        :param order: the attachment and its backend.
         :param request_id: the API call behind it.
         :raises OutcomeUnknown: no answer; the row tells later.
         :raises MultiattachError: the worker refused and undid its step.
         """
-        self._call(host, 'export', request_id, attachment_id=attachment_id)
+        self._call(order.host, 'export', request_id, volume_id=order.volume_id,
+                   attachment_id=order.attachment_id)
 
-    def unexport(self, host: str, attachment_id: str, request_id: str | None) -> None:
+    def unexport(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``unexporting`` turned away.
 
-        :param host: backend host of the volume.
-        :param attachment_id: UUID.
+        :param order: the attachment and its backend.
         :param request_id: the API call behind it.
         :raises OutcomeUnknown: no answer; the row tells later.
         :raises MultiattachError: the worker could not.
         """
-        self._call(host, 'unexport', request_id, attachment_id=attachment_id)
+        self._call(order.host, 'unexport', request_id, volume_id=order.volume_id,
+                   attachment_id=order.attachment_id)
 
 
 class HostAgents(_Client):

@@ -47,15 +47,16 @@ class Exporter:
         self._host = host
         self._generation: int | None = None
 
-    def export(self, attachment_id: str) -> None:
+    def export(self, volume_id: str, attachment_id: str) -> None:
         """Admit the initiator of an attachment in ``exporting``.
 
+        :param volume_id: UUID of the volume.
         :param attachment_id: UUID.
         :raises BackendError: the target refused; what was done is undone.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         :raises Conflict: the attachment went elsewhere meanwhile.
         """
-        with self._locks.hold(self._exports.volume_of(attachment_id)):
+        with self._locks.hold(volume_id):
             plan = self._exports.plan(attachment_id)
             if plan.state in states.ADMITTED:
                 return
@@ -82,19 +83,16 @@ class Exporter:
             LOG.warning('Attachment %s left something on its target: %s', plan.attachment_id, exc)
         self._exports.fail_export(plan, error)
 
-    def unexport(self, attachment_id: str) -> None:
+    def unexport(self, volume_id: str, attachment_id: str) -> None:
         """Turn away the initiator of an attachment in ``unexporting`` and remove the row.
 
         The export goes with the last one that uses it, decided under the volume's lock.
 
+        :param volume_id: UUID of the volume.
         :param attachment_id: UUID.
         :raises BackendError: the target refused; the attachment is in ``error_detaching``.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         """
-        try:
-            volume_id = self._exports.volume_of(attachment_id)
-        except errors.AttachmentNotFound:
-            return
         with self._locks.hold(volume_id):
             try:
                 plan = self._exports.plan(attachment_id)
@@ -173,7 +171,7 @@ class Exporter:
         for row in self._exports.list_open(self._host):
             step = self.export if row.state == A.EXPORTING else self.unexport
             try:
-                step(row.id)
+                step(row.volume_id, row.id)
                 LOG.info('Attachment %s: step %s carried on', row.id, row.state)
             except errors.MultiattachError as exc:
                 LOG.warning('Attachment %s stays %s: %s', row.id, row.state, exc)

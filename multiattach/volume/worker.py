@@ -49,15 +49,15 @@ class VolumeEndpoint:
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
-    def export(self, context: Any, attachment_id: str) -> None:
+    def export(self, context: Any, volume_id: str, attachment_id: str) -> None:
         """Admit an attachment's initiator."""
-        self._exporter.export(attachment_id)
+        self._exporter.export(volume_id, attachment_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
-    def unexport(self, context: Any, attachment_id: str) -> None:
+    def unexport(self, context: Any, volume_id: str, attachment_id: str) -> None:
         """Turn an attachment's initiator away."""
-        self._exporter.unexport(attachment_id)
+        self._exporter.unexport(volume_id, attachment_id)
 
 
 class VolumeWorker:

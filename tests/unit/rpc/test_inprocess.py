@@ -12,6 +12,10 @@ from multiattach.domain import errors
 from multiattach.rpc import clients, transport
 
 
+def order(attachment_id, host='h@b'):
+    return clients.ExportOrder(host, 'volume', attachment_id)
+
+
 class Endpoint:
     target = messaging.Target(version='1.0')
 
@@ -25,7 +29,7 @@ class Endpoint:
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
-    def export(self, context, attachment_id):
+    def export(self, context, volume_id, attachment_id):
         if attachment_id == 'bad':
             raise errors.InvalidConnector('no initiator')
         if attachment_id == 'slow':
@@ -51,23 +55,23 @@ def served():
 
 def test_a_call_returns_and_is_fast(served):
     workers, _ = served
-    workers.export('h@b', 'good', None)
+    workers.export(order('good', 'h@b'), None)
     started = time.monotonic()
     for _ in range(20):
-        workers.export('h@b', 'good', None)
+        workers.export(order('good', 'h@b'), None)
     assert time.monotonic() - started < 0.9  # a driver that polls every 50 ms needs a second
 
 
 def test_an_error_keeps_its_class_and_text(served):
     with pytest.raises(errors.InvalidConnector, match='no initiator'):
-        served[0].export('h@b', 'bad', None)
+        served[0].export(order('bad', 'h@b'), None)
 
 
 def test_no_answer_is_unknown_and_others_go_on(served):
     workers, endpoint = served
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        slow = pool.submit(workers.export, 'h@b', 'slow', None)
-        workers.export('h@b', 'good', None)
+        slow = pool.submit(workers.export, order('slow'), None)
+        workers.export(order('good', 'h@b'), None)
         with pytest.raises(errors.OutcomeUnknown) as caught:
             slow.result()
     assert caught.value.code == 504
@@ -85,7 +89,7 @@ def test_a_cast_waits_for_a_server_that_comes_later(served):
 
 def test_a_server_that_is_not_there_is_unknown(served):
     with pytest.raises(errors.OutcomeUnknown):
-        served[0].export('nobody@b', 'good', None)
+        served[0].export(order('good', 'nobody@b'), None)
 
 
 def test_a_url_of_no_driver_names_the_option():

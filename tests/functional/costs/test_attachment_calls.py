@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SQL statements, transactions and RPC calls per request: what doc/source/costs.rst says, whatever the volume has."""
+
+import collections
+import pathlib
+import re
+import uuid
+
+import pytest
+import sqlalchemy as sa
+import webtest
+
+from multiattach.api import deploy
+from multiattach.api.settings import ApiSettings
+from tests import deployment
+
+HEADERS = {'OpenStack-API-Version': 'volume 3.71'}
+DOC = pathlib.Path(__file__).resolve().parents[3] / 'doc' / 'source' / 'costs.rst'
+
+
+class Meter:
+    """Counts what reaches the database and the workers."""
+
+    def __init__(self, deployed):
+        self.counts = collections.Counter()
+        sa.event.listen(deployed.db.engine, 'before_cursor_execute', self._statement)
+        sa.event.listen(deployed.db.engine, 'commit', self._commit)
+        self._deployed = deployed
+        for name in ('export', 'unexport'):
+            setattr(deployed.engine.attachments._workers, name,
+                    self._wrap(getattr(deployed.engine.attachments._workers, name)))
+
+    def _statement(self, _conn, _cursor, statement, *_rest):
+        if not statement.startswith('BEGIN'):
+            self.counts['sql'] += 1
+
+    def _commit(self, _conn):
+        self.counts['commits'] += 1
+
+    def _wrap(self, call):
+        def counted(*args):
+            self.counts['rpc'] += 1
+            return call(*args)
+        return counted
+
+    def read(self):
+        taken = tuple(self.counts[key] for key in ('sql', 'commits', 'rpc'))
+        self.counts.clear()
+        return taken
+
+
+@pytest.fixture
+def metered(tmp_path):
+    # no heartbeat may write while we count
+    with deployment.deploy(tmp_path, report_interval=3600) as deployed:
+        deployed.make_type()
+        app = webtest.TestApp(deploy.make_application(deployed.engine, ApiSettings()))
+        yield deployed, app, Meter(deployed)
+
+
+def connector(host):
+    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}
+
+
+def cycle(deployed, app, meter, volume_id, host, keep=False):
+    """One attachment from create to delete; counts by call."""
+    taken = {}
+    meter.read()
+    ident = app.post_json('/v3/attachments', {'attachment': {
+        'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4())}}, headers=HEADERS).json['attachment']['id']
+    taken['create'] = meter.read()
+    app.put_json(f'/v3/attachments/{ident}', {'attachment': {'connector': connector(host)}}, headers=HEADERS)
+    taken['update'] = meter.read()
+    app.post_json(f'/v3/attachments/{ident}/action', {'os-complete': None}, headers=HEADERS)
+    taken['complete'] = meter.read()
+    app.get(f'/v3/attachments/{ident}', headers=HEADERS)
+    taken['show'] = meter.read()
+    app.get(f'/v3/volumes/{volume_id}', headers=HEADERS)
+    taken['show volume'] = meter.read()
+    app.get('/v3/volumes/detail', headers=HEADERS)
+    taken['list volumes in detail'] = meter.read()
+    app.get(f'/v3/attachments/detail?volume_id={volume_id}', headers=HEADERS)
+    taken['list attachments in detail'] = meter.read()
+    if not keep:
+        app.delete(f'/v3/attachments/{ident}', headers=HEADERS)
+        taken['delete'] = meter.read()
+    return taken
+
+
+def test_no_call_costs_more_with_more_attachments(metered):
+    deployed, app, meter = metered
+    volume_id = deployed.make_volume('multi', ctx=deployment.make_context(project='0' * 32))
+    alone = cycle(deployed, app, meter, volume_id, 'first')
+    for index in range(20):
+        cycle(deployed, app, meter, volume_id, f'h{index}', keep=True)
+    assert cycle(deployed, app, meter, volume_id, 'last') == alone
+
+
+def test_the_costs_are_those_of_the_documentation(metered):
+    deployed, app, meter = metered
+    volume_id = deployed.make_volume('multi', ctx=deployment.make_context(project='0' * 32))
+    measured = cycle(deployed, app, meter, volume_id, 'h')
+    rows = re.findall(r'^   \* - ([a-z ]+)\n     - (\d+)\n     - (\d+)\n     - (\d+)$', DOC.read_text(), re.MULTILINE)
+    assert {name: tuple(map(int, numbers)) for name, *numbers in rows} == measured
