@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from multiattach import conf as configuration
 from multiattach.cmd import parts, run
+from multiattach.cmd.application import make_application
 from multiattach.cmd.server import HttpServer
 
 
@@ -27,7 +28,7 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(rpc.cleanup)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
-        server = HttpServer(parts.make_application(conf, engine), conf.api.listen_host,
+        server = HttpServer(make_application(conf, engine), conf.api.listen_host,
                             conf.api.listen_port, conf.api.threads)
         server.start()
         stack.callback(server.stop)

@@ -9,9 +9,6 @@ from oslo_log import log
 from tooz import ToozError, coordination
 
 from multiattach import policies
-from multiattach.api import deploy
-from multiattach.api.faults import WsgiApp
-from multiattach.api.settings import ApiSettings
 from multiattach.conf import volume as volume_conf
 from multiattach.db import migration
 from multiattach.db.database import Database
@@ -20,6 +17,7 @@ from multiattach.domain import errors
 from multiattach.drivers.backend import Backend, BackendError
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.backends.lvm import LvmBackend
+from multiattach.drivers.nova import NovaCompute
 from multiattach.drivers.null import NullTarget
 from multiattach.drivers.target import Target, TargetError, TargetUnavailable
 from multiattach.drivers.tgt.daemon import TgtDaemon
@@ -54,19 +52,6 @@ def open_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
     return transport.make_transport(conf)
 
 
-def make_application(conf: cfg.ConfigOpts, engine: Engine) -> WsgiApp:
-    """Make the WSGI application.
-
-    :param conf: configuration.
-    :param engine: the use cases.
-    :returns: the application.
-    """
-    settings = ApiSettings(
-        auth_strategy=conf.api.auth_strategy, public_endpoint=conf.api.public_endpoint or '',
-        max_limit=conf.api.max_limit, project_id_regex=conf.api.project_id_regex)
-    return deploy.make_application(engine, settings, conf)
-
-
 def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
     """Open the database of ``[database] connection``.
 
@@ -84,7 +69,8 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
         db = Database(url, conf.database.max_pool_size or 10, conf.database.max_overflow or 50,
                       connection_recycle_time=conf.database.connection_recycle_time,
                       max_retries=conf.database.max_retries,
-                      retry_interval=conf.database.retry_interval)
+                      retry_interval=conf.database.retry_interval,
+                      mysql_sql_mode=conf.database.mysql_sql_mode)
         if check:
             migration.check(db)
     except errors.ConfigurationError:
@@ -119,9 +105,13 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
     :returns: the use cases.
     """
     timeout = conf.rpc_response_timeout
+    compute = None
+    if conf.nova.endpoint or conf.api.auth_strategy == 'keystone':
+        compute = NovaCompute(conf.nova.endpoint, interface=conf.nova.interface, region=conf.nova.region_name,
+                              cafile=conf.nova.cafile, insecure=conf.nova.insecure)
     return make_engine(db, make_policy(conf), VolumeWorkers(rpc, timeout),
                        HostAgents(rpc, timeout), down_time=conf.service_down_time,
-                       default_type=conf.default_volume_type)
+                       default_type=conf.default_volume_type, compute=compute)
 
 
 def start_coordinator(conf: cfg.ConfigOpts) -> coordination.CoordinationDriver:

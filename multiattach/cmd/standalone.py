@@ -17,6 +17,7 @@ from oslo_log import log
 
 from multiattach import conf as configuration
 from multiattach.cmd import clouds, hosts, parts, run
+from multiattach.cmd.application import make_application
 from multiattach.cmd.server import HttpServer
 from multiattach.db import migration
 from multiattach.db.database import Database
@@ -114,7 +115,7 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(rpc.cleanup)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
-        server = HttpServer(parts.make_application(conf, engine), host, port, conf.api.threads)
+        server = HttpServer(make_application(conf, engine), host, port, conf.api.threads)
         targets = _start_workers(stack, conf, db, rpc)
         note = _start_agent(stack, conf, db, rpc, engine)
         server.start()

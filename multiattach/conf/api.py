@@ -6,7 +6,8 @@ from oslo_config import cfg
 GROUP = 'api'
 OPTS = [
     cfg.StrOpt('auth_strategy', default='noauth', choices=[
-        ('noauth', 'Everybody is admin; the token is USER:PROJECT. For one machine and tests.')],
+        ('noauth', 'Everybody is admin; the token is USER:PROJECT. For one machine and tests.'),
+        ('keystone', 'Keystone, by [keystone_authtoken].')],
         help='How callers are known.'),
     cfg.HostAddressOpt('listen_host', default='127.0.0.1',
                        help='Address that multiattach-api listens on.'),

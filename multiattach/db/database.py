@@ -33,6 +33,8 @@ class Database:
             url, sqlite_fk=True, max_pool_size=max_pool_size, max_overflow=max_overflow, **options)
         if self.engine.dialect.name == 'sqlite':
             _prepare_sqlite(self.engine)
+        elif self.engine.dialect.name in ('mysql', 'mariadb'):
+            _prepare_mysql(self.engine)
         self._writers = orm.sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
         self._readers = orm.sessionmaker(
             self.engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False,
@@ -80,6 +82,21 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         if statement == 'BEGIN' and not connection.get_execution_options().get(_READ_ONLY):
             return 'BEGIN IMMEDIATE', parameters
         return statement, parameters
+
+
+def _prepare_mysql(engine: sa.Engine) -> None:
+    """Let sharers of one volume decide and move in parallel, as they do on PostgreSQL.
+
+    InnoDB's own default, REPEATABLE READ, shows a transaction that waited for a row's lock what
+    was true before it waited, and locks the gaps beside the rows that an UPDATE's sub-selects read.
+    """
+
+    @event.listens_for(engine, 'connect')
+    def _set_isolation(connection: Any, _record: Any) -> None:
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
+
+    engine.dispose()  # oslo.db has made a first connection to try the URL
 
 
 def retry(call: Callable[P, R]) -> Callable[P, R]:

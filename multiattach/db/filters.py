@@ -114,7 +114,7 @@ def parse_mapping(value: str) -> dict[str, str]:
     """
     try:
         parsed = ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as exc:
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as exc:
         raise errors.InvalidInput('A filter of keys and values must look like {"key": "value"}.') from exc
     if not isinstance(parsed, dict):
         raise errors.InvalidInput('A filter of keys and values must look like {"key": "value"}.')

@@ -6,6 +6,7 @@ import dataclasses
 from multiattach.db.database import Database
 from multiattach.engine.actions import VolumeActions
 from multiattach.engine.attachments import Attachments
+from multiattach.engine.guard import Compute, Guard
 from multiattach.engine.messages import Messages
 from multiattach.engine.policy import Policy
 from multiattach.engine.servers import Servers
@@ -31,7 +32,7 @@ class Engine:
 
 
 def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: HostAgents, *,
-                down_time: float, default_type: str) -> Engine:
+                down_time: float, default_type: str, compute: Compute | None = None) -> Engine:
     """Put the use cases together.
 
     :param db: the database.
@@ -40,11 +41,12 @@ def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: Ho
     :param agents: RPC client of the host agents.
     :param down_time: seconds without a heartbeat after which a service counts as down.
     :param default_type: name of the default volume type.
+    :param compute: the compute service to ask, if there is one.
     :returns: the use cases.
     """
     services = Services(db, policy, down_time)
     types = Types(db, policy, default_type)
-    attachments = Attachments(db, policy, workers)
+    attachments = Attachments(db, policy, workers, Guard(compute))
     return Engine(
         db=db, policy=policy, attachments=attachments,
         actions=VolumeActions(db, policy, services, workers),

@@ -16,6 +16,7 @@ from multiattach.db import database, models, paging, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, mode, sharing, states
 from multiattach.engine.context import RequestContext
+from multiattach.engine.guard import AskFirst, Guard, Usage
 from multiattach.engine.policy import Policy
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
 
@@ -49,9 +50,12 @@ class Attachments:
     :param db: the database.
     :param policy: the rules.
     :param workers: RPC client of the volume workers.
+    :param guard: asks before something in use is taken away.
     """
 
-    def __init__(self, db: database.Database, policy: Policy, workers: VolumeWorkers) -> None:
+    def __init__(self, db: database.Database, policy: Policy, workers: VolumeWorkers,
+                 guard: Guard) -> None:
+        self._guard = guard
         self._db = db
         self._policy = policy
         self._workers = workers
@@ -285,22 +289,25 @@ class Attachments:
         :raises BackendError: the target refused; ``error_detaching``, delete again.
         :raises OutcomeUnknown: no answer in time; repeat it.
         """
-        volume_id, order = self._begin_delete(ctx, attachment_id)
+        try:
+            volume_id, order = self._begin_delete(ctx, attachment_id, asked=False)
+        except AskFirst as exc:
+            self._guard.ask(ctx, exc.usage)
+            volume_id, order = self._begin_delete(ctx, attachment_id, asked=True)
         if order is not None:
             self._workers.unexport(order, ctx.request_id)
         with self._db.reader() as session:
             return db_attachments.list_of_volume(session, volume_id)
 
     @database.retry
-    def _begin_delete(self, ctx: RequestContext, attachment_id: str
+    def _begin_delete(self, ctx: RequestContext, attachment_id: str, *, asked: bool
                       ) -> tuple[str, ExportOrder | None]:
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_delete', lock=True)
-            if (row.agent_host is not None and row.connector is not None
-                    and not ctx.is_service_request and row.state != states.Attachment.ERROR_ATTACHING):
-                raise errors.Conflict(
-                    'ConflictNovaUsingAttachment: Detach volume from instance '
-                    f'{row.instance_uuid} using the Compute API.')
+            usage = Usage(row.id, row.volume_id, row.instance_uuid, row.connector, row.agent_host)
+            alive = row.state != states.Attachment.ERROR_ATTACHING
+            if alive and self._guard.must_ask(ctx, usage) and not asked:
+                raise AskFirst(usage)
             return row.volume_id, leave_target(session, row, actor_of(ctx))
 
     @database.retry

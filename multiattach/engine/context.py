@@ -20,6 +20,7 @@ class RequestContext(oslo_context.RequestContext):
         kwargs.setdefault('overwrite', False)
         super().__init__(**kwargs)
         self.service_roles = list(service_roles or [])
+        self.service_catalog: list[dict[str, Any]] | None = None
 
     @property
     def project(self) -> str | None:

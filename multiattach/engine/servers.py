@@ -157,19 +157,20 @@ class Servers:
 
     @database.retry
     def update_attachment(self, ctx: RequestContext, server_id: str, volume_id: str,
-                          delete_on_termination: bool) -> None:
+                          delete_on_termination: bool | None) -> None:
         """Change whether a volume is to be deleted with its server.
 
         :param ctx: the caller.
         :param server_id: UUID.
         :param volume_id: UUID.
-        :param delete_on_termination: what it shall be.
+        :param delete_on_termination: what it shall be; None leaves it as it is.
         :raises NotFound: the volume is not attached to the server.
         """
         with self._db.writer() as session:
             self._load(session, ctx, server_id, _RULE + 'update')
             row = self._find(session, server_id, volume_id, failed=False)
-            db_attachments.set_delete_on_termination(session, row.id, delete_on_termination)
+            if delete_on_termination is not None:
+                db_attachments.set_delete_on_termination(session, row.id, delete_on_termination)
 
     # -- attaching -----------------------------------------------------------------------------
 

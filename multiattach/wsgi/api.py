@@ -10,6 +10,7 @@ from typing import Any
 
 from multiattach import conf as configuration
 from multiattach.cmd import parts
+from multiattach.cmd.application import make_application
 
 
 def make() -> Any:
@@ -23,7 +24,7 @@ def make() -> Any:
     conf = configuration.load(args, program='multiattach-wsgi', description='Serves the REST API.')
     engine = parts.build_engine(conf, parts.open_database(conf), parts.open_transport(conf))
     engine.types.ensure_default()
-    return parts.make_application(conf, engine)
+    return make_application(conf, engine)
 
 
 application = make()

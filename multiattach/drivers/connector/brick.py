@@ -130,7 +130,7 @@ class BrickConnector:
     def _run(self, what: str, connection_info: Mapping[str, Any],
              call: Callable[[dict[str, Any]], R]) -> R:
         try:
-            return run_bounded(lambda: call(dict(connection_info)), self._step_timeout, what)
+            return run_bounded(lambda: call(_complete(connection_info)), self._step_timeout, what)
         except ConnectorUnavailable:
             raise
         except Exception as exc:
@@ -174,6 +174,17 @@ def by_path_link(connection_info: Mapping[str, Any]) -> str:
     portal = str(connection_info['target_portal']).replace('[', '').replace(']', '')
     return (f'{_BY_PATH}/ip-{portal}-iscsi-{connection_info["target_iqn"]}'
             f'-lun-{connection_info["target_lun"]}')
+
+
+def _complete(connection_info: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the lists of one target each.
+
+    Without them os-brick looks for further portals in iscsiadm's database of discoveries, finds
+    none, logs a traceback and, after a failed connect, cleans up nothing.
+    """
+    single = {f'{key}s': [connection_info[key]]
+              for key in ('target_portal', 'target_iqn', 'target_lun') if key in connection_info}
+    return single | dict(connection_info)
 
 
 def _describe(error: Exception, connection_info: Mapping[str, Any]) -> str:

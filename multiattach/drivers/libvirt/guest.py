@@ -23,7 +23,8 @@ from multiattach.drivers.libvirt.events import Outcome, Removal
 
 LOG = log.getLogger(__name__)
 
-_ATTACH_TRIES = 3
+# Each is lost to somebody who changed the same server meanwhile.
+_ATTACH_TRIES = 20
 # An event is lost with the connection, and none comes when the server stops: look oneself too.
 _LOOK_INTERVAL = 1.0
 

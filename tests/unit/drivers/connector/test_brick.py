@@ -138,6 +138,19 @@ def test_link_of_udev_is_preferred(connector: BrickConnector, info: dict[str, An
     timer.join()
 
 
+def test_os_brick_is_told_every_portal(connector: BrickConnector, info: dict[str, Any],
+                                       caplog: pytest.LogCaptureFixture) -> None:
+    fake = use(connector, Brick())
+    connector.connect(info)
+    (_, told), = fake.calls
+    assert (told['target_portals'], told['target_iqns'], told['target_luns']) == (
+        [info['target_portal']], [info['target_iqn']], [1])
+    assert {key: told[key] for key in info} == info
+    connector._connector = None
+    connector.disconnect(info, None)  # os-brick's own: it searches nowhere else
+    assert 'Exception encountered' not in caplog.text
+
+
 def test_link_of_an_ipv6_portal_has_no_brackets() -> None:
     found = by_path_link({'target_portal': '[fd00::1]:3260', 'target_iqn': 'iqn.x', 'target_lun': 1})
     assert found == '/dev/disk/by-path/ip-fd00::1:3260-iscsi-iqn.x-lun-1'
