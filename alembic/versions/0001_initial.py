@@ -166,3 +166,65 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(['volume_id'], ['volumes.id'], name='fk_volume_metadata_volume_id_volumes'),
         sa.PrimaryKeyConstraint('volume_id', 'key', name='pk_volume_metadata'),
     )
+    op.create_table(
+        'volume_image_metadata',
+        sa.Column('volume_id', sa.String(36), nullable=False),
+        sa.Column('key', sa.String(255), nullable=False),
+        sa.Column('value', sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ['volume_id'], ['volumes.id'], name='fk_volume_image_metadata_volume_id_volumes'
+        ),
+        sa.PrimaryKeyConstraint('volume_id', 'key', name='pk_volume_image_metadata'),
+    )
+    op.create_table(
+        'volume_type_projects',
+        sa.Column('volume_type_id', sa.String(36), nullable=False),
+        sa.Column('project_id', sa.String(255), nullable=False),
+        sa.ForeignKeyConstraint(
+            ['volume_type_id'],
+            ['volume_types.id'],
+            name='fk_volume_type_projects_volume_type_id_volume_types',
+        ),
+        sa.PrimaryKeyConstraint('volume_type_id', 'project_id', name='pk_volume_type_projects'),
+    )
+    op.create_table(
+        'volume_type_encryptions',
+        sa.Column('volume_type_id', sa.String(36), nullable=False),
+        sa.Column('encryption_id', sa.String(36), nullable=False),
+        sa.Column('provider', sa.String(255), nullable=False),
+        sa.Column('control_location', sa.String(16), nullable=False),
+        sa.Column('cipher', sa.String(255), nullable=True),
+        sa.Column('key_size', sa.Integer(), nullable=True),
+        sa.Column('created_at', INSTANT, nullable=False),
+        sa.Column('updated_at', INSTANT, nullable=True),
+        sa.ForeignKeyConstraint(
+            ['volume_type_id'],
+            ['volume_types.id'],
+            name='fk_volume_type_encryptions_volume_type_id_volume_types',
+        ),
+        sa.PrimaryKeyConstraint('volume_type_id', name='pk_volume_type_encryptions'),
+    )
+    op.create_table(
+        'default_volume_types',
+        sa.Column('project_id', sa.String(255), nullable=False),
+        sa.Column('volume_type_id', sa.String(36), nullable=False),
+        sa.ForeignKeyConstraint(
+            ['volume_type_id'],
+            ['volume_types.id'],
+            name='fk_default_volume_types_volume_type_id_volume_types',
+        ),
+        sa.PrimaryKeyConstraint('project_id', name='pk_default_volume_types'),
+    )
+    op.create_table(
+        'quota_limits',
+        sa.Column('scope', sa.String(16), nullable=False),
+        sa.Column('name', sa.String(255), nullable=False),
+        sa.Column('resource', sa.String(300), nullable=False),
+        sa.Column('hard_limit', sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint('scope', 'name', 'resource', name='pk_quota_limits'),
+    )
+    op.create_table(
+        'project_locks',
+        sa.Column('project_id', sa.String(255), nullable=False),
+        sa.PrimaryKeyConstraint('project_id', name='pk_project_locks'),
+    )

@@ -9,7 +9,6 @@ from multiattach.api import deploy, keystone
 from multiattach.api.auth import Middleware
 from multiattach.api.faults import WsgiApp
 from multiattach.api.settings import ApiSettings
-from multiattach.domain import errors
 from multiattach.engine.assembly import Engine
 
 
@@ -30,8 +29,4 @@ def make_application(conf: cfg.ConfigOpts, engine: Engine) -> WsgiApp:
 def _find_strategy(conf: cfg.ConfigOpts, engine: Engine) -> Middleware | None:
     if conf.api.auth_strategy != 'keystone':
         return None
-    try:
-        return keystone.make_strategy(conf, engine.policy)
-    except Exception as exc:
-        raise errors.ConfigurationError(
-            f'Options of [keystone_authtoken] cannot be used: {exc}') from exc
+    return keystone.make_strategy(conf, engine.policy)

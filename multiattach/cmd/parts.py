@@ -9,6 +9,7 @@ from oslo_log import log
 from tooz import ToozError, coordination
 
 from multiattach import policies
+from multiattach.conf import quota
 from multiattach.conf import volume as volume_conf
 from multiattach.db import migration
 from multiattach.db.database import Database
@@ -111,7 +112,9 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
                               cafile=conf.nova.cafile, insecure=conf.nova.insecure)
     return make_engine(db, make_policy(conf), VolumeWorkers(rpc, timeout),
                        HostAgents(rpc, timeout), down_time=conf.service_down_time,
-                       default_type=conf.default_volume_type, compute=compute)
+                       default_type=conf.default_volume_type,
+                       default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
+                       compute=compute)
 
 
 def start_coordinator(conf: cfg.ConfigOpts) -> coordination.CoordinationDriver:

@@ -14,11 +14,11 @@ from oslo_log import log
 from oslo_messaging import opts as messaging_opts
 from oslo_policy import opts as policy_opts
 
-from multiattach.conf import api, base, coordination, host, nova, target, volume
+from multiattach.conf import api, base, coordination, host, nova, quota, target, volume
 from multiattach.domain import errors
 
 PROJECT = 'multiattach'
-_GROUPS = (base, api, nova, volume, target, host, coordination)
+_GROUPS = (base, api, quota, nova, volume, target, host, coordination)
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:

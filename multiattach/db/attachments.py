@@ -142,6 +142,19 @@ def list_on_backend(session: Session, backend_host: str, wanted: Iterable[str]) 
                  orm.undefer(A.connection_info)).order_by(A.created_at)))
 
 
+def list_with_connectors(session: Session, volume_id: str) -> list[A]:
+    """List the attachments of a volume that are not at their end, with their connectors.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :returns: attachments, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).where(A.volume_id == volume_id, _LIVE,
+                           A.state.not_in(sorted(states.PLACELESS)))
+        .options(orm.undefer(A.connector)).order_by(A.created_at, A.id)))
+
+
 def list_admitted(session: Session, volume_id: str) -> list[A]:
     """List the attachments that a volume's target must admit.
 

@@ -31,6 +31,8 @@ class Database:
                  **options: Any) -> None:
         self.engine: sa.Engine = engines.create_engine(
             url, sqlite_fk=True, max_pool_size=max_pool_size, max_overflow=max_overflow, **options)
+        # What is written holds CHAP secrets, and texts of exceptions end in logs.
+        self.engine.hide_parameters = True
         if self.engine.dialect.name == 'sqlite':
             _prepare_sqlite(self.engine)
         elif self.engine.dialect.name in ('mysql', 'mariadb'):

@@ -49,13 +49,14 @@ def _purge_batch(db: database.Database, model: type[models.Base],
     with db.writer() as session:
         idents = list(session.scalars(sa.select(ident).where(*conditions).limit(_BATCH)))
         if model is models.Volume:
-            items = models.VolumeMetadata
-            session.execute(sa.delete(items).where(items.volume_id.in_(idents))
-                            .execution_options(synchronize_session=False))
+            for items in (models.VolumeMetadata, models.ImageMetadata):
+                session.execute(sa.delete(items).where(items.volume_id.in_(idents))
+                                .execution_options(synchronize_session=False))
         if model is models.VolumeType:
-            specs = models.ExtraSpec
-            session.execute(sa.delete(specs).where(specs.volume_type_id.in_(idents))
-                            .execution_options(synchronize_session=False))
+            for specs in (models.ExtraSpec, models.TypeAccess, models.TypeEncryption,
+                          models.DefaultType):
+                session.execute(sa.delete(specs).where(specs.volume_type_id.in_(idents))
+                                .execution_options(synchronize_session=False))
         session.execute(sa.delete(model).where(ident.in_(idents))
                         .execution_options(synchronize_session=False))
     return len(idents)

@@ -88,6 +88,62 @@ class ExtraSpec(Base):
     value: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
 
 
+class TypeAccess(Base):
+    """A project that may use a type that is not public."""
+
+    __tablename__ = 'volume_type_projects'
+
+    volume_type_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True)
+    project_id: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+
+
+class TypeEncryption(Base):
+    """How volumes of a type would be encrypted; such a type is never multiattach."""
+
+    __tablename__ = 'volume_type_encryptions'
+
+    volume_type_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True)
+    encryption_id: orm.Mapped[str] = orm.mapped_column(sa.String(36))
+    provider: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    control_location: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    cipher: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    key_size: orm.Mapped[int | None]
+    created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    updated_at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(onupdate=now)
+
+
+class DefaultType(Base):
+    """The type that a project's volumes get if none is asked for (3.62)."""
+
+    __tablename__ = 'default_volume_types'
+
+    project_id: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    volume_type_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(36), sa.ForeignKey('volume_types.id'))
+
+
+class QuotaLimit(Base):
+    """A limit that an admin set, for a project or for a quota class."""
+
+    __tablename__ = 'quota_limits'
+
+    scope: orm.Mapped[str] = orm.mapped_column(sa.String(16), primary_key=True)
+    name: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    # A resource may end in the name of a type, which has up to 255 characters itself.
+    resource: orm.Mapped[str] = orm.mapped_column(sa.String(300), primary_key=True)
+    hard_limit: orm.Mapped[int]
+
+
+class ProjectLock(Base):
+    """A row to lock while what a project has is counted and added to."""
+
+    __tablename__ = 'project_locks'
+
+    project_id: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+
+
 class Volume(Lifetime, Base):
     """A volume. ``status`` is written by :mod:`multiattach.db.transitions` only."""
 
@@ -120,6 +176,8 @@ class Volume(Lifetime, Base):
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
     metadata_items: orm.Mapped[list['VolumeMetadata']] = orm.relationship(
         lazy='raise_on_sql', cascade='all, delete-orphan', order_by='VolumeMetadata.key')
+    image_items: orm.Mapped[list['ImageMetadata']] = orm.relationship(
+        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='ImageMetadata.key')
     volume_type: orm.Mapped[VolumeType] = orm.relationship(lazy='raise_on_sql')
     attachments: orm.Mapped[list['Attachment']] = orm.relationship(
         lazy='raise_on_sql', viewonly=True, order_by='Attachment.created_at',
@@ -129,6 +187,11 @@ class Volume(Lifetime, Base):
     def metadata_dict(self) -> dict[str, str]:
         """User metadata as a dict."""
         return {item.key: item.value for item in self.metadata_items}
+
+    @property
+    def image_metadata(self) -> dict[str, str]:
+        """Image metadata as a dict."""
+        return {item.key: item.value for item in self.image_items}
 
 
 class VolumeMetadata(Base):
@@ -140,6 +203,17 @@ class VolumeMetadata(Base):
         sa.String(36), sa.ForeignKey('volumes.id'), primary_key=True)
     key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
     value: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+
+
+class ImageMetadata(Base):
+    """One item of what is known of the image that a volume was made of."""
+
+    __tablename__ = 'volume_image_metadata'
+
+    volume_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(36), sa.ForeignKey('volumes.id'), primary_key=True)
+    key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    value: orm.Mapped[str] = orm.mapped_column(sa.Text)
 
 
 class Attachment(Lifetime, Base):

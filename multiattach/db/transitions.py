@@ -109,6 +109,22 @@ def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> 
         raise errors.InvalidTransition('volume', volume_id, event)
 
 
+def reset_volume(session: Session, volume_id: str, status: str) -> None:
+    """Set a status at an admin's word; one that attachments decide is derived instead.
+
+    :param session: a writer's session that holds the volume's lock.
+    :param volume_id: UUID.
+    :param status: the status to set.
+    """
+    table = models.Volume
+    derived = status in states.DERIVED_STATUSES
+    session.execute(
+        sa.update(table).execution_options(synchronize_session=False)
+        .where(table.id == volume_id)
+        .values(status=_derivation(volume_id, sa.literal(None, sa.String)) if derived else status,
+                claim=None, status_at=models.now(), updated_at=models.now()))
+
+
 def derive_volume(session: Session, volume_id: str, **values: Any) -> None:
     """Write the status that the volume's attachments and its claim give.
 

@@ -63,6 +63,29 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
     return list(session.scalars(query.options(orm.selectinload(T.specs))))
 
 
+def is_accessible(session: Session, found: T, project_id: str | None) -> bool:
+    """Tell whether a project may use a type.
+
+    :param session: an open session.
+    :param found: the type.
+    :param project_id: the project.
+    :returns: True for public types and those that the project was given.
+    """
+    return found.is_public or (project_id is not None and session.get(
+        models.TypeAccess, (found.id, project_id)) is not None)
+
+
+def accessible(project_id: str | None) -> sa.ColumnElement[bool]:
+    """Build the condition for types that a project may use.
+
+    :param project_id: the project.
+    :returns: a condition on :class:`~multiattach.db.models.VolumeType`.
+    """
+    access = models.TypeAccess
+    return sa.or_(T.is_public.is_(True), sa.exists().where(
+        access.volume_type_id == T.id, access.project_id == project_id))
+
+
 def count_volumes(session: Session, type_id: str) -> int:
     """Count the live volumes of a type.
 

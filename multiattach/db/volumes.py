@@ -17,6 +17,7 @@ _VIEW = (
     orm.selectinload(V.metadata_items),
     orm.joinedload(V.volume_type),
     orm.selectinload(V.attachments),
+    orm.selectinload(V.image_items),
 )
 
 
@@ -161,6 +162,36 @@ def delete_metadata(session: Session, volume_id: str, key: str) -> bool:
     :returns: whether it was there.
     """
     table = models.VolumeMetadata
+    done = session.execute(sa.delete(table).where(
+        table.volume_id == volume_id, table.key == key)
+        .execution_options(synchronize_session=False))
+    return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def set_image_metadata(session: Session, volume_id: str, items: Mapping[str, str]) -> None:
+    """Set items of image metadata; the others stay.
+
+    :param session: a writer's session that holds the volume's lock.
+    :param volume_id: UUID.
+    :param items: keys and values.
+    """
+    table = models.ImageMetadata
+    session.execute(sa.delete(table).where(table.volume_id == volume_id, table.key.in_(list(items)))
+                    .execution_options(synchronize_session=False))
+    if items:
+        session.execute(sa.insert(table), [
+            {'volume_id': volume_id, 'key': key, 'value': value} for key, value in items.items()])
+
+
+def delete_image_metadata(session: Session, volume_id: str, key: str) -> bool:
+    """Delete one item of image metadata.
+
+    :param session: a writer's session.
+    :param volume_id: UUID.
+    :param key: its key.
+    :returns: whether it was there.
+    """
+    table = models.ImageMetadata
     done = session.execute(sa.delete(table).where(
         table.volume_id == volume_id, table.key == key)
         .execution_options(synchronize_session=False))

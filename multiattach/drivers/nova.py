@@ -37,7 +37,11 @@ class NovaCompute:
         try:
             reply = self._session.get(url, headers=_VERSION,
                                       auth=token_endpoint.Token(endpoint, token or ''))
-        except exceptions.NotFound:
+        except exceptions.NotFound as exc:
+            if not _is_about_a_resource(exc):
+                raise errors.Unavailable(
+                    f'At {endpoint} there is no Compute API that says whether the server uses the '
+                    'volume; check endpoint in [nova] and the catalogue.') from exc
             return None
         except (exceptions.Forbidden, exceptions.Unauthorized) as exc:
             raise errors.NotAuthorized('The Compute API refuses to say whether the server uses '
@@ -45,7 +49,11 @@ class NovaCompute:
         except exceptions.ClientException as exc:
             raise errors.Unavailable('The Compute API does not say whether the server uses the '
                                      f'volume ({type(exc).__name__}); try again.') from exc
-        ident: str | None = reply.json()['volumeAttachment'].get('attachment_id')
+        try:
+            ident: str = reply.json()['volumeAttachment']['attachment_id']
+        except (ValueError, LookupError, TypeError) as exc:
+            raise errors.Unavailable('The Compute API answers with something else than an '
+                                     'attachment.') from exc
         return ident
 
     def _find_endpoint(self, catalog: list[dict[str, Any]]) -> str:
@@ -62,3 +70,11 @@ class NovaCompute:
         raise errors.Conflict(
             'ConflictNovaUsingAttachment: nobody can be asked whether a server uses the volume: the '
             'catalogue has no compute endpoint. Use a service token, or set endpoint in [nova].')
+
+
+def _is_about_a_resource(error: exceptions.NotFound) -> bool:
+    """Tell "no such server or volume" from "no such URL", which must open no door."""
+    try:
+        return error.response is not None and 'itemNotFound' in error.response.json()
+    except (TypeError, ValueError):
+        return False

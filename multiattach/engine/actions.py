@@ -10,9 +10,10 @@ from multiattach.db import database, messages, models, transitions
 from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, extra_specs, sharing, states
-from multiattach.engine import placement
+from multiattach.engine import encryptions, placement
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
+from multiattach.engine.quotas import Quotas
 from multiattach.engine.services import Services
 from multiattach.rpc.clients import VolumeWorkers
 
@@ -26,11 +27,13 @@ class VolumeActions:
     :param db: the database.
     :param policy: the rules.
     :param services: services and backends.
+    :param quotas: quotas.
     :param workers: RPC client of the volume workers.
     """
 
     def __init__(self, db: database.Database, policy: Policy, services: Services,
-                 workers: VolumeWorkers) -> None:
+                 quotas: Quotas, workers: VolumeWorkers) -> None:
+        self._quotas = quotas
         self._db = db
         self._policy = policy
         self._services = services
@@ -111,7 +114,7 @@ class VolumeActions:
         with self._db.writer() as session:
             volume = self._lock(session, ctx, volume_id, 'volume:retype')
             found = db_types.find(session, new_type, lock=True)
-            if not found.is_public and not ctx.is_admin:
+            if not ctx.is_admin and not db_types.is_accessible(session, found, ctx.project):
                 raise errors.VolumeTypeNotFound(new_type)
             if found.id == volume.volume_type_id:
                 raise errors.InvalidInput(
@@ -123,6 +126,9 @@ class VolumeActions:
                     f'{volume.status}.')
             if shared != volume.multiattach:
                 self._check_change(session, ctx, volume, shared)
+            encryptions.check_not_encrypted(session, found.id, multiattach=shared)
+            self._quotas.check_growth(session, volume.project_id, found.name, volumes=1,
+                                      gigabytes=volume.size, size=volume.size, in_project=False)
             reason = self._cannot_hold(backends.get(volume.host or ''), found)
             if reason:
                 messages.add(session, volume.project_id, volume.id, NO_RETYPE,
@@ -181,6 +187,9 @@ class VolumeActions:
                 raise errors.InvalidInput(
                     f'Invalid input received: New size for extend must be greater than current '
                     f'size. (current: {volume.size}, extended: {new_size}).')
+            self._quotas.check_growth(
+                session, volume.project_id, db_types.get(session, volume.volume_type_id).name,
+                volumes=0, gigabytes=new_size - volume.size, size=new_size)
             transitions.move_volume(session, volume_id, 'extend', new_size=new_size)
             return str(volume.host)
 

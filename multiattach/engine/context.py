@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who asks: the request context."""
 
+import json
 from typing import Any
 
 from oslo_context import context as oslo_context
@@ -20,12 +21,18 @@ class RequestContext(oslo_context.RequestContext):
         kwargs.setdefault('overwrite', False)
         super().__init__(**kwargs)
         self.service_roles = list(service_roles or [])
-        self.service_catalog: list[dict[str, Any]] | None = None
+        self.catalog_text: str | None = None
 
     @property
     def project(self) -> str | None:
         """Project id of the token."""
         return self.project_id
+
+    @property
+    def service_catalog(self) -> list[dict[str, Any]]:
+        """Catalogue that came with the token; read only when somebody has to be asked."""
+        catalog: list[dict[str, Any]] = json.loads(self.catalog_text) if self.catalog_text else []
+        return catalog
 
     @property
     def is_service_request(self) -> bool:

@@ -50,12 +50,12 @@ class Types:
         """
         self._policy.check(ctx, 'volume_extension:type_get')
         with self._db.reader() as session:
-            return self._visible(ctx, db_types.get(session, type_id), type_id)
+            return self._visible(session, ctx, db_types.get(session, type_id), type_id)
 
     def find(self, ctx: RequestContext, name_or_id: str) -> models.VolumeType:
         """Load a type by id or name; errors as :meth:`show`."""
         with self._db.reader() as session:
-            return self._visible(ctx, db_types.find(session, name_or_id), name_or_id)
+            return self._visible(session, ctx, db_types.find(session, name_or_id), name_or_id)
 
     def show_default(self, ctx: RequestContext) -> models.VolumeType:
         """Load the default type.
@@ -69,7 +69,7 @@ class Types:
 
     def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
                   page: paging.Page) -> list[models.VolumeType]:
-        """List types; people without the admin role see the public ones.
+        """List types; people without the admin role see those that their project may use.
 
         :param ctx: the caller.
         :param filters: conditions on :class:`~multiattach.db.models.VolumeType`.
@@ -77,7 +77,7 @@ class Types:
         :returns: types with extra specs.
         """
         self._policy.check(ctx, 'volume_extension:type_get_all')
-        scope = [] if ctx.is_admin else [models.VolumeType.is_public.is_(True)]
+        scope = [] if ctx.is_admin else [db_types.accessible(ctx.project)]
         with self._db.reader() as session:
             return db_types.list_page(session, [*filters, *scope], page)
 
@@ -189,7 +189,7 @@ class Types:
         """
         self._policy.check(ctx, 'volume_extension:types_extra_specs:index')
         with self._db.reader() as session:
-            found = self._visible(ctx, db_types.get(session, type_id), type_id)
+            found = self._visible(session, ctx, db_types.get(session, type_id), type_id)
         return self._sensitive(ctx)(found)
 
     def show_spec(self, ctx: RequestContext, type_id: str, key: str) -> str | None:
@@ -203,7 +203,7 @@ class Types:
         """
         self._policy.check(ctx, 'volume_extension:types_extra_specs:show')
         with self._db.reader() as session:
-            found = self._visible(ctx, db_types.get(session, type_id), type_id)
+            found = self._visible(session, ctx, db_types.get(session, type_id), type_id)
         specs = self._sensitive(ctx)(found)
         if key not in specs:
             raise errors.NotFound(f'Volume Type {type_id} has no extra specs with key {key}.')
@@ -242,8 +242,8 @@ class Types:
         session.flush()
         return ident
 
-    def _visible(self, ctx: RequestContext, found: models.VolumeType,
+    def _visible(self, session: Session, ctx: RequestContext, found: models.VolumeType,
                  asked: str) -> models.VolumeType:
-        if not found.is_public and not ctx.is_admin:
+        if not ctx.is_admin and not db_types.is_accessible(session, found, ctx.project):
             raise errors.VolumeTypeNotFound(asked)
         return found

@@ -14,9 +14,10 @@ from multiattach.db import database, messages, models, paging, transitions
 from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, extra_specs, states
-from multiattach.engine import placement
+from multiattach.engine import default_types, encryptions, placement
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
+from multiattach.engine.quotas import Quotas
 from multiattach.engine.services import Services
 from multiattach.engine.types import Types
 from multiattach.rpc.clients import VolumeWorkers
@@ -51,11 +52,13 @@ class Volumes:
     :param policy: the rules.
     :param types: volume types.
     :param services: services and backends.
+    :param quotas: quotas.
     :param workers: RPC client of the volume workers.
     """
 
     def __init__(self, db: database.Database, policy: Policy, types: Types, services: Services,
-                 workers: VolumeWorkers) -> None:
+                 quotas: Quotas, workers: VolumeWorkers) -> None:
+        self._quotas = quotas
         self._db = db
         self._policy = policy
         self._types = types
@@ -138,13 +141,18 @@ class Volumes:
                 ) -> tuple[models.Volume, dict[str, str | None]]:
         with self._db.writer() as session:
             # The type's lock keeps its extra specs as they are until the volume holds them.
-            found = db_types.find(session, wish.type_name or self._types.default_name, lock=True)
-            if not found.is_public and not ctx.is_admin:
-                raise errors.VolumeTypeNotFound(wish.type_name or '')
+            name = (wish.type_name or default_types.find_type_id(session, ctx.project or '')
+                    or self._types.default_name)
+            found = db_types.find(session, name, lock=True)
+            if not ctx.is_admin and not db_types.is_accessible(session, found, ctx.project):
+                raise errors.VolumeTypeNotFound(name)
             specs = found.extra_specs
             shared = extra_specs.is_multiattach(specs)
             if shared:
                 self._policy.check(ctx, 'volume:multiattach', ctx.project)
+            encryptions.check_not_encrypted(session, found.id, multiattach=shared)
+            self._quotas.check_growth(session, ctx.project or '', found.name, volumes=1,
+                                      gigabytes=wish.size, size=wish.size)
             session.add(models.Volume(
                 id=ident, project_id=ctx.project, user_id=ctx.user_id, display_name=wish.name,
                 display_description=wish.description, size=wish.size, volume_type_id=found.id,

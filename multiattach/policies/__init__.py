@@ -7,13 +7,13 @@ from typing import Any
 from oslo_config import cfg
 from oslo_policy import policy
 
-from multiattach.policies import attachments, base, messages, servers, services, types, volumes
+from multiattach.policies import attachments, base, messages, quotas, servers, services, types, volumes
 
 
 def list_rules() -> list[policy.RuleDefault]:
     """Return every rule, for the enforcer and the sample generator."""
     return list(itertools.chain(base.RULES, volumes.RULES, attachments.RULES, types.RULES,
-                                services.RULES, messages.RULES, servers.RULES))
+                                services.RULES, quotas.RULES, messages.RULES, servers.RULES))
 
 
 def make_enforcer(conf: cfg.ConfigOpts, **kwargs: Any) -> policy.Enforcer:

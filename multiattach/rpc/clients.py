@@ -9,8 +9,11 @@ import dataclasses
 from typing import Any
 
 import oslo_messaging as messaging
+from oslo_log import log
 
 from multiattach.domain import errors
+
+LOG = log.getLogger(__name__)
 
 VOLUME_TOPIC = 'multiattach-volume'
 HOST_TOPIC = 'multiattach-host'
@@ -37,7 +40,11 @@ class _Client:
         self._client = messaging.get_rpc_client(transport, target, timeout=timeout)
 
     def _cast(self, server: str, method: str, request_id: str | None, **ids: str) -> None:
-        self._client.prepare(server=server).cast({'request_id': request_id}, method, **ids)
+        try:
+            self._client.prepare(server=server).cast({'request_id': request_id}, method, **ids)
+        except messaging.MessageDeliveryFailure as exc:
+            # The row is written: its owner finds it with its next look, at the latest.
+            LOG.warning('%s was not told of %s: %s', server, method, exc)
 
     def _call(self, server: str, method: str, request_id: str | None, **ids: str) -> Any:
         try:

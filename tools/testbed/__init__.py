@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from testbed.cluster import Cluster
     from testbed.errors import TestbedError, WaitTimeoutError
     from testbed.guest import Guest
+    from testbed.keystone import Keystone
     from testbed.libvirtd import Libvirtd
     from testbed.network import Network
     from testbed.servers import MariaDB, RabbitMQ
@@ -18,6 +19,7 @@ __all__ = [
     'Cluster',
     'ComputeHost',
     'Guest',
+    'Keystone',
     'Libvirtd',
     'MariaDB',
     'Network',
@@ -31,6 +33,7 @@ _HOMES = {
     'Cluster': 'cluster',
     'ComputeHost': 'vm',
     'Guest': 'guest',
+    'Keystone': 'keystone',
     'Libvirtd': 'libvirtd',
     'MariaDB': 'servers',
     'Network': 'network',

@@ -8,6 +8,7 @@ from typing import Any
 from multiattach.drivers.backend import GIB, BackendError, Capacity
 
 _TIMEOUT = 120
+_CLEAR_SECONDS_PER_GIB = 60  # a disk that cannot zero by itself and writes 17 MiB/s
 
 
 class LvmBackend:
@@ -31,7 +32,7 @@ class LvmBackend:
         """See :meth:`multiattach.drivers.backend.Backend.create`."""
         found = self._size(volume_id)
         if found is None:
-            # -W y -Z y wipe signatures and the first block: no data of a volume before.
+            # Wiping keeps the host from taking what is in there for its own; delete has zeroed it.
             self._run('lvcreate', '--yes', '--wipesignatures', 'y', '--zero', 'y', '--size',
                       f'{size_gb}g', '--name', _name(volume_id), self._group)
         elif found < size_gb * GIB:
@@ -39,7 +40,11 @@ class LvmBackend:
 
     def delete(self, volume_id: str) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.delete`."""
-        if self._size(volume_id) is not None:
+        found = self._size(volume_id)
+        if found is not None:
+            # The next volume on these extents may be another project's.
+            self._run('blkdiscard', '--zeroout', self.path(volume_id),
+                      timeout=_TIMEOUT + found / GIB * _CLEAR_SECONDS_PER_GIB)
             self._run('lvremove', '--yes', '--force', f'{self._group}/{_name(volume_id)}')
 
     def extend(self, volume_id: str, size_gb: int) -> None:
@@ -71,14 +76,15 @@ class LvmBackend:
         return json.loads(self._run(program, '--reportformat', 'json', '--units', 'b',
                                     '--nosuffix', *args))
 
-    def _run(self, program: str, *args: str) -> str:
+    def _run(self, program: str, *args: str, timeout: float = _TIMEOUT) -> str:
         try:
             done = subprocess.run([program, *args], capture_output=True, text=True, check=False,
-                                  stdin=subprocess.DEVNULL, timeout=_TIMEOUT)
+                                  stdin=subprocess.DEVNULL, timeout=timeout)
         except FileNotFoundError as exc:
-            raise BackendError(f'{program} is missing: install the package lvm2.') from exc
+            raise BackendError(f'{program} is missing: install the packages lvm2 and util-linux.'
+                               ) from exc
         except subprocess.TimeoutExpired as exc:
-            raise BackendError(f'{program} did not end in {_TIMEOUT} s.') from exc
+            raise BackendError(f'{program} did not end in {timeout:.0f} s.') from exc
         if done.returncode:
             raise BackendError(f'{program} failed: {done.stderr.strip()}')
         return done.stdout

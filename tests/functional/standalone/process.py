@@ -29,6 +29,7 @@ class Standalone:
     def __init__(self, state: pathlib.Path) -> None:
         self.state = state
         self.port, self.portal = find_port(), find_port()
+        self.headers: dict[str, str] = {}
         self.child: subprocess.Popen[str] | None = None
         state.mkdir(parents=True, exist_ok=True)
         (state / 'multiattach.conf').write_text(
@@ -76,7 +77,8 @@ class Standalone:
         request = urllib.request.Request(
             f'http://127.0.0.1:{self.port}{path}', method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={'Content-Type': 'application/json', 'OpenStack-API-Version': f'volume {version}'})
+            headers={'Content-Type': 'application/json', 'OpenStack-API-Version': f'volume {version}',
+                     **self.headers})
         try:
             with urllib.request.urlopen(request, timeout=timeout) as reply:
                 text = reply.read()

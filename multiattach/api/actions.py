@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions: one URL, one key in the body that names what is to be done (contract 1.3, 6)."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pecan
+
+from multiattach.api import faults, routing
+from multiattach.api.request import Request
+from multiattach.api.settings import ApiSettings
+from multiattach.api.validation import Versioned
+from multiattach.domain import errors
+from multiattach.engine.assembly import Engine
+
+# The body of the URL; what the one key holds is checked by its action's own schema.
+ANY_BODY = Versioned({0: {}})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Action:
+    name: str
+    schema: Versioned
+    since: int
+    status: int
+
+
+def action(name: str, schema: Versioned = ANY_BODY, *, since: int = 0, status: int = 202
+           ) -> Callable[[routing.Handler], routing.Handler]:
+    """Mark a controller's method as an action.
+
+    The method gets the request, the path's wildcards and the value of the action's key.
+
+    :param name: the key in the body.
+    :param schema: schemas of its value.
+    :param since: microversion's second number from which it exists.
+    :param status: HTTP status of a success.
+    :returns: a decorator.
+    """
+
+    def decorate(handler: routing.Handler) -> routing.Handler:
+        handler.action = _Action(name, schema, since, status)  # type: ignore[attr-defined]
+        return handler
+
+    return decorate
+
+
+class ActionController(routing.Controller):
+    """A controller whose methods marked with :func:`action` share one URL."""
+
+    def __init__(self, engine: Engine, settings: ApiSettings) -> None:
+        super().__init__(engine, settings)
+        self._actions: dict[str, tuple[_Action, routing.Handler]] = {
+            method.action.name: (method.action, method)
+            for _, method in inspect.getmembers(self, lambda member: hasattr(member, 'action'))
+        }
+
+    def run(self, req: Request, body: Any, *args: str) -> pecan.Response:
+        """Carry out the action that a body names.
+
+        :param req: the request.
+        :param body: the parsed body.
+        :param args: the path's wildcards.
+        :returns: the reply.
+        :raises Malformed: not exactly one key.
+        :raises InvalidInput: no such action.
+        :raises NoSuchMethod: the action exists from a later microversion only.
+        """
+        if not isinstance(body, dict) or len(body) != 1:
+            raise faults.Malformed
+        (name, value), = body.items()
+        if name not in self._actions:
+            raise errors.InvalidInput(f'There is no such action: {name[:64]}.')
+        found, method = self._actions[name]
+        if found.since > req.minor:
+            raise faults.NoSuchMethod
+        found.schema.check(value, req.minor)
+        return routing.reply(pecan.Response(), found.status, method(req, *args, value))

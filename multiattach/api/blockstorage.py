@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Block Storage API, version 3."""
+
+from multiattach.api import microversion, routing, versions
+from multiattach.api.controllers import (
+    absent,
+    attachments,
+    limits,
+    messages,
+    services,
+    types,
+    volume_actions,
+    volumes,
+)
+from multiattach.api.faults import WsgiApp
+from multiattach.api.settings import ApiSettings
+from multiattach.engine.assembly import Engine
+
+CONTROLLERS = (
+    versions.VersionController,
+    types.TypesController, types.ExtraSpecsController,
+    volumes.VolumesController, volumes.MetadataController, volume_actions.VolumeActionsController,
+    attachments.AttachmentsController, attachments.AttachmentActionsController,
+    services.ServicesController, services.PoolsController,
+    messages.MessagesController, limits.LimitsController, absent.AbsentController,
+)
+
+
+def make_app(engine: Engine, settings: ApiSettings) -> WsgiApp:
+    """Make the application of ``/v3``.
+
+    :param engine: the use cases.
+    :param settings: settings of the API.
+    :returns: a WSGI application that expects a context from an authentication middleware.
+    """
+    controllers = [controller(engine, settings) for controller in CONTROLLERS]
+    return routing.make_app(microversion.BLOCK_STORAGE, controllers, settings)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compute API, version 2.1, as an application to mount."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from multiattach.api import auth, microversion, routing
+from multiattach.api.compute import discovery, servers, surroundings, volume_attachments
+from multiattach.api.faults import WsgiApp
+from multiattach.api.mounts import Mounts
+from multiattach.api.settings import ApiSettings
+from multiattach.engine.assembly import Engine
+
+CONTROLLERS = (
+    servers.ServersController,
+    volume_attachments.VolumeAttachmentsController,
+    surroundings.SurroundingsController,
+)
+
+
+def make_app(engine: Engine, settings: ApiSettings, authenticate: auth.Middleware) -> WsgiApp:
+    """Make the application of ``/compute``.
+
+    Discovery needs no token (Nova's ``/`` and ``/v2.1``), all the rest does.
+
+    :param engine: the use cases.
+    :param settings: settings of the API.
+    :param authenticate: middleware that leaves a context.
+    :returns: a WSGI application.
+    """
+    def build(*kinds: type[routing.Controller]) -> WsgiApp:
+        return routing.make_app(microversion.COMPUTE, [kind(engine, settings) for kind in kinds], settings)
+
+    guarded = authenticate(build(*CONTROLLERS), settings)
+    return Mounts(
+        {'/v2.1': _Version(build(discovery.VersionController), guarded)},
+        _Root(build(discovery.VersionsController)))
+
+
+class _Version:
+    """Splits the discovery of one version from what is below it.
+
+    :param discovery: answers at the version's own URL.
+    :param guarded: answers below it.
+    """
+
+    def __init__(self, discovery: WsgiApp, guarded: WsgiApp) -> None:
+        self._discovery = discovery
+        self._guarded = guarded
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Serve a request."""
+        if environ.get('PATH_INFO', '') in ('', '/'):
+            return self._discovery(environ, start_response)
+        return self._guarded(environ, start_response)
+
+
+class _Root:
+    """The list of versions is under no microversion: whatever a client sends, it is found.
+
+    :param application: answers at ``/``.
+    """
+
+    def __init__(self, application: WsgiApp) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Serve a request."""
+        for header in (microversion.HEADER, microversion.COMPUTE.legacy_header):
+            environ.pop(f'HTTP_{header.upper().replace("-", "_")}', None)
+        return self._application(environ, start_response)

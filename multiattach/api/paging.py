@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paging and sorting of lists: from query parameters to a page, and to the next link."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from multiattach.api.request import Request
+from multiattach.api.settings import ApiSettings
+from multiattach.domain import errors
+from multiattach.engine.queries import Page
+
+# Query parameters of lists that are no filters.
+PARAMETERS = frozenset(
+    {'limit', 'marker', 'offset', 'sort', 'sort_key', 'sort_dir', 'with_count', 'all_tenants'})
+_DIRECTIONS = ('asc', 'desc')
+_MAX_OFFSET = 2**63 - 1
+
+
+def parse_page(query: Mapping[str, str], settings: ApiSettings, columns: Mapping[str, str]) -> Page:
+    """Parse limit, marker, offset and sort.
+
+    :param query: query parameters.
+    :param settings: the highest limit.
+    :param columns: sort keys that clients may use, with the column of each.
+    :returns: the page.
+    :raises InvalidInput: a number that is none, an unknown sort key or direction, or both
+        styles of sorting at once (contract 2.6).
+    """
+    limit = _parse_number(query, 'limit', settings.max_limit)
+    offset = _parse_number(query, 'offset', 0)
+    return Page(limit=min(limit, settings.max_limit), marker=query.get('marker') or None, offset=offset,
+                sort=parse_sort(query, columns))
+
+
+def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Parse ``sort``, or ``sort_key`` and ``sort_dir``.
+
+    :param query: query parameters.
+    :param columns: sort keys that clients may use, with the column of each.
+    :returns: pairs of column and direction; ``created_at`` and ``id``, newest first, by default.
+    :raises InvalidInput: an unknown key or direction, or both styles at once.
+    """
+    old_style = 'sort_key' in query or 'sort_dir' in query
+    if query.get('sort'):
+        if old_style:
+            raise errors.InvalidInput('The "sort_key" and "sort_dir" parameters are deprecated and cannot be '
+                                      'used with the "sort" parameter.')
+        wanted = [piece.strip().partition(':') for piece in query['sort'].split(',') if piece.strip()]
+        pairs = [(key, direction or 'desc') for key, _, direction in wanted]
+    elif old_style:
+        pairs = [(query.get('sort_key') or 'created_at', query.get('sort_dir') or 'desc')]
+    else:
+        pairs = []
+    if not pairs:
+        pairs = [('created_at', 'desc'), ('id', 'desc')]
+    return tuple((_find_column(key, columns), _check_direction(direction)) for key, direction in pairs)
+
+
+def _find_column(key: str, columns: Mapping[str, str]) -> str:
+    column = columns.get(key)
+    if column is None:
+        raise errors.InvalidInput(
+            f'Sort key {key[:64]} is invalid; it must be one of {", ".join(sorted(columns))}.')
+    return column
+
+
+def _check_direction(direction: str) -> str:
+    if direction not in _DIRECTIONS:
+        raise errors.InvalidInput(f'Sort direction {direction[:64]} is invalid; it must be asc or desc.')
+    return direction
+
+
+def _parse_number(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name)
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > _MAX_OFFSET:
+        raise errors.InvalidInput(f'{name} param must be an integer of 0 or more.')
+    return int(text)
+
+
+def next_link(req: Request, settings: ApiSettings, rows: Sequence[Any], page: Page) -> list[dict[str, str]]:
+    """Return the link to the next page, if this one is full.
+
+    :param req: the request.
+    :param settings: the public endpoint.
+    :param rows: what is on this page.
+    :param page: the page.
+    :returns: one link or none.
+    """
+    if not rows or len(rows) < page.limit:
+        return []
+    query = {**req.query, 'marker': rows[-1].id}
+    query.pop('offset', None)  # the marker replaces it
+    return [{'rel': 'next', 'href': f'{collection_url(req, settings)}?{urlencode(query)}'}]
+
+
+def collection_url(req: Request, settings: ApiSettings) -> str:
+    """Return the URL of the request as clients see it, without query.
+
+    :param req: the request.
+    :param settings: the public endpoint.
+    :returns: URL.
+    """
+    if not settings.public_endpoint:
+        return str(req.path_url)
+    return f'{settings.public_endpoint.rstrip("/")}{req.path}'

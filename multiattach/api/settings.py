@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator may change about the API."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class ApiSettings:
+    """Settings of the API; the programs fill them from their configuration.
+
+    :param auth_strategy: how callers are identified; key of
+        :data:`multiattach.api.auth.STRATEGIES`.
+    :param public_endpoint: URL of the service as clients see it, without ``/v3``; empty for what
+        the request says.
+    :param max_limit: most rows of one list reply.
+    :param project_id_regex: what a project id in a URL looks like (contract 1.5).
+    :param default_project_id: project of callers who name none (noauth only).
+    :param default_availability_zone: zone of volumes that ask for none; empty for any.
+    """
+
+    auth_strategy: str = 'noauth'
+    public_endpoint: str = ''
+    max_limit: int = 1000
+    project_id_regex: str = r'[0-9a-f\-]+'
+    default_project_id: str = '00000000000000000000000000000000'
+    default_availability_zone: str = ''

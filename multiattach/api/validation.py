@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON Schemas, compiled once, with the texts of contract 1.3."""
+
+import bisect
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema
+from oslo_utils import strutils, uuidutils
+
+from multiattach.domain import errors
+
+_MAX_SHOWN = 200
+_MAX_SIZE = 2**31 - 1
+_FORMATS = jsonschema.FormatChecker(formats=())
+
+
+@_FORMATS.checks('uuid-like')
+def _is_uuid(value: object) -> bool:
+    return not isinstance(value, str) or bool(uuidutils.is_uuid_like(value))
+
+
+@_FORMATS.checks('not-blank')
+def _is_not_blank(value: object) -> bool:
+    return not isinstance(value, str) or bool(value.strip())
+
+
+@_FORMATS.checks('boolean-like')
+def _is_boolean(value: object) -> bool:
+    return not isinstance(value, str) or bool(strutils.is_valid_boolstr(value))
+
+
+@_FORMATS.checks('boolean-or-none')
+def _is_boolean_or_none(value: object) -> bool:
+    return _is_boolean(value) or str(value).lower() == 'none'
+
+
+@_FORMATS.checks('size')
+def _is_size(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    return value.isascii() and value.isdigit() and len(value) <= 10 and 1 <= int(value) <= _MAX_SIZE
+
+
+class Schema:
+    """A compiled JSON Schema.
+
+    :param schema: JSON Schema, draft 2020-12.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        jsonschema.Draft202012Validator.check_schema(schema)
+        self._validator = jsonschema.Draft202012Validator(schema, format_checker=_FORMATS)
+
+    def check(self, value: Any) -> None:
+        """Refuse a value that does not match.
+
+        :param value: parsed JSON.
+        :raises InvalidInput: the first thing that is wrong.
+        """
+        error = next(self._validator.iter_errors(value), None)
+        if error is None:
+            return
+        text = _cut(error.message)
+        if error.path:
+            name = error.path[-1]
+            text = f'Invalid input for field/attribute {name}. Value: {_cut(str(error.instance))}. {text}'
+        raise errors.InvalidInput(text)
+
+
+class Versioned:
+    """Schemas by the microversion from which they hold.
+
+    :param schemas: JSON Schemas by minor version; the lowest is 0 or the route's first.
+    """
+
+    def __init__(self, schemas: Mapping[int, Mapping[str, Any]]) -> None:
+        self._minors = sorted(schemas)
+        self._schemas = [Schema(schemas[minor]) for minor in self._minors]
+
+    def check(self, value: Any, minor: int) -> None:
+        """Refuse a value that does not match the schema of a microversion.
+
+        :param value: parsed JSON.
+        :param minor: second number of the microversion.
+        :raises InvalidInput: the first thing that is wrong.
+        """
+        self._schemas[max(bisect.bisect_right(self._minors, minor) - 1, 0)].check(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f'{text[:_MAX_SHOWN]}…'

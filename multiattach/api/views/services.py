@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What services look like (contract 10.4)."""
+
+from typing import Any
+
+from multiattach.api.views.elements import format_time
+from multiattach.engine import rows
+
+_CLUSTERS = 7
+_BACKEND_STATE = 49
+
+
+def show(service: rows.Service, *, is_up: bool, is_backend: bool, minor: int) -> dict[str, Any]:
+    """Show a service.
+
+    :param service: the row.
+    :param is_up: its last heartbeat is recent.
+    :param is_backend: it is a volume worker.
+    :param minor: second number of the microversion.
+    :returns: JSON object.
+    """
+    state = 'up' if is_up else 'down'
+    view: dict[str, Any] = {
+        'binary': service.binary, 'host': service.host, 'zone': service.availability_zone,
+        'status': 'disabled' if service.disabled else 'enabled', 'state': state,
+        'updated_at': format_time(service.heartbeat_at or service.updated_at),
+        'disabled_reason': service.disabled_reason,
+    }
+    if minor >= _CLUSTERS:
+        view['cluster'] = None
+    if is_backend:
+        view |= {'replication_status': 'disabled', 'active_backend_id': None, 'frozen': False}
+        if minor >= _BACKEND_STATE:
+            view['backend_state'] = state
+    return view
+
+
+def changed(service: rows.Service, *, reason: bool = False) -> dict[str, Any]:
+    """Show a service that was enabled or disabled.
+
+    :param service: the row after the change.
+    :param reason: show why it is disabled.
+    :returns: JSON object.
+    """
+    view: dict[str, Any] = {
+        'host': service.host, 'service': service.binary, 'binary': service.binary,
+        'status': 'disabled' if service.disabled else 'enabled', 'disabled': service.disabled,
+    }
+    if reason:
+        view['disabled_reason'] = service.disabled_reason
+    return view

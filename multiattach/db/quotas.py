@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quota limits, and what projects have. Use is counted, never booked: it cannot drift."""
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from oslo_db import exception as db_exc
+from sqlalchemy.orm import Session
+
+from multiattach.db import models
+from multiattach.domain import quotas
+
+PROJECT, CLASS = 'project', 'class'
+DEFAULT_CLASS = 'default'
+Q = models.QuotaLimit
+
+
+def lock_project(session: Session, project_id: str) -> None:
+    """Hold a project's lock until the transaction ends, so that counting and adding are one.
+
+    :param session: a writer's session.
+    :param project_id: the project.
+    """
+    if session.get_bind().dialect.name == 'sqlite':
+        return  # BEGIN IMMEDIATE lets one writer in at a time
+    query = sa.select(models.ProjectLock.project_id).where(
+        models.ProjectLock.project_id == project_id).with_for_update()
+    if session.execute(query).first() is None:
+        try:
+            session.add(models.ProjectLock(project_id=project_id))
+            session.flush()
+        except db_exc.DBDuplicateEntry as exc:  # another one was first: begin again
+            raise db_exc.RetryRequest(exc) from exc
+
+
+def count_usage(session: Session, project_id: str) -> quotas.Usage:
+    """Count what a project has, in one statement.
+
+    :param session: an open session.
+    :param project_id: the project.
+    :returns: the usage.
+    """
+    volume, kind = models.Volume, models.VolumeType
+    rows = session.execute(
+        sa.select(kind.name, sa.func.count(),
+                  sa.func.coalesce(sa.func.sum(sa.func.coalesce(volume.new_size, volume.size)), 0))
+        .join(kind, kind.id == volume.volume_type_id)
+        .where(volume.project_id == project_id, volume.deleted_at.is_(None)).group_by(kind.name)
+    ).all()
+    return quotas.Usage({name: int(number) for name, number, _ in rows},
+                        {name: int(size) for name, _, size in rows})
+
+
+def read_limits(session: Session, project_id: str | None, class_name: str = DEFAULT_CLASS
+                ) -> dict[str, int]:
+    """Read the limits that admins set: those of a project before those of its class.
+
+    :param session: an open session.
+    :param project_id: the project, or None for the class alone.
+    :param class_name: the quota class.
+    :returns: limit by resource.
+    """
+    mine = sa.and_(Q.scope == CLASS, Q.name == class_name)
+    if project_id is not None:
+        mine = sa.or_(mine, sa.and_(Q.scope == PROJECT, Q.name == project_id))
+    rows = session.execute(sa.select(Q.scope, Q.resource, Q.hard_limit).where(mine)).all()
+    limits = {resource: limit for scope, resource, limit in rows if scope == CLASS}
+    limits |= {resource: limit for scope, resource, limit in rows if scope == PROJECT}
+    return limits
+
+
+def write_limits(session: Session, scope: str, name: str, limits: Mapping[str, int]) -> None:
+    """Set limits; the others stay.
+
+    :param session: a writer's session.
+    :param scope: :data:`PROJECT` or :data:`CLASS`.
+    :param name: project or class.
+    :param limits: limit by resource.
+    """
+    if not limits:
+        return
+    session.execute(sa.delete(Q).where(Q.scope == scope, Q.name == name,
+                                       Q.resource.in_(list(limits)))
+                    .execution_options(synchronize_session=False))
+    session.execute(sa.insert(Q), [
+        {'scope': scope, 'name': name, 'resource': resource, 'hard_limit': limit}
+        for resource, limit in limits.items()])
+
+
+def delete_limits(session: Session, scope: str, name: str) -> None:
+    """Forget all limits of a project or class.
+
+    :param session: a writer's session.
+    :param scope: :data:`PROJECT` or :data:`CLASS`.
+    :param name: project or class.
+    """
+    session.execute(sa.delete(Q).where(Q.scope == scope, Q.name == name)
+                    .execution_options(synchronize_session=False))

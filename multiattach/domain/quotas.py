@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quotas: names of what is limited, and the decision whether something more fits."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+from multiattach.domain import errors
+
+UNLIMITED = -1
+# What Block Storage clients expect to be listed (contract 10.5); only those of volumes count here.
+RESOURCES = ('volumes', 'snapshots', 'gigabytes', 'backups', 'backup_gigabytes',
+             'per_volume_gigabytes', 'groups')
+_PER_TYPE = ('volumes', 'gigabytes', 'snapshots')
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """What a project has.
+
+    :param volumes: number of volumes by name of their type.
+    :param gigabytes: GiB by name of their type.
+    """
+
+    volumes: Mapping[str, int]
+    gigabytes: Mapping[str, int]
+
+    def of(self, resource: str) -> int:
+        """Return how much of a resource is used.
+
+        :param resource: name, ``gigabytes_TYPE`` for instance.
+        """
+        if resource == 'volumes':
+            return sum(self.volumes.values())
+        if resource == 'gigabytes':
+            return sum(self.gigabytes.values())
+        if resource.startswith('volumes_'):
+            return self.volumes.get(resource.removeprefix('volumes_'), 0)
+        if resource.startswith('gigabytes_'):
+            return self.gigabytes.get(resource.removeprefix('gigabytes_'), 0)
+        return 0
+
+
+def list_resources(type_names: Iterable[str]) -> list[str]:
+    """List the names of everything that is limited.
+
+    :param type_names: names of the live volume types.
+    :returns: names.
+    """
+    return [*RESOURCES, *(f'{kind}_{name}' for name in type_names for kind in _PER_TYPE)]
+
+
+def check_growth(limits: Mapping[str, int], usage: Usage, type_name: str, volumes: int,
+                 gigabytes: int, size: int, *, in_project: bool = True) -> None:
+    """Decide whether a project may have more.
+
+    :param limits: limit by resource; what is not in it is unlimited.
+    :param usage: what the project has, counted in the transaction that adds to it.
+    :param type_name: type of the volume.
+    :param volumes: volumes to add.
+    :param gigabytes: GiB to add.
+    :param size: GiB of the volume afterwards.
+    :param in_project: it adds to what the project has; False for a change of type, which adds to
+        what it has of the type only.
+    :raises QuotaExceeded: the message names the quota (contract 10.5).
+    """
+    most = limits.get('per_volume_gigabytes', UNLIMITED)
+    if most != UNLIMITED and size > most:
+        raise errors.QuotaExceeded(
+            f'VolumeSizeExceedsLimit: Requested volume size {size} is larger than maximum allowed '
+            f'limit {most}.')
+    of_type = (f'_{type_name}',)
+    for resource in (f'gigabytes{end}' for end in (('', *of_type) if in_project else of_type)):
+        limit, used = limits.get(resource, UNLIMITED), usage.of(resource)
+        if gigabytes and limit != UNLIMITED and used + gigabytes > limit:
+            raise errors.QuotaExceeded(
+                f'VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed '
+                f'{resource} quota. Requested {gigabytes}G, quota is {limit}G and {used}G has been '
+                'consumed.')
+    for resource in (f'volumes{end}' for end in (('', *of_type) if in_project else of_type)):
+        limit, used = limits.get(resource, UNLIMITED), usage.of(resource)
+        if volumes and limit != UNLIMITED and used + volumes > limit:
+            raise errors.QuotaExceeded(
+                f'VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for '
+                f"quota '{resource}'.")

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The actions by which servers were attached before there were attachments (contract 6).
+
+They are told in attachments, so that one state machine has all of it: os-initialize_connection
+makes an exported attachment without a server, os-attach completes it, os-terminate_connection
+and os-detach take it away.
+"""
+
+import dataclasses
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, models, transitions
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import connection, errors, mode, sharing, states
+from multiattach.engine.attachments import Attachments, actor_of, leave_target
+from multiattach.engine.context import RequestContext
+from multiattach.engine.guard import AskFirst, Guard, Usage, refuse
+from multiattach.engine.policy import Policy
+from multiattach.rpc.clients import ExportOrder, VolumeWorkers
+
+_ACTIONS = 'volume_extension:volume_actions:'
+_ADMIN = 'volume_extension:volume_admin_actions:'
+Pick = Callable[[list[models.Attachment]], models.Attachment | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class LegacyAttach:
+    """What os-attach says.
+
+    :param mountpoint: device name on the server.
+    :param instance_uuid: UUID of the server, or None.
+    :param host_name: name of a host that attaches without a server, or None.
+    :param mode: ``rw``, ``ro`` or None.
+    """
+
+    mountpoint: str
+    instance_uuid: str | None = None
+    host_name: str | None = None
+    mode: str | None = None
+
+
+class LegacyActions:
+    """Use cases of the legacy actions.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param attachments: use cases on attachments.
+    :param guard: asks before something in use is taken away.
+    :param workers: RPC client of the volume workers.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, attachments: Attachments,
+                 guard: Guard, workers: VolumeWorkers) -> None:
+        self._db = db
+        self._policy = policy
+        self._attachments = attachments
+        self._guard = guard
+        self._workers = workers
+
+    # -- attaching -----------------------------------------------------------------------------
+
+    @database.retry
+    def attach(self, ctx: RequestContext, volume_id: str, wish: LegacyAttach) -> None:
+        """Mark a volume as attached (os-attach).
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param wish: server or host, and device.
+        :raises InvalidVolume: the sharing rules say no.
+        """
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, _ACTIONS + 'attach')
+            rows = db_attachments.list_with_connectors(session, volume_id)
+            row = next((r for r in rows if _is_of(r, wish)), None)
+            if row is None:
+                row = self._insert(session, ctx, volume, rows, wish)
+            if row.state != states.Attachment.ATTACHED:
+                transitions.move_attachment(
+                    session, row.id, 'complete', actor_of(ctx), instance_uuid=wish.instance_uuid,
+                    mountpoint=wish.mountpoint, attached_host=row.attached_host or wish.host_name,
+                    attached_at=row.attached_at or models.now())
+            transitions.derive_volume(session, volume_id, claim=None)
+
+    def _insert(self, session: Session, ctx: RequestContext, volume: models.Volume,
+                rows: list[models.Attachment], wish: LegacyAttach) -> models.Attachment:
+        mine = [r for r in rows if wish.instance_uuid and r.instance_uuid == wish.instance_uuid]
+        status = volume.status
+        if volume.claim == states.Claim.ATTACHING and not rows:
+            status = states.Volume.AVAILABLE  # os-reserve took the place for this call
+        sharing.check_reserve(sharing.VolumeFacts(status, volume.multiattach), len(mine),
+                              len(rows) - len(mine))
+        row = models.Attachment(
+            id=str(uuid.uuid4()), volume_id=volume.id, instance_uuid=wish.instance_uuid,
+            attach_mode=mode.decide_mode(wish.mode, None, bool(volume.readonly)),
+            attached_host=wish.host_name, connector=None, connection_info=None, attached_at=None)
+        transitions.add_attachment(session, row, actor_of(ctx))
+        return row
+
+    def initialize_connection(self, ctx: RequestContext, volume_id: str,
+                              raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Have an initiator admitted (os-initialize_connection); repeating it is harmless.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param raw: connector.
+        :returns: flat connection_info (contract 8.2).
+        :raises MultiattachError: as :meth:`Attachments.connect`.
+        """
+        wanted = connection.parse_connector(raw)
+        ident = self._find_or_reserve(ctx, volume_id, wanted)
+        info: dict[str, Any] = self._attachments.connect(ctx, ident, raw).connection_info
+        return info
+
+    @database.retry
+    def _find_or_reserve(self, ctx: RequestContext, volume_id: str,
+                         wanted: connection.Connector) -> str:
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, _ACTIONS + 'initialize_connection')
+            rows = db_attachments.list_with_connectors(session, volume_id)
+            for row in rows:
+                if (row.attached_host, row.initiator) == (wanted.host, wanted.initiator):
+                    return row.id
+            if 'error' in volume.status or volume.status not in states.DERIVED_STATUSES:
+                raise errors.InvalidVolume(f'The volume is {volume.status}.')
+            row = models.Attachment(
+                id=str(uuid.uuid4()), volume_id=volume_id, instance_uuid=None, attach_mode=None,
+                connector=None, connection_info=None)
+            transitions.add_attachment(session, row, actor_of(ctx))
+            transitions.derive_volume(session, volume_id)
+            return row.id
+
+    # -- leaving -------------------------------------------------------------------------------
+
+    def terminate_connection(self, ctx: RequestContext, volume_id: str,
+                             raw: Mapping[str, Any] | None) -> None:
+        """Have an initiator turned away (os-terminate_connection).
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param raw: connector; None for the only one there is.
+        :raises Conflict: the compute service uses it, or nobody can tell which one is meant.
+        """
+        def pick(rows: list[models.Attachment]) -> models.Attachment | None:
+            if raw:
+                host, initiator = raw.get('host'), raw.get('initiator')
+                return next((r for r in rows if r.connector and r.attached_host == host
+                             and r.initiator == initiator), None)
+            return _only(rows)
+
+        self._leave(ctx, volume_id, _ACTIONS + 'terminate_connection', pick)
+
+    def detach(self, ctx: RequestContext, volume_id: str, attachment_id: str | None) -> None:
+        """Take a volume from a server (os-detach); others keep theirs (11.4 number 6).
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param attachment_id: UUID; None for the only one there is.
+        :raises InvalidVolume: the attachment belongs to another volume.
+        :raises Conflict: the compute service uses it, or nobody can tell which one is meant.
+        """
+        self._leave(ctx, volume_id, _ACTIONS + 'detach',
+                    lambda rows: self._named(ctx, rows, attachment_id))
+
+    def force_detach(self, ctx: RequestContext, volume_id: str, attachment_id: str | None) -> None:
+        """Do as :meth:`detach`, for admins (os-force_detach)."""
+        self._leave(ctx, volume_id, _ADMIN + 'force_detach',
+                    lambda rows: self._named(ctx, rows, attachment_id))
+
+    def _named(self, ctx: RequestContext, rows: list[models.Attachment],
+               attachment_id: str | None) -> models.Attachment | None:
+        if attachment_id is None:
+            return _only(rows)
+        found = next((r for r in rows if r.id == attachment_id), None)
+        if found is None and not ctx.is_service_request:
+            self._check_unknown(attachment_id)
+        return found
+
+    def _check_unknown(self, attachment_id: str) -> None:
+        """Refuse an id that is of another volume, or of nobody (contract 7.3 steps 3 and 4)."""
+        with self._db.reader() as session:
+            try:
+                db_attachments.get(session, attachment_id)
+            except errors.AttachmentNotFound:
+                refuse('')
+        raise errors.InvalidVolume('The attachment belongs to another volume.')
+
+    def _leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick) -> None:
+        try:
+            order = self._begin_leave(ctx, volume_id, rule, pick, asked=None)
+        except AskFirst as exc:
+            self._guard.ask(ctx, exc.usage)
+            order = self._begin_leave(ctx, volume_id, rule, pick, asked=exc.usage.attachment_id)
+        if order is not None:
+            self._workers.unexport(order, ctx.request_id)
+
+    @database.retry
+    def _begin_leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, *,
+                     asked: str | None) -> ExportOrder | None:
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, rule)
+            row = pick(db_attachments.list_with_connectors(session, volume_id))
+            if row is None:
+                transitions.derive_volume(session, volume_id, claim=None)
+                return None
+            usage = Usage(row.id, volume_id, row.instance_uuid, row.connector, row.agent_host)
+            if self._guard.must_ask(ctx, usage) and asked != row.id:
+                raise AskFirst(usage)
+            if row.state == states.Attachment.UNEXPORTING and volume.host is not None:
+                return ExportOrder(volume.host, volume_id, row.id)
+            return leave_target(session, db_attachments.get(session, row.id), actor_of(ctx))
+
+    def _lock(self, session: Session, ctx: RequestContext, volume_id: str, rule: str
+              ) -> models.Volume:
+        volume = db_volumes.lock(session, volume_id)
+        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+        self._policy.check(ctx, rule, volume.project_id)
+        return volume
+
+
+def _is_of(row: models.Attachment, wish: LegacyAttach) -> bool:
+    """Tell whether an attachment is the one that os-attach means."""
+    if row.instance_uuid is not None:
+        return row.instance_uuid == wish.instance_uuid
+    if row.state == states.Attachment.EXPORTED:  # os-initialize_connection came before
+        return True
+    return wish.instance_uuid is None and row.attached_host == wish.host_name
+
+
+def _only(rows: list[models.Attachment]) -> models.Attachment | None:
+    if len(rows) > 1:
+        refuse('')
+    return rows[0] if rows else None

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quotas: what projects may have (contract 10.5), enforced in the transaction that adds."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from multiattach.db import database, models
+from multiattach.db import quotas as db_quotas
+from multiattach.domain import errors, quotas
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class QuotaSet:
+    """Limits of a project or class, and what is used.
+
+    :param name: project id or name of the class.
+    :param limits: limit by resource, every resource named.
+    :param in_use: use by resource.
+    """
+
+    name: str
+    limits: Mapping[str, int]
+    in_use: Mapping[str, int]
+
+
+class Quotas:
+    """Use cases on quotas.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param defaults: limits of the configuration by resource.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, defaults: Mapping[str, int]) -> None:
+        self._db = db
+        self._policy = policy
+        self._defaults = {
+            resource: quotas.UNLIMITED if resource == 'per_volume_gigabytes' else 0
+            for resource in quotas.RESOURCES} | dict(defaults)
+
+    def check_growth(self, session: Session, project_id: str, type_name: str, *, volumes: int,
+                     gigabytes: int, size: int, in_project: bool = True) -> None:
+        """Refuse what would exceed a quota, under the project's lock.
+
+        :param session: a writer's session; the project's lock is taken and held.
+        :param project_id: the project.
+        :param type_name: type of the volume.
+        :param volumes: volumes to add.
+        :param gigabytes: GiB to add.
+        :param size: GiB of the volume afterwards.
+        :param in_project: False for a change of type.
+        :raises QuotaExceeded: the message names the quota.
+        """
+        db_quotas.lock_project(session, project_id)
+        limits = self._defaults | db_quotas.read_limits(session, project_id)
+        quotas.check_growth(limits, db_quotas.count_usage(session, project_id), type_name,
+                            volumes, gigabytes, size, in_project=in_project)
+
+    def show(self, ctx: RequestContext, project_id: str) -> QuotaSet:
+        """Read a project's limits and use.
+
+        :param ctx: the caller.
+        :param project_id: the project.
+        :returns: the quota set.
+        :raises NotAuthorized: policy ``volume_extension:quotas:show``.
+        """
+        self._policy.check(ctx, 'volume_extension:quotas:show', project_id)
+        with self._db.reader() as session:
+            return self._read(session, project_id, project_id)
+
+    def show_defaults(self, ctx: RequestContext, project_id: str) -> QuotaSet:
+        """Read the limits of projects for which none are set.
+
+        :param ctx: the caller.
+        :param project_id: whose policy is asked.
+        :returns: the quota set.
+        """
+        self._policy.check(ctx, 'volume_extension:quotas:show', project_id)
+        with self._db.reader() as session:
+            return self._read(session, project_id, None)
+
+    @database.retry
+    def update(self, ctx: RequestContext, project_id: str, limits: Mapping[str, int]) -> QuotaSet:
+        """Set limits of a project.
+
+        :param ctx: the caller.
+        :param project_id: the project.
+        :param limits: limit by resource.
+        :returns: the quota set after the change.
+        :raises InvalidInput: an unknown resource, or a limit below what is used.
+        """
+        self._policy.check(ctx, 'volume_extension:quotas:update', project_id)
+        with self._db.writer() as session:
+            db_quotas.lock_project(session, project_id)
+            now = self._read(session, project_id, project_id)
+            _check_known(limits, now)
+            for resource, limit in limits.items():
+                if limit != quotas.UNLIMITED and limit < now.in_use[resource]:
+                    raise errors.InvalidInput(
+                        f"Invalid input: Quota limit {limit} for '{resource}' is below what is in "
+                        f'use ({now.in_use[resource]}).')
+            db_quotas.write_limits(session, db_quotas.PROJECT, project_id, limits)
+            return self._read(session, project_id, project_id)
+
+    @database.retry
+    def delete(self, ctx: RequestContext, project_id: str) -> None:
+        """Forget the limits of a project: the defaults hold again.
+
+        :param ctx: the caller.
+        :param project_id: the project.
+        """
+        self._policy.check(ctx, 'volume_extension:quotas:delete', project_id)
+        with self._db.writer() as session:
+            db_quotas.delete_limits(session, db_quotas.PROJECT, project_id)
+
+    def show_class(self, ctx: RequestContext, name: str) -> QuotaSet:
+        """Read the limits of a quota class; ``default`` is what projects get.
+
+        :param ctx: the caller.
+        :param name: the class.
+        :returns: the quota set; nothing is in use.
+        """
+        self._policy.check(ctx, 'volume_extension:quota_classes:get')
+        with self._db.reader() as session:
+            return self._read(session, name, None, name)
+
+    @database.retry
+    def update_class(self, ctx: RequestContext, name: str, limits: Mapping[str, int]) -> QuotaSet:
+        """Set limits of a quota class.
+
+        :param ctx: the caller.
+        :param name: the class.
+        :param limits: limit by resource.
+        :returns: the quota set after the change.
+        :raises InvalidInput: an unknown resource.
+        """
+        self._policy.check(ctx, 'volume_extension:quota_classes:update')
+        with self._db.writer() as session:
+            _check_known(limits, self._read(session, name, None, name))
+            db_quotas.write_limits(session, db_quotas.CLASS, name, limits)
+            return self._read(session, name, None, name)
+
+    def _read(self, session: Session, name: str, project_id: str | None,
+              class_name: str = db_quotas.DEFAULT_CLASS) -> QuotaSet:
+        kind = models.VolumeType
+        names = session.scalars(
+            sa.select(kind.name).where(kind.deleted_at.is_(None)).order_by(kind.name))
+        resources = quotas.list_resources(names)
+        found = self._defaults | db_quotas.read_limits(session, project_id, class_name)
+        usage = (db_quotas.count_usage(session, project_id) if project_id is not None
+                 else quotas.Usage({}, {}))
+        return QuotaSet(name, {r: found.get(r, quotas.UNLIMITED) for r in resources},
+                        {r: usage.of(r) for r in resources})
+
+
+def _check_known(limits: Mapping[str, int], now: QuotaSet) -> None:
+    unknown = sorted(set(limits) - set(now.limits))
+    if unknown:
+        raise errors.InvalidInput(f'Bad key(s) in quota set: {", ".join(unknown)}')

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Properties of a volume that actions set, and the reset of its status (contract 6)."""
+
+from collections.abc import Mapping
+
+from sqlalchemy.orm import Session
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, models, transitions
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import errors, states
+from multiattach.engine.attachments import actor_of, leave_target
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.rpc.clients import ExportOrder, VolumeWorkers
+
+_ADMIN = 'volume_extension:volume_admin_actions:'
+_IMAGE = 'volume_extension:volume_image_metadata:'
+
+
+class VolumeSettings:
+    """Use cases on properties of volumes.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param workers: RPC client of the volume workers.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, workers: VolumeWorkers) -> None:
+        self._db = db
+        self._policy = policy
+        self._workers = workers
+
+    @database.retry
+    def set_readonly(self, ctx: RequestContext, volume_id: str, readonly: bool) -> None:
+        """Let nobody write, or let everybody (os-update_readonly_flag).
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param readonly: what it shall be.
+        :raises InvalidVolume: not available.
+        """
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, 'volume:update_readonly_flag')
+            if volume.status != states.Volume.AVAILABLE:
+                raise errors.InvalidVolume(
+                    f'Invalid volume: Volume {volume_id} status must be available to update '
+                    f'readonly flag, but current status is: {volume.status}.')
+            db_volumes.update(session, volume_id, readonly=readonly)
+
+    @database.retry
+    def set_bootable(self, ctx: RequestContext, volume_id: str, bootable: bool) -> None:
+        """Say whether a volume may boot a server (os-set_bootable).
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param bootable: what it shall be.
+        """
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, 'volume:update')
+            _check_no_maintenance(volume)
+            db_volumes.update(session, volume_id, bootable=bootable)
+
+    @database.retry
+    def set_image_metadata(self, ctx: RequestContext, volume_id: str, items: Mapping[str, str]
+                           ) -> dict[str, str]:
+        """Set image metadata; other items stay.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param items: keys and values.
+        :returns: all items after the change.
+        """
+        with self._db.writer() as session:
+            _check_no_maintenance(self._lock(session, ctx, volume_id, _IMAGE + 'set'))
+            db_volumes.set_image_metadata(session, volume_id, items)
+            return db_volumes.get(session, volume_id).image_metadata
+
+    def show_image_metadata(self, ctx: RequestContext, volume_id: str) -> dict[str, str]:
+        """Read image metadata.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :returns: all items.
+        """
+        with self._db.reader() as session:
+            volume = db_volumes.get(session, volume_id)
+            self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+            self._policy.check(ctx, _IMAGE + 'show', volume.project_id)
+            return volume.image_metadata
+
+    @database.retry
+    def unset_image_metadata(self, ctx: RequestContext, volume_id: str, key: str) -> None:
+        """Take an item of image metadata away.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param key: its key.
+        :raises NotFound: it is not there.
+        """
+        with self._db.writer() as session:
+            _check_no_maintenance(self._lock(session, ctx, volume_id, _IMAGE + 'remove'))
+            if not db_volumes.delete_image_metadata(session, volume_id, key):
+                raise errors.NotFound(f'Volume {volume_id} has no image metadata with key {key}.')
+
+    # -- reset ---------------------------------------------------------------------------------
+
+    def reset(self, ctx: RequestContext, volume_id: str, status: str | None,
+              attach_status: str | None) -> None:
+        """Put a volume's status right (os-reset_status).
+
+        ``detached`` really takes every attachment from its target (11.4 number 21). A status
+        that attachments decide can be asked for only when they agree.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :param status: status to set, or None.
+        :param attach_status: ``attached`` or ``detached``, or None.
+        :raises InvalidInput: the status cannot be set so.
+        """
+        if attach_status == 'detached':
+            for order in self._begin_detach_all(ctx, volume_id):
+                self._workers.unexport(order, ctx.request_id)
+        if status is not None:
+            self._set_status(ctx, volume_id, status)
+        elif attach_status is not None:
+            self._derive(ctx, volume_id)
+
+    @database.retry
+    def _begin_detach_all(self, ctx: RequestContext, volume_id: str) -> list[ExportOrder]:
+        orders = []
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, _ADMIN + 'reset_status')
+            for row in db_attachments.list_with_connectors(session, volume_id):
+                if row.state == states.Attachment.UNEXPORTING and volume.host is not None:
+                    orders.append(ExportOrder(volume.host, volume_id, row.id))
+                    continue
+                order = leave_target(session, db_attachments.get(session, row.id), actor_of(ctx))
+                if order is not None:
+                    orders.append(order)
+        return orders
+
+    @database.retry
+    def _set_status(self, ctx: RequestContext, volume_id: str, status: str) -> None:
+        with self._db.writer() as session:
+            volume = self._lock(session, ctx, volume_id, _ADMIN + 'reset_status')
+            if status in (states.Volume.DELETING, states.Volume.DELETED) or volume.status in (
+                    states.Volume.DELETING,):
+                raise errors.InvalidInput(f'The status cannot be reset from {volume.status} to {status}.')
+            if status == states.Volume.IN_USE and not any(db_attachments.count_places(
+                    session, volume_id, None)):
+                raise errors.InvalidInput('A volume without attachments cannot be in-use.')
+            transitions.reset_volume(session, volume_id, status)
+
+    @database.retry
+    def _derive(self, ctx: RequestContext, volume_id: str) -> None:
+        with self._db.writer() as session:
+            self._lock(session, ctx, volume_id, _ADMIN + 'reset_status')
+            transitions.derive_volume(session, volume_id, claim=None)
+
+    def _lock(self, session: Session, ctx: RequestContext, volume_id: str, rule: str
+              ) -> models.Volume:
+        volume = db_volumes.lock(session, volume_id)
+        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+        self._policy.check(ctx, rule, volume.project_id)
+        return volume
+
+
+def _check_no_maintenance(volume: models.Volume) -> None:
+    if volume.status == states.Volume.MAINTENANCE:
+        raise errors.InvalidVolume('Invalid volume: it is in maintenance.')

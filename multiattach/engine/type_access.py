@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which projects may use a type that is not public."""
+
+import sqlalchemy as sa
+
+from multiattach.db import database, models
+from multiattach.db import types as db_types
+from multiattach.domain import errors
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+
+
+class TypeAccess:
+    """Use cases on the access to types.
+
+    :param db: the database.
+    :param policy: the rules.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy) -> None:
+        self._db = db
+        self._policy = policy
+
+    def list_projects(self, ctx: RequestContext, type_id: str) -> list[str]:
+        """List the projects that may use a type.
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :returns: project ids.
+        :raises NotFound: no such type, or a public one, which has no list.
+        """
+        self._policy.check(ctx, 'volume_extension:volume_type_access:get_all_for_type')
+        with self._db.reader() as session:
+            if db_types.get(session, type_id).is_public:
+                raise errors.NotFound('Access list not available for public volume types.')
+            table = models.TypeAccess
+            return list(session.scalars(sa.select(table.project_id).where(
+                table.volume_type_id == type_id).order_by(table.project_id)))
+
+    @database.retry
+    def add(self, ctx: RequestContext, type_id: str, project_id: str) -> None:
+        """Let a project use a type.
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :param project_id: the project.
+        :raises InvalidInput: the type is public.
+        :raises Conflict: the project may already.
+        """
+        self._policy.check(ctx, 'volume_extension:volume_type_access:addProjectAccess')
+        with self._db.writer() as session:
+            if db_types.get(session, type_id, lock=True).is_public:
+                raise errors.Conflict('Type access modification is not applicable to public volume type.')
+            if session.get(models.TypeAccess, (type_id, project_id)) is not None:
+                raise errors.Conflict(f'Volume type access for {type_id} / {project_id} combination '
+                                      'already exists.')
+            session.add(models.TypeAccess(volume_type_id=type_id, project_id=project_id))
+
+    @database.retry
+    def remove(self, ctx: RequestContext, type_id: str, project_id: str) -> None:
+        """Take a project's use of a type back.
+
+        :param ctx: the caller.
+        :param type_id: UUID.
+        :param project_id: the project.
+        :raises NotFound: the project may not use it.
+        """
+        self._policy.check(ctx, 'volume_extension:volume_type_access:removeProjectAccess')
+        with self._db.writer() as session:
+            if db_types.get(session, type_id, lock=True).is_public:
+                raise errors.Conflict('Type access modification is not applicable to public volume type.')
+            row = session.get(models.TypeAccess, (type_id, project_id))
+            if row is None:
+                raise errors.NotFound(f'Volume type access not found for {type_id} / {project_id} '
+                                      'combination.')
+            session.delete(row)

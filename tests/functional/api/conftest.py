@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
+import pathlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import webob
+
+from multiattach.api import deploy
+from multiattach.api.faults import WsgiApp
+from tests import deployment
+from tests.functional.personas import Personas
+
+
+@pytest.fixture
+def application(deployed: deployment.Deployment) -> WsgiApp:
+    """The real API on the real engine."""
+    return deploy.make_application(deployed.engine, deploy.ApiSettings(), authenticate=Personas)
+
+
+@dataclasses.dataclass
+class Caller:
+    """Calls the API and gives back replies."""
+
+    application: WsgiApp
+    deployed: deployment.Deployment
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, version: str = '3.71', **headers: str
+    ) -> webob.Response:
+        headers = {name.replace('_', '-'): value for name, value in headers.items()}
+        request = webob.Request.blank(
+            f'/v3{path}',
+            method=method,
+            headers={'Accept': 'application/json', 'OpenStack-API-Version': f'volume {version}', **headers},
+        )
+        if body is not None:
+            request.body = json.dumps(body).encode()
+            request.content_type = 'application/json'
+        return request.get_response(self.application)
+
+    def make_volume(self, *, multiattach: bool = True) -> str:
+        name = f'type-{multiattach}'
+        if not any(row['name'] == name for row in self('GET', '/types').json['volume_types']):
+            self.deployed.make_type(name, multiattach)
+        reply = self('POST', '/volumes', {'volume': {'size': 1, 'volume_type': name}})
+        assert reply.status_int == 202, reply.text
+        ident: str = reply.json['volume']['id']
+        self.deployed.wait(lambda: self.show(ident)['status'] != 'creating')
+        return ident
+
+    def show(self, volume_id: str) -> Any:
+        return self('GET', f'/volumes/{volume_id}').json['volume']
+
+    def reserve(self, volume_id: str, server: str | None = None, **more: Any) -> webob.Response:
+        return self(
+            'POST',
+            '/attachments',
+            {'attachment': {'volume_uuid': volume_id, 'instance_uuid': server or str(uuid.uuid4()), **more}},
+        )
+
+    def connect(self, attachment_id: str, host: str) -> webob.Response:
+        return self('PUT', f'/attachments/{attachment_id}', {'attachment': {'connector': connector(host)}})
+
+    def complete(self, attachment_id: str) -> webob.Response:
+        return self('POST', f'/attachments/{attachment_id}/action', {'os-complete': None})
+
+    def attach(self, volume_id: str, host: str, server: str | None = None) -> str:
+        reply = self.reserve(volume_id, server)
+        assert reply.status_int == 200, reply.text
+        ident: str = reply.json['attachment']['id']
+        assert self.connect(ident, host).status_int == 200
+        assert self.complete(ident).status_int == 204
+        return ident
+
+    def delete(self, attachment_id: str) -> webob.Response:
+        return self('DELETE', f'/attachments/{attachment_id}')
+
+    def act(self, volume_id: str, name: str, value: Any = None, version: str = '3.71') -> webob.Response:
+        return self('POST', f'/volumes/{volume_id}/action', {name: value}, version)
+
+
+def connector(host: str) -> dict[str, str]:
+    return {'host': host, 'initiator': f'iqn.1994-05.com.example:{host}', 'ip': '192.0.2.1'}
+
+
+@pytest.fixture
+def call(application: WsgiApp, deployed: deployment.Deployment) -> Caller:
+    return Caller(application, deployed)
+
+
+class StatementCounter:
+    """Counts SQL statements, of worker threads too; BEGIN counts as one."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def __call__(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        self.statements.append(statement)
+
+    def take(self) -> int:
+        number = len(self.statements)
+        self.statements.clear()
+        return number
+
+
+@pytest.fixture
+def quiet(tmp_path: pathlib.Path) -> Iterator[Caller]:
+    """As ``call``, with a worker that does nothing by itself after its start."""
+    with deployment.deploy(tmp_path, report_interval=3600) as parts:
+        yield Caller(
+            deploy.make_application(parts.engine, deploy.ApiSettings(), authenticate=Personas), parts
+        )
+
+
+@pytest.fixture
+def counter(quiet: Caller) -> Iterator[StatementCounter]:
+    counting = StatementCounter()
+    engine = quiet.deployed.db.engine
+    sa.event.listen(engine, 'before_cursor_execute', counting)
+    yield counting
+    sa.event.remove(engine, 'before_cursor_execute', counting)

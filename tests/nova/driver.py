@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova's own code on a pipe: runs under the Python that has the ``nova`` package.
+
+Each line on stdin is a JSON object ``{"do": …, "who": {…}, …}``, each line on stdout its answer, ``{"value": …}``
+or ``{"error": {"class": …, "module": …, "code": …, "text": …}}``. Nova's database is not there: block device
+mappings are kept in this process only.
+"""
+
+import json
+import os
+import sys
+import traceback
+import types
+
+import nova.conf
+from nova import block_device as bdm_fields
+from nova import context as nova_context
+from nova import exception, objects
+from nova.compute import manager
+from nova.objects import fields
+from nova.virt import block_device as driver_block_device
+from nova.virt.libvirt import config as libvirt_config
+from nova.virt.libvirt.driver import LibvirtDriver
+from nova.virt.libvirt.volume.iscsi import LibvirtISCSIVolumeDriver
+from nova.volume import cinder
+from os_brick.privileged import default as brick_privileges
+from oslo_log import log
+
+CONF = nova.conf.CONF
+API = cinder.API()
+
+
+class Mapping(objects.BlockDeviceMapping):
+    """A block device mapping that is kept here and not in Nova's database."""
+
+    destroyed = False
+
+    def save(self):
+        self.obj_reset_changes()
+
+    def destroy(self):
+        self.destroyed = True
+
+
+class Host:
+    """The compute driver, as far as Nova's block device code asks it; it writes down what it was told."""
+
+    capabilities = {'supports_multiattach': True}
+
+    def __init__(self, connector, fails):
+        self.connector = connector
+        self.fails = fails
+        self.told = []
+
+    def get_volume_connector(self, _instance):
+        return dict(self.connector)
+
+    def instance_exists(self, _instance):
+        return True
+
+    def attach_volume(self, _context, connection_info, _instance, mountpoint, **_kwargs):
+        self.told.append(['attach', connection_info, mountpoint])
+        if self.fails:
+            raise exception.DeviceNotFound(device=mountpoint)
+
+    def detach_volume(self, _context, connection_info, _instance, mountpoint, **_kwargs):
+        self.told.append(['detach', connection_info, mountpoint])
+        if self.fails:
+            raise exception.DeviceDetachFailed(device=mountpoint, reason='the guest keeps it')
+
+
+class Secrets:
+    """The libvirt connection that Nova's volume driver asks for secrets of encrypted volumes."""
+
+    def find_secret(self, _kind, _volume_id):
+        return None
+
+
+def make_context(who):
+    """Make the context of a request to Nova; without a token that of Nova's own periodic tasks."""
+    if who is None:
+        return nova_context.get_admin_context()
+    return nova_context.RequestContext(
+        user_id=who['user_id'], project_id=who['project_id'], auth_token=who['token'], roles=who['roles'],
+        is_admin=who['is_admin'], service_catalog=who['catalog'], global_request_id=who.get('global_id'))
+
+
+def make_mapping(order):
+    kept = order['mapping']
+    mapping = Mapping(id=1, source_type='volume', destination_type='volume', device_type='disk', disk_bus='virtio',
+                      guest_format=None, volume_size=None, boot_index=None, delete_on_termination=False,
+                      device_name=kept.get('device', '/dev/vdb'), instance_uuid=kept['instance'],
+                      volume_id=kept['volume'], attachment_id=kept.get('attachment'), snapshot_id=None,
+                      image_id=None, no_device=False, volume_type=None, tag=None, encrypted=False,
+                      connection_info=json.dumps(kept.get('connection_info') or {}))
+    mapping.obj_reset_changes()
+    return mapping
+
+
+def make_instance(order):
+    return objects.Instance(uuid=order['mapping']['instance'], host=order.get('instance_host', CONF.host))
+
+
+def show(mapping, host=None):
+    """Write a block device mapping as the next order is to give it."""
+    return {
+        'mapping': {'volume': mapping.volume_id, 'instance': mapping.instance_uuid, 'device': mapping.device_name,
+                    'attachment': mapping.attachment_id, 'connection_info': json.loads(mapping.connection_info),
+                    'destroyed': mapping.destroyed},
+        'told': host.told if host else []}
+
+
+def call(order):
+    """Call a method of Nova's client of the Block Storage service."""
+    return getattr(API, order['name'])(make_context(order['who']), *order.get('args', []),
+                                       **order.get('kwargs', {}))
+
+
+def attach(order):
+    """What a compute host does with a volume that is reserved for a server of its own."""
+    mapping, host = make_mapping(order), Host(order['connector'], order.get('fails'))
+    device = driver_block_device.DriverVolumeBlockDevice(mapping)
+    device.attach(make_context(order['who']), make_instance(order), API, host, do_driver_attach=True)
+    return show(mapping, host)
+
+
+def detach(order):
+    """What a compute host does to take a volume away."""
+    mapping, host = make_mapping(order), Host(order['connector'], order.get('fails'))
+    device = driver_block_device.DriverVolumeBlockDevice(mapping)
+    device.detach(make_context(order['who']), make_instance(order), API, host)
+    return show(mapping, host)
+
+
+def refresh(order):
+    """What a hard reboot does to read connection_info again."""
+    mapping, host = make_mapping(order), Host(order['connector'], False)
+    device = driver_block_device.DriverVolumeBlockDevice(mapping)
+    device.refresh_connection_info(make_context(order['who']), make_instance(order), API, host)
+    return show(mapping, host)
+
+
+def manage(order):
+    """Run a method of the compute manager that deals with the volumes of one server."""
+    mapping = make_mapping(order)
+    myself = types.SimpleNamespace(volume_api=API, driver=Host(order.get('connector'), False), host=CONF.host)
+    mappings = objects.BlockDeviceMappingList(objects=[mapping])
+    context, instance = make_context(order['who']), make_instance(order)
+    method = getattr(manager.ComputeManager, order['name'])
+    if order['name'] == '_complete_volume_attachments':
+        method(myself, context, mappings)
+    elif order['name'] == '_terminate_volume_connections':
+        method(myself, context, instance, mappings)
+    else:
+        method(myself, context, instance, mappings)
+    return show(mapping)
+
+
+def render_disk(order):
+    """Write the XML of a disk as Nova's libvirt driver does."""
+    volumes = LibvirtISCSIVolumeDriver(Secrets())
+    libvirt = types.SimpleNamespace(disk_cachemodes=dict(order.get('cachemodes', {})),
+                                    _get_volume_driver=lambda _info: volumes)
+    libvirt._set_cache_mode = types.MethodType(LibvirtDriver._set_cache_mode, libvirt)
+    disk = LibvirtDriver._get_volume_config(
+        libvirt, order['connection_info'], {'type': 'disk', 'dev': order['dev'], 'bus': 'virtio'})
+    assert isinstance(disk, libvirt_config.LibvirtConfigGuestDisk)
+    return disk.to_xml(pretty_print=False)
+
+
+def find_paths(order):
+    """Ask os-brick under which names the device of a volume is to appear."""
+    connector = LibvirtISCSIVolumeDriver(Secrets()).connector
+    return connector._get_device_path(order['connection_info']['data'])
+
+
+def get_connector(_order):
+    """Describe this machine as Nova's libvirt driver describes a compute host."""
+    return LibvirtDriver.get_volume_connector(types.SimpleNamespace(), None)
+
+
+ORDERS = {'call': call, 'attach': attach, 'detach': detach, 'refresh': refresh, 'manage': manage,
+          'render_disk': render_disk, 'find_paths': find_paths, 'get_connector': get_connector}
+
+
+def tell(exc):
+    return {'class': type(exc).__name__, 'module': type(exc).__module__, 'code': getattr(exc, 'code', None),
+            'text': str(exc), 'trace': traceback.format_exc()[-3000:]}
+
+
+def main():
+    # Whatever else prints goes to stderr: stdout belongs to the answers.
+    answers = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+    log.register_options(CONF)
+    CONF(['--config-file', sys.argv[1]], project='nova', default_config_files=[sys.argv[1]])
+    log.setup(CONF, 'nova')
+    objects.register_all()
+    brick_privileges.set_client_mode(False)
+    assert fields and bdm_fields
+    for line in sys.stdin:
+        order = json.loads(line)
+        try:
+            answer = {'value': ORDERS[order['do']](order)}
+        except Exception as exc:
+            answer = {'error': tell(exc)}
+        answers.write(json.dumps(answer, default=str) + '\n')
+        answers.flush()
+
+
+if __name__ == '__main__':
+    main()

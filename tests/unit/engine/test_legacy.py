@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The legacy actions, told in attachments."""
+
+import uuid
+
+import pytest
+
+from multiattach.domain import errors
+from multiattach.engine.legacy import LegacyAttach
+
+SERVER = str(uuid.uuid4())
+
+
+def connector(host):
+    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}
+
+
+def attachments(d, volume_id):
+    return d.engine.volumes.show(d.ctx, volume_id).attachments
+
+
+def test_the_whole_way_of_an_old_nova(deployed):
+    legacy, actions, ctx = deployed.engine.legacy, deployed.engine.actions, deployed.ctx
+    volume_id = deployed.make_volume()
+    actions.reserve(ctx, volume_id)
+    info = legacy.initialize_connection(ctx, volume_id, connector('h'))
+    assert legacy.initialize_connection(ctx, volume_id, connector('h')) == info
+    assert info['target_iqn'].endswith(volume_id)
+    assert deployed.status(volume_id) == 'attaching'
+    legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', SERVER))
+    legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', SERVER))
+    [row] = attachments(deployed, volume_id)
+    assert (row.state, row.instance_uuid, row.mountpoint) == ('attached', SERVER, '/dev/vdb')
+    assert deployed.status(volume_id) == 'in-use'
+    actions.begin_detaching(ctx, volume_id)
+    legacy.terminate_connection(ctx, volume_id, connector('h'))
+    assert deployed.target.list_exports() == {}
+    legacy.detach(ctx, volume_id, None)
+    assert deployed.status(volume_id) == 'available'
+    assert attachments(deployed, volume_id) == []
+
+
+def test_attach_without_a_driver_call_and_detach_by_id(deployed):
+    volume_id = deployed.make_volume()
+    deployed.engine.legacy.attach(deployed.ctx, volume_id, LegacyAttach('/dev/vdc', host_name='metal'))
+    [row] = attachments(deployed, volume_id)
+    assert (row.state, row.attached_host) == ('attached', 'metal')
+    with pytest.raises(errors.InvalidVolume):
+        deployed.engine.legacy.attach(deployed.ctx, volume_id, LegacyAttach('/dev/vdc', SERVER))
+    deployed.engine.legacy.detach(deployed.ctx, volume_id, row.id)
+    assert deployed.status(volume_id) == 'available'
+
+
+def test_detach_leaves_the_others_alone(deployed):
+    """Contract 11.4 number 6."""
+    deployed.make_type()
+    volume_id = deployed.make_volume('multi')
+    rows = []
+    for host in ('a', 'b'):
+        row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+        deployed.engine.attachments.complete(deployed.ctx, row.id)
+        rows.append(row)
+    with pytest.raises(errors.Conflict):
+        deployed.engine.legacy.detach(deployed.ctx, volume_id, None)
+    deployed.engine.legacy.detach(deployed.ctx, volume_id, rows[0].id)
+    assert deployed.target.list_exports()[volume_id].initiators == (rows[1].initiator,)
+    assert deployed.status(volume_id) == 'in-use'
+
+
+def test_ids_of_nobody_and_of_another_volume(deployed):
+    volume_id, other = deployed.make_volume(), deployed.make_volume()
+    row = deployed.engine.attachments.create(deployed.ctx, other, None, None, None)
+    deployed.engine.legacy.detach(deployed.ctx, volume_id, None)
+    with pytest.raises(errors.Conflict):
+        deployed.engine.legacy.detach(deployed.ctx, volume_id, str(uuid.uuid4()))
+    with pytest.raises(errors.InvalidVolume):
+        deployed.engine.legacy.detach(deployed.ctx, volume_id, row.id)
+
+
+def test_reset_status_with_a_real_clean_up(deployed):
+    """Contract 11.4 number 21."""
+    volume_id = deployed.make_volume()
+    row = deployed.engine.attachments.create(deployed.ctx, volume_id, SERVER, connector('h'), None)
+    deployed.engine.attachments.complete(deployed.ctx, row.id)
+    deployed.engine.settings.reset(deployed.ctx, volume_id, 'error', None)
+    assert deployed.status(volume_id) == 'error'
+    deployed.engine.settings.reset(deployed.ctx, volume_id, 'available', None)
+    assert deployed.status(volume_id) == 'in-use', 'attachments decide'
+    deployed.engine.settings.reset(deployed.ctx, volume_id, 'error', 'detached')
+    assert deployed.target.list_exports() == {}
+    assert deployed.status(volume_id) == 'error'
+    deployed.engine.settings.reset(deployed.ctx, volume_id, 'available', None)
+    assert deployed.status(volume_id) == 'available'
+    for status in ('in-use', 'deleting'):
+        with pytest.raises(errors.InvalidInput):
+            deployed.engine.settings.reset(deployed.ctx, volume_id, status, None)
+
+
+def test_readonly_is_a_boolean_and_can_be_unset(deployed):
+    """Contract 11.4 number 11."""
+    volume_id = deployed.make_volume()
+    for flag, mode in ((True, 'ro'), (False, 'rw')):
+        deployed.engine.settings.set_readonly(deployed.ctx, volume_id, flag)
+        row = deployed.engine.attachments.create(deployed.ctx, volume_id, SERVER, connector('h'), None)
+        assert (row.attach_mode, row.connection_info['access_mode']) == (mode, mode)
+        deployed.engine.attachments.delete(deployed.ctx, row.id)
+
+
+def test_encrypted_types_are_refused(deployed):
+    engine, ctx = deployed.engine, deployed.ctx
+    plain = engine.types.create(ctx, 'plain', None, True, {}).id
+    engine.encryptions.create(ctx, plain, {'provider': 'luks', 'control_location': 'front-end',
+                                           'cipher': None, 'key_size': None})
+    with pytest.raises(errors.InvalidInput):
+        engine.encryptions.create(ctx, deployed.make_type(), {
+            'provider': 'luks', 'control_location': 'front-end', 'cipher': None, 'key_size': None})
+    volume_id = deployed.make_volume()
+    with pytest.raises(errors.InvalidVolume, match='encrypted'):
+        engine.actions.retype(ctx, volume_id, 'plain')
