@@ -27,6 +27,7 @@ from multiattach.engine.exports import Exports
 from multiattach.engine.storage import Storage
 from multiattach.engine.volumes import VolumeWish
 from multiattach.rpc import transport
+from multiattach.rpc.clients import HostAgents
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.storage import StorageSteps
@@ -110,7 +111,7 @@ def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | 
         exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND)
         worker = VolumeWorker(
             db, rpc, BACKEND, 'nova', backend, exporter,
-            StorageSteps(Storage(db, BACKEND), backend, target, locks),
+            StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20)),
             capabilities={'volume_backend_name': 'file'}, over_subscription=20.0,
             report_interval=report_interval)
         if start_worker:

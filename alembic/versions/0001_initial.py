@@ -139,6 +139,7 @@ def upgrade() -> None:
         sa.Column('error', sa.Text(), nullable=True),
         sa.Column('agent_host', sa.String(255), nullable=True),
         sa.Column('tag', sa.String(60), nullable=True),
+        sa.Column('seen_size', sa.Integer(), nullable=True),
         sa.Column('delete_on_termination', sa.Boolean(), nullable=False),
         sa.Column('timeline', LONG_TEXT, nullable=False),
         sa.Column('created_at', INSTANT, nullable=False),

@@ -246,7 +246,8 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
         exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, host)
         workers.append(VolumeWorker(
             db, rpc, host, conf.storage_availability_zone, backend, exporter,
-            StorageSteps(Storage(db, host), backend, target, locks),
+            StorageSteps(Storage(db, host), backend, target, locks,
+                         HostAgents(rpc, conf.rpc_response_timeout)),
             capabilities={'volume_backend_name': name, **group.capabilities,
                           'multiattach': group.multiattach},
             over_subscription=group.max_over_subscription_ratio,

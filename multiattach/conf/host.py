@@ -17,8 +17,8 @@ OPTS = [
     cfg.StrOpt('project_id', default='0' * 32, help='Project that the servers of this host belong to.'),
     cfg.StrOpt('initiator_prefix', default='iqn.2010-10.org.openstack:',
                help='Start of initiator names with connector qemu.'),
-    cfg.FloatOpt('detach_timeout', default=60.0, min=1.0,
-                 help='Seconds that a server has to let a device go.'),
+    cfg.FloatOpt('detach_timeout', default=20.0, min=1.0,
+                 help='Seconds that a server has to let a device go; it is asked 8 times.'),
     cfg.FloatOpt('connect_timeout', default=60.0, min=5.0,
                  help='Seconds that a login to a target may take.'),
 ]

@@ -181,6 +181,44 @@ def list_of_agent(session: Session, host: str, wanted: Iterable[str]) -> list[A]
         .options(orm.contains_eager(A.volume)).order_by(A.created_at)))
 
 
+def list_grown(session: Session, host: str, volume_id: str | None = None) -> list[A]:
+    """List the attached attachments of a host agent whose server has not seen the volume grow.
+
+    :param session: an open session.
+    :param host: name of the compute host.
+    :param volume_id: only those of this volume.
+    :returns: attachments.
+    """
+    query = sa.select(A).join(models.Volume, models.Volume.id == A.volume_id).where(
+        _LIVE, A.agent_host == host, A.state == states.Attachment.ATTACHED,
+        A.seen_size < models.Volume.size)
+    if volume_id is not None:
+        query = query.where(A.volume_id == volume_id)
+    return list(session.scalars(query))
+
+
+def list_agent_hosts(session: Session, volume_id: str) -> list[str]:
+    """List the host agents that drive attachments of a volume.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :returns: names of hosts.
+    """
+    return list(session.scalars(sa.select(A.agent_host).where(
+        A.volume_id == volume_id, _LIVE, A.agent_host.is_not(None)).distinct()))
+
+
+def set_seen_size(session: Session, attachment_id: str, size: int) -> None:
+    """Write the size that a server was told of.
+
+    :param session: a writer's session.
+    :param attachment_id: UUID.
+    :param size: GiB.
+    """
+    session.execute(sa.update(A).where(A.id == attachment_id, _LIVE).values(seen_size=size)
+                    .execution_options(synchronize_session=False))
+
+
 def list_of_server(session: Session, server_id: str) -> list[A]:
     """List the attachments of a server that a host agent drives.
 

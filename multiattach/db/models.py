@@ -248,6 +248,8 @@ class Attachment(Lifetime, Base):
     error: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
     agent_host: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     tag: orm.Mapped[str | None] = orm.mapped_column(sa.String(60))
+    # GiB that the server was told of; a host agent makes it the volume's size.
+    seen_size: orm.Mapped[int | None]
     delete_on_termination: orm.Mapped[bool] = orm.mapped_column(default=False)
     timeline: orm.Mapped[str] = orm.mapped_column(LongText, default='', deferred=True)
     volume: orm.Mapped[Volume] = orm.relationship(lazy='raise_on_sql', viewonly=True)

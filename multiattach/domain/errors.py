@@ -18,6 +18,10 @@ class MultiattachError(Exception):
         super().__init__(message)
         self.message = message
 
+    def __str__(self) -> str:
+        # Not from args: a subclass keeps there what it was made of, so that RPC can make it again.
+        return self.message
+
 
 class InvalidInput(MultiattachError):
     """The request makes no sense (400)."""
@@ -48,6 +52,7 @@ class VolumeNotFound(NotFound):
 
     def __init__(self, volume_id: str) -> None:
         super().__init__(f'Volume {volume_id} could not be found.')
+        self.args = (volume_id,)
 
 
 class AttachmentNotFound(NotFound):
@@ -56,6 +61,7 @@ class AttachmentNotFound(NotFound):
     def __init__(self, attachment_id: str) -> None:
         super().__init__(
             f'Volume attachment could not be found with filter: attachment_id = {attachment_id}.')
+        self.args = (attachment_id,)
 
 
 class VolumeTypeNotFound(NotFound):
@@ -63,6 +69,7 @@ class VolumeTypeNotFound(NotFound):
 
     def __init__(self, name: str) -> None:
         super().__init__(f'Volume type {name} could not be found.')
+        self.args = (name,)
 
 
 class ServerNotFound(NotFound):
@@ -70,6 +77,7 @@ class ServerNotFound(NotFound):
 
     def __init__(self, server_id: str) -> None:
         super().__init__(f'Instance {server_id} could not be found.')
+        self.args = (server_id,)
 
 
 class NotAuthorized(MultiattachError):
@@ -96,6 +104,7 @@ class InvalidTransition(MultiattachError):
 
     def __init__(self, kind: str, ident: str, event: str) -> None:
         super().__init__(f'The {kind} {ident} is in no state that allows "{event}".')
+        self.args = (kind, ident, event)
         self.kind = kind
         self.ident = ident
         self.event = event

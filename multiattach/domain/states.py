@@ -126,8 +126,8 @@ def _rows(*rows: tuple[str, tuple[str, ...], str | None, str]) -> dict[str, Tran
 
 
 ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
-    ('export', (A.RESERVED, A.EXPORTING), A.EXPORTING,
-     'A connector was given: the initiator is to be admitted.'),
+    ('export', (A.RESERVED, A.EXPORTING, A.ATTACHED), A.EXPORTING,
+     'A connector was given: the initiator is to be admitted (attached without one: unshelved servers).'),
     ('exported', (A.EXPORTING,), A.EXPORTED,
      'The target admits the initiator; connection_info is stored with the state.'),
     ('export_failed', (A.EXPORTING,), A.RESERVED,

@@ -91,6 +91,14 @@ class Hypervisor(Protocol):
         :raises DetachRefused: the guest kept it; nothing was changed.
         """
 
+    def resize(self, server_id: str, volume_id: str, size: int) -> None:
+        """Show a running server the new size of a disk; not having the disk is success.
+
+        :param server_id: UUID of the server.
+        :param volume_id: UUID of the volume.
+        :param size: bytes.
+        """
+
     def domains(self) -> list[Domain]:
         """List all servers of the host.
 

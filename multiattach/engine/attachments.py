@@ -191,7 +191,8 @@ class Attachments:
                 ) -> models.Attachment:
         """Give an attachment its connector: the target admits the initiator.
 
-        Repeating it with the same connector returns the same connection_info.
+        Repeating it with the same connector returns the same connection_info. One that was completed
+        without a connector gets its first one so: Nova does it when a shelved server comes back.
 
         :param ctx: the caller.
         :param attachment_id: UUID.
@@ -233,9 +234,6 @@ class Attachments:
                                   wanted.host, wanted.initiator, clash)
             if row.state in states.ADMITTED and row.connection_info is not None:
                 return None
-            if row.state == states.Attachment.ATTACHED:  # completed without connector
-                raise errors.Conflict(
-                    f'The attachment {attachment_id} was completed without a connector.')
             if volume.host is None:
                 raise errors.InvalidVolume('The volume has no backend.')
             transitions.move_attachment(

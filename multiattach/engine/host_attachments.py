@@ -9,7 +9,7 @@ from multiattach.db import attachments as db_attachments
 from multiattach.db import database, messages, models, transitions
 from multiattach.db import servers as db_servers
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import sharing, states
+from multiattach.domain import errors, sharing, states
 from multiattach.engine.attachments import Attachments, leave_target
 from multiattach.engine.context import make_admin_context
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
@@ -145,7 +145,7 @@ class HostAttachments:
         :raises InvalidTransition: it went elsewhere meanwhile: undo.
         """
         self._move(task.attachment_id, 'complete', task.volume_id, seconds=seconds,
-                   mountpoint=device)
+                   mountpoint=device, seen_size=task.size_gb)
 
     def fail_attach(self, task: HostTask, error: str, request_id: str | None) -> None:
         """End an attach whose host side was undone: the export goes, the reason stays.
@@ -153,6 +153,7 @@ class HostAttachments:
         :param task: the attachment.
         :param error: why, for the user; free of secrets.
         :param request_id: the API call behind it.
+        :raises InvalidTransition: somebody else moved it meanwhile: theirs to end.
         :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
         """
         order = self._begin_failure(task, error, request_id)
@@ -165,6 +166,8 @@ class HostAttachments:
         with self._db.writer() as session:
             volume = db_volumes.lock(session, task.volume_id)
             row = db_attachments.get(session, task.attachment_id)
+            if row.state not in OPEN_STATES or row.state == states.Attachment.DETACHING:
+                raise errors.InvalidTransition('attachment', row.id, 'attach_failed')
             messages.add(session, volume.project_id, volume.id, ATTACH_FAILED,
                          f'attach volume: {error}', request_id=request_id)
             known = row.connector is not None and volume.host is not None
@@ -173,6 +176,25 @@ class HostAttachments:
                                         self._actor, error=error)
             transitions.derive_volume(session, volume.id)
             return ExportOrder(str(volume.host), volume.id, row.id) if known else None
+
+    # -- growing -------------------------------------------------------------------------------
+
+    def list_grown(self) -> list[str]:
+        """List the attached attachments whose server has not seen its volume grow.
+
+        :returns: attachment ids.
+        """
+        with self._db.reader() as session:
+            return [row.id for row in db_attachments.list_grown(session, self._host)]
+
+    @database.retry
+    def finish_extend(self, task: HostTask) -> None:
+        """Write that the server was told of the volume's size.
+
+        :param task: the attachment.
+        """
+        with self._db.writer() as session:
+            db_attachments.set_seen_size(session, task.attachment_id, task.size_gb)
 
     # -- detaching -----------------------------------------------------------------------------
 

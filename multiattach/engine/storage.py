@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from multiattach.db import attachments as db_attachments
 from multiattach.db import database, messages, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
@@ -49,6 +50,15 @@ class Storage:
         with self._db.reader() as session:
             rows = db_volumes.list_owned(session, self._host, _STEPS)
             return [(row.id, row.status) for row in rows]
+
+    def list_agent_hosts(self, volume_id: str) -> list[str]:
+        """List the host agents whose servers have a volume.
+
+        :param volume_id: UUID.
+        :returns: names of hosts.
+        """
+        with self._db.reader() as session:
+            return db_attachments.list_agent_hosts(session, volume_id)
 
     @database.retry
     def finish(self, volume_id: str, event: str, **values: Any) -> None:

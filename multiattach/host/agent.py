@@ -72,6 +72,28 @@ class HostAgent:
         """
         self._take_up(attachment_id, context.get('request_id'), insist=True)
 
+    @messaging.expose
+    def extend(self, context: Mapping[str, Any]) -> None:
+        """Show servers the size of volumes that have grown.
+
+        :param context: RPC context.
+        """
+        self.show_growth()
+
+    def show_growth(self) -> None:
+        """Show every server of this host that has not seen its volume grow the new size."""
+        for attachment_id in self._engine.list_grown():
+            try:
+                task = self._engine.load(attachment_id)
+                if task.connection_info is not None:
+                    self._connector.extend(task.connection_info)
+                self._hypervisor.resize(task.server_id, task.volume_id, task.size_gb << 30)
+                self._engine.finish_extend(task)
+                LOG.info('Attachment %s: server %s was shown %d GiB', attachment_id, task.server_id,
+                         task.size_gb)
+            except errors.MultiattachError as exc:
+                LOG.warning('Attachment %s: the new size is shown later: %s', attachment_id, exc)
+
     def resume(self) -> None:
         """Carry on with every attachment whose next step is this host's, at start and now and then.
 

@@ -38,7 +38,7 @@ class HostService:
         self._server = transport.make_server(rpc, clients.HOST_TOPIC, host, agent)
         # Apart: a guest that takes its time must not make the host look dead.
         self._periodics = (Periodic(f'beat:{host}', report_interval, (self.beat,)),
-                           Periodic(f'resume:{host}', report_interval, (agent.resume,)))
+                           Periodic(f'resume:{host}', report_interval, (agent.resume, agent.show_growth)))
 
     def start(self) -> None:
         """Report the host and its servers, take calls, and take up what was left.

@@ -18,6 +18,8 @@ LOG = log.getLogger(__name__)
 VOLUME_TOPIC = 'multiattach-volume'
 HOST_TOPIC = 'multiattach-host'
 VERSION = '1.0'
+# oslo.messaging's default is for ever: without a broker each request would take a thread for good.
+_RETRIES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,8 @@ class ExportOrder:
 class _Client:
     def __init__(self, transport: messaging.Transport, topic: str, timeout: float) -> None:
         target = messaging.Target(topic=topic, version=VERSION)
-        self._client = messaging.get_rpc_client(transport, target, timeout=timeout)
+        self._client = messaging.get_rpc_client(transport, target, timeout=timeout,
+                                                retry=_RETRIES)
 
     def _cast(self, server: str, method: str, request_id: str | None, **ids: str) -> None:
         try:
@@ -116,6 +119,10 @@ class HostAgents(_Client):
     def attach(self, host: str, attachment_id: str, request_id: str | None) -> None:
         """Have a reserved attachment of this agent attached (no answer is awaited)."""
         self._cast(host, 'attach', request_id, attachment_id=attachment_id)
+
+    def extend(self, host: str, request_id: str | None) -> None:
+        """Have the agent show its servers what has grown (no answer is awaited)."""
+        self._cast(host, 'extend', request_id)
 
     def detach(self, host: str, attachment_id: str, request_id: str | None) -> None:
         """Have an attachment in ``detaching`` detached (no answer is awaited)."""

@@ -60,6 +60,8 @@ class Exporter:
             plan = self._exports.plan(attachment_id)
             if plan.state in states.ADMITTED:
                 return
+            if plan.state == A.RESERVED and plan.error:  # the worker's own round tried it first
+                raise errors.BackendError(f'The volume cannot be exported: {plan.error}')
             if plan.state != A.EXPORTING:
                 raise errors.Conflict(
                     f'The attachment {attachment_id} was changed by another request meanwhile.')

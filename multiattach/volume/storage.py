@@ -7,6 +7,7 @@ from multiattach.domain import errors
 from multiattach.drivers.backend import Backend, BackendError
 from multiattach.drivers.target import Target, TargetError, TargetUnavailable
 from multiattach.engine.storage import Storage
+from multiattach.rpc.clients import HostAgents
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
@@ -19,10 +20,12 @@ class StorageSteps:
     :param backend: where volumes are.
     :param target: where they are exported.
     :param locks: locks of volumes.
+    :param agents: RPC client of the host agents, who show servers what has grown.
     """
 
-    def __init__(self, storage: Storage, backend: Backend, target: Target, locks: VolumeLocks
-                 ) -> None:
+    def __init__(self, storage: Storage, backend: Backend, target: Target, locks: VolumeLocks,
+                 agents: HostAgents) -> None:
+        self._agents = agents
         self._storage = storage
         self._backend = backend
         self._target = target
@@ -88,6 +91,8 @@ class StorageSteps:
                 LOG.warning('Volume %s is extended later: %s', volume_id, exc)
                 return
             self._storage.finish(volume_id, 'extended', size=volume.new_size, new_size=None)
+            for host in self._storage.list_agent_hosts(volume_id):
+                self._agents.extend(host, volume.request_id)
             LOG.info('Volume %s has %d GiB now', volume_id, volume.new_size)
 
     def resume(self) -> None:

@@ -186,6 +186,18 @@ class LibvirtConnection:
             domain = self._get().lookupByUUIDString(server_id)
             domain.detachDeviceFlags(device, self._affect(live, config))
 
+    def resize_device(self, server_id: str, target: str, size: int) -> None:
+        """Show a running server the new size of a disk.
+
+        :param server_id: UUID.
+        :param target: name of the disk, ``vdb``.
+        :param size: bytes.
+        :raises HypervisorError: refused.
+        """
+        with self._translated():
+            domain = self._get().lookupByUUIDString(server_id)
+            domain.blockResize(target, size, self._lib.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
     def expect_removal(self, server_id: str, alias: str) -> Any:
         """Listen for the end of a live detach; enter it before asking.
 

@@ -149,6 +149,20 @@ class GuestDisks:
                 return Outcome.REMOVED
         return None
 
+    # -- growing -------------------------------------------------------------------------------
+
+    def resize(self, server_id: str, volume_id: str, size: int) -> None:
+        """Show a running server the new size of a disk.
+
+        :param server_id: UUID.
+        :param volume_id: UUID.
+        :param size: bytes.
+        :raises HypervisorError: refused.
+        """
+        found = self._find_live(server_id, volume_id)
+        if found is not None:
+            self._connection.resize_device(server_id, found.target, size)
+
     def _find_live(self, server_id: str, volume_id: str) -> xml.DiskElement | None:
         try:
             return xml.find_disk(self._connection.find(server_id).live, volume_id)

@@ -47,6 +47,10 @@ class LibvirtHypervisor:
         self._disks.detach(server_id, volume_id)
         self._connection.undefine_secret(attachment_id)
 
+    def resize(self, server_id: str, volume_id: str, size: int) -> None:
+        """See :meth:`Hypervisor.resize`."""
+        self._disks.resize(server_id, volume_id, size)
+
     def domains(self) -> list[Domain]:
         """See :meth:`Hypervisor.domains`."""
         return [

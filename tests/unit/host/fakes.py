@@ -20,6 +20,7 @@ class FakeHypervisor:
         self.attachments: list[str] = []
         self.trouble: dict[str, Callable[[], None]] = {}
         self.reason: str | None = None
+        self.sizes: dict[tuple[str, str], int] = {}
 
     def attach(self, server_id: str, disk: Disk) -> str:
         self._before('attach')
@@ -33,6 +34,10 @@ class FakeHypervisor:
     def detach(self, server_id: str, volume_id: str, attachment_id: str) -> None:
         self._before('detach')
         self.disks.get(server_id, {}).pop(volume_id, None)
+
+    def resize(self, server_id: str, volume_id: str, size: int) -> None:
+        self._before('resize')
+        self.sizes[server_id, volume_id] = size
 
     def domains(self) -> list[Domain]:
         return [Domain(server, f'server-{server[0]}', 'running', ('vda',)) for server in self.disks]

@@ -59,7 +59,23 @@ def test_attach_and_detach_by_message(bench: Bench) -> None:
 def test_only_attach_and_detach_can_be_called(bench: Bench) -> None:
     policy = messaging.ExplicitRPCAccessPolicy()
     allowed = {name for name in dir(bench.agent) if policy.is_allowed(bench.agent, name)}
-    assert allowed == {'attach', 'detach'}
+    assert allowed == {'attach', 'detach', 'extend'}
+
+
+def test_every_server_sees_a_shared_volume_grow_whatever_gets_lost(bench: Bench) -> None:
+    volume_id = bench.deployed.make_volume('multi')
+    for index in range(len(SERVERS)):
+        bench.attach(volume_id, index)
+    bench.hypervisor.trouble['resize'] = Trouble(HypervisorError('not now'))
+    bench.deployed.engine.actions.extend(bench.deployed.ctx, volume_id, 2, in_use_allowed=True)
+    bench.deployed.wait(lambda: bench.deployed.status(volume_id) == 'in-use')
+    bench.agent.show_growth()
+    assert len(bench.hypervisor.sizes) == 1
+    bench.agent.show_growth()
+    assert bench.hypervisor.sizes == {(server, volume_id): 2 << 30 for server in SERVERS}
+    bench.hypervisor.sizes.clear()
+    bench.agent.show_growth()
+    assert bench.hypervisor.sizes == {}
 
 
 # -- crashes: at every call that leaves the agent, before and after it took effect -------------

@@ -25,6 +25,7 @@ from tests.functional.drivers.tgt.conftest import free_portal
 sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / 'tools'))
 
 from testbed import Guest, Libvirtd
+from testbed.polling import wait_until
 
 VOLUME_SIZE = 16 * 1024 * 1024
 
@@ -61,10 +62,16 @@ class Host:
         process.wait()
         self.daemon.socket.unlink()
 
+    def _connect(self) -> Any:
+        try:
+            return self.daemon.connect()
+        except libvirt.libvirtError:  # its socket is there before anybody listens
+            return None
+
     def start_libvirtd(self) -> None:
         self.daemon._process = None
         self.daemon.start()
-        connection = self.daemon.connect()
+        connection = wait_until(self._connect, 60, 'libvirtd')
         for guest in self.guests:
             guest.connection = connection
 
