@@ -93,7 +93,8 @@ def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | 
             ('DEFAULT', 'state_path'): str(directory), ('DEFAULT', 'host'): 'testhost',
             ('DEFAULT', 'transport_url'): 'inproc://',
             ('database', 'connection'): url or f'sqlite:///{directory}/test.sqlite',
-            ('DEFAULT', 'rpc_response_timeout'): 20})
+            ('DEFAULT', 'rpc_response_timeout'): 20,
+            ('quota', 'volumes'): -1, ('quota', 'gigabytes'): -1})
     with contextlib.ExitStack() as stack:
         db = parts.open_database(conf, check=False)
         stack.callback(db.close)

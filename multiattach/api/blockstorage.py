@@ -5,9 +5,12 @@ from multiattach.api import microversion, routing, versions
 from multiattach.api.controllers import (
     absent,
     attachments,
+    default_types,
     limits,
     messages,
+    quotas,
     services,
+    type_access,
     types,
     volume_actions,
     volumes,
@@ -18,7 +21,8 @@ from multiattach.engine.assembly import Engine
 
 CONTROLLERS = (
     versions.VersionController,
-    types.TypesController, types.ExtraSpecsController,
+    types.TypesController, types.ExtraSpecsController, type_access.TypeAccessController,
+    type_access.EncryptionController, default_types.DefaultTypesController, quotas.QuotaSetsController,
     volumes.VolumesController, volumes.MetadataController, volume_actions.VolumeActionsController,
     attachments.AttachmentsController, attachments.AttachmentActionsController,
     services.ServicesController, services.PoolsController,

@@ -234,7 +234,8 @@ class _Application(core.ExplicitPecan):
 
     def route(self, req: Request, node: Root, path: str) -> tuple[Handler, list[str]]:
         """Ask the root controller at once."""
-        return node._route(path.split('/')[1:], req)
+        found: tuple[Handler, list[str]] = node._route(path.split('/')[1:], req)
+        return found
 
     def invoke_controller(self, controller: Handler, args: list[Any], kwargs: dict[str, Any],
                           state: core.RoutingState) -> None:

@@ -73,6 +73,16 @@ class Quotas:
         with self._db.reader() as session:
             return self._read(session, project_id, project_id)
 
+    def show_own(self, ctx: RequestContext) -> QuotaSet:
+        """Read the limits and the use of the caller's own project; everybody may.
+
+        :param ctx: the caller.
+        :returns: the quota set.
+        """
+        project_id = ctx.project or ''
+        with self._db.reader() as session:
+            return self._read(session, project_id, project_id)
+
     def show_defaults(self, ctx: RequestContext, project_id: str) -> QuotaSet:
         """Read the limits of projects for which none are set.
 

@@ -59,6 +59,8 @@ class VolumeView:
             'consistencygroup_id': None, 'multiattach': volume.multiattach,
             'attachments': self._attachments(volume),
         }
+        if volume.image_items:
+            view['volume_image_metadata'] = volume.image_metadata
         if self._ctx.is_admin:
             view['migration_status'] = None
         for since, add in _LATER:

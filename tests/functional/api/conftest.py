@@ -16,10 +16,15 @@ from tests import deployment
 from tests.functional.personas import Personas
 
 
+def make_application(parts: deployment.Deployment) -> WsgiApp:
+    """Make the real API on the real engine; quotas are other tests' matter."""
+    parts.engine.quotas.update_class(parts.ctx, 'default', {'volumes': -1, 'gigabytes': -1})
+    return deploy.make_application(parts.engine, deploy.ApiSettings(), authenticate=Personas)
+
+
 @pytest.fixture
 def application(deployed: deployment.Deployment) -> WsgiApp:
-    """The real API on the real engine."""
-    return deploy.make_application(deployed.engine, deploy.ApiSettings(), authenticate=Personas)
+    return make_application(deployed)
 
 
 @dataclasses.dataclass
@@ -112,9 +117,7 @@ class StatementCounter:
 def quiet(tmp_path: pathlib.Path) -> Iterator[Caller]:
     """As ``call``, with a worker that does nothing by itself after its start."""
     with deployment.deploy(tmp_path, report_interval=3600) as parts:
-        yield Caller(
-            deploy.make_application(parts.engine, deploy.ApiSettings(), authenticate=Personas), parts
-        )
+        yield Caller(make_application(parts), parts)
 
 
 @pytest.fixture

@@ -247,6 +247,20 @@ def test_no_value_of_a_known_key_gives_500(call: Caller, value: Any) -> None:
             check(reply)
 
 
+PAGING = 'limit offset marker sort sort_key sort_dir all_tenants other'
+QUERIES = {
+    '/volumes': f'{PAGING} with_count name name~ status metadata bootable size created_at updated_at '
+    'multiattach consumes_quota project_id',
+    '/volumes/summary': 'all_tenants size metadata',
+    '/attachments': f'{PAGING} volume_id instance_id instance_id~ status attach_status project_id',
+    '/attachments/detail': 'marker status',
+    '/types': f'{PAGING} is_public extra_specs',
+    '/messages': f'{PAGING} resource_uuid',
+    '/os-services': 'host binary other',
+    '/scheduler-stats/get_pools': 'detail',
+}
+
+
 @pytest.mark.parametrize(
     'value',
     [
@@ -272,59 +286,13 @@ def test_no_value_of_a_known_key_gives_500(call: Caller, value: Any) -> None:
         '\U0001f600',
         "' OR 1=1 --",
     ],
-    ids=str,
+    ids=range(21),
 )
 def test_no_query_gives_500(call: Caller, value: str) -> None:
-    keys = (
-        'limit',
-        'offset',
-        'marker',
-        'sort',
-        'sort_key',
-        'sort_dir',
-        'all_tenants',
-        'with_count',
-        'name',
-        'name~',
-        'status',
-        'metadata',
-        'bootable',
-        'size',
-        'created_at',
-        'updated_at',
-        'multiattach',
-        'volume_id',
-        'instance_id',
-        'attach_status',
-        'is_public',
-        'extra_specs',
-        'host',
-        'detail',
-        'resource_uuid',
-        'other',
-        'cascade',
-        'force',
-        'project_id',
-        'consumes_quota',
-    )
-    paths = (
-        '/volumes',
-        '/volumes/detail',
-        '/volumes/summary',
-        '/attachments',
-        '/attachments/detail',
-        '/types',
-        '/messages',
-        '/os-services',
-        '/scheduler-stats/get_pools',
-    )
-    reader = {'X_Roles': 'reader', 'X_Project_Id': 'abc'}
-    calls = [
-        *itertools.product(paths, keys, [{}]),
-        *itertools.product(('/volumes', '/attachments'), keys, [reader]),
-    ]
-    for path, key, headers in calls:
-        reply = call('GET', f'{path}?{parse.quote(key)}={parse.quote(value)}', **headers)
-        assert reply.status_int < 500, (path, key, reply.text)
-        if reply.status_int >= 400:
-            check(reply)
+    for path, keys in QUERIES.items():
+        for key in keys.split():
+            for headers in ({}, {'X_Roles': 'reader', 'X_Project_Id': 'abc'}):
+                reply = call('GET', f'{path}?{parse.quote(key)}={parse.quote(value)}', **headers)
+                assert reply.status_int < 500, (path, key, reply.text)
+                if reply.status_int >= 400:
+                    check(reply)

@@ -18,7 +18,8 @@ def test_delete_returns_what_remains(call: Caller) -> None:
     reply = call.delete(first)
     assert reply.status_int == 200
     assert [(row['id'], row['status'], row['volume_id'], set(row)) for row in reply.json['attachments']] == [
-        (second, 'attached', volume, {'id', 'status', 'instance', 'volume_id'})]
+        (second, 'attached', volume, {'id', 'status', 'instance', 'volume_id'})
+    ]
     assert call.delete(second).json == {'attachments': []}
 
 
@@ -38,7 +39,7 @@ def test_no_mode_is_the_text_null_and_no_date_is_empty(call: Caller) -> None:
 def test_the_id_of_an_attachment_in_a_volume_is_the_volumes(call: Caller) -> None:
     volume = call.make_volume()
     ident = call.attach(volume, 'one')
-    row, = call.show(volume)['attachments']
+    (row,) = call.show(volume)['attachments']
     assert (row['id'], row['volume_id'], row['attachment_id']) == (volume, volume, ident)
 
 

@@ -7,11 +7,10 @@ import pathlib
 
 import pytest
 
-from multiattach.api import deploy
 from multiattach.drivers.null import NullTarget
 from multiattach.drivers.target import Grant, TargetInfo
 from tests import deployment
-from tests.functional.api.conftest import Caller, connector
+from tests.functional.api.conftest import Caller, connector, make_application
 
 
 class RecordingTarget(NullTarget):
@@ -34,14 +33,15 @@ def test_no_log_and_no_fault_tells_it(tmp_path: pathlib.Path, capfd: pytest.Capt
         root.addHandler(handler)
         root.setLevel(logging.DEBUG)
         try:
-            call = Caller(deploy.make_application(parts.engine, deploy.ApiSettings()), parts)
+            call = Caller(make_application(parts), parts)
             volume = call.make_volume()
             good = call.reserve(volume, connector=connector('one'))
             assert good.json['attachment']['connection_info']['auth_password'] == target.secrets[0]
             with parts.db.engine.begin() as connection:
                 connection.exec_driver_sql(
                     'CREATE TRIGGER broken BEFORE UPDATE OF connection_info ON attachments '
-                    "BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END")
+                    "BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END"
+                )
             bad = call.reserve(volume, connector=connector('two'))
             assert bad.status_int == 500
         finally:

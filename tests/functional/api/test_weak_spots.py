@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 import webob
 
-from multiattach.api import deploy
 from multiattach.drivers.null import NullTarget
 from multiattach.drivers.target import Grant, TargetError, TargetInfo
 from tests import deployment
-from tests.functional.api.conftest import Caller, StatementCounter, connector
-from tests.functional.personas import Personas
+from tests.functional.api.conftest import Caller, StatementCounter, connector, make_application
 
 PROJECT = '0' * 32
 
@@ -49,8 +47,7 @@ def target() -> AwkwardTarget:
 @pytest.fixture
 def awkward(tmp_path: pathlib.Path, target: AwkwardTarget) -> Any:
     with deployment.deploy(tmp_path, target, report_interval=60) as parts:
-        application = deploy.make_application(parts.engine, deploy.ApiSettings(), authenticate=Personas)
-        yield Caller(application, parts)
+        yield Caller(make_application(parts), parts)
 
 
 def code(reply: webob.Response, key: str) -> int:

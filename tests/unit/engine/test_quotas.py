@@ -16,7 +16,7 @@ PROJECT = 'a' * 32
 def test_defaults_classes_and_projects(deployed):
     deployed.make_type()
     quotas = deployed.engine.quotas
-    assert quotas.show(deployed.ctx, PROJECT).limits['volumes'] == 10
+    assert quotas.show(deployed.ctx, PROJECT).limits['volumes'] == -1
     assert quotas.show(deployed.ctx, PROJECT).limits['volumes_multi'] == -1
     quotas.update_class(deployed.ctx, 'default', {'volumes': 5})
     assert quotas.show(deployed.ctx, PROJECT).limits['volumes'] == 5

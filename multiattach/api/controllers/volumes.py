@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes (contract 4, 10.2)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_utils import strutils
+
+from multiattach.api import paging
+from multiattach.api.request import Request
+from multiattach.api.routing import Controller, route
+from multiattach.api.schemas import volumes as schemas
+from multiattach.api.views.volumes import VolumeView
+from multiattach.domain import errors
+from multiattach.engine import queries
+from multiattach.engine.volumes import VolumeWish
+
+_WITH_COUNT = 45
+_SUMMARY_METADATA = 36
+_FORCE = 23
+# Sources that this service does not have: naming one is naming nothing.
+_UNKNOWN_SOURCES = {'snapshot_id': 'Snapshot', 'consistencygroup_id': 'ConsistencyGroup',
+                    'group_id': 'Group', 'backup_id': 'Backup'}
+
+
+class VolumesController(Controller):
+    """``/volumes``."""
+
+    @route('GET', '/volumes', query=schemas.INDEX)
+    def index(self, req: Request) -> dict[str, Any]:
+        """List volumes by name."""
+        return self._list(req, detail=False)
+
+    @route('GET', '/volumes/detail', query=schemas.INDEX)
+    def detail(self, req: Request) -> dict[str, Any]:
+        """List volumes with all that belongs to them."""
+        return self._list(req, detail=True)
+
+    def _list(self, req: Request, *, detail: bool) -> dict[str, Any]:
+        query = req.query
+        page = paging.parse_page(query, self.settings, queries.VOLUME_SORT_KEYS)
+        wanted = {key: value for key, value in query.items() if key not in paging.PARAMETERS}
+        conditions = queries.volume_conditions(req.ctx, wanted, req.minor)
+        everybody = _is_set(query, 'all_tenants')
+        volumes = self.engine.volumes.list_page(req.ctx, conditions, page, all_projects=everybody)
+        view = VolumeView(req, self.settings, self.engine.policy)
+        show = view.detail if detail else view.summary
+        reply: dict[str, Any] = {'volumes': [show(volume) for volume in volumes]}
+        links = paging.next_link(req, self.settings, volumes, page)
+        if links:
+            reply['volumes_links'] = links
+        if req.minor >= _WITH_COUNT and _is_set(query, 'with_count'):
+            reply['count'] = self.engine.volumes.count(req.ctx, conditions, all_projects=everybody)[0]
+        return reply
+
+    @route('GET', '/volumes/summary', since=12, query=schemas.SUMMARY)
+    def summarise(self, req: Request) -> dict[str, Any]:
+        """Count volumes and add up their sizes."""
+        query = req.query
+        everybody = _is_set(query, 'all_tenants')
+        wanted = {key: value for key, value in query.items() if key not in paging.PARAMETERS}
+        conditions = queries.volume_conditions(req.ctx, wanted, req.minor)
+        number, size = self.engine.volumes.count(req.ctx, conditions, all_projects=everybody)
+        summary: dict[str, Any] = {'total_count': number, 'total_size': size}
+        if req.minor >= _SUMMARY_METADATA:
+            summary['metadata'] = self.engine.volumes.summarise_metadata(req.ctx, all_projects=everybody)
+        return {'volume-summary': summary}
+
+    @route('POST', '/volumes', status=202, body=schemas.CREATE)
+    def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
+        """Create a volume."""
+        volume = self.engine.volumes.create(req.ctx, self._parse_wish(req, body['volume']))
+        view = VolumeView(req, self.settings, self.engine.policy)
+        return {'volume': view.detail(volume, extended=False)}
+
+    def _parse_wish(self, req: Request, wanted: Mapping[str, Any]) -> VolumeWish:
+        if strutils.bool_from_string(wanted.get('multiattach', False)):
+            raise errors.InvalidInput(
+                'multiattach parameter has been removed. The default behavior is to use multiattach enabled '
+                'volume types. Contact your administrator to create a multiattach enabled volume type and '
+                'use it to create multiattach volumes.')
+        self._refuse_sources(req, wanted)
+        if wanted.get('size') is None:
+            raise errors.InvalidInput("Invalid input received: 'size' must be given.")
+        zone = wanted.get('availability_zone') or None
+        if zone is not None and zone not in self.engine.services.find_zones():
+            raise errors.InvalidInput(f"Availability zone '{zone}' is invalid.")
+        return VolumeWish(
+            size=int(wanted['size']), type_name=wanted.get('volume_type') or None,
+            name=_pick(wanted, 'name', 'display_name'),
+            description=_pick(wanted, 'description', 'display_description'),
+            zone=zone or self.settings.default_availability_zone or None,
+            metadata=wanted.get('metadata') or {})
+
+    def _refuse_sources(self, req: Request, wanted: Mapping[str, Any]) -> None:
+        for key, noun in _UNKNOWN_SOURCES.items():
+            if wanted.get(key):
+                raise errors.NotFound(f'{noun} {wanted[key]} could not be found.')
+        if wanted.get('source_volid'):
+            self.engine.volumes.show(req.ctx, wanted['source_volid'])
+            raise errors.InvalidInput('Volumes cannot be made of other volumes here; leave source_volid out.')
+        if wanted.get('imageRef') or wanted.get('image_id'):
+            raise errors.InvalidInput('Invalid image identifier or unable to access requested image.')
+
+    @route('GET', '/volumes/{volume_id}')
+    def show(self, req: Request, volume_id: str) -> dict[str, Any]:
+        """Show a volume."""
+        volume = self.engine.volumes.show(req.ctx, volume_id)
+        return {'volume': VolumeView(req, self.settings, self.engine.policy).detail(volume)}
+
+    @route('PUT', '/volumes/{volume_id}', body=schemas.UPDATE)
+    def update(self, req: Request, body: dict[str, Any], volume_id: str) -> dict[str, Any]:
+        """Change a volume's name, description or metadata."""
+        wanted = body['volume']
+        changes = {}
+        for column, *keys in (('display_name', 'name', 'display_name'),
+                              ('display_description', 'description', 'display_description')):
+            if any(key in wanted for key in keys):
+                changes[column] = _pick(wanted, *keys)
+        volume = self.engine.volumes.update(req.ctx, volume_id, changes, wanted.get('metadata'))
+        view = VolumeView(req, self.settings, self.engine.policy)
+        return {'volume': view.detail(volume, extended=False)}
+
+    @route('DELETE', '/volumes/{volume_id}', status=202, query=schemas.DELETE)
+    def delete(self, req: Request, volume_id: str) -> None:
+        """Delete a volume; ``cascade`` says nothing, as there are no snapshots."""
+        force = req.minor >= _FORCE and _is_set(req.query, 'force')
+        self.engine.volumes.delete(req.ctx, volume_id, force=force)
+
+    @route('GET', '/volumes/{volume_id}/encryption')
+    def show_encryption(self, req: Request, volume_id: str) -> dict[str, Any]:
+        """Show the encryption of a volume: there is none. Nova asks at each attach."""
+        self.engine.volumes.show(req.ctx, volume_id)
+        return {'encryption_key_id': None}
+
+
+class MetadataController(Controller):
+    """``/volumes/{volume_id}/metadata``."""
+
+    @route('GET', '/volumes/{volume_id}/metadata')
+    def index(self, req: Request, volume_id: str) -> dict[str, Any]:
+        """Read a volume's metadata."""
+        return {'metadata': self.engine.volumes.show(req.ctx, volume_id).metadata_dict}
+
+    @route('POST', '/volumes/{volume_id}/metadata', body=schemas.SET_METADATA)
+    def create(self, req: Request, body: dict[str, Any], volume_id: str) -> dict[str, Any]:
+        """Set metadata; items that are not named stay."""
+        return {'metadata': self.engine.volumes.set_metadata(
+            req.ctx, volume_id, body['metadata'], keep_others=True)}
+
+    @route('PUT', '/volumes/{volume_id}/metadata', body=schemas.SET_METADATA)
+    def replace(self, req: Request, body: dict[str, Any], volume_id: str) -> dict[str, Any]:
+        """Replace the metadata."""
+        return {'metadata': self.engine.volumes.set_metadata(
+            req.ctx, volume_id, body['metadata'], keep_others=False)}
+
+    @route('GET', '/volumes/{volume_id}/metadata/{key}')
+    def show(self, req: Request, volume_id: str, key: str) -> dict[str, Any]:
+        """Read one item."""
+        items = self.engine.volumes.show(req.ctx, volume_id).metadata_dict
+        if key not in items:
+            raise errors.NotFound(f'Volume {volume_id} has no metadata with key {key}.')
+        return {'meta': {key: items[key]}}
+
+    @route('PUT', '/volumes/{volume_id}/metadata/{key}', body=schemas.SET_METADATA_ITEM)
+    def update(self, req: Request, body: dict[str, Any], volume_id: str, key: str) -> dict[str, Any]:
+        """Set one item."""
+        if key not in body['meta']:
+            raise errors.InvalidInput('Request body and URI mismatch')
+        items = self.engine.volumes.set_metadata(req.ctx, volume_id, body['meta'], keep_others=True)
+        return {'meta': {key: items[key]}}
+
+    @route('DELETE', '/volumes/{volume_id}/metadata/{key}')
+    def delete(self, req: Request, volume_id: str, key: str) -> None:
+        """Delete one item."""
+        self.engine.volumes.delete_metadata(req.ctx, volume_id, key)
+
+
+def _is_set(query: Mapping[str, str], name: str) -> bool:
+    return name in query and queries.parse_boolean(query[name])
+
+
+def _pick(wanted: Mapping[str, Any], *keys: str) -> str | None:
+    """Return the first of several spellings of a text, trimmed."""
+    value = next((wanted[key] for key in keys if wanted.get(key) is not None), None)
+    return None if value is None else str(value).strip()
