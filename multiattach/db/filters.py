@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from oslo_utils import strutils, timeutils
 
 from multiattach.db import models, volumes
-from multiattach.domain import errors, states
+from multiattach.domain import errors, pools, states
 
 Condition = sa.ColumnElement[bool]
 Filter = Callable[[str], Condition]
@@ -33,6 +33,10 @@ def _text(column: Any) -> Filter:
 
 def _boolean(column: Any) -> Filter:
     return lambda value: column.is_(parse_boolean(value))
+
+
+def _host(value: str) -> Condition:
+    return V.host == pools.strip_pool(value)
 
 
 def _number(column: Any) -> Filter:
@@ -133,7 +137,7 @@ VOLUMES: Mapping[str, Filter] = {
     'consumes_quota': lambda value: sa.true() if parse_boolean(value) else nothing(),
 }
 VOLUMES_ADMIN: Mapping[str, Filter] = {
-    'id': _text(V.id), 'project_id': _text(V.project_id), 'user_id': _text(V.user_id), 'host': _text(V.host),
+    'id': _text(V.id), 'project_id': _text(V.project_id), 'user_id': _text(V.user_id), 'host': _host,
     'description': _text(V.display_description), 'display_description': _text(V.display_description),
     'multiattach': _boolean(V.multiattach), 'volume_type_id': _text(V.volume_type_id),
     'service_uuid': _text(V.service_uuid), 'snapshot_id': _never, 'source_volid': _never,

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Actions on volumes (contract 5 and 6)."""
 
-from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -11,6 +10,7 @@ from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, extra_specs, sharing, states
 from multiattach.engine import encryptions, placement
+from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
@@ -48,7 +48,7 @@ class VolumeActions:
         :raises InvalidVolume: not available, nor in use and multiattach.
         """
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, _PREFIX + 'reserve')
+            volume = lock_volume(session, self._policy, ctx, volume_id, _PREFIX + 'reserve')
             mine, others = db_attachments.count_places(session, volume_id, None)
             claimed = 1 if volume.claim == states.Claim.ATTACHING else 0
             sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach),
@@ -76,7 +76,7 @@ class VolumeActions:
         :raises InvalidVolume: no server has it.
         """
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, _PREFIX + 'begin_detaching')
+            volume = lock_volume(session, self._policy, ctx, volume_id, _PREFIX + 'begin_detaching')
             if volume.status != states.Volume.IN_USE:
                 raise errors.InvalidVolume(
                     f'Invalid volume: Unable to detach volume. Volume status must be in-use, '
@@ -94,7 +94,7 @@ class VolumeActions:
 
     def _drop_claim(self, ctx: RequestContext, volume_id: str, rule: str, claim: str) -> None:
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, _PREFIX + rule)
+            volume = lock_volume(session, self._policy, ctx, volume_id, _PREFIX + rule)
             if volume.claim == claim:
                 transitions.derive_volume(session, volume_id, claim=None)
 
@@ -112,7 +112,7 @@ class VolumeActions:
         """
         backends = {backend.host: backend for backend in self._services.list_backends()}
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, 'volume:retype')
+            volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:retype')
             found = db_types.find(session, new_type, lock=True)
             if not ctx.is_admin and not db_types.is_accessible(session, found, ctx.project):
                 raise errors.VolumeTypeNotFound(new_type)
@@ -173,7 +173,7 @@ class VolumeActions:
     def _begin_extend(self, ctx: RequestContext, volume_id: str, new_size: int,
                       in_use_allowed: bool) -> str:
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, 'volume:extend')
+            volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:extend')
             allowed = [states.Volume.AVAILABLE]
             if in_use_allowed:
                 allowed.append(states.Volume.IN_USE)
@@ -192,9 +192,3 @@ class VolumeActions:
                 volumes=0, gigabytes=new_size - volume.size, size=new_size)
             transitions.move_volume(session, volume_id, 'extend', new_size=new_size)
             return str(volume.host)
-
-    def _lock(self, session: Session, ctx: RequestContext, volume_id: str, rule: str) -> Any:
-        volume = db_volumes.lock(session, volume_id)
-        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
-        self._policy.check(ctx, rule, volume.project_id)
-        return volume

@@ -15,6 +15,7 @@ from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, paging, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, mode, sharing, states
+from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import AskFirst, Guard, Usage
 from multiattach.engine.policy import Policy
@@ -167,9 +168,7 @@ class Attachments:
         :param ident: UUID of the attachment to be.
         :returns: the new attachment with its locked volume.
         """
-        volume = db_volumes.lock(session, volume_id)
-        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
-        self._policy.check(ctx, 'volume:attachment_create', volume.project_id)
+        volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:attachment_create')
         mine, others = db_attachments.count_places(session, volume_id, instance_uuid)
         sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), mine, others)
         if volume.multiattach and volume.bootable and volume.status == states.Volume.IN_USE:

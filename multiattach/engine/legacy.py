@@ -3,7 +3,7 @@
 
 They are told in attachments, so that one state machine has all of it: os-initialize_connection
 makes an exported attachment without a server, os-attach completes it, os-terminate_connection
-and os-detach take it away.
+takes its connection away and os-detach the rest: Nova calls both, in this order.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, transitions
-from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, mode, sharing, states
+from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import Attachments, actor_of, leave_target
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import AskFirst, Guard, Usage, refuse
@@ -74,7 +74,7 @@ class LegacyActions:
         :raises InvalidVolume: the sharing rules say no.
         """
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, _ACTIONS + 'attach')
+            volume = lock_volume(session, self._policy, ctx, volume_id, _ACTIONS + 'attach')
             rows = db_attachments.list_with_connectors(session, volume_id)
             row = next((r for r in rows if _is_of(r, wish)), None)
             if row is None:
@@ -120,7 +120,7 @@ class LegacyActions:
     def _find_or_reserve(self, ctx: RequestContext, volume_id: str,
                          wanted: connection.Connector) -> str:
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, _ACTIONS + 'initialize_connection')
+            volume = lock_volume(session, self._policy, ctx, volume_id, _ACTIONS + 'initialize_connection')
             rows = db_attachments.list_with_connectors(session, volume_id)
             for row in rows:
                 if (row.attached_host, row.initiator) == (wanted.host, wanted.initiator):
@@ -128,8 +128,8 @@ class LegacyActions:
             if 'error' in volume.status or volume.status not in states.DERIVED_STATUSES:
                 raise errors.InvalidVolume(f'The volume is {volume.status}.')
             row = models.Attachment(
-                id=str(uuid.uuid4()), volume_id=volume_id, instance_uuid=None, attach_mode=None,
-                connector=None, connection_info=None)
+                id=str(uuid.uuid4()), volume_id=volume_id, attach_mode=None, connector=None,
+                instance_uuid=None if volume.multiattach else _migrating(rows), connection_info=None)
             transitions.add_attachment(session, row, actor_of(ctx))
             transitions.derive_volume(session, volume_id)
             return row.id
@@ -139,6 +139,8 @@ class LegacyActions:
     def terminate_connection(self, ctx: RequestContext, volume_id: str,
                              raw: Mapping[str, Any] | None) -> None:
         """Have an initiator turned away (os-terminate_connection).
+
+        An attached server keeps its attachment until os-detach, so that os-detach finds it.
 
         :param ctx: the caller.
         :param volume_id: UUID.
@@ -152,7 +154,7 @@ class LegacyActions:
                              and r.initiator == initiator), None)
             return _only(rows)
 
-        self._leave(ctx, volume_id, _ACTIONS + 'terminate_connection', pick)
+        self._leave(ctx, volume_id, _ACTIONS + 'terminate_connection', pick, disconnect=True)
 
     def detach(self, ctx: RequestContext, volume_id: str, attachment_id: str | None) -> None:
         """Take a volume from a server (os-detach); others keep theirs (11.4 number 6).
@@ -189,20 +191,22 @@ class LegacyActions:
                 refuse('')
         raise errors.InvalidVolume('The attachment belongs to another volume.')
 
-    def _leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick) -> None:
+    def _leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, *,
+               disconnect: bool = False) -> None:
         try:
-            order = self._begin_leave(ctx, volume_id, rule, pick, asked=None)
+            order = self._begin_leave(ctx, volume_id, rule, pick, disconnect, asked=None)
         except AskFirst as exc:
             self._guard.ask(ctx, exc.usage)
-            order = self._begin_leave(ctx, volume_id, rule, pick, asked=exc.usage.attachment_id)
+            order = self._begin_leave(ctx, volume_id, rule, pick, disconnect,
+                                      asked=exc.usage.attachment_id)
         if order is not None:
             self._workers.unexport(order, ctx.request_id)
 
     @database.retry
-    def _begin_leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, *,
-                     asked: str | None) -> ExportOrder | None:
+    def _begin_leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick,
+                     disconnect: bool, *, asked: str | None) -> ExportOrder | None:
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, rule)
+            volume = lock_volume(session, self._policy, ctx, volume_id, rule)
             row = pick(db_attachments.list_with_connectors(session, volume_id))
             if row is None:
                 transitions.derive_volume(session, volume_id, claim=None)
@@ -212,14 +216,28 @@ class LegacyActions:
                 raise AskFirst(usage)
             if row.state == states.Attachment.UNEXPORTING and volume.host is not None:
                 return ExportOrder(volume.host, volume_id, row.id)
-            return leave_target(session, db_attachments.get(session, row.id), actor_of(ctx))
+            full = db_attachments.get(session, row.id)
+            if disconnect and row.state == states.Attachment.ATTACHED:
+                if row.connector is None:
+                    return None
+                leaving = self._split_connection(session, ctx, full)
+                transitions.derive_volume(session, volume_id)
+                return ExportOrder(str(volume.host), volume_id, leaving)
+            return leave_target(session, full, actor_of(ctx))
 
-    def _lock(self, session: Session, ctx: RequestContext, volume_id: str, rule: str
-              ) -> models.Volume:
-        volume = db_volumes.lock(session, volume_id)
-        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
-        self._policy.check(ctx, rule, volume.project_id)
-        return volume
+    def _split_connection(self, session: Session, ctx: RequestContext, row: models.Attachment
+                          ) -> str:
+        """Give an attachment's connection to a row of its own that leaves; the attachment stays."""
+        leaving = models.Attachment(
+            id=str(uuid.uuid4()), volume_id=row.volume_id, instance_uuid=row.instance_uuid,
+            attach_mode=row.attach_mode, attached_host=row.attached_host, initiator=row.initiator,
+            connector=row.connector, connection_info=row.connection_info)
+        transitions.add_attachment(session, leaving, actor_of(ctx))
+        transitions.move_attachment(session, row.id, 'complete', actor_of(ctx), connector=None,
+                                    connection_info=None, initiator=None, attached_host=None)
+        for event in ('export', 'unexport'):
+            transitions.move_attachment(session, leaving.id, event, actor_of(ctx))
+        return str(leaving.id)
 
 
 def _is_of(row: models.Attachment, wish: LegacyAttach) -> bool:
@@ -229,6 +247,12 @@ def _is_of(row: models.Attachment, wish: LegacyAttach) -> bool:
     if row.state == states.Attachment.EXPORTED:  # os-initialize_connection came before
         return True
     return wish.instance_uuid is None and row.attached_host == wish.host_name
+
+
+def _migrating(rows: list[models.Attachment]) -> str | None:
+    """Find the server for which a second host connects: the one that has the volume migrates."""
+    servers = {row.instance_uuid for row in rows if row.state == states.Attachment.ATTACHED}
+    return servers.pop() if len(servers) == 1 else None
 
 
 def _only(rows: list[models.Attachment]) -> models.Attachment | None:

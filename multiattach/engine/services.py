@@ -6,6 +6,7 @@ import datetime
 from multiattach.db import database, models
 from multiattach.db import services as db_services
 from multiattach.db import volumes as db_volumes
+from multiattach.domain import errors, pools
 from multiattach.engine.context import RequestContext
 from multiattach.engine.placement import Backend
 from multiattach.engine.policy import Policy
@@ -82,6 +83,22 @@ class Services:
         """
         self._policy.check(ctx, 'scheduler_extension:scheduler_stats:get_pools')
         return self.list_backends()
+
+    def show_backend(self, ctx: RequestContext, name: str) -> Backend:
+        """Load a volume backend for an admin.
+
+        :param ctx: the caller.
+        :param name: ``host@backend``, perhaps with ``#pool``.
+        :returns: the backend.
+        :raises NotFound: there is none.
+        :raises NotAuthorized: policy ``volume_extension:capabilities``.
+        """
+        self._policy.check(ctx, 'volume_extension:capabilities')
+        host = pools.strip_pool(name)
+        for backend in self.list_backends():
+            if backend.host == host:
+                return backend
+        raise errors.NotFound(f'Backend {name} could not be found.')
 
     def list_zones(self, ctx: RequestContext) -> dict[str, bool]:
         """List the availability zones of volumes.

@@ -3,12 +3,11 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy.orm import Session
-
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
+from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import actor_of, leave_target
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -41,7 +40,7 @@ class VolumeSettings:
         :raises InvalidVolume: not available.
         """
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, 'volume:update_readonly_flag')
+            volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:update_readonly_flag')
             if volume.status != states.Volume.AVAILABLE:
                 raise errors.InvalidVolume(
                     f'Invalid volume: Volume {volume_id} status must be available to update '
@@ -57,7 +56,7 @@ class VolumeSettings:
         :param bootable: what it shall be.
         """
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, 'volume:update')
+            volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:update')
             _check_no_maintenance(volume)
             db_volumes.update(session, volume_id, bootable=bootable)
 
@@ -72,7 +71,7 @@ class VolumeSettings:
         :returns: all items after the change.
         """
         with self._db.writer() as session:
-            _check_no_maintenance(self._lock(session, ctx, volume_id, _IMAGE + 'set'))
+            _check_no_maintenance(lock_volume(session, self._policy, ctx, volume_id, _IMAGE + 'set'))
             db_volumes.set_image_metadata(session, volume_id, items)
             return db_volumes.get(session, volume_id).image_metadata
 
@@ -99,7 +98,7 @@ class VolumeSettings:
         :raises NotFound: it is not there.
         """
         with self._db.writer() as session:
-            _check_no_maintenance(self._lock(session, ctx, volume_id, _IMAGE + 'remove'))
+            _check_no_maintenance(lock_volume(session, self._policy, ctx, volume_id, _IMAGE + 'remove'))
             if not db_volumes.delete_image_metadata(session, volume_id, key):
                 raise errors.NotFound(f'Volume {volume_id} has no image metadata with key {key}.')
 
@@ -130,7 +129,7 @@ class VolumeSettings:
     def _begin_detach_all(self, ctx: RequestContext, volume_id: str) -> list[ExportOrder]:
         orders = []
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, _ADMIN + 'reset_status')
+            volume = lock_volume(session, self._policy, ctx, volume_id, _ADMIN + 'reset_status')
             for row in db_attachments.list_with_connectors(session, volume_id):
                 if row.state == states.Attachment.UNEXPORTING and volume.host is not None:
                     orders.append(ExportOrder(volume.host, volume_id, row.id))
@@ -143,7 +142,7 @@ class VolumeSettings:
     @database.retry
     def _set_status(self, ctx: RequestContext, volume_id: str, status: str) -> None:
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, _ADMIN + 'reset_status')
+            volume = lock_volume(session, self._policy, ctx, volume_id, _ADMIN + 'reset_status')
             if status in (states.Volume.DELETING, states.Volume.DELETED) or volume.status in (
                     states.Volume.DELETING,):
                 raise errors.InvalidInput(f'The status cannot be reset from {volume.status} to {status}.')
@@ -155,15 +154,8 @@ class VolumeSettings:
     @database.retry
     def _derive(self, ctx: RequestContext, volume_id: str) -> None:
         with self._db.writer() as session:
-            self._lock(session, ctx, volume_id, _ADMIN + 'reset_status')
+            lock_volume(session, self._policy, ctx, volume_id, _ADMIN + 'reset_status')
             transitions.derive_volume(session, volume_id, claim=None)
-
-    def _lock(self, session: Session, ctx: RequestContext, volume_id: str, rule: str
-              ) -> models.Volume:
-        volume = db_volumes.lock(session, volume_id)
-        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
-        self._policy.check(ctx, rule, volume.project_id)
-        return volume
 
 
 def _check_no_maintenance(volume: models.Volume) -> None:

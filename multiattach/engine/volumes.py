@@ -15,6 +15,7 @@ from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, extra_specs, states
 from multiattach.engine import default_types, encryptions, placement
+from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
@@ -200,7 +201,7 @@ class Volumes:
         :returns: the volume after the change.
         """
         with self._db.writer() as session:
-            self._lock(session, ctx, volume_id, 'volume:update')
+            lock_volume(session, self._policy, ctx, volume_id, 'volume:update')
             db_volumes.update(session, volume_id, **changes)
             if metadata is not None:
                 db_volumes.replace_metadata(session, volume_id, metadata, keep_others=False)
@@ -222,7 +223,7 @@ class Volumes:
     def _begin_delete(self, ctx: RequestContext, volume_id: str, force: bool) -> str | None:
         rule = 'volume:force_delete' if force else 'volume:delete'
         with self._db.writer() as session:
-            volume = self._lock(session, ctx, volume_id, rule)
+            volume = lock_volume(session, self._policy, ctx, volume_id, rule)
             mine, others = db_attachments.count_places(session, volume_id, None)
             if mine + others:
                 raise errors.InvalidVolume(
@@ -254,7 +255,7 @@ class Volumes:
         """
         verb = 'create' if keep_others else 'update'
         with self._db.writer() as session:
-            self._lock(session, ctx, volume_id, f'volume:{verb}_volume_metadata')
+            lock_volume(session, self._policy, ctx, volume_id, f'volume:{verb}_volume_metadata')
             db_volumes.replace_metadata(session, volume_id, items, keep_others=keep_others)
             return db_volumes.get(session, volume_id).metadata_dict
 
@@ -268,7 +269,7 @@ class Volumes:
         :raises NotFound: it is not there.
         """
         with self._db.writer() as session:
-            self._lock(session, ctx, volume_id, 'volume:delete_volume_metadata')
+            lock_volume(session, self._policy, ctx, volume_id, 'volume:delete_volume_metadata')
             if not db_volumes.delete_metadata(session, volume_id, key):
                 raise errors.NotFound(f'Volume {volume_id} has no metadata with key {key}.')
 
@@ -276,12 +277,6 @@ class Volumes:
 
     def _load(self, session: Session, ctx: RequestContext, volume_id: str, rule: str) -> models.Volume:
         volume = db_volumes.get(session, volume_id)
-        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
-        self._policy.check(ctx, rule, volume.project_id)
-        return volume
-
-    def _lock(self, session: Session, ctx: RequestContext, volume_id: str, rule: str) -> models.Volume:
-        volume = db_volumes.lock(session, volume_id)
         self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
         self._policy.check(ctx, rule, volume.project_id)
         return volume

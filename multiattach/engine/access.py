@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows that a caller may act on: loaded, then judged by their own project (contract 7.1)."""
+
+from sqlalchemy.orm import Session
+
+from multiattach.db import models
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import errors
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+
+
+def lock_volume(session: Session, policy: Policy, ctx: RequestContext, volume_id: str, rule: str
+                ) -> models.Volume:
+    """Lock a volume for a caller who may do something with it.
+
+    :param session: a writer's session.
+    :param policy: the rules.
+    :param ctx: the caller.
+    :param volume_id: UUID.
+    :param rule: policy rule to ask.
+    :returns: the volume without its relations.
+    :raises VolumeNotFound: there is none, or it is another project's.
+    :raises NotAuthorized: the rule does not pass.
+    """
+    volume = db_volumes.lock(session, volume_id)
+    policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+    policy.check(ctx, rule, volume.project_id)
+    return volume
