@@ -9,7 +9,7 @@ from oslo_log import log
 from tooz import ToozError, coordination
 
 from multiattach import policies
-from multiattach.conf import quota
+from multiattach.conf import nova, quota
 from multiattach.conf import volume as volume_conf
 from multiattach.db import migration
 from multiattach.db.database import Database
@@ -19,6 +19,7 @@ from multiattach.drivers.backend import Backend, BackendError
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.backends.lvm import LvmBackend
 from multiattach.drivers.nova import NovaCompute
+from multiattach.drivers.nova_events import NovaEvents
 from multiattach.drivers.null import NullTarget
 from multiattach.drivers.target import Target, TargetError, TargetUnavailable
 from multiattach.drivers.tgt.daemon import TgtDaemon
@@ -108,8 +109,9 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
     timeout = conf.rpc_response_timeout
     compute = None
     if conf.nova.endpoint or conf.api.auth_strategy == 'keystone':
-        compute = NovaCompute(conf.nova.endpoint, interface=conf.nova.interface, region=conf.nova.region_name,
-                              cafile=conf.nova.cafile, insecure=conf.nova.insecure)
+        compute = NovaCompute(conf.nova.endpoint, interface=conf.nova.interface,
+                              region=conf.nova.region_name, cafile=conf.nova.cafile or '',
+                              insecure=conf.nova.insecure)
     return make_engine(db, make_policy(conf), VolumeWorkers(rpc, timeout),
                        HostAgents(rpc, timeout), down_time=conf.service_down_time,
                        default_type=conf.default_volume_type,
@@ -237,6 +239,8 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
     if not names or len(set(names)) != len(names):
         raise errors.ConfigurationError(
             'Option enabled_backends in [volume] must name backends, each once.')
+    client = nova.load_client(conf)
+    events = NovaEvents(client) if client is not None else None
     workers = []
     for name in names:
         backend = make_backend(conf, name)
@@ -247,7 +251,7 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
         workers.append(VolumeWorker(
             db, rpc, host, conf.storage_availability_zone, backend, exporter,
             StorageSteps(Storage(db, host), backend, target, locks,
-                         HostAgents(rpc, conf.rpc_response_timeout)),
+                         HostAgents(rpc, conf.rpc_response_timeout), events),
             capabilities={'volume_backend_name': name, **group.capabilities,
                           'multiattach': group.multiattach},
             over_subscription=group.max_over_subscription_ratio,

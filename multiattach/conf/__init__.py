@@ -28,6 +28,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     """
     for module in _GROUPS:
         conf.register_opts(module.OPTS, group=_group(module.GROUP))
+    nova.register_auth(conf)
     conf.register_opts(db_options.database_opts, group='database')
     for group, opts in messaging_opts.list_opts():
         if group is None:  # transport_url and rpc_response_timeout; drivers register their own

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of asking Nova whether a server uses a volume."""
+"""Options of asking Nova whether a server uses a volume, and of telling it that one has grown."""
 
+from keystoneauth1 import adapter, loading
 from oslo_config import cfg
 
 GROUP = 'nova'
@@ -11,6 +12,30 @@ OPTS = [
     cfg.StrOpt('interface', default='public', choices=['public', 'internal', 'admin'],
                help='Interface in the catalogue.'),
     cfg.StrOpt('region_name', default='', help='Region in the catalogue; empty for any.'),
-    cfg.StrOpt('cafile', default='', help='File of certification authorities.'),
-    cfg.BoolOpt('insecure', default=False, help='Do not verify certificates.'),
 ]
+
+
+def register_auth(conf: cfg.ConfigOpts) -> None:
+    """Register the options by which this service logs in to tell Nova what has grown.
+
+    :param conf: where to register.
+    """
+    loading.register_session_conf_options(conf, GROUP)
+    loading.register_auth_conf_options(conf, GROUP)
+
+
+def load_client(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
+    """Make a client of the Compute API with this service's credentials.
+
+    :param conf: configuration.
+    :returns: the client, or None if ``auth_type`` in ``[nova]`` is not set.
+    """
+    register_auth(conf)
+    group = conf[GROUP]
+    if not group.auth_type:
+        return None
+    return adapter.Adapter(
+        loading.load_session_from_conf_options(conf, GROUP,
+                                               auth=loading.load_auth_from_conf_options(conf, GROUP)),
+        service_type='compute', interface=group.interface, region_name=group.region_name or None,
+        endpoint_override=group.endpoint or None, default_microversion='2.89')

@@ -30,7 +30,8 @@ class Database:
     def __init__(self, url: str, max_pool_size: int = 10, max_overflow: int = 50,
                  **options: Any) -> None:
         self.engine: sa.Engine = engines.create_engine(
-            url, sqlite_fk=True, thread_checkin=False, max_pool_size=max_pool_size, max_overflow=max_overflow, **options)
+            url, sqlite_fk=True, thread_checkin=False, max_pool_size=max_pool_size,
+            max_overflow=max_overflow, **options)
         # What is written holds CHAP secrets, and texts of exceptions end in logs.
         self.engine.hide_parameters = True
         if self.engine.dialect.name == 'sqlite':

@@ -60,6 +60,18 @@ class Storage:
         with self._db.reader() as session:
             return db_attachments.list_agent_hosts(session, volume_id)
 
+    def list_nova_servers(self, volume_id: str) -> list[str]:
+        """List the servers that have a volume and are Nova's.
+
+        :param volume_id: UUID.
+        :returns: UUIDs of servers.
+        """
+        with self._db.reader() as session:
+            return sorted({
+                row.instance_uuid for row in db_attachments.list_of_volume(session, volume_id)
+                if row.instance_uuid and row.agent_host is None
+                and row.state == states.Attachment.ATTACHED})
+
     @database.retry
     def finish(self, volume_id: str, event: str, **values: Any) -> None:
         """Write that a step is done.

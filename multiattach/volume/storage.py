@@ -5,6 +5,7 @@ from oslo_log import log
 
 from multiattach.domain import errors
 from multiattach.drivers.backend import Backend, BackendError
+from multiattach.drivers.nova_events import NovaEvents
 from multiattach.drivers.target import Target, TargetError, TargetUnavailable
 from multiattach.engine.storage import Storage
 from multiattach.rpc.clients import HostAgents
@@ -21,11 +22,13 @@ class StorageSteps:
     :param target: where they are exported.
     :param locks: locks of volumes.
     :param agents: RPC client of the host agents, who show servers what has grown.
+    :param nova: Nova, to be told the same of its servers; None without.
     """
 
     def __init__(self, storage: Storage, backend: Backend, target: Target, locks: VolumeLocks,
-                 agents: HostAgents) -> None:
+                 agents: HostAgents, nova: NovaEvents | None = None) -> None:
         self._agents = agents
+        self._nova = nova
         self._storage = storage
         self._backend = backend
         self._target = target
@@ -91,9 +94,15 @@ class StorageSteps:
                 LOG.warning('Volume %s is extended later: %s', volume_id, exc)
                 return
             self._storage.finish(volume_id, 'extended', size=volume.new_size, new_size=None)
-            for host in self._storage.list_agent_hosts(volume_id):
-                self._agents.extend(host, volume.request_id)
+            self._tell_extended(volume_id, volume.request_id)
             LOG.info('Volume %s has %d GiB now', volume_id, volume.new_size)
+
+    def _tell_extended(self, volume_id: str, request_id: str | None) -> None:
+        """Tell everybody whose server has the volume; what is lost here, agents find themselves."""
+        for host in self._storage.list_agent_hosts(volume_id):
+            self._agents.extend(host, request_id)
+        if self._nova is not None:
+            self._nova.tell_extended(volume_id, self._storage.list_nova_servers(volume_id))
 
     def resume(self) -> None:
         """Carry on with every volume whose next step is this worker's."""

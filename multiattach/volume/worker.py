@@ -60,6 +60,11 @@ class VolumeEndpoint:
         self._exporter.unexport(volume_id, attachment_id)
 
 
+# What extra specs of existing volume types ask for most often; vendor and protocol as LVM with tgt has them.
+_CAPABILITIES = {'multiattach': True, 'storage_protocol': 'iSCSI', 'vendor_name': 'Open Source',
+                 'driver_version': '1.0'}
+
+
 class VolumeWorker:
     """One backend at work.
 
@@ -85,7 +90,7 @@ class VolumeWorker:
         self._backend = backend
         self._exporter = exporter
         self._storage = storage
-        self._capabilities = {'multiattach': True, 'storage_protocol': 'iSCSI', **capabilities}
+        self._capabilities = {**_CAPABILITIES, **capabilities}
         self._over_subscription = over_subscription
         self._server = transport.make_server(rpc, clients.VOLUME_TOPIC, host,
                                              VolumeEndpoint(exporter, storage))
