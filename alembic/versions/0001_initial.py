@@ -13,10 +13,17 @@ depends_on = None
 # No import of live models: this revision stays what it was.
 INSTANT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
 LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
+# Names and keys that differ in case only are two, as on SQLite and PostgreSQL.
+MYSQL = {f'{dialect}_{key}': value for dialect in ('mysql', 'mariadb') for key, value in (
+    ('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))}
+
+
+def _create_table(name: str, *items: sa.schema.SchemaItem) -> None:
+    op.create_table(name, *items, **MYSQL)
 
 
 def upgrade() -> None:
-    op.create_table(
+    _create_table(
         'messages',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('project_id', sa.String(255), nullable=False),
@@ -31,7 +38,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint('id', name='pk_messages'),
     )
     op.create_index('ix_messages_project_id_created_at_id', 'messages', ['project_id', 'created_at', 'id'])
-    op.create_table(
+    _create_table(
         'servers',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('name', sa.String(255), nullable=False),
@@ -45,7 +52,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint('id', name='pk_servers'),
     )
     op.create_index('ix_servers_host_deleted_at', 'servers', ['host', 'deleted_at'])
-    op.create_table(
+    _create_table(
         'services',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('binary', sa.String(64), nullable=False),
@@ -60,7 +67,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint('id', name='pk_services'),
         sa.UniqueConstraint('binary', 'host', name='uq_services_binary_host'),
     )
-    op.create_table(
+    _create_table(
         'volume_types',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('name', sa.String(255), nullable=False),
@@ -73,7 +80,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint('id', name='pk_volume_types'),
         sa.UniqueConstraint('live_name', name='uq_volume_types_live_name'),
     )
-    op.create_table(
+    _create_table(
         'volume_type_extra_specs',
         sa.Column('volume_type_id', sa.String(36), nullable=False),
         sa.Column('key', sa.String(255), nullable=False),
@@ -85,7 +92,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint('volume_type_id', 'key', name='pk_volume_type_extra_specs'),
     )
-    op.create_table(
+    _create_table(
         'volumes',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('project_id', sa.String(255), nullable=False),
@@ -121,7 +128,7 @@ def upgrade() -> None:
         ['project_id', 'deleted_at', 'created_at', 'id'],
     )
     op.create_index('ix_volumes_volume_type_id_deleted_at', 'volumes', ['volume_type_id', 'deleted_at'])
-    op.create_table(
+    _create_table(
         'attachments',
         sa.Column('id', sa.String(36), nullable=False),
         sa.Column('volume_id', sa.String(36), nullable=False),
@@ -159,7 +166,7 @@ def upgrade() -> None:
     op.create_index(
         'ix_attachments_volume_id_deleted_at_state', 'attachments', ['volume_id', 'deleted_at', 'state']
     )
-    op.create_table(
+    _create_table(
         'volume_metadata',
         sa.Column('volume_id', sa.String(36), nullable=False),
         sa.Column('key', sa.String(255), nullable=False),
@@ -167,7 +174,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(['volume_id'], ['volumes.id'], name='fk_volume_metadata_volume_id_volumes'),
         sa.PrimaryKeyConstraint('volume_id', 'key', name='pk_volume_metadata'),
     )
-    op.create_table(
+    _create_table(
         'volume_image_metadata',
         sa.Column('volume_id', sa.String(36), nullable=False),
         sa.Column('key', sa.String(255), nullable=False),
@@ -177,7 +184,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint('volume_id', 'key', name='pk_volume_image_metadata'),
     )
-    op.create_table(
+    _create_table(
         'volume_type_projects',
         sa.Column('volume_type_id', sa.String(36), nullable=False),
         sa.Column('project_id', sa.String(255), nullable=False),
@@ -188,7 +195,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint('volume_type_id', 'project_id', name='pk_volume_type_projects'),
     )
-    op.create_table(
+    _create_table(
         'volume_type_encryptions',
         sa.Column('volume_type_id', sa.String(36), nullable=False),
         sa.Column('encryption_id', sa.String(36), nullable=False),
@@ -205,7 +212,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint('volume_type_id', name='pk_volume_type_encryptions'),
     )
-    op.create_table(
+    _create_table(
         'default_volume_types',
         sa.Column('project_id', sa.String(255), nullable=False),
         sa.Column('volume_type_id', sa.String(36), nullable=False),
@@ -216,7 +223,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint('project_id', name='pk_default_volume_types'),
     )
-    op.create_table(
+    _create_table(
         'quota_limits',
         sa.Column('scope', sa.String(16), nullable=False),
         sa.Column('name', sa.String(255), nullable=False),
@@ -224,7 +231,7 @@ def upgrade() -> None:
         sa.Column('hard_limit', sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint('scope', 'name', 'resource', name='pk_quota_limits'),
     )
-    op.create_table(
+    _create_table(
         'project_locks',
         sa.Column('project_id', sa.String(255), nullable=False),
         sa.PrimaryKeyConstraint('project_id', name='pk_project_locks'),

@@ -20,7 +20,9 @@ ANY_BODY = Versioned({0: {}})
 
 
 @dataclasses.dataclass(frozen=True)
-class _Action:
+class Action:
+    """What :func:`action` says of a method; arguments as there."""
+
     name: str
     schema: Versioned
     since: int
@@ -41,7 +43,7 @@ def action(name: str, schema: Versioned = ANY_BODY, *, since: int = 0, status: i
     """
 
     def decorate(handler: routing.Handler) -> routing.Handler:
-        handler.action = _Action(name, schema, since, status)  # type: ignore[attr-defined]
+        handler.action = Action(name, schema, since, status)  # type: ignore[attr-defined]
         return handler
 
     return decorate
@@ -52,7 +54,7 @@ class ActionController(routing.Controller):
 
     def __init__(self, engine: Engine, settings: ApiSettings) -> None:
         super().__init__(engine, settings)
-        self._actions: dict[str, tuple[_Action, routing.Handler]] = {
+        self._actions: dict[str, tuple[Action, routing.Handler]] = {
             method.action.name: (method.action, method)
             for _, method in inspect.getmembers(self, lambda member: hasattr(member, 'action'))
         }

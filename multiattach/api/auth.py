@@ -8,10 +8,12 @@ from typing import Any
 from multiattach.api.faults import WsgiApp
 from multiattach.api.request import CONTEXT
 from multiattach.api.settings import ApiSettings
+from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
 
 Middleware = Callable[[WsgiApp, ApiSettings], WsgiApp]
 _DEFAULT_USER = 'admin'
+_MAX_NAME = 255
 _ALL_ROLES = ('admin', 'member', 'reader')
 
 
@@ -37,6 +39,8 @@ class NoAuth:
         if not project:
             match = self._in_url.fullmatch(environ.get('PATH_INFO', ''))
             project = match[1] if match else self._default_project
+        if any(len(name) > _MAX_NAME or '\0' in name for name in (user, project)):
+            raise errors.InvalidInput('User and project must be texts of 1 to 255 characters.')
         environ[CONTEXT] = RequestContext(
             user_id=user or _DEFAULT_USER, project_id=project, roles=list(_ALL_ROLES), is_admin=True,
             service_roles=split_roles(environ.get('HTTP_X_SERVICE_ROLES', '')),

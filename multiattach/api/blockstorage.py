@@ -5,9 +5,13 @@ from multiattach.api import microversion, routing, versions
 from multiattach.api.controllers import (
     absent,
     attachments,
+    capabilities,
     default_types,
+    extensions,
     limits,
     messages,
+    metadata,
+    pools,
     quotas,
     services,
     type_access,
@@ -23,10 +27,11 @@ CONTROLLERS = (
     versions.VersionController,
     types.TypesController, types.ExtraSpecsController, type_access.TypeAccessController,
     type_access.EncryptionController, default_types.DefaultTypesController, quotas.QuotaSetsController,
-    volumes.VolumesController, volumes.MetadataController, volume_actions.VolumeActionsController,
+    volumes.VolumesController, metadata.MetadataController, volume_actions.VolumeActionsController,
     attachments.AttachmentsController, attachments.AttachmentActionsController,
-    services.ServicesController, services.PoolsController,
-    messages.MessagesController, limits.LimitsController, absent.AbsentController,
+    services.ServicesController, pools.PoolsController, extensions.ExtensionsController,
+    messages.MessagesController, limits.LimitsController,
+    capabilities.CapabilitiesController, absent.AbsentController,
 )
 
 

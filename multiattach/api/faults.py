@@ -48,6 +48,15 @@ class Malformed(errors.InvalidInput):
         super().__init__(message)
 
 
+def find_key(status: int) -> str:
+    """Return the one key in the body of an error.
+
+    :param status: HTTP status.
+    :returns: the key.
+    """
+    return _KEYS.get(status, 'computeFault')
+
+
 def render(status: int, message: str) -> webob.Response:
     """Render an error.
 
@@ -55,7 +64,7 @@ def render(status: int, message: str) -> webob.Response:
     :param message: text for the caller.
     :returns: the reply.
     """
-    key = _KEYS.get(status, 'computeFault')
+    key = find_key(status)
     fault: dict[str, Any] = {'code': status, 'message': message[:_MAX_MESSAGE]}
     response = webob.Response(status=status, content_type='application/json', charset='UTF-8')
     if status == 413:

@@ -5,6 +5,7 @@ Pecan's own dispatch by attribute names knows neither optional project ids nor m
 answers a wrong verb with 405; so the root controller takes over at Pecan's ``_route`` hook.
 """
 
+import dataclasses
 import functools
 import inspect
 import json
@@ -24,6 +25,7 @@ from multiattach.engine.assembly import Engine
 
 Handler = Callable[..., Any]
 _SUFFIX = '.json'
+_MAX_SEGMENT = 255
 
 
 class Controller:
@@ -38,13 +40,21 @@ class Controller:
         self.settings = settings
 
 
-class _Route:
-    """What :func:`route` says of a method."""
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """What :func:`route` says of a method; arguments as there."""
 
-    def __init__(self, method: str, path: str, since: int) -> None:
-        self.method = method
-        self.segments = path.split('/')[1:]
-        self.since = since
+    method: str
+    path: str
+    since: int
+    status: int
+    body: Versioned | None
+    query: Versioned | None
+
+    @property
+    def segments(self) -> list[str]:
+        """The path's segments."""
+        return self.path.split('/')[1:]
 
 
 def route(method: str, path: str, *, since: int = 0, status: int = 200,
@@ -75,7 +85,7 @@ def route(method: str, path: str, *, since: int = 0, status: int = 200,
 
         functools.update_wrapper(endpoint, handler)
         del endpoint.__wrapped__  # type: ignore[attr-defined]  # Pecan would see that signature
-        endpoint.route = _Route(method, path, since)  # type: ignore[attr-defined]
+        endpoint.route = Route(method, path, since, status, body, query)  # type: ignore[attr-defined]
         exposed: Handler = pecan.expose(content_type='application/json')(endpoint)
         return exposed
 
@@ -160,7 +170,7 @@ class Root:
                 self._add(endpoint)
 
     def _add(self, endpoint: Handler) -> None:
-        marked: _Route = endpoint.route  # type: ignore[attr-defined]
+        marked: Route = endpoint.route  # type: ignore[attr-defined]
         node = self._tree
         for segment in marked.segments:
             node = node.grow(segment)
@@ -172,7 +182,7 @@ class Root:
     def _route(self, args: list[str], request: Request) -> tuple[Handler, list[str]]:
         """Find the method that answers a request; Pecan calls this."""
         endpoint, values, project = self._find(request.method, list(args))
-        mark: _Route = endpoint.route  # type: ignore[attr-defined]
+        mark: Route = endpoint.route  # type: ignore[attr-defined]
         request.environ[ROUTED] = True
         request.environ[PROJECT] = project
         request.pecan['content_type'] = 'application/json'
@@ -182,6 +192,8 @@ class Root:
         request.environ[VERSION] = version
         if mark.since > version.minor:
             raise faults.NoSuchMethod
+        if any(len(value) > _MAX_SEGMENT for value in values):
+            raise errors.NotFound('The resource could not be found.')
         ctx = request.environ.get(CONTEXT)
         if project is not None and ctx is not None and ctx.project != project:
             raise errors.InvalidInput('Malformed request url')

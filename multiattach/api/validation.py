@@ -76,7 +76,8 @@ class Versioned:
 
     def __init__(self, schemas: Mapping[int, Mapping[str, Any]]) -> None:
         self._minors = sorted(schemas)
-        self._schemas = [Schema(schemas[minor]) for minor in self._minors]
+        self._raw = [schemas[minor] for minor in self._minors]
+        self._schemas = [Schema(schema) for schema in self._raw]
 
     def check(self, value: Any, minor: int) -> None:
         """Refuse a value that does not match the schema of a microversion.
@@ -85,7 +86,18 @@ class Versioned:
         :param minor: second number of the microversion.
         :raises InvalidInput: the first thing that is wrong.
         """
-        self._schemas[max(bisect.bisect_right(self._minors, minor) - 1, 0)].check(value)
+        self._schemas[self._find(minor)].check(value)
+
+    def at(self, minor: int) -> Mapping[str, Any]:
+        """Return the schema of a microversion.
+
+        :param minor: second number of the microversion.
+        :returns: JSON Schema, draft 2020-12, with the formats of this module.
+        """
+        return self._raw[self._find(minor)]
+
+    def _find(self, minor: int) -> int:
+        return max(bisect.bisect_right(self._minors, minor) - 1, 0)
 
 
 def _cut(text: str) -> str:

@@ -120,7 +120,7 @@ def serve(args: Sequence[str]) -> None:
         note = _start_agent(stack, conf, db, rpc, engine)
         server.start()
         stack.callback(server.stop)
-        _tell(state, host, server.port, note)
+        _tell(conf, state, host, server.port, note)
         stop.wait(targets.keep_alive)
         print('multiattach stops', flush=True)
     print('multiattach has stopped', flush=True)
@@ -154,14 +154,16 @@ def _start_agent(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database
     return f'host agent of {conf.host} with {conf.host_agent.libvirt_uri}'
 
 
-def _tell(state: pathlib.Path, host: str, port: int, note: str) -> None:
+def _tell(conf: cfg.ConfigOpts, state: pathlib.Path, host: str, port: int, note: str) -> None:
     base = f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
-    path = state / 'clouds.yaml'
-    path.write_text(clouds.render_clouds_yaml(base))
+    hint = 'openstack volume list, with an account of your Keystone'
+    if conf.api.auth_strategy != 'keystone':
+        path = state / 'clouds.yaml'
+        path.write_text(clouds.render_clouds_yaml(base))
+        hint = f'OS_CLIENT_CONFIG_FILE={path} openstack --os-cloud multiattach volume list'
     print(f'multiattach is ready\n  block storage: {base}/v3\n  compute:       {base}/compute/v2.1\n'
           f'  {note}\n  log:           {state}/multiattach.log\n'
-          f'Try: OS_CLIENT_CONFIG_FILE={path} openstack --os-cloud multiattach volume list',
-          flush=True)
+          f'Try: {hint}', flush=True)
 
 
 def main() -> int:

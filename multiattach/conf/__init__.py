@@ -89,10 +89,11 @@ def load(args: Sequence[str], *, program: str, description: str,
 def _touch_all(conf: cfg.ConfigOpts) -> None:
     """Read every own option once: oslo.config checks a value only when it is read."""
     for module in _GROUPS:
-        for opt in module.OPTS:
-            section = conf if module.GROUP == 'DEFAULT' else conf[module.GROUP]
+        default = module.GROUP == 'DEFAULT'
+        section = conf if default else conf[module.GROUP]
+        # Other groups hold what libraries registered there, too: of [nova] the options of sessions.
+        for name in [opt.dest for opt in module.OPTS] if default else list(section):
             try:
-                section[opt.dest]
+                section[name]
             except cfg.ConfigFileValueError as exc:
-                raise errors.ConfigurationError(
-                    f'Option {opt.name} in [{module.GROUP}]: {exc}') from exc
+                raise errors.ConfigurationError(f'Option {name} in [{module.GROUP}]: {exc}') from exc

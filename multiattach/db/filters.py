@@ -125,8 +125,13 @@ def parse_mapping(value: str) -> dict[str, str]:
     return {str(key): str(item) for key, item in parsed.items()}
 
 
+def _image_metadata(value: str) -> Condition:
+    return sa.and_(sa.true(), *volumes.image_metadata_filter(parse_mapping(value)))
+
+
 V = models.Volume
 A = models.Attachment
+M = models.Message
 
 # Filters of Block Storage's resource_filters.json, for everybody (contract 10.2).
 VOLUMES: Mapping[str, Filter] = {
@@ -140,7 +145,8 @@ VOLUMES_ADMIN: Mapping[str, Filter] = {
     'id': _text(V.id), 'project_id': _text(V.project_id), 'user_id': _text(V.user_id), 'host': _host,
     'description': _text(V.display_description), 'display_description': _text(V.display_description),
     'multiattach': _boolean(V.multiattach), 'volume_type_id': _text(V.volume_type_id),
-    'service_uuid': _text(V.service_uuid), 'snapshot_id': _never, 'source_volid': _never,
+    'service_uuid': _text(V.service_uuid), 'glance_metadata': _image_metadata,
+    'snapshot_id': _never, 'source_volid': _never,
     'cluster_name': _never, 'encryption_key_id': _never, 'replication_status': _never,
 }
 VOLUMES_LIKE: Mapping[str, Any] = {
@@ -158,6 +164,12 @@ ATTACHMENTS_ADMIN: Mapping[str, Filter] = {
 ATTACHMENTS_LIKE: Mapping[str, Any] = {
     'volume_id': A.volume_id, 'instance_id': A.instance_uuid, 'instance_uuid': A.instance_uuid,
     'attached_host': A.attached_host, 'mountpoint': A.mountpoint,
+}
+
+MESSAGES: Mapping[str, Filter] = {
+    'resource_uuid': _text(M.resource_uuid), 'resource_type': _text(M.resource_type),
+    'event_id': _text(M.event_id), 'request_id': _text(M.request_id),
+    'message_level': _text(M.message_level),
 }
 
 

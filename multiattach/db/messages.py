@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from multiattach.db import models
-from multiattach.domain import errors
+from multiattach.db import models, paging
 
 M = models.Message
 _KEPT = datetime.timedelta(days=30)
@@ -35,26 +34,16 @@ def add(session: Session, project_id: str, resource_uuid: str, event_id: str, te
     session.flush()
 
 
-def list_all(session: Session, filters: Sequence[sa.ColumnElement[bool]], limit: int,
-             marker: str | None = None, offset: int = 0) -> list[M]:
-    """List messages, newest first.
+def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[M]:
+    """List messages.
 
     :param session: an open session.
     :param filters: conditions on the message.
-    :param limit: most rows to return.
-    :param marker: id of the last message of the page before, or None.
-    :param offset: rows to leave out at the start.
+    :param page: order and cut.
     :returns: messages.
-    :raises NotFound: the marker is no message.
+    :raises NotFound: the page's marker is no message.
     """
-    query = sa.select(M).where(*filters).order_by(M.created_at.desc(), M.id.desc())
-    if marker is not None:
-        last = get(session, marker)
-        if last is None:
-            raise errors.NotFound(f'Marker {marker} could not be found.')
-        query = query.where(sa.or_(
-            M.created_at < last.created_at, sa.and_(M.created_at == last.created_at, M.id < last.id)))
-    return list(session.scalars(query.limit(limit).offset(offset)))
+    return list(session.scalars(paging.paginate(session, sa.select(M).where(*filters), M, page)))
 
 
 def get(session: Session, message_id: str) -> M | None:

@@ -32,7 +32,7 @@ def paginate(session: Session, query: sa.Select[Any], model: Any, page: Page) ->
 
     :param session: an open session.
     :param query: SELECT of the model.
-    :param model: mapped class with ``id`` and ``deleted_at``.
+    :param model: mapped class with ``id``; rows with ``deleted_at`` are no markers.
     :param page: what is wanted.
     :returns: the query with ORDER BY, the marker's condition, LIMIT and OFFSET.
     :raises NotFound: the marker is no live row.
@@ -44,8 +44,8 @@ def paginate(session: Session, query: sa.Select[Any], model: Any, page: Page) ->
         directions.append(directions[-1] if directions else 'desc')
     marker = None
     if page.marker is not None:
-        marker = session.scalars(
-            sa.select(model).where(model.id == page.marker, model.deleted_at.is_(None))).first()
+        live = [model.deleted_at.is_(None)] if hasattr(model, 'deleted_at') else []
+        marker = session.scalars(sa.select(model).where(model.id == page.marker, *live)).first()
         if marker is None:
             raise errors.NotFound(f'Marker {page.marker} could not be found.')
     done: sa.Select[Any] = utils.paginate_query(

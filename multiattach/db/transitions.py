@@ -112,17 +112,22 @@ def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> 
 def reset_volume(session: Session, volume_id: str, status: str) -> None:
     """Set a status at an admin's word; one that attachments decide is derived instead.
 
+    ``attaching`` and ``detaching`` leave the mark that os-reserve and os-begin_detaching leave.
+
     :param session: a writer's session that holds the volume's lock.
     :param volume_id: UUID.
     :param status: the status to set.
     """
     table = models.Volume
     derived = status in states.DERIVED_STATUSES
+    claim = status if status in list(states.Claim) else None
+    # What an extension had promised is given back with it.
+    promised = {} if status == states.Volume.EXTENDING else {'new_size': None}
     session.execute(
         sa.update(table).execution_options(synchronize_session=False)
         .where(table.id == volume_id)
-        .values(status=_derivation(volume_id, sa.literal(None, sa.String)) if derived else status,
-                claim=None, status_at=models.now(), updated_at=models.now()))
+        .values(status=_derivation(volume_id, sa.literal(claim, sa.String)) if derived else status,
+                claim=claim, status_at=models.now(), updated_at=models.now(), **promised))
 
 
 def derive_volume(session: Session, volume_id: str, **values: Any) -> None:

@@ -109,6 +109,19 @@ def metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
     ]
 
 
+def image_metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
+    """Build conditions for volumes that have all the given image metadata.
+
+    :param items: keys and values.
+    :returns: one condition for each item.
+    """
+    table = models.ImageMetadata
+    return [
+        sa.exists().where(table.volume_id == V.id, table.key == key, table.value == value)
+        for key, value in items.items()
+    ]
+
+
 def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
     """List a backend's volumes in some statuses.
 

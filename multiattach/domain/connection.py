@@ -15,6 +15,7 @@ SECRET_KEYS = frozenset({'auth_password', 'auth_username', 'discovery_auth_passw
 _INITIATOR = re.compile(r'(iqn\.\d{4}-\d{2}\.[^\s,:]+(:\S+)?|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})')
 _MAX_NAME = 223
 _MAX_HOST = 255
+_MAX_MOUNTPOINT = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
 
     :param raw: connector of an API request.
     :returns: the connector.
-    :raises InvalidConnector: host or initiator is missing or malformed (contract 11.4
+    :raises InvalidConnector: host or initiator is missing, or one is malformed (contract 11.4
         number 23: 400 on create and on update alike).
     """
     host, initiator = raw.get('host'), raw.get('initiator')
@@ -58,7 +59,10 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
         raise errors.InvalidConnector('Invalid connector: "initiator" (an iSCSI initiator name) is required.')
     if len(initiator.encode()) > _MAX_NAME or not _INITIATOR.fullmatch(initiator):
         raise errors.InvalidConnector('Invalid connector: "initiator" is no iSCSI name (RFC 3720).')
-    return Connector(host, initiator, raw)
+    found = Connector(host, initiator, raw)
+    if len(found.mountpoint or '') > _MAX_MOUNTPOINT:
+        raise errors.InvalidConnector('Invalid connector: "mountpoint" is longer than 255 characters.')
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -92,6 +92,12 @@ class Conflict(MultiattachError):
     code = 409
 
 
+class PreconditionFailed(MultiattachError):
+    """What the client knows of the thing is out of date (412)."""
+
+    code = 412
+
+
 class InvalidTransition(MultiattachError):
     """A state was not, or no longer, one from which the event leads on (409).
 

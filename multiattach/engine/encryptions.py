@@ -113,6 +113,17 @@ class Encryptions:
         return row
 
 
+def check_type(session: Session, type_id: str) -> None:
+    """Refuse to make an encrypted type multiattach.
+
+    :param session: an open session.
+    :param type_id: UUID.
+    :raises InvalidInput: the type has an encryption record.
+    """
+    if session.get(models.TypeEncryption, type_id) is not None:
+        raise errors.InvalidInput('An encrypted type cannot be multiattach.')
+
+
 def check_not_encrypted(session: Session, type_id: str, *, multiattach: bool) -> None:
     """Refuse a volume of an encrypted type: nothing here would encrypt it.
 

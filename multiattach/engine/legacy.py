@@ -122,8 +122,11 @@ class LegacyActions:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _ACTIONS + 'initialize_connection')
             rows = db_attachments.list_with_connectors(session, volume_id)
+            # os-reserve came before: one more server of a host that has the volume already
+            joins = volume.multiattach and volume.claim == states.Claim.ATTACHING
             for row in rows:
-                if (row.attached_host, row.initiator) == (wanted.host, wanted.initiator):
+                if (row.attached_host, row.initiator) == (wanted.host, wanted.initiator) and not (
+                        joins and row.state == states.Attachment.ATTACHED):
                     return row.id
             if 'error' in volume.status or volume.status not in states.DERIVED_STATUSES:
                 raise errors.InvalidVolume(f'The volume is {volume.status}.')
@@ -148,11 +151,7 @@ class LegacyActions:
         :raises Conflict: the compute service uses it, or nobody can tell which one is meant.
         """
         def pick(rows: list[models.Attachment]) -> models.Attachment | None:
-            if raw:
-                host, initiator = raw.get('host'), raw.get('initiator')
-                return next((r for r in rows if r.connector and r.attached_host == host
-                             and r.initiator == initiator), None)
-            return _only(rows)
+            return _find_connection(rows, raw) if raw else _only(rows)
 
         self._leave(ctx, volume_id, _ACTIONS + 'terminate_connection', pick, disconnect=True)
 
@@ -247,6 +246,20 @@ def _is_of(row: models.Attachment, wish: LegacyAttach) -> bool:
     if row.state == states.Attachment.EXPORTED:  # os-initialize_connection came before
         return True
     return wish.instance_uuid is None and row.attached_host == wish.host_name
+
+
+def _find_connection(rows: list[models.Attachment], raw: Mapping[str, Any]) -> models.Attachment | None:
+    """Find the attachment whose connection os-terminate_connection means.
+
+    None if several servers of the host have the volume: the connection stays, and os-detach names
+    who leaves (contract 8.3, rule a).
+    """
+    found = [row for row in rows if row.connector and
+             (row.attached_host, row.initiator) == (raw.get('host'), raw.get('initiator'))]
+    pending = [row for row in found if row.state != states.Attachment.ATTACHED]
+    if pending or len(found) == 1:
+        return (pending or found)[0]
+    return None
 
 
 def _migrating(rows: list[models.Attachment]) -> str | None:

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """User messages (microversion 3.3): why something failed after the reply."""
 
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
 from multiattach.db import database, models, paging
 from multiattach.db import messages as db_messages
 from multiattach.domain import errors
@@ -19,22 +23,20 @@ class Messages:
         self._db = db
         self._policy = policy
 
-    def list_page(self, ctx: RequestContext, page: paging.Page,
-                  resource_uuid: str | None = None) -> list[models.Message]:
-        """List the messages of the caller's project, newest first.
+    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
+                  page: paging.Page) -> list[models.Message]:
+        """List the messages of the caller's project.
 
         :param ctx: the caller.
-        :param page: the cut; the order is fixed.
-        :param resource_uuid: only about this resource.
+        :param filters: conditions on :class:`~multiattach.db.models.Message`.
+        :param page: order and cut.
         :returns: messages.
         :raises NotFound: the page's marker is no message.
         """
         self._policy.check(ctx, 'message:get_all')
-        filters = [models.Message.project_id == ctx.project]
-        if resource_uuid is not None:
-            filters.append(models.Message.resource_uuid == resource_uuid)
         with self._db.reader() as session:
-            return db_messages.list_all(session, filters, page.limit, page.marker, page.offset)
+            return db_messages.list_page(
+                session, [models.Message.project_id == ctx.project, *filters], page)
 
     def show(self, ctx: RequestContext, message_id: str) -> models.Message:
         """Load a message.

@@ -13,8 +13,8 @@ from multiattach.db.paging import Page
 from multiattach.domain import errors, extra_specs
 from multiattach.engine.context import RequestContext
 
-__all__ = ['Condition', 'Page', 'attachment_conditions', 'parse_boolean', 'type_conditions',
-           'volume_conditions']
+__all__ = ['Condition', 'Page', 'attachment_conditions', 'message_conditions', 'parse_boolean',
+           'type_conditions', 'volume_conditions']
 
 _STRICT = 31
 _LIKE = 34
@@ -37,6 +37,19 @@ ATTACHMENT_SORT_KEYS: Mapping[str, str] = {
 TYPE_SORT_KEYS: Mapping[str, str] = {
     'id': 'id', 'name': 'name', 'created_at': 'created_at', 'updated_at': 'updated_at',
     'is_public': 'is_public', 'description': 'description',
+}
+
+MESSAGE_SORT_KEYS: Mapping[str, str] = {
+    'id': 'id', 'event_id': 'event_id', 'resource_uuid': 'resource_uuid', 'resource_type': 'resource_type',
+    'request_id': 'request_id', 'message_level': 'message_level', 'created_at': 'created_at',
+    'guaranteed_until': 'guaranteed_until',
+}
+# The filters that everybody may use (3.33).
+RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
+    'volume': tuple(key for key in filters.VOLUMES if key != 'display_name'),
+    'attachment': ('volume_id', 'status', 'instance_id', 'attach_status'),
+    'message': tuple(filters.MESSAGES),
+    'volume_type': ('is_public', 'extra_specs'),
 }
 
 
@@ -76,6 +89,11 @@ def _build(ctx: RequestContext, wanted: Mapping[str, str], minor: int,
         elif minor >= _STRICT and key != _OWN_PROJECT:
             raise errors.InvalidInput(f'Invalid filters {key[:64]} are found in query options.')
     return conditions
+
+
+def message_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
+    """Build the conditions of a message list; arguments and errors as :func:`volume_conditions`."""
+    return _build(ctx, wanted, minor, filters.MESSAGES, {}, {})
 
 
 def type_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:

@@ -95,6 +95,7 @@ class Storage:
         """
         with self._db.writer() as session:
             volume = db_volumes.lock(session, volume_id)
-            transitions.move_volume(session, volume_id, event)
+            # What the step had promised counts no more against quotas and the backend's room.
+            transitions.move_volume(session, volume_id, event, new_size=None)
             messages.add(session, volume.project_id, volume_id, _EVENT_IDS[event], text,
                          request_id=volume.request_id)

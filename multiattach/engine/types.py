@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from multiattach.db import database, models, paging
 from multiattach.db import types as db_types
 from multiattach.domain import errors, extra_specs
+from multiattach.engine import default_types, encryptions
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 
@@ -58,14 +59,16 @@ class Types:
             return self._visible(session, ctx, db_types.find(session, name_or_id), name_or_id)
 
     def show_default(self, ctx: RequestContext) -> models.VolumeType:
-        """Load the default type.
+        """Load the type that the caller's project gets if it asks for none.
 
         :param ctx: the caller.
         :returns: the type.
         :raises VolumeTypeNotFound: the configured one does not exist.
         """
         self._policy.check(ctx, 'volume_extension:type_get')
-        return self.find(ctx, self.default_name)
+        with self._db.reader() as session:
+            own = default_types.find_type_id(session, ctx.project or '')
+        return self.find(ctx, own or self.default_name)
 
     def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
                   page: paging.Page) -> list[models.VolumeType]:
@@ -160,7 +163,10 @@ class Types:
         self._policy.check(ctx, f'volume_extension:types_extra_specs:{verb}')
         with self._db.writer() as session:
             found = self._lock_unused(session, type_id)
-            extra_specs.check_specs({**found.extra_specs, **specs})
+            wanted = {**found.extra_specs, **specs}
+            extra_specs.check_specs(wanted)
+            if extra_specs.is_multiattach(wanted):
+                encryptions.check_type(session, type_id)
             db_types.set_specs(session, type_id, specs)
 
     @database.retry

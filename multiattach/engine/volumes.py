@@ -3,7 +3,7 @@
 
 import dataclasses
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +24,7 @@ from multiattach.engine.types import Types
 from multiattach.rpc.clients import VolumeWorkers
 
 NO_BACKEND = 'VOLUME_VOLUME_001_003'
+MetadataCheck = Callable[[Mapping[str, str]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,18 +245,21 @@ class Volumes:
 
     @database.retry
     def set_metadata(self, ctx: RequestContext, volume_id: str, items: Mapping[str, str], *,
-                     keep_others: bool) -> dict[str, str]:
+                     keep_others: bool, check: MetadataCheck | None = None) -> dict[str, str]:
         """Set user metadata.
 
         :param ctx: the caller.
         :param volume_id: UUID.
         :param items: keys and values.
         :param keep_others: leave the keys that are not named.
+        :param check: looks at the metadata before the change and may raise, or None.
         :returns: all metadata after the change.
         """
         verb = 'create' if keep_others else 'update'
         with self._db.writer() as session:
             lock_volume(session, self._policy, ctx, volume_id, f'volume:{verb}_volume_metadata')
+            if check is not None:
+                check(db_volumes.get(session, volume_id).metadata_dict)
             db_volumes.replace_metadata(session, volume_id, items, keep_others=keep_others)
             return db_volumes.get(session, volume_id).metadata_dict
 

@@ -117,7 +117,7 @@ def run_without_keystone(folder: pathlib.Path, python: pathlib.Path) -> Iterator
     service = _prepare(folder, _SERVICE)
     service.headers['X-Auth-Token'] = f'admin:{_PROJECT}'
     base = f'http://127.0.0.1:{service.port}/v3'
-    configuration = (f'{_NOVA}endpoint_template = {base}/%(project_id)s\n'
+    configuration = (f'{_NOVA}endpoint_template = {base}\n'
                      f'auth_type = admin_token\nendpoint = {base}\ntoken = nova:{_PROJECT}\n')
     who = {'user': describe('user', _PROJECT, 'member', 'reader'),
            'admin': describe('admin', _PROJECT, 'admin', is_admin=True),
@@ -136,7 +136,7 @@ def run_with_keystone(folder: pathlib.Path, python: pathlib.Path) -> Iterator[Cl
     with keystone:
         service = _prepare(folder / 'service', f'{_SERVICE}[api]\nauth_strategy = keystone\n'
                            f'{keystone.render_authtoken()}service_token_roles_required = true\n')
-        keystone.register_volume(f'http://127.0.0.1:{service.port}/v3')
+        keystone.register_volume(f'http://127.0.0.1:{service.port}/v3/%(project_id)s')
         service.headers['X-Auth-Token'] = keystone.issue_token('admin')
         personas = {'user': 'member', 'admin': 'admin', 'reader': 'reader', 'foreign': 'foreign-member'}
         who: dict[str, dict[str, Any] | None] = {
@@ -161,7 +161,7 @@ def _prepare(folder: pathlib.Path, configuration: str) -> Standalone:
 
 
 def render_nova(keystone: Keystone, *, send_service_token: bool) -> str:
-    """Write a ``nova.conf``: ``[cinder]`` is for Nova's periodic tasks, ``[service_user]`` for service tokens."""
+    """Write a ``nova.conf``; ``[cinder]`` is for Nova's periodic tasks."""
     cinder = '\n'.join(f'{key} = {value}' for key, value in keystone.list_credentials('admin').items())
     service = '\n'.join(f'{key} = {value}' for key, value in keystone.list_credentials('nova').items())
     return (f'{_NOVA}{cinder}\n[service_user]\nsend_service_user_token = {send_service_token}\n{service}\n')

@@ -61,8 +61,9 @@ def server() -> str:
 def make_connector(host: str) -> dict[str, Any]:
     """What os-brick says of a compute host."""
     return {'platform': 'x86_64', 'os_type': 'linux', 'ip': '127.0.0.1', 'host': host, 'multipath': False,
-            'enforce_multipath': True, 'initiator': f'iqn.1994-05.com.redhat:{host}', 'do_local_attach': False,
-            'nvme_native_multipath': False, 'system uuid': '9d0a11a4-5b2b-4f1e-9f70-5b7d07f0cf5e'}
+            'enforce_multipath': True, 'initiator': f'iqn.1994-05.com.redhat:{host}',
+            'do_local_attach': False, 'nvme_native_multipath': False,
+            'system uuid': '9d0a11a4-5b2b-4f1e-9f70-5b7d07f0cf5e'}
 
 
 def initiator(host: str) -> str:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova's own code on a pipe: runs under the Python that has the ``nova`` package.
 
-Each line on stdin is a JSON object ``{"do": …, "who": {…}, …}``, each line on stdout its answer, ``{"value": …}``
-or ``{"error": {"class": …, "module": …, "code": …, "text": …}}``. Nova's database is not there: block device
-mappings are kept in this process only.
+Each line on stdin is a JSON object ``{"do": …, "who": {…}, …}``, each line on stdout its answer,
+``{"value": …}`` or ``{"error": {"class": …, "module": …, "code": …, "text": …}}``. Nova's database is not
+there: an order brings its block device mapping, and the answer gives it back.
 """
 
 import json
@@ -11,13 +11,12 @@ import os
 import sys
 import traceback
 import types
+import uuid
 
 import nova.conf
-from nova import block_device as bdm_fields
 from nova import context as nova_context
 from nova import exception, objects
 from nova.compute import manager
-from nova.objects import fields
 from nova.virt import block_device as driver_block_device
 from nova.virt.libvirt import config as libvirt_config
 from nova.virt.libvirt.driver import LibvirtDriver
@@ -28,18 +27,17 @@ from oslo_log import log
 
 CONF = nova.conf.CONF
 API = cinder.API()
+FORGOTTEN = set()
 
 
-class Mapping(objects.BlockDeviceMapping):
-    """A block device mapping that is kept here and not in Nova's database."""
+def keep(mapping):
+    """Stand in for the write of a block device mapping to Nova's database."""
+    mapping.obj_reset_changes()
 
-    destroyed = False
 
-    def save(self):
-        self.obj_reset_changes()
-
-    def destroy(self):
-        self.destroyed = True
+def forget(mapping):
+    """Stand in for its removal."""
+    FORGOTTEN.add(mapping.uuid)
 
 
 class Host:
@@ -82,17 +80,18 @@ def make_context(who):
         return nova_context.get_admin_context()
     return nova_context.RequestContext(
         user_id=who['user_id'], project_id=who['project_id'], auth_token=who['token'], roles=who['roles'],
-        is_admin=who['is_admin'], service_catalog=who['catalog'], global_request_id=who.get('global_id'))
+        is_admin=who['is_admin'], service_catalog=who['catalog'])
 
 
 def make_mapping(order):
     kept = order['mapping']
-    mapping = Mapping(id=1, source_type='volume', destination_type='volume', device_type='disk', disk_bus='virtio',
-                      guest_format=None, volume_size=None, boot_index=None, delete_on_termination=False,
-                      device_name=kept.get('device', '/dev/vdb'), instance_uuid=kept['instance'],
-                      volume_id=kept['volume'], attachment_id=kept.get('attachment'), snapshot_id=None,
-                      image_id=None, no_device=False, volume_type=None, tag=None, encrypted=False,
-                      connection_info=json.dumps(kept.get('connection_info') or {}))
+    mapping = objects.BlockDeviceMapping(
+        id=1, uuid=str(uuid.uuid4()), source_type='volume', destination_type='volume', device_type='disk',
+        disk_bus='virtio', guest_format=None, volume_size=None, boot_index=None, delete_on_termination=False,
+        device_name=kept.get('device', '/dev/vdb'), instance_uuid=kept['instance'], volume_id=kept['volume'],
+        attachment_id=kept.get('attachment'), snapshot_id=None, image_id=None, no_device=False,
+        volume_type=None, tag=None, encrypted=False,
+        connection_info=json.dumps(kept.get('connection_info') or {}))
     mapping.obj_reset_changes()
     return mapping
 
@@ -104,9 +103,10 @@ def make_instance(order):
 def show(mapping, host=None):
     """Write a block device mapping as the next order is to give it."""
     return {
-        'mapping': {'volume': mapping.volume_id, 'instance': mapping.instance_uuid, 'device': mapping.device_name,
-                    'attachment': mapping.attachment_id, 'connection_info': json.loads(mapping.connection_info),
-                    'destroyed': mapping.destroyed},
+        'mapping': {
+            'volume': mapping.volume_id, 'instance': mapping.instance_uuid, 'device': mapping.device_name,
+            'attachment': mapping.attachment_id, 'connection_info': json.loads(mapping.connection_info),
+            'destroyed': mapping.uuid in FORGOTTEN},
         'told': host.told if host else []}
 
 
@@ -128,7 +128,7 @@ def detach(order):
     """What a compute host does to take a volume away."""
     mapping, host = make_mapping(order), Host(order['connector'], order.get('fails'))
     device = driver_block_device.DriverVolumeBlockDevice(mapping)
-    device.detach(make_context(order['who']), make_instance(order), API, host)
+    device.detach(make_context(order['who']), make_instance(order), API, host, order.get('attachment_id'))
     return show(mapping, host)
 
 
@@ -149,8 +149,6 @@ def manage(order):
     method = getattr(manager.ComputeManager, order['name'])
     if order['name'] == '_complete_volume_attachments':
         method(myself, context, mappings)
-    elif order['name'] == '_terminate_volume_connections':
-        method(myself, context, instance, mappings)
     else:
         method(myself, context, instance, mappings)
     return show(mapping)
@@ -196,8 +194,8 @@ def main():
     CONF(['--config-file', sys.argv[1]], project='nova', default_config_files=[sys.argv[1]])
     log.setup(CONF, 'nova')
     objects.register_all()
+    objects.BlockDeviceMapping.save, objects.BlockDeviceMapping.destroy = keep, forget
     brick_privileges.set_client_mode(False)
-    assert fields and bdm_fields
     for line in sys.stdin:
         order = json.loads(line)
         try:

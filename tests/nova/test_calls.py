@@ -9,9 +9,9 @@ from tests.nova.client import Nova
 from tests.nova.clouds import Cloud, opens
 from tests.nova.conftest import initiator, make_connector
 
-_KEYS = {'id', 'status', 'size', 'availability_zone', 'created_at', 'attach_time', 'mountpoint', 'multiattach',
-         'attach_status', 'display_name', 'display_description', 'volume_type_id', 'snapshot_id', 'bootable',
-         'volume_metadata'}
+_KEYS = {'id', 'status', 'size', 'availability_zone', 'created_at', 'attach_time', 'mountpoint',
+         'multiattach', 'attach_status', 'display_name', 'display_description', 'volume_type_id',
+         'snapshot_id', 'bootable', 'volume_metadata'}
 _DATA = {'target_discovered', 'target_iqn', 'target_portal', 'target_lun', 'volume_id', 'auth_method',
          'auth_username', 'auth_password', 'access_mode', 'encrypted', 'cacheable', 'enforce_multipath',
          'qos_specs'}
@@ -42,8 +42,9 @@ def test_get_of_a_shared_volume_names_each_server(nova: Nova, shared: str) -> No
     servers = [str(uuid.uuid4()) for _ in range(2)]
     attachments = {}
     for number, server in enumerate(servers):
-        attachments[server] = nova.call('attachment_create', shared, server,
-                                        connector=make_connector(f'host{number}'), mountpoint='/dev/vdc')['id']
+        attachments[server] = nova.call(
+            'attachment_create', shared, server, connector=make_connector(f'host{number}'),
+            mountpoint='/dev/vdc')['id']
         nova.call('attachment_complete', attachments[server])
     volume = nova.call('get', shared)
     assert (volume['status'], volume['attach_status']) == ('in-use', 'attached')
@@ -172,12 +173,3 @@ def test_nova_asks_for_itself_without_a_users_token(nova: Nova, single: str, ser
     assert nova.call('attachment_get', ident, who=None)['id'] == ident
     nova.call('attachment_delete', ident, who=None)
     assert nova.call('get', single)['status'] == 'available'
-
-
-def test_a_global_request_id_is_passed_on(cloud: Cloud, nova: Nova, single: str, server: str) -> None:
-    global_id = f'req-{uuid.uuid4()}'
-    nova.who['user']['global_id'] = global_id
-    try:
-        nova.call('attachment_delete', nova.call('attachment_create', single, server)['id'])
-    finally:
-        del nova.who['user']['global_id']

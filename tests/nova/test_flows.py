@@ -30,6 +30,13 @@ def attach(nova: Nova, volume_id: str, server: str, host: str = 'one') -> Mappin
     return mapping
 
 
+def prepare_destination(nova: Nova, mapping: Mapping) -> dict[str, Any]:
+    """What the destination of a live migration does: an attachment, connected from the start."""
+    made: dict[str, Any] = nova.call('attachment_create', mapping['volume'], mapping['instance'],
+                                     connector=make_connector('two'), mountpoint=mapping['device'])
+    return made
+
+
 def detach(nova: Nova, mapping: Mapping) -> None:
     """Detach it as a user asks for it: first the API, then the compute host."""
     nova.call('begin_detaching', mapping['volume'])
@@ -38,8 +45,9 @@ def detach(nova: Nova, mapping: Mapping) -> None:
 
 def manage(nova: Nova, name: str, mapping: Mapping, host: str = 'one') -> Mapping:
     """Run a method of the compute manager on a host."""
-    done: Mapping = nova.order('manage', name=name, mapping=mapping, connector=make_connector(host))['mapping']
-    return done
+    done = nova.order('manage', name=name, mapping=mapping, connector=make_connector(host))
+    kept: Mapping = done['mapping']
+    return kept
 
 
 def test_attach_and_detach(cloud: Cloud, nova: Nova, single: str, server: str) -> None:
@@ -65,7 +73,8 @@ def test_attach_and_detach(cloud: Cloud, nova: Nova, single: str, server: str) -
 def test_a_host_that_cannot_attach(cloud: Cloud, nova: Nova, single: str, server: str) -> None:
     """Nova takes its attachment back."""
     with pytest.raises(NovaError) as caught:
-        nova.order('attach', mapping=reserve(nova, single, server), connector=make_connector('one'), fails=True)
+        nova.order('attach', mapping=reserve(nova, single, server), connector=make_connector('one'),
+                   fails=True)
     assert caught.value.name == 'DeviceNotFound'
     assert cloud.list_attachments(single) == []
     assert nova.call('get', single)['status'] == 'available'
@@ -132,7 +141,7 @@ def test_boot_from_a_new_volume(cloud: Cloud, nova: Nova, server: str) -> None:
 def test_live_migration(cloud: Cloud, nova: Nova, single: str, server: str) -> None:
     """Two attachments of one server are connected at once, though the volume is not multiattach."""
     old = attach(nova, single, server, 'one')
-    new = nova.call('attachment_create', single, server, connector=make_connector('two'), mountpoint='/dev/vdb')
+    new = prepare_destination(nova, old)
     shown = nova.call('attachment_get', new['id'])['connection_info']
     assert shown['data'] == new['connection_info']['data']
     assert opens(old['connection_info'], initiator('one'))
@@ -152,7 +161,7 @@ def test_live_migration(cloud: Cloud, nova: Nova, single: str, server: str) -> N
 @pytest.mark.parametrize('completed', [False, True])
 def test_live_migration_that_goes_back(nova: Nova, single: str, server: str, completed: bool) -> None:
     old = attach(nova, single, server, 'one')
-    new = nova.call('attachment_create', single, server, connector=make_connector('two'), mountpoint='/dev/vdb')
+    new = prepare_destination(nova, old)
     if completed:
         nova.call('attachment_complete', new['id'])
     nova.call('attachment_delete', new['id'])
@@ -166,7 +175,7 @@ def test_live_migration_of_a_server_that_shares(cloud: Cloud, nova: Nova, shared
     """The destination has another server of the volume already."""
     other = attach(nova, shared, str(uuid.uuid4()), 'two')
     old = attach(nova, shared, server, 'one')
-    new = nova.call('attachment_create', shared, server, connector=make_connector('two'), mountpoint='/dev/vdb')
+    new = prepare_destination(nova, old)
     nova.call('attachment_complete', new['id'])
     nova.call('attachment_delete', old['attachment'])
     assert len(cloud.list_attachments(shared)) == 2

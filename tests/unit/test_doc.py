@@ -2,11 +2,14 @@
 import importlib.util
 import pathlib
 
+import pytest
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
-def test_the_page_of_states_is_the_one_that_the_tables_give():
-    spec = importlib.util.spec_from_file_location('state_tables', TOP / 'tools' / 'state_tables.py')
+@pytest.mark.parametrize('name', ['state_tables', 'openapi'])
+def test_a_generated_file_is_what_its_tool_gives(name):
+    spec = importlib.util.spec_from_file_location(name, TOP / 'tools' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.TARGET.read_text() == module.render(), 'run: python tools/state_tables.py'
+    assert module.TARGET.read_text() == module.render(), f'run: python tools/{name}.py'

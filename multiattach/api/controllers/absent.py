@@ -1,64 +1,101 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nouns that this service does not have but clients list: the lists are empty.
+"""Nouns that this service does not have but clients ask for: lists are empty, nothing can be made.
 
-The dashboard shows no volume at all if the list of transfers is a 404.
+The dashboard shows no volume at all if the list of transfers is a 404; so it is with other lists that
+clients read on their way to something else.
 """
 
-from typing import Any
+import dataclasses
+from typing import Any, NoReturn
 
+from multiattach.api import routing
 from multiattach.api.request import Request
-from multiattach.api.routing import Controller, route
+from multiattach.api.schemas import absent as schemas
+from multiattach.api.validation import Versioned
+from multiattach.domain import errors
 
 
-class AbsentController(Controller):
-    """Empty lists."""
+@dataclasses.dataclass(frozen=True)
+class Noun:
+    """What is not there.
 
-    @route('GET', '/extensions')
-    def list_extensions(self, _req: Request) -> dict[str, Any]:
-        """List extensions: everything is part of the API."""
-        return {'extensions': []}
+    :param path: its collection.
+    :param key: key of the list in a reply.
+    :param title: what one of them is called in texts.
+    :param since: microversion's second number from which clients may ask.
+    :param detail: there is a detailed list, too.
+    :param creates: clients try to make one.
+    :param body: schemas of what makes one of a volume; a volume that cannot be seen is a 404.
+    """
 
-    @route('GET', '/snapshots')
-    def list_snapshots(self, _req: Request) -> dict[str, Any]:
-        """List snapshots."""
-        return {'snapshots': []}
+    path: str
+    key: str
+    title: str
+    since: int = 0
+    detail: bool = True
+    creates: bool = True
+    body: Versioned | None = None
 
-    @route('GET', '/snapshots/detail')
-    def list_snapshot_details(self, _req: Request) -> dict[str, Any]:
-        """List snapshots."""
-        return {'snapshots': []}
 
-    @route('GET', '/backups')
-    def list_backups(self, _req: Request) -> dict[str, Any]:
-        """List backups."""
-        return {'backups': []}
+NOUNS = (
+    Noun('/snapshots', 'snapshots', 'Snapshot', body=schemas.SNAPSHOT),
+    Noun('/backups', 'backups', 'Backup', body=schemas.BACKUP),
+    Noun('/os-volume-transfer', 'transfers', 'Transfer', body=schemas.TRANSFER),
+    Noun('/volume-transfers', 'transfers', 'Transfer', since=55, body=schemas.TRANSFER),
+    Noun('/groups', 'groups', 'Group', since=13),
+    Noun('/group_snapshots', 'group_snapshots', 'Group snapshot', since=14),
+    Noun('/group_types', 'group_types', 'Group type', since=11, detail=False),
+    Noun('/consistencygroups', 'consistencygroups', 'Consistency group'),
+    Noun('/cgsnapshots', 'cgsnapshots', 'Consistency group snapshot'),
+    Noun('/qos-specs', 'qos_specs', 'QoS specs', detail=False),
+    Noun('/clusters', 'clusters', 'Cluster', since=7, creates=False),
+)
 
-    @route('GET', '/backups/detail')
-    def list_backup_details(self, _req: Request) -> dict[str, Any]:
-        """List backups."""
-        return {'backups': []}
 
-    @route('GET', '/os-volume-transfer')
-    def list_transfers(self, _req: Request) -> dict[str, Any]:
-        """List transfers."""
-        return {'transfers': []}
+def _list_nothing(path: str, noun: Noun) -> routing.Handler:
+    def index(_self: routing.Controller, _req: Request) -> dict[str, Any]:
+        return {noun.key: []}
 
-    @route('GET', '/os-volume-transfer/detail')
-    def list_transfer_details(self, _req: Request) -> dict[str, Any]:
-        """List transfers."""
-        return {'transfers': []}
+    return _mark('GET', path, noun, index, f'List {noun.title.lower()}s: there are none.')
 
-    @route('GET', '/volume-transfers', since=55)
-    def list_new_transfers(self, _req: Request) -> dict[str, Any]:
-        """List transfers."""
-        return {'transfers': []}
 
-    @route('GET', '/volume-transfers/detail', since=55)
-    def list_new_transfer_details(self, _req: Request) -> dict[str, Any]:
-        """List transfers."""
-        return {'transfers': []}
+def _refuse(noun: Noun) -> routing.Handler:
+    def create(self: routing.Controller, req: Request, body: dict[str, Any] | None = None) -> NoReturn:
+        for wanted in (body or {}).values():
+            if isinstance(wanted, dict) and 'volume_id' in wanted:
+                self.engine.volumes.show(req.ctx, wanted['volume_id'])
+        raise errors.InvalidInput(f'{noun.title}: this service does not offer it.')
 
-    @route('GET', '/qos-specs')
-    def list_qos_specs(self, _req: Request) -> dict[str, Any]:
-        """List QoS specs."""
-        return {'qos_specs': []}
+    return _mark('POST', noun.path, noun, create, f'Refuse to make a {noun.title.lower()}.', noun.body)
+
+
+def _miss(method: str, noun: Noun) -> routing.Handler:
+    def show(_self: Any, _req: Request, ident: str) -> NoReturn:
+        raise errors.NotFound(f'{noun.title} {ident[:64]} could not be found.')
+
+    return _mark(method, noun.path + '/{ident}', noun, show, f'Find no {noun.title.lower()}.')
+
+
+def _mark(method: str, path: str, noun: Noun, handler: routing.Handler, doc: str,
+          body: Versioned | None = None) -> routing.Handler:
+    handler.__name__ = f'{method}{path}'.lower().translate(str.maketrans('/-', '__', '{}'))
+    handler.__doc__ = doc
+    return routing.route(method, path, since=noun.since, body=body)(handler)
+
+
+class AbsentController(routing.Controller):
+    """Empty lists and refusals."""
+
+
+def _add(handler: routing.Handler) -> None:
+    setattr(AbsentController, handler.__name__, handler)
+
+
+for _noun in NOUNS:
+    _add(_list_nothing(_noun.path, _noun))
+    if _noun.detail:
+        _add(_list_nothing(f'{_noun.path}/detail', _noun))
+    if _noun.creates:
+        _add(_refuse(_noun))
+    for _method in ('GET', 'PUT', 'DELETE'):
+        _add(_miss(_method, _noun))

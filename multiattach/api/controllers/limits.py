@@ -12,6 +12,7 @@ _LIMITS = {'maxTotalVolumes': 'volumes', 'maxTotalVolumeGigabytes': 'gigabytes',
 _USES = {'totalVolumesUsed': 'volumes', 'totalGigabytesUsed': 'gigabytes',
          'totalSnapshotsUsed': 'snapshots', 'totalBackupsUsed': 'backups',
          'totalBackupGigabytesUsed': 'backup_gigabytes'}
+_OTHER_PROJECT = 39
 _USED = 'limits_extension:used_limits'
 
 
@@ -20,8 +21,12 @@ class LimitsController(Controller):
 
     @route('GET', '/limits')
     def show(self, req: Request) -> dict[str, Any]:
-        """Show the limits of the caller's project and what of them is used."""
-        quotas = self.engine.quotas.show_own(req.ctx)
+        """Show the limits of a project, for all but admins the own one, and what of them is used."""
+        other = req.query.get('project_id') or None
+        if other is not None and req.minor >= _OTHER_PROJECT and req.ctx.is_admin:
+            quotas = self.engine.quotas.show(req.ctx, other)
+        else:
+            quotas = self.engine.quotas.show_own(req.ctx)
         absolute = {name: quotas.limits[resource] for name, resource in _LIMITS.items()}
         if self.engine.policy.allows(req.ctx, _USED, None):
             absolute |= {name: quotas.in_use[resource] for name, resource in _USES.items()}

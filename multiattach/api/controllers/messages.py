@@ -9,9 +9,9 @@ from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import messages as schemas
 from multiattach.api.views import messages as views
 from multiattach.api.views.elements import Links
+from multiattach.engine import queries
 
 _SINCE = 3
-_SORT_KEYS = {'created_at': 'created_at', 'id': 'id'}
 
 
 class MessagesController(Controller):
@@ -19,9 +19,11 @@ class MessagesController(Controller):
 
     @route('GET', '/messages', since=_SINCE, query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List messages, newest first."""
-        page = paging.parse_page(req.query, self.settings, _SORT_KEYS)
-        found = self.engine.messages.list_page(req.ctx, page, req.query.get('resource_uuid'))
+        """List messages, newest first unless another order is asked for."""
+        page = paging.parse_page(req.query, self.settings, queries.MESSAGE_SORT_KEYS)
+        wanted = {key: value for key, value in req.query.items() if key not in paging.PARAMETERS}
+        found = self.engine.messages.list_page(
+            req.ctx, queries.message_conditions(req.ctx, wanted, req.minor), page)
         links = Links(req, self.settings)
         reply: dict[str, Any] = {'messages': [views.show(row, links) for row in found]}
         after = paging.next_link(req, self.settings, found, page)

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services, availability zones and pools (contract 10.4)."""
+"""Services (contract 10.4)."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
-from multiattach.api.schemas import pools as pool_schemas
 from multiattach.api.schemas import services as schemas
 from multiattach.api.views import services as views
-from multiattach.engine.placement import Backend
-from multiattach.engine.queries import parse_boolean
+from multiattach.domain import errors
 from multiattach.engine.services import VOLUME_BINARY
 
 
@@ -21,7 +19,8 @@ class ServicesController(Controller):
         """List services."""
         query = req.query
         found = self.engine.services.list_all(
-            req.ctx, query.get('binary') or query.get('service') or None, query.get('host') or None)
+            req.ctx, views.find_binary(query.get('binary') or query.get('service') or None),
+            query.get('host') or None)
         return {'services': [
             views.show(row, is_up=self.engine.services.is_up(row), is_backend=row.binary == VOLUME_BINARY,
                        minor=req.minor)
@@ -44,35 +43,27 @@ class ServicesController(Controller):
 
     def _set(self, req: Request, body: dict[str, Any], *, disabled: bool) -> Any:
         return self.engine.services.set_disabled(
-            req.ctx, body.get('binary') or body['service'], body['host'], disabled,
+            req.ctx, views.find_binary(body.get('binary') or body['service']), body['host'], disabled,
             body.get('disabled_reason'))
 
+    # -- what this service does not have -------------------------------------------------------
 
-class PoolsController(Controller):
-    """``/scheduler-stats/get_pools`` and ``/os-availability-zone``."""
+    @route('PUT', '/os-services/freeze', body=schemas.HOST)
+    def freeze(self, req: Request, body: dict[str, Any]) -> NoReturn:
+        """Refuse: nothing is replicated here."""
+        self._refuse(req, body['host'], 'volume:freeze_host')
 
-    @route('GET', '/scheduler-stats/get_pools', query=pool_schemas.INDEX)
-    def list_pools(self, req: Request) -> dict[str, Any]:
-        """List the backends, with ``detail`` also what they report."""
-        detail = parse_boolean(req.query.get('detail', 'false'))
-        return {'pools': [
-            {'name': backend.host, **({'capabilities': _describe(backend)} if detail else {})}
-            for backend in self.engine.services.list_pools(req.ctx)]}
+    @route('PUT', '/os-services/thaw', body=schemas.HOST)
+    def thaw(self, req: Request, body: dict[str, Any]) -> NoReturn:
+        """Refuse: nothing is replicated here."""
+        self._refuse(req, body['host'], 'volume:thaw_host')
 
-    @route('GET', '/os-availability-zone')
-    def list_zones(self, req: Request) -> dict[str, Any]:
-        """List the availability zones."""
-        zones = self.engine.services.list_zones(req.ctx)
-        return {'availabilityZoneInfo': [
-            {'zoneName': name, 'zoneState': {'available': available}}
-            for name, available in sorted(zones.items())]}
+    @route('PUT', '/os-services/failover_host', body=schemas.HOST)
+    def fail_over(self, req: Request, body: dict[str, Any]) -> NoReturn:
+        """Refuse: nothing is replicated here."""
+        self._refuse(req, body['host'], 'volume:failover_host')
 
-
-def _describe(backend: Backend) -> dict[str, Any]:
-    return {
-        **backend.capabilities, 'pool_name': backend.host,
-        'total_capacity_gb': 'unknown' if backend.total_gb is None else backend.total_gb,
-        'free_capacity_gb': 'unknown' if backend.free_gb is None else backend.free_gb,
-        'allocated_capacity_gb': backend.allocated_gb,
-        'max_over_subscription_ratio': str(backend.max_over_subscription),
-    }
+    def _refuse(self, req: Request, host: str, rule: str) -> NoReturn:
+        self.engine.policy.check(req.ctx, rule)
+        raise errors.InvalidInput(
+            f'Host {host[:64]} has no replication: it cannot be frozen, thawed or failed over.')

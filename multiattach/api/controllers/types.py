@@ -69,7 +69,7 @@ class TypesController(Controller):
                                       'thereof.')
         found = self.engine.types.update(req.ctx, type_id, changes)
         specs = self.engine.types.make_spec_view(req.ctx)
-        return {'volume_type': views.show(found, specs(found), access=False, qos=bool(req.ctx.is_admin))}
+        return {'volume_type': views.show(found, specs(found), access=False)}
 
     @route('DELETE', '/types/{type_id}', status=202)
     def delete(self, req: Request, type_id: str) -> None:

@@ -130,50 +130,19 @@ class VolumesController(Controller):
     @route('GET', '/volumes/{volume_id}/encryption')
     def show_encryption(self, req: Request, volume_id: str) -> dict[str, Any]:
         """Show the encryption of a volume: there is none. Nova asks at each attach."""
+        return self._read_encryption(req, volume_id)
+
+    @route('GET', '/volumes/{volume_id}/encryption/{key}')
+    def show_encryption_item(self, req: Request, volume_id: str, key: str) -> dict[str, Any]:
+        """Show one property of the encryption of a volume."""
+        items = self._read_encryption(req, volume_id)
+        if key not in items:
+            raise errors.NotFound(f'Volume {volume_id} has no encryption property {key[:64]}.')
+        return {key: items[key]}
+
+    def _read_encryption(self, req: Request, volume_id: str) -> dict[str, Any]:
         self.engine.volumes.show(req.ctx, volume_id)
         return {'encryption_key_id': None}
-
-
-class MetadataController(Controller):
-    """``/volumes/{volume_id}/metadata``."""
-
-    @route('GET', '/volumes/{volume_id}/metadata')
-    def index(self, req: Request, volume_id: str) -> dict[str, Any]:
-        """Read a volume's metadata."""
-        return {'metadata': self.engine.volumes.show(req.ctx, volume_id).metadata_dict}
-
-    @route('POST', '/volumes/{volume_id}/metadata', body=schemas.SET_METADATA)
-    def create(self, req: Request, body: dict[str, Any], volume_id: str) -> dict[str, Any]:
-        """Set metadata; items that are not named stay."""
-        return {'metadata': self.engine.volumes.set_metadata(
-            req.ctx, volume_id, body['metadata'], keep_others=True)}
-
-    @route('PUT', '/volumes/{volume_id}/metadata', body=schemas.SET_METADATA)
-    def replace(self, req: Request, body: dict[str, Any], volume_id: str) -> dict[str, Any]:
-        """Replace the metadata."""
-        return {'metadata': self.engine.volumes.set_metadata(
-            req.ctx, volume_id, body['metadata'], keep_others=False)}
-
-    @route('GET', '/volumes/{volume_id}/metadata/{key}')
-    def show(self, req: Request, volume_id: str, key: str) -> dict[str, Any]:
-        """Read one item."""
-        items = self.engine.volumes.show(req.ctx, volume_id).metadata_dict
-        if key not in items:
-            raise errors.NotFound(f'Volume {volume_id} has no metadata with key {key}.')
-        return {'meta': {key: items[key]}}
-
-    @route('PUT', '/volumes/{volume_id}/metadata/{key}', body=schemas.SET_METADATA_ITEM)
-    def update(self, req: Request, body: dict[str, Any], volume_id: str, key: str) -> dict[str, Any]:
-        """Set one item."""
-        if key not in body['meta']:
-            raise errors.InvalidInput('Request body and URI mismatch')
-        items = self.engine.volumes.set_metadata(req.ctx, volume_id, body['meta'], keep_others=True)
-        return {'meta': {key: items[key]}}
-
-    @route('DELETE', '/volumes/{volume_id}/metadata/{key}')
-    def delete(self, req: Request, volume_id: str, key: str) -> None:
-        """Delete one item."""
-        self.engine.volumes.delete_metadata(req.ctx, volume_id, key)
 
 
 def _is_set(query: Mapping[str, str], name: str) -> bool:

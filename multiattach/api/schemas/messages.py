@@ -4,4 +4,4 @@
 from multiattach.api.schemas.elements import query
 from multiattach.api.validation import Versioned
 
-INDEX = Versioned({0: query({'resource_uuid': {'type': 'string', 'maxLength': 255}})})
+INDEX = Versioned({0: query()})

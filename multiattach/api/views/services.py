@@ -5,9 +5,25 @@ from typing import Any
 
 from multiattach.api.views.elements import format_time
 from multiattach.engine import rows
+from multiattach.engine.services import VOLUME_BINARY
 
 _CLUSTERS = 7
 _BACKEND_STATE = 49
+# Scripts and dashboards ask for volume workers by this name.
+_VOLUME = 'cinder-volume'
+
+
+def find_binary(name: str | None) -> Any:
+    """Find the program that a client means.
+
+    :param name: as clients know it, or its own; or None.
+    :returns: its own name, or None.
+    """
+    return VOLUME_BINARY if name == _VOLUME else name
+
+
+def _name_binary(service: rows.Service) -> str:
+    return _VOLUME if service.binary == VOLUME_BINARY else str(service.binary)
 
 
 def show(service: rows.Service, *, is_up: bool, is_backend: bool, minor: int) -> dict[str, Any]:
@@ -21,7 +37,7 @@ def show(service: rows.Service, *, is_up: bool, is_backend: bool, minor: int) ->
     """
     state = 'up' if is_up else 'down'
     view: dict[str, Any] = {
-        'binary': service.binary, 'host': service.host, 'zone': service.availability_zone,
+        'binary': _name_binary(service), 'host': service.host, 'zone': service.availability_zone,
         'status': 'disabled' if service.disabled else 'enabled', 'state': state,
         'updated_at': format_time(service.heartbeat_at or service.updated_at),
         'disabled_reason': service.disabled_reason,
@@ -43,7 +59,7 @@ def changed(service: rows.Service, *, reason: bool = False) -> dict[str, Any]:
     :returns: JSON object.
     """
     view: dict[str, Any] = {
-        'host': service.host, 'service': service.binary, 'binary': service.binary,
+        'host': service.host, 'service': _name_binary(service), 'binary': _name_binary(service),
         'status': 'disabled' if service.disabled else 'enabled', 'disabled': service.disabled,
     }
     if reason:

@@ -8,6 +8,7 @@ from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
 from multiattach.api.views.elements import Links, format_time
 from multiattach.domain import states
+from multiattach.domain.pools import name_pool
 from multiattach.engine import rows
 from multiattach.engine.context import SERVICE
 from multiattach.engine.policy import Policy
@@ -74,7 +75,7 @@ class VolumeView:
         if self._may(_TENANT, volume):
             view['os-vol-tenant-attr:tenant_id'] = volume.project_id
         if self._may(_HOST, volume):
-            view['os-vol-host-attr:host'] = volume.host
+            view['os-vol-host-attr:host'] = volume.host and name_pool(volume.host)
         if self._may(_MIGRATION, volume):
             view['os-vol-mig-status-attr:migstat'] = None
             view['os-vol-mig-status-attr:name_id'] = None

@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import pathlib
+import threading
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -12,14 +13,18 @@ import webob
 
 from multiattach.api import deploy
 from multiattach.api.faults import WsgiApp
+from multiattach.drivers.null import NullTarget
+from multiattach.drivers.target import Grant, TargetError, TargetInfo
 from tests import deployment
+from tests.conformance import Conformance
 from tests.functional.personas import Personas
 
 
 def make_application(parts: deployment.Deployment) -> WsgiApp:
     """Make the real API on the real engine; quotas are other tests' matter."""
     parts.engine.quotas.update_class(parts.ctx, 'default', {'volumes': -1, 'gigabytes': -1})
-    return deploy.make_application(parts.engine, deploy.ApiSettings(), authenticate=Personas)
+    application = deploy.make_application(parts.engine, deploy.ApiSettings(), authenticate=Personas)
+    return Conformance(application, strict=False)
 
 
 @pytest.fixture
@@ -127,3 +132,45 @@ def counter(quiet: Caller) -> Iterator[StatementCounter]:
     sa.event.listen(engine, 'before_cursor_execute', counting)
     yield counting
     sa.event.remove(engine, 'before_cursor_execute', counting)
+
+
+class AwkwardTarget(NullTarget):
+    """A target that refuses, that waits in the middle of a grant, or that forgets everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = False
+        self.refuses_late = False
+        self.lives = 1
+        self.entered = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
+        self.entered.set()
+        assert self.go_on.wait(20)
+        if self.refuses:
+            raise TargetError('no more targets')
+        info = super().grant(volume_id, device, grant)
+        if self.refuses_late:
+            raise TargetError('no more accounts')
+        return info
+
+    def generation(self) -> int:
+        return self.lives
+
+    def die(self) -> None:
+        """Start anew with nothing."""
+        self._grants.clear()
+        self.lives += 1
+
+
+@pytest.fixture
+def target() -> AwkwardTarget:
+    return AwkwardTarget()
+
+
+@pytest.fixture
+def awkward(tmp_path: pathlib.Path, target: AwkwardTarget) -> Iterator[Caller]:
+    with deployment.deploy(tmp_path, target, report_interval=60) as parts:
+        yield Caller(make_application(parts), parts)

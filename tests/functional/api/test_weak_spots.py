@@ -1,53 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known to be weak in Block Storage (contract 11.4) is done better here; one test a number.
 
-Numbers 2, 3, 15 and 19 are about targets: they are with the worker's tests and those of tgt.
+Numbers 2, 3, 6, 15, 18 to 21 and 23 are in test_weak_spots_of_targets.py; a test there counts them all.
 """
 
 import concurrent.futures
-import pathlib
 import threading
 import uuid
-from typing import Any
 
 import pytest
 import webob
 
-from multiattach.drivers.null import NullTarget
-from multiattach.drivers.target import Grant, TargetError, TargetInfo
 from tests import deployment
-from tests.functional.api.conftest import Caller, StatementCounter, connector, make_application
+from tests.functional.api.conftest import AwkwardTarget, Caller, StatementCounter, connector
 
 PROJECT = '0' * 32
-
-
-class AwkwardTarget(NullTarget):
-    """A target that refuses, or that waits in the middle of a grant."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refuses = False
-        self.entered = threading.Event()
-        self.go_on = threading.Event()
-        self.go_on.set()
-
-    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
-        self.entered.set()
-        assert self.go_on.wait(20)
-        if self.refuses:
-            raise TargetError('no more targets')
-        return super().grant(volume_id, device, grant)
-
-
-@pytest.fixture
-def target() -> AwkwardTarget:
-    return AwkwardTarget()
-
-
-@pytest.fixture
-def awkward(tmp_path: pathlib.Path, target: AwkwardTarget) -> Any:
-    with deployment.deploy(tmp_path, target, report_interval=60) as parts:
-        yield Caller(make_application(parts), parts)
 
 
 def code(reply: webob.Response, key: str) -> int:

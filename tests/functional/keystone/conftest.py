@@ -25,9 +25,12 @@ class Reply(NamedTuple):
 class Cloud:
     """The service with Keystone, asked by anybody."""
 
-    def __init__(self, service: Standalone, keystone: Keystone) -> None:
+    keystone: Keystone
+
+    def __init__(self, service: Standalone, keystone: Keystone | None = None) -> None:
         self.service = service
-        self.keystone = keystone
+        if keystone is not None:
+            self.keystone = keystone
         self._tokens: dict[str, str] = {}
         self._types: dict[bool, str] = {}
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.functional.keystone.conftest import Cloud, Reply
 from tests.functional.keystone.stand_in import BASE, StandInNova
-from tests.functional.standalone.process import find_port
+from tests.functional.standalone.process import connector, find_port
 
 
 @pytest.fixture
@@ -165,3 +165,71 @@ def test_who_may_not_see_or_do_it_does_not_reach_nova(cloud: Cloud, nova: StandI
     assert delete(cloud, 'foreign-member', used).status == 404
     assert delete(cloud, 'reader', used).status == 403
     assert nova.asked == []
+
+
+# -- the actions that detached servers before there were attachments ---------------------------
+
+
+def act(cloud: Cloud, persona: str, volume_id: str, action: str, value: Any, **more: Any) -> Reply:
+    return cloud(persona, 'POST', f'/v3/volumes/{volume_id}/action', {action: value}, **more)
+
+
+ACTIONS = [('member', 'os-detach', {}), ('admin', 'os-detach', {}), ('admin', 'os-force_detach', {}),
+           ('member', 'os-terminate_connection', {'connector': connector('one')}),
+           ('admin', 'os-terminate_connection', {'connector': None})]
+
+
+@pytest.mark.parametrize(('persona', 'action', 'value'), ACTIONS)
+def test_actions_ask_about_the_one_attachment(cloud: Cloud, nova: StandInNova, used: str, volume: str,
+                                              server: str, persona: str, action: str, value: Any) -> None:
+    """Row 2: exactly one."""
+    is_conflict(act(cloud, persona, volume, action, value), server)
+    assert len(nova.asked) == 1
+    stays(cloud, used)
+    assert act(cloud, persona, volume, action, value, service='nova').status == 202
+    assert len(nova.asked) == 1
+
+
+@pytest.mark.parametrize(('persona', 'action', 'value'), [
+    row for row in ACTIONS if row[2] != {'connector': connector('one')}])
+def test_actions_that_name_none_of_several(cloud: Cloud, nova: StandInNova, used: str, volume: str,
+                                           persona: str, action: str, value: Any) -> None:
+    """Row 2: several; Nova cannot be asked about which."""
+    other = cloud.reserve(volume, str(uuid.uuid4()))
+    cloud.connect(other, 'two')
+    reply = act(cloud, persona, volume, action, value)
+    is_conflict(reply, 'instance  using')
+    assert nova.asked == []
+    stays(cloud, used)
+
+
+@pytest.mark.parametrize(('persona', 'action', 'value'), ACTIONS)
+def test_actions_without_an_attachment(cloud: Cloud, nova: StandInNova, volume: str, persona: str,
+                                       action: str, value: Any) -> None:
+    """Row 2: none."""
+    nova.use(None)
+    assert act(cloud, persona, volume, action, value).status == 202
+    assert nova.asked == []
+
+
+def test_row_3_an_unknown_attachment(cloud: Cloud, nova: StandInNova, used: str, volume: str) -> None:
+    for persona, action in (('member', 'os-detach'), ('admin', 'os-force_detach')):
+        reply = act(cloud, persona, volume, action, {'attachment_id': str(uuid.uuid4())})
+        is_conflict(reply, 'instance  using')
+    assert nova.asked == []
+    stays(cloud, used)
+
+
+def test_row_4_the_attachment_of_another_volume(cloud: Cloud, nova: StandInNova, used: str) -> None:
+    other = cloud.make_volume()
+    for persona, action in (('member', 'os-detach'), ('admin', 'os-force_detach')):
+        assert act(cloud, persona, other, action, {'attachment_id': used}).status == 400
+    assert nova.asked == []
+    stays(cloud, used)
+
+
+def test_force_detach_is_for_admins(cloud: Cloud, nova: StandInNova, used: str, volume: str) -> None:
+    assert act(cloud, 'member', volume, 'os-force_detach', {}).status == 403
+    assert act(cloud, 'foreign-member', volume, 'os-detach', {}).status == 404
+    assert nova.asked == []
+    stays(cloud, used)

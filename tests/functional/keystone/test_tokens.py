@@ -84,17 +84,17 @@ def test_a_service_token_must_be_of_a_service(cloud: Cloud) -> None:
 def test_it_starts_without_keystone(tmp_path: pathlib.Path) -> None:
     service = Standalone(tmp_path)
     configure(tmp_path, _GOOD.format(port=find_port()) + 'http_request_max_retries = 0\n')
+    cloud = Cloud(service)
     service.start()
     try:
-        assert service.ask('GET', '/')[0] == 300
-        assert service.ask('GET', '/v3/volumes')[0] == 401
-        service.headers['X-Auth-Token'] = 'anything'
-        assert service.ask('GET', '/v3/volumes')[0] == 503
+        assert cloud(None, 'GET', '/').status == 300
+        assert cloud(None, 'GET', '/v3/volumes').status == 401
+        assert cloud(None, 'GET', '/v3/volumes', token='anything').status == 503
     finally:
         service.stop()
 
 
-@pytest.mark.parametrize(('section', 'named'), [
+_WRONG = [
     ('', 'auth_type'),
     ('[keystone_authtoken]\nauth_type = hope\n', 'auth_type'),
     ('[keystone_authtoken]\nauth_type = password\n', 'auth_url'),
@@ -105,21 +105,36 @@ def test_it_starts_without_keystone(tmp_path: pathlib.Path) -> None:
     ('[keystone_authtoken]\nauth_section = keystone\n', '[keystone]'),
     (f'{_GOOD}[nova]\ninsecure = perhaps\n', 'insecure'),
     (f'{_GOOD}[nova]\ninterface = back door\n', 'interface'),
-])
-@pytest.mark.parametrize('program', ['standalone', 'api'])
-def test_a_wrong_option_stops_the_start(tmp_path: pathlib.Path, program: str, section: str,
-                                        named: str) -> None:
-    conf = tmp_path / 'multiattach.conf'
-    conf.write_text(f'[DEFAULT]\ntransport_url = {"inproc" if program == "standalone" else "fake"}://\n'
-                    f'[tgt]\nportal = 127.0.0.1:{find_port()}\n[host_agent]\nenabled = no\n')
+]
+
+
+@pytest.mark.parametrize(('section', 'named'), _WRONG)
+def test_a_wrong_option_stops_the_start(tmp_path: pathlib.Path, section: str, named: str) -> None:
+    conf = write_configuration(tmp_path, 'inproc')
     configure(tmp_path, section.format(port=find_port()))
-    words = ['--config-file', str(conf)]
-    if program == 'standalone':
-        words += ['--state-dir', str(tmp_path / 'state'), '--listen', f'127.0.0.1:{find_port()}']
-    else:
-        with conf.open('a') as file:
-            file.write(f'[database]\nconnection = sqlite:///{tmp_path}/x.sqlite\n')
-        subprocess.run([BIN / 'multiattach-manage', *words, 'db', 'sync'], check=True, capture_output=True)
+    refuses(named, 'standalone', '--config-file', conf, '--state-dir', tmp_path / 'state',
+            '--listen', f'127.0.0.1:{find_port()}')
+
+
+def test_a_wrong_option_stops_the_start_of_the_api(tmp_path: pathlib.Path) -> None:
+    conf = write_configuration(tmp_path, 'fake')
+    with conf.open('a') as file:
+        file.write(f'[database]\nconnection = sqlite:///{tmp_path}/x.sqlite\n')
+    subprocess.run([BIN / 'multiattach-manage', '--config-file', conf, 'db', 'sync'], check=True,
+                   capture_output=True)
+    section, named = _WRONG[2]
+    configure(tmp_path, section)
+    refuses(named, 'api', '--config-file', conf)
+
+
+def write_configuration(folder: pathlib.Path, transport: str) -> pathlib.Path:
+    conf = folder / 'multiattach.conf'
+    conf.write_text(f'[DEFAULT]\ntransport_url = {transport}://\n'
+                    f'[tgt]\nportal = 127.0.0.1:{find_port()}\n[host_agent]\nenabled = no\n')
+    return conf
+
+
+def refuses(named: str, program: str, *words: str | pathlib.Path) -> None:
     done = subprocess.run([BIN / f'multiattach-{program}', *words], capture_output=True, text=True,
                           check=False, timeout=60)
     assert done.returncode == 2

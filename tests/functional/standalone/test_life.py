@@ -2,6 +2,8 @@
 """Start, stop, kill -9 and start again, with a real tgtd."""
 
 import concurrent.futures
+import contextlib
+import http.client
 import os
 import pathlib
 import signal
@@ -107,12 +109,8 @@ def test_kill_9_during_an_attach(service, frozen):
 
 
 def _attach_until_cut(service, volume_id, host):
-    try:
+    with contextlib.suppress(OSError, http.client.HTTPException):  # no reply, or the half of one
         attach(service, volume_id, host)
-    except OSError:
-        pass
-    except Exception as exc:  # the reply was cut in the middle
-        assert 'IncompleteRead' in repr(exc) or 'BadStatusLine' in repr(exc) or 'Disconnected' in repr(exc)
 
 
 def test_kill_9_during_a_detach(service):
@@ -121,10 +119,8 @@ def test_kill_9_during_a_detach(service):
     os.kill(service.tgtd_pids()[0], signal.SIGSTOP)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         def cut(row):
-            try:
+            with contextlib.suppress(OSError, http.client.HTTPException):
                 service.ask('DELETE', f'/v3/attachments/{row["id"]}')
-            except OSError:
-                pass
         pending = [pool.submit(cut, row) for row in rows[:2]]
         service.wait(lambda: len([a for a in connected(service, volume_id)
                                   if a['status'] == 'detaching']) == 2)
@@ -149,7 +145,7 @@ def test_32_sharers_at_once_over_http(service):
 
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         assert set(pool.map(one, range(32))) == {204}
-    code, reply = service.ask('GET', f'/v3/volumes/{volume_id}')
+    _, reply = service.ask('GET', f'/v3/volumes/{volume_id}')
     assert len(reply['volume']['attachments']) == 32
 
 
@@ -186,10 +182,12 @@ def test_the_state_folder_is_for_one(service):
 ])
 def test_a_wrong_option_stops_with_a_message_that_names_it(tmp_path, words, config, named):
     file = tmp_path / 'x.conf'
-    file.write_text(f'[tgt]\nportal = 127.0.0.1:{find_port()}\n{config}' if 'portal' not in config else config)
+    portal = '' if 'portal' in config else f'[tgt]\nportal = 127.0.0.1:{find_port()}\n'
+    file.write_text(portal + config)
     done = subprocess.run(
-        [BIN / 'multiattach-standalone', '--state-dir', tmp_path / 's', '--listen', f'127.0.0.1:{find_port()}',
-         '--config-file', file, *words], capture_output=True, text=True, check=False, timeout=60,
+        [BIN / 'multiattach-standalone', '--state-dir', tmp_path / 's', '--listen',
+         f'127.0.0.1:{find_port()}', '--config-file', file, *words],
+        capture_output=True, text=True, check=False, timeout=60,
         env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
     assert done.returncode in (1, 2)
     assert named in done.stderr

@@ -35,9 +35,61 @@ def test_the_whole_way_of_an_old_nova(deployed):
     actions.begin_detaching(ctx, volume_id)
     legacy.terminate_connection(ctx, volume_id, connector('h'))
     assert deployed.target.list_exports() == {}
-    legacy.detach(ctx, volume_id, None)
+    [row] = attachments(deployed, volume_id)
+    assert (row.state, row.instance_uuid, row.attached_host) == ('attached', SERVER, None)
+    assert deployed.status(volume_id) == 'detaching'
+    legacy.terminate_connection(ctx, volume_id, connector('h'))
+    legacy.detach(ctx, volume_id, row.id)
     assert deployed.status(volume_id) == 'available'
     assert attachments(deployed, volume_id) == []
+
+
+def test_detach_that_names_nobody_takes_nothing_from_others(deployed):
+    """Nova disconnects first; what is left then is not "the only one"."""
+    deployed.make_type()
+    legacy, ctx, volume_id = deployed.engine.legacy, deployed.ctx, deployed.make_volume('multi')
+    servers = {host: str(uuid.uuid4()) for host in ('a', 'b')}
+    for host, server in servers.items():
+        legacy.initialize_connection(ctx, volume_id, connector(host))
+        legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', server))
+    legacy.terminate_connection(ctx, volume_id, connector('a'))
+    with pytest.raises(errors.Conflict):
+        legacy.detach(ctx, volume_id, None)
+    assert {row.instance_uuid for row in attachments(deployed, volume_id)} == set(servers.values())
+    assert deployed.target.list_exports()[volume_id].initiators == (connector('b')['initiator'],)
+
+
+def test_two_servers_of_one_host(deployed):
+    """The host keeps its connection until the last of them leaves."""
+    deployed.make_type()
+    legacy, ctx, volume_id = deployed.engine.legacy, deployed.ctx, deployed.make_volume('multi')
+    servers = [str(uuid.uuid4()) for _ in range(2)]
+    for server in servers:
+        deployed.engine.actions.reserve(ctx, volume_id)
+        legacy.initialize_connection(ctx, volume_id, connector('h'))
+        legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', server))
+    legacy.initialize_connection(ctx, volume_id, connector('h'))  # only reads it again
+    rows = attachments(deployed, volume_id)
+    assert {row.instance_uuid for row in rows} == set(servers)
+    for number, row in enumerate(rows):
+        legacy.terminate_connection(ctx, volume_id, connector('h'))
+        assert (volume_id in deployed.target.list_exports()) == (not number)
+        legacy.detach(ctx, volume_id, row.id)
+    assert deployed.status(volume_id) == 'available'
+
+
+def test_a_second_host_connects_for_a_server_that_migrates(deployed):
+    legacy, ctx, volume_id = deployed.engine.legacy, deployed.ctx, deployed.make_volume()
+    legacy.initialize_connection(ctx, volume_id, connector('a'))
+    legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', SERVER))
+    legacy.initialize_connection(ctx, volume_id, connector('b'))
+    legacy.terminate_connection(ctx, volume_id, connector('a'))
+    assert deployed.target.list_exports()[volume_id].initiators == (connector('b')['initiator'],)
+    assert deployed.status(volume_id) == 'in-use'
+    legacy.terminate_connection(ctx, volume_id, connector('b'))
+    [row] = attachments(deployed, volume_id)
+    legacy.detach(ctx, volume_id, row.id)
+    assert deployed.status(volume_id) == 'available'
 
 
 def test_attach_without_a_driver_call_and_detach_by_id(deployed):
@@ -57,7 +109,8 @@ def test_detach_leaves_the_others_alone(deployed):
     volume_id = deployed.make_volume('multi')
     rows = []
     for host in ('a', 'b'):
-        row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+        row = deployed.engine.attachments.create(
+            deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
         deployed.engine.attachments.complete(deployed.ctx, row.id)
         rows.append(row)
     with pytest.raises(errors.Conflict):

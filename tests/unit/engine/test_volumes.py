@@ -155,7 +155,8 @@ def test_begin_detaching_hides_no_other_sharer(deployed):
     volume_id = deployed.make_volume('multi')
     rows = []
     for host in ('a', 'b'):
-        row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+        row = deployed.engine.attachments.create(
+            deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
         deployed.engine.attachments.complete(deployed.ctx, row.id)
         rows.append(row)
     deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)

@@ -106,6 +106,38 @@ def test_no_answer_is_unknown_and_is_carried_on(d):
     assert again.connection_info == after.connection_info
 
 
+def test_an_export_that_the_own_round_of_the_worker_saw_fail_first(d):
+    """The call that comes second tells why, and not that somebody else changed the attachment."""
+    volume_id = d.make_volume()
+    row = d.engine.attachments.create(d.ctx, volume_id, None, None, None)
+    d.target.mood = TargetUnavailable('no answer')
+    with pytest.raises(errors.OutcomeUnknown):
+        d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+    d.target.mood = TargetError('busy')
+    d.exporter.resume()
+    with pytest.raises(errors.BackendError, match='busy'):
+        d.exporter.export(volume_id, row.id)
+
+
+def test_an_attachment_completed_without_connector_gets_one_later(d):
+    """Nova does so when a shelved server comes back."""
+    volume_id = d.make_volume()
+    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), None, None)
+    d.engine.attachments.complete(d.ctx, row.id)
+    d.exporter.restore()
+    assert d.target.list_exports() == {}
+    d.target.mood = TargetError('busy')
+    with pytest.raises(errors.BackendError):
+        d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+    d.target.mood = None
+    assert d.engine.attachments.connect(d.ctx, row.id, connector('a')).state == 'exported'
+    d.engine.attachments.complete(d.ctx, row.id)
+    assert d.target.list_exports()[volume_id].initiators == (connector('a')['initiator'],)
+    assert d.status(volume_id) == 'in-use'
+    d.engine.attachments.delete(d.ctx, row.id)
+    assert d.target.list_exports() == {}
+
+
 def test_an_unexport_without_answer_is_carried_on(d):
     volume_id = d.make_volume()
     row = attach(d, volume_id, 'a')

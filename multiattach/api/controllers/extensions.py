@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Extensions: what clients look up before they use a part that every service has by now."""
+
+from typing import Any
+
+from multiattach.api.request import Request
+from multiattach.api.routing import Controller, route
+from multiattach.domain import errors
+
+_UPDATED = '2016-01-01T00:00:00+00:00'
+# Alias → name and description; only what is served, under the aliases of Block Storage.
+_EXTENSIONS = {
+    'OS-SCH-HNT': ('SchedulerHints', 'Scheduler hints are accepted.'),
+    'capabilities': ('Capabilities', 'Capabilities of backends.'),
+    'encryption': ('VolumeTypeEncryption', 'Encryption records of volume types.'),
+    'os-admin-actions': ('AdminActions', 'Actions of admins on volumes.'),
+    'os-availability-zone': ('AvailabilityZones', 'Availability zones.'),
+    'os-extended-services': ('ExtendedServices', 'Reasons why services are disabled.'),
+    'os-quota-class-sets': ('QuotaClasses', 'Quota classes.'),
+    'os-quota-sets': ('Quotas', 'Quotas of projects.'),
+    'os-services': ('Services', 'Services.'),
+    'os-types-extra-specs': ('TypesExtraSpecs', 'Extra specs of volume types.'),
+    'os-types-manage': ('TypesManage', 'Volume types can be created and changed.'),
+    'os-used-limits': ('UsedLimits', 'What of the limits is used.'),
+    'os-vol-host-attr': ('VolumeHostAttribute', 'Backend of a volume.'),
+    'os-vol-image-meta': ('VolumeImageMetadata', 'Image metadata of a volume.'),
+    'os-vol-mig-status-attr': ('VolumeMigStatusAttribute', 'Migration status of a volume.'),
+    'os-vol-tenant-attr': ('VolumeTenantAttribute', 'Project of a volume.'),
+    'os-volume-actions': ('VolumeActions', 'Actions on volumes.'),
+    'os-volume-encryption-metadata': ('VolumeEncryptionMetadata', 'Encryption of a volume.'),
+    'os-volume-type-access': ('VolumeTypeAccess', 'Private volume types.'),
+    'scheduler-stats': ('Scheduler_stats', 'Pools of backends.'),
+}
+
+
+class ExtensionsController(Controller):
+    """``/extensions``."""
+
+    @route('GET', '/extensions')
+    def index(self, _req: Request) -> dict[str, Any]:
+        """List the extensions."""
+        return {'extensions': [_show(alias) for alias in _EXTENSIONS]}
+
+    @route('GET', '/extensions/{alias}')
+    def show(self, _req: Request, alias: str) -> dict[str, Any]:
+        """Show an extension."""
+        if alias not in _EXTENSIONS:
+            raise errors.NotFound(f'Extension {alias[:64]} could not be found.')
+        return {'extension': _show(alias)}
+
+
+def _show(alias: str) -> dict[str, Any]:
+    name, description = _EXTENSIONS[alias]
+    return {'alias': alias, 'name': name, 'description': description, 'updated': _UPDATED, 'links': []}

@@ -1,0 +1,430 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service as operators run it: each program a process of its own, on two compute hosts.
+
+Database, broker, API, volume worker and tgtd run in the network namespace of the test bed; a host
+agent runs in each compute host, beside its libvirtd and the kernel's initiator.
+"""
+
+import concurrent.futures
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pymysql
+
+from multiattach.cmd.clouds import CLOUD, render_clouds_yaml
+from multiattach.drivers.tgt.parse import Listing, ShownTarget
+from testbed import processes
+from testbed.cluster import Cluster
+from testbed.guest import Guest
+from testbed.polling import wait_until
+from testbed.remote import SHARE, Process
+from testbed.tgtd import Tgtd
+from testbed.vm import ComputeHost
+from tests.e2e import facts
+
+BIN = pathlib.Path(sys.executable).parent
+# The code of this checkout, whatever else is installed.
+ENVIRONMENT = {'PYTHONPATH': str(pathlib.Path(__file__).parents[2]), 'PYTHONWARNINGS': 'ignore'}
+API_PORT = 8776
+DISK_MB = 3072  # for the volume group
+VOLUME_GROUP = 'spare'
+VOLUME, COMPUTE = 'volume 3.71', 'compute 2.60'
+_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Refused(Exception):
+    """The API answered with an error.
+
+    :param status: HTTP status.
+    :param text: body.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f'{status}: {text}')
+        self.status = status
+
+
+class HostProgram:
+    """A program on a compute host."""
+
+    def __init__(self, host: ComputeHost, program: str, config: str, ready: str) -> None:
+        self.host = host
+        self._program = program
+        self._config = config
+        self._ready = ready
+        self._starts = 0
+        self.process: Process | None = None
+
+    def start(self) -> None:
+        """Start it; it has a log of its own each time."""
+        self._starts += 1
+        name = f'{self._program}-{self._starts}'
+        command = f'{BIN / self._program} --config-file {SHARE / self._config}'
+        variables = ' '.join(f'{key}={value}' for key, value in ENVIRONMENT.items())
+        self.process = self.host.spawn(f'env {variables} {command}', name)
+
+    def wait_ready(self) -> None:
+        assert self.process is not None
+        process, rounds = self.process, itertools.count(1)
+
+        def check() -> bool:
+            log = process.read_log()
+            if self._ready in log:
+                return True
+            # Now and then: the question keeps an emulated processor from its work.
+            if next(rounds) % 50 == 0 and not process.is_alive():
+                raise AssertionError(f'{self._program} ended: {log[-3000:]}')
+            return False
+
+        wait_until(check, 300, f'{self._program} on {self.host.name}', 0.1)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait_gone()
+
+    def request_stop(self) -> None:
+        """Ask it to end in order."""
+        assert self.process is not None
+        self.process.kill(signal.SIGTERM)
+
+    def await_stop(self) -> None:
+        """Wait for its end."""
+        assert self.process is not None
+        self.process.wait_gone()
+
+
+class Program:
+    """A program in the network namespace."""
+
+    def __init__(self, deployment: 'Deployment', program: str, ready: str) -> None:
+        self._deployment = deployment
+        self._program = program
+        self._ready = ready
+        self._starts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> pathlib.Path:
+        return self._deployment.folder / f'{self._program}-{self._starts}.log'
+
+    def start(self) -> None:
+        self._starts += 1
+        argv = [str(BIN / self._program), '--config-file', str(self._deployment.config)]
+        self._process = processes.spawn(self._deployment.network.wrap(argv), self.log,
+                                        env=os.environ | ENVIRONMENT)
+
+    def wait_ready(self) -> None:
+        wait_until(self._is_ready, 120, self._program)
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        text = processes.tail(self.log, 100_000)
+        if self._process.poll() is not None:
+            raise AssertionError(f'{self._program} ended: {text[-3000:]}')
+        return self._ready in text
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(60)
+
+    def stop(self) -> int:
+        """End it in order.
+
+        :returns: its exit code.
+        """
+        if self._process is None:
+            return 0
+        processes.stop(self._process)
+        return self._process.returncode
+
+
+class Deployment:
+    """Everything; and short cuts to the API."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.cluster = Cluster(folder / 'c', hosts=2, disks=(DISK_MB,))
+        self.network = self.cluster.network
+        self.tgtd = Tgtd(folder / 'tgtd', network=self.network)
+        self.config = folder / 'multiattach.conf'
+        self.api = Program(self, 'multiattach-api', 'multiattach-api is ready')
+        self.worker = Program(self, 'multiattach-volume', ' is ready')
+        self.agents = [HostProgram(host, 'multiattach-host', 'agent.conf', ' is ready')
+                       for host in self.cluster.hosts]
+        self.lvm_host = self.cluster.hosts[1]
+        self.lvm_worker = HostProgram(self.lvm_host, 'multiattach-volume', 'lvm.conf', ' is ready')
+        self.url = f'http://{self.network.address}:{API_PORT}'
+        self.one: Guest
+        self.two: Guest
+        self.far: Guest
+        self.database_url = ''
+
+    # -- life ----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator['Deployment']:
+        """Bring it up, and down again whatever happens."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.cluster)
+            stack.callback(self.report)  # before the hosts' logs go with the hosts
+            stack.enter_context(self.tgtd)
+            self._configure()
+            argv = [str(BIN / 'multiattach-manage'), '--config-file', str(self.config), 'db', 'sync']
+            processes.run(self.network.wrap(argv), env=os.environ | ENVIRONMENT)
+            services = (self.api, self.worker)
+            for service in services:
+                service.start()
+                stack.callback(service.stop)
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                hosts = [pool.submit(self._start_host, agent) for agent in self.agents]
+                for service in services:
+                    service.wait_ready()
+                (self.one, self.two), (self.far,) = (job.result() for job in hosts)
+            wait_until(lambda: len(self.list_servers()) == len(self.guests), 60, 'the servers')
+            yield self
+            programs = (*self.agents, self.lvm_worker)
+            for program in programs:
+                program.request_stop()
+            for program in programs:
+                program.await_stop()
+            assert [service.stop() for service in services] == [0, 0]
+
+    def _configure(self) -> None:
+        self.database_url = self.cluster.mariadb.create_database('multiattach')
+        common = (
+            '[DEFAULT]\n'
+            f'transport_url = {self.cluster.rabbitmq.url}\n'
+            'rpc_response_timeout = 10\n{more}\n'
+            f'[database]\nconnection = {self.database_url}\n'
+        )
+        self.config.touch(0o600)
+        self.config.write_text(
+            common.format(more=f'report_interval = 1\nstate_path = {self.folder}/state\nhost = control')
+            + f'[api]\nlisten_host = {self.network.address}\nlisten_port = {API_PORT}\n'
+            f'[tgt]\nportal = {self.tgtd.portal}\ncontrol_port = {self.tgtd.control_port}\n')
+        for agent in self.agents:
+            text = common.format(more='report_interval = 3') + f'[host_agent]\nmy_ip = {agent.host.address}\n'
+            agent.host.put_file(SHARE / 'agent.conf', text.encode(), 0o600)
+        text = (
+            common.format(more='report_interval = 10')
+            + f'[volume]\nenabled_backends = lvm\n[lvm]\ndriver = lvm\nvolume_group = {VOLUME_GROUP}\n'
+            f'[tgt]\nprivate = yes\nportal = {self.lvm_host.address}:3260\n')
+        self.lvm_host.put_file(SHARE / 'lvm.conf', text.encode(), 0o600)
+        (self.folder / 'clouds.yaml').write_text(render_clouds_yaml(self.url))
+
+    def _start_host(self, agent: HostProgram) -> list[Guest]:
+        """Start an agent and the guests of its host."""
+        agent.start()
+        names = ('one', 'two') if agent is self.agents[0] else ('far',)
+        connection = agent.host.connect_libvirt()
+        guests = [agent.host.define_guest(connection, name) for name in names]
+        for guest in guests:
+            guest.start()
+        for guest in guests:
+            guest.wait_ready()
+        agent.wait_ready()
+        if agent.host is self.lvm_host:
+            # Not awaited: the one test that needs it comes late, and its start takes long.
+            agent.host.check(f'vgcreate --yes {VOLUME_GROUP} /dev/vda')
+            self.lvm_worker.start()
+        return guests
+
+    @property
+    def hosts(self) -> list[ComputeHost]:
+        return self.cluster.hosts
+
+    @property
+    def guests(self) -> list[Guest]:
+        return [self.one, self.two, self.far]
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def ask(self, method: str, path: str, body: Any = None, *, version: str = VOLUME) -> Any:
+        """Send a request.
+
+        :param method: HTTP method.
+        :param path: below the service's root.
+        :param body: for JSON.
+        :param version: microversion header.
+        :returns: the parsed reply.
+        :raises Refused: it is an error.
+        """
+        request = urllib.request.Request(
+            self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
+            headers={'X-Auth-Token': 'admin', 'Content-Type': 'application/json',
+                     'OpenStack-API-Version': version})
+        try:
+            with self.network.inside(), _LOCAL.open(request, timeout=60) as reply:
+                text = reply.read()
+        except urllib.error.HTTPError as exc:
+            raise Refused(exc.code, exc.read().decode()) from exc
+        return json.loads(text) if text else None
+
+    def openstack(self, *words: str) -> Any:
+        """Run the standard client.
+
+        :param words: after ``openstack --os-cloud multiattach``.
+        :returns: its output, parsed if it was asked for as JSON.
+        """
+        env = os.environ | ENVIRONMENT | {'OS_CLIENT_CONFIG_FILE': str(self.folder / 'clouds.yaml')}
+        text = processes.run(
+            self.network.wrap([str(BIN / 'openstack'), '--os-cloud', CLOUD, *words]), env=env)
+        return json.loads(text) if 'json' in words else text
+
+    def list_servers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ask(
+            'GET', '/compute/v2.1/servers', version=COMPUTE)['servers']
+        return found
+
+    def make_type(self, name: str, specs: dict[str, str]) -> None:
+        self.ask('POST', '/v3/types', {'volume_type': {'name': name, 'extra_specs': specs}})
+
+    def make_volume(self, type_name: str) -> str:
+        """Make a volume of 1 GiB and wait until it is there."""
+        body = {'volume': {'size': 1, 'volume_type': type_name}}
+        ident: str = self.ask('POST', '/v3/volumes', body)['volume']['id']
+        self.wait_status(ident, 'available')
+        return ident
+
+    def show_volume(self, volume_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask('GET', f'/v3/volumes/{volume_id}')['volume']
+        return found
+
+    def wait_status(self, volume_id: str, wanted: str, seconds: float = 180) -> None:
+        def check() -> bool:
+            status = self.show_volume(volume_id)['status']
+            assert not status.startswith('error'), status
+            return bool(status == wanted)
+
+        wait_until(check, seconds, f'volume {volume_id} {wanted}', 0.1)
+
+    def delete_volume(self, volume_id: str) -> None:
+        self.ask('DELETE', f'/v3/volumes/{volume_id}')
+        self.wait_deleted(volume_id)
+
+    def wait_deleted(self, volume_id: str) -> None:
+        def is_gone() -> bool:
+            try:
+                self.show_volume(volume_id)
+            except Refused as exc:
+                assert exc.status == 404  # noqa: PT017 - the one that is awaited
+                return True
+            return False
+
+        wait_until(is_gone, 180, f'end of volume {volume_id}', 0.1)
+
+    def request_attach(self, guest: Guest, volume_id: str, version: str = COMPUTE) -> dict[str, Any]:
+        """Ask for an attach, as Nova is asked."""
+        path = f'/compute/v2.1/servers/{guest.domain.UUIDString()}/os-volume_attachments'
+        body = {'volumeAttachment': {'volumeId': volume_id}}
+        found: dict[str, Any] = self.ask('POST', path, body, version=version)['volumeAttachment']
+        return found
+
+    def state_of(self, guest: Guest, volume_id: str) -> str | None:
+        """Return the internal state of an attachment, None if no row is alive."""
+        rows = self.query(
+            'SELECT state FROM attachments WHERE deleted_at IS NULL AND instance_uuid = %s AND '
+            'volume_id = %s', guest.domain.UUIDString(), volume_id)
+        assert len(rows) <= 1
+        return rows[0][0] if rows else None
+
+    def wait_attached(self, guest: Guest, volume_id: str, seconds: float = 180) -> str:
+        """Wait until a guest has a volume.
+
+        :returns: the device in the guest.
+        """
+        def check() -> bool:
+            state = self.state_of(guest, volume_id)
+            assert state is not None, 'the attachment is gone'
+            assert not state.startswith('error'), state
+            return state == 'attached'
+
+        wait_until(check, seconds, f'volume {volume_id} in {guest.name}', 0.1)
+        return guest.wait_for_disk(volume_id)
+
+    def attach(self, guest: Guest, volume_id: str) -> str:
+        """Attach a volume.
+
+        :returns: the device in the guest.
+        """
+        self.request_attach(guest, volume_id)
+        return self.wait_attached(guest, volume_id)
+
+    def detach(self, guest: Guest, volume_id: str) -> None:
+        """Detach a volume and wait until its row is gone."""
+        server = guest.domain.UUIDString()
+        self.ask('DELETE', f'/compute/v2.1/servers/{server}/os-volume_attachments/{volume_id}',
+                 version=COMPUTE)
+        wait_until(lambda: self._is_left(guest, volume_id), 180, f'{guest.name} lets go', 0.1)
+        guest.wait_gone(volume_id)
+
+    def _is_left(self, guest: Guest, volume_id: str) -> bool:
+        state = self.state_of(guest, volume_id)
+        assert state in (None, 'detaching', 'unexporting'), state
+        return state is None
+
+    # -- facts ---------------------------------------------------------------------------------
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Ask the database itself."""
+        with contextlib.closing(pymysql.connect(
+                unix_socket=str(self.cluster.mariadb.socket_path), user='root',
+                database='multiattach', autocommit=True)) as connection, \
+                connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
+
+    @property
+    def tgtd_pid(self) -> int:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(f'/run/tgtd/socket.{self.tgtd.control_port}')
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize('3i'))
+        pid: int = struct.unpack('3i', peer)[0]
+        return pid
+
+    def list_exports(self) -> dict[str, ShownTarget]:
+        """Ask tgtadm.
+
+        :returns: targets with initiators, accounts and sessions, by volume id.
+        """
+        text = self.tgtd.administer('--op', 'show', '--mode', 'target')
+        return {target.iqn.partition(':volume-')[2]: target for target in Listing(text)}
+
+    def check_nothing_left(self) -> None:
+        """See that no row, session, device, target, file or logical volume is left."""
+        assert self.query("SELECT id, status FROM volumes WHERE deleted_at IS NULL") == []
+        assert self.query("SELECT id, state FROM attachments WHERE deleted_at IS NULL") == []
+        for host in self.hosts:
+            for what in (facts.list_sessions, facts.list_nodes, facts.list_disks):
+                assert what(host) == [], f'{what.__name__} of {host.name}'
+        assert self.tgtd.administer('--op', 'show', '--mode', 'target') == ''
+        assert self.tgtd.administer('--op', 'show', '--mode', 'account').split() == []
+        assert self.lvm_host.check(f'lvs --noheadings {VOLUME_GROUP}') == ''
+        for folder in ('volumes', 'targets'):
+            assert list((self.folder / 'state' / folder).glob('*')) == []
+
+    def report(self) -> None:
+        """Print the logs' ends: pytest shows them if a test failed."""
+        for log in sorted([*self.folder.glob('*.log'), *self.folder.glob('c/*/share/*.log')]):
+            print(f'== {log.name} ({log.parent.parent.name})\n{processes.tail(log, 8000)}')

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a compute host, a domain and a guest say themselves."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import libvirt
+
+from multiattach.drivers.tgt.identity import wwn
+from testbed.guest import BLOCK_SIZE, Guest
+from testbed.polling import wait_until
+from testbed.vm import ComputeHost
+
+
+def list_sessions(host: ComputeHost) -> list[str]:
+    """List the targets that the host's kernel is logged in to."""
+    return _list_records(host, 'session', 3)
+
+
+def list_nodes(host: ComputeHost) -> list[str]:
+    """List the targets that open-iscsi keeps a record of."""
+    return _list_records(host, 'node', 1)
+
+
+def _list_records(host: ComputeHost, mode: str, column: int) -> list[str]:
+    code, text = host.run(f'iscsiadm -m {mode} 2>&1')
+    if code == 21:  # ISCSI_ERR_NO_OBJS_FOUND
+        return []
+    assert code == 0, text
+    return [line.split()[column] for line in text.splitlines()]
+
+
+def list_disks(host: ComputeHost) -> list[str]:
+    """List the SCSI disks of a host."""
+    return host.check('cd /sys/block && ls -d sd* 2>/dev/null || true').split()
+
+
+def read_disk_name(host: ComputeHost, device: str) -> str:
+    """Return the name that a SCSI disk gives itself (VPD page 0x83), by its node or a link to it."""
+    return host.check(f'cat /sys/block/$(basename $(readlink -f {device}))/device/wwid')
+
+
+def find_disk(guest: Guest, volume_id: str, *, live: bool) -> ElementTree.Element | None:
+    """Find a volume's disk in the running or in the persistent definition of a domain."""
+    text = guest.domain.XMLDesc(0 if live else libvirt.VIR_DOMAIN_XML_INACTIVE)
+    for disk in ElementTree.fromstring(text).iterfind('./devices/disk'):
+        if disk.findtext('serial') == volume_id:
+            return disk
+    return None
+
+
+def check_disk(host: ComputeHost, guest: Guest, volume_id: str) -> str:
+    """Check a shared volume's disk against requirement row 14, live and persistent.
+
+    :returns: the host's device.
+    """
+    sources = set()
+    for live in (True, False):
+        disk = find_disk(guest, volume_id, live=live)
+        assert disk is not None
+        assert (disk.get('type'), disk.get('device')) == ('block', 'disk')
+        driver, source, target = (disk.find(tag) for tag in ('driver', 'source', 'target'))
+        assert driver is not None
+        assert source is not None
+        assert target is not None
+        wanted = {'name': 'qemu', 'type': 'raw', 'cache': 'none', 'io': 'native'}
+        assert wanted.items() <= driver.attrib.items()
+        assert disk.find('shareable') is not None
+        assert disk.find('readonly') is None
+        assert target.get('bus') == 'virtio'
+        sources.add(source.get('dev'))
+    device, = sources
+    assert device is not None
+    assert read_disk_name(host, device) == f'naa.{wwn(volume_id)}'
+    return device
+
+
+def share(writer: Guest, its: str, reader: Guest, other: str, block: int) -> None:
+    """Let one guest read, past all caches, what another wrote."""
+    data = f'{writer.name}: {uuid.uuid4()}'.encode().ljust(BLOCK_SIZE, b'.')
+    assert reader.read_block(other, block) != data
+    writer.write_block(its, block, data)
+    assert reader.read_block(other, block) == data
+
+
+class Writer:
+    """A loop in a guest that writes to a device and counts."""
+
+    def __init__(self, guest: Guest, device: str, block: int) -> None:
+        self._guest = guest
+        self._command = (
+            'rm -f /tmp/stop /tmp/bad; echo 0 >/tmp/done\n'
+            'head -c 4096 /dev/urandom >/tmp/data\n'
+            '( number=0; while [ ! -e /tmp/stop ]; do\n'
+            f'dd if=/tmp/data of={device} bs=4096 seek=$(({block} + number % 64)) oflag=direct '
+            'conv=notrunc 2>/tmp/said || cat /tmp/said >>/tmp/bad\n'
+            'number=$((number + 1)); echo $number >/tmp/next; mv /tmp/next /tmp/done\n'
+            'done; : >/tmp/ended ) </dev/null >/dev/null 2>&1 &')
+
+    def count(self) -> int:
+        """Return how many writes were answered."""
+        return int(self._guest.run('cat /tmp/done')[1])
+
+    def wait_progress(self, seconds: float = 60, writes: int = 5) -> None:
+        """Wait for some more writes."""
+        before = self.count()
+        wait_until(lambda: self.count() >= before + writes, seconds,
+                   f'{self._guest.name} goes on writing', 0.1)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator['Writer']:
+        """Write during a block, and see that no write failed."""
+        self._guest.run('rm -f /tmp/ended')
+        assert self._guest.run(self._command)[0] == 0
+        try:
+            self.wait_progress()
+            yield self
+        finally:
+            self._guest.run(': >/tmp/stop')
+            wait_until(lambda: self._guest.run('test -e /tmp/ended')[0] == 0, 150, 'the last write')
+        assert self._guest.run('cat /tmp/bad')[0] != 0, self._guest.run('cat /tmp/bad')[1]

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lvm backend, on a volume group of a compute host (this machine may lack device-mapper)."""
+
+import pathlib
+import sys
+import uuid
+
+from multiattach.drivers.backend import GIB
+from testbed.guest import BLOCK_SIZE
+from testbed.polling import wait_until
+from tests.e2e import deployment, facts
+
+STEPS = pathlib.Path(__file__).with_name('lvm_steps.py')
+
+
+def test_each_step_may_be_repeated(cloud: deployment.Deployment) -> None:
+    command = f'{sys.executable} {STEPS} {deployment.VOLUME_GROUP} {uuid.uuid4()}'
+    variables = ' '.join(f'{key}={value}' for key, value in deployment.ENVIRONMENT.items())
+    assert cloud.lvm_host.check(f'env {variables} {command}').endswith('all steps done')
+
+
+def test_a_volume_is_written_extended_and_deleted(cloud: deployment.Deployment) -> None:
+    """The worker and its own tgtd are on one host, the initiator and its guest on the other."""
+    initiator = cloud.hosts[0]
+    cloud.lvm_worker.wait_ready()
+    volume = cloud.make_volume('lvm')
+    name = f'volume-{volume}'
+
+    def show(columns: str) -> str:
+        return cloud.lvm_host.check(
+            f'lvs --noheadings --nosuffix --units b -o {columns} {deployment.VOLUME_GROUP}').strip()
+
+    assert show('lv_name,lv_size').split() == [name, str(GIB)]
+    device = cloud.attach(cloud.one, volume)
+    facts.check_disk(initiator, cloud.one, volume)
+    cloud.one.write_block(device, 5, b'on a logical volume')
+    cloud.lvm_host.check(f'dd if=/dev/{deployment.VOLUME_GROUP}/{name} bs=4096 skip=5 count=1 iflag=direct '
+                         '2>/dev/null | grep -q "on a logical volume"')
+    cloud.ask('POST', f'/v3/volumes/{volume}/action', {'os-extend': {'new_size': 2}})
+    wait_until(lambda: cloud.show_volume(volume)['size'] == 2, 60, 'the larger volume', 0.2)
+    cloud.wait_status(volume, 'in-use')
+    assert show('lv_size') == str(2 * GIB)
+    # The agent has the initiator look again, and libvirt tell the running guest.
+    sectors = f'cat /sys/block/{device.rpartition("/")[2]}/size'
+    wait_until(lambda: cloud.one.run(sectors)[1] == str(2 * GIB // 512), 60, 'the size in the guest', 0.2)
+    beyond = GIB // BLOCK_SIZE + 7
+    cloud.one.write_block(device, beyond, b'beyond the first end')
+    assert cloud.one.read_block(device, beyond).startswith(b'beyond the first end')
+    assert cloud.one.read_block(device, 5).startswith(b'on a logical volume')
+    cloud.detach(cloud.one, volume)
+    cloud.delete_volume(volume)

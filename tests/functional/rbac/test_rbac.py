@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table, tried: each persona makes each call, on things that are made for it."""
+
+import inspect
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+import webob
+
+from multiattach.api import blockstorage, deploy
+from multiattach.api.compute import app as compute_app
+from multiattach.db import messages
+from multiattach.db.paging import Page
+from tests import deployment
+from tests.functional.compute import compute_host
+from tests.functional.compute.compute_host import ComputeHost
+from tests.functional.personas import Personas
+from tests.functional.rbac import table
+from tests.functional.rbac.table import PERSONAS, Call
+
+PROJECTS = {'mine': compute_host.PROJECT, 'foreign': compute_host.OTHER_PROJECT, 'services': 'c' * 32}
+_PLACE = re.compile(r'{(\w+)}')
+
+
+def list_calls(controllers: Iterable[Any]) -> set[str]:
+    """Name every call that an application serves, wildcards without their names."""
+    calls = set()
+    for controller in controllers:
+        members = [member for _, member in inspect.getmembers(controller)]
+        actions = [member.action.name for member in members if hasattr(member, 'action')]
+        for member in members:
+            if hasattr(member, 'route'):
+                path = '/' + '/'.join(member.route.segments)
+                names = [f' {name}' for name in actions] if path.endswith('/action') else ['']
+                calls |= {f'{member.route.method} {path}{name}' for name in names}
+    return {_PLACE.sub('{}', call) for call in calls}
+
+
+@pytest.mark.parametrize(('controllers', 'rows'), [
+    (blockstorage.CONTROLLERS, table.BLOCK_STORAGE), (compute_app.CONTROLLERS, table.COMPUTE)])
+def test_every_call_has_a_row(controllers: Iterable[Any], rows: tuple[Call, ...]) -> None:
+    assert {_PLACE.sub('{}', row.name) for row in rows} == list_calls(controllers)
+
+
+class Things:
+    """Makes what a call needs, in the project ``mine``."""
+
+    server_id = compute_host.WEB
+    key = 'color'
+    alias = 'os-services'
+    project_id = PROJECTS['mine']
+
+    def __init__(self, deployed: deployment.Deployment, host: ComputeHost) -> None:
+        self._deployed = deployed
+        self.host = host
+        self.application = deploy.make_application(
+            deployed.engine, deploy.ApiSettings(), authenticate=Personas)
+        self._ctx = deployment.make_context(PROJECTS['mine'])
+        deployed.make_type('shared')
+        for project in PROJECTS.values():
+            deployed.engine.quotas.update(self._ctx, project, {'volumes': -1, 'gigabytes': -1})
+
+    def fill(self, text: str) -> str:
+        """Put the names of things that are made for it into a path or a body."""
+        made: dict[str, str] = {}
+
+        def make(match: re.Match[str]) -> str:
+            name = match[1]
+            if name not in made:
+                found = getattr(self, name)
+                made[name] = found() if callable(found) else found
+            return made[name]
+
+        return _PLACE.sub(make, text)
+
+    def name(self) -> str:
+        return uuid.uuid4().hex
+
+    def encryption_id(self) -> str:
+        return str(uuid.uuid4())
+
+    def volume_id(self) -> str:
+        ident = self._deployed.make_volume('shared', ctx=self._ctx)
+        self._deployed.engine.volumes.set_metadata(self._ctx, ident, {'color': 'blue'}, keep_others=True)
+        return ident
+
+    def attachment_id(self) -> str:
+        made = self._deployed.engine.attachments.create(
+            self._ctx, self.volume_id(), None, table.CONNECTOR, None)
+        return str(made.id)
+
+    def type_id(self) -> str:
+        specs: dict[str, str | None] = {'multiattach': '<is> True', 'color': 'blue'}
+        return str(self._deployed.engine.types.create(self._ctx, self.name(), None, True, specs).id)
+
+    def plain_type_id(self) -> str:
+        return str(self._deployed.engine.types.create(self._ctx, self.name(), None, True, {}).id)
+
+    def message_id(self) -> str:
+        about = str(uuid.uuid4())
+        with self._deployed.db.writer() as session:
+            messages.add(session, PROJECTS['mine'], about, 'VOLUME_VOLUME_001_003', 'no room')
+        with self._deployed.db.reader() as session:
+            [row] = messages.list_page(session, [messages.M.resource_uuid == about], Page(1))
+            return str(row.id)
+
+    def volume_of_server(self) -> str:
+        volume_id = self.volume_id()
+        reply = ask(self.application, 'admin', '/compute/v2.1', Call(
+            'POST', f'/servers/{self.server_id}/os-volume_attachments', (),
+            {'volumeAttachment': {'volumeId': volume_id}}))
+        assert reply.status_int == 200, reply.text
+        self._deployed.wait(lambda: self._deployed.status(volume_id) == 'in-use')
+        return volume_id
+
+
+@pytest.fixture(scope='module')
+def things(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Things]:
+    with (deployment.deploy(tmp_path_factory.mktemp('rbac')) as deployed,
+          compute_host.run(deployed) as host):
+        host.register()
+        yield Things(deployed, host)
+
+
+def ask(application: Any, persona: str, prefix: str, call: Call) -> webob.Response:
+    """Make a call as a persona."""
+    project, roles = PERSONAS[persona]
+    headers = {
+        'X-Roles': ','.join(roles), 'X-Project-Id': PROJECTS[project], 'Accept': 'application/json',
+        'OpenStack-API-Version': 'volume 3.71, compute 2.89',
+    }
+    if persona == 'service':
+        headers['X-Service-Roles'] = 'service'
+    request = webob.Request.blank(f'{prefix}{call.path}', method=call.method, headers=headers)
+    if call.body is not None:
+        request.body = json.dumps(call.body).encode()
+        request.content_type = 'application/json'
+    return request.get_response(application)
+
+
+def check(things: Things, prefix: str, call: Call) -> None:
+    found = {}
+    for persona in PERSONAS:
+        path, _, body = things.fill(f'{call.path}\n{json.dumps(call.body)}').partition('\n')
+        filled = call._replace(path=path, body=json.loads(body))
+        found[persona] = ask(things.application, persona, prefix, filled).status_int
+    assert found == dict(zip(PERSONAS, call.statuses, strict=True))
+
+
+@pytest.mark.parametrize('call', table.BLOCK_STORAGE, ids=lambda call: call.name)
+def test_block_storage(things: Things, call: Call) -> None:
+    check(things, '/v3', call)
+
+
+@pytest.mark.parametrize('call', table.COMPUTE, ids=lambda call: call.name)
+def test_compute(things: Things, call: Call) -> None:
+    things.host.beat()
+    check(things, '/compute/v2.1', call)

@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a description cannot say: headers, paths, filters; and walks of calls that mostly succeed."""
+
+import string
+import uuid
+from typing import Any
+from urllib import parse
+
+import hypothesis
+import webob
+from hypothesis import strategies as st
+
+from multiattach.api import microversion
+from tests import deployment
+from tests.fuzz.conftest import Service
+from tests.fuzz.test_schemathesis import CONNECTOR, NEWEST, settings
+
+LATIN = st.text(st.characters(min_codepoint=1, max_codepoint=255, exclude_characters='\r\n'), max_size=40)
+NUMBER = st.one_of(
+    st.integers(-1, 100).map(str), st.sampled_from(['', '071', '1' * 30, '٣', '1e1', '0x1', ' 1'])
+)
+VERSION = st.one_of(
+    st.builds(
+        '{} {}.{}'.format, st.sampled_from(['volume', 'volumev3', 'Volume', 'compute', '']), NUMBER, NUMBER
+    ),
+    st.sampled_from(
+        [
+            'volume latest',
+            'latest',
+            'volume',
+            'volume 3.27,compute 2.1',
+            'compute 2.1, volume 3.0',
+            ',',
+            'volume 3.27 3.28',
+            'volume 3.-1',
+            'volume 3',
+            'volume 3.27.1',
+        ]
+    ),
+    LATIN,
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        'OpenStack-API-Version': VERSION,
+        'X-Auth-Token': LATIN,
+        'X-Service-Roles': LATIN,
+        'X-OpenStack-Request-ID': LATIN,
+        'Accept': st.one_of(st.sampled_from(['*/*', 'text/html', 'application/xml', 'q=', ';']), LATIN),
+        'Content-Type': st.one_of(
+            st.sampled_from(
+                [
+                    'application/json; charset=utf-16',
+                    'text/plain',
+                    'application/vnd.openstack.volume+json',
+                    'application/json; charset=none',
+                    'multipart/form-data',
+                ]
+            ),
+            LATIN,
+        ),
+        'Accept-Language': LATIN,
+        'If-Modified-Since': LATIN,
+        'Range': LATIN,
+        'Cookie': LATIN,
+        'X-Forwarded-Proto': LATIN,
+        'X-HTTP-Method-Override': LATIN,
+        'Transfer-Encoding': LATIN,
+    },
+)
+METHODS = st.sampled_from(['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS', 'BREW'])
+WORDS = st.one_of(
+    st.sampled_from(
+        [
+            'volumes',
+            'attachments',
+            'types',
+            'detail',
+            'summary',
+            'action',
+            'metadata',
+            'extra_specs',
+            'os-quota-sets',
+            'default-types',
+            'encryption',
+            '',
+            '.',
+            '..',
+            '.json',
+            'a' * 32,
+            '%00',
+            '%2e%2e',
+            '%ff',
+            '%2f',
+            'volumes.json',
+            '~',
+            'x' * 3000,
+        ]
+    ),
+    st.text(string.printable, max_size=8).map(parse.quote),
+    st.binary(max_size=4).map(parse.quote),
+    st.text(max_size=6).map(lambda text: parse.quote(text, errors='surrogatepass')),
+)
+
+
+def send(
+    service: Service, method: str, path: str, headers: dict[str, str], body: bytes = b''
+) -> webob.Response:
+    request = webob.Request.blank(path, method=method)
+    for name, value in headers.items():
+        key = name.upper().replace('-', '_')
+        request.environ[key if key == 'CONTENT_TYPE' else f'HTTP_{key}'] = value
+    request.body = body
+    return request.get_response(service.application)
+
+
+def test_headers(service: Service) -> None:
+    service.replenish()
+
+    @settings(200)
+    @hypothesis.given(
+        HEADERS,
+        st.sampled_from(['/volumes/detail', '/types', '/attachments', '/nowhere', '/']),
+        st.sampled_from([b'', b'{}', b'{"volume": {}}', b'\xff']),
+        METHODS,
+    )
+    def check(headers: dict[str, str], path: str, body: bytes, method: str) -> None:
+        send(service, method, f'/v3{path}', headers, body)
+
+    check()
+
+
+def test_each_microversion(service: Service) -> None:
+    """The same lists at each, with something in them."""
+    service.replenish()
+    for minor in range(NEWEST + 1):
+        for path in ('/volumes/detail', '/attachments/detail', '/types', '/os-services', '/limits'):
+            path += '?all_tenants=1' if 'detail' in path else ''
+            reply = service.send('GET', path, version=f'3.{minor}')
+            assert reply.status_int == (404 if path.startswith('/att') and minor < 27 else 200)
+            assert reply.status_int == 404 or any(reply.json.values())
+
+
+def test_paths(service: Service) -> None:
+    @settings(300)
+    @hypothesis.given(st.lists(WORDS, max_size=6), METHODS, st.sampled_from(['/v3', '', '/compute', '//v3']))
+    def check(words: list[str], method: str, mount: str) -> None:
+        reply = send(
+            service,
+            method,
+            '/'.join([mount, *words]) or '/',
+            {'OpenStack-API-Version': f'volume 3.{NEWEST}'},
+            b'{}',
+        )
+        assert reply.status_int < 500
+
+    check()
+
+
+KEYS = st.one_of(
+    st.sampled_from(
+        [
+            'limit',
+            'marker',
+            'offset',
+            'sort',
+            'sort_key',
+            'sort_dir',
+            'all_tenants',
+            'with_count',
+            'name',
+            'name~',
+            'status',
+            'metadata',
+            'created_at',
+            'updated_at',
+            'host',
+            'id',
+            'size',
+            'bootable',
+            'is_public',
+            'extra_specs',
+            'instance_id',
+            'volume_id',
+            'attach_mode',
+            'usage',
+            'detail',
+            'binary',
+            'resource_uuid',
+            'project_id',
+            'glance_metadata',
+            'consumes_quota',
+        ]
+    ),
+    st.text(max_size=5),
+)
+VALUES = st.one_of(
+    st.sampled_from(
+        [
+            '',
+            '0',
+            '1',
+            '-1',
+            'true',
+            'False',
+            'none',
+            "{'a': 'b'}",
+            '{',
+            "{'a': {'b': 1}}",
+            '[]',
+            'gt:2020-01-01T00:00:00',
+            'lt:2020-01-01T00:00:00,gt:1',
+            'gte:',
+            '99999999999999999999',
+            'name:asc,id:desc',
+            'id',
+            'asc',
+            '%',
+            '_',
+            '\\',
+            "'",
+            '2' * 400,
+            'é',
+            '\U0001f600',
+            '0001-01-01',
+            'gt:9999-12-31T23:59:59+00:00',
+            'lt:0001-01-01T00:00:00+14:00',
+            '1' * 4300,
+        ]
+    ),
+    st.text(max_size=10),
+)
+LISTS = (
+    '/volumes',
+    '/volumes/detail',
+    '/volumes/summary',
+    '/attachments',
+    '/attachments/detail',
+    '/types',
+    '/messages',
+    '/os-services',
+    '/scheduler-stats/get_pools',
+    '/resource_filters',
+    '/limits',
+    f'/os-quota-sets/{"a" * 32}',
+)
+
+
+def test_filters(service: Service) -> None:
+    service.replenish()
+
+    @settings(400)
+    @hypothesis.given(
+        st.sampled_from(LISTS),
+        st.lists(st.tuples(KEYS, VALUES), max_size=4),
+        st.sampled_from([0, 30, 34, 45, 60, NEWEST]),
+    )
+    def check(path: str, query: list[tuple[str, str]], minor: int) -> None:
+        send(
+            service,
+            'GET',
+            f'/v3{path}?{parse.urlencode(query, errors="surrogatepass")}',
+            {microversion.HEADER: f'volume 3.{minor}'},
+        )
+
+    check()
+
+
+def test_raw_queries(service: Service) -> None:
+    @settings(150)
+    @hypothesis.given(st.sampled_from(LISTS), st.binary(max_size=20))
+    def check(path: str, query: bytes) -> None:
+        request = webob.Request.blank(f'/v3{path}', headers={microversion.HEADER: f'volume 3.{NEWEST}'})
+        request.environ['QUERY_STRING'] = query.decode('latin-1')
+        request.get_response(service.application)
+
+    check()
+
+
+SIZES = st.sampled_from([1, 2, '3', 0, -1, 2**31 - 1, 2**31, '', None, 1.0, True])
+ACTIONS = st.one_of(
+    st.sampled_from(
+        [
+            'os-reserve',
+            'os-unreserve',
+            'os-begin_detaching',
+            'os-roll_detaching',
+            'os-force_delete',
+            'os-show_image_metadata',
+            'os-detach',
+            'os-unmanage',
+        ]
+    ).map(lambda name: {name: None}),
+    SIZES.map(lambda size: {'os-extend': {'new_size': size}}),
+    st.sampled_from(
+        [{'status': 'available'}, {'status': 'in-use'}, {'attach_status': 'detached'}, {'status': 'error'}]
+    ).map(lambda value: {'os-reset_status': value}),
+    st.booleans().map(lambda flag: {'os-set_bootable': {'bootable': flag}}),
+    st.booleans().map(lambda flag: {'os-update_readonly_flag': {'readonly': flag}}),
+    st.just({'os-initialize_connection': {'connector': CONNECTOR}}),
+    st.sampled_from([CONNECTOR, None, {}]).map(
+        lambda value: {'os-terminate_connection': {'connector': value}}
+    ),
+    st.just({'os-attach': {'mountpoint': '/dev/vdb', 'host_name': 'fuzz'}}),
+    st.just({'os-attach': {'mountpoint': '/dev/vdb', 'instance_uuid': str(uuid.UUID(int=1))}}),
+    st.just({'os-set_image_metadata': {'metadata': {'a': 'b'}}}),
+    st.just({'os-unset_image_metadata': {'key': 'a'}}),
+    st.just({'os-force_detach': {'connector': CONNECTOR}}),
+    st.just({'os-retype': {'new_type': 'TYPE', 'migration_policy': 'never'}}),
+)
+CALLS = st.sampled_from(
+        [
+            (
+                'POST',
+                '/attachments',
+                {'attachment': {'volume_uuid': 'V', 'instance_uuid': str(uuid.UUID(int=2))}},
+            ),
+            (
+                'POST',
+                '/attachments',
+                {
+                    'attachment': {
+                        'volume_uuid': 'V',
+                        'instance_uuid': str(uuid.UUID(int=3)),
+                        'connector': CONNECTOR,
+                        'mode': 'ro',
+                    }
+                },
+            ),
+            ('PUT', '/attachments/A', {'attachment': {'connector': CONNECTOR}}),
+            ('PUT', '/attachments/A', {'attachment': {'connector': CONNECTOR | {'multipath': True}}}),
+            ('POST', '/attachments/A/action', {'os-complete': None}),
+            ('DELETE', '/attachments/A', None),
+            ('DELETE', '/volumes/V', None),
+            ('DELETE', '/volumes/V/?force=1', None),
+            ('PUT', '/volumes/V', {'volume': {'name': 'n', 'metadata': {'k': 'v'}}}),
+            ('PUT', '/volumes/V/metadata/k', {'meta': {'k': 'v'}}),
+            ('DELETE', '/volumes/V/metadata/k', None),
+            ('PUT', '/types/T', {'volume_type': {'description': 'd'}}),
+            ('DELETE', '/types/T', None),
+            ('POST', '/types/T/extra_specs', {'extra_specs': {'multiattach': '<is> False'}}),
+            ('POST', '/types/T/extra_specs', {'extra_specs': {'a': None}}),
+            ('DELETE', '/types/T/extra_specs/a', None),
+            (
+                'POST',
+                '/types/T/encryption',
+                {'encryption': {'provider': 'luks', 'control_location': 'front-end'}},
+            ),
+            ('POST', '/types/T/action', {'addProjectAccess': {'project': 'b' * 32}}),
+            (
+                'PUT',
+                '/os-services/disable-log-reason',
+                {'host': deployment.BACKEND, 'binary': 'cinder-volume', 'disabled_reason': 'fuzz'},
+            ),
+            ('PUT', f'/os-quota-sets/{"a" * 32}', {'quota_set': {'volumes': 1, 'gigabytes': '2'}}),
+            ('GET', '/volumes/V', None),
+            ('GET', '/attachments/A', None),
+            ('GET', '/messages', None),
+            ('GET', '/volumes/detail?all_tenants=1&with_count=1', None),
+            ('GET', '/attachments/detail?all_tenants=1&limit=1', None),
+            ('GET', '/types/T/encryption', None),
+            ('GET', f'/os-quota-sets/{"a" * 32}?usage=1', None),
+            ('POST', '/volumes', {'volume': {'size': 1, 'volume_type': 'T'}}),
+        ]
+    ),
+)
+# Half of the steps are actions; one_of would weigh each of their kinds as much as all calls.
+STEPS = st.booleans().flatmap(
+    lambda acts: ACTIONS.map(lambda body: ('POST', '/volumes/V/action', body)) if acts else CALLS)
+REACHED = {
+    'post_volumes',
+    'put_volumes_volume_id',
+    'delete_volumes_volume_id',
+    'post_volumes_volume_id_action',
+    'post_attachments',
+    'put_attachments_attachment_id',
+    'delete_attachments_attachment_id',
+    'post_attachments_attachment_id_action',
+    'put_types_type_id',
+    'post_types_type_id_extra_specs',
+}
+
+
+def test_walks(service: Service) -> None:
+    """States follow one another in any order, and each reply is as described."""
+
+    @settings(40)
+    @hypothesis.given(
+        st.lists(st.tuples(STEPS, st.sampled_from([27, 50, NEWEST, NEWEST])), min_size=3, max_size=14)
+    )
+    def check(steps: list[tuple[tuple[str, str, Any], int]]) -> None:
+        service.replenish()
+        places = {'V': service.volume_id, 'A': service.attachment_id, 'T': service.type_id}
+        for (method, path, body), minor in steps:
+            path = '/'.join(places.get(piece, piece) for piece in path.split('/')).replace('/?', '?')
+            reply = service.send(method, path, _name(body, service), version=f'3.{minor}')
+            if method == 'POST' and path == '/attachments' and reply.status_int == 200:
+                places['A'] = reply.json['attachment']['id']
+
+    check()
+    missed = REACHED - {name for (name, status) in service.application.seen}
+    assert not missed, 'the walks do not get far enough'
+
+
+def _name(body: Any, service: Service) -> Any:
+    names = {'V': service.volume_id, 'T': service.type_id, 'TYPE': service.type_id}
+    if isinstance(body, dict):
+        return {key: _name(value, service) for key, value in body.items()}
+    return names.get(body, body) if isinstance(body, str) else body

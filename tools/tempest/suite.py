@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keystone, this service and Tempest, each in a process of its own; nothing is left behind."""
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from configparser import RawConfigParser
+from pathlib import Path
+
+from testbed import processes
+from testbed.environments import ensure_venv
+from testbed.errors import TestbedError
+from testbed.identity import REGION
+from testbed.keystone import REQUIREMENTS, Keystone
+from testbed.polling import wait_until
+from testbed.progress import report
+from testbed.servers import pick_port
+
+_HERE = Path(__file__).resolve().parent
+_HOST = '127.0.0.1'
+_BACKEND = 'file'
+# Neither Glance nor Neutron runs. But whole classes of volume tests fail in their set-up where Tempest
+# makes no client of Glance, or are skipped without Neutron, for the sake of a few tests in them; those
+# few are in exclude.txt.
+_PRETENDED = {'glance': True, 'neutron': True}
+
+
+def parse(args: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='tools/tempest/run', description='Runs Tempest against multiattach-standalone and Keystone. '
+        'The tests are those of include.txt without those of exclude.txt.')
+    parser.add_argument('--cache', type=Path, help='cache folder of virtual environments')
+    parser.add_argument('--folder', type=Path, help='where to work; it must not exist, and stays. '
+                        'Default: a temporary folder, which goes')
+    parser.add_argument('--concurrency', type=int, default=2, help='tests at a time (default: 2)')
+    parser.add_argument('--list', action='store_true', help='list the chosen tests and do nothing else')
+    parser.add_argument('--regex', action='append', default=[], metavar='REGEX',
+                        help='run what matches of the chosen tests only; may be given again')
+    parser.add_argument('--report', type=Path, help='file for the results as subunit stream')
+    return parser.parse_args(args)
+
+
+def render_configuration(keystone: Keystone, folder: Path) -> RawConfigParser:
+    """Write what Tempest is told of the cloud: no more than is there.
+
+    :param keystone: running
+    :param folder: Tempest's own
+    :returns: tempest.conf
+    """
+    root = keystone.accounts['root']
+    conf = RawConfigParser()
+    options: Mapping[str, Mapping[str, object]] = {
+        'DEFAULT': {'log_dir': folder / 'logs', 'debug': True},
+        'oslo_concurrency': {'lock_path': folder / 'tempest_lock'},
+        'auth': {
+            'use_dynamic_credentials': True, 'create_isolated_networks': False, 'tempest_roles': 'member',
+            'admin_username': root.name, 'admin_password': root.password,
+            'admin_project_name': root.project, 'admin_domain_name': 'Default',
+        },
+        'identity': {
+            'auth_version': 'v3', 'uri_v3': keystone.url, 'region': REGION, 'v3_endpoint_type': 'public',
+        },
+        'service_available': {'cinder': True, 'nova': False, 'swift': False, **_PRETENDED},
+        'enforce_scope': {'cinder': True},
+        'compute-feature-enabled': {'volume_multiattach': True},
+        'volume': {
+            'catalog_type': 'block-storage', 'min_microversion': '3.0', 'max_microversion': '3.71',
+            'backend_names': _BACKEND,
+        },
+        'volume-feature-enabled': {
+            'snapshot': False, 'clone': False, 'backup': False, 'multi_backend': False,
+            'manage_volume': False, 'manage_snapshot': False, 'replication': False,
+            'extend_attached_volume': True, 'extend_volume_with_snapshot': False,
+            'enable_volume_image_dep_tests': False, 'api_extensions': 'os-services',
+        },
+    }
+    conf.read_dict(options)
+    return conf
+
+
+@contextlib.contextmanager
+def serve(folder: Path, keystone: Keystone) -> Iterator[str]:
+    """Run this service with Keystone.
+
+    :param folder: for its state
+    :param keystone: running
+    :yields: its URL, with /v3
+    """
+    places = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
+    program = shutil.which('multiattach-standalone', path=places)
+    if program is None:
+        raise TestbedError('multiattach-standalone is not installed beside this Python, nor on the PATH')
+    folder.mkdir(mode=0o700)
+    conf = folder / 'multiattach.conf'
+    conf.touch(0o600)
+    conf.write_text(
+        '[api]\nauth_strategy = keystone\n'
+        f'[tgt]\nportal = {_HOST}:{pick_port()}\n'
+        '[host_agent]\nenabled = no\n' + keystone.render_authtoken())
+    port = pick_port()
+    base = f'http://{_HOST}:{port}'
+    child = processes.spawn(
+        [program, '--state-dir', folder, '--listen', f'{_HOST}:{port}', '--config-file', conf, '--debug'],
+        folder / 'output', env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+
+    def is_up() -> bool:
+        if child.poll() is not None:
+            raise TestbedError(f'multiattach-standalone ended: {processes.tail(folder / "output")}')
+        try:
+            with urllib.request.urlopen(f'{base}/healthcheck', timeout=10) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False
+
+    try:
+        wait_until(is_up, 120, 'multiattach-standalone', 0.1)
+        yield f'{base}/v3'
+    finally:
+        processes.stop_group(child)
+
+
+def read_list(path: Path, *, reasons: bool) -> list[re.Pattern[str]]:
+    """Read a list of regular expressions.
+
+    :param path: of the list
+    :param reasons: each has to have its reason beside it
+    :returns: the expressions
+    :raises TestbedError: when one has no reason
+    """
+    found = []
+    for line in path.read_text().splitlines():
+        text, _, reason = (word.strip() for word in line.partition('#'))
+        if text and reasons and not reason:
+            raise TestbedError(f'{path.name}: {text} has no reason beside it')
+        if text:
+            found.append(re.compile(text))
+    return found
+
+
+def choose(known: list[str], regexes: list[str]) -> list[str]:
+    """Choose tests by include.txt, exclude.txt and the command line.
+
+    :param known: names of all tests
+    :param regexes: of the command line
+    :returns: names of the chosen ones
+    :raises TestbedError: when an expression matches nothing: it names what Tempest no longer has
+    """
+    included = read_list(_HERE / 'include.txt', reasons=False)
+    chosen = {test for test in known if any(regex.search(test) for regex in included)}
+    excluded: set[str] = set()
+    for regex in read_list(_HERE / 'exclude.txt', reasons=True):
+        matched = {test for test in chosen if regex.search(test)}
+        if not matched:
+            raise TestbedError(f'exclude.txt: {regex.pattern} matches no test')
+        excluded |= matched
+    return sorted(test for test in chosen - excluded
+                  if not regexes or any(re.search(regex, test) for regex in regexes))
+
+
+def run(options: argparse.Namespace, folder: Path) -> int:
+    """Bring everything up, run the tests, take everything down.
+
+    :param options: the command line
+    :param folder: where to work
+    :returns: Tempest's exit code: 0 if no test failed
+    """
+    program = ensure_venv(options.cache, 'tempest', REQUIREMENTS.with_name('tempest.txt')) / 'tempest'
+    work = folder / 'tempest'
+    # None of our PYTHONPATH: this very folder would pass for the package "tempest". And stestr would run
+    # the interpreter that PYTHON names.
+    env = {key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'PYTHON')}
+    env |= {'HOME': str(folder), 'PYTHONWARNINGS': 'ignore', 'PATH': f'{program.parent}:{env["PATH"]}'}
+    processes.run([program, 'init', work], env=env)
+    said = processes.run([program, 'run', '--list-tests'], cwd=work, env=env)
+    chosen = choose([line for line in said.splitlines() if line.startswith('tempest.')], options.regex)
+    if options.list:
+        print('\n'.join(chosen))
+        return 0
+    report(f'{len(chosen)} tests are chosen')
+    names = folder / 'chosen.txt'
+    names.write_text('\n'.join(chosen))
+    with contextlib.ExitStack() as stack:
+        keystone = stack.enter_context(Keystone(folder / 'keystone', cache=options.cache))
+        report('Keystone serves')
+        url = stack.enter_context(serve(folder / 'service', keystone))
+        keystone.register_volume(url)
+        # Where no Neutron is, each call is a 404, from which Tempest sees that a project it removes has
+        # no security groups.
+        keystone.identity.register('network', 'nobody', f'{url.removesuffix("/v3")}/nobody')
+        report('multiattach serves')
+        conf = work / 'etc' / 'tempest.conf'
+        conf.touch(0o600)
+        with conf.open('w') as file:
+            render_configuration(keystone, work).write(file)
+        done = subprocess.run(
+            [program, 'run', '--load-list', names, '--concurrency', str(options.concurrency)],
+            cwd=work, env=env, stdin=subprocess.DEVNULL, check=False)
+        if options.report:
+            stream = subprocess.run([program.parent / 'stestr', 'last', '--subunit'], cwd=work, env=env,
+                                    capture_output=True, check=False)
+            options.report.write_bytes(stream.stdout)
+    return done.returncode
+
+
+def main() -> int:
+    """Run the program."""
+    options = parse(sys.argv[1:])
+    if options.folder is not None:
+        options.folder.mkdir(parents=True)
+        return run(options, options.folder.resolve())
+    with tempfile.TemporaryDirectory(prefix='tempest-') as name:
+        return run(options, Path(name).resolve())
+
+
+if __name__ == '__main__':
+    sys.exit(main())
