@@ -15,9 +15,11 @@ def enforce(engine: sa.Engine) -> None:
                 if not isinstance(column.type, sa.String) or length is None:
                     continue
                 new = f'NEW."{column.name}"'
+                text = f'Data too long for column {table.name}.{column.name}'
                 for event in ('INSERT', 'UPDATE'):
                     connection.exec_driver_sql(
-                        f'CREATE TRIGGER "{table.name}_{column.name}_{event}" BEFORE {event} ON "{table.name}" '
+                        f'CREATE TRIGGER "{table.name}_{column.name}_{event}" BEFORE {event} '
+                        f'ON "{table.name}" '
                         f'WHEN length({new}) > {length} OR instr({new}, char(0)) > 0 '
-                        f"BEGIN SELECT RAISE(ABORT, 'Data too long for column {table.name}.{column.name}'); END"
+                        f"BEGIN SELECT RAISE(ABORT, '{text}'); END"
                     )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a description cannot say: headers, paths, filters; and walks of calls that mostly succeed."""
 
+import random
 import string
 import uuid
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from multiattach.api import microversion
 from tests import deployment
-from tests.fuzz.conftest import Service
+from tests.fuzz.conftest import FACTOR, Service
 from tests.fuzz.test_schemathesis import CONNECTOR, NEWEST, settings
 
 LATIN = st.text(st.characters(min_codepoint=1, max_codepoint=255, exclude_characters='\r\n'), max_size=40)
@@ -277,10 +278,13 @@ def test_raw_queries(service: Service) -> None:
     check()
 
 
-SIZES = st.sampled_from([1, 2, '3', 0, -1, 2**31 - 1, 2**31, '', None, 1.0, True])
-ACTIONS = st.one_of(
-    st.sampled_from(
-        [
+SIZES = (1, 2, '3', 0, -1, 2**31 - 1, 2**31, '', None, 1.0, True)
+RESETS = ({'status': 'available'}, {'status': 'in-use'}, {'attach_status': 'detached'}, {'status': 'error'})
+# V is a volume, A an attachment, T its type, F a type without volumes.
+ACTIONS = [
+    *(
+        {name: None}
+        for name in (
             'os-reserve',
             'os-unreserve',
             'os-begin_detaching',
@@ -289,84 +293,74 @@ ACTIONS = st.one_of(
             'os-show_image_metadata',
             'os-detach',
             'os-unmanage',
-        ]
-    ).map(lambda name: {name: None}),
-    SIZES.map(lambda size: {'os-extend': {'new_size': size}}),
-    st.sampled_from(
-        [{'status': 'available'}, {'status': 'in-use'}, {'attach_status': 'detached'}, {'status': 'error'}]
-    ).map(lambda value: {'os-reset_status': value}),
-    st.booleans().map(lambda flag: {'os-set_bootable': {'bootable': flag}}),
-    st.booleans().map(lambda flag: {'os-update_readonly_flag': {'readonly': flag}}),
-    st.just({'os-initialize_connection': {'connector': CONNECTOR}}),
-    st.sampled_from([CONNECTOR, None, {}]).map(
-        lambda value: {'os-terminate_connection': {'connector': value}}
+        )
     ),
-    st.just({'os-attach': {'mountpoint': '/dev/vdb', 'host_name': 'fuzz'}}),
-    st.just({'os-attach': {'mountpoint': '/dev/vdb', 'instance_uuid': str(uuid.UUID(int=1))}}),
-    st.just({'os-set_image_metadata': {'metadata': {'a': 'b'}}}),
-    st.just({'os-unset_image_metadata': {'key': 'a'}}),
-    st.just({'os-force_detach': {'connector': CONNECTOR}}),
-    st.just({'os-retype': {'new_type': 'TYPE', 'migration_policy': 'never'}}),
-)
-CALLS = st.sampled_from(
-        [
-            (
-                'POST',
-                '/attachments',
-                {'attachment': {'volume_uuid': 'V', 'instance_uuid': str(uuid.UUID(int=2))}},
-            ),
-            (
-                'POST',
-                '/attachments',
-                {
-                    'attachment': {
-                        'volume_uuid': 'V',
-                        'instance_uuid': str(uuid.UUID(int=3)),
-                        'connector': CONNECTOR,
-                        'mode': 'ro',
-                    }
-                },
-            ),
-            ('PUT', '/attachments/A', {'attachment': {'connector': CONNECTOR}}),
-            ('PUT', '/attachments/A', {'attachment': {'connector': CONNECTOR | {'multipath': True}}}),
-            ('POST', '/attachments/A/action', {'os-complete': None}),
-            ('DELETE', '/attachments/A', None),
-            ('DELETE', '/volumes/V', None),
-            ('DELETE', '/volumes/V/?force=1', None),
-            ('PUT', '/volumes/V', {'volume': {'name': 'n', 'metadata': {'k': 'v'}}}),
-            ('PUT', '/volumes/V/metadata/k', {'meta': {'k': 'v'}}),
-            ('DELETE', '/volumes/V/metadata/k', None),
-            ('PUT', '/types/T', {'volume_type': {'description': 'd'}}),
-            ('DELETE', '/types/T', None),
-            ('POST', '/types/T/extra_specs', {'extra_specs': {'multiattach': '<is> False'}}),
-            ('POST', '/types/T/extra_specs', {'extra_specs': {'a': None}}),
-            ('DELETE', '/types/T/extra_specs/a', None),
-            (
-                'POST',
-                '/types/T/encryption',
-                {'encryption': {'provider': 'luks', 'control_location': 'front-end'}},
-            ),
-            ('POST', '/types/T/action', {'addProjectAccess': {'project': 'b' * 32}}),
-            (
-                'PUT',
-                '/os-services/disable-log-reason',
-                {'host': deployment.BACKEND, 'binary': 'cinder-volume', 'disabled_reason': 'fuzz'},
-            ),
-            ('PUT', f'/os-quota-sets/{"a" * 32}', {'quota_set': {'volumes': 1, 'gigabytes': '2'}}),
-            ('GET', '/volumes/V', None),
-            ('GET', '/attachments/A', None),
-            ('GET', '/messages', None),
-            ('GET', '/volumes/detail?all_tenants=1&with_count=1', None),
-            ('GET', '/attachments/detail?all_tenants=1&limit=1', None),
-            ('GET', '/types/T/encryption', None),
-            ('GET', f'/os-quota-sets/{"a" * 32}?usage=1', None),
-            ('POST', '/volumes', {'volume': {'size': 1, 'volume_type': 'T'}}),
-        ]
+    *({'os-extend': {'new_size': size}} for size in SIZES),
+    *({'os-reset_status': value} for value in RESETS),
+    *({'os-set_bootable': {'bootable': flag}} for flag in (True, False)),
+    *({'os-update_readonly_flag': {'readonly': flag}} for flag in (True, False)),
+    *({'os-terminate_connection': {'connector': value}} for value in (CONNECTOR, None, {})),
+    {'os-initialize_connection': {'connector': CONNECTOR}},
+    {'os-attach': {'mountpoint': '/dev/vdb', 'host_name': 'fuzz'}},
+    {'os-attach': {'mountpoint': '/dev/vdb', 'instance_uuid': str(uuid.UUID(int=1))}},
+    {'os-set_image_metadata': {'metadata': {'a': 'b'}}},
+    {'os-unset_image_metadata': {'key': 'a'}},
+    {'os-force_detach': {'connector': CONNECTOR}},
+    *({'os-retype': {'new_type': name, 'migration_policy': 'never'}} for name in 'TF'),
+]
+CALLS: list[tuple[str, str, Any]] = [
+    (
+        'POST',
+        '/attachments',
+        {'attachment': {'volume_uuid': 'V', 'instance_uuid': str(uuid.UUID(int=2))}},
     ),
-)
-# Half of the steps are actions; one_of would weigh each of their kinds as much as all calls.
-STEPS = st.booleans().flatmap(
-    lambda acts: ACTIONS.map(lambda body: ('POST', '/volumes/V/action', body)) if acts else CALLS)
+    (
+        'POST',
+        '/attachments',
+        {
+            'attachment': {
+                'volume_uuid': 'V',
+                'instance_uuid': str(uuid.UUID(int=3)),
+                'connector': CONNECTOR,
+                'mode': 'ro',
+            }
+        },
+    ),
+    ('PUT', '/attachments/A', {'attachment': {'connector': CONNECTOR}}),
+    ('PUT', '/attachments/A', {'attachment': {'connector': CONNECTOR | {'multipath': True}}}),
+    ('POST', '/attachments/A/action', {'os-complete': None}),
+    ('DELETE', '/attachments/A', None),
+    ('DELETE', '/volumes/V', None),
+    ('DELETE', '/volumes/V/?force=1', None),
+    ('PUT', '/volumes/V', {'volume': {'name': 'n', 'metadata': {'k': 'v'}}}),
+    ('PUT', '/volumes/V/metadata/k', {'meta': {'k': 'v'}}),
+    ('DELETE', '/volumes/V/metadata/k', None),
+    ('PUT', '/types/T', {'volume_type': {'description': 'd'}}),
+    ('DELETE', '/types/F', None),
+    ('POST', '/types/F/extra_specs', {'extra_specs': {'multiattach': '<is> False'}}),
+    ('POST', '/types/F/extra_specs', {'extra_specs': {'a': None}}),
+    ('DELETE', '/types/F/extra_specs/a', None),
+    (
+        'POST',
+        '/types/F/encryption',
+        {'encryption': {'provider': 'luks', 'control_location': 'front-end'}},
+    ),
+    ('POST', '/types/T/action', {'addProjectAccess': {'project': 'b' * 32}}),
+    (
+        'PUT',
+        '/os-services/disable-log-reason',
+        {'host': deployment.BACKEND, 'binary': 'cinder-volume', 'disabled_reason': 'fuzz'},
+    ),
+    ('PUT', f'/os-quota-sets/{"a" * 32}', {'quota_set': {'volumes': 1, 'gigabytes': '2'}}),
+    ('GET', '/volumes/V', None),
+    ('GET', '/attachments/A', None),
+    ('GET', '/messages', None),
+    ('GET', '/volumes/detail?all_tenants=1&with_count=1', None),
+    ('GET', '/attachments/detail?all_tenants=1&limit=1', None),
+    ('GET', '/types/F/encryption', None),
+    ('GET', f'/os-quota-sets/{"a" * 32}?usage=1', None),
+    ('POST', '/volumes', {'volume': {'size': 1, 'volume_type': 'T'}}),
+]
 REACHED = {
     'post_volumes',
     'put_volumes_volume_id',
@@ -378,32 +372,43 @@ REACHED = {
     'post_attachments_attachment_id_action',
     'put_types_type_id',
     'post_types_type_id_extra_specs',
+    'post_types_type_id_encryption',
+    'put_volumes_volume_id_metadata_key',
 }
 
 
 def test_walks(service: Service) -> None:
     """States follow one another in any order, and each reply is as described."""
-
-    @settings(40)
-    @hypothesis.given(
-        st.lists(st.tuples(STEPS, st.sampled_from([27, 50, NEWEST, NEWEST])), min_size=3, max_size=14)
-    )
-    def check(steps: list[tuple[tuple[str, str, Any], int]]) -> None:
-        service.replenish()
-        places = {'V': service.volume_id, 'A': service.attachment_id, 'T': service.type_id}
-        for (method, path, body), minor in steps:
-            path = '/'.join(places.get(piece, piece) for piece in path.split('/')).replace('/?', '?')
-            reply = service.send(method, path, _name(body, service), version=f'3.{minor}')
-            if method == 'POST' and path == '/attachments' and reply.status_int == 200:
-                places['A'] = reply.json['attachment']['id']
-
-    check()
-    missed = REACHED - {name for (name, status) in service.application.seen}
+    for seed in range(max(int(40 * FACTOR), 1)):
+        walk(service, random.Random(seed))
+    missed = REACHED - {name for name, _ in service.application.seen}
     assert not missed, 'the walks do not get far enough'
 
 
-def _name(body: Any, service: Service) -> Any:
-    names = {'V': service.volume_id, 'T': service.type_id, 'TYPE': service.type_id}
+def walk(service: Service, chance: random.Random) -> None:
+    service.replenish()
+    fresh = service.send('POST', '/types', {'volume_type': {'name': f'fresh-{uuid.uuid4()}'}}).json
+    places = {
+        'V': service.volume_id,
+        'A': service.attachment_id,
+        'T': service.type_id,
+        'F': fresh['volume_type']['id'],
+    }
+    if chance.random() < 0.5:
+        service.send('DELETE', f'/attachments/{service.attachment_id}')
+    for _ in range(12):
+        method, path, body = chance.choice(CALLS)
+        if chance.random() < 0.4:
+            method, path, body = 'POST', '/volumes/V/action', chance.choice(ACTIONS)
+        path = '/'.join(places.get(piece, piece) for piece in path.split('/')).replace('/?', '?')
+        reply = service.send(
+            method, path, _name(body, places), f'3.{chance.choice((27, 50, NEWEST, NEWEST))}'
+        )
+        if method == 'POST' and path == '/attachments' and reply.status_int == 200:
+            places['A'] = reply.json['attachment']['id']
+
+
+def _name(body: Any, places: dict[str, str]) -> Any:
     if isinstance(body, dict):
-        return {key: _name(value, service) for key, value in body.items()}
-    return names.get(body, body) if isinstance(body, str) else body
+        return {key: _name(value, places) for key, value in body.items()}
+    return places.get(body, body) if isinstance(body, str) else body

@@ -64,7 +64,7 @@ def test_types_quotas_services_limits(cloud: Cloud, shared: str) -> None:
     assert types.lines == ['GET /types?is_public=None']
     assert shared in {row['Name'] for row in parse(types.printed)}
     specs = cloud.cinder('extra-specs-list')
-    assert f"{{'multiattach': '<is> True'}}" in specs.printed  # noqa: F541
+    assert "{'multiattach': '<is> True'}" in specs.printed
     project = 'd' * 32
     quotas = cloud.cinder('quota-show', project)
     assert quotas.lines == [f'GET /os-quota-sets/{project}?usage=False']
