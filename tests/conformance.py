@@ -59,6 +59,7 @@ class Conformance:
         self._application = application
         self._strict = strict
         self.checked = 0
+        self.mismatches = 0
         self.seen: dict[tuple[str, int], int] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -70,6 +71,7 @@ class Conformance:
             try:
                 self.check(path.removeprefix('/v3'), method, body, request, reply)
             except (Mismatch, ValueError, jsonschema.ValidationError) as error:
+                self.mismatches += 1
                 raise Mismatch(
                     f'{method} {path}?{environ.get("QUERY_STRING", "")} {dict(request.headers)}\n'
                     f'{body[:2000]!r}\n'

@@ -52,8 +52,15 @@ class Service:
         if self.deployed.status(self.volume_id) not in HEALTHY:
             self.volume_id = self.deployed.make_volume(self.type_id)
         if not self._has(f'/attachments/{self.attachment_id}'):
-            body = {'attachment': {'volume_uuid': self.volume_id, 'instance_uuid': str(uuid.uuid4())}}
-            self.attachment_id = self.send('POST', '/attachments', body).json['attachment']['id']
+            reply = self._reserve()
+            if reply.status_int != 200:  # a volume on its way to another status, or claimed
+                self.volume_id = self.deployed.make_volume(self.type_id)
+                reply = self._reserve()
+            self.attachment_id = reply.json['attachment']['id']
+
+    def _reserve(self) -> webob.Response:
+        body = {'attachment': {'volume_uuid': self.volume_id, 'instance_uuid': str(uuid.uuid4())}}
+        return self.send('POST', '/attachments', body)
 
     def _repair(self) -> None:
         """Undo what would let all later requests fail."""

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """No input gives a 5xx or a reply that is not described; ``MULTIATTACH_FUZZ=20`` runs longer."""
 
+import contextlib
 from typing import Any
 
 import hypothesis
+import hypothesis.errors
 import pytest
 import schemathesis
 from hypothesis import strategies as st
@@ -144,5 +146,8 @@ def test_what_was_made_is_used(service: Service) -> None:
             case.validate_response(response, checks=CHECKS)
 
     before = service.application.checked
-    Machine.run(settings=settings(10, stateful_step_count=8))
+    # The service remembers former walks, so Hypothesis cannot replay one; mismatches are counted.
+    with contextlib.suppress(hypothesis.errors.FlakyStrategyDefinition):
+        Machine.run(settings=settings(10, stateful_step_count=8))
+    assert service.application.mismatches == 0
     assert service.application.checked - before > 10
