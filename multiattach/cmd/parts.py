@@ -239,7 +239,11 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
     if not names or len(set(names)) != len(names):
         raise errors.ConfigurationError(
             'Option enabled_backends in [volume] must name backends, each once.')
-    client = nova.load_client(conf)
+    try:
+        client = nova.load_client(conf)
+    except Exception as exc:
+        raise errors.ConfigurationError(
+            f'Option auth_type and those that go with it in [nova]: {exc}') from exc
     events = NovaEvents(client) if client is not None else None
     workers = []
     for name in names:

@@ -176,6 +176,7 @@ def test_the_state_folder_is_for_one(service):
     ([], '[volume]\nenabled_backends = file,file\n', 'enabled_backends'),
     ([], '[file]\ndirectory = /proc/no/such\n', 'directory'),
     ([], '[file]\ndriver = tape\n', 'driver'),
+    ([], '[nova]\nauth_type = handshake\n', 'auth_type'),
     ([], '[DEFAULT]\ntransport_url = pigeon://x/\n', 'transport_url'),
     ([], '[database]\nconnection = sqlite:////no/such/folder/x.sqlite\n', 'connection'),
     ([], '[host_agent]\nenabled = yes\nlibvirt_uri = qemu+unix:///system?socket=/none\n', 'libvirt'),

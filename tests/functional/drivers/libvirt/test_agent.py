@@ -95,6 +95,32 @@ def test_two_servers_share_a_volume_from_call_to_bytes(bench: Bench) -> None:
         server.wait()
 
 
+def test_every_server_sees_a_shared_volume_grow_while_it_is_in_use(bench: Bench) -> None:
+    server = transport.make_server(bench.deployed.rpc, clients.HOST_TOPIC, NAME, bench.agent)
+    server.start()
+    try:
+        idents = [bench.ask_attach(number) for number in (0, 1)]
+        for ident in idents:
+            bench.deployed.wait(lambda ident=ident: bench.state(ident) == 'attached')
+        names = [guest.wait_for_disk(bench.volume_id).removeprefix('/dev/') for guest in bench.host.guests]
+
+        def sizes() -> list[str]:
+            return [guest.run(f'cat /sys/block/{name}/size')[1].strip()
+                    for guest, name in zip(bench.host.guests, names, strict=True)]
+
+        assert sizes() == [str(1 << 21)] * 2  # sectors of 512 bytes
+        bench.deployed.engine.actions.extend(bench.deployed.ctx, bench.volume_id, 2, in_use_allowed=True)
+        bench.deployed.wait(lambda: sizes() == [str(2 << 21)] * 2)
+        bench.host.guests[1].write_block(f'/dev/{names[1]}', (2 << 18) - 1, b'the last block')
+        assert bench.host.guests[0].read_block(f'/dev/{names[0]}', (2 << 18) - 1).startswith(b'the last')
+        for number in (0, 1):
+            bench.ask_detach(number)
+        bench.deployed.wait(lambda: bench.deployed.status(bench.volume_id) == 'available')
+    finally:
+        server.stop()
+        server.wait()
+
+
 @pytest.mark.parametrize('after', [False, True])
 def test_agent_that_dies_round_libvirt_carries_on(bench: Bench, after: bool) -> None:
     ident = bench.ask_attach(0)
