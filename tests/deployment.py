@@ -5,6 +5,7 @@ The target is the null driver unless a test brings its own.
 """
 
 import contextlib
+import itertools
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import VolumeWorker
 
+# Deployments of one process have their messages apart.
+_COUNTER = itertools.count()
 BACKEND = 'testhost@file'
 
 
@@ -91,7 +94,7 @@ def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | 
     conf = configuration.load(
         [], program='test', description='test', defaults={
             ('DEFAULT', 'state_path'): str(directory), ('DEFAULT', 'host'): 'testhost',
-            ('DEFAULT', 'transport_url'): 'inproc://',
+            ('DEFAULT', 'transport_url'): f'inproc:///{directory.name}-{next(_COUNTER)}',
             ('database', 'connection'): url or f'sqlite:///{directory}/test.sqlite',
             ('DEFAULT', 'rpc_response_timeout'): 20,
             ('quota', 'volumes'): -1, ('quota', 'gigabytes'): -1})

@@ -6,7 +6,7 @@ oslo.messaging's ``fake://`` polls every 50 ms; here a listener waits on its que
 
 import queue
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import oslo_messaging
 from oslo_messaging._drivers import base
@@ -71,9 +71,21 @@ class _Listener(base.PollStyleListener):
 
 
 class InProcessDriver(base.BaseDriver):
-    """oslo.messaging driver of the ``inproc`` scheme; RPC to named servers only."""
+    """oslo.messaging driver of the ``inproc`` scheme; RPC to named servers only.
 
-    _exchange = _Exchange()
+    Those who use the same URL reach each other: ``inproc://``, or ``inproc:///NAME``.
+    """
+
+    _exchanges: ClassVar[dict[str, _Exchange]] = {}
+    _exchanges_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, conf: Any, url: Any, default_exchange: str | None = None,
+                 allowed_remote_exmods: Any = None) -> None:
+        super().__init__(conf, url, default_exchange, allowed_remote_exmods)
+        # Two deployments of one process (tests) must not take each other's messages.
+        name = url.virtual_host or ''
+        with self._exchanges_lock:
+            self._exchange = self._exchanges.setdefault(name, _Exchange())
 
     def require_features(self, requeue: bool = True) -> None:
         """Accept what an RPC server asks for."""
