@@ -12,7 +12,6 @@ adds ``ALL``, which admits everybody, because tgt takes names and addresses as a
 
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -151,17 +150,17 @@ def write(path: Path, text: str) -> None:
     :param text: the whole text.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A dot in front: "include DIR/*" does not match it. mkstemp makes it 0600.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = _draft(path)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o600)
             file.write(text)
             file.flush()
             os.fdatasync(file.fileno())
-        Path(name).replace(path)
+        draft.replace(path)
     except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
+        draft.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
@@ -171,9 +170,17 @@ def remove(path: Path) -> None:
 
     :param path: the file.
     """
+    _draft(path).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         path.unlink()
         _sync_folder(path.parent)
+
+
+def _draft(path: Path) -> Path:
+    """Name the file that becomes the target's: always the same one, so that what a killed worker
+    left of it is found by the next step on the volume. "include DIR/*" does not match its dot.
+    """
+    return path.with_name(f".{path.name}.new")
 
 
 def _sync_folder(folder: Path) -> None:

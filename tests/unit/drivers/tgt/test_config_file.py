@@ -100,3 +100,17 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         config_file.write(path, "new\n")
     assert config_file.read(path) == "old\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_worker_left_of_a_file_goes_with_the_next_step(tmp_path):
+    """It holds a secret, so nobody may have to look for it."""
+    path = tmp_path / 'volume-x'
+    draft = tmp_path / '.volume-x.new'
+    draft.write_text('the half of a file')
+    config_file.write(path, 'whole')
+    assert [p.name for p in tmp_path.iterdir()] == ['volume-x']
+    assert path.stat().st_mode & 0o777 == 0o600
+    draft.write_text('the half of a file')
+    config_file.remove(path)
+    config_file.remove(path)
+    assert list(tmp_path.iterdir()) == []
