@@ -54,7 +54,12 @@ class UnversionedController(Controller):
 
     @route('GET', '/', status=300)
     def index(self, req: Request) -> dict[str, Any]:
-        """List the versions."""
+        """List the versions.
+
+        :param req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return list_versions(req, self.settings)
 
 
@@ -63,14 +68,24 @@ class VersionController(Controller):
 
     @route('GET', '')
     def redirect(self, req: Request) -> pecan.Response:
-        """Send the client to ``/v3/``."""
+        """Send the client to ``/v3/``.
+
+        :param req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         response = pecan.Response(status=302, content_type='text/plain')
         response.location = f'{base_url(req, self.settings)}/v3/'
         return response
 
     @route('GET', '/')
     def index(self, req: Request) -> dict[str, Any]:
-        """List the versions: the same list as at ``/`` (contract 11.5)."""
+        """List the versions: the same list as at ``/`` (contract 11.5).
+
+        :param req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return list_versions(req, self.settings)
 
 

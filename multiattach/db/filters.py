@@ -185,12 +185,19 @@ def is_like(column: Any, value: str) -> Condition:
 
 
 def type_is_public(value: bool) -> Condition:
-    """Return the condition that a type is public, or is not."""
+    """Return the condition that a type is public, or is not.
+
+    :param value: value of the action's key, checked by its schema.
+    """
     return models.VolumeType.is_public.is_(value)
 
 
 def type_has_spec(key: str, value: str) -> Condition:
-    """Return the condition that a type has an extra spec with this value."""
+    """Return the condition that a type has an extra spec with this value.
+
+    :param key: its key.
+    :param value: value of the action's key, checked by its schema.
+    """
     table = models.ExtraSpec
     return sa.exists().where(table.volume_type_id == models.VolumeType.id, table.key == key,
                              table.value == value)

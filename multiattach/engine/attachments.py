@@ -41,7 +41,10 @@ class Reservation:
 
 
 def actor_of(ctx: RequestContext) -> transitions.Actor:
-    """Return the timeline's name for an API caller."""
+    """Return the timeline's name for an API caller.
+
+    :param ctx: the caller.
+    """
     return transitions.Actor('api', ctx.request_id)
 
 

@@ -67,7 +67,12 @@ def volume_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int
 
 
 def attachment_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
-    """Build the conditions of an attachment list; arguments and errors as :func:`volume_conditions`."""
+    """Build the conditions of an attachment list; arguments and errors as :func:`volume_conditions`.
+
+    :param ctx: the caller.
+    :param wanted: filters by key, as the query has them.
+    :param minor: second number of the microversion.
+    """
     return _build(ctx, wanted, minor, filters.ATTACHMENTS, filters.ATTACHMENTS_ADMIN,
                   filters.ATTACHMENTS_LIKE)
 
@@ -92,7 +97,12 @@ def _build(ctx: RequestContext, wanted: Mapping[str, str], minor: int,
 
 
 def message_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
-    """Build the conditions of a message list; arguments and errors as :func:`volume_conditions`."""
+    """Build the conditions of a message list; arguments and errors as :func:`volume_conditions`.
+
+    :param ctx: the caller.
+    :param wanted: filters by key, as the query has them.
+    :param minor: second number of the microversion.
+    """
     return _build(ctx, wanted, minor, filters.MESSAGES, {}, {})
 
 

@@ -72,15 +72,30 @@ class VolumeWorkers(_Client):
         super().__init__(transport, VOLUME_TOPIC, timeout)
 
     def create_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
-        """Ask for the storage of a volume in ``creating`` (no answer is awaited)."""
+        """Ask for the storage of a volume in ``creating`` (no answer is awaited).
+
+        :param host: name of the host, with ``@backend`` for a backend.
+        :param volume_id: UUID of the volume.
+        :param request_id: the API call behind it, or None.
+        """
         self._cast(host, 'create_volume', request_id, volume_id=volume_id)
 
     def delete_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
-        """Ask to delete the storage of a volume in ``deleting`` (no answer is awaited)."""
+        """Ask to delete the storage of a volume in ``deleting`` (no answer is awaited).
+
+        :param host: name of the host, with ``@backend`` for a backend.
+        :param volume_id: UUID of the volume.
+        :param request_id: the API call behind it, or None.
+        """
         self._cast(host, 'delete_volume', request_id, volume_id=volume_id)
 
     def extend_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
-        """Ask to extend a volume in ``extending`` to its ``new_size`` (no answer is awaited)."""
+        """Ask to extend a volume in ``extending`` to its ``new_size`` (no answer is awaited).
+
+        :param host: name of the host, with ``@backend`` for a backend.
+        :param volume_id: UUID of the volume.
+        :param request_id: the API call behind it, or None.
+        """
         self._cast(host, 'extend_volume', request_id, volume_id=volume_id)
 
     def export(self, order: ExportOrder, request_id: str | None) -> None:
@@ -117,13 +132,27 @@ class HostAgents(_Client):
         super().__init__(transport, HOST_TOPIC, timeout)
 
     def attach(self, host: str, attachment_id: str, request_id: str | None) -> None:
-        """Have a reserved attachment of this agent attached (no answer is awaited)."""
+        """Have a reserved attachment of this agent attached (no answer is awaited).
+
+        :param host: name of the host, with ``@backend`` for a backend.
+        :param attachment_id: UUID of the attachment.
+        :param request_id: the API call behind it, or None.
+        """
         self._cast(host, 'attach', request_id, attachment_id=attachment_id)
 
     def extend(self, host: str, request_id: str | None) -> None:
-        """Have the agent show its servers what has grown (no answer is awaited)."""
+        """Have the agent show its servers what has grown (no answer is awaited).
+
+        :param host: name of the host, with ``@backend`` for a backend.
+        :param request_id: the API call behind it, or None.
+        """
         self._cast(host, 'extend', request_id)
 
     def detach(self, host: str, attachment_id: str, request_id: str | None) -> None:
-        """Have an attachment in ``detaching`` detached (no answer is awaited)."""
+        """Have an attachment in ``detaching`` detached (no answer is awaited).
+
+        :param host: name of the host, with ``@backend`` for a backend.
+        :param attachment_id: UUID of the attachment.
+        :param request_id: the API call behind it, or None.
+        """
         self._cast(host, 'detach', request_id, attachment_id=attachment_id)

@@ -88,12 +88,25 @@ class InProcessDriver(base.BaseDriver):
             self._exchange = self._exchanges.setdefault(name, _Exchange())
 
     def require_features(self, requeue: bool = True) -> None:
-        """Accept what an RPC server asks for."""
+        """Accept what an RPC server asks for.
+
+        :param requeue: ignored: what is taken here is handled here.
+        """
 
     def send(self, target: Any, ctxt: Any, message: Any, wait_for_reply: bool | None = None,
              timeout: float | None = None, call_monitor_timeout: float | None = None,
              retry: int | None = None, transport_options: Any = None) -> Any:
-        """Put a message into a server's queue and wait for the answer if there is one."""
+        """Put a message into a server's queue and wait for the answer if there is one.
+
+        :param target: topic and server.
+        :param ctxt: RPC context.
+        :param message: what is sent.
+        :param wait_for_reply: wait for an answer.
+        :param timeout: seconds to wait for it.
+        :param call_monitor_timeout: ignored.
+        :param retry: ignored: nothing can be lost on the way.
+        :param transport_options: ignored.
+        """
         jsonutils.dumps(message)  # what a broker could not carry must not pass here either
         answers: queue.SimpleQueue[Any] | None = queue.SimpleQueue() if wait_for_reply else None
         self._exchange.get(target.topic, target.server).put((ctxt, message, answers))
@@ -109,16 +122,34 @@ class InProcessDriver(base.BaseDriver):
 
     def send_notification(self, target: Any, ctxt: Any, message: Any, version: Any,
                           retry: int | None = None) -> None:
-        """Drop a notification: nobody else lives in this process."""
+        """Drop a notification: nobody else lives in this process.
+
+        :param target: topic and server.
+        :param ctxt: RPC context.
+        :param message: what is sent.
+        :param version: ignored.
+        :param retry: ignored: nothing can be lost on the way.
+        """
 
     def listen(self, target: Any, batch_size: int, batch_timeout: float) -> Any:
-        """Listen on a server's queue."""
+        """Listen on a server's queue.
+
+        :param target: topic and server.
+        :param batch_size: messages at a time.
+        :param batch_timeout: seconds to wait for a full batch.
+        """
         listener = _Listener(self._exchange.get(target.topic, target.server))
         return base.PollStyleListenerAdapter(listener, batch_size, batch_timeout)
 
     def listen_for_notifications(self, targets_and_priorities: Any, pool: Any, batch_size: int,
                                  batch_timeout: float) -> Any:
-        """Refuse: notifications need a broker."""
+        """Refuse: notifications need a broker.
+
+        :param targets_and_priorities: ignored.
+        :param pool: ignored.
+        :param batch_size: messages at a time.
+        :param batch_timeout: seconds to wait for a full batch.
+        """
         raise NotImplementedError('inproc:// carries no notifications; use a broker')
 
     def cleanup(self) -> None:

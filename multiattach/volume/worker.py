@@ -34,29 +34,51 @@ class VolumeEndpoint:
 
     @messaging.expose
     def create_volume(self, context: Any, volume_id: str) -> None:
-        """Make a volume's storage."""
+        """Make a volume's storage.
+
+        :param context: RPC context.
+        :param volume_id: UUID of the volume.
+        """
         self._storage.create(volume_id)
 
     @messaging.expose
     def delete_volume(self, context: Any, volume_id: str) -> None:
-        """Delete a volume's storage."""
+        """Delete a volume's storage.
+
+        :param context: RPC context.
+        :param volume_id: UUID of the volume.
+        """
         self._storage.delete(volume_id)
 
     @messaging.expose
     def extend_volume(self, context: Any, volume_id: str) -> None:
-        """Grow a volume."""
+        """Grow a volume.
+
+        :param context: RPC context.
+        :param volume_id: UUID of the volume.
+        """
         self._storage.extend(volume_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def export(self, context: Any, volume_id: str, attachment_id: str) -> None:
-        """Admit an attachment's initiator."""
+        """Admit an attachment's initiator.
+
+        :param context: RPC context.
+        :param volume_id: UUID of the volume.
+        :param attachment_id: UUID of the attachment.
+        """
         self._exporter.export(volume_id, attachment_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def unexport(self, context: Any, volume_id: str, attachment_id: str) -> None:
-        """Turn an attachment's initiator away."""
+        """Turn an attachment's initiator away.
+
+        :param context: RPC context.
+        :param volume_id: UUID of the volume.
+        :param attachment_id: UUID of the attachment.
+        """
         self._exporter.unexport(volume_id, attachment_id)
 
 

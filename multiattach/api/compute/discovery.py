@@ -16,12 +16,22 @@ class VersionsController(Controller):
 
     @route('GET', '')
     def index_bare(self, req: Request) -> dict[str, Any]:
-        """List the versions."""
+        """List the versions.
+
+        :param req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return {'versions': [self._describe(req)]}
 
     @route('GET', '/')
     def index(self, req: Request) -> dict[str, Any]:
-        """List the versions."""
+        """List the versions.
+
+        :param req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return {'versions': [self._describe(req)]}
 
     def _describe(self, req: Request) -> dict[str, Any]:
@@ -33,12 +43,22 @@ class VersionController(Controller):
 
     @route('GET', '')
     def show_bare(self, req: Request) -> dict[str, Any]:
-        """Show the version."""
+        """Show the version.
+
+        :param req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return self._show(req)
 
     @route('GET', '/')
     def show(self, req: Request) -> dict[str, Any]:
-        """Show the version."""
+        """Show the version.
+
+        :param req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return self._show(req)
 
     def _show(self, req: Request) -> dict[str, Any]:

@@ -16,25 +16,51 @@ class SurroundingsController(Controller):
 
     @route('GET', '/flavors')
     def list_flavors(self, _req: Request) -> dict[str, Any]:
-        """List flavors."""
+        """List flavors.
+
+        :param _req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return {'flavors': []}
 
     @route('GET', '/flavors/detail')
     def list_flavor_details(self, _req: Request) -> dict[str, Any]:
-        """List flavors."""
+        """List flavors.
+
+        :param _req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return {'flavors': []}
 
     @route('GET', '/flavors/{flavor_id}')
     def show_flavor(self, _req: Request, flavor_id: str) -> dict[str, Any]:
-        """Show a flavor."""
+        """Show a flavor.
+
+        :param _req: the request.
+        :param flavor_id: id of the flavor.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         raise errors.NotFound(f'Flavor {flavor_id[:64]} could not be found.')
 
     @route('GET', '/extensions')
     def list_extensions(self, _req: Request) -> dict[str, Any]:
-        """List extensions: everything is part of the API."""
+        """List extensions: everything is part of the API.
+
+        :param _req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return {'extensions': []}
 
     @route('GET', '/limits')
     def show_limits(self, _req: Request) -> dict[str, Any]:
-        """Show the limits."""
+        """Show the limits.
+
+        :param _req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return {'limits': {'rate': [], 'absolute': {}}}

@@ -19,24 +19,49 @@ class TypeAccessController(ActionController):
 
     @route('GET', '/types/{type_id}/os-volume-type-access')
     def index(self, req: Request, type_id: str) -> dict[str, Any]:
-        """List the projects that may use a type."""
+        """List the projects that may use a type.
+
+        :param req: the request.
+        :param type_id: UUID of the type.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return {'volume_type_access': [
             {'volume_type_id': type_id, 'project_id': project_id}
             for project_id in self.engine.type_access.list_projects(req.ctx, type_id)]}
 
     @route('POST', '/types/{type_id}/action', body=ANY_BODY)
     def act(self, req: Request, body: Any, type_id: str) -> pecan.Response:
-        """Carry out an action."""
+        """Carry out an action.
+
+        :param req: the request.
+        :param body: the parsed body, checked by its schema.
+        :param type_id: UUID of the type.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         return self.run(req, body, type_id)
 
     @action('addProjectAccess', schemas.ACCESS)
     def add(self, req: Request, type_id: str, value: dict[str, Any]) -> None:
-        """Let a project use a type."""
+        """Let a project use a type.
+
+        :param req: the request.
+        :param type_id: UUID of the type.
+        :param value: value of the action's key, checked by its schema.
+        :raises MultiattachError: as the use case that is called.
+        """
         self.engine.type_access.add(req.ctx, type_id, value['project'])
 
     @action('removeProjectAccess', schemas.ACCESS)
     def remove(self, req: Request, type_id: str, value: dict[str, Any]) -> None:
-        """Take a project's use of a type back."""
+        """Take a project's use of a type back.
+
+        :param req: the request.
+        :param type_id: UUID of the type.
+        :param value: value of the action's key, checked by its schema.
+        :raises MultiattachError: as the use case that is called.
+        """
         self.engine.type_access.remove(req.ctx, type_id, value['project'])
 
 
@@ -45,7 +70,13 @@ class EncryptionController(Controller):
 
     @route('GET', '/types/{type_id}/encryption')
     def index(self, req: Request, type_id: str) -> dict[str, Any]:
-        """Show the encryption record of a type; an empty object if there is none."""
+        """Show the encryption record of a type; an empty object if there is none.
+
+        :param req: the request.
+        :param type_id: UUID of the type.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         found = self.engine.encryptions.show(req.ctx, type_id)
         if found is None:
             return {}
@@ -54,7 +85,14 @@ class EncryptionController(Controller):
 
     @route('GET', '/types/{type_id}/encryption/{key}')
     def show(self, req: Request, type_id: str, key: str) -> dict[str, Any]:
-        """Show one property of the record."""
+        """Show one property of the record.
+
+        :param req: the request.
+        :param type_id: UUID of the type.
+        :param key: its key.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         found = self.engine.encryptions.show(req.ctx, type_id)
         values = _show(found) if found is not None else {}
         if key not in values:
@@ -63,20 +101,41 @@ class EncryptionController(Controller):
 
     @route('POST', '/types/{type_id}/encryption', body=schemas.CREATE_ENCRYPTION)
     def create(self, req: Request, body: dict[str, Any], type_id: str) -> dict[str, Any]:
-        """Give a type an encryption record."""
+        """Give a type an encryption record.
+
+        :param req: the request.
+        :param body: the parsed body, checked by its schema.
+        :param type_id: UUID of the type.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         wanted = {'cipher': None, 'key_size': None} | _parse(body['encryption'])
         return {'encryption': {**_show(self.engine.encryptions.create(req.ctx, type_id, wanted)),
                                'volume_type_id': type_id}}
 
     @route('PUT', '/types/{type_id}/encryption/{encryption_id}', body=schemas.UPDATE_ENCRYPTION)
     def update(self, req: Request, body: dict[str, Any], type_id: str, encryption_id: str) -> dict[str, Any]:
-        """Change the encryption record of a type."""
+        """Change the encryption record of a type.
+
+        :param req: the request.
+        :param body: the parsed body, checked by its schema.
+        :param type_id: UUID of the type.
+        :param encryption_id: UUID of the record.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
         self.engine.encryptions.update(req.ctx, type_id, encryption_id, _parse(body['encryption']))
         return body
 
     @route('DELETE', '/types/{type_id}/encryption/{encryption_id}', status=202)
     def delete(self, req: Request, type_id: str, encryption_id: str) -> None:
-        """Take the encryption record of a type away."""
+        """Take the encryption record of a type away.
+
+        :param req: the request.
+        :param type_id: UUID of the type.
+        :param encryption_id: UUID of the record.
+        :raises MultiattachError: as the use case that is called.
+        """
         self.engine.encryptions.delete(req.ctx, type_id, encryption_id)
 
 

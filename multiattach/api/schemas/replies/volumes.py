@@ -75,22 +75,34 @@ def index(minor: int) -> dict[str, Any]:
 
 
 def detail(minor: int) -> dict[str, Any]:
-    """Describe the list of details; argument and result as :func:`index`."""
+    """Describe the list of details; argument and result as :func:`index`.
+
+    :param minor: second number of the microversion.
+    """
     return _page(minor, _detail(minor, extended=True))
 
 
 def show(minor: int) -> dict[str, Any]:
-    """Describe one volume; argument and result as :func:`index`."""
+    """Describe one volume; argument and result as :func:`index`.
+
+    :param minor: second number of the microversion.
+    """
     return strict({'volume': _detail(minor, extended=True)})
 
 
 def changed(minor: int) -> dict[str, Any]:
-    """Describe a volume after create or update; argument and result as :func:`index`."""
+    """Describe a volume after create or update; argument and result as :func:`index`.
+
+    :param minor: second number of the microversion.
+    """
     return strict({'volume': _detail(minor, extended=False)})
 
 
 def summary(minor: int) -> dict[str, Any]:
-    """Describe the sums over volumes; argument and result as :func:`index`."""
+    """Describe the sums over volumes; argument and result as :func:`index`.
+
+    :param minor: second number of the microversion.
+    """
     metadata = {'metadata': {'type': 'object', 'additionalProperties': many(TEXT)}}
     return strict({'volume-summary': strict({
         'total_count': COUNT, 'total_size': COUNT, **(metadata if minor >= _SUMMARY_METADATA else {})})})
