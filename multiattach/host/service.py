@@ -12,6 +12,7 @@ from multiattach.engine.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
 from multiattach.periodic import Periodic
 from multiattach.rpc import clients, transport
+from multiattach.rpc.serving import Serving
 
 LOG = log.getLogger(__name__)
 
@@ -35,10 +36,11 @@ class HostService:
         self._zone = zone
         self._agent = agent
         self._engine_side = engine_side
-        self._server = transport.make_server(rpc, clients.HOST_TOPIC, host, agent)
+        server = transport.make_server(rpc, clients.HOST_TOPIC, host, agent)
         # Apart: a guest that takes its time must not make the host look dead.
-        self._periodics = (Periodic(f'beat:{host}', report_interval, (self.beat,)),
-                           Periodic(f'resume:{host}', report_interval, (agent.resume, agent.show_growth)))
+        self._serving = Serving(server, (
+            Periodic(f'beat:{host}', report_interval, (self.beat,)),
+            Periodic(f'resume:{host}', report_interval, (agent.resume, agent.show_growth))))
 
     def start(self) -> None:
         """Report the host and its servers, take calls, and take up what was left.
@@ -47,17 +49,12 @@ class HostService:
         :raises HostError: the host lacks what its connector needs.
         """
         self.beat()
-        self._server.start()
-        for periodic in self._periodics:
-            periodic.start()
+        self._serving.start()
         LOG.info('Host agent %s is ready', self._host)
 
     def stop(self) -> None:
         """Take no more calls, wait for those in work, and stop."""
-        for periodic in self._periodics:
-            periodic.stop()
-        self._server.stop()
-        self._server.wait()
+        self._serving.stop()
 
     def beat(self) -> None:
         """Report that the agent is alive, what its host can, and which servers it has.

@@ -13,6 +13,7 @@ from multiattach.drivers.backend import Backend, BackendError
 from multiattach.engine.services import VOLUME_BINARY
 from multiattach.periodic import Periodic
 from multiattach.rpc import clients, transport
+from multiattach.rpc.serving import Serving
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.storage import StorageSteps
 
@@ -114,27 +115,23 @@ class VolumeWorker:
         self._storage = storage
         self._capabilities = {**_CAPABILITIES, **capabilities}
         self._over_subscription = over_subscription
-        self._server = transport.make_server(rpc, clients.VOLUME_TOPIC, host,
+        server = transport.make_server(rpc, clients.VOLUME_TOPIC, host,
                                              VolumeEndpoint(exporter, storage))
         # Apart: a slow backend must not make the worker look dead.
-        self._periodics = (Periodic(f'beat:{host}', report_interval, (self.beat,)),
-                           Periodic(f'tend:{host}', report_interval, (self.tend,)))
+        self._serving = Serving(server, (
+            Periodic(f'beat:{host}', report_interval, (self.beat,)),
+            Periodic(f'tend:{host}', report_interval, (self.tend,))))
 
     def start(self) -> None:
         """Export again what is to be exported, then take calls, then take up what was left."""
         self._exporter.watch()
         self.beat()
-        self._server.start()
-        for periodic in self._periodics:
-            periodic.start()
+        self._serving.start()
         LOG.info('Volume worker %s is ready', self._host)
 
     def stop(self) -> None:
         """Take no more calls, wait for those in work, and stop."""
-        for periodic in self._periodics:
-            periodic.stop()
-        self._server.stop()
-        self._server.wait()
+        self._serving.stop()
 
     def beat(self) -> None:
         """Report that the worker is alive and what its backend has."""

@@ -16,7 +16,7 @@ ALLOWED = {
     'domain': {'domain'},
     'db': {'db', 'domain'},
     'policies': {'policies'},
-    'rpc': {'rpc', 'domain'},
+    'rpc': {'rpc', 'domain', 'periodic'},
     'engine': {'engine', 'db', 'domain', 'rpc', 'policies'},
     'drivers': {'drivers', 'domain'},
     'api': {'api', 'engine', 'domain'},

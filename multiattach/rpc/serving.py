@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What workers and agents have in common: an RPC server and work that is done again and again."""
+
+from collections.abc import Sequence
+
+import oslo_messaging as messaging
+
+from multiattach.periodic import Periodic
+
+
+class Serving:
+    """Runs an RPC server and periodic work together.
+
+    :param server: the server, not started.
+    :param periodics: the work, not started.
+    """
+
+    def __init__(self, server: messaging.MessageHandlingServer, periodics: Sequence[Periodic]
+                 ) -> None:
+        self._server = server
+        self._periodics = periodics
+
+    def start(self) -> None:
+        """Take calls and begin the periodic work."""
+        self._server.start()
+        for periodic in self._periodics:
+            periodic.start()
+
+    def stop(self) -> None:
+        """Take no more calls, wait for those in work, and stop."""
+        for periodic in self._periodics:
+            periodic.stop()
+        self._server.stop()
+        self._server.wait()
