@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts: services seen by where they run, and what volumes a backend has (os-hosts)."""
+
+import dataclasses
+
+from multiattach.db import database, models
+from multiattach.db import services as db_services
+from multiattach.db import volume_hosts as db_hosts
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.engine.services import VOLUME_BINARY
+
+_RULE = 'volume_extension:hosts'
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """Volumes of one project on a backend.
+
+    :param project_id: the project.
+    :param volumes: their number.
+    :param gigabytes: the sum of their sizes, GiB.
+    """
+
+    project_id: str
+    volumes: int
+    gigabytes: int
+
+
+class VolumeHosts:
+    """Use cases on hosts.
+
+    :param db: the database.
+    :param policy: the rules.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy) -> None:
+        self._db = db
+        self._policy = policy
+
+    @database.retry
+    def list_all(self, ctx: RequestContext, zone: str | None = None, binary: str | None = None
+                 ) -> list[models.Service]:
+        """List the services of all hosts.
+
+        :param ctx: the caller.
+        :param zone: only this availability zone.
+        :param binary: only this program.
+        :returns: services.
+        """
+        self._policy.check(ctx, _RULE)
+        with self._db.reader() as session:
+            found = db_services.list_all(session, binary)
+        return [row for row in found if zone is None or row.availability_zone == zone]
+
+    @database.retry
+    def show(self, ctx: RequestContext, host: str) -> list[Usage]:
+        """Sum up the volumes of a backend by project.
+
+        :param ctx: the caller.
+        :param host: ``host@backend``.
+        :returns: one for each project that has any.
+        :raises NotFound: no such backend.
+        """
+        self._policy.check(ctx, _RULE)
+        with self._db.reader() as session:
+            service = db_services.get(session, VOLUME_BINARY, host)
+            # Volumes of a cluster's backend carry the cluster's name.
+            serves = (service.report or {}).get('cluster') or host
+            return [Usage(*row) for row in db_hosts.sum_by_project(session, serves)]
+
+    @database.retry
+    def set_enabled(self, ctx: RequestContext, host: str, enabled: bool) -> None:
+        """Let new volumes be placed on a backend, or not.
+
+        :param ctx: the caller.
+        :param host: ``host@backend``.
+        :param enabled: what it shall be.
+        :raises NotFound: no such backend.
+        """
+        self._policy.check(ctx, _RULE)
+        with self._db.writer() as session:
+            service = db_services.get(session, VOLUME_BINARY, host)
+            service.disabled = not enabled
+            service.disabled_reason = None
+            service.updated_at = models.now()
