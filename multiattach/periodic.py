@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that is done again and again in a thread."""
+"""Work that is done again and again, in a thread or a green thread."""
 
-import threading
 from collections.abc import Callable, Sequence
 
 from oslo_log import log
+from oslo_service import loopingcall
 
 LOG = log.getLogger(__name__)
 
@@ -14,32 +14,34 @@ class Periodic:
 
     An exception is logged and ends nothing. The first round starts at once.
 
-    :param name: for the thread and the log.
-    :param interval: seconds between rounds.
+    :param name: for the log.
+    :param interval: seconds between the end of a round and the next one.
     :param calls: what is called.
     """
 
     def __init__(self, name: str, interval: float, calls: Sequence[Callable[[], None]]) -> None:
+        self._name = name
         self._interval = interval
         self._calls = calls
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f'periodic-{name}', daemon=True)
+        self._loop = loopingcall.DynamicLoopingCall(self._run_once)
+        self._started = False
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Begin."""
+        self._started = True
+        self._loop.start()
 
     def stop(self) -> None:
         """End after the call that is running."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        if self._started:
+            self._loop.stop()
+            self._loop.wait()
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            for call in self._calls:
-                try:
-                    call()
-                except Exception:  # the next round may do better
-                    LOG.exception('Periodic call %s failed', getattr(call, '__name__', call))
-            self._stopped.wait(self._interval)
+    def _run_once(self) -> float:
+        for call in self._calls:
+            try:
+                call()
+            except Exception:  # the next round may do better
+                LOG.exception('%s: periodic call %s failed', self._name,
+                              getattr(call, '__name__', call))
+        return self._interval

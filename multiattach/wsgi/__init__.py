@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """WSGI applications for servers such as uWSGI and gunicorn."""
+
+from multiattach import concurrency
+
+concurrency.select()  # before the application imports anything else

@@ -8,21 +8,22 @@ module. A connection that broke is opened again by the next call.
 import contextlib
 import dataclasses
 import importlib
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from oslo_log import log
 
+from multiattach import concurrency
 from multiattach.domain import errors
 from multiattach.drivers.hypervisor import DomainNotFound, HypervisorError, HypervisorUnavailable
 from multiattach.drivers.libvirt.events import Outcome, Removals
 
 LOG = log.getLogger(__name__)
 
+threading: Any = concurrency.native('threading')  # libvirt's loop needs a real thread
 _KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT = 5, 5  # s, number: gone after 30 s without an answer
 _loop_lock = threading.Lock()
-_loop: threading.Thread | None = None
+_loop: Any = None
 
 
 class DeviceNotFound(HypervisorError):

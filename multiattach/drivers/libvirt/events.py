@@ -3,9 +3,15 @@
 
 import contextlib
 import enum
-import queue
-import threading
+import time
 from collections.abc import Iterator
+from typing import Any
+
+from multiattach import concurrency
+
+# Events come in a real thread in any case: libvirt's own loop cannot give way to green threads.
+threading: Any = concurrency.native('threading')
+_PAUSE = 0.02  # s
 
 
 class Outcome(enum.Enum):
@@ -19,14 +25,17 @@ class Removal:
     """A wait for one device of one server."""
 
     def __init__(self) -> None:
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._heard = threading.Event()
+        self._outcome: Outcome | None = None
 
     def report(self, outcome: Outcome) -> None:
         """Tell the waiter what happened.
 
         :param outcome: of the request.
         """
-        self._outcomes.put(outcome)
+        if not self._heard.is_set():
+            self._outcome = outcome
+            self._heard.set()
 
     def wait(self, timeout: float) -> Outcome | None:
         """Wait for an event.
@@ -34,10 +43,13 @@ class Removal:
         :param timeout: seconds.
         :returns: what happened, None if nothing was heard in time.
         """
-        try:
-            return self._outcomes.get(timeout=timeout)
-        except queue.Empty:
-            return None
+        if not concurrency.is_green():
+            self._heard.wait(timeout)
+            return self._outcome
+        deadline = time.monotonic() + timeout
+        while not self._heard.is_set() and time.monotonic() < deadline:
+            time.sleep(_PAUSE)  # lets the other green threads work
+        return self._outcome
 
 
 class Removals:

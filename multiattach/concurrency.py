@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads or green threads: decided once per process, before anything else is imported.
+
+Threads are the default. ``MULTIATTACH_CONCURRENCY=eventlet`` in the environment selects eventlet; an
+option of the configuration files would come too late, for reading them imports what eventlet has to
+patch first.
+"""
+
+import importlib
+import os
+import sys
+import warnings
+from types import ModuleType
+
+VARIABLE = 'MULTIATTACH_CONCURRENCY'
+THREADING, EVENTLET = 'threading', 'eventlet'
+
+
+def select() -> None:
+    """Choose the backend that the environment names; to be called before other imports.
+
+    :raises SystemExit: it names none that there is, with a message that says so.
+    """
+    mode = os.environ.get(VARIABLE) or THREADING
+    # futurist and oslo.messaging import eventlet in both modes, and it warns of itself in both.
+    warnings.filterwarnings('ignore', message=r'\s*Eventlet is deprecated')
+    if mode == EVENTLET:
+        _patch()
+    elif mode == THREADING:  # its resolver, which nothing uses then, is 8 MiB in each process
+        os.environ.setdefault('EVENTLET_NO_GREENDNS', 'yes')
+    else:
+        sys.exit(f'Environment variable {VARIABLE} must be {THREADING} or {EVENTLET}, not {mode!r}.')
+    from oslo_service import backend  # only after the patching
+
+    backend.init_backend(backend.BackendType(mode))
+
+
+def _patch() -> None:
+    import eventlet  # not imported at all with threads
+
+    eventlet.monkey_patch()
+
+
+def is_green() -> bool:
+    """Tell whether green threads are in use."""
+    return os.environ.get(VARIABLE) == EVENTLET
+
+
+def native(name: str) -> ModuleType:
+    """Return a module of the standard library that works across real threads in both modes.
+
+    :param name: for instance ``threading``.
+    :returns: the module as eventlet found it.
+    """
+    if is_green():
+        from eventlet import patcher  # not imported at all with threads
+
+        module: ModuleType = patcher.original(name)
+        return module
+    return importlib.import_module(name)

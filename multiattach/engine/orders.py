@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of volume workers for an attachment, and how it ended when no answer came."""
+
+import time
+from collections.abc import Callable
+
+from oslo_log import log
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database
+from multiattach.domain import errors, states
+from multiattach.rpc.clients import ExportOrder, VolumeWorkers
+
+LOG = log.getLogger(__name__)
+A = states.Attachment
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # s
+
+
+class Orders:
+    """Orders to the workers that export volumes.
+
+    A lost answer, or a worker that died, is not the end of an order: the row tells when the worker, or
+    another one of the same backend, has carried it out.
+
+    :param db: the database.
+    :param workers: RPC client of the volume workers.
+    :param patience: seconds that an order may take in all.
+    """
+
+    def __init__(self, db: database.Database, workers: VolumeWorkers, patience: float) -> None:
+        self._db = db
+        self._workers = workers
+        self._patience = patience
+
+    def export(self, order: ExportOrder, request_id: str | None) -> None:
+        """Have the initiator of an attachment in ``exporting`` admitted.
+
+        :param order: the attachment and its backend.
+        :param request_id: the API call behind it.
+        :raises OutcomeUnknown: nobody has carried it out in time.
+        :raises MultiattachError: the worker refused and undid its step.
+        """
+        self._carry_out(self._workers.export, order, request_id, A.EXPORTING, A.RESERVED)
+
+    def unexport(self, order: ExportOrder, request_id: str | None) -> None:
+        """Have the initiator of an attachment in ``unexporting`` turned away.
+
+        :param order: the attachment and its backend.
+        :param request_id: the API call behind it.
+        :raises OutcomeUnknown: nobody has carried it out in time.
+        :raises MultiattachError: the worker could not.
+        """
+        self._carry_out(self._workers.unexport, order, request_id, A.UNEXPORTING, A.ERROR_DETACHING)
+
+    def _carry_out(self, ask: Callable[[ExportOrder, str | None], None], order: ExportOrder,
+                   request_id: str | None, on_its_way: str, refused: str) -> None:
+        deadline = time.monotonic() + self._patience
+        try:
+            ask(order, request_id)
+        except errors.OutcomeUnknown as unknown:
+            LOG.info('Attachment %s: %s The row will tell.', order.attachment_id, unknown.message)
+            pause = _PAUSE
+            while (found := self._read(order.attachment_id)) and found[0] == on_its_way:
+                if time.monotonic() + pause > deadline:
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            if found and found[0] == refused and found[1]:
+                raise errors.BackendError(found[1]) from unknown
+
+    @database.retry
+    def _read(self, attachment_id: str) -> tuple[str, str | None] | None:
+        with self._db.reader() as session:
+            return db_attachments.read_state(session, attachment_id)
