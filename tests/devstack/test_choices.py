@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a user of devstack may choose, and what is refused; nothing is started."""
+
+import configparser
+import pathlib
+
+import pytest
+
+from tests.devstack.machine import Machine
+
+
+@pytest.fixture
+def machine(tmp_path: pathlib.Path) -> Machine:
+    return Machine(tmp_path / 'machine')
+
+
+def read(path: pathlib.Path) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(default_section='nothing')
+    parser.read(path)
+    return parser
+
+
+def configure(machine: Machine, **settings: str) -> configparser.RawConfigParser:
+    """Run the configuration alone, without accounts and database."""
+    done = machine.run('configure', **settings)
+    assert done.returncode == 0, done.stdout
+    return read(machine.conf)
+
+
+def test_cinder_beside_it_is_refused(machine: Machine) -> None:
+    done = machine.run('stack', 'pre-install', ENABLED_SERVICES='key,mysql,c-api,c-vol')
+    assert done.returncode != 0
+    assert 'disable_service cinder c-api c-bak c-sch c-vol' in done.stdout
+
+
+def test_cinder_beside_it_is_fine_with_a_type_of_its_own(machine: Machine) -> None:
+    done = machine.run('stack', 'pre-install', ENABLED_SERVICES='key,mysql,c-api,c-vol',
+                       MULTIATTACH_SERVICE_TYPES='multiattach')
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(('name', 'value'), [('MULTIATTACH_ENABLED_BACKENDS', 'ceph:one'),
+                                             ('MULTIATTACH_TARGET_DRIVER', 'lio')])
+def test_what_it_cannot_do_is_refused(machine: Machine, name: str, value: str) -> None:
+    done = machine.run('stack', 'pre-install', **{name: value})
+    assert done.returncode != 0
+    assert name in done.stdout
+
+
+def test_the_packages_are_asked_for_by_their_names(machine: Machine) -> None:
+    done = machine.run('stack', 'install')
+    assert done.returncode == 0, done.stdout
+
+
+def test_nova_is_told_where_volumes_are(machine: Machine) -> None:
+    conf = configure(machine, ENABLED_SERVICES='key,mysql,rabbit,n-api,n-cpu')
+    nova = read(machine.nova_conf)
+    assert nova['cinder']['catalog_info'] == 'block-storage::publicURL'
+    assert nova['cinder']['username'] == 'nova'
+    assert conf['nova']['auth_type'] == 'password'
+    assert 'host_agent' not in conf
+
+
+def test_a_disabled_service_stays_disabled(machine: Machine) -> None:
+    conf = configure(machine, DISABLED_SERVICES='multiattach-host')
+    assert 'host_agent' not in conf
+
+
+def test_several_backends(machine: Machine) -> None:
+    conf = configure(machine, MULTIATTACH_ENABLED_BACKENDS='lvm:fast,file:slow',
+                     MULTIATTACH_TARGET_DRIVER='null')
+    assert conf['volume']['enabled_backends'] == 'fast,slow'
+    assert dict(conf['fast']) == {'driver': 'lvm', 'target_driver': 'null',
+                                  'volume_group': 'stack-volumes-fast'}
+    assert conf['slow']['directory'].endswith('/data/multiattach/volumes/slow')
+    assert machine.run('clean', MULTIATTACH_ENABLED_BACKENDS='lvm:fast,file:slow').returncode == 0
+    assert machine.calls.read_text() == 'clean_lvm_volume_group stack-volumes-fast\n'
+
+
+def test_quorum_queues_are_a_choice(machine: Machine) -> None:
+    assert configure(machine)['oslo_messaging_rabbit']['rabbit_quorum_queue'] == 'True'
+    assert 'oslo_messaging_rabbit' not in configure(machine, MULTIATTACH_QUORUM_QUEUES='False')
