@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This service's own API as a proxy of openstacksdk.
+
+It is served beside the Block Storage API, so its endpoint is that of ``block-storage`` in the catalogue.
+"""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from openstack import connection as sdk_connection
+from openstack import proxy
+
+from multiattach.client import resources
+
+
+class Proxy(proxy.Proxy):
+    """Calls of this service's own API."""
+
+    api_version: ClassVar[str] = '3'
+
+    def explain_attachment(self, attachment_id: str) -> resources.AttachmentExplanation:
+        """Ask what happened to an attachment and what comes next.
+
+        :param attachment_id: UUID; of one that is gone, too.
+        :returns: the explanation.
+        :raises NotFoundException: there is none.
+        """
+        return self._get(resources.AttachmentExplanation, requires_id=False,
+                         attachment_id=_segment(attachment_id))
+
+    def explain_volume(self, volume_id: str) -> resources.VolumeExplanation:
+        """Ask why a volume has its status and what comes next.
+
+        :param volume_id: UUID.
+        :returns: the explanation.
+        :raises NotFoundException: there is none.
+        """
+        return self._get(resources.VolumeExplanation, requires_id=False, volume_id=_segment(volume_id))
+
+    def hosts(self) -> list[resources.Host]:
+        """List compute hosts.
+
+        :returns: hosts, by name.
+        """
+        return list(self._list(resources.Host))
+
+    def get_host(self, name: str) -> resources.Host:
+        """Ask for a compute host.
+
+        :param name: its name.
+        :returns: the host with its servers and initiators.
+        :raises NotFoundException: there is none.
+        """
+        return self._get(resources.Host, _segment(name))
+
+    def fence_attachment(self, attachment_id: str, *, is_forced: bool = False) -> resources.AttachmentFence:
+        """Cut an attachment's initiator off its volume; repeating it reads the target again.
+
+        :param attachment_id: UUID.
+        :param is_forced: also if other attachments share the initiator: they are cut off with it.
+        :returns: the proof, of each attachment that was cut off.
+        :raises ConflictException: others share the initiator.
+        """
+        return self._create(resources.AttachmentFence, attachment_id=_segment(attachment_id),
+                            is_forced=is_forced)
+
+    def fence_host(self, name: str, *, is_out_of_service: bool = False, reason: str | None = None
+                   ) -> resources.HostFence:
+        """Cut off all that a host has, and keep it from getting more; repeating it goes on.
+
+        :param name: name of the host.
+        :param is_out_of_service: remove its attachments, too.
+        :param reason: why, for those who read it.
+        :returns: the proof of each attachment, or why there is none yet.
+        """
+        return self._create(resources.HostFence, host_name=_segment(name),
+                            is_out_of_service=is_out_of_service, reason=reason)
+
+    def unfence_host(self, name: str) -> resources.HostUnfence:
+        """Let a host have volumes again; what was cut off stays so.
+
+        :param name: name of the host.
+        :returns: whether it was fenced.
+        """
+        return self._create(resources.HostUnfence, host_name=_segment(name))
+
+    def target_pages(self, host: str | None = None, limit: int | None = None
+                     ) -> Iterator[resources.TargetPage]:
+        """List targets, page after page.
+
+        :param host: only those of this backend.
+        :param limit: most targets of a page.
+        :returns: pages; backends that did not answer are on each.
+        """
+        wanted: dict[str, Any] = {'host': host, 'limit': limit}
+        query = {key: value for key, value in wanted.items() if value is not None}
+        while True:
+            page = resources.TargetPage.new(connection=self._get_connection())
+            page.fetch(self, requires_id=False, **query)
+            yield page
+            if page.next_marker is None:
+                return
+            query['marker'] = page.next_marker
+
+    def get_target(self, volume_id: str) -> resources.Target:
+        """Ask for the target of a volume.
+
+        :param volume_id: UUID.
+        :returns: the target.
+        :raises NotFoundException: there is no such volume.
+        """
+        return self._get(resources.Target, _segment(volume_id))
+
+    def attach_server_volume(self, server_id: str, volume_id: str, mode: str, device: str | None = None
+                             ) -> resources.ServerAttachment:
+        """Attach a volume with a mode to a server of this service's host agents.
+
+        :param server_id: UUID.
+        :param volume_id: UUID.
+        :param mode: ``rw`` or ``ro``.
+        :param device: wished device name.
+        :returns: the attachment, in flight.
+        :raises NotFoundException: no host agent has this server.
+        """
+        more = {} if device is None else {'device': device}
+        return self._create(resources.ServerAttachment, server_id=_segment(server_id), volume_id=volume_id,
+                            mode=mode, **more)
+
+
+def _segment(text: str) -> str:
+    """Write a text as one segment of a path."""
+    return quote(text, safe='@:')
+
+
+def make_proxy(connection: sdk_connection.Connection) -> Proxy:
+    """Make a proxy of a connection's Block Storage endpoint, as the catalogue or clouds.yaml has it.
+
+    :param connection: a connection of openstacksdk.
+    :returns: the proxy.
+    """
+    found: Any = connection.block_storage
+    made = Proxy(
+        session=found.session, service_type=found.service_type, service_name=found.service_name,
+        interface=found.interface, region_name=found.region_name, endpoint_override=found.endpoint_override,
+        version=found.version, min_version=found.min_version, max_version=found.max_version,
+        default_microversion=found.default_microversion, connect_retries=found.connect_retries,
+        status_code_retries=found.status_code_retries)
+    made._connection = connection
+    return made

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for an attachment, told by its explanation."""
+
+import time
+from collections.abc import Callable
+
+from openstack import exceptions
+
+from multiattach.client.proxy import Proxy
+from multiattach.client.resources import AttachmentExplanation
+from multiattach.domain.states import Attachment
+
+_FIRST, _MOST = 0.1, 2.0
+Report = Callable[[AttachmentExplanation], None]
+
+
+class StepFailed(Exception):
+    """An attach or a detach ended otherwise than it should, or not in time.
+
+    :param text: what happened and what to do.
+    """
+
+
+def wait_attached(proxy: Proxy, attachment_id: str, timeout: float, report: Report) -> AttachmentExplanation:
+    """Wait until the server has the volume.
+
+    :param proxy: the service.
+    :param attachment_id: UUID.
+    :param timeout: seconds.
+    :param report: told of each look.
+    :returns: the attachment as it is then.
+    :raises StepFailed: the attach failed, or did not end in time.
+    """
+    bad = (Attachment.ERROR_ATTACHING, Attachment.ERROR_DETACHING, Attachment.DETACHED)
+    return _wait(proxy, attachment_id, timeout, report, 'attach',
+                 lambda found: bool(found.state == Attachment.ATTACHED), lambda found: found.state in bad)
+
+
+def wait_detached(proxy: Proxy, attachment_id: str, timeout: float, report: Report) -> AttachmentExplanation:
+    """Wait until nothing is left of an attachment whose detach was asked for.
+
+    :param proxy: the service.
+    :param attachment_id: UUID.
+    :param timeout: seconds.
+    :param report: told of each look.
+    :returns: the attachment as it is then.
+    :raises StepFailed: the server kept the device, the detach stopped half-way or did not end in time.
+    """
+
+    def refused(found: AttachmentExplanation) -> bool:
+        if found.state == Attachment.ATTACHED:
+            return bool(found.timeline[-1]['event'] == 'detach_refused')
+        return bool(found.state == Attachment.ERROR_DETACHING)
+
+    return _wait(proxy, attachment_id, timeout, report, 'detach',
+                 lambda found: bool(found.state == Attachment.DETACHED), refused)
+
+
+def _wait(proxy: Proxy, attachment_id: str, timeout: float, report: Report, what: str,
+          is_done: Callable[[AttachmentExplanation], bool],
+          is_bad: Callable[[AttachmentExplanation], bool]) -> AttachmentExplanation:
+    deadline, pause = time.monotonic() + timeout, _FIRST
+    while True:
+        found = proxy.explain_attachment(attachment_id)
+        report(found)
+        if is_done(found):
+            return found
+        if is_bad(found):
+            raise StepFailed(f'The {what} failed: {find_error(found)}\n{found.advice}')
+        if time.monotonic() > deadline:
+            raise StepFailed(
+                f'The {what} did not end in {timeout:g} s; it goes on. Next: {found.next}\n{found.advice}')
+        time.sleep(pause)
+        pause = min(pause * 1.5, _MOST)
+
+
+def find_error(found: AttachmentExplanation) -> str:
+    """Find why the last failed step failed.
+
+    :param found: an explanation.
+    :returns: the reason; a sentence if none is recorded.
+    """
+    reasons = [step['error'] for step in found.timeline if step['error']]
+    error: str = found.error or (reasons[-1] if reasons else '')
+    return error or f'it is {found.state}, and no step says why.'
+
+
+def find_attachment(storage: object, server_id: str, volume_id: str) -> str | None:
+    """Find the newest attachment of a volume to a server.
+
+    :param storage: proxy of Block Storage.
+    :param server_id: UUID.
+    :param volume_id: UUID.
+    :returns: UUID of the attachment; None if there is none (any more).
+    """
+    # Newest first is the order of the service's lists.
+    listed = storage.attachments(volume_id=volume_id, instance_id=server_id)  # type: ignore[attr-defined]
+    try:
+        return next((str(row.id) for row in listed), None)
+    except exceptions.NotFoundException:
+        return None

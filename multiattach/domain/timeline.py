@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The timeline of an attachment as steps: when, how long, by whom, from which state to which, and why not."""
+
+import dataclasses
+import datetime
+import json
+import re
+from collections.abc import Iterable
+
+# What the API itself writes as the actor; workers and agents write ``volume:HOST`` and ``host:HOST``.
+_ACTORS = {'api': 'api', 'volume': 'volume worker', 'host': 'host agent'}
+# Files and addresses of the service's machines, which are not for users.
+_PATH = re.compile(r'(?<![\w/])/[\w.@:+-]+(?:/[\w.@:+-]+)+')
+_ADDRESS = re.compile(r'\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-fA-F:]+\](?::\d+)?')
+_NAME = re.compile(r'\b(?:iqn\.\d{4}-\d{2}\.[^\s,;\'")]+|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})')
+_HIDDEN = '(hidden)'
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One move of an attachment's state.
+
+    :param at: when, UTC without zone.
+    :param event: key of :data:`~multiattach.domain.states.ATTACHMENT_EVENTS`, or ``reserve``.
+    :param source: state before, None for the first step.
+    :param target: state after.
+    :param actor: who moved it: ``api``, ``volume:HOST`` or ``host:HOST``.
+    :param request_id: the API call behind it, if one is known.
+    :param seconds: how long the work took that ended in this move, None if it was not measured.
+    :param stayed: how long the attachment stayed in *target*, seconds; None once it is gone.
+    :param error: why the step failed.
+    """
+
+    at: datetime.datetime
+    event: str
+    source: str | None
+    target: str
+    actor: str
+    request_id: str | None = None
+    seconds: float | None = None
+    stayed: float | None = None
+    error: str | None = None
+
+
+def parse(text: str, now: datetime.datetime | None) -> list[Step]:
+    """Read a timeline.
+
+    :param text: one JSON object a line, as :mod:`multiattach.db.transitions` writes them.
+    :param now: the time, UTC without zone, to which the last state lasts; None if it is over.
+    :returns: steps, oldest first.
+    """
+    entries = [json.loads(line) for line in text.splitlines() if line]
+    moments = [datetime.datetime.fromisoformat(entry['at']) for entry in entries]
+    ends = [*moments, now][1:]
+    steps: list[Step] = []
+    for entry, at, end in zip(entries, moments, ends, strict=True):
+        steps.append(Step(
+            at=at, event=entry['event'], source=steps[-1].target if steps else None,
+            target=entry['state'], actor=entry['by'], request_id=entry.get('request_id'),
+            seconds=entry.get('seconds'), error=entry.get('error'),
+            stayed=None if end is None else round(max((end - at).total_seconds(), 0.0), 3)))
+    return steps
+
+
+def name_role(actor: str) -> str:
+    """Return what kind of actor it was, without its host.
+
+    :param actor: as a step has it.
+    :returns: ``api``, ``volume worker`` or ``host agent``; another text as it is up to its colon.
+    """
+    kind = actor.partition(':')[0]
+    return _ACTORS.get(kind, kind)
+
+
+def hide_internals(text: str, names: Iterable[str | None]) -> str:
+    """Take out of an error what only operators should see: hosts, addresses, initiators, files.
+
+    :param text: why a step failed; free of secrets already.
+    :param names: names of hosts and backends that may occur in it.
+    :returns: the rest of the text.
+    """
+    for pattern in (_NAME, _PATH, _ADDRESS):
+        text = pattern.sub(_HIDDEN, text)
+    for name in sorted({name for name in names if name}, key=len, reverse=True):
+        text = re.sub(rf'(?<![\w.-]){re.escape(name)}(?![\w-])', _HIDDEN, text)
+    return text

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compute hosts: those of this service's agents, and those that are known from connectors only."""
+
+import dataclasses
+
+from multiattach.db import database, explanations, fences, models
+from multiattach.db import services as db_services
+from multiattach.domain import errors
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.engine.services import HOST_BINARY, Services
+
+# A host has some hundred servers at most; a reply has a bound all the same.
+_MAX_SERVERS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeHost:
+    """A compute host.
+
+    :param name: its name.
+    :param agent: the row of its agent, None where Nova drives the host.
+    :param agent_is_up: the agent reports.
+    :param facts: attachments, initiators and the number of servers.
+    :param servers: servers that the agent registered; empty in lists.
+    :param fenced: the mark that keeps it from having volumes, or None.
+    """
+
+    name: str
+    agent: models.Service | None
+    agent_is_up: bool
+    facts: explanations.HostFacts
+    servers: list[models.Server] = dataclasses.field(default_factory=list)
+    fenced: models.FencedHost | None = None
+
+
+class ComputeHosts:
+    """Use cases on compute hosts.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param services: services.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, services: Services) -> None:
+        self._db = db
+        self._policy = policy
+        self._services = services
+
+    @database.retry
+    def list_all(self, ctx: RequestContext) -> list[ComputeHost]:
+        """List the hosts.
+
+        :param ctx: the caller.
+        :returns: hosts, by name.
+        :raises NotAuthorized: policy ``multiattach:hosts``.
+        """
+        self._policy.check(ctx, 'multiattach:hosts')
+        with self._db.reader() as session:
+            facts = explanations.list_hosts(session)
+            agents = {row.host: row for row in db_services.list_all(session, HOST_BINARY)}
+            marks = {row.host: row for row in fences.list_marks(session)}
+        return [self._make(name, agents.get(name), facts.get(name), fenced=marks.get(name))
+                for name in sorted({*facts, *agents, *marks})]
+
+    @database.retry
+    def show(self, ctx: RequestContext, name: str) -> ComputeHost:
+        """Show a host.
+
+        :param ctx: the caller.
+        :param name: its name.
+        :returns: the host with its servers.
+        :raises NotFound: no agent and no attachment names it, and it is not fenced.
+        :raises NotAuthorized: policy ``multiattach:hosts``.
+        """
+        self._policy.check(ctx, 'multiattach:hosts')
+        with self._db.reader() as session:
+            facts = explanations.list_hosts(session, name).get(name)
+            agents = [row for row in db_services.list_all(session, HOST_BINARY, name) if row.host == name]
+            servers = explanations.list_servers(session, name, _MAX_SERVERS)
+            fenced = fences.find_mark(session, name)
+        if facts is None and not agents and fenced is None:
+            raise errors.NotFound(
+                f'Host {name[:64]} could not be found: no agent and no attachment names it.')
+        return self._make(name, agents[0] if agents else None, facts, servers, fenced)
+
+    def _make(self, name: str, agent: models.Service | None, facts: explanations.HostFacts | None,
+              servers: list[models.Server] | None = None, fenced: models.FencedHost | None = None
+              ) -> ComputeHost:
+        return ComputeHost(name, agent, agent is not None and self._services.is_up(agent),
+                           facts or explanations.HostFacts(), servers or [], fenced)

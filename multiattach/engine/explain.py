@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explanations of attachments and volumes: what happened, who acts next, and what a person can do."""
+
+import dataclasses
+import datetime
+
+from multiattach.db import database, explanations, models
+from multiattach.domain import errors, explanation, timeline
+from multiattach.domain.states import Owner
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY, Services
+
+_INTERNALS = 'multiattach:explain_internals'
+
+
+@dataclasses.dataclass(frozen=True)
+class NextActor:
+    """Who takes the next step.
+
+    :param owner: the role.
+    :param name: host of the worker or agent, None for people and clients.
+    :param is_up: whether it reports; None if nobody of the service acts, or none has ever reported.
+    """
+
+    owner: Owner
+    name: str | None
+    is_up: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainedAttachment:
+    """An attachment and what there is to say of it.
+
+    :param row: the attachment.
+    :param actor: who takes the next step.
+    :param outlook: what is to be expected.
+    :param error: why the last step failed, as the caller may read it.
+    :param steps: its timeline, as the caller may read it; empty in an explanation of a volume.
+    """
+
+    row: models.Attachment
+    actor: NextActor
+    outlook: explanation.Outlook
+    error: str | None
+    steps: list[timeline.Step] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainedVolume:
+    """A volume and what there is to say of it.
+
+    :param row: the volume with its type.
+    :param actor: who takes the next step.
+    :param verdict: why it has its status.
+    :param outlook: what is to be expected.
+    :param attachments: its live attachments.
+    :param warning: what its users are to be warned of, or None.
+    :param since: when it took its status; None if no row tells.
+    """
+
+    row: models.Volume
+    actor: NextActor
+    verdict: explanation.Verdict
+    outlook: explanation.Outlook
+    attachments: list[ExplainedAttachment]
+    warning: str | None
+    since: datetime.datetime | None
+
+
+class _Explainer:
+    """Explains attachments of one volume to one caller, at one moment.
+
+    :param volume: the volume.
+    :param services: whether services report, by program and host.
+    :param sees_internals: the caller may see hosts and whole errors.
+    """
+
+    def __init__(self, volume: models.Volume, services: dict[tuple[str, str], bool], *,
+                 sees_internals: bool) -> None:
+        self._volume = volume
+        self._services = services
+        self._sees = sees_internals
+        self._now = models.now()
+
+    def seconds_since(self, moment: datetime.datetime) -> float:
+        return max((self._now - moment).total_seconds(), 0.0)
+
+    def find_actor(self, owner: Owner, agent_host: str | None) -> NextActor:
+        if owner is Owner.VOLUME:
+            return self._name(owner, VOLUME_BINARY, self._volume.host)
+        if owner is Owner.HOST:
+            return self._name(owner, HOST_BINARY, agent_host)
+        return NextActor(owner, None, None)
+
+    def _name(self, owner: Owner, binary: str, host: str | None) -> NextActor:
+        return NextActor(owner, host, self._services.get((binary, host)) if host else None)
+
+    def explain(self, row: models.Attachment, *, with_steps: bool) -> ExplainedAttachment:
+        driven = row.agent_host is not None
+        actor = self.find_actor(explanation.find_owner(row.state, driven_by_agent=driven), row.agent_host)
+        outlook = explanation.explain_attachment(explanation.AttachmentFacts(
+            row.id, row.state, driven, self.seconds_since(row.state_at), row.error, actor.is_up))
+        steps = timeline.parse(row.timeline, None if row.deleted_at else self._now) if with_steps else []
+        return ExplainedAttachment(
+            row, actor, outlook, self._show(row.error, row),
+            steps if self._sees else [self._cover(step, row) for step in steps])
+
+    def _cover(self, step: timeline.Step, row: models.Attachment) -> timeline.Step:
+        return dataclasses.replace(step, actor=timeline.name_role(step.actor),
+                                   error=self._show(step.error, row))
+
+    def _show(self, error: str | None, row: models.Attachment) -> str | None:
+        if error is None or self._sees:
+            return error
+        backend = self._volume.host
+        return timeline.hide_internals(
+            error, (row.attached_host, row.agent_host, backend, backend and backend.partition('@')[0]))
+
+
+class Explanations:
+    """Use cases of people who ask what is going on.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param services: services.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, services: Services) -> None:
+        self._db = db
+        self._policy = policy
+        self._services = services
+
+    def sees_internals(self, ctx: RequestContext) -> bool:
+        """Tell whether a caller may see hosts, initiators and whole errors.
+
+        :param ctx: the caller.
+        :returns: policy ``multiattach:explain_internals``, or a service that calls.
+        """
+        return ctx.is_service_request or self._policy.allows(ctx, _INTERNALS, None)
+
+    @database.retry
+    def explain_attachment(self, ctx: RequestContext, attachment_id: str) -> ExplainedAttachment:
+        """Explain an attachment, one that is gone too.
+
+        :param ctx: the caller.
+        :param attachment_id: UUID.
+        :returns: the attachment with its timeline.
+        :raises AttachmentNotFound: there is none, or it is another project's.
+        :raises NotAuthorized: policy ``multiattach:attachment_explain``.
+        """
+        with self._db.reader() as session:
+            row = explanations.get_attachment(session, attachment_id)
+            self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
+            self._policy.check(ctx, 'multiattach:attachment_explain', row.volume.project_id)
+            found = explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [row.agent_host]))
+        return self._explainer(ctx, row.volume, found).explain(row, with_steps=True)
+
+    @database.retry
+    def explain_volume(self, ctx: RequestContext, volume_id: str) -> ExplainedVolume:
+        """Explain a volume.
+
+        :param ctx: the caller.
+        :param volume_id: UUID.
+        :returns: the volume with its attachments.
+        :raises VolumeNotFound: there is none, or it is another project's.
+        :raises NotAuthorized: policy ``multiattach:volume_explain``.
+        """
+        with self._db.reader() as session:
+            volume = explanations.get_volume(session, volume_id)
+            self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+            self._policy.check(ctx, 'multiattach:volume_explain', volume.project_id)
+            agents = sorted({row.agent_host for row in volume.attachments if row.agent_host})
+            found = explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, agents))
+        explainer = self._explainer(ctx, volume, found)
+        rows = {row.id: explainer.explain(row, with_steps=False) for row in volume.attachments}
+        verdict = explanation.judge_status(
+            volume.status, volume.claim, {row.id: row.state for row in volume.attachments})
+        deciding = [rows[ident] for ident in verdict.decided_by]
+        worker = explainer.find_actor(Owner.VOLUME, None)
+        outlook = explanation.explain_volume(
+            volume.status, [each.outlook for each in deciding], explainer.seconds_since(volume.status_at),
+            worker.is_up)
+        actor = next((each.actor for each in deciding if each.actor.owner is outlook.owner),
+                     explainer.find_actor(outlook.owner, None))
+        servers = {row.instance_uuid or row.id for row in volume.attachments
+                   if explanation.takes_place(row.state)}
+        warns = explanation.must_warn(volume.multiattach, len(servers))
+        return ExplainedVolume(volume, actor, verdict, outlook, list(rows.values()),
+                               explanation.SHARED_WARNING if warns else None,
+                               _find_since(volume, verdict, deciding))
+
+    def _explainer(self, ctx: RequestContext, volume: models.Volume, found: list[models.Service]
+                   ) -> _Explainer:
+        services: dict[tuple[str, str], bool] = {}
+        for row in found:  # a backend is served while any worker of its cluster is up
+            key = row.binary, (row.report or {}).get('cluster') or row.host
+            services[key] = services.get(key, False) or self._services.is_up(row)
+        return _Explainer(volume, services, sees_internals=self.sees_internals(ctx))
+
+
+def _find_since(volume: models.Volume, verdict: explanation.Verdict, deciding: list[ExplainedAttachment]
+                ) -> datetime.datetime | None:
+    """A derived status is as old as the oldest attachment that makes it so; its row is not written then."""
+    if not verdict.derived:
+        return volume.status_at
+    return min((each.row.state_at for each in deciding), default=None)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that people read as text and programs as JSON."""
+
+from typing import Any
+
+from cliff import columns
+
+
+class Counts(columns.FormattableColumn[dict[str, int]]):
+    """Numbers by name."""
+
+    def human_readable(self) -> str:
+        """Write ``attached=2, detaching=1``."""
+        return ', '.join(f'{key}={value}' for key, value in sorted((self._value or {}).items()))
+
+
+class Lines(columns.FormattableColumn[list[str]]):
+    """Texts, one a line."""
+
+    def human_readable(self) -> str:
+        """Write one a line."""
+        return '\n'.join(self._value or [])
+
+
+class Timeline(columns.FormattableColumn[list[dict[str, Any]]]):
+    """Steps of an attachment."""
+
+    def human_readable(self) -> str:
+        """Write a line for each step, and one for what went wrong."""
+        lines = []
+        for step in self._value or []:
+            source = step['from'] or '-'
+            took = '' if step['seconds'] is None else f', took {format_seconds(step["seconds"])}'
+            stayed = '' if step['stayed'] is None else f', stayed {format_seconds(step["stayed"])}'
+            lines.append(f'{step["at"][:23]}Z {source} -> {step["to"]} ({step["event"]}) by {step["by"]}'
+                         f'{took}{stayed}')
+            if step['request_id']:
+                lines.append(f'    {step["request_id"]}')
+            if step['error']:
+                lines.append(f'    failed: {step["error"]}')
+        return '\n'.join(lines)
+
+
+class Attachments(columns.FormattableColumn[list[dict[str, Any]]]):
+    """Attachments of an explained volume."""
+
+    def human_readable(self) -> str:
+        """Write a line for each, and one for what went wrong."""
+        lines = []
+        for row in self._value or []:
+            host = f' on {row["host"]}' if row.get('host') else ''
+            device = f' as {row["device"]}' if row['device'] else ''
+            owner = '' if row['owner'] == 'nobody' else f', next: {row["owner"]}'
+            lines.append(f'{row["id"]} {row["state"]} server {row["server_id"] or "-"}{host}{device} '
+                         f'{row["mode"] or "-"}{owner}')
+            if row['error']:
+                lines.append(f'    failed: {row["error"]}')
+        return '\n'.join(lines)
+
+
+class Differences(columns.FormattableColumn[list[dict[str, str]]]):
+    """Where a target and the record disagree."""
+
+    def human_readable(self) -> str:
+        """Write a line for each."""
+        lines = [f'{one["kind"]}: {one["about"]}: {one["text"]}' for one in self._value or []]
+        return '\n'.join(lines) or 'none'
+
+
+class Cut(columns.FormattableColumn[dict[str, Any] | None]):
+    """What a fence took from an initiator, or still saw of it."""
+
+    def human_readable(self) -> str:
+        """Write ``ACL, account, 2 sessions``, or ``nothing``."""
+        if self._value is None:
+            return 'unknown'
+        number = len(self._value['sessions'])
+        found = [name for name, key in (('ACL', 'acl'), ('account', 'account')) if self._value[key]]
+        found += [f'{number} session{"s" * (number > 1)}'] if number else []
+        return ', '.join(found) or 'nothing'
+
+
+class Servers(columns.FormattableColumn[list[dict[str, str]]]):
+    """Servers of a host."""
+
+    def human_readable(self) -> str:
+        """Write one a line."""
+        return '\n'.join(f'{one["id"]} {one["name"]} {one["power_state"]}' for one in self._value or [])
+
+
+class Luns(columns.FormattableColumn[list[dict[str, Any]]]):
+    """Logical units."""
+
+    def human_readable(self) -> str:
+        """Write one a line."""
+        return '\n'.join(f'{one["lun"]} {"online" if one["online"] else "offline"} {one["device"]}'.strip()
+                         for one in self._value or [])
+
+
+class Sessions(columns.FormattableColumn[list[dict[str, str]]]):
+    """Live logins."""
+
+    def human_readable(self) -> str:
+        """Write one a line."""
+        return '\n'.join(f'{one["initiator"]} {one["address"]}'.strip() for one in self._value or [])
+
+
+class Recorded(columns.FormattableColumn[list[dict[str, str]]]):
+    """Attachments that a target should serve."""
+
+    def human_readable(self) -> str:
+        """Write one a line."""
+        return '\n'.join(f'{one["initiator"]} {one["state"]}' for one in self._value or [])
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration.
+
+    :param seconds: it.
+    :returns: ``12 ms``, ``3.4 s``, ``5 min`` or ``7.5 h``.
+    """
+    if seconds < 1:
+        return f'{seconds * 1000:.0f} ms'
+    if seconds < 120:
+        return f'{seconds:.1f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'

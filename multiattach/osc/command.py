@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all commands share: the clients, errors that say what to do next, examples in the help."""
+
+import argparse
+import contextlib
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from keystoneauth1 import exceptions as auth_exceptions
+from openstack import exceptions as sdk_exceptions
+from osc_lib import exceptions
+from osc_lib.command import command
+
+from multiattach.client.proxy import Proxy
+from multiattach.client.waiting import StepFailed
+from multiattach.osc.terminal import Terminal
+
+_NO_COMPUTE = (
+    'There is no compute endpoint. Where no Nova is deployed, multiattach has one of its own at '
+    '/compute/v2.1: register it in the catalogue as type "compute", or set compute_endpoint_override in '
+    'clouds.yaml.')
+
+
+Fields = tuple[tuple[str, ...], tuple[Any, ...]]
+Rows = tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]
+
+
+class _Parser(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of examples; cliff's own formatter cannot be combined with that."""
+
+
+class Service:
+    """Mixin of the commands: their clients, their words on stderr, and their errors."""
+
+    #: Lines below the help.
+    examples = ''
+    app: Any
+
+    @property
+    def service(self) -> Proxy:
+        """This service's own API."""
+        found: Proxy = self.app.client_manager.multiattach
+        return found
+
+    @property
+    def storage(self) -> Any:
+        """Block Storage."""
+        return self.app.client_manager.sdk_connection.block_storage
+
+    @property
+    def compute(self) -> Any:
+        """Compute: Nova's, or this service's own endpoint."""
+        return self.app.client_manager.sdk_connection.compute
+
+    @property
+    def terminal(self) -> Terminal:
+        """Where people read what is no result."""
+        return Terminal(self.app.stderr)
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Make the parser, with the examples at the end of its help.
+
+        :param prog_name: the command's name.
+        :returns: the parser.
+        """
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
+        if self.examples:
+            lines = textwrap.indent(textwrap.dedent(self.examples).strip(), '  ')
+            parser.epilog = f'examples:\n{lines}'
+            parser.formatter_class = _Parser
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; what goes wrong ends in one message.
+
+        :param parsed_args: arguments.
+        :returns: exit status.
+        :raises CommandError: with what happened and what to do next.
+        """
+        with explaining():
+            status: int = super().run(parsed_args)  # type: ignore[misc]
+            return status
+
+    def find_volume(self, name: str) -> Any:
+        """Find a volume.
+
+        :param name: name or UUID.
+        :returns: the volume.
+        """
+        return self.storage.find_volume(name, ignore_missing=False)
+
+    def find_server(self, name: str) -> Any:
+        """Find a server.
+
+        :param name: name or UUID.
+        :returns: the server.
+        :raises CommandError: there is no compute endpoint.
+        """
+        try:
+            return self.compute.find_server(name, ignore_missing=False)
+        except (sdk_exceptions.ConfigException, sdk_exceptions.ServiceDisabledException,
+                auth_exceptions.EndpointNotFound) as exc:
+            raise exceptions.CommandError(_NO_COMPUTE) from exc
+
+
+class Command(Service, command.Command):
+    """A command without a result."""
+
+
+class Lister(Service, command.Lister):
+    """A command that lists."""
+
+
+class ShowOne(Service, command.ShowOne):
+    """A command that shows one thing."""
+
+
+@contextlib.contextmanager
+def explaining() -> Iterator[None]:
+    """Turn errors of the libraries into one message for people.
+
+    :returns: a context.
+    :raises CommandError: what happened and what to do next.
+    """
+    try:
+        yield
+    except StepFailed as exc:
+        raise exceptions.CommandError(str(exc)) from exc
+    except sdk_exceptions.HttpException as exc:
+        raise exceptions.CommandError(describe(exc)) from exc
+    except (auth_exceptions.EndpointNotFound, sdk_exceptions.EndpointNotFound,
+            sdk_exceptions.ServiceDisabledException) as exc:
+        raise exceptions.CommandError(
+            f'{exc} Is multiattach registered in the catalogue as type "block-storage"? "openstack catalog '
+            'list" shows what is.') from exc
+    except (auth_exceptions.ConnectFailure, auth_exceptions.DiscoveryFailure) as exc:
+        raise exceptions.CommandError(f'{exc} Is the service running, and is its URL right?') from exc
+
+
+def describe(error: Any) -> str:
+    """Write an error of a service for people.
+
+    :param error: HttpException of openstacksdk.
+    :returns: what the service says, and what to do next.
+    """
+    said = _find_text(error)
+    if error.status_code == 404 and said is None and error.response is not None:
+        return (f'{error.response.url.partition("/multiattach/")[0]} knows no "multiattach" calls: it is '
+                'another Block Storage service, or an older release of this one.')
+    text = (said or str(error.details or error)).strip()
+    hint = {
+        401: 'Check user, password and project: openstack token issue',
+        403: 'Ask an admin, or use credentials with another role (--os-cloud, --os-username).',
+        503: 'Try again when it is back: openstack volume service list, openstack multiattach host list',
+        504: 'The step may go on: openstack multiattach volume explain VOLUME',
+    }.get(error.status_code, '')
+    return f'{text} {hint}'.strip()
+
+
+def _find_text(error: Any) -> str | None:
+    """Find the message in a reply of an OpenStack service; None if it is of another shape."""
+    if error.response is None:  # the client found nothing by that name
+        return str(error.message)
+    try:
+        body = error.response.json()
+    except ValueError:
+        return None
+    for value in body.values() if isinstance(body, dict) else ():
+        if isinstance(value, dict) and isinstance(value.get('message'), str):
+            text: str = value['message']
+            return text
+    return None

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``openstack multiattach attachment explain`` and ``… volume explain``."""
+
+import argparse
+from typing import Any
+
+from multiattach.osc import columns, command
+
+
+def _describe_owner(found: Any) -> str:
+    if found.owner == 'nobody':
+        return 'nobody'
+    name = f' {found.owner_name}' if found.owner_name else ''
+    up = {True: ' (up)', False: ' (down)'}.get(found.owner_is_up, '')
+    return f'{found.owner}{name}{up}'
+
+
+def _split(pairs: dict[str, Any]) -> command.Fields:
+    return tuple(pairs), tuple(pairs.values())
+
+
+class ExplainAttachment(command.ShowOne):
+    """Explain an attachment: its timeline, what it waits for, and what you can do.
+
+    Works for attachments that are gone, too, until they are purged.
+    """
+
+    examples = """
+        openstack multiattach attachment explain 3f1c…
+        openstack multiattach attachment explain 3f1c… -f json | jq '.timeline[] | select(.error)'
+        """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Make the parser.
+
+        :param prog_name: the command's name.
+        :returns: the parser.
+        """
+        parser = super().get_parser(prog_name)
+        parser.add_argument('attachment', metavar='<attachment>',
+                            help='UUID of the attachment ("openstack volume attachment list" shows them)')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
+        """Explain.
+
+        :param parsed_args: arguments.
+        :returns: names and values.
+        """
+        found = self.service.explain_attachment(parsed_args.attachment)
+        return _split({
+            'id': found.id, 'volume_id': found.volume_id, 'server_id': found.server_id,
+            'status': found.status, 'state': found.state, 'since': found.since, 'meaning': found.meaning,
+            'error': found.error, 'next_step_of': _describe_owner(found), 'next': found.next,
+            'advice': found.advice, 'mode': found.mode, 'device': found.device,
+            'driven_by': found.driven_by, 'host': found.host, 'initiator': found.initiator,
+            'timeline': columns.Timeline(found.timeline)})
+
+
+class ExplainVolume(command.ShowOne):
+    """Explain a volume: why it has its status, who has it, and what comes next."""
+
+    examples = """
+        openstack multiattach volume explain data
+        openstack multiattach volume explain data -f value -c next_step_of -c advice
+        """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Make the parser.
+
+        :param prog_name: the command's name.
+        :returns: the parser.
+        """
+        parser = super().get_parser(prog_name)
+        parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
+        """Explain.
+
+        :param parsed_args: arguments.
+        :returns: names and values.
+        """
+        found = self.service.explain_volume(self.find_volume(parsed_args.volume).id)
+        if found.warning:
+            self.terminal.warn(found.warning)
+        return _split({
+            'id': found.id, 'name': found.name, 'size': found.size, 'type': found.volume_type,
+            'multiattach': found.is_multiattach, 'status': found.status, 'since': found.since,
+            'meaning': found.meaning, 'reason': found.reason, 'next_step_of': _describe_owner(found),
+            'next': found.next, 'advice': found.advice, 'backend': found.backend,
+            'attachments': columns.Attachments(found.attachments)})

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``openstack multiattach attachment fence``, ``… host fence`` and ``… host unfence``."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from osc_lib import exceptions
+
+from multiattach.osc import columns, command
+
+_NAMES = ('Attachment ID', 'Volume ID', 'Server ID', 'Host', 'Fenced', 'Cut', 'Left', 'Verified At', 'Worker',
+          'Initiator', 'Error')
+
+
+def _row(found: dict[str, Any]) -> tuple[Any, ...]:
+    proof = found['proof'] or {}
+    return (found['id'], found['volume_id'], found['server_id'], found['host'], found['fenced'],
+            columns.Cut(proof.get('cut')), columns.Cut(proof.get('left')), proof.get('verified_at'),
+            proof.get('worker'), proof.get('initiator'), found['error'])
+
+
+class _Fence(command.Lister):
+    """Lists what was cut off; without proof of all of it, the command fails."""
+
+    def show(self, found: Sequence[dict[str, Any]]) -> command.Rows:
+        """Make the list, and remember what there is no proof of.
+
+        :param found: attachments as the reply has them.
+        :returns: names and rows.
+        """
+        self._unproven = sum(not one['fenced'] for one in found)
+        return _NAMES, [_row(one) for one in found]
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; its status is 0 only if there is a proof of everything.
+
+        :param parsed_args: arguments.
+        :returns: exit status.
+        :raises CommandError: something may still write.
+        """
+        self._unproven = 0
+        status = super().run(parsed_args)
+        if self._unproven:
+            raise exceptions.CommandError(
+                f'{self._unproven} attachments may still write, see "Error". The service goes on trying by '
+                'itself; run the command again for a proof.')
+        return status
+
+
+class FenceAttachment(_Fence):
+    """Cut an attachment off: its host can read and write the volume no more (admin).
+
+    The host is not asked. "Left" is what the target itself still showed afterwards: nothing. Other servers
+    of the volume notice nothing. To use the volume again, attach it anew.
+    """
+
+    examples = """
+        openstack multiattach attachment fence 3f1c…
+        openstack multiattach attachment fence 3f1c… --force -f json
+        """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Make the parser.
+
+        :param prog_name: the command's name.
+        :returns: the parser.
+        """
+        parser = super().get_parser(prog_name)
+        parser.add_argument('attachment', metavar='<attachment>',
+                            help='UUID of the attachment ("openstack volume attachment list" shows them)')
+        parser.add_argument('--force', action='store_true',
+                            help='Also if other servers of the host share the session: they are cut off, too')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
+        """Fence.
+
+        :param parsed_args: arguments.
+        :returns: names and rows.
+        """
+        found = self.service.fence_attachment(parsed_args.attachment, is_forced=parsed_args.force)
+        return self.show(found.attachments)
+
+
+class FenceHost(_Fence):
+    """Cut off all that a host has, and keep it from getting more (admin).
+
+    Works if the host, its agent or libvirt is dead. An agent that returns lets go of what it had, and stays
+    out until "openstack multiattach host unfence".
+    """
+
+    examples = """
+        openstack multiattach host fence compute-1 --reason 'no heartbeat'
+        openstack multiattach host fence compute-1 --out-of-service
+        """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Make the parser.
+
+        :param prog_name: the command's name.
+        :returns: the parser.
+        """
+        parser = super().get_parser(prog_name)
+        parser.add_argument('host', metavar='<host>', help='Name of the compute host')
+        parser.add_argument('--out-of-service', action='store_true',
+                            help='Also remove its attachments: the host is not coming back soon')
+        parser.add_argument('--reason', metavar='<reason>', help='Why, for those who look at the host')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
+        """Fence.
+
+        :param parsed_args: arguments.
+        :returns: names and rows.
+        """
+        found = self.service.fence_host(
+            parsed_args.host, is_out_of_service=parsed_args.out_of_service, reason=parsed_args.reason)
+        return self.show(found.attachments)
+
+
+class UnfenceHost(command.Command):
+    """Let a fenced host have volumes again; what was cut off stays so (admin)."""
+
+    examples = 'openstack multiattach host unfence compute-1'
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Make the parser.
+
+        :param prog_name: the command's name.
+        :returns: the parser.
+        """
+        parser = super().get_parser(prog_name)
+        parser.add_argument('host', metavar='<host>', help='Name of the compute host')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Unfence.
+
+        :param parsed_args: arguments.
+        """
+        if not self.service.unfence_host(parsed_args.host).was_fenced:
+            self.terminal.warn(f'Host {parsed_args.host} was not fenced.')

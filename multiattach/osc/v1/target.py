@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``openstack multiattach target list`` and ``… target show``."""
+
+import argparse
+from typing import Any
+
+from multiattach.osc import columns, command
+
+
+class ListTarget(command.Lister):
+    """List what targets really have, next to what is recorded (admin).
+
+    A target is read from its daemon; "Differences" names where the record disagrees.
+    """
+
+    examples = """
+        openstack multiattach target list
+        openstack multiattach target list --differences
+        openstack multiattach target list --host storage-1@lvm -f json
+        """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Make the parser.
+
+        :param prog_name: the command's name.
+        :returns: the parser.
+        """
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--host', metavar='<host>', help='Only those of this backend (host@backend)')
+        parser.add_argument('--differences', action='store_true',
+                            help='Only those where the target and the record disagree')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
+        """List.
+
+        :param parsed_args: arguments.
+        :returns: names and rows.
+        """
+        rows: list[tuple[Any, ...]] = []
+        silent: dict[str, str] = {}
+        for page in self.service.target_pages(parsed_args.host):
+            silent |= {one['host']: one['reason'] for one in page.unanswered}
+            rows += [_row(one) for one in page.targets if one['differences'] or not parsed_args.differences]
+        for host, reason in sorted(silent.items()):
+            self.terminal.warn(f'Nothing is shown of {host}: {reason}')
+        return ('Volume ID', 'Host', 'Exists', 'LUNs', 'Initiators', 'Sessions', 'Differences'), rows
+
+
+def _row(target: dict[str, Any]) -> tuple[Any, ...]:
+    kinds = sorted({one['kind'] for one in target['differences']})
+    return (target['volume_id'], target['host'], target['exists'], len(target['luns']),
+            len(target['initiators']), len(target['sessions']), columns.Lines(kinds))
+
+
+class ShowTarget(command.ShowOne):
+    """Show what the target of a volume really has, next to what is recorded (admin).
+
+    Names of CHAP accounts are shown, secrets never.
+    """
+
+    examples = """
+        openstack multiattach target show data
+        openstack multiattach target show data -f json -c sessions
+        """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Make the parser.
+
+        :param prog_name: the command's name.
+        :returns: the parser.
+        """
+        parser = super().get_parser(prog_name)
+        parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
+        """Show.
+
+        :param parsed_args: arguments.
+        :returns: names and values.
+        """
+        found = self.service.get_target(self.find_volume(parsed_args.volume).id)
+        shown = {
+            'volume_id': found.volume_id, 'host': found.host, 'exists': found.is_there, 'iqn': found.iqn,
+            'luns': columns.Luns(found.luns), 'initiators': columns.Lines(found.initiators),
+            'accounts': columns.Lines(found.accounts), 'sessions': columns.Sessions(found.sessions),
+            'recorded': columns.Recorded(found.recorded),
+            'differences': columns.Differences(found.differences)}
+        return tuple(shown), tuple(shown.values())

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the target really has, for people: read from it, never from the database."""
+
+from typing import Any
+
+from multiattach.domain import errors
+from multiattach.drivers.target import Target, TargetError, TargetState, TargetUnavailable
+
+
+class Inspection:
+    """Reads a target.
+
+    :param target: the target driver.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def show(self, volume_id: str) -> dict[str, Any] | None:
+        """Read one volume's target.
+
+        :param volume_id: UUID.
+        :returns: as :func:`describe`, None if there is no target.
+        :raises Unavailable: the target does not answer.
+        """
+        found = self._read().get(volume_id)
+        return None if found is None else describe(found)
+
+    def list_page(self, marker: str | None, limit: int) -> list[dict[str, Any]]:
+        """Read the targets of a page of volumes.
+
+        :param marker: only those of volumes after this id, None for the first ones.
+        :param limit: most targets of the page.
+        :returns: as :func:`describe`, in order of their volumes' ids.
+        :raises Unavailable: the target does not answer.
+        """
+        found = self._read()
+        wanted = sorted(ident for ident in found if marker is None or ident > marker)[:limit]
+        return [describe(found[ident]) for ident in wanted]
+
+    def _read(self) -> dict[str, TargetState]:
+        try:
+            return self._target.list_exports()
+        except (TargetError, TargetUnavailable) as exc:
+            raise errors.Unavailable(f'The target daemon cannot be read: {exc}') from exc
+
+
+def describe(state: TargetState) -> dict[str, Any]:
+    """Write a target as a message carries it; secrets are in no target's state.
+
+    :param state: what the driver read.
+    :returns: JSON object.
+    """
+    return {
+        'volume_id': state.volume_id, 'iqn': state.iqn,
+        'luns': [{'lun': lun.lun, 'device': lun.device, 'online': lun.online} for lun in state.luns],
+        'initiators': list(state.initiators), 'accounts': list(state.accounts),
+        'sessions': [{'initiator': one.initiator, 'address': one.address} for one in state.sessions],
+    }

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from multiattach.domain import drift, states
+from multiattach.domain.drift import Drift, Recorded, Shown
+from multiattach.domain.states import Attachment
+
+ONE = Recorded(Attachment.ATTACHED, 'iqn.one', 'user1')
+TWO = Recorded(Attachment.EXPORTED, 'iqn.two', 'user2')
+SHOWN = Shown(luns_online=True, initiators=['iqn.one'], accounts=['user1'], sessions=['iqn.one'])
+
+
+def find(recorded: list[Recorded] | None, shown: Shown | None) -> list[tuple[str, str]]:
+    return [(one.kind, one.about) for one in drift.compare('VOLUME', recorded, shown)]
+
+
+@pytest.mark.parametrize(('recorded', 'shown', 'found'), [
+    ([ONE], SHOWN, []),
+    ([], None, []),
+    ([ONE, ONE], SHOWN, []),
+    ([ONE], None, [(Drift.NO_TARGET, 'VOLUME')]),
+    (None, Shown(True, [], [], []), [(Drift.NO_VOLUME, 'VOLUME')]),
+    ([], Shown(True, [], [], []), [(Drift.UNUSED, 'VOLUME')]),
+    ([ONE], Shown(False, ['iqn.one'], ['user1'], []), [(Drift.NO_LUN, 'VOLUME')]),
+    ([ONE, TWO], SHOWN, [(Drift.SHUT_OUT, 'iqn.two'), (Drift.NO_ACCOUNT, 'user2')]),
+    ([ONE], Shown(True, ['iqn.one', 'iqn.bad'], ['user1'], []), [(Drift.ADMITTED, 'iqn.bad')]),
+    ([ONE], Shown(True, ['iqn.one'], ['user1', 'stray'], []), [(Drift.ACCOUNT, 'stray')]),
+    ([ONE], Shown(True, ['iqn.one'], ['user1'], ['iqn.bad']), [(Drift.SESSION, 'iqn.bad')]),
+])
+def test_what_differs(recorded: list[Recorded] | None, shown: Shown | None,
+                      found: list[tuple[str, str]]) -> None:
+    assert find(recorded, shown) == found
+
+
+@pytest.mark.parametrize('state', sorted(states.ON_TARGET - states.ADMITTED))
+def test_a_step_in_flight_may_be_seen_before_and_after(state: str) -> None:
+    going = Recorded(state, 'iqn.two', None)
+    assert find([ONE, going], SHOWN) == []
+    after = Shown(True, ['iqn.one', 'iqn.two'], ['user1', 'user2'], ['iqn.one', 'iqn.two'])
+    assert find([ONE, going], after) == []
+    assert find([going], None) == []
+
+
+def test_states_that_are_on_no_target_need_none() -> None:
+    for state in set(Attachment) - states.ON_TARGET:
+        assert find([Recorded(state, 'iqn.one', 'user1')], None) == []
+
+
+def test_every_kind_has_a_text() -> None:
+    assert {one.text for one in (drift._differ(kind, '') for kind in Drift)} == set(drift._TEXTS.values())
+    assert len(set(drift._TEXTS.values())) == len(Drift)
