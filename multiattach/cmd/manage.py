@@ -5,14 +5,22 @@ import argparse
 import datetime
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from oslo_config import cfg
 
 from multiattach import conf as configuration
-from multiattach.cmd import parts, run
+from multiattach.cmd import checks, parts, run
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
+from multiattach.domain import errors
+
+_Call = Callable[[cfg.ConfigOpts], int | None]
+_Places: TypeAlias = 'argparse._SubParsersAction[argparse.ArgumentParser]'
+
+_EPILOG = ('COMMAND --help tells the verbs of a command. Example: multiattach-manage --config-file '
+           '/etc/multiattach/multiattach.conf config check --connect')
 
 
 def _sync(conf: cfg.ConfigOpts) -> None:
@@ -27,6 +35,11 @@ def _version(conf: cfg.ConfigOpts) -> None:
     print(f'Database: {migration.current(db) or "empty"}; this release: {migration.head()}')
 
 
+def _check_database(conf: cfg.ConfigOpts) -> None:
+    parts.open_database(conf)
+    print(f'The database answers and is at revision {migration.head()}, as this release needs it.')
+
+
 def _purge(conf: cfg.ConfigOpts) -> None:
     db = parts.open_database(conf)
     before = models.now() - datetime.timedelta(days=conf.command.days)
@@ -38,11 +51,56 @@ def _list_services(conf: cfg.ConfigOpts) -> None:
     db = parts.open_database(conf)
     with db.reader() as session:
         rows = db_services.list_all(session)
-    limit = models.now() - datetime.timedelta(seconds=conf.service_down_time)
+    if conf.command.format == 'json':
+        print(json.dumps([{
+            'binary': row.binary, 'host': row.host, 'zone': row.availability_zone,
+            'status': 'disabled' if row.disabled else 'enabled', 'state': _tell_state(conf, row),
+            'heartbeat_at': row.heartbeat_at.isoformat() if row.heartbeat_at else None} for row in rows]))
+        return
     for row in rows:
-        state = 'up' if row.heartbeat_at and row.heartbeat_at >= limit else 'down'
-        print(f'{row.binary:<20} {row.host:<40} {row.availability_zone:<12} '
-              f'{"disabled" if row.disabled else "enabled":<9} {state:<5} {row.heartbeat_at}')
+        status = 'disabled' if row.disabled else 'enabled'
+        print(f'{row.binary:<20} {row.host:<40} {row.availability_zone:<12} {status:<9} '
+              f'{_tell_state(conf, row):<5} {row.heartbeat_at}')
+
+
+def _tell_state(conf: cfg.ConfigOpts, service: models.Service) -> str:
+    limit = models.now() - datetime.timedelta(seconds=conf.service_down_time)
+    return 'up' if service.heartbeat_at and service.heartbeat_at >= limit else 'down'
+
+
+def _remove_service(conf: cfg.ConfigOpts) -> None:
+    db = parts.open_database(conf)
+    binary, host = conf.command.binary, conf.command.service_host
+    with db.writer() as session:
+        if _tell_state(conf, db_services.get(session, binary, host)) == 'up':
+            raise errors.Conflict(f'{binary} on {host} is alive: stop it first. One that is up would come '
+                                  'back with its next heartbeat.')
+        db_services.remove(session, binary, host)
+    print(f'{binary} on {host} is removed.')
+
+
+def _check_configuration(conf: cfg.ConfigOpts) -> int:
+    wrong = checks.check_files(conf)
+    if not wrong:
+        wrong += checks.check_policy(conf)
+        if conf.command.connect:
+            wrong += checks.check_servers(conf)
+    return _report(wrong, 'The configuration can be used.')
+
+
+def _check_policy(conf: cfg.ConfigOpts) -> int:
+    path = checks.find_policy_file(conf)
+    return _report(checks.check_policy(conf),
+                   f'{path} can be used.' if path else 'There is no policy file; the defaults hold.')
+
+
+def _report(wrong: Iterable[str], well: str) -> int:
+    found = list(wrong)
+    for text in found:
+        print(text, file=sys.stderr)
+    if not found:
+        print(well)
+    return 1 if found else 0
 
 
 def _explain(conf: cfg.ConfigOpts) -> None:
@@ -54,39 +112,60 @@ def _explain(conf: cfg.ConfigOpts) -> None:
               f'{took:<10} {entry.get("request_id", "")} {entry.get("error", "")}'.rstrip())
 
 
-def _add_commands(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
-    def add(place: 'argparse._SubParsersAction[argparse.ArgumentParser]', name: str, text: str,
-            call: Callable[[cfg.ConfigOpts], None]) -> argparse.ArgumentParser:
-        parser = place.add_parser(name, help=text, description=text)
-        parser.set_defaults(call=call)
-        return parser
+def _add(place: _Places, name: str, text: str, call: _Call) -> argparse.ArgumentParser:
+    parser = place.add_parser(name, help=text, description=text)
+    parser.set_defaults(call=call)
+    return parser
 
-    db = subparsers.add_parser('db', help='the database').add_subparsers(
+
+def _add_noun(place: _Places, name: str, text: str) -> _Places:
+    return place.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.').add_subparsers(
         dest='verb', required=True, metavar='VERB')
-    add(db, 'sync', 'Make the tables, or bring them to this release.', _sync).add_argument(
+
+
+def _add_commands(subparsers: _Places) -> None:
+    db = _add_noun(subparsers, 'db', 'the database: its tables and their history')
+    _add(db, 'sync', 'Make the tables, or bring them to this release.', _sync).add_argument(
         '--revision', default='head', help='revision to go to (default: the newest)')
-    add(db, 'version', 'Show the revision of the database and of this release.', _version)
-    add(db, 'purge', 'Delete rows that were deleted days ago.', _purge).add_argument(
+    _add(db, 'version', 'Show the revision of the database and of this release.', _version)
+    _add(db, 'check', 'See that the database answers and is at the revision of this release; ends with 2 '
+         'if not.', _check_database)
+    _add(db, 'purge', 'Delete rows that were deleted days ago.', _purge).add_argument(
         '--days', type=int, default=90, help='age in days (default: 90)')
-    service = subparsers.add_parser('service', help='workers and agents').add_subparsers(
-        dest='verb', required=True, metavar='VERB')
-    add(service, 'list', 'List workers and agents with their state.', _list_services)
-    attachment = subparsers.add_parser('attachment', help='attachments').add_subparsers(
-        dest='verb', required=True, metavar='VERB')
-    add(attachment, 'explain', 'Show the timeline of an attachment, of a deleted one too.',
-        _explain).add_argument('attachment', help='id of the attachment')
+    service = _add_noun(subparsers, 'service', 'workers and agents, as their heartbeats tell')
+    _add(service, 'list', 'List workers and agents with their state.', _list_services).add_argument(
+        '-f', '--format', choices=['table', 'json'], default='table', help='default: table')
+    remove = _add(service, 'remove', 'Forget a worker or an agent that is down for good.', _remove_service)
+    remove.add_argument('binary', help='program, as "service list" shows it')
+    # Not "host", which is an option of every program.
+    remove.add_argument('service_host', metavar='host', help='host, as "service list" shows it')
+    config = _add_noun(subparsers, 'config', 'the configuration files')
+    _add(config, 'check', 'Check every option in the files and the policy file: wrong values, and names that '
+         'nobody reads, with the nearest known one; ends with 1 if something is wrong.', _check_configuration
+         ).add_argument('--connect', action='store_true', help='ask the database and the broker, too')
+    policy = _add_noun(subparsers, 'policy', 'the policy file')
+    _add(policy, 'check', 'Check that the policy file can be used, and that somebody asks each of its rules.',
+         _check_policy)
+    attachment = _add_noun(subparsers, 'attachment', 'attachments and what became of them')
+    _add(attachment, 'explain', 'Show the timeline of an attachment, of a deleted one too.',
+         _explain).add_argument('attachment', help='id of the attachment')
 
 
-def manage(args: Sequence[str]) -> None:
+def manage(args: Sequence[str]) -> int | None:
     """Run one command.
 
     :param args: command line.
+    :returns: exit code, None for 0.
     """
     conf = configuration.load(
         args, program='multiattach-manage', description='What an operator does beside the API.',
         cli_opts=[cfg.SubCommandOpt('command', title='commands', handler=_add_commands,
-                                    help='what to do')])
-    conf.command.call(conf)
+                                    help='what to do')],
+        check=False, epilog=_EPILOG)
+    call: _Call = conf.command.call
+    if call is not _check_configuration:  # which tells of all that is wrong, not of the first
+        configuration.verify(conf)
+    return call(conf)
 
 
 def main() -> int:

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every program has for its operator: metrics, notifications, and a report at SIGUSR2."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import oslo_messaging as messaging
+from oslo_config import cfg
+from oslo_log import log
+from oslo_reports import guru_meditation_report
+
+from multiattach import metrics
+from multiattach.cmd import parts
+from multiattach.db.database import Database
+from multiattach.domain import errors, release
+from multiattach.notifications.sender import Sender
+from multiattach.rpc import transport
+
+LOG = log.getLogger(__name__)
+_MULTIPROCESS = 'PROMETHEUS_MULTIPROC_DIR'
+_NEEDS_BROKER = ('messaging', 'messagingv2')
+
+
+class _Version:
+    """What oslo.reports prints of a release."""
+
+    vendor_string = staticmethod(lambda: 'multiattach developers')
+    product_string = staticmethod(lambda: release.PACKAGE)
+    version_string_with_package = staticmethod(release.version)
+
+
+def start(conf: cfg.ConfigOpts, program: str, db: Database, *, targets: parts.Targets | None = None,
+          counts_rows: bool = False) -> Callable[[], None]:
+    """Start what the configuration asks for.
+
+    :param conf: configuration.
+    :param program: name of the program.
+    :param db: the database.
+    :param targets: target drivers whose sessions are counted.
+    :param counts_rows: count what is stuck; one program of a deployment is enough.
+    :returns: ends it all.
+    :raises ConfigurationError: the message names the option.
+    """
+    with contextlib.ExitStack() as stack:
+        guru_meditation_report.TextGuruMeditation.setup_autorun(
+            _Version, service_name=program, conf=conf)
+        stack.callback(_start_metrics(conf, program, db, targets, counts_rows))
+        stack.callback(_start_notifications(conf, db))
+        return stack.pop_all().close
+    raise AssertionError  # the context manager swallows nothing
+
+
+def start_in_wsgi(conf: cfg.ConfigOpts, db: Database) -> None:
+    """Start what a process of a WSGI server can have; signals and ports are the server's.
+
+    :param conf: configuration.
+    :param db: the database.
+    :raises ConfigurationError: the message names the option.
+    """
+    guru_meditation_report.TextGuruMeditation.setup_autorun(
+        _Version, service_name='multiattach-wsgi', conf=conf, setup_signal=False)
+    if conf.metrics.multiprocess_dir:
+        share_metrics(conf)
+        _install_sink('multiattach-wsgi', db)
+    elif conf.metrics.listen:
+        LOG.warning('Option listen in [metrics] is for programs with a server of their own: set '
+                    'multiprocess_dir and serve multiattach.wsgi.metrics:application')
+    _start_notifications(conf, db)
+
+
+def share_metrics(conf: cfg.ConfigOpts) -> None:
+    """Have the processes of one WSGI server count together; before prometheus_client is imported.
+
+    :param conf: configuration.
+    :raises ConfigurationError: the folder cannot be used.
+    """
+    folder = pathlib.Path(conf.metrics.multiprocess_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise errors.ConfigurationError(
+            f'Option multiprocess_dir in [metrics]: {folder} cannot be used: {exc.strerror}.') from exc
+    os.environ[_MULTIPROCESS] = str(folder)
+
+
+def _install_sink(program: str, db: Database) -> Any:
+    # Late: without metrics nobody pays for the library, and it reads its environment when imported.
+    from multiattach.metrics.prometheus import Prometheus
+
+    sink = Prometheus(program)
+    sink.watch_engine(db.engine)
+    if db.read_engine.pool is not db.engine.pool:
+        sink.watch_engine(db.read_engine)
+    db.observe(sink.changed)
+    metrics.install(sink)
+    return sink
+
+
+def _start_metrics(conf: cfg.ConfigOpts, program: str, db: Database, targets: parts.Targets | None,
+                   counts_rows: bool) -> Callable[[], None]:
+    if not conf.metrics.listen:
+        return lambda: None
+    address, separator, port = conf.metrics.listen.rpartition(':')
+    if not separator or not address or not port.isdigit():
+        raise errors.ConfigurationError(
+            f'Option listen in [metrics] must be ADDRESS:PORT, not {conf.metrics.listen!r}.')
+    sink = _install_sink(program, db)
+
+    import prometheus_client
+
+    from multiattach.metrics import collectors
+
+    if counts_rows:
+        sink.registry.register(make_row_collector(conf, db))
+    if targets is not None:
+        sink.registry.register(collectors.Collector(
+            'targets', lambda: collectors.read_targets(targets.drivers())))
+    for collector in (prometheus_client.ProcessCollector, prometheus_client.PlatformCollector,
+                      prometheus_client.GCCollector):
+        collector(registry=sink.registry)
+    try:
+        server, thread = prometheus_client.start_http_server(
+            int(port), address.strip('[]'), registry=sink.registry)
+    except (OSError, OverflowError) as exc:
+        metrics.remove(sink)
+        raise errors.ConfigurationError(
+            f'Option listen in [metrics]: {conf.metrics.listen} cannot be listened on ({exc}).') from exc
+
+    def stop() -> None:
+        metrics.remove(sink)
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
+
+
+def make_row_collector(conf: cfg.ConfigOpts, db: Database) -> Any:
+    """Make the collector of what is stuck.
+
+    :param conf: configuration.
+    :param db: the database.
+    :returns: a collector for a registry of prometheus_client.
+    """
+    from multiattach.metrics import collectors
+
+    return collectors.Collector('database', lambda: collectors.read_rows(
+        db, conf.metrics.stuck_after, conf.service_down_time))
+
+
+def _start_notifications(conf: cfg.ConfigOpts, db: Database) -> Callable[[], None]:
+    group = conf.oslo_messaging_notifications
+    wanted = [name for name in group.driver if name != 'noop']
+    if not wanted:
+        return lambda: None
+    url = group.transport_url or conf.transport_url or ''
+    if url.startswith('inproc:') and any(name in _NEEDS_BROKER for name in wanted):
+        raise errors.ConfigurationError(
+            f'Option driver in [oslo_messaging_notifications] is {", ".join(wanted)}, but inproc:// '
+            'carries no notifications: set transport_url in that group to a broker, or driver to log.')
+    try:
+        notifier = messaging.Notifier(
+            transport.make_notification_transport(conf), 'volume', retry=conf.notifications.retries)
+    except RuntimeError as exc:
+        raise errors.ConfigurationError(
+            f'Option driver in [oslo_messaging_notifications]: {exc}') from exc
+    sender = Sender(db, notifier, conf.notifications.queue_size)
+    db.observe(sender.changed)
+    return sender.stop

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a transaction changed, for those who want to know once it is committed.
+
+Writers of states note what they do on their session; :class:`~multiattach.db.database.Database`
+hands it to its observers after the commit, and forgets it with a rollback.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+ATTACHMENT = 'attachment'
+VOLUME = 'volume'
+_KEY = 'multiattach_changes'
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One event on one row.
+
+    :param noun: ``attachment`` or ``volume``.
+    :param ident: UUID of the row.
+    :param event: name of the event.
+    :param state: state afterwards; None if the event does not say.
+    :param at: when, UTC without zone.
+    :param left: state before, None where the transaction had not read it.
+    :param stayed: seconds in the state before, None where not known.
+    :param seconds: how long the step took that ends so, None where nobody measured.
+    :param error: why a step failed; free of secrets.
+    :param request_id: the API call behind it.
+    """
+
+    noun: str
+    ident: str
+    event: str
+    state: str | None
+    at: datetime.datetime
+    left: str | None = None
+    stayed: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+    request_id: str | None = None
+
+
+Observer = Callable[[Change], None]
+
+
+def begin(session: Session) -> None:
+    """Have the changes of a session noted.
+
+    :param session: a writer's session.
+    """
+    session.info[_KEY] = []
+
+
+def note(session: Session, change: Callable[[], Change]) -> None:
+    """Note a change if somebody observes.
+
+    :param session: a writer's session.
+    :param change: makes the change; called only if it is wanted.
+    """
+    noted = session.info.get(_KEY)
+    if noted is not None:
+        noted.append(change())
+
+
+def take(session: Session) -> list[Change]:
+    """Return what was noted.
+
+    :param session: a session that was committed.
+    """
+    noted: list[Change] = session.info.pop(_KEY, [])
+    return noted
+
+
+def state_before(session: Session, model: Any, ident: str, column: str, at: datetime.datetime
+                 ) -> tuple[str | None, float | None]:
+    """Tell what a session had read of a row before a statement changed it; nothing is asked.
+
+    :param session: a writer's session.
+    :param model: the mapped class.
+    :param ident: primary key.
+    :param column: column of the state; ``COLUMN_at`` says since when.
+    :param at: now.
+    :returns: state and seconds in it; None for what was not read.
+    """
+    row = session.identity_map.get(session.identity_key(model, ident))
+    if row is None:
+        return None, None
+    read = row.__dict__
+    since = read.get(f'{column}_at')
+    return read.get(column), (at - since).total_seconds() if since else None

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the layers report of themselves; nobody listens unless a program installs a sink.
+
+Any layer may import this module, and of this package only this one: it needs no library. A call
+without a sink costs a look at one variable.
+"""
+
+from typing import Protocol
+
+
+class Sink(Protocol):
+    """Takes reports."""
+
+    def http(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Take a request that was answered.
+
+        :param route: template of its path, without ids.
+        :param method: HTTP method.
+        :param status: HTTP status.
+        :param seconds: until the reply was there.
+        """
+
+    def rpc(self, topic: str, method: str, outcome: str, seconds: float) -> None:
+        """Take an RPC that was sent.
+
+        :param topic: of the servers.
+        :param method: name of the method.
+        :param outcome: ``ok``, ``unknown`` (no answer in time), ``failed`` or ``refused``.
+        :param seconds: until the answer, or until the broker had a cast.
+        """
+
+    def retried(self) -> None:
+        """Take that a database transaction is run again."""
+
+
+_sinks: list[Sink] = []
+
+
+def install(sink: Sink) -> None:
+    """Report to a sink from now on, instead of another one.
+
+    :param sink: takes reports; it must be quick and raise nothing.
+    """
+    _sinks[:] = [sink]
+
+
+def remove(sink: Sink) -> None:
+    """Report to nobody again.
+
+    :param sink: the one that was installed; another one stays.
+    """
+    if sink in _sinks:
+        _sinks.remove(sink)
+
+
+def http(route: str, method: str, status: int, seconds: float) -> None:
+    """Report a request; arguments as :meth:`Sink.http` takes them.
+
+    :param route: template of its path, without ids.
+    :param method: HTTP method.
+    :param status: HTTP status.
+    :param seconds: how long it took.
+    """
+    for sink in _sinks:
+        sink.http(route, method, status, seconds)
+
+
+def rpc(topic: str, method: str, outcome: str, seconds: float) -> None:
+    """Report an RPC; arguments as :meth:`Sink.rpc` takes them.
+
+    :param topic: of the servers.
+    :param method: name of the method.
+    :param outcome: what became of it.
+    :param seconds: how long it took.
+    """
+    for sink in _sinks:
+        sink.rpc(topic, method, outcome, seconds)
+
+
+def retried() -> None:
+    """Report that a database transaction is run again."""
+    for sink in _sinks:
+        sink.retried()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers that are read when Prometheus asks, in bounded time, and not before."""
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterable, Mapping
+
+import sqlalchemy as sa
+from oslo_log import log
+from prometheus_client import core
+
+from multiattach.db import models
+from multiattach.db.database import Database
+from multiattach.domain import states
+from multiattach.drivers.target import Target
+from multiattach.probe import Probe
+
+LOG = log.getLogger(__name__)
+_TIMEOUT = 3.0
+_KEEP = 5.0
+_ATTACHMENTS = sorted({*states.owned_states(states.Owner.VOLUME), *states.owned_states(states.Owner.HOST)})
+_VOLUMES = sorted(states.VOLUME_WORKER_STATUSES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gauge:
+    """One gauge with its values.
+
+    :param name: name without the prefix.
+    :param help: one sentence.
+    :param labels: names of the labels.
+    :param values: by values of the labels.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    values: Mapping[tuple[str, ...], float]
+
+
+class Collector:
+    """Reads gauges; what does not answer in time is left out, and said to be so.
+
+    :param source: what is read, for the label.
+    :param read: reads it.
+    """
+
+    def __init__(self, source: str, read: Callable[[], list[Gauge]]) -> None:
+        self._source = source
+        self._probe = Probe(read, _TIMEOUT, _KEEP)
+
+    def describe(self) -> Iterable[core.Metric]:
+        """Return nothing: nobody is asked before Prometheus does."""
+        return ()
+
+    def collect(self) -> Iterable[core.Metric]:
+        """Read the gauges."""
+        answered = core.GaugeMetricFamily(
+            'multiattach_source_up', 'Whether what is read at each scrape answered.', labels=['source'])
+        try:
+            gauges = self._probe.ask()
+        except Exception as exc:
+            LOG.warning('Metrics of the %s cannot be read: %s', self._source, type(exc).__name__)
+            gauges = []
+            answered.add_metric([self._source], 0)
+        else:
+            answered.add_metric([self._source], 1)
+        yield answered
+        for gauge in gauges:
+            family = core.GaugeMetricFamily(f'multiattach_{gauge.name}', gauge.help, labels=gauge.labels)
+            for labels, value in gauge.values.items():
+                family.add_metric(labels, value)
+            yield family
+
+
+def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]:
+    """Count what is in flight for too long, and the services, in three statements.
+
+    :param db: the database.
+    :param stuck_after: seconds in a state after which a row counts as stuck.
+    :param down_time: seconds without a heartbeat after which a service counts as down.
+    :returns: the gauges.
+    """
+    now = models.now()
+    late = now - datetime.timedelta(seconds=stuck_after)
+    attachment, volume, service = models.Attachment, models.Volume, models.Service
+    with db.reader() as session:
+        stuck: dict[tuple[str, ...], float] = {('attachment', state): 0 for state in _ATTACHMENTS}
+        stuck |= {('volume', state): 0 for state in _VOLUMES}
+        for noun, state, since, wanted, deleted in (
+                ('attachment', attachment.state, attachment.state_at, _ATTACHMENTS, attachment.deleted_at),
+                ('volume', volume.status, volume.status_at, _VOLUMES, volume.deleted_at)):
+            rows = session.execute(sa.select(state, sa.func.count()).where(
+                deleted.is_(None), state.in_(wanted), since < late).group_by(state))
+            stuck |= {(noun, name): number for name, number in rows}
+        services: dict[tuple[str, ...], float] = {}
+        alive = now - datetime.timedelta(seconds=down_time)
+        for binary, heartbeat in session.execute(sa.select(service.binary, service.heartbeat_at)):
+            key = (binary, 'up' if heartbeat and heartbeat >= alive else 'down')
+            services[key] = services.get(key, 0) + 1
+    return [
+        Gauge('stuck', f'Rows that are in flight for more than {stuck_after:g} s, by state.',
+              ('noun', 'state'), stuck),
+        Gauge('services', 'Workers and agents by program.', ('binary', 'state'), services),
+    ]
+
+
+def read_targets(targets: Iterable[Target]) -> list[Gauge]:
+    """Count targets and sessions.
+
+    :param targets: target drivers.
+    :returns: the gauges.
+    """
+    exports: dict[tuple[str, ...], float] = {}
+    sessions: dict[tuple[str, ...], float] = {}
+    for target in targets:
+        key = (target.protocol,)
+        found = target.list_exports()
+        exports[key] = exports.get(key, 0) + len(found)
+        sessions[key] = sessions.get(key, 0) + sum(len(state.sessions) for state in found.values())
+    return [Gauge('targets', 'Volumes that are exported now.', ('protocol',), exports),
+            Gauge('target_sessions', 'Live logins at targets.', ('protocol',), sessions)]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counters and histograms for Prometheus; labels are names from the code, never ids.
+
+Import it late: prometheus_client looks at ``PROMETHEUS_MULTIPROC_DIR`` when it is imported.
+"""
+
+from typing import Any
+
+import prometheus_client as client
+import sqlalchemy as sa
+
+from multiattach.db import changes
+from multiattach.domain import release, states
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_SLOW = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+_METHODS = frozenset({'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'})
+# How long a volume is attached is its users' matter; how long it is on its way is ours.
+_IN_FLIGHT = {
+    changes.ATTACHMENT: frozenset({
+        *states.owned_states(states.Owner.VOLUME), *states.owned_states(states.Owner.HOST),
+        states.Attachment.EXPORTED}),
+    changes.VOLUME: states.VOLUME_WORKER_STATUSES,
+}
+
+
+class Prometheus:
+    """A sink whose registry Prometheus may read.
+
+    :param program: name of the program.
+    """
+
+    def __init__(self, program: str) -> None:
+        self.registry = client.CollectorRegistry()
+        registry: Any = {'registry': self.registry}
+        client.Gauge('multiattach_build_info', 'Which program and release this is.',
+                     ['program', 'version'], multiprocess_mode='max', **registry
+                     ).labels(program, release.version()).set(1)
+        self._requests = client.Counter(
+            'multiattach_http_requests', 'Requests by route, method and status.',
+            ['route', 'method', 'status'], **registry)
+        self._request_seconds = client.Histogram(
+            'multiattach_http_request_seconds', 'Seconds until a reply, by route and method.',
+            ['route', 'method'], buckets=_FAST, **registry)
+        self._rpc_seconds = client.Histogram(
+            'multiattach_rpc_seconds',
+            'Seconds until an RPC was answered, or the broker had a cast; outcome is ok, refused, unknown '
+            '(no answer in time) or failed.', ['topic', 'method', 'outcome'], buckets=_FAST, **registry)
+        self._transitions = client.Counter(
+            'multiattach_transitions', 'Changes of state that were committed, by event.',
+            ['noun', 'event'], **registry)
+        self._state_seconds = client.Histogram(
+            'multiattach_state_seconds', 'Seconds that attachments and volumes stayed in a state '
+            'on their way, when they left it.', ['noun', 'state'], buckets=_SLOW, **registry)
+        self._step_seconds = client.Histogram(
+            'multiattach_step_seconds', 'Seconds of work on targets and hosts, by the event that ends it.',
+            ['event'], buckets=_FAST, **registry)
+        self._transactions = client.Counter(
+            'multiattach_database_transactions', 'Transactions by their end.', ['outcome'], **registry)
+        self._retries = client.Counter(
+            'multiattach_database_retries', 'Transactions that had to be run again.', **registry)
+        self._connections = client.Gauge(
+            'multiattach_database_connections_in_use', 'Connections that are taken from the pool.',
+            multiprocess_mode='livesum', **registry)
+        self._opened = client.Counter(
+            'multiattach_database_connections_opened', 'Connections that were opened.', **registry)
+
+    def http(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request.
+
+        :param route: template of its path.
+        :param method: HTTP method; one that does not exist is ``other``.
+        :param status: HTTP status.
+        :param seconds: until the reply was there.
+        """
+        method = method if method in _METHODS else 'other'
+        self._requests.labels(route, method, status).inc()
+        self._request_seconds.labels(route, method).observe(seconds)
+
+    def rpc(self, topic: str, method: str, outcome: str, seconds: float) -> None:
+        """Count an RPC.
+
+        :param topic: of the servers.
+        :param method: name of the method.
+        :param outcome: what became of it.
+        :param seconds: how long it took.
+        """
+        self._rpc_seconds.labels(topic, method, outcome).observe(seconds)
+
+    def retried(self) -> None:
+        """Count a transaction that is run again."""
+        self._retries.inc()
+
+    def changed(self, change: changes.Change) -> None:
+        """Count a change; an observer of the database.
+
+        :param change: what was committed.
+        """
+        self._transitions.labels(change.noun, change.event).inc()
+        if change.stayed is not None and change.left in _IN_FLIGHT[change.noun]:
+            self._state_seconds.labels(change.noun, change.left).observe(change.stayed)
+        if change.seconds is not None:
+            self._step_seconds.labels(change.event).observe(change.seconds)
+
+    def watch_engine(self, engine: sa.Engine) -> None:
+        """Count what a database engine does.
+
+        :param engine: SQLAlchemy engine.
+        """
+        def listen(target: Any, name: str, call: Any) -> None:
+            sa.event.listen(target, name, lambda *_args: call())
+
+        listen(engine, 'commit', self._transactions.labels('commit').inc)
+        listen(engine, 'rollback', self._transactions.labels('rollback').inc)
+        listen(engine, 'connect', self._opened.inc)
+        listen(engine, 'checkout', self._connections.inc)
+        listen(engine, 'checkin', self._connections.dec)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a change of state to the name of an event, as consumers of Cinder's notifications know it."""
+
+from collections.abc import Sequence
+
+from multiattach.db import changes
+from multiattach.domain import states
+
+A = states.Attachment
+
+_VOLUME = {
+    'create': 'volume.create.start', 'created': 'volume.create.end',
+    'create_failed': 'volume.create.error',
+    'delete': 'volume.delete.start', 'force_delete': 'volume.delete.start',
+    'deleted': 'volume.delete.end', 'delete_failed': 'volume.delete.error',
+    'extend': 'volume.resize.start', 'extended': 'volume.resize.end',
+    'extend_failed': 'volume.resize.error',
+    'retyped': 'volume.retype', 'update': 'volume.update.end',
+}
+_ATTACHMENT = {
+    'export': 'volume.attach.start', 'complete': 'volume.attach.end',
+    'export_failed': 'volume.attach.error', 'attach_failed': 'volume.attach.error',
+    'detach': 'volume.detach.start', 'unexport': 'volume.detach.start', 'remove': 'volume.detach.end',
+    'fence': 'volume.detach.start', 'fenced': 'volume.detach.end',
+    'detach_failed': 'volume.detach.error', 'detach_refused': 'volume.detach.error',
+}
+_LEAVING = frozenset({A.DETACHING, A.UNEXPORTING, A.ERROR_DETACHING})
+EVENT_TYPES = frozenset(_VOLUME.values()) | frozenset(_ATTACHMENT.values())
+
+
+def name_event(change: changes.Change, history: Sequence[str]) -> str | None:
+    """Name the event that a change is to others.
+
+    A step that is repeated, or that undoes another one, is none.
+
+    :param change: what was committed.
+    :param history: states of the attachment before it, oldest first; empty for a volume.
+    :returns: event type, or None.
+    """
+    if change.noun == changes.VOLUME:
+        return _VOLUME.get(change.event)
+    before = history[-1] if history else None
+    # A step again, the second half of a detach, or the undoing of an attach.
+    again = before == change.state or (
+        change.event == 'unexport' and (before in (A.DETACHING, A.FENCING) or change.error is not None))
+    # Only a place was held: nobody was told of a detach that began.
+    unused = change.event == 'remove' and before not in _LEAVING
+    return None if again or unused else _ATTACHMENT.get(change.event)

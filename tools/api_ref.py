@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write doc/source/api-ref/index.rst from routes, schemas and policy rules; a test compares it."""
+
+import inspect
+import pathlib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from multiattach import policies
+from multiattach.api import blockstorage, microversion
+from multiattach.api.actions import ActionController
+from multiattach.api.compute import app as compute
+from multiattach.api.controllers import absent
+from multiattach.api.validation import Versioned
+
+TARGET = pathlib.Path(__file__).resolve().parents[1] / 'doc' / 'source' / 'api-ref' / 'index.rst'
+_WILDCARD = re.compile(r'{\w+}')
+_NOUN = re.compile(r'^/(?:multiattach/)?(?:servers/{\w+}/)?([^/{]+)')
+
+
+def list_routes(controllers: Iterable[type[Any]]) -> list[tuple[Any, Any, type[Any]]]:
+    """Return mark, method and controller of every route, in order of their paths."""
+    found = [(handler.route, handler, controller) for controller in controllers
+             for _, handler in inspect.getmembers(controller, lambda member: hasattr(member, 'route'))]
+    return sorted(found, key=lambda item: (item[0].path, item[0].method))
+
+
+def shape(method: str, path: str) -> tuple[str, str]:
+    """Return a route without the names of its wildcards."""
+    return method, _WILDCARD.sub('{}', path)
+
+
+def list_rules() -> dict[tuple[str, str], list[str]]:
+    """Return names of policy rules by the shape of the routes that they guard."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for rule in policies.list_rules():
+        for operation in getattr(rule, 'operations', ()):
+            found.setdefault(shape(operation['method'], operation['path']), []).append(rule.name)
+    return found
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    if not rows:
+        return []
+    def write(cells: tuple[str, ...]) -> str:
+        return ', '.join(f'"{cell}"' for cell in cells)
+
+    return ['.. csv-table::', f'   :header: {write(header)}', '', *(f'   {write(row)}' for row in rows), '']
+
+
+def _first_line(handler: Any) -> str:
+    return (handler.__doc__ or '').partition('\n')[0]
+
+
+def _list_fields(versioned: Versioned | None, api: microversion.Api, prefix: str = ''
+                 ) -> list[tuple[str, ...]]:
+    """Return a row for each property, with the microversion from which it is known."""
+    if versioned is None:
+        return []
+    seen: dict[str, tuple[int, bool, Any]] = {}
+    for minor in versioned._minors:
+        for name, required, schema in _walk(versioned.at(minor), prefix):
+            seen.setdefault(name, (minor, required, schema))
+    return [(f'``{name}``', _name_type(schema), 'yes' if required else 'no',
+             f'{api.minimum.major}.{minor}' if minor else '')
+            for name, (minor, required, schema) in seen.items()]
+
+
+def _walk(schema: Any, prefix: str) -> Iterable[tuple[str, bool, Any]]:
+    for name, inner in schema.get('properties', {}).items():
+        yield f'{prefix}{name}', name in schema.get('required', ()), inner
+        if isinstance(inner, dict) and inner.get('properties'):
+            yield from _walk(inner, f'{prefix}{name}.')
+
+
+def _name_type(schema: Any) -> str:
+    kinds = schema.get('type') if isinstance(schema, dict) else None
+    if kinds is None:
+        options = schema.get('enum') if isinstance(schema, dict) else None
+        words = ['null' if option is None else str(option) for option in options or ['any']]
+        return ' or '.join(words)
+    return ' or '.join(kinds) if isinstance(kinds, list | tuple) else str(kinds)
+
+
+_FIELDS = ('Name', 'Type', 'Required', 'Since')
+
+
+def _render_actions(controller: type[Any], api: microversion.Api) -> list[str]:
+    lines: list[str] = []
+    for _, method in inspect.getmembers(controller, lambda member: hasattr(member, 'action')):
+        action = method.action
+        since = f', since {api.minimum.major}.{action.since}' if action.since else ''
+        lines += [f'``{action.name}`` ({action.status}{since})', f'    {_first_line(method)}', '']
+        fields = _table(_FIELDS, _list_fields(action.schema, api, f'{action.name}.'))
+        lines += [f'    {line}'.rstrip() for line in fields]
+    return lines
+
+
+def _render_route(route: Any, handler: Any, controller: type[Any], api: microversion.Api, mount: str,
+                  rules: dict[tuple[str, str], list[str]]) -> list[str]:
+    title = f'{route.method} {mount}{route.path}'
+    lines = [title, '~' * len(title), '', _first_line(handler), '']
+    since = [f'Since microversion {api.minimum.major}.{route.since}.'] if route.since else []
+    lines += [' '.join([f'Replies with {route.status}.', *since]), '']
+    names = rules.get(shape(route.method, route.path))
+    lines += [f'Policy: {", ".join(f"``{name}``" for name in names)}.' if names
+              else 'Policy: whoever has a token.', '']
+    lines += _table(('Query', *_FIELDS[1:]), _list_fields(route.query, api))
+    if issubclass(controller, ActionController) and route.path.endswith('/action'):
+        return lines + _render_actions(controller, api)
+    return lines + _table(_FIELDS, _list_fields(route.body, api))
+
+
+def _render_api(title: str, intro: str, controllers: Iterable[type[Any]], api: microversion.Api,
+                mount: str) -> list[str]:
+    rules = list_rules()
+    lines = [title, '=' * len(title), '', intro, '',
+             f'Microversions {api.minimum} to {api.maximum}, asked for with the header '
+             f'``OpenStack-API-Version: {api.service} {api.maximum}``.', '']
+    noun = None
+    for route, handler, controller in list_routes(controllers):
+        if controller is absent.AbsentController:
+            continue
+        match = _NOUN.match(route.path)
+        if (found := match[1] if match else 'versions') != noun:
+            noun = found
+            lines += [noun, '-' * len(noun), '']
+        lines += _render_route(route, handler, controller, api, mount, rules)
+    return lines
+
+
+def render() -> str:
+    """Return the page.
+
+    :returns: reStructuredText.
+    """
+    nothing = sorted({route.path.split('/')[1] for route, _, _ in list_routes([absent.AbsentController])})
+    lines = [
+        '.. Generated by tools/api_ref.py from routes, schemas and policy rules.', '',
+        'API reference', '#############', '',
+        'What replies look like is in `openapi.json <../openapi.json>`_.', '',
+        *_render_api('Block Storage', 'Below ``/v3``; a project id may follow, as in older clients.',
+                     blockstorage.CONTROLLERS, microversion.BLOCK_STORAGE, '/v3'),
+        'What this service does not have', '-' * 31, '',
+        'Lists are empty, and whatever else is asked for is not found: '
+        + ', '.join(f'``{name}``' for name in nothing) + '.', '',
+        *_render_api('Compute', 'The part of the Compute API that attaches volumes, for deployments without '
+                     'Nova.', compute.CONTROLLERS, microversion.COMPUTE, '/compute/v2.1')]
+    return '\n'.join(lines).rstrip() + '\n'
+
+
+if __name__ == '__main__':
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.write_text(render())
