@@ -1,14 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from futurist import _thread
 
-from tests import deployment
+from tests import deployment, surroundings
 
 # An idle thread of the RPC server looks for its end once a second: each test would wait for that.
 _thread.ThreadWorker.MAX_IDLE_FOR = 0.02
+
+
+_servers = pytest.StashKey[surroundings.Servers]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup('multiattach')
+    group.addoption('--database', choices=surroundings.DATABASES, default='sqlite',
+                    help='where deployments keep their rows; a private server is started (default: sqlite)')
+    group.addoption('--broker', choices=surroundings.BROKERS, default='inproc',
+                    help='what carries their messages; a private broker is started (default: inproc)')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers in the first process of the run; those of pytest-xdist are told of them."""
+    told = getattr(config, 'workerinput', None)
+    if told is not None:
+        surroundings.current = surroundings.Surroundings(told['surroundings'], told['workerid'])
+        return
+    database, broker = config.getoption('--database'), config.getoption('--broker')
+    if (database, broker) != ('sqlite', 'inproc') and not config.option.collectonly:
+        config.stash[_servers] = surroundings.Servers(database, broker)
+        surroundings.current = surroundings.Surroundings(config.stash[_servers].facts)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    servers = node.config.stash.get(_servers, None)
+    node.workerinput['surroundings'] = servers.facts if servers is not None else {}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (servers := config.stash.get(_servers, None)) is not None:
+        servers.stop()
+
+
+def pytest_runtest_logfinish() -> None:
+    """Have the databases of finished tests used again."""
+    surroundings.current.recycle()
 
 
 @pytest.fixture

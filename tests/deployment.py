@@ -5,7 +5,6 @@ The target is the null driver unless a test brings its own.
 """
 
 import contextlib
-import itertools
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from oslo_config import cfg
 
 from multiattach import conf as configuration
 from multiattach.cmd import parts
+from multiattach.coordination import Crew, disconnect
 from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
@@ -33,9 +33,8 @@ from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import VolumeWorker
+from tests import surroundings
 
-# Deployments of one process have their messages apart.
-_COUNTER = itertools.count()
 BACKEND = 'testhost@file'
 
 
@@ -90,12 +89,30 @@ class Deployment:
 @contextlib.contextmanager
 def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | None = None,
            start_worker: bool = True, report_interval: float = 0.5) -> Iterator[Deployment]:
-    """Bring a deployment up in a directory, and down again."""
+    """Bring a deployment up in a directory, and down again.
+
+    :param url: its database; by default the directory's own, on the server that ``--database`` chose.
+    """
+    around = surroundings.current
+    messages = around.make_message_space(directory)
+    around.enter(directory)
+    try:
+        with _deploy(directory, target, url or around.find_database(directory), messages, start_worker,
+                     report_interval) as deployed:
+            yield deployed
+    finally:
+        around.leave(directory)
+        around.drop_message_space(messages)
+
+
+@contextlib.contextmanager
+def _deploy(directory: pathlib.Path, target: Target | None, url: str, messages: str, start_worker: bool,
+            report_interval: float) -> Iterator[Deployment]:
     conf = configuration.load(
         [], program='test', description='test', defaults={
             ('DEFAULT', 'state_path'): str(directory), ('DEFAULT', 'host'): 'testhost',
-            ('DEFAULT', 'transport_url'): f'inproc:///{directory.name}-{next(_COUNTER)}',
-            ('database', 'connection'): url or f'sqlite:///{directory}/test.sqlite',
+            ('DEFAULT', 'transport_url'): messages,
+            ('database', 'connection'): url,
             ('DEFAULT', 'rpc_response_timeout'): 20,
             ('quota', 'volumes'): -1, ('quota', 'gigabytes'): -1})
     with contextlib.ExitStack() as stack:
@@ -104,8 +121,8 @@ def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | 
         migration.sync(db)
         rpc = transport.make_transport(conf)
         stack.callback(rpc.cleanup)
-        coordinator = parts.start_coordinator(conf)
-        stack.callback(coordinator.stop)
+        coordinator = parts.start_coordinator(conf, 'volume')
+        stack.callback(disconnect, coordinator)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
         backend = FileBackend(directory / 'volumes')
@@ -114,7 +131,7 @@ def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | 
         locks = VolumeLocks(coordinator)
         exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND)
         worker = VolumeWorker(
-            db, rpc, BACKEND, 'nova', backend, exporter,
+            db, rpc, BACKEND, BACKEND, Crew(coordinator, f'volume.{BACKEND}'), 'nova', backend, exporter,
             StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20)),
             capabilities={'volume_backend_name': 'file'}, over_subscription=20.0,
             report_interval=report_interval)

@@ -7,7 +7,9 @@ from multiattach.db import models
 
 
 def enforce(engine: sa.Engine) -> None:
-    """Add triggers to all tables."""
+    """Add triggers to all tables; other databases need none."""
+    if engine.dialect.name != 'sqlite':
+        return
     with engine.begin() as connection:
         for table in models.Base.metadata.sorted_tables:
             for column in table.columns:

@@ -3,19 +3,25 @@
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-import sqlalchemy as sa
 from oslo_db import api as oslo_db_api
-from oslo_db.sqlalchemy import engines
+from oslo_db import exception as db_exc
+from oslo_log import log
 from sqlalchemy import event, orm
+
+from multiattach import metrics
+from multiattach.db import changes, commits, connections
+from multiattach.domain import errors
+
+LOG = log.getLogger(__name__)
 
 P = ParamSpec('P')
 R = TypeVar('R')
 
-_READ_ONLY = 'multiattach_read_only'
-_BUSY_TIMEOUT_MS = 30_000
+_VERDICTS = {True: 'it was carried out', False: 'it was not', None: 'nothing'}
 
 
 class Database:
@@ -29,32 +35,60 @@ class Database:
 
     def __init__(self, url: str, max_pool_size: int = 10, max_overflow: int = 50,
                  **options: Any) -> None:
-        self.engine: sa.Engine = engines.create_engine(
-            url, sqlite_fk=True, thread_checkin=False, max_pool_size=max_pool_size,
-            max_overflow=max_overflow, **options)
-        # What is written holds CHAP secrets, and texts of exceptions end in logs.
-        self.engine.hide_parameters = True
-        if self.engine.dialect.name == 'sqlite':
-            _prepare_sqlite(self.engine)
-        elif self.engine.dialect.name in ('mysql', 'mariadb'):
-            _prepare_mysql(self.engine)
+        options |= {'max_pool_size': max_pool_size, 'max_overflow': max_overflow}
+        self.engine = connections.open_engine(url, **options)
+        self.read_engine = connections.open_read_engine(self.engine, url, **options)
+        self._observers: tuple[changes.Observer, ...] = ()
         self._writers = orm.sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
-        self._readers = orm.sessionmaker(
-            self.engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False,
-            autoflush=False)
+        event.listen(self._writers, 'after_flush', commits.note_rows)
+        self._readers = orm.sessionmaker(self.read_engine, expire_on_commit=False, autoflush=False)
+
+    def observe(self, observer: changes.Observer) -> None:
+        """Tell somebody of every change of a state, after it is committed.
+
+        :param observer: called in the thread that changed it; it must be quick.
+        """
+        self._observers = (*self._observers, observer)
 
     @contextlib.contextmanager
     def writer(self) -> Iterator[orm.Session]:
         """Run a transaction that writes: committed at the end, rolled back on an exception.
 
+        A lost connection (DBConnectionError) means that nothing was committed.
+
         :returns: a session; on SQLite it holds the write lock from its first statement.
+        :raises OutcomeUnknown: the connection was lost during the COMMIT, and nobody can tell.
         """
-        with self._writers.begin() as session:
-            yield session
+        observers = self._observers
+        with self._writers() as session:
+            session.begin()
+            commits.watch(session)
+            if observers:
+                changes.begin(session)
+            yield session  # an exception closes the session, which rolls back
+            session.flush()
+            self._commit(session)
+        if observers:
+            _tell(observers, changes.take(session))
+
+    def _commit(self, session: orm.Session) -> None:
+        evidence = commits.collect(session)
+        try:
+            session.commit()
+        except db_exc.DBConnectionError as exc:
+            committed = commits.find_out(self._writers, evidence)
+            LOG.warning('The connection to the database was lost during a COMMIT; the rows tell: %s',
+                        _VERDICTS[committed])
+            if committed is None:
+                raise errors.OutcomeUnknown(
+                    'The database did not answer; the change was made or not. It is safe to look, '
+                    'and to repeat the request.') from exc
+            if not committed:
+                raise
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[orm.Session]:
-        """Run a transaction that only reads.
+        """Read; on servers each statement sees what was committed before it, on SQLite all see the same.
 
         :returns: a session.
         """
@@ -64,54 +98,53 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+        self.read_engine.dispose()
 
 
-def _prepare_sqlite(engine: sa.Engine) -> None:
-    """Let many threads and processes share one file without a 'database is locked'.
-
-    A deferred BEGIN that turns into a write fails at once when another one writes; BEGIN
-    IMMEDIATE waits its turn (busy_timeout). WAL lets readers go on meanwhile.
-    """
-
-    @event.listens_for(engine, 'connect')
-    def _set_pragmas(connection: Any, _record: Any) -> None:
-        connection.execute(f'PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}')
-        connection.execute('PRAGMA journal_mode = WAL')
-
-    # oslo.db emits the BEGIN itself, from a listener of its own.
-    @event.listens_for(engine, 'before_cursor_execute', retval=True)
-    def _begin_immediately(connection: sa.Connection, _cursor: Any, statement: str,
-                           parameters: Any, _context: Any, _many: bool) -> tuple[str, Any]:
-        if statement == 'BEGIN' and not connection.get_execution_options().get(_READ_ONLY):
-            return 'BEGIN IMMEDIATE', parameters
-        return statement, parameters
+def _tell(observers: tuple[changes.Observer, ...], noted: list[changes.Change]) -> None:
+    for change in noted:
+        for observer in observers:
+            try:
+                observer(change)
+            except Exception:  # what is committed is done, whoever fails to hear of it
+                LOG.exception('%s %s: nobody was told of "%s"', change.noun, change.ident, change.event)
 
 
-def _prepare_mysql(engine: sa.Engine) -> None:
-    """Let sharers of one volume decide and move in parallel, as they do on PostgreSQL.
-
-    InnoDB's own default, REPEATABLE READ, shows a transaction that waited for a row's lock what
-    was true before it waited, and locks the gaps beside the rows that an UPDATE's sub-selects read.
-    """
-
-    @event.listens_for(engine, 'connect')
-    def _set_isolation(connection: Any, _record: Any) -> None:
-        with contextlib.closing(connection.cursor()) as cursor:
-            cursor.execute('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
-
-    engine.dispose()  # oslo.db has made a first connection to try the URL
+_retrying = threading.local()
 
 
 def retry(call: Callable[P, R]) -> Callable[P, R]:
-    """Run a whole transaction again after a deadlock, a serialisation failure or a lost commit race.
+    """Run a whole transaction again after a deadlock, a serialisation failure or a lost connection.
 
-    Goes outside the transaction, and only on calls that may be repeated.
+    Goes outside the transaction, and only on calls that may be repeated: one that reads, or one with one
+    transaction (:meth:`Database.writer` tells a lost connection from a lost answer). Of nested calls the
+    outermost is repeated.
 
     :param call: function that opens its own transaction.
-    :returns: the function with up to 20 retries and growing pauses.
+    :returns: the function with up to 20 retries and growing pauses; it raises Unavailable at the end.
     """
-    wrapped: Callable[P, R] = oslo_db_api.wrap_db_retry(
+    def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except (db_exc.DBDeadlock, db_exc.DBConnectionError, db_exc.RetryRequest):
+            metrics.retried()
+            raise
+
+    repeated: Callable[P, R] = oslo_db_api.wrap_db_retry(
         max_retries=20, retry_interval=0.05, inc_retry_interval=True, max_retry_interval=1,
-        retry_on_deadlock=True, jitter=True)(call)
-    functools.update_wrapper(wrapped, call)
+        retry_on_deadlock=True, retry_on_disconnect=True, jitter=True)(attempt)
+
+    @functools.wraps(call)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        if getattr(_retrying, 'active', False):
+            return call(*args, **kwargs)
+        _retrying.active = True
+        try:
+            return repeated(*args, **kwargs)
+        except (db_exc.DBConnectionError, db_exc.DBDeadlock) as exc:
+            raise errors.Unavailable(
+                f'The database cannot be used ({type(exc).__name__}); try again later.') from exc
+        finally:
+            _retrying.active = False
+
     return wrapped

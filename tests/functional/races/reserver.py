@@ -14,8 +14,9 @@ from tests import deployment
 
 def main() -> None:
     directory, volumes = pathlib.Path(sys.argv[1]), sys.argv[2:]
+    url = sys.stdin.readline().strip()  # arguments are readable by everybody
     outcome: dict[str, list[object]] = {'won': [], 'codes': []}
-    with deployment.deploy(directory, start_worker=False) as deployed:
+    with deployment.deploy(directory, url=url, start_worker=False) as deployed:
         def reserve(volume_id: str) -> None:
             try:
                 deployed.engine.attachments.reserve(deployed.ctx, volume_id, str(uuid.uuid4()), Reservation())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many at once: threads in one process, then several processes on one database file."""
+"""Many at once: threads in one process, then several processes on one database."""
 
 import collections
 import concurrent.futures
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
-from tests import deployment
+from tests import deployment, surroundings
 
 
 def connector(host):
@@ -207,7 +207,11 @@ def test_processes_race_on_one_database(tmp_path):
         single = [deployed.make_volume() for _ in range(5)]
         shared = deployed.make_volume('multi')
         program = [sys.executable, '-m', 'tests.functional.races.reserver', str(tmp_path), shared, *single]
-        children = [subprocess.Popen(program, stdout=subprocess.PIPE) for _ in range(4)]
+        children = [subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                    for _ in range(4)]
+        for child in children:
+            child.stdin.write(surroundings.current.find_database(tmp_path) + '\n')
+            child.stdin.flush()
         answers = [json.loads(child.communicate(timeout=120)[0]) for child in children]
         wins: collections.Counter[str] = collections.Counter()
         for answer in answers:

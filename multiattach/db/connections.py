@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How connections to SQLite, MariaDB and PostgreSQL are opened and kept."""
+
+import contextlib
+import time
+from typing import Any
+
+import sqlalchemy as sa
+from oslo_db import exception as db_exc
+from oslo_db.sqlalchemy import engines
+from sqlalchemy import event, exc
+
+_READ_ONLY = 'multiattach_read_only'
+_BUSY_TIMEOUT_MS = 30_000
+_FRESH = 5.0  # s that a connection may have been idle without a look whether it still lives
+_USED_AT = 'multiattach_used_at'
+# s that a transaction may do nothing; what it locked is free then. No step of a transaction waits for others.
+IDLE_LIMIT = 20
+
+
+def open_engine(url: str, **options: Any) -> sa.Engine:
+    """Open an engine for transactions that write.
+
+    :param url: SQLAlchemy URL.
+    :param options: arguments of ``oslo_db.sqlalchemy.engines.create_engine``.
+    :returns: the engine, without a connection.
+    """
+    engine: sa.Engine = engines.create_engine(url, sqlite_fk=True, thread_checkin=False, **options)
+    # What is written holds CHAP secrets, and texts of exceptions end in logs.
+    engine.hide_parameters = True
+    if engine.dialect.name == 'sqlite':
+        _prepare_sqlite(engine)
+    else:
+        _look_seldom(engine)
+        if engine.dialect.name in ('mysql', 'mariadb'):
+            _prepare_mysql(engine)
+        _limit_idleness(engine)
+    event.listen(engine, 'do_connect', _connect)
+    engine.dispose()  # oslo.db has made a first connection to try the URL
+    return engine
+
+
+def open_read_engine(writer: sa.Engine, url: str, **options: Any) -> sa.Engine:
+    """Open an engine for what only reads.
+
+    On a server each statement is a transaction: what READ COMMITTED shows is the same, and the ROLLBACK at
+    the end, a round trip of its own, is saved.
+
+    :param writer: the engine for transactions that write.
+    :param url: SQLAlchemy URL.
+    :param options: as for :func:`open_engine`.
+    :returns: the engine.
+    """
+    if writer.dialect.name == 'sqlite':
+        return writer.execution_options(**{_READ_ONLY: True})
+    engine = open_engine(url, **options)
+    dialect = engine.dialect
+    dialect.skip_autocommit_rollback = True
+
+    @event.listens_for(engine, 'connect')
+    def _commit_by_itself(connection: Any, _record: Any) -> None:
+        dialect.set_isolation_level(connection, 'AUTOCOMMIT')
+
+    return engine
+
+
+def _look_seldom(engine: sa.Engine) -> None:
+    """Ask whether a connection still lives only after it was idle for a while.
+
+    oslo.db asks each time, which costs as much as a query. A connection that died meanwhile is noticed by
+    the first statement, and :func:`multiattach.db.database.retry` repeats that.
+    """
+    engine.pool._pre_ping = False
+
+    @event.listens_for(engine, 'checkin')
+    def _note(_connection: Any, record: Any) -> None:
+        record.info[_USED_AT] = time.monotonic()
+
+    @event.listens_for(engine, 'checkout')
+    def _look(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get(_USED_AT, 0.0) < _FRESH:
+            return
+        dialect: Any = engine.dialect
+        try:
+            alive = dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error:
+            alive = False
+        if not alive:
+            raise exc.DisconnectionError('the connection was lost while nobody used it')
+
+
+def _limit_idleness(engine: sa.Engine) -> None:
+    """Have the server end a transaction whose process sleeps (stopped, paused, cut off from the network).
+
+    Its locks would keep everybody else from these rows for as long as it sleeps.
+    """
+    limits = {
+        'postgresql': f"SET idle_in_transaction_session_timeout = '{IDLE_LIMIT}s'",
+        # MySQL has no such limit: for it this is a comment.
+        'mysql': f'SET SESSION /*M!100300 idle_transaction_timeout = {IDLE_LIMIT}, */ '
+                 'sql_notes = @@sql_notes'}
+    limits['mariadb'] = limits['mysql']
+
+    @event.listens_for(engine, 'connect')
+    def _set(connection: Any, _record: Any) -> None:
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(limits[engine.dialect.name])
+        connection.commit()  # PostgreSQL takes back what was set in a transaction that is rolled back
+
+
+def _connect(dialect: sa.Dialect, _record: Any, args: list[Any], parameters: dict[str, Any]) -> Any:
+    """Call a connection that cannot be made a lost one.
+
+    oslo.db does so for MariaDB; the words of PostgreSQL that it knows are those of libpq before 14.
+    """
+    try:
+        return dialect.connect(*args, **parameters)
+    except dialect.loaded_dbapi.OperationalError as exc:
+        raise db_exc.DBConnectionError(exc) from exc
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    """Let many threads and processes share one file without a 'database is locked'.
+
+    A deferred BEGIN that turns into a write fails at once when another one writes; BEGIN
+    IMMEDIATE waits its turn (busy_timeout). WAL lets readers go on meanwhile.
+    """
+
+    @event.listens_for(engine, 'connect')
+    def _set_pragmas(connection: Any, _record: Any) -> None:
+        connection.execute(f'PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}')
+        connection.execute('PRAGMA journal_mode = WAL')
+
+    # oslo.db emits the BEGIN itself, from a listener of its own.
+    @event.listens_for(engine, 'before_cursor_execute', retval=True)
+    def _begin_immediately(connection: sa.Connection, _cursor: Any, statement: str,
+                           parameters: Any, _context: Any, _many: bool) -> tuple[str, Any]:
+        if statement == 'BEGIN' and not connection.get_execution_options().get(_READ_ONLY):
+            return 'BEGIN IMMEDIATE', parameters
+        return statement, parameters
+
+
+def _prepare_mysql(engine: sa.Engine) -> None:
+    """Let sharers of one volume decide and move in parallel, as they do on PostgreSQL.
+
+    InnoDB's own default, REPEATABLE READ, shows a transaction that waited for a row's lock what
+    was true before it waited, and locks the gaps beside the rows that an UPDATE's sub-selects read.
+    """
+
+    @event.listens_for(engine, 'connect')
+    def _set_isolation(connection: Any, _record: Any) -> None:
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
