@@ -2,6 +2,7 @@
 """What a storage backend is: the protocol, its report and its errors."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Protocol
 
 GIB = 1024**3
@@ -9,6 +10,10 @@ GIB = 1024**3
 
 class BackendError(Exception):
     """The backend refused for good; the message says why and holds no secret."""
+
+
+class CopyAborted(Exception):
+    """Whoever asked for a copy does not want it now; what there is of it is made anew, or deleted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +45,19 @@ class Backend(Protocol):
         :raises BackendError: refused.
         """
 
+    def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
+        """Make a volume's storage as a copy; half a copy never has the volume's name.
+
+        :param volume_id: UUID.
+        :param source_id: UUID of the volume to copy; nobody deletes it meanwhile.
+        :param size_gb: GiB, no less than the source has; the rest reads as zeros.
+        :param proceed: tells from time to time whether to go on.
+        :raises CopyAborted: it said no.
+        :raises BackendError: refused.
+        """
+
     def delete(self, volume_id: str) -> None:
-        """Delete a volume's storage; absent is success.
+        """Delete a volume's storage, and half a copy; absent is success.
 
         :param volume_id: UUID.
         :raises BackendError: refused.

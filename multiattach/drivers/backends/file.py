@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes as sparse files in a directory (the embedded default)."""
 
-import contextlib
 import os
 import pathlib
+from collections.abc import Callable
 
-from multiattach.drivers.backend import GIB, BackendError, Capacity
+from multiattach.drivers.backend import GIB, BackendError, Capacity, CopyAborted
+from multiattach.drivers.backends.copying import copy_file
 
 
 class FileBackend:
-    """Sparse files ``volume-UUID`` in one directory.
+    """Sparse files ``volume-UUID`` in one directory; ``draft-UUID`` is one that is being copied.
 
     :param directory: where they are.
     """
@@ -43,11 +44,51 @@ class FileBackend:
             raise BackendError(f'The file of volume {volume_id} cannot be made: '
                                f'{exc.strerror}.') from exc
 
+    def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.clone`."""
+        path, draft = self._file(volume_id), self._draft(volume_id)
+        try:
+            if path.exists():
+                return
+            draft.unlink(missing_ok=True)
+            self._copy(self._file(source_id), draft, size_gb * GIB, proceed)
+            draft.rename(path)
+            self._sync_directory()
+        except OSError as exc:
+            raise BackendError(f'The file of volume {source_id} cannot be copied: '
+                               f'{exc.strerror}.') from exc
+
+    def _copy(self, source: pathlib.Path, draft: pathlib.Path, size: int, proceed: Callable[[], bool]
+              ) -> None:
+        with source.open('rb') as reader:
+            # A file of its own: whoever made an earlier draft, and still writes, does not write here.
+            try:
+                handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except FileExistsError as exc:
+                raise CopyAborted from exc
+            try:
+                copy_file(reader.fileno(), handle, size, proceed)
+                if not _is_at(draft, handle):  # another worker took over
+                    raise CopyAborted
+            except (OSError, CopyAborted):
+                if _is_at(draft, handle):  # it may fill the file system
+                    draft.unlink()
+                raise
+            finally:
+                os.close(handle)
+
+    def _sync_directory(self) -> None:
+        handle = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
     def delete(self, volume_id: str) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.delete`."""
         try:
-            with contextlib.suppress(FileNotFoundError):
-                self._file(volume_id).unlink()
+            self._file(volume_id).unlink(missing_ok=True)
+            self._draft(volume_id).unlink(missing_ok=True)
         except OSError as exc:
             raise BackendError(f'The file of volume {volume_id} cannot be deleted: '
                                f'{exc.strerror}.') from exc
@@ -72,3 +113,13 @@ class FileBackend:
 
     def _file(self, volume_id: str) -> pathlib.Path:
         return self._directory / f'volume-{volume_id}'
+
+    def _draft(self, volume_id: str) -> pathlib.Path:
+        return self._directory / f'draft-{volume_id}'
+
+
+def _is_at(path: pathlib.Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False

@@ -2,10 +2,13 @@
 """Volumes as logical volumes of one volume group."""
 
 import json
+import os
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 from multiattach.drivers.backend import GIB, BackendError, Capacity
+from multiattach.drivers.backends.copying import copy_device
 
 _TIMEOUT = 120
 _CLEAR_SECONDS_PER_GIB = 60  # a disk that cannot zero by itself and writes 17 MiB/s
@@ -13,6 +16,8 @@ _CLEAR_SECONDS_PER_GIB = 60  # a disk that cannot zero by itself and writes 17 M
 
 class LvmBackend:
     """Logical volumes ``volume-UUID`` in a volume group; the caller is root.
+
+    ``draft-UUID`` is one that is being copied.
 
     :param volume_group: name of the group.
     """
@@ -30,26 +35,59 @@ class LvmBackend:
 
     def create(self, volume_id: str, size_gb: int) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.create`."""
-        found = self._size(volume_id)
+        found = self._size(_name(volume_id))
         if found is None:
-            # Wiping keeps the host from taking what is in there for its own; delete has zeroed it.
-            self._run('lvcreate', '--yes', '--wipesignatures', 'y', '--zero', 'y', '--size',
-                      f'{size_gb}g', '--name', _name(volume_id), self._group)
+            self._make(_name(volume_id), size_gb)
         elif found < size_gb * GIB:
             self.extend(volume_id, size_gb)
 
+    def _make(self, name: str, size_gb: int) -> None:
+        # Wiping keeps the host from taking what is in there for its own; delete has zeroed it.
+        self._run('lvcreate', '--yes', '--wipesignatures', 'y', '--zero', 'y', '--size',
+                  f'{size_gb}g', '--name', name, self._group)
+
+    def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.clone`."""
+        if self._size(_name(volume_id)) is not None:
+            return
+        source = self._size(_name(source_id))
+        if source is None:
+            raise BackendError(f'The logical volume of volume {source_id} is missing.')
+        if self._size(_draft(volume_id)) is None:
+            self._make(_draft(volume_id), size_gb)
+        try:
+            self._copy(_name(source_id), _draft(volume_id), min(source, size_gb * GIB), proceed)
+        except OSError as exc:
+            raise BackendError(f'The logical volume of volume {source_id} cannot be copied: '
+                               f'{exc.strerror}.') from exc
+        self._run('lvrename', self._group, _draft(volume_id), _name(volume_id))
+
+    def _copy(self, source: str, target: str, size: int, proceed: Callable[[], bool]) -> None:
+        # Direct: a copy is no reason to forget what else is cached, and needs no room for itself.
+        reader = os.open(self._device(source), os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        try:
+            # A device that is open so cannot be opened so again: nobody else on this host copies, too.
+            writer = os.open(self._device(target), os.O_WRONLY | os.O_DIRECT | os.O_EXCL | os.O_CLOEXEC)
+            try:
+                copy_device(reader, writer, size, proceed)
+            finally:
+                os.close(writer)
+        finally:
+            os.close(reader)
+
     def delete(self, volume_id: str) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.delete`."""
-        found = self._size(volume_id)
-        if found is not None:
-            # The next volume on these extents may be another project's.
-            self._run('blkdiscard', '--zeroout', self.path(volume_id),
-                      timeout=_TIMEOUT + found / GIB * _CLEAR_SECONDS_PER_GIB)
-            self._run('lvremove', '--yes', '--force', f'{self._group}/{_name(volume_id)}')
+        for name in (_draft(volume_id), _name(volume_id)):
+            found = self._size(name)
+            if found is not None:
+                # The next volume on these extents may be another project's.
+                self._run('blkdiscard', '--zeroout', self._device(name),
+                          timeout=_TIMEOUT + found / GIB * _CLEAR_SECONDS_PER_GIB)
+                self._run('lvremove', '--yes', '--force', f'{self._group}/{name}')
 
     def extend(self, volume_id: str, size_gb: int) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.extend`."""
-        found = self._size(volume_id)
+        found = self._size(_name(volume_id))
         if found is None:
             raise BackendError(f'The logical volume of volume {volume_id} is missing.')
         if found < size_gb * GIB:
@@ -57,7 +95,10 @@ class LvmBackend:
 
     def path(self, volume_id: str) -> str:
         """See :meth:`multiattach.drivers.backend.Backend.path`."""
-        return f'/dev/{self._group}/{_name(volume_id)}'
+        return self._device(_name(volume_id))
+
+    def _device(self, name: str) -> str:
+        return f'/dev/{self._group}/{name}'
 
     def capacity(self) -> Capacity:
         """See :meth:`multiattach.drivers.backend.Backend.capacity`."""
@@ -65,10 +106,10 @@ class LvmBackend:
         group = report['report'][0]['vg'][0]
         return Capacity(float(group['vg_size']) / GIB, float(group['vg_free']) / GIB)
 
-    def _size(self, volume_id: str) -> int | None:
+    def _size(self, name: str) -> int | None:
         """Return a logical volume's size in bytes, None if there is none."""
         report = self._report('lvs', '--options', 'lv_size', '--select',
-                              f'lv_name={_name(volume_id)}', self._group)
+                              f'lv_name={name}', self._group)
         rows = report['report'][0]['lv']
         return int(rows[0]['lv_size']) if rows else None
 
@@ -92,3 +133,7 @@ class LvmBackend:
 
 def _name(volume_id: str) -> str:
     return f'volume-{volume_id}'
+
+
+def _draft(volume_id: str) -> str:
+    return f'draft-{volume_id}'

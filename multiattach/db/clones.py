@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries on volumes that are made of other volumes."""
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from multiattach.db import models
+from multiattach.domain import states
+
+V = models.Volume
+_IMAGE = models.ImageMetadata
+
+
+def find_source(session: Session, volume_id: str) -> str | None:
+    """Read what a volume is a clone of.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :returns: UUID of the source, None if it is no clone, or gone.
+    """
+    return session.execute(
+        sa.select(V.source_volid).where(V.id == volume_id, V.deleted_at.is_(None))).scalar_one_or_none()
+
+
+def is_being_copied(session: Session, volume_id: str) -> bool:
+    """Tell whether a worker reads, or is to read, a volume for a clone of it.
+
+    :param session: a session that holds the volume's lock, which a new clone takes, too.
+    :param volume_id: UUID.
+    :returns: whether one of its clones is being made; one without a backend never will be.
+    """
+    return session.execute(
+        sa.select(V.id).where(V.source_volid == volume_id, V.status == states.Volume.CREATING,
+                              V.host.is_not(None), V.deleted_at.is_(None)).limit(1)).first() is not None
+
+
+def copy_image_metadata(session: Session, source_id: str, clone_id: str) -> None:
+    """Give a clone the image metadata of its source.
+
+    :param session: a writer's session that holds the source's lock.
+    :param source_id: UUID of the source.
+    :param clone_id: UUID of the clone.
+    """
+    session.execute(sa.insert(_IMAGE).from_select(
+        ['volume_id', 'key', 'value'],
+        sa.select(sa.literal(clone_id), _IMAGE.key, _IMAGE.value).where(_IMAGE.volume_id == source_id)))

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes that are made of other volumes: what is asked of the source, and what they have of it.
+
+The storage copies locally, so that a clone is always on the backend of its source.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy.orm import Session
+
+from multiattach.db import clones as db_clones
+from multiattach.db import models
+from multiattach.domain import errors, extra_specs, states
+from multiattach.engine import placement
+from multiattach.engine.access import lock_volume
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+
+_SOURCE_STATUSES = (states.Volume.AVAILABLE, states.Volume.IN_USE)
+
+
+@dataclasses.dataclass(frozen=True)
+class CloneWish:
+    """What of a wish has to agree with the source.
+
+    :param source_id: UUID of the source.
+    :param size: GiB, None for that of the source.
+    :param zone: availability zone, None for that of the source.
+    """
+
+    source_id: str
+    size: int | None
+    zone: str | None
+
+
+def lock_source(session: Session, policy: Policy, ctx: RequestContext, wish: CloneWish) -> models.Volume:
+    """Lock a volume to be cloned: nobody deletes or changes it until the clone is recorded.
+
+    :param session: a writer's session.
+    :param policy: the rules.
+    :param ctx: the caller.
+    :param wish: what the clone is to be.
+    :returns: the source.
+    :raises VolumeNotFound: there is none, or it is another project's.
+    :raises InvalidVolume: its status does not allow it.
+    :raises InvalidInput: the clone would be smaller, or elsewhere.
+    """
+    source = lock_volume(session, policy, ctx, wish.source_id, 'volume:get')
+    if source.status not in _SOURCE_STATUSES:
+        raise errors.InvalidVolume(
+            "Invalid volume: Originating source volume status must be one of '"
+            f"{', '.join(_SOURCE_STATUSES)}' values; it is {source.status}.")
+    if wish.size is not None and wish.size < source.size:
+        raise errors.InvalidInput(
+            f"Invalid input received: Volume size '{wish.size}'GB cannot be smaller than original volume "
+            f'size {source.size}GB. They must be >= original volume size.')
+    if wish.zone is not None and wish.zone != source.availability_zone:
+        raise errors.InvalidInput('Invalid input received: Volume must be in the same availability zone '
+                                  'as the source volume.')
+    return source
+
+
+def choose(source: models.Volume, size: int, type_id: str, specs: Mapping[str, str | None],
+           backends: Iterable[placement.Backend]) -> placement.Choice:
+    """See whether the backend of a source has a place for a clone.
+
+    :param source: the locked source.
+    :param size: GiB of the clone.
+    :param type_id: UUID of the clone's type.
+    :param specs: extra specs of that type.
+    :param backends: all that report.
+    :returns: the source's backend, or why it cannot be.
+    :raises InvalidInput: the type is another one than the source's, which that backend does not serve.
+    """
+    here = [backend for backend in backends if backend.host == source.host]
+    if type_id != source.volume_type_id and not any(
+            extra_specs.is_satisfied(specs, backend.capabilities) for backend in here):
+        raise errors.InvalidInput(
+            f'Invalid input received: Invalid volume_type provided: {type_id} (requested type is not '
+            'compatible; either match source volume, or omit type argument).')
+    choice = placement.choose(placement.Wish(size, None, specs), here)
+    if choice.backend is None:
+        return placement.Choice(None, f'{choice.reason} A clone is made on the backend of its source.')
+    return choice
+
+
+def check_not_copied(session: Session, volume: models.Volume) -> None:
+    """Refuse to change or delete what a worker copies.
+
+    :param session: a session that holds the volume's lock.
+    :param volume: the volume.
+    :raises InvalidVolume: a clone of it is being made.
+    """
+    if db_clones.is_being_copied(session, volume.id):
+        raise errors.InvalidVolume(
+            'Invalid volume: a clone of it is being made; try again when the clone is available.')

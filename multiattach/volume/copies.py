@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making clones: beside the other steps, because a copy takes as long as it takes."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from oslo_log import log
+
+from multiattach.domain import errors, states
+from multiattach.drivers.backend import Backend, BackendError, CopyAborted
+from multiattach.engine.storage import Storage
+from multiattach.volume.locks import VolumeLocks
+
+LOG = log.getLogger(__name__)
+
+_AT_A_TIME = 2  # more make each one slower, and what servers do
+_LOOK_AGAIN = 2.0  # s between two looks whether a clone is still wanted
+
+
+class Copies:
+    """The copies that a worker makes. One that broke off is made anew.
+
+    :param storage: the database side of the steps.
+    :param backend: where volumes are.
+    :param locks: locks of volumes.
+    """
+
+    def __init__(self, storage: Storage, backend: Backend, locks: VolumeLocks) -> None:
+        self._storage = storage
+        self._backend = backend
+        self._locks = locks
+        self._lock = threading.Lock()
+        self._known: set[str] = set()  # waiting or in work
+        self._stopping = threading.Event()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Make copies (again)."""
+        with self._lock:
+            self._stopping.clear()
+            self._pool = ThreadPoolExecutor(_AT_A_TIME, 'copy')
+
+    def stop(self) -> None:
+        """Break off the copies in work, and begin no more."""
+        with self._lock:
+            self._stopping.set()
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+        self._known.clear()
+
+    def begin(self, volume_id: str, source_id: str) -> None:
+        """Have the storage of a clone in ``creating`` made; one that is being made is left alone.
+
+        :param volume_id: UUID of the clone.
+        :param source_id: UUID of its source.
+        """
+        with self._lock:
+            if self._pool is None or volume_id in self._known:
+                return
+            self._known.add(volume_id)
+            self._pool.submit(self._run, volume_id, source_id)
+
+    def _run(self, volume_id: str, source_id: str) -> None:
+        try:
+            with self._locks.try_copy(volume_id) as held:
+                if held:
+                    self._copy(volume_id, source_id)
+        except errors.MultiattachError as exc:
+            LOG.warning('Volume %s is taken up later: %s', volume_id, exc)
+        except Exception:  # nobody else would see it
+            LOG.exception('Volume %s was not made of %s', volume_id, source_id)
+        finally:
+            with self._lock:
+                self._known.discard(volume_id)
+
+    def _copy(self, volume_id: str, source_id: str) -> None:
+        volume = self._storage.load(volume_id, states.Volume.CREATING)
+        if volume is None:
+            return
+        try:
+            self._backend.clone(volume_id, source_id, volume.size, self._make_proceed(volume_id))
+        except BackendError as exc:
+            LOG.error('Volume %s cannot be made of %s: %s', volume_id, source_id, exc)
+            self._storage.fail(volume_id, 'create_failed', f'create volume: {exc}')
+            return
+        except CopyAborted:
+            LOG.info('The copy of volume %s to %s is broken off', source_id, volume_id)
+            return
+        self._storage.finish(volume_id, 'created')
+        LOG.info('Volume %s of %d GiB is a clone of %s', volume_id, volume.size, source_id)
+
+    def _make_proceed(self, volume_id: str) -> Callable[[], bool]:
+        """Build what tells whether to go on: not when the worker stops, nor for a volume given up."""
+        looked = time.monotonic()
+
+        def proceed() -> bool:
+            nonlocal looked
+            if self._stopping.is_set():
+                return False
+            if time.monotonic() - looked < _LOOK_AGAIN:
+                return True
+            looked = time.monotonic()
+            return self._storage.load(volume_id, states.Volume.CREATING) is not None
+
+        return proceed
