@@ -26,7 +26,10 @@ class HttpServer:
         try:
             self._server = waitress.server.create_server(
                 application, host=host, port=port, threads=threads, ident='multiattach',
-                channel_timeout=300, max_request_body_size=1 << 20, clear_untrusted_proxy_headers=True)
+                # Idle connections count, and beyond the limit nobody is let in: a dashboard keeps hundreds.
+                # Below 1024, the usual limit of open files; poll, because select ends there, too.
+                connection_limit=800, channel_timeout=60, asyncore_use_poll=True,
+                max_request_body_size=1 << 20, clear_untrusted_proxy_headers=True)
         except OSError as exc:
             raise errors.ConfigurationError(
                 f'{host}:{port} cannot be listened on ({exc.strerror or exc}): set another address '

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova, told that the volume of its servers has grown (os-server-external-events)."""
 
+import http
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,8 +33,25 @@ class NovaEvents:
         if not events:
             return
         try:
-            self._client.post('/os-server-external-events', json={'events': events},
-                              microversion=_VERSION)
+            reply = self._client.post('/os-server-external-events', json={'events': events},
+                                      microversion=_VERSION)
         except exceptions.ClientException as exc:
             LOG.warning('Nova was not told that volume %s has grown: %s', volume_id,
                         type(exc).__name__)
+            return
+        for server_id, code in _find_dropped(reply):
+            LOG.warning('The server %s was not told that volume %s has grown: Nova answers %s', server_id,
+                        volume_id, code)
+
+
+def _find_dropped(reply: Any) -> list[tuple[Any, Any]]:
+    """Find the servers whose event Nova dropped (207).
+
+    404: unknown to it, or of another project than the account's, which then lacks the role admin; 422: on no
+    host.
+    """
+    try:
+        return [(event['server_uuid'], event['code']) for event in reply.json()['events']
+                if event['code'] != http.HTTPStatus.OK]
+    except (ValueError, LookupError, TypeError):
+        return []

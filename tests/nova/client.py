@@ -25,16 +25,17 @@ class NovaError(Exception):
 
 
 class Nova:
-    """One process of ``driver.py``, with the configuration of one Nova.
+    """One process of ``driver.py`` or a program like it, with the configuration of one Nova.
 
     :param python: interpreter that has the package ``nova``.
     :param folder: for configuration and log.
     :param configuration: text of ``nova.conf``.
     :param who: the callers by name, as ``driver.py`` takes them; None is Nova itself.
+    :param program: what to run.
     """
 
     def __init__(self, python: pathlib.Path, folder: pathlib.Path, configuration: str,
-                 who: Mapping[str, dict[str, Any] | None]) -> None:
+                 who: Mapping[str, dict[str, Any] | None], program: pathlib.Path = DRIVER) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         conf = folder / 'nova.conf'
         conf.touch(0o600)
@@ -43,7 +44,7 @@ class Nova:
         self.log = folder / 'nova.log'
         with self.log.open('w') as log:
             self._child = subprocess.Popen(
-                [python, '-W', 'ignore', DRIVER, conf], text=True, stdin=subprocess.PIPE,
+                [python, '-W', 'ignore', program, conf], text=True, stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=log, cwd=folder)
 
     def order(self, do: str, who: str | None = 'user', **words: Any) -> Any:

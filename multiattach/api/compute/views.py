@@ -100,7 +100,7 @@ class ServerViews:
             **self.summary(server),
             'status': state.status, 'tenant_id': server.project_id, 'user_id': '',
             'hostId': hashlib.sha224(f'{server.project_id}{server.host}'.encode()).hexdigest(),
-            'image': '', 'flavor': _FLAVOR if self._minor >= 47 else {},
+            'image': '', 'flavor': _FLAVOR if self._minor >= 47 else self._name_flavor(),
             'addresses': {}, 'accessIPv4': '', 'accessIPv6': '', 'metadata': {},
             'created': _format_time(server.created_at),
             'updated': _format_time(server.updated_at or server.created_at),
@@ -116,6 +116,12 @@ class ServerViews:
         if self._sees_hosts:
             shown |= self._place(server)
         return shown | self._later(server, alone)
+
+    def _name_flavor(self) -> dict[str, Any]:
+        """Name the flavor as before 2.47, when it was a link; as in Nova it need not be there any more."""
+        name = _FLAVOR['original_name']
+        href = f'{self._base}/{self._project}flavors/{name}'
+        return {'id': name, 'links': [{'rel': 'bookmark', 'href': href}]}
 
     def _volume(self, row: Attachment) -> dict[str, Any]:
         shown: dict[str, Any] = {'id': row.volume_id}

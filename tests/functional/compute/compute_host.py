@@ -41,7 +41,7 @@ class ComputeHost:
         self._deployed = deployed
         self._host = host
         self.engine = HostAttachments(deployed.db, deployed.engine.attachments,
-                                      clients.VolumeWorkers(deployed.rpc, 20), host)
+                                      deployed.engine.orders, host)
         self.failure: str | None = None  # why the next attaches fail
         self.may_go_on = threading.Event()
         self.may_go_on.set()
