@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What processes cost, from /proc, and what a database was asked, from its counters."""
+
+import os
+import pathlib
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+_TICKS = os.sysconf('SC_CLK_TCK')
+_KINDS = ('select', 'insert', 'update', 'delete', 'commit', 'rollback', 'begin')
+
+
+def list_family(pids: Iterable[int]) -> list[int]:
+    """List processes and all that came of them.
+
+    :param pids: process ids.
+    :returns: those and their children, theirs too.
+    """
+    children: dict[int, list[int]] = {}
+    for entry in pathlib.Path('/proc').iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / 'stat').read_text()
+            except OSError:
+                continue
+            children.setdefault(int(stat.rpartition(')')[2].split()[1]), []).append(int(entry.name))
+    found, todo = [], list(pids)
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        todo += children.get(pid, [])
+    return found
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Add up user and system time of processes and of all that came of them.
+
+    :param pids: process ids.
+    :returns: seconds.
+    """
+    total = 0
+    for pid in list_family(pids):
+        try:
+            fields = pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / _TICKS
+
+
+def memory_mib(pids: Iterable[int]) -> float:
+    """Add up the proportional set size of processes and of all that came of them.
+
+    :param pids: process ids.
+    :returns: MiB.
+    """
+    total = 0
+    for pid in list_family(pids):
+        try:
+            lines = pathlib.Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith('Pss:'))
+    return total / 1024
+
+
+def count_statements(engine: sa.Engine) -> dict[str, int]:
+    """Read how many statements a MariaDB has run.
+
+    :param engine: of any database on it.
+    :returns: numbers by kind.
+    """
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text("SHOW GLOBAL STATUS LIKE 'Com\\_%'"))
+        counters = {str(name).removeprefix('Com_'): int(value) for name, value in rows}
+    return {kind: counters.get(kind, 0) for kind in _KINDS}
