@@ -172,14 +172,16 @@ def attach_both(cloud: Cloud, guests: list[Guest]) -> tuple[str, dict[str, str]]
     )
     cloud.run('server', 'list', '-c', 'ID', '-c', 'Name', '-c', 'Status')
     tell('Both servers attach it')
-    for name in NAMES:
-        cloud.run('server', 'add', 'volume', name, 'shared', '-c', 'ID', '-c', 'Server ID', '-c', 'Device')
+    first, second = NAMES
+    cloud.run('server', 'add', 'volume', first, 'shared', '-c', 'ID', '-c', 'Server ID', '-c', 'Device')
+    cloud.run('multiattach', 'server', 'volume', 'attach', second, 'shared', '--wait')
     cloud.wait(
         'both attached', lambda: len(cloud.ask('volume', 'show', 'shared')['attachments']) == len(NAMES)
     )
     cloud.run(
         'volume', 'show', 'shared', '-f', 'yaml', '-c', 'attachments', '-c', 'status', '-c', 'multiattach'
     )
+    cloud.run('multiattach', 'volume', 'explain', 'shared', '-c', 'reason', '-c', 'next', '-c', 'attachments')
     return volume['id'], {guest.name: guest.wait_for_disk(volume['id']) for guest in guests}
 
 
@@ -189,8 +191,9 @@ def _having(answer: dict[str, Any], key: str, value: str) -> dict[str, Any] | No
 
 def detach_both(cloud: Cloud, guests: list[Guest], volume_id: str) -> None:
     tell('Both detach; the volume goes')
-    for guest in guests:
-        cloud.run('server', 'remove', 'volume', guest.name, 'shared')
+    first, second = NAMES
+    cloud.run('server', 'remove', 'volume', first, 'shared')
+    cloud.run('multiattach', 'server', 'volume', 'detach', second, 'shared', '--wait')
     for guest in guests:
         guest.wait_gone(volume_id)
     cloud.wait(

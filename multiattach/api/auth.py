@@ -41,11 +41,12 @@ class NoAuth:
             project = match[1] if match else self._default_project
         if any(len(name) > _MAX_NAME or '\0' in name for name in (user, project)):
             raise errors.InvalidInput('User and project must be texts of 1 to 255 characters.')
-        environ[CONTEXT] = RequestContext(
+        ctx = environ[CONTEXT] = RequestContext(
             user_id=user or _DEFAULT_USER, project_id=project, roles=list(_ALL_ROLES), is_admin=True,
             service_roles=split_roles(environ.get('HTTP_X_SERVICE_ROLES', '')),
             request_id=environ.get('openstack.request_id'),
             global_request_id=environ.get('openstack.global_request_id'))
+        ctx.bind()
         return self._application(environ, start_response)
 
 

@@ -7,16 +7,22 @@ from multiattach.api.controllers import (
     attachments,
     capabilities,
     default_types,
+    explain,
     extensions,
+    fences,
+    hosts,
     limits,
     messages,
     metadata,
     pools,
+    qos_specs,
     quotas,
     services,
+    targets,
     type_access,
     types,
     volume_actions,
+    volume_hosts,
     volumes,
 )
 from multiattach.api.faults import WsgiApp
@@ -29,9 +35,12 @@ CONTROLLERS = (
     type_access.EncryptionController, default_types.DefaultTypesController, quotas.QuotaSetsController,
     volumes.VolumesController, metadata.MetadataController, volume_actions.VolumeActionsController,
     attachments.AttachmentsController, attachments.AttachmentActionsController,
+    qos_specs.QosSpecsController, volume_hosts.VolumeHostsController,
     services.ServicesController, pools.PoolsController, extensions.ExtensionsController,
     messages.MessagesController, limits.LimitsController,
     capabilities.CapabilitiesController, absent.AbsentController,
+    explain.ExplainController, hosts.HostsController, targets.TargetsController,
+    fences.FencesController,
 )
 
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts the WSGI application together."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from oslo_config import cfg
-from oslo_middleware import healthcheck, request_id, sizelimit
-from oslo_middleware.healthcheck import opts as healthcheck_opts
+from oslo_middleware import request_id, sizelimit
 
-from multiattach.api import auth, blockstorage, faults, versions
+from multiattach.api import auth, blockstorage, faults, health, metering, versions
 from multiattach.api.compute import app as compute_app
 from multiattach.api.faults import WsgiApp
 from multiattach.api.mounts import Mounts
@@ -19,32 +19,33 @@ __all__ = ['ApiSettings', 'make_application']
 
 
 def make_application(engine: Engine, settings: ApiSettings, conf: cfg.ConfigOpts | None = None, *,
-                     authenticate: auth.Middleware | None = None) -> WsgiApp:
+                     authenticate: auth.Middleware | None = None,
+                     checks: Mapping[str, health.Check] | None = None) -> WsgiApp:
     """Make the whole API.
 
     :param engine: the use cases.
     :param settings: settings of the API.
     :param conf: configuration with the sections of oslo.middleware; None for its defaults.
     :param authenticate: middleware to use instead of the one that the settings name.
+    :param checks: what ``/healthcheck`` asks, by name; None for nothing.
     :returns: a WSGI application.
     :raises ConfigurationError: the settings name no authentication strategy.
     """
     if conf is None:
         conf = cfg.ConfigOpts()
         conf([], project='multiattach', default_config_files=[], default_config_dirs=[])
-    conf.register_opts(healthcheck_opts.HEALTHCHECK_OPTS, group='healthcheck')
-    conf.set_default('backends', ['disable_by_file'], group='healthcheck')
     if authenticate is None:
         authenticate = _find_strategy(settings.auth_strategy)
     application: Any = Mounts({
         '/v3': authenticate(blockstorage.make_app(engine, settings), settings),
         '/compute': compute_app.make_app(engine, settings, authenticate),
-        '/healthcheck': healthcheck.Healthcheck(None, conf),
+        '/healthcheck': health.Healthcheck(conf, checks or {}),
     }, versions.make_app(engine, settings))
     application = faults.Barrier(application)
     application = sizelimit.RequestBodySizeLimiter(application, conf)
+    application = metering.LoggedIds(application)
     application = request_id.RequestId(application, conf)
-    return faults.Barrier(application)
+    return metering.Meter(faults.Barrier(application))
 
 
 def _find_strategy(name: str) -> auth.Middleware:

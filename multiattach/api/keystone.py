@@ -43,6 +43,7 @@ class KeystoneContext:
         ctx.catalog_text = environ.get('HTTP_X_SERVICE_CATALOG')
         ctx.is_admin = self._policy.allows(ctx, 'context_is_admin', ctx.project)
         environ[CONTEXT] = ctx
+        ctx.bind()
         return self._application(environ, start_response)
 
 

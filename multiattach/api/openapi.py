@@ -214,6 +214,7 @@ def translate(schema: Any) -> Any:
 _MAKERS = {
     'volume_id': ('/volumes', 'post', '202', '$response.body#/volume/id'),
     'type_id': ('/types', 'post', '200', '$response.body#/volume_type/id'),
+    'qos_id': ('/qos-specs', 'post', '200', '$response.body#/qos_specs/id'),
     'attachment_id': ('/attachments', 'post', '200', '$response.body#/attachment/id'),
 }
 

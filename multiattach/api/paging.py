@@ -105,4 +105,6 @@ def collection_url(req: Request, settings: ApiSettings) -> str:
     """
     if not settings.public_endpoint:
         return str(req.path_url)
-    return f'{settings.public_endpoint.rstrip("/")}{req.path}'
+    # A prefix that the server in front mounts us at is the public endpoint's own.
+    prefix = '/compute' if req.script_name.endswith('/compute') else ''
+    return f'{settings.public_endpoint.rstrip("/")}{prefix}{req.path_info}'

@@ -14,6 +14,7 @@ from multiattach.engine.context import RequestContext
 CONTEXT = 'multiattach.context'
 VERSION = 'multiattach.version'
 ROUTED = 'multiattach.routed'
+ROUTE = 'multiattach.route'
 PROJECT = 'multiattach.url_project'
 _MAX_DEPTH = 64
 _JSON = ('application/json', 'application/vnd.openstack.volume+json')

@@ -17,11 +17,14 @@ import pecan
 from pecan import core, hooks
 
 from multiattach.api import faults, microversion
-from multiattach.api.request import CONTEXT, PROJECT, ROUTED, VERSION, Request
+from multiattach.api.request import CONTEXT, PROJECT, ROUTE, ROUTED, VERSION, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.api.validation import Versioned
 from multiattach.domain import errors
 from multiattach.engine.assembly import Engine
+
+# Pecan asks for a controller's signature at each request, which costs more than the rest of Pecan.
+core.getargspec = functools.lru_cache(maxsize=1024)(core.getargspec)
 
 Handler = Callable[..., Any]
 _SUFFIX = '.json'
@@ -184,6 +187,7 @@ class Root:
         endpoint, values, project = self._find(request.method, list(args))
         mark: Route = endpoint.route  # type: ignore[attr-defined]
         request.environ[ROUTED] = True
+        request.environ[ROUTE] = mark.path
         request.environ[PROJECT] = project
         request.pecan['content_type'] = 'application/json'
         version = microversion.negotiate(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from multiattach import conf as configuration
-from multiattach.cmd import parts, run
+from multiattach.cmd import operations, parts, run
 from multiattach.cmd.application import make_application
 from multiattach.cmd.server import HttpServer
 
@@ -24,11 +24,13 @@ def serve(args: Sequence[str]) -> None:
     with contextlib.ExitStack() as stack:
         db = parts.open_database(conf)
         stack.callback(db.close)
-        rpc = parts.open_transport(conf)
+        # Without a broker the API still shows what there is; /healthcheck tells of it.
+        rpc = parts.open_transport(conf, check=False)
         stack.callback(rpc.cleanup)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
-        server = HttpServer(make_application(conf, engine), conf.api.listen_host,
+        stack.callback(operations.start(conf, 'multiattach-api', db, counts_rows=True))
+        server = HttpServer(make_application(conf, engine, rpc), conf.api.listen_host,
                             conf.api.listen_port, conf.api.threads)
         server.start()
         stack.callback(server.stop)

@@ -3,27 +3,54 @@
 agents need not import what only the API needs.
 """
 
+import functools
+
+import oslo_messaging as messaging
 from oslo_config import cfg
 
-from multiattach.api import deploy, keystone
+from multiattach.api import deploy, health, keystone
 from multiattach.api.auth import Middleware
 from multiattach.api.faults import WsgiApp
 from multiattach.api.settings import ApiSettings
+from multiattach.cmd import parts
+from multiattach.db import migration
+from multiattach.domain import errors
 from multiattach.engine.assembly import Engine
+from multiattach.rpc import broker
 
 
-def make_application(conf: cfg.ConfigOpts, engine: Engine) -> WsgiApp:
+def make_application(conf: cfg.ConfigOpts, engine: Engine,
+                     rpc: messaging.Transport | None = None) -> WsgiApp:
     """Make the WSGI application.
 
     :param conf: configuration.
     :param engine: the use cases.
+    :param rpc: RPC transport, for ``/healthcheck``.
     :returns: the application.
     :raises ConfigurationError: the message names the options.
     """
     settings = ApiSettings(
         auth_strategy=conf.api.auth_strategy, public_endpoint=conf.api.public_endpoint or '',
         max_limit=conf.api.max_limit, project_id_regex=conf.api.project_id_regex)
-    return deploy.make_application(engine, settings, conf, authenticate=_find_strategy(conf, engine))
+    return deploy.make_application(engine, settings, conf, authenticate=_find_strategy(conf, engine),
+                                   checks=_make_checks(conf, engine, rpc))
+
+
+def _make_checks(conf: cfg.ConfigOpts, engine: Engine, rpc: messaging.Transport | None
+                 ) -> dict[str, health.Check]:
+    checks: dict[str, health.Check] = {
+        'database': functools.partial(migration.check, engine.db),
+        'policy': lambda: _check_policy(conf, engine)}
+    if rpc is not None:
+        checks['broker'] = lambda: broker.check(rpc)
+    return checks
+
+
+def _check_policy(conf: cfg.ConfigOpts, engine: Engine) -> None:
+    try:
+        engine.policy.reload()
+    except Exception as exc:
+        raise errors.ConfigurationError(parts.explain_policy(conf, exc)) from exc
 
 
 def _find_strategy(conf: cfg.ConfigOpts, engine: Engine) -> Middleware | None:

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from multiattach import conf as configuration
-from multiattach.cmd import hosts, parts, run
+from multiattach import coordination
+from multiattach.cmd import hosts, operations, parts, run
 
 
 def serve(args: Sequence[str]) -> None:
@@ -23,7 +24,10 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(db.close)
         rpc = parts.open_transport(conf)
         stack.callback(rpc.cleanup)
-        agent = hosts.make_host_agent(conf, db, rpc, parts.build_engine(conf, db, rpc))
+        stack.callback(operations.start(conf, 'multiattach-host', db))
+        coordinator = parts.start_coordinator(conf, 'host')
+        stack.callback(coordination.disconnect, coordinator)
+        agent = hosts.make_host_agent(conf, db, rpc, parts.build_engine(conf, db, rpc), coordinator)
         agent.start()
         stack.callback(agent.stop)
         stop.wait()

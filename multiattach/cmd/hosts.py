@@ -5,7 +5,9 @@ import pathlib
 
 import oslo_messaging as messaging
 from oslo_config import cfg
+from tooz import coordination
 
+from multiattach.coordination import Crew
 from multiattach.db.database import Database
 from multiattach.drivers.connector.brick import BrickConnector
 from multiattach.drivers.connector.qemu import QemuConnector
@@ -15,7 +17,6 @@ from multiattach.engine.assembly import Engine
 from multiattach.engine.host_attachments import HostAttachments
 from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService
-from multiattach.rpc.clients import VolumeWorkers
 
 
 def _make_connector(conf: cfg.ConfigOpts) -> HostConnector:
@@ -29,20 +30,20 @@ def _make_connector(conf: cfg.ConfigOpts) -> HostConnector:
 
 
 def make_host_agent(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport,
-                    engine: Engine) -> HostService:
+                    engine: Engine, coordinator: coordination.CoordinationDriver) -> HostService:
     """Make the agent of this host.
 
     :param conf: configuration.
     :param db: the database.
     :param rpc: RPC transport.
     :param engine: the use cases.
+    :param coordinator: started coordinator.
     :returns: the agent's service, not started.
     """
     group = conf.host_agent
-    side = HostAttachments(db, engine.attachments, VolumeWorkers(rpc, conf.rpc_response_timeout),
-                           conf.host)
+    side = HostAttachments(db, engine.attachments, engine.orders, conf.host)
     agent = HostAgent(side, LibvirtHypervisor(group.libvirt_uri,
                                               detach_timeout=group.detach_timeout),
                       _make_connector(conf), conf.host, project_id=group.project_id)
     return HostService(db, rpc, conf.host, conf.storage_availability_zone, agent, side,
-                       conf.report_interval)
+                       Crew(coordinator, 'host'), conf.report_interval)

@@ -11,6 +11,7 @@ from tooz import ToozError, coordination
 from multiattach import policies
 from multiattach.conf import nova, quota
 from multiattach.conf import volume as volume_conf
+from multiattach.coordination import Crew, connect
 from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
@@ -29,7 +30,7 @@ from multiattach.engine.assembly import Engine, make_engine
 from multiattach.engine.exports import Exports
 from multiattach.engine.policy import Policy
 from multiattach.engine.storage import Storage
-from multiattach.rpc import transport
+from multiattach.rpc import broker, transport
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
@@ -39,19 +40,23 @@ from multiattach.volume.worker import VolumeWorker
 LOG = log.getLogger(__name__)
 
 
-def open_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
+def open_transport(conf: cfg.ConfigOpts, *, check: bool = True) -> messaging.Transport:
     """Open the RPC transport of a program that is one of several.
 
     :param conf: configuration.
+    :param check: refuse a broker that takes no connection now.
     :returns: the transport.
-    :raises ConfigurationError: none is set, or one that reaches no other process.
+    :raises ConfigurationError: none is set, one that reaches no other process, or one that is down.
     """
     url = conf.transport_url or ''
     if url.startswith('inproc:'):
         raise errors.ConfigurationError(
             'Option transport_url in [DEFAULT]: inproc:// reaches no other process. Use a broker '
             'such as rabbit://USER:PASSWORD@HOST:5672/, or run multiattach-standalone.')
-    return transport.make_transport(conf)
+    made = transport.make_transport(conf)
+    if check:
+        broker.check_in_time(made)
+    return made
 
 
 def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
@@ -94,8 +99,18 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
     try:
         return Policy(policies.make_enforcer(conf))
     except Exception as exc:
-        raise errors.ConfigurationError(
-            f'Option policy_file in [oslo_policy]: {exc}') from exc
+        raise errors.ConfigurationError(explain_policy(conf, exc)) from exc
+
+
+def explain_policy(conf: cfg.ConfigOpts, exc: Exception) -> str:
+    """Say what is wrong with the operator's policy file, in one line.
+
+    :param conf: configuration.
+    :param exc: what was raised when it was read.
+    :returns: a message with option and remedy.
+    """
+    return (f'Option policy_file in [oslo_policy]: {conf.oslo_policy.policy_file} cannot be used: '
+            f'{" ".join(str(exc).split())} Try "multiattach-manage policy check".')
 
 
 def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -> Engine:
@@ -112,17 +127,18 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
         compute = NovaCompute(conf.nova.endpoint, interface=conf.nova.interface,
                               region=conf.nova.region_name, cafile=conf.nova.cafile or '',
                               insecure=conf.nova.insecure)
-    return make_engine(db, make_policy(conf), VolumeWorkers(rpc, timeout),
-                       HostAgents(rpc, timeout), down_time=conf.service_down_time,
+    return make_engine(db, make_policy(conf), VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout),
+                       HostAgents(rpc, timeout), order_time=timeout, down_time=conf.service_down_time,
                        default_type=conf.default_volume_type,
                        default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
-                       compute=compute)
+                       max_attachments=conf.max_attachments_per_volume, compute=compute)
 
 
-def start_coordinator(conf: cfg.ConfigOpts) -> coordination.CoordinationDriver:
+def start_coordinator(conf: cfg.ConfigOpts, program: str) -> coordination.CoordinationDriver:
     """Connect to the coordination backend.
 
     :param conf: configuration.
+    :param program: what runs here, for the name of this process.
     :returns: a started coordinator.
     :raises ConfigurationError: the backend cannot be reached.
     """
@@ -130,12 +146,10 @@ def start_coordinator(conf: cfg.ConfigOpts) -> coordination.CoordinationDriver:
     try:
         if url.startswith('file://'):
             pathlib.Path(url.removeprefix('file://')).mkdir(parents=True, exist_ok=True)
-        coordinator = coordination.get_coordinator(url, f'{conf.host}'.encode())
-        coordinator.start(start_heart=True)
+        return connect(url, f'{program}.{conf.host}')
     except (ToozError, OSError) as exc:
         raise errors.ConfigurationError(
             f'Option backend_url in [coordination] cannot be used: {exc}') from exc
-    return coordinator
 
 
 class Targets:
@@ -171,6 +185,10 @@ class Targets:
                     f'Options of [tgt] cannot be used (control_port, portal, private): {exc}'
                 ) from exc
         return self._target
+
+    def drivers(self) -> list[Target]:
+        """Return the target drivers that are in use."""
+        return [self._target] if self._target is not None else []
 
     def _daemon(self) -> TgtDaemon:
         if not self._conf.private:
@@ -224,14 +242,15 @@ def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
 
 
 def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport,
-                        targets: Targets, locks: VolumeLocks) -> list[VolumeWorker]:
+                        targets: Targets, coordinator: coordination.CoordinationDriver,
+                        ) -> list[VolumeWorker]:
     """Make the worker of each enabled backend.
 
     :param conf: configuration.
     :param db: the database.
     :param rpc: RPC transport.
     :param targets: target drivers.
-    :param locks: locks of volumes.
+    :param coordinator: started coordinator.
     :returns: workers, not started.
     :raises ConfigurationError: an option of a backend cannot be used.
     """
@@ -245,16 +264,18 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
         raise errors.ConfigurationError(
             f'Option auth_type and those that go with it in [nova]: {exc}') from exc
     events = NovaEvents(client) if client is not None else None
+    locks = VolumeLocks(coordinator)
     workers = []
     for name in names:
         backend = make_backend(conf, name)
         group = conf[name]
-        host = f'{conf.host}@{name}'
+        host, serves = f'{conf.host}@{name}', f'{conf.volume.cluster or conf.host}@{name}'
         target = targets.make(group.target_driver)
-        exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, host)
+        exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, serves)
         workers.append(VolumeWorker(
-            db, rpc, host, conf.storage_availability_zone, backend, exporter,
-            StorageSteps(Storage(db, host), backend, target, locks,
+            db, rpc, host, serves, Crew(coordinator, f'volume.{serves}'),
+            conf.storage_availability_zone, backend, exporter,
+            StorageSteps(Storage(db, serves), backend, target, locks,
                          HostAgents(rpc, conf.rpc_response_timeout), events),
             capabilities={'volume_backend_name': name, **group.capabilities,
                           'multiattach': group.multiattach},

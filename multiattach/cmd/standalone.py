@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 import oslo_messaging as messaging
 from oslo_config import cfg
 from oslo_log import log
+from tooz.coordination import CoordinationDriver
 
 from multiattach import conf as configuration
-from multiattach.cmd import clouds, hosts, parts, run
+from multiattach import coordination
+from multiattach.cmd import clouds, hosts, operations, parts, run
 from multiattach.cmd.application import make_application
 from multiattach.cmd.server import HttpServer
 from multiattach.db import migration
@@ -24,7 +26,6 @@ from multiattach.db.database import Database
 from multiattach.domain import errors
 from multiattach.engine.assembly import Engine
 from multiattach.rpc import transport
-from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
 
@@ -115,9 +116,11 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(rpc.cleanup)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
-        server = HttpServer(make_application(conf, engine), host, port, conf.api.threads)
-        targets = _start_workers(stack, conf, db, rpc)
-        note = _start_agent(stack, conf, db, rpc, engine)
+        server = HttpServer(make_application(conf, engine, rpc), host, port, conf.api.threads)
+        coordinator = parts.start_coordinator(conf, 'standalone')
+        stack.callback(coordination.disconnect, coordinator)
+        targets = _start_workers(stack, conf, db, rpc, coordinator)
+        note = _start_agent(stack, conf, db, rpc, engine, coordinator)
         server.start()
         stack.callback(server.stop)
         _tell(conf, state, host, server.port, note)
@@ -127,24 +130,23 @@ def serve(args: Sequence[str]) -> None:
 
 
 def _start_workers(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database,
-                   rpc: messaging.Transport) -> parts.Targets:
-    coordinator = parts.start_coordinator(conf)
-    stack.callback(coordinator.stop)
+                   rpc: messaging.Transport, coordinator: CoordinationDriver) -> parts.Targets:
     targets = parts.Targets(conf)
     stack.callback(targets.stop)
-    for worker in parts.make_volume_workers(conf, db, rpc, targets, VolumeLocks(coordinator)):
+    stack.callback(operations.start(conf, 'multiattach-standalone', db, targets=targets, counts_rows=True))
+    for worker in parts.make_volume_workers(conf, db, rpc, targets, coordinator):
         worker.start()
         stack.callback(worker.stop)
     return targets
 
 
 def _start_agent(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database,
-                 rpc: messaging.Transport, engine: Engine) -> str:
+                 rpc: messaging.Transport, engine: Engine, coordinator: CoordinationDriver) -> str:
     """Start a host agent if the configuration wants one; return what to tell about it."""
     if conf.host_agent.enabled == 'no':
         return 'no host agent (option enabled in [host_agent])'
     try:
-        agent = hosts.make_host_agent(conf, db, rpc, engine)
+        agent = hosts.make_host_agent(conf, db, rpc, engine, coordinator)
         agent.start()
     except (errors.ConfigurationError, errors.HostError, errors.Unavailable) as exc:
         if conf.host_agent.enabled == 'yes':

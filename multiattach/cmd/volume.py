@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from multiattach import conf as configuration
-from multiattach.cmd import parts, run
-from multiattach.volume.locks import VolumeLocks
+from multiattach import coordination
+from multiattach.cmd import operations, parts, run
 
 
 def serve(args: Sequence[str]) -> None:
@@ -23,11 +23,12 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(db.close)
         rpc = parts.open_transport(conf)
         stack.callback(rpc.cleanup)
-        coordinator = parts.start_coordinator(conf)
-        stack.callback(coordinator.stop)
+        coordinator = parts.start_coordinator(conf, 'volume')
+        stack.callback(coordination.disconnect, coordinator)
         targets = parts.Targets(conf)
         stack.callback(targets.stop)
-        for worker in parts.make_volume_workers(conf, db, rpc, targets, VolumeLocks(coordinator)):
+        stack.callback(operations.start(conf, 'multiattach-volume', db, targets=targets))
+        for worker in parts.make_volume_workers(conf, db, rpc, targets, coordinator):
             worker.start()
             stack.callback(worker.stop)
         stop.wait(targets.keep_alive)

@@ -13,12 +13,24 @@ from oslo_db import options as db_options
 from oslo_log import log
 from oslo_messaging import opts as messaging_opts
 from oslo_policy import opts as policy_opts
+from oslo_reports import opts as report_opts
 
-from multiattach.conf import api, base, coordination, host, nova, quota, target, volume
+from multiattach.conf import (
+    api,
+    base,
+    coordination,
+    host,
+    metrics,
+    notifications,
+    nova,
+    quota,
+    target,
+    volume,
+)
 from multiattach.domain import errors
 
 PROJECT = 'multiattach'
-_GROUPS = (base, api, quota, nova, volume, target, host, coordination)
+_GROUPS = (base, api, quota, nova, volume, target, host, coordination, metrics, notifications)
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
@@ -31,8 +43,10 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     nova.register_auth(conf)
     conf.register_opts(db_options.database_opts, group='database')
     for group, opts in messaging_opts.list_opts():
-        if group is None:  # transport_url and rpc_response_timeout; drivers register their own
-            conf.register_opts(opts)
+        # transport_url, rpc_response_timeout and the notifier's; drivers register their own
+        if group in (None, 'oslo_messaging_notifications'):
+            conf.register_opts(opts, group=group)
+    report_opts.set_defaults(conf)
 
 
 def _group(name: str) -> str | None:
@@ -42,7 +56,7 @@ def _group(name: str) -> str | None:
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return every option by group, for the sample generator."""
     listed = [(module.GROUP, list(module.OPTS)) for module in _GROUPS]
-    return [*listed, ('file', list(volume.BACKEND_OPTS))]
+    return [*listed, (nova.GROUP, nova.list_auth_opts()), ('file', list(volume.BACKEND_OPTS))]
 
 
 def set_library_defaults() -> None:
@@ -55,7 +69,7 @@ def set_library_defaults() -> None:
 
 def load(args: Sequence[str], *, program: str, description: str,
          cli_opts: Sequence[cfg.Opt] = (), defaults: dict[tuple[str, str], Any] | None = None,
-         ) -> cfg.ConfigOpts:
+         check: bool = True, epilog: str | None = None) -> cfg.ConfigOpts:
     """Read a program's configuration files and its command line.
 
     :param args: arguments after the program's name.
@@ -63,6 +77,8 @@ def load(args: Sequence[str], *, program: str, description: str,
     :param description: one sentence for ``--help``.
     :param cli_opts: options of this program alone.
     :param defaults: defaults by (group, option) that this program changes.
+    :param check: refuse a wrong value at once, and not when it is read.
+    :param epilog: what ``--help`` ends with.
     :returns: the configuration, logging set up by it.
     :raises ConfigurationError: the message names the option.
     """
@@ -76,18 +92,24 @@ def load(args: Sequence[str], *, program: str, description: str,
     for (group, name), value in (defaults or {}).items():
         conf.set_default(name, value, group=_group(group))
     try:
-        conf(list(args), project=PROJECT, prog=program, description=description)
-        _touch_all(conf)
+        conf(list(args), project=PROJECT, prog=program, description=description,
+             epilog=epilog)
+        if check:
+            verify(conf)
+        log.setup(conf, PROJECT)
     except cfg.ConfigFilesNotFoundError as exc:
         raise errors.ConfigurationError(f'Option --config-file: {exc}') from exc
     except (cfg.Error, ValueError) as exc:
         raise errors.ConfigurationError(f'The configuration is wrong: {exc}') from exc
-    log.setup(conf, PROJECT)
     return conf
 
 
-def _touch_all(conf: cfg.ConfigOpts) -> None:
-    """Read every own option once: oslo.config checks a value only when it is read."""
+def verify(conf: cfg.ConfigOpts) -> None:
+    """Read every own option once: oslo.config checks a value only when it is read.
+
+    :param conf: configuration.
+    :raises ConfigurationError: the message names the first option with a wrong value.
+    """
     for module in _GROUPS:
         default = module.GROUP == 'DEFAULT'
         section = conf if default else conf[module.GROUP]

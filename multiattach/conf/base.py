@@ -17,6 +17,12 @@ OPTS = [
                  help='Seconds between two heartbeats of a service.'),
     cfg.FloatOpt('service_down_time', default=60.0, min=1.0,
                  help='Seconds without a heartbeat after which a service counts as down.'),
+    cfg.IntOpt('rpc_monitor_timeout', default=5, min=2,
+               help='Seconds without a sign of life after which a called worker is given up on; the '
+                    'database then tells how the call ended, within rpc_response_timeout.'),
     cfg.StrOpt('default_volume_type', default='__DEFAULT__',
                help='Type of volumes for which none is asked; it is made if it is missing.'),
+    cfg.IntOpt('max_attachments_per_volume', default=0, min=0,
+               help='Most servers that may have one multiattach volume at once; 0 for any number. The extra '
+                    'spec multiattach:max_attachments of a type goes before it.'),
 ]

@@ -24,6 +24,12 @@ def register_auth(conf: cfg.ConfigOpts) -> None:
     loading.register_auth_conf_options(conf, GROUP)
 
 
+def list_auth_opts() -> list[cfg.Opt]:
+    """Return the options by which this service logs in with a password, for the sample generator."""
+    return [*loading.get_session_conf_options(), *loading.get_auth_common_conf_options(),
+            *loading.get_auth_plugin_conf_options('password')]
+
+
 def load_client(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
     """Make a client of the Compute API with this service's credentials.
 

@@ -9,6 +9,11 @@ GROUP = 'volume'
 OPTS = [
     cfg.ListOpt('enabled_backends', default=['file'],
                 help='Backends of this worker; each is configured in the group of its name.'),
+    cfg.StrOpt('cluster', regex=r'^[A-Za-z0-9._-]+$',
+               help='Name of a group of volume workers on several hosts (each with a [DEFAULT] host of '
+                    'its own) that serve the same backends together: volumes belong to the '
+                    'group, and any member carries on for one that died. All of them must reach the '
+                    'same storage and the same target. It must not change while volumes live.'),
 ]
 
 BACKEND_OPTS = [

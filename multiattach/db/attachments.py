@@ -1,17 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries on attachments."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
-from multiattach.db import models, paging
-from multiattach.domain import errors, sharing, states
+from multiattach.db import commits, models, paging
+from multiattach.domain import errors, extra_specs, sharing, states
 
 A = models.Attachment
 _LIVE = A.deleted_at.is_(None)
+# Statements that each attach needs are built once: building one costs several times what sending it does.
+# Everybody locks the volume first: PostgreSQL locks in the order of FROM.
+_GET = (
+    sa.select(A).select_from(models.Volume).join(A, models.Volume.id == A.volume_id)
+    .where(A.id == sa.bindparam('ident'), _LIVE, models.Volume.deleted_at.is_(None))
+    .options(orm.contains_eager(A.volume), orm.undefer(A.connection_info), orm.undefer(A.connector))
+    .execution_options(populate_existing=True))
+_GET_LOCKED = _GET.with_for_update()
+_LOCK_VOLUME_OF = (
+    sa.select(models.Volume.id)
+    .where(models.Volume.id == sa.select(A.volume_id).where(A.id == sa.bindparam('ident')).scalar_subquery())
+    .with_for_update())
+_COUNT_PLACES = (
+    sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(
+        sa.case((A.instance_uuid == sa.bindparam('server', type_=sa.String), 1), else_=0)), 0))
+    .where(A.volume_id == sa.bindparam('volume'), _LIVE, A.state.not_in(sorted(states.PLACELESS))))
+# What a type and quotas allow comes with the count: without a limit, they cost no statement.
+_SPEC, _LIMIT = models.ExtraSpec, models.QuotaLimit
+_COUNT_ROOM = _COUNT_PLACES.add_columns(
+    sa.func.count(sa.distinct(sa.func.coalesce(A.instance_uuid, A.id))),
+    sa.select(_SPEC.value).where(_SPEC.volume_type_id == sa.bindparam('type'),
+                                 _SPEC.key == extra_specs.MAX_ATTACHMENTS).scalar_subquery(),
+    *(sa.select(_LIMIT.hard_limit).where(
+        _LIMIT.resource == 'attachments', _LIMIT.scope == scope, _LIMIT.name == name).scalar_subquery()
+      for scope, name in (('project', sa.bindparam('project')), ('class', 'default'))))
+_ON_TARGET = (
+    sa.select(A).where(A.volume_id == sa.bindparam('volume'), _LIVE, A.state.in_(sorted(states.ON_TARGET)))
+    .options(orm.undefer(A.connection_info)))
+_OTHER = orm.aliased(A)
+_OF_INITIATOR_AND_ANOTHER = _ON_TARGET.where(sa.or_(
+    A.initiator == sa.bindparam('initiator'),
+    A.id == sa.select(_OTHER.id).where(
+        _OTHER.volume_id == sa.bindparam('volume'), _OTHER.deleted_at.is_(None),
+        _OTHER.state.in_(sorted(states.ON_TARGET)), _OTHER.initiator != sa.bindparam('initiator'),
+    ).limit(1).scalar_subquery()))
+_OF_VOLUME = sa.select(A).where(A.volume_id == sa.bindparam('volume'), _LIVE).order_by(A.created_at, A.id)
+_ON_BACKEND = (
+    sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
+    .where(_LIVE, models.Volume.host == sa.bindparam('host'),
+           A.state.in_(sa.bindparam('states', expanding=True)))
+    .options(orm.contains_eager(A.volume), orm.undefer(A.connector), orm.undefer(A.connection_info))
+    .order_by(A.created_at))
 
 
 def get(session: Session, attachment_id: str, *, lock: bool = False) -> A:
@@ -23,18 +66,31 @@ def get(session: Session, attachment_id: str, *, lock: bool = False) -> A:
     :returns: the attachment; connector and connection_info are loaded, ``volume`` too.
     :raises AttachmentNotFound: no live attachment has this id.
     """
-    query = (
-        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
-        .where(A.id == attachment_id, _LIVE, models.Volume.deleted_at.is_(None))
-        .options(orm.contains_eager(A.volume), orm.undefer(A.connection_info),
-                 orm.undefer(A.connector))
-        .execution_options(populate_existing=True))
-    if lock:
-        query = query.with_for_update()
-    attachment = session.scalars(query).first()
+    if lock and session.get_bind().dialect.name == 'mysql':
+        _lock_volume_of(session, attachment_id)
+    attachment = session.scalars(_GET_LOCKED if lock else _GET, {'ident': attachment_id}).first()
     if attachment is None:
         raise errors.AttachmentNotFound(attachment_id)
+    if lock:
+        commits.note_lock(session, models.Volume, attachment.volume_id)
     return attachment
+
+
+def _lock_volume_of(session: Session, attachment_id: str) -> None:
+    """Lock a volume before its attachment: InnoDB locks in the order in which its optimizer joins."""
+    session.execute(_LOCK_VOLUME_OF, {'ident': attachment_id}).first()
+
+
+def read_state(session: Session, attachment_id: str) -> tuple[str, str | None] | None:
+    """Read where an attachment stands.
+
+    :param session: an open session.
+    :param attachment_id: UUID.
+    :returns: internal state and error; None if it is gone.
+    """
+    row = session.execute(sa.select(A.state, A.error).where(
+        A.id == attachment_id, A.deleted_at.is_(None))).first()
+    return (row.state, row.error) if row else None
 
 
 def get_timeline(session: Session, attachment_id: str) -> str:
@@ -59,11 +115,40 @@ def count_places(session: Session, volume_id: str, instance_uuid: str | None) ->
     :param instance_uuid: the asking server, or None.
     :returns: attachments of this server, and of others (those without a server among them).
     """
-    mine = sa.case((A.instance_uuid == instance_uuid, 1), else_=0) if instance_uuid else sa.literal(0)
-    row = session.execute(
-        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(mine), 0)).where(
-            A.volume_id == volume_id, _LIVE, A.state.not_in(sorted(states.PLACELESS)))).one()
+    row = session.execute(_COUNT_PLACES, {'volume': volume_id, 'server': instance_uuid}).one()
     return int(row[1]), int(row[0]) - int(row[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Room:
+    """What a reservation depends on besides the volume's row.
+
+    :param mine: attachments of the asking server that take a place.
+    :param others: attachments of others, those without a server among them.
+    :param servers: servers that they belong to; an attachment without one counts as one.
+    :param cap: what the type allows, as it is written there; None if it says nothing.
+    :param limit: the quota that an admin set for the project or its class, None if nobody did.
+    """
+
+    mine: int
+    others: int
+    servers: int
+    cap: str | None
+    limit: int | None
+
+
+def count_room(session: Session, volume: models.Volume, instance_uuid: str | None) -> Room:
+    """Count who takes a place on a volume and read what may be, in one statement.
+
+    :param session: a session that holds the volume's lock.
+    :param volume: the volume.
+    :param instance_uuid: the asking server, or None.
+    :returns: the room that there is.
+    """
+    total, mine, servers, cap, own, general = session.execute(_COUNT_ROOM, {
+        'volume': volume.id, 'server': instance_uuid, 'type': volume.volume_type_id,
+        'project': volume.project_id}).one()
+    return Room(int(mine), int(total) - int(mine), int(servers), cap, general if own is None else own)
 
 
 def list_sharers(session: Session, volume_id: str, *conditions: sa.ColumnElement[bool]
@@ -91,12 +176,8 @@ def list_on_target(session: Session, volume_id: str, initiator: str | None) -> l
     :param initiator: initiator whose attachments are all loaded, with connection_info.
     :returns: attachments in a state of :data:`~multiattach.domain.states.ON_TARGET`.
     """
-    base = (
-        sa.select(A).where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.ON_TARGET)))
-        .options(orm.undefer(A.connection_info)))
-    rows = list(session.scalars(base.where(A.initiator == initiator)))
-    other = session.scalars(base.where(A.initiator != initiator).limit(1)).first()
-    return [*rows, other] if other is not None else rows
+    names = {'volume': volume_id, 'initiator': initiator or ''}
+    return list(session.scalars(_OF_INITIATOR_AND_ANOTHER, names))
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page, *,
@@ -123,8 +204,7 @@ def list_of_volume(session: Session, volume_id: str) -> list[A]:
     :param volume_id: UUID.
     :returns: attachments, oldest first.
     """
-    return list(session.scalars(
-        sa.select(A).where(A.volume_id == volume_id, _LIVE).order_by(A.created_at, A.id)))
+    return list(session.scalars(_OF_VOLUME, {'volume': volume_id}))
 
 
 def list_on_backend(session: Session, backend_host: str, wanted: Iterable[str]) -> list[A]:
@@ -135,11 +215,7 @@ def list_on_backend(session: Session, backend_host: str, wanted: Iterable[str]) 
     :param wanted: attachment states.
     :returns: attachments with volume, connector and connection_info, oldest first.
     """
-    return list(session.scalars(
-        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
-        .where(_LIVE, models.Volume.host == backend_host, A.state.in_(sorted(wanted)))
-        .options(orm.contains_eager(A.volume), orm.undefer(A.connector),
-                 orm.undefer(A.connection_info)).order_by(A.created_at)))
+    return list(session.scalars(_ON_BACKEND, {'host': backend_host, 'states': sorted(wanted)}))
 
 
 def list_with_connectors(session: Session, volume_id: str) -> list[A]:

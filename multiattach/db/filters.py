@@ -140,13 +140,15 @@ VOLUMES: Mapping[str, Filter] = {
     'availability_zone': _text(V.availability_zone), 'group_id': _never, 'size': _number(V.size),
     'created_at': _time(V.created_at), 'updated_at': _time(V.updated_at),
     'consumes_quota': lambda value: sa.true() if parse_boolean(value) else nothing(),
+    # Not in that file, which Horizon does not know: it offers this filter to everybody.
+    'encrypted': lambda value: nothing() if parse_boolean(value) else sa.true(),
 }
 VOLUMES_ADMIN: Mapping[str, Filter] = {
     'id': _text(V.id), 'project_id': _text(V.project_id), 'user_id': _text(V.user_id), 'host': _host,
     'description': _text(V.display_description), 'display_description': _text(V.display_description),
     'multiattach': _boolean(V.multiattach), 'volume_type_id': _text(V.volume_type_id),
     'service_uuid': _text(V.service_uuid), 'glance_metadata': _image_metadata,
-    'snapshot_id': _never, 'source_volid': _never,
+    'snapshot_id': _never, 'source_volid': _text(V.source_volid),
     'cluster_name': _never, 'encryption_key_id': _never, 'replication_status': _never,
 }
 VOLUMES_LIKE: Mapping[str, Any] = {
@@ -170,6 +172,11 @@ MESSAGES: Mapping[str, Filter] = {
     'resource_uuid': _text(M.resource_uuid), 'resource_type': _text(M.resource_type),
     'event_id': _text(M.event_id), 'request_id': _text(M.request_id),
     'message_level': _text(M.message_level),
+}
+
+QOS_SPECS: Mapping[str, Filter] = {
+    'id': _text(models.QosSpecs.id), 'name': _text(models.QosSpecs.name),
+    'consumer': _text(models.QosSpecs.consumer),
 }
 
 

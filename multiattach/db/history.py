@@ -53,7 +53,7 @@ def _purge_batch(db: database.Database, model: type[models.Base],
                 session.execute(sa.delete(items).where(items.volume_id.in_(idents))
                                 .execution_options(synchronize_session=False))
         if model is models.VolumeType:
-            for specs in (models.ExtraSpec, models.TypeAccess, models.TypeEncryption,
+            for specs in (models.ExtraSpec, models.TypeAccess, models.TypeEncryption, models.TypeQos,
                           models.DefaultType):
                 session.execute(sa.delete(specs).where(specs.volume_type_id.in_(idents))
                                 .execution_options(synchronize_session=False))

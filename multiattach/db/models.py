@@ -78,6 +78,12 @@ class VolumeType(Lifetime, Base):
     is_public: orm.Mapped[bool] = orm.mapped_column(default=True)
     specs: orm.Mapped[list['ExtraSpec']] = orm.relationship(
         lazy='raise_on_sql', cascade='all, delete-orphan', order_by='ExtraSpec.key')
+    qos: orm.Mapped['TypeQos | None'] = orm.relationship(lazy='raise_on_sql', viewonly=True)
+
+    @property
+    def qos_specs_id(self) -> str | None:
+        """UUID of the type's QoS specs, or None."""
+        return self.qos.qos_specs_id if self.qos is not None else None
 
     @property
     def extra_specs(self) -> dict[str, str | None]:
@@ -122,6 +128,48 @@ class TypeEncryption(Base):
     updated_at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(onupdate=now)
 
 
+class QosSpecs(Base):
+    """How fast volumes may be; ``consumer`` says who sees to it."""
+
+    __tablename__ = 'qos_specs'
+    __table_args__ = (sa.UniqueConstraint('name'),)
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    name: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    consumer: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    updated_at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(onupdate=now)
+    items: orm.Mapped[list['QosSpec']] = orm.relationship(
+        lazy='raise_on_sql', viewonly=True, order_by='QosSpec.key')
+
+    @property
+    def specs(self) -> dict[str, str | None]:
+        """Keys and values as a dict."""
+        return {item.key: item.value for item in self.items}
+
+
+class QosSpec(Base):
+    """One key of QoS specs."""
+
+    __tablename__ = 'qos_specs_items'
+
+    qos_specs_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(36), sa.ForeignKey('qos_specs.id'), primary_key=True)
+    key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    value: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+
+
+class TypeQos(Base):
+    """The QoS specs that a type has; gone when either goes."""
+
+    __tablename__ = 'volume_type_qos_specs'
+    __table_args__ = (sa.Index(None, 'qos_specs_id'),)
+
+    volume_type_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True)
+    qos_specs_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('qos_specs.id'))
+
+
 class DefaultType(Base):
     """The type that a project's volumes get if none is asked for (3.62)."""
 
@@ -161,6 +209,7 @@ class Volume(Lifetime, Base):
         sa.Index(None, 'host', 'deleted_at', 'status'),
         sa.Index(None, 'deleted_at', 'created_at', 'id'),
         sa.Index(None, 'volume_type_id', 'deleted_at'),
+        sa.Index(None, 'source_volid'),
     )
 
     id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
@@ -182,6 +231,8 @@ class Volume(Lifetime, Base):
     status_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
     claim: orm.Mapped[str | None] = orm.mapped_column(sa.String(16))
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
+    # No foreign key: a clone outlives its source.
+    source_volid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
     metadata_items: orm.Mapped[list['VolumeMetadata']] = orm.relationship(
         lazy='raise_on_sql', cascade='all, delete-orphan', order_by='VolumeMetadata.key')
     image_items: orm.Mapped[list['ImageMetadata']] = orm.relationship(
@@ -191,15 +242,25 @@ class Volume(Lifetime, Base):
         lazy='raise_on_sql', viewonly=True, order_by='Attachment.created_at',
         primaryjoin='and_(Attachment.volume_id == Volume.id, Attachment.deleted_at.is_(None))')
 
+    # JSON objects, gathered by the statement that reads the row; None where none was asked for.
+    metadata_text: orm.Mapped[str | None] = orm.query_expression()
+    image_text: orm.Mapped[str | None] = orm.query_expression()
+
     @property
     def metadata_dict(self) -> dict[str, str]:
         """User metadata as a dict."""
-        return {item.key: item.value for item in self.metadata_items}
+        return _gathered(self, self.metadata_text, 'metadata_items')
 
     @property
     def image_metadata(self) -> dict[str, str]:
         """Image metadata as a dict."""
-        return {item.key: item.value for item in self.image_items}
+        return _gathered(self, self.image_text, 'image_items')
+
+
+def _gathered(volume: Volume, text: str | None, relation: str) -> dict[str, str]:
+    if relation in volume.__dict__:  # a new row
+        return {item.key: item.value for item in volume.__dict__[relation]}
+    return dict(sorted(json.loads(text).items())) if text else {}
 
 
 class VolumeMetadata(Base):
@@ -254,6 +315,10 @@ class Attachment(Lifetime, Base):
     attached_at: orm.Mapped[datetime.datetime | None]
     detached_at: orm.Mapped[datetime.datetime | None]
     error: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
+    # What a fence saw on the target; and when the host agent, back again, had let go of the device.
+    fenced_at: orm.Mapped[datetime.datetime | None]
+    fence_proof: orm.Mapped[Any] = orm.mapped_column(Json, nullable=True, deferred=True)
+    swept_at: orm.Mapped[datetime.datetime | None]
     agent_host: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     tag: orm.Mapped[str | None] = orm.mapped_column(sa.String(60))
     # GiB that the server was told of; a host agent makes it the volume's size.
@@ -279,6 +344,19 @@ class Service(Base):
     updated_at: orm.Mapped[datetime.datetime | None]
     heartbeat_at: orm.Mapped[datetime.datetime | None]
     report: orm.Mapped[Any] = orm.mapped_column(Json, nullable=True)
+
+
+class FencedHost(Base):
+    """A compute host that is to have no volume until a person says otherwise."""
+
+    __tablename__ = 'fenced_hosts'
+
+    host: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    fenced_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    # All that it had is removed, too, not only cut off.
+    out_of_service: orm.Mapped[bool] = orm.mapped_column(default=False)
+    reason: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
 
 
 class Server(Lifetime, Base):

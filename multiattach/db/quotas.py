@@ -8,7 +8,7 @@ from oslo_db import exception as db_exc
 from sqlalchemy.orm import Session
 
 from multiattach.db import models
-from multiattach.domain import quotas
+from multiattach.domain import quotas, states
 
 PROJECT, CLASS = 'project', 'class'
 DEFAULT_CLASS = 'default'
@@ -49,6 +49,22 @@ def count_usage(session: Session, project_id: str) -> quotas.Usage:
     ).all()
     return quotas.Usage({name: int(number) for name, number, _ in rows},
                         {name: int(size) for name, _, size in rows})
+
+
+def count_attachments(session: Session, project_id: str) -> int:
+    """Count the servers that have a project's volumes, once for each volume.
+
+    :param session: an open session.
+    :param project_id: the project that owns the volumes.
+    :returns: their number; an attachment without a server counts as one.
+    """
+    volume, row = models.Volume, models.Attachment
+    taken = (
+        sa.select(row.volume_id, sa.func.coalesce(row.instance_uuid, row.id).label('server'))
+        .join(volume, volume.id == row.volume_id)
+        .where(volume.project_id == project_id, volume.deleted_at.is_(None), row.deleted_at.is_(None),
+               row.state.not_in(sorted(states.PLACELESS))).distinct().subquery())
+    return int(session.scalar(sa.select(sa.func.count()).select_from(taken)) or 0)
 
 
 def read_limits(session: Session, project_id: str | None, class_name: str = DEFAULT_CLASS

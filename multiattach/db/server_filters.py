@@ -12,17 +12,50 @@ from multiattach.domain import errors, servers
 
 S = models.Server
 Filter = Callable[[str], Condition]
+_ESCAPE = '!'
+_WILD = {'.*': '%', '.': '_'}
+_TOKENS = re.compile(r'\.\*|\\.|.', re.DOTALL)
+_CHOICE = re.compile(r'(\^?)\(([^()\\]*)\)(\$?)')
+_UNKNOWN = frozenset('\\[](){}|*+?^$')
 _FALSE = frozenset({'', '0', 'false', 'no', 'off', 'f', 'n'})
 
 
 def _matches(column: sa.orm.InstrumentedAttribute[str]) -> Filter:
     def build(value: str) -> Condition:
-        try:
-            re.compile(value)
-        except (re.error, OverflowError, RecursionError) as exc:
-            raise errors.InvalidInput(f'{value[:64]!r} is no regular expression.') from exc
-        return column.regexp_match(value)
+        return sa.or_(*(column.ilike(_translate(one, value), escape=_ESCAPE) for one in _split(value)))
     return build
+
+
+def _split(pattern: str) -> list[str]:
+    """Split alternatives: ``a|b``, or ``^(a|b)$``."""
+    found = _CHOICE.fullmatch(pattern)
+    if found:
+        return [f'{found[1]}{one}{found[3]}' for one in found[2].split('|')]
+    return pattern.split('|')
+
+
+def _translate(pattern: str, whole: str) -> str:
+    """Turn a regular expression of the kind that clients send into a pattern for LIKE.
+
+    Nova hands any expression to its database; each database reads another dialect, and one that backtracks
+    can be kept busy for good.
+    """
+    start, rest = ('', pattern[1:]) if pattern.startswith('^') else ('%', pattern)
+    end = '%'
+    if rest.endswith('$') and not rest.endswith('\\$'):
+        rest, end = rest[:-1], ''
+    parts = []
+    for token in _TOKENS.findall(rest):
+        if token in _WILD:
+            parts.append(_WILD[token])
+        elif len(token) == 1 and token in _UNKNOWN:
+            raise errors.InvalidInput(
+                f'{whole[:64]!r} is not understood: of regular expressions only ^, $, ".", ".*", "|" and '
+                'a backslash before other signs are.')
+        else:
+            sign = token[-1]
+            parts.append(_ESCAPE + sign if sign in ('%', '_', _ESCAPE) else sign)
+    return start + ''.join(parts) + end
 
 
 def _equals(column: sa.orm.InstrumentedAttribute[str]) -> Filter:

@@ -9,7 +9,7 @@ from oslo_db import exception as db_exc
 from sqlalchemy.orm import Session
 
 from multiattach.db import database, models
-from multiattach.domain import errors
+from multiattach.domain import errors, release
 
 S = models.Service
 
@@ -27,7 +27,7 @@ def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) 
     """
     moment = models.now()
     values = {'heartbeat_at': moment, 'updated_at': moment, 'availability_zone': zone,
-              'report': report}
+              'report': {**report, 'release': release.version()}}
     same = (S.binary == binary, S.host == host)
     with db.writer() as session:
         done = session.execute(sa.update(S).where(*same).values(**values)
@@ -55,6 +55,19 @@ def list_all(session: Session, binary: str | None = None, host: str | None = Non
     if host:
         query = query.where(sa.or_(S.host == host, S.host.startswith(f'{host}@', autoescape=True)))
     return list(session.scalars(query))
+
+
+def remove(session: Session, binary: str, host: str) -> bool:
+    """Delete one service; one that lives comes back with its next heartbeat.
+
+    :param session: a writer's session.
+    :param binary: program.
+    :param host: host, with ``@backend`` for a volume backend.
+    :returns: whether it was there.
+    """
+    done = session.execute(sa.delete(S).where(S.binary == binary, S.host == host)
+                           .execution_options(synchronize_session=False))
+    return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
 def get(session: Session, binary: str, host: str) -> S:

@@ -6,16 +6,18 @@ Each move is a compare-and-swap: the WHERE clause of the UPDATE holds the source
 """
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from multiattach.db import models
+from multiattach.db import changes, commits, models
 from multiattach.domain import errors, states
 
 _MAX_ERROR = 1000
+_IDENT, _LINE = 'row_ident', 'timeline_line'  # parameters that are no columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +56,17 @@ def move_attachment(
     values |= {
         'state': row.target, 'state_at': moment, 'updated_at': moment,
         'error': error[:_MAX_ERROR] if error else None,
-        'timeline': table.timeline.concat(line),
     }
     if row.target == states.Attachment.DETACHED:
         values |= {'deleted_at': moment, 'detached_at': moment}
-    done = session.execute(
-        sa.update(table).execution_options(synchronize_session=False)
-        .where(table.id == attachment_id, table.deleted_at.is_(None),
-               table.state.in_(sorted(row.sources)))
-        .values(**values))
+    done = session.execute(_build_move(event, tuple(values)), {**values, _IDENT: attachment_id, _LINE: line})
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('attachment', attachment_id, event)
+    commits.note_line(session, attachment_id, line)
+    changes.note(session, lambda: changes.Change(
+        changes.ATTACHMENT, attachment_id, event, row.target, moment,
+        *changes.state_before(session, table, attachment_id, 'state', moment),
+        seconds=seconds, error=error, request_id=actor.request_id))
 
 
 def add_attachment(session: Session, attachment: models.Attachment, actor: Actor) -> None:
@@ -80,6 +82,9 @@ def add_attachment(session: Session, attachment: models.Attachment, actor: Actor
     attachment.timeline = _entry('reserve', attachment.state, moment.isoformat(), actor, None, None)
     session.add(attachment)
     session.flush()
+    changes.note(session, lambda: changes.Change(
+        changes.ATTACHMENT, attachment.id, 'reserve', attachment.state, moment,
+        request_id=actor.request_id))
 
 
 def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> None:
@@ -93,20 +98,18 @@ def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> 
     """
     row = states.VOLUME_EVENTS[event]
     moment = models.now()
-    table = models.Volume
-    values |= {
-        'status': _derivation(volume_id) if row.target is None else row.target,
-        'status_at': moment, 'updated_at': moment,
-    }
+    values |= {'status_at': moment, 'updated_at': moment}
+    if row.target is not None:
+        values['status'] = row.target
     if row.target == states.Volume.DELETED:
         values['deleted_at'] = moment
-    done = session.execute(
-        sa.update(table).execution_options(synchronize_session=False)
-        .where(table.id == volume_id, table.deleted_at.is_(None),
-               table.status.in_(sorted(row.sources)))
-        .values(**values))
+    done = session.execute(_build_volume_move(event, tuple(values)), {**values, _IDENT: volume_id})
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('volume', volume_id, event)
+    commits.note_volume(session, volume_id, moment)
+    changes.note(session, lambda: changes.Change(
+        changes.VOLUME, volume_id, event, row.target, moment,
+        *changes.state_before(session, models.Volume, volume_id, 'status', moment)))
 
 
 def reset_volume(session: Session, volume_id: str, status: str) -> None:
@@ -123,11 +126,13 @@ def reset_volume(session: Session, volume_id: str, status: str) -> None:
     claim = status if status in list(states.Claim) else None
     # What an extension had promised is given back with it.
     promised = {} if status == states.Volume.EXTENDING else {'new_size': None}
+    moment = models.now()
     session.execute(
         sa.update(table).execution_options(synchronize_session=False)
         .where(table.id == volume_id)
-        .values(status=_derivation(volume_id, sa.literal(claim, sa.String)) if derived else status,
-                claim=claim, status_at=models.now(), updated_at=models.now(), **promised))
+        .values(status=_derivation(sa.literal(claim, sa.String)) if derived else status,
+                claim=claim, status_at=moment, updated_at=moment, **promised), {_IDENT: volume_id})
+    commits.note_volume(session, volume_id, moment)
 
 
 def derive_volume(session: Session, volume_id: str, **values: Any) -> None:
@@ -140,19 +145,57 @@ def derive_volume(session: Session, volume_id: str, **values: Any) -> None:
     :param volume_id: UUID.
     :param values: further columns, written whatever the status; ``claim`` among them counts.
     """
-    table = models.Volume
-    claim = sa.literal(values['claim']) if 'claim' in values else table.claim
-    status = sa.case((table.status.in_(sorted(states.DERIVED_STATUSES)), _derivation(volume_id, claim)),
-                     else_=table.status)
-    session.execute(
-        sa.update(table).execution_options(synchronize_session=False)
-        .where(table.id == volume_id).values(status=status, updated_at=models.now(), **values))
+    moment = models.now()
+    values['updated_at'] = moment
+    session.execute(_build_derivation(tuple(values)), {**values, _IDENT: volume_id})
+    commits.note_volume(session, volume_id, moment)
 
 
-def _derivation(volume_id: str, claim: Any = None) -> sa.ColumnElement[str]:
-    """Build ``states.derive_status`` in SQL, from the same table."""
-    claim = models.Volume.claim if claim is None else claim
-    live = (models.Attachment.volume_id == volume_id, models.Attachment.deleted_at.is_(None))
+# Statements are built once per shape: building one costs several times what sending it does.
+
+def _parameters(table: sa.Table, columns: tuple[str, ...]) -> dict[str, Any]:
+    return {name: sa.bindparam(name, type_=table.c[name].type) for name in columns}
+
+
+@functools.cache
+def _build_move(event: str, columns: tuple[str, ...]) -> sa.Update:
+    table = models.Attachment.__table__
+    assert isinstance(table, sa.Table)
+    return (
+        sa.update(table)
+        .where(table.c.id == sa.bindparam(_IDENT), table.c.deleted_at.is_(None),
+               table.c.state.in_(sorted(states.ATTACHMENT_EVENTS[event].sources)))
+        .values(timeline=table.c.timeline.concat(sa.bindparam(_LINE)), **_parameters(table, columns)))
+
+
+@functools.cache
+def _build_volume_move(event: str, columns: tuple[str, ...]) -> sa.Update:
+    table = models.Volume.__table__
+    assert isinstance(table, sa.Table)
+    values = _parameters(table, columns)
+    if 'status' not in columns:
+        values['status'] = _derivation(table.c.claim)
+    return (
+        sa.update(table)
+        .where(table.c.id == sa.bindparam(_IDENT), table.c.deleted_at.is_(None),
+               table.c.status.in_(sorted(states.VOLUME_EVENTS[event].sources)))
+        .values(**values))
+
+
+@functools.cache
+def _build_derivation(columns: tuple[str, ...]) -> sa.Update:
+    table = models.Volume.__table__
+    assert isinstance(table, sa.Table)
+    values = _parameters(table, columns)
+    claim = values.get('claim', table.c.claim)
+    status = sa.case((table.c.status.in_(sorted(states.DERIVED_STATUSES)), _derivation(claim)),
+                     else_=table.c.status)
+    return sa.update(table).where(table.c.id == sa.bindparam(_IDENT)).values(status=status, **values)
+
+
+def _derivation(claim: Any) -> sa.ColumnElement[str]:
+    """Build ``states.derive_status`` of the volume that parameter ``_IDENT`` names, from the same table."""
+    live = (models.Attachment.volume_id == sa.bindparam(_IDENT), models.Attachment.deleted_at.is_(None))
     whens: list[tuple[Any, Any]] = []
     for source, status in states.DERIVATION:
         mine = sa.select(sa.literal(1)).select_from(models.Attachment).where(

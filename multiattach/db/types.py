@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
-from multiattach.db import models, paging
+from multiattach.db import commits, models, paging
 from multiattach.domain import errors
 
 T = models.VolumeType
@@ -24,11 +24,15 @@ def get(session: Session, type_id: str, *, lock: bool = False) -> T:
     :raises VolumeTypeNotFound: no live type has this id.
     """
     query = sa.select(T).where(T.id == type_id, _LIVE).options(orm.selectinload(T.specs))
-    if lock:
+    if lock:  # PostgreSQL locks no row of an outer join
         query = query.with_for_update().execution_options(populate_existing=True)
+    else:
+        query = query.options(orm.joinedload(T.qos))
     found = session.scalars(query).first()
     if found is None:
         raise errors.VolumeTypeNotFound(type_id)
+    if lock:
+        commits.note_lock(session, T, found.id)
     return found
 
 
@@ -44,10 +48,15 @@ def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
     query = sa.select(T).where(sa.or_(T.id == name_or_id, T.live_name == name_or_id), _LIVE)
     if lock:
         query = query.with_for_update().execution_options(populate_existing=True)
+    else:
+        query = query.options(orm.joinedload(T.qos))
     found = list(session.scalars(query.options(orm.selectinload(T.specs))))
     if not found:
         raise errors.VolumeTypeNotFound(name_or_id)
-    return next((row for row in found if row.id == name_or_id), found[0])
+    picked = next((row for row in found if row.id == name_or_id), found[0])
+    if lock:
+        commits.note_lock(session, T, picked.id)
+    return picked
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
@@ -60,7 +69,7 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
     :returns: the types.
     """
     query = paging.paginate(session, sa.select(T).where(_LIVE, *filters), T, page)
-    return list(session.scalars(query.options(orm.selectinload(T.specs))))
+    return list(session.scalars(query.options(orm.selectinload(T.specs), orm.joinedload(T.qos))))
 
 
 def is_accessible(session: Session, found: T, project_id: str | None) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries on volumes."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,33 +9,60 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
-from multiattach.db import models, paging
+from multiattach.db import aggregates, changes, commits, models, paging
 from multiattach.domain import errors
 
+A = models.Attachment
 V = models.Volume
 _LIVE = V.deleted_at.is_(None)
+# What a written column says has happened, beside the state machine.
+_NOTED = {'host': 'create', 'volume_type_id': 'retyped', 'display_name': 'update',
+          'display_description': 'update'}
+
+
+def _gather(table: Any) -> sa.ScalarSelect[Any]:
+    return sa.select(aggregates.ObjectOf(table.key, table.value)).where(
+        table.volume_id == V.id).correlate(V).scalar_subquery()
+
+
 _VIEW = (
-    orm.selectinload(V.metadata_items),
+    orm.with_expression(V.metadata_text, _gather(models.VolumeMetadata)),
+    orm.with_expression(V.image_text, _gather(models.ImageMetadata)),
     orm.joinedload(V.volume_type),
-    orm.selectinload(V.attachments),
-    orm.selectinload(V.image_items),
 )
+# Built once: each request needs one of them.
+_ONE = sa.select(V).where(V.id == sa.bindparam('ident'), _LIVE).execution_options(populate_existing=True)
+_GET = _ONE.options(*_VIEW)
+_LOCK = _ONE.with_for_update()
+# Plain rows, which cost a tenth of mapped ones: a volume may have a thousand.
+_HELD = (
+    sa.select(A.volume_id, A.id, A.state, A.instance_uuid, A.attached_host, A.mountpoint, A.attached_at)
+    .where(A.volume_id.in_(sa.bindparam('volumes', expanding=True)), A.deleted_at.is_(None))
+    .order_by(A.created_at, A.id))
 
 
 def get(session: Session, volume_id: str) -> V:
-    """Load a volume with all that its view shows, in three statements.
+    """Load a volume with all that its view shows, in two statements.
 
     :param session: an open session.
     :param volume_id: UUID.
     :returns: the volume with metadata, type and live attachments.
     :raises VolumeNotFound: no live volume has this id.
     """
-    volume = session.scalars(
-        sa.select(V).where(V.id == volume_id, _LIVE).options(*_VIEW)
-        .execution_options(populate_existing=True)).first()
+    volume = session.scalars(_GET, {'ident': volume_id}).first()
     if volume is None:
         raise errors.VolumeNotFound(volume_id)
+    _add_attachments(session, [volume])
     return volume
+
+
+def _add_attachments(session: Session, volumes: Sequence[V]) -> None:
+    """Give volumes what their views show of attachments."""
+    held: dict[str, list[Any]] = {volume.id: [] for volume in volumes}
+    for row in session.execute(_HELD, {'volumes': list(held)}) if held else ():
+        held[row.volume_id].append(row)
+    for volume in volumes:
+        orm.attributes.set_committed_value(volume, 'attachments', held[volume.id])
 
 
 def lock(session: Session, volume_id: str) -> V:
@@ -45,17 +73,16 @@ def lock(session: Session, volume_id: str) -> V:
     :returns: the volume without its relations.
     :raises VolumeNotFound: no live volume has this id.
     """
-    volume = session.scalars(
-        sa.select(V).where(V.id == volume_id, _LIVE).with_for_update()
-        .execution_options(populate_existing=True)).first()
+    volume = session.scalars(_LOCK, {'ident': volume_id}).first()
     if volume is None:
         raise errors.VolumeNotFound(volume_id)
+    commits.note_lock(session, V, volume_id)
     return volume
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
               page: paging.Page) -> list[V]:
-    """Load one page of volumes with all that their views show, in four statements at most.
+    """Load one page of volumes with all that their views show, in two statements, or three.
 
     :param session: an open session.
     :param filters: conditions on :class:`~multiattach.db.models.Volume`.
@@ -63,7 +90,9 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
     :returns: the volumes.
     """
     query = paging.paginate(session, sa.select(V).where(_LIVE, *filters), V, page)
-    return list(session.scalars(query.options(*_VIEW)))
+    volumes = list(session.scalars(query.options(*_VIEW)))
+    _add_attachments(session, volumes)
+    return volumes
 
 
 def count(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> tuple[int, int]:
@@ -147,6 +176,12 @@ def allocated(session: Session) -> dict[str, int]:
     return {str(host): int(total) for host, total in rows}
 
 
+def _check_distinct(items: Mapping[str, str]) -> None:
+    """Refuse keys that MariaDB takes for one: it does not see spaces at the end."""
+    if len({key.rstrip(' ') for key in items}) != len(items):
+        raise errors.InvalidInput('Two keys of metadata differ in nothing but spaces at their end.')
+
+
 def replace_metadata(session: Session, volume_id: str, items: Mapping[str, str], *,
                      keep_others: bool) -> None:
     """Write user metadata; the caller holds the volume's lock.
@@ -156,6 +191,7 @@ def replace_metadata(session: Session, volume_id: str, items: Mapping[str, str],
     :param items: keys and values to set.
     :param keep_others: leave the keys that are not named.
     """
+    _check_distinct(items)
     table = models.VolumeMetadata
     gone = sa.delete(table).where(table.volume_id == volume_id)
     if keep_others:
@@ -188,6 +224,7 @@ def set_image_metadata(session: Session, volume_id: str, items: Mapping[str, str
     :param volume_id: UUID.
     :param items: keys and values.
     """
+    _check_distinct(items)
     table = models.ImageMetadata
     session.execute(sa.delete(table).where(table.volume_id == volume_id, table.key.in_(list(items)))
                     .execution_options(synchronize_session=False))
@@ -219,6 +256,13 @@ def update(session: Session, volume_id: str, **values: Any) -> None:
     :param values: columns; never ``status``.
     """
     assert 'status' not in values
+    moment = models.now()
     session.execute(sa.update(V).where(V.id == volume_id, _LIVE)
-                    .values(updated_at=models.now(), **values)
+                    .values(updated_at=moment, **values)
                     .execution_options(synchronize_session=False))
+    commits.note_volume(session, volume_id, moment)
+    for column, event in _NOTED.items():
+        if column in values:
+            changes.note(session, functools.partial(
+                changes.Change, changes.VOLUME, volume_id, event, None, moment))
+            break

@@ -72,6 +72,14 @@ class VolumeTypeNotFound(NotFound):
         self.args = (name,)
 
 
+class QosSpecsNotFound(NotFound):
+    """No such QoS specs."""
+
+    def __init__(self, qos_id: str) -> None:
+        super().__init__(f'No such QoS spec {qos_id}.')
+        self.args = (qos_id,)
+
+
 class ServerNotFound(NotFound):
     """No such server on this service's compute endpoint."""
 

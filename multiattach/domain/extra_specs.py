@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from multiattach.domain import errors
 
 MULTIATTACH = 'multiattach'
+# How many servers may have a volume of the type; with a scope, so that no backend need report it.
+MAX_ATTACHMENTS = 'multiattach:max_attachments'
+_MOST = 2**31 - 1
 _TRUE = frozenset({'true', 't', 'yes', 'y', 'on', '1'})
 _FALSE = frozenset({'false', 'f', 'no', 'n', 'off', '0'})
 _OPERATOR = '<is>'
@@ -42,17 +45,32 @@ def is_multiattach(specs: Mapping[str, str | None]) -> bool:
     return parse_is(specs.get(MULTIATTACH)) is True
 
 
+def parse_max_attachments(value: str | None) -> int | None:
+    """Parse the cap on attachments.
+
+    :param value: text of the extra spec.
+    :returns: the cap, None if the text is no whole number from 1.
+    """
+    text = (value or '').strip()
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(_MOST)):
+        return None
+    return int(text) if 1 <= int(text) <= _MOST else None
+
+
 def check_specs(specs: Mapping[str, str | None]) -> None:
     """Refuse extra specs that could not mean what their author wants.
 
     :param specs: all extra specs that the type would have.
-    :raises InvalidInput: a multiattach value that is no boolean operator, or multiattach
-        together with ``cacheable`` (contract 3.4).
+    :raises InvalidInput: a multiattach value that is no boolean operator, a cap that is no number,
+        or multiattach together with ``cacheable`` (contract 3.4).
     """
     if MULTIATTACH in specs and parse_is(specs[MULTIATTACH]) is None:
         raise errors.InvalidInput(
             f'Extra spec multiattach must be "<is> True" or "<is> False", not {specs[MULTIATTACH]!r}.'
         )
+    if MAX_ATTACHMENTS in specs and parse_max_attachments(specs[MAX_ATTACHMENTS]) is None:
+        raise errors.InvalidInput(
+            f'Extra spec {MAX_ATTACHMENTS} must be a whole number from 1, not {specs[MAX_ATTACHMENTS]!r}.')
     if is_multiattach(specs) and parse_is(specs.get('cacheable')) is True:
         raise errors.InvalidInput('Extra specs multiattach and cacheable exclude each other.')
 

@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping
 from multiattach.domain import errors
 
 UNLIMITED = -1
-# What Block Storage clients expect to be listed (contract 10.5); only those of volumes count here.
+# What Block Storage clients expect to be listed (contract 10.5); those of volumes count here, and our own:
+# servers that have them.
 RESOURCES = ('volumes', 'snapshots', 'gigabytes', 'backups', 'backup_gigabytes',
-             'per_volume_gigabytes', 'groups')
+             'per_volume_gigabytes', 'groups', 'attachments')
+# Those that are unlimited where nobody says anything.
+UNLIMITED_BY_DEFAULT = ('per_volume_gigabytes', 'attachments')
 _PER_TYPE = ('volumes', 'gigabytes', 'snapshots')
 
 
@@ -19,10 +22,12 @@ class Usage:
 
     :param volumes: number of volumes by name of their type.
     :param gigabytes: GiB by name of their type.
+    :param attachments: number of servers that have its volumes, counted once for each volume.
     """
 
     volumes: Mapping[str, int]
     gigabytes: Mapping[str, int]
+    attachments: int = 0
 
     def of(self, resource: str) -> int:
         """Return how much of a resource is used.
@@ -33,6 +38,8 @@ class Usage:
             return sum(self.volumes.values())
         if resource == 'gigabytes':
             return sum(self.gigabytes.values())
+        if resource == 'attachments':
+            return self.attachments
         if resource.startswith('volumes_'):
             return self.volumes.get(resource.removeprefix('volumes_'), 0)
         if resource.startswith('gigabytes_'):
@@ -47,6 +54,19 @@ def list_resources(type_names: Iterable[str]) -> list[str]:
     :returns: names.
     """
     return [*RESOURCES, *(f'{kind}_{name}' for name in type_names for kind in _PER_TYPE)]
+
+
+def check_attachments(limit: int, used: int) -> None:
+    """Decide whether a project may have one more attachment.
+
+    :param limit: most attachments; -1 for any number.
+    :param used: what it has, counted in the transaction that adds to it.
+    :raises QuotaExceeded: the quota is used up (contract 10.5).
+    """
+    if limit != UNLIMITED and used >= limit:
+        raise errors.QuotaExceeded(
+            f'AttachmentLimitExceeded: Maximum number of attachments allowed ({limit}) exceeded for '
+            "quota 'attachments'.")
 
 
 def check_growth(limits: Mapping[str, int], usage: Usage, type_name: str, volumes: int,

@@ -72,6 +72,23 @@ def check_reserve(volume: VolumeFacts, same_server: int, others: int) -> None:
         )
 
 
+def check_cap(same_server: int, servers: int, cap: int | None) -> None:
+    """Decide whether a volume may get one more server.
+
+    A second attachment of a server that has one is a migration's: it takes no further place.
+
+    :param same_server: number of live attachments of the asking server.
+    :param servers: number of servers that have the volume or are about to; each attachment without a
+        server counts as one.
+    :param cap: most servers, None for any number.
+    :raises InvalidVolume: the cap is reached.
+    """
+    if cap is not None and not same_server and servers >= cap:
+        raise errors.InvalidVolume(
+            f'Invalid volume: it has {servers} attachments, and the most that it may have is {cap} '
+            '(extra spec multiattach:max_attachments of its type, or the default of this service).')
+
+
 def check_connect(
     volume: VolumeFacts, attachment: Sharer, host: str, initiator: str, others: Sequence[Sharer]
 ) -> None:

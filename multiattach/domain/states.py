@@ -29,6 +29,8 @@ class Attachment(enum.StrEnum):
     ATTACHED = 'attached'
     DETACHING = 'detaching'
     UNEXPORTING = 'unexporting'
+    FENCING = 'fencing'
+    FENCED = 'fenced'
     ERROR_ATTACHING = 'error_attaching'
     ERROR_DETACHING = 'error_detaching'
     DETACHED = 'detached'
@@ -111,6 +113,13 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
     A.UNEXPORTING: StateInfo(
         'detaching', Owner.VOLUME, 'The volume worker is to turn the initiator away.'
     ),
+    A.FENCING: StateInfo(
+        'detaching', Owner.VOLUME, 'The volume worker is to cut the initiator off, whatever its host does.'
+    ),
+    A.FENCED: StateInfo(
+        'error_detaching', Owner.USER,
+        'Cut off, and seen on the target to be: its host writes no more. It takes no place on the volume.'
+    ),
     A.ERROR_ATTACHING: StateInfo(
         'error_attaching', Owner.USER, 'The attach failed and was undone; delete or try again.'
     ),
@@ -148,7 +157,15 @@ ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
      (A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING,
       A.ERROR_ATTACHING, A.ERROR_DETACHING), A.UNEXPORTING,
      'The initiator is to be turned away, the export removed with the last one.'),
-    ('remove', (A.RESERVED, A.UNEXPORTING, A.ERROR_ATTACHING, A.ATTACHED, A.DETACHING,
+    ('fence',
+     (A.RESERVED, A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING,
+      A.FENCING, A.ERROR_ATTACHING, A.ERROR_DETACHING), A.FENCING,
+     'The initiator is to be cut off; its host is not asked.'),
+    ('fenced', (A.FENCING,), A.FENCED,
+     'The target was read again: no leave to log in, no account and no session is left.'),
+    ('fence_failed', (A.FENCING,), A.FENCING,
+     'The target refused, or still showed something; the worker tries again by itself.'),
+    ('remove', (A.RESERVED, A.UNEXPORTING, A.FENCED, A.ERROR_ATTACHING, A.ATTACHED, A.DETACHING,
       A.ERROR_DETACHING), A.DETACHED,
      'Nothing of the attachment is left on a target or a host.'),
 )
@@ -163,7 +180,7 @@ DERIVATION: tuple[tuple[frozenset[str], Volume], ...] = (
     (frozenset({A.ATTACHED}), V.IN_USE),
     (frozenset({A.EXPORTING, A.EXPORTED, A.CONNECTING}), V.ATTACHING),
     (frozenset({A.RESERVED}), V.RESERVED),
-    (frozenset({A.DETACHING, A.UNEXPORTING}), V.DETACHING),
+    (frozenset({A.DETACHING, A.UNEXPORTING, A.FENCING}), V.DETACHING),
 )
 
 VOLUME_EVENTS: dict[str, Transition] = _rows(
@@ -192,10 +209,10 @@ VOLUME_WORKER_STATUSES: frozenset[str] = frozenset(
 
 # States in which a target may know the attachment's initiator.
 ON_TARGET: frozenset[str] = frozenset(
-    {A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING,
+    {A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING, A.FENCING,
      A.ERROR_DETACHING}
 )
-# States in which a target must admit the initiator; UNEXPORTING is on its way out.
+# States in which a target must admit the initiator; UNEXPORTING and FENCING are on their way out.
 ADMITTED: frozenset[str] = frozenset(
     {A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING}
 )
@@ -204,7 +221,7 @@ ON_HOST: frozenset[str] = frozenset(
     {A.CONNECTING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING}
 )
 # States that take no place on a volume: nothing of them is left but the row.
-PLACELESS: frozenset[str] = frozenset({A.ERROR_ATTACHING, A.DETACHED})
+PLACELESS: frozenset[str] = frozenset({A.FENCED, A.ERROR_ATTACHING, A.DETACHED})
 
 
 def public_status(state: str) -> str:

@@ -7,6 +7,7 @@ idempotent).
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Protocol
 
 from multiattach.domain import errors, mode
@@ -56,6 +57,7 @@ class Disk:
     :param device: wished device name, ``/dev/vdb``.
     :param mode: ``rw`` or ``ro``.
     :param multiattach: other servers may have it too.
+    :param rates: what the hypervisor is to keep, as :func:`multiattach.domain.qos.find_rates` has it.
     """
 
     attachment_id: str
@@ -64,6 +66,7 @@ class Disk:
     device: str
     mode: str = mode.READ_WRITE
     multiattach: bool = False
+    rates: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Hypervisor(Protocol):

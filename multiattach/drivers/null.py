@@ -3,7 +3,15 @@
 
 import threading
 
-from multiattach.drivers.target import Export, Grant, SessionState, TargetInfo, TargetState
+from multiattach.drivers.target import (
+    Cut,
+    Export,
+    Grant,
+    LunState,
+    SessionState,
+    TargetInfo,
+    TargetState,
+)
 
 
 class NullTarget:
@@ -32,6 +40,12 @@ class NullTarget:
         with self._lock:
             self._grants.get(volume_id, {}).pop(initiator, None)
 
+    def fence(self, volume_id: str, initiator: str, username: str) -> Cut:
+        """See :meth:`multiattach.drivers.target.Target.fence`."""
+        with self._lock:
+            known = self._grants.get(volume_id, {}).pop(initiator, None) is not None
+        return Cut(acl=known, account=known, reads=1)
+
     def remove_export(self, volume_id: str) -> None:
         """See :meth:`multiattach.drivers.target.Target.remove_export`."""
         with self._lock:
@@ -44,7 +58,8 @@ class NullTarget:
         """See :meth:`multiattach.drivers.target.Target.list_exports`."""
         with self._lock:
             return {
-                volume_id: TargetState(volume_id, self._info(volume_id).iqn, 1, (),
+                volume_id: TargetState(volume_id, self._info(volume_id).iqn, 1,
+                                       (LunState(1, '', True, ''),),
                                        tuple(grants), tuple(grants.values()),
                                        tuple[SessionState, ...]())
                 for volume_id, grants in self._grants.items()

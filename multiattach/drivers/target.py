@@ -132,6 +132,39 @@ class TargetState:
     sessions: tuple[SessionState, ...]
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What a fence found of one initiator at a target, and what its last read still showed: nothing.
+
+    :param acl: the initiator had leave to log in.
+    :param account: it had an account.
+    :param sessions: its live logins that were ended.
+    :param reads: how often the target was read after the first act.
+    :param left_acl: it still has leave.
+    :param left_account: it still has an account.
+    :param left_sessions: its logins that are still live.
+    """
+
+    acl: bool = False
+    account: bool = False
+    sessions: tuple[SessionState, ...] = ()
+    reads: int = 0
+    left_acl: bool = False
+    left_account: bool = False
+    left_sessions: tuple[SessionState, ...] = ()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the initiator can still read or write, or log in."""
+        return self.left_acl or self.left_account or bool(self.left_sessions)
+
+    def describe(self) -> str:
+        """Say what is left, for an error."""
+        rights = {'leave to log in': self.left_acl, 'an account': self.left_account}
+        found = [name for name, left in rights.items() if left]
+        return ', '.join([*found, f'{len(self.left_sessions)} sessions'])
+
+
 class Target(Protocol):
     """A target driver. The caller serialises the calls for one volume; volumes run in parallel.
 
@@ -164,6 +197,15 @@ class Target(Protocol):
         :param volume_id: UUID of the volume.
         :param initiator: name of the initiator.
         :param username: its CHAP name.
+        """
+
+    def fence(self, volume_id: str, initiator: str, username: str) -> Cut:
+        """Shut one initiator out as :meth:`revoke` does, then read the target until it shows nothing of it.
+
+        :param volume_id: UUID of the volume.
+        :param initiator: name of the initiator.
+        :param username: its CHAP name.
+        :returns: what was cut, and that nothing is left.
         """
 
     def remove_export(self, volume_id: str) -> None:

@@ -5,11 +5,11 @@
 from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, messages, models, transitions
+from multiattach.db import database, messages, models, qos_specs, transitions
 from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, extra_specs, sharing, states
-from multiattach.engine import encryptions, placement
+from multiattach.engine import clones, encryptions, placement
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -124,6 +124,12 @@ class VolumeActions:
                 raise errors.InvalidVolume(
                     f'Invalid volume: status must be available or in-use to retype; it is '
                     f'{volume.status}.')
+            clones.check_not_copied(session, volume)
+            if volume.status == states.Volume.IN_USE and (
+                    qos_specs.find_front_end(session, found.id)
+                    != qos_specs.find_front_end(session, volume.volume_type_id)):
+                raise errors.InvalidVolume(
+                    'Invalid volume: front-end qos specs cannot change while the volume is in-use.')
             if shared != volume.multiattach:
                 self._check_change(session, ctx, volume, shared)
             encryptions.check_not_encrypted(session, found.id, multiattach=shared)
@@ -187,6 +193,7 @@ class VolumeActions:
                 raise errors.InvalidInput(
                     f'Invalid input received: New size for extend must be greater than current '
                     f'size. (current: {volume.size}, extended: {new_size}).')
+            clones.check_not_copied(session, volume)
             self._quotas.check_growth(
                 session, volume.project_id, db_types.get(session, volume.volume_type_id).name,
                 volumes=0, gigabytes=new_size - volume.size, size=new_size)

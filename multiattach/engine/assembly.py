@@ -7,18 +7,25 @@ from collections.abc import Mapping
 from multiattach.db.database import Database
 from multiattach.engine.actions import VolumeActions
 from multiattach.engine.attachments import Attachments
+from multiattach.engine.compute_hosts import ComputeHosts
 from multiattach.engine.default_types import DefaultTypes
 from multiattach.engine.encryptions import Encryptions
+from multiattach.engine.explain import Explanations
+from multiattach.engine.fences import Fences
 from multiattach.engine.guard import Compute, Guard
 from multiattach.engine.legacy import LegacyActions
 from multiattach.engine.messages import Messages
+from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
+from multiattach.engine.qos_specs import QosSpecs
 from multiattach.engine.quotas import Quotas
 from multiattach.engine.servers import Servers
 from multiattach.engine.services import Services
 from multiattach.engine.settings import VolumeSettings
+from multiattach.engine.targets import Targets
 from multiattach.engine.type_access import TypeAccess
 from multiattach.engine.types import Types
+from multiattach.engine.volume_hosts import VolumeHosts
 from multiattach.engine.volumes import Volumes
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
 
@@ -32,30 +39,39 @@ class Engine:
     attachments: Attachments
     actions: VolumeActions
     messages: Messages
+    orders: Orders
     default_types: DefaultTypes
     encryptions: Encryptions
+    explanations: Explanations
+    fences: Fences
+    compute_hosts: ComputeHosts
     legacy: LegacyActions
+    qos_specs: QosSpecs
     quotas: Quotas
     servers: Servers
     services: Services
     settings: VolumeSettings
+    targets: Targets
     type_access: TypeAccess
     types: Types
+    volume_hosts: VolumeHosts
     volumes: Volumes
 
 
 def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: HostAgents, *,
-                down_time: float, default_type: str, default_quotas: Mapping[str, int],
-                compute: Compute | None = None) -> Engine:
+                order_time: float, down_time: float, default_type: str, default_quotas: Mapping[str, int],
+                max_attachments: int = 0, compute: Compute | None = None) -> Engine:
     """Put the use cases together.
 
     :param db: the database.
     :param policy: the rules.
     :param workers: RPC client of the volume workers.
     :param agents: RPC client of the host agents.
+    :param order_time: seconds that an order to a volume worker may take.
     :param down_time: seconds without a heartbeat after which a service counts as down.
     :param default_type: name of the default volume type.
     :param default_quotas: limits of projects by resource; -1 for unlimited.
+    :param max_attachments: servers that may have one multiattach volume, 0 for any number.
     :param compute: the compute service to ask, if there is one.
     :returns: the use cases.
     """
@@ -63,14 +79,19 @@ def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: Ho
     types = Types(db, policy, default_type)
     guard = Guard(compute)
     quotas = Quotas(db, policy, default_quotas)
-    attachments = Attachments(db, policy, workers, guard)
+    orders = Orders(db, workers, order_time)
+    attachments = Attachments(db, policy, orders, guard, quotas, max_attachments)
     return Engine(
         db=db, policy=policy, attachments=attachments,
         actions=VolumeActions(db, policy, services, quotas, workers),
         default_types=DefaultTypes(db, policy), encryptions=Encryptions(db, policy),
-        legacy=LegacyActions(db, policy, attachments, guard, workers),
-        messages=Messages(db, policy), quotas=quotas,
-        settings=VolumeSettings(db, policy, workers), type_access=TypeAccess(db, policy),
-        servers=Servers(db, policy, attachments, services, agents, workers),
+        qos_specs=QosSpecs(db, policy), volume_hosts=VolumeHosts(db, policy),
+        explanations=Explanations(db, policy, services), compute_hosts=ComputeHosts(db, policy, services),
+        targets=Targets(db, policy, services, workers),
+        fences=Fences(db, policy, services, workers, agents, order_time),
+        legacy=LegacyActions(db, policy, attachments, guard, orders),
+        messages=Messages(db, policy), orders=orders, quotas=quotas,
+        settings=VolumeSettings(db, policy, orders), type_access=TypeAccess(db, policy),
+        servers=Servers(db, policy, attachments, services, agents, orders),
         services=services, types=types,
         volumes=Volumes(db, policy, types, services, quotas, workers))

@@ -14,12 +14,14 @@ from sqlalchemy.orm import Session
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, paging, transitions
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import connection, errors, mode, sharing, states
+from multiattach.domain import connection, errors, extra_specs, mode, sharing, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import AskFirst, Guard, Usage
+from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
-from multiattach.rpc.clients import ExportOrder, VolumeWorkers
+from multiattach.engine.quotas import Quotas
+from multiattach.rpc.clients import ExportOrder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,19 +55,24 @@ class Attachments:
 
     :param db: the database.
     :param policy: the rules.
-    :param workers: RPC client of the volume workers.
+    :param orders: what is asked of the volume workers.
     :param guard: asks before something in use is taken away.
+    :param quotas: quotas.
+    :param most: servers that may have one multiattach volume, 0 for any number.
     """
 
-    def __init__(self, db: database.Database, policy: Policy, workers: VolumeWorkers,
-                 guard: Guard) -> None:
+    def __init__(self, db: database.Database, policy: Policy, orders: Orders,
+                 guard: Guard, quotas: Quotas, most: int = 0) -> None:
         self._guard = guard
+        self._quotas = quotas
+        self._most = most
         self._db = db
         self._policy = policy
-        self._workers = workers
+        self._orders = orders
 
     # -- reading -------------------------------------------------------------------------------
 
+    @database.retry
     def show(self, ctx: RequestContext, attachment_id: str) -> models.Attachment:
         """Load an attachment that the caller may see.
 
@@ -78,6 +85,7 @@ class Attachments:
         with self._db.reader() as session:
             return self._load(session, ctx, attachment_id, 'volume:attachment_get')
 
+    @database.retry
     def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
                   page: paging.Page, *, detail: bool, all_projects: bool = False
                   ) -> list[models.Attachment]:
@@ -97,6 +105,7 @@ class Attachments:
         with self._db.reader() as session:
             return db_attachments.list_page(session, [*filters, *scope], page, detail=detail)
 
+    @database.retry
     def show_timeline(self, ctx: RequestContext, attachment_id: str) -> str:
         """Read the timeline of a live attachment.
 
@@ -153,7 +162,8 @@ class Attachments:
         :raises VolumeNotFound: no such volume, or another project's.
         :raises NotAuthorized: policy ``volume:attachment_create`` or
             ``volume:multiattach_bootable_volume``.
-        :raises InvalidVolume: the sharing rules say no (contract 3.2).
+        :raises InvalidVolume: the sharing rules or the cap of the type say no (contract 3.2).
+        :raises QuotaExceeded: the project has all the attachments that it may have.
         """
         return self._reserve(ctx, str(uuid.uuid4()), volume_id, instance_uuid, reservation)
 
@@ -172,8 +182,10 @@ class Attachments:
         :returns: the new attachment with its locked volume.
         """
         volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:attachment_create')
-        mine, others = db_attachments.count_places(session, volume_id, instance_uuid)
-        sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), mine, others)
+        room = db_attachments.count_room(session, volume, instance_uuid)
+        sharing.check_reserve(
+            sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
+        self.check_room(session, volume, room)
         if volume.multiattach and volume.bootable and volume.status == states.Volume.IN_USE:
             self._policy.check(ctx, 'volume:multiattach_bootable_volume', volume.project_id)
         row = models.Attachment(
@@ -186,6 +198,21 @@ class Attachments:
         transitions.derive_volume(session, volume_id)
         orm.attributes.set_committed_value(row, 'volume', volume)
         return row
+
+    def check_room(self, session: Session, volume: models.Volume, room: db_attachments.Room) -> None:
+        """Refuse a server too many, by the cap of the volume's type and by the project's quota.
+
+        :param session: a writer's session that holds the volume's lock.
+        :param volume: the volume.
+        :param room: counted in this transaction.
+        :raises InvalidVolume: the cap is reached.
+        :raises QuotaExceeded: the quota is used up.
+        """
+        if volume.multiattach:
+            sharing.check_cap(room.mine, room.servers,
+                              extra_specs.parse_max_attachments(room.cap) or self._most or None)
+        if not room.mine:
+            self._quotas.check_attachments(session, volume.project_id, room.limit)
 
     # -- connecting ----------------------------------------------------------------------------
 
@@ -209,7 +236,7 @@ class Attachments:
         wanted = connection.parse_connector(raw)
         order = self._begin_connect(ctx, attachment_id, wanted)
         if order is not None:
-            self._workers.export(order, ctx.request_id)
+            self._orders.export(order, ctx.request_id)
         attachment = self.show_own(attachment_id)
         if attachment.connection_info is None:
             raise errors.Conflict(
@@ -295,7 +322,11 @@ class Attachments:
             self._guard.ask(ctx, exc.usage)
             volume_id, order = self._begin_delete(ctx, attachment_id, asked=True)
         if order is not None:
-            self._workers.unexport(order, ctx.request_id)
+            self._orders.unexport(order, ctx.request_id)
+        return self._list_left(volume_id)
+
+    @database.retry
+    def _list_left(self, volume_id: str) -> list[models.Attachment]:
         with self._db.reader() as session:
             return db_attachments.list_of_volume(session, volume_id)
 
@@ -305,7 +336,8 @@ class Attachments:
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_delete', lock=True)
             usage = Usage(row.id, row.volume_id, row.instance_uuid, row.connector, row.agent_host)
-            alive = row.state != states.Attachment.ERROR_ATTACHING
+            # A server that was cut off does not use the volume, whatever its host or Nova believe.
+            alive = row.state not in (states.Attachment.ERROR_ATTACHING, states.Attachment.FENCED)
             if alive and self._guard.must_ask(ctx, usage) and not asked:
                 raise AskFirst(usage)
             return row.volume_id, leave_target(session, row, actor_of(ctx))
@@ -320,6 +352,7 @@ class Attachments:
 
     # -- shared --------------------------------------------------------------------------------
 
+    @database.retry
     def show_own(self, attachment_id: str) -> models.Attachment:
         """Load an attachment on which the caller has just acted.
 
@@ -349,7 +382,7 @@ def leave_target(session: Session, row: models.Attachment, actor: transitions.Ac
     """
     volume = row.volume
     event, order = 'remove', None
-    if (row.state != states.Attachment.RESERVED and row.connector is not None
+    if (row.state not in (states.Attachment.RESERVED, states.Attachment.FENCED) and row.connector is not None
             and volume.host is not None):
         event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
     transitions.move_attachment(session, row.id, event, actor)

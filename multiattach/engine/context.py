@@ -22,6 +22,14 @@ class RequestContext(oslo_context.RequestContext):
         super().__init__(**kwargs)
         self.service_roles = list(service_roles or [])
         self.catalog_text: str | None = None
+        self._credentials: tuple[bool, dict[str, Any], str] | None = None
+
+    def update_store(self) -> None:
+        """Leave the thread's context as it is: a context that the service makes is nobody's request."""
+
+    def bind(self) -> None:
+        """Have this caller and his request in each line that the thread logs."""
+        super().update_store()
 
     @property
     def project(self) -> str | None:
@@ -43,6 +51,14 @@ class RequestContext(oslo_context.RequestContext):
     def sees_secrets(self) -> bool:
         """The caller may read connection secrets (requirement row 28)."""
         return bool(self.is_admin) or self.is_service_request
+
+    def identify(self) -> tuple[dict[str, Any], str]:
+        """Return what policy rules are checked against, and a text that is the same for the same."""
+        admin = bool(self.is_admin)
+        if self._credentials is None or self._credentials[0] != admin:
+            values = dict(self.to_policy_values().items())
+            self._credentials = (admin, values, repr(sorted(values.items())))
+        return self._credentials[1:]
 
     def to_policy_values(self) -> Any:
         """Return the credentials that policy rules are checked against."""

@@ -24,6 +24,7 @@ class DefaultTypes:
         self._db = db
         self._policy = policy
 
+    @database.retry
     def list_all(self, ctx: RequestContext) -> list[models.DefaultType]:
         """List the default types of all projects.
 
@@ -35,6 +36,7 @@ class DefaultTypes:
             return list(session.scalars(
                 sa.select(models.DefaultType).order_by(models.DefaultType.project_id)))
 
+    @database.retry
     def show(self, ctx: RequestContext, project_id: str) -> models.DefaultType:
         """Read the default type of a project.
 

@@ -27,6 +27,7 @@ class Encryptions:
         self._db = db
         self._policy = policy
 
+    @database.retry
     def show(self, ctx: RequestContext, type_id: str) -> models.TypeEncryption | None:
         """Read the record of a type.
 

@@ -5,12 +5,16 @@ The worker calls these under its lock of the volume, so that who is last is deci
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, models, transitions
+from multiattach.db import database, fences, models, qos_specs, transitions
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import sharing, states
+from multiattach.domain import qos, sharing, states
+from multiattach.engine.fence_plans import FencePlans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +32,9 @@ class ExportPlan:
     :param is_last_on_target: nobody else uses the export.
     :param is_last_of_initiator: the initiator has no other attachment of the volume.
     :param error: why the attach failed on its host, None if it did not.
+    :param qos: what the host is told of the volume's QoS specs, None if nothing; read for an export only.
+    :param is_fencing: the initiator is still to be cut off for other attachments of the volume.
+    :param fenced: why its host is to have no volume, None if it may; read for an export only.
     """
 
     attachment_id: str
@@ -41,6 +48,9 @@ class ExportPlan:
     is_last_on_target: bool
     is_last_of_initiator: bool
     error: str | None = None
+    qos: Mapping[str, Any] | None = None
+    is_fencing: bool = False
+    fenced: str | None = None
 
 
 class Exports:
@@ -51,11 +61,13 @@ class Exports:
     """
 
     def __init__(self, db: database.Database, actor: transitions.Actor) -> None:
+        self.fences = FencePlans(db, actor)
         self._db = db
         self._actor = actor
 
+    @database.retry
     def plan(self, attachment_id: str) -> ExportPlan:
-        """Read what is to be done for an attachment, in two statements.
+        """Read what is to be done for an attachment, in three statements; for an export two more.
 
         :param attachment_id: UUID.
         :returns: the plan.
@@ -73,9 +85,12 @@ class Exports:
             return ExportPlan(
                 row.id, row.volume_id, row.state, row.initiator or '', row.connector or {},
                 row.attach_mode or 'rw', row.connection_info,
-                next((o.connection_info for o in same if o.connection_info), None),
+                next((o.connection_info for o in same
+                      if o.connection_info and o.state != states.Attachment.FENCING), None),
                 sharing.is_last_on_target(row.id, sharers),
-                sharing.is_last_of_initiator(row.id, row.initiator or '', sharers), row.error)
+                sharing.is_last_of_initiator(row.id, row.initiator or '', sharers), row.error,
+                _find_qos(session, row), any(o.state == states.Attachment.FENCING for o in same),
+                _find_fence(session, row))
 
     @database.retry
     def finish_export(self, plan: ExportPlan, connection_info: dict[str, Any],
@@ -136,6 +151,7 @@ class Exports:
                                         error=error)
             transitions.derive_volume(session, plan.volume_id)
 
+    @database.retry
     def list_admitted(self, backend_host: str) -> list[models.Attachment]:
         """List the attachments that a backend's target must admit, for a re-export.
 
@@ -145,6 +161,7 @@ class Exports:
         with self._db.reader() as session:
             return db_attachments.list_on_backend(session, backend_host, states.ADMITTED)
 
+    @database.retry
     def list_admitted_of(self, volume_id: str) -> list[models.Attachment]:
         """List the attachments of one volume that its target must admit.
 
@@ -154,6 +171,7 @@ class Exports:
         with self._db.reader() as session:
             return db_attachments.list_admitted(session, volume_id)
 
+    @database.retry
     def list_open(self, backend_host: str) -> list[models.Attachment]:
         """List the attachments whose next step is this worker's.
 
@@ -163,3 +181,29 @@ class Exports:
         with self._db.reader() as session:
             return db_attachments.list_on_backend(
                 session, backend_host, states.owned_states(states.Owner.VOLUME))
+
+
+def _find_fence(session: Session, row: models.Attachment) -> str | None:
+    """Asked after the state ``exporting`` was written: whoever fences the host sees one of both."""
+    if row.state != states.Attachment.EXPORTING:
+        return None
+    mark = fences.find_mark(session, row.attached_host)
+    return None if mark is None else explain_mark(mark)
+
+
+def explain_mark(mark: models.FencedHost) -> str:
+    """Say why a host is to have no volume.
+
+    :param mark: its mark.
+    :returns: text for the caller.
+    """
+    reason = f' ({mark.reason})' if mark.reason else ''
+    return (f'Host {mark.host} is fenced since {mark.fenced_at:%Y-%m-%d %H:%M:%S} UTC{reason} and takes no '
+            f'volume until "openstack multiattach host unfence {mark.host}".')
+
+
+def _find_qos(session: Session, row: models.Attachment) -> Mapping[str, Any] | None:
+    if row.state != states.Attachment.EXPORTING:
+        return None
+    found = qos_specs.find_allowance(session, row.volume_id)
+    return None if found is None else qos.tell_host(*found)

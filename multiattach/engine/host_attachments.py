@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, messages, models, transitions
+from multiattach.db import database, fences, messages, models, transitions
 from multiattach.db import servers as db_servers
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, sharing, states
 from multiattach.engine.attachments import Attachments, leave_target
 from multiattach.engine.context import make_admin_context
-from multiattach.rpc.clients import ExportOrder, VolumeWorkers
+from multiattach.engine.exports import explain_mark
+from multiattach.engine.orders import Orders
+from multiattach.rpc.clients import ExportOrder
 
 ATTACH_FAILED = 'VOLUME_VOLUME_005_001'
 DETACH_FAILED = 'VOLUME_VOLUME_006_001'
@@ -57,20 +59,21 @@ class HostAttachments:
 
     :param db: the database.
     :param attachments: use cases on attachments.
-    :param workers: RPC client of the volume workers.
+    :param orders: what is asked of the volume workers.
     :param host: name of the compute host.
     """
 
-    def __init__(self, db: database.Database, attachments: Attachments, workers: VolumeWorkers,
+    def __init__(self, db: database.Database, attachments: Attachments, orders: Orders,
                  host: str) -> None:
         self._db = db
         self._attachments = attachments
-        self._workers = workers
+        self._orders = orders
         self._host = host
         self._actor = transitions.Actor(f'host:{host}')
 
     # -- what there is to do -------------------------------------------------------------------
 
+    @database.retry
     def load(self, attachment_id: str) -> HostTask:
         """Read an attachment.
 
@@ -81,6 +84,7 @@ class HostAttachments:
         with self._db.reader() as session:
             return _task(db_attachments.get(session, attachment_id))
 
+    @database.retry
     def list_open(self) -> list[tuple[str, str]]:
         """List what this agent has to carry on with.
 
@@ -90,6 +94,47 @@ class HostAttachments:
             rows = db_attachments.list_of_agent(session, self._host, OPEN_STATES)
             return [(row.id, row.state) for row in rows]
 
+    @database.retry
+    def find_fence(self) -> str | None:
+        """Tell whether this host was fenced while its agent was away.
+
+        :returns: why it is to have no volume, None if it may.
+        """
+        with self._db.reader() as session:
+            mark = fences.find_mark(session, self._host)
+            return None if mark is None else explain_mark(mark)
+
+    @database.retry
+    def list_unswept(self) -> list[HostTask]:
+        """List what was cut off and may still be on this host, also if its row is gone since.
+
+        :returns: attachments, oldest first; their connection_info holds no secret.
+        """
+        with self._db.reader() as session:
+            return [_task(row) for row in fences.list_unswept(session, self._host)]
+
+    @database.retry
+    def is_replaced(self, task: HostTask) -> bool:
+        """Tell whether the server has the volume anew: then its disk is not what was cut off.
+
+        :param task: a fenced attachment.
+        :returns: True if the disk is to stay.
+        """
+        with self._db.reader() as session:
+            sharers = db_attachments.list_sharers(
+                session, task.volume_id, models.Attachment.attached_host == self._host)
+        return any(one.instance_uuid == task.server_id and one.state in states.ON_HOST for one in sharers)
+
+    @database.retry
+    def finish_sweep(self, task: HostTask) -> None:
+        """Write that nothing of a fenced attachment is left on this host.
+
+        :param task: the attachment.
+        """
+        with self._db.writer() as session:
+            fences.set_swept(session, task.attachment_id)
+
+    @database.retry
     def is_last_on_host(self, task: HostTask) -> bool:
         """Tell whether the host's session serves no other server; asked under the host's lock.
 
@@ -101,6 +146,7 @@ class HostAttachments:
                 session, task.volume_id, models.Attachment.attached_host == self._host)
         return sharing.is_last_on_host(task.attachment_id, self._host, sharers)
 
+    @database.retry
     def register_servers(self, domains: Mapping[str, Mapping[str, Any]]) -> None:
         """Make the host's servers what libvirt shows.
 
@@ -158,7 +204,7 @@ class HostAttachments:
         """
         order = self._begin_failure(task, error, request_id)
         if order is not None:
-            self._workers.unexport(order, request_id)
+            self._orders.unexport(order, request_id)
 
     @database.retry
     def _begin_failure(self, task: HostTask, error: str, request_id: str | None
@@ -179,6 +225,7 @@ class HostAttachments:
 
     # -- growing -------------------------------------------------------------------------------
 
+    @database.retry
     def list_grown(self) -> list[str]:
         """List the attached attachments whose server has not seen its volume grow.
 
@@ -207,7 +254,7 @@ class HostAttachments:
         """
         order = self._begin_leave(task)
         if order is not None:
-            self._workers.unexport(order, request_id)
+            self._orders.unexport(order, request_id)
 
     @database.retry
     def _begin_leave(self, task: HostTask) -> ExportOrder | None:

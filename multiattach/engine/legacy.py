@@ -20,8 +20,9 @@ from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import Attachments, actor_of, leave_target
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import AskFirst, Guard, Usage, refuse
+from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
-from multiattach.rpc.clients import ExportOrder, VolumeWorkers
+from multiattach.rpc.clients import ExportOrder
 
 _ACTIONS = 'volume_extension:volume_actions:'
 _ADMIN = 'volume_extension:volume_admin_actions:'
@@ -51,16 +52,16 @@ class LegacyActions:
     :param policy: the rules.
     :param attachments: use cases on attachments.
     :param guard: asks before something in use is taken away.
-    :param workers: RPC client of the volume workers.
+    :param orders: what is asked of the volume workers.
     """
 
     def __init__(self, db: database.Database, policy: Policy, attachments: Attachments,
-                 guard: Guard, workers: VolumeWorkers) -> None:
+                 guard: Guard, orders: Orders) -> None:
         self._db = db
         self._policy = policy
         self._attachments = attachments
         self._guard = guard
-        self._workers = workers
+        self._orders = orders
 
     # -- attaching -----------------------------------------------------------------------------
 
@@ -94,12 +95,16 @@ class LegacyActions:
             status = states.Volume.AVAILABLE  # os-reserve took the place for this call
         sharing.check_reserve(sharing.VolumeFacts(status, volume.multiattach), len(mine),
                               len(rows) - len(mine))
+        self._check_room(session, volume, wish.instance_uuid)
         row = models.Attachment(
             id=str(uuid.uuid4()), volume_id=volume.id, instance_uuid=wish.instance_uuid,
             attach_mode=mode.decide_mode(wish.mode, None, bool(volume.readonly)),
             attached_host=wish.host_name, connector=None, connection_info=None, attached_at=None)
         transitions.add_attachment(session, row, actor_of(ctx))
         return row
+
+    def _check_room(self, session: Session, volume: models.Volume, server: str | None) -> None:
+        self._attachments.check_room(session, volume, db_attachments.count_room(session, volume, server))
 
     def initialize_connection(self, ctx: RequestContext, volume_id: str,
                               raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,9 +135,11 @@ class LegacyActions:
                     return row.id
             if 'error' in volume.status or volume.status not in states.DERIVED_STATUSES:
                 raise errors.InvalidVolume(f'The volume is {volume.status}.')
+            server = None if volume.multiattach else _migrating(rows)
+            self._check_room(session, volume, server)
             row = models.Attachment(
                 id=str(uuid.uuid4()), volume_id=volume_id, attach_mode=None, connector=None,
-                instance_uuid=None if volume.multiattach else _migrating(rows), connection_info=None)
+                instance_uuid=server, connection_info=None)
             transitions.add_attachment(session, row, actor_of(ctx))
             transitions.derive_volume(session, volume_id)
             return row.id
@@ -181,6 +188,7 @@ class LegacyActions:
             self._check_unknown(attachment_id)
         return found
 
+    @database.retry
     def _check_unknown(self, attachment_id: str) -> None:
         """Refuse an id that is of another volume, or of nobody (contract 7.3 steps 3 and 4)."""
         with self._db.reader() as session:
@@ -199,7 +207,7 @@ class LegacyActions:
             order = self._begin_leave(ctx, volume_id, rule, pick, disconnect,
                                       asked=exc.usage.attachment_id)
         if order is not None:
-            self._workers.unexport(order, ctx.request_id)
+            self._orders.unexport(order, ctx.request_id)
 
     @database.retry
     def _begin_leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick,

@@ -23,6 +23,7 @@ class Messages:
         self._db = db
         self._policy = policy
 
+    @database.retry
     def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
                   page: paging.Page) -> list[models.Message]:
         """List the messages of the caller's project.
@@ -38,6 +39,7 @@ class Messages:
             return db_messages.list_page(
                 session, [models.Message.project_id == ctx.project, *filters], page)
 
+    @database.retry
     def show(self, ctx: RequestContext, message_id: str) -> models.Message:
         """Load a message.
 
@@ -55,6 +57,7 @@ class Messages:
         self._policy.check(ctx, 'message:get', found.project_id)
         return found
 
+    @database.retry
     def delete(self, ctx: RequestContext, message_id: str) -> None:
         """Delete a message; errors as :meth:`show`."""
         found = self.show(ctx, message_id)

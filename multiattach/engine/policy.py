@@ -4,12 +4,15 @@
 May not see: 404. May not do: 403 (contract 7.1).
 """
 
+import time
 from typing import Protocol
 
 from oslo_policy import policy
 
 from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
+
+_LOOK_INTERVAL = 1.0  # s between two looks at the operator's files
 
 
 class Owned(Protocol):
@@ -26,6 +29,9 @@ class Policy:
 
     def __init__(self, enforcer: policy.Enforcer) -> None:
         self._enforcer = enforcer
+        self._look_again = 0.0
+        # A list asks the same for each row, and a client for each request: until the next look.
+        self._verdicts: dict[tuple[str, str | None, str], bool] = {}
 
     def allows(self, ctx: RequestContext, rule: str, project_id: str | None) -> bool:
         """Tell whether a caller may do something in a project.
@@ -36,8 +42,29 @@ class Policy:
             caller's own counts.
         :returns: whether the rule passes.
         """
-        target = {'project_id': ctx.project if project_id is None else project_id}
-        return bool(self._enforcer.authorize(rule, target, ctx, do_raise=False))
+        owner = ctx.project if project_id is None else project_id
+        now = time.monotonic()
+        if now >= self._look_again:
+            self.reload()
+            self._look_again = now + _LOOK_INTERVAL
+        credentials, text = ctx.identify()
+        key = (rule, owner, text)
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            verdict = bool(self._enforcer.authorize(rule, {'project_id': owner}, credentials, do_raise=False))
+            self._verdicts[key] = verdict
+        return verdict
+
+    def reload(self) -> None:
+        """Read the operator's file again if it has changed.
+
+        :raises Exception: the file cannot be used; until it can, every question raises this.
+        """
+        self._verdicts = {}
+        # With use_conf, oslo.policy looks for files at each question; between these looks it shall not.
+        self._enforcer.use_conf = True
+        self._enforcer.load_rules()
+        self._enforcer.use_conf = False
 
     def check(self, ctx: RequestContext, rule: str, project_id: str | None = None) -> None:
         """Refuse a caller who may not do something.

@@ -14,7 +14,7 @@ from multiattach.domain import errors, extra_specs
 from multiattach.engine.context import RequestContext
 
 __all__ = ['Condition', 'Page', 'attachment_conditions', 'message_conditions', 'parse_boolean',
-           'type_conditions', 'volume_conditions']
+           'qos_conditions', 'type_conditions', 'volume_conditions']
 
 _STRICT = 31
 _LIKE = 34
@@ -44,9 +44,11 @@ MESSAGE_SORT_KEYS: Mapping[str, str] = {
     'request_id': 'request_id', 'message_level': 'message_level', 'created_at': 'created_at',
     'guaranteed_until': 'guaranteed_until',
 }
+QOS_SORT_KEYS: Mapping[str, str] = {
+    key: key for key in ('id', 'name', 'consumer', 'created_at', 'updated_at')}
 # The filters that everybody may use (3.33).
 RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
-    'volume': tuple(key for key in filters.VOLUMES if key != 'display_name'),
+    'volume': tuple(key for key in filters.VOLUMES if key not in ('display_name', 'encrypted')),
     'attachment': ('volume_id', 'status', 'instance_id', 'attach_status'),
     'message': tuple(filters.MESSAGES),
     'volume_type': ('is_public', 'extra_specs'),
@@ -104,6 +106,16 @@ def message_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: in
     :param minor: second number of the microversion.
     """
     return _build(ctx, wanted, minor, filters.MESSAGES, {}, {})
+
+
+def qos_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
+    """Build the conditions of a list of QoS specs; arguments and errors as :func:`volume_conditions`.
+
+    :param ctx: the caller.
+    :param wanted: filters by key, as the query has them.
+    :param minor: second number of the microversion.
+    """
+    return _build(ctx, wanted, minor, filters.QOS_SPECS, {}, {})
 
 
 def type_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:

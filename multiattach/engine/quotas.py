@@ -40,7 +40,7 @@ class Quotas:
         self._db = db
         self._policy = policy
         self._defaults = {
-            resource: quotas.UNLIMITED if resource == 'per_volume_gigabytes' else 0
+            resource: quotas.UNLIMITED if resource in quotas.UNLIMITED_BY_DEFAULT else 0
             for resource in quotas.RESOURCES} | dict(defaults)
 
     def check_growth(self, session: Session, project_id: str, type_name: str, *, volumes: int,
@@ -61,6 +61,20 @@ class Quotas:
         quotas.check_growth(limits, db_quotas.count_usage(session, project_id), type_name,
                             volumes, gigabytes, size, in_project=in_project)
 
+    def check_attachments(self, session: Session, project_id: str, limit: int | None) -> None:
+        """Refuse an attachment that would exceed the quota; without a limit this asks nothing.
+
+        :param session: a writer's session that holds the volume's lock; the project's is taken after it.
+        :param project_id: the project.
+        :param limit: what an admin set for the project or its class, None if nothing.
+        :raises QuotaExceeded: the quota is used up.
+        """
+        most = self._defaults['attachments'] if limit is None else limit
+        if most != quotas.UNLIMITED:
+            db_quotas.lock_project(session, project_id)
+            quotas.check_attachments(most, db_quotas.count_attachments(session, project_id))
+
+    @database.retry
     def show(self, ctx: RequestContext, project_id: str) -> QuotaSet:
         """Read a project's limits and use.
 
@@ -73,6 +87,7 @@ class Quotas:
         with self._db.reader() as session:
             return self._read(session, project_id, project_id)
 
+    @database.retry
     def show_own(self, ctx: RequestContext) -> QuotaSet:
         """Read the limits and the use of the caller's own project; everybody may.
 
@@ -83,6 +98,7 @@ class Quotas:
         with self._db.reader() as session:
             return self._read(session, project_id, project_id)
 
+    @database.retry
     def show_defaults(self, ctx: RequestContext, project_id: str) -> QuotaSet:
         """Read the limits of projects for which none are set.
 
@@ -128,6 +144,7 @@ class Quotas:
         with self._db.writer() as session:
             db_quotas.delete_limits(session, db_quotas.PROJECT, project_id)
 
+    @database.retry
     def show_class(self, ctx: RequestContext, name: str) -> QuotaSet:
         """Read the limits of a quota class; ``default`` is what projects get.
 
@@ -162,8 +179,11 @@ class Quotas:
             sa.select(kind.name).where(kind.deleted_at.is_(None)).order_by(kind.name))
         resources = quotas.list_resources(names)
         found = self._defaults | db_quotas.read_limits(session, project_id, class_name)
-        usage = (db_quotas.count_usage(session, project_id) if project_id is not None
-                 else quotas.Usage({}, {}))
+        usage = quotas.Usage({}, {})
+        if project_id is not None:
+            usage = dataclasses.replace(
+                db_quotas.count_usage(session, project_id),
+                attachments=db_quotas.count_attachments(session, project_id))
         return QuotaSet(name, {r: found.get(r, quotas.UNLIMITED) for r in resources},
                         {r: usage.of(r) for r in resources})
 

@@ -4,7 +4,9 @@
 from multiattach.db.models import (
     Attachment,
     DefaultType,
+    FencedHost,
     Message,
+    QosSpecs,
     Server,
     Service,
     TypeEncryption,
@@ -13,5 +15,6 @@ from multiattach.db.models import (
 )
 
 __all__ = [
-    'Attachment', 'DefaultType', 'Message', 'Server', 'Service', 'TypeEncryption', 'Volume', 'VolumeType',
+    'Attachment', 'DefaultType', 'FencedHost', 'Message', 'QosSpecs', 'Server', 'Service', 'TypeEncryption',
+    'Volume', 'VolumeType',
 ]

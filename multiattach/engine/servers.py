@@ -11,15 +11,17 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, models, paging, transitions
+from multiattach.db import database, fences, models, paging, transitions
 from multiattach.db import servers as db_servers
 from multiattach.db import services as db_services
 from multiattach.domain import errors, states
 from multiattach.engine.attachments import Attachments, Reservation, actor_of, leave_target
 from multiattach.engine.context import RequestContext
+from multiattach.engine.exports import explain_mark
+from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
 from multiattach.engine.services import HOST_BINARY, Services
-from multiattach.rpc.clients import ExportOrder, HostAgents, VolumeWorkers
+from multiattach.rpc.clients import ExportOrder, HostAgents
 
 _RULE = 'os_compute_api:os-volumes-attachments:'
 _DEVICE = re.compile('/dev/vd[a-z]{1,2}')
@@ -34,6 +36,7 @@ class ServerAttach:
     :param tag: device tag (compute 2.49).
     :param delete_on_termination: delete the volume with the server (compute 2.79).
     :param supports_multiattach: the microversion is 2.60 or later.
+    :param mode: ``rw``, ``ro`` or None; the compute API has no word for it.
     """
 
     volume_id: str
@@ -41,6 +44,7 @@ class ServerAttach:
     tag: str | None = None
     delete_on_termination: bool = False
     supports_multiattach: bool = False
+    mode: str | None = None
 
 
 class Servers:
@@ -51,18 +55,19 @@ class Servers:
     :param attachments: use cases on attachments.
     :param services: services.
     :param agents: RPC client of the host agents.
-    :param workers: RPC client of the volume workers.
+    :param orders: what is asked of the volume workers.
     """
 
     def __init__(self, db: database.Database, policy: Policy, attachments: Attachments,
-                 services: Services, agents: HostAgents, workers: VolumeWorkers) -> None:
+                 services: Services, agents: HostAgents, orders: Orders) -> None:
         self._db = db
         self._policy = policy
         self._attachments = attachments
         self._services = services
         self._agents = agents
-        self._workers = workers
+        self._orders = orders
 
+    @database.retry
     def show(self, ctx: RequestContext, server_id: str,
              rule: str = 'os_compute_api:servers:show') -> models.Server:
         """Load a server that the caller may see.
@@ -76,6 +81,7 @@ class Servers:
         with self._db.reader() as session:
             return self._load(session, ctx, server_id, rule)
 
+    @database.retry
     def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
                   page: paging.Page, *, all_projects: bool = False) -> list[models.Server]:
         """List servers of the caller's project, or of all.
@@ -95,6 +101,7 @@ class Servers:
         with self._db.reader() as session:
             return db_servers.list_page(session, [*filters, *scope], page)
 
+    @database.retry
     def list_hosts(self, ctx: RequestContext) -> dict[str, str]:
         """Tell how the hosts are, to callers who may know.
 
@@ -116,6 +123,7 @@ class Servers:
         """
         return self._policy.allows(ctx, 'os_compute_api:os-extended-server-attributes', None)
 
+    @database.retry
     def list_volumes(self, servers: Sequence[models.Server]) -> dict[str, list[models.Attachment]]:
         """List the volumes of servers that the caller has just loaded.
 
@@ -129,6 +137,7 @@ class Servers:
                     found[row.instance_uuid or ''].append(row)
         return found
 
+    @database.retry
     def list_attachments(self, ctx: RequestContext, server_id: str) -> list[models.Attachment]:
         """List the volumes of a server, failed attaches left out.
 
@@ -141,6 +150,7 @@ class Servers:
             self._load(session, ctx, server_id, _RULE + 'index')
             return _alive(db_attachments.list_of_server(session, server_id))
 
+    @database.retry
     def show_attachment(self, ctx: RequestContext, server_id: str, volume_id: str
                         ) -> models.Attachment:
         """Load the attachment of a volume to a server.
@@ -202,7 +212,8 @@ class Servers:
                     f'Invalid volume: volume {wish.volume_id} is already attached to instance '
                     f'{server_id}.')
             reservation = Reservation(
-                agent_host=server.host, mountpoint=_pick_device(server, existing, wish.device),
+                mode=wish.mode, agent_host=server.host,
+                mountpoint=_pick_device(server, existing, wish.device),
                 tag=wish.tag, delete_on_termination=wish.delete_on_termination)
             attachment = self._attachments.reserve_in(
                 session, ctx, ident, wish.volume_id, server_id, reservation)
@@ -215,6 +226,9 @@ class Servers:
             return attachment
 
     def _check_host(self, session: Session, host: str, shared: bool) -> None:
+        mark = fences.find_mark(session, host)
+        if mark is not None:
+            raise errors.Conflict(explain_mark(mark))
         services = [row for row in db_services.list_all(session, HOST_BINARY, host) if row.host == host]
         if not services or not self._services.is_up(services[0]):
             raise errors.Conflict(f'The agent of host {host} is down; try again when it is up.')
@@ -238,7 +252,7 @@ class Servers:
             assert attachment.agent_host is not None
             self._agents.detach(attachment.agent_host, attachment.id, ctx.request_id)
         elif order is not None:
-            self._workers.unexport(order, ctx.request_id)
+            self._orders.unexport(order, ctx.request_id)
 
     @database.retry
     def _begin_detach(self, ctx: RequestContext, server_id: str, volume_id: str
@@ -248,7 +262,7 @@ class Servers:
             ident = self._find(session, server_id, volume_id).id
             row = db_attachments.get(session, ident, lock=True)
             order = None
-            if row.state == states.Attachment.ERROR_ATTACHING:
+            if row.state in (states.Attachment.ERROR_ATTACHING, states.Attachment.FENCED):
                 order = leave_target(session, row, actor_of(ctx))
             else:
                 try:

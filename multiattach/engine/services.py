@@ -37,6 +37,7 @@ class Services:
         return (service.heartbeat_at is not None
                 and models.now() - service.heartbeat_at <= self._down_time)
 
+    @database.retry
     def list_all(self, ctx: RequestContext, binary: str | None = None,
                  host: str | None = None) -> list[models.Service]:
         """List services for an admin.
@@ -109,6 +110,7 @@ class Services:
         self._policy.check(ctx, 'volume:availability_zone_list')
         return self.find_zones()
 
+    @database.retry
     def find_zones(self) -> dict[str, bool]:
         """Return the availability zones of volumes, for the service's own use.
 
@@ -121,6 +123,7 @@ class Services:
                 zones[row.availability_zone] = zones.get(row.availability_zone, False) or usable
         return zones
 
+    @database.retry
     def list_backends(self) -> list[Backend]:
         """List the volume backends with what they report and what is promised on them.
 
@@ -129,14 +132,26 @@ class Services:
         with self._db.reader() as session:
             rows = db_services.list_all(session, VOLUME_BINARY)
             promised = db_volumes.allocated(session)
-        backends = []
-        for row in rows:
-            report = row.report or {}
-            backends.append(Backend(
-                host=row.host, zone=row.availability_zone, service_uuid=row.id,
-                is_up=self.is_up(row), is_enabled=not row.disabled,
-                total_gb=report.get('total_capacity_gb'), free_gb=report.get('free_capacity_gb'),
-                allocated_gb=promised.get(row.host, 0),
-                max_over_subscription=report.get('max_over_subscription_ratio', 1.0),
-                capabilities=report.get('capabilities', {})))
-        return backends
+        return [self._describe(host, crew, promised.get(host, 0))
+                for host, crew in _group_by_backend(rows).items()]
+
+    def _describe(self, host: str, crew: list[models.Service], promised: float) -> Backend:
+        """Describe a backend by the worker that is best placed to speak for it."""
+        row = max(crew, key=lambda one: (self.is_up(one) and not one.disabled, self.is_up(one),
+                                         one.heartbeat_at or datetime.datetime.min))
+        report = row.report or {}
+        return Backend(
+            host=host, zone=row.availability_zone, service_uuid=row.id,
+            is_up=self.is_up(row), is_enabled=not row.disabled,
+            total_gb=report.get('total_capacity_gb'), free_gb=report.get('free_capacity_gb'),
+            allocated_gb=promised,
+            max_over_subscription=report.get('max_over_subscription_ratio', 1.0),
+            capabilities=report.get('capabilities', {}))
+
+
+def _group_by_backend(rows: list[models.Service]) -> dict[str, list[models.Service]]:
+    """Put workers of one cluster together: they serve the same backend."""
+    crews: dict[str, list[models.Service]] = {}
+    for row in rows:
+        crews.setdefault((row.report or {}).get('cluster') or row.host, []).append(row)
+    return crews

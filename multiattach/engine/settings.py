@@ -10,8 +10,9 @@ from multiattach.domain import errors, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import actor_of, leave_target
 from multiattach.engine.context import RequestContext
+from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
-from multiattach.rpc.clients import ExportOrder, VolumeWorkers
+from multiattach.rpc.clients import ExportOrder
 
 _ADMIN = 'volume_extension:volume_admin_actions:'
 _IMAGE = 'volume_extension:volume_image_metadata:'
@@ -22,13 +23,13 @@ class VolumeSettings:
 
     :param db: the database.
     :param policy: the rules.
-    :param workers: RPC client of the volume workers.
+    :param orders: what is asked of the volume workers.
     """
 
-    def __init__(self, db: database.Database, policy: Policy, workers: VolumeWorkers) -> None:
+    def __init__(self, db: database.Database, policy: Policy, orders: Orders) -> None:
         self._db = db
         self._policy = policy
-        self._workers = workers
+        self._orders = orders
 
     @database.retry
     def set_readonly(self, ctx: RequestContext, volume_id: str, readonly: bool) -> None:
@@ -75,6 +76,7 @@ class VolumeSettings:
             db_volumes.set_image_metadata(session, volume_id, items)
             return db_volumes.get(session, volume_id).image_metadata
 
+    @database.retry
     def show_image_metadata(self, ctx: RequestContext, volume_id: str) -> dict[str, str]:
         """Read image metadata.
 
@@ -119,7 +121,7 @@ class VolumeSettings:
         """
         if attach_status == 'detached':
             for order in self._begin_detach_all(ctx, volume_id):
-                self._workers.unexport(order, ctx.request_id)
+                self._orders.unexport(order, ctx.request_id)
         if status is not None:
             self._set_status(ctx, volume_id, status)
         elif attach_status is not None:

@@ -4,6 +4,7 @@
 from typing import Any
 
 from multiattach.db import attachments as db_attachments
+from multiattach.db import clones as db_clones
 from multiattach.db import database, messages, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
@@ -27,6 +28,7 @@ class Storage:
         self._db = db
         self._host = host
 
+    @database.retry
     def load(self, volume_id: str, status: str) -> models.Volume | None:
         """Read a volume if its next step is this worker's.
 
@@ -42,6 +44,17 @@ class Storage:
         due = volume.status == status and volume.host == self._host
         return volume if due else None
 
+    @database.retry
+    def find_source(self, volume_id: str) -> str | None:
+        """Read what a volume is a clone of.
+
+        :param volume_id: UUID.
+        :returns: UUID of the source, None if it is no clone, or gone.
+        """
+        with self._db.reader() as session:
+            return db_clones.find_source(session, volume_id)
+
+    @database.retry
     def list_open(self) -> list[tuple[str, str]]:
         """List the volumes whose next step is this worker's.
 
@@ -51,6 +64,7 @@ class Storage:
             rows = db_volumes.list_owned(session, self._host, _STEPS)
             return [(row.id, row.status) for row in rows]
 
+    @database.retry
     def list_agent_hosts(self, volume_id: str) -> list[str]:
         """List the host agents whose servers have a volume.
 
@@ -60,6 +74,7 @@ class Storage:
         with self._db.reader() as session:
             return db_attachments.list_agent_hosts(session, volume_id)
 
+    @database.retry
     def list_nova_servers(self, volume_id: str) -> list[str]:
         """List the servers that have a volume and are Nova's.
 

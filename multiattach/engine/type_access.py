@@ -21,6 +21,7 @@ class TypeAccess:
         self._db = db
         self._policy = policy
 
+    @database.retry
     def list_projects(self, ctx: RequestContext, type_id: str) -> list[str]:
         """List the projects that may use a type.
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, models, paging
+from multiattach.db import database, models, paging, qos_specs
 from multiattach.db import types as db_types
 from multiattach.domain import errors, extra_specs
 from multiattach.engine import default_types, encryptions
@@ -41,6 +41,7 @@ class Types:
         except db_exc.DBDuplicateEntry:
             return
 
+    @database.retry
     def show(self, ctx: RequestContext, type_id: str) -> models.VolumeType:
         """Load a type by id.
 
@@ -53,11 +54,13 @@ class Types:
         with self._db.reader() as session:
             return self._visible(session, ctx, db_types.get(session, type_id), type_id)
 
+    @database.retry
     def find(self, ctx: RequestContext, name_or_id: str) -> models.VolumeType:
         """Load a type by id or name; errors as :meth:`show`."""
         with self._db.reader() as session:
             return self._visible(session, ctx, db_types.find(session, name_or_id), name_or_id)
 
+    @database.retry
     def show_default(self, ctx: RequestContext) -> models.VolumeType:
         """Load the type that the caller's project gets if it asks for none.
 
@@ -70,6 +73,7 @@ class Types:
             own = default_types.find_type_id(session, ctx.project or '')
         return self.find(ctx, own or self.default_name)
 
+    @database.retry
     def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
                   page: paging.Page) -> list[models.VolumeType]:
         """List types; people without the admin role see those that their project may use.
@@ -84,6 +88,7 @@ class Types:
         with self._db.reader() as session:
             return db_types.list_page(session, [*filters, *scope], page)
 
+    @database.retry
     def create(self, ctx: RequestContext, name: str, description: str | None, is_public: bool,
                specs: Mapping[str, str | None]) -> models.VolumeType:
         """Create a type.
@@ -107,6 +112,7 @@ class Types:
         except db_exc.DBDuplicateEntry as exc:
             raise errors.Conflict(f'Volume Type {name} already exists.') from exc
 
+    @database.retry
     def update(self, ctx: RequestContext, type_id: str,
                changes: Mapping[str, str | bool | None]) -> models.VolumeType:
         """Change name, description or ``is_public``.
@@ -144,6 +150,7 @@ class Types:
                 raise errors.InvalidInput('The default volume type cannot be deleted.')
             if db_types.count_volumes(session, type_id):
                 raise errors.InvalidInput(f'Target volume type is still in use: {type_id}.')
+            qos_specs.unlink(session, type_id=type_id)
             found.deleted_at = models.now()
             found.live_name = None
             session.flush()
@@ -185,6 +192,7 @@ class Types:
             if not db_types.delete_spec(session, type_id, key):
                 raise errors.NotFound(f'Volume Type {type_id} has no extra specs with key {key}.')
 
+    @database.retry
     def list_specs(self, ctx: RequestContext, type_id: str) -> dict[str, str | None]:
         """Read the extra specs of a type, as far as the caller may see them.
 
@@ -198,6 +206,7 @@ class Types:
             found = self._visible(session, ctx, db_types.get(session, type_id), type_id)
         return self._sensitive(ctx)(found)
 
+    @database.retry
     def show_spec(self, ctx: RequestContext, type_id: str, key: str) -> str | None:
         """Read one extra spec of a type.
 
@@ -225,6 +234,14 @@ class Types:
         if not self._policy.allows(ctx, 'volume_extension:access_types_extra_specs', None):
             return lambda _found: None
         return self._sensitive(ctx)
+
+    def shows_qos(self, ctx: RequestContext) -> bool:
+        """Tell whether a caller may see ``qos_specs_id`` in types.
+
+        :param ctx: the caller.
+        :returns: True if he may.
+        """
+        return self._policy.allows(ctx, 'volume_extension:access_types_qos_specs_id', None)
 
     def _sensitive(self, ctx: RequestContext) -> Callable[[models.VolumeType], dict[str, str | None]]:
         if self._policy.allows(ctx, 'volume_extension:types_extra_specs:read_sensitive', None):

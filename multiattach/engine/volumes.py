@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
+from multiattach.db import clones as db_clones
 from multiattach.db import database, messages, models, paging, transitions
 from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, extra_specs, states
-from multiattach.engine import default_types, encryptions, placement
+from multiattach.engine import clones, default_types, encryptions, placement
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -31,20 +32,22 @@ MetadataCheck = Callable[[Mapping[str, str]], None]
 class VolumeWish:
     """What a user asks a volume to be.
 
-    :param size: GiB.
-    :param type_name: name or id of the type, None for the default.
+    :param size: GiB; None only with a source, for its size.
+    :param type_name: name or id of the type, None for the source's, or for the default.
     :param name: display name.
     :param description: display description.
     :param zone: availability zone, None for any.
     :param metadata: user metadata.
+    :param source_volid: UUID of the volume to copy, None for an empty one.
     """
 
-    size: int
+    size: int | None
     type_name: str | None = None
     name: str | None = None
     description: str | None = None
     zone: str | None = None
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    source_volid: str | None = None
 
 
 class Volumes:
@@ -69,6 +72,7 @@ class Volumes:
 
     # -- reading -------------------------------------------------------------------------------
 
+    @database.retry
     def show(self, ctx: RequestContext, volume_id: str) -> models.Volume:
         """Load a volume that the caller may see.
 
@@ -80,6 +84,7 @@ class Volumes:
         with self._db.reader() as session:
             return self._load(session, ctx, volume_id, 'volume:get')
 
+    @database.retry
     def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
                   page: paging.Page, *, all_projects: bool = False) -> list[models.Volume]:
         """List volumes of the caller's project, or of all.
@@ -94,6 +99,7 @@ class Volumes:
         with self._db.reader() as session:
             return db_volumes.list_page(session, [*filters, *_scope(ctx, all_projects)], page)
 
+    @database.retry
     def count(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], *,
               all_projects: bool = False) -> tuple[int, int]:
         """Count volumes.
@@ -107,6 +113,7 @@ class Volumes:
         with self._db.reader() as session:
             return db_volumes.count(session, [*filters, *_scope(ctx, all_projects)])
 
+    @database.retry
     def summarise_metadata(self, ctx: RequestContext, *, all_projects: bool = False) -> dict[str, list[str]]:
         """Collect the metadata of volumes.
 
@@ -128,52 +135,83 @@ class Volumes:
         :returns: the volume in ``creating``. Without a place it turns to ``error`` at once, and
             a user message says why (requirement row 2).
         :raises VolumeTypeNotFound: no such type.
+        :raises VolumeNotFound: no such source, or it is another project's.
+        :raises InvalidVolume: the source's status does not allow it.
+        :raises InvalidInput: size, zone or type do not go with the source.
         :raises NotAuthorized: policy ``volume:create`` or ``volume:multiattach``.
         """
         if ctx.project is None:
             raise errors.InvalidInput('A volume needs a project: use a project-scoped token.')
         self._policy.check(ctx, 'volume:create', ctx.project)
         ident = str(uuid.uuid4())
-        volume, specs = self._insert(ctx, ident, wish)
-        self._place(ctx, volume, wish, specs)
+        if wish.source_volid is not None:
+            volume, choice = self._insert_clone(ctx, ident, wish, wish.source_volid)
+        else:
+            volume, specs = self._insert(ctx, ident, wish)
+            choice = placement.choose(placement.Wish(volume.size, wish.zone, specs),
+                                      self._services.list_backends())
+            if choice.backend is not None:
+                self._set_backend(volume.id, choice.backend)
+        if choice.backend is None:
+            self._fail_create(volume, choice.reason)
+        else:
+            self._workers.create_volume(choice.backend.host, volume.id, ctx.request_id)
         return volume
 
     @database.retry
     def _insert(self, ctx: RequestContext, ident: str, wish: VolumeWish
                 ) -> tuple[models.Volume, dict[str, str | None]]:
         with self._db.writer() as session:
-            # The type's lock keeps its extra specs as they are until the volume holds them.
             name = (wish.type_name or default_types.find_type_id(session, ctx.project or '')
                     or self._types.default_name)
-            found = db_types.find(session, name, lock=True)
-            if not ctx.is_admin and not db_types.is_accessible(session, found, ctx.project):
-                raise errors.VolumeTypeNotFound(name)
-            specs = found.extra_specs
-            shared = extra_specs.is_multiattach(specs)
-            if shared:
-                self._policy.check(ctx, 'volume:multiattach', ctx.project)
-            encryptions.check_not_encrypted(session, found.id, multiattach=shared)
-            self._quotas.check_growth(session, ctx.project or '', found.name, volumes=1,
-                                      gigabytes=wish.size, size=wish.size)
-            session.add(models.Volume(
-                id=ident, project_id=ctx.project, user_id=ctx.user_id, display_name=wish.name,
-                display_description=wish.description, size=wish.size, volume_type_id=found.id,
-                multiattach=shared, availability_zone=wish.zone, status=states.Volume.CREATING,
-                request_id=ctx.request_id))
-            session.flush()
-            db_volumes.replace_metadata(session, ident, wish.metadata, keep_others=True)
+            found = self._lock_type(session, ctx, name)
+            specs = found.extra_specs  # reading the volume loads its type anew, without them
+            self._add(session, ctx, ident, wish, found, wish.size, availability_zone=wish.zone)
             return db_volumes.get(session, ident), specs
 
-    def _place(self, ctx: RequestContext, volume: models.Volume, wish: VolumeWish,
-               specs: Mapping[str, str | None]) -> None:
-        choice = placement.choose(placement.Wish(wish.size, wish.zone, specs),
-                                  self._services.list_backends())
-        backend = choice.backend
-        if backend is None:
-            self._fail_create(volume, choice.reason)
-            return
-        self._set_backend(volume.id, backend)
-        self._workers.create_volume(backend.host, volume.id, ctx.request_id)
+    @database.retry
+    def _insert_clone(self, ctx: RequestContext, ident: str, wish: VolumeWish, source_id: str
+                      ) -> tuple[models.Volume, placement.Choice]:
+        backends = self._services.list_backends()
+        with self._db.writer() as session:
+            source = clones.lock_source(session, self._policy, ctx,
+                                        clones.CloneWish(source_id, wish.size, wish.zone))
+            found = self._lock_type(session, ctx, wish.type_name or source.volume_type_id)
+            size = source.size if wish.size is None else wish.size
+            choice = clones.choose(source, size, found.id, found.extra_specs, backends)
+            backend = choice.backend
+            # With its backend at once: who deletes the source sees that it is to be copied.
+            self._add(session, ctx, ident, wish, found, size, source_volid=source.id,
+                      availability_zone=source.availability_zone, bootable=source.bootable,
+                      host=backend.host if backend else None,
+                      service_uuid=backend.service_uuid if backend else None)
+            if source.bootable:
+                db_clones.copy_image_metadata(session, source.id, ident)
+            return db_volumes.get(session, ident), choice
+
+    def _lock_type(self, session: Session, ctx: RequestContext, name: str) -> models.VolumeType:
+        """Lock a type: its extra specs stay as they are until the volume holds them."""
+        found = db_types.find(session, name, lock=True)
+        if not ctx.is_admin and not db_types.is_accessible(session, found, ctx.project):
+            raise errors.VolumeTypeNotFound(name)
+        return found
+
+    def _add(self, session: Session, ctx: RequestContext, ident: str, wish: VolumeWish,
+             found: models.VolumeType, size: int | None, **columns: Any) -> None:
+        if size is None:
+            raise errors.InvalidInput("Invalid input received: 'size' must be given.")
+        shared = extra_specs.is_multiattach(found.extra_specs)
+        if shared:
+            self._policy.check(ctx, 'volume:multiattach', ctx.project)
+        encryptions.check_not_encrypted(session, found.id, multiattach=shared)
+        self._quotas.check_growth(session, ctx.project or '', found.name, volumes=1, gigabytes=size,
+                                  size=size)
+        session.add(models.Volume(
+            id=ident, project_id=ctx.project, user_id=ctx.user_id, display_name=wish.name,
+            display_description=wish.description, size=size, volume_type_id=found.id,
+            multiattach=shared, status=states.Volume.CREATING, request_id=ctx.request_id, **columns))
+        session.flush()
+        db_volumes.replace_metadata(session, ident, wish.metadata, keep_others=True)
 
     @database.retry
     def _set_backend(self, volume_id: str, backend: placement.Backend) -> None:
@@ -208,7 +246,6 @@ class Volumes:
                 db_volumes.replace_metadata(session, volume_id, metadata, keep_others=False)
             return db_volumes.get(session, volume_id)
 
-    @database.retry
     def delete(self, ctx: RequestContext, volume_id: str, *, force: bool = False) -> None:
         """Record that a volume is to go and ask its backend to delete it.
 
@@ -221,6 +258,7 @@ class Volumes:
         if host is not None:
             self._workers.delete_volume(host, volume_id, ctx.request_id)
 
+    @database.retry
     def _begin_delete(self, ctx: RequestContext, volume_id: str, force: bool) -> str | None:
         rule = 'volume:force_delete' if force else 'volume:delete'
         with self._db.writer() as session:
@@ -229,6 +267,7 @@ class Volumes:
             if mine + others:
                 raise errors.InvalidVolume(
                     'Invalid volume: it has attachments; detach it from its servers first.')
+            clones.check_not_copied(session, volume)
             db_attachments.remove_placeless(session, volume_id)
             event = 'force_delete' if force else 'delete'
             try:

@@ -5,6 +5,7 @@ A message only says "look at this row": the state of the row says what is to be 
 message, a repeated one and a restart are the same case.
 """
 
+import functools
 from collections.abc import Mapping
 from concurrent import futures
 from typing import Any
@@ -19,6 +20,7 @@ from multiattach.engine.host_attachments import HostAttachments
 from multiattach.host.attach import ATTACHING, GONE, UNKNOWN, AttachSteps
 from multiattach.host.detach import DetachSteps
 from multiattach.host.sessions import HostSessions
+from multiattach.host.sweep import SweepSteps
 from multiattach.host.work import Work
 from multiattach.rpc import clients
 
@@ -51,6 +53,8 @@ class HostAgent:
         sessions = HostSessions(engine_side, connector)
         self._attach = AttachSteps(engine_side, hypervisor, connector, sessions)
         self._detach = DetachSteps(engine_side, hypervisor, sessions)
+        self._sweep = SweepSteps(engine_side, hypervisor, sessions)
+        self._fenced: str | None = None
 
     # -- work ----------------------------------------------------------------------------------
 
@@ -80,6 +84,23 @@ class HostAgent:
         """
         self.show_growth()
 
+    @messaging.expose
+    def sweep(self, context: Mapping[str, Any]) -> None:
+        """Let go of what was fenced.
+
+        :param context: RPC context.
+        """
+        self.obey()
+
+    def obey(self) -> None:
+        """Find out what was fenced, and let go of it; at start this comes before anything else."""
+        fenced = self._engine.find_fence()
+        if fenced != self._fenced:
+            LOG.warning('%s', fenced or f'Host {self._host} is not fenced any more')
+        self._fenced = fenced
+        for task in self._engine.list_unswept():
+            self._work.run(task.attachment_id, functools.partial(self._sweep.run, task), insist=True)
+
     def show_growth(self) -> None:
         """Show every server of this host that has not seen its volume grow the new size."""
         for attachment_id in self._engine.list_grown():
@@ -99,6 +120,9 @@ class HostAgent:
 
         Returns when all of them have been tried once.
         """
+        self.obey()
+        if self._fenced is not None:
+            return
         idents = [ident for ident, _state in self._engine.list_open()]
         if not idents:
             return
@@ -112,7 +136,11 @@ class HostAgent:
     def _advance(self, attachment_id: str, request_id: str | None) -> None:
         try:
             task = self._engine.load(attachment_id)
-            if task.state in ATTACHING:
+            if task.state == states.Attachment.FENCED:
+                self._sweep.run(task)
+            elif self._fenced is not None:
+                LOG.warning('Attachment %s is left alone: %s', attachment_id, self._fenced)
+            elif task.state in ATTACHING:
                 self._attach.run(task, request_id)
             elif task.state == states.Attachment.DETACHING:
                 self._detach.run(task, request_id)

@@ -5,7 +5,7 @@ import time
 
 from oslo_log import log
 
-from multiattach.domain import errors, states
+from multiattach.domain import errors, qos, states
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.host_connector import ConnectorError, HostConnector
 from multiattach.drivers.hypervisor import Disk, Hypervisor, HypervisorError
@@ -92,7 +92,8 @@ class AttachSteps:
     def _plug(self, task: HostTask, device: DeviceInfo) -> str:
         return self._hypervisor.attach(task.server_id, Disk(
             attachment_id=task.attachment_id, volume_id=task.volume_id, source=device,
-            device=task.device, mode=task.mode, multiattach=task.multiattach))
+            device=task.device, mode=task.mode, multiattach=task.multiattach,
+            rates=qos.find_rates((task.connection_info or {}).get('qos_specs'))))
 
     def _finish(self, task: HostTask, name: str, seconds: float) -> None:
         self._engine.finish_attach(task, name, seconds)

@@ -4,6 +4,7 @@
 import oslo_messaging as messaging
 from oslo_log import log
 
+from multiattach.coordination import Crew
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors
@@ -26,35 +27,40 @@ class HostService:
     :param zone: availability zone.
     :param agent: the agent.
     :param engine_side: the agent's door to the database.
+    :param crew: all agents, so that who died is known before heartbeats run out.
     :param report_interval: seconds between heartbeats.
     """
 
     def __init__(self, db: Database, rpc: messaging.Transport, host: str, zone: str,
-                 agent: HostAgent, engine_side: HostAttachments, report_interval: float) -> None:
+                 agent: HostAgent, engine_side: HostAttachments, crew: Crew, report_interval: float) -> None:
         self._db = db
         self._host = host
         self._zone = zone
         self._agent = agent
         self._engine_side = engine_side
+        self._crew = crew
         server = transport.make_server(rpc, clients.HOST_TOPIC, host, agent)
         # Apart: a guest that takes its time must not make the host look dead.
         self._serving = Serving(server, (
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
-            Periodic(f'resume:{host}', report_interval, (agent.resume, agent.show_growth))))
+            Periodic(f'resume:{host}', report_interval, (agent.resume, agent.show_growth, crew.refresh))))
 
     def start(self) -> None:
-        """Report the host and its servers, take calls, and take up what was left.
+        """Let go of what was fenced; then report the host, take calls, and take up what was left.
 
         :raises Unavailable: the hypervisor does not answer.
         :raises HostError: the host lacks what its connector needs.
         """
+        self._agent.obey()
         self.beat()
+        self._crew.join()
         self._serving.start()
         LOG.info('Host agent %s is ready', self._host)
 
     def stop(self) -> None:
         """Take no more calls, wait for those in work, and stop."""
         self._serving.stop()
+        self._crew.leave()
 
     def beat(self) -> None:
         """Report that the agent is alive, what its host can, and which servers it has.

@@ -7,13 +7,28 @@ from typing import Any
 from oslo_config import cfg
 from oslo_policy import policy
 
-from multiattach.policies import attachments, base, messages, quotas, servers, services, types, volumes
+from multiattach.policies import (
+    attachments,
+    base,
+    explain,
+    fences,
+    messages,
+    qos_specs,
+    quotas,
+    servers,
+    services,
+    types,
+    volume_hosts,
+    volumes,
+)
 
 
 def list_rules() -> list[policy.RuleDefault]:
     """Return every rule, for the enforcer and the sample generator."""
     return list(itertools.chain(base.RULES, volumes.RULES, attachments.RULES, types.RULES,
-                                services.RULES, quotas.RULES, messages.RULES, servers.RULES))
+                                services.RULES, quotas.RULES, messages.RULES, servers.RULES,
+                                explain.RULES, qos_specs.RULES, volume_hosts.RULES,
+                                fences.RULES))
 
 
 def make_enforcer(conf: cfg.ConfigOpts, **kwargs: Any) -> policy.Enforcer:

@@ -6,6 +6,8 @@ from oslo_policy import policy
 ADMIN = 'rule:admin_api'
 MEMBER = 'rule:admin_or_member'
 READER = 'rule:admin_or_reader'
+SYSTEM_READER = 'rule:admin_or_system_reader'
+ADMIN_OR_SERVICE = 'rule:admin_or_service_token'
 
 RULES = [
     policy.RuleDefault('context_is_admin', 'role:admin', 'Who is an admin, in whatever project.'),
@@ -17,6 +19,11 @@ RULES = [
     policy.RuleDefault('admin_or_reader',
                        'rule:admin_api or (role:reader and project_id:%(project_id)s)',
                        'Who may see what the project has.'),
+    policy.RuleDefault('admin_or_system_reader',
+                       'rule:admin_api or (role:reader and system_scope:all)',
+                       'Who may see hosts and targets.'),
+    policy.RuleDefault('admin_or_service_token', 'rule:admin_api or service_roles:service',
+                       'Who may cut off what others use: admins, and calls with a service token.'),
 ]
 
 

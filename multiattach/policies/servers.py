@@ -19,7 +19,7 @@ RULES = [
     rule('os_compute_api:os-volumes-attachments:show', READER, "Show a server's volume.",
          ('GET', _ATTACHMENTS + '/{volume_id}')),
     rule('os_compute_api:os-volumes-attachments:create', MEMBER, 'Attach a volume.',
-         ('POST', _ATTACHMENTS)),
+         ('POST', _ATTACHMENTS), ('POST', '/multiattach/servers/{server_id}/attachments')),
     rule('os_compute_api:os-volumes-attachments:update', MEMBER, 'Change what happens to a volume '
          'when its server is deleted.', ('PUT', _ATTACHMENTS + '/{volume_id}')),
     rule('os_compute_api:os-volumes-attachments:delete', MEMBER, 'Detach a volume.',

@@ -5,21 +5,34 @@ A call's timeout means "unknown": the step may have been taken. A lost cast is f
 the owner of the row when it resumes.
 """
 
+import contextlib
 import dataclasses
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import oslo_messaging as messaging
+from kombu import exceptions as kombu_exc
 from oslo_log import log
 
+from multiattach import metrics, request_ids
 from multiattach.domain import errors
+from multiattach.rpc.broker import ReplyQueue
 
 LOG = log.getLogger(__name__)
 
 VOLUME_TOPIC = 'multiattach-volume'
 HOST_TOPIC = 'multiattach-host'
-VERSION = '1.0'
+# What is served: 1.1 shows what targets have, 1.2 fences. Calls ask for the version that they need and not
+# more, so that workers of the release before keep answering during an upgrade.
+VERSION = '1.2'
+_BASE_VERSION = '1.0'
+_SHOW_VERSION = '1.1'
+_FENCE_VERSION = '1.2'
 # oslo.messaging's default is for ever: without a broker each request would take a thread for good.
 _RETRIES = 2
+_BROKER_AWAY = (kombu_exc.KombuError, kombu_exc.ConnectionError, kombu_exc.ChannelError, OSError)
+_TOO_OLD = '{} runs an older release that does not know this call: upgrade and restart it.'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,28 +50,62 @@ class ExportOrder:
 
 
 class _Client:
-    def __init__(self, transport: messaging.Transport, topic: str, timeout: float) -> None:
-        target = messaging.Target(topic=topic, version=VERSION)
-        self._client = messaging.get_rpc_client(transport, target, timeout=timeout,
-                                                retry=_RETRIES)
+    def __init__(self, transport: messaging.Transport, topic: str, timeout: float,
+                 monitor_timeout: int | None = None) -> None:
+        self._topic = topic
+        self._replies = ReplyQueue(transport, monitor_timeout or timeout)
+        target = messaging.Target(topic=topic, version=_BASE_VERSION)
+        self._client = messaging.get_rpc_client(
+            transport, target, timeout=timeout, retry=_RETRIES,
+            call_monitor_timeout=monitor_timeout if (monitor_timeout or timeout) < timeout else None)
 
     def _cast(self, server: str, method: str, request_id: str | None, **ids: str) -> None:
         try:
-            self._client.prepare(server=server).cast({'request_id': request_id}, method, **ids)
+            with self._reported(method):
+                self._client.prepare(server=server).cast(request_ids.make(request_id), method, **ids)
         except messaging.MessageDeliveryFailure as exc:
             # The row is written: its owner finds it with its next look, at the latest.
             LOG.warning('%s was not told of %s: %s', server, method, exc)
 
-    def _call(self, server: str, method: str, request_id: str | None, **ids: str) -> Any:
+    def _call(self, server: str, method: str, request_id: str | None, version: str = _BASE_VERSION,
+              **ids: str | int | None) -> Any:
         try:
-            return self._client.prepare(server=server).call(
-                {'request_id': request_id}, method, **ids)
+            with self._reported(method):
+                self._replies.await_ready()
+                return self._client.prepare(server=server, version=version).call(
+                    request_ids.make(request_id), method, **ids)
         except (messaging.MessagingTimeout, messaging.MessageDeliveryFailure) as exc:
             raise errors.OutcomeUnknown(
                 f'No answer from {server} in time; the request may still be carried out. '
                 'It is safe to repeat it.') from exc
+        except (messaging.UnsupportedVersion, messaging.NoSuchMethod) as exc:
+            raise errors.Unavailable(_TOO_OLD.format(server)) from exc
         except messaging.RemoteError as exc:
+            if exc.exc_type in ('UnsupportedVersion', 'NoSuchMethod'):
+                raise errors.Unavailable(_TOO_OLD.format(server)) from exc
             raise errors.BackendError(f'{server} failed: {exc.exc_type}.') from exc
+
+    @contextlib.contextmanager
+    def _reported(self, method: str) -> Iterator[None]:
+        """Report what becomes of an RPC."""
+        started, outcome = time.perf_counter(), 'ok'
+        try:
+            yield
+        except (messaging.MessagingTimeout, messaging.MessageDeliveryFailure):
+            outcome = 'unknown'
+            raise
+        except _BROKER_AWAY as exc:
+            # oslo.messaging lets them through where it needs one more connection and the broker is away.
+            outcome = 'unknown'
+            raise messaging.MessageDeliveryFailure(f'{type(exc).__name__}: {exc}') from exc
+        except errors.MultiattachError:
+            outcome = 'refused'
+            raise
+        except Exception:
+            outcome = 'failed'
+            raise
+        finally:
+            metrics.rpc(self._topic, method, outcome, time.perf_counter() - started)
 
 
 class VolumeWorkers(_Client):
@@ -66,10 +113,12 @@ class VolumeWorkers(_Client):
 
     :param transport: oslo.messaging RPC transport.
     :param timeout: seconds to wait for an answer.
+    :param monitor_timeout: seconds to wait for a sign of life of the worker that was called.
     """
 
-    def __init__(self, transport: messaging.Transport, timeout: float) -> None:
-        super().__init__(transport, VOLUME_TOPIC, timeout)
+    def __init__(self, transport: messaging.Transport, timeout: float,
+                 monitor_timeout: int | None = None) -> None:
+        super().__init__(transport, VOLUME_TOPIC, timeout, monitor_timeout)
 
     def create_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
         """Ask for the storage of a volume in ``creating`` (no answer is awaited).
@@ -120,6 +169,50 @@ class VolumeWorkers(_Client):
         self._call(order.host, 'unexport', request_id, volume_id=order.volume_id,
                    attachment_id=order.attachment_id)
 
+    def fence(self, order: ExportOrder, request_id: str | None) -> dict[str, Any]:
+        """Have the initiator of an attachment in ``fencing`` cut off, and seen to be.
+
+        :param order: the attachment and its backend.
+        :param request_id: the API call behind it.
+        :returns: the proof, as :func:`multiattach.volume.fencing.describe` writes it.
+        :raises OutcomeUnknown: no answer; the row tells later.
+        :raises MultiattachError: the worker could not; it tries again by itself.
+        """
+        proof: dict[str, Any] = self._call(
+            order.host, 'fence', request_id, _FENCE_VERSION, volume_id=order.volume_id,
+            attachment_id=order.attachment_id)
+        return proof
+
+    def show_target(self, host: str, volume_id: str, request_id: str | None) -> dict[str, Any] | None:
+        """Ask what a volume's target really has.
+
+        :param host: name of the backend, ``host@backend``.
+        :param volume_id: UUID of the volume.
+        :param request_id: the API call behind it, or None.
+        :returns: as :func:`multiattach.volume.inspection.describe` writes it; None without a target.
+        :raises OutcomeUnknown: no answer in time.
+        :raises Unavailable: the worker is of an older release, or its target daemon does not answer.
+        """
+        shown: dict[str, Any] | None = self._call(
+            host, 'show_target', request_id, _SHOW_VERSION, volume_id=volume_id)
+        return shown
+
+    def list_targets(self, host: str, marker: str | None, limit: int, request_id: str | None
+                     ) -> list[dict[str, Any]]:
+        """Ask what targets a worker's daemon really has, in order of their volumes' ids.
+
+        :param host: name of the backend, ``host@backend``.
+        :param marker: only those of volumes after this id, None for the first ones.
+        :param limit: most targets of one answer.
+        :param request_id: the API call behind it, or None.
+        :returns: as :meth:`show_target`.
+        :raises OutcomeUnknown: no answer in time.
+        :raises Unavailable: the worker is of an older release, or its target daemon does not answer.
+        """
+        shown: list[dict[str, Any]] = self._call(
+            host, 'list_targets', request_id, _SHOW_VERSION, marker=marker, limit=limit)
+        return shown
+
 
 class HostAgents(_Client):
     """The agents on compute hosts.
@@ -147,6 +240,14 @@ class HostAgents(_Client):
         :param request_id: the API call behind it, or None.
         """
         self._cast(host, 'extend', request_id)
+
+    def sweep(self, host: str, request_id: str | None) -> None:
+        """Have the agent let go of what was fenced (no answer is awaited).
+
+        :param host: name of the compute host.
+        :param request_id: the API call behind it, or None.
+        """
+        self._cast(host, 'sweep', request_id)
 
     def detach(self, host: str, attachment_id: str, request_id: str | None) -> None:
         """Have an attachment in ``detaching`` detached (no answer is awaited).

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import oslo_messaging as messaging
 
 from multiattach.periodic import Periodic
+from multiattach.rpc import broker
 
 
 class Serving:
@@ -21,8 +22,15 @@ class Serving:
         self._periodics = periodics
 
     def start(self) -> None:
-        """Take calls and begin the periodic work."""
-        self._server.start()
+        """Take calls and begin the periodic work.
+
+        :raises ConfigurationError: the broker has the server's queue, but not of the kind that is configured.
+        """
+        try:
+            self._server.start()
+        except messaging.MessageDeliveryFailure as exc:
+            broker.explain_refusal(exc)
+            raise
         for periodic in self._periodics:
             periodic.start()
 

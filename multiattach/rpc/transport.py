@@ -7,6 +7,7 @@ import oslo_messaging as messaging
 from oslo_config import cfg
 
 from multiattach.domain import errors
+from multiattach.rpc.context import ContextSerializer
 
 ALLOWED_REMOTE = ['multiattach.domain.errors']
 
@@ -26,6 +27,21 @@ def make_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
             f'rabbit://USER:PASSWORD@HOST:5672/ or inproc://. ({type(exc).__name__})') from exc
 
 
+def make_notification_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
+    """Open the transport of notifications: ``[oslo_messaging_notifications]``, else the one of RPC.
+
+    :param conf: configuration.
+    :returns: a notification transport.
+    :raises ConfigurationError: the URL names no driver or cannot be read.
+    """
+    try:
+        return messaging.get_notification_transport(conf)
+    except (messaging.DriverLoadFailure, messaging.InvalidTransportURL) as exc:
+        raise errors.ConfigurationError(
+            'Option transport_url in [oslo_messaging_notifications] cannot be used: give a URL such as '
+            f'rabbit://USER:PASSWORD@HOST:5672/. ({type(exc).__name__})') from exc
+
+
 def make_server(transport: messaging.Transport, topic: str, server: str,
                 endpoint: Any) -> messaging.MessageHandlingServer:
     """Make an RPC server; it is not started yet.
@@ -38,4 +54,5 @@ def make_server(transport: messaging.Transport, topic: str, server: str,
     """
     target = messaging.Target(topic=topic, server=server, version='1.0')
     return messaging.get_rpc_server(transport, target, [endpoint],
+                                    serializer=ContextSerializer(),
                                     access_policy=messaging.ExplicitRPCAccessPolicy)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Admitting initiators to targets and turning them away. Any step may be repeated."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from oslo_log import log
@@ -22,6 +23,8 @@ from multiattach.drivers.target import (
     generate_secret,
 )
 from multiattach.engine.exports import ExportPlan, Exports
+from multiattach.volume.fencing import Fencer
+from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
@@ -35,11 +38,13 @@ class Exporter:
     :param backend: where volumes are.
     :param target: where they are exported.
     :param locks: locks of volumes.
-    :param host: backend host of the worker, ``host@backend``.
+    :param host: name of the backend, as its volumes carry it.
     """
 
     def __init__(self, exports: Exports, backend: Backend, target: Target, locks: VolumeLocks,
                  host: str) -> None:
+        self.inspection = Inspection(target)
+        self.fencer = Fencer(exports.fences, target, locks)
         self._exports = exports
         self._backend = backend
         self._target = target
@@ -56,7 +61,7 @@ class Exporter:
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         :raises Conflict: the attachment went elsewhere meanwhile.
         """
-        with self._locks.hold(volume_id):
+        with self._agreement(volume_id), self._locks.hold(volume_id):
             plan = self._exports.plan(attachment_id)
             if plan.state in states.ADMITTED:
                 return
@@ -65,6 +70,11 @@ class Exporter:
             if plan.state != A.EXPORTING:
                 raise errors.Conflict(
                     f'The attachment {attachment_id} was changed by another request meanwhile.')
+            if plan.fenced:
+                self._exports.fail_export(plan, plan.fenced)
+                raise errors.Conflict(plan.fenced)
+            if plan.is_fencing:
+                self.fencer.fence_pending(volume_id, plan.initiator)
             started = time.monotonic()
             grant = _grant(plan)
             try:
@@ -95,7 +105,7 @@ class Exporter:
         :raises BackendError: the target refused; the attachment is in ``error_detaching``.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         """
-        with self._locks.hold(volume_id):
+        with self._agreement(volume_id), self._locks.hold(volume_id):
             try:
                 plan = self._exports.plan(attachment_id)
             except errors.AttachmentNotFound:
@@ -120,6 +130,22 @@ class Exporter:
             self._target.revoke(plan.volume_id, plan.initiator,
                                 account_name(plan.volume_id, plan.initiator))
 
+    @contextlib.contextmanager
+    def _agreement(self, volume_id: str) -> Iterator[None]:
+        """Bring a target back to what the rows say, if another worker wrote them during a step here.
+
+        A lock runs out when its holder sleeps (a stopped process, a paused machine) for longer than it lasts.
+        """
+        try:
+            yield
+        except errors.InvalidTransition:
+            LOG.warning('Volume %s: somebody else carried on meanwhile; its target is put right', volume_id)
+            try:
+                self._restore_volume(volume_id, remove=True)
+            except (TargetError, TargetUnavailable) as exc:
+                LOG.error('The target of volume %s may not be what the rows say: %s', volume_id, exc)
+            raise
+
     # -- after a restart -----------------------------------------------------------------------
 
     def watch(self) -> None:
@@ -135,6 +161,10 @@ class Exporter:
             LOG.warning('The target daemon was restarted: exporting again')
         if self.restore():
             self._generation = generation
+
+    def watch_fenced(self) -> None:
+        """See that nobody who was cut off of late is back."""
+        self.fencer.watch(self._host)
 
     def restore(self) -> bool:
         """Export every volume that has an admitted attachment (contract 11.4 number 19).
@@ -155,25 +185,33 @@ class Exporter:
             LOG.info('Exported %d volumes again', len(by_volume))
         return complete
 
-    def _restore_volume(self, volume_id: str) -> None:
+    def _restore_volume(self, volume_id: str, *, remove: bool = False) -> None:
         with self._locks.hold(volume_id):
             rows = self._exports.list_admitted_of(volume_id)
             infos: dict[str, Mapping[str, Any]] = {
                 row.initiator: row.connection_info for row in rows
                 if row.initiator and row.connection_info}
             if not infos:
+                if remove:
+                    self._target.remove_export(volume_id)
                 return
             grants = tuple(
                 Grant(initiator, info['auth_username'], info['auth_password'])
                 for initiator, info in sorted(infos.items()))
             self._target.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
 
-    def resume(self) -> None:
-        """Carry on with every attachment whose next step is this worker's."""
+    def resume(self, owns: Callable[[str], bool] = lambda _ident: True) -> None:
+        """Carry on with every attachment whose next step is this worker's.
+
+        :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
+        """
+        steps: dict[str, Callable[[str, str], Any]] = {
+            A.EXPORTING: self.export, A.UNEXPORTING: self.unexport, A.FENCING: self.fencer.fence}
         for row in self._exports.list_open(self._host):
-            step = self.export if row.state == A.EXPORTING else self.unexport
+            if not owns(row.volume_id):
+                continue
             try:
-                step(row.volume_id, row.id)
+                steps[row.state](row.volume_id, row.id)
                 LOG.info('Attachment %s: step %s carried on', row.id, row.state)
             except errors.MultiattachError as exc:
                 LOG.warning('Attachment %s stays %s: %s', row.id, row.state, exc)
@@ -203,7 +241,7 @@ def _connection_info(plan: ExportPlan, info: TargetInfo, grant: Grant) -> dict[s
         'access_mode': plan.mode,
         'encrypted': False,
         'cacheable': False,
-        'qos_specs': None,
+        'qos_specs': plan.qos,
         'enforce_multipath': strutils.bool_from_string(
             str(plan.connector.get('enforce_multipath', False))),
     }

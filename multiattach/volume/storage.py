@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making, growing and deleting the storage of volumes. Any step may be repeated."""
 
+from collections.abc import Callable
+
 from oslo_log import log
 
 from multiattach.domain import errors
@@ -9,6 +11,7 @@ from multiattach.drivers.nova_events import NovaEvents
 from multiattach.drivers.target import Target, TargetError, TargetUnavailable
 from multiattach.engine.storage import Storage
 from multiattach.rpc.clients import HostAgents
+from multiattach.volume.copies import Copies
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
@@ -33,12 +36,25 @@ class StorageSteps:
         self._backend = backend
         self._target = target
         self._locks = locks
+        self._copies = Copies(storage, backend, locks)
+
+    def start(self) -> None:
+        """Make copies (again)."""
+        self._copies.start()
+
+    def stop(self) -> None:
+        """Break off the copies in work: whoever serves the backend next makes them anew."""
+        self._copies.stop()
 
     def create(self, volume_id: str) -> None:
-        """Make the storage of a volume in ``creating``.
+        """Make the storage of a volume in ``creating``, or have it copied if it is a clone.
 
         :param volume_id: UUID.
         """
+        source_id = self._storage.find_source(volume_id)
+        if source_id is not None:
+            self._copies.begin(volume_id, source_id)
+            return
         with self._locks.hold(volume_id):
             volume = self._storage.load(volume_id, 'creating')
             if volume is None:
@@ -57,6 +73,16 @@ class StorageSteps:
 
         :param volume_id: UUID.
         """
+        if self._storage.find_source(volume_id) is None:
+            self._delete(volume_id)
+            return
+        with self._locks.try_copy(volume_id) as held:
+            if held:
+                self._delete(volume_id)
+            else:  # the copy sees that it is not wanted
+                LOG.info('Volume %s is deleted when its copy has been broken off', volume_id)
+
+    def _delete(self, volume_id: str) -> None:
         with self._locks.hold(volume_id):
             if self._storage.load(volume_id, 'deleting') is None:
                 return
@@ -104,10 +130,15 @@ class StorageSteps:
         if self._nova is not None:
             self._nova.tell_extended(volume_id, self._storage.list_nova_servers(volume_id))
 
-    def resume(self) -> None:
-        """Carry on with every volume whose next step is this worker's."""
+    def resume(self, owns: Callable[[str], bool] = lambda _ident: True) -> None:
+        """Carry on with every volume whose next step is this worker's.
+
+        :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
+        """
         steps = {'creating': self.create, 'deleting': self.delete, 'extending': self.extend}
         for volume_id, status in self._storage.list_open():
+            if not owns(volume_id):
+                continue
             try:
                 steps[status](volume_id)
             except errors.MultiattachError as exc:

@@ -6,6 +6,7 @@ from typing import Any
 import oslo_messaging as messaging
 from oslo_log import log
 
+from multiattach.coordination import Crew
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors
@@ -82,6 +83,41 @@ class VolumeEndpoint:
         """
         self._exporter.unexport(volume_id, attachment_id)
 
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def fence(self, context: Any, volume_id: str, attachment_id: str) -> dict[str, Any]:
+        """Cut an attachment's initiator off (since 1.2).
+
+        :param context: RPC context.
+        :param volume_id: UUID of the volume.
+        :param attachment_id: UUID of the attachment.
+        :returns: the proof.
+        """
+        return self._exporter.fencer.fence(volume_id, attachment_id)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def show_target(self, context: Any, volume_id: str) -> dict[str, Any] | None:
+        """Tell what a volume's target really has (since 1.1).
+
+        :param context: RPC context.
+        :param volume_id: UUID of the volume.
+        :returns: the target without secrets, None if there is none.
+        """
+        return self._exporter.inspection.show(volume_id)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def list_targets(self, context: Any, marker: str | None, limit: int) -> list[dict[str, Any]]:
+        """Tell what targets there really are (since 1.1).
+
+        :param context: RPC context.
+        :param marker: only those of volumes after this id.
+        :param limit: most targets of the answer.
+        :returns: targets without secrets, in order of their volumes' ids.
+        """
+        return self._exporter.inspection.list_page(marker, limit)
+
 
 # What extra specs of existing volume types ask for most often; vendor and protocol as LVM with tgt has them.
 _CAPABILITIES = {'multiattach': True, 'storage_protocol': 'iSCSI', 'vendor_name': 'Open Source',
@@ -93,7 +129,9 @@ class VolumeWorker:
 
     :param db: the database.
     :param rpc: RPC transport.
-    :param host: name of the backend, ``host@backend``.
+    :param host: this worker's own name, ``host@backend``.
+    :param serves: name of the backend, which its volumes carry: the same, or ``cluster@backend``.
+    :param crew: the workers that serve it.
     :param zone: availability zone.
     :param backend: where volumes are.
     :param exporter: steps on the target.
@@ -103,20 +141,22 @@ class VolumeWorker:
     :param report_interval: seconds between heartbeats.
     """
 
-    def __init__(self, db: Database, rpc: messaging.Transport, host: str, zone: str,
-                 backend: Backend, exporter: Exporter, storage: StorageSteps, *,
+    def __init__(self, db: Database, rpc: messaging.Transport, host: str, serves: str, crew: Crew,
+                 zone: str, backend: Backend, exporter: Exporter, storage: StorageSteps, *,
                  capabilities: dict[str, Any], over_subscription: float,
                  report_interval: float) -> None:
         self._db = db
         self._host = host
+        self._serves = serves
+        self._crew = crew
         self._zone = zone
         self._backend = backend
         self._exporter = exporter
         self._storage = storage
         self._capabilities = {**_CAPABILITIES, **capabilities}
         self._over_subscription = over_subscription
-        server = transport.make_server(rpc, clients.VOLUME_TOPIC, host,
-                                             VolumeEndpoint(exporter, storage))
+        server = transport.make_server(rpc, clients.VOLUME_TOPIC, serves,
+                                       VolumeEndpoint(exporter, storage))
         # Apart: a slow backend must not make the worker look dead.
         self._serving = Serving(server, (
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
@@ -124,6 +164,8 @@ class VolumeWorker:
 
     def start(self) -> None:
         """Export again what is to be exported, then take calls, then take up what was left."""
+        self._storage.start()
+        self._crew.join()
         self._exporter.watch()
         self.beat()
         self._serving.start()
@@ -132,11 +174,14 @@ class VolumeWorker:
     def stop(self) -> None:
         """Take no more calls, wait for those in work, and stop."""
         self._serving.stop()
+        self._storage.stop()
+        self._crew.leave()
 
     def beat(self) -> None:
         """Report that the worker is alive and what its backend has."""
         report: dict[str, Any] = {'capabilities': self._capabilities,
-                                  'max_over_subscription_ratio': self._over_subscription}
+                                  'max_over_subscription_ratio': self._over_subscription,
+                                  'cluster': self._serves if self._serves != self._host else None}
         try:
             room = self._backend.capacity()
             report |= {'total_capacity_gb': round(room.total_gb, 2),
@@ -149,5 +194,7 @@ class VolumeWorker:
     def tend(self) -> None:
         """Notice a restarted target and carry on with what a crash or a lost message left."""
         self._exporter.watch()
-        self._storage.resume()
-        self._exporter.resume()
+        self._crew.refresh()
+        self._storage.resume(self._crew.owns)
+        self._exporter.resume(self._crew.owns)
+        self._exporter.watch_fenced()

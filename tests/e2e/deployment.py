@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service as operators run it: each program a process of its own, on two compute hosts.
 
-Database, broker, API, volume worker and tgtd run in the network namespace of the test bed; a host
-agent runs in each compute host, beside its libvirtd and the kernel's initiator.
+MariaDB, RabbitMQ, Redis, two APIs, two volume workers that serve one backend together, and their tgtd run
+in the network namespace of the test bed; a host agent runs in each compute host, beside its libvirtd and
+the kernel's initiator.
 """
 
 import concurrent.futures
@@ -37,7 +38,8 @@ from tests.e2e import facts
 BIN = pathlib.Path(sys.executable).parent
 # The code of this checkout, whatever else is installed.
 ENVIRONMENT = {'PYTHONPATH': str(pathlib.Path(__file__).parents[2]), 'PYTHONWARNINGS': 'ignore'}
-API_PORT = 8776
+API_PORTS = (8776, 8777)
+CLUSTER = 'control'
 DISK_MB = 3072  # for the volume group
 VOLUME_GROUP = 'spare'
 VOLUME, COMPUTE = 'volume 3.71', 'compute 2.60'
@@ -108,12 +110,14 @@ class HostProgram:
 
 
 class Program:
-    """A program in the network namespace."""
+    """A program in the network namespace, one of several."""
 
-    def __init__(self, deployment: 'Deployment', program: str, ready: str) -> None:
+    def __init__(self, deployment: 'Deployment', program: str, name: str, ready: str, text: str) -> None:
         self._deployment = deployment
         self._program = program
+        self._name = name
         self._ready = ready
+        self._text = text
         self._starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -124,16 +128,19 @@ class Program:
 
     @property
     def log(self) -> pathlib.Path:
-        return self._deployment.folder / f'{self._program}-{self._starts}.log'
+        return self._deployment.folder / f'{self._program}-{self._name}-{self._starts}.log'
 
     def start(self) -> None:
         self._starts += 1
-        argv = [str(BIN / self._program), '--config-file', str(self._deployment.config)]
+        own = self._deployment.folder / f'{self._name}.conf'
+        own.write_text(self._text)
+        argv = [str(BIN / self._program), '--config-file', str(self._deployment.config),
+                '--config-file', str(own)]
         self._process = processes.spawn(self._deployment.network.wrap(argv), self.log,
                                         env=os.environ | ENVIRONMENT)
 
     def wait_ready(self) -> None:
-        wait_until(self._is_ready, 120, self._program)
+        wait_until(self._is_ready, 120, f'{self._program} {self._name}')
 
     def _is_ready(self) -> bool:
         assert self._process is not None
@@ -164,17 +171,20 @@ class Deployment:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-        self.cluster = Cluster(folder / 'c', hosts=2, disks=(DISK_MB,))
+        self.cluster = Cluster(folder / 'c', hosts=2, disks=(DISK_MB,), redis=True)
         self.network = self.cluster.network
         self.tgtd = Tgtd(folder / 'tgtd', network=self.network)
         self.config = folder / 'multiattach.conf'
-        self.api = Program(self, 'multiattach-api', 'multiattach-api is ready')
-        self.worker = Program(self, 'multiattach-volume', ' is ready')
+        self.apis = [Program(self, 'multiattach-api', f'api{port}', 'multiattach-api is ready',
+                             f'[api]\nlisten_port = {port}\n') for port in API_PORTS]
+        self.workers = [Program(self, 'multiattach-volume', name, ' is ready', f'[DEFAULT]\nhost = {name}\n')
+                        for name in ('left', 'right')]
         self.agents = [HostProgram(host, 'multiattach-host', 'agent.conf', ' is ready')
                        for host in self.cluster.hosts]
         self.lvm_host = self.cluster.hosts[1]
         self.lvm_worker = HostProgram(self.lvm_host, 'multiattach-volume', 'lvm.conf', ' is ready')
-        self.url = f'http://{self.network.address}:{API_PORT}'
+        self.url = f'http://{self.network.address}:{API_PORTS[0]}'
+        self._urls = itertools.cycle(f'http://{self.network.address}:{port}' for port in API_PORTS)
         self.one: Guest
         self.two: Guest
         self.far: Guest
@@ -192,7 +202,7 @@ class Deployment:
             self._configure()
             argv = [str(BIN / 'multiattach-manage'), '--config-file', str(self.config), 'db', 'sync']
             processes.run(self.network.wrap(argv), env=os.environ | ENVIRONMENT)
-            services = (self.api, self.worker)
+            services = (*self.apis, *self.workers)
             for service in services:
                 service.start()
                 stack.callback(service.stop)
@@ -208,7 +218,7 @@ class Deployment:
                 program.request_stop()
             for program in programs:
                 program.await_stop()
-            assert [service.stop() for service in services] == [0, 0]
+            assert [service.stop() for service in services] == [0] * len(services)
 
     def _configure(self) -> None:
         self.database_url = self.cluster.mariadb.create_database('multiattach')
@@ -217,11 +227,13 @@ class Deployment:
             f'transport_url = {self.cluster.rabbitmq.url}\n'
             'rpc_response_timeout = 10\n{more}\n'
             f'[database]\nconnection = {self.database_url}\n'
+            f'[coordination]\nbackend_url = {self.cluster.redis.url}?timeout=5\n'
         )
         self.config.touch(0o600)
         self.config.write_text(
-            common.format(more=f'report_interval = 1\nstate_path = {self.folder}/state\nhost = control')
-            + f'[api]\nlisten_host = {self.network.address}\nlisten_port = {API_PORT}\n'
+            common.format(more=f'report_interval = 1\nrpc_monitor_timeout = 2\n'
+                               f'state_path = {self.folder}/state')
+            + f'[api]\nlisten_host = {self.network.address}\n[volume]\ncluster = {CLUSTER}\n'
             f'[tgt]\nportal = {self.tgtd.portal}\ncontrol_port = {self.tgtd.control_port}\n')
         for agent in self.agents:
             text = common.format(more='report_interval = 3') + f'[host_agent]\nmy_ip = {agent.host.address}\n'
@@ -261,7 +273,7 @@ class Deployment:
     # -- requests ------------------------------------------------------------------------------
 
     def ask(self, method: str, path: str, body: Any = None, *, version: str = VOLUME) -> Any:
-        """Send a request.
+        """Send a request, to the two APIs in turn.
 
         :param method: HTTP method.
         :param path: below the service's root.
@@ -271,7 +283,7 @@ class Deployment:
         :raises Refused: it is an error.
         """
         request = urllib.request.Request(
-            self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
+            next(self._urls) + path, method=method, data=None if body is None else json.dumps(body).encode(),
             headers={'X-Auth-Token': 'admin', 'Content-Type': 'application/json',
                      'OpenStack-API-Version': version})
         try:

@@ -4,7 +4,7 @@
 import sys
 from pathlib import Path
 
-from multiattach.drivers.backend import GIB, BackendError
+from multiattach.drivers.backend import GIB, BackendError, CopyAborted
 from multiattach.drivers.backends.lvm import LvmBackend
 
 SECRET_AT = 100 << 20
@@ -13,6 +13,34 @@ SECRET_AT = 100 << 20
 def measure(path: str) -> int:
     with open(path, 'rb') as device:
         return device.seek(0, 2)
+
+
+def check_clone(backend: LvmBackend, source_id: str) -> None:
+    """Clones a volume of 2 GiB with data in two places; the first try is broken off."""
+    clone_id = f'{source_id[:-4]}c10e'
+    asked: list[int] = []
+    try:
+        backend.clone(clone_id, source_id, 3, lambda: not asked.append(1) and len(asked) < 3)
+    except CopyAborted:
+        assert not Path(backend.path(clone_id)).exists(), 'half a copy has the name of the volume'
+    else:
+        raise AssertionError('the copy went on')
+    for _ in range(2):
+        backend.clone(clone_id, source_id, 3, lambda: True)
+    with open(backend.path(source_id), 'rb') as source, open(backend.path(clone_id), 'rb') as clone:
+        for place in range(0, 2 * GIB, 64 << 20):
+            source.seek(place)
+            clone.seek(place)
+            assert source.read(8 << 20) == clone.read(8 << 20), f'it differs at {place}'
+    assert measure(backend.path(clone_id)) == 3 * GIB
+    for _ in range(2):
+        backend.delete(clone_id)
+    # Half a copy has data, too.
+    asked.clear()
+    try:
+        backend.clone(clone_id, source_id, 2, lambda: not asked.append(1) and len(asked) < 3)
+    except CopyAborted:
+        backend.delete(clone_id)
 
 
 def main(group: str, volume_id: str) -> None:
@@ -36,6 +64,7 @@ def main(group: str, volume_id: str) -> None:
     assert measure(path) == 2 * GIB, 'it shrank'
     with open(path, 'rb') as device:
         assert device.read(4) == b'kept'
+    check_clone(backend, volume_id)
     for _ in range(2):
         backend.delete(volume_id)
         assert not Path(path).exists()

@@ -72,6 +72,10 @@ def test_the_standard_client_attaches_and_detaches(cloud: deployment.Deployment)
     assert shown['status'] == 'in-use'
     assert {a['server_id'] for a in shown['attachments']} == {g.domain.UUIDString() for g in guests}
     facts.share(cloud.one, one, cloud.far, far, 3000)
+    told = cloud.openstack('multiattach', 'volume', 'explain', name, '-f', 'json')
+    assert (told['status'], told['next_step_of'], len(told['attachments'])) == ('in-use', 'nobody', 2)
+    target = cloud.openstack('multiattach', 'target', 'show', name, '-f', 'json')
+    assert sorted(target['initiators']) == sorted(host.initiator for host in cloud.hosts)
     for guest in guests:
         cloud.openstack('server', 'remove', 'volume', guest.name, name)
     cloud.wait_status(made['id'], 'available')

@@ -27,16 +27,19 @@ def count_sockets(pid: int, path: str) -> int:
     return sum(line.split()[-1].endswith(path) for line in lines)
 
 
-def test_worker_killed_in_mid_export(cloud: deployment.Deployment, volume: str) -> None:
+def test_all_workers_killed_in_mid_export(cloud: deployment.Deployment, volume: str) -> None:
     socket = f'/tgtd/socket.{cloud.tgtd.control_port}'
     with frozen(cloud.tgtd_pid):
         cloud.request_attach(cloud.one, volume)
         wait_until(lambda: cloud.state_of(cloud.one, volume) == 'exporting', 30, 'the intent')
-        wait_until(lambda: count_sockets(cloud.worker.pid, socket) > 1, 30, "the worker's request to tgtd")
-        cloud.worker.kill()
+        wait_until(lambda: count_sockets(cloud.tgtd_pid, socket) > 1, 30, "a worker's request to tgtd")
+        for worker in cloud.workers:
+            worker.kill()
         assert cloud.state_of(cloud.one, volume) == 'exporting'
-    cloud.worker.start()
-    cloud.worker.wait_ready()
+    for worker in cloud.workers:
+        worker.start()
+    for worker in cloud.workers:
+        worker.wait_ready()
     device = cloud.wait_attached(cloud.one, volume)
     facts.check_disk(cloud.hosts[0], cloud.one, volume)
     # One target with one initiator: what the first worker asked for was not done twice.
@@ -47,6 +50,35 @@ def test_worker_killed_in_mid_export(cloud: deployment.Deployment, volume: str) 
     cloud.one.write_block(device, 10, b'after the crash')
     assert cloud.one.read_block(device, 10).startswith(b'after the crash')
     cloud.detach(cloud.one, volume)
+
+
+def test_one_of_two_workers_killed_while_both_hosts_attach(cloud: deployment.Deployment, volume: str) -> None:
+    killed = cloud.workers[0]
+    guests = (cloud.one, cloud.far)
+    with frozen(cloud.tgtd_pid):
+        for guest in guests:
+            cloud.request_attach(guest, volume)
+        wait_until(lambda: [cloud.state_of(guest, volume) for guest in guests] == ['exporting'] * 2, 30,
+                   'both intents')
+        killed.kill()
+    # The other one takes over what the killed one had, and the volume's lock if it died with it.
+    one, far = (cloud.wait_attached(guest, volume) for guest in guests)
+    exports = cloud.list_exports()
+    assert list(exports) == [volume]
+    assert sorted(exports[volume].initiators) == sorted(host.initiator for host in cloud.hosts)
+    assert len(exports[volume].accounts) == len(guests)
+    facts.share(cloud.one, one, cloud.far, far, 1000)
+    facts.share(cloud.far, far, cloud.one, one, 1001)
+    # It comes back without disturbing anybody.
+    with facts.Writer(cloud.far, far, 2000).running() as writer:
+        killed.start()
+        killed.wait_ready()
+        writer.wait_progress()
+    assert cloud.query(
+        "SELECT host FROM services WHERE JSON_VALUE(report, '$.cluster') = 'control@file' ORDER BY host"
+    ) == [('left@file',), ('right@file',)]
+    for guest in guests:
+        cloud.detach(guest, volume)
 
 
 def test_host_agent_killed_in_mid_connect(cloud: deployment.Deployment, volume: str) -> None:

@@ -31,6 +31,7 @@ class Service:
     volume_id: str = ''
     type_id: str = ''
     attachment_id: str = ''
+    qos_id: str = ''
 
     def send(self, method: str, path: str, body: Any = None, version: str = '3.71') -> webob.Response:
         request = webob.Request.blank(
@@ -49,6 +50,9 @@ class Service:
         if not self._has(f'/types/{self.type_id}'):
             body = {'volume_type': {'name': str(uuid.uuid4()), 'extra_specs': {'multiattach': '<is> True'}}}
             self.type_id = self.send('POST', '/types', body).json['volume_type']['id']
+        if not self._has(f'/qos-specs/{self.qos_id}'):
+            body = {'qos_specs': {'name': str(uuid.uuid4()), 'color': 'blue'}}
+            self.qos_id = self.send('POST', '/qos-specs', body).json['qos_specs']['id']
         if self.deployed.status(self.volume_id) not in HEALTHY:
             self.volume_id = self.deployed.make_volume(self.type_id)
         if not self._has(f'/attachments/{self.attachment_id}'):
@@ -81,6 +85,7 @@ class Service:
             'volume_id': self.volume_id,
             'type_id': self.type_id,
             'attachment_id': self.attachment_id,
+            'qos_id': self.qos_id,
             'project_id': deploy.ApiSettings().default_project_id,
             'name': 'default',
             'key': 'multiattach',

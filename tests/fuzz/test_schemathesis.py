@@ -27,13 +27,11 @@ ABSENT = (
     '/group',
     '/consistencygroups',
     '/cgsnapshots',
-    '/qos-specs',
     '/clusters',
 )
 # What volumes cannot be made of here.
 SOURCES = (
     'snapshot_id',
-    'source_volid',
     'consistencygroup_id',
     'group_id',
     'backup_id',

@@ -25,7 +25,8 @@ from testbed.servers import pick_port
 
 _HERE = Path(__file__).resolve().parent
 _HOST = '127.0.0.1'
-_BACKEND = 'file'
+# Two: a list of hosts has to have two, and a type can choose between them.
+_BACKENDS = ('file', 'second')
 # Neither Glance nor Neutron runs. But whole classes of volume tests fail in their set-up where Tempest
 # makes no client of Glance, or are skipped without Neutron, for the sake of a few tests in them; those
 # few are in exclude.txt.
@@ -73,10 +74,10 @@ def render_configuration(keystone: Keystone, folder: Path) -> RawConfigParser:
         'compute-feature-enabled': {'volume_multiattach': True},
         'volume': {
             'catalog_type': 'block-storage', 'min_microversion': '3.0', 'max_microversion': '3.71',
-            'backend_names': _BACKEND,
+            'backend_names': ','.join(_BACKENDS),
         },
         'volume-feature-enabled': {
-            'snapshot': False, 'clone': False, 'backup': False, 'multi_backend': False,
+            'snapshot': False, 'clone': True, 'backup': False, 'multi_backend': True,
             'manage_volume': False, 'manage_snapshot': False, 'replication': False,
             'extend_attached_volume': True, 'extend_volume_with_snapshot': False,
             'enable_volume_image_dep_tests': False, 'api_extensions': 'os-services',
@@ -104,6 +105,8 @@ def serve(folder: Path, keystone: Keystone) -> Iterator[str]:
     conf.write_text(
         '[api]\nauth_strategy = keystone\n'
         f'[tgt]\nportal = {_HOST}:{pick_port()}\n'
+        f'[volume]\nenabled_backends = {",".join(_BACKENDS)}\n'
+        f'[{_BACKENDS[1]}]\ndirectory = {folder / _BACKENDS[1]}\n'
         '[host_agent]\nenabled = no\n' + keystone.render_authtoken())
     port = pick_port()
     base = f'http://{_HOST}:{port}'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole small cloud's machines: a network, a database, a broker and compute hosts."""
+"""A whole small cloud's machines: a network, a database, a broker and compute hosts; perhaps a Redis."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from testbed.coordination import Redis
 from testbed.errors import TestbedError
 from testbed.kernel import find_cache
 from testbed.network import Network
@@ -27,6 +28,7 @@ class Cluster:
         *,
         memory: int = 1536,
         disks: Sequence[int] = (),
+        redis: bool = False,
     ) -> None:
         """Describe it; nothing is started.
 
@@ -35,12 +37,17 @@ class Cluster:
         :param hosts: how many compute hosts
         :param memory: MiB per host
         :param disks: sizes in MiB of each host's extra disks
+        :param redis: start a Redis, too
         """
         self.workdir = workdir.resolve()
         self.cache = find_cache(cache)
         self.network = Network()
         self.mariadb = MariaDB(self.workdir / 'mariadb', network=self.network)
         self.rabbitmq = RabbitMQ(self.workdir / 'rabbitmq', network=self.network)
+        self.redis = Redis(self.workdir / 'redis', network=self.network)
+        self._servers: list[Server] = [self.mariadb, self.rabbitmq]
+        if redis:
+            self._servers.append(self.redis)
         self.hosts = [
             ComputeHost(
                 self.network,
@@ -59,7 +66,7 @@ class Cluster:
         :raises TestbedError: when a part fails; the others are stopped before
         """
         self.workdir.mkdir(parents=True, exist_ok=True)
-        servers: list[Server] = [self.mariadb, self.rabbitmq]
+        servers = self._servers
         try:
             self.network.start()
             report(f'network namespace {self.network.name} is up')
@@ -99,8 +106,7 @@ class Cluster:
                 self.hosts[0].save_capabilities()
         parts: list[tuple[str, Callable[[], None]]] = [
             *((host.name, host.stop) for host in self.hosts),
-            (self.rabbitmq.title, self.rabbitmq.stop),
-            (self.mariadb.title, self.mariadb.stop),
+            *((server.title, server.stop) for server in reversed(self._servers)),
             (self.network.name, self.network.stop),
         ]
         failures = []

@@ -35,13 +35,23 @@ _HOSTS = (
     'thin-provisioning-tools',
     'e2fsprogs',
     'mariadb-server',
+    'postgresql-15',
     'rabbitmq-server',
+    'redis-server',
+    'etcd-server',
+)
+_SERVERS = (
+    'curl',
+    'nginx-light',
+    'openssl',
+    'shellcheck',
+    'systemd',  # systemd-analyze
 )
 
 #: package names per purpose
 PACKAGES: dict[str, tuple[str, ...]] = {
     'quickstart': _GUESTS + _BUILD,
-    'e2e': _GUESTS + _BUILD + _HOSTS,
+    'e2e': _GUESTS + _BUILD + _HOSTS + _SERVERS,
 }
 
 _POLICY = Path('/usr/sbin/policy-rc.d')

@@ -18,7 +18,7 @@ from testbed.errors import TestbedError
 from testbed.network import Network
 from testbed.polling import wait_until
 
-_USER = 'testbed'
+USER = 'testbed'
 _LOOPBACK = '127.0.0.1'
 
 
@@ -148,6 +148,18 @@ class MariaDB(Server):
     title = 'MariaDB'
     standard_port = 3306
 
+    def __init__(self, folder: Path, *, network: Network | None = None, port: int | None = None,
+                 durable: bool = True) -> None:
+        """Choose where it listens.
+
+        :param folder: for data, logs and sockets; made, and removed by stop
+        :param network: the network to run in, at its address; None for the loopback here
+        :param port: TCP port; None for the usual one in a network, and for a free one here
+        :param durable: a crash of the machine loses nothing; a killed server never does
+        """
+        super().__init__(folder, network=network, port=port)
+        self._durable = durable
+
     @property
     def socket_path(self) -> Path:
         """The socket for local clients."""
@@ -160,7 +172,7 @@ class MariaDB(Server):
         :returns: a URL with the password in it
         """
         place = f'{self.address}:{self.port}/{database}'
-        return f'mysql+pymysql://{_USER}:{self.password}@{place}?charset=utf8mb4'
+        return f'mysql+pymysql://{USER}:{self.password}@{place}?charset=utf8mb4'
 
     def create_database(self, name: str) -> str:
         """Make a database; one that exists is fine.
@@ -184,8 +196,8 @@ class MariaDB(Server):
         # The password goes by file: arguments are readable by everybody.
         grants = self.folder / 'grants.sql'
         grants.write_text(
-            f"CREATE USER IF NOT EXISTS '{_USER}'@'%' IDENTIFIED BY '{self.password}';\n"
-            f"GRANT ALL PRIVILEGES ON *.* TO '{_USER}'@'%' WITH GRANT OPTION;\n"
+            f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{self.password}';\n"
+            f"GRANT ALL PRIVILEGES ON *.* TO '{USER}'@'%' WITH GRANT OPTION;\n"
         )
         options = {
             'user': 'root',
@@ -199,6 +211,8 @@ class MariaDB(Server):
             'innodb-log-file-size': '32M',
             'max-connections': 500,
         }
+        if not self._durable:
+            options |= {'innodb-flush-log-at-trx-commit': 2, 'innodb-flush-method': 'nosync'}
         argv = ['mariadbd', '--no-defaults', '--skip-name-resolve']
         self._spawn(argv + [f'--{name}={value}' for name, value in options.items()])
 
@@ -213,10 +227,27 @@ class RabbitMQ(Server):
     title = 'RabbitMQ'
     standard_port = 5672
 
+    def __init__(self, folder: Path, *, network: Network | None = None, port: int | None = None,
+                 management_port: int | None = None) -> None:
+        """Choose where it listens.
+
+        :param folder: for data, logs and sockets; made, and removed by stop
+        :param network: the network to run in, at its address; None for the loopback here
+        :param port: TCP port; None for the usual one in a network, and for a free one here
+        :param management_port: TCP port of its HTTP API; None for none
+        """
+        super().__init__(folder, network=network, port=port)
+        self._management_port = management_port
+
+    @property
+    def management_url(self) -> str:
+        """The URL of its HTTP API, without the password."""
+        return f'http://{self.address}:{self._management_port}'
+
     @property
     def url(self) -> str:
         """The transport URL for oslo.messaging, with the password in it."""
-        return f'rabbit://{_USER}:{self.password}@{self.address}:{self.port}/'
+        return f'rabbit://{USER}:{self.password}@{self.address}:{self.port}/'
 
     def _launch(self) -> None:
         mapper, distribution = (str(pick_port()) for _ in range(2))
@@ -224,7 +255,7 @@ class RabbitMQ(Server):
         configuration.touch(0o600)
         configuration.write_text(
             f'listeners.tcp.1 = {self.address}:{self.port}\n'
-            f'default_user = {_USER}\n'
+            f'default_user = {USER}\n'
             f'default_pass = {self.password}\n'
             'loopback_users = none\n'
             'disk_free_limit.absolute = 50MB\n'
@@ -232,7 +263,14 @@ class RabbitMQ(Server):
             'log.console.level = warning\n'
             'log.file = false\n'
         )
-        (self.folder / 'plugins').write_text('[].\n')
+        plugins = ''
+        if self._management_port is not None:
+            plugins = 'rabbitmq_management'
+            with configuration.open('a') as out:
+                out.write(f'management.tcp.ip = {self.address}\n'
+                          f'management.tcp.port = {self._management_port}\n'
+                          'management_agent.disable_metrics_collector = true\n')
+        (self.folder / 'plugins').write_text(f'[{plugins}].\n')
         env = {
             'PATH': os.environ['PATH'],
             'HOME': str(self.folder),  # for the cookie

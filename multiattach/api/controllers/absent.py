@@ -47,7 +47,6 @@ NOUNS = (
     Noun('/group_types', 'group_types', 'Group type', since=11, detail=False),
     Noun('/consistencygroups', 'consistencygroups', 'Consistency group'),
     Noun('/cgsnapshots', 'cgsnapshots', 'Consistency group snapshot'),
-    Noun('/qos-specs', 'qos_specs', 'QoS specs', detail=False),
     Noun('/clusters', 'clusters', 'Cluster', since=7, creates=False),
 )
 

@@ -13,9 +13,11 @@ _EXTENSIONS = {
     'OS-SCH-HNT': ('SchedulerHints', 'Scheduler hints are accepted.'),
     'capabilities': ('Capabilities', 'Capabilities of backends.'),
     'encryption': ('VolumeTypeEncryption', 'Encryption records of volume types.'),
+    'multiattach': ('Multiattach', 'Explanations, hosts and targets, under /multiattach.'),
     'os-admin-actions': ('AdminActions', 'Actions of admins on volumes.'),
     'os-availability-zone': ('AvailabilityZones', 'Availability zones.'),
     'os-extended-services': ('ExtendedServices', 'Reasons why services are disabled.'),
+    'os-hosts': ('Hosts', 'Hosts and what volumes they have.'),
     'os-quota-class-sets': ('QuotaClasses', 'Quota classes.'),
     'os-quota-sets': ('Quotas', 'Quotas of projects.'),
     'os-services': ('Services', 'Services.'),
@@ -29,6 +31,7 @@ _EXTENSIONS = {
     'os-volume-actions': ('VolumeActions', 'Actions on volumes.'),
     'os-volume-encryption-metadata': ('VolumeEncryptionMetadata', 'Encryption of a volume.'),
     'os-volume-type-access': ('VolumeTypeAccess', 'Private volume types.'),
+    'qos-specs': ('Qos_specs_manage', 'How fast volumes of a type may be.'),
     'scheduler-stats': ('Scheduler_stats', 'Pools of backends.'),
 }
 

@@ -30,9 +30,8 @@ class TypesController(Controller):
         page = paging.parse_page(req.query, self.settings, queries.TYPE_SORT_KEYS)
         found = self.engine.types.list_page(
             req.ctx, queries.type_conditions(req.ctx, req.query, req.minor), page)
-        specs = self.engine.types.make_spec_view(req.ctx)
-        reply: dict[str, Any] = {'volume_types': [
-            views.show(row, specs(row), qos=bool(req.ctx.is_admin)) for row in found]}
+        specs, qos = self.engine.types.make_spec_view(req.ctx), self.engine.types.shows_qos(req.ctx)
+        reply: dict[str, Any] = {'volume_types': [views.show(row, specs(row), qos=qos) for row in found]}
         links = paging.next_link(req, self.settings, found, page)
         return reply | ({'volume_type_links': links} if links else {})
 
@@ -60,8 +59,8 @@ class TypesController(Controller):
         :raises MultiattachError: as the use case that is called.
         """
         found = self.engine.types.show_default(req.ctx)
-        specs = self.engine.types.make_spec_view(req.ctx)
-        return {'volume_type': views.show(found, specs(found), access=False, qos=bool(req.ctx.is_admin))}
+        specs, qos = self.engine.types.make_spec_view(req.ctx), self.engine.types.shows_qos(req.ctx)
+        return {'volume_type': views.show(found, specs(found), access=False, qos=qos)}
 
     @route('GET', '/types/{type_id}')
     def show(self, req: Request, type_id: str) -> dict[str, Any]:
@@ -74,7 +73,7 @@ class TypesController(Controller):
         """
         found = self.engine.types.show(req.ctx, type_id)
         specs = self.engine.types.make_spec_view(req.ctx)
-        return {'volume_type': views.show(found, specs(found), qos=bool(req.ctx.is_admin))}
+        return {'volume_type': views.show(found, specs(found), qos=self.engine.types.shows_qos(req.ctx))}
 
     @route('PUT', '/types/{type_id}', body=schemas.UPDATE)
     def update(self, req: Request, body: dict[str, Any], type_id: str) -> dict[str, Any]:

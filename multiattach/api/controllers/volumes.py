@@ -100,26 +100,26 @@ class VolumesController(Controller):
                 'multiattach parameter has been removed. The default behavior is to use multiattach enabled '
                 'volume types. Contact your administrator to create a multiattach enabled volume type and '
                 'use it to create multiattach volumes.')
-        self._refuse_sources(req, wanted)
-        if wanted.get('size') is None:
+        self._refuse_sources(wanted)
+        source = wanted.get('source_volid') or None
+        size = wanted.get('size')
+        if size is None and source is None:
             raise errors.InvalidInput("Invalid input received: 'size' must be given.")
         zone = wanted.get('availability_zone') or None
         if zone is not None and zone not in self.engine.services.find_zones():
             raise errors.InvalidInput(f"Availability zone '{zone}' is invalid.")
+        if source is None:  # a clone is where its source is
+            zone = zone or self.settings.default_availability_zone or None
         return VolumeWish(
-            size=int(wanted['size']), type_name=wanted.get('volume_type') or None,
+            size=None if size is None else int(size), type_name=wanted.get('volume_type') or None,
             name=_pick(wanted, 'name', 'display_name'),
             description=_pick(wanted, 'description', 'display_description'),
-            zone=zone or self.settings.default_availability_zone or None,
-            metadata=wanted.get('metadata') or {})
+            zone=zone, metadata=wanted.get('metadata') or {}, source_volid=source)
 
-    def _refuse_sources(self, req: Request, wanted: Mapping[str, Any]) -> None:
+    def _refuse_sources(self, wanted: Mapping[str, Any]) -> None:
         for key, noun in _UNKNOWN_SOURCES.items():
             if wanted.get(key):
                 raise errors.NotFound(f'{noun} {wanted[key]} could not be found.')
-        if wanted.get('source_volid'):
-            self.engine.volumes.show(req.ctx, wanted['source_volid'])
-            raise errors.InvalidInput('Volumes cannot be made of other volumes here; leave source_volid out.')
         if wanted.get('imageRef') or wanted.get('image_id'):
             raise errors.InvalidInput('Invalid image identifier or unable to access requested image.')
 

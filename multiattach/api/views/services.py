@@ -22,7 +22,12 @@ def find_binary(name: str | None) -> Any:
     return VOLUME_BINARY if name == _VOLUME else name
 
 
-def _name_binary(service: rows.Service) -> str:
+def name_binary(service: rows.Service) -> str:
+    """Name a service's program as clients know it.
+
+    :param service: the row.
+    :returns: name.
+    """
     return _VOLUME if service.binary == VOLUME_BINARY else str(service.binary)
 
 
@@ -37,13 +42,13 @@ def show(service: rows.Service, *, is_up: bool, is_backend: bool, minor: int) ->
     """
     state = 'up' if is_up else 'down'
     view: dict[str, Any] = {
-        'binary': _name_binary(service), 'host': service.host, 'zone': service.availability_zone,
+        'binary': name_binary(service), 'host': service.host, 'zone': service.availability_zone,
         'status': 'disabled' if service.disabled else 'enabled', 'state': state,
         'updated_at': format_time(service.heartbeat_at or service.updated_at),
         'disabled_reason': service.disabled_reason,
     }
     if minor >= _CLUSTERS:
-        view['cluster'] = None
+        view['cluster'] = (service.report or {}).get('cluster')
     if is_backend:
         view |= {'replication_status': 'disabled', 'active_backend_id': None, 'frozen': False}
         if minor >= _BACKEND_STATE:
@@ -59,7 +64,7 @@ def changed(service: rows.Service, *, reason: bool = False) -> dict[str, Any]:
     :returns: JSON object.
     """
     view: dict[str, Any] = {
-        'host': service.host, 'service': _name_binary(service), 'binary': _name_binary(service),
+        'host': service.host, 'service': name_binary(service), 'binary': name_binary(service),
         'status': 'disabled' if service.disabled else 'enabled', 'disabled': service.disabled,
     }
     if reason:

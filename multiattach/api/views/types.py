@@ -25,5 +25,5 @@ def show(found: rows.VolumeType, specs: Mapping[str, str | None] | None, *, acce
     if specs is not None:
         view['extra_specs'] = dict(specs)
     if qos:
-        view['qos_specs_id'] = None
+        view['qos_specs_id'] = found.qos_specs_id
     return view

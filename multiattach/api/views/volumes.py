@@ -54,14 +54,14 @@ class VolumeView:
             'availability_zone': volume.availability_zone, 'created_at': format_time(volume.created_at),
             'updated_at': format_time(volume.updated_at), 'name': volume.display_name,
             'description': volume.display_description, 'volume_type': volume.volume_type.name,
-            'snapshot_id': None, 'source_volid': None, 'metadata': _metadata(volume),
+            'snapshot_id': None, 'source_volid': volume.source_volid, 'metadata': _metadata(volume),
             'links': self._links.of('volumes', volume.id), 'user_id': volume.user_id,
             'bootable': str(volume.bootable).lower(), 'encrypted': False, 'replication_status': None,
             'consistencygroup_id': None, 'multiattach': volume.multiattach,
             'attachments': self._attachments(volume),
         }
-        if volume.image_items:
-            view['volume_image_metadata'] = volume.image_metadata
+        if image := volume.image_metadata:
+            view['volume_image_metadata'] = image
         if self._ctx.is_admin:
             view['migration_status'] = None
         for since, add in _LATER:

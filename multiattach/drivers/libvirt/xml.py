@@ -50,6 +50,10 @@ def build_disk(disk: Disk, target: str) -> str:
     else:
         ElementTree.SubElement(root, 'source', dev=disk.source.path)
     ElementTree.SubElement(root, 'target', dev=target, bus=_BUS)
+    if disk.rates:
+        tune = ElementTree.SubElement(root, 'iotune')
+        for name, value in disk.rates.items():
+            ElementTree.SubElement(tune, name).text = str(value)
     if disk.mode == mode.READ_ONLY:
         ElementTree.SubElement(root, 'readonly')
     if disk.multiattach:

@@ -6,6 +6,7 @@ import time
 
 from multiattach.drivers.target import TargetError
 from multiattach.drivers.tgt.daemon import TgtDaemon
+from multiattach.drivers.tgt.parse import Nexus
 from multiattach.drivers.tgt.protocol import ErrorCode, tolerate
 
 LOG = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def close_sessions(
     timeout: float,
     only: set[str] | None = None,
     keep: set[str] | None = None,
-) -> None:
+) -> list[Nexus]:
     """Close live sessions of a target and wait until they are gone.
 
     tgtd only marks a connection. Until its event loop gets there the session may still carry
@@ -53,10 +54,12 @@ def close_sessions(
     :param timeout: how long it may take, seconds.
     :param only: initiators whose sessions are closed, None for all.
     :param keep: initiators whose sessions stay.
+    :returns: the sessions that were closed.
     :raises TargetError: a session did not end in time.
     """
     pause = Pause(timeout)
     closed: set[tuple[int, int]] = set()
+    ended: dict[int, Nexus] = {}
     while True:
         left = [
             nexus
@@ -64,8 +67,9 @@ def close_sessions(
             if (only is None or nexus.initiator in only) and (keep is None or nexus.initiator not in keep)
         ]
         if not left:
-            return
+            return list(ended.values())
         for nexus in left:
+            ended[nexus.sid] = nexus
             for connection in nexus.connections:
                 if (nexus.sid, connection.cid) not in closed:
                     LOG.info("Closing a session of %s at target %s", nexus.initiator, tid)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from multiattach.drivers.target import (
+    Cut,
     Export,
     Grant,
     LunState,
@@ -20,6 +21,7 @@ from multiattach.drivers.tgt import config_file
 from multiattach.drivers.tgt.accounts import AccountSlots
 from multiattach.drivers.tgt.config_file import NOBODY_ADDRESS
 from multiattach.drivers.tgt.daemon import TgtDaemon
+from multiattach.drivers.tgt.fence import Fence, Intruder
 from multiattach.drivers.tgt.identity import lun_parameters, scsi_id, scsi_serial
 from multiattach.drivers.tgt.parse import Listing, ShownTarget
 from multiattach.drivers.tgt.protocol import ErrorCode, TgtError, check_value, tolerate
@@ -68,6 +70,7 @@ class TgtTarget:
         self._volumes_dir = volumes_dir
         self._close_timeout = close_timeout
         self._slots = AccountSlots(daemon)
+        self._fence = Fence(daemon, self._slots, close_timeout)
         self._tid_lock = threading.Lock()
         self._last_tid = 0
 
@@ -154,39 +157,15 @@ class TgtTarget:
         :raises TargetError: tgtd refused a step, or a session did not end in time.
         :raises TargetUnavailable: tgtd did not answer.
         """
-        check_value("initiator-name", initiator)
-        check_value("user", username)
-        path = self._path(volume_id)
-        if path and path.exists():
-            text = config_file.read(path) or ""
-            others = config_file.without_grant(config_file.parse_grants(text), initiator, username)
-            config_file.write(path, config_file.replace_grants(text, others))
+        self._drop_grant(volume_id, initiator, username)
         with self._daemon.pinned():
-            self._fence(volume_id, initiator, username)
+            self._fence.revoke(Intruder(self.iqn(volume_id), initiator, username))
 
-    def _fence(self, volume_id: str, initiator: str, username: str) -> None:
-        listing = self._daemon.show_targets()
-        target = listing.find(self.iqn(volume_id))
-        if target is None:
-            if not listing.bound_elsewhere(username, ""):
-                self._slots.forget(username)
-            return
-        self._shut_out(target, initiator)
-        self._slots.remove(listing, target, [username])
-        self._verify_fenced(target, initiator, username)
-        self._close_sessions(target.tid, only={initiator})
-
-    def _verify_fenced(self, target: ShownTarget, initiator: str, username: str) -> None:
-        """Read back, by steps that take the same time with any number of targets."""
-        try:
-            self._daemon.unbind_initiator(target.tid, initiator)
-        except TgtError as error:
-            if error.code is not ErrorCode.NO_ACL:
-                raise
-        else:
-            raise TargetError(f"somebody admitted initiator {initiator} while it was shut out")
-        if username in target.accounts or username in self._daemon.show_accounts():
-            raise TargetError(f"account {username} of {target.iqn} is still there")
+    def fence(self, volume_id: str, initiator: str, username: str) -> Cut:
+        """See :meth:`multiattach.drivers.target.Target.fence`."""
+        self._drop_grant(volume_id, initiator, username)
+        with self._daemon.pinned():
+            return self._fence.cut(Intruder(self.iqn(volume_id), initiator, username))
 
     def remove_export(self, volume_id: str) -> None:
         """Remove the target of a volume with its accounts, sessions and file.
@@ -349,6 +328,16 @@ class TgtTarget:
         close_sessions(self._daemon, tid, timeout=self._close_timeout, only=only, keep=keep)
 
     # Files ------------------------------------------------------------------------------
+
+    def _drop_grant(self, volume_id: str, initiator: str, username: str) -> None:
+        """Take a grant out of the target's file first: a tgtd that is started now must not know it."""
+        check_value("initiator-name", initiator)
+        check_value("user", username)
+        path = self._path(volume_id)
+        if path and path.exists():
+            text = config_file.read(path) or ""
+            others = config_file.without_grant(config_file.parse_grants(text), initiator, username)
+            config_file.write(path, config_file.replace_grants(text, others))
 
     def _read_grants(self, volume_id: str) -> tuple[Grant, ...]:
         path = self._path(volume_id)

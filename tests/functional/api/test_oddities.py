@@ -3,8 +3,10 @@
 
 import uuid
 
+import sqlalchemy as sa
 import webob
 
+from multiattach.db import models
 from tests.functional.api.conftest import Caller, connector
 
 
@@ -118,7 +120,8 @@ def test_a_volume_that_the_compute_endpoint_uses_is_409(call: Caller) -> None:
     volume = call.make_volume()
     ident = call.attach(volume, 'one')
     with call.deployed.db.engine.begin() as connection:
-        connection.exec_driver_sql('UPDATE attachments SET agent_host = ? WHERE id = ?', ('one', ident))
+        table = models.Attachment
+        connection.execute(sa.update(table).where(table.id == ident).values(agent_host='one'))
     fault = call.delete(ident).json['conflictingRequest']
     assert fault['code'] == 409
     assert fault['message'].startswith('ConflictNovaUsingAttachment: ')
@@ -130,3 +133,13 @@ def test_short_urls_at_every_microversion(call: Caller) -> None:
     for minor in range(72):
         assert call('GET', '/volumes', version=f'3.{minor}').status_int == 200
         assert call('GET', '/abc/volumes', version=f'3.{minor}').status_int == 200
+
+
+def test_keys_that_differ_in_spaces_at_their_end_only_are_400(call: Caller) -> None:
+    """On each database: for MariaDB they are one key."""
+    volume = call.make_volume()
+    items = {'metadata': {'a': '1', 'a ': '2'}}
+    for method in ('POST', 'PUT'):
+        assert call(method, f'/volumes/{volume}/metadata', items).status_int == 400
+    assert call.act(volume, 'os-set_image_metadata', items).status_int == 400
+    assert call.show(volume)['metadata'] == {}

@@ -25,6 +25,27 @@ class RecordingTarget(NullTarget):
         return super().grant(volume_id, device, grant)
 
 
+# Ways to have a database refuse to store a secret, with the statement in its error; and back.
+BREAK = {
+    'sqlite': "CREATE TRIGGER broken BEFORE UPDATE OF connection_info ON attachments "
+              "BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END",
+    'mysql': "CREATE TRIGGER broken BEFORE UPDATE ON attachments FOR EACH ROW "
+             "IF NOT NEW.connection_info <=> OLD.connection_info THEN "
+             "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the disk is broken'; END IF",
+    'postgresql': "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
+                  "$$ BEGIN RAISE EXCEPTION 'the disk is broken'; END $$; "
+                  "CREATE TRIGGER broken BEFORE UPDATE OF connection_info ON attachments "
+                  "FOR EACH ROW EXECUTE FUNCTION fail()",
+}
+MEND = {'sqlite': 'DROP TRIGGER broken', 'mysql': 'DROP TRIGGER broken',
+        'postgresql': 'DROP TRIGGER broken ON attachments; DROP FUNCTION fail'}
+
+
+def execute(parts: deployment.Deployment, statements: str) -> None:
+    with parts.db.engine.begin() as connection:
+        connection.exec_driver_sql(statements)
+
+
 def test_no_log_and_no_fault_tells_it(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
     target, stream, root = RecordingTarget(), io.StringIO(), logging.getLogger()
     handler, level = logging.StreamHandler(stream), root.level
@@ -37,12 +58,12 @@ def test_no_log_and_no_fault_tells_it(tmp_path: pathlib.Path, capfd: pytest.Capt
             volume = call.make_volume()
             good = call.reserve(volume, connector=connector('one'))
             assert good.json['attachment']['connection_info']['auth_password'] == target.secrets[0]
-            with parts.db.engine.begin() as connection:
-                connection.exec_driver_sql(
-                    'CREATE TRIGGER broken BEFORE UPDATE OF connection_info ON attachments '
-                    "BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END"
-                )
-            bad = call.reserve(volume, connector=connector('two'))
+            dialect = parts.db.engine.dialect.name
+            execute(parts, BREAK[dialect])
+            try:
+                bad = call.reserve(volume, connector=connector('two'))
+            finally:
+                execute(parts, MEND[dialect])
             assert bad.status_int == 500
         finally:
             root.removeHandler(handler)

@@ -9,8 +9,10 @@ import threading
 import uuid
 
 import pytest
+import sqlalchemy as sa
 import webob
 
+from multiattach.db import models
 from tests import deployment
 from tests.functional.api.conftest import AwkwardTarget, Caller, StatementCounter, connector
 
@@ -82,7 +84,8 @@ def test_08_complete_revives_no_volume(call: Caller) -> None:
     attachment = call.reserve(volume).json['attachment']['id']
     # The only way here to a deleting volume with an attachment is an operator's hand.
     with call.deployed.db.engine.begin() as connection:
-        connection.exec_driver_sql('UPDATE volumes SET status = ? WHERE id = ?', ('deleting', volume))
+        table = models.Volume
+        connection.execute(sa.update(table).where(table.id == volume).values(status='deleting'))
     assert code(call.complete(attachment), 'badRequest') == 400
     assert call.show(volume)['status'] == 'deleting'
 
@@ -171,7 +174,7 @@ def test_10_cacheable_is_refused_on_every_way(call: Caller) -> None:
 def test_11_readonly_is_a_boolean(call: Caller, flag: bool | None, mode: str) -> None:
     volume = call.make_volume()
     with call.deployed.db.engine.begin() as connection:
-        connection.exec_driver_sql('UPDATE volumes SET readonly = ? WHERE id = ?', (flag, volume))
+        connection.execute(sa.update(models.Volume).where(models.Volume.id == volume).values(readonly=flag))
     reply = call.reserve(volume, connector=connector('one'))
     assert reply.json['attachment']['attach_mode'] == mode
     assert call.show(volume)['metadata'] == ({} if flag is None else {'readonly': str(flag)})

@@ -16,7 +16,7 @@ import pytest
 import webob
 
 from multiattach.cmd import parts as program
-from tests import deployment
+from tests import deployment, surroundings
 from tests.functional.api.conftest import AwkwardTarget, Caller, connector, make_application
 
 HERE = pathlib.Path(__file__).parent
@@ -121,7 +121,7 @@ def test_15_each_attachment_has_credentials_of_its_own(awkward: Caller, target: 
 
 def test_18_no_lock_is_a_file(tmp_path: pathlib.Path) -> None:
     """Two API services that share a database and nothing else: of rivals one wins."""
-    url = f'sqlite:///{tmp_path}/shared.sqlite'
+    url = surroundings.current.find_database(tmp_path)
     with deployment.deploy(tmp_path / 'a', url=url) as one, \
             deployment.deploy(tmp_path / 'b', url=url, start_worker=False) as two:
         callers = [Caller(make_application(parts), parts) for parts in (one, two)]

@@ -27,8 +27,10 @@ from oslo_config import cfg
 from multiattach.api import auth, deploy
 from multiattach.api import keystone as api_keystone
 from multiattach.api.faults import WsgiApp
+from multiattach.periodic import Periodic
 from testbed.keystone import Keystone
 from tests import deployment
+from tests.functional import plugin
 from tests.functional.compute import compute_host
 
 _DISCOVERY = ('/', '/v3', '/compute', '/compute/', '/compute/v2.1', '/compute/v2.1/')
@@ -59,8 +61,9 @@ class Exchange:
 class Recorder:
     """Middleware that remembers what passes."""
 
-    def __init__(self, application: WsgiApp) -> None:
+    def __init__(self, application: WsgiApp, host: compute_host.ComputeHost) -> None:
         self._application = application
+        self.host = host
         self.exchanges: list[Exchange] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -155,6 +158,28 @@ class Cloud:
             time.sleep(0.05)
 
     @contextlib.contextmanager
+    def failing(self, reason: str) -> Iterator[None]:
+        """Let attaches fail on the compute host."""
+        self.recorder.host.failure = reason
+        try:
+            yield
+        finally:
+            self.recorder.host.failure = None
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let the compute host take its time."""
+        self.recorder.host.may_go_on.clear()
+        try:
+            yield
+        finally:
+            self.recorder.host.may_go_on.set()
+
+    def make_command(self) -> plugin.Openstack:
+        """Make the command ``openstack`` as it runs in a process of its own."""
+        return plugin.Openstack(self._openstack, self._environment)
+
+    @contextlib.contextmanager
     def _at_home(self) -> Iterator[None]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith('OS_')}
         with mock.patch.dict(os.environ, {**kept, **self._environment}, clear=True):
@@ -214,9 +239,14 @@ def _run(folder: pathlib.Path, port: int, project: str,
         host.engine.register_servers({
             ident: {**known, 'project_id': project} for ident, known in compute_host.SERVERS.items()})
         recorder = Recorder(deploy.make_application(
-            parts.engine, deploy.ApiSettings(), authenticate=make_strategy(parts)))
+            parts.engine, deploy.ApiSettings(), authenticate=make_strategy(parts)), host)
+        beat = Periodic('beat', 10, (host.beat,))
         with _serve(recorder, port):
-            yield recorder
+            beat.start()
+            try:
+                yield recorder
+            finally:
+                beat.stop()
 
 
 @contextlib.contextmanager

@@ -60,6 +60,18 @@ def test_create_list_show_delete(cloud: Cloud, shared: str) -> None:
     assert deleted.printed == ''
 
 
+def test_create_from_a_source(cloud: Cloud, volume: str) -> None:
+    name = f'clone-{uuid.uuid4()}'
+    source = cloud.show(volume)
+    created = cloud.openstack('volume', 'create', '--source', volume, name, '-f', 'json')
+    assert created.lines == [*find(volume), 'POST /volumes']
+    body = created.exchanges[-1].body['volume']
+    assert (body['source_volid'], body['size'], body['volume_type']) == (source['id'], source['size'], None)
+    assert (created.json['source_volid'], created.json['type']) == (source['id'], source['type'])
+    cloud.wait(name, 'available')
+    assert cloud.show(name)['source_volid'] == source['id']
+
+
 def test_set(cloud: Cloud, volume: str) -> None:
     ident = cloud.show(volume)['id']
     done = cloud.openstack('volume', 'set', '--name', volume + 'x', '--description', 'new', '--property',

@@ -23,12 +23,14 @@ class Meter:
 
     def __init__(self, deployed):
         self.counts = collections.Counter()
-        sa.event.listen(deployed.db.engine, 'before_cursor_execute', self._statement)
+        readers, writers = deployed.db.read_engine, deployed.db.engine  # of SQLite one pool
+        for engine in {readers.pool: readers, writers.pool: writers}.values():
+            sa.event.listen(engine, 'before_cursor_execute', self._statement)
         sa.event.listen(deployed.db.engine, 'commit', self._commit)
         self._deployed = deployed
+        workers = deployed.engine.attachments._orders._workers
         for name in ('export', 'unexport'):
-            setattr(deployed.engine.attachments._workers, name,
-                    self._wrap(getattr(deployed.engine.attachments._workers, name)))
+            setattr(workers, name, self._wrap(getattr(workers, name)))
 
     def _statement(self, _conn, _cursor, statement, *_rest):
         if not statement.startswith('BEGIN'):
@@ -82,6 +84,10 @@ def cycle(deployed, app, meter, volume_id, host, keep=False):
     taken['list volumes in detail'] = meter.read()
     app.get(f'/v3/attachments/detail?volume_id={volume_id}', headers=HEADERS)
     taken['list attachments in detail'] = meter.read()
+    app.get(f'/v3/multiattach/attachments/{ident}/explain', headers=HEADERS)
+    taken['explain attachment'] = meter.read()
+    app.get(f'/v3/multiattach/volumes/{volume_id}/explain', headers=HEADERS)
+    taken['explain volume'] = meter.read()
     if not keep:
         app.delete(f'/v3/attachments/{ident}', headers=HEADERS)
         taken['delete'] = meter.read()
@@ -103,4 +109,9 @@ def test_the_costs_are_those_of_the_documentation(metered):
     measured = cycle(deployed, app, meter, volume_id, 'h')
     rows = re.findall(r'^   \* - ([a-z ]+)\n     - (\d+)\n     - (\d+)\n     - (\d+)$',
                       DOC.read_text(), re.MULTILINE)
-    assert {name: tuple(map(int, numbers)) for name, *numbers in rows} == measured
+    expected = {name: tuple(map(int, numbers)) for name, *numbers in rows}
+    if deployed.db.engine.dialect.name == 'mysql':  # the volume is locked first, by a statement of its own
+        for name in ('update', 'complete', 'delete'):
+            sql, *others = expected[name]
+            expected[name] = (sql + 1, *others)
+    assert expected == measured

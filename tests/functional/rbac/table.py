@@ -85,6 +85,8 @@ VOLUMES = (
     Call('GET', '/volumes/detail', readers(200)),
     Call('GET', '/volumes/summary', readers(200)),
     Call('POST', '/volumes', members(202), {'volume': {'size': 1}}),
+    # Who may not create is told so before anything is said of the source.
+    Call('POST', '/volumes', (403, 202, 202, 403, 404, 403), {'volume': {'source_volid': '{volume_id}'}}),
     Call('GET', '/volumes/{volume_id}', project_readers(200)),
     Call('PUT', '/volumes/{volume_id}', project_members(200), {'volume': {'name': 'new'}}),
     Call('DELETE', '/volumes/{volume_id}', project_members(202)),
@@ -160,6 +162,19 @@ TYPES = (
     Call('DELETE', '/default-types/{project_id}', admins(204)),
 )
 
+QOS_SPECS = (
+    Call('GET', '/qos-specs', admins(200)),
+    Call('POST', '/qos-specs', admins(200), {'qos_specs': {'name': '{name}'}}),
+    Call('GET', '/qos-specs/{qos_id}', admins(200)),
+    Call('PUT', '/qos-specs/{qos_id}', admins(200), {'qos_specs': {'color': 'red'}}),
+    Call('DELETE', '/qos-specs/{qos_id}', admins(202)),
+    Call('PUT', '/qos-specs/{qos_id}/delete_keys', admins(202), {'keys': ['color']}),
+    Call('GET', '/qos-specs/{qos_id}/associations', admins(200)),
+    Call('GET', '/qos-specs/{qos_id}/associate', admins(400)),  # names no type
+    Call('GET', '/qos-specs/{qos_id}/disassociate', admins(400)),
+    Call('GET', '/qos-specs/{qos_id}/disassociate_all', admins(202)),
+)
+
 OTHERS = (
     Call('GET', '/os-quota-sets/{project_id}', (200, 200, 200, 403, 403, 403)),
     Call('GET', '/os-quota-sets/{project_id}/defaults', (200, 200, 200, 403, 403, 403)),
@@ -178,6 +193,9 @@ OTHERS = (
     Call('PUT', '/os-services/freeze', admins(400), _SERVICE),
     Call('PUT', '/os-services/thaw', admins(400), _SERVICE),
     Call('PUT', '/os-services/failover_host', admins(400), _SERVICE),
+    Call('GET', '/os-hosts', admins(200)),
+    Call('GET', '/os-hosts/{name}', admins(404)),
+    Call('PUT', '/os-hosts/{name}', admins(404), {'status': 'disable'}),
     Call('GET', '/scheduler-stats/get_pools', admins(200)),
     Call('GET', '/resource_filters', open_to_all(200)),
     Call('GET', '/capabilities/{name}', admins(404)),
@@ -186,12 +204,27 @@ OTHERS = (
     Call('GET', '/os-availability-zone', readers(200)),
 )
 
+EXTENSION = (
+    Call('GET', '/multiattach/attachments/{attachment_id}/explain', project_readers(200)),
+    Call('GET', '/multiattach/volumes/{volume_id}/explain', project_readers(200)),
+    Call('GET', '/multiattach/hosts', admins(200)),
+    Call('GET', '/multiattach/hosts/{name}', admins(404)),
+    Call('POST', '/multiattach/servers/{server_id}/attachments', project_members(202),
+         {'attachment': {'volume_id': '{volume_id}', 'mode': 'ro'}}),
+    Call('POST', '/multiattach/attachments/{attachment_id}/fence', (403, 403, 200, 200, 404, 404),
+         {'fence': {}}),
+    Call('POST', '/multiattach/hosts/{name}/fence', (403, 403, 200, 200, 403, 403), {'fence': {}}),
+    Call('POST', '/multiattach/hosts/{name}/unfence', (403, 403, 200, 200, 403, 403), {'unfence': {}}),
+    Call('GET', '/multiattach/targets', admins(200)),
+    Call('GET', '/multiattach/targets/{volume_id}', admins(200)),
+)
+
 # What this service does not have: the lists are empty for everybody, nobody can make any.
 _LISTS = ('/snapshots', '/backups', '/os-volume-transfer', '/volume-transfers', '/groups', '/group_snapshots',
-          '/group_types', '/consistencygroups', '/cgsnapshots', '/qos-specs', '/clusters')
+          '/group_types', '/consistencygroups', '/cgsnapshots', '/clusters')
 _OF_VOLUMES = {'/snapshots': 'snapshot', '/backups': 'backup', '/os-volume-transfer': 'transfer',
                '/volume-transfers': 'transfer'}
-_WITHOUT_DETAIL = ('/group_types', '/qos-specs')
+_WITHOUT_DETAIL = ('/group_types',)
 ABSENT = (
     *(Call('GET', path, open_to_all(200)) for path in _LISTS),
     *(Call('GET', f'{path}/detail', open_to_all(200)) for path in _LISTS if path not in _WITHOUT_DETAIL),
@@ -202,7 +235,7 @@ ABSENT = (
       for method in ('GET', 'PUT', 'DELETE')),
 )
 
-BLOCK_STORAGE = (*VOLUMES, *ATTACHMENTS, *TYPES, *OTHERS, *ABSENT)
+BLOCK_STORAGE = (*VOLUMES, *ATTACHMENTS, *TYPES, *QOS_SPECS, *OTHERS, *EXTENSION, *ABSENT)
 
 _NEW = {'volumeAttachment': {'volumeId': '{volume_id}'}}
 COMPUTE = (

@@ -100,6 +100,10 @@ class Things:
     def plain_type_id(self) -> str:
         return str(self._deployed.engine.types.create(self._ctx, self.name(), None, True, {}).id)
 
+    def qos_id(self) -> str:
+        return str(self._deployed.engine.qos_specs.create(
+            self._ctx, self.name(), 'both', {'color': 'blue'}).id)
+
     def message_id(self) -> str:
         about = str(uuid.uuid4())
         with self._deployed.db.writer() as session:

@@ -91,3 +91,12 @@ def test_the_public_endpoint_is_in_the_link():
     req = Request.blank('/v3/volumes?limit=1')
     (link,) = paging.next_link(req, settings, rows(1), parse(limit='1'))
     assert link['href'] == 'https://cloud.example/volume/v3/volumes?limit=1&marker=id0'
+
+
+@pytest.mark.parametrize(('script', 'place'), [
+    ('/behind', '/v3/volumes'), ('/behind/compute', '/compute/v3/volumes')])
+def test_where_the_server_mounts_us_is_no_part_of_the_public_endpoint(script, place):
+    settings = ApiSettings(public_endpoint='https://cloud.example/volume')
+    req = Request.blank('/v3/volumes?limit=1', environ={'SCRIPT_NAME': script})
+    (link,) = paging.next_link(req, settings, rows(1), parse(limit='1'))
+    assert link['href'] == f'https://cloud.example/volume{place}?limit=1&marker=id0'

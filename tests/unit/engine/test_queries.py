@@ -30,6 +30,7 @@ def test_everybody_may_use_the_public_filters(build, names):
         'size': '1',
         'created_at': '2024-01-01T00:00:00',
         'consumes_quota': 'true',
+        'encrypted': 'true',
         'updated_at': '2024-01-01T00:00:00',
         'metadata': '{"a": "b"}',
     }
@@ -170,3 +171,11 @@ def test_times_that_are_none(text):
 )
 def test_sort_keys_are_columns(keys, model):
     assert set(keys.values()) <= set(model.__table__.columns.keys())
+
+
+def test_no_volume_is_encrypted():
+    """Horizon offers this filter, which Block Storage refuses."""
+    for value, answer in (('True', sa.false()), ('False', sa.true())):
+        conditions = queries.volume_conditions(READER, {'encrypted': value}, 58)
+        assert compile_all(conditions) == compile_all([answer])
+    assert 'encrypted' not in queries.RESOURCE_FILTERS['volume']

@@ -14,7 +14,6 @@ from multiattach.engine.host_attachments import HostAttachments
 from multiattach.engine.servers import ServerAttach
 from multiattach.engine.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
-from multiattach.rpc.clients import VolumeWorkers
 from tests import deployment
 
 from .fakes import SERVERS, FakeConnector, FakeHypervisor, Fuse
@@ -29,7 +28,7 @@ class Bench:
     def __init__(self, deployed: deployment.Deployment) -> None:
         self.deployed = deployed
         self.engine_side = HostAttachments(
-            deployed.db, deployed.engine.attachments, VolumeWorkers(deployed.rpc, 20), HOST)
+            deployed.db, deployed.engine.attachments, deployed.engine.orders, HOST)
         self.hypervisor = FakeHypervisor()
         self.connector = FakeConnector(HOST)
         self.agent = self.start_agent()

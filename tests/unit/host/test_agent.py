@@ -56,10 +56,21 @@ def test_attach_and_detach_by_message(bench: Bench) -> None:
         server.wait()
 
 
+def test_the_hypervisor_keeps_the_rates_of_qos_specs(bench: Bench) -> None:
+    engine, ctx = bench.deployed.engine, bench.deployed.ctx
+    specs = engine.qos_specs.create(ctx, 'gold', 'front-end', {
+        'read_iops_sec_per_gb': '10', 'write_bytes_sec_max': '9', 'vendor': 'x'})
+    engine.qos_specs.associate(ctx, specs.id, engine.types.find(ctx, 'multi').id)
+    volume_id = bench.deployed.make_volume('multi', size=2)
+    bench.attach(volume_id)
+    disk = bench.hypervisor.disks[SERVERS[0]][volume_id]
+    assert disk.rates == {'read_iops_sec': 20, 'write_bytes_sec_max': 9}
+
+
 def test_only_attach_and_detach_can_be_called(bench: Bench) -> None:
     policy = messaging.ExplicitRPCAccessPolicy()
     allowed = {name for name in dir(bench.agent) if policy.is_allowed(bench.agent, name)}
-    assert allowed == {'attach', 'detach', 'extend'}
+    assert allowed == {'attach', 'detach', 'extend', 'sweep'}
 
 
 def test_every_server_sees_a_shared_volume_grow_whatever_gets_lost(bench: Bench) -> None:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exporter with a target that refuses or does not answer; real database and RPC."""
 
+import contextlib
 import uuid
 
 import pytest
 
-from multiattach.domain import errors
+from multiattach.domain import connection, errors
 from multiattach.drivers.null import NullTarget
 from multiattach.drivers.target import TargetError, TargetUnavailable
 from tests import deployment
@@ -203,3 +204,64 @@ def test_no_secret_in_the_log(d, caplog):
     secret = row.connection_info['auth_password']
     d.engine.attachments.delete(d.ctx, row.id)
     assert secret not in caplog.text
+
+
+def sleep_before(d, method, meanwhile):
+    """Have a process sleep for longer than its lock lasts when it is about to act; another one goes on."""
+    real = getattr(d.target, method)
+
+    def act(*args):
+        setattr(d.target, method, real)
+        meanwhile()
+        return real(*args)
+    setattr(d.target, method, act)
+
+
+@pytest.fixture
+def free(d, monkeypatch):
+    """Locks that have run out."""
+    monkeypatch.setattr(d.exporter._locks, 'hold', lambda _ident: contextlib.nullcontext())
+
+
+def begin_connect(d, volume_id):
+    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), None, None)
+    d.engine.attachments._begin_connect(d.ctx, row.id, connection.parse_connector(connector('a')))
+    return row
+
+
+def test_a_sleeper_does_not_change_the_secret_of_what_another_one_exported(d, free):
+    """What a target knows is what the row says, whoever wrote it."""
+    volume_id = d.make_volume()
+    row = begin_connect(d, volume_id)
+    seen = []
+    real = d.target.ensure_export
+    d.target.ensure_export = lambda export: seen.append(export) or real(export)
+    sleep_before(d, 'grant', lambda: d.exporter.export(volume_id, row.id))
+    with pytest.raises(errors.InvalidTransition):
+        d.exporter.export(volume_id, row.id)
+    info = d.engine.attachments.show(d.ctx, row.id).connection_info
+    assert [grant.secret for grant in seen[-1].grants] == [info['auth_password']]
+
+
+def test_a_sleeper_leaves_no_export_of_what_is_gone(d, free):
+    volume_id = d.make_volume()
+    row = begin_connect(d, volume_id)
+    sleep_before(d, 'grant', lambda: d.engine.attachments.delete(d.ctx, row.id))
+    with pytest.raises(errors.InvalidTransition):
+        d.exporter.export(volume_id, row.id)
+    assert d.target.list_exports() == {}
+    assert d.status(volume_id) == 'available'
+
+
+def test_a_sleeper_does_not_turn_away_who_came_meanwhile(d, free):
+    volume_id = d.make_volume()
+    row = attach(d, volume_id, 'a')
+    d.engine.attachments._begin_delete(d.ctx, row.id, asked=True)
+
+    def meanwhile():
+        d.exporter.unexport(volume_id, row.id)
+        attach(d, volume_id, 'a')
+    sleep_before(d, 'remove_export', meanwhile)
+    with pytest.raises(errors.InvalidTransition):
+        d.exporter.unexport(volume_id, row.id)
+    assert d.target.list_exports()[volume_id].initiators == (connector('a')['initiator'],)

@@ -21,10 +21,12 @@ from multiattach.api.schemas.replies.elements import (
 
 _SUMMARY = {'id': UUID, 'status': TEXT, 'instance': TEXT_OR_NULL, 'volume_id': UUID}
 # The flat form (contract 8.2), and what is in it for callers who may open the target.
+# Rates per GiB are multiplied out to numbers.
+_QOS = {'anyOf': [NULL, {'type': 'object', 'additionalProperties': {'type': ['string', 'integer', 'null']}}]}
 _TARGET: Mapping[str, Any] = {
     'volume_id': UUID, 'target_discovered': FLAG, 'target_iqn': TEXT, 'target_portal': TEXT,
     'target_lun': COUNT, 'auth_method': TEXT, 'access_mode': {'enum': ['rw', 'ro']}, 'encrypted': FLAG,
-    'cacheable': FLAG, 'qos_specs': NULL,
+    'cacheable': FLAG, 'qos_specs': _QOS,
 }
 _OPTIONAL: Mapping[str, Any] = {
     'auth_username': TEXT, 'auth_password': TEXT, 'target_iqns': many(TEXT), 'target_portals': many(TEXT),

@@ -37,7 +37,7 @@ def services(minor: int) -> dict[str, Any]:
         'binary': TEXT, 'host': TEXT, 'zone': TEXT_OR_NULL, 'status': _STATUS, 'state': _STATE,
         'updated_at': TIME_OR_NULL, 'disabled_reason': TEXT_OR_NULL}
     if minor >= _CLUSTERS:
-        required['cluster'] = NULL
+        required['cluster'] = TEXT_OR_NULL
     backend: dict[str, Any] = {
         'replication_status': TEXT, 'active_backend_id': NULL, 'frozen': {'const': False}}
     if minor >= _BACKEND_STATE:

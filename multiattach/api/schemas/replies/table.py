@@ -4,7 +4,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from multiattach.api.schemas.replies import attachments, services, types, volumes
+from multiattach.api.schemas.replies import (
+    attachments,
+    extension,
+    qos_specs,
+    services,
+    types,
+    volume_hosts,
+    volumes,
+)
 from multiattach.api.schemas.replies.elements import NULL, TEXT, TEXTS, Reply, many, one, strict
 
 
@@ -23,9 +31,9 @@ _ABSENT = {
     '/snapshots': 'snapshots', '/backups': 'backups', '/os-volume-transfer': 'transfers',
     '/volume-transfers': 'transfers', '/groups': 'groups', '/group_snapshots': 'group_snapshots',
     '/group_types': 'group_types', '/consistencygroups': 'consistencygroups', '/cgsnapshots': 'cgsnapshots',
-    '/qos-specs': 'qos_specs', '/clusters': 'clusters',
+    '/clusters': 'clusters',
 }
-_BRIEF = ('/group_types', '/qos-specs')
+_BRIEF = ('/group_types',)
 
 # By method and path as the routes' marks have them.
 ROUTES: Mapping[str, Reply] = {
@@ -59,6 +67,13 @@ ROUTES: Mapping[str, Reply] = {
     'DELETE /types/{type_id}/encryption/{encryption_id}': None,
     'GET /default-types': types.DEFAULTS, 'GET /default-types/{project_id}': types.DEFAULT,
     'PUT /default-types/{project_id}': types.DEFAULT, 'DELETE /default-types/{project_id}': None,
+    'GET /qos-specs': qos_specs.INDEX, 'POST /qos-specs': qos_specs.SHOW,
+    'GET /qos-specs/{qos_id}': qos_specs.SHOW, 'PUT /qos-specs/{qos_id}': qos_specs.CHANGED,
+    'DELETE /qos-specs/{qos_id}': None, 'PUT /qos-specs/{qos_id}/delete_keys': None,
+    'GET /qos-specs/{qos_id}/associations': qos_specs.TYPES, 'GET /qos-specs/{qos_id}/associate': None,
+    'GET /qos-specs/{qos_id}/disassociate': None, 'GET /qos-specs/{qos_id}/disassociate_all': None,
+    'GET /os-hosts': volume_hosts.INDEX, 'GET /os-hosts/{host}': volume_hosts.SHOW,
+    'PUT /os-hosts/{host}': volume_hosts.CHANGED,
     'GET /os-quota-sets/{project_id}': services.QUOTA,
     'GET /os-quota-sets/{project_id}/defaults': services.QUOTA_DEFAULTS,
     'PUT /os-quota-sets/{project_id}': services.QUOTA_CHANGED, 'DELETE /os-quota-sets/{project_id}': None,
@@ -72,6 +87,15 @@ ROUTES: Mapping[str, Reply] = {
     'DELETE /messages/{message_id}': None, 'GET /limits': services.LIMITS,
     'GET /extensions': services.EXTENSIONS, 'GET /extensions/{alias}': services.EXTENSION,
     'GET /resource_filters': services.FILTERS, 'GET /capabilities/{host}': services.CAPABILITIES,
+    'GET /multiattach/attachments/{attachment_id}/explain': extension.ATTACHMENT,
+    'GET /multiattach/volumes/{volume_id}/explain': extension.VOLUME,
+    'GET /multiattach/hosts': extension.HOSTS, 'GET /multiattach/hosts/{host}': extension.HOST,
+    'POST /multiattach/servers/{server_id}/attachments': extension.SERVER_ATTACHMENT,
+    'POST /multiattach/attachments/{attachment_id}/fence': extension.FENCED_ATTACHMENT,
+    'POST /multiattach/hosts/{host}/fence': extension.FENCED_HOST,
+    'POST /multiattach/hosts/{host}/unfence': extension.UNFENCED_HOST,
+    'GET /multiattach/targets': extension.TARGETS,
+    'GET /multiattach/targets/{volume_id}': extension.TARGET,
     **{f'GET {path}': _nothing(key) for path, key in _ABSENT.items()},
     **{f'GET {path}/detail': _nothing(key) for path, key in _ABSENT.items() if path not in _BRIEF},
 }

@@ -20,7 +20,7 @@ from multiattach.api.schemas.replies.elements import (
 _SPECS = {'type': 'object', 'additionalProperties': TEXT_OR_NULL}
 _TYPE = strict(
     {'id': UUID, 'name': TEXT, 'description': TEXT_OR_NULL, 'is_public': FLAG},
-    {'os-volume-type-access:is_public': FLAG, 'extra_specs': _SPECS, 'qos_specs_id': NULL})
+    {'os-volume-type-access:is_public': FLAG, 'extra_specs': _SPECS, 'qos_specs_id': UUID_OR_NULL})
 _SIZE = {'type': ['integer', 'null'], 'minimum': 0}
 _ENCRYPTION = {
     'encryption_id': UUID, 'provider': TEXT, 'cipher': TEXT_OR_NULL, 'key_size': _SIZE,

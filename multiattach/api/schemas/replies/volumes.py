@@ -29,7 +29,7 @@ _SUMMARY = strict({'id': UUID, 'name': TEXT_OR_NULL, 'links': LINKS})
 _DETAIL: Mapping[str, Any] = {
     'id': UUID, 'status': TEXT, 'size': {'type': 'integer', 'minimum': 1}, 'availability_zone': TEXT_OR_NULL,
     'created_at': TIME, 'updated_at': TIME_OR_NULL, 'name': TEXT_OR_NULL, 'description': TEXT_OR_NULL,
-    'volume_type': TEXT, 'snapshot_id': NULL, 'source_volid': NULL, 'metadata': TEXTS, 'links': LINKS,
+    'volume_type': TEXT, 'snapshot_id': NULL, 'source_volid': UUID_OR_NULL, 'metadata': TEXTS, 'links': LINKS,
     'user_id': TEXT, 'bootable': {'enum': ['true', 'false']}, 'encrypted': {'const': False},
     'replication_status': NULL, 'consistencygroup_id': NULL, 'multiattach': FLAG,
     'attachments': many(_ATTACHMENT),

@@ -28,7 +28,7 @@ class Bench:
     def __init__(self, deployed: deployment.Deployment, host: Host) -> None:
         self.deployed, self.host = deployed, host
         self.engine_side = HostAttachments(
-            deployed.db, deployed.engine.attachments, clients.VolumeWorkers(deployed.rpc, 20), NAME)
+            deployed.db, deployed.engine.attachments, deployed.engine.orders, NAME)
         self.connector = QemuConnector(NAME, '127.0.0.1', portal_timeout=2)
         self.hypervisor = LibvirtHypervisor(host.daemon.uri, detach_timeout=1, detach_attempts=1)
         self.agent = self.start_agent()

@@ -57,6 +57,20 @@ def test_disk_is_attached_live_and_persistent_and_leaves_nothing(host: Host, vol
     assert sessions(volume) == 0
 
 
+def test_rates_hold_now_and_at_the_next_start(host: Host, volume: Volume) -> None:
+    info = volume.make_attachment()
+    server, rates = host.server_id(0), {'read_iops_sec': 100, 'write_bytes_sec': 1 << 20}
+    host.hypervisor.attach(server, volume.make_disk(info, rates=rates))
+    host.guests[0].wait_for_disk(volume.id)
+    for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
+        tune = disks(host, 0, flags)[volume.id].find('iotune')
+        assert tune is not None
+        assert {rate.tag: int(rate.text or 0) for rate in tune} == rates
+    found = host.guests[0].domain.blockIoTune('vdb')
+    assert (found['read_iops_sec'], found['write_bytes_sec']) == (100, 1 << 20)
+    host.hypervisor.detach(server, volume.id, info['attachment_id'])
+
+
 def test_twice_the_same_is_success(host: Host, volume: Volume) -> None:
     info = volume.make_attachment()
     server = host.server_id(0)

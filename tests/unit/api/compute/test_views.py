@@ -75,7 +75,8 @@ def test_volumes_of_a_server():
 
 
 def test_flavors():
-    assert show(46)['flavor'] == {}
+    assert show(46)['flavor']['id'] == 'libvirt'
+    assert show(46)['flavor']['links'][0]['href'].endswith('/flavors/libvirt')
     # What novaclient and the openstack client read without asking.
     assert set(show(47)['flavor']) == {'original_name', 'vcpus', 'ram', 'disk', 'ephemeral', 'swap'}
 

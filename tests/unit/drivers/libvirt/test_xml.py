@@ -46,6 +46,14 @@ def test_disk_of_qemus_own_initiator_names_the_secret_and_does_not_hold_it() -> 
         </disk>""")
 
 
+def test_rates_of_qos_specs() -> None:
+    disk = make_disk(rates={'read_iops_sec': 7, 'total_bytes_sec': 0})
+    found = ElementTree.fromstring(xml.build_disk(disk, 'vdb'))
+    tune = found.find('iotune')
+    assert tune is not None
+    assert [(rate.tag, rate.text) for rate in tune] == [('read_iops_sec', '7'), ('total_bytes_sec', '0')]
+
+
 @pytest.mark.parametrize('ephemeral', [True, False])
 def test_secret(ephemeral: bool) -> None:
     assert same(xml.build_secret(ATTACHMENT, ephemeral=ephemeral), f"""

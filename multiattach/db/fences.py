@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries on fenced hosts, and on attachments that are or were cut off."""
+
+import datetime
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from oslo_db import exception as db_exc
+from sqlalchemy import orm
+from sqlalchemy.orm import Session
+
+from multiattach.db import models
+from multiattach.domain import states
+
+A = models.Attachment
+F = models.FencedHost
+_LIVE = A.deleted_at.is_(None)
+_MARK = sa.select(F).where(F.host == sa.bindparam('host'))
+_SAME_INITIATOR = (
+    sa.select(A).where(A.volume_id == sa.bindparam('volume'), _LIVE, A.initiator == sa.bindparam('initiator'),
+                       A.state.in_(sorted(states.ON_TARGET))).order_by(A.created_at, A.id))
+# Sources of the event "fence", and those that are cut off already.
+_FENCEABLE = sorted(states.ATTACHMENT_EVENTS['fence'].sources | {states.Attachment.FENCED})
+
+
+# -- hosts -----------------------------------------------------------------------------------------
+
+
+def find_mark(session: Session, host: str | None) -> F | None:
+    """Load the mark of a fenced host.
+
+    :param session: an open session.
+    :param host: name of the compute host, None for none.
+    :returns: the mark, None if the host is not fenced.
+    """
+    return None if host is None else session.scalars(_MARK, {'host': host}).first()
+
+
+def list_marks(session: Session) -> list[F]:
+    """List the fenced hosts.
+
+    :param session: an open session.
+    :returns: marks, by host.
+    """
+    return list(session.scalars(sa.select(F).order_by(F.host)))
+
+
+def mark(session: Session, row: F) -> F:
+    """Mark a host as fenced; one that is keeps its moment, and the stronger of both marks.
+
+    :param session: a writer's session.
+    :param row: the mark to be.
+    :returns: the mark that is there now.
+    :raises RetryRequest: another one was first.
+    """
+    found = session.scalars(_MARK.with_for_update(), {'host': row.host}).first()
+    if found is None:
+        session.add(row)
+        try:
+            session.flush()
+        except db_exc.DBDuplicateEntry as exc:
+            raise db_exc.RetryRequest(exc) from exc
+        return row
+    found.out_of_service = found.out_of_service or row.out_of_service
+    found.reason = row.reason or found.reason
+    session.flush()
+    return found
+
+
+def unmark(session: Session, host: str) -> bool:
+    """Take the mark of a host away.
+
+    :param session: a writer's session.
+    :param host: name of the compute host.
+    :returns: whether it was there.
+    """
+    done = session.execute(sa.delete(F).where(F.host == host).execution_options(synchronize_session=False))
+    return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+# -- attachments -----------------------------------------------------------------------------------
+
+
+def list_volumes_of(session: Session, host: str) -> list[str]:
+    """List the volumes of which a host has something.
+
+    :param session: an open session.
+    :param host: name of the compute host; that of a connector, or of an agent.
+    :returns: ids of volumes, in order.
+    """
+    return list(session.scalars(
+        sa.select(A.volume_id).where(*_of_host(host)).distinct().order_by(A.volume_id)))
+
+
+def list_of_host(session: Session, host: str, volume_ids: Sequence[str]) -> list[A]:
+    """List the attachments that the fence of a host is about.
+
+    :param session: a session that holds the locks of the volumes.
+    :param host: name of the compute host.
+    :param volume_ids: UUIDs.
+    :returns: those of the host, and those of others that share an initiator with them; oldest first.
+    """
+    mate = orm.aliased(A)
+    mine = _of_host(host)
+    shares = sa.exists().where(
+        mate.volume_id == A.volume_id, mate.initiator == A.initiator, mate.deleted_at.is_(None),
+        mate.state != states.Attachment.FENCED, sa.or_(mate.attached_host == host, mate.agent_host == host))
+    return list(session.scalars(
+        sa.select(A).where(_LIVE, A.volume_id.in_(list(volume_ids)),
+                           sa.or_(sa.and_(*mine), sa.and_(A.state.in_(sorted(states.ON_TARGET)), shares)))
+        .order_by(A.volume_id, A.created_at, A.id)))
+
+
+def _of_host(host: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return _LIVE, sa.or_(A.attached_host == host, A.agent_host == host), A.state.in_(_FENCEABLE)
+
+
+def list_same_initiator(session: Session, volume_id: str, initiator: str) -> list[A]:
+    """List the attachments by which one initiator may be known to a volume's target.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :param initiator: name of the initiator.
+    :returns: attachments, oldest first.
+    """
+    return list(session.scalars(_SAME_INITIATOR, {'volume': volume_id, 'initiator': initiator}))
+
+
+def list_fencing(session: Session, volume_id: str) -> list[A]:
+    """List the attachments of a volume that are to be cut off.
+
+    :param session: an open session.
+    :param volume_id: UUID.
+    :returns: attachments with connection_info, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).where(A.volume_id == volume_id, _LIVE, A.state == states.Attachment.FENCING)
+        .options(orm.undefer(A.connection_info)).order_by(A.created_at, A.id)))
+
+
+def list_recent(session: Session, backend_host: str, since: datetime.datetime) -> list[A]:
+    """List the attachments that were cut off a backend's targets of late.
+
+    :param session: an open session.
+    :param backend_host: ``host@backend``.
+    :param since: not before this moment, UTC without zone.
+    :returns: attachments in ``fenced`` that had an initiator.
+    """
+    return list(session.scalars(
+        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
+        .where(_LIVE, A.state == states.Attachment.FENCED, A.fenced_at >= since,
+               A.initiator.is_not(None), models.Volume.host == backend_host)))
+
+
+def get_proof(session: Session, attachment_id: str) -> A | None:
+    """Load an attachment with what its fence saw.
+
+    :param session: an open session.
+    :param attachment_id: UUID.
+    :returns: the attachment with its volume, None if it is gone.
+    """
+    return session.scalars(
+        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id).where(A.id == attachment_id, _LIVE)
+        .options(orm.contains_eager(A.volume), orm.undefer(A.fence_proof))).first()
+
+
+def list_unswept(session: Session, host: str) -> list[A]:
+    """List the fenced attachments of which a host agent may still have something.
+
+    Those that were deleted meanwhile are among them: nothing of the host was needed for that.
+
+    :param session: an open session.
+    :param host: name of the host agent.
+    :returns: attachments with their volumes' rows and connection_info, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
+        .where(A.agent_host == host, A.fenced_at.is_not(None), A.swept_at.is_(None))
+        .options(orm.contains_eager(A.volume), orm.undefer(A.connection_info), orm.undefer(A.connector))
+        .order_by(A.created_at)))
+
+
+def set_swept(session: Session, attachment_id: str) -> None:
+    """Write that a host has let go of a fenced attachment.
+
+    :param session: a writer's session.
+    :param attachment_id: UUID.
+    """
+    session.execute(sa.update(A).where(A.id == attachment_id, A.swept_at.is_(None))
+                    .values(swept_at=models.now()).execution_options(synchronize_session=False))

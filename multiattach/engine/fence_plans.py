@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The volume worker's side of a fence: whom to cut off a target, and what was seen there."""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, fences, models, transitions
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import connection, states
+
+A = states.Attachment
+
+
+@dataclasses.dataclass(frozen=True)
+class FencePlan:
+    """One initiator that is to be cut off one volume's target.
+
+    :param volume_id: UUID.
+    :param state: state of the attachment that was asked for.
+    :param initiator: name of the initiator; None if no host ever connected.
+    :param infos: connection_info, or None, by attachment: all that the initiator has in ``fencing``.
+    :param is_last_on_target: nobody else uses the export.
+    :param is_last_of_initiator: the initiator has no other attachment of the volume.
+    :param proof: what an earlier fence of it saw, or None.
+    """
+
+    volume_id: str
+    state: str
+    initiator: str | None
+    infos: Mapping[str, Any] = dataclasses.field(repr=False)
+    is_last_on_target: bool
+    is_last_of_initiator: bool
+    proof: dict[str, Any] | None = None
+
+
+class FencePlans:
+    """Plans and outcomes of the worker's fences.
+
+    :param db: the database.
+    :param actor: this worker, for timelines.
+    """
+
+    def __init__(self, db: database.Database, actor: transitions.Actor) -> None:
+        self._db = db
+        self._actor = actor
+
+    @property
+    def worker(self) -> str:
+        """Name of this worker, ``host@backend``."""
+        return self._actor.name.partition(':')[2]
+
+    @database.retry
+    def plan(self, attachment_id: str) -> FencePlan:
+        """Read what a fence is about.
+
+        :param attachment_id: UUID.
+        :returns: the plan.
+        :raises AttachmentNotFound: there is none (any more).
+        """
+        with self._db.reader() as session:
+            row = db_attachments.get(session, attachment_id)
+            others = [other for other in db_attachments.list_on_target(session, row.volume_id, row.initiator)
+                      if other.id != row.id]
+            mates = [other for other in others if row.initiator is not None
+                     and other.initiator == row.initiator and other.state == A.FENCING]
+            rest = [other for other in others if other not in mates]
+            infos = {one.id: one.connection_info for one in [row, *mates]}
+            return FencePlan(
+                row.volume_id, row.state, row.initiator, infos, not rest,
+                not any(other.initiator == row.initiator for other in rest),
+                _find_proof(session, row))
+
+    @database.retry
+    def finish(self, plan: FencePlan, proof: Mapping[str, Any], seconds: float) -> None:
+        """Write that the initiator is cut off, and forget its secret.
+
+        :param plan: what was done.
+        :param proof: what was seen.
+        :param seconds: how long the target took.
+        :raises InvalidTransition: an attachment went elsewhere meanwhile.
+        """
+        with self._db.writer() as session:
+            db_volumes.lock(session, plan.volume_id)
+            moment = models.now()
+            for ident, info in plan.infos.items():
+                transitions.move_attachment(
+                    session, ident, 'fenced', self._actor, seconds=seconds, fenced_at=moment,
+                    fence_proof=dict(proof), swept_at=None,
+                    connection_info=connection.hide_secrets(info) if info else None)
+            transitions.derive_volume(session, plan.volume_id)
+
+    @database.retry
+    def fail(self, plan: FencePlan, error: str) -> None:
+        """Write why the initiator could not be cut off; it is tried again.
+
+        :param plan: what was tried.
+        :param error: why.
+        """
+        with self._db.writer() as session:
+            for ident in plan.infos:
+                transitions.move_attachment(session, ident, 'fence_failed', self._actor, error=error)
+
+    @database.retry
+    def list_pending(self, volume_id: str, initiator: str) -> list[str]:
+        """List what is still to be cut off of one initiator at one volume.
+
+        :param volume_id: UUID; its lock is held.
+        :param initiator: name of the initiator.
+        :returns: attachment ids.
+        """
+        with self._db.reader() as session:
+            return [row.id for row in fences.list_fencing(session, volume_id) if row.initiator == initiator]
+
+    @database.retry
+    def list_recent(self, backend_host: str, seconds: float) -> list[models.Attachment]:
+        """List what was cut off a backend's targets of late.
+
+        :param backend_host: ``host@backend``.
+        :param seconds: how long ago at most.
+        :returns: attachments in ``fenced``.
+        """
+        since = models.now() - datetime.timedelta(seconds=seconds)
+        with self._db.reader() as session:
+            return fences.list_recent(session, backend_host, since)
+
+
+def _find_proof(session: Session, row: models.Attachment) -> dict[str, Any] | None:
+    if row.state != A.FENCED:
+        return None
+    found = fences.get_proof(session, row.id)
+    proof: dict[str, Any] | None = found.fence_proof if found is not None else None
+    return proof

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fences: cutting off what a dead or cut-off host may still write to, with proof.
+
+The intent is written first. Then the volume worker takes leave and account away, ends the sessions and
+reads the target again; only what it saw there is proof. The host, its agent and libvirt are not asked.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from oslo_log import log
+from sqlalchemy.orm import Session
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, fences, models, transitions
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import errors, states
+from multiattach.engine.attachments import actor_of
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.engine.services import Services
+from multiattach.rpc.clients import ExportOrder, HostAgents, VolumeWorkers
+
+LOG = log.getLogger(__name__)
+A = states.Attachment
+
+# Initiators that are cut off at once; each takes a thread while its worker is at it.
+_PARALLEL = 8
+# Volumes whose intents are written in one transaction.
+_CHUNK = 50
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # s
+_NO_BACKEND = 'The volume has no backend: nothing of it was ever exported.'
+
+
+@dataclasses.dataclass(frozen=True)
+class FencedAttachment:
+    """An attachment that a fence is about.
+
+    :param id: UUID.
+    :param volume_id: UUID.
+    :param server_id: UUID of the server, or None.
+    :param host: host that it was connected from, or is to be.
+    :param proof: what the worker saw; None if there is no proof (yet).
+    :param error: why there is none.
+    :param agent: host agent that drives it, or None.
+    """
+
+    id: str
+    volume_id: str
+    server_id: str | None
+    host: str | None
+    proof: dict[str, Any] | None = None
+    error: str | None = None
+    agent: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FencedHost:
+    """A fenced host and what it had.
+
+    :param mark: its mark.
+    :param attachments: what it had, each with a proof or an error.
+    """
+
+    mark: models.FencedHost
+    attachments: list[FencedAttachment]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is a proof for all that it had."""
+        return all(one.proof is not None for one in self.attachments)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cut:
+    """One initiator of one volume, and its attachments."""
+
+    order: ExportOrder | None
+    rows: list[FencedAttachment]
+
+
+class Fences:
+    """Use cases of people and services who cut off what may still be writing.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param services: services.
+    :param workers: RPC client of the volume workers.
+    :param agents: RPC client of the host agents.
+    :param patience: seconds that a fence may take in all.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, services: Services, workers: VolumeWorkers,
+                 agents: HostAgents, patience: float) -> None:
+        self._db = db
+        self._policy = policy
+        self._services = services
+        self._workers = workers
+        self._agents = agents
+        self._patience = patience
+
+    # -- one attachment ------------------------------------------------------------------------
+
+    def fence_attachment(self, ctx: RequestContext, attachment_id: str, *, force: bool = False
+                         ) -> list[FencedAttachment]:
+        """Cut an attachment's initiator off its volume; repeating it reads the target again.
+
+        :param ctx: the caller.
+        :param attachment_id: UUID.
+        :param force: also if other attachments of the volume share the initiator: they are cut off with it.
+        :returns: the attachment, and those that share its initiator, with their proof.
+        :raises AttachmentNotFound: there is none, or it is another project's.
+        :raises NotAuthorized: policy ``multiattach:attachment_fence``.
+        :raises Conflict: others share the initiator, and it is not forced.
+        :raises Unavailable: the worker does not report; it cuts when it is back.
+        :raises OutcomeUnknown: no answer in time; repeat it.
+        :raises BackendError: the target refused; the worker tries again.
+        """
+        cut = self._begin(ctx, attachment_id, force=force)
+        if cut.order is None:
+            raise errors.InvalidVolume(_NO_BACKEND)
+        proof = self._carry_out(cut.order, ctx.request_id)
+        self._tell_agents(cut.rows, ctx.request_id)
+        return [dataclasses.replace(row, proof=proof) for row in cut.rows]
+
+    @database.retry
+    def _begin(self, ctx: RequestContext, attachment_id: str, *, force: bool) -> _Cut:
+        with self._db.writer() as session:
+            row = db_attachments.get(session, attachment_id, lock=True)
+            if not ctx.is_service_request:
+                self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
+            self._policy.check(ctx, 'multiattach:attachment_fence', row.volume.project_id)
+            mates = _list_mates(session, row)
+            if mates and not force:
+                raise errors.Conflict(
+                    f'The initiator of attachment {row.id} also serves '
+                    f'{", ".join(f"attachment {one.id} (server {one.instance_uuid})" for one in mates)}. '
+                    'They would be cut off with it: fence with "force", or the whole host.')
+            return _write_intent(session, [row, *mates], row.volume, ctx)
+
+    # -- a host --------------------------------------------------------------------------------
+
+    def fence_host(self, ctx: RequestContext, host: str, *, out_of_service: bool = False,
+                   reason: str | None = None) -> FencedHost:
+        """Cut off all that a host has, and keep it from getting more; repeating it goes on.
+
+        :param ctx: the caller.
+        :param host: name of the compute host; nobody need know it yet.
+        :param out_of_service: remove the attachments, too, once they are cut off.
+        :param reason: why, for those who read it.
+        :returns: the host with the proof of each of its attachments.
+        :raises NotAuthorized: policy ``multiattach:host_fence``.
+        """
+        self._policy.check(ctx, 'multiattach:host_fence')
+        row = self._mark(ctx, host, out_of_service, reason)
+        LOG.warning('Host %s is fenced', host)
+        cuts, done = self._begin_host(ctx, host)
+        if cuts:
+            with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, len(cuts)), 'fence') as pool:
+                for rows in pool.map(lambda cut: self._try(cut, ctx.request_id), cuts):
+                    done += rows
+        self._tell_agents(done, ctx.request_id)
+        if row.out_of_service:
+            for one in done:
+                if one.proof is not None:
+                    self._remove(ctx, one)
+        return FencedHost(row, sorted(done, key=lambda one: (one.volume_id, one.id)))
+
+    @database.retry
+    def unfence_host(self, ctx: RequestContext, host: str) -> bool:
+        """Let a host have volumes again; what was cut off stays so.
+
+        :param ctx: the caller.
+        :param host: name of the compute host.
+        :returns: whether it was fenced.
+        :raises NotAuthorized: policy ``multiattach:host_unfence``.
+        """
+        self._policy.check(ctx, 'multiattach:host_unfence')
+        with self._db.writer() as session:
+            return fences.unmark(session, host)
+
+    @database.retry
+    def _mark(self, ctx: RequestContext, host: str, out_of_service: bool, reason: str | None
+              ) -> models.FencedHost:
+        with self._db.writer() as session:
+            return fences.mark(session, models.FencedHost(
+                host=host, fenced_at=models.now(), out_of_service=out_of_service, reason=reason,
+                request_id=ctx.request_id))
+
+    def _begin_host(self, ctx: RequestContext, host: str) -> tuple[list[_Cut], list[FencedAttachment]]:
+        """Write the intents; return what to cut, and what needs no worker."""
+        cuts, done = [], []
+        volume_ids = self._list_volumes(host)
+        for number in range(0, len(volume_ids), _CHUNK):
+            for cut in self._begin_chunk(ctx, host, volume_ids[number:number + _CHUNK]):
+                if cut.order is None:
+                    done += cut.rows
+                else:
+                    cuts.append(cut)
+        return cuts, done
+
+    @database.retry
+    def _list_volumes(self, host: str) -> list[str]:
+        with self._db.reader() as session:
+            return fences.list_volumes_of(session, host)
+
+    @database.retry
+    def _begin_chunk(self, ctx: RequestContext, host: str, volume_ids: Sequence[str]) -> list[_Cut]:
+        with self._db.writer() as session:
+            volumes = {}
+            for ident in volume_ids:  # in order of their ids; nobody else locks more than one
+                with contextlib.suppress(errors.VolumeNotFound):
+                    volumes[ident] = db_volumes.lock(session, ident)
+            groups: dict[tuple[str, str], list[models.Attachment]] = {}
+            for row in fences.list_of_host(session, host, list(volumes)):
+                groups.setdefault((row.volume_id, row.initiator or row.id), []).append(row)
+            return [_write_intent(session, rows, volumes[volume_id], ctx)
+                    for (volume_id, _initiator), rows in groups.items()]
+
+    def _try(self, cut: _Cut, request_id: str | None) -> list[FencedAttachment]:
+        assert cut.order is not None
+        try:
+            proof = self._carry_out(cut.order, request_id)
+        except errors.MultiattachError as exc:
+            LOG.warning('Attachment %s is not fenced yet: %s', cut.order.attachment_id, exc.message)
+            return [dataclasses.replace(row, error=exc.message) for row in cut.rows]
+        return [dataclasses.replace(row, proof=proof) for row in cut.rows]
+
+    @database.retry
+    def _remove(self, ctx: RequestContext, one: FencedAttachment) -> None:
+        with self._db.writer() as session:
+            db_volumes.lock(session, one.volume_id)
+            found = db_attachments.read_state(session, one.id)
+            if found is not None and found[0] == A.FENCED:
+                transitions.move_attachment(session, one.id, 'remove', actor_of(ctx))
+                transitions.derive_volume(session, one.volume_id)
+
+    # -- shared --------------------------------------------------------------------------------
+
+    def _carry_out(self, order: ExportOrder, request_id: str | None) -> dict[str, Any]:
+        """Have a worker cut; if its answer is lost, the row tells."""
+        deadline = time.monotonic() + self._patience
+        try:
+            return self._workers.fence(order, request_id)
+        except errors.OutcomeUnknown as unknown:
+            if not any(one.is_up for one in self._services.list_backends() if one.host == order.host):
+                raise errors.Unavailable(
+                    f'The volume worker {order.host} does not report: start it again, or have another one '
+                    'serve the backend. It cuts as soon as it runs; there is no proof yet.') from unknown
+            pause = _PAUSE
+            while (row := self._read(order.attachment_id)) is not None and row.state == A.FENCING:
+                if time.monotonic() + pause > deadline:
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            if row is not None and row.state == A.FENCED and row.fence_proof:
+                proof: dict[str, Any] = row.fence_proof
+                return proof
+            raise
+
+    @database.retry
+    def _read(self, attachment_id: str) -> models.Attachment | None:
+        with self._db.reader() as session:
+            return fences.get_proof(session, attachment_id)
+
+    def _tell_agents(self, rows: Sequence[FencedAttachment], request_id: str | None) -> None:
+        """Have agents that live take the disks away; one that does not finds out when it is back."""
+        for agent in sorted({row.agent for row in rows if row.agent is not None}):
+            self._agents.sweep(agent, request_id)
+
+
+def _list_mates(session: Session, row: models.Attachment) -> list[models.Attachment]:
+    """List who is cut off with an attachment: others of its volume that use its initiator."""
+    if row.initiator is None or row.state == A.FENCED:
+        return []
+    return [one for one in fences.list_same_initiator(session, row.volume_id, row.initiator)
+            if one.id != row.id]
+
+
+def _write_intent(session: Session, rows: Sequence[models.Attachment], volume: models.Volume,
+                  ctx: RequestContext) -> _Cut:
+    """Move all attachments of one initiator to ``fencing``; those that are fenced stay so."""
+    moved = [row for row in rows if row.state != A.FENCED]
+    shown = [FencedAttachment(row.id, row.volume_id, row.instance_uuid, row.attached_host or row.agent_host,
+                              agent=row.agent_host) for row in rows]
+    if volume.host is None:
+        return _Cut(None, [dataclasses.replace(row, error=_NO_BACKEND) for row in shown])
+    for row in moved:
+        transitions.move_attachment(session, row.id, 'fence', actor_of(ctx))
+    if moved:
+        transitions.derive_volume(session, volume.id)
+    return _Cut(ExportOrder(volume.host, volume.id, (moved or rows)[0].id), shown)

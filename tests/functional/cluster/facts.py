@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database against the tgtd: no export without a row, no row without an export."""
+
+from collections.abc import Sequence
+
+from multiattach.domain import states
+from multiattach.drivers.target import account_name
+from multiattach.drivers.tgt.parse import Listing, parse_accounts
+from testbed.polling import wait_until
+from tests.functional.cluster.client import Place
+from tests.functional.cluster.deployment import Deployment
+from tests.functional.drivers.tgt.initiator import Session
+
+PREFIX = 'iqn.2010-10.org.openstack:volume-'
+_UNDER_WAY = "('exporting', 'unexporting', 'fencing')"
+
+
+def wait_settled(cloud: Deployment, seconds: float = 30) -> None:
+    """Wait until no worker has a step to take; by the rows, without any client."""
+    wait_until(lambda: not list_under_way(cloud), seconds, 'the end of all steps', 0.1)
+
+
+def list_under_way(cloud: Deployment) -> list[tuple[str, str]]:
+    return cloud.query(
+        f'SELECT id, state FROM attachments WHERE deleted_at IS NULL AND state IN {_UNDER_WAY}')
+
+
+def check_agreement(cloud: Deployment) -> None:
+    """Compare rows with targets, leave to log in, and accounts."""
+    wished: dict[str, set[str]] = {}
+    for volume, initiator, state in cloud.query(
+            'SELECT volume_id, initiator, state FROM attachments WHERE deleted_at IS NULL'):
+        if state in states.ADMITTED:
+            wished.setdefault(volume, set()).add(initiator)
+    shown = {target.iqn.removeprefix(PREFIX): target
+             for target in Listing(cloud.tgtd.administer('--op', 'show', '--mode', 'target'))}
+    assert {volume: sorted(target.initiators) for volume, target in shown.items()} == {
+        volume: sorted(initiators) for volume, initiators in wished.items()}
+    accounts = {volume: sorted(account_name(volume, initiator) for initiator in initiators)
+                for volume, initiators in wished.items()}
+    assert {volume: sorted(target.accounts) for volume, target in shown.items()} == accounts
+    for volume, target in shown.items():
+        assert target.luns[1].path == f'{cloud.folder}/volumes/volume-{volume}'
+        assert target.luns[1].online
+    listed = parse_accounts(cloud.tgtd.administer('--op', 'show', '--mode', 'account'))
+    assert sorted(listed) == sorted(name for names in accounts.values() for name in names)
+
+
+def check_logins(places: Sequence[Place]) -> None:
+    """Log in with what the API answered: the target knows the very secret that the row has."""
+    for place in places:
+        info = place.info
+        Session(info['target_portal'], info['target_iqn'], place.connector['initiator'],
+                info['auth_username'], info['auth_password']).close()

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fences on a real database, RPC and worker; the target only remembers. For real ones see drivers/tgt."""
+
+import uuid
+
+import pytest
+
+from multiattach.domain import errors
+from multiattach.drivers.null import NullTarget
+from multiattach.drivers.target import SessionState, TargetError, TargetState, TargetUnavailable
+from tests import deployment
+from tests.deployment import make_context
+
+
+class MoodyTarget(NullTarget):
+    """Fails as ``mood`` says; shows sessions that ``intruders`` name."""
+
+    def __init__(self):
+        super().__init__()
+        self.mood = None
+        self.intruders = {}
+        self.fences = []
+
+    def fence(self, volume_id, initiator, username):
+        self.fences.append((volume_id, initiator))
+        if self.mood is not None:
+            raise self.mood
+        self.intruders.pop(volume_id, None)
+        return super().fence(volume_id, initiator, username)
+
+    def list_exports(self):
+        found = super().list_exports()
+        for volume_id, initiator in self.intruders.items():
+            found[volume_id] = TargetState(volume_id, 'iqn', 1, (), (), (), (SessionState(initiator),))
+        return found
+
+
+@pytest.fixture
+def d(tmp_path):
+    with deployment.deploy(tmp_path, MoodyTarget(), report_interval=600) as parts:
+        parts.make_type()
+        parts.engine.fences._patience = 0.2
+        yield parts
+
+
+def attach(d, volume_id, host):
+    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), {
+        'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}, None)
+    d.engine.attachments.complete(d.ctx, row.id)
+    return row
+
+
+def state(d, row):
+    return d.engine.attachments.show(d.ctx, row.id).state
+
+
+def events(d, row):
+    return [step.event for step in d.engine.explanations.explain_attachment(d.ctx, row.id).steps]
+
+
+def test_the_intent_is_written_before_the_act_and_carried_on_with(d):
+    volume_id = d.make_volume('multi')
+    row = attach(d, volume_id, 'one')
+    d.target.mood = TargetUnavailable('no answer')
+    with pytest.raises(errors.OutcomeUnknown):
+        d.engine.fences.fence_attachment(d.ctx, row.id)
+    assert state(d, row) == 'fencing'
+    assert d.status(volume_id) == 'detaching'
+    d.target.mood = TargetError('busy')
+    with pytest.raises(errors.BackendError, match='busy'):
+        d.engine.fences.fence_attachment(d.ctx, row.id)
+    assert state(d, row) == 'fencing'
+    for leave in (d.engine.attachments.delete, d.engine.attachments.complete):
+        with pytest.raises(errors.MultiattachError):
+            leave(d.ctx, row.id)
+    d.target.mood = None
+    d.worker.tend()
+    assert state(d, row) == 'fenced'
+    assert events(d, row) == ['reserve', 'export', 'exported', 'complete', 'fence', 'fence', 'fence_failed',
+                              'fenced']
+    [answer] = d.engine.fences.fence_attachment(d.ctx, row.id)
+    assert answer.proof['cut'] == {'acl': True, 'account': True, 'sessions': []}
+
+
+def test_a_worker_that_does_not_report_is_named(d):
+    row = attach(d, d.make_volume('multi'), 'one')
+    d.target.mood = TargetUnavailable('no answer')
+    d.engine.services._down_time *= 0
+    with pytest.raises(errors.Unavailable, match='testhost@file does not report'):
+        d.engine.fences.fence_attachment(d.ctx, row.id)
+
+
+def test_an_answer_that_was_lost_is_read_from_the_row(d):
+    row = attach(d, d.make_volume('multi'), 'one')
+    real = d.engine.fences._workers.fence
+
+    def lose(order, request_id):
+        real(order, request_id)
+        raise errors.OutcomeUnknown('lost')
+
+    d.engine.fences._workers.fence = lose
+    [answer] = d.engine.fences.fence_attachment(d.ctx, row.id)
+    assert answer.proof['cut']['acl']
+
+
+@pytest.mark.parametrize('reached', ['reserved', 'exported', 'attached'])
+def test_every_state_can_be_fenced_and_the_end_cannot(d, reached):
+    volume_id = d.make_volume('multi')
+    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), None, None)
+    if reached != 'reserved':
+        d.engine.attachments.connect(d.ctx, row.id, {'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a'})
+    if reached == 'attached':
+        d.engine.attachments.complete(d.ctx, row.id)
+    [answer] = d.engine.fences.fence_attachment(d.ctx, row.id)
+    assert answer.proof['initiator'] == (None if reached == 'reserved' else 'iqn.1994-05.com.redhat:a')
+    assert state(d, row) == 'fenced'
+    assert d.status(volume_id) == 'available'
+    for again in (lambda: d.engine.attachments.connect(
+            d.ctx, row.id, {'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a'}),
+            lambda: d.engine.attachments.complete(d.ctx, row.id)):
+        with pytest.raises((errors.InvalidTransition, errors.InvalidAttachment)):
+            again()
+    assert d.engine.attachments.delete(d.ctx, row.id) == []
+    with pytest.raises(errors.AttachmentNotFound):
+        d.engine.fences.fence_attachment(d.ctx, row.id)
+
+
+def test_a_server_elsewhere_may_have_the_volume_once_it_is_fenced(d):
+    """Also a volume that cannot be shared: nobody else writes any more."""
+    volume_id = d.make_volume()
+    dead = attach(d, volume_id, 'dead')
+    with pytest.raises(errors.InvalidVolume):
+        attach(d, volume_id, 'alive')
+    d.engine.fences.fence_attachment(d.ctx, dead.id)
+    attach(d, volume_id, 'alive')
+    assert d.target.list_exports()[volume_id].initiators == ('iqn.1994-05.com.redhat:alive',)
+
+
+def test_an_attach_of_the_same_initiator_waits_for_the_fence(d):
+    """Else the fence would cut off what was attached anew."""
+    volume_id = d.make_volume('multi')
+    old = attach(d, volume_id, 'one')
+    d.target.mood = TargetUnavailable('no answer')
+    with pytest.raises(errors.OutcomeUnknown):
+        d.engine.fences.fence_attachment(d.ctx, old.id)
+    with pytest.raises(errors.OutcomeUnknown):
+        attach(d, volume_id, 'one')
+    d.target.mood = None
+    new = attach(d, volume_id, 'one')
+    assert state(d, old) == 'fenced'
+    assert new.connection_info['auth_password'] != old.connection_info['auth_password']
+    d.engine.fences.fence_attachment(d.ctx, old.id)
+    assert d.target.list_exports()[volume_id].initiators == (new.initiator,)
+
+
+def test_a_login_that_turns_up_after_the_answer_is_found(d, caplog):
+    row = attach(d, d.make_volume('multi'), 'one')
+    d.engine.fences.fence_attachment(d.ctx, row.id)
+    d.worker.tend()
+    assert len(d.target.fences) == 1
+    d.target.intruders[row.volume_id] = row.initiator
+    d.worker.tend()
+    assert len(d.target.fences) == 2
+
+
+def test_one_volume_that_cannot_be_fenced_does_not_hide_the_others(d):
+    rows = [attach(d, d.make_volume('multi'), 'one') for _ in range(3)]
+    real, bad = d.target.fence, rows[1].volume_id
+
+    def fence(volume_id, initiator, username):
+        if volume_id == bad:
+            raise TargetError('busy')
+        return real(volume_id, initiator, username)
+
+    d.target.fence = fence
+    found = d.engine.fences.fence_host(d.ctx, 'one')
+    assert not found.is_complete
+    assert {one.id: one.proof is not None for one in found.attachments} == {
+        rows[0].id: True, rows[1].id: False, rows[2].id: True}
+    [failed] = [one for one in found.attachments if one.error]
+    assert 'busy' in failed.error
+    d.target.fence = real
+    assert d.engine.fences.fence_host(d.ctx, 'one').is_complete
+
+
+def test_a_host_that_shares_an_initiator_with_another_name_is_cut_off_whole(d):
+    volume_id = d.make_volume('multi')
+    mine = attach(d, volume_id, 'one')
+    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), {
+        'host': 'one.example', 'initiator': mine.initiator}, None)
+    found = d.engine.fences.fence_host(d.ctx, 'one')
+    assert {one.id for one in found.attachments} == {mine.id, row.id}
+    assert state(d, row) == 'fenced'
+
+
+def test_the_marks_of_hosts(d):
+    assert not d.engine.fences.unfence_host(d.ctx, 'nobody')
+    d.engine.fences.fence_host(d.ctx, 'one', reason='it burns')
+    again = d.engine.fences.fence_host(d.ctx, 'one', out_of_service=True)
+    assert (again.mark.reason, again.mark.out_of_service) == ('it burns', True)
+    [host] = d.engine.compute_hosts.list_all(d.ctx)
+    assert host.fenced.reason == 'it burns'
+    assert d.engine.compute_hosts.show(d.ctx, 'one').fenced is not None
+    volume_id = d.make_volume('multi')
+    with pytest.raises(errors.Conflict, match=r'it burns.*host unfence one'):
+        attach(d, volume_id, 'one')
+    assert d.status(volume_id) == 'available'
+    assert d.target.list_exports() == {}
+    attach(d, volume_id, 'two')
+    assert d.engine.fences.unfence_host(d.ctx, 'one')
+    attach(d, volume_id, 'one')
+
+
+def test_out_of_service_leaves_no_attachment(d):
+    rows = [attach(d, d.make_volume('multi'), 'one') for _ in range(2)]
+    d.engine.fences.fence_host(d.ctx, 'one', out_of_service=True)
+    for row in rows:
+        with pytest.raises(errors.AttachmentNotFound):
+            d.engine.attachments.show(d.ctx, row.id)
+        assert d.status(row.volume_id) == 'available'
+        assert events(d, row)[-2:] == ['fenced', 'remove']
+
+
+@pytest.mark.parametrize(('context', 'error'), [
+    (make_context(admin=False, roles=('member', 'reader')), errors.NotAuthorized),
+    (make_context('b' * 32, admin=False, roles=('member', 'reader')), errors.AttachmentNotFound),
+    (make_context('b' * 32, admin=False, roles=('service',), service_roles=('service',)), None)])
+def test_admins_and_services_only(d, context, error):
+    row = attach(d, d.make_volume('multi'), 'one')
+    if error is None:
+        assert d.engine.fences.fence_attachment(context, row.id)[0].proof
+        assert d.engine.fences.fence_host(context, 'one').is_complete
+        assert d.engine.fences.unfence_host(context, 'one')
+        return
+    with pytest.raises(error):
+        d.engine.fences.fence_attachment(context, row.id)
+    for call in (d.engine.fences.fence_host, d.engine.fences.unfence_host):
+        with pytest.raises(errors.NotAuthorized):
+            call(context, 'one')
+    assert state(d, row) == 'attached'

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes over the broker, word for word: programs of two releases work together during an upgrade.
+
+The tables are the contract. A row that has been released never changes: a method keeps its name and its
+parameters while the major version is 1. What is new gets a row of its own with the next minor version, and
+its client asks for that version (see ``multiattach.rpc.clients``), so that an older worker refuses instead
+of misunderstanding.
+"""
+
+import inspect
+
+import oslo_messaging as messaging
+import pytest
+from oslo_config import cfg
+
+from multiattach import conf as configuration
+from multiattach.domain import errors
+from multiattach.host.agent import HostAgent
+from multiattach.rpc import clients, transport
+from multiattach.volume.worker import VolumeEndpoint
+
+CALL, CAST = 'call', 'cast'
+_ATTACHMENT = ('volume_id', 'attachment_id')
+
+# topic → method → how it is sent, version that its client asks for, names of what it carries.
+TABLE = {
+    'multiattach-volume': {
+        'create_volume': (CAST, '1.0', ('volume_id',)),
+        'delete_volume': (CAST, '1.0', ('volume_id',)),
+        'extend_volume': (CAST, '1.0', ('volume_id',)),
+        'export': (CALL, '1.0', _ATTACHMENT),
+        'unexport': (CALL, '1.0', _ATTACHMENT),
+        'show_target': (CALL, '1.1', ('volume_id',)),
+        'list_targets': (CALL, '1.1', ('marker', 'limit')),
+        'fence': (CALL, '1.2', _ATTACHMENT),
+    },
+    'multiattach-host': {
+        'attach': (CAST, '1.0', ('attachment_id',)),
+        'detach': (CAST, '1.0', ('attachment_id',)),
+        'extend': (CAST, '1.0', ()),
+        # A hint only: an agent of an older release logs that it does not know it.
+        'sweep': (CAST, '1.0', ()),
+    },
+}
+SERVED = '1.2'  # what workers and agents answer to: 1.0 up to this
+SIDES = {'multiattach-volume': (VolumeEndpoint, clients.VolumeWorkers),
+         'multiattach-host': (HostAgent, clients.HostAgents)}
+
+topics = pytest.mark.parametrize('topic', list(TABLE))
+
+
+def list_own(kind):
+    return {name: member for name, member in vars(kind).items()
+            if inspect.isfunction(member) and not name.startswith('_')}
+
+
+def list_parameters(method):
+    # expected_exceptions hides the method that it wraps.
+    return tuple(inspect.signature(inspect.getclosurevars(method).nonlocals.get('func', method)).parameters)
+
+
+@topics
+def test_what_is_served(topic):
+    endpoint = SIDES[topic][0]
+    served = {name: list_parameters(member)
+              for name, member in list_own(endpoint).items() if getattr(member, 'exposed', False)}
+    assert served == {name: ('self', 'context', *carried) for name, (_, _, carried) in TABLE[topic].items()}
+    assert endpoint.target.version == clients.VERSION == SERVED
+    assert endpoint.target.namespace is None
+
+
+class Wire:
+    """Takes down what a client sends."""
+
+    def __init__(self):
+        self.sent = []
+
+    def note(self, how):
+        def send(server, method, request_id, *version, **carried):
+            self.sent.append((how, method, server, request_id, version[0] if version else '1.0', carried))
+        return send
+
+
+@topics
+def test_what_is_sent(topic, monkeypatch):
+    conf = configuration.load([], program='t', description='t',
+                              defaults={('DEFAULT', 'transport_url'): 'inproc:///interface'})
+    client = SIDES[topic][1](transport.make_transport(conf), 1.0)
+    assert client._topic == topic
+    wire = Wire()
+    monkeypatch.setattr(client, '_call', wire.note(CALL))
+    monkeypatch.setattr(client, '_cast', wire.note(CAST))
+    methods = list_own(type(client))
+    assert set(methods) == set(TABLE[topic])
+    for name, method in methods.items():
+        values = {'host': 'h@b', 'order': clients.ExportOrder('h@b', 'volume_id', 'attachment_id'),
+                  'request_id': 'req-1', 'limit': 7}
+        words = list(inspect.signature(method).parameters)[1:]
+        method(client, *(values.get(word, word) for word in words))
+        how, version, carried = TABLE[topic][name]
+        assert wire.sent.pop() == (
+            how, name, 'h@b', 'req-1', version, {word: values.get(word, word) for word in carried})
+        assert not wire.sent
+
+
+def test_no_release_asks_for_what_it_does_not_serve():
+    asked = {tuple(map(int, row[1].split('.'))) for rows in TABLE.values() for row in rows.values()}
+    assert {major for major, _ in asked} == {1}
+    assert max(asked) == tuple(map(int, SERVED.split('.')))
+
+
+@pytest.fixture
+def older():
+    """A worker of the first release, as its client finds it."""
+    class Endpoint:
+        target = messaging.Target(version='1.0')
+
+        @messaging.expose
+        def export(self, context, volume_id, attachment_id):
+            assert (volume_id, attachment_id) == ('v', 'a')
+
+    conf = configuration.load([], program='t', description='t',
+                              defaults={('DEFAULT', 'transport_url'): 'inproc:///older'})
+    assert isinstance(conf, cfg.ConfigOpts)
+    rpc = transport.make_transport(conf)
+    server = transport.make_server(rpc, clients.VOLUME_TOPIC, 'h@b', Endpoint())
+    server.start()
+    yield clients.VolumeWorkers(rpc, 5.0)
+    server.stop()
+    server.wait()
+    rpc.cleanup()
+
+
+def test_an_older_worker_does_what_it_knows_and_refuses_the_rest(older):
+    order = clients.ExportOrder('h@b', 'v', 'a')
+    older.export(order, None)
+    for call in (lambda: older.fence(order, None), lambda: older.show_target('h@b', 'v', None),
+                 lambda: older.list_targets('h@b', None, 5, None)):
+        with pytest.raises(errors.Unavailable, match='older release'):
+            call()
