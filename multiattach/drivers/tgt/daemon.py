@@ -5,6 +5,7 @@ It speaks to the socket itself instead of starting tgtadm: that is faster, and n
 stands in a command line that others can read.
 """
 
+import contextlib
 import logging
 import os
 import socket
@@ -26,6 +27,7 @@ DEFAULT_TIMEOUT = 30.0
 _CREDENTIALS = struct.Struct("=iII")
 # tgtd lets 32 connections wait; with fewer of ours there is room for other tools.
 _MAX_PARALLEL = 8
+_HARMLESS = Request("list the portals", Mode.PORTAL, Op.SHOW).encode()
 _BUSY_PAUSE = 0.002
 _PID_BITS = 22  # the most that Linux has
 _PID_MASK = (1 << _PID_BITS) - 1
@@ -58,8 +60,11 @@ class TgtDaemon:
 
         :raises TargetUnavailable: none does.
         """
-        with self._slots, self._connect(time.monotonic() + self._timeout) as connection:
-            return _peer_pid(connection)
+        deadline = time.monotonic() + self._timeout
+        with self._slots, self._connect(deadline) as connection:
+            pid = _peer_pid(connection)
+            _dismiss(connection, deadline)
+            return pid
 
     @property
     def generation(self) -> int:
@@ -86,9 +91,10 @@ class TgtDaemon:
         finally:
             self._pin.pid = None
 
-    def _check_pin(self, connection: socket.socket) -> None:
+    def _check_pin(self, connection: socket.socket, deadline: float) -> None:
         pid = getattr(self._pin, "pid", None)
         if pid is not None and pid != _peer_pid(connection):
+            _dismiss(connection, deadline)
             raise TargetUnavailable(
                 f"tgtd at {self.socket_path} restarted in the middle of a change; repeat it",
                 delivered=False,
@@ -106,7 +112,7 @@ class TgtDaemon:
         message = request.encode()
         deadline = time.monotonic() + self._timeout
         with self._slots, self._connect(deadline) as connection:
-            self._check_pin(connection)
+            self._check_pin(connection, deadline)
             try:
                 connection.settimeout(max(deadline - time.monotonic(), 0.001))
                 connection.sendall(message)
@@ -330,6 +336,19 @@ def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
             raise EOFError("the connection was closed")
         parts += part
     return bytes(parts)
+
+
+def _dismiss(connection: socket.socket, deadline: float) -> None:
+    """Ask for something harmless before closing a connection.
+
+    tgtd may take the end of a connection on which no request came for "not yet", never close it, and turn in
+    circles for good: it looks at errno, which is another connection's EAGAIN (usr/mgmt.c).
+    """
+    with contextlib.suppress(OSError, EOFError, ValueError):
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        connection.sendall(_HARMLESS)
+        _, length = protocol.decode_reply_header(_receive(connection, protocol.REPLY_HEADER_SIZE, deadline))
+        _receive(connection, length, deadline)
 
 
 def _peer_pid(connection: socket.socket) -> int:

@@ -161,11 +161,17 @@ class TgtTarget:
         with self._daemon.pinned():
             self._fence.revoke(Intruder(self.iqn(volume_id), initiator, username))
 
-    def fence(self, volume_id: str, initiator: str, username: str) -> Cut:
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> Cut:
         """See :meth:`multiattach.drivers.target.Target.fence`."""
+        path = self._path(volume_id)
+        if alone and path:
+            config_file.remove(path)
         self._drop_grant(volume_id, initiator, username)
         with self._daemon.pinned():
-            return self._fence.cut(Intruder(self.iqn(volume_id), initiator, username))
+            cut = self._fence.cut(Intruder(self.iqn(volume_id), initiator, username))
+        if alone:
+            self.remove_export(volume_id)
+        return cut
 
     def remove_export(self, volume_id: str) -> None:
         """Remove the target of a volume with its accounts, sessions and file.
