@@ -12,6 +12,7 @@ from multiattach import conf as configuration
 from multiattach.cmd import operations, parts, run
 from multiattach.cmd.application import make_application
 from multiattach.cmd.server import HttpServer
+from multiattach.rpc import broker
 
 
 def serve(args: Sequence[str]) -> None:
@@ -26,7 +27,7 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(db.close)
         # Without a broker the API still shows what there is; /healthcheck tells of it.
         rpc = parts.open_transport(conf, check=False)
-        stack.callback(rpc.cleanup)
+        stack.callback(broker.close, rpc)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
         stack.callback(operations.start(conf, 'multiattach-api', db, counts_rows=True))

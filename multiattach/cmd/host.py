@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from multiattach import conf as configuration
 from multiattach import coordination
 from multiattach.cmd import hosts, operations, parts, run
+from multiattach.rpc import broker
 
 
 def serve(args: Sequence[str]) -> None:
@@ -23,7 +24,7 @@ def serve(args: Sequence[str]) -> None:
         db = parts.open_database(conf)
         stack.callback(db.close)
         rpc = parts.open_transport(conf)
-        stack.callback(rpc.cleanup)
+        stack.callback(broker.close, rpc)
         stack.callback(operations.start(conf, 'multiattach-host', db))
         coordinator = parts.start_coordinator(conf, 'host')
         stack.callback(coordination.disconnect, coordinator)

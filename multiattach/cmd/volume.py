@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from multiattach import conf as configuration
 from multiattach import coordination
 from multiattach.cmd import operations, parts, run
+from multiattach.rpc import broker
 
 
 def serve(args: Sequence[str]) -> None:
@@ -22,7 +23,7 @@ def serve(args: Sequence[str]) -> None:
         db = parts.open_database(conf)
         stack.callback(db.close)
         rpc = parts.open_transport(conf)
-        stack.callback(rpc.cleanup)
+        stack.callback(broker.close, rpc)
         coordinator = parts.start_coordinator(conf, 'volume')
         stack.callback(coordination.disconnect, coordinator)
         targets = parts.Targets(conf)

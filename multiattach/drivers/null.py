@@ -40,10 +40,12 @@ class NullTarget:
         with self._lock:
             self._grants.get(volume_id, {}).pop(initiator, None)
 
-    def fence(self, volume_id: str, initiator: str, username: str) -> Cut:
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> Cut:
         """See :meth:`multiattach.drivers.target.Target.fence`."""
         with self._lock:
             known = self._grants.get(volume_id, {}).pop(initiator, None) is not None
+            if alone:
+                self._grants.pop(volume_id, None)
         return Cut(acl=known, account=known, reads=1)
 
     def remove_export(self, volume_id: str) -> None:

@@ -199,12 +199,13 @@ class Target(Protocol):
         :param username: its CHAP name.
         """
 
-    def fence(self, volume_id: str, initiator: str, username: str) -> Cut:
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> Cut:
         """Shut one initiator out as :meth:`revoke` does, then read the target until it shows nothing of it.
 
         :param volume_id: UUID of the volume.
         :param initiator: name of the initiator.
         :param username: its CHAP name.
+        :param alone: nobody else uses the target: it is removed, too.
         :returns: what was cut, and that nothing is left.
         """
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The volume worker's side of a fence: whom to cut off a target, and what was seen there."""
 
+import contextlib
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, fences, models, transitions
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import connection, states
+from multiattach.domain import connection, errors, states
 
 A = states.Attachment
 
@@ -36,6 +37,20 @@ class FencePlan:
     is_last_on_target: bool
     is_last_of_initiator: bool
     proof: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A fence that was carried out.
+
+    :param plan: what was asked.
+    :param proof: what was seen.
+    :param seconds: how long the target took.
+    """
+
+    plan: FencePlan
+    proof: Mapping[str, Any]
+    seconds: float
 
 
 class FencePlans:
@@ -76,23 +91,28 @@ class FencePlans:
                 _find_proof(session, row))
 
     @database.retry
-    def finish(self, plan: FencePlan, proof: Mapping[str, Any], seconds: float) -> None:
-        """Write that the initiator is cut off, and forget its secret.
+    def finish(self, outcomes: Sequence[Outcome]) -> None:
+        """Write that initiators are cut off, and forget their secrets; all in one transaction.
 
-        :param plan: what was done.
-        :param proof: what was seen.
-        :param seconds: how long the target took.
-        :raises InvalidTransition: an attachment went elsewhere meanwhile.
+        What went elsewhere meanwhile, for instance because another worker was as fast, stays as it is.
+
+        :param outcomes: what was done.
         """
         with self._db.writer() as session:
-            db_volumes.lock(session, plan.volume_id)
-            moment = models.now()
-            for ident, info in plan.infos.items():
+            for one in sorted(outcomes, key=lambda outcome: outcome.plan.volume_id):
+                with contextlib.suppress(errors.VolumeNotFound):
+                    db_volumes.lock(session, one.plan.volume_id)
+            for one in outcomes:
+                self._finish_one(session, one)
+
+    def _finish_one(self, session: Session, one: Outcome) -> None:
+        for ident, info in one.plan.infos.items():
+            with contextlib.suppress(errors.InvalidTransition):
                 transitions.move_attachment(
-                    session, ident, 'fenced', self._actor, seconds=seconds, fenced_at=moment,
-                    fence_proof=dict(proof), swept_at=None,
+                    session, ident, 'fenced', self._actor, seconds=one.seconds, fenced_at=models.now(),
+                    fence_proof=dict(one.proof), swept_at=None,
                     connection_info=connection.hide_secrets(info) if info else None)
-            transitions.derive_volume(session, plan.volume_id)
+        transitions.derive_volume(session, one.plan.volume_id)
 
     @database.retry
     def fail(self, plan: FencePlan, error: str) -> None:

@@ -28,7 +28,7 @@ from multiattach.rpc.clients import ExportOrder, HostAgents, VolumeWorkers
 LOG = log.getLogger(__name__)
 A = states.Attachment
 
-# Initiators that are cut off at once; each takes a thread while its worker is at it.
+# Backends that are asked at once.
 _PARALLEL = 8
 # Volumes whose intents are written in one transaction.
 _CHUNK = 50
@@ -159,9 +159,13 @@ class Fences:
         row = self._mark(ctx, host, out_of_service, reason)
         LOG.warning('Host %s is fenced', host)
         cuts, done = self._begin_host(ctx, host)
-        if cuts:
-            with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, len(cuts)), 'fence') as pool:
-                for rows in pool.map(lambda cut: self._try(cut, ctx.request_id), cuts):
+        by_backend: dict[str, dict[str, _Cut]] = {}
+        for cut in cuts:
+            if cut.order is not None:
+                by_backend.setdefault(cut.order.host, {})[cut.order.attachment_id] = cut
+        if by_backend:
+            with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, len(by_backend)), 'fence') as pool:
+                for rows in pool.map(lambda some: self._try_all(some, ctx.request_id), by_backend.values()):
                     done += rows
         self._tell_agents(done, ctx.request_id)
         if row.out_of_service:
@@ -221,14 +225,28 @@ class Fences:
             return [_write_intent(session, rows, volumes[volume_id], ctx)
                     for (volume_id, _initiator), rows in groups.items()]
 
-    def _try(self, cut: _Cut, request_id: str | None) -> list[FencedAttachment]:
-        assert cut.order is not None
+    def _try_all(self, cuts: dict[str, _Cut], request_id: str | None) -> list[FencedAttachment]:
+        """Have one backend cut all; where no answer came, the rows tell."""
+        deadline = time.monotonic() + self._patience
+        orders = [cut.order for cut in cuts.values() if cut.order is not None]
+        answers: dict[str, dict[str, Any]] = {}
+        unknown: errors.OutcomeUnknown | None = None
         try:
-            proof = self._carry_out(cut.order, request_id)
+            answers = self._workers.fence_many(orders, request_id)
+        except errors.OutcomeUnknown as exc:
+            unknown = exc
         except errors.MultiattachError as exc:
-            LOG.warning('Attachment %s is not fenced yet: %s', cut.order.attachment_id, exc.message)
-            return [dataclasses.replace(row, error=exc.message) for row in cut.rows]
-        return [dataclasses.replace(row, proof=proof) for row in cut.rows]
+            answers = {one.attachment_id: {'error': exc.message} for one in orders}
+        for order in orders:
+            if unknown is None:
+                continue
+            try:
+                answers[order.attachment_id] = self._await(order, deadline, unknown)
+            except errors.MultiattachError as exc:
+                answers[order.attachment_id] = {'error': exc.message}
+        return [dataclasses.replace(row, error=answer['error']) if 'error' in answer
+                else dataclasses.replace(row, proof=answer)
+                for ident, answer in answers.items() for row in cuts[ident].rows]
 
     @database.retry
     def _remove(self, ctx: RequestContext, one: FencedAttachment) -> None:
@@ -247,20 +265,24 @@ class Fences:
         try:
             return self._workers.fence(order, request_id)
         except errors.OutcomeUnknown as unknown:
+            return self._await(order, deadline, unknown)
+
+    def _await(self, order: ExportOrder, deadline: float, unknown: errors.OutcomeUnknown) -> dict[str, Any]:
+        """Wait until the row has a proof; not for a worker that does not report."""
+        pause = _PAUSE
+        while (row := self._read(order.attachment_id)) is not None and row.state == A.FENCING:
             if not any(one.is_up for one in self._services.list_backends() if one.host == order.host):
                 raise errors.Unavailable(
                     f'The volume worker {order.host} does not report: start it again, or have another one '
                     'serve the backend. It cuts as soon as it runs; there is no proof yet.') from unknown
-            pause = _PAUSE
-            while (row := self._read(order.attachment_id)) is not None and row.state == A.FENCING:
-                if time.monotonic() + pause > deadline:
-                    raise
-                time.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            if row is not None and row.state == A.FENCED and row.fence_proof:
-                proof: dict[str, Any] = row.fence_proof
-                return proof
-            raise
+            if time.monotonic() + pause > deadline:
+                raise unknown
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        if row is None or row.state != A.FENCED or not row.fence_proof:
+            raise unknown
+        proof: dict[str, Any] = row.fence_proof
+        return proof
 
     @database.retry
     def _read(self, attachment_id: str) -> models.Attachment | None:

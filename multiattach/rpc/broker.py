@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the broker of a transport URL takes a connection, with all its options; what its refusals mean."""
 
+import contextlib
 import re
 
 import oslo_messaging as messaging
@@ -10,6 +11,7 @@ from multiattach.domain import errors
 from multiattach.probe import Probe
 
 _TIMEOUT = 15.0
+_CLOSE_TIMEOUT = 5.0
 
 
 def check(transport: messaging.Transport) -> None:
@@ -48,6 +50,15 @@ def check_in_time(transport: messaging.Transport, timeout: float = _TIMEOUT) -> 
             'the address, and that it runs.') from None
 
 
+def close(transport: messaging.Transport) -> None:
+    """Close a transport at the end of a program; a broker that is away is not waited for.
+
+    :param transport: RPC transport.
+    """
+    with contextlib.suppress(TimeoutError):
+        Probe(transport.cleanup, _CLOSE_TIMEOUT, 0.0).ask()
+
+
 class ReplyQueue:
     """The queue for the answers to this process's calls.
 
@@ -69,10 +80,11 @@ class ReplyQueue:
 
         :raises MessagingTimeout: it is not, and nothing was sent.
         """
-        if self._making is None:
+        making = self._making
+        if making is None:
             return
         try:
-            self._making.ask()
+            making.ask()
         except TimeoutError:
             raise messaging.MessagingTimeout('The broker does not answer.') from None
         self._making = None

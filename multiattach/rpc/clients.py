@@ -8,7 +8,7 @@ the owner of the row when it resumes.
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import oslo_messaging as messaging
@@ -68,7 +68,7 @@ class _Client:
             LOG.warning('%s was not told of %s: %s', server, method, exc)
 
     def _call(self, server: str, method: str, request_id: str | None, version: str = _BASE_VERSION,
-              **ids: str | int | None) -> Any:
+              **ids: str | int | list[list[str]] | None) -> Any:
         try:
             with self._reported(method):
                 self._replies.await_ready()
@@ -182,6 +182,20 @@ class VolumeWorkers(_Client):
             order.host, 'fence', request_id, _FENCE_VERSION, volume_id=order.volume_id,
             attachment_id=order.attachment_id)
         return proof
+
+    def fence_many(self, orders: Sequence[ExportOrder], request_id: str | None) -> dict[str, dict[str, Any]]:
+        """Do the same for many attachments of one backend.
+
+        :param orders: the attachments; all have one backend.
+        :param request_id: the API call behind it.
+        :returns: by attachment a proof, or ``error``: why there is none yet.
+        :raises OutcomeUnknown: no answer; the rows tell later.
+        :raises Unavailable: the worker is of an older release.
+        """
+        answers: dict[str, dict[str, Any]] = self._call(
+            orders[0].host, 'fence_many', request_id, _FENCE_VERSION,
+            orders=[[one.volume_id, one.attachment_id] for one in orders])
+        return answers
 
     def show_target(self, host: str, volume_id: str, request_id: str | None) -> dict[str, Any] | None:
         """Ask what a volume's target really has.

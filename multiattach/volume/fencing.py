@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cutting initiators off, whatever their hosts do; every step may be repeated."""
 
+import concurrent.futures
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oslo_log import log
@@ -16,7 +18,7 @@ from multiattach.drivers.target import (
     TargetUnavailable,
     account_name,
 )
-from multiattach.engine.fence_plans import FencePlan, FencePlans
+from multiattach.engine.fence_plans import FencePlan, FencePlans, Outcome
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
@@ -24,6 +26,7 @@ A = states.Attachment
 
 # s; a login that was on its way when its initiator was cut off turns up long before.
 _WATCHED = 600.0
+_PARALLEL = 4
 
 
 class Fencer:
@@ -38,6 +41,8 @@ class Fencer:
         self._plans = plans
         self._target = target
         self._locks = locks
+        # Cut, and not yet written: whoever comes meanwhile finds nothing left, but what was cut is known.
+        self._unwritten: dict[str, Outcome] = {}
 
     def fence(self, volume_id: str, attachment_id: str) -> dict[str, Any]:
         """Cut off the initiator of an attachment in ``fencing``, and see that it is.
@@ -54,6 +59,37 @@ class Fencer:
         with self._locks.hold(volume_id):
             return self.fence_locked(attachment_id)
 
+    def fence_many(self, orders: Sequence[Sequence[str]]) -> dict[str, dict[str, Any]]:
+        """Do the same for many, side by side, and write the outcomes in one transaction.
+
+        :param orders: pairs of the volume's and the attachment's UUID, each of another initiator or volume.
+        :returns: by attachment a proof, or ``error``: why there is none.
+        """
+        if not orders:
+            return {}
+        with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, len(orders)), 'fence') as pool:
+            found = dict(zip((ident for _volume, ident in orders), pool.map(self._try, orders), strict=True))
+        done = [one for one in found.values() if isinstance(one, Outcome) and one.plan.state == A.FENCING]
+        try:
+            self._plans.finish(done)
+        finally:
+            for one in done:
+                for ident in one.plan.infos:
+                    self._unwritten.pop(ident, None)
+        return {ident: dict(one.proof) if isinstance(one, Outcome) else {'error': one}
+                for ident, one in found.items()}
+
+    def _try(self, order: Sequence[str]) -> Outcome | str:
+        volume_id, attachment_id = order
+        try:
+            with self._locks.hold(volume_id):
+                outcome = self._prove(attachment_id)
+                if outcome.plan.state == A.FENCING:
+                    self._unwritten |= dict.fromkeys(outcome.plan.infos, outcome)
+                return outcome
+        except errors.MultiattachError as exc:
+            return exc.message
+
     def fence_locked(self, attachment_id: str) -> dict[str, Any]:
         """Do the same for a caller who holds the volume's lock.
 
@@ -61,9 +97,15 @@ class Fencer:
         :returns: the proof.
         :raises MultiattachError: as :meth:`fence`.
         """
+        done = self._prove(attachment_id)
+        if done.plan.state == A.FENCING:
+            self._plans.finish([done])
+        return dict(done.proof)
+
+    def _prove(self, attachment_id: str) -> Outcome:
         plan = self._plans.plan(attachment_id)
         if plan.state == A.FENCED and plan.proof is not None and not plan.is_last_of_initiator:
-            return plan.proof
+            return Outcome(plan, plan.proof, 0.0)
         if plan.state not in (A.FENCING, A.FENCED):
             raise errors.Conflict(
                 f'The attachment {attachment_id} was changed by another request meanwhile.')
@@ -78,20 +120,16 @@ class Fencer:
             raise errors.BackendError(f'The initiator cannot be cut off: {exc}') from exc
         seconds = time.monotonic() - started
         proof = describe(plan, cut, self._plans.worker, seconds)
-        if plan.state == A.FENCED:
-            return _confirm(plan.proof, proof, cut)
-        self._plans.finish(plan, proof, seconds)
         LOG.info('Initiator %s is cut off volume %s: %d sessions ended', plan.initiator, plan.volume_id,
                  len(cut.sessions))
-        return proof
+        known = self._unwritten.get(attachment_id)
+        return Outcome(plan, _confirm(known.proof if known else plan.proof, proof, cut), seconds)
 
     def _cut(self, plan: FencePlan) -> Cut:
         if plan.initiator is None:
             return Cut()
-        cut = self._target.fence(plan.volume_id, plan.initiator, account_name(plan.volume_id, plan.initiator))
-        if plan.is_last_on_target:
-            self._target.remove_export(plan.volume_id)
-        return cut
+        return self._target.fence(plan.volume_id, plan.initiator,
+                                  account_name(plan.volume_id, plan.initiator), alone=plan.is_last_on_target)
 
     def fence_pending(self, volume_id: str, initiator: str) -> None:
         """Finish what is to be cut off before the same initiator is admitted anew.
@@ -133,11 +171,11 @@ class Fencer:
                       row.volume_id)
 
 
-def _confirm(before: dict[str, Any] | None, now: dict[str, Any], cut: Cut) -> dict[str, Any]:
+def _confirm(before: Mapping[str, Any] | None, now: dict[str, Any], cut: Cut) -> dict[str, Any]:
     """What was cut stands in the first proof; that nothing is left was seen just now."""
     if before is None or cut.acl or cut.account or cut.sessions:
         return now
-    return before | {key: now[key] for key in ('verified_at', 'left')}
+    return dict(before) | {key: now[key] for key in ('verified_at', 'left')}
 
 
 def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str, Any]:

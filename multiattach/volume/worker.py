@@ -97,6 +97,17 @@ class VolumeEndpoint:
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
+    def fence_many(self, context: Any, orders: list[list[str]]) -> dict[str, dict[str, Any]]:
+        """Cut the initiators of many attachments off (since 1.2).
+
+        :param context: RPC context.
+        :param orders: pairs of the volume's and the attachment's UUID.
+        :returns: by attachment a proof, or ``error``.
+        """
+        return self._exporter.fencer.fence_many(orders)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
     def show_target(self, context: Any, volume_id: str) -> dict[str, Any] | None:
         """Tell what a volume's target really has (since 1.1).
 

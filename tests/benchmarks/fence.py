@@ -6,18 +6,17 @@ own, and needs root, like tgtd. Initiators (libiscsi) write from a process of th
 """
 
 import argparse
-import contextlib
 import json
-import multiprocessing
 import os
 import pathlib
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import webtest
@@ -28,70 +27,55 @@ from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
 from tests import deployment
 from tests.functional.drivers.tgt.conftest import free_portal
-from tests.functional.drivers.tgt.initiator import IoFailed, Session
 
 HEADERS = {'OpenStack-API-Version': 'volume 3.71'}
-BLOCK = b'x' * 4096
 Logins = list[tuple[dict[str, Any], str]]
 
 
-def write(logins: Logins, ready: Any, ends: Any, failures: Any, writing: int) -> None:
-    """Log in everywhere and write as fast as it goes, until all have failed or it is told to end.
+class Writers:
+    """Initiators that write, and how many of them were cut off.
 
     :param logins: connection_info and initiator.
-    :param ready: event to set once all write.
-    :param ends: event that ends it.
-    :param failures: counts those that were cut off.
     :param writing: how many of them write all the time; the others once in a while.
     """
-    def run(info: dict[str, Any], initiator: str, pause: float) -> None:
-        session = Session(info['target_portal'], info['target_iqn'], initiator, info['auth_username'],
-                          info['auth_password'])
-        started.release()
+
+    def __init__(self, logins: Logins, writing: int = 1000) -> None:
+        self.failures = 0
+        self._child = subprocess.Popen(
+            [sys.executable, '-m', 'tests.benchmarks.writers', str(writing)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._child.stdin is not None
+        self._child.stdin.write(json.dumps([
+            [info['target_portal'], info['target_iqn'], initiator, info['auth_username'],
+             info['auth_password']] for info, initiator in logins]) + '\n')
+        self._child.stdin.flush()
+
+    def __enter__(self) -> 'Writers':
+        assert self._child.stdout is not None
+        assert self._child.stdout.readline() == 'ready\n', 'an initiator did not log in'
+        threading.Thread(target=self._count, args=(self._child.stdout,), daemon=True).start()
+        return self
+
+    def _count(self, lines: Iterable[str]) -> None:
+        for _ in lines:
+            self.failures += 1
+
+    def await_cut(self, number: int) -> None:
+        """Wait until so many have noticed."""
+        deadline = time.monotonic() + 20
+        while self.failures < number:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f'only {self.failures} of {number} initiators noticed')
+            time.sleep(0.02)
+
+    def __exit__(self, *_: object) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.close()
         try:
-            while not ends.is_set():
-                session.write(0, BLOCK)
-                time.sleep(pause)
-        except IoFailed:
-            with failures.get_lock():
-                failures.value += 1
-        session._destroy()
-
-    os.nice(19)  # elsewhere they are other machines, and take no CPU time from the service
-    started = threading.Semaphore(0)
-    threads = [threading.Thread(target=run, args=(*login, 0 if number < writing else 0.2))
-               for number, login in enumerate(logins)]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        started.acquire()
-    ready.set()
-    for thread in threads:
-        thread.join()
-
-
-@contextlib.contextmanager
-def writers(logins: Logins, writing: int = 1000) -> Iterator[Any]:
-    """Have initiators write in a process of their own.
-
-    :param logins: connection_info and initiator.
-    :param writing: as for :func:`write`.
-    :returns: counter of those that were cut off.
-    """
-    spawn = multiprocessing.get_context('spawn')
-    ready, ends, failures = spawn.Event(), spawn.Event(), spawn.Value('i', 0)
-    child = spawn.Process(target=write, args=(logins, ready, ends, failures, writing))
-    child.start()
-    try:
-        if not ready.wait(120):
-            raise RuntimeError('the initiators did not log in')
-        time.sleep(0.5)
-        yield failures
-    finally:
-        ends.set()
-        child.join(60)
-        if child.is_alive():
-            child.kill()
+            self._child.wait(60)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
 
 
 class Bench:
@@ -122,35 +106,27 @@ class Bench:
         kept = [self.attach(volume_id, f'kept-{number}') for number in range(others)]
         mine = [self.attach(volume_id, f'fenced-{number}') for number in range(rounds)]
         taken = []
-        with writers([one[1:] for one in kept]) as survivors:
+        with Writers([one[1:] for one in kept]) as survivors:
             for one in mine:
-                with writers([one[1:]]) as failures:
+                with Writers([one[1:]]) as writer:
                     seconds, found = self.fence(f'attachments/{one[0]}')
                     taken.append(seconds)
                     sessions = found['attachments'][0]['proof']['cut']['sessions']
                     assert len(sessions) == 1, sessions
-                    _wait(failures, 1)
-            assert survivors.value == 0
+                    writer.await_cut(1)
+            assert survivors.failures == 0
         return taken
 
     def measure_host(self, number: int) -> float:
         """Fence a host that has so many attachments, each of a volume of its own."""
         mine = [self.attach(self._deployed.make_volume('multi'), 'full') for _ in range(number)]
-        with writers([one[1:] for one in mine], writing=4) as failures:
+        with Writers([one[1:] for one in mine], writing=4) as writers:
             seconds, found = self.fence('hosts/full')
             assert found['complete']
             assert len(found['attachments']) == number
             assert all(len(one['proof']['cut']['sessions']) == 1 for one in found['attachments'])
-            _wait(failures, number)
+            writers.await_cut(number)
         return seconds
-
-
-def _wait(failures: Any, number: int) -> None:
-    deadline = time.monotonic() + 20
-    while failures.value < number:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f'only {failures.value} of {number} initiators noticed')
-        time.sleep(0.02)
 
 
 def main() -> int:

@@ -9,8 +9,10 @@ import pytest
 from testbed import processes
 from testbed.polling import wait_until
 from tests.devstack.machine import BIN, SERVICE_PASSWORD, TOP, Devstack
+from tests.functional import plugin
 
 SERVER = '11111111-2222-3333-4444-555555555555'
+OTHER = '11111111-2222-3333-4444-666666666666'
 PROGRAMS = {'multiattach-api', 'multiattach-vol', 'multiattach-host'}
 
 
@@ -79,6 +81,14 @@ def test_a_user_makes_a_volume_and_attaches_it(stacked: Devstack) -> None:
     assert found['status'] == 'in-use'
     assert [row['server_id'] for row in found['attachments']] == [SERVER]
     assert list((stacked.folder / 'data/multiattach/targets').iterdir())
+
+
+def test_the_commands_of_the_plugin(stacked: Devstack) -> None:
+    """Keystone, MariaDB and RabbitMQ in front of two servers."""
+    stacked.define_server('two', OTHER)
+    cloud = plugin.Openstack(['--os-cloud', 'devstack-admin'], stacked.env)
+    wait_until(lambda: len(cloud.ask('server', 'list', '--all-projects')) == 2, 60, 'the second server')
+    plugin.play(cloud, SERVER, OTHER)
 
 
 def test_tempest_is_told(stacked: Devstack) -> None:

@@ -12,11 +12,8 @@ import itertools
 import json
 import os
 import pathlib
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -30,17 +27,15 @@ from testbed import processes
 from testbed.cluster import Cluster
 from testbed.guest import Guest
 from testbed.polling import wait_until
-from testbed.remote import SHARE, Process
+from testbed.remote import SHARE
 from testbed.tgtd import Tgtd
 from testbed.vm import ComputeHost
 from tests.e2e import facts
+from tests.e2e.programs import BIN, ENVIRONMENT, HostProgram, Program
 
-BIN = pathlib.Path(sys.executable).parent
-# The code of this checkout, whatever else is installed.
-ENVIRONMENT = {'PYTHONPATH': str(pathlib.Path(__file__).parents[2]), 'PYTHONWARNINGS': 'ignore'}
 API_PORTS = (8776, 8777)
 CLUSTER = 'control'
-DISK_MB = 3072  # for the volume group
+DISK_MB = 4096  # for the volume group: a volume of 1 GiB, its clone of 2
 VOLUME_GROUP = 'spare'
 VOLUME, COMPUTE = 'volume 3.71', 'compute 2.60'
 _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -58,114 +53,6 @@ class Refused(Exception):
         self.status = status
 
 
-class HostProgram:
-    """A program on a compute host."""
-
-    def __init__(self, host: ComputeHost, program: str, config: str, ready: str) -> None:
-        self.host = host
-        self._program = program
-        self._config = config
-        self._ready = ready
-        self._starts = 0
-        self.process: Process | None = None
-
-    def start(self) -> None:
-        """Start it; it has a log of its own each time."""
-        self._starts += 1
-        name = f'{self._program}-{self._starts}'
-        command = f'{BIN / self._program} --config-file {SHARE / self._config}'
-        variables = ' '.join(f'{key}={value}' for key, value in ENVIRONMENT.items())
-        self.process = self.host.spawn(f'env {variables} {command}', name)
-
-    def wait_ready(self) -> None:
-        assert self.process is not None
-        process, rounds = self.process, itertools.count(1)
-
-        def check() -> bool:
-            log = process.read_log()
-            if self._ready in log:
-                return True
-            # Now and then: the question keeps an emulated processor from its work.
-            if next(rounds) % 50 == 0 and not process.is_alive():
-                raise AssertionError(f'{self._program} ended: {log[-3000:]}')
-            return False
-
-        wait_until(check, 300, f'{self._program} on {self.host.name}', 0.1)
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait_gone()
-
-    def request_stop(self) -> None:
-        """Ask it to end in order."""
-        assert self.process is not None
-        self.process.kill(signal.SIGTERM)
-
-    def await_stop(self) -> None:
-        """Wait for its end."""
-        assert self.process is not None
-        self.process.wait_gone()
-
-
-class Program:
-    """A program in the network namespace, one of several."""
-
-    def __init__(self, deployment: 'Deployment', program: str, name: str, ready: str, text: str) -> None:
-        self._deployment = deployment
-        self._program = program
-        self._name = name
-        self._ready = ready
-        self._text = text
-        self._starts = 0
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def log(self) -> pathlib.Path:
-        return self._deployment.folder / f'{self._program}-{self._name}-{self._starts}.log'
-
-    def start(self) -> None:
-        self._starts += 1
-        own = self._deployment.folder / f'{self._name}.conf'
-        own.write_text(self._text)
-        argv = [str(BIN / self._program), '--config-file', str(self._deployment.config),
-                '--config-file', str(own)]
-        self._process = processes.spawn(self._deployment.network.wrap(argv), self.log,
-                                        env=os.environ | ENVIRONMENT)
-
-    def wait_ready(self) -> None:
-        wait_until(self._is_ready, 120, f'{self._program} {self._name}')
-
-    def _is_ready(self) -> bool:
-        assert self._process is not None
-        text = processes.tail(self.log, 100_000)
-        if self._process.poll() is not None:
-            raise AssertionError(f'{self._program} ended: {text[-3000:]}')
-        return self._ready in text
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(60)
-
-    def stop(self) -> int:
-        """End it in order.
-
-        :returns: its exit code.
-        """
-        if self._process is None:
-            return 0
-        processes.stop(self._process)
-        return self._process.returncode
-
-
 class Deployment:
     """Everything; and short cuts to the API."""
 
@@ -175,10 +62,11 @@ class Deployment:
         self.network = self.cluster.network
         self.tgtd = Tgtd(folder / 'tgtd', network=self.network)
         self.config = folder / 'multiattach.conf'
-        self.apis = [Program(self, 'multiattach-api', f'api{port}', 'multiattach-api is ready',
+        place = (self.network, self.config)
+        self.apis = [Program(*place, 'multiattach-api', f'api{port}', ' is ready',
                              f'[api]\nlisten_port = {port}\n') for port in API_PORTS]
-        self.workers = [Program(self, 'multiattach-volume', name, ' is ready', f'[DEFAULT]\nhost = {name}\n')
-                        for name in ('left', 'right')]
+        self.workers = [Program(*place, 'multiattach-volume', name, ' is ready',
+                                f'[DEFAULT]\nhost = {name}\n') for name in ('left', 'right')]
         self.agents = [HostProgram(host, 'multiattach-host', 'agent.conf', ' is ready')
                        for host in self.cluster.hosts]
         self.lvm_host = self.cluster.hosts[1]

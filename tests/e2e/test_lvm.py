@@ -16,7 +16,7 @@ STEPS = pathlib.Path(__file__).with_name('lvm_steps.py')
 def test_each_step_may_be_repeated(cloud: deployment.Deployment) -> None:
     command = f'{sys.executable} {STEPS} {deployment.VOLUME_GROUP} {uuid.uuid4()}'
     variables = ' '.join(f'{key}={value}' for key, value in deployment.ENVIRONMENT.items())
-    assert cloud.lvm_host.check(f'env {variables} {command}').endswith('all steps done')
+    assert cloud.lvm_host.check(f'env {variables} {command}', 600).endswith('all steps done')
 
 
 def test_a_volume_is_written_extended_and_deleted(cloud: deployment.Deployment) -> None:

@@ -21,12 +21,12 @@ class MoodyTarget(NullTarget):
         self.intruders = {}
         self.fences = []
 
-    def fence(self, volume_id, initiator, username):
+    def fence(self, volume_id, initiator, username, *, alone=False):
         self.fences.append((volume_id, initiator))
         if self.mood is not None:
             raise self.mood
         self.intruders.pop(volume_id, None)
-        return super().fence(volume_id, initiator, username)
+        return super().fence(volume_id, initiator, username, alone=alone)
 
     def list_exports(self):
         found = super().list_exports()
@@ -103,6 +103,39 @@ def test_an_answer_that_was_lost_is_read_from_the_row(d):
     assert answer.proof['cut']['acl']
 
 
+def test_a_proof_says_what_was_cut_even_if_the_worker_s_own_round_comes_in_between(d):
+    row = attach(d, d.make_volume('multi'), 'one')
+    plans = d.exporter.fencer._plans
+    real = plans.finish
+
+    def finish(outcomes):
+        plans.finish = real
+        d.exporter.resume()
+        real(outcomes)
+
+    plans.finish = finish
+    [answer] = d.engine.fences.fence_host(d.ctx, 'one').attachments
+    [again] = d.engine.fences.fence_attachment(d.ctx, row.id)
+    assert answer.proof['cut'] == again.proof['cut'] == {'acl': True, 'account': True, 'sessions': []}
+    assert d.exporter.fencer._unwritten == {}
+
+
+def test_an_answer_for_a_host_that_was_lost_is_read_from_the_rows(d):
+    rows = [attach(d, d.make_volume('multi'), 'one') for _ in range(2)]
+    real = d.engine.fences._workers.fence_many
+
+    def lose(orders, request_id):
+        real(orders[:1], request_id)
+        raise errors.OutcomeUnknown('lost')
+
+    d.engine.fences._workers.fence_many = lose
+    found = d.engine.fences.fence_host(d.ctx, 'one')
+    assert sorted((one.proof is not None, one.error) for one in found.attachments) == [
+        (False, 'lost'), (True, None)]
+    d.worker.tend()
+    assert {state(d, row) for row in rows} == {'fenced'}
+
+
 @pytest.mark.parametrize('reached', ['reserved', 'exported', 'attached'])
 def test_every_state_can_be_fenced_and_the_end_cannot(d, reached):
     volume_id = d.make_volume('multi')
@@ -167,10 +200,10 @@ def test_one_volume_that_cannot_be_fenced_does_not_hide_the_others(d):
     rows = [attach(d, d.make_volume('multi'), 'one') for _ in range(3)]
     real, bad = d.target.fence, rows[1].volume_id
 
-    def fence(volume_id, initiator, username):
+    def fence(volume_id, initiator, username, **more):
         if volume_id == bad:
             raise TargetError('busy')
-        return real(volume_id, initiator, username)
+        return real(volume_id, initiator, username, **more)
 
     d.target.fence = fence
     found = d.engine.fences.fence_host(d.ctx, 'one')

@@ -8,7 +8,7 @@ import pytest
 
 from multiattach import conf as configuration
 from multiattach.domain import errors
-from multiattach.rpc import clients, transport
+from multiattach.rpc import broker, clients, transport
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def workers():
                                   defaults={('DEFAULT', 'transport_url'): url})
         rpc = transport.make_transport(conf)
         yield clients.VolumeWorkers(rpc, 2.0)
-        rpc.cleanup()
+        broker.close(rpc)
 
 
 def test_a_call_is_unknown_and_a_cast_is_left_to_the_row(workers):

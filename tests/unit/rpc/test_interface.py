@@ -33,6 +33,7 @@ TABLE = {
         'show_target': (CALL, '1.1', ('volume_id',)),
         'list_targets': (CALL, '1.1', ('marker', 'limit')),
         'fence': (CALL, '1.2', _ATTACHMENT),
+        'fence_many': (CALL, '1.2', ('orders',)),  # pairs of volume and attachment
     },
     'multiattach-host': {
         'attach': (CAST, '1.0', ('attachment_id',)),
@@ -92,14 +93,15 @@ def test_what_is_sent(topic, monkeypatch):
     monkeypatch.setattr(client, '_cast', wire.note(CAST))
     methods = list_own(type(client))
     assert set(methods) == set(TABLE[topic])
+    order = clients.ExportOrder('h@b', 'volume_id', 'attachment_id')
     for name, method in methods.items():
-        values = {'host': 'h@b', 'order': clients.ExportOrder('h@b', 'volume_id', 'attachment_id'),
-                  'request_id': 'req-1', 'limit': 7}
+        values = {'host': 'h@b', 'order': order, 'orders': [order], 'request_id': 'req-1', 'limit': 7}
         words = list(inspect.signature(method).parameters)[1:]
         method(client, *(values.get(word, word) for word in words))
         how, version, carried = TABLE[topic][name]
         assert wire.sent.pop() == (
-            how, name, 'h@b', 'req-1', version, {word: values.get(word, word) for word in carried})
+            how, name, 'h@b', 'req-1', version,
+            {word: [list(_ATTACHMENT)] if word == 'orders' else values.get(word, word) for word in carried})
         assert not wire.sent
 
 
