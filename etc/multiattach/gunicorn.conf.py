@@ -8,8 +8,9 @@ wsgi_app = 'multiattach.wsgi.api:application'
 bind = ['127.0.0.1:8776']
 worker_class = 'gthread'
 workers = 2
-# A request that waits for a worker holds a thread; other requests need some left.
-threads = 16
+# A request that waits for a worker holds a thread; other requests need some left. Many threads of one
+# process slow each other down: take more processes rather than more threads.
+threads = 8
 # Each process opens its own connections to the database and the broker: nothing may be forked.
 preload_app = False
 keepalive = 75

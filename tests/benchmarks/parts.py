@@ -31,7 +31,7 @@ class Parts:
     :param api_threads: threads of each.
     """
 
-    def __init__(self, folder: pathlib.Path, target: str, api_processes: int = 2, api_threads: int = 16
+    def __init__(self, folder: pathlib.Path, target: str, api_processes: int = 2, api_threads: int = 8
                  ) -> None:
         self._folder = folder
         self._target = target
