@@ -12,4 +12,3 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column('volumes', sa.Column('source_volid', sa.String(36), nullable=True))
-    op.create_index('ix_volumes_source_volid', 'volumes', ['source_volid'])

@@ -2,6 +2,7 @@
 """Queries on volumes that are made of other volumes."""
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from multiattach.db import models
@@ -29,9 +30,12 @@ def is_being_copied(session: Session, volume_id: str) -> bool:
     :param volume_id: UUID.
     :returns: whether one of its clones is being made; one without a backend never will be.
     """
+    source = orm.aliased(V)
+    # A clone is where its source is: an index by host and status serves this without one of its own.
+    host = sa.select(source.host).where(source.id == volume_id).scalar_subquery()
     return session.execute(
         sa.select(V.id).where(V.source_volid == volume_id, V.status == states.Volume.CREATING,
-                              V.host.is_not(None), V.deleted_at.is_(None)).limit(1)).first() is not None
+                              V.host == host, V.deleted_at.is_(None)).limit(1)).first() is not None
 
 
 def copy_image_metadata(session: Session, source_id: str, clone_id: str) -> None:

@@ -209,7 +209,6 @@ class Volume(Lifetime, Base):
         sa.Index(None, 'host', 'deleted_at', 'status'),
         sa.Index(None, 'deleted_at', 'created_at', 'id'),
         sa.Index(None, 'volume_type_id', 'deleted_at'),
-        sa.Index(None, 'source_volid'),
     )
 
     id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)

@@ -108,7 +108,7 @@ def test_completion_and_help(openstack: Openstack) -> None:
     commands = openstack.ask('command', 'list', '--group', 'openstack.multiattach.v1')
     [group] = [row['Commands'] for row in commands]
     listed = group if isinstance(group, list) else json.loads(json.dumps(group)).split('\n')
-    assert len(listed) == 9
+    assert len(listed) == 12
 
 
 @without_keystone
