@@ -66,6 +66,8 @@ def test_workers_and_agent_are_up(stacked: Devstack) -> None:
 
 def test_a_user_makes_a_volume_and_attaches_it(stacked: Devstack) -> None:
     stacked.define_server('one', SERVER)
+    # The agent reports its servers with its next heartbeat.
+    wait_until(lambda: 'one' in stacked.openstack('member', 'server', 'list', '-f', 'json'), 60, 'the server')
     stacked.openstack('member', 'volume', 'create', '--size', '1', '--type', 'multiattach', 'shared')
 
     def show() -> dict[str, Any]:
