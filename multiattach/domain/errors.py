@@ -148,6 +148,10 @@ class OutcomeUnknown(MultiattachError):
     code = 504
 
 
+class Unanswered(OutcomeUnknown):
+    """Nobody answered at all: a worker that died, or a lost message (504; safe to repeat)."""
+
+
 class Unavailable(MultiattachError):
     """A part that the call needs is not there now (503)."""
 

@@ -57,7 +57,7 @@ class Orders:
         deadline = time.monotonic() + self._patience
         try:
             ask(order, request_id)
-        except errors.OutcomeUnknown as unknown:
+        except errors.Unanswered as unknown:  # what a worker itself does not know would only hold this thread
             LOG.info('Attachment %s: %s The row will tell.', order.attachment_id, unknown.message)
             pause = _PAUSE
             while (found := self._read(order.attachment_id)) and found[0] == on_its_way:

@@ -75,7 +75,7 @@ class _Client:
                 return self._client.prepare(server=server, version=version).call(
                     request_ids.make(request_id), method, **ids)
         except (messaging.MessagingTimeout, messaging.MessageDeliveryFailure) as exc:
-            raise errors.OutcomeUnknown(
+            raise errors.Unanswered(
                 f'No answer from {server} in time; the request may still be carried out. '
                 'It is safe to repeat it.') from exc
         except (messaging.UnsupportedVersion, messaging.NoSuchMethod) as exc:

@@ -25,6 +25,7 @@ def guide(devstack: Devstack) -> Iterator[Guide]:
         devstack.remove_servers()
 
 
+@pytest.mark.slow
 def test_the_guide_leads_to_a_shared_volume(guide: Guide) -> None:
     guide.run(read_blocks('Database')[0])
     guide.run(read_blocks('Broker')[0])

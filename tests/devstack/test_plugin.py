@@ -108,6 +108,7 @@ def test_unstack_stops_everything(stacked: Devstack) -> None:
     assert stacked.conf.exists()
 
 
+@pytest.mark.slow
 def test_stack_again_starts_from_an_empty_database(stacked: Devstack) -> None:
     done = stacked.run('stack')
     assert done.returncode == 0, done.stdout[-5000:]

@@ -26,6 +26,7 @@ def openstack(cloud: Cloud) -> Openstack:
 without_keystone = pytest.mark.parametrize('cloud', ['noauth'], indirect=True, scope='session')
 
 
+@pytest.mark.slow  # the standalone program's and devstack's tests play the same
 def test_two_servers_share_a_volume(openstack: Openstack) -> None:
     plugin.play(openstack, 'web', compute_host.DB)
 

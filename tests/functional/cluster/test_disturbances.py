@@ -49,8 +49,9 @@ def restart_api(cloud: Deployment) -> None:
 
 
 @pytest.mark.parametrize(('disturb', 'repair'), [
-    (kill_worker, restart_worker), (kill_api, restart_api), (crash_broker, nothing),
-    (crash_database, nothing), (crash_redis, nothing),
+    (kill_worker, restart_worker), pytest.param(kill_api, restart_api, marks=pytest.mark.slow),
+    (crash_broker, nothing), (crash_database, nothing),
+    pytest.param(crash_redis, nothing, marks=pytest.mark.slow),
 ], ids=['worker', 'api', 'broker', 'database', 'redis'])
 def test_all_come_to_an_end(cloud: Deployment, client: Client, places: list[Place],
                             disturb: Callable[[Deployment], None],

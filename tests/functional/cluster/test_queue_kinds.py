@@ -63,7 +63,7 @@ class Worker:
 
 @pytest.mark.parametrize(('first', 'then', 'refused'), [
     ('classic', 'quorum', "'x-queue-type' for queue 'multiattach-volume'"),
-    ('quorum', 'classic', "'durable' for exchange 'openstack'")])
+    pytest.param('quorum', 'classic', "'durable' for exchange 'openstack'", marks=pytest.mark.slow)])
 def test_a_queue_of_the_other_kind(broker: RabbitMQ, url: str, tmp_path: pathlib.Path, first: str,
                                    then: str, refused: str) -> None:
     worker = Worker(tmp_path, url)
