@@ -5,12 +5,16 @@ import pathlib
 import sys
 import uuid
 
+import pytest
+
 from multiattach.drivers.backend import GIB
 from testbed.guest import BLOCK_SIZE
 from testbed.polling import wait_until
 from tests.e2e import deployment, facts
 
 STEPS = pathlib.Path(__file__).with_name('lvm_steps.py')
+
+pytestmark = pytest.mark.slow  # a volume group inside an emulated machine
 
 
 def test_each_step_may_be_repeated(cloud: deployment.Deployment) -> None:
