@@ -5,19 +5,18 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from testbed.coordination import Redis
 from testbed.errors import TestbedError
 from testbed.kernel import find_cache
+from testbed.lifetime import Lifetime
 from testbed.network import Network
 from testbed.progress import report
 from testbed.servers import MariaDB, RabbitMQ, Server
 from testbed.vm import ComputeHost
 
 
-class Cluster:
+class Cluster(Lifetime):
     """All started in parallel, all gone at the end, whatever happens."""
 
     def __init__(
@@ -118,17 +117,4 @@ class Cluster:
         if failures:
             raise TestbedError(f'not stopped: {"; ".join(failures)}')
 
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop it."""
-        self.stop()
         report('the cluster is gone')

@@ -6,14 +6,14 @@ import shutil
 import subprocess
 import uuid
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import libvirt
 
 from testbed import processes
 from testbed.errors import TestbedError
 from testbed.kernel import find_cache
+from testbed.lifetime import Lifetime
 from testbed.place import check_socket_path
 from testbed.polling import wait_until
 
@@ -66,7 +66,7 @@ def connect(uri: str) -> Any:
     return libvirt.open(uri)
 
 
-class Libvirtd:
+class Libvirtd(Lifetime):
     """The daemon, from start to stop; as a context manager, for the length of a block."""
 
     def __init__(self, folder: Path, *, cache: Path | None = None, netns: str | None = None) -> None:
@@ -150,19 +150,6 @@ class Libvirtd:
                 processes.stop_pid(pid)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop it."""
-        self.stop()
 
 
 def _is_qemu(pid: int) -> bool:

@@ -9,18 +9,17 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from testbed import processes
 from testbed.errors import TestbedError
+from testbed.lifetime import Lifetime
 
 _CLONE_NEWNET = 0x40000000
 _NUMBERS = itertools.count(1)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class Network:
+class Network(Lifetime):
     """10.99.0.0/24 in a namespace of its own: several test beds run side by side."""
 
     prefix = 24
@@ -125,19 +124,6 @@ class Network:
         with self.inside():
             return socket.create_connection((address, port), timeout)
 
-    def __enter__(self) -> Self:
-        """Make it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove it."""
-        self.stop()
 
 
 def sweep_networks() -> list[str]:

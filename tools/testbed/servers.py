@@ -8,13 +8,12 @@ import shutil
 import socket
 import subprocess
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from testbed import processes
 from testbed.errors import TestbedError
+from testbed.lifetime import Lifetime
 from testbed.network import Network
 from testbed.polling import wait_until
 
@@ -22,7 +21,7 @@ USER = 'testbed'
 _LOOPBACK = '127.0.0.1'
 
 
-class Server(ABC):
+class Server(Lifetime):
     """Life of a server: start, halt (its data stays), start again, stop (nothing stays)."""
 
     title: str
@@ -127,19 +126,6 @@ class Server(ABC):
     def _greet(self, connection: socket.socket) -> bool:
         """Tell whether a server that speaks the protocol is at the other end."""
 
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop it."""
-        self.stop()
 
 
 class MariaDB(Server):

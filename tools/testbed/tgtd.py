@@ -4,16 +4,15 @@
 import random
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from testbed import processes
 from testbed.errors import TestbedError
+from testbed.lifetime import Lifetime
 from testbed.network import Network
 from testbed.polling import wait_until
 
 
-class Tgtd:
+class Tgtd(Lifetime):
     """The daemon, told apart from others by its control port."""
 
     def __init__(
@@ -111,19 +110,6 @@ class Tgtd:
         """End it; repeatable."""
         self.kill()
 
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop it."""
-        self.stop()
 
 
 def _pick_control_port() -> int:
