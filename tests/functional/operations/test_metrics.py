@@ -106,11 +106,10 @@ def test_retries_are_counted(deployed, scrape):
 
 
 def test_outcomes_of_rpc(deployed, scrape):
-    workers = VolumeWorkers(deployed.rpc, 0.2)
     with pytest.raises(errors.OutcomeUnknown):
-        workers.export(ExportOrder('nobody@there', 'v', 'a'), None)
+        VolumeWorkers(deployed.rpc, 0.2).export(ExportOrder('nobody@there', 'v', 'a'), None)
     with pytest.raises(errors.MultiattachError):
-        workers.export(ExportOrder('testhost@file', str(uuid.uuid4()), str(uuid.uuid4())), None)
+        VolumeWorkers(deployed.rpc, 60).export(ExportOrder('testhost@file', str(uuid.uuid4()), str(uuid.uuid4())), None)
     text = scrape()
     labels = {'topic': 'multiattach-volume', 'method': 'export'}
     assert value(text, 'rpc_seconds_count', outcome='unknown', **labels) == 1
