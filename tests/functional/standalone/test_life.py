@@ -206,8 +206,12 @@ def test_help(program):
 
 
 def test_nothing_is_left_in_the_run_folder(tmp_path):
-    before = set(pathlib.Path('/var/run/tgtd').glob('*')) if pathlib.Path('/var/run/tgtd').exists() else set()
     made = Standalone(tmp_path / 'state')
     made.start()
+    [pid] = made.tgtd_pids()
+    words = pathlib.Path(f'/proc/{pid}/cmdline').read_text().split('\0')
+    own = 'socket.' + words[words.index('-C') + 1] + '*'
+    folder = pathlib.Path('/var/run/tgtd')
+    assert list(folder.glob(own))
     made.stop()
-    assert set(pathlib.Path('/var/run/tgtd').glob('*')) <= before
+    assert list(folder.glob(own)) == []
