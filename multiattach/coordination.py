@@ -68,6 +68,8 @@ class Crew:
         self._lock = threading.Lock()
         self._ring = hashring.HashRing([self._me])
         self._members = frozenset({self._me})
+        self._missing: frozenset[bytes] = frozenset()
+        self._gone: set[bytes] = set()
 
     def join(self) -> None:
         """Take part.
@@ -94,25 +96,35 @@ class Crew:
         except tooz.ToozError as exc:
             LOG.warning('Group %s was not left: %s', self._group.decode(), exc)
 
-    def refresh(self) -> None:
+    def refresh(self) -> bool:
         """Look who is there.
 
+        :returns: whether somebody is gone since the last look but one: one look may come just when the
+            backend has lost its memory, and all of them join again.
         :raises ToozError: the coordination backend does not answer.
         """
         with self._lock:
-            try:
-                found = frozenset(self._coordinator.get_members(self._group).get())
-            except coordination.GroupNotCreated:
-                found = frozenset()
-            if self._me not in found:  # this process was paused, or the backend lost its memory
-                self._join()
-            members = found | {self._me}
-            if members == self._members:
-                return
-            LOG.info('Group %s: %s', self._group.decode(),
-                     ', '.join(sorted(name.decode() for name in members)))
-            self._ring = hashring.HashRing(sorted(members))
-            self._members = members
+            known = self._members
+            self._refresh()
+            lost = self._missing - self._members
+            self._missing = known - self._members
+            self._gone = (self._gone | lost) - self._members
+            return bool(lost)
+
+    def _refresh(self) -> None:
+        try:
+            found = frozenset(self._coordinator.get_members(self._group).get())
+        except coordination.GroupNotCreated:
+            found = frozenset()
+        if self._me not in found:  # this process was paused, or the backend lost its memory
+            self._join()
+        members = found | {self._me}
+        if members == self._members:
+            return
+        LOG.info('Group %s: %s', self._group.decode(),
+                 ', '.join(sorted(name.decode() for name in members)))
+        self._ring = hashring.HashRing(sorted(members))
+        self._members = members
 
     def owns(self, ident: str) -> bool:
         """Tell whether a thing is this process's to look after.
@@ -121,6 +133,19 @@ class Crew:
         :returns: True if it is.
         """
         return self._me in self._ring.get_nodes(ident.encode())
+
+    @property
+    def me(self) -> str:
+        """Name of this process."""
+        return self._me.decode()
+
+    def is_gone(self, name: str) -> bool:
+        """Tell whether a process is known to be dead: two looks in a row did not see it.
+
+        :param name: its name.
+        :returns: False also for one that was never seen.
+        """
+        return name.encode() in self._gone
 
     @property
     def members(self) -> list[str]:

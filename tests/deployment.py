@@ -19,23 +19,31 @@ from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
 from multiattach.domain import errors
+from multiattach.domain.findings import Rules
+from multiattach.domain.leases import Rules as LeaseRules
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.null import NullTarget
 from multiattach.drivers.target import Target
 from multiattach.engine.assembly import Engine
 from multiattach.engine.context import RequestContext
 from multiattach.engine.exports import Exports
+from multiattach.engine.leases import WORKER_STEPS, StepLeases
+from multiattach.engine.reconciliation import Reconciliation
 from multiattach.engine.storage import Storage
 from multiattach.engine.volumes import VolumeWish
 from multiattach.rpc import transport
 from multiattach.rpc.clients import HostAgents
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.nova_check import NovaCheck
+from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import VolumeWorker
 from tests import surroundings
 
 BACKEND = 'testhost@file'
+# What is in nobody's hand is taken up at once.
+AT_ONCE = LeaseRules(duration=0.0, pause=0.0)
 
 
 def make_context(project: str = 'a' * 32, *, admin: bool = True,
@@ -49,7 +57,8 @@ class Deployment:
     """The parts, and short cuts for tests."""
 
     def __init__(self, conf: cfg.ConfigOpts, db: Database, engine: Engine, target: Target,
-                 exporter: Exporter, worker: VolumeWorker, directory: pathlib.Path, rpc: Any) -> None:
+                 exporter: Exporter, worker: VolumeWorker, directory: pathlib.Path, rpc: Any,
+                 reconciler: VolumeReconciler, leases: StepLeases) -> None:
         self.conf = conf
         self.db = db
         self.engine = engine
@@ -58,6 +67,8 @@ class Deployment:
         self.worker = worker
         self.directory = directory
         self.rpc = rpc
+        self.reconciler = reconciler
+        self.leases = leases
         self.ctx = make_context()
 
     def make_type(self, name: str = 'multi', multiattach: bool = True) -> str:
@@ -88,8 +99,10 @@ class Deployment:
 
 @contextlib.contextmanager
 def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | None = None,
-           start_worker: bool = True, report_interval: float = 0.5) -> Iterator[Deployment]:
-    """Bring a deployment up in a directory, and down again.
+           start_worker: bool = True, report_interval: float = 0.5, reconcile_interval: float = 0.0,
+           rules: Rules | None = None, nova: NovaCheck | None = None,
+           lease_rules: LeaseRules = AT_ONCE) -> Iterator[Deployment]:
+    """Bring a deployment up in a directory, and down again; it looks for drift only if it is told to.
 
     :param url: its database; by default the directory's own, on the server that ``--database`` chose.
     """
@@ -98,7 +111,7 @@ def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | 
     around.enter(directory)
     try:
         with _deploy(directory, target, url or around.find_database(directory), messages, start_worker,
-                     report_interval) as deployed:
+                     report_interval, (rules or Rules(), reconcile_interval, nova), lease_rules) as deployed:
             yield deployed
     finally:
         around.leave(directory)
@@ -107,7 +120,8 @@ def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | 
 
 @contextlib.contextmanager
 def _deploy(directory: pathlib.Path, target: Target | None, url: str, messages: str, start_worker: bool,
-            report_interval: float) -> Iterator[Deployment]:
+            report_interval: float, reconciling: tuple[Rules, float, NovaCheck | None],
+            lease_rules: LeaseRules) -> Iterator[Deployment]:
     conf = configuration.load(
         [], program='test', description='test', defaults={
             ('DEFAULT', 'state_path'): str(directory), ('DEFAULT', 'host'): 'testhost',
@@ -129,13 +143,17 @@ def _deploy(directory: pathlib.Path, target: Target | None, url: str, messages: 
         backend.check()
         target = target or NullTarget()
         locks = VolumeLocks(coordinator)
-        exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND)
+        crew = Crew(coordinator, f'volume.{BACKEND}')
+        leases = StepLeases(db, lease_rules, 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=True)
+        exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND, leases)
+        reconciler = VolumeReconciler(
+            Reconciliation(db, Actor(f'volume:{BACKEND}')), exporter, target, locks, BACKEND, *reconciling)
         worker = VolumeWorker(
-            db, rpc, BACKEND, BACKEND, Crew(coordinator, f'volume.{BACKEND}'), 'nova', backend, exporter,
-            StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20)),
+            db, rpc, BACKEND, BACKEND, crew, 'nova', backend, exporter,
+            StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases), leases,
             capabilities={'volume_backend_name': 'file'}, over_subscription=20.0,
-            report_interval=report_interval)
+            report_interval=report_interval, reconciler=reconciler)
         if start_worker:
             worker.start()
             stack.callback(worker.stop)
-        yield Deployment(conf, db, engine, target, exporter, worker, directory, rpc)
+        yield Deployment(conf, db, engine, target, exporter, worker, directory, rpc, reconciler, leases)

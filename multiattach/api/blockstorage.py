@@ -7,6 +7,7 @@ from multiattach.api.controllers import (
     attachments,
     capabilities,
     default_types,
+    doctor,
     explain,
     extensions,
     fences,
@@ -40,7 +41,7 @@ CONTROLLERS = (
     messages.MessagesController, limits.LimitsController,
     capabilities.CapabilitiesController, absent.AbsentController,
     explain.ExplainController, hosts.HostsController, targets.TargetsController,
-    fences.FencesController,
+    fences.FencesController, doctor.DoctorController,
 )
 
 

@@ -19,24 +19,41 @@ class Proxy(proxy.Proxy):
 
     api_version: ClassVar[str] = '3'
 
-    def explain_attachment(self, attachment_id: str) -> resources.AttachmentExplanation:
+    def explain_attachment(self, attachment_id: str, *, is_live: bool = False
+                           ) -> resources.AttachmentExplanation:
         """Ask what happened to an attachment and what comes next.
 
         :param attachment_id: UUID; of one that is gone, too.
+        :param is_live: for admins, what is true now on target, host and domain, too.
         :returns: the explanation.
         :raises NotFoundException: there is none.
         """
-        return self._get(resources.AttachmentExplanation, requires_id=False,
-                         attachment_id=_segment(attachment_id))
+        found = resources.AttachmentExplanation.new(
+            connection=self._get_connection(), attachment_id=_segment(attachment_id))
+        found.fetch(self, requires_id=False, **_live(is_live))
+        return found
 
-    def explain_volume(self, volume_id: str) -> resources.VolumeExplanation:
+    def explain_volume(self, volume_id: str, *, is_live: bool = False) -> resources.VolumeExplanation:
         """Ask why a volume has its status and what comes next.
 
         :param volume_id: UUID.
+        :param is_live: for admins, what is true now on target, hosts and domains, too.
         :returns: the explanation.
         :raises NotFoundException: there is none.
         """
-        return self._get(resources.VolumeExplanation, requires_id=False, volume_id=_segment(volume_id))
+        found = resources.VolumeExplanation.new(
+            connection=self._get_connection(), volume_id=_segment(volume_id))
+        found.fetch(self, requires_id=False, **_live(is_live))
+        return found
+
+    def explain_host(self, name: str) -> resources.HostExplanation:
+        """Ask what is recorded of a compute host, what is true on it, and what comes next.
+
+        :param name: its name.
+        :returns: the explanation.
+        :raises NotFoundException: there is none.
+        """
+        return self._get(resources.HostExplanation, requires_id=False, host_name=_segment(name))
 
     def hosts(self) -> list[resources.Host]:
         """List compute hosts.
@@ -85,6 +102,14 @@ class Proxy(proxy.Proxy):
         """
         return self._create(resources.HostUnfence, host_name=_segment(name))
 
+    def diagnose(self, *, is_fixed: bool = False) -> resources.Diagnosis:
+        """Have every worker and agent look for drift.
+
+        :param is_fixed: have it put right.
+        :returns: what was found, and who did not answer.
+        """
+        return self._create(resources.Diagnosis, is_fixed=is_fixed)
+
     def target_pages(self, host: str | None = None, limit: int | None = None
                      ) -> Iterator[resources.TargetPage]:
         """List targets, page after page.
@@ -126,6 +151,10 @@ class Proxy(proxy.Proxy):
         more = {} if device is None else {'device': device}
         return self._create(resources.ServerAttachment, server_id=_segment(server_id), volume_id=volume_id,
                             mode=mode, **more)
+
+
+def _live(wanted: bool) -> dict[str, Any]:
+    return {'live': '1'} if wanted else {}
 
 
 def _segment(text: str) -> str:

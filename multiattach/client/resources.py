@@ -29,6 +29,10 @@ class _Explanation(resource.Resource):
     next = resource.Body('next')
     #: What a person can do.
     advice = resource.Body('advice')
+    #: until, attempts, retry_at, error; None for a step that is quick so far.
+    lease = resource.Body('lease', type=dict)
+    #: What is true now: target, hosts, findings and unanswered; for admins, if it was asked for.
+    live = resource.Body('live', type=dict)
 
 
 class AttachmentExplanation(_Explanation):
@@ -79,6 +83,24 @@ class VolumeExplanation(_Explanation):
     warning = resource.Body('warning')
     #: For admins.
     backend = resource.Body('backend')
+    attachments = resource.Body('attachments', type=list)
+
+
+class HostExplanation(_Explanation):
+    """What is recorded of a compute host, what is true on it, and what comes next."""
+
+    base_path = f'{_PREFIX}/hosts/%(host_name)s/explain'
+
+    #: Name of the host.
+    host_name = resource.URI('host_name')
+    host = resource.Body('host')
+    driven_by = resource.Body('driven_by')
+    state = resource.Body('state')
+    heartbeat_at = resource.Body('heartbeat_at')
+    cannot_share = resource.Body('cannot_share')
+    #: fenced_at, out_of_service and reason; None if it is not fenced.
+    fenced = resource.Body('fenced', type=dict)
+    initiators = resource.Body('initiators', type=list)
     attachments = resource.Body('attachments', type=list)
 
 
@@ -159,6 +181,25 @@ class HostUnfence(resource.Resource):
     host_name = resource.URI('host_name')
     host = resource.Body('host')
     was_fenced = resource.Body('was_fenced', type=bool)
+
+
+class Diagnosis(resource.Resource):
+    """What all workers and agents found."""
+
+    resource_key = 'doctor'
+    base_path = f'{_PREFIX}/doctor'
+    allow_create = True
+
+    #: Asked for: put it right.
+    is_fixed = resource.Body('fix', type=bool)
+    #: Number of workers and agents that answered.
+    answered = resource.Body('answered', type=int)
+    #: Number of findings that are still there.
+    left = resource.Body('left', type=int)
+    #: Each with kind, host, volume_id, attachment_id, about, text, step, action, outcome, since, error, left.
+    findings = resource.Body('findings', type=list)
+    #: Each with binary, host and reason.
+    unanswered = resource.Body('unanswered', type=list)
 
 
 class Target(resource.Resource):

@@ -7,14 +7,18 @@ import oslo_messaging as messaging
 from oslo_config import cfg
 from tooz import coordination
 
+from multiattach.cmd import parts
 from multiattach.coordination import Crew
 from multiattach.db.database import Database
+from multiattach.db.transitions import Actor
 from multiattach.drivers.connector.brick import BrickConnector
 from multiattach.drivers.connector.qemu import QemuConnector
 from multiattach.drivers.host_connector import HostConnector
 from multiattach.drivers.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.engine.assembly import Engine
 from multiattach.engine.host_attachments import HostAttachments
+from multiattach.engine.leases import AGENT_STEPS, StepLeases
+from multiattach.engine.reconciliation import Reconciliation
 from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService
 
@@ -42,8 +46,13 @@ def make_host_agent(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport
     """
     group = conf.host_agent
     side = HostAttachments(db, engine.attachments, engine.orders, conf.host)
+    crew = Crew(coordinator, 'host')
+    leases = StepLeases(db, parts.make_lease_rules(conf), 'host', crew.me, crew.is_gone, AGENT_STEPS,
+                        is_alone=True)
     agent = HostAgent(side, LibvirtHypervisor(group.libvirt_uri,
                                               detach_timeout=group.detach_timeout),
-                      _make_connector(conf), conf.host, project_id=group.project_id)
+                      _make_connector(conf), conf.host, leases, project_id=group.project_id,
+                      reconciling=(Reconciliation(db, Actor(f'host:{conf.host}')), parts.make_rules(conf),
+                                   conf.reconcile.interval))
     return HostService(db, rpc, conf.host, conf.storage_availability_zone, agent, side,
-                       Crew(coordinator, 'host'), conf.report_interval)
+                       crew, leases, conf.report_interval)

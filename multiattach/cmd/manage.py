@@ -11,7 +11,7 @@ from typing import TypeAlias
 from oslo_config import cfg
 
 from multiattach import conf as configuration
-from multiattach.cmd import checks, parts, run
+from multiattach.cmd import checks, doctor, parts, run
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
 from multiattach.domain import errors
@@ -146,6 +146,12 @@ def _add_commands(subparsers: _Places) -> None:
     policy = _add_noun(subparsers, 'policy', 'the policy file')
     _add(policy, 'check', 'Check that the policy file can be used, and that somebody asks each of its rules.',
          _check_policy)
+    examine = _add(subparsers, 'doctor', 'Have every worker and agent compare the database with targets, '
+                   'hosts and Nova; ends with 1 if something is left, or somebody did not answer.',
+                   doctor.examine)
+    examine.add_argument('--fix', action='store_true', help='put right what can be')
+    examine.add_argument('--url', help='ask this API instead of the broker: that of multiattach-standalone')
+    examine.add_argument('-f', '--format', choices=['table', 'json'], default='table', help='default: table')
     attachment = _add_noun(subparsers, 'attachment', 'attachments and what became of them')
     _add(attachment, 'explain', 'Show the timeline of an attachment, of a deleted one too.',
          _explain).add_argument('attachment', help='id of the attachment')

@@ -16,11 +16,14 @@ from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
 from multiattach.domain import errors
+from multiattach.domain.findings import Rules
+from multiattach.domain.leases import Rules as LeaseRules
 from multiattach.drivers.backend import Backend, BackendError
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.backends.lvm import LvmBackend
 from multiattach.drivers.nova import NovaCompute
 from multiattach.drivers.nova_events import NovaEvents
+from multiattach.drivers.nova_servers import NovaServers
 from multiattach.drivers.null import NullTarget
 from multiattach.drivers.target import Target, TargetError, TargetUnavailable
 from multiattach.drivers.tgt.daemon import TgtDaemon
@@ -28,12 +31,16 @@ from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
 from multiattach.engine.assembly import Engine, make_engine
 from multiattach.engine.exports import Exports
+from multiattach.engine.leases import WORKER_STEPS, StepLeases
 from multiattach.engine.policy import Policy
+from multiattach.engine.reconciliation import Reconciliation
 from multiattach.engine.storage import Storage
 from multiattach.rpc import broker, transport
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.nova_check import NovaCheck
+from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import VolumeWorker
 
@@ -132,6 +139,16 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
                        default_type=conf.default_volume_type,
                        default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
                        max_attachments=conf.max_attachments_per_volume, compute=compute)
+
+
+def make_lease_rules(conf: cfg.ConfigOpts) -> LeaseRules:
+    """Read how long leases last and how often steps are tried.
+
+    :param conf: configuration.
+    :returns: the rules.
+    """
+    return LeaseRules(conf.leases.duration, conf.leases.max_attempts, conf.leases.retry_pause,
+                      conf.leases.longest_pause)
 
 
 def start_coordinator(conf: cfg.ConfigOpts, program: str) -> coordination.CoordinationDriver:
@@ -271,14 +288,32 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
         group = conf[name]
         host, serves = f'{conf.host}@{name}', f'{conf.volume.cluster or conf.host}@{name}'
         target = targets.make(group.target_driver)
-        exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, serves)
+        crew = Crew(coordinator, f'volume.{serves}')
+        leases = StepLeases(db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS,
+                            is_alone=not conf.volume.cluster)
+        exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, serves, leases)
         workers.append(VolumeWorker(
-            db, rpc, host, serves, Crew(coordinator, f'volume.{serves}'),
+            db, rpc, host, serves, crew,
             conf.storage_availability_zone, backend, exporter,
             StorageSteps(Storage(db, serves), backend, target, locks,
-                         HostAgents(rpc, conf.rpc_response_timeout), events),
+                         HostAgents(rpc, conf.rpc_response_timeout), leases, events), leases,
             capabilities={'volume_backend_name': name, **group.capabilities,
                           'multiattach': group.multiattach},
             over_subscription=group.max_over_subscription_ratio,
-            report_interval=conf.report_interval))
+            report_interval=conf.report_interval,
+            reconciler=VolumeReconciler(
+                Reconciliation(db, Actor(f'volume:{host}')), exporter, target, locks, serves,
+                make_rules(conf), conf.reconcile.interval,
+                NovaCheck(NovaServers(client), conf.reconcile.nova_servers)
+                if client is not None and conf.reconcile.nova_servers else None)))
     return workers
+
+
+def make_rules(conf: cfg.ConfigOpts) -> Rules:
+    """Read what is to be done about drift.
+
+    :param conf: configuration.
+    :returns: the rules.
+    """
+    group = conf.reconcile
+    return Rules(group.actions, group.graces, group.reservation_age, group.stuck_after, group.most_gone)

@@ -9,6 +9,7 @@ from types import FrameType
 
 from oslo_log import log
 
+from multiattach import failpoints
 from multiattach.domain import errors
 
 LOG = log.getLogger(__name__)
@@ -21,6 +22,7 @@ def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
     :returns: exit code: 2 for wrong options, 1 for other errors that are explained.
     """
     try:
+        failpoints.check()
         return main(sys.argv[1:]) or 0
     except errors.ConfigurationError as exc:
         print(f'{sys.argv[0].rpartition("/")[2]}: {exc.message}', file=sys.stderr)

@@ -20,17 +20,20 @@ from multiattach.conf import (
     base,
     coordination,
     host,
+    leases,
     metrics,
     notifications,
     nova,
     quota,
+    reconcile,
     target,
     volume,
 )
 from multiattach.domain import errors
 
 PROJECT = 'multiattach'
-_GROUPS = (base, api, quota, nova, volume, target, host, coordination, metrics, notifications)
+_GROUPS = (base, api, quota, nova, volume, target, host, coordination, leases, metrics, notifications,
+           reconcile)
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:

@@ -38,16 +38,6 @@ _COUNT_ROOM = _COUNT_PLACES.add_columns(
     *(sa.select(_LIMIT.hard_limit).where(
         _LIMIT.resource == 'attachments', _LIMIT.scope == scope, _LIMIT.name == name).scalar_subquery()
       for scope, name in (('project', sa.bindparam('project')), ('class', 'default'))))
-_ON_TARGET = (
-    sa.select(A).where(A.volume_id == sa.bindparam('volume'), _LIVE, A.state.in_(sorted(states.ON_TARGET)))
-    .options(orm.undefer(A.connection_info)))
-_OTHER = orm.aliased(A)
-_OF_INITIATOR_AND_ANOTHER = _ON_TARGET.where(sa.or_(
-    A.initiator == sa.bindparam('initiator'),
-    A.id == sa.select(_OTHER.id).where(
-        _OTHER.volume_id == sa.bindparam('volume'), _OTHER.deleted_at.is_(None),
-        _OTHER.state.in_(sorted(states.ON_TARGET)), _OTHER.initiator != sa.bindparam('initiator'),
-    ).limit(1).scalar_subquery()))
 _OF_VOLUME = sa.select(A).where(A.volume_id == sa.bindparam('volume'), _LIVE).order_by(A.created_at, A.id)
 _ON_BACKEND = (
     sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
@@ -164,20 +154,6 @@ def list_sharers(session: Session, volume_id: str, *conditions: sa.ColumnElement
         sa.select(A.id, A.state, A.instance_uuid, A.attached_host, A.initiator)
         .where(A.volume_id == volume_id, _LIVE, *conditions))
     return [sharing.Sharer(*row) for row in rows]
-
-
-def list_on_target(session: Session, volume_id: str, initiator: str | None) -> list[A]:
-    """List who may be known to a volume's target: enough to tell who is last.
-
-    At most one row of other initiators is loaded, so that the cost does not grow with sharers.
-
-    :param session: an open session.
-    :param volume_id: UUID.
-    :param initiator: initiator whose attachments are all loaded, with connection_info.
-    :returns: attachments in a state of :data:`~multiattach.domain.states.ON_TARGET`.
-    """
-    names = {'volume': volume_id, 'initiator': initiator or ''}
-    return list(session.scalars(_OF_INITIATOR_AND_ANOTHER, names))
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page, *,

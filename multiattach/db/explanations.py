@@ -111,6 +111,19 @@ def list_hosts(session: Session, host: str | None = None) -> dict[str, HostFacts
     return hosts
 
 
+def list_of_host(session: Session, host: str, limit: int = 1000) -> list[A]:
+    """List the live attachments of a host with their volumes' rows.
+
+    :param session: an open session.
+    :param host: name of the compute host.
+    :param limit: most attachments.
+    :returns: attachments, oldest first.
+    """
+    return list(session.scalars(
+        sa.select(A).join(V, V.id == A.volume_id).where(_LIVE, _HOST.in_([host]))
+        .options(orm.contains_eager(A.volume)).order_by(A.created_at, A.id).limit(limit)))
+
+
 def list_servers(session: Session, host: str, limit: int) -> list[models.Server]:
     """List the servers of a host.
 

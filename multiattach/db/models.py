@@ -7,61 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.dialects import mysql
 
-# MySQL's DATETIME and TEXT would cut fractions of a second and 64 KiB.
-Instant = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
-LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
+from multiattach.db.columns import Base, Instant, Json, Lifetime, LongText, now
 
-NAMING = {
-    'ix': 'ix_%(table_name)s_%(column_0_N_name)s',
-    'uq': 'uq_%(table_name)s_%(column_0_N_name)s',
-    'fk': 'fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s',
-    'pk': 'pk_%(table_name)s',
-}
-
-
-def now() -> datetime.datetime:
-    """Return the time as the database keeps it: UTC without zone."""
-    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-
-
-class Json(sa.TypeDecorator[Any]):
-    """A JSON value in a text column (never searched by the database)."""
-
-    impl = LongText
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        """Write a value.
-
-        :param value: value of the action's key, checked by its schema.
-        :param dialect: the database in use.
-        """
-        return None if value is None else json.dumps(value, separators=(',', ':'))
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        """Read a value.
-
-        :param value: value of the action's key, checked by its schema.
-        :param dialect: the database in use.
-        """
-        return None if value is None else json.loads(value)
-
-
-class Base(orm.DeclarativeBase):
-    """Base of all tables."""
-
-    metadata = sa.MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime.datetime: Instant}
-
-
-class Lifetime:
-    """When a row came, changed and went."""
-
-    created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
-    updated_at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(onupdate=now)
-    deleted_at: orm.Mapped[datetime.datetime | None]
+__all__ = ['Base', 'Instant', 'Json', 'Lifetime', 'LongText', 'now']  # what comes from elsewhere
 
 
 class VolumeType(Lifetime, Base):
@@ -356,6 +305,24 @@ class FencedHost(Base):
     out_of_service: orm.Mapped[bool] = orm.mapped_column(default=False)
     reason: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
+
+
+class StepLease(Base):
+    """Who has a step in hand that takes long, or when it is tried again. Most steps never have a row.
+
+    ``since`` is when the attachment or volume took its state: with another value the row is of an earlier
+    step and counts as absent. ``retry_at`` is NULL while somebody is at it.
+    """
+
+    __tablename__ = 'step_leases'
+
+    ident: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    since: orm.Mapped[datetime.datetime]
+    owner: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    lease_until: orm.Mapped[datetime.datetime]
+    attempts: orm.Mapped[int] = orm.mapped_column(default=0)
+    retry_at: orm.Mapped[datetime.datetime | None]
+    error: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
 
 
 class Server(Lifetime, Base):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries on volumes."""
 
+import datetime
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from multiattach.db import aggregates, changes, commits, models, paging
-from multiattach.domain import errors
+from multiattach.domain import errors, states
 
 A = models.Attachment
 V = models.Volume
@@ -34,6 +35,7 @@ _VIEW = (
 _ONE = sa.select(V).where(V.id == sa.bindparam('ident'), _LIVE).execution_options(populate_existing=True)
 _GET = _ONE.options(*_VIEW)
 _LOCK = _ONE.with_for_update()
+_HOLD = sa.select(V.id).where(V.id == sa.bindparam('ident'), _LIVE).with_for_update()
 # Plain rows, which cost a tenth of mapped ones: a volume may have a thousand.
 _HELD = (
     sa.select(A.volume_id, A.id, A.state, A.instance_uuid, A.attached_host, A.mountpoint, A.attached_at)
@@ -78,6 +80,18 @@ def lock(session: Session, volume_id: str) -> V:
         raise errors.VolumeNotFound(volume_id)
     commits.note_lock(session, V, volume_id)
     return volume
+
+
+def hold(session: Session, volume_id: str) -> None:
+    """Hold the lock of a volume's row until the transaction ends; for whom the row itself is of no use.
+
+    :param session: a writer's session.
+    :param volume_id: UUID.
+    :raises VolumeNotFound: no live volume has this id.
+    """
+    if session.execute(_HOLD, {'ident': volume_id}).first() is None:
+        raise errors.VolumeNotFound(volume_id)
+    commits.note_lock(session, V, volume_id)
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
@@ -162,6 +176,17 @@ def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
     return list(session.scalars(
         sa.select(V).where(_LIVE, V.host == host, V.status.in_(sorted(statuses)))
         .order_by(V.created_at)))
+
+
+def list_unplaced(session: Session, before: datetime.datetime) -> list[V]:
+    """List the volumes that are to be made and have no backend.
+
+    :param session: an open session.
+    :param before: only those that wait since before this moment.
+    :returns: the volumes without their relations.
+    """
+    return list(session.scalars(sa.select(V).where(
+        _LIVE, V.host.is_(None), V.status == states.Volume.CREATING, V.status_at < before)))
 
 
 def allocated(session: Session) -> dict[str, int]:

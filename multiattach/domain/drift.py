@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a target has next to what is recorded: where they differ, and what that means."""
+"""Where the accounts of one thing differ: the database, targets, hosts, domains and Nova.
+
+One table says of each kind of drift what is seen, what it means and what is done. The reconcilers,
+the configuration, ``doctor``, the documentation and the tests read it; nothing else knows a kind.
+"""
 
 import dataclasses
 import enum
@@ -8,11 +12,30 @@ from collections.abc import Mapping, Sequence
 from multiattach.domain.states import ADMITTED, ON_TARGET
 
 
+class Account(enum.StrEnum):
+    """Who shows what is not as recorded."""
+
+    DATABASE = 'database'
+    TARGET = 'target'
+    HOST = 'host'
+    DOMAIN = 'domain'
+    NOVA = 'Nova'
+
+
+class Action(enum.StrEnum):
+    """What is done about a kind of drift."""
+
+    REPAIR = 'repair'
+    REPORT = 'report'
+    IGNORE = 'ignore'
+
+
 class Drift(enum.StrEnum):
-    """Kinds of difference between the database and a target."""
+    """Kinds of drift."""
 
     NO_TARGET = 'no_target'
     NO_VOLUME = 'no_volume'
+    LEFTOVER = 'leftover'
     UNUSED = 'unused'
     NO_LUN = 'no_lun'
     SHUT_OUT = 'shut_out'
@@ -20,11 +43,133 @@ class Drift(enum.StrEnum):
     NO_ACCOUNT = 'no_account'
     ACCOUNT = 'account'
     SESSION = 'session'
+    STRAY_FILE = 'stray_file'
+    NO_FILE = 'no_file'
+    STATUS = 'status'
+    RESERVATION = 'reservation'
+    RESERVATION_OF_SERVER = 'reservation_of_server'
+    STUCK_STEP = 'stuck_step'
+    SERVER_GONE = 'server_gone'
+    SERVER_UNKNOWN = 'server_unknown'
+    DOMAIN_GONE = 'domain_gone'
+    DOMAIN_MOVED = 'domain_moved'
+    STRAY_DISK = 'stray_disk'
+    LOST_DISK = 'lost_disk'
+    LATE_UNPLUG = 'late_unplug'
+    UNSAVED_DISK = 'unsaved_disk'
+    LOST_SECRET = 'lost_secret'  # noqa: S105 - a kind of drift
+    STRAY_SESSION = 'stray_session'
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    :param kind: which drift.
+    :param account: who shows it.
+    :param seen: what is seen.
+    :param means: what that means, for people.
+    :param action: what is done unless the operator decides otherwise.
+    :param step: what a repair runs.
+    :param grace: seconds that it must last before it is repaired without being asked.
+    :param is_firm: a person who asks for the repair waits for the grace, too.
+    """
+
+    kind: Drift
+    account: Account
+    seen: str
+    means: str
+    action: Action
+    step: str
+    grace: float = 0.0
+    is_firm: bool = False
+
+
+_RESTORE = 'The target is made what the rows say, under the volume\'s lock, as after a restart of its daemon.'
+_REMOVE = 'The target, its accounts and its file are removed, as with the last attachment.'
+_DELETE = 'The attachment is deleted, as by its user: it leaves its target, then its row goes.'
+_T, _D, _H, _M, _N = Account.TARGET, Account.DATABASE, Account.HOST, Account.DOMAIN, Account.NOVA
+_REPAIR, _REPORT = Action.REPAIR, Action.REPORT
+
+TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
+    Row(Drift.NO_TARGET, _T, 'an attachment that is admitted, and no target',
+        'Attachments need a target, and there is none. The volume worker makes it again.', _REPAIR, _RESTORE),
+    Row(Drift.NO_VOLUME, _T, 'a target (or its file) of a volume that was never recorded, or was purged',
+        'There is a target of a volume that is not recorded. Another service may share the target daemon.',
+        _REPORT, 'Nothing: it may be somebody else\'s. If it is not: tgt-admin --delete.'),
+    Row(Drift.LEFTOVER, _T, 'a target of a volume that is recorded as deleted',
+        'There is a target of a volume that was deleted.', _REPAIR, _REMOVE),
+    Row(Drift.UNUSED, _T, 'a target, and no attachment that may be on one',
+        'There is a target, and no attachment needs it.', _REPAIR, _REMOVE),
+    Row(Drift.NO_LUN, _T, 'a target that is needed, without a logical unit that is online',
+        'The target has no logical unit that serves I/O.', _REPAIR, _RESTORE),
+    Row(Drift.SHUT_OUT, _T, 'an initiator that an attachment needs is not in the ACL',
+        'An attachment needs this initiator to be admitted, and it is not.', _REPAIR, _RESTORE),
+    Row(Drift.ADMITTED, _T, 'an initiator in the ACL that no attachment names',
+        'The target admits an initiator that no attachment names.', _REPAIR, _RESTORE),
+    Row(Drift.NO_ACCOUNT, _T, 'the CHAP account of an attachment is not bound',
+        'The account of an attachment is not bound to the target.', _REPAIR, _RESTORE),
+    Row(Drift.ACCOUNT, _T, 'a CHAP account is bound that no attachment names',
+        'An account is bound to the target that no attachment names.', _REPAIR, _RESTORE),
+    Row(Drift.SESSION, _T, 'a live login of an initiator that no attachment names',
+        'An initiator is logged in that no attachment names.', _REPAIR,
+        _RESTORE + ' That ends the login.'),
+    Row(Drift.STRAY_FILE, _T, 'a file in volumes_dir of a volume of this backend that needs no target',
+        'A file would have a restarted target daemon export a volume that nobody uses.', _REPAIR, _REMOVE),
+    Row(Drift.NO_FILE, _T, 'no file in volumes_dir of a volume that needs a target',
+        'After a restart of the target daemon by itself the volume would not be exported.', _REPAIR,
+        _RESTORE),
+    Row(Drift.STATUS, _D, 'a volume\'s status is not the one that its attachments give',
+        'The status of the volume disagrees with its attachments.', _REPAIR,
+        'The status is derived from the attachments in one transaction, as after each of their changes.'),
+    Row(Drift.RESERVATION, _D, 'an attachment without server and connector, reserved longer than '
+        '[reconcile] reservation_age', 'A place was reserved for no server, and nobody ever connected.',
+        _REPAIR, _DELETE),
+    Row(Drift.RESERVATION_OF_SERVER, _D, 'the same with a server that no host agent has',
+        'A place was reserved for a server, and nobody ever connected. Nova keeps such reservations of '
+        'servers that are shelved.', _REPORT, _DELETE),
+    Row(Drift.STUCK_STEP, _D, 'a step in flight that has not gone on for [reconcile] stuck_after',
+        'A step takes very long. Whoever it is with tries it again by itself.', _REPORT,
+        'Nothing: the step\'s owner carries on, see the explanation of the attachment.'),
+    Row(Drift.SERVER_GONE, _N, 'a server that Nova had, or says it deleted, and that it answers 404 for',
+        'The server is gone, and its attachment is left.', _REPAIR,
+        _DELETE + ' Nothing is asked of the server and its host. More than [reconcile] most_gone at once '
+        'wait for a person.', 300.0, is_firm=True),
+    Row(Drift.SERVER_UNKNOWN, _N, 'a server of which Nova never knew, as far as this worker can tell',
+        'Nova does not know the server. It may be no server of Nova\'s (bare metal, a client\'s own id).',
+        _REPORT, _DELETE, 300.0, is_firm=True),
+    Row(Drift.DOMAIN_GONE, _M, 'a server of a host agent whose domain is undefined, and on no other host',
+        'The server is gone, and its attachment is left.', _REPAIR,
+        'The attachment is detached, as by its user; nothing is asked of the server.', 30.0),
+    Row(Drift.DOMAIN_MOVED, _M, 'a server that another host agent has now',
+        'The server was moved to another host by hand; the attachment is still with the agent of the first '
+        'host. Detach the volume and attach it again.', _REPORT, 'Nothing: it may be in use there.'),
+    Row(Drift.STRAY_DISK, _M, 'a disk with the serial number and alias of a recorded volume in a domain '
+        'without an attachment', 'A server has a disk of a volume that is not attached to it.', _REPAIR,
+        'The disk is unplugged, the host disconnects, as with a detach.', 60.0),
+    Row(Drift.LOST_DISK, _M, 'an attached volume that its running domain does not have, or no XML of it has',
+        'The attachment says that the server has the volume, and it has not. Somebody may have taken it '
+        'away on purpose: detach it, or attach it again.', _REPORT,
+        'The disk is plugged in again, as with an attach.', 60.0),
+    Row(Drift.LATE_UNPLUG, _M, 'the same after a detach that the guest had refused',
+        'The guest let go of the device after its detach had been given up.', _REPAIR,
+        'The detach is carried on with.', 30.0),
+    Row(Drift.UNSAVED_DISK, _M, 'an attached volume that the domain has now, and not in its persistent XML',
+        'The server would lose the volume with its next start.', _REPAIR,
+        'The attach is run again: it adds what is missing.', 30.0),
+    Row(Drift.LOST_SECRET, _M, 'a disk of QEMU\'s initiator whose CHAP secret libvirt does not have',
+        'libvirtd was restarted and lost a secret: the server could not start again.', _REPAIR,
+        'The secret is set again, as with an attach.'),
+    Row(Drift.STRAY_SESSION, _H, 'a session of this host to a recorded volume without an attachment here',
+        'The host is logged in at a volume that none of its servers has.', _REPAIR,
+        'The host disconnects, as with a detach.', 60.0),
+)}
+TARGET_KINDS = tuple(kind for kind, row in TABLE.items() if row.account is Account.TARGET)
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One difference.
+    """One difference between a target and what is recorded.
 
     :param kind: which.
     :param about: initiator, account or volume that it is about.
@@ -66,20 +211,6 @@ class Shown:
     sessions: Sequence[str]
 
 
-_TEXTS: Mapping[Drift, str] = {
-    Drift.NO_TARGET: 'Attachments need a target, and there is none. The volume worker makes it again when it '
-                     'notices that the target daemon was restarted, or is itself restarted.',
-    Drift.NO_VOLUME: 'There is a target of a volume that is not recorded.',
-    Drift.UNUSED: 'There is a target, and no attachment needs it.',
-    Drift.NO_LUN: 'The target has no logical unit that serves I/O.',
-    Drift.SHUT_OUT: 'An attachment needs this initiator to be admitted, and it is not.',
-    Drift.ADMITTED: 'The target admits an initiator that no attachment names.',
-    Drift.NO_ACCOUNT: 'The account of an attachment is not bound to the target.',
-    Drift.ACCOUNT: 'An account is bound to the target that no attachment names.',
-    Drift.SESSION: 'An initiator is logged in that no attachment names.',
-}
-
-
 def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | None) -> list[Difference]:
     """Compare one target with what is recorded of its volume.
 
@@ -116,7 +247,7 @@ def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | 
 
 
 def _differ(kind: Drift, about: str) -> Difference:
-    return Difference(kind, about, _TEXTS[kind])
+    return Difference(kind, about, TABLE[kind].means)
 
 
 def _missing(kind: Drift, wanted: set[str], there: Sequence[str] | set[str]) -> list[Difference]:

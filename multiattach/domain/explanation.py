@@ -206,8 +206,9 @@ def judge_status(status: str, claim: str | None, attachments: Mapping[str, str])
                               'attachments do not change it.')
     expected = states.derive_status(_count(attachments.values()), claim)
     if expected != status:
-        return Verdict(True, f'The record says {status}, but the attachments make it {expected}. The next '
-                             'change of an attachment puts it right.')
+        return Verdict(True, f'The record says {status}, but the attachments make it {expected}. '
+                             'The volume worker puts it right by itself; at once: openstack multiattach '
+                             'doctor --fix')
     for sources, derived in states.DERIVATION:
         deciding = tuple(ident for ident, state in attachments.items() if state in sources)
         if not deciding:
@@ -271,3 +272,52 @@ def _count(found: Iterable[str]) -> dict[str, int]:
 
 def _number(idents: tuple[str, ...]) -> str:
     return 'One attachment is' if len(idents) == 1 else f'{len(idents)} attachments are'
+
+
+@dataclasses.dataclass(frozen=True)
+class HostFacts:
+    """What the outlook of a compute host depends on.
+
+    :param name: its name.
+    :param has_agent: an agent of this service is, or was, there.
+    :param is_up: the agent reports.
+    :param is_fenced: it is to have no volume.
+    :param waiting: attachments whose next step is the agent's.
+    :param drifted: differences that were found.
+    """
+
+    name: str
+    has_agent: bool
+    is_up: bool
+    is_fenced: bool
+    waiting: int = 0
+    drifted: int = 0
+
+
+def explain_host(facts: HostFacts) -> Outlook:
+    """Tell what is to be expected of a compute host.
+
+    :param facts: what is known of it.
+    :returns: the outlook.
+    """
+    if facts.is_fenced:
+        return Outlook(Owner.USER, 'It is fenced: it has no volume, and gets none.',
+                       'Nothing until a person unfences it; its agent lets go of what it had.',
+                       f'When it is sound again: openstack multiattach host unfence {facts.name}')
+    if not facts.has_agent:
+        return Outlook(Owner.USER, 'It is known from connectors only: Nova or another client drives it.',
+                       'Whoever drives it carries on.',
+                       'What is true on it, its own tools say (virsh, iscsiadm -m session).')
+    if not facts.is_up:
+        return Outlook(Owner.HOST, 'Its agent does not report.',
+                       f'When the agent is back, it carries on with {facts.waiting} steps and puts right '
+                       'what drifted.',
+                       'Start the agent again. If the host is lost: openstack multiattach host fence '
+                       f'{facts.name} --out-of-service')
+    if facts.drifted:
+        return Outlook(Owner.HOST, 'It is not what is recorded of it.',
+                       'The agent repairs what it may when the grace of each finding ends.',
+                       'See the findings. To have it done now: openstack multiattach doctor --fix')
+    if facts.waiting:
+        return Outlook(Owner.HOST, 'Its agent is at work.', f'{facts.waiting} steps are on their way.', _WAIT)
+    return Outlook(Owner.NOBODY, 'All is as it is recorded.', _NOTHING, 'Nothing is to be done.')

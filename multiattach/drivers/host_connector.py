@@ -5,6 +5,7 @@
 means "no end within its time": repeat the step, every step is idempotent.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -22,6 +23,20 @@ class WrongDevice(ConnectorError):
 
 class ConnectorUnavailable(errors.OutcomeUnknown):
     """The step took longer than it may; it may still be going on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HostSession:
+    """A session of this host to a target that is named as this service names them.
+
+    :param volume_id: UUID that the name tells.
+    :param iqn: name of the target.
+    :param portal: ``address:port``.
+    """
+
+    volume_id: str
+    iqn: str
+    portal: str
 
 
 class HostConnector(Protocol):
@@ -63,11 +78,13 @@ class HostConnector(Protocol):
         :raises WrongDevice: it is another one, or it does not say which.
         """
 
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None) -> None:
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *,
+                   lost: bool = False) -> None:
         """Let go of the volume; not being connected is success.
 
         :param connection_info: flat connection_info.
         :param device: answer of :meth:`connect`, None if it is not known (any more).
+        :param lost: the target has cut this host off: what was not written is lost, and no reason to stay.
         """
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
@@ -75,4 +92,10 @@ class HostConnector(Protocol):
 
         :param connection_info: flat connection_info.
         :returns: size in bytes, None if the host has no device of it.
+        """
+
+    def list_sessions(self) -> list[HostSession]:
+        """List the sessions that the host has, those of other services among them.
+
+        :returns: sessions; empty where servers connect themselves.
         """

@@ -69,6 +69,49 @@ class Disk:
     rates: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class FoundDisk:
+    """A disk that looks like one of this service's: by its serial number and its alias.
+
+    :param volume_id: UUID.
+    :param target: device name, ``vdb``.
+    :param is_live: the running server has it.
+    :param is_saved: the configuration of its next start has it.
+    :param secret_id: UUID of the CHAP secret that it names, or None.
+    :param has_secret: the hypervisor has that secret, or none is named.
+    """
+
+    volume_id: str
+    target: str
+    is_live: bool
+    is_saved: bool
+    secret_id: str | None = None
+    has_secret: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerDisks:
+    """The disks of a server.
+
+    :param server_id: UUID.
+    :param name: its name.
+    :param power_state: as in :class:`Domain`.
+    :param is_persistent: it has a configuration for a next start.
+    :param disks: those that look like this service's.
+    """
+
+    server_id: str
+    name: str
+    power_state: str
+    is_persistent: bool
+    disks: tuple[FoundDisk, ...] = ()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has devices now."""
+        return self.power_state in ('running', 'paused', 'suspended', 'crashed')
+
+
 class Hypervisor(Protocol):
     """A hypervisor of this host; its methods are called from several threads.
 
@@ -106,6 +149,12 @@ class Hypervisor(Protocol):
         """List all servers of the host.
 
         :returns: servers, running or not.
+        """
+
+    def list_disks(self) -> list[ServerDisks]:
+        """List the disks of all servers that look like this service's; Nova marks its own in the same way.
+
+        :returns: servers, those without such a disk too.
         """
 
     def cannot_share(self) -> str | None:

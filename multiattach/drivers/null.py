@@ -67,6 +67,10 @@ class NullTarget:
                 for volume_id, grants in self._grants.items()
             }
 
+    def list_files(self) -> frozenset[str] | None:
+        """See :meth:`multiattach.drivers.target.Target.list_files`."""
+        return None
+
     def check(self) -> None:
         """See :meth:`multiattach.drivers.target.Target.check`."""
 

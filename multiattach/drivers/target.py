@@ -225,7 +225,13 @@ class Target(Protocol):
     def list_exports(self) -> dict[str, TargetState]:
         """Read all targets of this driver.
 
-        :returns: state by volume id.
+        :returns: state by volume id; what has not changed since the last time is the same object.
+        """
+
+    def list_files(self) -> frozenset[str] | None:
+        """List the volumes of which there is a file for restarts of the target daemon by itself.
+
+        :returns: ids of volumes, None if there are no such files.
         """
 
     def check(self) -> None:

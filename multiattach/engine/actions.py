@@ -4,6 +4,7 @@
 
 from sqlalchemy.orm import Session
 
+from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, messages, models, qos_specs, transitions
 from multiattach.db import types as db_types
@@ -173,6 +174,7 @@ class VolumeActions:
         :raises InvalidInput: not larger than now.
         """
         host = self._begin_extend(ctx, volume_id, new_size, in_use_allowed)
+        failpoints.reach('engine.volume_extend.written')
         self._workers.extend_volume(host, volume_id, ctx.request_id)
 
     @database.retry

@@ -9,6 +9,7 @@ from multiattach.engine.actions import VolumeActions
 from multiattach.engine.attachments import Attachments
 from multiattach.engine.compute_hosts import ComputeHosts
 from multiattach.engine.default_types import DefaultTypes
+from multiattach.engine.doctor import Doctor
 from multiattach.engine.encryptions import Encryptions
 from multiattach.engine.explain import Explanations
 from multiattach.engine.fences import Fences
@@ -23,6 +24,7 @@ from multiattach.engine.servers import Servers
 from multiattach.engine.services import Services
 from multiattach.engine.settings import VolumeSettings
 from multiattach.engine.targets import Targets
+from multiattach.engine.truth import Witnesses
 from multiattach.engine.type_access import TypeAccess
 from multiattach.engine.types import Types
 from multiattach.engine.volume_hosts import VolumeHosts
@@ -41,6 +43,7 @@ class Engine:
     messages: Messages
     orders: Orders
     default_types: DefaultTypes
+    doctor: Doctor
     encryptions: Encryptions
     explanations: Explanations
     fences: Fences
@@ -78,6 +81,7 @@ def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: Ho
     services = Services(db, policy, down_time)
     types = Types(db, policy, default_type)
     guard = Guard(compute)
+    hosts = ComputeHosts(db, policy, services)
     quotas = Quotas(db, policy, default_quotas)
     orders = Orders(db, workers, order_time)
     attachments = Attachments(db, policy, orders, guard, quotas, max_attachments)
@@ -86,7 +90,9 @@ def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: Ho
         actions=VolumeActions(db, policy, services, quotas, workers),
         default_types=DefaultTypes(db, policy), encryptions=Encryptions(db, policy),
         qos_specs=QosSpecs(db, policy), volume_hosts=VolumeHosts(db, policy),
-        explanations=Explanations(db, policy, services), compute_hosts=ComputeHosts(db, policy, services),
+        explanations=Explanations(db, policy, services, hosts, Witnesses(db, workers, agents)),
+        compute_hosts=hosts,
+        doctor=Doctor(db, policy, services, workers, agents),
         targets=Targets(db, policy, services, workers),
         fences=Fences(db, policy, services, workers, agents, order_time),
         legacy=LegacyActions(db, policy, attachments, guard, orders),

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
+from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, paging, transitions
 from multiattach.db import volumes as db_volumes
@@ -138,6 +139,7 @@ class Attachments:
         if connector:
             connection.parse_connector(connector)
         reserved = self.reserve(ctx, volume_id, instance_uuid, Reservation(mode=requested_mode))
+        failpoints.reach('engine.create.reserved')
         if not connector:
             return reserved
         ident = reserved.id
@@ -302,6 +304,7 @@ class Attachments:
                     f'The attachment is {states.public_status(row.state)}: it cannot be completed.'
                 ) from exc
             transitions.derive_volume(session, row.volume_id)
+        failpoints.reach('engine.complete.written')
 
     # -- leaving -------------------------------------------------------------------------------
 
@@ -323,6 +326,8 @@ class Attachments:
             volume_id, order = self._begin_delete(ctx, attachment_id, asked=True)
         if order is not None:
             self._orders.unexport(order, ctx.request_id)
+        else:
+            failpoints.reach('engine.delete.removed')
         return self._list_left(volume_id)
 
     @database.retry
@@ -346,9 +351,11 @@ class Attachments:
     def _cancel(self, ctx: RequestContext, volume_id: str, attachment_id: str) -> None:
         """Take back a reservation whose connect failed."""
         with self._db.writer() as session:
-            db_volumes.lock(session, volume_id)
-            transitions.move_attachment(session, attachment_id, 'remove', actor_of(ctx))
-            transitions.derive_volume(session, volume_id)
+            db_volumes.hold(session, volume_id)
+            found = db_attachments.read_state(session, attachment_id)
+            if found and found[0] not in states.ON_TARGET:  # else another request has it in work
+                transitions.move_attachment(session, attachment_id, 'remove', actor_of(ctx))
+                transitions.derive_volume(session, volume_id)
 
     # -- shared --------------------------------------------------------------------------------
 

@@ -63,7 +63,6 @@ class ComputeHosts:
         return [self._make(name, agents.get(name), facts.get(name), fenced=marks.get(name))
                 for name in sorted({*facts, *agents, *marks})]
 
-    @database.retry
     def show(self, ctx: RequestContext, name: str) -> ComputeHost:
         """Show a host.
 
@@ -74,6 +73,16 @@ class ComputeHosts:
         :raises NotAuthorized: policy ``multiattach:hosts``.
         """
         self._policy.check(ctx, 'multiattach:hosts')
+        return self.load(name)
+
+    @database.retry
+    def load(self, name: str) -> ComputeHost:
+        """Load a host, for the service's own use.
+
+        :param name: its name.
+        :returns: the host with its servers.
+        :raises NotFound: no agent and no attachment names it, and it is not fenced.
+        """
         with self._db.reader() as session:
             facts = explanations.list_hosts(session, name).get(name)
             agents = [row for row in db_services.list_all(session, HOST_BINARY, name) if row.host == name]

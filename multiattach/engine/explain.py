@@ -3,13 +3,18 @@
 
 import dataclasses
 import datetime
+from collections.abc import Mapping, Sequence
 
 from multiattach.db import database, explanations, models
-from multiattach.domain import errors, explanation, timeline
+from multiattach.db import leases as db_leases
+from multiattach.domain import errors, explanation, leases, states, timeline
+from multiattach.domain.leases import Lease
 from multiattach.domain.states import Owner
+from multiattach.engine.compute_hosts import ComputeHost, ComputeHosts
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY, Services
+from multiattach.engine.truth import Truth, Witnesses
 
 _INTERNALS = 'multiattach:explain_internals'
 
@@ -21,11 +26,13 @@ class NextActor:
     :param owner: the role.
     :param name: host of the worker or agent, None for people and clients.
     :param is_up: whether it reports; None if nobody of the service acts, or none has ever reported.
+    :param lease: who is at the step, or when it is tried again; None for a step that is quick so far.
     """
 
     owner: Owner
     name: str | None
     is_up: bool | None
+    lease: Lease | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +44,7 @@ class ExplainedAttachment:
     :param outlook: what is to be expected.
     :param error: why the last step failed, as the caller may read it.
     :param steps: its timeline, as the caller may read it; empty in an explanation of a volume.
+    :param truth: what is true now; None if nobody was asked.
     """
 
     row: models.Attachment
@@ -44,6 +52,7 @@ class ExplainedAttachment:
     outlook: explanation.Outlook
     error: str | None
     steps: list[timeline.Step] = dataclasses.field(default_factory=list)
+    truth: Truth | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +66,7 @@ class ExplainedVolume:
     :param attachments: its live attachments.
     :param warning: what its users are to be warned of, or None.
     :param since: when it took its status; None if no row tells.
+    :param truth: what is true now; None if nobody was asked.
     """
 
     row: models.Volume
@@ -66,6 +76,23 @@ class ExplainedVolume:
     attachments: list[ExplainedAttachment]
     warning: str | None
     since: datetime.datetime | None
+    truth: Truth | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainedHost:
+    """A compute host and what there is to say of it.
+
+    :param host: what is recorded of it.
+    :param outlook: what is to be expected.
+    :param attachments: its live attachments.
+    :param truth: what is true now; None where no agent of this service is.
+    """
+
+    host: ComputeHost
+    outlook: explanation.Outlook
+    attachments: list[ExplainedAttachment]
+    truth: Truth | None
 
 
 class _Explainer:
@@ -78,17 +105,18 @@ class _Explainer:
 
     def __init__(self, volume: models.Volume, services: dict[tuple[str, str], bool], *,
                  sees_internals: bool) -> None:
-        self._volume = volume
+        self.volume = volume
         self._services = services
-        self._sees = sees_internals
+        self.sees_internals = sees_internals
         self._now = models.now()
+        self.leases: Mapping[str, Lease] = {}
 
     def seconds_since(self, moment: datetime.datetime) -> float:
         return max((self._now - moment).total_seconds(), 0.0)
 
     def find_actor(self, owner: Owner, agent_host: str | None) -> NextActor:
         if owner is Owner.VOLUME:
-            return self._name(owner, VOLUME_BINARY, self._volume.host)
+            return self._name(owner, VOLUME_BINARY, self.volume.host)
         if owner is Owner.HOST:
             return self._name(owner, HOST_BINARY, agent_host)
         return NextActor(owner, None, None)
@@ -101,19 +129,31 @@ class _Explainer:
         actor = self.find_actor(explanation.find_owner(row.state, driven_by_agent=driven), row.agent_host)
         outlook = explanation.explain_attachment(explanation.AttachmentFacts(
             row.id, row.state, driven, self.seconds_since(row.state_at), row.error, actor.is_up))
+        lease = self.find_lease(row.id, row.state_at, row)
+        if lease is not None and actor.owner in (Owner.VOLUME, Owner.HOST):
+            actor = dataclasses.replace(actor, lease=lease)
+            outlook = dataclasses.replace(outlook, next=f'{outlook.next} {leases.tell(lease)}')
         steps = timeline.parse(row.timeline, None if row.deleted_at else self._now) if with_steps else []
         return ExplainedAttachment(
             row, actor, outlook, self._show(row.error, row),
-            steps if self._sees else [self._cover(step, row) for step in steps])
+            steps if self.sees_internals else [self._cover(step, row) for step in steps])
+
+    def find_lease(self, ident: str, since: datetime.datetime, row: models.Attachment | None = None
+                   ) -> Lease | None:
+        lease = self.leases.get(ident)
+        if lease is None or lease.since != since:  # of an earlier step
+            return None
+        error = lease.error if self.sees_internals or row is None else self._show(lease.error, row)
+        return dataclasses.replace(lease, error=error)
 
     def _cover(self, step: timeline.Step, row: models.Attachment) -> timeline.Step:
         return dataclasses.replace(step, actor=timeline.name_role(step.actor),
                                    error=self._show(step.error, row))
 
     def _show(self, error: str | None, row: models.Attachment) -> str | None:
-        if error is None or self._sees:
+        if error is None or self.sees_internals:
             return error
-        backend = self._volume.host
+        backend = self.volume.host
         return timeline.hide_internals(
             error, (row.attached_host, row.agent_host, backend, backend and backend.partition('@')[0]))
 
@@ -124,12 +164,17 @@ class Explanations:
     :param db: the database.
     :param policy: the rules.
     :param services: services.
+    :param hosts: use cases on compute hosts.
+    :param witnesses: are asked for what is true now.
     """
 
-    def __init__(self, db: database.Database, policy: Policy, services: Services) -> None:
+    def __init__(self, db: database.Database, policy: Policy, services: Services, hosts: ComputeHosts,
+                 witnesses: Witnesses) -> None:
         self._db = db
         self._policy = policy
         self._services = services
+        self._hosts = hosts
+        self._witnesses = witnesses
 
     def sees_internals(self, ctx: RequestContext) -> bool:
         """Tell whether a caller may see hosts, initiators and whole errors.
@@ -139,40 +184,100 @@ class Explanations:
         """
         return ctx.is_service_request or self._policy.allows(ctx, _INTERNALS, None)
 
-    @database.retry
-    def explain_attachment(self, ctx: RequestContext, attachment_id: str) -> ExplainedAttachment:
+    def explain_attachment(self, ctx: RequestContext, attachment_id: str, *, live: bool = False
+                           ) -> ExplainedAttachment:
         """Explain an attachment, one that is gone too.
 
         :param ctx: the caller.
         :param attachment_id: UUID.
+        :param live: ask for what is true now, too, if the caller may see it.
         :returns: the attachment with its timeline.
         :raises AttachmentNotFound: there is none, or it is another project's.
         :raises NotAuthorized: policy ``multiattach:attachment_explain``.
         """
+        found, explainer = self._explain_attachment(ctx, attachment_id)
+        if not live or not self.sees_internals(ctx) or found.row.deleted_at is not None:
+            return found
+        return dataclasses.replace(found, truth=self._ask(explainer, [found], ctx.request_id))
+
+    @database.retry
+    def _explain_attachment(self, ctx: RequestContext, attachment_id: str
+                            ) -> tuple[ExplainedAttachment, _Explainer]:
         with self._db.reader() as session:
             row = explanations.get_attachment(session, attachment_id)
             self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
             self._policy.check(ctx, 'multiattach:attachment_explain', row.volume.project_id)
             found = explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [row.agent_host]))
-        return self._explainer(ctx, row.volume, found).explain(row, with_steps=True)
+            known = db_leases.list_of(session, _list_in_flight([row]))
+        explainer = self._explainer(ctx, row.volume, found)
+        explainer.leases = known
+        return explainer.explain(row, with_steps=True), explainer
+
+    def _ask(self, explainer: _Explainer, rows: list[ExplainedAttachment], request_id: str | None) -> Truth:
+        hosts = {row.row.agent_host for row in rows if row.row.agent_host}
+        return self._witnesses.ask_of_volume(
+            explainer.volume.id, (explainer.volume.host, explainer.find_actor(Owner.VOLUME, None).is_up),
+            [(host, explainer.find_actor(Owner.HOST, host).is_up) for host in sorted(hosts)], request_id)
+
+    def explain_host(self, ctx: RequestContext, name: str) -> ExplainedHost:
+        """Explain a compute host: what is recorded, what is true, and what differs.
+
+        :param ctx: the caller.
+        :param name: its name.
+        :returns: the host.
+        :raises NotFound: no agent and no attachment names it, and it is not fenced.
+        :raises NotAuthorized: policy ``multiattach:host_explain``.
+        """
+        self._policy.check(ctx, 'multiattach:host_explain')
+        host, rows = self._hosts.load(name), self._explain_rows(ctx, name)
+        truth = None
+        if host.agent is not None:
+            truth = self._witnesses.ask_of_host(name, host.agent_is_up, ctx.request_id)
+        waiting = sum(row.outlook.owner is Owner.HOST for row in rows)
+        left = 0 if truth is None else sum(one.is_left for one in truth.findings)
+        return ExplainedHost(host, explanation.explain_host(explanation.HostFacts(
+            name, host.agent is not None, host.agent_is_up, host.fenced is not None, waiting, left)),
+            rows, truth)
 
     @database.retry
-    def explain_volume(self, ctx: RequestContext, volume_id: str) -> ExplainedVolume:
+    def _explain_rows(self, ctx: RequestContext, name: str) -> list[ExplainedAttachment]:
+        with self._db.reader() as session:
+            rows = explanations.list_of_host(session, name)
+            found = explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [name]))
+            known = db_leases.list_of(session, _list_in_flight(rows))
+        explained = []
+        for row in rows:
+            explainer = self._explainer(ctx, row.volume, found)
+            explainer.leases = known
+            explained.append(explainer.explain(row, with_steps=False))
+        return explained
+
+    def explain_volume(self, ctx: RequestContext, volume_id: str, *, live: bool = False) -> ExplainedVolume:
         """Explain a volume.
 
         :param ctx: the caller.
         :param volume_id: UUID.
+        :param live: ask for what is true now, too, if the caller may see it.
         :returns: the volume with its attachments.
         :raises VolumeNotFound: there is none, or it is another project's.
         :raises NotAuthorized: policy ``multiattach:volume_explain``.
         """
+        found, explainer = self._explain_volume(ctx, volume_id)
+        if not live or not self.sees_internals(ctx):
+            return found
+        return dataclasses.replace(found, truth=self._ask(explainer, found.attachments, ctx.request_id))
+
+    @database.retry
+    def _explain_volume(self, ctx: RequestContext, volume_id: str) -> tuple[ExplainedVolume, _Explainer]:
         with self._db.reader() as session:
             volume = explanations.get_volume(session, volume_id)
             self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
             self._policy.check(ctx, 'multiattach:volume_explain', volume.project_id)
             agents = sorted({row.agent_host for row in volume.attachments if row.agent_host})
             found = explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, agents))
+            known = db_leases.list_of(session, _list_in_flight(volume.attachments, volume))
         explainer = self._explainer(ctx, volume, found)
+        explainer.leases = known
         rows = {row.id: explainer.explain(row, with_steps=False) for row in volume.attachments}
         verdict = explanation.judge_status(
             volume.status, volume.claim, {row.id: row.state for row in volume.attachments})
@@ -183,12 +288,18 @@ class Explanations:
             worker.is_up)
         actor = next((each.actor for each in deciding if each.actor.owner is outlook.owner),
                      explainer.find_actor(outlook.owner, None))
+        lease = explainer.find_lease(volume.id, volume.status_at)
+        if lease is not None and volume.status in states.VOLUME_WORKER_STATUSES:
+            if not explainer.sees_internals:
+                lease = dataclasses.replace(lease, error=None)  # it may name hosts; the message says it
+            actor = dataclasses.replace(actor, lease=lease)
+            outlook = dataclasses.replace(outlook, next=f'{outlook.next} {leases.tell(lease)}')
         servers = {row.instance_uuid or row.id for row in volume.attachments
                    if explanation.takes_place(row.state)}
         warns = explanation.must_warn(volume.multiattach, len(servers))
         return ExplainedVolume(volume, actor, verdict, outlook, list(rows.values()),
                                explanation.SHARED_WARNING if warns else None,
-                               _find_since(volume, verdict, deciding))
+                               _find_since(volume, verdict, deciding)), explainer
 
     def _explainer(self, ctx: RequestContext, volume: models.Volume, found: list[models.Service]
                    ) -> _Explainer:
@@ -197,6 +308,15 @@ class Explanations:
             key = row.binary, (row.report or {}).get('cluster') or row.host
             services[key] = services.get(key, False) or self._services.is_up(row)
         return _Explainer(volume, services, sees_internals=self.sees_internals(ctx))
+
+
+def _list_in_flight(rows: Sequence[models.Attachment], volume: models.Volume | None = None) -> list[str]:
+    """List what may have a lease; without any no statement is made."""
+    found = [row.id for row in rows if explanation.find_owner(
+        row.state, driven_by_agent=row.agent_host is not None) in (Owner.VOLUME, Owner.HOST)]
+    if volume is not None and volume.status in states.VOLUME_WORKER_STATUSES:
+        found.append(volume.id)
+    return found
 
 
 def _find_since(volume: models.Volume, verdict: explanation.Verdict, deciding: list[ExplainedAttachment]

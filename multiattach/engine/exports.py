@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, models, qos_specs, transitions
+from multiattach.db import database, export_rows, models, qos_specs, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import qos, sharing, states
 from multiattach.engine.fence_plans import FencePlans
@@ -67,30 +67,26 @@ class Exports:
 
     @database.retry
     def plan(self, attachment_id: str) -> ExportPlan:
-        """Read what is to be done for an attachment, in three statements; for an export two more.
+        """Read what is to be done for an attachment, in one statement; for an export with QoS specs in two.
 
         :param attachment_id: UUID.
         :returns: the plan.
         :raises AttachmentNotFound: there is none (any more).
         """
         with self._db.reader() as session:
-            row = db_attachments.get(session, attachment_id)
-            others = [
-                other for other in db_attachments.list_on_target(
-                    session, row.volume_id, row.initiator)
-                if other.id != row.id
-            ]
-            same = [other for other in others if other.initiator == row.initiator]
-            sharers = [sharing.Sharer(o.id, o.state, None, None, o.initiator) for o in others]
+            row = export_rows.read(session, attachment_id)
+            exporting, sharers = row.state == states.Attachment.EXPORTING, row.sharers
             return ExportPlan(
                 row.id, row.volume_id, row.state, row.initiator or '', row.connector or {},
                 row.attach_mode or 'rw', row.connection_info,
-                next((o.connection_info for o in same
-                      if o.connection_info and o.state != states.Attachment.FENCING), None),
+                next((one.connection_info for one in row.mates
+                      if one.connection_info and one.state != states.Attachment.FENCING), None),
                 sharing.is_last_on_target(row.id, sharers),
                 sharing.is_last_of_initiator(row.id, row.initiator or '', sharers), row.error,
-                _find_qos(session, row), any(o.state == states.Attachment.FENCING for o in same),
-                _find_fence(session, row))
+                _find_qos(session, row.volume_id) if exporting and row.has_qos else None,
+                any(one.state == states.Attachment.FENCING for one in row.mates),
+                # Read after the state "exporting" was written: whoever fences the host sees one of both.
+                explain_mark(row.mark) if exporting and row.mark is not None else None)
 
     @database.retry
     def finish_export(self, plan: ExportPlan, connection_info: dict[str, Any],
@@ -116,7 +112,7 @@ class Exports:
         :raises InvalidTransition: the attachment went elsewhere meanwhile.
         """
         with self._db.writer() as session:
-            db_volumes.lock(session, plan.volume_id)
+            db_volumes.hold(session, plan.volume_id)
             transitions.move_attachment(
                 session, plan.attachment_id, 'export_failed', self._actor, error=error,
                 connector=None, initiator=None, attached_host=None, connection_info=None)
@@ -131,7 +127,7 @@ class Exports:
         :raises InvalidTransition: another one removed it first.
         """
         with self._db.writer() as session:
-            db_volumes.lock(session, plan.volume_id)
+            db_volumes.hold(session, plan.volume_id)
             # An attach that failed on its host keeps its row and the reason.
             event = 'attach_failed' if plan.error else 'remove'
             transitions.move_attachment(session, plan.attachment_id, event, self._actor,
@@ -146,7 +142,7 @@ class Exports:
         :param error: why.
         """
         with self._db.writer() as session:
-            db_volumes.lock(session, plan.volume_id)
+            db_volumes.hold(session, plan.volume_id)
             transitions.move_attachment(session, plan.attachment_id, 'detach_failed', self._actor,
                                         error=error)
             transitions.derive_volume(session, plan.volume_id)
@@ -183,15 +179,7 @@ class Exports:
                 session, backend_host, states.owned_states(states.Owner.VOLUME))
 
 
-def _find_fence(session: Session, row: models.Attachment) -> str | None:
-    """Asked after the state ``exporting`` was written: whoever fences the host sees one of both."""
-    if row.state != states.Attachment.EXPORTING:
-        return None
-    mark = fences.find_mark(session, row.attached_host)
-    return None if mark is None else explain_mark(mark)
-
-
-def explain_mark(mark: models.FencedHost) -> str:
+def explain_mark(mark: models.FencedHost | export_rows.Mark) -> str:
     """Say why a host is to have no volume.
 
     :param mark: its mark.
@@ -202,8 +190,6 @@ def explain_mark(mark: models.FencedHost) -> str:
             f'volume until "openstack multiattach host unfence {mark.host}".')
 
 
-def _find_qos(session: Session, row: models.Attachment) -> Mapping[str, Any] | None:
-    if row.state != states.Attachment.EXPORTING:
-        return None
-    found = qos_specs.find_allowance(session, row.volume_id)
+def _find_qos(session: Session, volume_id: str) -> Mapping[str, Any] | None:
+    found = qos_specs.find_allowance(session, volume_id)
     return None if found is None else qos.tell_host(*found)

@@ -9,8 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, models, transitions
+from multiattach.db import database, export_rows, fences, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, states
 
@@ -78,16 +77,12 @@ class FencePlans:
         :raises AttachmentNotFound: there is none (any more).
         """
         with self._db.reader() as session:
-            row = db_attachments.get(session, attachment_id)
-            others = [other for other in db_attachments.list_on_target(session, row.volume_id, row.initiator)
-                      if other.id != row.id]
-            mates = [other for other in others if row.initiator is not None
-                     and other.initiator == row.initiator and other.state == A.FENCING]
-            rest = [other for other in others if other not in mates]
-            infos = {one.id: one.connection_info for one in [row, *mates]}
+            row = export_rows.read(session, attachment_id)
+            mates = [one for one in row.mates if one.state == A.FENCING]
+            rest = [one for one in row.mates if one.state != A.FENCING]
+            infos = {row.id: row.connection_info} | {one.id: one.connection_info for one in mates}
             return FencePlan(
-                row.volume_id, row.state, row.initiator, infos, not rest,
-                not any(other.initiator == row.initiator for other in rest),
+                row.volume_id, row.state, row.initiator, infos, not rest and row.stranger is None, not rest,
                 _find_proof(session, row))
 
     @database.retry
@@ -101,7 +96,7 @@ class FencePlans:
         with self._db.writer() as session:
             for one in sorted(outcomes, key=lambda outcome: outcome.plan.volume_id):
                 with contextlib.suppress(errors.VolumeNotFound):
-                    db_volumes.lock(session, one.plan.volume_id)
+                    db_volumes.hold(session, one.plan.volume_id)
             for one in outcomes:
                 self._finish_one(session, one)
 
@@ -149,7 +144,7 @@ class FencePlans:
             return fences.list_recent(session, backend_host, since)
 
 
-def _find_proof(session: Session, row: models.Attachment) -> dict[str, Any] | None:
+def _find_proof(session: Session, row: export_rows.ExportRow) -> dict[str, Any] | None:
     if row.state != A.FENCED:
         return None
     found = fences.get_proof(session, row.id)

@@ -15,6 +15,7 @@ from typing import Any
 from oslo_log import log
 from sqlalchemy.orm import Session
 
+from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, fences, models, transitions
 from multiattach.db import volumes as db_volumes
@@ -123,7 +124,9 @@ class Fences:
         cut = self._begin(ctx, attachment_id, force=force)
         if cut.order is None:
             raise errors.InvalidVolume(_NO_BACKEND)
+        failpoints.reach('engine.fence.written')
         proof = self._carry_out(cut.order, ctx.request_id)
+        failpoints.reach('engine.fence.answered')
         self._tell_agents(cut.rows, ctx.request_id)
         return [dataclasses.replace(row, proof=proof) for row in cut.rows]
 
@@ -232,6 +235,7 @@ class Fences:
         answers: dict[str, dict[str, Any]] = {}
         unknown: errors.OutcomeUnknown | None = None
         try:
+            failpoints.reach('engine.fence.written')
             answers = self._workers.fence_many(orders, request_id)
         except errors.OutcomeUnknown as exc:
             unknown = exc

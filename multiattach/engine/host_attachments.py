@@ -2,6 +2,7 @@
 """The host agent's side of an attachment: what it owns, and that it was done."""
 
 import dataclasses
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,7 @@ class HostTask:
     :param connector: connector as it was given, or None.
     :param connection_info: flat connection_info (contract 8.2), or None.
     :param tag: device tag, or None.
+    :param error: why the last step failed, or None.
     """
 
     attachment_id: str
@@ -52,6 +54,7 @@ class HostTask:
     connector: Mapping[str, Any] | None = dataclasses.field(repr=False)
     connection_info: Mapping[str, Any] | None = dataclasses.field(repr=False)
     tag: str | None = None
+    error: str | None = None
 
 
 class HostAttachments:
@@ -85,14 +88,14 @@ class HostAttachments:
             return _task(db_attachments.get(session, attachment_id))
 
     @database.retry
-    def list_open(self) -> list[tuple[str, str]]:
+    def list_open(self) -> list[tuple[str, str, datetime.datetime]]:
         """List what this agent has to carry on with.
 
-        :returns: pairs of attachment id and state, oldest first.
+        :returns: attachment id, state and since when, oldest first.
         """
         with self._db.reader() as session:
             rows = db_attachments.list_of_agent(session, self._host, OPEN_STATES)
-            return [(row.id, row.state) for row in rows]
+            return [(row.id, row.state, row.state_at) for row in rows]
 
     @database.retry
     def find_fence(self) -> str | None:
@@ -256,10 +259,18 @@ class HostAttachments:
         if order is not None:
             self._orders.unexport(order, request_id)
 
+    def end_delete(self, order: ExportOrder) -> None:
+        """Have the initiator of an attachment in ``unexporting`` turned away.
+
+        :param order: the attachment and its backend.
+        :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
+        """
+        self._orders.unexport(order, None)
+
     @database.retry
     def _begin_leave(self, task: HostTask) -> ExportOrder | None:
         with self._db.writer() as session:
-            db_volumes.lock(session, task.volume_id)
+            db_volumes.hold(session, task.volume_id)
             row = db_attachments.get(session, task.attachment_id)
             return leave_target(session, row, self._actor)
 
@@ -297,7 +308,7 @@ class HostAttachments:
               **values: Any) -> None:
         with self._db.writer() as session:
             if volume_id is not None:
-                db_volumes.lock(session, volume_id)
+                db_volumes.hold(session, volume_id)
             transitions.move_attachment(session, attachment_id, event, self._actor, **values)
             if volume_id is not None:
                 transitions.derive_volume(session, volume_id)
@@ -308,4 +319,4 @@ def _task(row: models.Attachment) -> HostTask:
         attachment_id=row.id, volume_id=row.volume_id, server_id=row.instance_uuid or '',
         state=row.state, device=row.mountpoint or '', mode=row.attach_mode or 'rw',
         multiattach=row.volume.multiattach, size_gb=row.volume.size, connector=row.connector,
-        connection_info=row.connection_info, tag=row.tag)
+        connection_info=row.connection_info, tag=row.tag, error=row.error)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from oslo_log import log
 
+from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database
 from multiattach.domain import errors, states
@@ -55,10 +56,14 @@ class Orders:
     def _carry_out(self, ask: Callable[[ExportOrder, str | None], None], order: ExportOrder,
                    request_id: str | None, on_its_way: str, refused: str) -> None:
         deadline = time.monotonic() + self._patience
+        step = 'export' if on_its_way == A.EXPORTING else 'unexport'
+        failpoints.reach(f'orders.{step}.written')
         try:
             ask(order, request_id)
+            failpoints.reach(f'orders.{step}.answered')
         except errors.Unanswered as unknown:  # what a worker itself does not know would only hold this thread
             LOG.info('Attachment %s: %s The row will tell.', order.attachment_id, unknown.message)
+            failpoints.reach('orders.wait.begun')
             pause = _PAUSE
             while (found := self._read(order.attachment_id)) and found[0] == on_its_way:
                 if time.monotonic() + pause > deadline:
@@ -67,6 +72,9 @@ class Orders:
                 pause = min(pause * 2, _LONGEST_PAUSE)
             if found and found[0] == refused and found[1]:
                 raise errors.BackendError(found[1]) from unknown
+            if found and on_its_way == A.UNEXPORTING and found[0] in (A.FENCING, A.FENCED):
+                raise errors.Conflict(f'The attachment {order.attachment_id} was changed by another request '
+                                      'meanwhile.') from unknown
 
     @database.retry
     def _read(self, attachment_id: str) -> tuple[str, str | None] | None:

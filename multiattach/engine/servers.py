@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, fences, models, paging, transitions
 from multiattach.db import servers as db_servers
@@ -198,6 +199,7 @@ class Servers:
         """
         attachment = self._begin_attach(ctx, str(uuid.uuid4()), server_id, wish)
         assert attachment.agent_host is not None
+        failpoints.reach('engine.server_attach.written')
         self._agents.attach(attachment.agent_host, attachment.id, ctx.request_id)
         return attachment
 
@@ -250,6 +252,7 @@ class Servers:
         attachment, order = self._begin_detach(ctx, server_id, volume_id)
         if attachment.state == states.Attachment.DETACHING:
             assert attachment.agent_host is not None
+            failpoints.reach('engine.server_detach.written')
             self._agents.detach(attachment.agent_host, attachment.id, ctx.request_id)
         elif order is not None:
             self._orders.unexport(order, ctx.request_id)

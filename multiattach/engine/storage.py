@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The volume worker's side of a volume's storage: what it owns, and that it was done."""
 
+import contextlib
+import datetime
 from typing import Any
 
 from multiattach.db import attachments as db_attachments
@@ -14,6 +16,8 @@ _EVENT_IDS = {
     'delete_failed': 'VOLUME_VOLUME_002_001',
     'extend_failed': 'VOLUME_VOLUME_004_001',
 }
+# s at least that an API is given to choose a backend: it renews no lease meanwhile.
+_CHOOSING = 2.0
 _STEPS = (states.Volume.CREATING, states.Volume.DELETING, states.Volume.EXTENDING)
 
 
@@ -55,14 +59,30 @@ class Storage:
             return db_clones.find_source(session, volume_id)
 
     @database.retry
-    def list_open(self) -> list[tuple[str, str]]:
+    def list_open(self) -> list[tuple[str, str, datetime.datetime]]:
         """List the volumes whose next step is this worker's.
 
-        :returns: pairs of volume id and status, oldest first.
+        :returns: volume id, status and since when, oldest first.
         """
         with self._db.reader() as session:
             rows = db_volumes.list_owned(session, self._host, _STEPS)
-            return [(row.id, row.status) for row in rows]
+            return [(row.id, row.status, row.status_at) for row in rows]
+
+    @database.retry
+    def fail_unplaced(self, seconds: float) -> list[str]:
+        """End the making of volumes for which nobody chose a backend: whoever was about to is gone.
+
+        :param seconds: how long to wait for it.
+        :returns: their ids.
+        """
+        before = models.now() - datetime.timedelta(seconds=max(seconds, _CHOOSING))
+        with self._db.reader() as session:
+            found = db_volumes.list_unplaced(session, before)
+        for volume in found:
+            with contextlib.suppress(errors.InvalidTransition, errors.VolumeNotFound):
+                self.fail(volume.id, 'create_failed', 'create volume: the service ended before it chose a '
+                                                      'backend; create it anew', unplaced=True)
+        return [volume.id for volume in found]
 
     @database.retry
     def list_agent_hosts(self, volume_id: str) -> list[str]:
@@ -101,15 +121,18 @@ class Storage:
             transitions.move_volume(session, volume_id, event, **values)
 
     @database.retry
-    def fail(self, volume_id: str, event: str, text: str) -> None:
+    def fail(self, volume_id: str, event: str, text: str, *, unplaced: bool = False) -> None:
         """Write that a step failed for good, and tell the user why.
 
         :param volume_id: UUID.
         :param event: ``create_failed``, ``delete_failed`` or ``extend_failed``.
         :param text: why.
+        :param unplaced: only while nobody has chosen a backend for it.
         """
         with self._db.writer() as session:
             volume = db_volumes.lock(session, volume_id)
+            if unplaced and volume.host is not None:
+                return
             # What the step had promised counts no more against quotas and the backend's room.
             transitions.move_volume(session, volume_id, event, new_size=None)
             messages.add(session, volume.project_id, volume_id, _EVENT_IDS[event], text,

@@ -84,7 +84,7 @@ class Targets:
             host = backend[volume_id]
             recorded = explanations.list_recorded(session, [volume_id]).get(volume_id, [])
         if host is None:
-            return _compare(volume_id, None, None, recorded, recorded)
+            return compare_shown(volume_id, None, None, recorded, recorded)
         _check_up(host, any(one.is_up for one in self._services.list_backends() if one.host == host))
         try:
             shown = self._workers.show_target(host, volume_id, ctx.request_id)
@@ -92,7 +92,7 @@ class Targets:
             raise errors.Unavailable(f'The volume worker {host} gave no answer in time.') from exc
         with self._db.reader() as session:
             after = explanations.list_recorded(session, [volume_id]).get(volume_id, [])
-        return _compare(volume_id, host, shown, recorded, after)
+        return compare_shown(volume_id, host, shown, recorded, after)
 
     @database.retry
     def list_page(self, ctx: RequestContext, marker: str | None, limit: int,
@@ -128,12 +128,12 @@ class Targets:
             answers, own = shown.get(ident, {}), backends.get(ident)
             if ident not in backends:
                 backend, found = next(iter(answers.items()))
-                targets.append(_compare(ident, backend, found, None, None))
+                targets.append(compare_shown(ident, backend, found, None, None))
             elif own not in unanswered and (host is None or own == host):
                 # Several backends may share a daemon: what another one shows of it is this target, too.
                 seen = answers.get(own or '') or next(iter(answers.values()), None)
                 rows = after.get(ident, [])
-                targets.append(_compare(ident, own, seen, before.get(ident, rows), rows))
+                targets.append(compare_shown(ident, own, seen, before.get(ident, rows), rows))
         return TargetPage(targets, unanswered, page[-1] if page and len(page) == limit else None)
 
     def _ask(self, workers: Mapping[str, bool], marker: str | None, limit: int,
@@ -165,10 +165,18 @@ def _check_up(host: str, is_up: bool) -> None:
         raise errors.Unavailable(f'The volume worker {host} does not report: start it again.')
 
 
-def _compare(volume_id: str, backend: str | None, shown: Mapping[str, Any] | None,
-             before: Sequence[drift.Recorded] | None, after: Sequence[drift.Recorded] | None
-             ) -> ComparedTarget:
-    """Compare with what was recorded before the target was read and after: a step between is no drift."""
+def compare_shown(volume_id: str, backend: str | None, shown: Mapping[str, Any] | None,
+                  before: Sequence[drift.Recorded] | None, after: Sequence[drift.Recorded] | None
+                  ) -> ComparedTarget:
+    """Compare with what was recorded before the target was read and after: a step between is no drift.
+
+    :param volume_id: UUID.
+    :param backend: backend of the volume.
+    :param shown: what the worker read, None if there is no target.
+    :param before: attachments that a target may know, before it was read.
+    :param after: the same afterwards.
+    :returns: the target and where it differs.
+    """
     state = None if shown is None else drift.Shown(
         luns_online=bool(shown['luns']) and all(lun['online'] for lun in shown['luns']),
         initiators=shown['initiators'], accounts=shown['accounts'],

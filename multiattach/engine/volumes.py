@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import clones as db_clones
 from multiattach.db import database, messages, models, paging, transitions
@@ -151,10 +152,12 @@ class Volumes:
             choice = placement.choose(placement.Wish(volume.size, wish.zone, specs),
                                       self._services.list_backends())
             if choice.backend is not None:
+                failpoints.reach('engine.volume_create.unplaced')
                 self._set_backend(volume.id, choice.backend)
         if choice.backend is None:
             self._fail_create(volume, choice.reason)
         else:
+            failpoints.reach('engine.volume_create.written')
             self._workers.create_volume(choice.backend.host, volume.id, ctx.request_id)
         return volume
 
@@ -256,6 +259,7 @@ class Volumes:
         """
         host = self._begin_delete(ctx, volume_id, force)
         if host is not None:
+            failpoints.reach('engine.volume_delete.written')
             self._workers.delete_volume(host, volume_id, ctx.request_id)
 
     @database.retry

@@ -6,7 +6,7 @@ message, a repeated one and a restart are the same case.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import Any
 
@@ -14,17 +14,24 @@ import oslo_messaging as messaging
 from oslo_log import log
 
 from multiattach.domain import errors, states
-from multiattach.drivers.host_connector import HostConnector
+from multiattach.domain.findings import Rules
+from multiattach.drivers.host_connector import HostConnector, HostSession
 from multiattach.drivers.hypervisor import Hypervisor
 from multiattach.engine.host_attachments import HostAttachments
+from multiattach.engine.leases import ATTACHMENT, Due, Step, StepLeases
+from multiattach.engine.reconciliation import Reconciliation
 from multiattach.host.attach import ATTACHING, GONE, UNKNOWN, AttachSteps
 from multiattach.host.detach import DetachSteps
+from multiattach.host.reconciler import HostReconciler
 from multiattach.host.sessions import HostSessions
 from multiattach.host.sweep import SweepSteps
 from multiattach.host.work import Work
 from multiattach.rpc import clients
+from multiattach.rpc.clients import ExportOrder
 
 LOG = log.getLogger(__name__)
+# States in which an order of the API, or of this agent to a worker, may be on its way.
+ORDERED = frozenset({states.Attachment.RESERVED, states.Attachment.EXPORTING, states.Attachment.DETACHING})
 
 
 class HostAgent:
@@ -34,15 +41,17 @@ class HostAgent:
     :param hypervisor: the host's servers.
     :param connector: how the host reaches volumes.
     :param host: name of the host.
+    :param leases: who is at which step.
     :param project_id: project that the host's servers belong to.
     :param parallel: attachments that :meth:`resume` works on at a time.
+    :param reconciling: the database side, the rules and the interval of looking for drift.
     """
 
     target = messaging.Target(version=clients.VERSION)
 
     def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
-                 connector: HostConnector, host: str, *, project_id: str,
-                 parallel: int = 8) -> None:
+                 connector: HostConnector, host: str, leases: StepLeases, *, project_id: str,
+                 parallel: int = 8, reconciling: tuple[Reconciliation, Rules, float]) -> None:
         self._engine = engine_side
         self._hypervisor = hypervisor
         self._connector = connector
@@ -50,11 +59,14 @@ class HostAgent:
         self._project_id = project_id
         self._parallel = parallel
         self._work = Work()
-        sessions = HostSessions(engine_side, connector)
+        self._leases = leases
+        self._sessions = sessions = HostSessions(engine_side, connector)
         self._attach = AttachSteps(engine_side, hypervisor, connector, sessions)
         self._detach = DetachSteps(engine_side, hypervisor, sessions)
         self._sweep = SweepSteps(engine_side, hypervisor, sessions)
         self._fenced: str | None = None
+        side, rules, interval = reconciling
+        self.reconciler = HostReconciler(side, hypervisor, connector, self, host, rules, interval)
 
     # -- work ----------------------------------------------------------------------------------
 
@@ -123,11 +135,28 @@ class HostAgent:
         self.obey()
         if self._fenced is not None:
             return
-        idents = [ident for ident, _state in self._engine.list_open()]
-        if not idents:
+        found = self._leases.list_due([Step(ATTACHMENT, ident, since, state in ORDERED)
+                                       for ident, state, since in self._engine.list_open()])
+        if not found:
             return
-        with futures.ThreadPoolExecutor(min(self._parallel, len(idents)), 'resume') as pool:
-            list(pool.map(lambda ident: self._take_up(ident, None, insist=False), idents))
+        with futures.ThreadPoolExecutor(min(self._parallel, len(found)), 'resume') as pool:
+            list(pool.map(self._carry_on, found))
+
+    def _carry_on(self, due: Due) -> None:
+        ident = due.step.ident
+        try:
+            self._leases.carry_on(due, lambda: self._take_up(ident, None, insist=False),
+                                  lambda error: self._give_up(ident, error))
+        except errors.MultiattachError as exc:
+            LOG.warning('Attachment %s is taken up later: %s', ident, exc)
+
+    def _give_up(self, attachment_id: str, error: str) -> None:
+        """End a step that was tried often enough, without a result, in an error state."""
+        task = self._engine.load(attachment_id)
+        if task.state == states.Attachment.DETACHING:
+            self._engine.fail_detach(task, error, None)
+        elif task.state in ATTACHING:
+            self._attach.give_up(task, error)
 
     def _take_up(self, attachment_id: str, request_id: str | None, *, insist: bool) -> None:
         self._work.run(attachment_id, lambda: self._advance(attachment_id, request_id),
@@ -135,15 +164,9 @@ class HostAgent:
 
     def _advance(self, attachment_id: str, request_id: str | None) -> None:
         try:
-            task = self._engine.load(attachment_id)
-            if task.state == states.Attachment.FENCED:
-                self._sweep.run(task)
-            elif self._fenced is not None:
-                LOG.warning('Attachment %s is left alone: %s', attachment_id, self._fenced)
-            elif task.state in ATTACHING:
-                self._attach.run(task, request_id)
-            elif task.state == states.Attachment.DETACHING:
-                self._detach.run(task, request_id)
+            with self._leases.attempt(ATTACHMENT, attachment_id,
+                                      lambda error: self._give_up(attachment_id, error)):
+                self._act(attachment_id, request_id)
         except UNKNOWN as exc:
             LOG.warning('Attachment %s: no answer, it is tried again: %s', attachment_id, exc)
         except GONE as exc:
@@ -152,6 +175,63 @@ class HostAgent:
             LOG.warning('Attachment %s: %s', attachment_id, exc)
         except Exception:
             LOG.exception('Attachment %s: unexpected failure, it is tried again', attachment_id)
+
+    def _act(self, attachment_id: str, request_id: str | None) -> None:
+        task = self._engine.load(attachment_id)
+        if task.state == states.Attachment.FENCED:
+            self._sweep.run(task)
+        elif self._fenced is not None:
+            LOG.warning('Attachment %s is left alone: %s', attachment_id, self._fenced)
+        elif task.state in ATTACHING:
+            self._attach.run(task, request_id)
+        elif task.state == states.Attachment.DETACHING:
+            self._detach.run(task, request_id)
+
+    # -- drift ---------------------------------------------------------------------------------
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def reconcile(self, context: Mapping[str, Any], fix: bool) -> dict[str, Any]:
+        """Tell where the host and what is recorded of it differ, and put it right if asked to (since 1.3).
+
+        :param context: RPC context.
+        :param fix: put it right.
+        :returns: findings, and what could not be read.
+        """
+        return self.reconciler.reconcile(fix)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def show_host(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell what is true on the host (since 1.3).
+
+        :param context: RPC context.
+        :returns: servers with their disks, sessions, and findings.
+        """
+        return self.reconciler.show()
+
+    @property
+    def fenced(self) -> str | None:
+        """Why the host is to have no volume, None if it may."""
+        return self._fenced
+
+    def carry_on(self, attachment_id: str) -> None:
+        """See :meth:`multiattach.host.reconciler.Agent.carry_on`."""
+        self._take_up(attachment_id, None, insist=True)
+
+    def plug_again(self, attachment_id: str) -> None:
+        """See :meth:`multiattach.host.reconciler.Agent.plug_again`."""
+        task = self._engine.load(attachment_id)
+        if task.state == states.Attachment.ATTACHED:
+            self._attach.plug_again(task)
+
+    def disconnect(self, session: HostSession, is_wanted: Callable[[], bool]) -> None:
+        """See :meth:`multiattach.host.reconciler.Agent.disconnect`."""
+        self._sessions.drop(session, is_wanted)
+
+    def end_delete(self, order: ExportOrder) -> None:
+        """See :meth:`multiattach.host.reconciler.Agent.end_delete`."""
+        self._engine.end_delete(order)
 
     # -- report --------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import time
 
 from oslo_log import log
 
+from multiattach import failpoints
 from multiattach.domain import errors, qos, states
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.host_connector import ConnectorError, HostConnector
@@ -48,8 +49,13 @@ class AttachSteps:
         """
         started = time.monotonic()
         try:
+            if task.state == A.RESERVED and task.error:  # the worker gave the export up meanwhile
+                raise errors.BackendError(task.error)
+            failpoints.reach('host.attach.begun')
             self._export(task, request_id)
+            failpoints.reach('host.attach.exported')
             task = self._write_intent(task)
+            failpoints.reach('host.attach.connecting')
         except UNKNOWN:
             raise
         except GONE as exc:
@@ -61,12 +67,24 @@ class AttachSteps:
             return
         self._touch_host(task, started, request_id)
 
+    def plug_again(self, task: HostTask) -> None:
+        """Give a server what it lacks of a volume that is attached to it.
+
+        :param task: an attachment in ``attached``.
+        :raises HostError: the host could not.
+        :raises Unavailable: no answer.
+        """
+        self._plug(task, self._connect(task))
+
     def _touch_host(self, task: HostTask, started: float, request_id: str | None) -> None:
         device: DeviceInfo | None = None
         try:
             device = self._connect(task)
+            failpoints.reach('host.attach.connected')
             name = self._plug(task, device)
+            failpoints.reach('host.attach.plugged')
             self._finish(task, name, time.monotonic() - started)
+            failpoints.reach('host.attach.finished')
         except UNKNOWN:
             raise
         except GONE as exc:
@@ -100,6 +118,24 @@ class AttachSteps:
         LOG.info('Attachment %s: server %s has volume %s as %s', task.attachment_id,
                  task.server_id, task.volume_id, name)
 
+    def give_up(self, task: HostTask, error: str) -> None:
+        """End an attach that was tried often enough: undo it as far as the host lets us, and say why.
+
+        :param task: the attachment as it was read.
+        :param error: why, for the user.
+        :raises MultiattachError: the volume worker or the database does not answer; it goes on by itself.
+        """
+        failure = errors.BackendError(error)
+        if task.state not in states.ON_HOST:
+            self._fail(task, failure, None)
+            return
+        try:
+            self._undo(task, None, failure, None)
+        except UNKNOWN as exc:
+            # The target turns the host away next: what is left on the host can do no harm.
+            LOG.error('Attachment %s: what is on this host cannot be undone now: %s', task.attachment_id, exc)
+            self._fail(task, failure, None)
+
     # -- back ----------------------------------------------------------------------------------
 
     def _undo(self, task: HostTask, device: DeviceInfo | None, error: errors.MultiattachError,
@@ -111,6 +147,7 @@ class AttachSteps:
                 self._fail(task, error, request_id)
 
         LOG.warning('Attachment %s failed: %s', task.attachment_id, error)
+        failpoints.reach('host.undo.begun')
         try:
             self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
         except HypervisorError as exc:
@@ -119,6 +156,7 @@ class AttachSteps:
                       task.attachment_id, task.server_id, task.volume_id, exc)
             write()
             return
+        failpoints.reach('host.undo.unplugged')
         try:
             self._sessions.leave(task, device, write)
         except ConnectorError as exc:

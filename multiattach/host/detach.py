@@ -3,6 +3,7 @@
 
 from oslo_log import log
 
+from multiattach import failpoints
 from multiattach.drivers.host_connector import ConnectorError
 from multiattach.drivers.hypervisor import DetachRefused, Hypervisor, HypervisorError
 from multiattach.engine.host_attachments import HostAttachments, HostTask
@@ -35,8 +36,11 @@ class DetachSteps:
         :raises InvalidTransition: somebody else moved the attachment.
         """
         try:
+            failpoints.reach('host.detach.begun')
             self._unplug(task)
+            failpoints.reach('host.detach.unplugged')
             self._leave(task, request_id)
+            failpoints.reach('host.detach.finished')
         except DetachRefused as exc:
             LOG.warning('Attachment %s stays: %s', task.attachment_id, exc)
             self._engine.refuse_detach(task, exc.message, request_id)

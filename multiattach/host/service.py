@@ -9,6 +9,7 @@ from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors
 from multiattach.engine.host_attachments import HostAttachments
+from multiattach.engine.leases import StepLeases
 from multiattach.engine.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
 from multiattach.periodic import Periodic
@@ -28,11 +29,13 @@ class HostService:
     :param agent: the agent.
     :param engine_side: the agent's door to the database.
     :param crew: all agents, so that who died is known before heartbeats run out.
+    :param leases: who is at which step.
     :param report_interval: seconds between heartbeats.
     """
 
     def __init__(self, db: Database, rpc: messaging.Transport, host: str, zone: str,
-                 agent: HostAgent, engine_side: HostAttachments, crew: Crew, report_interval: float) -> None:
+                 agent: HostAgent, engine_side: HostAttachments, crew: Crew, leases: StepLeases,
+                 report_interval: float) -> None:
         self._db = db
         self._host = host
         self._zone = zone
@@ -41,9 +44,13 @@ class HostService:
         self._crew = crew
         server = transport.make_server(rpc, clients.HOST_TOPIC, host, agent)
         # Apart: a guest that takes its time must not make the host look dead.
+        pause = agent.reconciler.pause
         self._serving = Serving(server, (
+            *([Periodic(f'reconcile:{host}', pause, (agent.reconciler.tick,))] if pause else ()),
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
-            Periodic(f'resume:{host}', report_interval, (agent.resume, agent.show_growth, crew.refresh))))
+            Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
+            Periodic(f'resume:{host}', report_interval,
+                     (agent.resume, agent.show_growth, self._look_around))))
 
     def start(self) -> None:
         """Let go of what was fenced; then report the host, take calls, and take up what was left.
@@ -61,6 +68,9 @@ class HostService:
         """Take no more calls, wait for those in work, and stop."""
         self._serving.stop()
         self._crew.leave()
+
+    def _look_around(self) -> None:
+        self._crew.refresh()
 
     def beat(self) -> None:
         """Report that the agent is alive, what its host can, and which servers it has.

@@ -3,8 +3,9 @@
 
 from collections.abc import Callable
 
+from multiattach import failpoints
 from multiattach.domain.connection import DeviceInfo
-from multiattach.drivers.host_connector import HostConnector
+from multiattach.drivers.host_connector import HostConnector, HostSession
 from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.work import HostLocks
 
@@ -34,10 +35,12 @@ class HostSessions:
         assert task.connection_info is not None
         with self._locks.hold(task.volume_id):
             device = self._connector.connect(task.connection_info)
+            failpoints.reach('host.session.logged_in')
             self._connector.verify(device, task.connection_info)
             return device
 
-    def leave(self, task: HostTask, device: DeviceInfo | None, write: Callable[[], None]) -> None:
+    def leave(self, task: HostTask, device: DeviceInfo | None, write: Callable[[], None], *,
+              lost: bool = False) -> None:
         """Disconnect if no other server of the host uses the session, and write it down.
 
         Both under one lock: of two that leave at once, the second sees that the first is gone.
@@ -45,13 +48,29 @@ class HostSessions:
         :param task: the attachment.
         :param device: what :meth:`connect` answered, None if it is not known (any more).
         :param write: moves the attachment on.
+        :param lost: the target has cut this host off.
         :raises ConnectorError: the host could not disconnect; nothing was written.
         :raises ConnectorUnavailable: no end in time; nothing was written.
         """
         with self._locks.hold(task.volume_id):
             if task.connection_info is not None and self._may_disconnect(task):
-                self._connector.disconnect(task.connection_info, device)
+                self._connector.disconnect(task.connection_info, device, lost=lost)
+            failpoints.reach('host.session.logged_out')
             write()
+
+    def drop(self, session: HostSession, is_wanted: Callable[[], bool]) -> None:
+        """End a session that no attachment of this host is known for.
+
+        :param session: it.
+        :param is_wanted: asked under the lock; then nothing is done.
+        :raises ConnectorError: the host could not disconnect.
+        """
+        with self._locks.hold(session.volume_id):
+            if not is_wanted():
+                self._connector.disconnect({
+                    'driver_volume_type': 'iscsi', 'volume_id': session.volume_id,
+                    'target_discovered': False, 'target_portal': session.portal, 'target_iqn': session.iqn,
+                    'target_lun': 1}, None)
 
     def _may_disconnect(self, task: HostTask) -> bool:
         return not self._connector.shares_sessions or self._engine.is_last_on_host(task)

@@ -3,6 +3,7 @@
 
 from oslo_log import log
 
+from multiattach import failpoints
 from multiattach.domain import errors
 from multiattach.drivers.hypervisor import Hypervisor
 from multiattach.engine.host_attachments import HostAttachments, HostTask
@@ -30,10 +31,13 @@ class SweepSteps:
 
         :param task: the attachment; its row may be gone.
         """
+        failpoints.reach('host.sweep.begun')
         try:
             if task.server_id and not self._engine.is_replaced(task):
                 self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
-            self._sessions.leave(task, None, lambda: self._engine.finish_sweep(task))
+            failpoints.reach('host.sweep.unplugged')
+            self._sessions.leave(task, None, lambda: self._engine.finish_sweep(task), lost=True)
+            failpoints.reach('host.sweep.finished')
             LOG.warning('Attachment %s was fenced: this host has let go of volume %s', task.attachment_id,
                         task.volume_id)
         except errors.MultiattachError as exc:

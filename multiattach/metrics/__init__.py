@@ -32,6 +32,25 @@ class Sink(Protocol):
     def retried(self) -> None:
         """Take that a database transaction is run again."""
 
+    def taken_over(self, noun: str) -> None:
+        """Take that a step was taken over from whoever had it in hand.
+
+        :param noun: ``attachment`` or ``volume``.
+        """
+
+    def attempt_failed(self, noun: str) -> None:
+        """Take that an attempt at a step ended without a result.
+
+        :param noun: ``attachment`` or ``volume``.
+        """
+
+    def drift(self, kind: str, outcome: str) -> None:
+        """Take that drift was found, or that something else became of it.
+
+        :param kind: of drift.
+        :param outcome: ``found``, ``repaired``, ``reported``, ``waiting`` or ``failed``.
+        """
+
 
 _sinks: list[Sink] = []
 
@@ -81,3 +100,31 @@ def retried() -> None:
     """Report that a database transaction is run again."""
     for sink in _sinks:
         sink.retried()
+
+
+def drift(kind: str, outcome: str) -> None:
+    """Report drift; arguments as :meth:`Sink.drift` takes them.
+
+    :param kind: of drift.
+    :param outcome: what became of it.
+    """
+    for sink in _sinks:
+        sink.drift(kind, outcome)
+
+
+def taken_over(noun: str) -> None:
+    """Report that a step was taken over from whoever had it in hand.
+
+    :param noun: ``attachment`` or ``volume``.
+    """
+    for sink in _sinks:
+        sink.taken_over(noun)
+
+
+def attempt_failed(noun: str) -> None:
+    """Report that an attempt at a step ended without a result.
+
+    :param noun: ``attachment`` or ``volume``.
+    """
+    for sink in _sinks:
+        sink.attempt_failed(noun)

@@ -59,6 +59,15 @@ class Prometheus:
             'multiattach_database_transactions', 'Transactions by their end.', ['outcome'], **registry)
         self._retries = client.Counter(
             'multiattach_database_retries', 'Transactions that had to be run again.', **registry)
+        self._drift = client.Counter(
+            'multiattach_drift', 'Drift by kind and by what became of it; each counts once per outcome.',
+            ['kind', 'outcome'], **registry)
+        self._taken_over = client.Counter(
+            'multiattach_steps_taken_over', 'Steps that were taken over from whoever had them in hand.',
+            ['noun'], **registry)
+        self._failed_attempts = client.Counter(
+            'multiattach_step_attempts_failed', 'Attempts at steps that ended without a result.',
+            ['noun'], **registry)
         self._connections = client.Gauge(
             'multiattach_database_connections_in_use', 'Connections that are taken from the pool.',
             multiprocess_mode='livesum', **registry)
@@ -90,6 +99,28 @@ class Prometheus:
     def retried(self) -> None:
         """Count a transaction that is run again."""
         self._retries.inc()
+
+    def taken_over(self, noun: str) -> None:
+        """Count a step that was taken over.
+
+        :param noun: ``attachment`` or ``volume``.
+        """
+        self._taken_over.labels(noun).inc()
+
+    def attempt_failed(self, noun: str) -> None:
+        """Count an attempt without a result.
+
+        :param noun: ``attachment`` or ``volume``.
+        """
+        self._failed_attempts.labels(noun).inc()
+
+    def drift(self, kind: str, outcome: str) -> None:
+        """Count drift.
+
+        :param kind: of drift.
+        :param outcome: what became of it.
+        """
+        self._drift.labels(kind, outcome).inc()
 
     def changed(self, change: changes.Change) -> None:
         """Count a change; an observer of the database.

@@ -67,6 +67,66 @@ class Differences(columns.FormattableColumn[list[dict[str, str]]]):
         return '\n'.join(lines) or 'none'
 
 
+class Findings(columns.FormattableColumn[list[dict[str, Any]]]):
+    """Drift."""
+
+    def human_readable(self) -> str:
+        """Write a line for each, and one for what is done."""
+        lines = []
+        for one in self._value or []:
+            lines.append(f'{one["kind"]} ({one["outcome"]}) since {one["since"][:19]}Z: {one["about"]}: '
+                         f'{one["text"]}')
+            lines.append(f'    {one["error"] or one["step"]}')
+        return '\n'.join(lines) or 'none'
+
+
+class TargetLines(columns.FormattableColumn[dict[str, Any]]):
+    """What a target has."""
+
+    def human_readable(self) -> str:
+        """Write a line for each thing."""
+        target = self._value or {}
+        if not target.get('exists'):
+            return 'no target'
+        return '\n'.join([target['iqn'], *(f'admits {one}' for one in target['initiators']), *(
+            f'session of {one["initiator"]} {one["address"]}'.rstrip() for one in target['sessions'])])
+
+
+class HostLines(columns.FormattableColumn[list[dict[str, Any]]]):
+    """What hosts have."""
+
+    def human_readable(self) -> str:
+        """Write a line for each disk and session."""
+        lines = []
+        for host in self._value or []:
+            for server in host['servers']:
+                for disk in server['disks']:
+                    where = [word for word, flag in (('now', 'live'), ('at its next start', 'saved'))
+                             if disk[flag]]
+                    secret = '' if disk['has_secret'] else ', its secret is lost'
+                    lines.append(f'{host["host"]}: server {server["name"]} ({server["power_state"]}) has '
+                                 f'{disk["volume_id"]} as {disk["device"]} {" and ".join(where)}{secret}')
+            lines += [f'{host["host"]}: session to {one["iqn"]} at {one["portal"]}'
+                      for one in host['sessions']]
+        return '\n'.join(lines) or 'nothing'
+
+
+class HostAttachments(columns.FormattableColumn[list[dict[str, Any]]]):
+    """Attachments of an explained host."""
+
+    def human_readable(self) -> str:
+        """Write a line for each, and one for what there is to do."""
+        lines = []
+        for row in self._value or []:
+            lines.append(f'{row["id"]} {row["state"]} since {row["since"][:19]}Z volume {row["volume_id"]} '
+                         f'server {row["server_id"] or "-"}')
+            if row['error']:
+                lines.append(f'    failed: {row["error"]}')
+            if row['owner'] != 'nobody':
+                lines.append(f'    next: {row["owner"]}: {row["advice"]}')
+        return '\n'.join(lines)
+
+
 class Cut(columns.FormattableColumn[dict[str, Any] | None]):
     """What a fence took from an initiator, or still saw of it."""
 

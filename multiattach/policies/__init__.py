@@ -10,6 +10,7 @@ from oslo_policy import policy
 from multiattach.policies import (
     attachments,
     base,
+    drift,
     explain,
     fences,
     messages,
@@ -28,7 +29,7 @@ def list_rules() -> list[policy.RuleDefault]:
     return list(itertools.chain(base.RULES, volumes.RULES, attachments.RULES, types.RULES,
                                 services.RULES, quotas.RULES, messages.RULES, servers.RULES,
                                 explain.RULES, qos_specs.RULES, volume_hosts.RULES,
-                                fences.RULES))
+                                fences.RULES, drift.RULES))
 
 
 def make_enforcer(conf: cfg.ConfigOpts, **kwargs: Any) -> policy.Enforcer:

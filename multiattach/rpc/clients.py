@@ -6,10 +6,11 @@ the owner of the row when it resumes.
 """
 
 import contextlib
+import copy
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import oslo_messaging as messaging
 from kombu import exceptions as kombu_exc
@@ -23,12 +24,14 @@ LOG = log.getLogger(__name__)
 
 VOLUME_TOPIC = 'multiattach-volume'
 HOST_TOPIC = 'multiattach-host'
-# What is served: 1.1 shows what targets have, 1.2 fences. Calls ask for the version that they need and not
-# more, so that workers of the release before keep answering during an upgrade.
-VERSION = '1.2'
+# What is served: 1.1 shows what targets have, 1.2 fences, 1.3 looks for drift and shows what hosts have.
+# Calls ask for the version that they need and not more, so that workers of the release before keep answering
+# during an upgrade.
+VERSION = '1.3'
 _BASE_VERSION = '1.0'
 _SHOW_VERSION = '1.1'
 _FENCE_VERSION = '1.2'
+_RECONCILE_VERSION = '1.3'
 # oslo.messaging's default is for ever: without a broker each request would take a thread for good.
 _RETRIES = 2
 _BROKER_AWAY = (kombu_exc.KombuError, kombu_exc.ConnectionError, kombu_exc.ChannelError, OSError)
@@ -53,11 +56,25 @@ class _Client:
     def __init__(self, transport: messaging.Transport, topic: str, timeout: float,
                  monitor_timeout: int | None = None) -> None:
         self._topic = topic
+        self._transport = transport
         self._replies = ReplyQueue(transport, monitor_timeout or timeout)
-        target = messaging.Target(topic=topic, version=_BASE_VERSION)
-        self._client = messaging.get_rpc_client(
-            transport, target, timeout=timeout, retry=_RETRIES,
+        self._client = self._make_client(timeout, monitor_timeout)
+
+    def _make_client(self, timeout: float, monitor_timeout: int | None) -> Any:
+        target = messaging.Target(topic=self._topic, version=_BASE_VERSION)
+        return messaging.get_rpc_client(
+            self._transport, target, timeout=timeout, retry=_RETRIES,
             call_monitor_timeout=monitor_timeout if (monitor_timeout or timeout) < timeout else None)
+
+    def within(self, seconds: float) -> Self:
+        """Make a client for those who cannot wait long.
+
+        :param seconds: how long it waits for an answer.
+        :returns: the client.
+        """
+        made = copy.copy(self)
+        made._client = self._make_client(seconds, None)
+        return made
 
     def _cast(self, server: str, method: str, request_id: str | None, **ids: str) -> None:
         try:
@@ -227,6 +244,20 @@ class VolumeWorkers(_Client):
             host, 'list_targets', request_id, _SHOW_VERSION, marker=marker, limit=limit)
         return shown
 
+    def reconcile(self, host: str, fix: bool, request_id: str | None) -> dict[str, Any]:
+        """Have a worker look for drift, and put it right if asked to.
+
+        :param host: name of the backend, ``host@backend``.
+        :param fix: put it right.
+        :param request_id: the API call behind it, or None.
+        :returns: ``findings``, as :meth:`multiattach.domain.findings.Finding.write` writes them, and
+            ``unread``: why an account could not be read, by its name.
+        :raises OutcomeUnknown: no answer in time; it may go on.
+        :raises Unavailable: it is of an older release, or fails.
+        """
+        found: dict[str, Any] = self._call(host, 'reconcile', request_id, _RECONCILE_VERSION, fix=fix)
+        return found
+
 
 class HostAgents(_Client):
     """The agents on compute hosts.
@@ -271,3 +302,29 @@ class HostAgents(_Client):
         :param request_id: the API call behind it, or None.
         """
         self._cast(host, 'detach', request_id, attachment_id=attachment_id)
+
+    def reconcile(self, host: str, fix: bool, request_id: str | None) -> dict[str, Any]:
+        """Have an agent look for drift, and put it right if asked to.
+
+        :param host: name of the compute host.
+        :param fix: put it right.
+        :param request_id: the API call behind it, or None.
+        :returns: ``findings``, as :meth:`multiattach.domain.findings.Finding.write` writes them, and
+            ``unread``: why an account could not be read, by its name.
+        :raises OutcomeUnknown: no answer in time; it may go on.
+        :raises Unavailable: it is of an older release, or fails.
+        """
+        found: dict[str, Any] = self._call(host, 'reconcile', request_id, _RECONCILE_VERSION, fix=fix)
+        return found
+
+    def show_host(self, host: str, request_id: str | None) -> dict[str, Any]:
+        """Ask what a host really has.
+
+        :param host: name of the compute host.
+        :param request_id: the API call behind it, or None.
+        :returns: as :meth:`multiattach.host.reconciler.HostReconciler.show` writes it.
+        :raises OutcomeUnknown: no answer in time.
+        :raises Unavailable: the agent is of an older release, or its hypervisor does not answer.
+        """
+        shown: dict[str, Any] = self._call(host, 'show_host', request_id, _RECONCILE_VERSION)
+        return shown

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from oslo_log import log
 
+from multiattach import failpoints
 from multiattach.domain import errors, states
 from multiattach.drivers.backend import Backend, BackendError, CopyAborted
+from multiattach.engine.leases import VOLUME, StepLeases
 from multiattach.engine.storage import Storage
 from multiattach.volume.locks import VolumeLocks
 
@@ -25,9 +27,11 @@ class Copies:
     :param storage: the database side of the steps.
     :param backend: where volumes are.
     :param locks: locks of volumes.
+    :param leases: who is at which step.
     """
 
-    def __init__(self, storage: Storage, backend: Backend, locks: VolumeLocks) -> None:
+    def __init__(self, storage: Storage, backend: Backend, locks: VolumeLocks, leases: StepLeases) -> None:
+        self._leases = leases
         self._storage = storage
         self._backend = backend
         self._locks = locks
@@ -49,6 +53,8 @@ class Copies:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(cancel_futures=True)
+        for volume_id in self._known:  # waited for their turn
+            self._leases.drop(volume_id)
         self._known.clear()
 
     def begin(self, volume_id: str, source_id: str) -> None:
@@ -61,13 +67,16 @@ class Copies:
             if self._pool is None or volume_id in self._known:
                 return
             self._known.add(volume_id)
+            self._leases.grab(VOLUME, volume_id)  # to wait is no reason for another one to take it
             self._pool.submit(self._run, volume_id, source_id)
 
     def _run(self, volume_id: str, source_id: str) -> None:
         try:
-            with self._locks.try_copy(volume_id) as held:
-                if held:
-                    self._copy(volume_id, source_id)
+            with (self._leases.attempt(VOLUME, volume_id, lambda error: self._give_up(volume_id, error)),
+                  self._locks.try_copy(volume_id) as held):
+                if not held:
+                    raise errors.OutcomeUnknown('Another worker makes the copy.')
+                self._copy(volume_id, source_id)
         except errors.MultiattachError as exc:
             LOG.warning('Volume %s is taken up later: %s', volume_id, exc)
         except Exception:  # nobody else would see it
@@ -75,11 +84,18 @@ class Copies:
         finally:
             with self._lock:
                 self._known.discard(volume_id)
+            self._leases.drop(volume_id)
+
+    def _give_up(self, volume_id: str, error: str) -> None:
+        with self._locks.hold(volume_id):
+            if self._storage.load(volume_id, states.Volume.CREATING) is not None:
+                self._storage.fail(volume_id, 'create_failed', f'create volume: {error}')
 
     def _copy(self, volume_id: str, source_id: str) -> None:
         volume = self._storage.load(volume_id, states.Volume.CREATING)
         if volume is None:
             return
+        failpoints.reach('volume.copy.planned')
         try:
             self._backend.clone(volume_id, source_id, volume.size, self._make_proceed(volume_id))
         except BackendError as exc:
@@ -89,7 +105,9 @@ class Copies:
         except CopyAborted:
             LOG.info('The copy of volume %s to %s is broken off', source_id, volume_id)
             return
+        failpoints.reach('volume.copy.copied')
         self._storage.finish(volume_id, 'created')
+        failpoints.reach('volume.copy.finished')
         LOG.info('Volume %s of %d GiB is a clone of %s', volume_id, volume.size, source_id)
 
     def _make_proceed(self, volume_id: str) -> Callable[[], bool]:
@@ -98,6 +116,7 @@ class Copies:
 
         def proceed() -> bool:
             nonlocal looked
+            failpoints.reach('volume.copy.running')
             if self._stopping.is_set():
                 return False
             if time.monotonic() - looked < _LOOK_AGAIN:

@@ -2,6 +2,7 @@
 """Admitting initiators to targets and turning them away. Any step may be repeated."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from oslo_log import log
 from oslo_utils import strutils
 
+from multiattach import failpoints
 from multiattach.db.models import Attachment
 from multiattach.domain import errors, states
 from multiattach.drivers.backend import Backend
@@ -23,6 +25,7 @@ from multiattach.drivers.target import (
     generate_secret,
 )
 from multiattach.engine.exports import ExportPlan, Exports
+from multiattach.engine.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
@@ -39,12 +42,14 @@ class Exporter:
     :param target: where they are exported.
     :param locks: locks of volumes.
     :param host: name of the backend, as its volumes carry it.
+    :param leases: who is at which step.
     """
 
     def __init__(self, exports: Exports, backend: Backend, target: Target, locks: VolumeLocks,
-                 host: str) -> None:
+                 host: str, leases: StepLeases) -> None:
         self.inspection = Inspection(target)
-        self.fencer = Fencer(exports.fences, target, locks)
+        self.fencer = Fencer(exports.fences, target, locks, leases)
+        self._leases = leases
         self._exports = exports
         self._backend = backend
         self._target = target
@@ -61,6 +66,11 @@ class Exporter:
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         :raises Conflict: the attachment went elsewhere meanwhile.
         """
+        with self._leases.attempt(ATTACHMENT, attachment_id,
+                                  lambda error: self.give_up(volume_id, attachment_id, error)):
+            self._export(volume_id, attachment_id)
+
+    def _export(self, volume_id: str, attachment_id: str) -> None:
         with self._agreement(volume_id), self._locks.hold(volume_id):
             plan = self._exports.plan(attachment_id)
             if plan.state in states.ADMITTED:
@@ -77,15 +87,19 @@ class Exporter:
                 self.fencer.fence_pending(volume_id, plan.initiator)
             started = time.monotonic()
             grant = _grant(plan)
+            failpoints.reach('volume.export.planned')
             try:
                 info = self._target.grant(plan.volume_id, self._backend.path(plan.volume_id), grant)
             except TargetUnavailable as exc:
                 raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
             except TargetError as exc:
+                failpoints.reach('volume.export.refused')
                 self._undo(plan, f'export volume: {exc}')
                 raise errors.BackendError(f'The volume cannot be exported: {exc}') from exc
+            failpoints.reach('volume.export.granted')
             self._exports.finish_export(plan, _connection_info(plan, info, grant),
                                         time.monotonic() - started)
+            failpoints.reach('volume.export.finished')
 
     def _undo(self, plan: ExportPlan, error: str) -> None:
         """Take back what a refused export left, never what others use (contract 11.4 number 2)."""
@@ -93,6 +107,7 @@ class Exporter:
             self._turn_away(plan)
         except (TargetError, TargetUnavailable) as exc:
             LOG.warning('Attachment %s left something on its target: %s', plan.attachment_id, exc)
+        failpoints.reach('volume.export.undone')
         self._exports.fail_export(plan, error)
 
     def unexport(self, volume_id: str, attachment_id: str) -> None:
@@ -105,6 +120,11 @@ class Exporter:
         :raises BackendError: the target refused; the attachment is in ``error_detaching``.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         """
+        with self._leases.attempt(ATTACHMENT, attachment_id,
+                                  lambda error: self.give_up(volume_id, attachment_id, error)):
+            self._unexport(volume_id, attachment_id)
+
+    def _unexport(self, volume_id: str, attachment_id: str) -> None:
         with self._agreement(volume_id), self._locks.hold(volume_id):
             try:
                 plan = self._exports.plan(attachment_id)
@@ -114,6 +134,7 @@ class Exporter:
                 raise errors.Conflict(
                     f'The attachment {attachment_id} was changed by another request meanwhile.')
             started = time.monotonic()
+            failpoints.reach('volume.unexport.planned')
             try:
                 self._turn_away(plan)
             except TargetUnavailable as exc:
@@ -121,7 +142,24 @@ class Exporter:
             except TargetError as exc:
                 self._exports.fail_unexport(plan, f'unexport volume: {exc}')
                 raise errors.BackendError(f'The export cannot be taken back: {exc}') from exc
+            failpoints.reach('volume.unexport.turned_away')
             self._exports.finish_unexport(plan, time.monotonic() - started)
+            failpoints.reach('volume.unexport.finished')
+
+    def give_up(self, volume_id: str, attachment_id: str, error: str) -> None:
+        """End a step that was tried often enough, without a result, in an error state.
+
+        :param volume_id: UUID of the volume.
+        :param attachment_id: UUID.
+        :param error: why, for the user.
+        :raises MultiattachError: it cannot be ended now.
+        """
+        with self._locks.hold(volume_id):
+            plan = self._exports.plan(attachment_id)
+            if plan.state == A.EXPORTING:
+                self._undo(plan, f'export volume: {error}')
+            elif plan.state == A.UNEXPORTING:
+                self._exports.fail_unexport(plan, f'unexport volume: {error}')
 
     def _turn_away(self, plan: ExportPlan) -> None:
         if plan.is_last_on_target:
@@ -185,9 +223,24 @@ class Exporter:
             LOG.info('Exported %d volumes again', len(by_volume))
         return complete
 
+    def agree(self, volume_id: str) -> None:
+        """Make a volume's target what its rows say, whatever it is now.
+
+        :param volume_id: UUID.
+        :raises BackendError: the target refused.
+        :raises OutcomeUnknown: it did not answer.
+        """
+        try:
+            self._restore_volume(volume_id, remove=True)
+        except TargetUnavailable as exc:
+            raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
+        except TargetError as exc:
+            raise errors.BackendError(f'The target cannot be put right: {exc}') from exc
+
     def _restore_volume(self, volume_id: str, *, remove: bool = False) -> None:
         with self._locks.hold(volume_id):
             rows = self._exports.list_admitted_of(volume_id)
+            failpoints.reach('volume.restore.planned')
             infos: dict[str, Mapping[str, Any]] = {
                 row.initiator: row.connection_info for row in rows
                 if row.initiator and row.connection_info}
@@ -199,22 +252,30 @@ class Exporter:
                 Grant(initiator, info['auth_username'], info['auth_password'])
                 for initiator, info in sorted(infos.items()))
             self._target.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
+            failpoints.reach('volume.restore.exported')
 
     def resume(self, owns: Callable[[str], bool] = lambda _ident: True) -> None:
         """Carry on with every attachment whose next step is this worker's.
 
         :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
         """
+        rows = {row.id: row for row in self._exports.list_open(self._host) if owns(row.volume_id)}
+        for due in self._leases.list_due([Step(ATTACHMENT, row.id, row.state_at) for row in rows.values()]):
+            self._carry_on(due, rows[due.step.ident])
+
+    def _carry_on(self, due: Due, row: Attachment) -> None:
         steps: dict[str, Callable[[str, str], Any]] = {
             A.EXPORTING: self.export, A.UNEXPORTING: self.unexport, A.FENCING: self.fencer.fence}
-        for row in self._exports.list_open(self._host):
-            if not owns(row.volume_id):
-                continue
-            try:
-                steps[row.state](row.volume_id, row.id)
+        step = functools.partial(steps[row.state], row.volume_id, row.id)
+        # What a fence promised nobody takes back.
+        give_up = None if row.state == A.FENCING else functools.partial(self.give_up, row.volume_id, row.id)
+        try:
+            if self._leases.carry_on(due, step, give_up):
                 LOG.info('Attachment %s: step %s carried on', row.id, row.state)
-            except errors.MultiattachError as exc:
-                LOG.warning('Attachment %s stays %s: %s', row.id, row.state, exc)
+        except errors.MultiattachError as exc:
+            LOG.warning('Attachment %s stays %s: %s', row.id, row.state, exc)
+        except Exception:  # the others are not to wait for it
+            LOG.exception('Attachment %s stays %s', row.id, row.state)
 
 
 def _grant(plan: ExportPlan) -> Grant:

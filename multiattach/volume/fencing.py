@@ -2,12 +2,14 @@
 """Cutting initiators off, whatever their hosts do; every step may be repeated."""
 
 import concurrent.futures
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oslo_log import log
 
+from multiattach import failpoints
 from multiattach.db import models
 from multiattach.domain import errors, states
 from multiattach.drivers.target import (
@@ -19,6 +21,7 @@ from multiattach.drivers.target import (
     account_name,
 )
 from multiattach.engine.fence_plans import FencePlan, FencePlans, Outcome
+from multiattach.engine.leases import ATTACHMENT, StepLeases
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
@@ -35,10 +38,12 @@ class Fencer:
     :param plans: the database side.
     :param target: where volumes are exported.
     :param locks: locks of volumes.
+    :param leases: who is at which step.
     """
 
-    def __init__(self, plans: FencePlans, target: Target, locks: VolumeLocks) -> None:
+    def __init__(self, plans: FencePlans, target: Target, locks: VolumeLocks, leases: StepLeases) -> None:
         self._plans = plans
+        self._leases = leases
         self._target = target
         self._locks = locks
         # Cut, and not yet written: whoever comes meanwhile finds nothing left, but what was cut is known.
@@ -56,8 +61,12 @@ class Fencer:
         :raises OutcomeUnknown: the target did not answer; it is tried again.
         :raises Conflict: the attachment went elsewhere meanwhile.
         """
-        with self._locks.hold(volume_id):
+        with self._attempt(attachment_id), self._locks.hold(volume_id):
             return self.fence_locked(attachment_id)
+
+    def _attempt(self, attachment_id: str) -> contextlib.AbstractContextManager[None]:
+        """A fence is never given up, and nothing but a proof ends it."""
+        return self._leases.attempt(ATTACHMENT, attachment_id, None, retried=(errors.MultiattachError,))
 
     def fence_many(self, orders: Sequence[Sequence[str]]) -> dict[str, dict[str, Any]]:
         """Do the same for many, side by side, and write the outcomes in one transaction.
@@ -72,6 +81,7 @@ class Fencer:
         done = [one for one in found.values() if isinstance(one, Outcome) and one.plan.state == A.FENCING]
         try:
             self._plans.finish(done)
+            failpoints.reach('volume.fence.finished')
         finally:
             for one in done:
                 for ident in one.plan.infos:
@@ -82,7 +92,7 @@ class Fencer:
     def _try(self, order: Sequence[str]) -> Outcome | str:
         volume_id, attachment_id = order
         try:
-            with self._locks.hold(volume_id):
+            with self._attempt(attachment_id), self._locks.hold(volume_id):
                 outcome = self._prove(attachment_id)
                 if outcome.plan.state == A.FENCING:
                     self._unwritten |= dict.fromkeys(outcome.plan.infos, outcome)
@@ -100,6 +110,7 @@ class Fencer:
         done = self._prove(attachment_id)
         if done.plan.state == A.FENCING:
             self._plans.finish([done])
+            failpoints.reach('volume.fence.finished')
         return dict(done.proof)
 
     def _prove(self, attachment_id: str) -> Outcome:
@@ -110,6 +121,7 @@ class Fencer:
             raise errors.Conflict(
                 f'The attachment {attachment_id} was changed by another request meanwhile.')
         started = time.monotonic()
+        failpoints.reach('volume.fence.planned')
         try:
             cut = self._cut(plan)
         except TargetUnavailable as exc:
@@ -119,6 +131,7 @@ class Fencer:
                 self._plans.fail(plan, f'fence: {exc}')
             raise errors.BackendError(f'The initiator cannot be cut off: {exc}') from exc
         seconds = time.monotonic() - started
+        failpoints.reach('volume.fence.cut')
         proof = describe(plan, cut, self._plans.worker, seconds)
         LOG.info('Initiator %s is cut off volume %s: %d sessions ended', plan.initiator, plan.volume_id,
                  len(cut.sessions))

@@ -1,20 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making, growing and deleting the storage of volumes. Any step may be repeated."""
 
+import functools
 from collections.abc import Callable
 
 from oslo_log import log
 
-from multiattach.domain import errors
+from multiattach import failpoints
+from multiattach.domain import errors, states
 from multiattach.drivers.backend import Backend, BackendError
 from multiattach.drivers.nova_events import NovaEvents
 from multiattach.drivers.target import Target, TargetError, TargetUnavailable
+from multiattach.engine.leases import VOLUME, Step, StepLeases
 from multiattach.engine.storage import Storage
 from multiattach.rpc.clients import HostAgents
 from multiattach.volume.copies import Copies
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
+V = states.Volume
+# s that an API needs at most to choose a backend, however short leases are.
+_UNPLACED = 5.0
+# What ends a step for good, and what it is called.
+FAILURES: dict[str, tuple[str, str]] = {
+    V.CREATING: ('create_failed', 'create'), V.DELETING: ('delete_failed', 'delete'),
+    V.EXTENDING: ('extend_failed', 'extend')}
 
 
 class StorageSteps:
@@ -25,18 +35,20 @@ class StorageSteps:
     :param target: where they are exported.
     :param locks: locks of volumes.
     :param agents: RPC client of the host agents, who show servers what has grown.
+    :param leases: who is at which step.
     :param nova: Nova, to be told the same of its servers; None without.
     """
 
     def __init__(self, storage: Storage, backend: Backend, target: Target, locks: VolumeLocks,
-                 agents: HostAgents, nova: NovaEvents | None = None) -> None:
+                 agents: HostAgents, leases: StepLeases, nova: NovaEvents | None = None) -> None:
         self._agents = agents
+        self._leases = leases
         self._nova = nova
         self._storage = storage
         self._backend = backend
         self._target = target
         self._locks = locks
-        self._copies = Copies(storage, backend, locks)
+        self._copies = Copies(storage, backend, locks, leases)
 
     def start(self) -> None:
         """Make copies (again)."""
@@ -55,17 +67,23 @@ class StorageSteps:
         if source_id is not None:
             self._copies.begin(volume_id, source_id)
             return
+        self._attempt(volume_id, V.CREATING, self._create)
+
+    def _create(self, volume_id: str) -> None:
         with self._locks.hold(volume_id):
             volume = self._storage.load(volume_id, 'creating')
             if volume is None:
                 return
+            failpoints.reach('volume.create.planned')
             try:
                 self._backend.create(volume_id, volume.size)
             except BackendError as exc:
                 LOG.error('Volume %s cannot be created: %s', volume_id, exc)
                 self._storage.fail(volume_id, 'create_failed', f'create volume: {exc}')
                 return
+            failpoints.reach('volume.create.made')
             self._storage.finish(volume_id, 'created')
+            failpoints.reach('volume.create.finished')
             LOG.info('Volume %s of %d GiB is available', volume_id, volume.size)
 
     def delete(self, volume_id: str) -> None:
@@ -73,30 +91,35 @@ class StorageSteps:
 
         :param volume_id: UUID.
         """
+        self._attempt(volume_id, V.DELETING, self._delete_copy)
+
+    def _delete_copy(self, volume_id: str) -> None:
         if self._storage.find_source(volume_id) is None:
             self._delete(volume_id)
             return
         with self._locks.try_copy(volume_id) as held:
-            if held:
-                self._delete(volume_id)
-            else:  # the copy sees that it is not wanted
-                LOG.info('Volume %s is deleted when its copy has been broken off', volume_id)
+            if not held:  # the copy sees that it is not wanted
+                raise errors.OutcomeUnknown('Its copy has not been broken off yet.')
+            self._delete(volume_id)
 
     def _delete(self, volume_id: str) -> None:
         with self._locks.hold(volume_id):
             if self._storage.load(volume_id, 'deleting') is None:
                 return
+            failpoints.reach('volume.delete.planned')
             try:
                 self._target.remove_export(volume_id)
+                failpoints.reach('volume.delete.unexported')
                 self._backend.delete(volume_id)
             except (BackendError, TargetError) as exc:
                 LOG.error('Volume %s cannot be deleted: %s', volume_id, exc)
                 self._storage.fail(volume_id, 'delete_failed', f'delete volume: {exc}')
                 return
             except TargetUnavailable as exc:
-                LOG.warning('Volume %s is deleted later: %s', volume_id, exc)
-                return
+                raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
+            failpoints.reach('volume.delete.deleted')
             self._storage.finish(volume_id, 'deleted')
+            failpoints.reach('volume.delete.finished')
             LOG.info('Volume %s is deleted', volume_id)
 
     def extend(self, volume_id: str) -> None:
@@ -104,12 +127,17 @@ class StorageSteps:
 
         :param volume_id: UUID.
         """
+        self._attempt(volume_id, V.EXTENDING, self._extend)
+
+    def _extend(self, volume_id: str) -> None:
         with self._locks.hold(volume_id):
             volume = self._storage.load(volume_id, 'extending')
             if volume is None or volume.new_size is None:
                 return
+            failpoints.reach('volume.extend.planned')
             try:
                 self._backend.extend(volume_id, volume.new_size)
+                failpoints.reach('volume.extend.grown')
                 if volume_id in self._target.list_exports():
                     self._target.extend(volume_id, self._backend.path(volume_id))
             except (BackendError, TargetError) as exc:
@@ -117,9 +145,10 @@ class StorageSteps:
                 self._storage.fail(volume_id, 'extend_failed', f'extend volume: {exc}')
                 return
             except TargetUnavailable as exc:
-                LOG.warning('Volume %s is extended later: %s', volume_id, exc)
-                return
+                raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
+            failpoints.reach('volume.extend.shown')
             self._storage.finish(volume_id, 'extended', size=volume.new_size, new_size=None)
+            failpoints.reach('volume.extend.finished')
             self._tell_extended(volume_id, volume.request_id)
             LOG.info('Volume %s has %d GiB now', volume_id, volume.new_size)
 
@@ -130,16 +159,47 @@ class StorageSteps:
         if self._nova is not None:
             self._nova.tell_extended(volume_id, self._storage.list_nova_servers(volume_id))
 
+    def fail_unplaced(self) -> None:
+        """End the making of volumes whose API ended before it chose a backend."""
+        for volume_id in self._storage.fail_unplaced(max(self._leases.rules.duration, _UNPLACED)):
+            LOG.error('Volume %s has no backend: the API ended before it chose one', volume_id)
+
     def resume(self, owns: Callable[[str], bool] = lambda _ident: True) -> None:
         """Carry on with every volume whose next step is this worker's.
 
         :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
         """
+        rows = {volume_id: (status, since) for volume_id, status, since in self._storage.list_open()
+                if owns(volume_id)}
         steps = {'creating': self.create, 'deleting': self.delete, 'extending': self.extend}
-        for volume_id, status in self._storage.list_open():
-            if not owns(volume_id):
-                continue
+        for due in self._leases.list_due([Step(VOLUME, ident, since) for ident, (_, since) in rows.items()]):
+            volume_id = due.step.ident
+            status = rows[volume_id][0]
             try:
-                steps[status](volume_id)
+                self._leases.carry_on(due, functools.partial(steps[status], volume_id),
+                                      functools.partial(self.give_up, volume_id, status))
             except errors.MultiattachError as exc:
                 LOG.warning('Volume %s is taken up later: %s', volume_id, exc)
+
+    def _attempt(self, volume_id: str, status: str, step: Callable[[str], None]) -> None:
+        """Try a step; without a result it is tried again."""
+        try:
+            with self._leases.attempt(VOLUME, volume_id, functools.partial(self.give_up, volume_id, status)):
+                step(volume_id)
+        except errors.MultiattachError as exc:
+            LOG.warning('Volume %s stays %s: %s', volume_id, status, exc)
+        except Exception:  # nobody else would see it
+            LOG.exception('Volume %s stays %s', volume_id, status)
+
+    def give_up(self, volume_id: str, status: str, error: str) -> None:
+        """End a step that was tried often enough, without a result, in an error status.
+
+        :param volume_id: UUID.
+        :param status: status of the step.
+        :param error: why, for the user.
+        :raises MultiattachError: it cannot be ended now.
+        """
+        with self._locks.hold(volume_id):
+            if self._storage.load(volume_id, status) is not None:
+                event, verb = FAILURES[status]
+                self._storage.fail(volume_id, event, f'{verb} volume: {error}')

@@ -11,11 +11,13 @@ from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors
 from multiattach.drivers.backend import Backend, BackendError
+from multiattach.engine.leases import StepLeases
 from multiattach.engine.services import VOLUME_BINARY
 from multiattach.periodic import Periodic
 from multiattach.rpc import clients, transport
 from multiattach.rpc.serving import Serving
 from multiattach.volume.exporter import Exporter
+from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
 
 LOG = log.getLogger(__name__)
@@ -26,13 +28,15 @@ class VolumeEndpoint:
 
     :param exporter: steps on the target.
     :param storage: steps on the backend.
+    :param reconciler: looks for drift.
     """
 
     target = messaging.Target(version=clients.VERSION)
 
-    def __init__(self, exporter: Exporter, storage: StorageSteps) -> None:
+    def __init__(self, exporter: Exporter, storage: StorageSteps, reconciler: VolumeReconciler) -> None:
         self._exporter = exporter
         self._storage = storage
+        self._reconciler = reconciler
 
     @messaging.expose
     def create_volume(self, context: Any, volume_id: str) -> None:
@@ -129,6 +133,17 @@ class VolumeEndpoint:
         """
         return self._exporter.inspection.list_page(marker, limit)
 
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def reconcile(self, context: Any, fix: bool) -> dict[str, Any]:
+        """Tell where database, targets and Nova differ, and put it right if asked to (since 1.3).
+
+        :param context: RPC context.
+        :param fix: put it right.
+        :returns: findings, and what could not be read.
+        """
+        return self._reconciler.reconcile(fix)
+
 
 # What extra specs of existing volume types ask for most often; vendor and protocol as LVM with tgt has them.
 _CAPABILITIES = {'multiattach': True, 'storage_protocol': 'iSCSI', 'vendor_name': 'Open Source',
@@ -147,15 +162,17 @@ class VolumeWorker:
     :param backend: where volumes are.
     :param exporter: steps on the target.
     :param storage: steps on the backend.
+    :param leases: who is at which step.
     :param capabilities: what extra specs are matched with, besides ``multiattach``.
     :param over_subscription: how many times the capacity may be promised.
     :param report_interval: seconds between heartbeats.
+    :param reconciler: looks for drift.
     """
 
     def __init__(self, db: Database, rpc: messaging.Transport, host: str, serves: str, crew: Crew,
-                 zone: str, backend: Backend, exporter: Exporter, storage: StorageSteps, *,
-                 capabilities: dict[str, Any], over_subscription: float,
-                 report_interval: float) -> None:
+                 zone: str, backend: Backend, exporter: Exporter, storage: StorageSteps,
+                 leases: StepLeases, *, capabilities: dict[str, Any], over_subscription: float,
+                 report_interval: float, reconciler: VolumeReconciler) -> None:
         self._db = db
         self._host = host
         self._serves = serves
@@ -164,14 +181,19 @@ class VolumeWorker:
         self._backend = backend
         self._exporter = exporter
         self._storage = storage
+        self._leases = leases
         self._capabilities = {**_CAPABILITIES, **capabilities}
         self._over_subscription = over_subscription
         server = transport.make_server(rpc, clients.VOLUME_TOPIC, serves,
-                                       VolumeEndpoint(exporter, storage))
+                                       VolumeEndpoint(exporter, storage, reconciler))
+        self._reconciler = reconciler
         # Apart: a slow backend must not make the worker look dead.
         self._serving = Serving(server, (
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
-            Periodic(f'tend:{host}', report_interval, (self.tend,))))
+            Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
+            Periodic(f'tend:{host}', report_interval, (self.tend,)),
+            *([Periodic(f'reconcile:{host}', reconciler.pause, (self.reconcile,))]
+              if reconciler.pause else ())))
 
     def start(self) -> None:
         """Export again what is to be exported, then take calls, then take up what was left."""
@@ -205,7 +227,13 @@ class VolumeWorker:
     def tend(self) -> None:
         """Notice a restarted target and carry on with what a crash or a lost message left."""
         self._exporter.watch()
-        self._crew.refresh()
+        if self._crew.refresh():
+            self._leases.orphan()
+        self._storage.fail_unplaced()
         self._storage.resume(self._crew.owns)
         self._exporter.resume(self._crew.owns)
         self._exporter.watch_fenced()
+
+    def reconcile(self) -> None:
+        """Look for drift if it is time."""
+        self._reconciler.tick(self._crew.owns)

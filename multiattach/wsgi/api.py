@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from multiattach import failpoints
 from multiattach.api.faults import WsgiApp
 from multiattach.cmd import operations, parts
 from multiattach.cmd.application import make_application
@@ -65,6 +66,7 @@ class Application:
 
 
 def _start() -> Application:
+    failpoints.check()
     made = Application()
     server: Any = None
     with contextlib.suppress(ImportError):

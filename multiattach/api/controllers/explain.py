@@ -6,15 +6,18 @@ No path of Block Storage begins with ``/multiattach``. New keys may come; none g
 
 from typing import Any
 
+from oslo_utils import strutils
+
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
+from multiattach.api.schemas import explain as schemas
 from multiattach.api.views import explain as views
 
 
 class ExplainController(Controller):
     """``/multiattach/attachments/{id}/explain`` and ``/multiattach/volumes/{id}/explain``."""
 
-    @route('GET', '/multiattach/attachments/{attachment_id}/explain')
+    @route('GET', '/multiattach/attachments/{attachment_id}/explain', query=schemas.EXPLAIN)
     def explain_attachment(self, req: Request, attachment_id: str) -> dict[str, Any]:
         """Explain an attachment, one that is gone too: its timeline, and what comes next.
 
@@ -23,11 +26,11 @@ class ExplainController(Controller):
         :returns: what the reply shows.
         :raises MultiattachError: as the use case that is called.
         """
-        found = self.engine.explanations.explain_attachment(req.ctx, attachment_id)
+        found = self.engine.explanations.explain_attachment(req.ctx, attachment_id, live=_is_live(req))
         return {'explanation': views.attachment(
             found, sees_internals=self.engine.explanations.sees_internals(req.ctx))}
 
-    @route('GET', '/multiattach/volumes/{volume_id}/explain')
+    @route('GET', '/multiattach/volumes/{volume_id}/explain', query=schemas.EXPLAIN)
     def explain_volume(self, req: Request, volume_id: str) -> dict[str, Any]:
         """Explain a volume: why it has its status, and what comes next.
 
@@ -36,6 +39,21 @@ class ExplainController(Controller):
         :returns: what the reply shows.
         :raises MultiattachError: as the use case that is called.
         """
-        found = self.engine.explanations.explain_volume(req.ctx, volume_id)
+        found = self.engine.explanations.explain_volume(req.ctx, volume_id, live=_is_live(req))
         return {'explanation': views.volume(
             found, sees_internals=self.engine.explanations.sees_internals(req.ctx))}
+
+    @route('GET', '/multiattach/hosts/{host}/explain')
+    def explain_host(self, req: Request, host: str) -> dict[str, Any]:
+        """Explain a compute host: what is recorded, what is true on it, what differs, and what comes next.
+
+        :param req: the request.
+        :param host: name of the host.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
+        return {'explanation': views.host(self.engine.explanations.explain_host(req.ctx, host))}
+
+
+def _is_live(req: Request) -> bool:
+    return bool(strutils.bool_from_string(str(req.query.get('live', ''))))

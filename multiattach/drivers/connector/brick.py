@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from oslo_log import log
 
 from multiattach.domain.connection import SECRET_KEYS, DeviceInfo
-from multiattach.drivers.connector import identity
+from multiattach.drivers.connector import identity, sessions
 from multiattach.drivers.connector.bounded import run_bounded
 from multiattach.drivers.connector.portal import await_portal
-from multiattach.drivers.host_connector import ConnectorError, ConnectorUnavailable
+from multiattach.drivers.host_connector import ConnectorError, ConnectorUnavailable, HostSession
 
 LOG = log.getLogger(__name__)
 R = TypeVar('R')
@@ -98,12 +98,14 @@ class BrickConnector:
         """See :meth:`HostConnector.verify`: by the name that the device itself tells."""
         identity.check_device(device.path, str(connection_info.get('volume_id')))
 
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None) -> None:
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *,
+                   lost: bool = False) -> None:
         """See :meth:`HostConnector.disconnect`."""
         brick = self._open()
         known = {'path': os.path.realpath(device.path)} if device and device.path else None
         self._run('disconnect the volume', connection_info,
-                  lambda properties: brick.disconnect_volume(properties, known))
+                  lambda properties: brick.disconnect_volume(properties, known, force=lost,
+                                                             ignore_errors=lost))
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
         """See :meth:`HostConnector.extend`; os-brick needs the program lsscsi for it."""
@@ -111,6 +113,10 @@ class BrickConnector:
         size: int | None = self._run('see the new size of the volume', connection_info,
                                      lambda properties: brick.extend_volume(properties))
         return size
+
+    def list_sessions(self) -> list[HostSession]:
+        """See :meth:`HostConnector.list_sessions`: read from the kernel, no command is run."""
+        return sessions.read()
 
     def _await_link(self, connection_info: Mapping[str, Any], path: str) -> str | None:
         """Wait for udev's link to a device (requirement row 13).

@@ -12,7 +12,7 @@ from typing import Any
 
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.connector.portal import await_portal, split_portal
-from multiattach.drivers.host_connector import ConnectorError, WrongDevice
+from multiattach.drivers.host_connector import ConnectorError, HostSession, WrongDevice
 
 NETWORK = 'network'
 DEFAULT_PREFIX = 'iqn.2010-10.org.openstack:'
@@ -72,12 +72,17 @@ class QemuConnector:
         if not name.endswith(volume_id):
             raise WrongDevice(f'The target {name} is not one of the volume {volume_id}.')
 
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None) -> None:
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *,
+                   lost: bool = False) -> None:
         """See :meth:`HostConnector.disconnect`: QEMU logged out with the detach."""
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
         """See :meth:`HostConnector.extend`."""
         return None
+
+    def list_sessions(self) -> list[HostSession]:
+        """See :meth:`HostConnector.list_sessions`: QEMU has them, with its disks."""
+        return []
 
     def _initiator(self, attachment_id: str) -> str:
         return f'{self._prefix}{attachment_id}'

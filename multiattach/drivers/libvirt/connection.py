@@ -239,6 +239,15 @@ class LibvirtConnection:
                 if exc.get_error_code() != self._lib.VIR_ERR_NO_SECRET:
                     raise
 
+    def list_secrets(self) -> frozenset[str]:
+        """List the secrets that libvirt has.
+
+        :returns: UUIDs.
+        :raises HypervisorUnavailable: no answer.
+        """
+        with self._translated():
+            return frozenset(secret.UUIDString() for secret in self._get().listAllSecrets())
+
     def versions(self) -> tuple[int, int]:
         """Tell the versions of libvirt and of its hypervisor.
 

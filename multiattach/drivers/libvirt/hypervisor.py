@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hypervisor driver for libvirt with QEMU."""
 
-from multiattach.drivers.hypervisor import Disk, Domain
+from multiattach.drivers.hypervisor import Disk, Domain, ServerDisks
 from multiattach.drivers.libvirt import xml
 from multiattach.drivers.libvirt.connection import LibvirtConnection
+from multiattach.drivers.libvirt.disks import DiskReader
 from multiattach.drivers.libvirt.guest import GuestDisks
 
 # Nova's rule for multiattach (nova.virt.libvirt.driver, _set_multiattach_support): QEMU 2.10
@@ -29,6 +30,7 @@ class LibvirtHypervisor:
         self._disks = GuestDisks(self._connection, detach_timeout=detach_timeout,
                                  detach_attempts=detach_attempts)
         self._ephemeral_secrets = ephemeral_secrets
+        self._reader = DiskReader()
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
@@ -59,6 +61,10 @@ class LibvirtHypervisor:
                                        + xml.list_targets(state.config))))
             for state in self._connection.list_domains()
         ]
+
+    def list_disks(self) -> list[ServerDisks]:
+        """See :meth:`Hypervisor.list_disks`."""
+        return self._reader.read(self._connection.list_domains(), self._connection.list_secrets())
 
     def cannot_share(self) -> str | None:
         """See :meth:`Hypervisor.cannot_share`."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from xml.etree import ElementTree
 
 from multiattach.domain import mode
-from multiattach.drivers.hypervisor import Disk, HypervisorError
+from multiattach.drivers.hypervisor import Disk, FoundDisk, HypervisorError
 
 BLOCK, NETWORK = 'block', 'network'
 # libvirt takes an alias from a user only with this prefix (formatdomain, "Device aliases").
@@ -115,6 +115,34 @@ def list_targets(domain: str | None, without: str | None = None) -> list[str]:
     return [target.get('dev', '') for element in _disks(domain)
             if (target := element.find('target')) is not None
             and (without is None or element.findtext('serial') != without)]
+
+
+def list_own(live: str | None, config: str | None) -> tuple[FoundDisk, ...]:
+    """List the disks that are marked as this service marks them; their secrets are not looked for.
+
+    :param live: XML of the running domain, or None.
+    :param config: XML of its next start, or None.
+    :returns: disks, by volume.
+    """
+    now, later = _find_own(live), _find_own(config)
+    return tuple(_describe(serial, now.get(serial), later.get(serial)) for serial in sorted({*now, *later}))
+
+
+def _find_own(domain: str | None) -> dict[str, ElementTree.Element]:
+    found = {}
+    for element in _disks(domain):
+        serial, alias = element.findtext('serial'), element.find('alias')
+        if serial and alias is not None and alias.get('name') == _ALIAS_PREFIX + serial:
+            found[serial] = element
+    return found
+
+
+def _describe(serial: str, live: ElementTree.Element | None, config: ElementTree.Element | None) -> FoundDisk:
+    element = config if live is None else live
+    assert element is not None
+    secret = element.find('./source/auth/secret')
+    return FoundDisk(serial, _read_disk(element).target, live is not None, config is not None,
+                     None if secret is None else secret.get('uuid'))
 
 
 def source_of(disk: Disk) -> tuple[str, ...]:

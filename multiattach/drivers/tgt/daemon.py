@@ -48,11 +48,21 @@ class TgtDaemon:
         socket_prefix: str = DEFAULT_SOCKET_PREFIX,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
-        self.control_port = control_port
-        self.socket_path = f"{socket_prefix}.{control_port}"
+        self._prefix = socket_prefix
+        #: process id of the one tgtd to speak to, None for whichever answers
+        self.owner: int | None = None
+        self.move(control_port)
         self._timeout = timeout
         self._pin = threading.local()
         self._slots = threading.BoundedSemaphore(_MAX_PARALLEL)
+
+    def move(self, control_port: int) -> None:
+        """Speak to a tgtd with another number from now on.
+
+        :param control_port: the number that it was given with ``-C``.
+        """
+        self.control_port = control_port
+        self.socket_path = f"{self._prefix}.{control_port}"
 
     @property
     def pid(self) -> int:
@@ -62,6 +72,7 @@ class TgtDaemon:
         """
         deadline = time.monotonic() + self._timeout
         with self._slots, self._connect(deadline) as connection:
+            self._check_owner(connection, deadline)
             pid = _peer_pid(connection)
             _dismiss(connection, deadline)
             return pid
@@ -100,6 +111,14 @@ class TgtDaemon:
                 delivered=False,
             )
 
+    def _check_owner(self, connection: socket.socket, deadline: float) -> None:
+        if self.owner is not None and self.owner != _peer_pid(connection):
+            _dismiss(connection, deadline)
+            raise TargetUnavailable(
+                f"another tgtd has taken the number {self.control_port} of one that died",
+                delivered=False,
+            )
+
     def call(self, request: Request) -> str:
         """Send one request and wait for the reply.
 
@@ -112,6 +131,7 @@ class TgtDaemon:
         message = request.encode()
         deadline = time.monotonic() + self._timeout
         with self._slots, self._connect(deadline) as connection:
+            self._check_owner(connection, deadline)
             self._check_pin(connection, deadline)
             try:
                 connection.settimeout(max(deadline - time.monotonic(), 0.001))

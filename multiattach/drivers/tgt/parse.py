@@ -125,6 +125,13 @@ class Listing:
         """
         return {tid for tid, _, _ in self._places.values()}
 
+    def texts(self) -> dict[str, str]:
+        """List what is said of each target.
+
+        :returns: by name the text from its number on.
+        """
+        return {iqn: f"{tid}{self._text[start:end]}" for iqn, (tid, start, end) in self._places.items()}
+
     def find(self, iqn: str) -> ShownTarget | None:
         """Look for one target.
 

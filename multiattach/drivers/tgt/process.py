@@ -66,7 +66,7 @@ class PrivateTgtd:
 
     @property
     def daemon(self) -> TgtDaemon:
-        """A client of this tgtd; the same one over restarts as long as its number is free.
+        """A client of this tgtd; the same one over restarts, whatever number it gets.
 
         :raises TargetUnavailable: it was not started.
         """
@@ -168,8 +168,11 @@ class PrivateTgtd:
             os.close(nothing)
             if output:
                 output.close()
-        if self._daemon is None or self._daemon.control_port != port:
+        if self._daemon is None:
             self._daemon = TgtDaemon(port, socket_prefix=self._socket_prefix)
+        # Whoever has the client goes on with it; its old number may be another tgtd's by now.
+        self._daemon.owner = self._child.pid
+        self._daemon.move(port)
         try:
             return self._wait_until_listening(self._child, self._daemon)
         except BaseException:

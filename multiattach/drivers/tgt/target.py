@@ -2,7 +2,6 @@
 """The tgt target driver: one iSCSI target per volume, CHAP and an ACL entry per initiator."""
 
 import logging
-import re
 import threading
 from pathlib import Path
 
@@ -10,8 +9,6 @@ from multiattach.drivers.target import (
     Cut,
     Export,
     Grant,
-    LunState,
-    SessionState,
     TargetError,
     TargetInfo,
     TargetState,
@@ -25,6 +22,7 @@ from multiattach.drivers.tgt.fence import Fence, Intruder
 from multiattach.drivers.tgt.identity import lun_parameters, scsi_id, scsi_serial
 from multiattach.drivers.tgt.parse import Listing, ShownTarget
 from multiattach.drivers.tgt.protocol import ErrorCode, TgtError, check_value, tolerate
+from multiattach.drivers.tgt.reader import ExportReader
 from multiattach.drivers.tgt.reopen import reopen
 from multiattach.drivers.tgt.sessions import Pause, close_sessions
 
@@ -71,6 +69,7 @@ class TgtTarget:
         self._close_timeout = close_timeout
         self._slots = AccountSlots(daemon)
         self._fence = Fence(daemon, self._slots, close_timeout)
+        self._reader = ExportReader(daemon, iqn_prefix, volumes_dir)
         self._tid_lock = threading.Lock()
         self._last_tid = 0
 
@@ -240,13 +239,11 @@ class TgtTarget:
         :returns: state by volume id.
         :raises TargetUnavailable: tgtd did not answer.
         """
-        pattern = re.compile(re.escape(f"{self._iqn_prefix}volume-") + r"([0-9a-f-]{36})")
-        states = {}
-        for target in self._daemon.show_targets():
-            match = pattern.fullmatch(target.iqn)
-            if match:
-                states[match[1]] = _state(match[1], target)
-        return states
+        return self._reader.list_exports()
+
+    def list_files(self) -> frozenset[str] | None:
+        """See :meth:`multiattach.drivers.target.Target.list_files`."""
+        return self._reader.list_files()
 
     def check(self) -> None:
         """See that tgtd answers and listens at the portal.
@@ -368,22 +365,3 @@ def _check_grant(grant: Grant) -> None:
     check_value("initiator-name", grant.initiator)
     check_value("user", grant.username)
     check_value("password", grant.secret)
-
-
-def _state(volume_id: str, target: ShownTarget) -> TargetState:
-    return TargetState(
-        volume_id=volume_id,
-        iqn=target.iqn,
-        tid=target.tid,
-        luns=tuple(
-            LunState(lun.number, lun.path, lun.online, lun.scsi_id)
-            for lun in target.luns.values()
-            if lun.number
-        ),
-        initiators=tuple(target.initiators),
-        accounts=tuple(target.accounts),
-        sessions=tuple(
-            SessionState(nexus.initiator, next((c.address for c in nexus.connections), ""))
-            for nexus in target.nexuses
-        ),
-    )

@@ -109,7 +109,7 @@ def test_completion_and_help(openstack: Openstack) -> None:
     commands = openstack.ask('command', 'list', '--group', 'openstack.multiattach.v1')
     [group] = [row['Commands'] for row in commands]
     listed = group if isinstance(group, list) else json.loads(json.dumps(group)).split('\n')
-    assert len(listed) == 12
+    assert len(listed) == 14
 
 
 @without_keystone
@@ -133,3 +133,22 @@ def test_fences(openstack: Openstack, cloud: Cloud, volume: str) -> None:
     assert openstack.plugin('host unfence', host).code == 0
     again = openstack.plugin('host unfence', host)
     assert (again.code, f'{host} was not fenced' in ' '.join(again.err.split())) == (0, True)
+
+
+@without_keystone
+def test_what_is_recorded_and_what_is_true(openstack: Openstack, cloud: Cloud, volume: str) -> None:
+    cloud.openstack('server', 'add', 'volume', 'web', volume)
+    cloud.wait(volume, 'in-use')
+    shown = openstack.plugin('volume explain', volume, '-f', 'json').json
+    assert shown['on_target']['exists']
+    assert shown['findings'] == []
+    assert [one['host'] for one in shown['on_hosts']] == [compute_host.HOST]
+    table = openstack.plugin('host explain', compute_host.HOST).out
+    assert 'All is as it is recorded.' in table
+    assert re.search(r'attached since \S+Z volume', table)
+    well = openstack.plugin('doctor', '-f', 'json')
+    assert (well.code, well.json) == (0, [])
+    recorded = openstack.plugin('volume explain', volume, '--no-live', '-f', 'json').json
+    assert 'on_target' not in recorded
+    cloud.openstack('server', 'remove', 'volume', 'web', volume)
+    cloud.wait(volume, 'available')

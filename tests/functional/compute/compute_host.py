@@ -74,6 +74,16 @@ class ComputeHost:
         self.may_go_on.wait(20)
         self.engine.finish_detach(self.engine.load(attachment_id), context.get('request_id'))
 
+    @messaging.expose
+    def reconcile(self, context: Mapping[str, Any], fix: bool) -> dict[str, Any]:
+        return {'findings': [], 'unread': {}}
+
+    @messaging.expose
+    def show_host(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        servers = [{'id': ident, 'name': known['name'], 'power_state': known['power_state'], 'disks': []}
+                   for ident, known in SERVERS.items()]
+        return {'servers': servers, 'sessions': [], **self.reconcile(context, False)}
+
 
 @contextlib.contextmanager
 def run(deployed: deployment.Deployment, host: str = HOST) -> Iterator[ComputeHost]:

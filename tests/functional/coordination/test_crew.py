@@ -93,6 +93,31 @@ def test_what_a_killed_process_had_goes_to_the_others(backend_url: str) -> None:
         assert taken.wait(15)
 
 
+def test_a_member_is_known_to_be_dead_after_two_looks(backend_url: str) -> None:
+    with connected(backend_url, 'one') as one, member(backend_url, 'two') as child:
+        crew = Crew(one, 'test')
+        crew.join()
+        assert crew.me == 'one'
+        assert not crew.refresh()
+        assert crew.members == ['one', 'two']
+        child.kill()
+        child.wait()
+
+        def is_missing() -> bool:
+            assert not crew.refresh()
+            return crew.members == ['one']
+
+        wait_for(is_missing)
+        assert not crew.is_gone('two')  # the backend may just have lost its memory
+        assert crew.refresh()
+        assert crew.is_gone('two')
+        assert not crew.refresh()  # it is told once
+        assert crew.is_gone('two')
+        with member(backend_url, 'two'):
+            crew.refresh()
+            assert not crew.is_gone('two')
+
+
 def test_a_process_of_the_same_name_may_come_again(backend_url: str) -> None:
     with connected(backend_url, 'one') as one:
         with member(backend_url, 'two') as child:

@@ -109,7 +109,8 @@ def test_outcomes_of_rpc(deployed, scrape):
     with pytest.raises(errors.OutcomeUnknown):
         VolumeWorkers(deployed.rpc, 0.2).export(ExportOrder('nobody@there', 'v', 'a'), None)
     with pytest.raises(errors.MultiattachError):
-        VolumeWorkers(deployed.rpc, 60).export(ExportOrder('testhost@file', str(uuid.uuid4()), str(uuid.uuid4())), None)
+        VolumeWorkers(deployed.rpc, 60).export(
+            ExportOrder('testhost@file', str(uuid.uuid4()), str(uuid.uuid4())), None)
     text = scrape()
     labels = {'topic': 'multiattach-volume', 'method': 'export'}
     assert value(text, 'rpc_seconds_count', outcome='unknown', **labels) == 1

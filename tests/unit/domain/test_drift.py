@@ -46,6 +46,26 @@ def test_states_that_are_on_no_target_need_none() -> None:
         assert find([Recorded(state, 'iqn.one', 'user1')], None) == []
 
 
-def test_every_kind_has_a_text() -> None:
-    assert {one.text for one in (drift._differ(kind, '') for kind in Drift)} == set(drift._TEXTS.values())
-    assert len(set(drift._TEXTS.values())) == len(Drift)
+@pytest.mark.parametrize('kind', list(Drift))
+def test_every_kind_has_a_row(kind: Drift) -> None:
+    row = drift.TABLE[kind]
+    assert row.kind is kind
+    for text in (row.means, row.step):
+        assert text[0].isupper() or text.startswith('libvirtd')
+        assert text.endswith('.')
+    assert row.seen[0].islower()
+    assert row.action in (drift.Action.REPAIR, drift.Action.REPORT)
+    assert row.grace >= 0
+    # What may hold data is not taken away by a guess.
+    assert row.account is not drift.Account.NOVA or row.is_firm
+
+
+def test_the_rows_are_in_order_of_the_kinds() -> None:
+    assert list(drift.TABLE) == list(Drift)
+
+
+def test_only_kinds_of_targets_come_from_a_comparison() -> None:
+    shown = Shown(False, ['iqn.bad'], ['stray'], ['iqn.bad'])
+    for recorded in (None, [], [ONE]):
+        for what in (None, shown):
+            assert {one.kind for one in drift.compare('VOLUME', recorded, what)} <= set(drift.TARGET_KINDS)

@@ -10,7 +10,12 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.db import services as db_services
+from multiattach.db.transitions import Actor
+from multiattach.domain import findings
+from multiattach.domain.leases import Rules
 from multiattach.engine.host_attachments import HostAttachments
+from multiattach.engine.leases import AGENT_STEPS, StepLeases
+from multiattach.engine.reconciliation import Reconciliation
 from multiattach.engine.servers import ServerAttach
 from multiattach.engine.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
@@ -36,11 +41,16 @@ class Bench:
         self.engine_side.register_servers(self.agent.domains())
         deployed.make_type()
 
-    def start_agent(self, fuse: Fuse | None = None) -> HostAgent:
+    def start_agent(self, fuse: Fuse | None = None, rules: Rules = deployment.AT_ONCE) -> HostAgent:
         parts: tuple[Any, ...] = (self.engine_side, self.hypervisor, self.connector)
         if fuse is not None:
             parts = tuple(map(fuse.wrap, parts))
-        return HostAgent(*parts, HOST, project_id=PROJECT)
+        return HostAgent(*parts, HOST, self.make_leases(rules), project_id=PROJECT, reconciling=(
+            Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), findings.Rules(), 0.0))
+
+    def make_leases(self, rules: Rules = deployment.AT_ONCE) -> StepLeases:
+        return StepLeases(self.deployed.db, rules, 'host', 'host.one', lambda _name: False, AGENT_STEPS,
+                          is_alone=True)
 
     def use_own_sessions(self) -> None:
         self.connector = FakeConnector(HOST, shares_sessions=False)

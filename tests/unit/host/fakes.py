@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from multiattach.domain.connection import DeviceInfo
-from multiattach.drivers.host_connector import WrongDevice
-from multiattach.drivers.hypervisor import Disk, Domain, DomainNotFound
+from multiattach.drivers.host_connector import HostSession, WrongDevice
+from multiattach.drivers.hypervisor import Disk, Domain, DomainNotFound, FoundDisk, ServerDisks
 
 SERVERS = ('11111111-1111-4111-8111-111111111111', '22222222-2222-4222-8222-222222222222')
 
@@ -42,6 +42,11 @@ class FakeHypervisor:
     def domains(self) -> list[Domain]:
         return [Domain(server, f'server-{server[0]}', 'running', ('vda',)) for server in self.disks]
 
+    def list_disks(self) -> list[ServerDisks]:
+        return [ServerDisks(server, f'server-{server[0]}', 'running', True, tuple(
+            FoundDisk(volume, 'vdb', True, True) for volume in disks))
+            for server, disks in self.disks.items()]
+
     def cannot_share(self) -> str | None:
         return self.reason
 
@@ -63,6 +68,7 @@ class FakeConnector:
         self.shares_sessions = shares_sessions
         self.sessions: set[str] = set()
         self.disconnects: list[str] = []
+        self.lost: dict[str, bool] = {}  # by volume: whether the last disconnect was one by force
         self.trouble: dict[str, Callable[[], None]] = {}
         self.presents: str | None = None
         self._lock = threading.Lock()
@@ -89,14 +95,20 @@ class FakeConnector:
             raise WrongDevice(f'The device is {self.presents}.')
         assert device.path == f'/dev/{connection_info["volume_id"]}'
 
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None) -> None:
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *,
+                   lost: bool = False) -> None:
         with _Alone(self, connection_info['volume_id']):
             self._before('disconnect')
             self.sessions.discard(self._key(connection_info))
             self.disconnects.append(connection_info['volume_id'])
+            self.lost[connection_info['volume_id']] = lost
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
         return None
+
+    def list_sessions(self) -> list[HostSession]:
+        return [HostSession(one, f'iqn.2010-10.org.openstack:volume-{one}', '127.0.0.1:3260')
+                for one in sorted(self.sessions)] if self.shares_sessions else []
 
     def _key(self, connection_info: Mapping[str, Any]) -> str:
         return str(connection_info['volume_id' if self.shares_sessions else 'attachment_id'])

@@ -42,7 +42,7 @@ def test_an_agent_that_returns_lets_go_before_anything_else(bench: Bench, out_of
         setattr(agent, name, lambda name=name, real=real: (
             seen.append((name, bench.connector.sessions.copy())), real())[1])
     service = HostService(bench.deployed.db, bench.deployed.rpc, HOST, 'nova', agent, bench.engine_side,
-                          Crew(), 3600)  # type: ignore[arg-type]
+                          Crew(), bench.make_leases(), 3600)  # type: ignore[arg-type]
     service.start()
     try:
         assert seen
@@ -87,6 +87,7 @@ def test_a_live_agent_is_told(bench: Bench) -> None:
         bench.deployed.wait(lambda: swept(bench, ident))
         assert bench.hypervisor.holders(volume_id) == set()
         assert bench.connector.sessions == set()
+        assert bench.connector.lost[volume_id]  # nothing can be written back any more
     finally:
         server.stop()
         server.wait()

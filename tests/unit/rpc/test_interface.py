@@ -34,6 +34,7 @@ TABLE = {
         'list_targets': (CALL, '1.1', ('marker', 'limit')),
         'fence': (CALL, '1.2', _ATTACHMENT),
         'fence_many': (CALL, '1.2', ('orders',)),  # pairs of volume and attachment
+        'reconcile': (CALL, '1.3', ('fix',)),
     },
     'multiattach-host': {
         'attach': (CAST, '1.0', ('attachment_id',)),
@@ -41,9 +42,11 @@ TABLE = {
         'extend': (CAST, '1.0', ()),
         # A hint only: an agent of an older release logs that it does not know it.
         'sweep': (CAST, '1.0', ()),
+        'reconcile': (CALL, '1.3', ('fix',)),
+        'show_host': (CALL, '1.3', ()),
     },
 }
-SERVED = '1.2'  # what workers and agents answer to: 1.0 up to this
+SERVED = '1.3'  # what workers and agents answer to: 1.0 up to this
 SIDES = {'multiattach-volume': (VolumeEndpoint, clients.VolumeWorkers),
          'multiattach-host': (HostAgent, clients.HostAgents)}
 
@@ -137,6 +140,7 @@ def test_an_older_worker_does_what_it_knows_and_refuses_the_rest(older):
     order = clients.ExportOrder('h@b', 'v', 'a')
     older.export(order, None)
     for call in (lambda: older.fence(order, None), lambda: older.show_target('h@b', 'v', None),
-                 lambda: older.list_targets('h@b', None, 5, None)):
+                 lambda: older.list_targets('h@b', None, 5, None),
+                 lambda: older.reconcile('h@b', False, None)):
         with pytest.raises(errors.Unavailable, match='older release'):
             call()

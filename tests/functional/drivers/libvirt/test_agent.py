@@ -7,11 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from multiattach.db import services as db_services
+from multiattach.db.transitions import Actor
+from multiattach.domain.findings import Rules
 from multiattach.drivers.connector.qemu import QemuConnector
 from multiattach.drivers.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
 from multiattach.engine.host_attachments import HostAttachments
+from multiattach.engine.leases import AGENT_STEPS, StepLeases
+from multiattach.engine.reconciliation import Reconciliation
 from multiattach.engine.servers import ServerAttach
 from multiattach.engine.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
@@ -40,7 +44,10 @@ class Bench:
     def start_agent(self, fuse: Fuse | None = None) -> HostAgent:
         parts = [self.engine_side, self.hypervisor, self.connector]
         wrapped = [fuse.wrap(part) if fuse else part for part in parts]
-        return HostAgent(*wrapped, NAME, project_id='a' * 32)
+        leases = StepLeases(self.deployed.db, deployment.AT_ONCE, 'host', 'host.one', lambda _name: False,
+                            AGENT_STEPS, is_alone=True)
+        return HostAgent(*wrapped, NAME, leases, project_id='a' * 32, reconciling=(
+            Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), Rules(), 0.0))
 
     def ask_attach(self, number: int) -> str:
         wish = ServerAttach(self.volume_id, supports_multiattach=True)

@@ -39,8 +39,10 @@ class Brick:
             raise self.error
         return {'type': 'block', 'scsi_wwn': '3' + 'x', 'path': self.path}
 
-    def disconnect_volume(self, properties: dict[str, Any], device: Any) -> None:
-        self.calls.append(('disconnect', device))
+    def disconnect_volume(self, properties: dict[str, Any], device: Any, *, force: bool,
+                          ignore_errors: bool) -> None:
+        assert force == ignore_errors
+        self.calls.append(('disconnect by force' if force else 'disconnect', device))
         if self.error is not None:
             raise self.error
 
@@ -163,7 +165,9 @@ def test_disconnect_names_the_node(connector: BrickConnector, info: dict[str, An
     (tmp_path / 'link').symlink_to(tmp_path / 'sdb')
     connector.disconnect(info, DeviceInfo('block', str(tmp_path / 'link')))
     connector.disconnect(info, None)
-    assert fake.calls == [('disconnect', {'path': str(tmp_path / 'sdb')}), ('disconnect', None)]
+    connector.disconnect(info, None, lost=True)
+    assert fake.calls == [('disconnect', {'path': str(tmp_path / 'sdb')}), ('disconnect', None),
+                          ('disconnect by force', None)]
 
 
 def test_command_line_with_the_secret_is_not_told(connector: BrickConnector, info: dict[str, Any],

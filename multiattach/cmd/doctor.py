@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``multiattach-manage doctor``: drift everywhere, told and put right, over RPC or the API of standalone."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from oslo_config import cfg
+
+from multiattach.api.views import doctor as views
+from multiattach.cmd import parts
+from multiattach.domain import errors
+
+_TIMEOUT = 300
+
+
+def examine(conf: cfg.ConfigOpts) -> int:
+    """Have every worker and agent look for drift, put it right if asked to, and tell of it.
+
+    :param conf: configuration; the command has ``fix``, ``format`` and ``url``.
+    :returns: exit status: 0 if nothing is left and everybody answered.
+    :raises ConfigurationError: nobody can be asked with this configuration.
+    """
+    command = conf.command
+    inside = (conf.transport_url or '').startswith('inproc:') or not conf.transport_url
+    if command.url or inside:
+        url = command.url or f'http://{_bracket(conf.api.listen_host)}:{conf.api.listen_port}'
+        if inside and command.format == 'table':
+            print(f'All parts run inside multiattach-standalone: its API at {url} is asked.')
+        found = _ask_api(conf, url, fix=command.fix)
+    else:
+        found = _ask_rpc(conf, fix=command.fix)
+    if command.format == 'json':
+        print(json.dumps(found, indent=1))
+    else:
+        for line in _write(found):
+            print(line)
+    return 1 if found['left'] or found['unanswered'] else 0
+
+
+def _ask_rpc(conf: cfg.ConfigOpts, *, fix: bool) -> dict[str, Any]:
+    db = parts.open_database(conf)
+    rpc = parts.open_transport(conf)
+    try:
+        return views.diagnosis(parts.build_engine(conf, db, rpc).doctor.examine(fix=fix))
+    finally:
+        rpc.cleanup()
+        db.close()
+
+
+def _ask_api(conf: cfg.ConfigOpts, url: str, *, fix: bool) -> dict[str, Any]:
+    if conf.api.auth_strategy != 'noauth':
+        raise errors.ConfigurationError(
+            'Option transport_url in [DEFAULT]: workers and agents inside another process can be asked '
+            'through its API only, which wants a token: use "openstack multiattach doctor".')
+    request = urllib.request.Request(  # noqa: S310 - the operator's own URL
+        f'{url.rstrip("/")}/v3/multiattach/doctor', json.dumps({'doctor': {'fix': fix}}).encode(),
+        {'Content-Type': 'application/json', 'Accept': 'application/json', 'X-Auth-Token': 'admin'})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:  # noqa: S310
+            answer: dict[str, Any] = json.load(reply)['doctor']
+            return answer
+    except (OSError, ValueError, LookupError) as exc:
+        raise errors.ConfigurationError(
+            f'The API at {url} does not answer ({exc}): is multiattach-standalone running? Say --url '
+            'http://HOST:PORT if it listens elsewhere than [api] listen_host and listen_port.') from exc
+
+
+def _write(found: dict[str, Any]) -> Iterator[str]:
+    for one in found['findings']:
+        where = ' '.join(f'{name} {one[key]}' for name, key in (
+            ('volume', 'volume_id'), ('attachment', 'attachment_id')) if one[key])
+        yield f'{one["kind"]} on {one["host"]}: {where} {one["about"]}'.rstrip()
+        yield f'    {one["text"]} Since {one["since"]}.'
+        yield f'    {_tell(one)}'
+    for one in found['unanswered']:
+        yield f'No answer from {one["binary"]} on {one["host"]}: {one["reason"]}'
+    number = len(found['findings'])
+    yield (f'{number or "No"} difference{"" if number == 1 else "s"} found by {found["answered"]} workers '
+           f'and agents, {found["left"]} left, {len(found["unanswered"])} without an answer.')
+
+
+def _tell(one: dict[str, Any]) -> str:
+    return {
+        'found': f'To be done (--fix does it now): {one["step"]}',
+        'repaired': f'Done: {one["step"]}',
+        'failed': f'Not done: {one["error"]}',
+        'waiting': f'To be done later: {one["error"] or one["step"]}',
+        'reported': f'Nothing is done by itself. What there is to do: {one["step"]}',
+    }[one['outcome']]
+
+
+def _bracket(host: str) -> str:
+    return f'[{host}]' if ':' in host else host

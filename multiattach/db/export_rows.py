@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a target's driver needs to know of an attachment, in one statement."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.orm import Session
+
+from multiattach.db import models
+from multiattach.domain import errors, sharing, states
+
+A = models.Attachment
+_F = models.FencedHost
+_MATE, _STRANGER = orm.aliased(A), orm.aliased(A)
+
+
+def _is_other(table: Any) -> tuple[sa.ColumnElement[bool], ...]:
+    return (table.volume_id == A.volume_id, table.deleted_at.is_(None),
+            table.state.in_(sorted(states.ON_TARGET)))
+
+
+# At most one attachment of other initiators is looked at, so that the cost does not grow with sharers.
+_READ = (
+    sa.select(
+        A.id, A.volume_id, A.state, A.initiator, A.attach_mode, A.error, A.connector, A.connection_info,
+        _MATE.id.label('mate_id'), _MATE.state.label('mate_state'),
+        _MATE.connection_info.label('mate_info'),
+        sa.select(_STRANGER.state)
+        .where(*_is_other(_STRANGER), _STRANGER.initiator != sa.func.coalesce(A.initiator, '')).correlate(A)
+        .limit(1).scalar_subquery().label('stranger_state'),
+        _F.host.label('fenced_host'), _F.fenced_at.label('host_fenced_at'), _F.reason.label('fence_reason'),
+        sa.select(models.TypeQos.qos_specs_id).join(
+            models.Volume, models.Volume.volume_type_id == models.TypeQos.volume_type_id)
+        .where(models.Volume.id == A.volume_id).correlate(A).scalar_subquery().label('qos_specs_id'))
+    .select_from(A)
+    .outerjoin(_MATE, sa.and_(*_is_other(_MATE), _MATE.id != A.id, _MATE.initiator == A.initiator))
+    .outerjoin(_F, _F.host == A.attached_host)
+    .where(A.id == sa.bindparam('ident'), A.deleted_at.is_(None)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Mate:
+    """Another attachment of the same initiator to the same volume, which may be on the target.
+
+    :param id: UUID.
+    :param state: internal state.
+    :param connection_info: what was stored for it, or None.
+    """
+
+    id: str
+    state: str
+    connection_info: dict[str, Any] | None = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """Why a host is to have no volume.
+
+    :param host: its name.
+    :param fenced_at: since when, UTC.
+    :param reason: what the operator said, or None.
+    """
+
+    host: str
+    fenced_at: datetime.datetime
+    reason: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportRow:
+    """An attachment, those of the same initiator, and whether there is another one.
+
+    :param id: UUID.
+    :param volume_id: UUID.
+    :param state: internal state.
+    :param initiator: iSCSI initiator name, None if no host ever connected.
+    :param attach_mode: ``rw``, ``ro`` or None.
+    :param error: why the attach failed on its host, or None.
+    :param connector: connector as it was given, or None.
+    :param connection_info: what was stored for it, or None.
+    :param mates: others of the same initiator.
+    :param stranger: state of one attachment of another initiator, None if there is none.
+    :param mark: mark of its host, None if the host is not fenced.
+    :param has_qos: the type of the volume has QoS specs.
+    """
+
+    id: str
+    volume_id: str
+    state: str
+    initiator: str | None
+    attach_mode: str | None
+    error: str | None
+    connector: dict[str, Any] | None = dataclasses.field(repr=False)
+    connection_info: dict[str, Any] | None = dataclasses.field(repr=False)
+    mates: tuple[Mate, ...]
+    stranger: str | None
+    mark: Mark | None
+    has_qos: bool
+
+    @property
+    def sharers(self) -> list[sharing.Sharer]:
+        """Who else may use the target, as far as rules on the last one ask for it."""
+        found = [sharing.Sharer(one.id, one.state, None, None, self.initiator) for one in self.mates]
+        if self.stranger is not None:
+            found.append(sharing.Sharer('', self.stranger, None, None, None))
+        return found
+
+
+def read(session: Session, attachment_id: str) -> ExportRow:
+    """Read an attachment for a step on its target.
+
+    :param session: an open session.
+    :param attachment_id: UUID.
+    :returns: the attachment.
+    :raises AttachmentNotFound: there is none (any more).
+    """
+    rows = session.execute(_READ, {'ident': attachment_id}).all()
+    if not rows:
+        raise errors.AttachmentNotFound(attachment_id)
+    row = rows[0]
+    return ExportRow(
+        row.id, row.volume_id, row.state, row.initiator, row.attach_mode, row.error, row.connector,
+        row.connection_info,
+        tuple(Mate(each.mate_id, each.mate_state, each.mate_info) for each in rows if each.mate_id),
+        row.stranger_state,
+        Mark(row.fenced_host, row.host_fenced_at, row.fence_reason) if row.fenced_host else None,
+        row.qos_specs_id is not None)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries of the reconcilers: plain columns, one statement for all that a backend or a host has."""
+
+import datetime
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from multiattach.db import models
+from multiattach.domain import states
+
+A = models.Attachment
+V = models.Volume
+S = models.Server
+_LIVE = A.deleted_at.is_(None)
+# What a volume without attachments cannot be; the others need no look.
+_BUSY = sorted(states.DERIVED_STATUSES - {states.Volume.AVAILABLE})
+_COLUMNS = (V.id, V.status, V.claim, A.id, A.state, A.state_at, A.initiator, A.instance_uuid, A.agent_host,
+            A.attached_host)
+_OF_VOLUMES = (
+    sa.select(*_COLUMNS).select_from(V).outerjoin(A, sa.and_(A.volume_id == V.id, _LIVE))
+    .where(V.deleted_at.is_(None)))
+_ON_BACKEND = _OF_VOLUMES.where(
+    V.host == sa.bindparam('host'), sa.or_(A.id.is_not(None), V.status.in_(_BUSY)))
+_OF_AGENT = (
+    sa.select(A.id, A.volume_id, A.state, A.state_at, A.instance_uuid, A.error)
+    .where(_LIVE, A.agent_host == sa.bindparam('host')))
+_CHUNK = 500
+
+
+class BackendRow(NamedTuple):
+    """A volume of a backend with one of its attachments; without one, the attachment's part is None."""
+
+    volume_id: str
+    status: str
+    claim: str | None
+    attachment_id: str | None
+    state: str | None
+    state_at: datetime.datetime | None
+    initiator: str | None
+    server_id: str | None
+    agent_host: str | None
+    attached_host: str | None
+
+
+class AgentRow(NamedTuple):
+    """An attachment of a host agent."""
+
+    attachment_id: str
+    volume_id: str
+    state: str
+    state_at: datetime.datetime
+    server_id: str | None
+    error: str | None
+
+
+class Place(NamedTuple):
+    """A server and a volume that some attachment joins, whoever drives it."""
+
+    volume_id: str
+    server_id: str | None
+    host: str | None
+    state: str
+
+
+def list_on_backend(session: Session, host: str) -> list[BackendRow]:
+    """List the volumes of a backend that somebody has, with their attachments.
+
+    :param session: an open session.
+    :param host: name of the backend.
+    :returns: a row for each attachment, and for each volume whose status wants one.
+    """
+    return [BackendRow._make(row) for row in session.execute(_ON_BACKEND, {'host': host})]
+
+
+def list_of_volumes(session: Session, volume_ids: Sequence[str]) -> list[BackendRow]:
+    """List live volumes with their attachments.
+
+    :param session: an open session.
+    :param volume_ids: UUIDs.
+    :returns: at least one row for each volume that lives.
+    """
+    return [BackendRow._make(row) for some in _chunks(volume_ids)
+            for row in session.execute(_OF_VOLUMES.where(V.id.in_(some)))]
+
+
+def find_volumes(session: Session, volume_ids: Sequence[str]) -> dict[str, tuple[str | None, bool]]:
+    """Tell of volumes whether they are recorded.
+
+    :param session: an open session.
+    :param volume_ids: UUIDs.
+    :returns: by id the backend, and whether the volume lives; those that nobody recorded are not in it.
+    """
+    return {row[0]: (row[1], row[2] is None) for some in _chunks(volume_ids) for row in session.execute(
+        sa.select(V.id, V.host, V.deleted_at).where(V.id.in_(some)))}
+
+
+def list_of_agent(session: Session, host: str) -> list[AgentRow]:
+    """List the attachments that a host agent drives.
+
+    :param session: an open session.
+    :param host: name of the compute host.
+    :returns: attachments.
+    """
+    return [AgentRow._make(row) for row in session.execute(_OF_AGENT, {'host': host})]
+
+
+def list_places(session: Session, volume_ids: Sequence[str]) -> list[Place]:
+    """List who has volumes, or is about to.
+
+    :param session: an open session.
+    :param volume_ids: UUIDs.
+    :returns: a row for each attachment that takes a place.
+    """
+    return [Place._make(row) for some in _chunks(volume_ids) for row in session.execute(
+        sa.select(A.volume_id, A.instance_uuid, sa.func.coalesce(A.agent_host, A.attached_host), A.state)
+        .where(A.volume_id.in_(some), _LIVE, A.state.not_in(sorted(states.PLACELESS))))]
+
+
+def find_servers(session: Session, server_ids: Sequence[str]
+                 ) -> dict[str, tuple[str, datetime.datetime | None]]:
+    """Tell where servers of host agents are.
+
+    :param session: an open session.
+    :param server_ids: UUIDs.
+    :returns: by id the host, and when the server was gone (None if it lives).
+    """
+    return {row[0]: (row[1], row[2]) for some in _chunks(server_ids) for row in session.execute(
+        sa.select(S.id, S.host, S.deleted_at).where(S.id.in_(some)))}
+
+
+def _chunks(idents: Sequence[str]) -> list[list[str]]:
+    """Cut into parts of which no database says that there are too many parameters."""
+    unique = sorted(set(idents))
+    return [unique[number:number + _CHUNK] for number in range(0, len(unique), _CHUNK)]

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drift that was found: what it is about, since when, and what became of it."""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+from multiattach.domain.drift import TABLE, Action, Drift
+
+
+class Outcome(enum.StrEnum):
+    """What became of a finding."""
+
+    FOUND = 'found'  # to be repaired, and nobody asked for it
+    REPAIRED = 'repaired'
+    REPORTED = 'reported'
+    WAITING = 'waiting'
+    FAILED = 'failed'
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A drift as a reconciler sees it.
+
+    :param kind: which.
+    :param host: backend or compute host that sees it.
+    :param volume_id: UUID, or None.
+    :param attachment_id: UUID, or None.
+    :param about: initiator, account, server or file that it is about.
+    :param age: seconds that it has lasted; None to count from when it was first seen.
+    :param hold: why it is not repaired unless a person asks for it, or None.
+    """
+
+    kind: Drift
+    host: str
+    volume_id: str | None = None
+    attachment_id: str | None = None
+    about: str = ''
+    age: float | None = dataclasses.field(default=None, compare=False)
+    hold: str | None = dataclasses.field(default=None, compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A drift and what became of it.
+
+    :param kind: which.
+    :param host: backend or compute host that saw it.
+    :param volume_id: UUID, or None.
+    :param attachment_id: UUID, or None.
+    :param about: initiator, account, server or file that it is about.
+    :param text: what it means.
+    :param step: what its repair runs.
+    :param action: ``repair`` or ``report``.
+    :param outcome: a value of :class:`Outcome`.
+    :param since: when it was first seen, ISO 8601 in UTC.
+    :param error: why it failed, or waits; None otherwise.
+    """
+
+    kind: str
+    host: str
+    volume_id: str | None
+    attachment_id: str | None
+    about: str
+    text: str
+    step: str
+    action: str
+    outcome: str
+    since: str
+    error: str | None = None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the drift is still there."""
+        return self.outcome != Outcome.REPAIRED
+
+    def write(self) -> dict[str, Any]:
+        """Write it as a message carries it.
+
+        :returns: JSON object.
+        """
+        return dataclasses.asdict(self)
+
+
+def read(message: Mapping[str, Any]) -> Finding:
+    """Read a finding from a message; what a later release adds is left out.
+
+    :param message: JSON object.
+    :returns: the finding.
+    """
+    names = {field.name for field in dataclasses.fields(Finding)}
+    return Finding(**{key: value for key, value in message.items() if key in names})
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """The table as the operator wants it.
+
+    :param actions: other actions, by kind.
+    :param graces: other graces in seconds, by kind.
+    :param reservation_age: seconds that a reservation may wait for its host, 0 for ever.
+    :param stuck_after: seconds that a step in flight may stand still.
+    :param most_gone: gone servers that a round looks after without being asked.
+    """
+
+    actions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    graces: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    reservation_age: float = 86400.0
+    stuck_after: float = 600.0
+    most_gone: int = 10
+
+    def find_action(self, kind: Drift) -> Action:
+        """Tell what is done about a kind.
+
+        :param kind: which.
+        :returns: the action.
+        """
+        return Action(self.actions.get(kind, TABLE[kind].action))
+
+    def find_grace(self, kind: Drift) -> float:
+        """Tell how long a kind must last before it is repaired.
+
+        :param kind: which.
+        :returns: seconds.
+        """
+        return float(self.graces.get(kind, TABLE[kind].grace))

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may take up a step, and when: leases, attempts and pauses. Pure functions of what is recorded.
+
+A step is an attachment or a volume in a state in which a worker or an agent acts next. It needs no lease
+of its own as long as it is quick: for a while after the state was written it belongs to whoever got the
+order. Only a step that takes long, or that is to be tried again, has a lease.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """How long leases last and how often a step is tried.
+
+    :param duration: seconds that a lease lasts without a sign of life of its owner.
+    :param max_attempts: attempts without a result after which a step ends in an error state.
+    :param pause: seconds between the first attempt and the second one; it doubles.
+    :param longest_pause: seconds that it never exceeds.
+    """
+
+    duration: float = 30.0
+    max_attempts: int = 10
+    pause: float = 2.0
+    longest_pause: float = 300.0
+
+    @property
+    def renewal(self) -> float:
+        """Seconds between two renewals; a step that takes no longer needs no lease."""
+        return max(self.duration / 3, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lease:
+    """A lease as it is recorded.
+
+    :param ident: UUID of the attachment or volume.
+    :param since: when it took the state that the step is about.
+    :param owner: process that has the step in hand, or had.
+    :param until: end of the lease, if it is not renewed.
+    :param attempts: attempts that ended without a result.
+    :param retry_at: when it is tried again; None while the owner is at it.
+    :param error: what the last attempt ended with.
+    """
+
+    ident: str
+    since: datetime.datetime
+    owner: str
+    until: datetime.datetime
+    attempts: int = 0
+    retry_at: datetime.datetime | None = None
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What a process knows when it looks for steps to take up.
+
+    :param me: its name as an owner of leases.
+    :param now: the time.
+    :param is_gone: tells whether the process of another owner is known to be dead.
+    :param orphaned_before: steps without a lease that began before this moment are nobody's: those who may
+        have got the order are known to be dead. None if nothing is known.
+    """
+
+    me: str
+    now: datetime.datetime
+    is_gone: Callable[[str], bool]
+    orphaned_before: datetime.datetime | None = None
+
+
+def may_take(since: datetime.datetime, lease: Lease | None, rules: Rules, view: View, *,
+             ordered: bool = True) -> bool:
+    """Tell whether a process may take up a step that it has not in hand.
+
+    :param since: when the attachment or volume took the state that the step is about.
+    :param lease: what is recorded, None for nothing.
+    :param rules: how long leases last.
+    :param view: what the process knows.
+    :param ordered: whether somebody else may have got an order for it.
+    :returns: True if it may try to; of several that try one succeeds.
+    """
+    if lease is None or lease.since != since:
+        if not ordered or (view.orphaned_before is not None and since < view.orphaned_before):
+            return True
+        return since + datetime.timedelta(seconds=rules.duration) <= view.now
+    if lease.retry_at is not None:
+        return lease.retry_at <= view.now
+    return lease.owner == view.me or lease.until <= view.now or view.is_gone(lease.owner)
+
+
+def count_attempts(since: datetime.datetime, lease: Lease | None) -> int:
+    """Count the attempts without a result of a step that is taken up.
+
+    :param since: when the attachment or volume took the state that the step is about.
+    :param lease: what was recorded; None for nothing.
+    :returns: the number; an owner that was lost while it was at it, or whoever got the order, counts as one.
+    """
+    if lease is None or lease.since != since:
+        return 1
+    return lease.attempts + (1 if lease.retry_at is None else 0)
+
+
+def choose_pause(attempts: int, draw: float, rules: Rules) -> float:
+    """Choose how long to wait before a step is tried again.
+
+    It doubles with each attempt up to a limit; a random part of up to a half keeps those who failed
+    together from coming back together.
+
+    :param attempts: attempts without a result, 1 or more.
+    :param draw: a random number, at least 0 and below 1.
+    :param rules: first and longest pause.
+    :returns: seconds.
+    """
+    doublings = min(attempts - 1, 60)
+    longest: float = min(rules.pause * 2.0 ** doublings, rules.longest_pause)
+    return longest * (0.5 + 0.5 * draw)
+
+
+def is_exhausted(attempts: int, rules: Rules) -> bool:
+    """Tell whether a step has been tried often enough.
+
+    :param attempts: attempts without a result.
+    :param rules: how many there may be.
+    :returns: True if it is to end in an error state.
+    """
+    return attempts >= rules.max_attempts
+
+
+def tell(lease: Lease) -> str:
+    """Say what a lease means for what happens next.
+
+    :param lease: the lease of the step that is due.
+    :returns: one sentence for people.
+    """
+    before = '' if not lease.attempts else (
+        f' {lease.attempts} attempt{"" if lease.attempts == 1 else "s"} before had no result.')
+    if lease.retry_at is not None:
+        return f'The next attempt is at {lease.retry_at:%H:%M:%S} UTC.{before}'
+    return (f'Somebody is at it; if no sign of life comes, it is taken over at {lease.until:%H:%M:%S} UTC.'
+            f'{before}')
+
+
+def give_up_text(attempts: int, error: str | None) -> str:
+    """Say why a step ends in an error state.
+
+    :param attempts: attempts without a result.
+    :param error: what the last one ended with.
+    :returns: text for the user.
+    """
+    return f'given up after {attempts} attempts: {error or "whoever was at it was lost each time"}'

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking for drift everywhere at once, for a person, and putting it right if asked to."""
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from multiattach.db import database
+from multiattach.db import services as db_services
+from multiattach.domain import errors, findings
+from multiattach.domain.findings import Finding
+from multiattach.engine.context import RequestContext
+from multiattach.engine.policy import Policy
+from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY, Services
+from multiattach.rpc.clients import HostAgents, VolumeWorkers
+
+# Workers and agents that are asked at once; one that does not answer takes a thread until its timeout.
+_PARALLEL = 16
+_Call = Callable[[str, bool, str | None], dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Unanswered:
+    """A worker or an agent of which nothing is known now.
+
+    :param binary: program.
+    :param host: backend or compute host.
+    :param reason: why.
+    """
+
+    binary: str
+    host: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """What all of them found.
+
+    :param fix: it was to be put right.
+    :param answered: number of workers and agents that did.
+    :param findings: in order of kind, host and volume.
+    :param unanswered: those of which nothing is known.
+    """
+
+    fix: bool
+    answered: int
+    findings: list[Finding]
+    unanswered: list[Unanswered]
+
+    @property
+    def left(self) -> int:
+        """How many findings are still there."""
+        return sum(one.is_left for one in self.findings)
+
+
+class Doctor:
+    """The use case.
+
+    :param db: the database.
+    :param policy: the rules.
+    :param services: services.
+    :param workers: RPC client of the volume workers.
+    :param agents: RPC client of the host agents.
+    """
+
+    def __init__(self, db: database.Database, policy: Policy, services: Services, workers: VolumeWorkers,
+                 agents: HostAgents) -> None:
+        self._db = db
+        self._policy = policy
+        self._services = services
+        self._workers = workers
+        self._agents = agents
+
+    def diagnose(self, ctx: RequestContext, *, fix: bool) -> Diagnosis:
+        """Have every worker and every agent look for drift.
+
+        :param ctx: the caller.
+        :param fix: put it right.
+        :returns: what was found, and who did not answer.
+        :raises NotAuthorized: policy ``multiattach:doctor``.
+        """
+        self._policy.check(ctx, 'multiattach:doctor')
+        return self.examine(fix=fix, request_id=ctx.request_id)
+
+    def examine(self, *, fix: bool, request_id: str | None = None) -> Diagnosis:
+        """Do the same for a caller who needs no policy.
+
+        :param fix: put it right.
+        :param request_id: the API call behind it.
+        :returns: what was found, and who did not answer.
+        """
+        found: dict[tuple[Any, ...], Finding] = {}
+        unanswered: list[Unanswered] = []
+        answered = 0
+        parts = self._list_parts()
+        with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, max(len(parts), 1)), 'doctor') as pool:
+            asked = {pool.submit(_ask, self._choose(binary), host, is_up, fix, request_id): (binary, host)
+                     for binary, host, is_up in parts}
+            for answer, (binary, host) in asked.items():
+                try:
+                    reply = answer.result()
+                    unanswered += [Unanswered(binary, host, f'{account}: {reason}')
+                                   for account, reason in reply['unread'].items()]
+                    for one in map(findings.read, reply['findings']):
+                        # Backends that share a target daemon tell the same of what is nobody's.
+                        key = one.kind, one.volume_id, one.attachment_id, one.about
+                        found.setdefault(key, one)
+                    answered += 1
+                except errors.MultiattachError as exc:
+                    unanswered.append(Unanswered(binary, host, exc.message))
+        return Diagnosis(fix, answered, sorted(
+            found.values(), key=lambda one: (one.kind, one.host, one.volume_id or '', one.about)),
+            sorted(unanswered, key=lambda one: (one.binary, one.host)))
+
+    @database.retry
+    def _list_parts(self) -> list[tuple[str, str, bool]]:
+        parts = [(VOLUME_BINARY, one.host, one.is_up) for one in self._services.list_backends()]
+        with self._db.reader() as session:
+            return parts + [(HOST_BINARY, row.host, self._services.is_up(row))
+                            for row in db_services.list_all(session, HOST_BINARY)]
+
+    def _choose(self, binary: str) -> _Call:
+        return self._workers.reconcile if binary == VOLUME_BINARY else self._agents.reconcile
+
+
+def _ask(call: _Call, host: str, is_up: bool, fix: bool, request_id: str | None) -> dict[str, Any]:
+    if not is_up:  # it would not answer in time
+        raise errors.Unavailable(f'{host} does not report: start it again.')
+    return call(host, fix, request_id)

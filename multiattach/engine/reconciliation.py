@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reconcilers' side of the database: what is recorded, and the normal steps that put it right.
+
+Each step reads its row again under the volume's lock; what is not as it was seen is left alone.
+"""
+
+import datetime
+
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, leases, models, transitions
+from multiattach.db import reconciliation as rows
+from multiattach.db import volumes as db_volumes
+from multiattach.domain import errors, states
+from multiattach.engine.attachments import leave_target
+from multiattach.rpc.clients import ExportOrder
+
+A = states.Attachment
+# States in which a client, or nobody, has the next step: no worker or agent is at it.
+AT_REST = frozenset({A.RESERVED, A.EXPORTED, A.ATTACHED, A.ERROR_ATTACHING, A.ERROR_DETACHING})
+
+
+class Reconciliation:
+    """What the reconcilers read and write.
+
+    :param db: the database.
+    :param actor: who writes, for timelines.
+    """
+
+    def __init__(self, db: database.Database, actor: transitions.Actor) -> None:
+        self._db = db
+        self._actor = actor
+
+    # -- reading -------------------------------------------------------------------------------
+
+    @database.retry
+    def list_on_backend(self, host: str) -> list[rows.BackendRow]:
+        """List the volumes of a backend that somebody has, with their attachments.
+
+        :param host: name of the backend.
+        :returns: see :func:`multiattach.db.reconciliation.list_on_backend`.
+        """
+        with self._db.reader() as session:
+            return rows.list_on_backend(session, host)
+
+    @database.retry
+    def list_of_volumes(self, volume_ids: list[str]) -> list[rows.BackendRow]:
+        """List live volumes with their attachments.
+
+        :param volume_ids: UUIDs.
+        :returns: see :func:`multiattach.db.reconciliation.list_of_volumes`.
+        """
+        with self._db.reader() as session:
+            return rows.list_of_volumes(session, volume_ids)
+
+    @database.retry
+    def find_volumes(self, volume_ids: list[str]) -> dict[str, tuple[str | None, bool]]:
+        """Tell of volumes whether they are recorded.
+
+        :param volume_ids: UUIDs.
+        :returns: by id the backend, and whether the volume lives.
+        """
+        with self._db.reader() as session:
+            return rows.find_volumes(session, volume_ids)
+
+    @database.retry
+    def list_of_agent(self, host: str) -> list[rows.AgentRow]:
+        """List the attachments that a host agent drives.
+
+        :param host: name of the compute host.
+        :returns: attachments.
+        """
+        with self._db.reader() as session:
+            return rows.list_of_agent(session, host)
+
+    @database.retry
+    def list_places(self, volume_ids: list[str]) -> list[rows.Place]:
+        """List who has volumes, or is about to.
+
+        :param volume_ids: UUIDs.
+        :returns: a row for each attachment that takes a place.
+        """
+        with self._db.reader() as session:
+            return rows.list_places(session, volume_ids)
+
+    @database.retry
+    def find_servers(self, server_ids: list[str]) -> dict[str, tuple[str, datetime.datetime | None]]:
+        """Tell where servers of host agents are.
+
+        :param server_ids: UUIDs.
+        :returns: by id the host, and when the server was gone.
+        """
+        with self._db.reader() as session:
+            return rows.find_servers(session, server_ids)
+
+    @database.retry
+    def find_held(self, attachment_ids: list[str]) -> set[str]:
+        """Tell whose step somebody is at now: it takes long, and stands not still.
+
+        :param attachment_ids: UUIDs.
+        :returns: those with a lease that has not run out and is not waiting for another attempt.
+        """
+        with self._db.reader() as session:
+            found = leases.list_of(session, attachment_ids)
+        now = models.now()
+        return {ident for ident, lease in found.items() if lease.until > now and lease.retry_at is None}
+
+    # -- putting right -------------------------------------------------------------------------
+
+    @database.retry
+    def derive(self, volume_id: str) -> None:
+        """Write the status that a volume's attachments give.
+
+        :param volume_id: UUID.
+        :raises VolumeNotFound: it is gone.
+        """
+        with self._db.writer() as session:
+            db_volumes.lock(session, volume_id)
+            transitions.derive_volume(session, volume_id)
+
+    @database.retry
+    def begin_delete(self, attachment_id: str, seen: str) -> ExportOrder | None:
+        """Write the intent to turn an attachment's initiator away, as a delete by its user does.
+
+        :param attachment_id: UUID.
+        :param seen: state in which it was seen; in another one it is left alone.
+        :returns: what is to be asked of the worker, None if the row is gone.
+        :raises Conflict: it went elsewhere meanwhile.
+        """
+        with self._db.writer() as session:
+            try:
+                row = db_attachments.get(session, attachment_id, lock=True)
+            except errors.AttachmentNotFound:
+                return None
+            _check(row, seen)
+            return leave_target(session, row, self._actor)
+
+    @database.retry
+    def begin_detach(self, attachment_id: str, seen: str) -> None:
+        """Write the intent to take a volume from its server, as a detach by its user does.
+
+        :param attachment_id: UUID.
+        :param seen: state in which it was seen; in another one it is left alone.
+        :raises AttachmentNotFound: it is gone.
+        :raises Conflict: it went elsewhere meanwhile.
+        """
+        with self._db.writer() as session:
+            row = db_attachments.get(session, attachment_id, lock=True)
+            _check(row, seen)
+            transitions.move_attachment(session, attachment_id, 'detach', self._actor)
+            transitions.derive_volume(session, row.volume_id)
+
+
+def _check(row: models.Attachment, seen: str) -> None:
+    if row.state != seen:
+        raise errors.Conflict(f'The attachment {row.id} is {row.state} by now, not {seen}: it is left alone.')

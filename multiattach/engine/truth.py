@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is true now on target, host and domain, asked for those who explain something; never for long."""
+
+import concurrent.futures
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from multiattach.db import database, explanations, models
+from multiattach.domain import drift, errors, findings
+from multiattach.domain.drift import TABLE
+from multiattach.domain.findings import Finding
+from multiattach.engine.doctor import Unanswered
+from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY
+from multiattach.engine.targets import ComparedTarget, compare_shown
+from multiattach.rpc.clients import HostAgents, VolumeWorkers
+
+_PATIENCE = 5.0  # s
+_PARALLEL = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class ShownHost:
+    """What a host shows of itself.
+
+    :param name: the host.
+    :param servers: each with ``id``, ``name``, ``power_state`` and ``disks``.
+    :param sessions: each with ``volume_id``, ``iqn`` and ``portal``.
+    """
+
+    name: str
+    servers: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What was seen.
+
+    :param target: the target next to what is recorded, None if it was not read.
+    :param hosts: hosts that answered.
+    :param findings: drift.
+    :param unanswered: who did not answer.
+    """
+
+    target: ComparedTarget | None
+    hosts: list[ShownHost]
+    findings: list[Finding]
+    unanswered: list[Unanswered]
+
+
+class Witnesses:
+    """Asks workers and agents for what is there.
+
+    :param db: the database.
+    :param workers: RPC client of the volume workers.
+    :param agents: RPC client of the host agents.
+    """
+
+    def __init__(self, db: database.Database, workers: VolumeWorkers, agents: HostAgents) -> None:
+        self._db = db
+        self._workers = workers.within(_PATIENCE)
+        self._agents = agents.within(_PATIENCE)
+
+    def ask_of_volume(self, volume_id: str, backend: tuple[str | None, bool | None],
+                      hosts: Sequence[tuple[str, bool | None]], request_id: str | None) -> Truth:
+        """See what there is of a volume.
+
+        :param volume_id: UUID.
+        :param backend: backend of the volume, and whether its worker reports.
+        :param hosts: host agents that drive its attachments, and whether they report.
+        :param request_id: the API call behind it.
+        :returns: what was seen of this volume.
+        """
+        with concurrent.futures.ThreadPoolExecutor(_PARALLEL, 'truth') as pool:
+            name = backend[0]
+            target = None if name is None else pool.submit(
+                _ask, backend[1], name, lambda: self._compare(volume_id, str(name), request_id))
+            asked = {host: pool.submit(_ask, is_up, host, functools.partial(
+                self._agents.show_host, host, request_id)) for host, is_up in hosts}
+        truth = Truth(None, [], [], [])
+        if target is not None and name is not None:
+            try:
+                truth = dataclasses.replace(truth, target=target.result())
+                truth.findings.extend(_find(target.result()))
+            except errors.MultiattachError as exc:
+                truth.unanswered.append(Unanswered(VOLUME_BINARY, name, exc.message))
+        for host, answer in asked.items():
+            try:
+                shown = answer.result()
+            except errors.MultiattachError as exc:
+                truth.unanswered.append(Unanswered(HOST_BINARY, host, exc.message))
+                continue
+            found = _read(host, shown, truth)
+            truth.hosts.append(ShownHost(
+                host, [one | {'disks': own} for one in found.servers
+                       if (own := [disk for disk in one['disks'] if disk['volume_id'] == volume_id])],
+                [one for one in found.sessions if one['volume_id'] == volume_id]))
+        truth.findings[:] = [one for one in truth.findings if one.volume_id == volume_id]
+        return truth
+
+    def ask_of_host(self, host: str, is_up: bool, request_id: str | None) -> Truth:
+        """See what there is on a host.
+
+        :param host: name of the compute host; it has an agent.
+        :param is_up: whether its agent reports.
+        :param request_id: the API call behind it.
+        :returns: what was seen.
+        """
+        truth = Truth(None, [], [], [])
+        try:
+            shown = _ask(is_up, host, lambda: self._agents.show_host(host, request_id))
+        except errors.MultiattachError as exc:
+            truth.unanswered.append(Unanswered(HOST_BINARY, host, exc.message))
+            return truth
+        truth.hosts.append(_read(host, shown, truth))
+        return truth
+
+    def _compare(self, volume_id: str, backend: str, request_id: str | None) -> ComparedTarget:
+        before = self._list_recorded(volume_id)
+        shown = self._workers.show_target(backend, volume_id, request_id)
+        return compare_shown(volume_id, backend, shown, before, self._list_recorded(volume_id))
+
+    @database.retry
+    def _list_recorded(self, volume_id: str) -> list[drift.Recorded]:
+        with self._db.reader() as session:
+            return explanations.list_recorded(session, [volume_id]).get(volume_id, [])
+
+
+def _ask(is_up: bool | None, host: str, call: Callable[[], Any]) -> Any:
+    if not is_up:
+        raise errors.Unavailable(f'{host} does not report: start it again.')
+    return call()
+
+
+def _read(host: str, shown: dict[str, Any], truth: Truth) -> ShownHost:
+    truth.findings.extend(map(findings.read, shown['findings']))
+    truth.unanswered.extend(Unanswered(HOST_BINARY, host, f'{account}: {reason}')
+                            for account, reason in shown['unread'].items())
+    return ShownHost(host, shown['servers'], shown['sessions'])
+
+
+def _find(target: ComparedTarget) -> list[Finding]:
+    """Write the differences of a target as findings; only the worker's own rounds know since when."""
+    now = models.now().isoformat(timespec='microseconds')
+    return [Finding(one.kind, target.backend or '', target.volume_id, None, one.about, one.text,
+                    TABLE[one.kind].step, TABLE[one.kind].action, findings.Outcome.FOUND, now)
+            for one in target.differences]

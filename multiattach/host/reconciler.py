@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A compute host compared with what is recorded of it, now and then and on demand, and put right.
+
+Servers' disks and the host's sessions are read between two reads of the rows: what was on its way has
+changed its row, or is seen no more with a second look.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from oslo_log import log
+
+from multiattach.db import models
+from multiattach.db.reconciliation import AgentRow
+from multiattach.domain import errors, states
+from multiattach.domain.drift import Account, Drift
+from multiattach.domain.findings import Finding, Rules, Seen
+from multiattach.drivers.host_connector import HostConnector, HostSession
+from multiattach.drivers.hypervisor import FoundDisk, Hypervisor, ServerDisks
+from multiattach.engine.findings import Ledger, Step
+from multiattach.engine.reconciliation import Reconciliation
+from multiattach.rpc.clients import ExportOrder
+
+LOG = log.getLogger(__name__)
+A = states.Attachment
+
+# A server that is gone is found out by a step in flight itself.
+_AT_REST = frozenset({A.ATTACHED, A.ERROR_DETACHING, A.ERROR_ATTACHING})
+
+
+class Agent(Protocol):
+    """The steps of the agent that repairs run."""
+
+    @property
+    def fenced(self) -> str | None:
+        """Why the host is to have no volume, None if it may."""
+
+    def carry_on(self, attachment_id: str) -> None:
+        """Take the next step of an attachment now.
+
+        :param attachment_id: UUID.
+        """
+
+    def plug_again(self, attachment_id: str) -> None:
+        """Give a server what it lacks of an attached volume.
+
+        :param attachment_id: UUID.
+        """
+
+    def disconnect(self, session: HostSession, is_wanted: Callable[[], bool]) -> None:
+        """End a session under the host's lock of its volume.
+
+        :param session: it.
+        :param is_wanted: asked under the lock; then nothing is done.
+        """
+
+    def end_delete(self, order: ExportOrder) -> None:
+        """Have a worker turn an initiator away.
+
+        :param order: the attachment and its backend.
+        """
+
+
+class HostReconciler:
+    """Looks after one compute host.
+
+    :param side: the database side.
+    :param hypervisor: the host's servers.
+    :param connector: how the host reaches volumes.
+    :param agent: runs the repairs.
+    :param host: name of the host.
+    :param rules: what is done about which drift.
+    :param interval: seconds between two rounds, 0 for none but those that a person asks for.
+    """
+
+    def __init__(self, side: Reconciliation, hypervisor: Hypervisor, connector: HostConnector, agent: Agent,
+                 host: str, rules: Rules, interval: float) -> None:
+        self._side = side
+        self._hypervisor = hypervisor
+        self._connector = connector
+        self._agent = agent
+        self._host = host
+        self._interval = interval
+        self._ledger = Ledger(rules)
+        self._round = threading.Lock()
+        self._due = 0.0
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds between two calls of :meth:`tick`, None if it is to do nothing by itself."""
+        return max(min(self._interval / 4, 5.0), 0.05) if self._interval else None
+
+    def tick(self) -> None:
+        """Do a round if one is due: at the interval, or when the grace of something ends."""
+        if time.monotonic() >= self._due:
+            self.run()
+
+    def run(self, *, fix: bool | None = None) -> list[Finding]:
+        """Do a round.
+
+        :param fix: False to do nothing, True to repair at once, None to wait for the grace before.
+        :returns: what was found.
+        """
+        return self._run(fix)[0]
+
+    def reconcile(self, fix: bool) -> dict[str, Any]:
+        """Do a round for a person.
+
+        :param fix: repair at once.
+        :returns: ``findings`` as messages carry them, and ``unread``: why an account could not be read.
+        """
+        found, unread = self._run(fix)
+        return {'findings': [one.write() for one in found], 'unread': unread}
+
+    def show(self) -> dict[str, Any]:
+        """Tell what is true on the host.
+
+        :returns: ``servers`` with their disks, ``sessions``, ``findings`` and ``unread``.
+        :raises HypervisorUnavailable: the hypervisor does not answer.
+        """
+        servers, sessions = self._hypervisor.list_disks(), self._connector.list_sessions()
+        return {
+            'servers': [{'id': one.server_id, 'name': one.name, 'power_state': one.power_state, 'disks': [
+                {'volume_id': disk.volume_id, 'device': f'/dev/{disk.target}', 'live': disk.is_live,
+                 'saved': disk.is_saved, 'has_secret': disk.has_secret} for disk in one.disks]}
+                for one in servers],
+            'sessions': [{'volume_id': one.volume_id, 'iqn': one.iqn, 'portal': one.portal}
+                         for one in sessions],
+            **self.reconcile(False)}
+
+    def _run(self, fix: bool | None) -> tuple[list[Finding], dict[str, str]]:
+        with self._round:
+            unread: dict[str, str] = {}
+            seen: list[Seen] = []
+            accounts = {Account.DOMAIN, Account.HOST}
+            try:
+                seen = self._look()
+            except errors.MultiattachError as exc:
+                LOG.warning('Host %s cannot be compared: %s', self._host, exc.message)
+                accounts, unread = set(), {str(Account.DOMAIN): exc.message}
+            # On a fenced host things only go, and the sweep sees to that.
+            wish = False if self._agent.fenced is not None else fix
+            found, due = self._ledger.settle(seen, self._find_step, fix=wish, accounts=accounts)
+            self._due = time.monotonic() + min(self._interval, self._interval if due is None else due)
+            return found, unread
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def _look(self) -> list[Seen]:
+        rows = self._side.list_of_agent(self._host)
+        servers = {one.server_id: one for one in self._hypervisor.list_disks()}
+        seen = self._judge_rows(rows, servers)
+        if seen:  # a step that was taken meanwhile has moved its row
+            after = set(self._side.list_of_agent(self._host))
+            still = {row.attachment_id for row in rows if row in after}
+            seen = [one for one in seen if one.attachment_id in still]
+        return seen + self._look_for_strays(rows, servers)
+
+    def _judge_rows(self, rows: list[AgentRow], servers: dict[str, ServerDisks]) -> list[Seen]:
+        lonely = [str(row.server_id) for row in rows
+                  if row.state in _AT_REST and row.server_id not in servers]
+        known = self._side.find_servers(lonely) if lonely else {}
+        seen, now = [], models.now()
+        for row in rows:
+            server = servers.get(row.server_id or '')
+            kind: Drift | None = None
+            age: float | None = None
+            if server is None and row.state in _AT_REST:
+                host, gone_at = known.get(str(row.server_id), (self._host, None))
+                if gone_at is None and host != self._host:
+                    kind = Drift.DOMAIN_MOVED
+                else:
+                    kind = Drift.DOMAIN_GONE
+                    age = None if gone_at is None else (now - gone_at).total_seconds()
+            elif server is not None and row.state == A.ATTACHED:
+                kind = _judge_disk(row, server, _find(server, row.volume_id))
+            if kind is not None:
+                seen.append(Seen(kind, self._host, row.volume_id, row.attachment_id, row.server_id or '',
+                                 age))
+        return seen
+
+    def _look_for_strays(self, rows: list[AgentRow], servers: dict[str, ServerDisks]) -> list[Seen]:
+        mine = {(row.server_id, row.volume_id) for row in rows if row.state not in states.PLACELESS}
+        volumes = {volume for _server, volume in mine}
+        disks = {one for one in _list_disks(servers.values()) if one not in mine}
+        sessions = {one.volume_id for one in self._connector.list_sessions()} - volumes
+        suspects = sorted({volume for _server, volume in disks} | sessions)
+        if not suspects:
+            return []
+        # Nova and other services mark disks and name targets in the same way: theirs are not recorded here.
+        known = set(self._side.find_volumes(suspects))
+        if not known:
+            return []
+        disks &= set(_list_disks(self._hypervisor.list_disks()))
+        sessions &= {one.volume_id for one in self._connector.list_sessions()}
+        places = self._side.list_places(sorted(known))
+        taken = {(one.server_id, one.volume_id) for one in places}
+        used = {one.volume_id for one in places if one.host == self._host}
+        return [Seen(Drift.STRAY_DISK, self._host, volume, None, server)
+                for server, volume in sorted(disks) if volume in known and (server, volume) not in taken] + [
+                    Seen(Drift.STRAY_SESSION, self._host, volume, None, f'volume-{volume}')
+                    for volume in sorted(sessions & known - used)]
+
+    # -- putting right -------------------------------------------------------------------------
+
+    def _find_step(self, one: Seen) -> Step:
+        if one.kind is Drift.STRAY_DISK:
+            return ('unplug', one.about, one.volume_id), lambda: self._unplug(one)
+        if one.kind is Drift.STRAY_SESSION:
+            return ('disconnect', one.volume_id), lambda: self._disconnect(str(one.volume_id))
+        ident = str(one.attachment_id)
+        if one.kind in (Drift.DOMAIN_GONE, Drift.LATE_UNPLUG):
+            return ('detach', ident), lambda: self._detach(one)
+        return ('plug', ident), lambda: self._agent.plug_again(ident)
+
+    def _detach(self, one: Seen) -> None:
+        ident = str(one.attachment_id)
+        rows = [row for row in self._side.list_of_agent(self._host) if row.attachment_id == ident]
+        if not rows or rows[0].state not in _AT_REST:
+            return  # it is being taken away, or gone
+        if one.kind is Drift.DOMAIN_GONE and any(
+                server.server_id == one.about for server in self._hypervisor.list_disks()):
+            raise errors.Conflict(f'The server {one.about} is back by now.')
+        if rows[0].state == A.ERROR_ATTACHING:
+            order = self._side.begin_delete(ident, rows[0].state)
+            if order is not None:
+                self._agent.end_delete(order)
+            return
+        self._side.begin_detach(ident, rows[0].state)
+        self._agent.carry_on(ident)
+        left = [row for row in self._side.list_of_agent(self._host) if row.attachment_id == ident]
+        if left and left[0].state in _AT_REST:
+            raise errors.HostError(left[0].error or f'The attachment is {left[0].state} again.')
+
+    def _unplug(self, one: Seen) -> None:
+        volume_id = str(one.volume_id)
+        if self._find_place(one.about, volume_id) is not None:
+            return
+        found = [disk for server in self._hypervisor.list_disks() if server.server_id == one.about
+                 for disk in server.disks if disk.volume_id == volume_id]
+        if found:
+            # Its secret has the attachment's id; without one, an id that no secret has.
+            self._hypervisor.detach(one.about, volume_id, found[0].secret_id or volume_id)
+        back = self._find_place(one.about, volume_id)
+        if back is not None:  # attached anew while the old disk went: it found the disk that is gone now
+            self._agent.plug_again(back)
+        elif any(session.volume_id == volume_id for session in self._connector.list_sessions()):
+            self._disconnect(volume_id)
+
+    def _find_place(self, server_id: str, volume_id: str) -> str | None:
+        return next((row.attachment_id for row in self._side.list_of_agent(self._host)
+                     if (row.server_id, row.volume_id) == (server_id, volume_id)
+                     and row.state not in states.PLACELESS), None)
+
+    def _disconnect(self, volume_id: str) -> None:
+        for session in self._connector.list_sessions():
+            if session.volume_id == volume_id:
+                self._agent.disconnect(session, lambda: any(
+                    place.host == self._host for place in self._side.list_places([volume_id])))
+
+
+def _find(server: ServerDisks, volume_id: str) -> FoundDisk | None:
+    return next((disk for disk in server.disks if disk.volume_id == volume_id), None)
+
+
+def _judge_disk(row: AgentRow, server: ServerDisks, disk: FoundDisk | None) -> Drift | None:
+    if disk is None or (server.is_active and not disk.is_live):
+        return Drift.LATE_UNPLUG if row.error else Drift.LOST_DISK
+    if server.is_active and server.is_persistent and not disk.is_saved:
+        return Drift.UNSAVED_DISK
+    return None if disk.has_secret else Drift.LOST_SECRET
+
+
+def _list_disks(servers: Iterable[ServerDisks]) -> list[tuple[str, str]]:
+    return [(server.server_id, disk.volume_id) for server in servers for disk in server.disks]
+

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``openstack multiattach doctor``."""
+
+import argparse
+
+from multiattach.osc import command
+
+
+class Doctor(command.Lister):
+    """Look for drift between database, targets, hosts and Nova; put it right with --fix (admin).
+
+    Every volume worker and host agent looks at once. Without --fix nothing is changed. Ends with status 1 if
+    something is left, or if somebody did not answer.
+    """
+
+    examples = """
+        openstack multiattach doctor
+        openstack multiattach doctor --fix
+        openstack multiattach doctor -f json | jq '.[] | select(.Outcome == "reported")'
+        """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Make the parser.
+
+        :param prog_name: the command's name.
+        :returns: the parser.
+        """
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--fix', action='store_true', help='Put right what can be')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
+        """Look, or put right.
+
+        :param parsed_args: arguments.
+        :returns: names and rows.
+        """
+        found = self.service.diagnose(is_fixed=parsed_args.fix)
+        for one in found.unanswered:
+            self.terminal.warn(f'No answer from {one["binary"]} on {one["host"]}: {one["reason"]}')
+        self._is_well = not found.left and not found.unanswered
+        return ('Kind', 'Host', 'Volume ID', 'Attachment ID', 'About', 'Outcome', 'Since', 'Text', 'Step',
+                'Error'), [
+            (one['kind'], one['host'], one['volume_id'], one['attachment_id'], one['about'], one['outcome'],
+             one['since'], one['text'], one['step'], one['error']) for one in found.findings]
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command.
+
+        :param parsed_args: arguments.
+        :returns: 0 if nothing is left and everybody answered, else 1.
+        """
+        self._is_well = False
+        return super().run(parsed_args) or int(not self._is_well)

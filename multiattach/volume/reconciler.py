@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A backend's database and target compared, now and then and on demand, and put right.
+
+A look costs one statement and one read of the target. Only a volume that looks wrong is looked at
+again, under its lock: no step on its target is under way then, so what differs there is drift.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from oslo_log import log
+
+from multiattach.db import models
+from multiattach.db.reconciliation import BackendRow
+from multiattach.domain import drift, errors, states
+from multiattach.domain.drift import Account, Action, Drift
+from multiattach.domain.findings import Finding, Rules, Seen
+from multiattach.drivers.target import Target, TargetError, TargetState, TargetUnavailable, account_name
+from multiattach.engine.findings import Ledger, Step
+from multiattach.engine.reconciliation import AT_REST, Reconciliation
+from multiattach.volume.exporter import Exporter
+from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.nova_check import NovaCheck
+
+LOG = log.getLogger(__name__)
+A = states.Attachment
+Rows = dict[str, list[BackendRow]]
+Owns = Callable[[str], bool]
+
+# Suspects that a round looks at under their locks; of more the next round takes care.
+_MOST = 100
+_IN_FLIGHT = frozenset({A.EXPORTED, *states.owned_states(states.Owner.VOLUME),
+                        *states.owned_states(states.Owner.HOST)})
+
+
+class VolumeReconciler:
+    """Looks after one backend.
+
+    :param side: the database side.
+    :param exporter: steps on the target.
+    :param target: where volumes are exported.
+    :param locks: locks of volumes.
+    :param host: name of the backend, as its volumes carry it.
+    :param rules: what is done about which drift.
+    :param interval: seconds between two rounds, 0 for none but those that a person asks for.
+    :param nova: asks Nova for servers; None without.
+    """
+
+    def __init__(self, side: Reconciliation, exporter: Exporter, target: Target, locks: VolumeLocks,
+                 host: str, rules: Rules, interval: float, nova: NovaCheck | None = None) -> None:
+        self._side = side
+        self._exporter = exporter
+        self._target = target
+        self._locks = locks
+        self._host = host
+        self._rules = rules
+        self._interval = interval
+        self._nova = nova
+        self._ledger = Ledger(rules)
+        self._round = threading.Lock()
+        self._due = 0.0
+        # What was in order: what the target showed and the rows said then.
+        self._clean: dict[str, tuple[TargetState | None, tuple[tuple[str, str], ...]]] = {}
+        self._accounts: dict[tuple[str, str], str] = {}
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds between two calls of :meth:`tick`, None if it is to do nothing by itself."""
+        return max(min(self._interval / 4, 5.0), 0.05) if self._interval else None
+
+    def tick(self, owns: Owns) -> None:
+        """Do a round if one is due: at the interval, or when the grace of something ends.
+
+        :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
+        """
+        if time.monotonic() >= self._due:
+            self.run(owns)
+
+    def run(self, owns: Owns = lambda _ident: True, *, fix: bool | None = None) -> list[Finding]:
+        """Do a round.
+
+        :param owns: as for :meth:`tick`.
+        :param fix: False to do nothing, True to repair at once, None to wait for the grace before.
+        :returns: what was found.
+        """
+        return self._run(owns, fix)[0]
+
+    def reconcile(self, fix: bool) -> dict[str, Any]:
+        """Do a round for a person, about all volumes of the backend.
+
+        :param fix: repair at once.
+        :returns: ``findings`` as messages carry them, and ``unread``: why an account could not be read, by
+            its name.
+        """
+        found, unread = self._run(lambda _ident: True, fix)
+        return {'findings': [one.write() for one in found], 'unread': unread}
+
+    def _run(self, owns: Owns, fix: bool | None) -> tuple[list[Finding], dict[str, str]]:
+        with self._round:
+            accounts, unread = {Account.DATABASE, Account.TARGET, Account.NOVA}, {}
+            rows = _group(self._side.list_on_backend(self._host), owns)
+            seen = self._look_at_rows(rows)
+            try:
+                seen += self._look_at_target(rows, owns)
+            except (TargetError, TargetUnavailable) as exc:
+                unread[Account.TARGET] = f'The target daemon cannot be read: {exc}'
+            try:
+                seen += self._ask_nova(rows, everything=fix is not None)
+            except errors.MultiattachError as exc:
+                unread[Account.NOVA] = exc.message
+            for reason in unread.values():
+                LOG.warning('%s cannot be compared as a whole: %s', self._host, reason)
+            found, due = self._ledger.settle(seen, self._find_step, fix=fix, accounts=accounts - set(unread))
+            self._due = time.monotonic() + min(self._interval, self._interval if due is None else due)
+            return found, {str(account): reason for account, reason in unread.items()}
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def _look_at_rows(self, rows: Rows) -> list[Seen]:
+        seen, now = [], models.now()
+        for volume_id, its in rows.items():
+            if its[0].status in states.DERIVED_STATUSES and its[0].status != _derive(its):
+                seen.append(Seen(Drift.STATUS, self._host, volume_id, None, its[0].status, age=0.0))
+            for row in its:
+                if row.state == A.ATTACHED or row.state_at is None:
+                    continue
+                age = (now - row.state_at).total_seconds()
+                kind = self._judge_step(row, age)
+                if kind is not None:
+                    seen.append(Seen(kind, self._host, volume_id, row.attachment_id,
+                                     row.server_id or '', age))
+        slow = [str(one.attachment_id) for one in seen if one.kind is Drift.STUCK_STEP]
+        held = self._side.find_held(slow) if slow else set()
+        return [one for one in seen if one.attachment_id not in held]
+
+    def _judge_step(self, row: BackendRow, age: float) -> Drift | None:
+        if row.state in _IN_FLIGHT or (row.state == A.RESERVED and row.agent_host is not None):
+            return Drift.STUCK_STEP if age > self._rules.stuck_after else None
+        limit = self._rules.reservation_age
+        if row.state != A.RESERVED or row.agent_host or row.attached_host or not limit or age < limit:
+            return None
+        return Drift.RESERVATION_OF_SERVER if row.server_id else Drift.RESERVATION
+
+    def _look_at_target(self, rows: Rows, owns: Owns) -> list[Seen]:
+        shown, files = self._target.list_exports(), self._target.list_files()
+        suspects = [ident for ident in {*rows, *shown, *(files or ())}
+                    if self._is_suspect(ident, rows.get(ident, ()), shown.get(ident), files)]
+        self._clean = {ident: key for ident, key in self._clean.items() if ident in rows or ident in shown}
+        suspects = sorted(ident for ident in suspects if ident in rows or owns(ident))
+        if not suspects:
+            return []
+        known = self._side.find_volumes(suspects)
+        mine = [ident for ident in suspects if known.get(ident, (self._host,))[0] == self._host]
+        # A step that was taken between the two reads has left rows that agree with the target.
+        after = _group(self._side.list_of_volumes(mine), lambda _ident: True)
+        seen: list[Seen] = []
+        wrong = [ident for ident in mine
+                 if self._is_suspect(ident, after.get(ident, ()), shown.get(ident), files)]
+        for ident in wrong[:_MOST]:
+            seen += self._look_again(ident, known.get(ident))
+        return seen
+
+    def _is_suspect(self, ident: str, rows: Sequence[BackendRow], state: TargetState | None,
+                    files: frozenset[str] | None) -> bool:
+        key = state, tuple(sorted((row.state or '', row.initiator) for row in rows if row.initiator))
+        if files is not None and _judge_file(ident, key[1], files) is not None:
+            return True
+        clean = self._clean.get(ident)
+        if clean is not None and clean[0] is state and clean[1] == key[1]:
+            return False
+        if drift.compare(ident, self._record(ident, key[1]), _show(state)):
+            return True
+        self._clean[ident] = key
+        return False
+
+    def _look_again(self, ident: str, known: tuple[str | None, bool] | None) -> list[Seen]:
+        with self._locks.hold(ident):
+            state, files = self._target.list_exports().get(ident), self._target.list_files()
+            rows = self._side.list_of_volumes([ident])
+        recorded = tuple(sorted((row.state or '', row.initiator) for row in rows if row.initiator))
+        found = drift.compare(ident, self._record(ident, recorded), _show(state))
+        seen = [Seen(_name(one.kind, known), self._host, ident, None, one.about) for one in found]
+        kind = None if files is None else _judge_file(ident, recorded, files)
+        if kind is not None and not any(one.kind in (Drift.UNUSED, Drift.NO_TARGET) for one in found):
+            kind = Drift.NO_VOLUME if known is None else kind
+            if not any(one.kind is kind for one in seen):
+                seen.append(Seen(kind, self._host, ident, None, f'volume-{ident}'))
+        # Of a volume that is gone all that its target has is one finding.
+        whole = [one for one in seen if one.kind in (Drift.NO_VOLUME, Drift.LEFTOVER, Drift.UNUSED)]
+        return whole[:1] or seen
+
+    def _record(self, ident: str, rows: Iterable[tuple[str, str]]) -> list[drift.Recorded]:
+        return [drift.Recorded(state, initiator, self._name_account(ident, initiator))
+                for state, initiator in rows if state in states.ON_TARGET]
+
+    def _name_account(self, ident: str, initiator: str) -> str:
+        key = ident, initiator
+        if key not in self._accounts:
+            if len(self._accounts) > 100_000:
+                self._accounts.clear()
+            self._accounts[key] = account_name(ident, initiator)
+        return self._accounts[key]
+
+    def _ask_nova(self, rows: Rows, *, everything: bool) -> list[Seen]:
+        if self._nova is None or (self._rules.find_action(Drift.SERVER_GONE) is Action.IGNORE
+                                  and self._rules.find_action(Drift.SERVER_UNKNOWN) is Action.IGNORE):
+            return []
+        mine = [row for its in rows.values() for row in its
+                if row.server_id and row.agent_host is None and row.state in AT_REST]
+        gone = self._nova.look({str(row.server_id) for row in mine}, everything=everything)
+        now, hold = models.now(), None
+        if len(gone) > self._rules.most_gone:
+            hold = (f'{len(gone)} servers are gone at once: is it the right Nova? See option most_gone in '
+                    '[reconcile]; "openstack multiattach doctor --fix" does it.')
+        # Nova takes places for a server before it tells anybody of the server.
+        return [Seen(gone[row.server_id], self._host, row.volume_id, row.attachment_id, row.server_id,
+                     (now - row.state_at).total_seconds() if row.state == A.RESERVED else float('inf'), hold)
+                for row in mine if row.server_id in gone and row.state_at is not None]
+
+    # -- putting right -------------------------------------------------------------------------
+
+    def _find_step(self, one: Seen) -> Step:
+        volume_id = str(one.volume_id)
+        if one.kind is Drift.STATUS:
+            return ('derive', volume_id), lambda: self._side.derive(volume_id)
+        if one.attachment_id is not None:
+            return ('delete', one.attachment_id), lambda: self._delete(one)
+        return ('restore', volume_id), lambda: self._exporter.agree(volume_id)
+
+    def _delete(self, one: Seen) -> None:
+        assert one.attachment_id is not None
+        if one.kind in (Drift.SERVER_GONE, Drift.SERVER_UNKNOWN):
+            assert self._nova is not None
+            if not self._nova.is_gone(one.about):
+                raise errors.Conflict(f'Nova has the server {one.about} by now.')
+        rows = [row for row in self._side.list_of_volumes([str(one.volume_id)])
+                if row.attachment_id == one.attachment_id]
+        if not rows or rows[0].state not in AT_REST:
+            return  # it is being taken away, or gone
+        reserved = rows[0].state == A.RESERVED and rows[0].attached_host is None
+        if one.kind in (Drift.RESERVATION, Drift.RESERVATION_OF_SERVER) and not reserved:
+            raise errors.Conflict('Its host has connected by now.')
+        order = self._side.begin_delete(one.attachment_id, str(rows[0].state))
+        if order is not None:
+            self._exporter.unexport(order.volume_id, order.attachment_id)
+
+
+def _group(found: Iterable[BackendRow], owns: Owns) -> Rows:
+    rows: Rows = {}
+    for row in found:
+        rows.setdefault(row.volume_id, []).append(row)
+    return {ident: its for ident, its in rows.items() if owns(ident)}
+
+
+def _derive(rows: Sequence[BackendRow]) -> str:
+    counts: dict[str, int] = {}
+    for row in rows:
+        if row.state is not None:
+            counts[row.state] = counts.get(row.state, 0) + 1
+    return states.derive_status(counts, rows[0].claim)
+
+
+def _show(state: TargetState | None) -> drift.Shown | None:
+    return None if state is None else drift.Shown(
+        bool(state.luns) and all(lun.online for lun in state.luns), state.initiators, state.accounts,
+        [one.initiator for one in state.sessions])
+
+
+def _judge_file(ident: str, recorded: Iterable[tuple[str, str]], files: frozenset[str]) -> Drift | None:
+    found = {state for state, _ in recorded}
+    if ident in files:
+        return None if found & states.ON_TARGET else Drift.STRAY_FILE
+    return Drift.NO_FILE if found & states.ADMITTED else None
+
+
+def _name(kind: Drift, known: tuple[str | None, bool] | None) -> Drift:
+    """Name what is wrong with a target that no attachment needs by what is known of its volume."""
+    if kind is not Drift.UNUSED:
+        return kind
+    return Drift.NO_VOLUME if known is None else Drift.UNUSED if known[1] else Drift.LEFTOVER

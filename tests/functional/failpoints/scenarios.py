@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What brings a process to a failpoint, what it leaves, and how a test cleans up after it."""
+
+import contextlib
+import http.client
+import json
+import os
+import threading
+import time
+import uuid
+from typing import Any
+
+from testbed.polling import wait_until
+from tests.functional.cluster.client import HEADERS
+from tests.functional.failpoints.deployment import Deployment
+
+_COMPUTE = HEADERS | {'OpenStack-API-Version': 'compute 2.60'}
+CONNECTOR = {'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a', 'ip': '127.0.0.1'}
+
+
+class Gone(Exception):
+    """The API closed the connection without an answer."""
+
+
+class Scenario:
+    """One way to a failpoint.
+
+    :param cloud: the deployment.
+    :param action: its name.
+    """
+
+    def __init__(self, cloud: Deployment, action: str) -> None:
+        self.cloud = cloud
+        self.action = action
+        self.volume = ''
+        self.clone = ''
+        self.ident = ''
+        self.spare: Any = None
+        self._thread: threading.Thread | None = None
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def ask(self, method: str, path: str, body: Any = None, *, api: int = 1) -> tuple[int, Any]:
+        """Make a request; number 1 is the API that nobody kills."""
+        connection = http.client.HTTPConnection('127.0.0.1', self.cloud.ports[api], timeout=60)
+        try:
+            headers = _COMPUTE if path.startswith('/compute') else HEADERS
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            reply = connection.getresponse()
+            text = reply.read()
+        except (OSError, http.client.HTTPException) as exc:
+            raise Gone(str(exc)) from exc
+        finally:
+            connection.close()
+        return reply.status, json.loads(text) if text else None
+
+    def _do(self, method: str, path: str, body: Any = None) -> Any:
+        code, reply = self.ask(method, path, body)
+        assert code < 300, reply
+        return reply
+
+    def _make(self) -> str:
+        wish = {'volume': {'size': 1, 'volume_type': 'shared'}}
+        ident = self._do('POST', '/v3/volumes', wish)['volume']['id']
+        self._wait_status(ident, 'available')
+        return str(ident)
+
+    def _wait_status(self, ident: str, status: str) -> None:
+        wait_until(lambda: self._do('GET', f'/v3/volumes/{ident}')['volume']['status'] == status, 30,
+                   f'a volume that is {status}', 0.05)
+
+    def _server_path(self, server: str) -> str:
+        return f'/compute/v2.1/servers/{server}/os-volume_attachments'
+
+    # -- before --------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make what the action needs, with nobody armed."""
+        if self.action == 'make':
+            return
+        self.volume = self._make()
+        if self.action == 'clone':  # holes are not copied
+            with self._file().open('r+b') as file:
+                file.write(os.urandom(8 << 20))
+        if self.action in ('create', 'destroy', 'extend', 'clone', 'plug'):
+            return
+        if self.action in ('unplug', 'sweep'):
+            self._plug(self.cloud.server_id)
+            wait_until(lambda: self.state() == 'attached', 60, 'an attached server', 0.05)
+            return
+        if self.action == 'vanish':
+            self.spare = self.cloud.define_spare()
+            path = f'/compute/v2.1/servers/{self.spare.UUIDString()}'
+            wait_until(lambda: self.ask('GET', path)[0] == 200, 30, 'the server', 0.05)
+            return
+        self._reserve()
+        if self.action in ('complete', 'disconnect', 'fence', 'restore'):
+            self._do('PUT', f'/v3/attachments/{self.ident}', {'attachment': {'connector': CONNECTOR}})
+        if self.action in ('disconnect', 'fence', 'restore'):
+            self._do('POST', f'/v3/attachments/{self.ident}/action', {'os-complete': None})
+        if self.action == 'refuse':
+            self._file().rename(self._file().with_suffix('.away'))
+
+    def make_one_more(self) -> None:
+        """Give the workers an order more; its volume goes with the others."""
+        self._make()
+
+    def _reserve(self) -> None:
+        self.ident = self._do('POST', '/v3/attachments', {'attachment': {
+            'volume_uuid': self.volume, 'instance_uuid': str(uuid.uuid4())}})['attachment']['id']
+
+    def _plug(self, server: str, api: int = 1) -> None:
+        code, reply = self.ask('POST', self._server_path(server),
+                               {'volumeAttachment': {'volumeId': self.volume}}, api=api)
+        assert code == 200, reply
+
+    def _file(self) -> Any:
+        return self.cloud.folder / 'volumes' / f'volume-{self.volume}'
+
+    # -- the action ----------------------------------------------------------------------------
+
+    def begin(self, api: int) -> None:
+        """Ask for it, in a thread: the answer may never come.
+
+        :param api: number of the API that is asked.
+        """
+        def run() -> None:
+            with contextlib.suppress(Gone):
+                getattr(self, f'_{self.action}_now', self._nothing)(api)
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_answered(self) -> bool:
+        return self._thread is not None and not self._thread.is_alive()
+
+    def await_answer(self) -> None:
+        """Wait for the end of the request, whatever it is."""
+        if self._thread is not None:
+            self._thread.join(60)
+            assert not self._thread.is_alive()
+
+    def _nothing(self, api: int) -> None:
+        """A start alone leads there."""
+
+    def _create_now(self, api: int) -> None:
+        self.ask('POST', '/v3/attachments', {'attachment': {
+            'volume_uuid': self.volume, 'instance_uuid': str(uuid.uuid4()), 'connector': CONNECTOR}}, api=api)
+
+    def _connect_now(self, api: int) -> None:
+        self.ask('PUT', f'/v3/attachments/{self.ident}', {'attachment': {'connector': CONNECTOR}}, api=api)
+
+    _refuse_now = _unanswered_now = _connect_now
+
+    def _complete_now(self, api: int) -> None:
+        self.ask('POST', f'/v3/attachments/{self.ident}/action', {'os-complete': None}, api=api)
+
+    def _disconnect_now(self, api: int) -> None:
+        self.ask('DELETE', f'/v3/attachments/{self.ident}', api=api)
+
+    _unreserve_now = _disconnect_now
+
+    def _make_now(self, api: int) -> None:
+        self.ask('POST', '/v3/volumes', {'volume': {'size': 1, 'volume_type': 'shared'}}, api=api)
+
+    def _clone_now(self, api: int) -> None:
+        self.ask('POST', '/v3/volumes', {'volume': {'size': 1, 'source_volid': self.volume}}, api=api)
+
+    def _destroy_now(self, api: int) -> None:
+        self.ask('DELETE', f'/v3/volumes/{self.volume}', api=api)
+
+    def _extend_now(self, api: int) -> None:
+        self.ask('POST', f'/v3/volumes/{self.volume}/action', {'os-extend': {'new_size': 2}}, api=api)
+
+    def _fence_now(self, api: int) -> None:
+        ident = self.ident or self.cloud.query(
+            'SELECT id FROM attachments WHERE volume_id = %s AND deleted_at IS NULL', self.volume)[0][0]
+        self.ask('POST', f'/v3/multiattach/attachments/{ident}/fence', {'fence': {}}, api=api)
+
+    _sweep_now = _fence_now
+
+    def _plug_now(self, api: int) -> None:
+        self._plug(self.cloud.server_id, api)
+
+    def _unplug_now(self, api: int) -> None:
+        self.ask('DELETE', f'{self._server_path(self.cloud.server_id)}/{self.volume}', api=api)
+
+    def _vanish_now(self, api: int) -> None:
+        """The agent sleeps when the host reaches the device: then the server goes."""
+        self._plug(self.spare.UUIDString(), api)
+        wait_until(lambda: self.state() == 'connecting', 30, 'the intent', 0.02)
+        time.sleep(0.3)
+        self.spare.undefine()
+
+    # -- after ---------------------------------------------------------------------------------
+
+    def state(self) -> str | None:
+        """Return the state of the newest attachment of the volume; None if all are gone."""
+        found = self.cloud.query('SELECT state FROM attachments WHERE volume_id = %s AND deleted_at IS NULL '
+                                 'ORDER BY created_at DESC LIMIT 1', self.volume)
+        return str(found[0][0]) if found else None
+
+    def check(self, outcome: str) -> None:
+        """See that the outcome is what the table says."""
+        getattr(self, '_check_' + outcome.replace(' ', '_'))()
+
+    def _check_attached(self) -> None:
+        assert self.state() == 'attached'
+
+    def _check_gone(self) -> None:
+        assert self.state() is None
+        assert self._do('GET', f'/v3/volumes/{self.volume}')['volume']['status'] == 'available'
+
+    def _check_exported(self) -> None:
+        assert self.state() == 'exported'
+        again = self._do('PUT', f'/v3/attachments/{self.ident}', {'attachment': {'connector': CONNECTOR}})
+        assert again['attachment']['connection_info']['auth_password']
+
+    def _check_exports(self) -> None:
+        assert self.state() == 'attached'
+
+    def _check_reserved(self) -> None:
+        assert self.state() == 'reserved'
+
+    def _check_refused(self) -> None:
+        assert self.state() == 'reserved'
+        error, = self.cloud.query('SELECT error FROM attachments WHERE volume_id = %s', self.volume)[0]
+        assert error.startswith('export volume: ')
+
+    def _check_cut_off(self) -> None:
+        assert self.state() == 'fenced'
+        proof, = self.cloud.query('SELECT fence_proof FROM attachments WHERE volume_id = %s', self.volume)[0]
+        assert json.loads(proof)['left'] == {'acl': False, 'account': False, 'sessions': []}
+
+    _check_swept = _check_cut_off
+
+    def _check_error_attaching(self) -> None:
+        assert self.state() == 'error_attaching'
+        error, = self.cloud.query('SELECT error FROM attachments WHERE volume_id = %s', self.volume)[0]
+        assert error
+
+    def _newest(self) -> tuple[str, str]:
+        row, = self.cloud.query('SELECT id, status FROM volumes ORDER BY created_at DESC LIMIT 1')
+        return row[0], row[1]
+
+    def _check_available(self) -> None:
+        ident, status = self._newest()
+        assert status == 'available'
+        assert ident != self.volume
+
+    def _check_unplaced(self) -> None:
+        ident, status = self._newest()
+        assert status == 'error'
+        told = [one['user_message'] for one in self._do('GET', '/v3/messages')['messages']
+                if one['resource_uuid'] == ident]
+        assert any('create it anew' in text for text in told)
+
+    def _check_deleted(self) -> None:
+        assert self.ask('GET', f'/v3/volumes/{self.volume}')[0] == 404
+        assert not self._file().exists()
+
+    def _check_extended(self) -> None:
+        row, = self.cloud.query('SELECT status, size FROM volumes WHERE id = %s', self.volume)
+        assert row == ('available', 2)
+        assert self._file().stat().st_size == 2 << 30
+
+    # -- cleaning up ---------------------------------------------------------------------------
+
+    def clean(self) -> None:
+        """Take away what is left, as a user does: with requests that work."""
+        away = self._file().with_suffix('.away')
+        if self.action == 'refuse' and away.exists():
+            away.rename(self._file())
+        if self.spare is not None:
+            with contextlib.suppress(Exception):
+                self.spare.undefine()
+        for ident, agent, state in self.cloud.query(
+                'SELECT id, agent_host, state FROM attachments WHERE deleted_at IS NULL'):
+            if agent and state == 'attached':
+                self.ask('DELETE', f'{self._server_path(self.cloud.server_id)}/{self.volume}')
+            else:
+                self.ask('DELETE', f'/v3/attachments/{ident}')
+        self.cloud.wait_settled(30)
+        assert self.cloud.query('SELECT id, state FROM attachments WHERE deleted_at IS NULL') == []
+        for ident, in self.cloud.query('SELECT id FROM volumes WHERE deleted_at IS NULL'):
+            self._do('DELETE', f'/v3/volumes/{ident}')
+        self.cloud.wait_settled(30)
+        assert self.cloud.query('SELECT id, status FROM volumes WHERE deleted_at IS NULL') == []

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A control plane over a real tgtd, and hands that meddle behind its back."""
+
+import pathlib
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from multiattach.db import models
+from multiattach.domain.findings import Finding, Rules
+from multiattach.drivers.tgt.process import PrivateTgtd
+from multiattach.drivers.tgt.target import TgtTarget
+from tests import deployment
+from tests.functional.drivers.tgt.conftest import free_portal
+from tests.functional.drivers.tgt.initiator import Session
+
+
+class Bench:
+    """The deployment, and what tests do with it.
+
+    :param deployed: the control plane.
+    :param tgtd: the target daemon.
+    :param folder: of the targets' files.
+    """
+
+    def __init__(self, deployed: deployment.Deployment, tgtd: PrivateTgtd, folder: pathlib.Path) -> None:
+        self.deployed = deployed
+        self.tgtd = tgtd
+        self.daemon = tgtd.daemon
+        self.folder = folder
+        deployed.make_type()
+
+    def attach(self, volume_id: str, host: str = 'one', server: str | None = None) -> models.Attachment:
+        """As a client does."""
+        attachments, ctx = self.deployed.engine.attachments, self.deployed.ctx
+        row = attachments.create(ctx, volume_id, server or str(uuid.uuid4()), {
+            'host': host, 'initiator': f'iqn.1994-05.com.example:{host}'}, None)
+        attachments.complete(ctx, row.id)
+        return row
+
+    def reserve(self, volume_id: str, server: str | None = None) -> str:
+        return self.deployed.engine.attachments.create(self.deployed.ctx, volume_id, server, None, None).id
+
+    def login(self, row: models.Attachment) -> Session:
+        info = row.connection_info
+        return Session(info['target_portal'], info['target_iqn'], str(row.initiator), info['auth_username'],
+                       info['auth_password'])
+
+    def tid(self, volume_id: str) -> int:
+        target = self.daemon.show_targets().find(f'iqn.2010-10.org.openstack:volume-{volume_id}')
+        assert target is not None
+        return target.tid
+
+    def look(self, fix: bool | None = False) -> list[Finding]:
+        return self.deployed.reconciler.run(fix=fix)
+
+    def kinds(self, fix: bool | None = False) -> list[str]:
+        return sorted({one.kind for one in self.look(fix)})
+
+    def write(self, table: type[models.Base], ident: str, **values: Any) -> None:
+        """Meddle with the database, as a person with SQL does."""
+        with self.deployed.db.writer() as session:
+            session.execute(sa.update(table).where(table.id == ident).values(**values))  # type: ignore[attr-defined]
+
+    def exists(self, attachment_id: str) -> bool:
+        with self.deployed.db.reader() as session:
+            return session.scalar(sa.select(models.Attachment.id).where(
+                models.Attachment.id == attachment_id, models.Attachment.deleted_at.is_(None))) is not None
+
+
+@pytest.fixture(scope='module')
+def tgtd() -> Iterator[PrivateTgtd]:
+    daemon = PrivateTgtd(portal=free_portal(), threads=1)
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture
+def make_bench(tgtd: PrivateTgtd, tmp_path: pathlib.Path) -> Iterator[Callable[..., Bench]]:
+    stack = []
+
+    def make(**options: Any) -> Bench:
+        folder = tmp_path / 'targets'
+        target = options.pop('target', None) or TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=folder)
+        options.setdefault('rules', Rules())
+        running = deployment.deploy(tmp_path, target, report_interval=3600, **options)
+        bench = Bench(running.__enter__(), tgtd, folder)
+        stack.append((running, target))
+        return bench
+
+    yield make
+    for running, target in stack:
+        running.__exit__(None, None, None)
+        for volume_id in target.list_exports():
+            target.remove_export(volume_id)
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()

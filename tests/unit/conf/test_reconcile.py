@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of drift: a kind or a word that is none ends the program, and the message names the option."""
+
+import pathlib
+
+import pytest
+
+from multiattach import conf as configuration
+from multiattach.cmd import parts
+from multiattach.domain import errors
+from multiattach.domain.drift import Action, Drift
+from multiattach.domain.findings import Rules
+
+
+def load(folder: pathlib.Path, text: str) -> Rules:
+    path = folder / 'multiattach.conf'
+    path.write_text(f'[reconcile]\n{text}\n')
+    return parts.make_rules(configuration.load(['--config-file', str(path)], program='t', description='t'))
+
+
+def test_the_table_holds_by_default(tmp_path: pathlib.Path) -> None:
+    assert load(tmp_path, '') == Rules()
+    rules = Rules()
+    assert rules.find_action(Drift.NO_TARGET) is Action.REPAIR
+    assert rules.find_action(Drift.LOST_DISK) is Action.REPORT
+    assert rules.find_grace(Drift.STRAY_DISK) == 60
+
+
+def test_what_the_operator_says(tmp_path: pathlib.Path) -> None:
+    rules = load(tmp_path, 'actions = lost_disk:repair, no_file:ignore\ngraces = stray_disk:600\n'
+                           'reservation_age = 0\nmost_gone = 3\nstuck_after = 5')
+    assert rules.find_action(Drift.LOST_DISK) is Action.REPAIR
+    assert rules.find_action(Drift.NO_FILE) is Action.IGNORE
+    assert rules.find_action(Drift.NO_TARGET) is Action.REPAIR
+    assert rules.find_grace(Drift.STRAY_DISK) == 600
+    assert (rules.reservation_age, rules.most_gone, rules.stuck_after) == (0, 3, 5)
+
+
+@pytest.mark.parametrize(('text', 'named', 'word'), [
+    ('actions = nothing:repair', 'actions', 'nothing'), ('actions = status:mend', 'actions', 'mend'),
+    ('actions = status', 'actions', 'not valid'), ('graces = status:soon', 'graces', 'soon'),
+    ('graces = status:-1', 'graces', 'greater'), ('graces = some:1', 'graces', 'some'),
+    ('interval = often', 'interval', 'often'), ('interval = -1', 'interval', 'greater')])
+def test_a_wrong_word_is_named(tmp_path: pathlib.Path, text: str, named: str, word: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=rf'Option {named} in \[reconcile\].*{word}'):
+        load(tmp_path, text)
