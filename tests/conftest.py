@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import pathlib
+import signal
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -23,8 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help='what carries their messages; a private broker is started (default: inproc)')
 
 
+def _leave(number: int, _frame: FrameType | None) -> None:
+    pytest.exit(f'signal {number}', 128 + number)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers in the first process of the run; those of pytest-xdist are told of them."""
+    signal.signal(signal.SIGTERM, _leave)  # a run cut short takes its servers and machines along
     told = getattr(config, 'workerinput', None)
     if told is not None:
         surroundings.current = surroundings.Surroundings(told['surroundings'], told['workerid'])

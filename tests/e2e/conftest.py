@@ -1,21 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-import signal
 from collections.abc import Iterator
-from types import FrameType
 
 import pytest
 
 from tests.e2e import deployment
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
-    pytest.exit(f'signal {number}', 128 + number)
-
-
 @pytest.fixture(scope='session')
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[deployment.Deployment]:
     """The service and three guests: "one" and "two" on the first compute host, "far" on the other."""
-    signal.signal(signal.SIGTERM, _leave)  # a run cut short takes its machines along
     folder = tmp_path_factory.mktemp('e2e')
     with deployment.Deployment(folder).run() as whole:
         whole.make_type('single', {'volume_backend_name': 'file'})

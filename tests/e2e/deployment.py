@@ -25,7 +25,7 @@ from multiattach.cmd.clouds import CLOUD, render_clouds_yaml
 from multiattach.drivers.tgt.parse import Listing, ShownTarget
 from testbed import processes
 from testbed.cluster import Cluster
-from testbed.guest import Guest
+from testbed.guest import BLOCK_SIZE, Guest
 from testbed.polling import wait_until
 from testbed.remote import SHARE
 from testbed.tgtd import Tgtd
@@ -294,6 +294,19 @@ class Deployment:
                 connection.cursor() as cursor:
             cursor.execute(sql, values)
             return list(cursor.fetchall())
+
+    def read_volume(self, volume_id: str, block: int, count: int) -> bytes:
+        """Read blocks of a volume where it is stored, as no initiator can."""
+        with (self.folder / 'state' / 'volumes' / f'volume-{volume_id}').open('rb') as file:
+            file.seek(block * BLOCK_SIZE)
+            return file.read(count * BLOCK_SIZE)
+
+    def find_attachment(self, guest: Guest, volume_id: str) -> str:
+        """Return the id of a guest's attachment."""
+        (ident,), = self.query(
+            'SELECT id FROM attachments WHERE deleted_at IS NULL AND instance_uuid = %s AND volume_id = %s',
+            guest.domain.UUIDString(), volume_id)
+        return str(ident)
 
     @property
     def tgtd_pid(self) -> int:

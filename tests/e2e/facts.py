@@ -86,15 +86,20 @@ def share(writer: Guest, its: str, reader: Guest, other: str, block: int) -> Non
 
 
 class Writer:
-    """A loop in a guest that writes to a device and counts."""
+    """A loop in a guest that writes stamped blocks to a device and counts.
 
-    def __init__(self, guest: Guest, device: str, block: int) -> None:
+    The block of write N says ``STAMP N``; it lies at ``block`` + N modulo :data:`SPAN`.
+    """
+
+    SPAN = 64
+
+    def __init__(self, guest: Guest, device: str, block: int, stamp: str = '') -> None:
         self._guest = guest
         self._command = (
             'rm -f /tmp/stop /tmp/bad; echo 0 >/tmp/done\n'
-            'head -c 4096 /dev/urandom >/tmp/data\n'
             '( number=0; while [ ! -e /tmp/stop ]; do\n'
-            f'dd if=/tmp/data of={device} bs=4096 seek=$(({block} + number % 64)) oflag=direct '
+            f"echo '{stamp}' $number | dd of=/tmp/data bs=4096 conv=sync 2>/dev/null\n"
+            f'dd if=/tmp/data of={device} bs=4096 seek=$(({block} + number % {self.SPAN})) oflag=direct '
             'conv=notrunc 2>/tmp/said || cat /tmp/said >>/tmp/bad\n'
             'number=$((number + 1)); echo $number >/tmp/next; mv /tmp/next /tmp/done\n'
             'done; : >/tmp/ended ) </dev/null >/dev/null 2>&1 &')
@@ -109,9 +114,17 @@ class Writer:
         wait_until(lambda: self.count() >= before + writes, seconds,
                    f'{self._guest.name} goes on writing', 0.1)
 
+    def read_errors(self) -> str:
+        """Return what writes that failed have said."""
+        code, text = self._guest.run('cat /tmp/bad')
+        return text if code == 0 else ''
+
     @contextlib.contextmanager
-    def running(self) -> Iterator['Writer']:
-        """Write during a block, and see that no write failed."""
+    def running(self, *, fails: bool = False) -> Iterator['Writer']:
+        """Write during a block, and see that no write failed, or that some did.
+
+        :param fails: it is to be cut off.
+        """
         self._guest.run('rm -f /tmp/ended')
         assert self._guest.run(self._command)[0] == 0
         try:
@@ -120,4 +133,18 @@ class Writer:
         finally:
             self._guest.run(': >/tmp/stop')
             wait_until(lambda: self._guest.run('test -e /tmp/ended')[0] == 0, 150, 'the last write')
-        assert self._guest.run('cat /tmp/bad')[0] != 0, self._guest.run('cat /tmp/bad')[1]
+        assert bool(self.read_errors()) == fails, self.read_errors()
+
+
+def read_stamps(blocks: bytes) -> list[tuple[str, int]]:
+    """Read what a :class:`Writer` has stamped.
+
+    :param blocks: whole blocks.
+    :returns: stamp and number of each block that has one, in order of the blocks.
+    """
+    found = []
+    for start in range(0, len(blocks), BLOCK_SIZE):
+        words = blocks[start:start + BLOCK_SIZE].rstrip(b'\0').decode().split()
+        if words:
+            found.append((' '.join(words[:-1]), int(words[-1])))
+    return found

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fences, with writers in guests: after the answer the fenced one writes nothing; the others lose nothing."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from testbed.guest import Guest
+from testbed.polling import wait_until
+from testbed.vm import ComputeHost
+from tests.e2e import deployment, facts
+
+NEAR, FAR, SPAN = 0, 1000, facts.Writer.SPAN
+_ISCSID = '/etc/iscsi/iscsid.conf'
+_PATIENCE = 'node.session.timeo.replacement_timeout'
+_WATCHED = 5  # s; a write that was on its way would have arrived long before
+
+
+@pytest.fixture
+def impatient(cloud: deployment.Deployment) -> Iterator[ComputeHost]:
+    """The host of guest "far", whose kernel gives a lost session up after seconds, not after two minutes."""
+    host = cloud.hosts[1]
+    before = host.check(f'cat {_ISCSID}')
+    host.check(f"sed -i 's/^{_PATIENCE}.*/{_PATIENCE} = 10/' {_ISCSID}")
+    yield host
+    host.put_file(_ISCSID, before.encode() + b'\n', 0o600)
+
+
+def fence(cloud: deployment.Deployment, guest: Guest, volume_id: str) -> dict[str, Any]:
+    ident = cloud.find_attachment(guest, volume_id)
+    found: dict[str, Any] = cloud.ask(
+        'POST', f'/v3/multiattach/attachments/{ident}/fence', {'fence': {}})['fence']['attachments'][0]
+    return found
+
+
+def fence_host(cloud: deployment.Deployment, host: ComputeHost, **words: Any) -> dict[str, Any]:
+    found: dict[str, Any] = cloud.ask(
+        'POST', f'/v3/multiattach/hosts/{host.name}/fence', {'fence': words})['fence']
+    return found
+
+
+def check_silence(cloud: deployment.Deployment, volume_id: str, at_answer: bytes,
+                  other: facts.Writer) -> None:
+    """See that a region stays what it was when the fence was answered, while the other one writes."""
+    end = time.monotonic() + _WATCHED
+    while time.monotonic() < end:
+        other.wait_progress()
+        assert cloud.read_volume(volume_id, FAR, SPAN) == at_answer
+
+
+def check_complete(cloud: deployment.Deployment, volume_id: str, stamp: str, writes: int) -> None:
+    """See that the volume holds each of the last writes that were answered."""
+    found = set(facts.read_stamps(cloud.read_volume(volume_id, NEAR, SPAN)))
+    assert {(stamp, number) for number in range(max(0, writes - SPAN), writes)} <= found
+
+
+def wait_swept(cloud: deployment.Deployment, host: ComputeHost, guest: Guest, volume_id: str) -> None:
+    wait_until(lambda: facts.find_disk(guest, volume_id, live=True) is None, 120, 'the disk is gone', 0.5)
+    for what in (facts.list_sessions, facts.list_nodes, facts.list_disks):
+        wait_until(lambda what=what: what(host) == [], 120, f'{what.__name__} of {host.name}: none', 0.5)
+
+
+def test_a_fenced_server_writes_no_more(cloud: deployment.Deployment, volume: str,
+                                        impatient: ComputeHost) -> None:
+    one, far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
+    with facts.Writer(cloud.one, one, NEAR, 'one').running() as near:
+        with facts.Writer(cloud.far, far, FAR, 'far').running(fails=True):
+            told = fence(cloud, cloud.far, volume)
+            at_answer = cloud.read_volume(volume, FAR, SPAN)
+            assert told['proof']['left'] == {'acl': False, 'account': False, 'sessions': []}
+            assert [one['initiator'] for one in told['proof']['cut']['sessions']] == [impatient.initiator]
+            assert list(cloud.list_exports()[volume].initiators) == [cloud.hosts[0].initiator]
+            check_silence(cloud, volume, at_answer, near)
+        # Its agent lives: it lets go by itself, though nothing can be written back.
+        wait_swept(cloud, impatient, cloud.far, volume)
+        assert cloud.read_volume(volume, FAR, SPAN) == at_answer
+    check_complete(cloud, volume, 'one', near.count())
+    ident = cloud.find_attachment(cloud.far, volume)
+    cloud.ask('DELETE', f'/v3/attachments/{ident}')
+    # With an attachment made anew it has the volume as before.
+    far = cloud.attach(cloud.far, volume)
+    facts.share(cloud.far, far, cloud.one, one, 2000)
+    for guest in (cloud.one, cloud.far):
+        cloud.detach(guest, volume)
+
+
+def test_a_host_that_was_cut_off_comes_back(cloud: deployment.Deployment, volume: str,
+                                            impatient: ComputeHost) -> None:
+    """Nobody reaches the host while it is fenced; what it finds when it is back is its own fence."""
+    one, far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
+    with facts.Writer(cloud.one, one, NEAR, 'one').running() as near:
+        with facts.Writer(cloud.far, far, FAR, 'far').running(fails=True):
+            impatient.set_link(up=False)
+            try:
+                told = fence_host(cloud, impatient, reason='its cable was pulled')
+                at_answer = cloud.read_volume(volume, FAR, SPAN)
+                assert told['complete'], told
+                check_silence(cloud, volume, at_answer, near)
+            finally:
+                impatient.set_link(up=True)
+            check_silence(cloud, volume, at_answer, near)
+        wait_swept(cloud, impatient, cloud.far, volume)
+        with pytest.raises(deployment.Refused, match='is fenced since'):
+            cloud.request_attach(cloud.far, volume)
+    check_complete(cloud, volume, 'one', near.count())
+    assert cloud.read_volume(volume, FAR, SPAN) == at_answer
+    cloud.ask('POST', f'/v3/multiattach/hosts/{impatient.name}/unfence', {'unfence': {}})
+    cloud.ask('DELETE', f'/v3/attachments/{cloud.find_attachment(cloud.far, volume)}')
+    far = cloud.attach(cloud.far, volume)
+    facts.share(cloud.far, far, cloud.one, one, 2000)
+    for guest in (cloud.one, cloud.far):
+        cloud.detach(guest, volume)
