@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where histories happen: a deployment with all its accounts open to the one who looks."""
+
+import abc
+import contextlib
+import dataclasses
+import http.client
+import json
+import pathlib
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from multiattach.drivers.tgt.parse import Listing, ShownTarget, parse_accounts
+from testbed.errors import TestbedError
+from tests.histories.generator import HEADERS, PROJECT
+from tests.histories.model import Type
+
+PREFIX = 'iqn.2010-10.org.openstack:volume-'
+TYPES: dict[str, Type] = {
+    'plain': Type(False), 'shared': Type(True), 'shared2': Type(True), 'capped': Type(True, 2)}
+Fault = Callable[[random.Random], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ground:
+    """What the target daemon has.
+
+    :param targets: targets by volume.
+    :param accounts: names of all accounts.
+    """
+
+    targets: Mapping[str, ShownTarget]
+    accounts: Collection[str]
+
+
+class Field(abc.ABC):
+    """A deployment.
+
+    :param ports: where its APIs listen.
+    :param url: of its database.
+    :param volumes: folder of the volumes' files.
+    """
+
+    project = PROJECT
+    #: whether a volume and its attachments are read at one moment
+    snapshot: bool
+
+    def __init__(self, ports: Sequence[int], volumes: pathlib.Path) -> None:
+        self.ports = ports
+        self.volumes = volumes
+        self.faults: dict[str, Fault] = {}
+        self._engine: sa.Engine | None = None
+
+    @property
+    @abc.abstractmethod
+    def url(self) -> str:
+        """URL of the database."""
+
+    @abc.abstractmethod
+    def administer(self, *words: str) -> str:
+        """Run tgtadm on its target daemon."""
+
+    @abc.abstractmethod
+    def report(self) -> str:
+        """Return the ends of its logs."""
+
+    @abc.abstractmethod
+    def is_whole(self) -> bool:
+        """Tell whether all parts run."""
+
+    def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Ask the database itself; a tuple as a value is expanded."""
+        statement = sa.text(sql).bindparams(*(
+            sa.bindparam(name, expanding=True) for name, value in values.items() if isinstance(value, tuple)))
+        if self._engine is None:
+            self._engine = sa.create_engine(self.url, pool_pre_ping=True, hide_parameters=True)
+        for attempt in range(40):
+            try:
+                with self._engine.connect() as connection:
+                    return [tuple(row) for row in connection.execute(statement, values)]
+            except sa.exc.DBAPIError:
+                if attempt == 39:
+                    raise
+                time.sleep(0.5)
+        raise AssertionError
+
+    def execute(self, sql: str, **values: Any) -> None:
+        """Change a row behind the service's back."""
+        assert self.query('SELECT 1') == [(1,)]
+        assert self._engine is not None
+        with self._engine.begin() as connection:
+            connection.execute(sa.text(sql), values)
+
+    def look(self) -> Ground:
+        """Read the target daemon; one that is just coming up is waited for."""
+        for attempt in range(60):
+            try:
+                listing = Listing(self.administer('--op', 'show', '--mode', 'target'))
+                accounts = parse_accounts(self.administer('--op', 'show', '--mode', 'account'))
+                return Ground({one.iqn.removeprefix(PREFIX): one for one in listing}, list(accounts))
+            except (TestbedError, LookupError):
+                if attempt == 59:
+                    raise
+                time.sleep(0.25)
+        raise AssertionError
+
+    def ask(self, method: str, path: str, body: Any = None, seconds: float = 60) -> tuple[int, Any]:
+        """Make a request to any API that answers; again if the answer was lost or unknown."""
+        deadline, number = time.monotonic() + seconds, 0
+        while True:
+            number += 1
+            try:
+                connection = http.client.HTTPConnection(
+                    '127.0.0.1', self.ports[number % len(self.ports)], timeout=40)
+                with contextlib.closing(connection):
+                    connection.request(method, path, None if body is None else json.dumps(body), HEADERS)
+                    reply = connection.getresponse()
+                    text = reply.read()
+                if reply.status not in (503, 504) or time.monotonic() > deadline:
+                    return reply.status, json.loads(text) if text else None
+            except (OSError, http.client.HTTPException):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
+
+    def make_types(self) -> None:
+        """Make the volume types."""
+        for name, kind in TYPES.items():
+            specs = {'multiattach': '<is> True'} if kind.multiattach else {}
+            if kind.cap is not None:
+                specs['multiattach:max_attachments'] = str(kind.cap)
+            code, reply = self.ask('POST', '/v3/types', {'volume_type': {'name': name, 'extra_specs': specs}})
+            assert code in (200, 409), reply
+
+    def make_volumes(self, names: Sequence[str]) -> list[str]:
+        """Make a volume of each type that is named, and wait for them."""
+        idents = []
+        for name in names:
+            code, reply = self.ask('POST', '/v3/volumes', {'volume': {'size': 1, 'volume_type': name}})
+            assert code == 202, reply
+            idents.append(str(reply['volume']['id']))
+        deadline = time.monotonic() + 60
+        for ident in idents:
+            while (status := self.show(ident)) != 'available':
+                assert status == 'creating', (ident, status)
+                assert time.monotonic() < deadline, (ident, status)
+                time.sleep(0.02)
+        return idents
+
+    def show(self, volume: str) -> str | None:
+        """Return a volume's status, None if there is no such volume."""
+        code, reply = self.ask('GET', f'/v3/volumes/{volume}')
+        return None if code == 404 else str(reply['volume']['status'])
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+class Keeper:
+    """Starts what has died again, as an init system does.
+
+    :param programs: each with ``poll()``, not None if it has ended, and ``restart()``.
+    """
+
+    def __init__(self, programs: Sequence[Any]) -> None:
+        self._programs = programs
+        self._end = threading.Event()
+        self.deaths = 0
+        self.complaints: list[str] = []
+        self._busy = {id(program): threading.Lock() for program in programs}
+        self._threads = [threading.Thread(target=self._keep, args=(program,), daemon=True)
+                         for program in programs]
+
+    def _keep(self, program: Any) -> None:
+        while not self._end.wait(0.05):
+            if program.poll() is None:
+                continue
+            with self._busy[id(program)]:
+                self.deaths += 1
+                try:
+                    program.restart()
+                except AssertionError as exc:  # died again while it started, or does not start
+                    self.complaints.append(f'{exc}'[-2000:])
+
+    def is_whole(self) -> bool:
+        """Tell whether everything runs and is ready."""
+        for program in self._programs:
+            lock = self._busy[id(program)]
+            if program.poll() is not None or not lock.acquire(blocking=False):
+                return False
+            lock.release()
+        return True
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator['Keeper']:
+        """Keep programs alive."""
+        for thread in self._threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            self._end.set()
+            for thread in self._threads:
+                thread.join(100)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process with everything: SQLite, messages inside it, a real tgtd."""
+
+import contextlib
+import os
+import pathlib
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+from testbed import processes
+from tests.functional.standalone.process import Standalone
+from tests.histories.field import Field, Keeper
+
+_SETTINGS = ('[DEFAULT]\nreport_interval = 0.5\nrpc_response_timeout = 10\n'
+             '[tgt]\nportal = 127.0.0.1:{portal}\n[host_agent]\nenabled = no\n'
+             '[quota]\nvolumes = -1\ngigabytes = -1\n')
+
+
+class _Program(Standalone):
+    """As a keeper wants it."""
+
+    def poll(self) -> int | None:
+        assert self.child is not None
+        return self.child.poll()
+
+    def restart(self) -> None:
+        # Its tgtd dies with it, a moment later; the portal is the same.
+        deadline = time.monotonic() + 10
+        while self.tgtd_pids() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert self.child is not None
+        assert self.child.stdout is not None
+        self.child.stdout.close()
+        self.start()
+
+
+class Quick(Field):
+    """multiattach-standalone.
+
+    :param folder: for all that is written.
+    """
+
+    snapshot = True
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._program = _Program(folder / 'state')
+        self._keeper = Keeper([self._program])
+        super().__init__([self._program.port], self._program.state / 'volumes')
+        (self._program.state / 'multiattach.conf').write_text(_SETTINGS.format(portal=self._program.portal))
+        self.faults = {'service': self._kill, 'tgtd': self._kill_tgtd, 'slow-tgtd': self._freeze_tgtd,
+                       'pause': self._freeze}
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator['Quick']:
+        """Bring it up, and down again."""
+        self._program.start()
+        try:
+            with self._keeper.run():
+                self.make_types()
+                yield self
+            if self._program.poll() is None:
+                assert self._program.stop() == 0
+        finally:
+            self.close()
+            if self._program.poll() is None:
+                self._program.kill()
+
+    @property
+    def url(self) -> str:
+        return f'sqlite:///{self._program.state}/multiattach.sqlite'
+
+    def administer(self, *words: str) -> str:
+        pids = self._program.tgtd_pids()
+        command = pathlib.Path(f'/proc/{pids[0]}/cmdline').read_bytes().split(b'\0')  # IndexError: none
+        port = command[command.index(b'-C') + 1].decode()
+        return processes.run(['tgtadm', '-C', port, '--lld', 'iscsi', *words], timeout=20)
+
+    def report(self) -> str:
+        log = self._program.state / 'multiattach.log'
+        return f'== {log}\n{processes.tail(log, 12000)}'
+
+    def is_whole(self) -> bool:
+        return self._keeper.is_whole()
+
+    @property
+    def deaths(self) -> int:
+        """How often something was started again."""
+        return self._keeper.deaths
+
+    # -- faults --------------------------------------------------------------------------------
+
+    def _kill(self, _chance: random.Random) -> None:
+        if self._program.child is not None:
+            self._program.child.kill()
+
+    def _freeze(self, chance: random.Random) -> None:
+        if self._program.child is not None:
+            self._program.child.send_signal(signal.SIGSTOP)
+            time.sleep(chance.uniform(0.1, 1.0))
+            self._program.child.send_signal(signal.SIGCONT)
+
+    def _kill_tgtd(self, _chance: random.Random) -> None:
+        for pid in self._program.tgtd_pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _freeze_tgtd(self, chance: random.Random) -> None:
+        pids = self._program.tgtd_pids()
+        for number, seconds in ((signal.SIGSTOP, chance.uniform(0.1, 1.5)), (signal.SIGCONT, 0.0)):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            time.sleep(seconds)
