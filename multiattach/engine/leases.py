@@ -105,6 +105,7 @@ class StepLeases:
         self._lock = threading.Lock()
         self._hands: dict[str, _Hand] = {}
         self._attempts: dict[str, int] = {}  # of the leases that this process wrote
+        self._taken: set[str] = set()  # in work because they were taken up, not because somebody asked
         # What began before this process may have been in the hands of one of the same name that died.
         self._orphaned_before = models.now()
         self._swept = time.monotonic()
@@ -143,6 +144,14 @@ class StepLeases:
         attempts = self._take(due)
         if attempts is None:
             return False
+        try:
+            return self._carry_on(due, step, give_up, attempts)
+        finally:
+            with self._lock:
+                self._taken.discard(due.step.ident)
+
+    def _carry_on(self, due: Due, step: Callable[[], object], give_up: Callable[[str], None] | None,
+                  attempts: int) -> bool:
         if give_up is None or not leases.is_exhausted(attempts, self.rules):
             step()
             return True
@@ -174,6 +183,7 @@ class StepLeases:
             return None
         with self._lock:
             self._attempts[step.ident] = attempts
+            self._taken.add(step.ident)
         if before is None or before.retry_at is None:
             metrics.taken_over(step.noun)
         LOG.info('%s %s is taken up (attempt %d)', step.noun, step.ident, attempts + 1)
@@ -277,7 +287,8 @@ class StepLeases:
             return
         known = lease.attempts if lease is not None and lease.since == since else 0
         with self._lock:
-            attempts = self._attempts.get(ident, known) + 1
+            # Whoever asks again begins a step anew: then the row tells, not what was before.
+            attempts = (self._attempts.get(ident, known) if ident in self._taken else known) + 1
         if give_up is not None and leases.is_exhausted(attempts, self.rules):
             try:
                 give_up(leases.give_up_text(attempts, error))

@@ -105,6 +105,19 @@ def test_a_quick_step_costs_no_statement(bench: Bench) -> None:
     assert seen == []
 
 
+def test_who_asks_again_begins_anew(bench: Bench) -> None:
+    """Ten deletes in a row by an impatient user are not ten attempts of the service."""
+    for _ in range(RULES.max_attempts + 1):
+        bench.fail(bench.one)
+        with bench.deployed.db.writer() as session:
+            move_attachment(session, bench.ident, 'export', Actor('test'))
+    assert bench.given_up == []
+    bench.fail(bench.one)
+    found = bench.lease()
+    assert found is not None
+    assert found.attempts == 1
+
+
 def test_an_order_is_not_raced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.due(bench.two) == []
     later = models.now() + datetime.timedelta(seconds=20)
