@@ -114,6 +114,7 @@ class Deployment:
             '[DEFAULT]\n'
             f'transport_url = {self.cluster.rabbitmq.url}\n'
             'rpc_response_timeout = 10\n{more}\n'
+            '[leases]\nduration = 5\n'
             f'[database]\nconnection = {self.database_url}\n'
             f'[coordination]\nbackend_url = {self.cluster.redis.url}?timeout=5\n'
         )

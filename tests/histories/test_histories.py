@@ -17,7 +17,7 @@ from tests.histories.runner import Outcome, run_history
 
 _SEED = 'gate'
 _MIX = Mix(clients=5, calls=8)
-_ENOUGH = 20.0  # s, on machines that are busy
+_ENOUGH = 12.0  # s, on machines that are busy
 # What kills everything takes seconds to come back: it happens once.
 _CALM = ('tgtd', 'slow-tgtd', 'pause')
 

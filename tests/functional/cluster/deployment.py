@@ -120,6 +120,7 @@ class Deployment:
             '[DEFAULT]\nhost = {name}\nreport_interval = 1\nservice_down_time = 8\n'
             f'state_path = {self.folder}/state\ntransport_url = {self.broker.url}\n'
             f'rpc_response_timeout = {PATIENCE}\nrpc_monitor_timeout = 2\n'
+            '[leases]\nduration = 4\n'
             f'[database]\nconnection = {self.database.create_database("multiattach")}\n'
             '[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n'
             f'[coordination]\nbackend_url = {self.redis.url}?timeout=5\n'

@@ -13,6 +13,7 @@ from testbed.servers import RabbitMQ, pick_port
 from tests import surroundings
 from tests.functional.cluster.deployment import BIN, ENVIRONMENT
 
+pytestmark = pytest.mark.slow  # a broker of its own, restarted each time
 KINDS = {'classic': '', 'quorum': 'rabbit_quorum_queue = true\namqp_durable_queues = true\n'}
 
 
