@@ -41,7 +41,9 @@ class Periodic:
         for call in self._calls:
             try:
                 call()
-            except Exception:  # the next round may do better
+            # The next round may do better. BaseException, too: it would end the loop without a word, and
+            # whoever waits for the loop's end would wait for ever.
+            except BaseException:
                 LOG.exception('%s: periodic call %s failed', self._name,
                               getattr(call, '__name__', call))
         return self._interval
