@@ -13,7 +13,7 @@ from multiattach.domain import errors
 from multiattach.drivers.target import TargetUnavailable
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.engine.orders import Orders
-from tests.functional.standalone.process import find_port
+from testbed.servers import pick_port
 
 
 def test_a_create_that_fails_leaves_the_row_to_the_delete_that_came_between(deployed, monkeypatch):
@@ -60,7 +60,7 @@ def test_a_delete_that_a_fence_overtook_is_no_success_if_the_worker_died(deploye
 
 def test_a_tgtd_whose_number_is_taken_while_it_is_dead(tmp_path):
     """The service spoke to the other one, which was not its own, and never to its own again."""
-    mine, other = (PrivateTgtd(portal=f'127.0.0.1:{find_port()}', threads=1) for _ in range(2))
+    mine, other = (PrivateTgtd(portal=f'127.0.0.1:{pick_port()}', threads=1) for _ in range(2))
     try:
         client = mine.start()
         number = client.control_port

@@ -19,6 +19,7 @@ from testbed.polling import wait_until
 
 USER = 'testbed'
 _LOOPBACK = '127.0.0.1'
+_PORTS = range(10240, 32000)
 
 
 class Server(Lifetime):
@@ -294,10 +295,11 @@ class RabbitMQ(Server):
 
 
 def pick_port() -> int:
-    """Find a TCP port that is free on the loopback.
+    """Find a TCP port that is free on the loopback, and that nobody takes by chance before it is used.
 
-    :returns: its number
+    :returns: its number, below those that the kernel gives to outgoing connections
     """
-    with socket.create_server((_LOOPBACK, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = secrets.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server((_LOOPBACK, port)):
+            return port

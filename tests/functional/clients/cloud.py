@@ -9,7 +9,6 @@ import logging
 import os
 import pathlib
 import re
-import socket
 import threading
 import time
 import wsgiref.simple_server
@@ -29,6 +28,7 @@ from multiattach.api import keystone as api_keystone
 from multiattach.api.faults import WsgiApp
 from multiattach.periodic import Periodic
 from testbed.keystone import Keystone
+from testbed.servers import pick_port
 from tests import deployment
 from tests.functional import plugin
 from tests.functional.compute import compute_host
@@ -226,12 +226,6 @@ def _serve(application: WsgiApp, port: int) -> Iterator[None]:
         server.server_close()
 
 
-def _find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def _run(folder: pathlib.Path, port: int, project: str,
          make_strategy: Callable[[deployment.Deployment], auth.Middleware | None]) -> Iterator[Recorder]:
@@ -252,7 +246,7 @@ def _run(folder: pathlib.Path, port: int, project: str,
 @contextlib.contextmanager
 def run_without_keystone(folder: pathlib.Path) -> Iterator[Cloud]:
     """With ``noauth``, as an admin of the default project."""
-    port, project = _find_port(), compute_host.PROJECT
+    port, project = pick_port(), compute_host.PROJECT
     base = f'http://127.0.0.1:{port}'
     environment = {'HOME': str(folder), 'OS_COMPUTE_ENDPOINT_OVERRIDE': f'{base}/compute/v2.1'}
     with _run(folder, port, project, lambda _parts: None) as recorder:
@@ -265,7 +259,7 @@ def run_without_keystone(folder: pathlib.Path) -> Iterator[Cloud]:
 @contextlib.contextmanager
 def run_with_keystone(folder: pathlib.Path) -> Iterator[Cloud]:
     """With Keystone, as an admin of a project; both endpoints are in the catalogue."""
-    port = _find_port()
+    port = pick_port()
     base = f'http://127.0.0.1:{port}'
     with Keystone(folder / 'keystone') as keystone:
         keystone.register_volume(f'{base}/v3/%(project_id)s')

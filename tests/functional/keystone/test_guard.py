@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from testbed.servers import pick_port
 from tests.functional.keystone.conftest import Cloud, Reply
 from tests.functional.keystone.stand_in import BASE, StandInNova
-from tests.functional.standalone.process import connector, find_port
+from tests.functional.standalone.process import connector
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_row_9_nobody_can_be_asked(cloud: Cloud, nova: StandInNova, used: str) -
 
 
 def test_row_9_nova_is_down(cloud: Cloud, nova: StandInNova, used: str) -> None:
-    cloud.keystone.register_compute(f'http://127.0.0.1:{find_port()}/v2.1')
+    cloud.keystone.register_compute(f'http://127.0.0.1:{pick_port()}/v2.1')
     try:
         assert delete(cloud, 'admin', used, token=cloud.keystone.issue_token('admin')).status == 503
     finally:

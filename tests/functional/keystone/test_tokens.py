@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
+from testbed.servers import pick_port
 from tests.functional.keystone.conftest import Cloud, configure
-from tests.functional.standalone.process import BIN, Standalone, find_port
+from tests.functional.standalone.process import BIN, Standalone
 
 _GOOD = """\
 [keystone_authtoken]
@@ -83,7 +84,7 @@ def test_a_service_token_must_be_of_a_service(cloud: Cloud) -> None:
 
 def test_it_starts_without_keystone(tmp_path: pathlib.Path) -> None:
     service = Standalone(tmp_path)
-    configure(tmp_path, _GOOD.format(port=find_port()) + 'http_request_max_retries = 0\n')
+    configure(tmp_path, _GOOD.format(port=pick_port()) + 'http_request_max_retries = 0\n')
     cloud = Cloud(service)
     service.start()
     try:
@@ -111,9 +112,9 @@ _WRONG = [
 @pytest.mark.parametrize(('section', 'named'), _WRONG)
 def test_a_wrong_option_stops_the_start(tmp_path: pathlib.Path, section: str, named: str) -> None:
     conf = write_configuration(tmp_path, 'inproc')
-    configure(tmp_path, section.format(port=find_port()))
+    configure(tmp_path, section.format(port=pick_port()))
     refuses(named, 'standalone', '--config-file', conf, '--state-dir', tmp_path / 'state',
-            '--listen', f'127.0.0.1:{find_port()}')
+            '--listen', f'127.0.0.1:{pick_port()}')
 
 
 def test_a_wrong_option_stops_the_start_of_the_api(tmp_path: pathlib.Path) -> None:
@@ -130,7 +131,7 @@ def test_a_wrong_option_stops_the_start_of_the_api(tmp_path: pathlib.Path) -> No
 def write_configuration(folder: pathlib.Path, transport: str) -> pathlib.Path:
     conf = folder / 'multiattach.conf'
     conf.write_text(f'[DEFAULT]\ntransport_url = {transport}://\n'
-                    f'[tgt]\nportal = 127.0.0.1:{find_port()}\n[host_agent]\nenabled = no\n')
+                    f'[tgt]\nportal = 127.0.0.1:{pick_port()}\n[host_agent]\nenabled = no\n')
     return conf
 
 

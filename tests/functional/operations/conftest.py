@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
-import socket
 import urllib.request
 import uuid
 
@@ -10,14 +9,9 @@ import webtest
 from multiattach import metrics
 from multiattach.cmd import operations
 from multiattach.cmd.application import make_application
+from testbed.servers import pick_port
 
 CONNECTOR = {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h', 'ip': '192.0.2.7'}
-
-
-def find_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 class Api:
@@ -51,7 +45,7 @@ def api(deployed):
 @pytest.fixture
 def scrape(deployed):
     """Metrics switched on; returns what a scrape gives."""
-    port = find_port()
+    port = pick_port()
     deployed.conf.set_override('listen', f'127.0.0.1:{port}', group='metrics')
     with contextlib.ExitStack() as stack:
         stack.callback(deployed.conf.clear_override, 'listen', group='metrics')

@@ -13,7 +13,7 @@ import urllib.request
 
 import pytest
 
-from tests.functional.operations.conftest import find_port
+from testbed.servers import pick_port
 
 BIN = pathlib.Path(sys.executable).parent
 SECRET = 's3cretword'
@@ -42,7 +42,7 @@ class Program:
 
     def __init__(self, name, folder):
         self.name, self.folder, self.child = name, folder, None
-        self.port, self.metrics_port = find_port(), find_port()
+        self.port, self.metrics_port = pick_port(), pick_port()
         self.log = folder / 'log.json'
         self.config = folder / 'multiattach.conf'
         self.config.write_text(f"""[DEFAULT]

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,13 +13,9 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from testbed.servers import pick_port
+
 BIN = pathlib.Path(sys.executable).parent
-
-
-def find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
 
 
 class Standalone:
@@ -28,7 +23,7 @@ class Standalone:
 
     def __init__(self, state: pathlib.Path) -> None:
         self.state = state
-        self.port, self.portal = find_port(), find_port()
+        self.port, self.portal = pick_port(), pick_port()
         self.headers: dict[str, str] = {}
         self.child: subprocess.Popen[str] | None = None
         state.mkdir(parents=True, exist_ok=True)
@@ -95,7 +90,7 @@ class Standalone:
         return answer
 
     def make_volume(self, multiattach: bool = True) -> str:
-        name = f'type-{find_port()}-{time.monotonic_ns()}'
+        name = f'type-{pick_port()}-{time.monotonic_ns()}'
         specs = {'multiattach': '<is> True'} if multiattach else {}
         code, _ = self.ask('POST', '/v3/types', {'volume_type': {'name': name, 'extra_specs': specs}})
         assert code == 200

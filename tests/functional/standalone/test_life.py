@@ -14,7 +14,8 @@ import uuid
 
 import pytest
 
-from tests.functional.standalone.process import BIN, Standalone, connector, find_port
+from testbed.servers import pick_port
+from tests.functional.standalone.process import BIN, Standalone, connector
 
 
 @pytest.fixture
@@ -183,11 +184,11 @@ def test_the_state_folder_is_for_one(service):
 ])
 def test_a_wrong_option_stops_with_a_message_that_names_it(tmp_path, words, config, named):
     file = tmp_path / 'x.conf'
-    portal = '' if 'portal' in config else f'[tgt]\nportal = 127.0.0.1:{find_port()}\n'
+    portal = '' if 'portal' in config else f'[tgt]\nportal = 127.0.0.1:{pick_port()}\n'
     file.write_text(portal + config)
     done = subprocess.run(
         [BIN / 'multiattach-standalone', '--state-dir', tmp_path / 's', '--listen',
-         f'127.0.0.1:{find_port()}', '--config-file', file, *words],
+         f'127.0.0.1:{pick_port()}', '--config-file', file, *words],
         capture_output=True, text=True, check=False, timeout=60,
         env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
     assert done.returncode in (1, 2)

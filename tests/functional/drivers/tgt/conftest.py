@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import socket
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ import pytest
 from multiattach.drivers.target import Grant, TargetInfo, account_name, generate_secret
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
+from testbed.servers import pick_port
 
 from .initiator import Session
 
@@ -17,9 +17,7 @@ VOLUME_SIZE = 8 * 1024 * 1024
 
 
 def free_portal() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{pick_port()}"
 
 
 @dataclass
