@@ -44,6 +44,12 @@ class Volume:
         )  # fmt: skip
 
 
+def list_files(tgtd: PrivateTgtd) -> set[tuple[str, int]]:
+    """List the files of a management socket with their inodes: another tgtd may take its number at once."""
+    path = Path(tgtd.daemon.socket_path)
+    return {(each.name, each.stat().st_ino) for each in (path, Path(f"{path}.lock")) if each.exists()}
+
+
 @pytest.fixture
 def make_tgtd(tmp_path: Path) -> Iterator[Callable[[], PrivateTgtd]]:
     made = []
@@ -56,8 +62,9 @@ def make_tgtd(tmp_path: Path) -> Iterator[Callable[[], PrivateTgtd]]:
 
     yield make
     for tgtd in made:
+        before = list_files(tgtd) if tgtd.alive() else set()
         tgtd.stop()
-        assert not Path(tgtd.daemon.socket_path).exists()
+        assert not before & list_files(tgtd)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from multiattach.drivers.tgt.daemon import TgtDaemon
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
 
-from .conftest import VOLUME_SIZE, Volume, free_portal
+from .conftest import VOLUME_SIZE, Volume, free_portal, list_files
 
 
 def running(pid: int) -> bool:
@@ -53,13 +53,14 @@ def test_stop_leaves_nothing_even_in_use(make_tgtd: Callable[[], PrivateTgtd], t
     session = volume.login(target.grant(volume.id, volume.device, grant), grant)
     pid = tgtd.pid
     assert pid is not None
+    before = list_files(tgtd)
+    assert before
     begin = time.monotonic()
     tgtd.stop()
     assert time.monotonic() - begin < 5
     assert not tgtd.alive()
     assert not running(pid)
-    assert not Path(tgtd.daemon.socket_path).exists()
-    assert not Path(f"{tgtd.daemon.socket_path}.lock").exists()
+    assert not before & list_files(tgtd)
     tgtd.stop()
     session.close()
 
