@@ -43,10 +43,10 @@ class Sender:
 
         :param change: what was committed.
         """
-        if self._thread is None:
-            self._start()
         try:
             self._queue.put_nowait((change, request_ids.make(change.request_id)))
+            if self._thread is None:  # only now: a start takes a while, in which later changes would go first
+                self._start()
         except queue.Full:
             self._dropped += 1
             if time.monotonic() - self._warned_at > _WARNING_INTERVAL:

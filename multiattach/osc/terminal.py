@@ -30,6 +30,14 @@ class Terminal:
         self._stream.write(textwrap.fill(f'Warning: {text}', max(width, 40), subsequent_indent='  ') + '\n')
         self._stream.flush()
 
+    def note(self, text: str) -> None:
+        """Write a line beside an empty result.
+
+        :param text: a sentence.
+        """
+        self._stream.write(f'{text}\n')
+        self._stream.flush()
+
     def tell(self, text: str) -> None:
         """Show how far something is: in place on a terminal, else a line for each change.
 

@@ -39,6 +39,8 @@ class Doctor(command.Lister):
         for one in found.unanswered:
             self.terminal.warn(f'No answer from {one["binary"]} on {one["host"]}: {one["reason"]}')
         self._is_well = not found.left and not found.unanswered
+        if self._is_well and not found.findings:
+            self.terminal.note('Nothing differs: database, targets, hosts and servers tell the same.')
         return ('Kind', 'Host', 'Volume ID', 'Attachment ID', 'About', 'Outcome', 'Since', 'Text', 'Step',
                 'Error'), [
             (one['kind'], one['host'], one['volume_id'], one['attachment_id'], one['about'], one['outcome'],

@@ -148,6 +148,7 @@ def test_what_is_recorded_and_what_is_true(openstack: Openstack, cloud: Cloud, v
     assert re.search(r'attached since \S+Z volume', table)
     well = openstack.plugin('doctor', '-f', 'json')
     assert (well.code, well.json) == (0, [])
+    assert 'Nothing differs' in well.err
     recorded = openstack.plugin('volume explain', volume, '--no-live', '-f', 'json').json
     assert 'on_target' not in recorded
     cloud.openstack('server', 'remove', 'volume', 'web', volume)
