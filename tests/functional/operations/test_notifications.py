@@ -15,9 +15,11 @@ from oslo_messaging.notify import _impl_test
 from multiattach.cmd import operations
 from multiattach.db import transitions
 from multiattach.domain import errors
+from multiattach.domain.leases import Rules
 from multiattach.engine.volumes import VolumeWish
 from multiattach.notifications import events
 from multiattach.notifications.sender import Sender
+from tests import deployment
 from tests.functional.operations.conftest import Api
 
 # What Cinder's _usage_from_volume has, release 2026.1.
@@ -41,6 +43,13 @@ def notifying(deployed, driver, url=None):
             stop()
         deployed.conf.clear_override('driver', group=OVERRIDES)
         deployed.conf.clear_override('transport_url', group=OVERRIDES)
+
+
+@pytest.fixture
+def deployed(tmp_path):
+    """With leases as in production: a step is done for its request, not by the worker's own round."""
+    with deployment.deploy(tmp_path, lease_rules=Rules()) as parts:
+        yield parts
 
 
 @pytest.fixture
