@@ -102,6 +102,20 @@ class _Client:
                 raise errors.Unavailable(_TOO_OLD.format(server)) from exc
             raise errors.BackendError(f'{server} failed: {exc.exc_type}.') from exc
 
+    def reconcile(self, host: str, fix: bool, request_id: str | None) -> dict[str, Any]:
+        """Have a worker or an agent look for drift, and put it right if asked to.
+
+        :param host: name of the compute host, or of the backend, ``host@backend``.
+        :param fix: put it right.
+        :param request_id: the API call behind it, or None.
+        :returns: ``findings``, as :meth:`multiattach.domain.findings.Finding.write` writes them, and
+            ``unread``: why an account could not be read, by its name.
+        :raises OutcomeUnknown: no answer in time; it may go on.
+        :raises Unavailable: it is of an older release, or fails.
+        """
+        found: dict[str, Any] = self._call(host, 'reconcile', request_id, _RECONCILE_VERSION, fix=fix)
+        return found
+
     @contextlib.contextmanager
     def _reported(self, method: str) -> Iterator[None]:
         """Report what becomes of an RPC."""
@@ -244,20 +258,6 @@ class VolumeWorkers(_Client):
             host, 'list_targets', request_id, _SHOW_VERSION, marker=marker, limit=limit)
         return shown
 
-    def reconcile(self, host: str, fix: bool, request_id: str | None) -> dict[str, Any]:
-        """Have a worker look for drift, and put it right if asked to.
-
-        :param host: name of the backend, ``host@backend``.
-        :param fix: put it right.
-        :param request_id: the API call behind it, or None.
-        :returns: ``findings``, as :meth:`multiattach.domain.findings.Finding.write` writes them, and
-            ``unread``: why an account could not be read, by its name.
-        :raises OutcomeUnknown: no answer in time; it may go on.
-        :raises Unavailable: it is of an older release, or fails.
-        """
-        found: dict[str, Any] = self._call(host, 'reconcile', request_id, _RECONCILE_VERSION, fix=fix)
-        return found
-
 
 class HostAgents(_Client):
     """The agents on compute hosts.
@@ -302,20 +302,6 @@ class HostAgents(_Client):
         :param request_id: the API call behind it, or None.
         """
         self._cast(host, 'detach', request_id, attachment_id=attachment_id)
-
-    def reconcile(self, host: str, fix: bool, request_id: str | None) -> dict[str, Any]:
-        """Have an agent look for drift, and put it right if asked to.
-
-        :param host: name of the compute host.
-        :param fix: put it right.
-        :param request_id: the API call behind it, or None.
-        :returns: ``findings``, as :meth:`multiattach.domain.findings.Finding.write` writes them, and
-            ``unread``: why an account could not be read, by its name.
-        :raises OutcomeUnknown: no answer in time; it may go on.
-        :raises Unavailable: it is of an older release, or fails.
-        """
-        found: dict[str, Any] = self._call(host, 'reconcile', request_id, _RECONCILE_VERSION, fix=fix)
-        return found
 
     def show_host(self, host: str, request_id: str | None) -> dict[str, Any]:
         """Ask what a host really has.
