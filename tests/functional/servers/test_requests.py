@@ -3,12 +3,15 @@
 
 import concurrent.futures
 import contextlib
+import socket
+import struct
 import time
 import uuid
 
-from tests.functional.servers.deployment import Client, Server, make_connector
+from tests.functional.servers.deployment import HEADERS, Client, Server, make_connector
 
 SHARERS = 32
+_DATA_SEGMENTS_IN = 152  # in linux/tcp.h: struct tcp_info.tcpi_data_segs_in
 
 
 def test_a_connection_serves_many_requests(client: Client) -> None:
@@ -49,6 +52,25 @@ def test_sharers_attach_all_at_once(server: Server, shared: str) -> None:
         assert list(pool.map(attach, range(SHARERS))) == [200] * SHARERS
     with contextlib.closing(Client(server.port)) as client:
         assert client.status(shared) == 'available'
+
+
+def test_a_long_reply_is_not_cut_in_pieces(server: Server, client: Client, shared: str) -> None:
+    # The second piece would wait until the client has acknowledged the first one, which takes it 40 ms.
+    metadata = {f'key {number}': 'x' * 250 for number in range(80)}
+    assert client.ask('PUT', f'/v3/volumes/{shared}/metadata', {'metadata': metadata})[0] == 200
+    fields = ''.join(f'{name}: {value}\r\n' for name, value in HEADERS.items())
+    reply = b''
+    with socket.create_connection(('127.0.0.1', server.port), 60) as connection:
+        connection.sendall(f'GET /v3/volumes/{shared} HTTP/1.1\r\nHost: it\r\n{fields}\r\n'.encode())
+        while not reply.endswith(b'}}'):
+            more = connection.recv(1 << 20)
+            assert more, 'the connection was closed'
+            reply += more
+        segments, = struct.unpack_from('I', connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160),
+                                       _DATA_SEGMENTS_IN)
+    assert len(reply) > 20_000
+    if server.kind == 'uwsgi':  # Gunicorn's connections have TCP_NODELAY
+        assert segments == 1
 
 
 def test_a_chunked_body_is_read(client: Client, shared: str) -> None:
