@@ -14,7 +14,7 @@ from multiattach import conf as configuration
 from multiattach.cmd import checks, doctor, parts, run
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
-from multiattach.domain import errors
+from multiattach.domain import errors, liveness
 
 _Call = Callable[[cfg.ConfigOpts], int | None]
 _Places: TypeAlias = 'argparse._SubParsersAction[argparse.ArgumentParser]'
@@ -64,8 +64,7 @@ def _list_services(conf: cfg.ConfigOpts) -> None:
 
 
 def _tell_state(conf: cfg.ConfigOpts, service: models.Service) -> str:
-    limit = models.now() - datetime.timedelta(seconds=conf.service_down_time)
-    return 'up' if service.heartbeat_at and service.heartbeat_at >= limit else 'down'
+    return 'up' if liveness.is_up(service.heartbeat_at, models.now(), conf.service_down_time) else 'down'
 
 
 def _remove_service(conf: cfg.ConfigOpts) -> None:
@@ -163,8 +162,10 @@ def manage(args: Sequence[str]) -> int | None:
     :param args: command line.
     :returns: exit code, None for 0.
     """
+    # Standard output is for what was asked for: a script reads JSON there.
     conf = configuration.load(
         args, program='multiattach-manage', description='What an operator does beside the API.',
+        defaults={('DEFAULT', 'use_stderr'): True},
         cli_opts=[cfg.SubCommandOpt('command', title='commands', handler=_add_commands,
                                     help='what to do')],
         check=False, epilog=_EPILOG)

@@ -13,7 +13,7 @@ from oslo_log import log
 from sqlalchemy import event, orm
 
 from multiattach import metrics
-from multiattach.db import changes, commits, connections
+from multiattach.db import changes, commits, connections, room
 from multiattach.domain import errors
 
 LOG = log.getLogger(__name__)
@@ -58,9 +58,10 @@ class Database:
 
         :returns: a session; on SQLite it holds the write lock from its first statement.
         :raises OutcomeUnknown: the connection was lost during the COMMIT, and nobody can tell.
+        :raises Unavailable: the database has no room.
         """
         observers = self._observers
-        with self._writers() as session:
+        with room.told(), self._writers() as session:
             session.begin()
             commits.watch(session)
             if observers:
@@ -92,7 +93,7 @@ class Database:
 
         :returns: a session.
         """
-        with self._readers() as session:
+        with room.told(), self._readers() as session:
             yield session
 
     def close(self) -> None:

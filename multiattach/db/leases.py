@@ -73,7 +73,9 @@ def swap(session: Session, before: Lease, after: Lease) -> bool:
 
 
 def replace(session: Session, lease: Lease, now: datetime.datetime) -> bool:
-    """Replace a lease that is the same owner's, of an earlier step, or at its end.
+    """Replace a lease that is the same owner's, of an earlier step, at its end, or waits for an attempt.
+
+    The last is for one who is at the step all the time: others tried it because of a clock that is behind.
 
     :param session: a writer's session.
     :param lease: as it is to be.
@@ -82,7 +84,7 @@ def replace(session: Session, lease: Lease, now: datetime.datetime) -> bool:
     """
     done = session.execute(_update(
         L.ident == lease.ident,
-        sa.or_(L.owner == lease.owner, L.since != lease.since, L.lease_until < now)
+        sa.or_(L.owner == lease.owner, L.since != lease.since, L.lease_until < now, L.retry_at.is_not(None))
     ).values(**_columns(lease)))
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
@@ -117,15 +119,16 @@ def delete(session: Session, owner: str, ident: str) -> None:
                     .execution_options(synchronize_session=False))
 
 
-def sweep(session: Session, now: datetime.datetime) -> int:
+def sweep(session: Session, now: datetime.datetime, latest: datetime.datetime) -> int:
     """Forget the leases of steps that ended without their owner.
 
     :param session: a writer's session.
     :param now: the time.
+    :param latest: no lease ends later, but one of a clock that was ahead.
     :returns: how many.
     """
     done = session.execute(sa.delete(L).where(
-        L.lease_until < now,
+        sa.or_(L.lease_until < now, L.lease_until > latest),
         ~sa.exists().where(A.id == L.ident, A.state_at == L.since),
         ~sa.exists().where(V.id == L.ident, V.status_at == L.since, V.deleted_at.is_(None)),
     ).execution_options(synchronize_session=False))

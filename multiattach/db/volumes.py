@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries on volumes."""
 
-import datetime
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -178,15 +177,14 @@ def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
         .order_by(V.created_at)))
 
 
-def list_unplaced(session: Session, before: datetime.datetime) -> list[V]:
+def list_unplaced(session: Session) -> list[str]:
     """List the volumes that are to be made and have no backend.
 
     :param session: an open session.
-    :param before: only those that wait since before this moment.
-    :returns: the volumes without their relations.
+    :returns: their ids.
     """
-    return list(session.scalars(sa.select(V).where(
-        _LIVE, V.host.is_(None), V.status == states.Volume.CREATING, V.status_at < before)))
+    return list(session.scalars(sa.select(V.id).where(
+        _LIVE, V.host.is_(None), V.status == states.Volume.CREATING)))
 
 
 def allocated(session: Session) -> dict[str, int]:

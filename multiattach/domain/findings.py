@@ -28,7 +28,7 @@ class Seen:
     :param volume_id: UUID, or None.
     :param attachment_id: UUID, or None.
     :param about: initiator, account, server or file that it is about.
-    :param age: seconds that it has lasted; None to count from when it was first seen.
+    :param age: seconds that it has lasted by its row; None to count from when it was first seen.
     :param hold: why it is not repaired unless a person asks for it, or None.
     """
 

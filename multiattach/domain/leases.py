@@ -4,6 +4,9 @@
 A step is an attachment or a volume in a state in which a worker or an agent acts next. It needs no lease
 of its own as long as it is quick: for a while after the state was written it belongs to whoever got the
 order. Only a step that takes long, or that is to be tried again, has a lease.
+
+The times of a row are of the clock of whoever wrote it, and clocks step. Whoever looks counts by itself, too,
+for how long it has seen a row as it is: a lease that is renewed changes, whatever its times say.
 """
 
 import dataclasses
@@ -71,8 +74,12 @@ class View:
     orphaned_before: datetime.datetime | None = None
 
 
+# A lease is renewed each third of its duration: what has not changed for so long is not renewed.
+_UNRENEWED = 0.75
+
+
 def may_take(since: datetime.datetime, lease: Lease | None, rules: Rules, view: View, *,
-             ordered: bool = True) -> bool:
+             ordered: bool = True, watched: float = 0.0) -> bool:
     """Tell whether a process may take up a step that it has not in hand.
 
     :param since: when the attachment or volume took the state that the step is about.
@@ -80,15 +87,35 @@ def may_take(since: datetime.datetime, lease: Lease | None, rules: Rules, view: 
     :param rules: how long leases last.
     :param view: what the process knows.
     :param ordered: whether somebody else may have got an order for it.
+    :param watched: for how long this process has seen step and lease as they are, seconds by a clock that
+        does not step.
     :returns: True if it may try to; of several that try one succeeds.
     """
-    if lease is None or lease.since != since:
+    if lease is not None and lease.since == since and lease.retry_at is not None:
+        longest = _limit_pause(lease.attempts, rules)
+        return _has_come(lease.retry_at, rules, view, watched, longest / 2, longest)
+    if lease is not None and lease.since == since:
+        if lease.owner == view.me or view.is_gone(lease.owner):
+            return True
+        end = lease.until
+    else:
         if not ordered or (view.orphaned_before is not None and since < view.orphaned_before):
             return True
-        return since + datetime.timedelta(seconds=rules.duration) <= view.now
-    if lease.retry_at is not None:
-        return lease.retry_at <= view.now
-    return lease.owner == view.me or lease.until <= view.now or view.is_gone(lease.owner)
+        end = since + datetime.timedelta(seconds=rules.duration)
+    return _has_come(end, rules, view, watched, rules.duration * _UNRENEWED, rules.duration)
+
+
+def _has_come(moment: datetime.datetime, rules: Rules, view: View, watched: float, least: float,
+              most: float) -> bool:
+    """Tell whether a time has come that another one's clock has set.
+
+    By the clocks, if they tell a time that may be: what lies further back than a lease was set by a clock
+    that is behind, unless nobody was there to look, and *least* is waited for. In any case after *most*.
+    """
+    if watched >= most:
+        return True
+    late = (view.now - moment).total_seconds()
+    return late >= 0 and (late < rules.duration or watched >= least)
 
 
 def count_attempts(since: datetime.datetime, lease: Lease | None) -> int:
@@ -114,9 +141,12 @@ def choose_pause(attempts: int, draw: float, rules: Rules) -> float:
     :param rules: first and longest pause.
     :returns: seconds.
     """
-    doublings = min(attempts - 1, 60)
-    longest: float = min(rules.pause * 2.0 ** doublings, rules.longest_pause)
-    return longest * (0.5 + 0.5 * draw)
+    return _limit_pause(attempts, rules) * (0.5 + 0.5 * draw)
+
+
+def _limit_pause(attempts: int, rules: Rules) -> float:
+    doublings = min(max(attempts - 1, 0), 60)
+    return min(rules.pause * 2.0 ** doublings, rules.longest_pause)
 
 
 def is_exhausted(attempts: int, rules: Rules) -> bool:

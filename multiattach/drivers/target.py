@@ -22,6 +22,10 @@ class TargetError(Exception):
     """The target refused a step; the state is known."""
 
 
+class TargetFull(TargetError):
+    """There is no room to write down what is to be exported; nothing was done."""
+
+
 class TargetRequestInvalid(TargetError, ValueError):
     """A value can not be given to the target; nothing was sent."""
 

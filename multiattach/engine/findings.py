@@ -95,7 +95,8 @@ class Ledger:
         """Tell how many seconds of the grace are left."""
         if fix is True and not TABLE[one.kind].is_firm:
             return 0.0
-        lasted = now - memory.first if one.age is None else one.age
+        # A row that a clock wrote that was ahead has a negative age for long.
+        lasted = max(now - memory.first, one.age or 0.0)
         return max(self.rules.find_grace(one.kind) - lasted, 0.0)
 
     def _tell(self, memory: _Memory, finding: Finding) -> None:

@@ -23,6 +23,7 @@ from multiattach.db import leases as db_leases
 from multiattach.db.leases import ATTACHMENT, VOLUME
 from multiattach.domain import errors, leases, states
 from multiattach.domain.leases import Lease, Rules
+from multiattach.engine.watch import Watch
 
 __all__ = ['AGENT_STEPS', 'ATTACHMENT', 'UNKNOWN', 'VOLUME', 'WORKER_STEPS', 'Due', 'Step', 'StepLeases']
 
@@ -106,8 +107,9 @@ class StepLeases:
         self._hands: dict[str, _Hand] = {}
         self._attempts: dict[str, int] = {}  # of the leases that this process wrote
         self._taken: set[str] = set()  # in work because they were taken up, not because somebody asked
+        self._watch = Watch()
         # What began before this process may have been in the hands of one of the same name that died.
-        self._orphaned_before = models.now()
+        self.orphan()
         self._swept = time.monotonic()
         self._random = random.Random()  # noqa: S311
 
@@ -115,7 +117,16 @@ class StepLeases:
 
     def orphan(self) -> None:
         """Note that a member of the crew is dead: what it may have had in hand is anybody's."""
-        self._orphaned_before = models.now()
+        self._orphaned = models.now(), time.monotonic()
+
+    def _find_orphaned(self, now: datetime.datetime) -> datetime.datetime | None:
+        """Tell when that was, by the clock that was and the one that is: it may have stepped.
+
+        After a lease time it tells nothing more: what is as old by then is so without it.
+        """
+        moment, clock = self._orphaned
+        past = time.monotonic() - clock
+        return min(moment, now - datetime.timedelta(seconds=past)) if past <= self.rules.duration else None
 
     def list_due(self, steps: Sequence[Step]) -> list[Due]:
         """Choose the steps that this process may take up now.
@@ -128,9 +139,12 @@ class StepLeases:
         if not free:
             return []
         found = self._read([step.ident for step in free])
-        view = leases.View(self.owner, models.now(), self._is_gone, self._orphaned_before)
-        return [Due(step, found.get(step.ident)) for step in free
-                if leases.may_take(step.since, found.get(step.ident), self.rules, view, ordered=step.ordered)]
+        now = models.now()
+        view = leases.View(self.owner, now, self._is_gone, self._find_orphaned(now))
+        dues = [Due(step, found.get(step.ident)) for step in free]
+        return [due for due in dues if leases.may_take(
+            due.step.since, due.lease, self.rules, view, ordered=due.step.ordered,
+            watched=self._watch.look(due.step.ident, due))]
 
     def carry_on(self, due: Due, step: Callable[[], object], give_up: Callable[[str], None] | None) -> bool:
         """Take a step up, if nobody else does first, and run it, or end it if it was tried enough.
@@ -376,4 +390,6 @@ class StepLeases:
     def sweep(self) -> None:
         """Forget the leases of steps that ended without their owner."""
         with self._db.writer() as session:
-            db_leases.sweep(session, models.now())
+            now = models.now()
+            longest = datetime.timedelta(seconds=self.rules.duration + self.rules.longest_pause)
+            db_leases.sweep(session, now, now + longest)

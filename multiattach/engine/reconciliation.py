@@ -93,16 +93,19 @@ class Reconciliation:
             return rows.find_servers(session, server_ids)
 
     @database.retry
-    def find_held(self, attachment_ids: list[str]) -> set[str]:
+    def find_held(self, attachment_ids: list[str], longest: float) -> set[str]:
         """Tell whose step somebody is at now: it takes long, and stands not still.
 
         :param attachment_ids: UUIDs.
+        :param longest: seconds that no lease has left; one that has more is of a clock that was ahead.
         :returns: those with a lease that has not run out and is not waiting for another attempt.
         """
         with self._db.reader() as session:
             found = leases.list_of(session, attachment_ids)
         now = models.now()
-        return {ident for ident, lease in found.items() if lease.until > now and lease.retry_at is None}
+        latest = now + datetime.timedelta(seconds=longest)
+        return {ident for ident, lease in found.items()
+                if now < lease.until <= latest and lease.retry_at is None}
 
     # -- putting right -------------------------------------------------------------------------
 

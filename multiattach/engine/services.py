@@ -6,7 +6,7 @@ import datetime
 from multiattach.db import database, models
 from multiattach.db import services as db_services
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import errors, pools
+from multiattach.domain import errors, liveness, pools
 from multiattach.engine.context import RequestContext
 from multiattach.engine.placement import Backend
 from multiattach.engine.policy import Policy
@@ -26,7 +26,7 @@ class Services:
     def __init__(self, db: database.Database, policy: Policy, down_time: float) -> None:
         self._db = db
         self._policy = policy
-        self._down_time = datetime.timedelta(seconds=down_time)
+        self._down_time = down_time
 
     def is_up(self, service: models.Service) -> bool:
         """Tell whether a service's last heartbeat is recent.
@@ -34,8 +34,7 @@ class Services:
         :param service: the row.
         :returns: True if it is up.
         """
-        return (service.heartbeat_at is not None
-                and models.now() - service.heartbeat_at <= self._down_time)
+        return liveness.is_up(service.heartbeat_at, models.now(), self._down_time)
 
     @database.retry
     def list_all(self, ctx: RequestContext, binary: str | None = None,

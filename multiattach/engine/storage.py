@@ -16,8 +16,6 @@ _EVENT_IDS = {
     'delete_failed': 'VOLUME_VOLUME_002_001',
     'extend_failed': 'VOLUME_VOLUME_004_001',
 }
-# s at least that an API is given to choose a backend: it renews no lease meanwhile.
-_CHOOSING = 2.0
 _STEPS = (states.Volume.CREATING, states.Volume.DELETING, states.Volume.EXTENDING)
 
 
@@ -69,20 +67,22 @@ class Storage:
             return [(row.id, row.status, row.status_at) for row in rows]
 
     @database.retry
-    def fail_unplaced(self, seconds: float) -> list[str]:
-        """End the making of volumes for which nobody chose a backend: whoever was about to is gone.
+    def list_unplaced(self) -> list[str]:
+        """List the volumes for which nobody has chosen a backend yet.
 
-        :param seconds: how long to wait for it.
         :returns: their ids.
         """
-        before = models.now() - datetime.timedelta(seconds=max(seconds, _CHOOSING))
         with self._db.reader() as session:
-            found = db_volumes.list_unplaced(session, before)
-        for volume in found:
-            with contextlib.suppress(errors.InvalidTransition, errors.VolumeNotFound):
-                self.fail(volume.id, 'create_failed', 'create volume: the service ended before it chose a '
-                                                      'backend; create it anew', unplaced=True)
-        return [volume.id for volume in found]
+            return db_volumes.list_unplaced(session)
+
+    def fail_unplaced(self, volume_id: str) -> None:
+        """End the making of a volume for which nobody chose a backend: whoever was about to is gone.
+
+        :param volume_id: UUID; one that has a backend by now is left alone.
+        """
+        with contextlib.suppress(errors.InvalidTransition, errors.VolumeNotFound):
+            self.fail(volume_id, 'create_failed', 'create volume: the service ended before it chose a '
+                                                  'backend; create it anew', unplaced=True)
 
     @database.retry
     def list_agent_hosts(self, volume_id: str) -> list[str]:

@@ -11,7 +11,7 @@ from prometheus_client import core
 
 from multiattach.db import models
 from multiattach.db.database import Database
-from multiattach.domain import states
+from multiattach.domain import liveness, states
 from multiattach.drivers.target import Target
 from multiattach.probe import Probe
 
@@ -94,9 +94,8 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
                 deleted.is_(None), state.in_(wanted), since < late).group_by(state))
             stuck |= {(noun, name): number for name, number in rows}
         services: dict[tuple[str, ...], float] = {}
-        alive = now - datetime.timedelta(seconds=down_time)
         for binary, heartbeat in session.execute(sa.select(service.binary, service.heartbeat_at)):
-            key = (binary, 'up' if heartbeat and heartbeat >= alive else 'down')
+            key = (binary, 'up' if liveness.is_up(heartbeat, now, down_time) else 'down')
             services[key] = services.get(key, 0) + 1
     return [
         Gauge('stuck', f'Rows that are in flight for more than {stuck_after:g} s, by state.',

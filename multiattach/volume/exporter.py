@@ -19,6 +19,7 @@ from multiattach.drivers.target import (
     Grant,
     Target,
     TargetError,
+    TargetFull,
     TargetInfo,
     TargetUnavailable,
     account_name,
@@ -63,6 +64,7 @@ class Exporter:
         :param volume_id: UUID of the volume.
         :param attachment_id: UUID.
         :raises BackendError: the target refused; what was done is undone.
+        :raises Unavailable: the same, as there is no room for it now.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         :raises Conflict: the attachment went elsewhere meanwhile.
         """
@@ -95,7 +97,8 @@ class Exporter:
             except TargetError as exc:
                 failpoints.reach('volume.export.refused')
                 self._undo(plan, f'export volume: {exc}')
-                raise errors.BackendError(f'The volume cannot be exported: {exc}') from exc
+                kind = errors.Unavailable if isinstance(exc, TargetFull) else errors.BackendError
+                raise kind(f'The volume cannot be exported: {exc}') from exc
             failpoints.reach('volume.export.granted')
             self._exports.finish_export(plan, _connection_info(plan, info, grant),
                                         time.monotonic() - started)

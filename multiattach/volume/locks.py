@@ -59,9 +59,10 @@ class VolumeLocks:
             lock = self._coordinator.get_lock(f'multiattach-{kind}-{number:04d}'.encode())
             try:
                 held = bool(lock.acquire(blocking=wait))
-            except tooz.ToozError as exc:
+            except (tooz.ToozError, OSError) as exc:  # the latter from file://, if its disk is full
+                why = getattr(exc, 'strerror', None) or type(exc).__name__
                 raise errors.OutcomeUnknown(
-                    f'The lock of volume {volume_id} cannot be taken ({type(exc).__name__}): see '
+                    f'The lock of volume {volume_id} cannot be taken ({why}): see '
                     'option backend_url in [coordination].') from exc
             try:
                 yield held

@@ -132,7 +132,7 @@ class VolumeReconciler:
                     seen.append(Seen(kind, self._host, volume_id, row.attachment_id,
                                      row.server_id or '', age))
         slow = [str(one.attachment_id) for one in seen if one.kind is Drift.STUCK_STEP]
-        held = self._side.find_held(slow) if slow else set()
+        held = self._side.find_held(slow, self._rules.stuck_after) if slow else set()
         return [one for one in seen if one.attachment_id not in held]
 
     def _judge_step(self, row: BackendRow, age: float) -> Drift | None:

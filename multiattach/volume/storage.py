@@ -13,6 +13,7 @@ from multiattach.drivers.nova_events import NovaEvents
 from multiattach.drivers.target import Target, TargetError, TargetUnavailable
 from multiattach.engine.leases import VOLUME, Step, StepLeases
 from multiattach.engine.storage import Storage
+from multiattach.engine.watch import Watch
 from multiattach.rpc.clients import HostAgents
 from multiattach.volume.copies import Copies
 from multiattach.volume.locks import VolumeLocks
@@ -49,6 +50,7 @@ class StorageSteps:
         self._target = target
         self._locks = locks
         self._copies = Copies(storage, backend, locks, leases)
+        self._unplaced = Watch()
 
     def start(self) -> None:
         """Make copies (again)."""
@@ -161,8 +163,11 @@ class StorageSteps:
 
     def fail_unplaced(self) -> None:
         """End the making of volumes whose API ended before it chose a backend."""
-        for volume_id in self._storage.fail_unplaced(max(self._leases.rules.duration, _UNPLACED)):
-            LOG.error('Volume %s has no backend: the API ended before it chose one', volume_id)
+        patience = max(self._leases.rules.duration, _UNPLACED)
+        for volume_id in self._storage.list_unplaced():
+            if self._unplaced.look(volume_id, None) >= patience:  # the API's clock may differ
+                LOG.error('Volume %s has no backend: the API ended before it chose one', volume_id)
+                self._storage.fail_unplaced(volume_id)
 
     def resume(self, owns: Callable[[str], bool] = lambda _ident: True) -> None:
         """Carry on with every volume whose next step is this worker's.

@@ -112,7 +112,7 @@ class Parts:
     def all_pids(self) -> list[int]:
         """Processes of this service, the database and the broker."""
         servers = (self._database, self._broker)
-        return self.own_pids + [one.pid for server in servers for one in server._daemons]
+        return self.own_pids + [one.pid for server in servers for one in server.daemons]
 
     @contextlib.contextmanager
     def hung_worker(self) -> Iterator[None]:

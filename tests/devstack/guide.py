@@ -69,7 +69,7 @@ class Guide:
             'driver = lvm\nvolume_group = multiattach-volumes': 'driver = file',
             'state_path = /var/lib/multiattach': f'state_path = {self.home}/state',
         }
-        broker = pathlib.Path(f'/proc/{machine.broker._daemons[-1].pid}/environ').read_bytes()
+        broker = pathlib.Path(f'/proc/{machine.broker.daemons[-1].pid}/environ').read_bytes()
         self.env = machine.env | {
             'HOME': str(self.home), 'OS_CLOUD': 'devstack-admin',
             'DATABASE_SOCKET': str(machine.database.socket_path),

@@ -3,7 +3,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from testbed.vm import ComputeHost
 from tests.e2e import deployment
+
+_ISCSID = '/etc/iscsi/iscsid.conf'
+_PATIENCE = 'node.session.timeo.replacement_timeout'
 
 
 @pytest.fixture(scope='session')
@@ -30,3 +34,13 @@ def volume(cloud: deployment.Deployment) -> Iterator[str]:
     ident = cloud.make_volume('shared')
     yield ident
     cloud.delete_volume(ident)
+
+
+@pytest.fixture
+def impatient(cloud: deployment.Deployment) -> Iterator[ComputeHost]:
+    """The host of guest "far", whose kernel gives a lost session up after seconds, not after two minutes."""
+    host = cloud.hosts[1]
+    before = host.check(f'cat {_ISCSID}')
+    host.check(f"sed -i 's/^{_PATIENCE}.*/{_PATIENCE} = 10/' {_ISCSID}")
+    yield host
+    host.put_file(_ISCSID, before.encode() + b'\n', 0o600)

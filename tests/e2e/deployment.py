@@ -14,6 +14,7 @@ import os
 import pathlib
 import socket
 import struct
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -146,10 +147,33 @@ class Deployment:
             guest.wait_ready()
         agent.wait_ready()
         if agent.host is self.lvm_host:
-            # Not awaited: the one test that needs it comes late, and its start takes long.
+            # Not awaited: the tests that need it come late, and its start takes long.
             agent.host.check(f'vgcreate --yes {VOLUME_GROUP} /dev/vda')
             self.lvm_worker.start()
         return guests
+
+    def cut_power(self, host: ComputeHost) -> None:
+        """Take the power from a host; nothing on it is told."""
+        host.save_capabilities()  # its next libvirtd is up sooner
+        host.power_off()
+
+    def boot(self, host: ComputeHost) -> Any:
+        """Give a host its power back: it comes up as if just installed, without programs of the service.
+
+        :returns: a connection to its libvirtd, which has no domain.
+        """
+        host.start()
+        host.wait_ready()
+        host.start_libvirtd()
+        if host is self.lvm_host:
+            self.lvm_worker.start()
+        return host.connect_libvirt()
+
+    def wait_listed(self, guest: Guest) -> None:
+        """Wait until a guest's agent has told of it."""
+        server = guest.domain.UUIDString()
+        wait_until(lambda: server in [one['id'] for one in self.list_servers()], 60,
+                   f'server {guest.name}', 0.2)
 
     @property
     def hosts(self) -> list[ComputeHost]:
@@ -192,6 +216,24 @@ class Deployment:
         text = processes.run(
             self.network.wrap([str(BIN / 'openstack'), '--os-cloud', CLOUD, *words]), env=env)
         return json.loads(text) if 'json' in words else text
+
+    def doctor(self, *words: str) -> tuple[int, dict[str, Any]]:
+        """Run ``multiattach-manage doctor``, which asks all workers and agents over the broker.
+
+        :param words: more arguments.
+        :returns: its exit status, and what it tells.
+        """
+        patient = self.folder / 'doctor.conf'  # the default: emulated hosts take their time
+        patient.write_text('[DEFAULT]\nrpc_response_timeout = 60\n')
+        argv = self.network.wrap([str(BIN / 'multiattach-manage'), '--config-file', str(self.config),
+                                  '--config-file', str(patient), 'doctor', '-f', 'json', *words])
+        done = subprocess.run(argv, env=os.environ | ENVIRONMENT, capture_output=True, timeout=300,
+                              check=False)
+        try:
+            return done.returncode, json.loads(done.stdout)
+        except ValueError:
+            said = (done.stdout + done.stderr).decode()[-2000:]
+            raise AssertionError(f'exit code {done.returncode}: {said}') from None
 
     def list_servers(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.ask(

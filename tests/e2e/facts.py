@@ -119,14 +119,18 @@ class Writer:
         code, text = self._guest.run('cat /tmp/bad')
         return text if code == 0 else ''
 
+    def start(self) -> None:
+        """Begin to write; without :meth:`running` nobody ends it."""
+        self._guest.run('rm -f /tmp/ended')
+        assert self._guest.run(self._command)[0] == 0
+
     @contextlib.contextmanager
     def running(self, *, fails: bool = False) -> Iterator['Writer']:
         """Write during a block, and see that no write failed, or that some did.
 
         :param fails: it is to be cut off.
         """
-        self._guest.run('rm -f /tmp/ended')
-        assert self._guest.run(self._command)[0] == 0
+        self.start()
         try:
             self.wait_progress()
             yield self

@@ -2,7 +2,6 @@
 """Fences, with writers in guests: after the answer the fenced one writes nothing; the others lose nothing."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,19 +12,7 @@ from testbed.vm import ComputeHost
 from tests.e2e import deployment, facts
 
 NEAR, FAR, SPAN = 0, 1000, facts.Writer.SPAN
-_ISCSID = '/etc/iscsi/iscsid.conf'
-_PATIENCE = 'node.session.timeo.replacement_timeout'
 _WATCHED = 5  # s; a write that was on its way would have arrived long before
-
-
-@pytest.fixture
-def impatient(cloud: deployment.Deployment) -> Iterator[ComputeHost]:
-    """The host of guest "far", whose kernel gives a lost session up after seconds, not after two minutes."""
-    host = cloud.hosts[1]
-    before = host.check(f'cat {_ISCSID}')
-    host.check(f"sed -i 's/^{_PATIENCE}.*/{_PATIENCE} = 10/' {_ISCSID}")
-    yield host
-    host.put_file(_ISCSID, before.encode() + b'\n', 0o600)
 
 
 def fence(cloud: deployment.Deployment, guest: Guest, volume_id: str) -> dict[str, Any]:

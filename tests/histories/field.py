@@ -17,6 +17,8 @@ import sqlalchemy as sa
 
 from multiattach.drivers.tgt.parse import Listing, ShownTarget, parse_accounts
 from testbed.errors import TestbedError
+from tests.functional.disturbances.clock import HOUR, WallClock
+from tests.functional.disturbances.disk import SmallDisk
 from tests.histories.generator import HEADERS, PROJECT
 from tests.histories.model import Type
 
@@ -42,18 +44,24 @@ class Field(abc.ABC):
     """A deployment.
 
     :param ports: where its APIs listen.
-    :param url: of its database.
+    :param folder: for all that is written.
     :param volumes: folder of the volumes' files.
+    :param target_files: folder of the files from which a target daemon would restore its targets.
     """
 
     project = PROJECT
     #: whether a volume and its attachments are read at one moment
     snapshot: bool
 
-    def __init__(self, ports: Sequence[int], volumes: pathlib.Path) -> None:
+    def __init__(self, ports: Sequence[int], folder: pathlib.Path, volumes: pathlib.Path,
+                 target_files: pathlib.Path) -> None:
         self.ports = ports
+        self.folder = folder
         self.volumes = volumes
+        self.target_files = target_files
         self.faults: dict[str, Fault] = {}
+        self.clock: WallClock | None = None
+        self.disk: SmallDisk | None = None
         self._engine: sa.Engine | None = None
 
     @property
@@ -72,6 +80,43 @@ class Field(abc.ABC):
     @abc.abstractmethod
     def is_whole(self) -> bool:
         """Tell whether all parts run."""
+
+    def prepare(self, names: Collection[str]) -> None:
+        """Get ready for faults that a deployment must be made for; before it runs.
+
+        :param names: of the faults.
+        """
+        if 'clock' in names:
+            self.clock = WallClock(self.folder / 'clock')
+        if 'full-disk' in names:
+            self.disk = SmallDisk(self.folder / 'disk', [self.volumes, self.target_files])
+
+    def put_right(self) -> None:
+        """End what lasts for longer than its fault: a wrong clock, and who counts as dead because of it."""
+        if self.clock is None:
+            return
+        self.clock.step(0)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            code, reply = self.ask('GET', '/v3/os-services')
+            if code == 200 and all(one['state'] == 'up' for one in reply['services']):
+                return
+            time.sleep(0.1)
+        raise AssertionError('services do not come up again after a step of the clock')
+
+    def step_clock(self, chance: random.Random) -> None:
+        """Have the wall clock of some programs be wrong, and right again; or not before the history's end."""
+        assert self.clock is not None, 'prepare() was not told of "clock"'
+        self.clock.step(chance.choice((-HOUR, HOUR)))
+        if chance.random() < 0.6:
+            time.sleep(chance.uniform(0.05, 0.8))
+            self.clock.step(0)
+
+    def fill_disk(self, chance: random.Random) -> None:
+        """Have no room for volumes and for what is written down of targets."""
+        assert self.disk is not None, 'prepare() was not told of "full-disk"'
+        with self.disk.full():
+            time.sleep(chance.uniform(0.05, 1.5))
 
     def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         """Ask the database itself; a tuple as a value is expanded."""

@@ -201,7 +201,7 @@ class Model:
         if found.info:
             yield Step(state, None, Reply(200, _shown(found) | {'id': ident}), True)
         if found.state == A.RESERVED and self.refusals:
-            yield refuse(state, 500)
+            yield from (refuse(state, code) for code in (500, 503))  # for good; for want of room
         if found.state != A.EXPORTING and not admitted:
             yield refuse(state, 409)
 

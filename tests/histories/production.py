@@ -19,8 +19,10 @@ from multiattach.domain import errors
 from multiattach.rpc import transport
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
 from testbed import processes
+from testbed.pairs import MariaDBPair, RabbitMQPair
 from testbed.servers import Server
 from tests.functional.cluster.deployment import BACKEND, Deployment, Program
+from tests.functional.disturbances.disk import SETTINGS
 from tests.histories.field import Field, Keeper
 
 _LOCK = 5  # s, as the deployment's configuration has it
@@ -48,19 +50,21 @@ class Production(Field):
     """The deployment.
 
     :param folder: for all that is written.
+    :param cloud: another deployment than the usual one.
     """
 
     snapshot = False
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self._cloud = Deployment(folder)
+    def __init__(self, folder: pathlib.Path, cloud: Deployment | None = None) -> None:
+        self._cloud = cloud or Deployment(folder)
+        self._cloud.settings = SETTINGS
         self._apis = [_Program(one) for one in self._cloud.apis]
         self._workers = [_Program(one) for one in self._cloud.workers]
         self._keeper = Keeper([*self._apis, *self._workers])
         self._orders: VolumeWorkers | None = None
         # Servers that are being restarted: one at a time, as two at once would only be waited for.
         self._server = threading.Lock()
-        super().__init__(self._cloud.ports, folder / 'volumes')
+        super().__init__(self._cloud.ports, folder, folder / 'volumes', folder / 'state/targets')
         self.faults = {
             'api': lambda chance: chance.choice(self._apis).send(signal.SIGKILL),
             'worker': lambda chance: chance.choice(self._workers).send(signal.SIGKILL),
@@ -71,12 +75,15 @@ class Production(Field):
             'database': lambda _chance: self._crash(self._cloud.database),
             'broker': lambda _chance: self._crash(self._cloud.broker),
             'redis': lambda _chance: self._crash(self._cloud.redis),
+            'clock': self.step_clock, 'full-disk': self.fill_disk,
         }
 
     @contextlib.contextmanager
     def run(self) -> Iterator['Production']:
         """Bring it up, and down again."""
-        with self._cloud.run():
+        if self.clock is not None:  # two of the four programs have it: one of each kind
+            self._cloud.apis[0].environment = self._cloud.workers[0].environment = self.clock.environment
+        with self.disk.mounted() if self.disk is not None else contextlib.nullcontext(), self._cloud.run():
             with self._keeper.run():
                 self.make_types()
                 yield self
@@ -128,11 +135,11 @@ class Production(Field):
         time.sleep(_LOCK + chance.uniform(0.5, 2))
         worker.send(signal.SIGCONT)
 
-    def _freeze_server(self, server: Server, seconds: float) -> None:
+    def _freeze_server(self, server: Server | MariaDBPair | RabbitMQPair, seconds: float) -> None:
         with self._server:
-            _freeze([pid for daemon in server._daemons for pid in _list_session(daemon)], seconds)
+            _freeze([pid for daemon in server.daemons for pid in _list_session(daemon)], seconds)
 
-    def _crash(self, server: Server) -> None:
+    def _crash(self, server: Server | MariaDBPair | RabbitMQPair) -> None:
         with self._server:
             server.halt(patience=0)
             server.start()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from testbed import processes
+from tests.functional.disturbances.disk import SETTINGS
 from tests.functional.standalone.process import Standalone
 from tests.histories.field import Field, Keeper
 
@@ -47,14 +48,22 @@ class Quick(Field):
     def __init__(self, folder: pathlib.Path) -> None:
         self._program = _Program(folder / 'state')
         self._keeper = Keeper([self._program])
-        super().__init__([self._program.port], self._program.state / 'volumes')
-        (self._program.state / 'multiattach.conf').write_text(_SETTINGS.format(portal=self._program.portal))
+        state = self._program.state
+        super().__init__([self._program.port], folder, state / 'volumes', state / 'targets')
+        (self._program.state / 'multiattach.conf').write_text(
+            _SETTINGS.format(portal=self._program.portal) + SETTINGS)
         self.faults = {'service': self._kill, 'tgtd': self._kill_tgtd, 'slow-tgtd': self._freeze_tgtd,
-                       'pause': self._freeze}
+                       'pause': self._freeze, 'clock': self.step_clock, 'full-disk': self.fill_disk}
 
     @contextlib.contextmanager
     def run(self) -> Iterator['Quick']:
         """Bring it up, and down again."""
+        with self.disk.mounted() if self.disk is not None else contextlib.nullcontext():
+            yield from self._run()
+
+    def _run(self) -> Iterator['Quick']:
+        if self.clock is not None:
+            self._program.environment = self.clock.environment
         self._program.start()
         try:
             with self._keeper.run():

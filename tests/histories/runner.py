@@ -72,6 +72,7 @@ def run_history(field: Field, crowd: Crowd, seed: str, *, names: Sequence[str] =
     outcome.events, oddities = crowd.run(field.ports, plans)
     marks.append(time.monotonic())
     storm.wait()
+    field.put_right()
     if storm.complaint is not None:
         outcome.failures.append(f'the test bed: {storm.complaint}')
     outcome.failures += [f'an unexpected answer: {odd}' for odd in oddities]

@@ -23,9 +23,10 @@ from tests.histories.generator import count_open, crowd
 from tests.histories.model import Model, State
 from tests.histories.production import Production
 from tests.histories.quick import Quick
+from tests.histories.replicated import Replicated
 from tests.histories.runner import Outcome, run_history
 
-_DEPLOYMENTS = {'quick': Quick, 'production': Production}
+_DEPLOYMENTS = {'quick': Quick, 'production': Production, 'replicated': Replicated}
 # One death in some histories, wherever a step ends; starting takes seconds.
 _FAILPOINTS = '*=kill%0.0004'
 
@@ -202,6 +203,7 @@ def run(options: argparse.Namespace) -> int:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='soak-')))
         field: Field = _DEPLOYMENTS[options.deployment](folder)
         names, points = choose(field, options.faults)
+        field.prepare(names)
         if points:
             stack.enter_context(_armed(_FAILPOINTS, options.seed))
         stack.enter_context(field.run())

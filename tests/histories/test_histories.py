@@ -102,7 +102,9 @@ def test_a_service_with_a_broken_rule_is_found_out(people: Crowd, tmp_path: path
 
 @pytest.mark.slow
 def test_histories_of_the_distributed_deployment(people: Crowd, tmp_path: pathlib.Path) -> None:
-    with Production(tmp_path).run() as field:
+    field = Production(tmp_path)
+    field.prepare(field.faults)
+    with field.run():
         for number in range(40):
             outcome = run_history(field, people, f'{_SEED}-{number}', names=sorted(field.faults), share=0.4,
                                   refusals=True)

@@ -94,6 +94,9 @@ class Machine(RuleBasedStateMachine):
                 transitions.add_attachment(
                     session, models.Attachment(id=ident, volume_id=self.volume, instance_uuid=server), ACTOR)
                 transitions.derive_volume(session, self.volume)
+        except errors.VolumeNotFound:
+            assert self.status == V.DELETED
+            return ident
         except errors.InvalidVolume:
             assert (self.status not in states.DERIVED_STATUSES or mine >= sharing.MAX_PER_SERVER
                     or not self.shared), 'refused without a reason'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Unix socket on this machine that leads to a server elsewhere."""
+"""A socket on this machine that leads to a server elsewhere."""
 
 import contextlib
 import socket
@@ -10,32 +10,31 @@ from pathlib import Path
 from testbed.place import check_socket_path
 
 
-class Relay:
+class PortRelay:
     """Listens until closed; closing cuts every connection, so that no client hangs."""
 
-    def __init__(self, path: Path, dial: Callable[[], socket.socket]) -> None:
+    def __init__(self, server: int | socket.socket, dial: Callable[[], socket.socket]) -> None:
         """Start listening.
 
-        :param path: the socket to make
+        :param server: a TCP port of the loopback, or a socket that listens
         :param dial: makes a connection to the server, or raises OSError
         """
-        self.path = check_socket_path(path)
         self._dial = dial
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        path.unlink(missing_ok=True)
-        self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(path))
-        self._server.listen(32)
+        self._server = socket.create_server(('127.0.0.1', server)) if isinstance(server, int) else server
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         """Stop listening and cut all connections."""
         _cut(self._server)
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut all connections; the next ones are dialled anew."""
         with self._lock:
             for connection in self._open:
                 _cut(connection)
-        self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         with self._server, contextlib.suppress(OSError):
@@ -45,6 +44,8 @@ class Relay:
 
     def _join(self, client: socket.socket) -> None:
         with client:
+            if client.family == socket.AF_INET:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 server = self._dial()
             except OSError:
@@ -59,6 +60,28 @@ class Relay:
                 back.join()
                 with self._lock:
                     self._open -= pair
+
+
+class Relay(PortRelay):
+    """The same for a Unix socket."""
+
+    def __init__(self, path: Path, dial: Callable[[], socket.socket]) -> None:
+        """Start listening.
+
+        :param path: the socket to make
+        :param dial: makes a connection to the server, or raises OSError
+        """
+        self.path = check_socket_path(path)
+        path.unlink(missing_ok=True)
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+        server.listen(32)
+        super().__init__(server, dial)
+
+    def close(self) -> None:
+        """Stop listening and cut all connections."""
+        super().close()
+        self.path.unlink(missing_ok=True)
 
 
 def _cut(connection: socket.socket) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 from testbed import processes
@@ -50,6 +51,11 @@ class Server(Lifetime):
         if self._port is None:
             self._port = self.standard_port if self._network else pick_port()
         return self._port
+
+    @property
+    def daemons(self) -> list[subprocess.Popen[bytes]]:
+        """Its processes."""
+        return list(self._daemons)
 
     @property
     def log(self) -> Path:
@@ -136,16 +142,18 @@ class MariaDB(Server):
     standard_port = 3306
 
     def __init__(self, folder: Path, *, network: Network | None = None, port: int | None = None,
-                 durable: bool = True) -> None:
+                 durable: bool = True, more: Mapping[str, object] | None = None) -> None:
         """Choose where it listens.
 
         :param folder: for data, logs and sockets; made, and removed by stop
         :param network: the network to run in, at its address; None for the loopback here
         :param port: TCP port; None for the usual one in a network, and for a free one here
         :param durable: a crash of the machine loses nothing; a killed server never does
+        :param more: further options of the server
         """
         super().__init__(folder, network=network, port=port)
         self._durable = durable
+        self._more = dict(more or {})
 
     @property
     def socket_path(self) -> Path:
@@ -183,6 +191,7 @@ class MariaDB(Server):
         # The password goes by file: arguments are readable by everybody.
         grants = self.folder / 'grants.sql'
         grants.write_text(
+            'SET sql_log_bin = 0;\n'  # each server of a pair has its own
             f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{self.password}';\n"
             f"GRANT ALL PRIVILEGES ON *.* TO '{USER}'@'%' WITH GRANT OPTION;\n"
         )
@@ -200,6 +209,7 @@ class MariaDB(Server):
         }
         if not self._durable:
             options |= {'innodb-flush-log-at-trx-commit': 2, 'innodb-flush-method': 'nosync'}
+        options |= self._more
         argv = ['mariadbd', '--no-defaults', '--skip-name-resolve']
         self._spawn(argv + [f'--{name}={value}' for name, value in options.items()])
 

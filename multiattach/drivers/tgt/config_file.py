@@ -10,6 +10,7 @@ adds ``ALL``, which admits everybody, because tgt takes names and addresses as a
 ``0.0.0.0`` would not do: tgtd compares it with four bytes of an IPv6 sender that are zero.
 """
 
+import errno
 import os
 import re
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from multiattach.drivers.target import Grant, TargetRequestInvalid
+from multiattach.drivers.target import Grant, TargetFull, TargetRequestInvalid
 from multiattach.drivers.tgt.protocol import check_value
 
 NOBODY_ADDRESS = "255.255.255.255"
@@ -144,11 +145,21 @@ def read(path: Path) -> str | None:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a target's file; a crash leaves the old or the new one, never a part.
+    """Replace a target's file; a crash or a full disk leaves the old or the new one, never a part.
 
     :param path: the file; its folder is made when absent.
     :param text: the whole text.
+    :raises TargetFull: there is no room for it.
     """
+    try:
+        _write(path, text)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise TargetFull(f"the file of the target cannot be written: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = _draft(path)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)

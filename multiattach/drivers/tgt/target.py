@@ -3,6 +3,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from multiattach.drivers.target import (
@@ -10,6 +11,7 @@ from multiattach.drivers.target import (
     Export,
     Grant,
     TargetError,
+    TargetFull,
     TargetInfo,
     TargetState,
     TargetUnavailable,
@@ -105,7 +107,7 @@ class TgtTarget:
         """
         for grant in export.grants:
             _check_grant(grant)
-        self._write_file(export.volume_id, export.device, export.grants)
+        self._write_file(export.volume_id, export.device, export.grants, self._write_or_remove)
         with self._daemon.pinned() as generation:
             return self._make_exact(export, generation)
 
@@ -340,14 +342,28 @@ class TgtTarget:
         if path and path.exists():
             text = config_file.read(path) or ""
             others = config_file.without_grant(config_file.parse_grants(text), initiator, username)
-            config_file.write(path, config_file.replace_grants(text, others))
+            new = config_file.replace_grants(text, others)
+            if new != text:
+                self._write_or_remove(path, new)
+
+    @staticmethod
+    def _write_or_remove(path: Path, text: str) -> None:
+        """Without room no file is better than one that admits whom it should not."""
+        try:
+            config_file.write(path, text)
+        except TargetFull as error:
+            LOG.warning("%s is removed: %s", path, error)
+            config_file.remove(path)
 
     def _read_grants(self, volume_id: str) -> tuple[Grant, ...]:
         path = self._path(volume_id)
         text = config_file.read(path) if path else None
         return config_file.parse_grants(text) if text else ()
 
-    def _write_file(self, volume_id: str, device: str, grants: tuple[Grant, ...]) -> None:
+    def _write_file(
+        self, volume_id: str, device: str, grants: tuple[Grant, ...],
+        write: Callable[[Path, str], None] = config_file.write,
+    ) -> None:  # fmt: skip
         path = self._path(volume_id)
         if not path:
             return
@@ -358,7 +374,7 @@ class TgtTarget:
             )
         )  # fmt: skip
         if config_file.read(path) != text:
-            config_file.write(path, text)
+            write(path, text)
 
 
 def _check_grant(grant: Grant) -> None:

@@ -17,6 +17,7 @@ import pymysql
 
 from testbed import processes
 from testbed.coordination import Redis
+from testbed.pairs import MariaDBPair, RabbitMQPair
 from testbed.polling import wait_until
 from testbed.servers import MariaDB, RabbitMQ, pick_port
 from testbed.tgtd import Tgtd
@@ -43,11 +44,12 @@ class Program:
         self._argv = [str(BIN / name), '--config-file', str(config)]
         self._ready = ready
         self._seen = 0
+        self.environment: dict[str, str] = {}  # besides what all have
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._seen = self.log.stat().st_size if self.log.exists() else 0
-        self.process = processes.spawn(self._argv, self.log, env=os.environ | ENVIRONMENT)
+        self.process = processes.spawn(self._argv, self.log, env=os.environ | ENVIRONMENT | self.environment)
 
     def wait_ready(self) -> None:
         wait_until(self._is_ready, 90, f'{self.config.stem}: {processes.tail(self.log)}')
@@ -83,12 +85,19 @@ class Deployment:
     """Everything, and its facts.
 
     :param folder: for all that is written.
+    :param paired: with a second database and a second broker that take over.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, *, paired: bool = False) -> None:
         self.folder = folder
-        self.database = MariaDB(folder / 'mariadb', durable=False)
-        self.broker = RabbitMQ(folder / 'rabbitmq')
+        self.settings = ''  # of all programs, besides what they need
+        self.database: MariaDB | MariaDBPair
+        self.broker: RabbitMQ | RabbitMQPair
+        if paired:
+            self.database, self.broker = MariaDBPair(folder / 'm'), RabbitMQPair(folder / 'r')
+        else:
+            self.database, self.broker = (
+                MariaDB(folder / 'mariadb', durable=False), RabbitMQ(folder / 'rabbitmq'))
         self.redis = Redis(folder / 'redis')
         self.tgtd = Tgtd(folder / 'tgtd', port=pick_port())
         self.ports = (pick_port(), pick_port())
@@ -129,7 +138,7 @@ class Deployment:
             f'[tgt]\nportal = {self.tgtd.portal}\ncontrol_port = {self.tgtd.control_port}\n')
         for program in (*self.apis, *self.workers):
             program.config.touch(0o600)
-            program.config.write_text(common.format(name=program.config.stem))
+            program.config.write_text(common.format(name=program.config.stem) + self.settings)
         for program, port in zip(self.apis, self.ports, strict=True):
             with program.config.open('a') as out:
                 out.write(f'[api]\nlisten_port = {port}\n')

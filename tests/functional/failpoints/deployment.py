@@ -32,7 +32,8 @@ class Victim(Program):
 
     def start(self) -> None:
         self._seen = self.log.stat().st_size if self.log.exists() else 0
-        env = os.environ | ENVIRONMENT | ({failpoints.VARIABLE: self.rules} if self.rules else {})
+        rules = {failpoints.VARIABLE: self.rules} if self.rules else {}
+        env = os.environ | ENVIRONMENT | self.environment | rules
         self.process = processes.spawn(self._argv, self.log, env=env)
 
     def arm(self, rules: str | None) -> None:

@@ -62,6 +62,17 @@ def test_services(config, deployed):
     assert run('manage', config, 'service', 'remove', 'multiattach-volume', 'gone@file').returncode == 1
 
 
+def test_logs_are_apart_from_what_was_asked_for(config):
+    """oslo.messaging logs a reply that comes too late: it must not end up in the JSON."""
+    script = ("import logging, sys\nfrom multiattach.cmd import manage\n"
+              "manage._tell_state = lambda *_: logging.getLogger('oslo_messaging').info('late') or 'up'\n"
+              "sys.exit(manage.manage(sys.argv[1:]))")
+    argv = [sys.executable, '-c', script, '--config-file', config, 'service', 'list', '-f', 'json']
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120)
+    assert [row['host'] for row in json.loads(done.stdout)] == ['testhost@file']
+    assert 'INFO oslo_messaging [-] late' in done.stderr
+
+
 def test_database(config):
     assert run('manage', config, 'db', 'check').returncode == 0
     assert 'revision' in run('manage', config, 'db', 'sync').stdout

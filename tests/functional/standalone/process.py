@@ -25,6 +25,7 @@ class Standalone:
         self.state = state
         self.port, self.portal = pick_port(), pick_port()
         self.headers: dict[str, str] = {}
+        self.environment: dict[str, str] = {}  # besides this process's
         self.child: subprocess.Popen[str] | None = None
         state.mkdir(parents=True, exist_ok=True)
         (state / 'multiattach.conf').write_text(
@@ -36,7 +37,7 @@ class Standalone:
             [str(BIN / 'multiattach-standalone'), '--state-dir', str(self.state), '--listen',
              f'127.0.0.1:{self.port}', '--config-file', str(self.state / 'multiattach.conf')],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+            env={**os.environ, 'PYTHONWARNINGS': 'ignore', **self.environment})
         assert self.child.stdout is not None
         said = []
         for line in self.child.stdout:

@@ -94,3 +94,48 @@ def test_of_two_that_are_alive_none_takes_what_the_other_is_at(
 def test_the_text_says_why() -> None:
     assert leases.give_up_text(5, 'no answer') == 'given up after 5 attempts: no answer'
     assert 'lost each time' in leases.give_up_text(5, None)
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(('since', 'found', 'watched', 'expected'), [
+    # a clock that is ahead wrote it: what is not renewed is not held for an hour
+    (-HOUR, None, 29, False), (-HOUR, None, 30, True),
+    (100, lease(until=-HOUR), 29, False), (100, lease(until=-HOUR), 30, True),
+    (-HOUR, lease(until=-HOUR - 30, since=-HOUR), 29, False),
+    (-HOUR, lease(until=-HOUR - 30, since=-HOUR), 30, True),
+    (100, lease(until=-HOUR, retry=-HOUR, attempts=3), 7.9, False),
+    (100, lease(until=-HOUR, retry=-HOUR, attempts=3), 8, True),
+    # a clock that is behind wrote it: what is renewed each 10 s is of one that lives
+    (HOUR, None, 0, False), (HOUR, None, 20, False), (HOUR, None, 23, True),
+    (HOUR, lease(until=HOUR - 30, since=HOUR), 20, False),
+    (HOUR, lease(until=HOUR - 30, since=HOUR), 23, True),
+    # ... and a retry is not earlier than its pause
+    (HOUR, lease(until=HOUR, retry=HOUR, since=HOUR, attempts=3), 3.9, False),
+    (HOUR, lease(until=HOUR, retry=HOUR, since=HOUR, attempts=3), 4, True),
+    # clocks that differ by less than a lease, or nobody has looked for a moment: nothing is waited for
+    (59, None, 0, True), (100, lease(until=29), 0, True),
+    (100, lease(until=29, retry=29, attempts=3), 0, True)])
+def test_times_of_a_clock_that_has_stepped(since: float, found: Lease | None, watched: float,
+                                           expected: bool) -> None:
+    assert leases.may_take(ago(since), found, RULES, view(), watched=watched) is expected
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 30 * 0.7), st.booleans())
+def test_one_that_renews_is_not_robbed_whatever_its_clock_says(skew: float, watched: float,
+                                                               leased: bool) -> None:
+    """It is seen to renew each third of a lease; a clock that differs by less than a lease is believed."""
+    now = NOW - datetime.timedelta(seconds=skew)  # at its place
+    found = lease(until=skew - (30 - watched), since=100) if leased else None
+    since = ago(100) if leased else now - datetime.timedelta(seconds=watched)
+    if leases.may_take(since, found, RULES, view(), watched=watched):
+        assert 30 - watched <= skew < 60 - watched
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.integers(1, 50), st.booleans())
+def test_nothing_waits_for_longer_than_without_clocks(since: float, until: float, attempts: int,
+                                                      waits: bool) -> None:
+    found = lease(until=until, since=since, retry=until if waits else None, attempts=attempts)
+    longest = RULES.longest_pause if waits else RULES.duration
+    assert leases.may_take(ago(since), found, RULES, view(), watched=longest)

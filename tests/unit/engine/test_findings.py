@@ -99,6 +99,11 @@ def test_an_age_that_a_row_tells_counts(bench: Bench) -> None:
     assert bench.settle(Seen(Drift.STRAY_DISK, 'host', 'volume', age=59.0)) == ['waiting']
 
 
+def test_an_age_of_a_clock_that_was_ahead_holds_nothing_back(bench: Bench) -> None:
+    assert bench.settle(Seen(Drift.STRAY_DISK, 'host', 'volume', age=-3600.0)) == ['waiting']
+    assert bench.settle(Seen(Drift.STRAY_DISK, 'host', 'volume', age=-3539.0), at=61) == ['repaired']
+
+
 def test_a_look_does_nothing(bench: Bench) -> None:
     assert bench.settle(STRAY, STATUS, fix=False) == ['waiting', 'found']
     assert bench.ran == []

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import errno
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from multiattach.drivers.target import Grant, TargetRequestInvalid
+from multiattach.drivers.target import Grant, TargetFull, TargetRequestInvalid
 from multiattach.drivers.tgt import config_file
 from multiattach.drivers.tgt.config_file import TargetFile
 
@@ -100,6 +102,23 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         config_file.write(path, "new\n")
     assert config_file.read(path) == "old\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("number", "kind"), [
+    (errno.ENOSPC, TargetFull), (errno.EDQUOT, TargetFull), (errno.EIO, OSError)])
+def test_a_full_disk_is_told_from_a_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(number, "no")
+
+    path = tmp_path / "volume-x"
+    config_file.write(path, "old")
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(kind):
+        config_file.write(path, "new")
+    assert [one.name for one in tmp_path.iterdir()] == ["volume-x"]
+    assert path.read_text() == "old"
 
 
 def test_what_a_killed_worker_left_of_a_file_goes_with_the_next_step(tmp_path):
