@@ -62,6 +62,7 @@ class Field(abc.ABC):
         self.faults: dict[str, Fault] = {}
         self.clock: WallClock | None = None
         self.disk: SmallDisk | None = None
+        self._has_stepped = False
         self._engine: sa.Engine | None = None
 
     @property
@@ -93,10 +94,11 @@ class Field(abc.ABC):
 
     def put_right(self) -> None:
         """End what lasts for longer than its fault: a wrong clock, and who counts as dead because of it."""
-        if self.clock is None:
+        if self.clock is None or not self._has_stepped:
             return
         self.clock.step(0)
-        deadline = time.monotonic() + 20
+        self._has_stepped = False
+        deadline = time.monotonic() + 90  # one of them may have been killed, too
         while time.monotonic() < deadline:
             code, reply = self.ask('GET', '/v3/os-services')
             if code == 200 and all(one['state'] == 'up' for one in reply['services']):
@@ -107,6 +109,7 @@ class Field(abc.ABC):
     def step_clock(self, chance: random.Random) -> None:
         """Have the wall clock of some programs be wrong, and right again; or not before the history's end."""
         assert self.clock is not None, 'prepare() was not told of "clock"'
+        self._has_stepped = True
         self.clock.step(chance.choice((-HOUR, HOUR)))
         if chance.random() < 0.6:
             time.sleep(chance.uniform(0.05, 0.8))

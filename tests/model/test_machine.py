@@ -40,8 +40,9 @@ RESTING = (states.Owner.USER, states.Owner.NOBODY)
 
 
 @pytest.fixture(scope='module')
-def database() -> Iterator[Database]:
-    made = Database('sqlite://')
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    # A file: what is in memory alone is gone with the connection that an error ends.
+    made = Database(f'sqlite:///{tmp_path_factory.mktemp("model")}/model.sqlite')
     models.Base.metadata.create_all(made.engine)
     with made.writer() as session:
         session.add(models.VolumeType(id=TYPE, name='t', live_name='t'))
