@@ -118,6 +118,11 @@ class Hypervisor(Protocol):
     All methods may raise :class:`HypervisorError` and :class:`HypervisorUnavailable`.
     """
 
+    @property
+    def losses(self) -> int:
+        """How often it has said that a server stopped or is gone; it only grows, and may have missed some."""
+        ...
+
     def attach(self, server_id: str, disk: Disk) -> str:
         """Give a server a disk, now if it runs and for its next starts; having it is success.
 

@@ -86,6 +86,7 @@ class HostReconciler:
         self._ledger = Ledger(rules)
         self._round = threading.Lock()
         self._due = 0.0
+        self._losses = 0  # servers that had gone when the last round began
 
     @property
     def pause(self) -> float | None:
@@ -93,8 +94,8 @@ class HostReconciler:
         return max(min(self._interval / 4, 5.0), 0.05) if self._interval else None
 
     def tick(self) -> None:
-        """Do a round if one is due: at the interval, or when the grace of something ends."""
-        if time.monotonic() >= self._due:
+        """Do a round if one is due: at the interval, at the end of a grace, or because a server went."""
+        if time.monotonic() >= self._due or self._hypervisor.losses != self._losses:
             self.run()
 
     def run(self, *, fix: bool | None = None) -> list[Finding]:
@@ -135,6 +136,7 @@ class HostReconciler:
             unread: dict[str, str] = {}
             seen: list[Seen] = []
             accounts = {Account.DOMAIN, Account.HOST}
+            self._losses = self._hypervisor.losses
             try:
                 seen = self._look()
             except errors.MultiattachError as exc:

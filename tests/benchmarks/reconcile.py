@@ -160,6 +160,8 @@ def measure_tgtd(folder: pathlib.Path, number: int) -> tuple[str, dict[str, floa
 class Domains:
     """Servers whose XML is read again in each round."""
 
+    losses = 0
+
     def __init__(self, rows: list[tuple[str, str, str]]) -> None:
         self._servers = []
         for server, volume, attachment in rows:

@@ -65,6 +65,7 @@ class LibvirtConnection:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._removals = Removals()
+        self.losses = 0  # domains that were said to have stopped or to be undefined
         lib = self._lib
         self._power_states = {
             lib.VIR_DOMAIN_NOSTATE: 'nostate', lib.VIR_DOMAIN_RUNNING: 'running',
@@ -113,10 +114,17 @@ class LibvirtConnection:
                                 Outcome.REFUSED)):
             with self._translated():
                 connection.domainEventRegisterAny(None, event, self._on_device, outcome)
+        with self._translated():
+            connection.domainEventRegisterAny(
+                None, self._lib.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_life, None)
         return connection
 
     def _on_device(self, _connection: Any, domain: Any, alias: str, outcome: Outcome) -> None:
         self._removals.report(domain.UUIDString(), alias, outcome)
+
+    def _on_life(self, _connection: Any, _domain: Any, event: int, _detail: int, _data: None) -> None:
+        if event in (self._lib.VIR_DOMAIN_EVENT_UNDEFINED, self._lib.VIR_DOMAIN_EVENT_STOPPED):
+            self.losses += 1
 
     # -- servers -------------------------------------------------------------------------------
 

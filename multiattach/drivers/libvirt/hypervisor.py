@@ -36,6 +36,11 @@ class LibvirtHypervisor:
         """Close the connection; the next call opens another."""
         self._connection.close()
 
+    @property
+    def losses(self) -> int:
+        """See :attr:`Hypervisor.losses`."""
+        return self._connection.losses
+
     def attach(self, server_id: str, disk: Disk) -> str:
         """See :meth:`Hypervisor.attach`."""
         secret = disk.source.details.get('password')

@@ -18,6 +18,7 @@ class FakeHypervisor:
     def __init__(self) -> None:
         self.disks: dict[str, dict[str, Disk]] = {server: {} for server in SERVERS}
         self.attachments: list[str] = []
+        self.losses = 0
         self.trouble: dict[str, Callable[[], None]] = {}
         self.reason: str | None = None
         self.sizes: dict[tuple[str, str], int] = {}
