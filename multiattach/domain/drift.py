@@ -59,6 +59,7 @@ class Drift(enum.StrEnum):
     UNSAVED_DISK = 'unsaved_disk'
     LOST_SECRET = 'lost_secret'  # noqa: S105 - a kind of drift
     STRAY_SESSION = 'stray_session'
+    LOST_SESSION = 'lost_session'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +164,9 @@ TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
     Row(Drift.STRAY_SESSION, _H, 'a session of this host to a recorded volume without an attachment here',
         'The host is logged in at a volume that none of its servers has.', _REPAIR,
         'The host disconnects, as with a detach.', 60.0),
+    Row(Drift.LOST_SESSION, _H, 'an attached volume that a domain has, and no session of this host to it',
+        'The host was started again, or somebody logged out: the server could not start.', _REPAIR,
+        'The host connects, as with an attach.'),
 )}
 TARGET_KINDS = tuple(kind for kind, row in TABLE.items() if row.account is Account.TARGET)
 

@@ -155,7 +155,7 @@ ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
      'The detach stopped half-way; it may be asked for again.'),
     ('unexport',
      (A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING,
-      A.ERROR_ATTACHING, A.ERROR_DETACHING), A.UNEXPORTING,
+      A.ERROR_DETACHING), A.UNEXPORTING,
      'The initiator is to be turned away, the export removed with the last one.'),
     ('fence',
      (A.RESERVED, A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING,

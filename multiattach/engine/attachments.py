@@ -389,7 +389,8 @@ def leave_target(session: Session, row: models.Attachment, actor: transitions.Ac
     """
     volume = row.volume
     event, order = 'remove', None
-    if (row.state not in (states.Attachment.RESERVED, states.Attachment.FENCED) and row.connector is not None
+    # What took no place comes back to none: its step could fail, and then it would be admitted beside others.
+    if (row.state not in (states.Attachment.RESERVED, *states.PLACELESS) and row.connector is not None
             and volume.host is not None):
         event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
     transitions.move_attachment(session, row.id, event, actor)

@@ -153,14 +153,16 @@ class HostReconciler:
     def _look(self) -> list[Seen]:
         rows = self._side.list_of_agent(self._host)
         servers = {one.server_id: one for one in self._hypervisor.list_disks()}
-        seen = self._judge_rows(rows, servers)
+        sessions = {one.volume_id for one in self._connector.list_sessions()}
+        seen = self._judge_rows(rows, servers, sessions)
         if seen:  # a step that was taken meanwhile has moved its row
             after = set(self._side.list_of_agent(self._host))
             still = {row.attachment_id for row in rows if row in after}
             seen = [one for one in seen if one.attachment_id in still]
-        return seen + self._look_for_strays(rows, servers)
+        return seen + self._look_for_strays(rows, servers, sessions)
 
-    def _judge_rows(self, rows: list[AgentRow], servers: dict[str, ServerDisks]) -> list[Seen]:
+    def _judge_rows(self, rows: list[AgentRow], servers: dict[str, ServerDisks],
+                    sessions: set[str]) -> list[Seen]:
         lonely = [str(row.server_id) for row in rows
                   if row.state in _AT_REST and row.server_id not in servers]
         known = self._side.find_servers(lonely) if lonely else {}
@@ -178,16 +180,19 @@ class HostReconciler:
                     age = None if gone_at is None else (now - gone_at).total_seconds()
             elif server is not None and row.state == A.ATTACHED:
                 kind = _judge_disk(row, server, _find(server, row.volume_id))
+                if kind is None and self._connector.shares_sessions and row.volume_id not in sessions:
+                    kind = Drift.LOST_SESSION
             if kind is not None:
                 seen.append(Seen(kind, self._host, row.volume_id, row.attachment_id, row.server_id or '',
                                  age))
         return seen
 
-    def _look_for_strays(self, rows: list[AgentRow], servers: dict[str, ServerDisks]) -> list[Seen]:
+    def _look_for_strays(self, rows: list[AgentRow], servers: dict[str, ServerDisks],
+                         sessions: set[str]) -> list[Seen]:
         mine = {(row.server_id, row.volume_id) for row in rows if row.state not in states.PLACELESS}
         volumes = {volume for _server, volume in mine}
         disks = {one for one in _list_disks(servers.values()) if one not in mine}
-        sessions = {one.volume_id for one in self._connector.list_sessions()} - volumes
+        sessions = sessions - volumes
         suspects = sorted({volume for _server, volume in disks} | sessions)
         if not suspects:
             return []
@@ -196,7 +201,7 @@ class HostReconciler:
         if not known:
             return []
         disks &= set(_list_disks(self._hypervisor.list_disks()))
-        sessions &= {one.volume_id for one in self._connector.list_sessions()}
+        sessions &= {one.volume_id for one in self._connector.list_sessions()}  # still
         places = self._side.list_places(sorted(known))
         taken = {(one.server_id, one.volume_id) for one in places}
         used = {one.volume_id for one in places if one.host == self._host}

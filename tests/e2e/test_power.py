@@ -148,3 +148,31 @@ def test_a_host_without_power_comes_back_and_nobody_fenced_it(
     facts.share(cloud.far, far, cloud.one, one, 2000)
     for guest in (cloud.one, cloud.far):
         cloud.detach(guest, volume)
+
+
+def test_a_host_that_was_started_again_connects_to_what_its_servers_have(
+        cloud: deployment.Deployment, volume: str) -> None:
+    """Its libvirt has kept the servers, with their disks; they could not start without a session."""
+    agent, host, server = cloud.agents[1], cloud.hosts[1], cloud.far.domain.UUIDString()
+    one, _far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
+    kept = cloud.far.domain.XMLDesc(_KEPT)
+    with facts.Writer(cloud.one, one, NEAR, 'one').running() as near:
+        cloud.cut_power(host)
+        connection = cloud.boot(host)
+        define_again(cloud, connection, server)
+        connection.defineXML(kept)
+        with pytest.raises(libvirt.libvirtError):
+            cloud.far.start()
+        assert facts.list_sessions(host) == []
+        agent.start()
+        agent.wait_ready()
+        wait_until(lambda: len(facts.list_disks(host)) == 1, 60, 'the device, by itself', 0.5)
+        assert len(facts.list_sessions(host)) == 1
+        cloud.far.start()
+        cloud.far.wait_ready()
+        facts.check_disk(host, cloud.far, volume)
+        near.wait_progress()
+    check_complete(cloud, volume, 'one', near.count())
+    facts.share(cloud.one, one, cloud.far, f'/dev/{cloud.far.find_disk(volume)}', 2000)
+    for guest in (cloud.one, cloud.far):
+        cloud.detach(guest, volume)

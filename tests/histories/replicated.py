@@ -25,7 +25,8 @@ class Replicated(Production):
         assert isinstance(self._cloud.database, MariaDBPair)
         with self._server:
             self._cloud.database.fail_over()
-            self.close()  # the new one has another socket
+            self.close()
+            self._engine = None  # the new one has another socket
 
     def _fail_broker_over(self, _chance: random.Random) -> None:
         """All messages on their way are lost, and all queues."""

@@ -102,6 +102,22 @@ def test_a_session_without_an_attachment_is_ended(bench: Bench, volume: str) -> 
     assert look(bench) == []
 
 
+def test_a_host_that_was_started_again_connects_to_what_its_servers_have(bench: Bench, volume: str) -> None:
+    bench.attach(volume, 0)
+    bench.attach(volume, 1)
+    bench.connector.sessions.clear()
+    assert look(bench) == [(Drift.LOST_SESSION, 'found')] * 2
+    assert look(bench, None) == [(Drift.LOST_SESSION, 'repaired')] * 2
+    assert bench.connector.sessions == {volume}
+    assert look(bench) == []
+
+
+def test_each_server_with_a_session_of_its_own_looks_after_it(bench: Bench, volume: str) -> None:
+    bench.use_own_sessions()
+    bench.attach(volume)
+    assert look(bench) == [], "QEMU's initiator connects when it starts"
+
+
 def test_a_disk_that_is_lost_is_reported(bench: Bench, volume: str) -> None:
     bench.attach(volume)
     bench.hypervisor.disks[SERVERS[0]].clear()
