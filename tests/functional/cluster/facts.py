@@ -46,6 +46,22 @@ def check_agreement(cloud: Deployment) -> None:
     assert sorted(listed) == sorted(name for names in accounts.values() for name in names)
 
 
+def check_attached(cloud: Deployment, places: Sequence[Place]) -> None:
+    """See that all are attached once nothing is in flight, and can log in."""
+    wait_settled(cloud)
+    states = cloud.query('SELECT state FROM attachments WHERE deleted_at IS NULL')
+    assert states == [('attached',)] * len(places)
+    check_agreement(cloud)
+    check_logins(places)
+
+
+def check_none_left(cloud: Deployment) -> None:
+    """See that no attachment is left once nothing is in flight."""
+    wait_settled(cloud)
+    assert cloud.query('SELECT id, state FROM attachments WHERE deleted_at IS NULL') == []
+    check_agreement(cloud)
+
+
 def check_logins(places: Sequence[Place]) -> None:
     """Log in with what the API answered: the target knows the very secret that the row has."""
     for place in places:

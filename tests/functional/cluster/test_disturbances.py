@@ -58,19 +58,13 @@ def test_all_come_to_an_end(cloud: Deployment, client: Client, places: list[Plac
                             repair: Callable[[Deployment], None]) -> None:
     assert len(places) == 100
     do_all(client.attach, places, AFTER, lambda: disturb(cloud))
-    facts.wait_settled(cloud)  # by those who are left
-    states = cloud.query('SELECT state FROM attachments WHERE deleted_at IS NULL')
-    assert states == [('attached',)] * 100
-    facts.check_agreement(cloud)
-    facts.check_logins(places)
+    facts.check_attached(cloud, places)  # by those who are left
 
     repair(cloud)
     facts.check_agreement(cloud)
     facts.check_logins(places)
 
     do_all(client.detach, places, AFTER, lambda: disturb(cloud))
-    facts.wait_settled(cloud)
-    assert cloud.query('SELECT id, state FROM attachments WHERE deleted_at IS NULL') == []
-    facts.check_agreement(cloud)
+    facts.check_none_left(cloud)
     repair(cloud)
     print(dict(client.refusals))

@@ -40,14 +40,8 @@ def test_all_come_to_an_end(paired: Deployment, fail_over: Callable[[Deployment]
     places = [Place(volume, f'host-{number}') for volume in volumes for number in range(4)]
 
     do_all(client.attach, places, AFTER, lambda: fail_over(paired))
-    facts.wait_settled(paired)
-    states = paired.query('SELECT state FROM attachments WHERE deleted_at IS NULL')
-    assert states == [('attached',)] * PLACES
-    facts.check_agreement(paired)
-    facts.check_logins(places)
+    facts.check_attached(paired, places)
 
     do_all(client.detach, places, AFTER, lambda: fail_over(paired))
-    facts.wait_settled(paired)
-    assert paired.query('SELECT id, state FROM attachments WHERE deleted_at IS NULL') == []
-    facts.check_agreement(paired)
+    facts.check_none_left(paired)
     assert {paired.database.takeovers, paired.broker.takeovers} & {2}  # type: ignore[union-attr]
