@@ -38,6 +38,7 @@ class Drift(enum.StrEnum):
     LEFTOVER = 'leftover'
     UNUSED = 'unused'
     NO_LUN = 'no_lun'
+    SHUT = 'shut'
     SHUT_OUT = 'shut_out'
     ADMITTED = 'admitted'
     NO_ACCOUNT = 'no_account'
@@ -104,6 +105,9 @@ TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
         'There is a target, and no attachment needs it.', _REPAIR, _REMOVE),
     Row(Drift.NO_LUN, _T, 'a target that is needed, without a logical unit that is online',
         'The target has no logical unit that serves I/O.', _REPAIR, _RESTORE),
+    Row(Drift.SHUT, _T, 'a target that is needed and is offline: it takes no login and drops commands',
+        'A fence or an extend was broken off while the target was shut; nobody can use the volume.', _REPAIR,
+        _RESTORE + ' That opens it.'),
     Row(Drift.SHUT_OUT, _T, 'an initiator that an attachment needs is not in the ACL',
         'An attachment needs this initiator to be admitted, and it is not.', _REPAIR, _RESTORE),
     Row(Drift.ADMITTED, _T, 'an initiator in the ACL that no attachment names',
@@ -207,12 +211,14 @@ class Shown:
     :param initiators: who may log in.
     :param accounts: CHAP names that are bound to it.
     :param sessions: initiators of live logins.
+    :param is_open: whether it takes logins and commands.
     """
 
     luns_online: bool
     initiators: Sequence[str]
     accounts: Sequence[str]
     sessions: Sequence[str]
+    is_open: bool = True
 
 
 def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | None) -> list[Difference]:
@@ -237,6 +243,8 @@ def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | 
         found.append(_differ(Drift.UNUSED, volume_id))
     if needed and not shown.luns_online:
         found.append(_differ(Drift.NO_LUN, volume_id))
+    if needed and not shown.is_open:
+        found.append(_differ(Drift.SHUT, volume_id))
     accounts = {row.account for row in needed if row.account}
     # A step in flight whose account is not stored yet may have bound one already.
     settled = all(row.account for row in rows)

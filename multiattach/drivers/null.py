@@ -40,13 +40,14 @@ class NullTarget:
         with self._lock:
             self._grants.get(volume_id, {}).pop(initiator, None)
 
-    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> Cut:
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False,
+              again: bool = False) -> Cut:
         """See :meth:`multiattach.drivers.target.Target.fence`."""
         with self._lock:
             known = self._grants.get(volume_id, {}).pop(initiator, None) is not None
             if alone:
                 self._grants.pop(volume_id, None)
-        return Cut(acl=known, account=known, reads=1)
+        return Cut(acl=known, account=known, whole=not again)
 
     def remove_export(self, volume_id: str) -> None:
         """See :meth:`multiattach.drivers.target.Target.remove_export`."""

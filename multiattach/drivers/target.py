@@ -125,6 +125,7 @@ class TargetState:
     :param initiators: names that may log in.
     :param accounts: CHAP names that are bound to it.
     :param sessions: live logins, also those of initiators that may not log in again.
+    :param is_open: whether it takes logins and commands at all.
     """
 
     volume_id: str
@@ -134,6 +135,7 @@ class TargetState:
     initiators: tuple[str, ...]
     accounts: tuple[str, ...]
     sessions: tuple[SessionState, ...]
+    is_open: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,10 @@ class Cut:
     :param acl: the initiator had leave to log in.
     :param account: it had an account.
     :param sessions: its live logins that were ended.
-    :param reads: how often the target was read after the first act.
+    :param others: live logins of other names that were ended, as each of them could have been its own;
+        whoever has an account logs in again by itself.
+    :param logins: addresses of logins that were held open half-way, and were ended.
+    :param whole: whether every session that could be the initiator's was ended, whatever name it gave.
     :param left_acl: it still has leave.
     :param left_account: it still has an account.
     :param left_sessions: its logins that are still live.
@@ -152,7 +157,9 @@ class Cut:
     acl: bool = False
     account: bool = False
     sessions: tuple[SessionState, ...] = ()
-    reads: int = 0
+    others: tuple[SessionState, ...] = ()
+    logins: tuple[str, ...] = ()
+    whole: bool = False
     left_acl: bool = False
     left_account: bool = False
     left_sessions: tuple[SessionState, ...] = ()
@@ -203,13 +210,19 @@ class Target(Protocol):
         :param username: its CHAP name.
         """
 
-    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> Cut:
-        """Shut one initiator out as :meth:`revoke` does, then read the target until it shows nothing of it.
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False,
+              again: bool = False) -> Cut:
+        """Shut one initiator out, with every session that could be its own, and read the target again.
+
+        Nothing that it began before, such as a login that is held open half-way, reads or writes after the
+        return.
 
         :param volume_id: UUID of the volume.
         :param initiator: name of the initiator.
         :param username: its CHAP name.
         :param alone: nobody else uses the target: it is removed, too.
+        :param again: it was cut off before and was given no leave since: only what is there under its name
+            is cut.
         :returns: what was cut, and that nothing is left.
         """
 

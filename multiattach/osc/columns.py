@@ -131,12 +131,13 @@ class Cut(columns.FormattableColumn[dict[str, Any] | None]):
     """What a fence took from an initiator, or still saw of it."""
 
     def human_readable(self) -> str:
-        """Write ``ACL, account, 2 sessions``, or ``nothing``."""
+        """Write ``ACL, account, 2 sessions, 1 unfinished login``, or ``nothing``."""
         if self._value is None:
             return 'unknown'
-        number = len(self._value['sessions'])
         found = [name for name, key in (('ACL', 'acl'), ('account', 'account')) if self._value[key]]
-        found += [f'{number} session{"s" * (number > 1)}'] if number else []
+        for name, key in (('session', 'sessions'), ('unfinished login', 'logins')):
+            number = len(self._value.get(key, ()))
+            found += [f'{number} {name}{"s" * (number > 1)}'] if number else []
         return ', '.join(found) or 'nothing'
 
 

@@ -30,6 +30,8 @@ A = states.Attachment
 # s; a login that was on its way when its initiator was cut off turns up long before.
 _WATCHED = 600.0
 _PARALLEL = 4
+# What a proof covers: every session of the target, or those under the initiator's name.
+_TARGET, _INITIATOR = 'target', 'initiator'
 
 
 class Fencer:
@@ -140,9 +142,10 @@ class Fencer:
 
     def _cut(self, plan: FencePlan) -> Cut:
         if plan.initiator is None:
-            return Cut()
+            return Cut(whole=True)
         return self._target.fence(plan.volume_id, plan.initiator,
-                                  account_name(plan.volume_id, plan.initiator), alone=plan.is_last_on_target)
+                                  account_name(plan.volume_id, plan.initiator),
+                                  alone=plan.is_last_on_target, again=_is_whole(plan))
 
     def fence_pending(self, volume_id: str, initiator: str) -> None:
         """Finish what is to be cut off before the same initiator is admitted anew.
@@ -184,9 +187,15 @@ class Fencer:
                       row.volume_id)
 
 
+def _is_whole(plan: FencePlan) -> bool:
+    """Whether a proof covers every session of the target already: nobody had its account since."""
+    return plan.state == A.FENCED and plan.proof is not None and plan.proof.get('scope') == _TARGET
+
+
 def _confirm(before: Mapping[str, Any] | None, now: dict[str, Any], cut: Cut) -> dict[str, Any]:
     """What was cut stands in the first proof; that nothing is left was seen just now."""
-    if before is None or cut.acl or cut.account or cut.sessions:
+    if before is None or cut.acl or cut.account or cut.sessions or (
+            cut.whole and before.get('scope') != _TARGET):
         return now
     return dict(before) | {key: now[key] for key in ('verified_at', 'left')}
 
@@ -204,7 +213,9 @@ def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str
         'initiator': plan.initiator, 'worker': worker,
         'verified_at': models.now().isoformat(timespec='microseconds'),
         'seconds': round(seconds, 4), 'attachments': sorted(plan.infos),
-        'cut': {'acl': cut.acl, 'account': cut.account, 'sessions': _show(cut.sessions)},
+        'scope': _TARGET if cut.whole else _INITIATOR,
+        'cut': {'acl': cut.acl, 'account': cut.account, 'sessions': _show(cut.sessions),
+                'others': _show(cut.others), 'logins': list(cut.logins)},
         'left': {'acl': cut.left_acl, 'account': cut.left_account, 'sessions': _show(cut.left_sessions)},
     }
 

@@ -265,7 +265,7 @@ def _derive(rows: Sequence[BackendRow]) -> str:
 def _show(state: TargetState | None) -> drift.Shown | None:
     return None if state is None else drift.Shown(
         bool(state.luns) and all(lun.online for lun in state.luns), state.initiators, state.accounts,
-        [one.initiator for one in state.sessions])
+        [one.initiator for one in state.sessions], state.is_open)
 
 
 def _judge_file(ident: str, recorded: Iterable[tuple[str, str]], files: frozenset[str]) -> Drift | None:

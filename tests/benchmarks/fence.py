@@ -28,6 +28,8 @@ from multiattach.drivers.tgt.target import TgtTarget
 from tests import deployment
 from tests.functional.drivers.tgt.conftest import free_portal
 
+# s; the others log in again after each fence, and are to be writing when the next one comes.
+_RETURN = 1.5
 HEADERS = {'OpenStack-API-Version': 'volume 3.71'}
 Logins = list[tuple[dict[str, Any], str]]
 
@@ -37,12 +39,14 @@ class Writers:
 
     :param logins: connection_info and initiator.
     :param writing: how many of them write all the time; the others once in a while.
+    :param comes_back: whether they log in again when their sessions are ended.
     """
 
-    def __init__(self, logins: Logins, writing: int = 1000) -> None:
+    def __init__(self, logins: Logins, writing: int = 1000, *, comes_back: bool = False) -> None:
         self.failures = 0
+        more = ['--come-back'] if comes_back else []
         self._child = subprocess.Popen(
-            [sys.executable, '-m', 'tests.benchmarks.writers', str(writing)], text=True,
+            [sys.executable, '-m', 'tests.benchmarks.writers', str(writing), *more], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._child.stdin is not None
         self._child.stdin.write(json.dumps([
@@ -106,8 +110,9 @@ class Bench:
         kept = [self.attach(volume_id, f'kept-{number}') for number in range(others)]
         mine = [self.attach(volume_id, f'fenced-{number}') for number in range(rounds)]
         taken = []
-        with Writers([one[1:] for one in kept]) as survivors:
+        with Writers([one[1:] for one in kept], comes_back=True) as survivors:
             for one in mine:
+                time.sleep(_RETURN)
                 with Writers([one[1:]]) as writer:
                     seconds, found = self.fence(f'attachments/{one[0]}')
                     taken.append(seconds)

@@ -2,7 +2,8 @@
 """Initiators that write, in a process of their own: ``python -m tests.benchmarks.writers WRITING``.
 
 It reads logins as JSON from standard input (portal, target, initiator, user, secret), writes ``ready`` once
-all are logged in, and ``cut`` for each that fails. It ends when its input does.
+all are logged in, and ``cut`` for each that fails. It ends when its input does. With ``--come-back`` they
+log in again by themselves, as kernels do.
 """
 
 import json
@@ -22,11 +23,12 @@ def main() -> None:
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.nice(5)
     writing = int(sys.argv[1])
+    comes_back = '--come-back' in sys.argv
     ends, started = threading.Event(), threading.Semaphore(0)
 
     def run(login: list[str], pause: float) -> None:
         portal, iqn, initiator, user, secret = login
-        session = Session(portal, iqn, initiator, user, secret)
+        session = Session(portal, iqn, initiator, user, secret, comes_back=comes_back)
         started.release()
         try:
             while not ends.is_set():

@@ -10,7 +10,10 @@ from multiattach.engine.rows import FencedHost as Mark
 
 
 def _proof(proof: dict[str, Any]) -> dict[str, Any]:
-    return {key: proof[key] for key in ('initiator', 'worker', 'verified_at', 'seconds', 'cut', 'left')}
+    found = {key: proof[key] for key in ('initiator', 'worker', 'verified_at', 'seconds', 'left')}
+    # Proofs of releases before have neither: they are about what stood under the initiator's name.
+    return found | {'scope': proof.get('scope', 'initiator'),
+                    'cut': {'others': [], 'logins': [], **proof['cut']}}
 
 
 def _attachment(found: FencedAttachment) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from multiattach.drivers.target import TargetUnavailable
+from multiattach.drivers.target import TargetError, TargetUnavailable
 from multiattach.drivers.tgt import parse, protocol
-from multiattach.drivers.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError
+from multiattach.drivers.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError, tolerate
+from multiattach.drivers.tgt.roster import Roster
 
 LOG = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ _CREDENTIALS = struct.Struct("=iII")
 _MAX_PARALLEL = 8
 _HARMLESS = Request("list the portals", Mode.PORTAL, Op.SHOW).encode()
 _BUSY_PAUSE = 0.002
+# Reads of a list in which initiators imitate targets; each ends the sessions that may do so.
+_READS = 20
 _PID_BITS = 22  # the most that Linux has
 _PID_MASK = (1 << _PID_BITS) - 1
 
@@ -55,6 +58,7 @@ class TgtDaemon:
         self._timeout = timeout
         self._pin = threading.local()
         self._slots = threading.BoundedSemaphore(_MAX_PARALLEL)
+        self._roster = Roster()
 
     def move(self, control_port: int) -> None:
         """Speak to a tgtd with another number from now on.
@@ -128,11 +132,16 @@ class TgtDaemon:
         :raises TargetUnavailable: tgtd did not answer; unless ``delivered`` is False it may
             nevertheless have done it.
         """
+        return self._exchange(request)[0]
+
+    def _exchange(self, request: Request) -> tuple[str, int]:
+        """Do the same; the answer comes with the process id of the tgtd that gave it."""
         message = request.encode()
         deadline = time.monotonic() + self._timeout
         with self._slots, self._connect(deadline) as connection:
             self._check_owner(connection, deadline)
             self._check_pin(connection, deadline)
+            pid = _peer_pid(connection)
             try:
                 connection.settimeout(max(deadline - time.monotonic(), 0.001))
                 connection.sendall(message)
@@ -150,7 +159,7 @@ class TgtDaemon:
             raise TgtError(code, request.action)
         if request.op not in (Op.SHOW, Op.STATISTICS):
             LOG.debug("tgtd %s: %s: done", self.control_port, request.action)
-        return protocol.decode_reply_text(text)
+        return protocol.decode_reply_text(text), pid
 
     def _connect(self, deadline: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -179,13 +188,49 @@ class TgtDaemon:
 
         :returns: the list.
         """
-        return parse.Listing(self.call(Request("list the targets", Mode.TARGET, Op.SHOW)))
+        for _ in range(_READS):
+            text, pid = self._exchange(Request("list the targets", Mode.TARGET, Op.SHOW))
+            heads, doubted = self._roster.resolve(text, pid, self.has_target)
+            if not doubted:
+                return parse.Listing(text, heads)
+            self._expel(doubted)
+        raise TargetError(
+            f"initiators that are logged in at targets {', '.join(map(str, sorted(doubted)))} imitate other "
+            "targets in tgtd's list by their aliases, again and again: fence them"
+        )
 
-    def show_connections(self, tid: int) -> list[parse.Nexus]:
-        """Read the live sessions of one target.
+    def _expel(self, tids: set[int]) -> None:
+        """End the sessions of targets, of which some may have an alias that imitates another target."""
+        for tid in sorted(tids):
+            with tolerate(ErrorCode.NO_TARGET):
+                for nexus in self.show_connections(tid):
+                    LOG.warning(
+                        "Target %s: the session of %s from %s is ended: its alias may imitate a target",
+                        tid, nexus.initiator, ", ".join(one.address for one in nexus.connections),
+                    )  # fmt: skip
+                    for connection in nexus.connections:
+                        with tolerate(ErrorCode.NO_SESSION, ErrorCode.NO_CONNECTION):
+                            self.close_connection(tid, nexus.sid, connection.cid)
+
+    def has_target(self, tid: int) -> bool:
+        """Ask whether there is a target.
 
         :param tid: its number.
-        :returns: its sessions with their connections.
+        :returns: whether tgtd knows it.
+        """
+        try:
+            self.show_connections(tid)
+        except TgtError as error:
+            if error.code is ErrorCode.NO_TARGET:
+                return False
+            raise
+        return True
+
+    def show_connections(self, tid: int) -> list[parse.Nexus]:
+        """Read the live sessions of one target, also those that end just now.
+
+        :param tid: its number.
+        :returns: its sessions with their connections; their names are those of the ACL.
         """
         request = Request(f"list the connections of target {tid}", Mode.CONNECTION, Op.SHOW, tid=tid)
         return parse.parse_connections(self.call(request))
@@ -206,16 +251,6 @@ class TgtDaemon:
         text = self.call(Request("list the accounts", Mode.ACCOUNT, Op.SHOW))
         return parse.parse_accounts(text)
 
-    def commands_in_flight(self, tid: int, lun: int) -> int:
-        """Count the commands that a logical unit works at.
-
-        :param tid: target number.
-        :param lun: its number.
-        :returns: number of commands.
-        """
-        action = f"read the statistics of LUN {lun} of target {tid}"
-        return parse.parse_in_flight(self.call(Request(action, Mode.DEVICE, Op.STATISTICS, tid=tid, lun=lun)))
-
     # Targets and logical units ----------------------------------------------------------
 
     def new_target(self, tid: int, iqn: str) -> None:
@@ -225,7 +260,7 @@ class TgtDaemon:
         :param iqn: its name.
         """
         params = (("targetname", iqn),)
-        self.call(Request(f"make target {tid} {iqn}", Mode.TARGET, Op.NEW, params, tid=tid))
+        self._change(Request(f"make target {tid} {iqn}", Mode.TARGET, Op.NEW, params, tid=tid), iqn)
 
     def delete_target(self, tid: int, *, force: bool = False) -> None:
         """Delete a target.
@@ -233,7 +268,24 @@ class TgtDaemon:
         :param tid: its number.
         :param force: also when initiators are logged in.
         """
-        self.call(Request(f"delete target {tid}", Mode.TARGET, Op.DELETE, tid=tid, force=force))
+        self._change(Request(f"delete target {tid}", Mode.TARGET, Op.DELETE, tid=tid, force=force), None)
+
+    def _change(self, request: Request, iqn: str | None) -> None:
+        """Make or delete a target, and know from now on which number is whose."""
+        _, pid = self._exchange(request)
+        self._roster.put(pid, request.tid, iqn)
+
+    def set_open(self, tid: int, is_open: bool) -> None:
+        """Have a target take logins and commands, or not.
+
+        While it does not, tgtd refuses logins, and drops commands of live sessions without an answer.
+
+        :param tid: target number.
+        :param is_open: whether it takes them.
+        """
+        state = "ready" if is_open else "offline"
+        request = Request(f"set target {tid} {state}", Mode.TARGET, Op.UPDATE, (("state", state),), tid=tid)
+        self.call(request)
 
     def new_lun(self, tid: int, lun: int, path: str, bstype: str, bsoflags: str = "") -> None:
         """Add a logical unit.

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cutting one initiator off a target, and seeing in the target that it is.
 
-Order: no new login (ACL entry, then account), then no live session, then a fresh read. A login that
-passed ACL and CHAP just before is shown nowhere until it is a session, so what is read must show
-nothing twice, a moment apart, and what turns up is cut again.
+tgtd lets any account of a target log in under any name of its ACL, and does not tell by which
+account a session came. So the first fence of an initiator ends every session of the target, whatever
+its name: the account is gone by then, and whoever has another one logs in again by itself. In this
+order: the target is shut (:mod:`multiattach.drivers.tgt.gate`), ACL entry and account are taken away,
+all sessions end, logins that are held open half-way end (:mod:`multiattach.drivers.tgt.logins`), the
+target is read again, and opens.
 """
 
 import dataclasses
 import logging
-import time
+from collections.abc import Callable, Iterable
 
 from multiattach.drivers.target import Cut, SessionState, TargetError
+from multiattach.drivers.tgt import gate
 from multiattach.drivers.tgt.accounts import AccountSlots
 from multiattach.drivers.tgt.daemon import TgtDaemon
+from multiattach.drivers.tgt.logins import Logins
 from multiattach.drivers.tgt.parse import Listing, Nexus, ShownTarget
 from multiattach.drivers.tgt.protocol import ErrorCode, TgtError, tolerate
 from multiattach.drivers.tgt.sessions import Pause, close_sessions
 
 LOG = logging.getLogger(__name__)
-
-# s; a login that is on its way takes a few round trips.
-_SETTLE = 0.003
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,55 +44,102 @@ class Fence:
 
     :param daemon: the tgtd.
     :param slots: its accounts.
-    :param timeout: how long the sessions of one initiator may take to end, seconds.
+    :param timeout: how long sessions may take to end, seconds.
     """
 
     def __init__(self, daemon: TgtDaemon, slots: AccountSlots, timeout: float) -> None:
         self._daemon = daemon
         self._slots = slots
         self._timeout = timeout
+        self._logins = Logins(daemon, timeout)
 
     def cut(self, who: Intruder) -> Cut:
-        """Cut an initiator off; one that the target does not know is success.
+        """Cut an initiator off, with every session that could be its own; one that is unknown is success.
 
         The caller pins the daemon and has taken the grant out of the target's file.
 
         :param who: the initiator and its target.
         :returns: what was there, and that nothing is left.
         :raises TargetError: tgtd refused a step, or something was still there in the end.
-        :raises TargetUnavailable: tgtd did not answer.
         """
         listing = self._daemon.show_targets()
         target = listing.find(who.iqn)
-        had_acl = had_account = False
-        ended: list[SessionState] = []
-        pause, clean, reads = Pause(self._timeout), 0, 0
-        while clean < 2:
-            left = _find(target, who)
-            if target is None or not left.is_left:
-                # Of an account that no target has any more, nothing may stay for the next one.
-                if not reads and not listing.bound_elsewhere(who.username, who.iqn):
-                    self._slots.forget(who.username)
-                clean += 1
-                if target is None:
-                    break
-            else:
-                clean = 0
-                had_acl, had_account = had_acl or left.left_acl, had_account or left.left_account
-                ended += self._act(listing, target, who)
-            if reads and clean == 0 and not pause.take():
-                raise TargetError(f'{who.initiator} is still at target {who.iqn}: {left.describe()}')
-            if clean < 2:
-                time.sleep(_SETTLE if clean else 0)
-                listing = self._daemon.show_targets()
-                target = listing.find(who.iqn)
-                reads += 1
-        return Cut(acl=had_acl, account=had_account, sessions=tuple(ended), reads=reads)
+        if target is None:
+            self._forget(listing, who)
+            return Cut(whole=True)
+        had = _find(target, who, ())
+        with gate.shut(self._daemon, target.tid, self._timeout) as ended:
+            self._shut_out(listing, target, who)
+            logins = self._end_all(target.tid, ended)
+            left = self._read(who)
+            if left.is_left:
+                raise TargetError(f"{who.initiator} is still at target {who.iqn}: {left.describe()}")
+        return Cut(
+            acl=had.left_acl, account=had.left_account, whole=True, logins=tuple(logins),
+            sessions=_show(nexus for nexus in ended.values() if nexus.initiator == who.initiator),
+            others=_show(nexus for nexus in ended.values() if nexus.initiator != who.initiator),
+        )  # fmt: skip
+
+    def cut_last(self, who: Intruder, remove: Callable[[], None]) -> Cut:
+        """Cut off the only initiator of a target, by removing the target.
+
+        A login that is held open half-way finds no target any more: numbers are never used again.
+
+        :param who: the initiator and its target.
+        :param remove: removes the target.
+        :returns: what was there, and that nothing is left.
+        :raises TargetError: tgtd refused a step, or the target was still there in the end.
+        """
+        target = self._daemon.show_targets().find(who.iqn)
+        nexuses = self._list_sessions(target.tid) if target is not None else []
+        remove()
+        if self._daemon.show_targets().find(who.iqn) is not None:
+            raise TargetError(f"somebody made target {who.iqn} again while it was removed")
+        return Cut(
+            acl=target is not None and who.initiator in target.initiators,
+            account=target is not None and who.username in target.accounts, whole=True,
+            sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
+            others=_show(nexus for nexus in nexuses if nexus.initiator != who.initiator),
+        )  # fmt: skip
+
+    def _end_all(self, tid: int, ended: dict[int, Nexus]) -> list[str]:
+        """End sessions and half-open logins until there is neither; nobody is let in meanwhile."""
+        pause = Pause(self._timeout)
+        logins: list[str] = []
+        while True:
+            logins += self._logins.end_unfinished()
+            late = close_sessions(self._daemon, tid, timeout=self._timeout)
+            if not late:
+                return logins
+            ended |= {nexus.sid: nexus for nexus in late}
+            if not pause.take():
+                raise TargetError(f"logins at target {tid} turn up again and again while it is shut")
+
+    def confirm(self, who: Intruder) -> Cut:
+        """Read again that an initiator that was cut off still is; what turned up under its name is cut.
+
+        Whoever logged in since had an account that it may use.
+
+        :param who: the initiator and its target.
+        :returns: what was there, and that nothing is left.
+        :raises TargetError: tgtd refused a step, or something was still there in the end.
+        """
+        listing = self._daemon.show_targets()
+        target = listing.find(who.iqn)
+        if target is None:
+            self._forget(listing, who)
+            return Cut()
+        left = _find(target, who, self._list_sessions(target.tid))
+        if not left.is_left:
+            self._forget(listing, who)
+            return Cut()
+        return self.cut(who)
 
     def revoke(self, who: Intruder) -> None:
         """Shut an initiator out that is thought to have left: read back by steps that are cheap.
 
-        They take the same time with any number of targets.
+        They take the same time with any number of targets. It is no fence: a session of it under another's
+        name is not ended, nor a login that it holds open half-way.
 
         :param who: the initiator and its target.
         :raises TargetError: tgtd refused a step, or a session did not end in time.
@@ -99,8 +148,7 @@ class Fence:
         listing = self._daemon.show_targets()
         target = listing.find(who.iqn)
         if target is None:
-            if not listing.bound_elsewhere(who.username, ''):
-                self._slots.forget(who.username)
+            self._forget(listing, who)
             return
         self._shut_out(listing, target, who)
         self._verify(target, who)
@@ -113,9 +161,9 @@ class Fence:
             if error.code is not ErrorCode.NO_ACL:
                 raise
         else:
-            raise TargetError(f'somebody admitted initiator {who.initiator} while it was shut out')
+            raise TargetError(f"somebody admitted initiator {who.initiator} while it was shut out")
         if who.username in target.accounts or who.username in self._daemon.show_accounts():
-            raise TargetError(f'account {who.username} of {target.iqn} is still there')
+            raise TargetError(f"account {who.username} of {target.iqn} is still there")
 
     def _shut_out(self, listing: Listing, target: ShownTarget, who: Intruder) -> None:
         if who.initiator in target.initiators:
@@ -124,19 +172,32 @@ class Fence:
             target.initiators.remove(who.initiator)
         self._slots.remove(listing, target, [who.username])
 
-    def _act(self, listing: Listing, target: ShownTarget, who: Intruder) -> list[SessionState]:
-        self._shut_out(listing, target, who)
-        closed = close_sessions(self._daemon, target.tid, timeout=self._timeout, only={who.initiator})
-        return [_show(nexus) for nexus in closed]
+    def _forget(self, listing: Listing, who: Intruder) -> None:
+        if not listing.bound_elsewhere(who.username, ""):
+            self._slots.forget(who.username)
+
+    def _read(self, who: Intruder) -> Cut:
+        target = self._daemon.show_targets().find(who.iqn)
+        return Cut() if target is None else _find(target, who, self._list_sessions(target.tid))
+
+    def _list_sessions(self, tid: int) -> list[Nexus]:
+        try:
+            return self._daemon.show_connections(tid)
+        except TgtError as error:
+            if error.code is not ErrorCode.NO_TARGET:
+                raise
+            return []
 
 
-def _find(target: ShownTarget | None, who: Intruder) -> Cut:
-    if target is None:
-        return Cut()
-    return Cut(left_acl=who.initiator in target.initiators, left_account=who.username in target.accounts,
-               left_sessions=tuple(_show(nexus) for nexus in target.nexuses
-                                   if nexus.initiator == who.initiator))
+def _find(target: ShownTarget, who: Intruder, nexuses: Iterable[Nexus]) -> Cut:
+    return Cut(
+        left_acl=who.initiator in target.initiators, left_account=who.username in target.accounts,
+        left_sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
+    )  # fmt: skip
 
 
-def _show(nexus: Nexus) -> SessionState:
-    return SessionState(nexus.initiator, next((one.address for one in nexus.connections), ''))
+def _show(nexuses: Iterable[Nexus]) -> tuple[SessionState, ...]:
+    return tuple(
+        SessionState(nexus.initiator, next((one.address for one in nexus.connections), ""))
+        for nexus in nexuses
+    )

@@ -1,24 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """tgtd's show texts as data.
 
-Part of the text is an initiator's own words (its alias, shown with its session). Therefore the
-sections are read by position and indent, and a listing whose target numbers are not strictly
-rising, or that names a target twice, is refused: it was forged or is broken.
+The list of targets has foreign text in it: the alias of each live session, up to 1 kB of whatever
+the initiator likes, line ends and whole targets included. tgtd prints it before the logical units,
+the accounts and the ACL of the same target, and nowhere else. So a target's own part is what stands
+after the *last* heading of its logical units, and sessions are never read from the list, but from
+the list of connections, which has no alias. Which headings of targets are tgtd's own is decided by
+:mod:`multiattach.drivers.tgt.roster`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from multiattach.drivers.target import TargetError
+from multiattach.drivers.tgt.protocol import looks_like_address
 
 _HEAD = "Target "
 _NEXT_HEAD = "\nTarget "
-_TARGET_LINE = re.compile(r"Target (\d+): (\S+)$", re.MULTILINE)
-_NAME = re.compile(r"(?:iqn|eui|naa)\.")
+_TARGET_LINE = re.compile(r"Target (\d{1,10}): (\S+)$", re.MULTILINE)
 _SECTION = "    "
 _ITEM = "        "
 _DETAIL = "            "
+_NEXUS_SECTION = "    I_T nexus information:\n"
+_LUN_SECTION = "    LUN information:\n"
+_READY = "\n        State: ready\n"
+_NEXUS = re.compile(
+    r"        I_T nexus: (?P<sid>\d+)\n"
+    r"            Initiator: (?P<initiator>\S+) alias: [^\n]*\n"
+    r"            Connection: \d+\n"
+    r"                [^\n]*\n"
+)
 
 
 @dataclass(frozen=True)
@@ -77,46 +90,77 @@ class Lun:
 
 @dataclass
 class ShownTarget:
-    """One target.
+    """One target, without its sessions.
 
     :param tid: its number.
     :param iqn: its name.
     :param luns: logical units by number, the controller (0) included.
-    :param nexuses: live sessions.
     :param accounts: incoming CHAP names, in the order of tgtd's slots.
     :param initiators: names that may log in.
     :param addresses: addresses that may log in whatever their name (``ALL``: everybody).
+    :param is_open: whether it takes logins and commands at all (its state is "ready").
     """
 
     tid: int
     iqn: str
     luns: dict[int, Lun] = field(default_factory=dict)
-    nexuses: list[Nexus] = field(default_factory=list)
     accounts: list[str] = field(default_factory=list)
     initiators: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
+    is_open: bool = True
+
+
+class Head(NamedTuple):
+    """A line that looks like the heading of a target.
+
+    :param tid: number.
+    :param iqn: name.
+    :param start: where the line begins in the text.
+    :param end: where it ends.
+    """
+
+    tid: int
+    iqn: str
+    start: int
+    end: int
+
+
+def find_heads(text: str) -> list[Head]:
+    """Look for lines that could be headings of targets; those of tgtd are among them.
+
+    :param text: reply to "show targets".
+    :returns: headings in order.
+    """
+    heads = []
+    start = 0 if text.startswith(_HEAD) else text.find(_NEXT_HEAD) + 1
+    while text.startswith(_HEAD, start):  # plain search: a regex takes ten times as long
+        after = text.find(_NEXT_HEAD, start) + 1 or len(text)
+        line = _TARGET_LINE.match(text, start)
+        if line is not None:
+            heads.append(Head(int(line[1]), line[2], start, line.end()))
+        start = after
+    return heads
 
 
 class Listing:
     """tgtd's list of all targets, of which only the parts asked for are parsed.
 
     :param text: reply to "show targets".
-    :raises TargetError: the list is not what tgtd writes.
+    :param heads: the headings in it that tgtd wrote; None to take all for that.
+    :raises TargetError: headings contradict each other.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, heads: Sequence[Head] | None = None) -> None:
         self._text = text
         self._places: dict[str, tuple[int, int, int]] = {}
-        last = 0
-        start = 0 if text.startswith(_HEAD) else text.find(_NEXT_HEAD) + 1
-        while text.startswith(_HEAD, start):  # plain search: a regex takes ten times as long
-            after = text.find(_NEXT_HEAD, start) + 1 or len(text)
-            head = _TARGET_LINE.match(text, start)
-            if head is None or int(head[1]) <= last or head[2] in self._places:
+        heads = find_heads(text) if heads is None else heads
+        last = -1
+        for number, head in enumerate(heads):
+            if head.tid <= last or head.iqn in self._places:
                 raise TargetError("tgtd's list of targets is inconsistent: forged or broken")
-            last = int(head[1])
-            self._places[head[2]] = (last, head.end(), after)
-            start = after
+            last = head.tid
+            after = heads[number + 1].start if number + 1 < len(heads) else len(text)
+            self._places[head.iqn] = (head.tid, head.end, after)
 
     def tids(self) -> set[int]:
         """List the numbers in use.
@@ -137,12 +181,30 @@ class Listing:
 
         :param iqn: its name.
         :returns: the target, None when there is none of that name.
+        :raises TargetError: what tgtd says of it cannot be read.
         """
         place = self._places.get(iqn)
         if place is None:
             return None
         tid, start, end = place
-        return _parse_body(ShownTarget(tid, iqn), self._text[start:end])
+        return _parse_body(tid, iqn, self._text[start:end])
+
+    def find_sessions(self, iqn: str) -> str:
+        """Find what is said of a target's sessions: foreign text, good only to see that it changed.
+
+        :param iqn: name of a target that is in the list.
+        :returns: the text; "" when nobody is logged in.
+        """
+        _, start, end = self._places[iqn]
+        begin = self._text.find(_NEXUS_SECTION, start, end) + len(_NEXUS_SECTION)
+        return self._text[begin : max(self._text.rfind(_LUN_SECTION, start, end), begin)]
+
+    def list_busy(self) -> list[int]:
+        """List the targets at which somebody may be logged in.
+
+        :returns: target numbers.
+        """
+        return [tid for iqn, (tid, _, _) in self._places.items() if self.find_sessions(iqn)]
 
     def __iter__(self) -> Iterator[ShownTarget]:
         for iqn in self._places:
@@ -164,15 +226,18 @@ class Listing:
         return any(user in other.accounts for other in self if other.iqn != iqn)
 
 
-def _parse_body(target: ShownTarget, text: str) -> ShownTarget:
+def _parse_body(tid: int, iqn: str, text: str) -> ShownTarget:
+    head = text.find(_NEXUS_SECTION)
+    tail = text.rfind(_LUN_SECTION)
+    if head < 0 or tail < head:
+        raise TargetError(f"tgtd's list of targets is broken at {iqn}: its logical units are missing")
+    target = ShownTarget(tid, iqn, is_open=_READY in text[:head])
     section = ""
     lun: Lun | None = None
-    for line in text.splitlines():
+    for line in text[tail:].split("\n"):
         body = line.strip()
         if line.startswith(_SECTION) and not line.startswith(_ITEM):
             section = body
-        elif section == "I_T nexus information:":
-            _parse_nexus_line(target.nexuses, line, body)
         elif section == "LUN information:":
             key, _, value = body.partition(":")
             if key == "LUN" and not line.startswith(_DETAIL):
@@ -183,24 +248,23 @@ def _parse_body(target: ShownTarget, text: str) -> ShownTarget:
         elif section == "Account information:" and body and not body.endswith(" (outgoing)"):
             target.accounts.append(body)
         elif section == "ACL information:" and body:
-            names = target.initiators if _NAME.match(body) else target.addresses
+            names = target.addresses if looks_like_address(body) else target.initiators
             names.append(body)
     return target
 
 
-def _parse_nexus_line(nexuses: list[Nexus], line: str, body: str) -> None:
-    key, _, value = body.partition(": ")
-    if key == "I_T nexus" and not line.startswith(_DETAIL):
-        nexuses.append(Nexus(int(value)))
-    elif not nexuses:
-        return
-    elif key == "Initiator" and not nexuses[-1].initiator:
-        nexuses[-1].initiator = value.split(" ", 1)[0]
-    elif key == "Connection" and not nexuses[-1].connections:
-        nexuses[-1].connections.append(Connection(int(value)))
-    elif key == "IP Address" and nexuses[-1].connections:
-        last = nexuses[-1].connections[-1]
-        nexuses[-1].connections[-1] = Connection(last.cid, value)
+def tells_of(text: str, nexuses: Sequence[Nexus]) -> bool:
+    """Tell whether the foreign text of a target's sessions says what is true, and nothing else.
+
+    :param text: as :meth:`Listing.find_sessions` returns it.
+    :param nexuses: its sessions, as the list of connections has them.
+    :returns: False when an alias has made it something else, or when a session came or went in between.
+    """
+    end, found = 0, set()
+    while match := _NEXUS.match(text, end):
+        found.add((int(match["sid"]), match["initiator"]))
+        end = match.end()
+    return end == len(text) and found == {(nexus.sid, nexus.initiator) for nexus in nexuses}
 
 
 def parse_connections(text: str) -> list[Nexus]:
@@ -211,7 +275,7 @@ def parse_connections(text: str) -> list[Nexus]:
     """
     nexuses: dict[int, Nexus] = {}
     current: Nexus | None = None
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, _, value = line.strip().partition(": ")
         if key == "Session":
             current = nexuses.setdefault(int(value), Nexus(int(value)))
@@ -242,18 +306,4 @@ def parse_accounts(text: str) -> list[str]:
     :param text: reply to "show accounts".
     :returns: names, the newest first.
     """
-    return [line.strip() for line in text.splitlines() if line.startswith(_SECTION)]
-
-
-def parse_in_flight(text: str) -> int:
-    """Count commands that were begun and are not done.
-
-    :param text: reply to "statistics of a logical unit": per session its number of target, unit
-        and session, then bytes and commands of reads begun and done and of writes begun and done.
-    :returns: number of commands.
-    """
-    count = 0
-    for line in text.splitlines()[1:]:
-        fields = [int(field) for field in line.split()]
-        count += fields[4] - fields[6] + fields[8] - fields[10]
-    return count
+    return [line.strip() for line in text.split("\n") if line.startswith(_SECTION)]

@@ -12,6 +12,7 @@ for everybody: every value is checked here against what it may consist of.
 
 import contextlib
 import enum
+import ipaddress
 import re
 import struct
 from collections.abc import Iterator
@@ -115,14 +116,33 @@ def tolerate(*codes: ErrorCode) -> Iterator[None]:
 
 # Which characters a value may have. Whatever is not listed has MAX_VALUE printable characters
 # without the comma, which would end it.
+_ADDRESS = re.compile(r"[A-Fa-f0-9:./\[\]]+")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f,]+")
 _RULES = {
     "targetname": re.compile(r"[A-Za-z0-9:.-]{1,223}"),
     "initiator-name": re.compile(r"(?:iqn|eui|naa)\.[A-Za-z0-9:._-]{1,219}"),
     "initiator-address": re.compile(r"[A-Fa-f0-9:./\[\]]{1,64}|ALL"),
+    "state": re.compile(r"ready|offline"),
     "user": re.compile(r"[A-Za-z0-9._-]{1,64}"),
     "password": re.compile(r"[!-+\--~]{1,64}"),
 }
+
+
+def looks_like_address(text: str) -> bool:
+    """Tell whether an entry of an ACL is a rule for addresses: tgtd shows them among the names.
+
+    :param text: the entry.
+    :returns: True for ``ALL`` and what reads as an address or a network.
+    """
+    if text == "ALL":
+        return True
+    if not _ADDRESS.fullmatch(text):
+        return False
+    try:
+        ipaddress.ip_network(text.replace("[", "").replace("]", ""), strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def check_value(name: str, value: str) -> None:
@@ -133,7 +153,8 @@ def check_value(name: str, value: str) -> None:
     :raises TargetRequestInvalid: it has characters or a length that can not be passed on.
     """
     rule = _RULES.get(name, _PRINTABLE)
-    if not rule.fullmatch(value) or len(value.encode()) > MAX_VALUE:
+    foreign = name == "initiator-name" and looks_like_address(value)
+    if foreign or not rule.fullmatch(value) or len(value.encode()) > MAX_VALUE:
         raise TargetRequestInvalid(
             f"the {name.replace('-', ' ')} has characters or a length that tgt can not take"
         )

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tgtd has, read again and again: only what has changed since the last time is parsed."""
 
+import logging
 import os
 import re
 from pathlib import Path
 
-from multiattach.drivers.target import LunState, SessionState, TargetState
+from multiattach.drivers.target import LunState, SessionState, TargetError, TargetState
 from multiattach.drivers.tgt.daemon import TgtDaemon
-from multiattach.drivers.tgt.parse import ShownTarget
+from multiattach.drivers.tgt.parse import Listing, Nexus, ShownTarget, tells_of
+from multiattach.drivers.tgt.protocol import ErrorCode, TgtError
+
+LOG = logging.getLogger(__name__)
 
 _FILE = re.compile(r"volume-([0-9a-f-]{36})")
 
@@ -30,20 +34,43 @@ class ExportReader:
     def list_exports(self) -> dict[str, TargetState]:
         """See :meth:`multiattach.drivers.target.Target.list_exports`."""
         listing = self._daemon.show_targets()
-        known, read = self._known, {}
+        known, kept, read = self._known, {}, {}
         for iqn, text in listing.texts().items():
             match = self._pattern.fullmatch(iqn)
             if match is None:
                 continue
             before = known.get(iqn)
             if before is not None and before[0] == text:
-                read[iqn] = before
+                kept[iqn] = before
+                read[match[1]] = before[1]
                 continue
-            target = listing.find(iqn)
-            assert target is not None
-            read[iqn] = text, _state(match[1], target)
-        self._known = read
-        return {state.volume_id: state for _, state in read.values()}
+            try:
+                found = self._read(listing, iqn, match[1])
+            except TargetError as error:  # the others are none the worse for it
+                LOG.error("Target %s cannot be read: %s", iqn, error)
+                continue
+            if found is None:
+                continue
+            state, is_plain = found
+            read[match[1]] = state
+            if is_plain:  # else the same text may mean something else the next time
+                kept[iqn] = text, state
+        self._known = kept
+        return read
+
+    def _read(self, listing: Listing, iqn: str, volume_id: str) -> tuple[TargetState, bool] | None:
+        """Read one target; the text of its sessions only tells whether there are any."""
+        target, text = listing.find(iqn), listing.find_sessions(iqn)
+        assert target is not None
+        nexuses: list[Nexus] = []
+        if text:
+            try:
+                nexuses = self._daemon.show_connections(target.tid)
+            except TgtError as error:
+                if error.code is ErrorCode.NO_TARGET:
+                    return None
+                raise
+        return _state(volume_id, target, nexuses), tells_of(text, nexuses)
 
     def list_files(self) -> frozenset[str] | None:
         """See :meth:`multiattach.drivers.target.Target.list_files`."""
@@ -56,7 +83,7 @@ class ExportReader:
         return frozenset(match[1] for name in names if (match := _FILE.fullmatch(name)))
 
 
-def _state(volume_id: str, target: ShownTarget) -> TargetState:
+def _state(volume_id: str, target: ShownTarget, nexuses: list[Nexus]) -> TargetState:
     return TargetState(
         volume_id=volume_id,
         iqn=target.iqn,
@@ -70,6 +97,7 @@ def _state(volume_id: str, target: ShownTarget) -> TargetState:
         accounts=tuple(target.accounts),
         sessions=tuple(
             SessionState(nexus.initiator, next((c.address for c in nexus.connections), ""))
-            for nexus in target.nexuses
+            for nexus in nexuses
         ),
+        is_open=target.is_open,
     )

@@ -2,6 +2,7 @@
 """The tgt target driver: one iSCSI target per volume, CHAP and an ACL entry per initiator."""
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ LOG = logging.getLogger(__name__)
 
 LUN = 1
 _TRIES = 50
+_MOST_TID = 2**31 - 1
 
 
 class TgtTarget:
@@ -73,7 +75,9 @@ class TgtTarget:
         self._fence = Fence(daemon, self._slots, close_timeout)
         self._reader = ExportReader(daemon, iqn_prefix, volumes_dir)
         self._tid_lock = threading.Lock()
-        self._last_tid = 0
+        # A login that is held open half-way may be completed at whatever has its target's number later, ACL
+        # and account unasked. So no number is ever used twice: each process begins somewhere else.
+        self._last_tid = secrets.randbelow(_MOST_TID // 2)
 
     # Names ------------------------------------------------------------------------------
 
@@ -148,9 +152,8 @@ class TgtTarget:
     def revoke(self, volume_id: str, initiator: str, username: str) -> None:
         """Shut one initiator out: ACL entry, then account, then every live session.
 
-        It returns when tgtd shows none of them any more. A login that passed the ACL and CHAP
-        just before and is held open by the initiator is no session yet and can still become
-        one; :meth:`list_exports` shows it and :meth:`ensure_export` ends it.
+        It returns when tgtd shows none of them any more. It is no fence: a session under another
+        initiator's name stays, and so does a login that is held open half-way.
 
         :param volume_id: UUID of the volume.
         :param initiator: name of the initiator.
@@ -162,17 +165,18 @@ class TgtTarget:
         with self._daemon.pinned():
             self._fence.revoke(Intruder(self.iqn(volume_id), initiator, username))
 
-    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> Cut:
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False,
+              again: bool = False) -> Cut:
         """See :meth:`multiattach.drivers.target.Target.fence`."""
         path = self._path(volume_id)
         if alone and path:
             config_file.remove(path)
         self._drop_grant(volume_id, initiator, username)
+        who = Intruder(self.iqn(volume_id), initiator, username)
         with self._daemon.pinned():
-            cut = self._fence.cut(Intruder(self.iqn(volume_id), initiator, username))
-        if alone:
-            self.remove_export(volume_id)
-        return cut
+            if alone:
+                return self._fence.cut_last(who, lambda: self.remove_export(volume_id))
+            return self._fence.confirm(who) if again else self._fence.cut(who)
 
     def remove_export(self, volume_id: str) -> None:
         """Remove the target of a volume with its accounts, sessions and file.
@@ -194,6 +198,9 @@ class TgtTarget:
             config_file.remove(path)
 
     def _remove_target(self, listing: Listing, target: ShownTarget) -> None:
+        # First, so that a login that is held open half-way brings no command between the steps.
+        with tolerate(ErrorCode.NO_TARGET):
+            self._daemon.set_open(target.tid, False)
         for address in target.addresses:
             with tolerate(ErrorCode.NO_ACL):
                 self._daemon.unbind_address(target.tid, address)
@@ -231,7 +238,7 @@ class TgtTarget:
             target = self._daemon.show_targets().find(iqn)
             if target is None or LUN not in target.luns:
                 raise TargetError(f"there is no LUN {LUN} at target {iqn} to extend")
-            reopen(self._daemon, target, LUN, device)
+            reopen(self._daemon, target, LUN, device, self._close_timeout)
 
     # Reading ----------------------------------------------------------------------------
 
@@ -273,7 +280,7 @@ class TgtTarget:
     # Steps ------------------------------------------------------------------------------
 
     def _settle(self, volume_id: str, device: str) -> tuple[Listing, ShownTarget]:
-        """Make or repair target and LUN; who may log in is left as it is."""
+        """Make or repair target and LUN, and open it; who may log in is left as it is."""
         iqn = self.iqn(volume_id)
         listing = self._daemon.show_targets()
         for _ in range(_TRIES):
@@ -288,12 +295,19 @@ class TgtTarget:
             with tolerate(ErrorCode.NO_ACL):
                 self._daemon.unbind_address(target.tid, address)
         self._settle_lun(target, volume_id, device)
+        if not target.is_open:
+            LOG.warning("Target %s was left shut: it is opened", iqn)
+            self._daemon.set_open(target.tid, True)
+            target.is_open = True
         return listing, target
 
     def _new_target(self, listing: Listing, iqn: str) -> ShownTarget | None:
         """Make a target; None when somebody else took the number or the name just now."""
         with self._tid_lock:
-            tid = max(self._last_tid, *listing.tids(), 0) + 1
+            used = listing.tids()
+            tid = self._last_tid + 1
+            while tid in used:
+                tid += 1
             self._last_tid = tid
         try:
             self._daemon.new_target(tid, iqn)
@@ -308,7 +322,7 @@ class TgtTarget:
         if lun is None:
             self._daemon.new_lun(target.tid, LUN, device, self._bstype, self._bsoflags)
         elif lun.path != device or not lun.online:
-            reopen(self._daemon, target, LUN, device)
+            reopen(self._daemon, target, LUN, device, self._close_timeout)
         # Identity and mode page go in one request, so one tells of the other. They are not
         # repeated: tgtd frees the old mode page while its threads may be reading it.
         if lun is None or lun.scsi_id != scsi_id(volume_id):

@@ -52,7 +52,8 @@ class FenceAttachment(_Fence):
     """Cut an attachment off: its host can read and write the volume no more (admin).
 
     The host is not asked. "Left" is what the target itself still showed afterwards: nothing. Other servers
-    of the volume notice nothing. To use the volume again, attach it anew.
+    of the volume wait for a moment, until their hosts have logged in again. To use the volume again, attach
+    it anew.
     """
 
     examples = """

@@ -29,6 +29,11 @@ def shut_out(bench: Bench, volume: str, row: models.Attachment) -> None:
     bench.daemon.unbind_initiator(bench.tid(volume), str(row.initiator))
 
 
+def shut(bench: Bench, volume: str, row: models.Attachment) -> None:
+    """As a worker that died in the middle of a fence leaves it."""
+    bench.daemon.set_open(bench.tid(volume), False)
+
+
 def admit(bench: Bench, volume: str, row: models.Attachment) -> None:
     bench.daemon.bind_initiator(bench.tid(volume), STRANGER)
 
@@ -65,7 +70,7 @@ def leave_file(bench: Bench, volume: str, row: models.Attachment) -> None:
 
 CASES = {
     Drift.NO_TARGET: remove_target, Drift.NO_LUN: remove_unit, Drift.SHUT_OUT: shut_out,
-    Drift.ADMITTED: admit, Drift.NO_ACCOUNT: unbind_account, Drift.ACCOUNT: bind_account,
+    Drift.SHUT: shut, Drift.ADMITTED: admit, Drift.NO_ACCOUNT: unbind_account, Drift.ACCOUNT: bind_account,
     Drift.NO_FILE: remove_file, Drift.UNUSED: remove_row, Drift.LEFTOVER: remove_volume,
     Drift.STRAY_FILE: leave_file,
 }

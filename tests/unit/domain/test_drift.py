@@ -22,6 +22,7 @@ def find(recorded: list[Recorded] | None, shown: Shown | None) -> list[tuple[str
     (None, Shown(True, [], [], []), [(Drift.NO_VOLUME, 'VOLUME')]),
     ([], Shown(True, [], [], []), [(Drift.UNUSED, 'VOLUME')]),
     ([ONE], Shown(False, ['iqn.one'], ['user1'], []), [(Drift.NO_LUN, 'VOLUME')]),
+    ([ONE], Shown(True, ['iqn.one'], ['user1'], [], is_open=False), [(Drift.SHUT, 'VOLUME')]),
     ([ONE, TWO], SHOWN, [(Drift.SHUT_OUT, 'iqn.two'), (Drift.NO_ACCOUNT, 'user2')]),
     ([ONE], Shown(True, ['iqn.one', 'iqn.bad'], ['user1'], []), [(Drift.ADMITTED, 'iqn.bad')]),
     ([ONE], Shown(True, ['iqn.one'], ['user1', 'stray'], []), [(Drift.ACCOUNT, 'stray')]),

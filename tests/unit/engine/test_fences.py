@@ -11,6 +11,8 @@ from multiattach.drivers.target import SessionState, TargetError, TargetState, T
 from tests import deployment
 from tests.deployment import make_context
 
+CUT = {'acl': True, 'account': True, 'sessions': [], 'others': [], 'logins': []}
+
 
 class MoodyTarget(NullTarget):
     """Fails as ``mood`` says; shows sessions that ``intruders`` name."""
@@ -21,12 +23,12 @@ class MoodyTarget(NullTarget):
         self.intruders = {}
         self.fences = []
 
-    def fence(self, volume_id, initiator, username, *, alone=False):
+    def fence(self, volume_id, initiator, username, *, alone=False, again=False):
         self.fences.append((volume_id, initiator))
         if self.mood is not None:
             raise self.mood
         self.intruders.pop(volume_id, None)
-        return super().fence(volume_id, initiator, username, alone=alone)
+        return super().fence(volume_id, initiator, username, alone=alone, again=again)
 
     def list_exports(self):
         found = super().list_exports()
@@ -79,7 +81,7 @@ def test_the_intent_is_written_before_the_act_and_carried_on_with(d):
     assert events(d, row) == ['reserve', 'export', 'exported', 'complete', 'fence', 'fence', 'fence_failed',
                               'fenced']
     [answer] = d.engine.fences.fence_attachment(d.ctx, row.id)
-    assert answer.proof['cut'] == {'acl': True, 'account': True, 'sessions': []}
+    assert answer.proof['cut'] == CUT
 
 
 def test_a_worker_that_does_not_report_is_named(d):
@@ -116,7 +118,7 @@ def test_a_proof_says_what_was_cut_even_if_the_worker_s_own_round_comes_in_betwe
     plans.finish = finish
     [answer] = d.engine.fences.fence_host(d.ctx, 'one').attachments
     [again] = d.engine.fences.fence_attachment(d.ctx, row.id)
-    assert answer.proof['cut'] == again.proof['cut'] == {'acl': True, 'account': True, 'sessions': []}
+    assert answer.proof['cut'] == again.proof['cut'] == CUT
     assert d.exporter.fencer._unwritten == {}
 
 

@@ -100,10 +100,11 @@ SERVER_ATTACHMENT = one('attachment', strict({
     'id': UUID, 'volume_id': UUID, 'server_id': UUID, 'status': TEXT, 'mode': {'enum': ['rw', 'ro', None]},
     'device': TEXT_OR_NULL}))
 
-_CUT = strict({'acl': FLAG, 'account': FLAG, 'sessions': _SESSIONS})
+_CUT = strict({'acl': FLAG, 'account': FLAG, 'sessions': _SESSIONS, 'others': _SESSIONS,
+               'logins': many(TEXT)})
 _PROOF = strict({
     'initiator': TEXT_OR_NULL, 'worker': TEXT, 'verified_at': TIME,
-    'seconds': {'type': 'number', 'minimum': 0}, 'cut': _CUT,
+    'seconds': {'type': 'number', 'minimum': 0}, 'scope': {'enum': ['target', 'initiator']}, 'cut': _CUT,
     'left': strict({'acl': {'const': False}, 'account': {'const': False},
                     'sessions': {**_SESSIONS, 'maxItems': 0}})})
 _FENCED = many(strict({

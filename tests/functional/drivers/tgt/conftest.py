@@ -37,10 +37,11 @@ class Volume:
         assert len(infos) == 1
         return infos.pop()
 
-    def login(self, info: TargetInfo, grant: Grant, **changes: str) -> Session:
+    def login(self, info: TargetInfo, grant: Grant, *, comes_back: bool = False, **changes: str) -> Session:
         return Session(
             self.portal, info.iqn, changes.get("initiator", grant.initiator),
             changes.get("user", grant.username), changes.get("secret", grant.secret),
+            comes_back=comes_back,
         )  # fmt: skip
 
 

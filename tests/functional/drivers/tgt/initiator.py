@@ -3,6 +3,7 @@
 
 import ctypes
 import ctypes.util
+from collections.abc import Callable
 from types import TracebackType
 
 BLOCK = 512
@@ -62,16 +63,23 @@ class IoFailed(Exception):
     pass
 
 
+class NewSession(Exception):
+    """A unit attention: the initiator has logged in again."""
+
+
 class Session:
-    """One login to one target, without automatic reconnection."""
+    """One login to one target; by itself it comes back only if asked to, as every kernel's initiator does."""
 
     def __init__(
         self, portal: str, iqn: str, initiator: str, user: str = "", secret: str = "",
-        timeout: int = 10,
+        timeout: int = 10, *, comes_back: bool = False,
     ) -> None:  # fmt: skip
+        #: how often it has logged in again, as far as commands have noticed
+        self.returns = 0
         self._context = _library.iscsi_create_context(initiator.encode())
         assert self._context
-        _library.iscsi_set_noautoreconnect(self._context, 1)
+        self._comes_back = comes_back
+        _library.iscsi_set_noautoreconnect(self._context, int(not comes_back))
         _library.iscsi_set_timeout(self._context, timeout)
         _library.iscsi_set_session_type(self._context, _NORMAL_SESSION)
         _library.iscsi_set_header_digest(self._context, _HEADER_DIGEST_NONE)
@@ -92,20 +100,29 @@ class Session:
         status = ctypes.cast(task, ctypes.POINTER(ctypes.c_int))[0]
         _library.scsi_free_scsi_task(task)
         if status != 0:
-            raise IoFailed(f"status {status:#x}: {self._error()}")
+            error = self._error()
+            kind = NewSession if self._comes_back and "BUS_RESET" in error else IoFailed
+            raise kind(f"status {status:#x}: {error}")
+
+    def _retry(self, act: Callable[[], int | None]) -> None:
+        """Carry a command out; the first one of a new session is answered with its news."""
+        while True:
+            try:
+                return self._finish(act())
+            except NewSession:
+                self.returns += 1
 
     def read(self, block: int, count: int = 1) -> bytes:
         buffer = ctypes.create_string_buffer(count * BLOCK)
         vector = _Vector(ctypes.addressof(buffer), count * BLOCK)
-        task = _library.iscsi_read16_iov_sync(
+        self._retry(lambda: _library.iscsi_read16_iov_sync(
             self._context, 1, block, count * BLOCK, BLOCK, 0, 0, 0, 0, 0, ctypes.byref(vector), 1
-        )
-        self._finish(task)
+        ))  # fmt: skip
         return buffer.raw
 
     def write(self, block: int, data: bytes) -> None:
-        task = _library.iscsi_write16_sync(self._context, 1, block, data, len(data), BLOCK, 0, 0, 0, 0, 0)
-        self._finish(task)
+        self._retry(lambda: _library.iscsi_write16_sync(
+            self._context, 1, block, data, len(data), BLOCK, 0, 0, 0, 0, 0))  # fmt: skip
 
     def mode_page(self, code: int) -> bytes:
         """MODE SENSE(10), without block descriptors: the page with its two header bytes."""
@@ -125,9 +142,14 @@ class Session:
     def _ask(self, command: bytes) -> bytes:
         buffer = ctypes.create_string_buffer(252)
         vector = _Vector(ctypes.addressof(buffer), len(buffer))
-        task = _library.scsi_create_task(len(command), command, _XFER_READ, len(buffer))
-        _library.scsi_task_set_iov_in(task, ctypes.byref(vector), 1)
-        self._finish(_library.iscsi_scsi_command_sync(self._context, 1, task, None))
+
+        def ask() -> int | None:
+            task = _library.scsi_create_task(len(command), command, _XFER_READ, len(buffer))
+            _library.scsi_task_set_iov_in(task, ctypes.byref(vector), 1)
+            found: int | None = _library.iscsi_scsi_command_sync(self._context, 1, task, None)
+            return found
+
+        self._retry(ask)
         return buffer.raw
 
     def close(self) -> None:

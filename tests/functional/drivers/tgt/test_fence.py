@@ -24,10 +24,10 @@ REGION = 64  # blocks of each writer
 class Writer(threading.Thread):
     """Stamps blocks of its own region, one after the other, until it is stopped or fails."""
 
-    def __init__(self, info: dict, initiator: str, number: int) -> None:
+    def __init__(self, info: dict, initiator: str, number: int, *, comes_back: bool = False) -> None:
         super().__init__(daemon=True)
         self.info, self.initiator, self.number = info, initiator, number
-        self.session = login(info, initiator)
+        self.session = login(info, initiator, comes_back=comes_back)
         self.sequence = 0
         self.error: IoFailed | None = None
         self.ends = threading.Event()
@@ -48,9 +48,9 @@ class Writer(threading.Thread):
         self.session._destroy()
 
 
-def login(info: dict, initiator: str) -> Session:
+def login(info: dict, initiator: str, *, comes_back: bool = False) -> Session:
     return Session(info['target_portal'], info['target_iqn'], initiator, info['auth_username'],
-                   info['auth_password'], timeout=5)
+                   info['auth_password'], timeout=5, comes_back=comes_back)
 
 
 class Bench:
@@ -67,8 +67,8 @@ class Bench:
         self.d.engine.attachments.complete(self.d.ctx, row.id)
         return row
 
-    def write(self, row, number: int) -> Writer:
-        writer = Writer(dict(row.connection_info), row.initiator, number)
+    def write(self, row, number: int, *, comes_back: bool = False) -> Writer:
+        writer = Writer(dict(row.connection_info), row.initiator, number, comes_back=comes_back)
         self.writers.append(writer)
         writer.start()
         self.d.wait(lambda: writer.sequence > 5)
@@ -100,19 +100,22 @@ def bench(tmp_path: Path, target: TgtTarget) -> Iterator[Bench]:
 def test_after_the_answer_the_fenced_one_writes_nothing_and_the_other_goes_on(bench: Bench) -> None:
     volume_id = bench.d.make_volume('multi')
     rows = [bench.attach(volume_id, host) for host in ('one', 'two')]
-    fenced, other = (bench.write(row, number) for number, row in enumerate(rows))
+    fenced, other = (bench.write(row, number, comes_back=number == 1) for number, row in enumerate(rows))
     [answer] = bench.fence(rows[0])
     frozen, before = bench.read(volume_id, 0), other.sequence
     assert answer.proof is not None
     assert answer.proof['cut']['acl']
     assert answer.proof['cut']['account']
     assert [one['initiator'] for one in answer.proof['cut']['sessions']] == [rows[0].initiator]
+    assert [one['initiator'] for one in answer.proof['cut']['others']] == [rows[1].initiator]
+    assert answer.proof['scope'] == 'target'
     assert answer.proof['left'] == {'acl': False, 'account': False, 'sessions': []}
     assert answer.proof['worker'] == deployment.BACKEND
     bench.d.wait(lambda: other.sequence > before + 50)
     fenced.join(20)
     assert isinstance(fenced.error, IoFailed)
     assert other.error is None
+    assert other.session.returns == 1
     assert bench.read(volume_id, 0) == frozen
     # What was acknowledged is there: at most the one in flight besides it.
     last = f'{rows[0].initiator}/{fenced.sequence}'.encode()
@@ -224,7 +227,7 @@ def test_a_host_with_several_volumes_and_one_that_it_shares(bench: Bench) -> Non
     mine = [bench.attach(volume_id, 'one') for volume_id in volumes]
     other = bench.attach(volumes[0], 'two')
     writers = [bench.write(row, 0) for row in mine]
-    survivor = bench.write(other, 1)
+    survivor = bench.write(other, 1, comes_back=True)
     found = bench.d.engine.fences.fence_host(bench.d.ctx, 'one', reason='no heartbeat')
     frozen = [bench.read(volume_id, 0) for volume_id in volumes]
     assert found.is_complete
@@ -251,51 +254,22 @@ def test_a_host_with_several_volumes_and_one_that_it_shares(bench: Bench) -> Non
 # The driver itself ------------------------------------------------------------------------
 
 
-def test_a_login_that_turns_up_late_is_cut_again(
-        target: TgtTarget, tgtd: PrivateTgtd, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody got past the ACL between the cut and the second look."""
-    grant, other = volume.grant(1), volume.grant(2)
-    info = volume.grant_all(target, [grant, other])
-    first, kept = volume.login(info, grant), volume.login(info, other)
-    late: list[Session] = []
-    real = type(tgtd.daemon).show_targets
-
-    def show_targets(daemon):
-        if not late and grant.initiator not in real(daemon).find(info.iqn).initiators:
-            daemon.new_account('late', 'secretsecret0001')
-            daemon.bind_account(info.tid, 'late')
-            daemon.bind_initiator(info.tid, grant.initiator)
-            late.append(volume.login(info, grant, user='late', secret='secretsecret0001'))
-            daemon.unbind_account(info.tid, 'late')
-            daemon.delete_account('late')
-        return real(daemon)
-
-    monkeypatch.setattr(type(tgtd.daemon), 'show_targets', show_targets)
-    cut = target.fence(volume.id, grant.initiator, grant.username)
-    assert len(late) == 1
-    assert len(cut.sessions) == 2
-    assert not cut.is_left
-    for session in (first, late[0]):
-        with pytest.raises(IoFailed):
-            session.read(0)
-        session._destroy()
-    assert kept.read(0) == bytes(BLOCK)
-    kept.close()
-
-
 def test_sessions_that_do_not_end_are_no_proof(
         tgtd: PrivateTgtd, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     target = TgtTarget(tgtd.daemon, portal=tgtd.portal, close_timeout=0.2)
-    grant = volume.grant(1)
-    info = target.grant(volume.id, volume.device, grant)
+    grant, other = volume.grant(1), volume.grant(2)
+    info = volume.grant_all(target, [grant, other])
     session = volume.login(info, grant)
     monkeypatch.setattr(type(tgtd.daemon), 'close_connection', lambda *_args: None)
     with pytest.raises(TargetError, match='did not end'):
         target.fence(volume.id, grant.initiator, grant.username)
+    assert target.list_exports()[volume.id].is_open  # the others are not to suffer
     monkeypatch.undo()
     cut = target.fence(volume.id, grant.initiator, grant.username)
-    assert (cut.acl, cut.account, len(cut.sessions)) == (False, False, 1)
+    assert (cut.whole, len(cut.sessions)) == (True, 1)
+    assert not target.list_exports()[volume.id].sessions
     session._destroy()
+    volume.login(info, other).close()
 
 
 def test_two_logins_of_one_initiator_both_end(

@@ -485,7 +485,8 @@ def test_extend_is_seen_under_io(target: TgtTarget, volume: Volume) -> None:
     target.grant(volume.id, volume.device, one)
     info = target.grant(volume.id, volume.device, two)
     beyond = VOLUME_SIZE // BLOCK
-    with volume.login(info, one) as first, volume.login(info, two) as second:
+    with (volume.login(info, one, comes_back=True) as first,
+          volume.login(info, two, comes_back=True) as second):  # fmt: skip
         with pytest.raises(IoFailed):
             first.write(beyond, pattern(1))
         failures, writes, stop = [], [0], threading.Event()

@@ -5,9 +5,9 @@ from multiattach.drivers.target import TargetError
 from multiattach.drivers.tgt.parse import (
     Connection,
     Listing,
+    ShownTarget,
     parse_accounts,
     parse_connections,
-    parse_in_flight,
     parse_portals,
 )
 
@@ -80,9 +80,6 @@ def test_one_target() -> None:
     assert target.accounts == ["second", "first"]
     assert target.initiators == ["iqn.x:one", "iqn.x:two"]
     assert target.addresses == ["ALL", "10.0.0.0/8"]
-    assert [(n.sid, n.initiator) for n in target.nexuses] == [(3, "iqn.x:one"), (4, "iqn.x:two")]
-    assert target.nexuses[0].connections == [Connection(0, "127.0.0.1")]
-    assert target.nexuses[1].connections[0].cid == 2
     assert (target.luns[0].path, target.luns[0].online) == ("", True)
     assert target.luns[1].path == "/srv/with space: and colon"
     assert not target.luns[1].online
@@ -107,23 +104,35 @@ def test_accounts_of_other_targets() -> None:
     assert listing().bound_elsewhere("second", "")
 
 
-@pytest.mark.parametrize(
-    "alias",
-    [
-        "x\nTarget 9: iqn.y:forged",  # number out of order
-        "x\nTarget 2: iqn.y:other",  # name twice
-        f"x\nTarget 2: {IQN}",
-    ],
-)
-def test_forged_targets_are_refused(alias: str) -> None:
+@pytest.mark.parametrize("alias", [
+    "x\nTarget 9: iqn.y:forged",  # number out of order
+    "x\nTarget 2: iqn.y:other",  # name twice
+])  # fmt: skip
+def test_headings_that_contradict_each_other_are_refused(alias: str) -> None:
     with pytest.raises(TargetError, match="inconsistent"):
         listing(alias)
 
 
-def test_alias_can_not_pose_as_another_initiator() -> None:
-    target = listing("x\n            Initiator: iqn.x:forged alias: y").find(IQN)
-    assert target is not None
-    assert [nexus.initiator for nexus in target.nexuses] == ["iqn.x:one", "iqn.x:two"]
+def test_a_target_without_its_own_part_spoils_no_other() -> None:
+    text = TEXT.format(iqn=IQN, alias="x", space=" ").replace("    LUN information:\n", "", 1)
+    with pytest.raises(TargetError, match="broken"):
+        Listing(text).find(IQN)
+    assert Listing(text).find("iqn.y:other") is not None
+
+
+def test_a_target_may_be_shut() -> None:
+    text = TEXT.format(iqn=IQN, alias="x", space=" ").replace("State: ready", "State: offline", 1)
+    found = Listing(text).find(IQN)
+    assert found is not None
+    assert not found.is_open
+    assert not _find(TEXT.format(iqn=IQN, alias="\n        State: ready\n", space=" ").replace(
+        "State: ready", "State: offline", 1)).is_open
+
+
+def _find(text: str) -> ShownTarget:
+    found = Listing(text).find(IQN)
+    assert found is not None
+    return found
 
 
 def test_connections() -> None:
@@ -147,12 +156,3 @@ def test_portals_and_accounts() -> None:
     ]
     assert parse_accounts("Account list:\n    b\n    a\n") == ["b", "a"]
     assert parse_accounts("") == []
-
-
-def test_commands_in_flight() -> None:
-    head = (
-        "tgt lun sid rd_subm(bytes,cmds) rd_done(bytes,cmds) wr_subm(bytes,cmds) wr_done(bytes,cmds) errs\n"
-    )
-    text = head + "  1   1   3  4096  9  4096  7  512  5  512  4  0\n  1   1   4  0  0  0  0  0  2  0  2  0\n"
-    assert parse_in_flight(text) == 3
-    assert parse_in_flight(head) == 0
