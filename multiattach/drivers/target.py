@@ -22,6 +22,10 @@ class TargetError(Exception):
     """The target refused a step; the state is known."""
 
 
+class TargetBusy(TargetError):
+    """A command or a session does not end; nothing was done, and it may be tried again."""
+
+
 class TargetFull(TargetError):
     """There is no room to write down what is to be exported; nothing was done."""
 

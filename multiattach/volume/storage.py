@@ -10,7 +10,7 @@ from multiattach import failpoints
 from multiattach.domain import errors, states
 from multiattach.drivers.backend import Backend, BackendError
 from multiattach.drivers.nova_events import NovaEvents
-from multiattach.drivers.target import Target, TargetError, TargetUnavailable
+from multiattach.drivers.target import Target, TargetBusy, TargetError, TargetUnavailable
 from multiattach.engine.leases import VOLUME, Step, StepLeases
 from multiattach.engine.storage import Storage
 from multiattach.engine.watch import Watch
@@ -142,6 +142,8 @@ class StorageSteps:
                 failpoints.reach('volume.extend.grown')
                 if volume_id in self._target.list_exports():
                     self._target.extend(volume_id, self._backend.path(volume_id))
+            except TargetBusy as exc:
+                raise errors.OutcomeUnknown(f'The new size cannot be shown now: {exc}') from exc
             except (BackendError, TargetError) as exc:
                 LOG.error('Volume %s cannot be extended: %s', volume_id, exc)
                 self._storage.fail(volume_id, 'extend_failed', f'extend volume: {exc}')

@@ -35,7 +35,7 @@ def shut(daemon: TgtDaemon, tid: int, timeout: float) -> Iterator[dict[int, Nexu
     :param tid: target number.
     :param timeout: how long the sessions may take to end, seconds.
     :returns: the sessions that were ended, by number.
-    :raises TargetError: a session did not end in time; the target is open again.
+    :raises TargetBusy: a session did not end in time; the target is open again.
     """
     daemon.set_open(tid, False)
     try:

@@ -26,8 +26,8 @@ def reopen(daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeou
     :param lun: number of the logical unit.
     :param device: path to open.
     :param timeout: how long the sessions may take to end, seconds.
-    :raises TargetError: a session did not end, and nothing was done; or tgtd can not open the device, and the
-        unit is offline.
+    :raises TargetBusy: a session did not end, and nothing was done.
+    :raises TargetError: tgtd can not open the device; then the unit is offline.
     """
     with gate.shut(daemon, target.tid, timeout):
         daemon.update_lun(target.tid, lun, (("online", "0"), ("path", device), ("online", "1")))

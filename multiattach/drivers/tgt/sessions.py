@@ -4,7 +4,7 @@
 import logging
 import time
 
-from multiattach.drivers.target import TargetError
+from multiattach.drivers.target import TargetBusy
 from multiattach.drivers.tgt.daemon import TgtDaemon
 from multiattach.drivers.tgt.parse import Nexus
 from multiattach.drivers.tgt.protocol import ErrorCode, tolerate
@@ -55,7 +55,7 @@ def close_sessions(
     :param only: initiators whose sessions are closed, None for all.
     :param keep: initiators whose sessions stay.
     :returns: the sessions that were closed.
-    :raises TargetError: a session did not end in time.
+    :raises TargetBusy: a session did not end in time.
     """
     pause = Pause(timeout)
     closed: set[tuple[int, int]] = set()
@@ -77,4 +77,4 @@ def close_sessions(
                         daemon.close_connection(tid, nexus.sid, connection.cid)
                     closed.add((nexus.sid, connection.cid))
         if not pause.take():
-            raise TargetError(f"{len(left)} sessions at target {tid} did not end in {timeout:g} s")
+            raise TargetBusy(f"{len(left)} sessions at target {tid} did not end in {timeout:g} s")
