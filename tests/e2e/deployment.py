@@ -362,7 +362,7 @@ class Deployment:
     def list_exports(self) -> dict[str, ShownTarget]:
         """Ask tgtadm.
 
-        :returns: targets with initiators, accounts and sessions, by volume id.
+        :returns: targets with initiators and accounts, by volume id.
         """
         text = self.tgtd.administer('--op', 'show', '--mode', 'target')
         return {target.iqn.partition(':volume-')[2]: target for target in Listing(text)}

@@ -131,7 +131,7 @@ def test_the_doctor_finds_and_repairs(
         check_only(near, volume)
         target = cloud.list_exports()[volume]
         assert list(target.initiators) == [near.initiator]
-        assert [nexus.initiator.split()[0] for nexus in target.nexuses] == [near.initiator]
+        assert cloud.tgtd.list_logins(target.tid) == [near.initiator]
         assert cloud.show_volume(volume)['status'] == 'in-use'
         writer.wait_progress()
         assert cloud.doctor() == (0, _CALM)

@@ -22,7 +22,7 @@ def check_only_one(cloud: deployment.Deployment, volume_id: str) -> None:
     first, second = cloud.hosts
     target = cloud.list_exports()[volume_id]
     assert list(target.initiators) == [first.initiator]
-    assert [nexus.initiator.split()[0] for nexus in target.nexuses] == [first.initiator]
+    assert cloud.tgtd.list_logins(target.tid) == [first.initiator]
     assert len(target.accounts) == 1
     assert len(cloud.tgtd.administer('--op', 'show', '--mode', 'account').split()) == len(
         [*target.accounts, 'Account', 'list:'])

@@ -2,6 +2,7 @@
 """A private tgtd."""
 
 import random
+import re
 import subprocess
 from pathlib import Path
 
@@ -80,6 +81,15 @@ class Tgtd(Lifetime):
         """
         port = str(self.control_port)
         return processes.run(['tgtadm', '-C', port, '--lld', 'iscsi', *words], timeout=60)
+
+    def list_logins(self, tid: int) -> list[str]:
+        """Ask who is logged in.
+
+        :param tid: number of the target
+        :returns: names of initiators, sorted; each session counts
+        """
+        shown = self.administer('--op', 'show', '--mode', 'conn', '--tid', str(tid))
+        return sorted(re.findall(r'^ *Initiator: (\S+)$', shown, re.MULTILINE))
 
     def export(self, tid: int, target: str, image: Path, initiators: list[str]) -> None:
         """Export a file as LUN 1 of a new target, without CHAP.

@@ -56,8 +56,8 @@ class Pair(Deployment):
 
     def sessions(self) -> list[str]:
         """List the initiators that are logged in at the target."""
-        return sorted(one.initiator for target in facts.Listing(
-            self.tgtd.administer('--op', 'show', '--mode', 'target')) for one in target.nexuses)
+        targets = facts.Listing(self.tgtd.administer('--op', 'show', '--mode', 'target'))
+        return sorted(one for target in targets for one in self.tgtd.list_logins(target.tid))
 
 
 @pytest.fixture(scope='module')

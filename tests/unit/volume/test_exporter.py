@@ -37,6 +37,9 @@ class MoodyTarget(NullTarget):
         self._act()
         super().remove_export(volume_id)
 
+    def extend(self, volume_id, device):
+        self._act()
+
     def generation(self):
         return self.lives
 

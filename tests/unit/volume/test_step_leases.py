@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.leases import Rules
-from multiattach.drivers.target import TargetError, TargetUnavailable
+from multiattach.drivers.target import TargetBusy, TargetError, TargetUnavailable
 from multiattach.engine.volumes import VolumeWish
 from tests import deployment
 from tests.unit.volume.test_exporter import MoodyTarget, attach, connector
@@ -256,3 +256,20 @@ class _FreeLocks:
 
     def hold(self, _volume_id: str) -> Any:
         return threading.Lock()
+
+
+@pytest.mark.parametrize(('rounds', 'status', 'size'), [(1, 'in-use', 2), (5, 'error_extending', 1)])
+def test_an_extend_waits_for_a_target_that_is_busy_and_gives_up(
+        d: Any, rounds: int, status: str, size: int) -> None:
+    volume_id = d.make_volume('multi')
+    attach(d, volume_id, 'a')
+    d.target.mood = TargetBusy('2 sessions did not end')
+    d.engine.actions.extend(d.ctx, volume_id, 2, in_use_allowed=True)
+    d.wait(lambda: count_leases(d) == 1)
+    for _ in range(rounds):
+        assert d.status(volume_id) in ('extending', 'error_extending')
+        if rounds == 1:
+            d.target.mood = None
+        d.worker.tend()
+    assert d.status(volume_id) == status
+    assert d.engine.volumes.show(d.ctx, volume_id).size == size

@@ -41,7 +41,7 @@ class Volume:
         return Session(
             self.portal, info.iqn, changes.get("initiator", grant.initiator),
             changes.get("user", grant.username), changes.get("secret", grant.secret),
-            comes_back=comes_back,
+            comes_back=comes_back, alias=changes.get("alias", ""),
         )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ _declare("iscsi_create_context", _context, ctypes.c_char_p)
 _declare("iscsi_destroy_context", ctypes.c_int, _context)
 _declare("iscsi_set_session_type", ctypes.c_int, _context, ctypes.c_int)
 _declare("iscsi_set_header_digest", ctypes.c_int, _context, ctypes.c_int)
+_declare("iscsi_set_alias", ctypes.c_int, _context, ctypes.c_char_p)
 _declare("iscsi_set_targetname", ctypes.c_int, _context, ctypes.c_char_p)
 _declare("iscsi_set_timeout", ctypes.c_int, _context, ctypes.c_int)
 _declare("iscsi_set_noautoreconnect", None, _context, ctypes.c_int)
@@ -72,7 +73,7 @@ class Session:
 
     def __init__(
         self, portal: str, iqn: str, initiator: str, user: str = "", secret: str = "",
-        timeout: int = 10, *, comes_back: bool = False,
+        timeout: int = 10, *, comes_back: bool = False, alias: str = "",
     ) -> None:  # fmt: skip
         #: how often it has logged in again, as far as commands have noticed
         self.returns = 0
@@ -84,6 +85,8 @@ class Session:
         _library.iscsi_set_session_type(self._context, _NORMAL_SESSION)
         _library.iscsi_set_header_digest(self._context, _HEADER_DIGEST_NONE)
         _library.iscsi_set_targetname(self._context, iqn.encode())
+        if alias:
+            _library.iscsi_set_alias(self._context, alias.encode())
         if user:
             _library.iscsi_set_initiator_username_pwd(self._context, user.encode(), secret.encode())
         if _library.iscsi_full_connect_sync(self._context, portal.encode(), 1) != 0:
