@@ -79,6 +79,12 @@ class Bench:
             file.seek(number * REGION * BLOCK)
             return file.read(REGION * BLOCK)
 
+    def write_block(self, volume_id: str, number: int, data: bytes) -> None:
+        """Write behind tgtd's back."""
+        with (self.d.directory / 'volumes' / f'volume-{volume_id}').open('r+b') as file:
+            file.seek(number * BLOCK)
+            file.write(data)
+
     def fence(self, row, **more):
         return self.d.engine.fences.fence_attachment(self.d.ctx, row.id, **more)
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Initiators that lie about who they are, or in their alias; the proof is held against the storage."""
 
+import contextlib
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +12,7 @@ from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
 
 from .conftest import Volume
+from .half_open import Ended, HalfOpen
 from .initiator import BLOCK, IoFailed, LoginRefused, Session
 from .test_fence import Bench, Writer, bench  # noqa: F401 - a fixture
 
@@ -43,6 +47,92 @@ def test_a_host_that_gives_another_name_is_cut_off(bench: Bench) -> None:  # noq
     before = honest.sequence
     bench.d.wait(lambda: honest.sequence > before + 50)
     assert honest.session.returns == returns
+
+
+HOST = '127.0.0.7'  # where those come from that hold logins half-way
+
+
+def hold(info: dict, name: str, source: str = HOST) -> HalfOpen:
+    return HalfOpen(info['target_portal'], info['target_iqn'], name, info['auth_username'],
+                    info['auth_password'], source)
+
+
+def test_a_login_that_is_held_half_way_can_be_completed_while_nobody_fences(bench: Bench) -> None:  # noqa: F811
+    """What the other tests rest on: tgtd goes on with it long after the account is gone."""
+    volume_id = bench.d.make_volume('multi')
+    bad, good = (bench.attach(volume_id, host) for host in ('bad', 'good'))
+    held = hold(bad.connection_info, bad.initiator)
+    bench.d.engine.attachments.delete(bench.d.ctx, bad.id)
+    held.go_on(b'too late')
+    held.close()
+    assert bench.read(volume_id, 0).startswith(b'too late')
+    assert bench.state(good) == 'attached'
+
+
+@pytest.mark.parametrize('name', ['bad', 'good'])
+@pytest.mark.parametrize('source', [HOST, '127.0.0.1'])
+def test_a_login_that_is_held_half_way_ends_with_the_fence(
+        bench: Bench, name: str, source: str) -> None:  # noqa: F811
+    """Under its own name or another, from an address of its own or from that of all others."""
+    volume_id = bench.d.make_volume('multi')
+    rows = {host: bench.attach(volume_id, host) for host in ('bad', 'good')}
+    honest = bench.write(rows['good'], 1, comes_back=True)
+    held = [hold(rows['bad'].connection_info, rows[name].initiator, source) for _ in range(3)]
+    [answer] = bench.fence(rows['bad'])
+    frozen, before = bench.read(volume_id, 0), honest.sequence
+    assert answer.proof is not None
+    assert answer.proof['cut']['logins'].count(source) >= 3
+    for one in held:
+        with pytest.raises(Ended):
+            one.go_on(b'too late')
+        one.close()
+    bench.d.wait(lambda: honest.sequence > before + 50)
+    assert honest.error is None
+    assert bench.read(volume_id, 0) == frozen
+
+
+def test_a_login_that_is_completed_while_the_fence_is_at_work_is_ended(bench: Bench) -> None:  # noqa: F811
+    volume_id = bench.d.make_volume('multi')
+    bad, good = (bench.attach(volume_id, host) for host in ('bad', 'good'))
+    honest = bench.write(good, 1, comes_back=True)
+    held = [hold(bad.connection_info, good.initiator) for _ in range(20)]
+    ends = threading.Event()
+
+    def complete() -> None:
+        for one in held:
+            time.sleep(0.001)
+            with contextlib.suppress(Ended):
+                one.complete()
+                while not ends.is_set():
+                    one.write(0, b'hurry'.ljust(BLOCK))
+
+    threads = [threading.Thread(target=complete)]
+    threads[0].start()
+    [answer] = bench.fence(bad)
+    at_answer = bench.read(volume_id, 0)
+    bench.write_block(volume_id, 0, b'erased'.ljust(BLOCK))
+    before = honest.sequence
+    bench.d.wait(lambda: honest.sequence > before + 50)
+    ends.set()
+    threads[0].join()
+    assert answer.proof is not None
+    assert bench.read(volume_id, 0) == b'erased'.ljust(BLOCK) + at_answer[BLOCK:]
+
+
+def test_a_login_that_is_held_half_way_is_not_completed_at_another_volume(bench: Bench) -> None:  # noqa: F811
+    """The only initiator of a volume: its target goes, and no other gets its number."""
+    volume_id = bench.d.make_volume('multi')
+    bad = bench.attach(volume_id, 'bad')
+    held = hold(bad.connection_info, bad.initiator)
+    bench.fence(bad)
+    assert bench.d.target.list_exports() == {}
+    others = [bench.d.make_volume('multi') for _ in range(3)]
+    for number, other in enumerate(others):
+        bench.attach(other, f'host-{number}')
+    with pytest.raises(Ended):
+        held.go_on(b'astray')
+    held.close()
+    assert all(not bench.read(other, 0).strip(b'\0') for other in others)
 
 
 def forge(iqn: str, number: int) -> str:
