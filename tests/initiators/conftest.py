@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+
+import pytest
+
+from multiattach.drivers.tgt.process import PrivateTgtd
+from testbed import processes
+from tests.functional.drivers.tgt.conftest import (  # noqa: F401 - fixtures
+    make_tgtd,
+    make_volume,
+    target,
+    tgtd,
+    volume,
+)
+
+
+@pytest.fixture
+def tune(tgtd: PrivateTgtd) -> Callable[[int, str, str], None]:  # noqa: F811
+    """Set a parameter of a target, by its own tool."""
+    def tune(tid: int, name: str, value: str) -> None:
+        processes.run(['tgtadm', '-C', str(tgtd.daemon.control_port), '--lld', 'iscsi', '--op', 'update',
+                       '--mode', 'target', '--tid', str(tid), '--name', name, '--value', value])
+    return tune
