@@ -10,10 +10,12 @@ import pytest
 
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
+from tests.initiators import session as wire
+from tests.initiators.wire import Claim, ConnectionEnded, Login, LoginRefused, Stage
 
 from .conftest import Volume
-from .half_open import Ended, HalfOpen
-from .initiator import BLOCK, IoFailed, LoginRefused, Session
+from .initiator import BLOCK, IoFailed, Session
+from .initiator import LoginRefused as Refused
 from .test_fence import Bench, Writer, bench  # noqa: F401 - a fixture
 
 
@@ -38,7 +40,7 @@ def test_a_host_that_gives_another_name_is_cut_off(bench: Bench) -> None:  # noq
     assert honest.error is None
     assert bench.read(volume_id, 0) == frozen
     for name in (bad.initiator, good.initiator):
-        with pytest.raises(LoginRefused):
+        with pytest.raises(Refused):
             Session(bad.connection_info['target_portal'], bad.connection_info['target_iqn'], name,
                     bad.connection_info['auth_username'], bad.connection_info['auth_password'])
     # Who was let in again is not cut by a fence that is repeated.
@@ -52,9 +54,14 @@ def test_a_host_that_gives_another_name_is_cut_off(bench: Bench) -> None:  # noq
 HOST = '127.0.0.7'  # where those come from that hold logins half-way
 
 
-def hold(info: dict, name: str, source: str = HOST) -> HalfOpen:
-    return HalfOpen(info['target_portal'], info['target_iqn'], name, info['auth_username'],
-                    info['auth_password'], source)
+def hold(info: dict, name: str, source: str = HOST, stage: Stage = Stage.PROVEN) -> Login:
+    return Login(Claim.of(info, name, source=source)).advance(stage)
+
+
+def go_on(held: Login, text: bytes) -> None:
+    """Complete a login, and write a block."""
+    with wire.Session(held) as session:
+        session.write(0, text.ljust(BLOCK))
 
 
 def test_a_login_that_is_held_half_way_can_be_completed_while_nobody_fences(bench: Bench) -> None:  # noqa: F811
@@ -63,8 +70,7 @@ def test_a_login_that_is_held_half_way_can_be_completed_while_nobody_fences(benc
     bad, good = (bench.attach(volume_id, host) for host in ('bad', 'good'))
     held = hold(bad.connection_info, bad.initiator)
     bench.d.engine.attachments.delete(bench.d.ctx, bad.id)
-    held.go_on(b'too late')
-    held.close()
+    go_on(held, b'too late')
     assert bench.read(volume_id, 0).startswith(b'too late')
     assert bench.state(good) == 'attached'
 
@@ -77,15 +83,15 @@ def test_a_login_that_is_held_half_way_ends_with_the_fence(
     volume_id = bench.d.make_volume('multi')
     rows = {host: bench.attach(volume_id, host) for host in ('bad', 'good')}
     honest = bench.write(rows['good'], 1, comes_back=True)
-    held = [hold(rows['bad'].connection_info, rows[name].initiator, source) for _ in range(3)]
+    held = [hold(rows['bad'].connection_info, rows[name].initiator, source, stage)
+            for stage in Stage if Stage.NOTHING < stage < Stage.FULL]
     [answer] = bench.fence(rows['bad'])
     frozen, before = bench.read(volume_id, 0), honest.sequence
     assert answer.proof is not None
-    assert answer.proof['cut']['logins'].count(source) >= 3
+    assert answer.proof['cut']['logins'].count(source) >= len(held)
     for one in held:
-        with pytest.raises(Ended):
-            one.go_on(b'too late')
-        one.close()
+        with pytest.raises((ConnectionEnded, LoginRefused)):
+            go_on(one, b'too late')
     bench.d.wait(lambda: honest.sequence > before + 50)
     assert honest.error is None
     assert bench.read(volume_id, 0) == frozen
@@ -101,10 +107,9 @@ def test_a_login_that_is_completed_while_the_fence_is_at_work_is_ended(bench: Be
     def complete() -> None:
         for one in held:
             time.sleep(0.001)
-            with contextlib.suppress(Ended):
-                one.complete()
+            with contextlib.suppress(ConnectionEnded, LoginRefused), wire.Session(one) as session:
                 while not ends.is_set():
-                    one.write(0, b'hurry'.ljust(BLOCK))
+                    session.write(0, b'hurry'.ljust(BLOCK))
 
     threads = [threading.Thread(target=complete)]
     threads[0].start()
@@ -129,9 +134,8 @@ def test_a_login_that_is_held_half_way_is_not_completed_at_another_volume(bench:
     others = [bench.d.make_volume('multi') for _ in range(3)]
     for number, other in enumerate(others):
         bench.attach(other, f'host-{number}')
-    with pytest.raises(Ended):
-        held.go_on(b'astray')
-    held.close()
+    with pytest.raises((ConnectionEnded, LoginRefused)):
+        go_on(held, b'astray')
     assert all(not bench.read(other, 0).strip(b'\0') for other in others)
 
 
