@@ -96,17 +96,24 @@ class Writer:
     def __init__(self, guest: Guest, device: str, block: int, stamp: str = '') -> None:
         self._guest = guest
         self._command = (
-            'rm -f /tmp/stop /tmp/bad; echo 0 >/tmp/done\n'
-            '( number=0; while [ ! -e /tmp/stop ]; do\n'
+            'rm -f /tmp/stop /tmp/bad; echo 0 0 >/tmp/done\n'
+            '( number=0; longest=0; read now rest </proc/uptime; last=${now%.*}${now#*.}\n'
+            'while [ ! -e /tmp/stop ]; do\n'
             f"echo '{stamp}' $number | dd of=/tmp/data bs=4096 conv=sync 2>/dev/null\n"
             f'dd if=/tmp/data of={device} bs=4096 seek=$(({block} + number % {self.SPAN})) oflag=direct '
             'conv=notrunc 2>/tmp/said || cat /tmp/said >>/tmp/bad\n'
-            'number=$((number + 1)); echo $number >/tmp/next; mv /tmp/next /tmp/done\n'
+            'read now rest </proc/uptime; now=${now%.*}${now#*.}\n'
+            '[ $((now - last)) -gt $longest ] && longest=$((now - last)); last=$now\n'
+            'number=$((number + 1)); echo $number $longest >/tmp/next; mv /tmp/next /tmp/done\n'
             'done; : >/tmp/ended ) </dev/null >/dev/null 2>&1 &')
 
     def count(self) -> int:
         """Return how many writes were answered."""
-        return int(self._guest.run('cat /tmp/done')[1])
+        return int(self._guest.run('cat /tmp/done')[1].split()[0])
+
+    def longest_pause(self) -> float:
+        """Return the longest time between two answers, seconds of the guest's clock."""
+        return int(self._guest.run('cat /tmp/done')[1].split()[1]) / 100
 
     def wait_progress(self, seconds: float = 60, writes: int = 5) -> None:
         """Wait for some more writes."""

@@ -63,6 +63,8 @@ def test_a_fenced_server_writes_no_more(cloud: deployment.Deployment, volume: st
         # Its agent lives: it lets go by itself, though nothing can be written back.
         wait_swept(cloud, impatient, cloud.far, volume)
         assert cloud.read_volume(volume, FAR, SPAN) == at_answer
+        # Its host was logged out with the fenced one, and has logged in again by itself.
+        assert near.longest_pause() < 20, near.longest_pause()
     check_complete(cloud, volume, 'one', near.count())
     ident = cloud.find_attachment(cloud.far, volume)
     cloud.ask('DELETE', f'/v3/attachments/{ident}')
