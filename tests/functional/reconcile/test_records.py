@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 
 import pytest
 
+from multiattach import metrics
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.drift import Drift
@@ -55,7 +56,9 @@ MARKS = [(Drift.RESERVE_MARK, reserve, 'attaching'), (Drift.DETACH_MARK, begin_d
 @pytest.mark.parametrize(('kind', 'leave', 'status'), MARKS)
 def test_a_mark_that_nobody_takes_back_is_reported_with_its_age(
         bench: Bench, kind: Drift, leave: Callable[[Bench], tuple[str, str]], status: str,
-        caplog: pytest.LogCaptureFixture) -> None:
+        caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[tuple[str, str]] = []
+    monkeypatch.setattr(metrics, 'drift', lambda *labels: counted.append(labels))
     volume, _after = leave(bench)
     assert bench.deployed.status(volume) == status
     assert bench.look(fix=True) == [], 'a mark that is young is at work'
@@ -65,6 +68,7 @@ def test_a_mark_that_nobody_takes_back_is_reported_with_its_age(
         assert (seen.kind, seen.volume_id, seen.about, seen.outcome) == (kind, volume, status, 'reported')
     assert bench.deployed.status(volume) == status
     assert f'Drift {kind} (reported)' in caplog.text
+    assert counted == [(kind, 'reported')]
     found = bench.deployed.engine.explanations.explain_volume(bench.deployed.ctx, volume, live=True)
     assert found.truth is not None
     [shown] = found.truth.findings
