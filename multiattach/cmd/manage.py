@@ -11,7 +11,7 @@ from typing import TypeAlias
 from oslo_config import cfg
 
 from multiattach import conf as configuration
-from multiattach.cmd import checks, doctor, parts, run
+from multiattach.cmd import checks, doctor, parts, run, volumes
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
 from multiattach.domain import errors, liveness
@@ -138,6 +138,8 @@ def _add_commands(subparsers: _Places) -> None:
     remove.add_argument('binary', help='program, as "service list" shows it')
     # Not "host", which is an option of every program.
     remove.add_argument('service_host', metavar='host', help='host, as "service list" shows it')
+    _add_volume_commands(_add_noun(
+        subparsers, 'volume', 'volumes whose backend has another name, or is gone for good'))
     config = _add_noun(subparsers, 'config', 'the configuration files')
     _add(config, 'check', 'Check every option in the files and the policy file: wrong values, and names that '
          'nobody reads, with the nearest known one; ends with 1 if something is wrong.', _check_configuration
@@ -154,6 +156,31 @@ def _add_commands(subparsers: _Places) -> None:
     attachment = _add_noun(subparsers, 'attachment', 'attachments and what became of them')
     _add(attachment, 'explain', 'Show the timeline of an attachment, of a deleted one too.',
          _explain).add_argument('attachment', help='id of the attachment')
+
+
+def _add_volume_commands(volume: _Places) -> None:
+    update = _add(volume, 'update-host', 'Write another backend into all volumes of one: its storage host '
+                  'was renamed, or another host has the storage now. No data is moved: the new backend must '
+                  'have the same files or logical volumes. Refuses (status 1) while a worker of the old '
+                  'backend reports, and unless one of the new backend does. May be repeated if it was '
+                  'interrupted; once nothing is recorded of the old name, that is an error.',
+                  volumes.update_host)
+    update.add_argument('--current-host', required=True, metavar='HOST@BACKEND',
+                        help='name that the volumes have; os-vol-host-attr:host shows it')
+    update.add_argument('--new-host', required=True, metavar='HOST@BACKEND',
+                        help='name that they get, as "service list" shows it')
+    update.add_argument('--force', action='store_true',
+                        help='also if no worker of the new backend reports (yet)')
+    remove = _add(volume, 'remove', 'Remove a volume whose backend is gone for good: its rows go as with a '
+                  'delete, quotas and notifications included, and nobody is asked. Says what may be left on '
+                  'the storage. Refuses (status 1) while a worker of the backend reports: then "openstack '
+                  'volume delete" does more; while a clone of it is being made; and, without --force, while '
+                  'it has attachments.', volumes.remove)
+    remove.add_argument('volume_id', metavar='VOLUME_ID', help='id of the volume')
+    remove.add_argument('--force', action='store_true',
+                        help='remove its attachments, too, although their hosts may still be logged in')
+    for each in (update, remove):
+        each.add_argument('--dry-run', action='store_true', help='say what would be done, and change nothing')
 
 
 def manage(args: Sequence[str]) -> int | None:

@@ -48,7 +48,7 @@ def start(conf: cfg.ConfigOpts, program: str, db: Database, *, targets: parts.Ta
         guru_meditation_report.TextGuruMeditation.setup_autorun(
             _Version, service_name=program, conf=conf)
         stack.callback(_start_metrics(conf, program, db, targets, counts_rows))
-        stack.callback(_start_notifications(conf, db))
+        stack.callback(start_notifications(conf, db))
         return stack.pop_all().close
     raise AssertionError  # the context manager swallows nothing
 
@@ -68,7 +68,7 @@ def start_in_wsgi(conf: cfg.ConfigOpts, db: Database) -> None:
     elif conf.metrics.listen:
         LOG.warning('Option listen in [metrics] is for programs with a server of their own: set '
                     'multiprocess_dir and serve multiattach.wsgi.metrics:application')
-    _start_notifications(conf, db)
+    start_notifications(conf, db)
 
 
 def share_metrics(conf: cfg.ConfigOpts) -> None:
@@ -151,7 +151,14 @@ def make_row_collector(conf: cfg.ConfigOpts, db: Database) -> Any:
         db, conf.metrics.stuck_after, conf.service_down_time))
 
 
-def _start_notifications(conf: cfg.ConfigOpts, db: Database) -> Callable[[], None]:
+def start_notifications(conf: cfg.ConfigOpts, db: Database) -> Callable[[], None]:
+    """Have others told of what this process commits, if the configuration asks for it.
+
+    :param conf: configuration.
+    :param db: the database.
+    :returns: sends what waits, and ends it.
+    :raises ConfigurationError: the message names the option.
+    """
     group = conf.oslo_messaging_notifications
     wanted = [name for name in group.driver if name != 'noop']
     if not wanted:

@@ -138,7 +138,8 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
                        HostAgents(rpc, timeout), order_time=timeout, down_time=conf.service_down_time,
                        default_type=conf.default_volume_type,
                        default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
-                       max_attachments=conf.max_attachments_per_volume, compute=compute)
+                       max_attachments=conf.max_attachments_per_volume, compute=compute,
+                       rules=make_rules(conf))
 
 
 def make_lease_rules(conf: cfg.ConfigOpts) -> LeaseRules:

@@ -2,7 +2,8 @@
 """Queries on attachments."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -269,6 +270,18 @@ def set_seen_size(session: Session, attachment_id: str, size: int) -> None:
     """
     session.execute(sa.update(A).where(A.id == attachment_id, _LIVE).values(seen_size=size)
                     .execution_options(synchronize_session=False))
+
+
+def set_connection_info(session: Session, attachment_id: str, connection_info: Mapping[str, Any]) -> None:
+    """Write what a host is told when it asks again.
+
+    :param session: a writer's session that holds the volume's lock.
+    :param attachment_id: UUID.
+    :param connection_info: flat connection_info (contract 8.2).
+    """
+    session.execute(sa.update(A).where(A.id == attachment_id, _LIVE).values(
+        connection_info=dict(connection_info), updated_at=models.now())
+        .execution_options(synchronize_session=False))
 
 
 def list_of_server(session: Session, server_id: str) -> list[A]:

@@ -14,7 +14,7 @@ from multiattach.domain import errors, sharing, states
 
 A = models.Attachment
 _F = models.FencedHost
-_MATE, _STRANGER = orm.aliased(A), orm.aliased(A)
+_MATE, _STRANGER, _TWIN = orm.aliased(A), orm.aliased(A), orm.aliased(A)
 
 
 def _is_other(table: Any) -> tuple[sa.ColumnElement[bool], ...]:
@@ -31,6 +31,10 @@ _READ = (
         sa.select(_STRANGER.state)
         .where(*_is_other(_STRANGER), _STRANGER.initiator != sa.func.coalesce(A.initiator, '')).correlate(A)
         .limit(1).scalar_subquery().label('stranger_state'),
+        sa.select(sa.func.min(_TWIN.attached_host)).where(
+            _TWIN.initiator == A.initiator, _TWIN.deleted_at.is_(None),
+            _TWIN.state.in_(sorted(states.ON_TARGET)), _TWIN.attached_host != A.attached_host)
+        .correlate(A).scalar_subquery().label('twin_host'),
         _F.host.label('fenced_host'), _F.fenced_at.label('host_fenced_at'), _F.reason.label('fence_reason'),
         sa.select(models.TypeQos.qos_specs_id).join(
             models.Volume, models.Volume.volume_type_id == models.TypeQos.volume_type_id)
@@ -85,6 +89,7 @@ class ExportRow:
     :param stranger: state of one attachment of another initiator, None if there is none.
     :param mark: mark of its host, None if the host is not fenced.
     :param has_qos: the type of the volume has QoS specs.
+    :param twin_host: another host with an attachment, of any volume, of the same initiator; None without.
     """
 
     id: str
@@ -99,6 +104,7 @@ class ExportRow:
     stranger: str | None
     mark: Mark | None
     has_qos: bool
+    twin_host: str | None = None
 
     @property
     def sharers(self) -> list[sharing.Sharer]:
@@ -127,4 +133,4 @@ def read(session: Session, attachment_id: str) -> ExportRow:
         tuple(Mate(each.mate_id, each.mate_state, each.mate_info) for each in rows if each.mate_id),
         row.stranger_state,
         Mark(row.fenced_host, row.host_fenced_at, row.fence_reason) if row.fenced_host else None,
-        row.qos_specs_id is not None)
+        row.qos_specs_id is not None, row.twin_host)

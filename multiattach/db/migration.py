@@ -54,7 +54,8 @@ def sync(db: Database, revision: str = 'head') -> None:
     :param revision: revision id, or ``head``.
     """
     config = _config()
-    with db.engine.begin() as connection:
+    # A connection without a transaction: alembic begins it, and may leave it for what only works outside.
+    with db.engine.connect() as connection:
         config.attributes['connection'] = connection
         alembic.command.upgrade(config, revision)
 

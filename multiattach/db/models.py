@@ -178,6 +178,7 @@ class Volume(Lifetime, Base):
     status: orm.Mapped[str] = orm.mapped_column(sa.String(32))
     status_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
     claim: orm.Mapped[str | None] = orm.mapped_column(sa.String(16))
+    claimed_at: orm.Mapped[datetime.datetime | None]
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
     # No foreign key: a clone outlives its source.
     source_volid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
@@ -246,6 +247,7 @@ class Attachment(Lifetime, Base):
         sa.Index(None, 'instance_uuid', 'deleted_at'),
         sa.Index(None, 'agent_host', 'deleted_at', 'state'),
         sa.Index(None, 'state'),
+        sa.Index(None, 'initiator', 'deleted_at'),
         sa.Index(None, 'deleted_at', 'created_at', 'id'),
     )
 

@@ -3,7 +3,7 @@
 
 import datetime
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -18,12 +18,14 @@ _LIVE = A.deleted_at.is_(None)
 # What a volume without attachments cannot be; the others need no look.
 _BUSY = sorted(states.DERIVED_STATUSES - {states.Volume.AVAILABLE})
 _COLUMNS = (V.id, V.status, V.claim, A.id, A.state, A.state_at, A.initiator, A.instance_uuid, A.agent_host,
-            A.attached_host)
+            A.attached_host,
+            # A release before wrote marks without the moment.
+            sa.func.coalesce(V.claimed_at, V.updated_at))
 _OF_VOLUMES = (
     sa.select(*_COLUMNS).select_from(V).outerjoin(A, sa.and_(A.volume_id == V.id, _LIVE))
     .where(V.deleted_at.is_(None)))
 _ON_BACKEND = _OF_VOLUMES.where(
-    V.host == sa.bindparam('host'), sa.or_(A.id.is_not(None), V.status.in_(_BUSY)))
+    V.host == sa.bindparam('host'), sa.or_(A.id.is_not(None), V.status.in_(_BUSY), V.claim.is_not(None)))
 _OF_AGENT = (
     sa.select(A.id, A.volume_id, A.state, A.state_at, A.instance_uuid, A.error)
     .where(_LIVE, A.agent_host == sa.bindparam('host')))
@@ -43,6 +45,7 @@ class BackendRow(NamedTuple):
     server_id: str | None
     agent_host: str | None
     attached_host: str | None
+    claimed_at: datetime.datetime | None
 
 
 class AgentRow(NamedTuple):
@@ -117,6 +120,50 @@ def list_places(session: Session, volume_ids: Sequence[str]) -> list[Place]:
     return [Place._make(row) for some in _chunks(volume_ids) for row in session.execute(
         sa.select(A.volume_id, A.instance_uuid, sa.func.coalesce(A.agent_host, A.attached_host), A.state)
         .where(A.volume_id.in_(some), _LIVE, A.state.not_in(sorted(states.PLACELESS))))]
+
+
+def list_shared_names(session: Session, initiators: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """List the initiator names that live attachments have with several hosts.
+
+    :param session: an open session.
+    :param initiators: only these; None for any.
+    :returns: hosts by initiator.
+    """
+    mine = [_LIVE, A.state.in_(sorted(states.ON_TARGET)), A.initiator.is_not(None),
+            A.attached_host.is_not(None)]
+    if initiators is not None:
+        mine.append(A.initiator.in_(sorted(set(initiators))[:_CHUNK]))
+    shared = list(session.scalars(
+        sa.select(A.initiator).where(*mine).group_by(A.initiator)
+        .having(sa.func.min(A.attached_host) != sa.func.max(A.attached_host)).limit(_CHUNK)))
+    found: dict[str, list[str]] = {}
+    if shared:
+        for name, host in session.execute(sa.select(A.initiator, A.attached_host).where(
+                *mine, A.initiator.in_(shared)).distinct().order_by(A.initiator, A.attached_host)):
+            found.setdefault(str(name), []).append(str(host))
+    return found
+
+
+def list_never_connected(session: Session, attachment_ids: Sequence[str]) -> set[str]:
+    """Tell which attachments no host was ever to be admitted for.
+
+    :param session: an open session.
+    :param attachment_ids: UUIDs.
+    :returns: those whose timeline knows of no export.
+    """
+    return {ident for some in _chunks(attachment_ids) for ident in session.scalars(
+        sa.select(A.id).where(A.id.in_(some), _LIVE, A.timeline.not_like('%"event":"export"%')))}
+
+
+def list_infos(session: Session, attachment_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read what hosts were told.
+
+    :param session: an open session.
+    :param attachment_ids: UUIDs.
+    :returns: connection_info by attachment, of those that have one.
+    """
+    return {row[0]: row[1] for some in _chunks(attachment_ids) for row in session.execute(
+        sa.select(A.id, A.connection_info).where(A.id.in_(some), _LIVE)) if row[1]}
 
 
 def find_servers(session: Session, server_ids: Sequence[str]

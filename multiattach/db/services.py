@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries on services: workers, agents and what they report."""
 
+import datetime
 import uuid
 from typing import Any
 
@@ -55,6 +56,33 @@ def list_all(session: Session, binary: str | None = None, host: str | None = Non
     if host:
         query = query.where(sa.or_(S.host == host, S.host.startswith(f'{host}@', autoescape=True)))
     return list(session.scalars(query))
+
+
+def list_of_backend(session: Session, binary: str, host: str) -> list[S]:
+    """List the workers of a backend; those of a cluster report whom they serve.
+
+    :param session: an open session.
+    :param binary: program.
+    :param host: ``host@backend``, or ``cluster@backend``.
+    :returns: services, that of the last heartbeat first.
+    """
+    rows = [row for row in session.scalars(sa.select(S).where(S.binary == binary))
+            if ((row.report or {}).get('cluster') or row.host) == host]
+    return sorted(rows, key=lambda row: row.heartbeat_at or datetime.datetime.min, reverse=True)
+
+
+def find_portal(session: Session, binary: str, host: str) -> str | None:
+    """Tell at which portal a backend's target is found.
+
+    :param session: an open session.
+    :param binary: program.
+    :param host: ``host@backend``.
+    :returns: what the worker reports that was heard of last, None if it does not say.
+    """
+    for row in list_of_backend(session, binary, host):
+        portal = (row.report or {}).get('portal')
+        return portal if isinstance(portal, str) else None
+    return None
 
 
 def remove(session: Session, binary: str, host: str) -> bool:

@@ -131,8 +131,20 @@ def reset_volume(session: Session, volume_id: str, status: str) -> None:
         sa.update(table).execution_options(synchronize_session=False)
         .where(table.id == volume_id)
         .values(status=_derivation(sa.literal(claim, sa.String)) if derived else status,
-                claim=claim, status_at=moment, updated_at=moment, **promised), {_IDENT: volume_id})
+                claim=claim, claimed_at=moment if claim else None, status_at=moment, updated_at=moment,
+                **promised), {_IDENT: volume_id})
     commits.note_volume(session, volume_id, moment)
+
+
+def drop_claim(session: Session, volume: models.Volume, claim: str) -> None:
+    """Take back the mark of a legacy action; another one, or none, stays as it is.
+
+    :param session: a writer's session that holds the volume's lock.
+    :param volume: the volume.
+    :param claim: the mark.
+    """
+    if volume.claim == claim:
+        derive_volume(session, volume.id, claim=None)
 
 
 def derive_volume(session: Session, volume_id: str, **values: Any) -> None:
@@ -147,6 +159,8 @@ def derive_volume(session: Session, volume_id: str, **values: Any) -> None:
     """
     moment = models.now()
     values['updated_at'] = moment
+    if 'claim' in values:
+        values['claimed_at'] = moment if values['claim'] is not None else None
     session.execute(_build_derivation(tuple(values)), {**values, _IDENT: volume_id})
     commits.note_volume(session, volume_id, moment)
 

@@ -79,6 +79,40 @@ class DeviceInfo:
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
 
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """Where initiators find a volume.
+
+    :param iqn: name of the target.
+    :param portal: ``address:port``.
+    :param lun: logical unit number.
+    """
+
+    iqn: str
+    portal: str
+    lun: int
+
+    def tell(self) -> dict[str, Any]:
+        """Write it as connection_info has it.
+
+        :returns: keys of a flat connection_info (contract 8.2).
+        """
+        return {'target_iqn': self.iqn, 'target_portal': self.portal, 'target_lun': self.lun}
+
+
+def relocate(connection_info: Mapping[str, Any], address: Address) -> dict[str, Any] | None:
+    """Give a connection_info another address; the credentials stay.
+
+    :param connection_info: as stored.
+    :param address: where the volume is found now.
+    :returns: the new one, None if it says so already.
+    """
+    told = address.tell()
+    lists = {f'{key}s': [value] for key, value in told.items() if f'{key}s' in connection_info}
+    new = {**connection_info, **told, **lists}
+    return None if new == connection_info else new
+
+
 def hide_secrets(connection_info: Mapping[str, Any]) -> dict[str, Any]:
     """Return a connection_info without what opens the target.
 

@@ -7,7 +7,7 @@ the configuration, ``doctor``, the documentation and the tests read it; nothing 
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from multiattach.domain.states import ADMITTED, ON_TARGET
 
@@ -44,12 +44,18 @@ class Drift(enum.StrEnum):
     NO_ACCOUNT = 'no_account'
     ACCOUNT = 'account'
     SESSION = 'session'
+    SHARED_LOGIN = 'shared_login'
+    OLD_PORTAL = 'old_portal'
     STRAY_FILE = 'stray_file'
     NO_FILE = 'no_file'
     STATUS = 'status'
     RESERVATION = 'reservation'
     RESERVATION_OF_SERVER = 'reservation_of_server'
     STUCK_STEP = 'stuck_step'
+    RESERVE_MARK = 'reserve_mark'
+    DETACH_MARK = 'detach_mark'
+    NO_CONNECTOR = 'no_connector'
+    SHARED_NAME = 'shared_name'
     SERVER_GONE = 'server_gone'
     SERVER_UNKNOWN = 'server_unknown'
     DOMAIN_GONE = 'domain_gone'
@@ -119,6 +125,16 @@ TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
     Row(Drift.SESSION, _T, 'a live login of an initiator that no attachment names',
         'An initiator is logged in that no attachment names.', _REPAIR,
         _RESTORE + ' That ends the login.'),
+    Row(Drift.SHARED_LOGIN, _T, 'live logins of one initiator name from several addresses at one target',
+        'Several addresses are logged in under one initiator name: two hosts with one name, or one host with '
+        'several ways to the target. Who shares a name shares its fence.', _REPORT,
+        'Nothing: compare /etc/iscsi/initiatorname.iscsi of the hosts with these addresses.'),
+    Row(Drift.OLD_PORTAL, _T, 'a portal, target name or LUN in the connection_info of an attachment that its '
+        'target does not have (any more)',
+        'The host was told another address of the target than the one of today. A server that is logged in '
+        'there stays so, as long as the target daemon serves that address; a new login would fail.', _REPAIR,
+        'The connection_info is given the address of today, with the credentials that it has. While the '
+        'initiator is logged in this waits, so that its host finds the session that it has to end.'),
     Row(Drift.STRAY_FILE, _T, 'a file in volumes_dir of a volume of this backend that needs no target',
         'A file would have a restarted target daemon export a volume that nobody uses.', _REPAIR, _REMOVE),
     Row(Drift.NO_FILE, _T, 'no file in volumes_dir of a volume that needs a target',
@@ -136,6 +152,23 @@ TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
     Row(Drift.STUCK_STEP, _D, 'a step in flight that has not gone on for [reconcile] stuck_after',
         'A step takes very long. Whoever it is with tries it again by itself.', _REPORT,
         'Nothing: the step\'s owner carries on, see the explanation of the attachment.'),
+    Row(Drift.RESERVE_MARK, _D, 'a mark of os-reserve that nobody has used or taken back',
+        'A client marked the volume with os-reserve, and has not come back. While no server has the volume '
+        'its status is attaching.', _REPORT, 'The mark is taken back, as with os-unreserve.', 3600.0),
+    Row(Drift.DETACH_MARK, _D, 'a mark of os-begin_detaching that nobody has used or taken back',
+        'A client marked the volume with os-begin_detaching, and has not come back. While one server has the '
+        'volume its status is detaching.', _REPORT, 'The mark is taken back, as with os-roll_detaching.',
+        3600.0),
+    Row(Drift.NO_CONNECTOR, _D,
+        'an attached volume that never had a connector, of a server that is on a host',
+        'The attachment says that the server has the volume, and no host was ever admitted for it. That is '
+        'right for shelved servers only.', _REPORT,
+        'Nothing: attach the volume anew, or have its client give the attachment a connector.', 300.0),
+    Row(Drift.SHARED_NAME, _D, 'live attachments, of any volumes, with one initiator name and several hosts',
+        'Two hosts present one initiator name: the targets cannot tell them apart, a fence of one cuts off '
+        'both, and a detach of one may cut off the other. A cloned /etc/iscsi/initiatorname.iscsi is the '
+        'usual reason; a host that was renamed is another one.', _REPORT,
+        'Nothing: give each host a name of its own (iscsi-iname), and attach anew.'),
     Row(Drift.SERVER_GONE, _N, 'a server that Nova had, or says it deleted, and that it answers 404 for',
         'The server is gone, and its attachment is left.', _REPAIR,
         _DELETE + ' Nothing is asked of the server and its host. More than [reconcile] most_gone at once '
@@ -172,6 +205,7 @@ TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
         'The host was started again, or somebody logged out: the server could not start.', _REPAIR,
         'The host connects, as with an attach.'),
 )}
+_NAMED = 5  # places that a finding names
 TARGET_KINDS = tuple(kind for kind, row in TABLE.items() if row.account is Account.TARGET)
 
 
@@ -212,6 +246,7 @@ class Shown:
     :param accounts: CHAP names that are bound to it.
     :param sessions: initiators of live logins.
     :param is_open: whether it takes logins and commands.
+    :param logins: initiators of live logins with their addresses, as far as these are shown.
     """
 
     luns_online: bool
@@ -219,6 +254,7 @@ class Shown:
     accounts: Sequence[str]
     sessions: Sequence[str]
     is_open: bool = True
+    logins: Sequence[tuple[str, str]] = ()
 
 
 def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | None) -> list[Difference]:
@@ -255,7 +291,28 @@ def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | 
     if settled:
         found += _missing(Drift.ACCOUNT, set(shown.accounts), {row.account or '' for row in rows})
     found += _missing(Drift.SESSION, set(shown.sessions), known)
-    return found
+    return found + _find_shared(shown.logins)
+
+
+def _find_shared(logins: Sequence[tuple[str, str]]) -> list[Difference]:
+    by_name: dict[str, set[str]] = {}
+    for initiator, address in logins:
+        if address:
+            by_name.setdefault(initiator, set()).add(address)
+    return [Difference(Drift.SHARED_LOGIN, name_places(initiator, addresses), TABLE[Drift.SHARED_LOGIN].means)
+            for initiator, addresses in sorted(by_name.items()) if len(addresses) > 1]
+
+
+def name_places(initiator: str, places: Iterable[str]) -> str:
+    """Say where an initiator name was seen.
+
+    :param initiator: the name.
+    :param places: hosts or addresses.
+    :returns: the name and a few of them.
+    """
+    found = sorted(places)
+    more = f' and {len(found) - _NAMED} more' if len(found) > _NAMED else ''
+    return f'{initiator}: {", ".join(found[:_NAMED])}{more}'
 
 
 def _differ(kind: Drift, about: str) -> Difference:

@@ -193,12 +193,14 @@ class Verdict:
     decided_by: tuple[str, ...] = ()
 
 
-def judge_status(status: str, claim: str | None, attachments: Mapping[str, str]) -> Verdict:
+def judge_status(status: str, claim: str | None, attachments: Mapping[str, str],
+                 claimed: float | None = None) -> Verdict:
     """Tell what makes a volume's status.
 
     :param status: the status that is recorded.
     :param claim: mark of a legacy action, or None.
     :param attachments: states of its live attachments by id.
+    :param claimed: seconds for which the mark is there, None if nobody wrote it down.
     :returns: the verdict; it says so when the record and the attachments disagree.
     """
     if status not in states.DERIVED_STATUSES:
@@ -219,7 +221,8 @@ def judge_status(status: str, claim: str | None, attachments: Mapping[str, str])
         break
     if claim is not None:
         action = 'os-reserve' if claim == states.Claim.ATTACHING else 'os-begin_detaching'
-        return Verdict(True, f'The action {action} left its mark, and nothing has followed it yet.')
+        since = '' if claimed is None else f' {claimed:.0f} s ago'
+        return Verdict(True, f'The action {action} left its mark{since}, and nothing has followed it yet.')
     return Verdict(True, 'No attachment takes a place on it.')
 
 

@@ -168,6 +168,8 @@ ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
     ('remove', (A.RESERVED, A.UNEXPORTING, A.FENCED, A.ERROR_ATTACHING, A.ATTACHED, A.DETACHING,
       A.ERROR_DETACHING), A.DETACHED,
      'Nothing of the attachment is left on a target or a host.'),
+    ('abandon', tuple(state for state in A if state != A.DETACHED), A.DETACHED,
+     'Its backend is gone for good, and a person removes the volume: nobody was asked what is left.'),
 )
 
 # Statuses that say who uses the volume; each is derived from the volume's attachments.

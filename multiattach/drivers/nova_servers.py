@@ -11,6 +11,9 @@ from multiattach.domain import errors
 
 # The first with which a deleted server is asked for by its id; others are shown in one way up to the newest.
 _VERSION = '2.1'
+# Statuses in which a server has its volumes; a shelved one has places for them.
+_SETTLED = frozenset({'ACTIVE', 'PAUSED', 'SUSPENDED', 'SHUTOFF', 'RESCUE', 'PASSWORD', 'REBOOT',
+                      'HARD_REBOOT'})
 
 
 class ServerState(enum.Enum):
@@ -45,6 +48,23 @@ class NovaServers:
         if self._show(server_id):
             return ServerState.THERE
         return ServerState.DELETED if self._list(server_id, deleted=True) else ServerState.UNKNOWN
+
+    def is_on_host(self, server_id: str) -> bool:
+        """Ask whether a server is on a host, and not about to come or go.
+
+        :param server_id: UUID.
+        :returns: False for servers that are shelved, being built, or not there.
+        :raises Unavailable: it does not answer, or not with a server.
+        """
+        reply = self._ask(f'/servers/{server_id}', {})
+        if reply is None:
+            return False
+        try:
+            server = reply.json()['server']
+            # The host is shown to admins, which this service must be anyway.
+            return bool(server.get('OS-EXT-SRV-ATTR:host')) and server.get('status') in _SETTLED
+        except (ValueError, LookupError, TypeError, AttributeError) as exc:
+            raise errors.Unavailable('The Compute API answers with something else than a server.') from exc
 
     def _list(self, server_id: str, *, deleted: bool) -> bool:
         query = {'all_tenants': '1', 'uuid': server_id} | ({'deleted': 'True'} if deleted else {})

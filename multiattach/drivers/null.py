@@ -3,6 +3,7 @@
 
 import threading
 
+from multiattach.domain.connection import Address
 from multiattach.drivers.target import (
     Cut,
     Export,
@@ -67,6 +68,11 @@ class NullTarget:
                                        tuple[SessionState, ...]())
                 for volume_id, grants in self._grants.items()
             }
+
+    def locate(self, volume_id: str) -> Address:
+        """See :meth:`multiattach.drivers.target.Target.locate`."""
+        info = self._info(volume_id)
+        return Address(info.iqn, info.portal, info.lun)
 
     def list_files(self) -> frozenset[str] | None:
         """See :meth:`multiattach.drivers.target.Target.list_files`."""

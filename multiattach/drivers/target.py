@@ -13,6 +13,8 @@ import string
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from multiattach.domain.connection import Address
+
 ACCOUNT_LENGTH = 20
 SECRET_LENGTH = 16
 _SECRET_ALPHABET = string.ascii_letters + string.digits
@@ -241,6 +243,13 @@ class Target(Protocol):
 
         :param volume_id: UUID of the volume.
         :param device: backing path, already grown.
+        """
+
+    def locate(self, volume_id: str) -> Address:
+        """Tell where initiators find a volume, or would; nothing is asked.
+
+        :param volume_id: UUID of the volume.
+        :returns: the address of today.
         """
 
     def list_exports(self) -> dict[str, TargetState]:

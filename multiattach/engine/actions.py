@@ -96,8 +96,7 @@ class VolumeActions:
     def _drop_claim(self, ctx: RequestContext, volume_id: str, rule: str, claim: str) -> None:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _PREFIX + rule)
-            if volume.claim == claim:
-                transitions.derive_volume(session, volume_id, claim=None)
+            transitions.drop_claim(session, volume, claim)
 
     @database.retry
     def retype(self, ctx: RequestContext, volume_id: str, new_type: str) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from multiattach.db.database import Database
+from multiattach.domain.findings import Rules
 from multiattach.engine.actions import VolumeActions
 from multiattach.engine.attachments import Attachments
 from multiattach.engine.compute_hosts import ComputeHosts
@@ -63,7 +64,8 @@ class Engine:
 
 def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: HostAgents, *,
                 order_time: float, down_time: float, default_type: str, default_quotas: Mapping[str, int],
-                max_attachments: int = 0, compute: Compute | None = None) -> Engine:
+                max_attachments: int = 0, compute: Compute | None = None,
+                rules: Rules | None = None) -> Engine:
     """Put the use cases together.
 
     :param db: the database.
@@ -76,6 +78,7 @@ def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: Ho
     :param default_quotas: limits of projects by resource; -1 for unlimited.
     :param max_attachments: servers that may have one multiattach volume, 0 for any number.
     :param compute: the compute service to ask, if there is one.
+    :param rules: what is done about which drift.
     :returns: the use cases.
     """
     services = Services(db, policy, down_time)
@@ -90,7 +93,7 @@ def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: Ho
         actions=VolumeActions(db, policy, services, quotas, workers),
         default_types=DefaultTypes(db, policy), encryptions=Encryptions(db, policy),
         qos_specs=QosSpecs(db, policy), volume_hosts=VolumeHosts(db, policy),
-        explanations=Explanations(db, policy, services, hosts, Witnesses(db, workers, agents)),
+        explanations=Explanations(db, policy, services, hosts, Witnesses(db, workers, agents, rules)),
         compute_hosts=hosts,
         doctor=Doctor(db, policy, services, workers, agents),
         targets=Targets(db, policy, services, workers),

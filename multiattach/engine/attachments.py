@@ -16,6 +16,7 @@ from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, paging, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, extra_specs, mode, sharing, states
+from multiattach.engine import oddities
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import AskFirst, Guard, Usage
@@ -222,8 +223,8 @@ class Attachments:
                 ) -> models.Attachment:
         """Give an attachment its connector: the target admits the initiator.
 
-        Repeating it with the same connector returns the same connection_info. One that was completed
-        without a connector gets its first one so: Nova does it when a shelved server comes back.
+        Repeated with the same connector it returns the same, with the target's address of today. One that was
+        completed without a connector gets its first one so: a shelved server comes back.
 
         :param ctx: the caller.
         :param attachment_id: UUID.
@@ -241,8 +242,7 @@ class Attachments:
             self._orders.export(order, ctx.request_id)
         attachment = self.show_own(attachment_id)
         if attachment.connection_info is None:
-            raise errors.Conflict(
-                f'The attachment {attachment_id} was changed by another request meanwhile.')
+            raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
         return attachment
 
     @database.retry
@@ -264,7 +264,7 @@ class Attachments:
             sharing.check_connect(sharing.VolumeFacts(volume.status, volume.multiattach), me,
                                   wanted.host, wanted.initiator, clash)
             if row.state in states.ADMITTED and row.connection_info is not None:
-                return None
+                return oddities.find_move(session, row)
             if volume.host is None:
                 raise errors.InvalidVolume('The volume has no backend.')
             transitions.move_attachment(
@@ -304,6 +304,7 @@ class Attachments:
                     f'The attachment is {states.public_status(row.state)}: it cannot be completed.'
                 ) from exc
             transitions.derive_volume(session, row.volume_id)
+            oddities.warn_unconnected(session, row)
         failpoints.reach('engine.complete.written')
 
     # -- leaving -------------------------------------------------------------------------------
@@ -394,6 +395,6 @@ def leave_target(session: Session, row: models.Attachment, actor: transitions.Ac
             and volume.host is not None):
         event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
     transitions.move_attachment(session, row.id, event, actor)
-    values = {'claim': None} if volume.claim == states.Claim.DETACHING else {}
-    transitions.derive_volume(session, row.volume_id, **values)
+    transitions.derive_volume(
+        session, row.volume_id, **({'claim': None} if volume.claim == states.Claim.DETACHING else {}))
     return order

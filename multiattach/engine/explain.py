@@ -280,7 +280,8 @@ class Explanations:
         explainer.leases = known
         rows = {row.id: explainer.explain(row, with_steps=False) for row in volume.attachments}
         verdict = explanation.judge_status(
-            volume.status, volume.claim, {row.id: row.state for row in volume.attachments})
+            volume.status, volume.claim, {row.id: row.state for row in volume.attachments},
+            None if volume.claimed_at is None else explainer.seconds_since(volume.claimed_at))
         deciding = [rows[ident] for ident in verdict.decided_by]
         worker = explainer.find_actor(Owner.VOLUME, None)
         outlook = explanation.explain_volume(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, export_rows, models, qos_specs, transitions
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import qos, sharing, states
+from multiattach.domain import connection, qos, sharing, states
 from multiattach.engine.fence_plans import FencePlans
 
 
@@ -35,6 +35,7 @@ class ExportPlan:
     :param qos: what the host is told of the volume's QoS specs, None if nothing; read for an export only.
     :param is_fencing: the initiator is still to be cut off for other attachments of the volume.
     :param fenced: why its host is to have no volume, None if it may; read for an export only.
+    :param twin_host: another host that presents the same initiator name, None if there is none.
     """
 
     attachment_id: str
@@ -51,6 +52,7 @@ class ExportPlan:
     qos: Mapping[str, Any] | None = None
     is_fencing: bool = False
     fenced: str | None = None
+    twin_host: str | None = None
 
 
 class Exports:
@@ -86,7 +88,8 @@ class Exports:
                 _find_qos(session, row.volume_id) if exporting and row.has_qos else None,
                 any(one.state == states.Attachment.FENCING for one in row.mates),
                 # Read after the state "exporting" was written: whoever fences the host sees one of both.
-                explain_mark(row.mark) if exporting and row.mark is not None else None)
+                explain_mark(row.mark) if exporting and row.mark is not None else None,
+                row.twin_host if exporting else None)
 
     @database.retry
     def finish_export(self, plan: ExportPlan, connection_info: dict[str, Any],
@@ -102,6 +105,25 @@ class Exports:
             transitions.move_attachment(
                 session, plan.attachment_id, 'exported', self._actor, seconds=seconds,
                 connection_info=connection_info, attached_at=models.now())
+
+    @database.retry
+    def relocate(self, plan: ExportPlan, address: connection.Address) -> bool:
+        """Store where the volume is found now, if the target admits the initiator; no state moves.
+
+        :param plan: the attachment; the worker holds the lock of its volume.
+        :param address: the address of today.
+        :returns: whether something else was stored.
+        """
+        if plan.state not in states.ADMITTED or not plan.connection_info or (
+                connection.relocate(plan.connection_info, address) is None):
+            return False
+        with self._db.writer() as session:
+            row = db_attachments.get(session, plan.attachment_id, lock=True)
+            new = connection.relocate(row.connection_info, address) if row.connection_info else None
+            if new is None or row.state not in states.ADMITTED:
+                return False
+            db_attachments.set_connection_info(session, plan.attachment_id, new)
+            return True
 
     @database.retry
     def fail_export(self, plan: ExportPlan, error: str) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, transitions
 from multiattach.domain import connection, errors, mode, sharing, states
+from multiattach.engine import oddities
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import Attachments, actor_of, leave_target
 from multiattach.engine.context import RequestContext
@@ -85,6 +86,7 @@ class LegacyActions:
                     session, row.id, 'complete', actor_of(ctx), instance_uuid=wish.instance_uuid,
                     mountpoint=wish.mountpoint, attached_host=row.attached_host or wish.host_name,
                     attached_at=row.attached_at or models.now())
+                oddities.warn_unconnected(session, row)
             transitions.derive_volume(session, volume_id, claim=None)
 
     def _insert(self, session: Session, ctx: RequestContext, volume: models.Volume,

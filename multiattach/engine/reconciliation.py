@@ -5,6 +5,7 @@ Each step reads its row again under the volume's lock; what is not as it was see
 """
 
 import datetime
+from typing import Any
 
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, leases, models, transitions
@@ -93,6 +94,36 @@ class Reconciliation:
             return rows.find_servers(session, server_ids)
 
     @database.retry
+    def list_shared_names(self, initiators: list[str] | None = None) -> dict[str, list[str]]:
+        """List the initiator names that live attachments have with several hosts.
+
+        :param initiators: only these; None for any.
+        :returns: hosts by initiator.
+        """
+        with self._db.reader() as session:
+            return rows.list_shared_names(session, initiators)
+
+    @database.retry
+    def list_never_connected(self, attachment_ids: list[str]) -> set[str]:
+        """Tell which attachments no host was ever to be admitted for.
+
+        :param attachment_ids: UUIDs.
+        :returns: those.
+        """
+        with self._db.reader() as session:
+            return rows.list_never_connected(session, attachment_ids)
+
+    @database.retry
+    def list_infos(self, attachment_ids: list[str]) -> dict[str, dict[str, Any]]:
+        """Read what hosts were told.
+
+        :param attachment_ids: UUIDs.
+        :returns: connection_info by attachment, of those that have one.
+        """
+        with self._db.reader() as session:
+            return rows.list_infos(session, attachment_ids)
+
+    @database.retry
     def find_held(self, attachment_ids: list[str], longest: float) -> set[str]:
         """Tell whose step somebody is at now: it takes long, and stands not still.
 
@@ -119,6 +150,17 @@ class Reconciliation:
         with self._db.writer() as session:
             db_volumes.lock(session, volume_id)
             transitions.derive_volume(session, volume_id)
+
+    @database.retry
+    def drop_mark(self, volume_id: str, mark: str) -> None:
+        """Take back a mark of os-reserve or os-begin_detaching, as os-unreserve and os-roll_detaching do.
+
+        :param volume_id: UUID.
+        :param mark: the mark; another one, or none, is left alone.
+        :raises VolumeNotFound: it is gone.
+        """
+        with self._db.writer() as session:
+            transitions.drop_claim(session, db_volumes.lock(session, volume_id), mark)
 
     @database.retry
     def begin_delete(self, attachment_id: str, seen: str) -> ExportOrder | None:

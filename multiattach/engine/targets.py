@@ -180,7 +180,8 @@ def compare_shown(volume_id: str, backend: str | None, shown: Mapping[str, Any] 
     state = None if shown is None else drift.Shown(
         luns_online=bool(shown['luns']) and all(lun['online'] for lun in shown['luns']),
         initiators=shown['initiators'], accounts=shown['accounts'],
-        sessions=[one['initiator'] for one in shown['sessions']])
+        sessions=[one['initiator'] for one in shown['sessions']],
+        logins=[(one['initiator'], one['address']) for one in shown['sessions']])
     found = drift.compare(volume_id, after, state)
     if found and before is not after:
         earlier = set(drift.compare(volume_id, before, state))

@@ -3,15 +3,19 @@
 
 import concurrent.futures
 import dataclasses
+import datetime
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from multiattach.db import database, explanations, models
-from multiattach.domain import drift, errors, findings
-from multiattach.domain.drift import TABLE
-from multiattach.domain.findings import Finding
+from multiattach.db import database, explanations, models, transitions
+from multiattach.db import services as db_services
+from multiattach.domain import drift, errors, findings, states
+from multiattach.domain.drift import TABLE, Action, Drift
+from multiattach.domain.findings import Finding, Rules, Seen
 from multiattach.engine.doctor import Unanswered
+from multiattach.engine.reconciliation import Reconciliation
+from multiattach.engine.records import Records
 from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.engine.targets import ComparedTarget, compare_shown
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
@@ -56,10 +60,15 @@ class Witnesses:
     :param db: the database.
     :param workers: RPC client of the volume workers.
     :param agents: RPC client of the host agents.
+    :param rules: how long something must last to be drift.
     """
 
-    def __init__(self, db: database.Database, workers: VolumeWorkers, agents: HostAgents) -> None:
+    def __init__(self, db: database.Database, workers: VolumeWorkers, agents: HostAgents,
+                 rules: Rules | None = None) -> None:
         self._db = db
+        self._rules = rules or Rules()
+        self._side = Reconciliation(db, transitions.Actor('api'))
+        self._records = Records(self._side, self._rules)
         self._workers = workers.within(_PATIENCE)
         self._agents = agents.within(_PATIENCE)
 
@@ -86,6 +95,7 @@ class Witnesses:
                 truth.findings.extend(_find(target.result()))
             except errors.MultiattachError as exc:
                 truth.unanswered.append(Unanswered(VOLUME_BINARY, name, exc.message))
+        truth.findings.extend(self._judge_rows(volume_id, name or ''))
         for host, answer in asked.items():
             try:
                 shown = answer.result()
@@ -121,6 +131,30 @@ class Witnesses:
         before = self._list_recorded(volume_id)
         shown = self._workers.show_target(backend, volume_id, request_id)
         return compare_shown(volume_id, backend, shown, before, self._list_recorded(volume_id))
+
+    def _judge_rows(self, volume_id: str, backend: str) -> list[Finding]:
+        rows = self._side.list_of_volumes([volume_id])
+        seen = self._records.look(backend, rows, each=True)
+        admitted = [str(row.attachment_id) for row in rows if row.state in states.ADMITTED]
+        portal = self._find_portal(backend) if admitted else None
+        told = self._side.list_infos(admitted) if portal else {}
+        seen += [Seen(Drift.OLD_PORTAL, backend, volume_id, ident,
+                      f'{info.get("target_portal")}, now {portal}')
+                 for ident, info in told.items() if info.get('target_portal') != portal]
+        return [self._write(one) for one in seen if self._rules.find_action(one.kind) is not Action.IGNORE]
+
+    def _write(self, one: Seen) -> Finding:
+        action = self._rules.find_action(one.kind)
+        since = models.now() - datetime.timedelta(seconds=one.age or 0.0)
+        return Finding(
+            one.kind, one.host, one.volume_id, one.attachment_id, one.about, TABLE[one.kind].means,
+            TABLE[one.kind].step, action, findings.Outcome.REPORTED if action is Action.REPORT
+            else findings.Outcome.FOUND, since.isoformat(timespec='microseconds'))
+
+    @database.retry
+    def _find_portal(self, backend: str) -> str | None:
+        with self._db.reader() as session:
+            return db_services.find_portal(session, VOLUME_BINARY, backend)
 
     @database.retry
     def _list_recorded(self, volume_id: str) -> list[drift.Recorded]:

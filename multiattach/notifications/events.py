@@ -21,6 +21,7 @@ _ATTACHMENT = {
     'export': 'volume.attach.start', 'complete': 'volume.attach.end',
     'export_failed': 'volume.attach.error', 'attach_failed': 'volume.attach.error',
     'detach': 'volume.detach.start', 'unexport': 'volume.detach.start', 'remove': 'volume.detach.end',
+    'abandon': 'volume.detach.end',
     'fence': 'volume.detach.start', 'fenced': 'volume.detach.end',
     'detach_failed': 'volume.detach.error', 'detach_refused': 'volume.detach.error',
 }

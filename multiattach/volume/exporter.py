@@ -4,6 +4,7 @@
 import contextlib
 import functools
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
 A = states.Attachment
+_NO_VOLUME = str(uuid.UUID(int=0))  # all volumes have one portal
 
 
 class Exporter:
@@ -58,6 +60,11 @@ class Exporter:
         self._host = host
         self._generation: int | None = None
 
+    @property
+    def portal(self) -> str:
+        """Where initiators find the target."""
+        return self._target.locate(_NO_VOLUME).portal
+
     def export(self, volume_id: str, attachment_id: str) -> None:
         """Admit the initiator of an attachment in ``exporting``.
 
@@ -75,7 +82,8 @@ class Exporter:
     def _export(self, volume_id: str, attachment_id: str) -> None:
         with self._agreement(volume_id), self._locks.hold(volume_id):
             plan = self._exports.plan(attachment_id)
-            if plan.state in states.ADMITTED:
+            if plan.state in states.ADMITTED:  # the host asks again
+                self._relocate(plan)
                 return
             if plan.state == A.RESERVED and plan.error:  # the worker's own round tried it first
                 raise errors.BackendError(f'The volume cannot be exported: {plan.error}')
@@ -87,6 +95,10 @@ class Exporter:
                 raise errors.Conflict(plan.fenced)
             if plan.is_fencing:
                 self.fencer.fence_pending(volume_id, plan.initiator)
+            if plan.twin_host is not None:
+                LOG.warning('Attachment %s of volume %s: host %s presents the initiator name %s, and so does '
+                            'host %s: give each host a name of its own', attachment_id, volume_id,
+                            plan.connector.get('host'), plan.initiator, plan.twin_host)
             started = time.monotonic()
             grant = _grant(plan)
             failpoints.reach('volume.export.planned')
@@ -148,6 +160,22 @@ class Exporter:
             failpoints.reach('volume.unexport.turned_away')
             self._exports.finish_unexport(plan, time.monotonic() - started)
             failpoints.reach('volume.unexport.finished')
+
+    def relocate(self, volume_id: str, attachment_id: str) -> None:
+        """Tell the host of an attachment where the volume is found today; its credentials stay.
+
+        :param volume_id: UUID of the volume.
+        :param attachment_id: UUID.
+        """
+        with self._locks.hold(volume_id):
+            try:
+                self._relocate(self._exports.plan(attachment_id))
+            except errors.AttachmentNotFound:
+                return
+
+    def _relocate(self, plan: ExportPlan) -> None:
+        if self._exports.relocate(plan, self._target.locate(plan.volume_id)):
+            LOG.info('Attachment %s: its connection_info has the address of today', plan.attachment_id)
 
     def give_up(self, volume_id: str, attachment_id: str, error: str) -> None:
         """End a step that was tried often enough, without a result, in an error state.

@@ -28,6 +28,14 @@ class Compute(Protocol):
         :raises Unavailable: no answer.
         """
 
+    def is_on_host(self, server_id: str) -> bool:
+        """Ask whether a server is on a host, and not about to come or go.
+
+        :param server_id: UUID.
+        :returns: False for servers that are shelved, being built, or not there.
+        :raises Unavailable: no answer.
+        """
+
 
 class NovaCheck:
     """Remembers what was asked and what was said.
@@ -71,6 +79,15 @@ class NovaCheck:
             raise
         self._failures = self._skip = 0
         return self._gone
+
+    def find_on_host(self, server_ids: Collection[str]) -> set[str]:
+        """Ask which servers are on a host; of more than a round may ask for, the first in order.
+
+        :param server_ids: UUIDs.
+        :returns: those that are.
+        :raises Unavailable: no answer.
+        """
+        return {ident for ident in sorted(server_ids)[:self._most] if self._compute.is_on_host(ident)}
 
     def is_gone(self, server_id: str) -> bool:
         """Ask once more, before something is taken away.

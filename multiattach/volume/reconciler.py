@@ -7,7 +7,7 @@ again, under its lock: no step on its target is under way then, so what differs 
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from oslo_log import log
@@ -20,6 +20,8 @@ from multiattach.domain.findings import Finding, Rules, Seen
 from multiattach.drivers.target import Target, TargetError, TargetState, TargetUnavailable, account_name
 from multiattach.engine.findings import Ledger, Step
 from multiattach.engine.reconciliation import AT_REST, Reconciliation
+from multiattach.engine.records import MARKS, Records
+from multiattach.volume.addresses import Addresses
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
@@ -29,6 +31,8 @@ A = states.Attachment
 Rows = dict[str, list[BackendRow]]
 Owns = Callable[[str], bool]
 
+# What only people can put right, whatever the operator wrote.
+_FOR_PEOPLE = frozenset({Drift.NO_CONNECTOR, Drift.SHARED_NAME, Drift.SHARED_LOGIN, Drift.STUCK_STEP})
 # Suspects that a round looks at under their locks; of more the next round takes care.
 _MOST = 100
 _IN_FLIGHT = frozenset({A.EXPORTED, *states.owned_states(states.Owner.VOLUME),
@@ -59,6 +63,8 @@ class VolumeReconciler:
         self._interval = interval
         self._nova = nova
         self._ledger = Ledger(rules)
+        self._records = Records(side, rules)
+        self._addresses = Addresses(side, target, host)
         self._round = threading.Lock()
         self._due = 0.0
         # What was in order: what the target showed and the rows said then.
@@ -99,17 +105,19 @@ class VolumeReconciler:
 
     def _run(self, owns: Owns, fix: bool | None) -> tuple[list[Finding], dict[str, str]]:
         with self._round:
-            accounts, unread = {Account.DATABASE, Account.TARGET, Account.NOVA}, {}
+            accounts = {Account.DATABASE, Account.TARGET, Account.NOVA}
+            unread: dict[str, str] = {}
             rows = _group(self._side.list_on_backend(self._host), owns)
             seen = self._look_at_rows(rows)
             try:
-                seen += self._look_at_target(rows, owns)
+                seen += self._look_at_target(rows, owns) + self._addresses.look(rows)
             except (TargetError, TargetUnavailable) as exc:
                 unread[Account.TARGET] = f'The target daemon cannot be read: {exc}'
             try:
                 seen += self._ask_nova(rows, everything=fix is not None)
             except errors.MultiattachError as exc:
                 unread[Account.NOVA] = exc.message
+            seen += self._look_at_records(rows, unread)
             for reason in unread.values():
                 LOG.warning('%s cannot be compared as a whole: %s', self._host, reason)
             found, due = self._ledger.settle(seen, self._find_step, fix=fix, accounts=accounts - set(unread))
@@ -134,6 +142,18 @@ class VolumeReconciler:
         slow = [str(one.attachment_id) for one in seen if one.kind is Drift.STUCK_STEP]
         held = self._side.find_held(slow, self._rules.stuck_after) if slow else set()
         return [one for one in seen if one.attachment_id not in held]
+
+    def _look_at_records(self, rows: Rows, unread: dict[str, str]) -> list[Seen]:
+        def find_on_host(servers: Collection[str]) -> Collection[str]:
+            if self._nova is None or Account.NOVA in unread:
+                return ()
+            try:
+                return self._nova.find_on_host(servers)
+            except errors.MultiattachError as exc:
+                unread[Account.NOVA] = exc.message
+                return ()
+
+        return self._records.look(self._host, [row for its in rows.values() for row in its], find_on_host)
 
     def _judge_step(self, row: BackendRow, age: float) -> Drift | None:
         if row.state in _IN_FLIGHT or (row.state == A.RESERVED and row.agent_host is not None):
@@ -225,6 +245,13 @@ class VolumeReconciler:
         volume_id = str(one.volume_id)
         if one.kind is Drift.STATUS:
             return ('derive', volume_id), lambda: self._side.derive(volume_id)
+        if one.kind in MARKS.values():
+            return ('mark', volume_id), lambda: self._side.drop_mark(volume_id, one.about)
+        if one.kind in _FOR_PEOPLE:
+            return ('nothing', one), _do_nothing
+        if one.kind is Drift.OLD_PORTAL:
+            return ('relocate', one.attachment_id), lambda: self._exporter.relocate(
+                volume_id, str(one.attachment_id))
         if one.attachment_id is not None:
             return ('delete', one.attachment_id), lambda: self._delete(one)
         return ('restore', volume_id), lambda: self._exporter.agree(volume_id)
@@ -247,6 +274,10 @@ class VolumeReconciler:
             self._exporter.unexport(order.volume_id, order.attachment_id)
 
 
+def _do_nothing() -> None:
+    raise errors.Conflict('Only a person can put this right; the table of drift says how.')
+
+
 def _group(found: Iterable[BackendRow], owns: Owns) -> Rows:
     rows: Rows = {}
     for row in found:
@@ -265,7 +296,8 @@ def _derive(rows: Sequence[BackendRow]) -> str:
 def _show(state: TargetState | None) -> drift.Shown | None:
     return None if state is None else drift.Shown(
         bool(state.luns) and all(lun.online for lun in state.luns), state.initiators, state.accounts,
-        [one.initiator for one in state.sessions], state.is_open)
+        [one.initiator for one in state.sessions], state.is_open,
+        [(one.initiator, one.address) for one in state.sessions])
 
 
 def _judge_file(ident: str, recorded: Iterable[tuple[str, str]], files: frozenset[str]) -> Drift | None:

@@ -214,6 +214,7 @@ class VolumeWorker:
         """Report that the worker is alive and what its backend has."""
         report: dict[str, Any] = {'capabilities': self._capabilities,
                                   'max_over_subscription_ratio': self._over_subscription,
+                                  'portal': self._exporter.portal,
                                   'cluster': self._serves if self._serves != self._host else None}
         try:
             room = self._backend.capacity()

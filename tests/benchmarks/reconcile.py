@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.db.transitions import Actor
-from multiattach.domain.connection import DeviceInfo
+from multiattach.domain.connection import Address, DeviceInfo
 from multiattach.domain.findings import Rules
 from multiattach.drivers.hypervisor import Disk, ServerDisks
 from multiattach.drivers.libvirt import xml
@@ -71,12 +71,20 @@ class SpokenTarget:
     def list_files(self) -> frozenset[str]:
         return self._files
 
+    def locate(self, volume_id: str) -> Address:
+        return _locate(volume_id)
+
+
+def _locate(volume_id: str) -> Address:
+    return Address(f'{PREFIX}volume-{volume_id}', '127.0.0.1:3260', 1)
+
 
 def _initiator(number: int) -> str:
     return f'iqn.1994-05.com.redhat:host-{number // _SERVERS:05}'
 
 
-def insert(deployed: deployment.Deployment, number: int) -> list[str]:
+def insert(deployed: deployment.Deployment, number: int,
+           locate: Callable[[str], Address] = _locate) -> list[str]:
     """Insert attachments, each of a volume of its own, _SERVERS to a host."""
     with deployed.db.reader() as session:
         type_id = session.scalars(sa.select(models.VolumeType.id)).first()
@@ -92,7 +100,7 @@ def insert(deployed: deployment.Deployment, number: int) -> list[str]:
                      'attached_host': f'host-{count // _SERVERS:05}',
                      'agent_host': f'host-{count // _SERVERS:05}',
                      'connection_info': {'auth_username': account_name(ident, _initiator(count)),
-                                         'auth_password': 'x' * 16},
+                                         'auth_password': 'x' * 16, **locate(ident).tell()},
                      'created_at': now, 'timeline': '', 'delete_on_termination': False})
     with deployed.db.writer() as session:
         session.execute(sa.insert(models.Volume), volumes)
@@ -144,7 +152,7 @@ def measure_tgtd(folder: pathlib.Path, number: int) -> tuple[str, dict[str, floa
         with deployment.deploy(folder / 'real', target, report_interval=3600, start_worker=False) as deployed:
             store = folder / 'store'
             store.write_bytes(b'\0' * (1 << 20))
-            for count, ident in enumerate(insert(deployed, number), 1):
+            for count, ident in enumerate(insert(deployed, number, target.locate), 1):
                 name = _initiator(count)
                 target.ensure_export(Export(ident, str(store), (
                     Grant(name, account_name(ident, name), 'x' * 16),)))

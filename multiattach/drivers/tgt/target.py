@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from multiattach.domain.connection import Address
 from multiattach.drivers.target import (
     Cut,
     Export,
@@ -249,6 +250,10 @@ class TgtTarget:
         :raises TargetUnavailable: tgtd did not answer.
         """
         return self._reader.list_exports()
+
+    def locate(self, volume_id: str) -> Address:
+        """See :meth:`multiattach.drivers.target.Target.locate`."""
+        return Address(self.iqn(volume_id), self._portal, LUN)
 
     def list_files(self) -> frozenset[str] | None:
         """See :meth:`multiattach.drivers.target.Target.list_files`."""

@@ -36,7 +36,7 @@ def notifying(deployed, driver, url=None):
     deployed.conf.set_override('transport_url', url, group=OVERRIDES)
     stop = None
     try:
-        stop = operations._start_notifications(deployed.conf, deployed.db)
+        stop = operations.start_notifications(deployed.conf, deployed.db)
         yield
     finally:
         if stop is not None:
@@ -178,7 +178,7 @@ def test_what_is_rolled_back_is_not_told(deployed, sent):
 
 
 def test_off_by_default(deployed):
-    assert operations._start_notifications(deployed.conf, deployed.db)() is None
+    assert operations.start_notifications(deployed.conf, deployed.db)() is None
     assert deployed.db._observers == ()
 
 

@@ -21,6 +21,7 @@ class StandInServers(http.server.ThreadingHTTPServer):
         self.url = f'http://127.0.0.1:{self.server_port}{BASE}'
         self.servers: set[str] = set()
         self.deleted: set[str] = set()
+        self.shown: dict[str, dict[str, Any]] = {}
         self.trouble: tuple[int, Any] | None = None
         self.asked: list[str] = []
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
@@ -49,7 +50,7 @@ class StandInServers(http.server.ThreadingHTTPServer):
             return 200, {'servers': [{'id': one} for one in query['uuid'] if one in found]}
         ident = path.removeprefix(f'{BASE}/servers/')
         if ident in self.servers:
-            return 200, {'server': {'id': ident}}
+            return 200, {'server': {'id': ident, **self.shown.get(ident, {})}}
         return 404, {'itemNotFound': {'code': 404, 'message': f'Instance {ident} could not be found.'}}
 
 

@@ -215,6 +215,19 @@ def test_a_round_asks_for_a_few_servers_and_comes_round_to_all(make_bench: Calla
     assert outcomes == ['repaired']
 
 
+@pytest.mark.parametrize(('shown', 'found'), [
+    ({'status': 'ACTIVE', 'OS-EXT-SRV-ATTR:host': 'c1'}, True),
+    ({'status': 'SHUTOFF', 'OS-EXT-SRV-ATTR:host': 'c1'}, True),
+    ({'status': 'SHELVED_OFFLOADED', 'OS-EXT-SRV-ATTR:host': None}, False),
+    ({'status': 'SHELVED_OFFLOADED', 'OS-EXT-SRV-ATTR:host': 'c1'}, False),  # it is about to come back
+    ({'status': 'BUILD', 'OS-EXT-SRV-ATTR:host': 'c1'}, False), ({'status': 'ACTIVE'}, False)])
+def test_nova_tells_whether_a_server_is_on_a_host(nova: StandInServers, shown: dict[str, str | None],
+                                                  found: bool) -> None:
+    server = nova.make()
+    nova.shown[server] = shown
+    assert make_check(nova).find_on_host([server, str(uuid.uuid4())]) == ({server} if found else set())
+
+
 # -- steps in flight -------------------------------------------------------------------------------
 
 

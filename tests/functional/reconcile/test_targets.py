@@ -12,6 +12,7 @@ from multiattach.domain.findings import Rules
 from multiattach.drivers.tgt.protocol import Mode, Op, Request
 from tests.functional.drivers.tgt.initiator import LoginRefused
 from tests.functional.reconcile.conftest import Bench
+from tests.functional.reconcile.relay import relay
 
 STRANGER = 'iqn.1994-05.com.example:stranger'
 
@@ -127,7 +128,32 @@ def test_somebody_elses_target_is_reported_and_left_alone(bench: Bench) -> None:
 
 
 def test_every_kind_of_a_target_is_provoked() -> None:
-    assert {*CASES, Drift.SESSION, Drift.NO_VOLUME} == set(TARGET_KINDS)
+    elsewhere = {Drift.SESSION, Drift.NO_VOLUME, Drift.SHARED_LOGIN, Drift.OLD_PORTAL}  # test_portals.py
+    assert {*CASES, *elsewhere} == set(TARGET_KINDS)
+
+
+def test_two_addresses_that_are_logged_in_under_one_name_are_reported(
+        bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    volume = bench.deployed.make_volume('multi')
+    row, kept = bench.attach(volume), bench.attach(volume, 'two')
+    sessions = [bench.login(row), bench.login(row), bench.login(kept)]
+    assert bench.look() == [], 'one host may be logged in twice'
+    with relay(bench.tgtd.portal, '127.0.0.7') as portal:
+        row.connection_info = {**row.connection_info, 'target_portal': portal}
+        sessions.append(bench.login(row))
+        for fix in (False, None, True):
+            [seen] = bench.look(fix)
+            assert (seen.kind, seen.volume_id, seen.outcome) == (Drift.SHARED_LOGIN, volume, 'reported')
+            assert seen.about == f'{row.initiator}: 127.0.0.1, 127.0.0.7'
+        assert f'Drift {Drift.SHARED_LOGIN} (reported)' in caplog.text
+        found = bench.deployed.engine.explanations.explain_volume(bench.deployed.ctx, volume, live=True)
+        assert found.truth is not None
+        assert [one.kind for one in found.truth.findings] == [Drift.SHARED_LOGIN]
+        assert len(bench.deployed.target.list_exports()[volume].sessions) == 4, 'nobody is cut off'
+        sessions.pop().close()
+    bench.deployed.wait(lambda: bench.look() == [])
+    for session in sessions:
+        session.close()
 
 
 def test_the_operator_decides(make_bench: Callable[..., Bench]) -> None:

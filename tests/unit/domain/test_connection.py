@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import pytest
 
 from multiattach.domain import connection, errors
@@ -32,3 +34,22 @@ def test_secrets_are_hidden_and_the_rest_stays():
     info = {'auth_password': 'p', 'auth_username': 'u', 'auth_method': 'CHAP', 'target_lun': 1}
     assert connection.hide_secrets(info) == {'auth_method': 'CHAP', 'target_lun': 1}
     assert 'p' not in repr(connection.parse_connector({**GOOD, 'password': 'p4ssw0rd'})).split()
+
+
+ADDRESS = connection.Address('iqn.2010-10.org.openstack:volume-v', '192.0.2.7:3260', 1)
+
+
+@pytest.mark.parametrize('more', [{}, {
+    'target_iqns': [ADDRESS.iqn], 'target_portals': [ADDRESS.portal], 'target_luns': [1]}])
+@pytest.mark.parametrize('change', [
+    {}, {'portal': '192.0.2.8:3260'}, {'iqn': 'iqn.2010-10.org.example:volume-v'}, {'lun': 2}])
+def test_another_address_and_the_same_credentials(more, change):
+    info = {**ADDRESS.tell(), **more, 'auth_username': 'u', 'auth_password': 'p', 'qos_specs': None}
+    new = dataclasses.replace(ADDRESS, **change)
+    found = connection.relocate(info, new)
+    if not change:
+        assert found is None
+        return
+    assert {**info, **new.tell(), **{key: found[key] for key in more}} == found
+    assert all(found[key] == [found[key.removesuffix('s')]] for key in more)
+    assert connection.relocate(found, new) is None

@@ -33,6 +33,18 @@ def test_what_differs(recorded: list[Recorded] | None, shown: Shown | None,
     assert find(recorded, shown) == found
 
 
+@pytest.mark.parametrize(('logins', 'about'), [
+    ([], None), ([('iqn.one', '10.0.0.1'), ('iqn.one', '10.0.0.1'), ('iqn.two', '10.0.0.2')], None),
+    ([('iqn.one', ''), ('iqn.one', '10.0.0.1')], None),
+    ([('iqn.one', '10.0.0.2'), ('iqn.one', '10.0.0.1')], 'iqn.one: 10.0.0.1, 10.0.0.2'),
+    ([('iqn.one', f'10.0.0.{number}') for number in range(1, 8)],
+     'iqn.one: 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5 and 2 more')])
+def test_one_name_that_is_logged_in_from_several_addresses(logins: list[tuple[str, str]],
+                                                           about: str | None) -> None:
+    shown = Shown(True, ['iqn.one'], ['user1'], ['iqn.one'], logins=logins)
+    assert find([ONE], shown) == ([] if about is None else [(Drift.SHARED_LOGIN, about)])
+
+
 @pytest.mark.parametrize('state', sorted(states.ON_TARGET - states.ADMITTED))
 def test_a_step_in_flight_may_be_seen_before_and_after(state: str) -> None:
     going = Recorded(state, 'iqn.two', None)

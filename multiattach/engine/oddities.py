@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is odd about an attachment when it is connected again, or completed."""
+
+from oslo_log import log
+from sqlalchemy.orm import Session
+
+from multiattach.db import models, reconciliation
+from multiattach.db import services as db_services
+from multiattach.engine.services import VOLUME_BINARY
+from multiattach.rpc.clients import ExportOrder
+
+LOG = log.getLogger(__name__)
+
+
+def find_move(session: Session, row: models.Attachment) -> ExportOrder | None:
+    """Have the worker look at an attachment whose host was told another portal than the worker reports.
+
+    :param session: an open session.
+    :param row: an attachment that is admitted, with its volume and connection_info.
+    :returns: what to ask of whom, None if the host was told the portal of today.
+    """
+    host = row.volume.host
+    portal = db_services.find_portal(session, VOLUME_BINARY, host) if host else None
+    if host is None or portal is None or row.connection_info.get('target_portal') == portal:
+        return None
+    return ExportOrder(host, row.volume_id, row.id)
+
+
+def warn_unconnected(session: Session, row: models.Attachment) -> None:
+    """Say so when a server on a host is told to have a volume for which no host was ever admitted.
+
+    :param session: an open session.
+    :param row: an attachment that was completed; Nova completes those of shelved servers in this way.
+    """
+    if row.initiator is not None or row.instance_uuid is None:
+        return
+    server = reconciliation.find_servers(session, [row.instance_uuid]).get(row.instance_uuid)
+    if server is not None and server[1] is None:
+        LOG.warning('Attachment %s of volume %s is completed without a connector, and its server %s is on '
+                    'host %s: no host was admitted', row.id, row.volume_id, row.instance_uuid, server[0])
+    else:
+        LOG.info('Attachment %s of volume %s is completed without a connector, as for a shelved server',
+                 row.id, row.volume_id)
