@@ -54,8 +54,13 @@ class Bench:
         assert target is not None
         return target.tid
 
-    def look(self, fix: bool | None = False) -> list[Finding]:
-        return self.deployed.reconciler.run(fix=fix)
+    def look(self, fix: bool | None = False, release: tuple[str, ...] = ()) -> list[Finding]:
+        return self.deployed.reconciler.run(fix=fix, release=release)
+
+    def look_twice(self) -> list[Finding]:
+        """Two rounds: nothing is taken away in the first one that sees it."""
+        assert 'repaired' not in {one.outcome for one in self.look(fix=None)}
+        return self.look(fix=None)
 
     def kinds(self, fix: bool | None = False) -> list[str]:
         return sorted({one.kind for one in self.look(fix)})
