@@ -3,7 +3,7 @@
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from multiattach.db import database
@@ -17,7 +17,6 @@ from multiattach.rpc.clients import HostAgents, VolumeWorkers
 
 # Workers and agents that are asked at once; one that does not answer takes a thread until its timeout.
 _PARALLEL = 16
-_Call = Callable[[str, bool, str | None, Sequence[str]], dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +97,8 @@ class Doctor:
         answered = 0
         parts = self._list_parts()
         with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, max(len(parts), 1)), 'doctor') as pool:
-            asked = {pool.submit(_ask, self._choose(binary), host, is_up, fix, request_id, release):
-                     (binary, host) for binary, host, is_up in parts}
+            asked = {pool.submit(self._ask, binary, host, is_up, fix, release, request_id): (binary, host)
+                     for binary, host, is_up in parts}
             for answer, (binary, host) in asked.items():
                 try:
                     reply = answer.result()
@@ -123,12 +122,10 @@ class Doctor:
             return parts + [(HOST_BINARY, row.host, self._services.is_up(row))
                             for row in db_services.list_all(session, HOST_BINARY)]
 
-    def _choose(self, binary: str) -> _Call:
-        return self._workers.reconcile if binary == VOLUME_BINARY else self._agents.reconcile
-
-
-def _ask(call: _Call, host: str, is_up: bool, fix: bool, request_id: str | None, release: Sequence[str]
-         ) -> dict[str, Any]:
-    if not is_up:  # it would not answer in time
-        raise errors.Unavailable(f'{host} does not report: start it again.')
-    return call(host, fix, request_id, release)
+    def _ask(self, binary: str, host: str, is_up: bool, fix: bool, release: Sequence[str],
+             request_id: str | None) -> dict[str, Any]:
+        if not is_up:  # it would not answer in time
+            raise errors.Unavailable(f'{host} does not report: start it again.')
+        asked = self._workers if binary == VOLUME_BINARY else self._agents
+        return asked.release(host, release, request_id) if fix and release else asked.reconcile(
+            host, fix, request_id)

@@ -104,22 +104,31 @@ class _Client:
                 raise errors.Unavailable(_TOO_OLD.format(server)) from exc
             raise errors.BackendError(f'{server} failed: {exc.exc_type}.') from exc
 
-    def reconcile(self, host: str, fix: bool, request_id: str | None, release: Sequence[str] = ()
-                  ) -> dict[str, Any]:
+    def reconcile(self, host: str, fix: bool, request_id: str | None) -> dict[str, Any]:
         """Have a worker or an agent look for drift, and put it right if asked to.
 
         :param host: name of the compute host, or of the backend, ``host@backend``.
         :param fix: put it right.
         :param request_id: the API call behind it, or None.
-        :param release: seals of what the breakers are to let through.
         :returns: ``findings``, as :meth:`multiattach.domain.findings.Finding.write` writes them, and
             ``unread``: why an account could not be read, by its name.
         :raises OutcomeUnknown: no answer in time; it may go on.
         :raises Unavailable: it is of an older release, or fails.
         """
-        found: dict[str, Any] = self._call(
-            host, 'reconcile', request_id, _RELEASE_VERSION if release else _RECONCILE_VERSION, fix=fix,
-            **({'release': list(release)} if release else {}))
+        found: dict[str, Any] = self._call(host, 'reconcile', request_id, _RECONCILE_VERSION, fix=fix)
+        return found
+
+    def release(self, host: str, seals: Sequence[str], request_id: str | None) -> dict[str, Any]:
+        """Have a worker or an agent put drift right, and let through its breaker what a person names.
+
+        :param host: name of the compute host, or of the backend, ``host@backend``.
+        :param seals: names of all that waits for a person there, or elsewhere.
+        :param request_id: the API call behind it, or None.
+        :returns: as :meth:`reconcile`.
+        :raises OutcomeUnknown: no answer in time; it may go on.
+        :raises Unavailable: it is of an older release, or fails.
+        """
+        found: dict[str, Any] = self._call(host, 'release', request_id, _RELEASE_VERSION, seals=list(seals))
         return found
 
     @contextlib.contextmanager

@@ -26,7 +26,7 @@ class EpochFile:
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
-        self._trouble = ''
+        self._trouble: dict[str, str] = {}
 
     def read(self) -> Mark | None:
         """Read the mark.
@@ -36,12 +36,13 @@ class EpochFile:
         try:
             with self._path.open('rb') as file:
                 found = json.loads(file.read(_LONGEST))
+            self._trouble.pop('read', None)
             mark = Mark(str(found['lineage']), int(found['counter']))
             return mark if len(mark.lineage) <= 36 and 0 <= mark.counter < 2 ** 62 else None
         except FileNotFoundError:
             return None
         except (OSError, ValueError, LookupError, TypeError) as exc:
-            self._complain(exc)
+            self._complain('read', exc)
             return None
 
     def write(self, mark: Mark) -> None:
@@ -54,16 +55,15 @@ class EpochFile:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             new.write_text(json.dumps({'lineage': mark.lineage, 'counter': mark.counter}))
             new.replace(self._path)
-            self._trouble = ''
+            self._trouble.pop('written', None)
         except OSError as exc:
-            self._complain(exc)
+            self._complain('written', exc)
 
-    def _complain(self, exc: Exception) -> None:
-        text = str(exc)
-        if text != self._trouble:
-            LOG.error('%s cannot be used, so that an older copy of the database may not be noticed: %s',
-                      self._path, text)
-        self._trouble = text
+    def _complain(self, what: str, exc: Exception) -> None:
+        if self._trouble.get(what) != str(exc):
+            LOG.error('%s cannot be %s, so that an older copy of the database may not be noticed: %s',
+                      self._path, what, exc)
+        self._trouble[what] = str(exc)
 
 
 class Epoch:

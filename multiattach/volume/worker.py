@@ -137,15 +137,25 @@ class VolumeEndpoint:
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
-    def reconcile(self, context: Any, fix: bool, release: Sequence[str] = ()) -> dict[str, Any]:
+    def reconcile(self, context: Any, fix: bool) -> dict[str, Any]:
         """Tell where database, targets and Nova differ, and put it right if asked to (since 1.3).
 
         :param context: RPC context.
         :param fix: put it right.
-        :param release: seals of what the breaker is to let through (since 1.4).
         :returns: findings, and what could not be read.
         """
-        return self._reconciler.reconcile(fix, release)
+        return self._reconciler.reconcile(fix)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def release(self, context: Any, seals: Sequence[str]) -> dict[str, Any]:
+        """Put it right, and let through the breaker what a person names (since 1.4).
+
+        :param context: RPC context.
+        :param seals: names of all that waits for a person; those of others are left alone.
+        :returns: findings, and what could not be read.
+        """
+        return self._reconciler.reconcile(True, seals)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
