@@ -16,6 +16,7 @@ from multiattach.engine.epochs import Epochs
 
 LOG = log.getLogger(__name__)
 _LONGEST = 4096  # bytes of a file that are read
+_PATIENCE = 3.0  # s
 
 
 class EpochFile:
@@ -115,11 +116,21 @@ class Epoch:
         return None
 
     def close(self) -> None:
-        """Bring the file up to date at an orderly end, so that a copy of a moment ago is an older one."""
-        with self._lock:
-            if not self._checked or self._check() is not None:
-                return
-            self._check()
+        """Bring the file up to date at an orderly end, so that a copy of a moment ago is an older one.
+
+        A database that is away, or hangs, holds up no end.
+        """
+        last = threading.Thread(target=self._count_twice, name='epoch', daemon=True)
+        last.start()
+        last.join(_PATIENCE)
+
+    def _count_twice(self) -> None:
+        try:
+            with self._lock:
+                if self._checked and self._check() is None:
+                    self._check()
+        except Exception as exc:
+            LOG.warning('The last count of %s was not made: %s', self._backend, type(exc).__name__)
 
     def _tell(self, doubt: Doubt) -> None:
         if self._told is None or (doubt.since, doubt.seen) != (self._told.since, self._told.seen):

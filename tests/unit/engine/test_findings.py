@@ -266,7 +266,7 @@ def test_in_doubt_nothing_is_repaired(bench: Bench) -> None:
 
 
 def test_every_kind_that_takes_something_away_is_known() -> None:
-    adds = {Drift.NO_TARGET, Drift.NO_LUN, Drift.SHUT_OUT, Drift.NO_ACCOUNT, Drift.NO_FILE, Drift.LOST_DISK,
-            Drift.UNSAVED_DISK, Drift.LOST_SECRET, Drift.LOST_SESSION}
+    adds = {Drift.NO_TARGET, Drift.NO_LUN, Drift.SHUT, Drift.SHUT_OUT, Drift.NO_ACCOUNT, Drift.NO_FILE,
+            Drift.LOST_DISK, Drift.UNSAVED_DISK, Drift.LOST_SECRET, Drift.LOST_SESSION}
     tells = {Drift.STATUS, Drift.OLD_DATABASE, Drift.STUCK_STEP, Drift.DOMAIN_MOVED}
     assert set(Drift) - adds - tells == DESTRUCTIVE

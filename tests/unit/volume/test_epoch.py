@@ -4,6 +4,8 @@
 import json
 import pathlib
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -215,3 +217,19 @@ def test_marks() -> None:
     assert Mark('a', 2).is_ahead_of(Mark('a', 1))
     assert not Mark('a', 1).is_ahead_of(Mark('a', 1))
     assert Mark('b', 1).is_ahead_of(Mark('a', 9)), 'nothing is known of it'
+
+
+def test_a_database_that_is_away_or_hangs_holds_up_no_end(bench: Bench,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch, released = run(bench.start()), threading.Event()
+
+    def hang(*_args: object) -> None:
+        released.wait(30)
+        raise OSError
+
+    monkeypatch.setattr(epoch._side, 'count', hang)
+    started = time.monotonic()
+    epoch.close()
+    assert time.monotonic() - started < 10
+    released.set()
+    epoch.close()
