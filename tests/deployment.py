@@ -26,6 +26,7 @@ from multiattach.drivers.null import NullTarget
 from multiattach.drivers.target import Target
 from multiattach.engine.assembly import Engine
 from multiattach.engine.context import RequestContext
+from multiattach.engine.epochs import Epochs
 from multiattach.engine.exports import Exports
 from multiattach.engine.leases import WORKER_STEPS, StepLeases
 from multiattach.engine.reconciliation import Reconciliation
@@ -33,6 +34,7 @@ from multiattach.engine.storage import Storage
 from multiattach.engine.volumes import VolumeWish
 from multiattach.rpc import transport
 from multiattach.rpc.clients import HostAgents
+from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
@@ -145,14 +147,16 @@ def _deploy(directory: pathlib.Path, target: Target | None, url: str, messages: 
         locks = VolumeLocks(coordinator)
         crew = Crew(coordinator, f'volume.{BACKEND}')
         leases = StepLeases(db, lease_rules, 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=True)
+        epoch = Epoch(Epochs(db), BACKEND, directory / 'epochs' / 'file.json')
         exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND, leases)
         reconciler = VolumeReconciler(
-            Reconciliation(db, Actor(f'volume:{BACKEND}')), exporter, target, locks, BACKEND, *reconciling)
+            Reconciliation(db, Actor(f'volume:{BACKEND}')), exporter, target, locks, BACKEND, *reconciling,
+            epoch)
         worker = VolumeWorker(
             db, rpc, BACKEND, BACKEND, crew, 'nova', backend, exporter,
             StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases), leases,
             capabilities={'volume_backend_name': 'file'}, over_subscription=20.0,
-            report_interval=report_interval, reconciler=reconciler)
+            report_interval=report_interval, reconciler=reconciler, epoch=epoch)
         if start_worker:
             worker.start()
             stack.callback(worker.stop)

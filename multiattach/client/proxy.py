@@ -4,7 +4,7 @@
 It is served beside the Block Storage API, so its endpoint is that of ``block-storage`` in the catalogue.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -102,13 +102,15 @@ class Proxy(proxy.Proxy):
         """
         return self._create(resources.HostUnfence, host_name=_segment(name))
 
-    def diagnose(self, *, is_fixed: bool = False) -> resources.Diagnosis:
+    def diagnose(self, *, is_fixed: bool = False, release: Sequence[str] = ()) -> resources.Diagnosis:
         """Have every worker and agent look for drift.
 
         :param is_fixed: have it put right.
+        :param release: seals of what waits for a person and is to be put right, too.
         :returns: what was found, and who did not answer.
         """
-        return self._create(resources.Diagnosis, is_fixed=is_fixed)
+        wish: dict[str, Any] = {'release': list(release)} if release else {}
+        return self._create(resources.Diagnosis, is_fixed=is_fixed, **wish)
 
     def target_pages(self, host: str | None = None, limit: int | None = None
                      ) -> Iterator[resources.TargetPage]:

@@ -192,11 +192,14 @@ class Diagnosis(resource.Resource):
 
     #: Asked for: put it right.
     is_fixed = resource.Body('fix', type=bool)
+    #: Asked for: let what these seals name through the breakers, too.
+    release = resource.Body('release', type=list)
     #: Number of workers and agents that answered.
     answered = resource.Body('answered', type=int)
     #: Number of findings that are still there.
     left = resource.Body('left', type=int)
-    #: Each with kind, host, volume_id, attachment_id, about, text, step, action, outcome, since, error, left.
+    #: Each with kind, host, volume_id, attachment_id, about, text, step, action, outcome, since, error, seal
+    #: and left.
     findings = resource.Body('findings', type=list)
     #: Each with binary, host and reason.
     unanswered = resource.Body('unanswered', type=list)

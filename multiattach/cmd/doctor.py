@@ -24,14 +24,16 @@ def examine(conf: cfg.ConfigOpts) -> int:
     :raises ConfigurationError: nobody can be asked with this configuration.
     """
     command = conf.command
+    if command.release and not command.fix:
+        raise errors.ConfigurationError('--release goes with --fix.')
     inside = (conf.transport_url or '').startswith('inproc:') or not conf.transport_url
     if command.url or inside:
         url = command.url or f'http://{_bracket(conf.api.listen_host)}:{conf.api.listen_port}'
         if inside and command.format == 'table':
             print(f'All parts run inside multiattach-standalone: its API at {url} is asked.')
-        found = _ask_api(conf, url, fix=command.fix)
+        found = _ask_api(conf, url, fix=command.fix, release=command.release)
     else:
-        found = _ask_rpc(conf, fix=command.fix)
+        found = _ask_rpc(conf, fix=command.fix, release=command.release)
     if command.format == 'json':
         print(json.dumps(found, indent=1))
     else:
@@ -40,23 +42,24 @@ def examine(conf: cfg.ConfigOpts) -> int:
     return 1 if found['left'] or found['unanswered'] else 0
 
 
-def _ask_rpc(conf: cfg.ConfigOpts, *, fix: bool) -> dict[str, Any]:
+def _ask_rpc(conf: cfg.ConfigOpts, *, fix: bool, release: list[str]) -> dict[str, Any]:
     db = parts.open_database(conf)
     rpc = parts.open_transport(conf)
     try:
-        return views.diagnosis(parts.build_engine(conf, db, rpc).doctor.examine(fix=fix))
+        return views.diagnosis(parts.build_engine(conf, db, rpc).doctor.examine(fix=fix, release=release))
     finally:
         rpc.cleanup()
         db.close()
 
 
-def _ask_api(conf: cfg.ConfigOpts, url: str, *, fix: bool) -> dict[str, Any]:
+def _ask_api(conf: cfg.ConfigOpts, url: str, *, fix: bool, release: list[str]) -> dict[str, Any]:
     if conf.api.auth_strategy != 'noauth':
         raise errors.ConfigurationError(
             'Option transport_url in [DEFAULT]: workers and agents inside another process can be asked '
             'through its API only, which wants a token: use "openstack multiattach doctor".')
+    wish = {'fix': fix, **({'release': release} if release else {})}
     request = urllib.request.Request(  # noqa: S310 - the operator's own URL
-        f'{url.rstrip("/")}/v3/multiattach/doctor', json.dumps({'doctor': {'fix': fix}}).encode(),
+        f'{url.rstrip("/")}/v3/multiattach/doctor', json.dumps({'doctor': wish}).encode(),
         {'Content-Type': 'application/json', 'Accept': 'application/json', 'X-Auth-Token': 'admin'})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:  # noqa: S310

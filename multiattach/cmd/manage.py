@@ -15,6 +15,7 @@ from multiattach.cmd import checks, doctor, parts, run, volumes
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
 from multiattach.domain import errors, liveness
+from multiattach.engine.epochs import Epochs
 
 _Call = Callable[[cfg.ConfigOpts], int | None]
 _Places: TypeAlias = 'argparse._SubParsersAction[argparse.ArgumentParser]'
@@ -38,6 +39,21 @@ def _version(conf: cfg.ConfigOpts) -> None:
 def _check_database(conf: cfg.ConfigOpts) -> None:
     parts.open_database(conf)
     print(f'The database answers and is at revision {migration.head()}, as this release needs it.')
+
+
+def _accept(conf: cfg.ConfigOpts) -> int:
+    epochs, backend = Epochs(parts.open_database(conf)), conf.command.backend
+    if backend is not None:
+        epochs.accept(backend)
+        print(f'The database is that of the targets of {backend} from now on. Its worker takes up its work '
+              'within seconds; see then: multiattach-manage doctor')
+        return 0
+    doubts = epochs.list_doubts()
+    for doubt in doubts:
+        print(doubt.tell())
+    if not doubts:
+        print('The database is the newest one, as far as any worker can tell.')
+    return 1 if doubts else 0
 
 
 def _purge(conf: cfg.ConfigOpts) -> None:
@@ -131,6 +147,9 @@ def _add_commands(subparsers: _Places) -> None:
          'if not.', _check_database)
     _add(db, 'purge', 'Delete rows that were deleted days ago.', _purge).add_argument(
         '--days', type=int, default=90, help='age in days (default: 90)')
+    _add(db, 'accept', 'Take this database as the newest one of a backend\'s targets, after an older copy '
+         'was restored on purpose; without a backend, show which are in doubt.', _accept).add_argument(
+        'backend', nargs='?', help='backend, as "service list" shows it, or cluster@backend')
     service = _add_noun(subparsers, 'service', 'workers and agents, as their heartbeats tell')
     _add(service, 'list', 'List workers and agents with their state.', _list_services).add_argument(
         '-f', '--format', choices=['table', 'json'], default='table', help='default: table')
@@ -151,6 +170,9 @@ def _add_commands(subparsers: _Places) -> None:
                    'hosts and Nova; ends with 1 if something is left, or somebody did not answer.',
                    doctor.examine)
     examine.add_argument('--fix', action='store_true', help='put right what can be')
+    examine.add_argument('--release', action='append', default=[], metavar='SEAL',
+                         help='with --fix: put right all that waits for a person under this seal, as it was '
+                              'shown; may be given again')
     examine.add_argument('--url', help='ask this API instead of the broker: that of multiattach-standalone')
     examine.add_argument('-f', '--format', choices=['table', 'json'], default='table', help='default: table')
     attachment = _add_noun(subparsers, 'attachment', 'attachments and what became of them')

@@ -2,6 +2,7 @@
 """The parts of a program, made from its configuration."""
 
 import pathlib
+from urllib.parse import quote
 
 import oslo_messaging as messaging
 from oslo_config import cfg
@@ -30,6 +31,7 @@ from multiattach.drivers.tgt.daemon import TgtDaemon
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
 from multiattach.engine.assembly import Engine, make_engine
+from multiattach.engine.epochs import Epochs
 from multiattach.engine.exports import Exports
 from multiattach.engine.leases import WORKER_STEPS, StepLeases
 from multiattach.engine.policy import Policy
@@ -37,6 +39,7 @@ from multiattach.engine.reconciliation import Reconciliation
 from multiattach.engine.storage import Storage
 from multiattach.rpc import broker, transport
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
+from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
@@ -292,6 +295,8 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
         crew = Crew(coordinator, f'volume.{serves}')
         leases = StepLeases(db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS,
                             is_alone=not conf.volume.cluster)
+        epoch = Epoch(Epochs(db), serves,
+                      pathlib.Path(conf.state_path, 'epochs', f'{quote(serves, safe="@")}.json'))
         exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, serves, leases)
         workers.append(VolumeWorker(
             db, rpc, host, serves, crew,
@@ -306,7 +311,8 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
                 Reconciliation(db, Actor(f'volume:{host}')), exporter, target, locks, serves,
                 make_rules(conf), conf.reconcile.interval,
                 NovaCheck(NovaServers(client), conf.reconcile.nova_servers)
-                if client is not None and conf.reconcile.nova_servers else None)))
+                if client is not None and conf.reconcile.nova_servers else None, epoch),
+            epoch=epoch))
     return workers
 
 
@@ -317,4 +323,5 @@ def make_rules(conf: cfg.ConfigOpts) -> Rules:
     :returns: the rules.
     """
     group = conf.reconcile
-    return Rules(group.actions, group.graces, group.reservation_age, group.stuck_after, group.most_gone)
+    return Rules(group.actions, group.graces, group.reservation_age, group.stuck_after, group.most_at_once,
+                 group.most_percent, group.window)

@@ -327,6 +327,24 @@ class StepLease(Base):
     error: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
 
 
+class Epoch(Base):
+    """How far this database has come, as a backend's workers count it; a file at its targets says so, too.
+
+    ``doubted_at`` is set when the file was ahead, or of another lineage: the database is an older copy, or
+    another one. ``seen_lineage`` and ``seen_counter`` are what the file said then.
+    """
+
+    __tablename__ = 'epochs'
+
+    backend: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    lineage: orm.Mapped[str] = orm.mapped_column(sa.String(36))
+    counter: orm.Mapped[int] = orm.mapped_column(sa.BigInteger)
+    counted_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    doubted_at: orm.Mapped[datetime.datetime | None]
+    seen_lineage: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
+    seen_counter: orm.Mapped[int | None] = orm.mapped_column(sa.BigInteger)
+
+
 class Server(Lifetime, Base):
     """A libvirt domain that a host agent registered (compute endpoint)."""
 

@@ -178,6 +178,33 @@ def find_servers(session: Session, server_ids: Sequence[str]
         sa.select(S.id, S.host, S.deleted_at).where(S.id.in_(some)))}
 
 
+def find_ended(session: Session, volume_ids: Sequence[str]) -> dict[str, set[str]]:
+    """Tell of which initiators and servers it is recorded that they have volumes no more.
+
+    :param session: an open session.
+    :param volume_ids: UUIDs.
+    :returns: by volume names of initiators and ids of servers.
+    """
+    ended: dict[str, set[str]] = {}
+    for some in _chunks(volume_ids):
+        for volume_id, initiator, server_id in session.execute(
+                sa.select(A.volume_id, A.initiator, A.instance_uuid)
+                .where(A.volume_id.in_(some), A.deleted_at.is_not(None)).distinct()):
+            ended.setdefault(volume_id, set()).update(name for name in (initiator, server_id) if name)
+    return ended
+
+
+def find_registered(session: Session, server_ids: Sequence[str]) -> dict[str, datetime.datetime]:
+    """Tell since when servers of host agents are known.
+
+    :param session: an open session.
+    :param server_ids: UUIDs.
+    :returns: by id.
+    """
+    return {row[0]: row[1] for some in _chunks(server_ids) for row in session.execute(
+        sa.select(S.id, S.created_at).where(S.id.in_(some)))}
+
+
 def _chunks(idents: Sequence[str]) -> list[list[str]]:
     """Cut into parts of which no database says that there are too many parameters."""
     unique = sorted(set(idents))

@@ -59,7 +59,7 @@ def register(session: Session, host: str, domains: Mapping[str, Mapping[str, Any
     for ident, facts in domains.items():
         row = rows.get(ident)
         if row is None:
-            session.add(S(id=ident, host=host, **facts))
+            session.add(S(id=ident, host=host, created_at=moment, **facts))
             continue
         wanted = {'host': host, 'deleted_at': None, **facts}
         for key, value in wanted.items():

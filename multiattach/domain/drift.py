@@ -49,6 +49,7 @@ class Drift(enum.StrEnum):
     STRAY_FILE = 'stray_file'
     NO_FILE = 'no_file'
     STATUS = 'status'
+    OLD_DATABASE = 'old_database'
     RESERVATION = 'reservation'
     RESERVATION_OF_SERVER = 'reservation_of_server'
     STUCK_STEP = 'stuck_step'
@@ -143,6 +144,10 @@ TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
     Row(Drift.STATUS, _D, 'a volume\'s status is not the one that its attachments give',
         'The status of the volume disagrees with its attachments.', _REPAIR,
         'The status is derived from the attachments in one transaction, as after each of their changes.'),
+    Row(Drift.OLD_DATABASE, _D, 'the file beside the targets is ahead of the database, or of another one',
+        'The database is an older copy, or another one than that of the targets. Nothing is repaired or '
+        'exported again, and no step from before goes on, until a person accepts it.', _REPORT,
+        'Nothing: put the newest database back, or accept this one: multiattach-manage db accept BACKEND.'),
     Row(Drift.RESERVATION, _D, 'an attachment without server and connector, reserved longer than '
         '[reconcile] reservation_age', 'A place was reserved for no server, and nobody ever connected.',
         _REPAIR, _DELETE),
@@ -171,8 +176,7 @@ TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
         'Nothing: give each host a name of its own (iscsi-iname), and attach anew.'),
     Row(Drift.SERVER_GONE, _N, 'a server that Nova had, or says it deleted, and that it answers 404 for',
         'The server is gone, and its attachment is left.', _REPAIR,
-        _DELETE + ' Nothing is asked of the server and its host. More than [reconcile] most_gone at once '
-        'wait for a person.', 300.0, is_firm=True),
+        _DELETE + ' Nothing is asked of the server and its host.', 300.0, is_firm=True),
     Row(Drift.SERVER_UNKNOWN, _N, 'a server of which Nova never knew, as far as this worker can tell',
         'Nova does not know the server. It may be no server of Nova\'s (bare metal, a client\'s own id).',
         _REPORT, _DELETE, 300.0, is_firm=True),
@@ -207,6 +211,12 @@ TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
 )}
 _NAMED = 5  # places that a finding names
 TARGET_KINDS = tuple(kind for kind, row in TABLE.items() if row.account is Account.TARGET)
+# Their repairs take something away that somebody may use: they go through the breaker.
+DESTRUCTIVE = frozenset({
+    Drift.NO_VOLUME, Drift.LEFTOVER, Drift.UNUSED, Drift.ADMITTED, Drift.ACCOUNT, Drift.SESSION,
+    Drift.STRAY_FILE, Drift.RESERVATION, Drift.RESERVATION_OF_SERVER, Drift.RESERVE_MARK,
+    Drift.DETACH_MARK, Drift.SERVER_GONE,
+    Drift.SERVER_UNKNOWN, Drift.DOMAIN_GONE, Drift.STRAY_DISK, Drift.LATE_UNPLUG, Drift.STRAY_SESSION})
 
 
 @dataclasses.dataclass(frozen=True)

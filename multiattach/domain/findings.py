@@ -8,6 +8,9 @@ from typing import Any
 
 from multiattach.domain.drift import TABLE, Action, Drift
 
+# One server that was deleted may have had all volumes that its host has.
+FEW = 5
+
 
 class Outcome(enum.StrEnum):
     """What became of a finding."""
@@ -29,7 +32,8 @@ class Seen:
     :param attachment_id: UUID, or None.
     :param about: initiator, account, server or file that it is about.
     :param age: seconds that it has lasted by its row; None to count from when it was first seen.
-    :param hold: why it is not repaired unless a person asks for it, or None.
+    :param hold: why it is not repaired unless a person releases it, or None.
+    :param units: sessions, targets or attachments that its repair touches.
     """
 
     kind: Drift
@@ -39,6 +43,7 @@ class Seen:
     about: str = ''
     age: float | None = dataclasses.field(default=None, compare=False)
     hold: str | None = dataclasses.field(default=None, compare=False)
+    units: int = dataclasses.field(default=1, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Finding:
     :param outcome: a value of :class:`Outcome`.
     :param since: when it was first seen, ISO 8601 in UTC.
     :param error: why it failed, or waits; None otherwise.
+    :param seal: names all that waits for a person on its host, for whoever releases it; None otherwise.
     """
 
     kind: str
@@ -69,6 +75,7 @@ class Finding:
     outcome: str
     since: str
     error: str | None = None
+    seal: str | None = None
 
     @property
     def is_left(self) -> bool:
@@ -101,14 +108,18 @@ class Rules:
     :param graces: other graces in seconds, by kind.
     :param reservation_age: seconds that a reservation may wait for its host, 0 for ever.
     :param stuck_after: seconds that a step in flight may stand still.
-    :param most_gone: gone servers that a round looks after without being asked.
+    :param most: repairs that take something away and need no person, at once or within the window.
+    :param percent: the same as a part of what there is on the backend or host; some are always allowed.
+    :param window: seconds.
     """
 
     actions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     graces: Mapping[str, float] = dataclasses.field(default_factory=dict)
     reservation_age: float = 86400.0
     stuck_after: float = 600.0
-    most_gone: int = 10
+    most: int = 10
+    percent: int = 20
+    window: float = 3600.0
 
     def find_action(self, kind: Drift) -> Action:
         """Tell what is done about a kind.
@@ -125,3 +136,11 @@ class Rules:
         :returns: seconds.
         """
         return float(self.graces.get(kind, TABLE[kind].grace))
+
+    def find_limit(self, there: int) -> int:
+        """Tell how many repairs that take something away need no person.
+
+        :param there: sessions, targets or attachments that there are on the backend or host.
+        :returns: the number; below :data:`FEW` a part of what there is says nothing.
+        """
+        return min(self.most, max(FEW, there * self.percent // 100))

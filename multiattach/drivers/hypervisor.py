@@ -123,6 +123,11 @@ class Hypervisor(Protocol):
         """How often it has said that a server stopped or is gone; it only grows, and may have missed some."""
         ...
 
+    @property
+    def ended(self) -> frozenset[str]:
+        """UUIDs of servers of which it said that they are gone, and that it has not shown since."""
+        ...
+
     def attach(self, server_id: str, disk: Disk) -> str:
         """Give a server a disk, now if it runs and for its next starts; having it is success.
 

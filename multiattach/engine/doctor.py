@@ -3,7 +3,7 @@
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from multiattach.db import database
@@ -17,7 +17,6 @@ from multiattach.rpc.clients import HostAgents, VolumeWorkers
 
 # Workers and agents that are asked at once; one that does not answer takes a thread until its timeout.
 _PARALLEL = 16
-_Call = Callable[[str, bool, str | None], dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,21 +72,23 @@ class Doctor:
         self._workers = workers
         self._agents = agents
 
-    def diagnose(self, ctx: RequestContext, *, fix: bool) -> Diagnosis:
+    def diagnose(self, ctx: RequestContext, *, fix: bool, release: Sequence[str] = ()) -> Diagnosis:
         """Have every worker and every agent look for drift.
 
         :param ctx: the caller.
         :param fix: put it right.
+        :param release: seals of what the breakers are to let through.
         :returns: what was found, and who did not answer.
         :raises NotAuthorized: policy ``multiattach:doctor``.
         """
         self._policy.check(ctx, 'multiattach:doctor')
-        return self.examine(fix=fix, request_id=ctx.request_id)
+        return self.examine(fix=fix, release=release, request_id=ctx.request_id)
 
-    def examine(self, *, fix: bool, request_id: str | None = None) -> Diagnosis:
+    def examine(self, *, fix: bool, release: Sequence[str] = (), request_id: str | None = None) -> Diagnosis:
         """Do the same for a caller who needs no policy.
 
         :param fix: put it right.
+        :param release: seals of what the breakers are to let through.
         :param request_id: the API call behind it.
         :returns: what was found, and who did not answer.
         """
@@ -96,7 +97,7 @@ class Doctor:
         answered = 0
         parts = self._list_parts()
         with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, max(len(parts), 1)), 'doctor') as pool:
-            asked = {pool.submit(_ask, self._choose(binary), host, is_up, fix, request_id): (binary, host)
+            asked = {pool.submit(self._ask, binary, host, is_up, fix, release, request_id): (binary, host)
                      for binary, host, is_up in parts}
             for answer, (binary, host) in asked.items():
                 try:
@@ -121,11 +122,10 @@ class Doctor:
             return parts + [(HOST_BINARY, row.host, self._services.is_up(row))
                             for row in db_services.list_all(session, HOST_BINARY)]
 
-    def _choose(self, binary: str) -> _Call:
-        return self._workers.reconcile if binary == VOLUME_BINARY else self._agents.reconcile
-
-
-def _ask(call: _Call, host: str, is_up: bool, fix: bool, request_id: str | None) -> dict[str, Any]:
-    if not is_up:  # it would not answer in time
-        raise errors.Unavailable(f'{host} does not report: start it again.')
-    return call(host, fix, request_id)
+    def _ask(self, binary: str, host: str, is_up: bool, fix: bool, release: Sequence[str],
+             request_id: str | None) -> dict[str, Any]:
+        if not is_up:  # it would not answer in time
+            raise errors.Unavailable(f'{host} does not report: start it again.')
+        asked = self._workers if binary == VOLUME_BINARY else self._agents
+        return asked.release(host, release, request_id) if fix and release else asked.reconcile(
+            host, fix, request_id)

@@ -8,10 +8,11 @@ import datetime
 from typing import Any
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, leases, models, transitions
+from multiattach.db import database, epochs, leases, models, transitions
 from multiattach.db import reconciliation as rows
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
+from multiattach.domain.epoch import Doubt
 from multiattach.engine.attachments import leave_target
 from multiattach.rpc.clients import ExportOrder
 
@@ -137,6 +138,35 @@ class Reconciliation:
         latest = now + datetime.timedelta(seconds=longest)
         return {ident for ident, lease in found.items()
                 if now < lease.until <= latest and lease.retry_at is None}
+
+    @database.retry
+    def find_doubt(self) -> Doubt | None:
+        """Tell whether the database is an older copy, as far as a worker has noticed.
+
+        :returns: the first that was noticed, or None.
+        """
+        with self._db.reader() as session:
+            return min(epochs.list_doubts(session), key=lambda one: one.since, default=None)
+
+    @database.retry
+    def find_ended(self, volume_ids: list[str]) -> dict[str, set[str]]:
+        """Tell of which initiators and servers it is recorded that they have volumes no more.
+
+        :param volume_ids: UUIDs.
+        :returns: by volume names of initiators and ids of servers.
+        """
+        with self._db.reader() as session:
+            return rows.find_ended(session, volume_ids)
+
+    @database.retry
+    def find_registered(self, server_ids: list[str]) -> dict[str, datetime.datetime]:
+        """Tell since when servers are known.
+
+        :param server_ids: UUIDs.
+        :returns: by id.
+        """
+        with self._db.reader() as session:
+            return rows.find_registered(session, server_ids)
 
     # -- putting right -------------------------------------------------------------------------
 

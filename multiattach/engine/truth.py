@@ -8,10 +8,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from oslo_log import log
+
 from multiattach.db import database, explanations, models, transitions
 from multiattach.db import services as db_services
 from multiattach.domain import drift, errors, findings, states
-from multiattach.domain.drift import TABLE, Action, Drift
+from multiattach.domain.drift import TABLE, TARGET_KINDS, Action, Drift
 from multiattach.domain.findings import Finding, Rules, Seen
 from multiattach.engine.doctor import Unanswered
 from multiattach.engine.reconciliation import Reconciliation
@@ -20,8 +22,12 @@ from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.engine.targets import ComparedTarget, compare_shown
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
 
+LOG = log.getLogger(__name__)
 _PATIENCE = 5.0  # s
 _PARALLEL = 8
+# Of a target that is to go as a whole the worker tells in one finding; what a comparison shows is read anew.
+_WHOLE = frozenset({Drift.LEFTOVER, Drift.UNUSED, Drift.NO_VOLUME})
+_COMPARED = frozenset(TARGET_KINDS) - {Drift.STRAY_FILE, Drift.NO_FILE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,13 +92,15 @@ class Witnesses:
             name = backend[0]
             target = None if name is None else pool.submit(
                 _ask, backend[1], name, lambda: self._compare(volume_id, str(name), request_id))
+            noted = None if name is None else pool.submit(
+                self._list_noted, backend[1], name, volume_id, request_id)
             asked = {host: pool.submit(_ask, is_up, host, functools.partial(
                 self._agents.show_host, host, request_id)) for host, is_up in hosts}
         truth = Truth(None, [], [], [])
         if target is not None and name is not None:
             try:
                 truth = dataclasses.replace(truth, target=target.result())
-                truth.findings.extend(_find(target.result()))
+                truth.findings.extend(_find(target.result(), [] if noted is None else noted.result()))
             except errors.MultiattachError as exc:
                 truth.unanswered.append(Unanswered(VOLUME_BINARY, name, exc.message))
         truth.findings.extend(self._judge_rows(volume_id, name or ''))
@@ -107,7 +115,8 @@ class Witnesses:
                 host, [one | {'disks': own} for one in found.servers
                        if (own := [disk for disk in one['disks'] if disk['volume_id'] == volume_id])],
                 [one for one in found.sessions if one['volume_id'] == volume_id]))
-        truth.findings[:] = [one for one in truth.findings if one.volume_id == volume_id]
+        truth.findings[:] = [one for one in truth.findings
+                             if one.volume_id == volume_id or one.kind == Drift.OLD_DATABASE]
         return truth
 
     def ask_of_host(self, host: str, is_up: bool, request_id: str | None) -> Truth:
@@ -156,6 +165,16 @@ class Witnesses:
         with self._db.reader() as session:
             return db_services.find_portal(session, VOLUME_BINARY, backend)
 
+    def _list_noted(self, is_up: bool | None, backend: str, volume_id: str, request_id: str | None
+                    ) -> list[Finding]:
+        """Ask for what the worker's last round found; the explanation does without it."""
+        try:
+            return [findings.read(one) for one in _ask(
+                is_up, backend, lambda: self._workers.list_findings(backend, volume_id, request_id))]
+        except errors.MultiattachError as exc:
+            LOG.info('%s does not tell what it found: %s', backend, exc.message)
+            return []
+
     @database.retry
     def _list_recorded(self, volume_id: str) -> list[drift.Recorded]:
         with self._db.reader() as session:
@@ -175,9 +194,16 @@ def _read(host: str, shown: dict[str, Any], truth: Truth) -> ShownHost:
     return ShownHost(host, shown['servers'], shown['sessions'])
 
 
-def _find(target: ComparedTarget) -> list[Finding]:
-    """Write the differences of a target as findings; only the worker's own rounds know since when."""
-    now = models.now().isoformat(timespec='microseconds')
-    return [Finding(one.kind, target.backend or '', target.volume_id, None, one.about, one.text,
-                    TABLE[one.kind].step, TABLE[one.kind].action, findings.Outcome.FOUND, now)
-            for one in target.differences]
+def _find(target: ComparedTarget, noted: Sequence[Finding]) -> list[Finding]:
+    """Write the differences of a target as findings, with what the worker's own last round says of them.
+
+    Only that round knows since when they are there, and what they wait for.
+    """
+    left = {(str(one.kind), one.about): one for one in noted if one.is_left}
+    told = [one for one in left.values() if one.kind in _WHOLE] if target.differences else []
+    if not told:
+        now = models.now().isoformat(timespec='microseconds')
+        told = [left.get((str(one.kind), one.about)) or Finding(
+            one.kind, target.backend or '', target.volume_id, None, one.about, one.text, TABLE[one.kind].step,
+            TABLE[one.kind].action, findings.Outcome.FOUND, now) for one in target.differences]
+    return told + [one for one in left.values() if one.kind not in _COMPARED]

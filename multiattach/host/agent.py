@@ -6,7 +6,7 @@ message, a repeated one and a restart are the same case.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -66,6 +66,7 @@ class HostAgent:
         self._sweep = SweepSteps(engine_side, hypervisor, sessions)
         self._fenced: str | None = None
         side, rules, interval = reconciling
+        self._reconciliation = side
         self.reconciler = HostReconciler(side, hypervisor, connector, self, host, rules, interval)
 
     # -- work ----------------------------------------------------------------------------------
@@ -110,6 +111,8 @@ class HostAgent:
         if fenced != self._fenced:
             LOG.warning('%s', fenced or f'Host {self._host} is not fenced any more')
         self._fenced = fenced
+        if self._reconciliation.find_doubt() is not None:
+            return  # what an older copy of the database says was cut off may have been attached again since
         for task in self._engine.list_unswept():
             self._work.run(task.attachment_id, functools.partial(self._sweep.run, task), insist=True)
 
@@ -135,8 +138,10 @@ class HostAgent:
         self.obey()
         if self._fenced is not None:
             return
+        doubt = self._reconciliation.find_doubt()  # then only what was asked for since is carried on with
         found = self._leases.list_due([Step(ATTACHMENT, ident, since, state in ORDERED)
-                                       for ident, state, since in self._engine.list_open()])
+                                       for ident, state, since in self._engine.list_open()
+                                       if doubt is None or since >= doubt.since])
         if not found:
             return
         with futures.ThreadPoolExecutor(min(self._parallel, len(found)), 'resume') as pool:
@@ -199,6 +204,17 @@ class HostAgent:
         :returns: findings, and what could not be read.
         """
         return self.reconciler.reconcile(fix)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def release(self, context: Mapping[str, Any], seals: Sequence[str]) -> dict[str, Any]:
+        """Put it right, and let through the breaker what a person names (since 1.4).
+
+        :param context: RPC context.
+        :param seals: names of all that waits for a person; those of others are left alone.
+        :returns: findings, and what could not be read.
+        """
+        return self.reconciler.reconcile(True, seals)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)

@@ -5,9 +5,11 @@ Servers' disks and the host's sessions are read between two reads of the rows: w
 changed its row, or is seen no more with a second look.
 """
 
+import dataclasses
+import datetime
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from oslo_log import log
@@ -19,7 +21,7 @@ from multiattach.domain.drift import Account, Drift
 from multiattach.domain.findings import Finding, Rules, Seen
 from multiattach.drivers.host_connector import HostConnector, HostSession
 from multiattach.drivers.hypervisor import FoundDisk, Hypervisor, ServerDisks
-from multiattach.engine.findings import Ledger, Step
+from multiattach.engine.findings import Ledger, Step, Wish
 from multiattach.engine.reconciliation import Reconciliation
 from multiattach.rpc.clients import ExportOrder
 
@@ -28,6 +30,10 @@ A = states.Attachment
 
 # A server that is gone is found out by a step in flight itself.
 _AT_REST = frozenset({A.ATTACHED, A.ERROR_DETACHING, A.ERROR_ATTACHING})
+_ALL_GONE = ('libvirt has none of the servers with volumes of this host. That is believed only of servers of '
+             'which it said itself that they are gone, or if it has another one that was seen here before.')
+_ALL_STRAY = ('Not one disk and session of this host is named by the database. That is believed only of what '
+              'is recorded to have been detached.')
 
 
 class Agent(Protocol):
@@ -98,21 +104,23 @@ class HostReconciler:
         if time.monotonic() >= self._due or self._hypervisor.losses != self._losses:
             self.run()
 
-    def run(self, *, fix: bool | None = None) -> list[Finding]:
+    def run(self, *, fix: bool | None = None, release: Collection[str] = ()) -> list[Finding]:
         """Do a round.
 
         :param fix: False to do nothing, True to repair at once, None to wait for the grace before.
+        :param release: seals of what the breaker is to let through.
         :returns: what was found.
         """
-        return self._run(fix)[0]
+        return self._run(fix, release)[0]
 
-    def reconcile(self, fix: bool) -> dict[str, Any]:
+    def reconcile(self, fix: bool, release: Collection[str] = ()) -> dict[str, Any]:
         """Do a round for a person.
 
         :param fix: repair at once.
+        :param release: seals of what the breaker is to let through.
         :returns: ``findings`` as messages carry them, and ``unread``: why an account could not be read.
         """
-        found, unread = self._run(fix)
+        found, unread = self._run(fix, release)
         return {'findings': [one.write() for one in found], 'unread': unread}
 
     def show(self) -> dict[str, Any]:
@@ -131,26 +139,30 @@ class HostReconciler:
                          for one in sessions],
             **self.reconcile(False)}
 
-    def _run(self, fix: bool | None) -> tuple[list[Finding], dict[str, str]]:
+    def _run(self, fix: bool | None, release: Collection[str]) -> tuple[list[Finding], dict[str, str]]:
         with self._round:
             unread: dict[str, str] = {}
             seen: list[Seen] = []
+            there = 0
+            doubt = self._side.find_doubt()
             accounts = {Account.DOMAIN, Account.HOST}
             self._losses = self._hypervisor.losses
             try:
-                seen = self._look()
+                seen, there = self._look()
             except errors.MultiattachError as exc:
                 LOG.warning('Host %s cannot be compared: %s', self._host, exc.message)
                 accounts, unread = set(), {str(Account.DOMAIN): exc.message}
             # On a fenced host things only go, and the sweep sees to that.
             wish = False if self._agent.fenced is not None else fix
-            found, due = self._ledger.settle(seen, self._find_step, fix=wish, accounts=accounts)
+            found, due = self._ledger.settle(
+                seen, self._find_step, Wish(wish, release, there, doubt.tell() if doubt else None), accounts)
             self._due = time.monotonic() + min(self._interval, self._interval if due is None else due)
             return found, unread
 
     # -- looking -------------------------------------------------------------------------------
 
-    def _look(self) -> list[Seen]:
+    def _look(self) -> tuple[list[Seen], int]:
+        """Return drift, and how many attachments there are: recorded, or shown if those are more."""
         rows = self._side.list_of_agent(self._host)
         servers = {one.server_id: one for one in self._hypervisor.list_disks()}
         sessions = {one.volume_id for one in self._connector.list_sessions()}
@@ -159,7 +171,22 @@ class HostReconciler:
             after = set(self._side.list_of_agent(self._host))
             still = {row.attachment_id for row in rows if row in after}
             seen = [one for one in seen if one.attachment_id in still]
-        return seen + self._look_for_strays(rows, servers, sessions)
+        there = max(sum(row.state in _AT_REST for row in rows), len(_list_disks(servers.values())),
+                    len(sessions))
+        seen = self._hold_gone(seen, rows, servers)
+        return seen + self._look_for_strays(rows, servers, sessions), there
+
+    def _hold_gone(self, seen: list[Seen], rows: list[AgentRow], servers: dict[str, ServerDisks]
+                   ) -> list[Seen]:
+        """Not one server with a volume is there: believe only what libvirt, still the same one, bears out."""
+        gone = [one for one in seen if one.kind is Drift.DOMAIN_GONE]
+        if not gone or any(row.server_id in servers for row in rows):
+            return seen
+        ended, known = self._hypervisor.ended, self._side.find_servers([one.about for one in gone])
+        others = self._side.find_registered(list(servers))
+        return [one if one.kind is not Drift.DOMAIN_GONE or one.about in ended
+                or _has_witness(known.get(one.about), others.values())
+                else dataclasses.replace(one, hold=_ALL_GONE) for one in seen]
 
     def _judge_rows(self, rows: list[AgentRow], servers: dict[str, ServerDisks],
                     sessions: set[str]) -> list[Seen]:
@@ -192,7 +219,7 @@ class HostReconciler:
         mine = {(row.server_id, row.volume_id) for row in rows if row.state not in states.PLACELESS}
         volumes = {volume for _server, volume in mine}
         disks = {one for one in _list_disks(servers.values()) if one not in mine}
-        sessions = sessions - volumes
+        sessions_shown, sessions = sessions, sessions - volumes
         suspects = sorted({volume for _server, volume in disks} | sessions)
         if not suspects:
             return []
@@ -205,10 +232,14 @@ class HostReconciler:
         places = self._side.list_places(sorted(known))
         taken = {(one.server_id, one.volume_id) for one in places}
         used = {one.volume_id for one in places if one.host == self._host}
-        return [Seen(Drift.STRAY_DISK, self._host, volume, None, server)
+        strays = [Seen(Drift.STRAY_DISK, self._host, volume, None, server)
                 for server, volume in sorted(disks) if volume in known and (server, volume) not in taken] + [
                     Seen(Drift.STRAY_SESSION, self._host, volume, None, f'volume-{volume}')
                     for volume in sorted(sessions & known - used)]
+        if not strays or volumes & sessions_shown or not mine.isdisjoint(_list_disks(servers.values())):
+            return strays
+        ended = self._side.find_ended([str(one.volume_id) for one in strays])
+        return [one if _is_ended(one, ended) else dataclasses.replace(one, hold=_ALL_STRAY) for one in strays]
 
     # -- putting right -------------------------------------------------------------------------
 
@@ -266,6 +297,21 @@ class HostReconciler:
             if session.volume_id == volume_id:
                 self._agent.disconnect(session, lambda: any(
                     place.host == self._host for place in self._side.list_places([volume_id])))
+
+
+def _has_witness(gone: tuple[str, datetime.datetime | None] | None, others: Iterable[datetime.datetime]
+                 ) -> bool:
+    """Tell whether a server that is shown was seen here before the other one was missed.
+
+    Another libvirt shows servers that this service first saw when it missed those of the right one.
+    """
+    return gone is not None and any(gone[1] is None or since < gone[1] for since in others)
+
+
+def _is_ended(one: Seen, ended: Mapping[str, Collection[str]]) -> bool:
+    """Tell whether the database remembers that what is there was detached."""
+    names = ended.get(str(one.volume_id), ())
+    return bool(names) if one.kind is Drift.STRAY_SESSION else one.about in names
 
 
 def _find(server: ServerDisks, volume_id: str) -> FoundDisk | None:

@@ -51,6 +51,13 @@ class Sink(Protocol):
         :param outcome: ``found``, ``repaired``, ``reported``, ``waiting`` or ``failed``.
         """
 
+    def held(self, host: str, number: int) -> None:
+        """Take how many repairs wait for a person.
+
+        :param host: backend or compute host.
+        :param number: of them.
+        """
+
 
 _sinks: list[Sink] = []
 
@@ -110,6 +117,16 @@ def drift(kind: str, outcome: str) -> None:
     """
     for sink in _sinks:
         sink.drift(kind, outcome)
+
+
+def held(host: str, number: int) -> None:
+    """Report repairs that wait for a person; arguments as :meth:`Sink.held` takes them.
+
+    :param host: backend or compute host.
+    :param number: how many.
+    """
+    for sink in _sinks:
+        sink.held(host, number)
 
 
 def taken_over(noun: str) -> None:

@@ -74,7 +74,7 @@ class Collector:
 
 
 def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]:
-    """Count what is in flight for too long, and the services, in three statements.
+    """Count what is in flight for too long, the services, and the backends in doubt, in four statements.
 
     :param db: the database.
     :param stuck_after: seconds in a state after which a row counts as stuck.
@@ -97,10 +97,15 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
         for binary, heartbeat in session.execute(sa.select(service.binary, service.heartbeat_at)):
             key = (binary, 'up' if liveness.is_up(heartbeat, now, down_time) else 'down')
             services[key] = services.get(key, 0) + 1
+        doubted: dict[tuple[str, ...], float] = {
+            (backend,): float(since is not None)
+            for backend, since in session.execute(sa.select(models.Epoch.backend, models.Epoch.doubted_at))}
     return [
         Gauge('stuck', f'Rows that are in flight for more than {stuck_after:g} s, by state.',
               ('noun', 'state'), stuck),
         Gauge('services', 'Workers and agents by program.', ('binary', 'state'), services),
+        Gauge('database_doubted', 'Whether the database is an older copy, or another one than that of the '
+              'targets of a backend: nothing is repaired until a person accepts it.', ('backend',), doubted),
     ]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counters and histograms for Prometheus; labels are names from the code, never ids.
+"""Counters and histograms for Prometheus; labels are names from the code and of hosts, never ids.
 
 Import it late: prometheus_client looks at ``PROMETHEUS_MULTIPROC_DIR`` when it is imported.
 """
@@ -62,6 +62,9 @@ class Prometheus:
         self._drift = client.Counter(
             'multiattach_drift', 'Drift by kind and by what became of it; each counts once per outcome.',
             ['kind', 'outcome'], **registry)
+        self._held = client.Gauge(
+            'multiattach_repairs_held', 'Repairs that take something away and wait for a person, by backend '
+            'or compute host.', ['host'], multiprocess_mode='livesum', **registry)
         self._taken_over = client.Counter(
             'multiattach_steps_taken_over', 'Steps that were taken over from whoever had them in hand.',
             ['noun'], **registry)
@@ -121,6 +124,14 @@ class Prometheus:
         :param outcome: what became of it.
         """
         self._drift.labels(kind, outcome).inc()
+
+    def held(self, host: str, number: int) -> None:
+        """Show how many repairs wait for a person.
+
+        :param host: backend or compute host.
+        :param number: of them.
+        """
+        self._held.labels(host).set(number)
 
     def changed(self, change: changes.Change) -> None:
         """Count a change; an observer of the database.

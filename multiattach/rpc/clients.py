@@ -24,14 +24,16 @@ LOG = log.getLogger(__name__)
 
 VOLUME_TOPIC = 'multiattach-volume'
 HOST_TOPIC = 'multiattach-host'
-# What is served: 1.1 shows what targets have, 1.2 fences, 1.3 looks for drift and shows what hosts have.
+# What is served: 1.1 shows what targets have, 1.2 fences, 1.3 looks for drift and shows what hosts have, 1.4
+# releases what waits for a person and tells what was found of a volume.
 # Calls ask for the version that they need and not more, so that workers of the release before keep answering
 # during an upgrade.
-VERSION = '1.3'
+VERSION = '1.4'
 _BASE_VERSION = '1.0'
 _SHOW_VERSION = '1.1'
 _FENCE_VERSION = '1.2'
 _RECONCILE_VERSION = '1.3'
+_RELEASE_VERSION = '1.4'
 # oslo.messaging's default is for ever: without a broker each request would take a thread for good.
 _RETRIES = 2
 _BROKER_AWAY = (kombu_exc.KombuError, kombu_exc.ConnectionError, kombu_exc.ChannelError, OSError)
@@ -85,7 +87,7 @@ class _Client:
             LOG.warning('%s was not told of %s: %s', server, method, exc)
 
     def _call(self, server: str, method: str, request_id: str | None, version: str = _BASE_VERSION,
-              **ids: str | int | list[list[str]] | None) -> Any:
+              **ids: str | int | list[str] | list[list[str]] | None) -> Any:
         try:
             with self._reported(method):
                 self._replies.await_ready()
@@ -114,6 +116,19 @@ class _Client:
         :raises Unavailable: it is of an older release, or fails.
         """
         found: dict[str, Any] = self._call(host, 'reconcile', request_id, _RECONCILE_VERSION, fix=fix)
+        return found
+
+    def release(self, host: str, seals: Sequence[str], request_id: str | None) -> dict[str, Any]:
+        """Have a worker or an agent put drift right, and let through its breaker what a person names.
+
+        :param host: name of the compute host, or of the backend, ``host@backend``.
+        :param seals: names of all that waits for a person there, or elsewhere.
+        :param request_id: the API call behind it, or None.
+        :returns: as :meth:`reconcile`.
+        :raises OutcomeUnknown: no answer in time; it may go on.
+        :raises Unavailable: it is of an older release, or fails.
+        """
+        found: dict[str, Any] = self._call(host, 'release', request_id, _RELEASE_VERSION, seals=list(seals))
         return found
 
     @contextlib.contextmanager
@@ -257,6 +272,20 @@ class VolumeWorkers(_Client):
         shown: list[dict[str, Any]] = self._call(
             host, 'list_targets', request_id, _SHOW_VERSION, marker=marker, limit=limit)
         return shown
+
+    def list_findings(self, host: str, volume_id: str, request_id: str | None) -> list[dict[str, Any]]:
+        """Ask what a worker's last look found of a volume.
+
+        :param host: name of the backend, ``host@backend``.
+        :param volume_id: UUID of the volume.
+        :param request_id: the API call behind it, or None.
+        :returns: findings, as :meth:`multiattach.domain.findings.Finding.write` writes them.
+        :raises OutcomeUnknown: no answer in time.
+        :raises Unavailable: the worker is of an older release.
+        """
+        found: list[dict[str, Any]] = self._call(
+            host, 'list_findings', request_id, _RELEASE_VERSION, volume_id=volume_id)
+        return found
 
 
 class HostAgents(_Client):

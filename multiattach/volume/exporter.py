@@ -2,6 +2,7 @@
 """Admitting initiators to targets and turning them away. Any step may be repeated."""
 
 import contextlib
+import datetime
 import functools
 import time
 import uuid
@@ -210,7 +211,7 @@ class Exporter:
         except errors.InvalidTransition:
             LOG.warning('Volume %s: somebody else carried on meanwhile; its target is put right', volume_id)
             try:
-                self._restore_volume(volume_id, remove=True)
+                self._make_exact(volume_id)
             except (TargetError, TargetUnavailable) as exc:
                 LOG.error('The target of volume %s may not be what the rows say: %s', volume_id, exc)
             raise
@@ -238,59 +239,90 @@ class Exporter:
     def restore(self) -> bool:
         """Export every volume that has an admitted attachment (contract 11.4 number 19).
 
+        It adds what is missing and takes nothing away: the rows may be of an older copy of the database. What
+        is too much the reconciler finds, and its breaker judges.
+
         :returns: whether all of them are exported.
         """
         complete = True
-        by_volume: dict[str, list[Attachment]] = {}
-        for row in self._exports.list_admitted(self._host):
-            by_volume.setdefault(row.volume_id, []).append(row)
-        for volume_id in by_volume:
+        volume_ids = dict.fromkeys(row.volume_id for row in self._exports.list_admitted(self._host))
+        for volume_id in volume_ids:
             try:
-                self._restore_volume(volume_id)
+                self._supply(volume_id)
             except (TargetError, TargetUnavailable) as exc:
                 complete = False
                 LOG.error('Volume %s cannot be exported again: %s', volume_id, exc)
-        if by_volume:
-            LOG.info('Exported %d volumes again', len(by_volume))
+        if volume_ids:
+            LOG.info('Exported %d volumes again', len(volume_ids))
         return complete
 
     def agree(self, volume_id: str) -> None:
-        """Make a volume's target what its rows say, whatever it is now.
+        """Make a volume's target what its rows say, whatever it is now: what they do not name is taken away.
 
         :param volume_id: UUID.
         :raises BackendError: the target refused.
         :raises OutcomeUnknown: it did not answer.
         """
+        self._put_right(lambda: self._make_exact(volume_id))
+
+    def supply(self, volume_id: str) -> None:
+        """Give a volume's target what its rows say and it lacks; nothing is taken away.
+
+        :param volume_id: UUID.
+        :raises BackendError: the target refused.
+        :raises OutcomeUnknown: it did not answer.
+        """
+        self._put_right(lambda: self._supply(volume_id))
+
+    @staticmethod
+    def _put_right(step: Callable[[], None]) -> None:
         try:
-            self._restore_volume(volume_id, remove=True)
+            step()
         except TargetUnavailable as exc:
             raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
         except TargetError as exc:
             raise errors.BackendError(f'The target cannot be put right: {exc}') from exc
 
-    def _restore_volume(self, volume_id: str, *, remove: bool = False) -> None:
+    def _make_exact(self, volume_id: str) -> None:
         with self._locks.hold(volume_id):
-            rows = self._exports.list_admitted_of(volume_id)
-            failpoints.reach('volume.restore.planned')
-            infos: dict[str, Mapping[str, Any]] = {
-                row.initiator: row.connection_info for row in rows
-                if row.initiator and row.connection_info}
-            if not infos:
-                if remove:
-                    self._target.remove_export(volume_id)
-                return
-            grants = tuple(
-                Grant(initiator, info['auth_username'], info['auth_password'])
-                for initiator, info in sorted(infos.items()))
-            self._target.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
-            failpoints.reach('volume.restore.exported')
+            grants = self._list_grants(volume_id)
+            if grants:
+                self._target.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
+                failpoints.reach('volume.restore.exported')
+            else:
+                self._target.remove_export(volume_id)
 
-    def resume(self, owns: Callable[[str], bool] = lambda _ident: True) -> None:
+    def _supply(self, volume_id: str) -> None:
+        # Each of them, also those that are shown: a step that was killed may have left another secret.
+        with self._locks.hold(volume_id):
+            grants, device = self._list_grants(volume_id), self._backend.path(volume_id)
+            try:
+                for grant in grants:
+                    self._target.grant(volume_id, device, grant)
+                    failpoints.reach('volume.restore.exported')
+            except TargetFull:
+                if volume_id in self._target.list_exports():
+                    raise
+                # Nothing is taken away where nothing is, and this one does without a file.
+                self._target.ensure_export(Export(volume_id, device, grants))
+
+    def _list_grants(self, volume_id: str) -> tuple[Grant, ...]:
+        rows = self._exports.list_admitted_of(volume_id)
+        failpoints.reach('volume.restore.planned')
+        infos: dict[str, Mapping[str, Any]] = {
+            row.initiator: row.connection_info for row in rows if row.initiator and row.connection_info}
+        return tuple(Grant(initiator, info['auth_username'], info['auth_password'])
+                     for initiator, info in sorted(infos.items()))
+
+    def resume(self, owns: Callable[[str], bool] = lambda _ident: True,
+               after: datetime.datetime | None = None) -> None:
         """Carry on with every attachment whose next step is this worker's.
 
         :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
+        :param after: leave alone what stands there since before this moment.
         """
-        rows = {row.id: row for row in self._exports.list_open(self._host) if owns(row.volume_id)}
+        rows = {row.id: row for row in self._exports.list_open(self._host)
+                if owns(row.volume_id) and (after is None or row.state_at >= after)}
         for due in self._leases.list_due([Step(ATTACHMENT, row.id, row.state_at) for row in rows.values()]):
             self._carry_on(due, rows[due.step.ident])
 

@@ -51,6 +51,7 @@ class NovaCheck:
         self._clock = clock
         self._asked: dict[str, float] = {}
         self._there: set[str] = set()
+        self._deleted: set[str] = set()
         self._gone: dict[str, Drift] = {}
         self._skip = self._failures = 0
 
@@ -65,6 +66,7 @@ class NovaCheck:
         known = set(server_ids)
         self._asked = {ident: at for ident, at in self._asked.items() if ident in known}
         self._there &= known
+        self._deleted &= known
         self._gone = {ident: kind for ident, kind in self._gone.items() if ident in known}
         if self._skip and not everything:
             self._skip -= 1
@@ -99,12 +101,28 @@ class NovaCheck:
         self._ask(server_id)
         return server_id in self._gone
 
+    @property
+    def has_any(self) -> bool:
+        """Whether Nova has at least one of the servers that were asked for."""
+        return bool(self._there - self._gone.keys())
+
+    def is_deleted(self, server_id: str) -> bool:
+        """Tell whether Nova itself remembers that it deleted a server.
+
+        :param server_id: UUID.
+        :returns: False if it has nothing of it.
+        """
+        return server_id in self._deleted
+
     def _ask(self, server_id: str) -> None:
         found = self._compute.find(server_id)
+        if found is ServerState.DELETED:
+            self._deleted.add(server_id)
         self._asked[server_id] = self._clock()
         if found is ServerState.THERE:
             self._there.add(server_id)
             self._gone.pop(server_id, None)
+            self._deleted.discard(server_id)
         elif found is ServerState.DELETED or server_id in self._there:
             self._gone[server_id] = Drift.SERVER_GONE
         else:

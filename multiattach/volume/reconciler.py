@@ -5,9 +5,10 @@ A look costs one statement and one read of the target. Only a volume that looks 
 again, under its lock: no step on its target is under way then, so what differs there is drift.
 """
 
+import dataclasses
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from oslo_log import log
@@ -18,10 +19,11 @@ from multiattach.domain import drift, errors, states
 from multiattach.domain.drift import Account, Action, Drift
 from multiattach.domain.findings import Finding, Rules, Seen
 from multiattach.drivers.target import Target, TargetError, TargetState, TargetUnavailable, account_name
-from multiattach.engine.findings import Ledger, Step
+from multiattach.engine.findings import Ledger, Step, Wish
 from multiattach.engine.reconciliation import AT_REST, Reconciliation
 from multiattach.engine.records import MARKS, Records
 from multiattach.volume.addresses import Addresses
+from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
@@ -33,6 +35,10 @@ Owns = Callable[[str], bool]
 
 # What only people can put right, whatever the operator wrote.
 _FOR_PEOPLE = frozenset({Drift.NO_CONNECTOR, Drift.SHARED_NAME, Drift.SHARED_LOGIN, Drift.STUCK_STEP})
+_ALL_TARGETS = ('Not one target of this backend is named by the database. That is believed only of '
+                'attachments whose end is recorded, in a database that is known to be that of these targets.')
+_ALL_SERVERS = ('Nova has none of the servers that were asked for. That is believed only of servers which '
+                'Nova itself says it deleted.')
 # Suspects that a round looks at under their locks; of more the next round takes care.
 _MOST = 100
 _IN_FLIGHT = frozenset({A.EXPORTED, *states.owned_states(states.Owner.VOLUME),
@@ -50,10 +56,12 @@ class VolumeReconciler:
     :param rules: what is done about which drift.
     :param interval: seconds between two rounds, 0 for none but those that a person asks for.
     :param nova: asks Nova for servers; None without.
+    :param epoch: tells whether the database is the one that wrote the targets; None if nobody does.
     """
 
     def __init__(self, side: Reconciliation, exporter: Exporter, target: Target, locks: VolumeLocks,
-                 host: str, rules: Rules, interval: float, nova: NovaCheck | None = None) -> None:
+                 host: str, rules: Rules, interval: float, nova: NovaCheck | None = None,
+                 epoch: Epoch | None = None) -> None:
         self._side = side
         self._exporter = exporter
         self._target = target
@@ -62,6 +70,7 @@ class VolumeReconciler:
         self._rules = rules
         self._interval = interval
         self._nova = nova
+        self._epoch = epoch
         self._ledger = Ledger(rules)
         self._records = Records(side, rules)
         self._addresses = Addresses(side, target, host)
@@ -84,33 +93,51 @@ class VolumeReconciler:
         if time.monotonic() >= self._due:
             self.run(owns)
 
-    def run(self, owns: Owns = lambda _ident: True, *, fix: bool | None = None) -> list[Finding]:
+    def run(self, owns: Owns = lambda _ident: True, *, fix: bool | None = None,
+            release: Collection[str] = ()) -> list[Finding]:
         """Do a round.
 
         :param owns: as for :meth:`tick`.
         :param fix: False to do nothing, True to repair at once, None to wait for the grace before.
+        :param release: seals of what the breaker is to let through.
         :returns: what was found.
         """
-        return self._run(owns, fix)[0]
+        return self._run(owns, fix, release)[0]
 
-    def reconcile(self, fix: bool) -> dict[str, Any]:
+    def reconcile(self, fix: bool, release: Collection[str] = ()) -> dict[str, Any]:
         """Do a round for a person, about all volumes of the backend.
 
         :param fix: repair at once.
+        :param release: seals of what the breaker is to let through.
         :returns: ``findings`` as messages carry them, and ``unread``: why an account could not be read, by
             its name.
         """
-        found, unread = self._run(lambda _ident: True, fix)
+        found, unread = self._run(lambda _ident: True, fix, release)
         return {'findings': [one.write() for one in found], 'unread': unread}
 
-    def _run(self, owns: Owns, fix: bool | None) -> tuple[list[Finding], dict[str, str]]:
+    def list_findings(self, volume_id: str) -> list[dict[str, Any]]:
+        """Tell what the last look found of a volume, and of the backend as a whole.
+
+        :param volume_id: UUID.
+        :returns: findings as messages carry them.
+        """
+        return [one.write() for one in self._ledger.last if one.volume_id in (volume_id, None)]
+
+    def _run(self, owns: Owns, fix: bool | None, release: Collection[str]
+             ) -> tuple[list[Finding], dict[str, str]]:
         with self._round:
             accounts = {Account.DATABASE, Account.TARGET, Account.NOVA}
             unread: dict[str, str] = {}
             rows = _group(self._side.list_on_backend(self._host), owns)
+            doubt = self._epoch.check() if self._epoch is not None else None
+            there = sum(row.attachment_id is not None for its in rows.values() for row in its)
             seen = self._look_at_rows(rows)
+            if doubt is not None:
+                seen.append(Seen(Drift.OLD_DATABASE, self._host, about=doubt.describe()))
             try:
-                seen += self._look_at_target(rows, owns) + self._addresses.look(rows)
+                shown = self._target.list_exports()
+                there = max(there, sum(_count(state) for state in shown.values()))
+                seen += self._look_at_target(rows, owns, shown) + self._addresses.look(rows)
             except (TargetError, TargetUnavailable) as exc:
                 unread[Account.TARGET] = f'The target daemon cannot be read: {exc}'
             try:
@@ -120,7 +147,9 @@ class VolumeReconciler:
             seen += self._look_at_records(rows, unread)
             for reason in unread.values():
                 LOG.warning('%s cannot be compared as a whole: %s', self._host, reason)
-            found, due = self._ledger.settle(seen, self._find_step, fix=fix, accounts=accounts - set(unread))
+            found, due = self._ledger.settle(seen, self._find_step,
+                                             Wish(fix, release, there, doubt.tell() if doubt else None),
+                                             accounts - set(unread))
             self._due = time.monotonic() + min(self._interval, self._interval if due is None else due)
             return found, {str(account): reason for account, reason in unread.items()}
 
@@ -163,8 +192,8 @@ class VolumeReconciler:
             return None
         return Drift.RESERVATION_OF_SERVER if row.server_id else Drift.RESERVATION
 
-    def _look_at_target(self, rows: Rows, owns: Owns) -> list[Seen]:
-        shown, files = self._target.list_exports(), self._target.list_files()
+    def _look_at_target(self, rows: Rows, owns: Owns, shown: Mapping[str, TargetState]) -> list[Seen]:
+        files = self._target.list_files()
         suspects = [ident for ident in {*rows, *shown, *(files or ())}
                     if self._is_suspect(ident, rows.get(ident, ()), shown.get(ident), files)]
         self._clean = {ident: key for ident, key in self._clean.items() if ident in rows or ident in shown}
@@ -180,7 +209,30 @@ class VolumeReconciler:
                  if self._is_suspect(ident, after.get(ident, ()), shown.get(ident), files)]
         for ident in wrong[:_MOST]:
             seen += self._look_again(ident, known.get(ident))
-        return seen
+        named = {ident for ident, its in rows.items() if any(row.state in states.ON_TARGET for row in its)}
+        return seen if named & {*shown, *(files or ())} else self._hold_all(seen)
+
+    def _hold_all(self, seen: list[Seen]) -> list[Seen]:
+        """Not one target is named by the rows: believe only what is recorded to have ended."""
+        taken = [one for one in seen if one.kind in drift.DESTRUCTIVE]
+        ended = self._side.find_ended([str(one.volume_id) for one in taken]) if taken else {}
+        sure = self._epoch is not None and self._epoch.is_sure
+        return [one if one.kind not in drift.DESTRUCTIVE or (sure and self._is_ended(one, ended))
+                else dataclasses.replace(one, hold=_ALL_TARGETS) for one in seen]
+
+    def _is_ended(self, one: Seen, ended: Mapping[str, Collection[str]]) -> bool:
+        """Tell whether the database remembers that what a repair takes away was detached."""
+        volume_id = str(one.volume_id)
+        names = ended.get(volume_id, ())
+        if one.kind in (Drift.ADMITTED, Drift.SESSION):
+            return one.about in names
+        if one.kind is Drift.ACCOUNT:
+            return one.about in {self._name_account(volume_id, name) for name in names}
+        if one.kind is Drift.STRAY_FILE:
+            return bool(names)
+        state = self._target.list_exports().get(volume_id)
+        return bool(names) if state is None else {
+            *state.initiators, *(session.initiator for session in state.sessions)} <= set(names)
 
     def _is_suspect(self, ident: str, rows: Sequence[BackendRow], state: TargetState | None,
                     files: frozenset[str] | None) -> bool:
@@ -201,7 +253,8 @@ class VolumeReconciler:
             rows = self._side.list_of_volumes([ident])
         recorded = tuple(sorted((row.state or '', row.initiator) for row in rows if row.initiator))
         found = drift.compare(ident, self._record(ident, recorded), _show(state))
-        seen = [Seen(_name(one.kind, known), self._host, ident, None, one.about) for one in found]
+        seen = [Seen(_name(one.kind, known), self._host, ident, None, one.about,
+                     units=_weigh(one.kind, state)) for one in found]
         kind = None if files is None else _judge_file(ident, recorded, files)
         if kind is not None and not any(one.kind in (Drift.UNUSED, Drift.NO_TARGET) for one in found):
             kind = Drift.NO_VOLUME if known is None else kind
@@ -230,13 +283,12 @@ class VolumeReconciler:
         mine = [row for its in rows.values() for row in its
                 if row.server_id and row.agent_host is None and row.state in AT_REST]
         gone = self._nova.look({str(row.server_id) for row in mine}, everything=everything)
-        now, hold = models.now(), None
-        if len(gone) > self._rules.most_gone:
-            hold = (f'{len(gone)} servers are gone at once: is it the right Nova? See option most_gone in '
-                    '[reconcile]; "openstack multiattach doctor --fix" does it.')
+        now = models.now()
+        hold = None if self._nova.has_any else _ALL_SERVERS
         # Nova takes places for a server before it tells anybody of the server.
         return [Seen(gone[row.server_id], self._host, row.volume_id, row.attachment_id, row.server_id,
-                     (now - row.state_at).total_seconds() if row.state == A.RESERVED else float('inf'), hold)
+                     (now - row.state_at).total_seconds() if row.state == A.RESERVED else float('inf'),
+                     None if self._nova.is_deleted(row.server_id) else hold)
                 for row in mine if row.server_id in gone and row.state_at is not None]
 
     # -- putting right -------------------------------------------------------------------------
@@ -254,7 +306,9 @@ class VolumeReconciler:
                 volume_id, str(one.attachment_id))
         if one.attachment_id is not None:
             return ('delete', one.attachment_id), lambda: self._delete(one)
-        return ('restore', volume_id), lambda: self._exporter.agree(volume_id)
+        if one.kind in drift.DESTRUCTIVE:
+            return ('restore', volume_id), lambda: self._exporter.agree(volume_id)
+        return ('supply', volume_id), lambda: self._exporter.supply(volume_id)
 
     def _delete(self, one: Seen) -> None:
         assert one.attachment_id is not None
@@ -298,6 +352,16 @@ def _show(state: TargetState | None) -> drift.Shown | None:
         bool(state.luns) and all(lun.online for lun in state.luns), state.initiators, state.accounts,
         [one.initiator for one in state.sessions], state.is_open,
         [(one.initiator, one.address) for one in state.sessions])
+
+
+def _count(state: TargetState) -> int:
+    """Count who may use a target, or does."""
+    return len({*state.initiators, *(session.initiator for session in state.sessions)})
+
+
+def _weigh(kind: Drift, state: TargetState | None) -> int:
+    """Tell how many lose something when a target is put right in this."""
+    return max(_count(state), 1) if kind in (Drift.UNUSED, Drift.NO_VOLUME) and state is not None else 1
 
 
 def _judge_file(ident: str, recorded: Iterable[tuple[str, str]], files: frozenset[str]) -> Drift | None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making, growing and deleting the storage of volumes. Any step may be repeated."""
 
+import datetime
 import functools
 from collections.abc import Callable
 
@@ -171,13 +172,15 @@ class StorageSteps:
                 LOG.error('Volume %s has no backend: the API ended before it chose one', volume_id)
                 self._storage.fail_unplaced(volume_id)
 
-    def resume(self, owns: Callable[[str], bool] = lambda _ident: True) -> None:
+    def resume(self, owns: Callable[[str], bool] = lambda _ident: True,
+               after: datetime.datetime | None = None) -> None:
         """Carry on with every volume whose next step is this worker's.
 
         :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
+        :param after: leave alone what stands there since before this moment.
         """
         rows = {volume_id: (status, since) for volume_id, status, since in self._storage.list_open()
-                if owns(volume_id)}
+                if owns(volume_id) and (after is None or since >= after)}
         steps = {'creating': self.create, 'deleting': self.delete, 'extending': self.extend}
         for due in self._leases.list_due([Step(VOLUME, ident, since) for ident, (_, since) in rows.items()]):
             volume_id = due.step.ident

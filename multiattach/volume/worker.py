@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker of one backend: RPC endpoint, heartbeat, and taking up what was left."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import oslo_messaging as messaging
@@ -16,6 +17,7 @@ from multiattach.engine.services import VOLUME_BINARY
 from multiattach.periodic import Periodic
 from multiattach.rpc import clients, transport
 from multiattach.rpc.serving import Serving
+from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
@@ -144,6 +146,28 @@ class VolumeEndpoint:
         """
         return self._reconciler.reconcile(fix)
 
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def release(self, context: Any, seals: Sequence[str]) -> dict[str, Any]:
+        """Put it right, and let through the breaker what a person names (since 1.4).
+
+        :param context: RPC context.
+        :param seals: names of all that waits for a person; those of others are left alone.
+        :returns: findings, and what could not be read.
+        """
+        return self._reconciler.reconcile(True, seals)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def list_findings(self, context: Any, volume_id: str) -> list[dict[str, Any]]:
+        """Tell what the last look found of a volume, and of the backend as a whole (since 1.4).
+
+        :param context: RPC context.
+        :param volume_id: UUID of the volume.
+        :returns: findings.
+        """
+        return self._reconciler.list_findings(volume_id)
+
 
 # What extra specs of existing volume types ask for most often; vendor and protocol as LVM with tgt has them.
 _CAPABILITIES = {'multiattach': True, 'storage_protocol': 'iSCSI', 'vendor_name': 'Open Source',
@@ -167,12 +191,13 @@ class VolumeWorker:
     :param over_subscription: how many times the capacity may be promised.
     :param report_interval: seconds between heartbeats.
     :param reconciler: looks for drift.
+    :param epoch: tells whether the database is the newest one.
     """
 
     def __init__(self, db: Database, rpc: messaging.Transport, host: str, serves: str, crew: Crew,
                  zone: str, backend: Backend, exporter: Exporter, storage: StorageSteps,
                  leases: StepLeases, *, capabilities: dict[str, Any], over_subscription: float,
-                 report_interval: float, reconciler: VolumeReconciler) -> None:
+                 report_interval: float, reconciler: VolumeReconciler, epoch: Epoch) -> None:
         self._db = db
         self._host = host
         self._serves = serves
@@ -187,6 +212,7 @@ class VolumeWorker:
         server = transport.make_server(rpc, clients.VOLUME_TOPIC, serves,
                                        VolumeEndpoint(exporter, storage, reconciler))
         self._reconciler = reconciler
+        self._epoch = epoch
         # Apart: a slow backend must not make the worker look dead.
         self._serving = Serving(server, (
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
@@ -199,7 +225,8 @@ class VolumeWorker:
         """Export again what is to be exported, then take calls, then take up what was left."""
         self._storage.start()
         self._crew.join()
-        self._exporter.watch()
+        if self._epoch.check() is None:
+            self._exporter.watch()
         self.beat()
         self._serving.start()
         LOG.info('Volume worker %s is ready', self._host)
@@ -209,6 +236,7 @@ class VolumeWorker:
         self._serving.stop()
         self._storage.stop()
         self._crew.leave()
+        self._epoch.close()
 
     def beat(self) -> None:
         """Report that the worker is alive and what its backend has."""
@@ -226,13 +254,20 @@ class VolumeWorker:
         db_services.beat(self._db, VOLUME_BINARY, self._host, self._zone, report)
 
     def tend(self) -> None:
-        """Notice a restarted target and carry on with what a crash or a lost message left."""
-        self._exporter.watch()
+        """Notice a restarted target and carry on with what a crash or a lost message left.
+
+        By an older copy of the database nobody is admitted again, who may have been fenced since; and no step
+        is carried on with but those that were asked for since.
+        """
+        doubt = self._epoch.check()
+        if doubt is None:
+            self._exporter.watch()
         if self._crew.refresh():
             self._leases.orphan()
         self._storage.fail_unplaced()
-        self._storage.resume(self._crew.owns)
-        self._exporter.resume(self._crew.owns)
+        after = None if doubt is None else doubt.since
+        self._storage.resume(self._crew.owns, after)
+        self._exporter.resume(self._crew.owns, after)
         self._exporter.watch_fenced()
 
     def reconcile(self) -> None:

@@ -9,6 +9,7 @@ from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import doctor as schemas
 from multiattach.api.views import doctor as views
+from multiattach.domain import errors
 
 
 class DoctorController(Controller):
@@ -24,4 +25,7 @@ class DoctorController(Controller):
         :raises MultiattachError: as the use case that is called.
         """
         fix = bool(strutils.bool_from_string(str(body['doctor'].get('fix', False))))
-        return {'doctor': views.diagnosis(self.engine.doctor.diagnose(req.ctx, fix=fix))}
+        release = body['doctor'].get('release', [])
+        if release and not fix:
+            raise errors.InvalidInput('What is released is put right: release goes with fix.')
+        return {'doctor': views.diagnosis(self.engine.doctor.diagnose(req.ctx, fix=fix, release=release))}

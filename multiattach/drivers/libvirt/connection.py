@@ -22,6 +22,7 @@ LOG = log.getLogger(__name__)
 
 threading: Any = concurrency.native('threading')  # libvirt's loop needs a real thread
 _KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT = 5, 5  # s, number: gone after 30 s without an answer
+_MOST_ENDED = 10_000
 _loop_lock = threading.Lock()
 _loop: Any = None
 
@@ -66,6 +67,8 @@ class LibvirtConnection:
         self._connection: Any = None
         self._removals = Removals()
         self.losses = 0  # domains that were said to have stopped or to be undefined
+        self._ended_lock = threading.Lock()  # an event must not wait for a call into libvirt
+        self._ended: dict[str, None] = {}  # those that were, until they are shown again
         lib = self._lib
         self._power_states = {
             lib.VIR_DOMAIN_NOSTATE: 'nostate', lib.VIR_DOMAIN_RUNNING: 'running',
@@ -122,9 +125,19 @@ class LibvirtConnection:
     def _on_device(self, _connection: Any, domain: Any, alias: str, outcome: Outcome) -> None:
         self._removals.report(domain.UUIDString(), alias, outcome)
 
-    def _on_life(self, _connection: Any, _domain: Any, event: int, _detail: int, _data: None) -> None:
+    def _on_life(self, _connection: Any, domain: Any, event: int, _detail: int, _data: None) -> None:
         if event in (self._lib.VIR_DOMAIN_EVENT_UNDEFINED, self._lib.VIR_DOMAIN_EVENT_STOPPED):
             self.losses += 1
+            with self._ended_lock:
+                self._ended[domain.UUIDString()] = None
+                while len(self._ended) > _MOST_ENDED:
+                    del self._ended[next(iter(self._ended))]
+
+    @property
+    def ended(self) -> frozenset[str]:
+        """UUIDs of domains that were said to have stopped or to be undefined, and were not shown since."""
+        with self._ended_lock:
+            return frozenset(self._ended)
 
     # -- servers -------------------------------------------------------------------------------
 
@@ -136,6 +149,10 @@ class LibvirtConnection:
         """
         with self._translated():
             domains = self._get().listAllDomains()
+        shown = [domain.UUIDString() for domain in domains]
+        with self._ended_lock:
+            for server_id in shown:
+                self._ended.pop(server_id, None)
         states = []
         for domain in domains:
             with contextlib.suppress(DomainNotFound), self._translated():

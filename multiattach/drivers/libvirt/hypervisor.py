@@ -41,6 +41,11 @@ class LibvirtHypervisor:
         """See :attr:`Hypervisor.losses`."""
         return self._connection.losses
 
+    @property
+    def ended(self) -> frozenset[str]:
+        """See :attr:`Hypervisor.ended`."""
+        return self._connection.ended
+
     def attach(self, server_id: str, disk: Disk) -> str:
         """See :meth:`Hypervisor.attach`."""
         secret = disk.source.details.get('password')

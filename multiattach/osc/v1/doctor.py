@@ -3,19 +3,24 @@
 
 import argparse
 
+from osc_lib import exceptions
+
 from multiattach.osc import command
 
 
 class Doctor(command.Lister):
     """Look for drift between database, targets, hosts and Nova; put it right with --fix (admin).
 
-    Every volume worker and host agent looks at once. Without --fix nothing is changed. Ends with status 1 if
-    something is left, or if somebody did not answer.
+    Every volume worker and host agent looks at once. Without --fix nothing is changed. Repairs that would
+    take away much at once wait for a person even then: their error names the seal with which they are
+    released, and nothing else with them. Ends with status 1 if something is left, or if somebody did not
+    answer.
     """
 
     examples = """
         openstack multiattach doctor
         openstack multiattach doctor --fix
+        openstack multiattach doctor --fix --release 0a1b2c3d4e5f
         openstack multiattach doctor -f json | jq '.[] | select(.Outcome == "reported")'
         """
 
@@ -27,6 +32,9 @@ class Doctor(command.Lister):
         """
         parser = super().get_parser(prog_name)
         parser.add_argument('--fix', action='store_true', help='Put right what can be')
+        parser.add_argument('--release', action='append', default=[], metavar='SEAL',
+                            help='With --fix: put right all that waits for a person under this seal, as it '
+                                 'was shown; may be given again')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
@@ -35,7 +43,9 @@ class Doctor(command.Lister):
         :param parsed_args: arguments.
         :returns: names and rows.
         """
-        found = self.service.diagnose(is_fixed=parsed_args.fix)
+        if parsed_args.release and not parsed_args.fix:
+            raise exceptions.CommandError('--release goes with --fix.')
+        found = self.service.diagnose(is_fixed=parsed_args.fix, release=parsed_args.release)
         for one in found.unanswered:
             self.terminal.warn(f'No answer from {one["binary"]} on {one["host"]}: {one["reason"]}')
         self._is_well = not found.left and not found.unanswered

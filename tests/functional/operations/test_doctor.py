@@ -84,7 +84,7 @@ def test_it_asks_over_the_broker(deployed: deployment.Deployment, monkeypatch: p
     monkeypatch.setattr(deployed.db, 'close', lambda: None)
 
     class Conf:
-        command = argparse.Namespace(fix=fix, format='table', url=None)
+        command = argparse.Namespace(fix=fix, release=[], format='table', url=None)
         transport_url = 'rabbit://'
 
         def __getattr__(self, name: str) -> object:

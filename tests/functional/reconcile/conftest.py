@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A control plane over a real tgtd, and hands that meddle behind its back."""
 
+import contextlib
 import pathlib
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from multiattach.db import models
+from multiattach.domain import errors
 from multiattach.domain.findings import Finding, Rules
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
@@ -31,7 +33,8 @@ class Bench:
         self.tgtd = tgtd
         self.daemon = tgtd.daemon
         self.folder = folder
-        deployed.make_type()
+        with contextlib.suppress(errors.Conflict):  # on a database that was there
+            deployed.make_type()
 
     def attach(self, volume_id: str, host: str = 'one', server: str | None = None) -> models.Attachment:
         """As a client does."""
@@ -54,8 +57,13 @@ class Bench:
         assert target is not None
         return target.tid
 
-    def look(self, fix: bool | None = False) -> list[Finding]:
-        return self.deployed.reconciler.run(fix=fix)
+    def look(self, fix: bool | None = False, release: tuple[str, ...] = ()) -> list[Finding]:
+        return self.deployed.reconciler.run(fix=fix, release=release)
+
+    def look_twice(self) -> list[Finding]:
+        """Two rounds: nothing is taken away in the first one that sees it."""
+        assert 'repaired' not in {one.outcome for one in self.look(fix=None)}
+        return self.look(fix=None)
 
     def kinds(self, fix: bool | None = False) -> list[str]:
         return sorted({one.kind for one in self.look(fix)})

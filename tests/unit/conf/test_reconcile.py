@@ -24,6 +24,9 @@ def test_the_table_holds_by_default(tmp_path: pathlib.Path) -> None:
     assert rules.find_action(Drift.NO_TARGET) is Action.REPAIR
     assert rules.find_action(Drift.LOST_DISK) is Action.REPORT
     assert rules.find_grace(Drift.STRAY_DISK) == 60
+    assert [rules.find_limit(there) for there in (0, 1, 25, 30, 40, 50, 1000)] == [5, 5, 5, 6, 8, 10, 10]
+    assert load(tmp_path, 'most_at_once = 0').find_limit(1000) == 0
+    assert load(tmp_path, 'most_at_once = 1000\nmost_percent = 100').find_limit(30) == 30
 
 
 def test_what_the_operator_says(tmp_path: pathlib.Path) -> None:
@@ -33,12 +36,14 @@ def test_what_the_operator_says(tmp_path: pathlib.Path) -> None:
     assert rules.find_action(Drift.NO_FILE) is Action.IGNORE
     assert rules.find_action(Drift.NO_TARGET) is Action.REPAIR
     assert rules.find_grace(Drift.STRAY_DISK) == 600
-    assert (rules.reservation_age, rules.most_gone, rules.stuck_after) == (0, 3, 5)
+    assert (rules.reservation_age, rules.most, rules.stuck_after) == (0, 3, 5), 'most_gone is its old name'
 
 
 @pytest.mark.parametrize(('text', 'named', 'word'), [
     ('actions = nothing:repair', 'actions', 'nothing'), ('actions = status:mend', 'actions', 'mend'),
     ('actions = status', 'actions', 'not valid'), ('graces = status:soon', 'graces', 'soon'),
+    ('actions = old_database:repair', 'actions', 'accepts'), ('most_at_once = -1', 'most_at_once', 'greater'),
+    ('most_percent = 101', 'most_percent', '100'), ('window = -1', 'window', 'greater'),
     ('graces = status:-1', 'graces', 'greater'), ('graces = some:1', 'graces', 'some'),
     ('interval = often', 'interval', 'often'), ('interval = -1', 'interval', 'greater')])
 def test_a_wrong_word_is_named(tmp_path: pathlib.Path, text: str, named: str, word: str) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from multiattach import metrics
 from multiattach.domain import errors, findings
-from multiattach.domain.drift import TABLE, Account, Action, Drift
+from multiattach.domain.drift import DESTRUCTIVE, TABLE, Account, Action, Drift
 from multiattach.domain.findings import Rules, Seen
-from multiattach.engine.findings import Ledger
+from multiattach.engine.findings import Ledger, Wish
 
 EVERYTHING = frozenset(Account)
 STRAY = Seen(Drift.STRAY_DISK, 'host', 'volume', None, 'server')
@@ -33,10 +33,12 @@ class Bench:
         self.error: Exception | None = None
 
     def settle(self, *seen: Seen, fix: bool | None = None, accounts: frozenset[Account] = EVERYTHING,
-               at: float | None = None) -> list[str]:
+               at: float | None = None, there: int = 100, release: tuple[str, ...] = (),
+               doubt: str | None = None) -> list[str]:
         self.clock.now = self.clock.now if at is None else at
         found, self.due = self.ledger.settle(
-            seen, lambda one: ((one.kind, one.volume_id), lambda: self.run(one)), fix=fix, accounts=accounts)
+            seen, lambda one: (one.volume_id, lambda: self.run(one)),
+            Wish(fix, release, there, doubt), accounts)
         self.found = found
         return [one.outcome for one in found]
 
@@ -49,6 +51,7 @@ class Bench:
 class Counter:
     def __init__(self) -> None:
         self.counted: list[tuple[str, str]] = []
+        self.holding = '', 0
 
     def http(self, route: str, method: str, status: int, seconds: float) -> None: ...
 
@@ -58,6 +61,9 @@ class Counter:
 
     def drift(self, kind: str, outcome: str) -> None:
         self.counted.append((kind, outcome))
+
+    def held(self, host: str, number: int) -> None:
+        self.holding = host, number
 
 
 @pytest.fixture
@@ -95,8 +101,8 @@ def test_what_could_not_be_read_is_remembered(bench: Bench) -> None:
 
 
 def test_an_age_that_a_row_tells_counts(bench: Bench) -> None:
-    assert bench.settle(Seen(Drift.STRAY_DISK, 'host', 'volume', age=61.0)) == ['repaired']
     assert bench.settle(Seen(Drift.STRAY_DISK, 'host', 'volume', age=59.0)) == ['waiting']
+    assert bench.settle(Seen(Drift.STRAY_DISK, 'host', 'volume', age=61.0)) == ['repaired']
 
 
 def test_an_age_of_a_clock_that_was_ahead_holds_nothing_back(bench: Bench) -> None:
@@ -117,9 +123,13 @@ def test_a_person_need_not_wait_but_where_it_is_firm(bench: Bench) -> None:
 def test_what_is_held_waits_for_a_person(bench: Bench) -> None:
     held = Seen(Drift.STATUS, 'backend', 'volume', hold='Too many.')
     assert bench.settle(held) == ['waiting']
-    assert bench.found[0].error == 'Too many.'
+    [found] = bench.found
+    assert found.seal
+    assert found.error == ('Too many. If it is right: openstack multiattach doctor --fix --release '
+                           + found.seal)
     assert bench.due is None
-    assert bench.settle(held, fix=True) == ['repaired']
+    assert bench.settle(held, fix=True) == ['waiting'], 'it has to be named'
+    assert bench.settle(held, fix=True, release=(found.seal,)) == ['repaired']
 
 
 def test_a_repair_that_fails_is_told_and_tried_again(bench: Bench) -> None:
@@ -162,3 +172,101 @@ def test_a_finding_survives_its_message(bench: Bench, kind: Drift) -> None:
     assert findings.read(one.write() | {'of a later release': 1}) == one
     assert one.is_left
     assert (one.action == 'report') is (TABLE[kind].action is Action.REPORT) is (one.outcome == 'reported')
+
+
+# -- what takes something away ---------------------------------------------------------------------
+
+
+def strays(number: int, first: int = 0) -> list[Seen]:
+    return [Seen(Drift.ADMITTED, 'backend', f'volume-{one}', about='initiator')
+            for one in range(first, first + number)]
+
+
+def test_nothing_is_taken_away_at_first_sight(bench: Bench) -> None:
+    gone = Seen(Drift.DOMAIN_GONE, 'host', 'volume', 'attachment', 'server', age=3600.0)
+    assert bench.settle(gone, STATUS) == ['waiting', 'repaired']
+    assert bench.due == 5
+    assert bench.settle(gone, at=5) == ['repaired']
+    assert bench.settle(*strays(1)) == ['waiting']
+    assert bench.settle(*strays(1)) == ['repaired'], 'an earlier look of this process has seen it'
+    assert bench.settle(*strays(1), fix=True) == ['repaired'], 'a person who asks has looked'
+
+
+def test_many_at_once_wait_for_a_person(bench: Bench, counter: Counter,
+                                        caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    many = strays(11)
+    for fix in (None, None, False, True, None):
+        assert bench.settle(*many, STATUS, fix=fix)[:-1] == ['waiting'] * 11
+    assert set(bench.ran) == {'volume'}, 'what takes nothing away goes on'
+    assert bench.found[0].error is not None
+    assert 'away 11 of 100 at once, and more than 10 wait for a person' in bench.found[0].error
+    assert counter.holding == ('backend', 11)
+    assert len(caplog.records) == 1
+    assert '11 repairs wait on backend for a person' in caplog.text
+    assert bench.settle(*many[1:]) == ['repaired'] * 10, 'it was less than it looked like'
+    assert counter.holding == ('backend', 0)
+
+
+def test_a_part_of_little_is_little(bench: Bench) -> None:
+    bench.settle(*strays(8), there=39)
+    assert bench.settle(*strays(8), there=39) == ['waiting'] * 8
+    assert bench.settle(*strays(8), there=40) == ['repaired'] * 8
+
+
+def test_a_release_names_what_was_seen_and_nothing_rides_along(bench: Bench) -> None:
+    many = strays(11)
+    bench.settle(*many, fix=False)
+    seal = str(bench.found[0].seal)
+    more = [*many, *strays(1, 11)]
+    assert bench.settle(*more, fix=True, release=(seal,)) == ['waiting'] * 12
+    assert bench.found[0].seal != seal
+    assert bench.settle(*many, fix=None, release=(seal,)) == ['waiting'] * 11, 'only with --fix'
+    assert bench.settle(*many, fix=False, release=(seal,)) == ['waiting'] * 11
+    other = Bench()  # another worker of the backend, or the next process
+    assert other.settle(*reversed(many), fix=True, release=('f' * 12, seal)) == ['repaired'] * 11
+    assert other.settle(*strays(10, 20), fix=None) == ['waiting'] * 10
+    assert other.settle(*strays(10, 20), fix=None) == ['repaired'] * 10, 'what a person does is not counted'
+
+
+def test_many_one_after_the_other_wait_for_a_person(bench: Bench) -> None:
+    outcomes = []
+    for number in range(12):
+        bench.settle(*strays(1, number), at=number * 60.0)
+        outcomes += bench.settle(*strays(1, number))
+    assert outcomes == ['repaired'] * 10 + ['waiting'] * 2
+    assert 'one after the other' in str(bench.found[0].error)
+    seal = str(bench.found[0].seal)
+    assert bench.settle(*strays(1, 11), at=9000) == ['waiting'], 'the next window lets none of them through'
+    assert bench.settle(*strays(1, 12), *strays(1, 11)) == ['waiting', 'waiting']
+    assert bench.settle(*strays(1, 12), *strays(1, 11)) == ['repaired', 'waiting'], 'of others it does'
+    assert bench.settle(*strays(1, 11), fix=True, release=(seal,)) == ['repaired']
+
+
+def test_several_kinds_tell_of_one_login(bench: Bench) -> None:
+    kinds = (Drift.ADMITTED, 'initiator'), (Drift.ACCOUNT, 'account'), (Drift.SESSION, 'initiator')
+    told = [Seen(kind, 'backend', f'volume-{number}', about=about)
+            for number in range(10) for kind, about in kinds]
+    bench.settle(*told)
+    assert bench.settle(*told) == ['repaired'] * 30
+    shared = [Seen(Drift.SESSION, 'backend', 'shared', about=str(number)) for number in range(11)]
+    bench.settle(*shared, at=10_000)
+    assert bench.settle(*shared) == ['waiting'] * 11, 'and many logins are many, of one volume, too'
+    whole = Seen(Drift.UNUSED, 'backend', 'busy', about='busy', units=11)
+    bench.settle(whole)
+    assert bench.settle(whole) == ['waiting']
+
+
+def test_in_doubt_nothing_is_repaired(bench: Bench) -> None:
+    for fix in (None, True, None):
+        assert bench.settle(STATUS, *strays(2), fix=fix, doubt='Too old.', at=1e6) == ['waiting'] * 3
+    assert {one.error for one in bench.found} == {'Too old.'}
+    assert bench.ran == []
+    assert bench.settle(STATUS, *strays(2)) == ['repaired'] * 3
+
+
+def test_every_kind_that_takes_something_away_is_known() -> None:
+    adds = {Drift.NO_TARGET, Drift.NO_LUN, Drift.SHUT, Drift.SHUT_OUT, Drift.NO_ACCOUNT, Drift.NO_FILE,
+            Drift.LOST_DISK, Drift.UNSAVED_DISK, Drift.LOST_SECRET, Drift.LOST_SESSION}
+    tells = {Drift.STATUS, Drift.OLD_DATABASE, Drift.STUCK_STEP, Drift.DOMAIN_MOVED}
+    assert set(Drift) - adds - tells == DESTRUCTIVE

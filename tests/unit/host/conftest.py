@@ -41,12 +41,13 @@ class Bench:
         self.engine_side.register_servers(self.agent.domains())
         deployed.make_type()
 
-    def start_agent(self, fuse: Fuse | None = None, rules: Rules = deployment.AT_ONCE) -> HostAgent:
+    def start_agent(self, fuse: Fuse | None = None, rules: Rules = deployment.AT_ONCE,
+                    drift: findings.Rules | None = None) -> HostAgent:
         parts: tuple[Any, ...] = (self.engine_side, self.hypervisor, self.connector)
         if fuse is not None:
             parts = tuple(map(fuse.wrap, parts))
         return HostAgent(*parts, HOST, self.make_leases(rules), project_id=PROJECT, reconciling=(
-            Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), findings.Rules(), 0.0))
+            Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), drift or findings.Rules(), 0.0))
 
     def make_leases(self, rules: Rules = deployment.AT_ONCE) -> StepLeases:
         return StepLeases(self.deployed.db, rules, 'host', 'host.one', lambda _name: False, AGENT_STEPS,

@@ -19,6 +19,7 @@ class FakeHypervisor:
         self.disks: dict[str, dict[str, Disk]] = {server: {} for server in SERVERS}
         self.attachments: list[str] = []
         self.losses = 0
+        self.ended: frozenset[str] = frozenset()
         self.trouble: dict[str, Callable[[], None]] = {}
         self.reason: str | None = None
         self.sizes: dict[tuple[str, str], int] = {}

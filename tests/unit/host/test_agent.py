@@ -70,7 +70,7 @@ def test_the_hypervisor_keeps_the_rates_of_qos_specs(bench: Bench) -> None:
 def test_only_its_orders_can_be_called(bench: Bench) -> None:
     policy = messaging.ExplicitRPCAccessPolicy()
     allowed = {name for name in dir(bench.agent) if policy.is_allowed(bench.agent, name)}
-    assert allowed == {'attach', 'detach', 'extend', 'sweep', 'reconcile', 'show_host'}
+    assert allowed == {'attach', 'detach', 'extend', 'sweep', 'reconcile', 'show_host', 'release'}
 
 
 def test_every_server_sees_a_shared_volume_grow_whatever_gets_lost(bench: Bench) -> None:

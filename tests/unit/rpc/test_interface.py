@@ -35,6 +35,8 @@ TABLE = {
         'fence': (CALL, '1.2', _ATTACHMENT),
         'fence_many': (CALL, '1.2', ('orders',)),  # pairs of volume and attachment
         'reconcile': (CALL, '1.3', ('fix',)),
+        'release': (CALL, '1.4', ('seals',)),
+        'list_findings': (CALL, '1.4', ('volume_id',)),
     },
     'multiattach-host': {
         'attach': (CAST, '1.0', ('attachment_id',)),
@@ -44,9 +46,10 @@ TABLE = {
         'sweep': (CAST, '1.0', ()),
         'reconcile': (CALL, '1.3', ('fix',)),
         'show_host': (CALL, '1.3', ()),
+        'release': (CALL, '1.4', ('seals',)),
     },
 }
-SERVED = '1.3'  # what workers and agents answer to: 1.0 up to this
+SERVED = '1.4'  # what workers and agents answer to: 1.0 up to this
 SIDES = {'multiattach-volume': (VolumeEndpoint, clients.VolumeWorkers),
          'multiattach-host': (HostAgent, clients.HostAgents)}
 
@@ -99,7 +102,8 @@ def test_what_is_sent(topic, monkeypatch):
     assert set(methods) == set(TABLE[topic])
     order = clients.ExportOrder('h@b', 'volume_id', 'attachment_id')
     for name, method in methods.items():
-        values = {'host': 'h@b', 'order': order, 'orders': [order], 'request_id': 'req-1', 'limit': 7}
+        values = {'host': 'h@b', 'order': order, 'orders': [order], 'request_id': 'req-1', 'limit': 7,
+                  'seals': ['seal']}
         words = list(inspect.signature(method).parameters)[1:]
         method(client, *(values.get(word, word) for word in words))
         how, version, carried = TABLE[topic][name]

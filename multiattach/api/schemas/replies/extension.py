@@ -56,7 +56,7 @@ _FINDINGS = many(strict({
     'kind': {'enum': [str(kind) for kind in Drift]}, 'host': TEXT, 'volume_id': UUID_OR_NULL,
     'attachment_id': UUID_OR_NULL, 'about': TEXT, 'text': TEXT, 'step': TEXT,
     'action': {'enum': ['repair', 'report']}, 'outcome': {'enum': [str(outcome) for outcome in Outcome]},
-    'since': TIME, 'error': TEXT_OR_NULL, 'left': FLAG}))
+    'since': TIME, 'error': TEXT_OR_NULL, 'seal': TEXT_OR_NULL, 'left': FLAG}))
 _UNANSWERED = many(strict({'binary': TEXT, 'host': TEXT, 'reason': TEXT}))
 DIAGNOSIS = one('doctor', strict({
     'fix': FLAG, 'answered': COUNT, 'left': COUNT, 'findings': _FINDINGS, 'unanswered': _UNANSWERED}))

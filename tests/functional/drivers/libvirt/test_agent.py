@@ -41,13 +41,14 @@ class Bench:
         deployed.make_type()
         self.volume_id = deployed.make_volume('multi')
 
-    def start_agent(self, fuse: Fuse | None = None) -> HostAgent:
-        parts = [self.engine_side, self.hypervisor, self.connector]
+    def start_agent(self, fuse: Fuse | None = None, hypervisor: LibvirtHypervisor | None = None,
+                    rules: Rules | None = None) -> HostAgent:
+        parts = [self.engine_side, hypervisor or self.hypervisor, self.connector]
         wrapped = [fuse.wrap(part) if fuse else part for part in parts]
         leases = StepLeases(self.deployed.db, deployment.AT_ONCE, 'host', 'host.one', lambda _name: False,
                             AGENT_STEPS, is_alone=True)
         return HostAgent(*wrapped, NAME, leases, project_id='a' * 32, reconciling=(
-            Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), Rules(), 0.0))
+            Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), rules or Rules(), 0.0))
 
     def ask_attach(self, number: int) -> str:
         wish = ServerAttach(self.volume_id, supports_multiattach=True)

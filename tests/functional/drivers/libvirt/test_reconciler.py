@@ -2,6 +2,7 @@
 """A real libvirt that is not what the rows say: seen, put right, and gone, bytes included."""
 
 import pathlib
+import tempfile
 import threading
 from collections.abc import Iterator
 from xml.etree import ElementTree
@@ -12,8 +13,11 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain.drift import Drift
+from multiattach.domain.findings import Rules
+from multiattach.drivers.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
+from testbed import Libvirtd
 from testbed.polling import wait_until
 from tests import deployment
 from tests.functional.drivers.libvirt.conftest import Host
@@ -193,3 +197,65 @@ def test_steps_in_flight_are_no_drift(bench: Bench) -> None:
         looking.join()
     assert found == []
     assert bench.deployed.status(bench.volume_id) == 'available'
+
+
+# -- a libvirt that is not to be believed ----------------------------------------------------------
+
+AT_ONCE = Rules(graces={Drift.DOMAIN_GONE: 0.0})
+
+
+@pytest.fixture
+def other(tmp_path: pathlib.Path) -> Iterator[LibvirtHypervisor]:
+    """Another libvirtd, without a domain, as behind a wrong URI or after it lost its state."""
+    with tempfile.TemporaryDirectory(prefix='ma-ot-') as name, Libvirtd(pathlib.Path(name, 'lv')) as daemon:
+        hypervisor = LibvirtHypervisor(daemon.uri)
+        yield hypervisor
+        hypervisor.close()
+
+
+def test_an_empty_libvirt_detaches_nothing(bench: Bench, other: LibvirtHypervisor) -> None:
+    idents = [attach(bench, number) for number in (0, 1)]
+    right, wrong = (bench.start_agent(hypervisor=one, rules=AT_ONCE) for one in (bench.hypervisor, other))
+    for fix in (None, None, None, True):
+        bench.engine_side.register_servers(wrong.domains())
+        found = wrong.reconciler.run(fix=fix)
+        assert [(one.kind, one.outcome) for one in found] == [(Drift.DOMAIN_GONE, 'waiting')] * 2
+        assert 'libvirt has none of the servers' in str(found[0].error)
+    assert wrong.reconciler.show()['findings'][0]['seal'] == found[0].seal
+    bench.engine_side.register_servers(right.domains())
+    assert right.reconciler.run() == []
+    assert [bench.state(ident) for ident in idents] == ['attached'] * 2
+    assert len(bench.initiators()) == 2
+    for number, guest in enumerate(bench.host.guests):
+        guest.write_block(guest.wait_for_disk(bench.volume_id), number, b'survives')
+    for number in (0, 1):
+        bench.ask_detach(number)
+    bench.agent.resume()
+    assert bench.deployed.status(bench.volume_id) == 'available'
+
+
+def test_the_only_server_with_a_volume_is_gone_because_libvirt_says_so(bench: Bench) -> None:
+    ident = attach(bench)
+    with bench.deployed.db.writer() as session:  # nothing else bears it out
+        session.execute(sa.delete(models.Server))
+    agent = bench.start_agent(rules=AT_ONCE)
+    guest = bench.host.guests[0]
+    definition = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    server_id = bench.host.server_id(0)
+    bench.host.power_off(0)
+    wait_until(lambda: server_id in bench.hypervisor.ended, 20, 'libvirt to tell that it stopped')
+    agent.reconciler.run(fix=False)
+    assert server_id not in bench.hypervisor.ended, 'it is only off'
+    guest.domain.undefine()
+    try:
+        wait_until(lambda: server_id in bench.hypervisor.ended, 20, 'libvirt to tell that it is gone')
+        assert [one.outcome for one in agent.reconciler.run()] == ['waiting'], 'never at first sight'
+        assert [one.outcome for one in agent.reconciler.run()] == ['repaired']
+        assert bench.deployed.target.list_exports() == {}
+        with bench.deployed.db.reader() as session:
+            assert session.get_one(models.Attachment, ident).state == 'detached'
+    finally:
+        domain = guest.connection.defineXML(definition)
+        device = find_disk(bench, libvirt.VIR_DOMAIN_XML_INACTIVE)
+        if device is not None:
+            domain.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
