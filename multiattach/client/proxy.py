@@ -82,23 +82,26 @@ class Proxy(proxy.Proxy):
         return self._create(resources.AttachmentFence, attachment_id=_segment(attachment_id),
                             is_forced=is_forced)
 
-    def fence_host(self, name: str, *, is_out_of_service: bool = False, reason: str | None = None
-                   ) -> resources.HostFence:
+    def fence_host(self, name: str, *, is_out_of_service: bool = False, reason: str | None = None,
+                   is_expected: bool = False) -> resources.HostFence:
         """Cut off all that a host has, and keep it from getting more; repeating it goes on.
 
         :param name: name of the host.
         :param is_out_of_service: remove its attachments, too.
         :param reason: why, for those who read it.
-        :returns: the proof of each attachment, or why there is none yet.
+        :param is_expected: the host need not be known yet: it will appear later.
+        :returns: the proof of each attachment, or why there is none yet; whether the host is known.
         """
+        # A service of the release before does not know the field.
+        expected: dict[str, Any] = {'is_expected': True} if is_expected else {}
         return self._create(resources.HostFence, host_name=_segment(name),
-                            is_out_of_service=is_out_of_service, reason=reason)
+                            is_out_of_service=is_out_of_service, reason=reason, **expected)
 
     def unfence_host(self, name: str) -> resources.HostUnfence:
         """Let a host have volumes again; what was cut off stays so.
 
         :param name: name of the host.
-        :returns: whether it was fenced.
+        :returns: whether it was fenced, and whether anybody knows it.
         """
         return self._create(resources.HostUnfence, host_name=_segment(name))
 

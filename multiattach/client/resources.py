@@ -164,7 +164,13 @@ class HostFence(resource.Resource):
     is_out_of_service = resource.Body('out_of_service', type=bool)
     reason = resource.Body('reason')
     fenced_at = resource.Body('fenced_at')
-    #: There is a proof for each attachment.
+    #: An agent, a server or an attachment is of this name; None from a service of the release before.
+    is_known = resource.Body('known', type=bool)
+    #: Known names that may have been meant, if it is not.
+    near = resource.Body('near', type=list)
+    #: The host need not be known yet (only in requests).
+    is_expected = resource.Body('expected', type=bool)
+    #: There is a proof for each attachment, and the host is known, or need not be.
     is_complete = resource.Body('complete', type=bool)
     #: As those of :class:`AttachmentFence`.
     attachments = resource.Body('attachments', type=list)
@@ -181,6 +187,9 @@ class HostUnfence(resource.Resource):
     host_name = resource.URI('host_name')
     host = resource.Body('host')
     was_fenced = resource.Body('was_fenced', type=bool)
+    #: As those of :class:`HostFence`.
+    is_known = resource.Body('known', type=bool)
+    near = resource.Body('near', type=list)
 
 
 class Diagnosis(resource.Resource):

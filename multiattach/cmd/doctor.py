@@ -20,7 +20,7 @@ def examine(conf: cfg.ConfigOpts) -> int:
     """Have every worker and agent look for drift, put it right if asked to, and tell of it.
 
     :param conf: configuration; the command has ``fix``, ``format`` and ``url``.
-    :returns: exit status: 0 if nothing is left and everybody answered.
+    :returns: exit status: 0 if nothing is left and everybody answered, and there was somebody.
     :raises ConfigurationError: nobody can be asked with this configuration.
     """
     command = conf.command
@@ -39,7 +39,7 @@ def examine(conf: cfg.ConfigOpts) -> int:
     else:
         for line in _write(found):
             print(line)
-    return 1 if found['left'] or found['unanswered'] else 0
+    return 1 if found['left'] or found['unanswered'] or not found['answered'] else 0
 
 
 def _ask_rpc(conf: cfg.ConfigOpts, *, fix: bool, release: list[str]) -> dict[str, Any]:
@@ -80,6 +80,8 @@ def _write(found: dict[str, Any]) -> Iterator[str]:
         yield f'    {_tell(one)}'
     for one in found['unanswered']:
         yield f'No answer from {one["binary"]} on {one["host"]}: {one["reason"]}'
+    if not found['answered'] and not found['unanswered']:
+        yield 'Nobody was there to ask: no volume worker and no host agent is registered.'
     number = len(found['findings'])
     yield (f'{number or "No"} difference{"" if number == 1 else "s"} found by {found["answered"]} workers '
            f'and agents, {found["left"]} left, {len(found["unanswered"])} without an answer.')

@@ -29,7 +29,7 @@ from multiattach.conf import (
     target,
     volume,
 )
-from multiattach.domain import errors
+from multiattach.domain import errors, host_names
 
 PROJECT = 'multiattach'
 _GROUPS = (base, api, quota, nova, volume, target, host, coordination, leases, metrics, notifications,
@@ -122,3 +122,7 @@ def verify(conf: cfg.ConfigOpts) -> None:
                 section[name]
             except cfg.ConfigFileValueError as exc:
                 raise errors.ConfigurationError(f'Option {name} in [{module.GROUP}]: {exc}') from exc
+    if not host_names.is_valid(conf.host):
+        raise errors.ConfigurationError(
+            f'Option host in [DEFAULT]: {conf.host!r} can be no host\'s name: 1 to {host_names.MAX_LENGTH} '
+            'printable characters, and no blanks at its ends.')

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from multiattach.domain import errors
+from multiattach.domain import errors, host_names
 
 # Keys of connection_info that only the attaching side, services and admins may see.
 SECRET_KEYS = frozenset({'auth_password', 'auth_username', 'discovery_auth_password',
@@ -14,7 +14,6 @@ SECRET_KEYS = frozenset({'auth_password', 'auth_username', 'discovery_auth_passw
 # RFC 3720 section 3.2.6.3: iqn., eui. and naa. names, 223 bytes at most.
 _INITIATOR = re.compile(r'(iqn\.\d{4}-\d{2}\.[^\s,:]+(:\S+)?|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})')
 _MAX_NAME = 223
-_MAX_HOST = 255
 _MAX_MOUNTPOINT = 255
 
 
@@ -53,8 +52,9 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
         number 23: 400 on create and on update alike).
     """
     host, initiator = raw.get('host'), raw.get('initiator')
-    if not isinstance(host, str) or not host.strip() or len(host) > _MAX_HOST:
-        raise errors.InvalidConnector('Invalid connector: "host" is required, a text of 1 to 255 characters.')
+    if not isinstance(host, str) or not host_names.is_valid(host):
+        raise errors.InvalidConnector('Invalid connector: "host" is required, a text of 1 to 255 printable '
+                                      'characters without blanks at its ends.')
     if not isinstance(initiator, str) or not initiator:
         raise errors.InvalidConnector('Invalid connector: "initiator" (an iSCSI initiator name) is required.')
     if len(initiator.encode()) > _MAX_NAME or not _INITIATOR.fullmatch(initiator):

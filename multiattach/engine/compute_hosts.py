@@ -3,9 +3,10 @@
 
 import dataclasses
 
-from multiattach.db import database, explanations, fences, models
+from multiattach.db import database, explanations, fences, host_names, models
 from multiattach.db import services as db_services
 from multiattach.domain import errors
+from multiattach.domain import host_names as names
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.engine.services import HOST_BINARY, Services
@@ -88,9 +89,12 @@ class ComputeHosts:
             agents = [row for row in db_services.list_all(session, HOST_BINARY, name) if row.host == name]
             servers = explanations.list_servers(session, name, _MAX_SERVERS)
             fenced = fences.find_mark(session, name)
-        if facts is None and not agents and fenced is None:
+            unknown = facts is None and not agents and fenced is None
+            near = names.find_near(name, host_names.list_names(session, HOST_BINARY)) if unknown else ()
+        if unknown:
             raise errors.NotFound(
-                f'Host {name[:64]} could not be found: no agent and no attachment names it.')
+                f'Host {name[:64]} could not be found: no agent and no attachment names it.'
+                f'{names.suggest(near)}')
         return self._make(name, agents[0] if agents else None, facts, servers, fenced)
 
     def _make(self, name: str, agent: models.Service | None, facts: explanations.HostFacts | None,

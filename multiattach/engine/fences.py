@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 
 from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, models, transitions
+from multiattach.db import database, fences, host_names, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
+from multiattach.domain import host_names as names
 from multiattach.engine.attachments import actor_of
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
-from multiattach.engine.services import Services
+from multiattach.engine.services import HOST_BINARY, Services
 from multiattach.rpc.clients import ExportOrder, HostAgents, VolumeWorkers
 
 LOG = log.getLogger(__name__)
@@ -65,15 +66,37 @@ class FencedHost:
 
     :param mark: its mark.
     :param attachments: what it had, each with a proof or an error.
+    :param is_known: an agent, a server or an attachment is of this name.
+    :param is_expected: the caller said that it need not be known yet.
+    :param near: known names that may have been meant, if it is not.
     """
 
     mark: models.FencedHost
     attachments: list[FencedAttachment]
+    is_known: bool = True
+    is_expected: bool = False
+    near: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is a proof for all that it had."""
-        return all(one.proof is not None for one in self.attachments)
+        """Whether there is a proof for all that it had; that of a misspelt host proves nothing."""
+        return (self.is_known or self.is_expected) and all(one.proof is not None for one in self.attachments)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnfencedHost:
+    """A host that may have volumes again.
+
+    :param host: its name.
+    :param was_fenced: it had a mark.
+    :param is_known: it had a mark, or an agent, a server or an attachment is of this name.
+    :param near: known names that may have been meant, if it is not.
+    """
+
+    host: str
+    was_fenced: bool
+    is_known: bool
+    near: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,17 +171,23 @@ class Fences:
     # -- a host --------------------------------------------------------------------------------
 
     def fence_host(self, ctx: RequestContext, host: str, *, out_of_service: bool = False,
-                   reason: str | None = None) -> FencedHost:
+                   reason: str | None = None, expected: bool = False) -> FencedHost:
         """Cut off all that a host has, and keep it from getting more; repeating it goes on.
 
+        One that nobody knows is marked all the same, as it may be about to appear; but the fence is not
+        complete then, as another host may be meant.
+
         :param ctx: the caller.
-        :param host: name of the compute host; nobody need know it yet.
+        :param host: name of the compute host.
         :param out_of_service: remove the attachments, too, once they are cut off.
         :param reason: why, for those who read it.
+        :param expected: the host need not be known yet.
         :returns: the host with the proof of each of its attachments.
+        :raises InvalidInput: the name can be no host's.
         :raises NotAuthorized: policy ``multiattach:host_fence``.
         """
         self._policy.check(ctx, 'multiattach:host_fence')
+        names.check(host)
         row = self._mark(ctx, host, out_of_service, reason)
         LOG.warning('Host %s is fenced', host)
         cuts, done = self._begin_host(ctx, host)
@@ -175,18 +204,38 @@ class Fences:
             for one in done:
                 if one.proof is not None:
                     self._remove(ctx, one)
-        return FencedHost(row, sorted(done, key=lambda one: (one.volume_id, one.id)))
+        # What was found to cut off is of the host, whatever else knows it.
+        known, near = (True, ()) if done else self._recognise(host)
+        if not known and not expected:
+            LOG.warning('Nobody knows the fenced host %s.%s', host, names.suggest(near))
+        return FencedHost(row, sorted(done, key=lambda one: (one.volume_id, one.id)), known, expected, near)
 
     @database.retry
-    def unfence_host(self, ctx: RequestContext, host: str) -> bool:
+    def _recognise(self, host: str) -> tuple[bool, tuple[str, ...]]:
+        """Tell whether anything has a name, and if not, which other names there are like it."""
+        with self._db.reader() as session:
+            if host_names.is_known(session, host, HOST_BINARY):
+                return True, ()
+            return False, tuple(names.find_near(host, host_names.list_names(session, HOST_BINARY)))
+
+    def unfence_host(self, ctx: RequestContext, host: str) -> UnfencedHost:
         """Let a host have volumes again; what was cut off stays so.
 
         :param ctx: the caller.
         :param host: name of the compute host.
-        :returns: whether it was fenced.
+        :returns: whether it was fenced, and whether anybody knows it.
+        :raises InvalidInput: the name can be no host's.
         :raises NotAuthorized: policy ``multiattach:host_unfence``.
         """
         self._policy.check(ctx, 'multiattach:host_unfence')
+        names.check(host)
+        if self._unmark(host):
+            LOG.warning('Host %s is fenced no more', host)
+            return UnfencedHost(host, True, True)
+        return UnfencedHost(host, False, *self._recognise(host))
+
+    @database.retry
+    def _unmark(self, host: str) -> bool:
         with self._db.writer() as session:
             return fences.unmark(session, host)
 

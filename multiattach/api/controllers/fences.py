@@ -9,9 +9,6 @@ from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import fences as schemas
 from multiattach.api.views import fences as views
-from multiattach.domain import errors
-
-_MAX_HOST = 255
 
 
 class FencesController(Controller):
@@ -41,11 +38,10 @@ class FencesController(Controller):
         :returns: what the reply shows.
         :raises MultiattachError: as the use case that is called.
         """
-        if not host.strip() or len(host) > _MAX_HOST:
-            raise errors.InvalidInput('The name of a host has 1 to 255 characters.')
         wish = body['fence']
         return {'fence': views.host(self.engine.fences.fence_host(
-            req.ctx, host, out_of_service=_flag(wish, 'out_of_service'), reason=wish.get('reason') or None))}
+            req.ctx, host, out_of_service=_flag(wish, 'out_of_service'), reason=wish.get('reason') or None,
+            expected=_flag(wish, 'expected')))}
 
     @route('POST', '/multiattach/hosts/{host}/unfence', body=schemas.UNFENCE)
     def unfence_host(self, req: Request, _body: dict[str, Any], host: str) -> dict[str, Any]:
@@ -56,7 +52,7 @@ class FencesController(Controller):
         :returns: what the reply shows.
         :raises MultiattachError: as the use case that is called.
         """
-        return {'unfence': {'host': host, 'was_fenced': self.engine.fences.unfence_host(req.ctx, host)}}
+        return {'unfence': views.unfenced(self.engine.fences.unfence_host(req.ctx, host))}
 
 
 def _flag(wish: dict[str, Any], key: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from multiattach.api.views.elements import format_time
-from multiattach.engine.fences import FencedAttachment, FencedHost
+from multiattach.engine.fences import FencedAttachment, FencedHost, UnfencedHost
 from multiattach.engine.rows import FencedHost as Mark
 
 
@@ -51,5 +51,15 @@ def host(found: FencedHost) -> dict[str, Any]:
     row = found.mark
     return {
         'host': row.host, 'fenced_at': format_time(row.fenced_at), 'out_of_service': row.out_of_service,
-        'reason': row.reason, 'complete': found.is_complete,
-        'attachments': [_attachment(one) for one in found.attachments]}
+        'reason': row.reason, 'known': found.is_known, 'near': list(found.near),
+        'complete': found.is_complete, 'attachments': [_attachment(one) for one in found.attachments]}
+
+
+def unfenced(found: UnfencedHost) -> dict[str, Any]:
+    """Show a host that may have volumes again.
+
+    :param found: the host.
+    :returns: JSON object.
+    """
+    return {'host': found.host, 'was_fenced': found.was_fenced, 'known': found.is_known,
+            'near': list(found.near)}

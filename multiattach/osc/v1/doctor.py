@@ -48,7 +48,9 @@ class Doctor(command.Lister):
         found = self.service.diagnose(is_fixed=parsed_args.fix, release=parsed_args.release)
         for one in found.unanswered:
             self.terminal.warn(f'No answer from {one["binary"]} on {one["host"]}: {one["reason"]}')
-        self._is_well = not found.left and not found.unanswered
+        if not found.answered and not found.unanswered:
+            self.terminal.warn('Nobody was there to ask: no volume worker and no host agent is registered.')
+        self._is_well = bool(found.answered) and not found.left and not found.unanswered
         if self._is_well and not found.findings:
             self.terminal.note('Nothing differs: database, targets, hosts and servers tell the same.')
         return ('Kind', 'Host', 'Volume ID', 'Attachment ID', 'About', 'Outcome', 'Since', 'Text', 'Step',
@@ -60,7 +62,7 @@ class Doctor(command.Lister):
         """Run the command.
 
         :param parsed_args: arguments.
-        :returns: 0 if nothing is left and everybody answered, else 1.
+        :returns: 0 if nothing is left and everybody answered, and there was somebody; else 1.
         """
         self._is_well = False
         return super().run(parsed_args) or int(not self._is_well)

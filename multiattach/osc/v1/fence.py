@@ -2,6 +2,7 @@
 """``openstack multiattach attachment fence``, ``… host fence`` and ``… host unfence``."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,10 +38,13 @@ class _Fence(command.Lister):
 
         :param parsed_args: arguments.
         :returns: exit status.
-        :raises CommandError: something may still write.
+        :raises CommandError: something may still write, or nobody knows the host.
         """
         self._unproven = 0
+        self._stranger = ''
         status = super().run(parsed_args)
+        if self._stranger:
+            raise exceptions.CommandError(self._stranger)
         if self._unproven:
             raise exceptions.CommandError(
                 f'{self._unproven} attachments may still write, see "Error". The service goes on trying by '
@@ -88,12 +92,13 @@ class FenceHost(_Fence):
     """Cut off all that a host has, and keep it from getting more (admin).
 
     Works if the host, its agent or libvirt is dead. An agent that returns lets go of what it had, and stays
-    out until "openstack multiattach host unfence".
+    out until "openstack multiattach host unfence". A name that nobody knows fails, as it may be misspelt.
     """
 
     examples = """
         openstack multiattach host fence compute-1 --reason 'no heartbeat'
         openstack multiattach host fence compute-1 --out-of-service
+        openstack multiattach host fence compute-9 --expected
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -107,6 +112,8 @@ class FenceHost(_Fence):
         parser.add_argument('--out-of-service', action='store_true',
                             help='Also remove its attachments: the host is not coming back soon')
         parser.add_argument('--reason', metavar='<reason>', help='Why, for those who look at the host')
+        parser.add_argument('--expected', action='store_true',
+                            help='The host is not known yet: it will appear later, and is to have no volume')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
@@ -116,12 +123,21 @@ class FenceHost(_Fence):
         :returns: names and rows.
         """
         found = self.service.fence_host(
-            parsed_args.host, is_out_of_service=parsed_args.out_of_service, reason=parsed_args.reason)
+            parsed_args.host, is_out_of_service=parsed_args.out_of_service, reason=parsed_args.reason,
+            is_expected=parsed_args.expected)
+        if found.is_known is False and not parsed_args.expected:
+            self._stranger = (
+                f'Nobody knows a host "{parsed_args.host}": nothing was cut off.{_suggest(found.near)} It is '
+                'marked as fenced, in case it is about to appear. If it is misspelt: openstack multiattach '
+                f'host unfence {shlex.quote(parsed_args.host)}. If you mean it, say --expected.')
         return self.show(found.attachments)
 
 
 class UnfenceHost(command.Command):
-    """Let a fenced host have volumes again; what was cut off stays so (admin)."""
+    """Let a fenced host have volumes again; what was cut off stays so (admin).
+
+    A name that nobody knows fails, as it may be misspelt: the host that is meant is fenced still.
+    """
 
     examples = 'openstack multiattach host unfence compute-1'
 
@@ -139,6 +155,16 @@ class UnfenceHost(command.Command):
         """Unfence.
 
         :param parsed_args: arguments.
+        :raises CommandError: nobody knows the host.
         """
-        if not self.service.unfence_host(parsed_args.host).was_fenced:
-            self.terminal.warn(f'Host {parsed_args.host} was not fenced.')
+        found = self.service.unfence_host(parsed_args.host)
+        if found.was_fenced:
+            return
+        if found.is_known is False:
+            raise exceptions.CommandError(f'Nobody knows a host "{parsed_args.host}", and it was not fenced.'
+                                          f'{_suggest(found.near)}')
+        self.terminal.warn(f'Host {parsed_args.host} was not fenced.')
+
+
+def _suggest(near: Sequence[str] | None) -> str:
+    return f' Did you mean {", ".join(near)}?' if near else ''

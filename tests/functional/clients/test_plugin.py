@@ -136,6 +136,26 @@ def test_fences(openstack: Openstack, cloud: Cloud, volume: str) -> None:
 
 
 @without_keystone
+def test_a_misspelt_host_is_no_success(openstack: Openstack, cloud: Cloud, volume: str) -> None:
+    host = f'compute-{uuid.uuid4().hex[:8]}'
+    cloud.openstack('volume', 'attachment', 'create', volume, compute_host.WEB, '--connect', '--host', host,
+                    '--initiator', f'iqn.1994-05.com.example:{host}')
+    wrong = host.upper()
+    failed = openstack.plugin('host fence', wrong)
+    assert openstack.plugin('host unfence', wrong).code == 0  # takes the mark away that the fence has left
+    again = openstack.plugin('host unfence', wrong)
+    for done, advice in ((failed, f'host unfence {wrong}. If you mean it, say --expected'), (again, '')):
+        said = ' '.join(done.err.split())
+        assert done.code == 1
+        assert f'Nobody knows a host "{wrong}"' in said
+        assert f'Did you mean {host}?' in said
+        assert advice in said
+    assert openstack.plugin('host fence', f'{wrong} ').code == 1
+    assert openstack.plugin('host fence', f'later-{host}', '--expected').code == 0
+    assert openstack.plugin('host fence', host, '-f', 'json').json[0]['Fenced']
+
+
+@without_keystone
 def test_what_is_recorded_and_what_is_true(openstack: Openstack, cloud: Cloud, volume: str) -> None:
     cloud.openstack('server', 'add', 'volume', 'web', volume)
     cloud.wait(volume, 'in-use')

@@ -72,6 +72,19 @@ def test_keystone_wants_a_token(tmp_path: pathlib.Path) -> None:
     assert 'use "openstack multiattach doctor"' in done.stderr
 
 
+def test_a_house_where_nobody_lives_is_not_well(monkeypatch: pytest.MonkeyPatch,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, '_ask_api', lambda *_args, **_more: {
+        'findings': [], 'unanswered': [], 'answered': 0, 'left': 0})
+
+    class Conf:
+        command = argparse.Namespace(fix=False, format='table', url='http://127.0.0.1:1')
+        transport_url = 'rabbit://'
+
+    assert doctor.examine(Conf()) == 1  # type: ignore[arg-type]
+    assert 'Nobody was there to ask' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('fix', [False, True])
 def test_it_asks_over_the_broker(deployed: deployment.Deployment, monkeypatch: pytest.MonkeyPatch,
                                  capsys: pytest.CaptureFixture[str], fix: bool) -> None:

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.drivers.null import NullTarget
 from multiattach.drivers.target import SessionState, TargetError, TargetState, TargetUnavailable
@@ -229,7 +230,7 @@ def test_a_host_that_shares_an_initiator_with_another_name_is_cut_off_whole(d):
 
 
 def test_the_marks_of_hosts(d):
-    assert not d.engine.fences.unfence_host(d.ctx, 'nobody')
+    assert not d.engine.fences.unfence_host(d.ctx, 'nobody').was_fenced
     d.engine.fences.fence_host(d.ctx, 'one', reason='it burns')
     again = d.engine.fences.fence_host(d.ctx, 'one', out_of_service=True)
     assert (again.mark.reason, again.mark.out_of_service) == ('it burns', True)
@@ -242,8 +243,61 @@ def test_the_marks_of_hosts(d):
     assert d.status(volume_id) == 'available'
     assert d.target.list_exports() == {}
     attach(d, volume_id, 'two')
-    assert d.engine.fences.unfence_host(d.ctx, 'one')
+    assert d.engine.fences.unfence_host(d.ctx, 'one').was_fenced
     attach(d, volume_id, 'one')
+
+
+@pytest.mark.parametrize('name', ['compute1', 'Compute-1', 'compute-1.example.org', 'compute-2'])
+def test_all_of_nothing_is_no_fence(d, name):
+    """A misspelt host has nothing, and that proves nothing of the one that is meant."""
+    row = attach(d, d.make_volume('multi'), 'compute-1')
+    for more in ({}, {'out_of_service': True}, {}):
+        found = d.engine.fences.fence_host(d.ctx, name, **more)
+        assert (found.is_known, found.is_complete, found.near) == (False, False, ('compute-1',))
+        assert found.attachments == []
+    assert state(d, row) == 'attached'
+    # It is marked all the same: it may be just about to attach.
+    with pytest.raises(errors.Conflict, match=f'Host {name} is fenced'):
+        attach(d, row.volume_id, name)
+    found = d.engine.fences.fence_host(d.ctx, name, expected=True)
+    assert (found.is_known, found.is_complete) == (False, True)
+
+
+@pytest.mark.parametrize('name', ['compute-1 ', ' compute-1', 'compute-1\n', 'a\0b', ' ', '', 'x' * 256])
+def test_what_can_be_no_name_is_refused_and_not_trimmed(d, name):
+    for call in (d.engine.fences.fence_host, d.engine.fences.unfence_host):
+        with pytest.raises(errors.InvalidInput, match='blanks at its ends'):
+            call(d.ctx, name)
+    with pytest.raises(errors.InvalidConnector, match='blanks at its ends'):
+        attach(d, d.make_volume('multi'), name)
+
+
+def test_who_knows_a_host(d):
+    """An attachment of Nova's, one that is gone, an agent, a server: each without any attachment left."""
+    fence = d.engine.fences.fence_host
+    gone = attach(d, d.make_volume('multi'), 'gone')
+    d.engine.attachments.delete(d.ctx, gone.id)
+    with d.db.writer() as session:
+        session.add(models.Service(id=str(uuid.uuid4()), binary='multiattach-host', host='agent',
+                                   availability_zone='nova', report={}))
+        session.add(models.Service(id=str(uuid.uuid4()), binary='multiattach-volume', host='storage',
+                                   availability_zone='nova', report={}))
+    for name in ('gone', 'agent'):
+        found = fence(d.ctx, name)
+        assert (found.is_known, found.is_complete, found.attachments) == (True, True, []), name
+        assert d.engine.fences.unfence_host(d.ctx, name).was_fenced
+        again = d.engine.fences.unfence_host(d.ctx, name)
+        assert (again.was_fenced, again.is_known) == (False, True), name
+    assert not fence(d.ctx, 'storage').is_known, 'it has volumes, and no servers'
+
+
+def test_to_unfence_a_misspelt_host_is_no_success(d):
+    d.engine.fences.fence_host(d.ctx, 'compute-1', expected=True)
+    found = d.engine.fences.unfence_host(d.ctx, 'compute1')
+    assert (found.was_fenced, found.is_known, found.near) == (False, False, ('compute-1',))
+    with pytest.raises(errors.NotFound, match='Did you mean compute-1'):
+        d.engine.compute_hosts.show(d.ctx, 'COMPUTE-1')
+    assert d.engine.compute_hosts.show(d.ctx, 'compute-1').fenced is not None
 
 
 def test_out_of_service_leaves_no_attachment(d):
@@ -265,7 +319,7 @@ def test_admins_and_services_only(d, context, error):
     if error is None:
         assert d.engine.fences.fence_attachment(context, row.id)[0].proof
         assert d.engine.fences.fence_host(context, 'one').is_complete
-        assert d.engine.fences.unfence_host(context, 'one')
+        assert d.engine.fences.unfence_host(context, 'one').was_fenced
         return
     with pytest.raises(error):
         d.engine.fences.fence_attachment(context, row.id)

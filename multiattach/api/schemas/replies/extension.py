@@ -111,8 +111,10 @@ _FENCED = many(strict({
     'id': UUID, 'volume_id': UUID, 'server_id': TEXT_OR_NULL, 'host': TEXT_OR_NULL, 'fenced': FLAG,
     'error': TEXT_OR_NULL, 'proof': {'anyOf': [_PROOF, {'type': 'null'}]}}))
 FENCED_ATTACHMENT = one('fence', strict({'attachments': _FENCED}))
-FENCED_HOST = one('fence', strict({'host': TEXT, **_MARK, 'complete': FLAG, 'attachments': _FENCED}))
-UNFENCED_HOST = one('unfence', strict({'host': TEXT, 'was_fenced': FLAG}))
+_RECOGNISED = {'known': FLAG, 'near': {**many(TEXT), 'maxItems': 5}}
+FENCED_HOST = one('fence', strict({
+    'host': TEXT, **_MARK, **_RECOGNISED, 'complete': FLAG, 'attachments': _FENCED}))
+UNFENCED_HOST = one('unfence', strict({'host': TEXT, 'was_fenced': FLAG, **_RECOGNISED}))
 
 TARGETS = always(strict({
     'targets': many(_TARGET), 'unanswered': many(strict({'host': TEXT, 'reason': TEXT})),

@@ -252,8 +252,8 @@ def test_a_host_with_several_volumes_and_one_that_it_shares(bench: Bench) -> Non
     assert again.is_complete
     assert again.mark.fenced_at == found.mark.fenced_at
     assert [bench.d.engine.volumes.show(bench.d.ctx, one).attachments for one in volumes[1:]] == [[], []]
-    assert bench.d.engine.fences.unfence_host(bench.d.ctx, 'one')
-    assert not bench.d.engine.fences.unfence_host(bench.d.ctx, 'one')
+    assert bench.d.engine.fences.unfence_host(bench.d.ctx, 'one').was_fenced
+    assert not bench.d.engine.fences.unfence_host(bench.d.ctx, 'one').was_fenced
     bench.attach(volumes[1], 'one')
 
 
