@@ -70,6 +70,7 @@ POINTS: dict[str, str] = {
     'volume.copy.finished': 'The clone is available; nothing is left to do.',
     'volume.delete.planned': 'The row is read; target and storage are there.',
     'volume.delete.unexported': 'The target is gone; the storage is there.',
+    'volume.delete.discarded': 'The storage is trash and has lost its name; the volume is deleting.',
     'volume.delete.deleted': 'The storage is gone; the volume is deleting.',
     'volume.delete.finished': 'The volume is deleted; nothing is left to do.',
     'volume.extend.planned': 'The row is read; the storage is as it was.',

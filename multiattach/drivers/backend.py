@@ -16,6 +16,10 @@ class CopyAborted(Exception):
     """Whoever asked for a copy does not want it now; what there is of it is made anew, or deleted."""
 
 
+class ClearAborted(Exception):
+    """Trash was not removed now; whoever serves the backend does it later."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Capacity:
     """Room of a backend.
@@ -56,10 +60,22 @@ class Backend(Protocol):
         :raises BackendError: refused.
         """
 
-    def delete(self, volume_id: str) -> None:
-        """Delete a volume's storage, and half a copy; absent is success.
+    def discard(self, volume_id: str) -> None:
+        """Take a volume's storage, and half a copy, away from its name; absent is success.
+
+        It takes no time, and what there was is kept as trash until :meth:`clear`. A volume of the same id can
+        be made at once.
 
         :param volume_id: UUID.
+        :raises BackendError: refused.
+        """
+
+    def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
+        """Make a volume's trash unreadable and remove it, however long it takes; without any nothing is done.
+
+        :param volume_id: UUID.
+        :param proceed: tells from time to time whether to go on.
+        :raises ClearAborted: it said no, or somebody else is at it.
         :raises BackendError: refused.
         """
 

@@ -25,7 +25,7 @@ from multiattach.engine.attachments import actor_of
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.engine.services import HOST_BINARY, Services
-from multiattach.rpc.clients import ExportOrder, HostAgents, VolumeWorkers
+from multiattach.rpc.clients import ExportOrder, FenceWorkers, HostAgents, VolumeWorkers
 
 LOG = log.getLogger(__name__)
 A = states.Attachment
@@ -285,7 +285,7 @@ class Fences:
         unknown: errors.OutcomeUnknown | None = None
         try:
             failpoints.reach('engine.fence.written')
-            answers = self._workers.fence_many(orders, request_id)
+            answers = self._choose(orders[0].host).fence_many(orders, request_id)
         except errors.OutcomeUnknown as exc:
             unknown = exc
         except errors.MultiattachError as exc:
@@ -316,9 +316,13 @@ class Fences:
         """Have a worker cut; if its answer is lost, the row tells."""
         deadline = time.monotonic() + self._patience
         try:
-            return self._workers.fence(order, request_id)
+            return self._choose(order.host).fence(order, request_id)
         except errors.OutcomeUnknown as unknown:
             return self._await(order, deadline, unknown)
+
+    def _choose(self, host: str) -> FenceWorkers:
+        """Choose whom to ask: threads that do nothing but fence, if the worker has any."""
+        return self._workers.fencing if self._services.fences_apart(host) else self._workers
 
     def _await(self, order: ExportOrder, deadline: float, unknown: errors.OutcomeUnknown) -> dict[str, Any]:
         """Wait until the row has a proof; not for a worker that does not report."""

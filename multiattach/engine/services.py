@@ -134,6 +134,17 @@ class Services:
         return [self._describe(host, crew, promised.get(host, 0))
                 for host, crew in _group_by_backend(rows).items()]
 
+    @database.retry
+    def fences_apart(self, host: str) -> bool:
+        """Tell whether a worker of a backend is up that has threads for fences only.
+
+        :param host: name of the backend.
+        :returns: False also for workers of the release before.
+        """
+        with self._db.reader() as session:
+            crew = _group_by_backend(db_services.list_all(session, VOLUME_BINARY)).get(host, ())
+            return any(self.is_up(row) and (row.report or {}).get('fences_apart') for row in crew)
+
     def _describe(self, host: str, crew: list[models.Service], promised: float) -> Backend:
         """Describe a backend by the worker that is best placed to speak for it."""
         row = max(crew, key=lambda one: (self.is_up(one) and not one.disabled, self.is_up(one),

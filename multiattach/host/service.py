@@ -45,7 +45,7 @@ class HostService:
         server = transport.make_server(rpc, clients.HOST_TOPIC, host, agent)
         # Apart: a guest that takes its time must not make the host look dead.
         pause = agent.reconciler.pause
-        self._serving = Serving(server, (
+        self._serving = Serving((server,), (
             *([Periodic(f'reconcile:{host}', pause, (agent.reconciler.tick,))] if pause else ()),
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
             Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),

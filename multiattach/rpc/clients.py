@@ -23,6 +23,8 @@ from multiattach.rpc.broker import ReplyQueue
 LOG = log.getLogger(__name__)
 
 VOLUME_TOPIC = 'multiattach-volume'
+# Fences only, served by threads of their own: however many exports wait at a worker, a fence begins at once.
+FENCE_TOPIC = 'multiattach-fence'
 HOST_TOPIC = 'multiattach-host'
 # What is served: 1.1 shows what targets have, 1.2 fences, 1.3 looks for drift and shows what hosts have, 1.4
 # releases what waits for a person and tells what was found of a volume.
@@ -104,6 +106,30 @@ class _Client:
                 raise errors.Unavailable(_TOO_OLD.format(server)) from exc
             raise errors.BackendError(f'{server} failed: {exc.exc_type}.') from exc
 
+    @contextlib.contextmanager
+    def _reported(self, method: str) -> Iterator[None]:
+        """Report what becomes of an RPC."""
+        started, outcome = time.perf_counter(), 'ok'
+        try:
+            yield
+        except (messaging.MessagingTimeout, messaging.MessageDeliveryFailure):
+            outcome = 'unknown'
+            raise
+        except _BROKER_AWAY as exc:
+            # oslo.messaging lets them through where it needs one more connection and the broker is away.
+            outcome = 'unknown'
+            raise messaging.MessageDeliveryFailure(f'{type(exc).__name__}: {exc}') from exc
+        except errors.MultiattachError:
+            outcome = 'refused'
+            raise
+        except Exception:
+            outcome = 'failed'
+            raise
+        finally:
+            metrics.rpc(self._topic, method, outcome, time.perf_counter() - started)
+
+
+class _Comparing(_Client):
     def reconcile(self, host: str, fix: bool, request_id: str | None) -> dict[str, Any]:
         """Have a worker or an agent look for drift, and put it right if asked to.
 
@@ -131,30 +157,49 @@ class _Client:
         found: dict[str, Any] = self._call(host, 'release', request_id, _RELEASE_VERSION, seals=list(seals))
         return found
 
-    @contextlib.contextmanager
-    def _reported(self, method: str) -> Iterator[None]:
-        """Report what becomes of an RPC."""
-        started, outcome = time.perf_counter(), 'ok'
-        try:
-            yield
-        except (messaging.MessagingTimeout, messaging.MessageDeliveryFailure):
-            outcome = 'unknown'
-            raise
-        except _BROKER_AWAY as exc:
-            # oslo.messaging lets them through where it needs one more connection and the broker is away.
-            outcome = 'unknown'
-            raise messaging.MessageDeliveryFailure(f'{type(exc).__name__}: {exc}') from exc
-        except errors.MultiattachError:
-            outcome = 'refused'
-            raise
-        except Exception:
-            outcome = 'failed'
-            raise
-        finally:
-            metrics.rpc(self._topic, method, outcome, time.perf_counter() - started)
+
+class FenceWorkers(_Client):
+    """The threads of volume workers that do nothing but fence; workers of the release before have none.
+
+    :param transport: oslo.messaging RPC transport.
+    :param timeout: seconds to wait for an answer.
+    :param monitor_timeout: seconds to wait for a sign of life of the worker that was called.
+    """
+
+    def __init__(self, transport: messaging.Transport, timeout: float,
+                 monitor_timeout: int | None = None, *, topic: str = FENCE_TOPIC) -> None:
+        super().__init__(transport, topic, timeout, monitor_timeout)
+
+    def fence(self, order: ExportOrder, request_id: str | None) -> dict[str, Any]:
+        """Have the initiator of an attachment in ``fencing`` cut off, and seen to be.
+
+        :param order: the attachment and its backend.
+        :param request_id: the API call behind it.
+        :returns: the proof, as :func:`multiattach.volume.fencing.describe` writes it.
+        :raises OutcomeUnknown: no answer; the row tells later.
+        :raises MultiattachError: the worker could not; it tries again by itself.
+        """
+        proof: dict[str, Any] = self._call(
+            order.host, 'fence', request_id, _FENCE_VERSION, volume_id=order.volume_id,
+            attachment_id=order.attachment_id)
+        return proof
+
+    def fence_many(self, orders: Sequence[ExportOrder], request_id: str | None) -> dict[str, dict[str, Any]]:
+        """Do the same for many attachments of one backend.
+
+        :param orders: the attachments; all have one backend.
+        :param request_id: the API call behind it.
+        :returns: by attachment a proof, or ``error``: why there is none yet.
+        :raises OutcomeUnknown: no answer; the rows tell later.
+        :raises Unavailable: the worker is of an older release.
+        """
+        answers: dict[str, dict[str, Any]] = self._call(
+            orders[0].host, 'fence_many', request_id, _FENCE_VERSION,
+            orders=[[one.volume_id, one.attachment_id] for one in orders])
+        return answers
 
 
-class VolumeWorkers(_Client):
+class VolumeWorkers(FenceWorkers, _Comparing):
     """The workers that make and export volumes; each serves one backend host.
 
     :param transport: oslo.messaging RPC transport.
@@ -164,7 +209,8 @@ class VolumeWorkers(_Client):
 
     def __init__(self, transport: messaging.Transport, timeout: float,
                  monitor_timeout: int | None = None) -> None:
-        super().__init__(transport, VOLUME_TOPIC, timeout, monitor_timeout)
+        super().__init__(transport, timeout, monitor_timeout, topic=VOLUME_TOPIC)
+        self.fencing = FenceWorkers(transport, timeout, monitor_timeout)
 
     def create_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
         """Ask for the storage of a volume in ``creating`` (no answer is awaited).
@@ -215,34 +261,6 @@ class VolumeWorkers(_Client):
         self._call(order.host, 'unexport', request_id, volume_id=order.volume_id,
                    attachment_id=order.attachment_id)
 
-    def fence(self, order: ExportOrder, request_id: str | None) -> dict[str, Any]:
-        """Have the initiator of an attachment in ``fencing`` cut off, and seen to be.
-
-        :param order: the attachment and its backend.
-        :param request_id: the API call behind it.
-        :returns: the proof, as :func:`multiattach.volume.fencing.describe` writes it.
-        :raises OutcomeUnknown: no answer; the row tells later.
-        :raises MultiattachError: the worker could not; it tries again by itself.
-        """
-        proof: dict[str, Any] = self._call(
-            order.host, 'fence', request_id, _FENCE_VERSION, volume_id=order.volume_id,
-            attachment_id=order.attachment_id)
-        return proof
-
-    def fence_many(self, orders: Sequence[ExportOrder], request_id: str | None) -> dict[str, dict[str, Any]]:
-        """Do the same for many attachments of one backend.
-
-        :param orders: the attachments; all have one backend.
-        :param request_id: the API call behind it.
-        :returns: by attachment a proof, or ``error``: why there is none yet.
-        :raises OutcomeUnknown: no answer; the rows tell later.
-        :raises Unavailable: the worker is of an older release.
-        """
-        answers: dict[str, dict[str, Any]] = self._call(
-            orders[0].host, 'fence_many', request_id, _FENCE_VERSION,
-            orders=[[one.volume_id, one.attachment_id] for one in orders])
-        return answers
-
     def show_target(self, host: str, volume_id: str, request_id: str | None) -> dict[str, Any] | None:
         """Ask what a volume's target really has.
 
@@ -288,7 +306,7 @@ class VolumeWorkers(_Client):
         return found
 
 
-class HostAgents(_Client):
+class HostAgents(_Comparing):
     """The agents on compute hosts.
 
     :param transport: oslo.messaging RPC transport.

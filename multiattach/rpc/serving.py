@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What workers and agents have in common: an RPC server and work that is done again and again."""
+"""What workers and agents have in common: RPC servers and work that is done again and again."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from multiattach.rpc import broker
 
 
 class Serving:
-    """Runs an RPC server and periodic work together.
+    """Runs RPC servers and periodic work together.
 
-    :param server: the server, not started.
+    :param servers: the servers, not started; each has threads of its own.
     :param periodics: the work, not started.
     """
 
-    def __init__(self, server: messaging.MessageHandlingServer, periodics: Sequence[Periodic]
+    def __init__(self, servers: Sequence[messaging.MessageHandlingServer], periodics: Sequence[Periodic]
                  ) -> None:
-        self._server = server
+        self._servers = servers
         self._periodics = periodics
 
     def start(self) -> None:
@@ -27,7 +27,8 @@ class Serving:
         :raises ConfigurationError: the broker has the server's queue, but not of the kind that is configured.
         """
         try:
-            self._server.start()
+            for server in self._servers:
+                server.start()
         except messaging.MessageDeliveryFailure as exc:
             broker.explain_refusal(exc)
             raise
@@ -38,5 +39,7 @@ class Serving:
         """Take no more calls, wait for those in work, and stop."""
         for periodic in self._periodics:
             periodic.stop()
-        self._server.stop()
-        self._server.wait()
+        for server in self._servers:
+            server.stop()
+        for server in self._servers:
+            server.wait()

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making clones: beside the other steps, because a copy takes as long as it takes."""
 
-import threading
+import functools
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from oslo_log import log
 
@@ -14,6 +13,7 @@ from multiattach.drivers.backend import Backend, BackendError, CopyAborted
 from multiattach.engine.leases import VOLUME, StepLeases
 from multiattach.engine.storage import Storage
 from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.slow_steps import SlowSteps
 
 LOG = log.getLogger(__name__)
 
@@ -35,27 +35,15 @@ class Copies:
         self._storage = storage
         self._backend = backend
         self._locks = locks
-        self._lock = threading.Lock()
-        self._known: set[str] = set()  # waiting or in work
-        self._stopping = threading.Event()
-        self._pool: ThreadPoolExecutor | None = None
+        self._steps = SlowSteps(leases, 'copy', _AT_A_TIME)
 
     def start(self) -> None:
         """Make copies (again)."""
-        with self._lock:
-            self._stopping.clear()
-            self._pool = ThreadPoolExecutor(_AT_A_TIME, 'copy')
+        self._steps.start()
 
     def stop(self) -> None:
         """Break off the copies in work, and begin no more."""
-        with self._lock:
-            self._stopping.set()
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
-        for volume_id in self._known:  # waited for their turn
-            self._leases.drop(volume_id)
-        self._known.clear()
+        self._steps.stop()
 
     def begin(self, volume_id: str, source_id: str) -> None:
         """Have the storage of a clone in ``creating`` made; one that is being made is left alone.
@@ -63,31 +51,17 @@ class Copies:
         :param volume_id: UUID of the clone.
         :param source_id: UUID of its source.
         """
-        with self._lock:
-            if self._pool is None or volume_id in self._known:
-                return
-            self._known.add(volume_id)
-            self._leases.grab(VOLUME, volume_id)  # to wait is no reason for another one to take it
-            self._pool.submit(self._run, volume_id, source_id)
+        self._steps.begin(volume_id, functools.partial(self._run, volume_id, source_id))
 
     def _run(self, volume_id: str, source_id: str) -> None:
-        try:
-            with (self._leases.attempt(VOLUME, volume_id, lambda error: self._give_up(volume_id, error)),
-                  self._locks.try_copy(volume_id) as held):
-                if not held:
-                    raise errors.OutcomeUnknown('Another worker makes the copy.')
-                self._copy(volume_id, source_id)
-        except errors.MultiattachError as exc:
-            LOG.warning('Volume %s is taken up later: %s', volume_id, exc)
-        except Exception:  # nobody else would see it
-            LOG.exception('Volume %s was not made of %s', volume_id, source_id)
-        finally:
-            with self._lock:
-                self._known.discard(volume_id)
-            self._leases.drop(volume_id)
+        with (self._leases.attempt(VOLUME, volume_id, lambda error: self._give_up(volume_id, error)),
+              self._locks.try_storage(volume_id) as held):
+            _check(held)
+            self._copy(volume_id, source_id)
 
     def _give_up(self, volume_id: str, error: str) -> None:
-        with self._locks.hold(volume_id):
+        with self._locks.try_storage(volume_id) as held:
+            _check(held)
             if self._storage.load(volume_id, states.Volume.CREATING) is not None:
                 self._storage.fail(volume_id, 'create_failed', f'create volume: {error}')
 
@@ -117,7 +91,7 @@ class Copies:
         def proceed() -> bool:
             nonlocal looked
             failpoints.reach('volume.copy.running')
-            if self._stopping.is_set():
+            if self._steps.is_stopping:
                 return False
             if time.monotonic() - looked < _LOOK_AGAIN:
                 return True
@@ -125,3 +99,8 @@ class Copies:
             return self._storage.load(volume_id, states.Volume.CREATING) is not None
 
         return proceed
+
+
+def _check(held: bool) -> None:
+    if not held:
+        raise errors.OutcomeUnknown('Another worker makes the copy.')

@@ -81,7 +81,7 @@ class Exporter:
             self._export(volume_id, attachment_id)
 
     def _export(self, volume_id: str, attachment_id: str) -> None:
-        with self._agreement(volume_id), self._locks.hold(volume_id):
+        with self._agreement(volume_id), self._locks.hold(volume_id, 'export'):
             plan = self._exports.plan(attachment_id)
             if plan.state in states.ADMITTED:  # the host asks again
                 self._relocate(plan)
@@ -141,7 +141,7 @@ class Exporter:
             self._unexport(volume_id, attachment_id)
 
     def _unexport(self, volume_id: str, attachment_id: str) -> None:
-        with self._agreement(volume_id), self._locks.hold(volume_id):
+        with self._agreement(volume_id), self._locks.hold(volume_id, 'unexport'):
             try:
                 plan = self._exports.plan(attachment_id)
             except errors.AttachmentNotFound:
@@ -168,7 +168,7 @@ class Exporter:
         :param volume_id: UUID of the volume.
         :param attachment_id: UUID.
         """
-        with self._locks.hold(volume_id):
+        with self._locks.hold(volume_id, 'relocate'):
             try:
                 self._relocate(self._exports.plan(attachment_id))
             except errors.AttachmentNotFound:
@@ -186,7 +186,7 @@ class Exporter:
         :param error: why, for the user.
         :raises MultiattachError: it cannot be ended now.
         """
-        with self._locks.hold(volume_id):
+        with self._locks.hold(volume_id, 'give up'):
             plan = self._exports.plan(attachment_id)
             if plan.state == A.EXPORTING:
                 self._undo(plan, f'export volume: {error}')
@@ -212,7 +212,7 @@ class Exporter:
             LOG.warning('Volume %s: somebody else carried on meanwhile; its target is put right', volume_id)
             try:
                 self._make_exact(volume_id)
-            except (TargetError, TargetUnavailable) as exc:
+            except (TargetError, TargetUnavailable, errors.MultiattachError) as exc:
                 LOG.error('The target of volume %s may not be what the rows say: %s', volume_id, exc)
             raise
 
@@ -249,7 +249,7 @@ class Exporter:
         for volume_id in volume_ids:
             try:
                 self._supply(volume_id)
-            except (TargetError, TargetUnavailable) as exc:
+            except (TargetError, TargetUnavailable, errors.OutcomeUnknown) as exc:
                 complete = False
                 LOG.error('Volume %s cannot be exported again: %s', volume_id, exc)
         if volume_ids:
@@ -261,7 +261,7 @@ class Exporter:
 
         :param volume_id: UUID.
         :raises BackendError: the target refused.
-        :raises OutcomeUnknown: it did not answer.
+        :raises OutcomeUnknown: it did not answer, or the volume's lock was not free in time.
         """
         self._put_right(lambda: self._make_exact(volume_id))
 
@@ -284,7 +284,7 @@ class Exporter:
             raise errors.BackendError(f'The target cannot be put right: {exc}') from exc
 
     def _make_exact(self, volume_id: str) -> None:
-        with self._locks.hold(volume_id):
+        with self._locks.hold(volume_id, 're-export'):
             grants = self._list_grants(volume_id)
             if grants:
                 self._target.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
@@ -294,7 +294,7 @@ class Exporter:
 
     def _supply(self, volume_id: str) -> None:
         # Each of them, also those that are shown: a step that was killed may have left another secret.
-        with self._locks.hold(volume_id):
+        with self._locks.hold(volume_id, 're-export'):
             grants, device = self._list_grants(volume_id), self._backend.path(volume_id)
             try:
                 for grant in grants:

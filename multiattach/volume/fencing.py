@@ -63,7 +63,7 @@ class Fencer:
         :raises OutcomeUnknown: the target did not answer; it is tried again.
         :raises Conflict: the attachment went elsewhere meanwhile.
         """
-        with self._attempt(attachment_id), self._locks.hold(volume_id):
+        with self._attempt(attachment_id), self._locks.hold(volume_id, 'fence', urgent=True):
             return self.fence_locked(attachment_id)
 
     def _attempt(self, attachment_id: str) -> contextlib.AbstractContextManager[None]:
@@ -94,7 +94,7 @@ class Fencer:
     def _try(self, order: Sequence[str]) -> Outcome | str:
         volume_id, attachment_id = order
         try:
-            with self._attempt(attachment_id), self._locks.hold(volume_id):
+            with self._attempt(attachment_id), self._locks.hold(volume_id, 'fence', urgent=True):
                 outcome = self._prove(attachment_id)
                 if outcome.plan.state == A.FENCING:
                     self._unwritten |= dict.fromkeys(outcome.plan.infos, outcome)

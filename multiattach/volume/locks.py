@@ -1,75 +1,133 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One lock per volume for what a target and a backend do, across threads and processes."""
+"""Locks of volumes across threads and processes: one for what a target does, one for what a backend does.
+
+That of the target is waited for, so nothing may be done under it that takes long; that of the storage may be
+held for hours, so nobody waits for it.
+"""
 
 import contextlib
+import os
+import pathlib
 import threading
+import time
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import tooz
 from tooz import coordination
+from tooz.drivers.file import FileLock
 
 from multiattach.domain import errors
+from multiattach.volume.turns import Holder, Turns
 
-# Locks leave files (or keys) behind: a bounded number of names serves any number of volumes.
+# Locks leave files (or keys) behind, and a file that others may wait for cannot be removed: a bounded number
+# of names serves any number of volumes. Those that share one wait for each other, which is short.
 _NAMES = 1024
-VOLUME, COPY = 'volume', 'copy'
+# s; whatever holds a lock is done long before, unless its target daemon does not answer.
+_PATIENCE = 30.0
+# s between two looks at a lock that another process holds. Drivers differ in how they wait, and some raise
+# what is no error of tooz; none of them lets a fence go ahead.
+_PAUSE, _LONGEST_PAUSE, _LONGEST_HURRIED_PAUSE = 0.005, 0.1, 0.02
+# What drivers raise: OSError from file:// if its disk is full, ThreadError if the file cannot be locked.
+_FAILURES = (tooz.ToozError, OSError, threading.ThreadError)
 
 
 class VolumeLocks:
     """Locks of a tooz coordinator.
 
-    A copy takes as long as it takes: it has locks of its own, lest a volume that shares the number wait.
-
     :param coordinator: started coordinator.
+    :param patience: seconds that a lock is waited for.
     """
 
-    def __init__(self, coordinator: coordination.CoordinationDriver) -> None:
+    def __init__(self, coordinator: coordination.CoordinationDriver, patience: float = _PATIENCE) -> None:
         self._coordinator = coordinator
+        self._patience = patience
         # Threads of this process wait here: a backend's own lock may poll while it waits.
-        self._local = {kind: [threading.Lock() for _ in range(_NAMES)] for kind in (VOLUME, COPY)}
+        self._turns = [Turns() for _ in range(_NAMES)]
 
     @contextlib.contextmanager
-    def hold(self, volume_id: str) -> Iterator[None]:
-        """Hold a volume's lock; never take a second one inside.
+    def hold(self, volume_id: str, step: str, *, urgent: bool = False) -> Iterator[None]:
+        """Hold the lock of what a volume's target does; no second one inside, and nothing that takes long.
 
         :param volume_id: UUID.
-        :raises OutcomeUnknown: the coordination backend does not answer; nothing was done.
+        :param step: what is done under it, for those who wait too long.
+        :param urgent: go ahead of all others: a fence.
+        :raises OutcomeUnknown: it was not free in time, or the coordination backend does not answer; nothing
+            was done.
         """
-        with self._hold(volume_id, VOLUME, wait=True):
-            yield
-
-    def try_copy(self, volume_id: str) -> contextlib.AbstractContextManager[bool]:
-        """Hold the lock of the copy that a volume is made by, or do not wait; that of the volume may follow.
-
-        :param volume_id: UUID.
-        :returns: context; it tells whether the lock is held.
-        :raises OutcomeUnknown: as :meth:`hold`.
-        """
-        return self._hold(volume_id, COPY, wait=False)
-
-    @contextlib.contextmanager
-    def _hold(self, volume_id: str, kind: str, *, wait: bool) -> Iterator[bool]:
+        started = time.monotonic()
         number = zlib.crc32(volume_id.encode()) % _NAMES
-        local = self._local[kind][number]
-        if not local.acquire(blocking=wait):
-            yield False
-            return
-        try:
-            lock = self._coordinator.get_lock(f'multiattach-{kind}-{number:04d}'.encode())
+        turns = self._turns[number]
+        lock = self._coordinator.get_lock(f'multiattach-volume-{number:04d}'.encode())
+        deadline = started + self._patience
+        while True:
+            if not turns.take(volume_id, step, urgent=urgent, deadline=deadline):
+                raise _make_late(volume_id, step, turns.holder, time.monotonic() - started)
+            held = False
             try:
-                held = bool(lock.acquire(blocking=wait))
-            except (tooz.ToozError, OSError) as exc:  # the latter from file://, if its disk is full
-                why = getattr(exc, 'strerror', None) or type(exc).__name__
-                raise errors.OutcomeUnknown(
-                    f'The lock of volume {volume_id} cannot be taken ({why}): see '
-                    'option backend_url in [coordination].') from exc
-            try:
-                yield held
+                held = self._poll(lock, volume_id, turns, urgent, deadline)
+                if held:
+                    yield
+                    return
             finally:
                 if held:
                     # What was done is done; the lock runs out if it cannot be given back.
-                    with contextlib.suppress(tooz.ToozError):
+                    with contextlib.suppress(*_FAILURES):
                         lock.release()
+                turns.give_back()
+            if time.monotonic() >= deadline:
+                raise _make_late(volume_id, step, None, time.monotonic() - started)
+
+    def _poll(self, lock: Any, volume_id: str, turns: Turns, urgent: bool, deadline: float) -> bool:
+        """Take a lock that another process may hold; give up at the deadline, or for one in a hurry."""
+        pause = _PAUSE
+        while not _acquire(lock, volume_id):
+            left = deadline - time.monotonic()
+            if left <= 0 or (not urgent and turns.is_hurried):
+                return False
+            time.sleep(min(pause, left))
+            pause = min(pause * 2, _LONGEST_HURRIED_PAUSE if urgent else _LONGEST_PAUSE)
+        return True
+
+    @contextlib.contextmanager
+    def try_storage(self, volume_id: str) -> Iterator[bool]:
+        """Hold the lock of what a volume's backend does, or do not wait; that of the target may follow.
+
+        It has a name of its own: who makes, copies or zeroes a large volume is in nobody else's way.
+
+        :param volume_id: UUID.
+        :returns: context; it tells whether the lock is held.
+        :raises OutcomeUnknown: the coordination backend does not answer; nothing was done.
+        """
+        lock = self._coordinator.get_lock(f'multiattach-storage-{volume_id}'.encode())
+        held = _acquire(lock, volume_id)
+        try:
+            yield held
         finally:
-            local.release()
+            if held:
+                with contextlib.suppress(*_FAILURES):
+                    if isinstance(lock, FileLock):
+                        # Else a file would stay for each volume that there ever was. Nobody waits for it: at
+                        # worst one who has just opened it holds what the next one does not see, and finds in
+                        # the row that there is nothing to do.
+                        pathlib.Path(os.fsdecode(lock.name)).unlink(missing_ok=True)
+                    lock.release()
+
+
+def _acquire(lock: Any, volume_id: str) -> bool:
+    try:
+        return bool(lock.acquire(blocking=False))
+    except _FAILURES as exc:
+        why = getattr(exc, 'strerror', None) or type(exc).__name__
+        raise errors.OutcomeUnknown(
+            f'The lock of volume {volume_id} cannot be taken ({why}): see '
+            'option backend_url in [coordination].') from exc
+
+
+def _make_late(volume_id: str, step: str, holder: Holder | None, waited: float) -> errors.OutcomeUnknown:
+    """Say what was waited for."""
+    by = 'another process' if holder is None else (
+        f'"{holder.step}" of volume {holder.volume_id} (for {time.monotonic() - holder.since:.0f} s)')
+    return errors.OutcomeUnknown(f'"{step}" of volume {volume_id} waited {waited:.0f} s for a lock that {by} '
+                                 'holds; nothing was done yet.')

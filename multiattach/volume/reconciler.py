@@ -137,7 +137,10 @@ class VolumeReconciler:
             try:
                 shown = self._target.list_exports()
                 there = max(there, sum(_count(state) for state in shown.values()))
-                seen += self._look_at_target(rows, owns, shown) + self._addresses.look(rows)
+                found, late = self._look_at_target(rows, owns, shown)
+                seen += found + self._addresses.look(rows)
+                if late is not None:
+                    unread[Account.TARGET] = late
             except (TargetError, TargetUnavailable) as exc:
                 unread[Account.TARGET] = f'The target daemon cannot be read: {exc}'
             try:
@@ -147,11 +150,11 @@ class VolumeReconciler:
             seen += self._look_at_records(rows, unread)
             for reason in unread.values():
                 LOG.warning('%s cannot be compared as a whole: %s', self._host, reason)
-            found, due = self._ledger.settle(seen, self._find_step,
+            settled, due = self._ledger.settle(seen, self._find_step,
                                              Wish(fix, release, there, doubt.tell() if doubt else None),
                                              accounts - set(unread))
             self._due = time.monotonic() + min(self._interval, self._interval if due is None else due)
-            return found, {str(account): reason for account, reason in unread.items()}
+            return settled, {str(account): reason for account, reason in unread.items()}
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -192,14 +195,16 @@ class VolumeReconciler:
             return None
         return Drift.RESERVATION_OF_SERVER if row.server_id else Drift.RESERVATION
 
-    def _look_at_target(self, rows: Rows, owns: Owns, shown: Mapping[str, TargetState]) -> list[Seen]:
+    def _look_at_target(self, rows: Rows, owns: Owns, shown: Mapping[str, TargetState]
+                        ) -> tuple[list[Seen], str | None]:
+        """Return what was seen, and why not all was looked at: a lock that was not free in time."""
         files = self._target.list_files()
         suspects = [ident for ident in {*rows, *shown, *(files or ())}
                     if self._is_suspect(ident, rows.get(ident, ()), shown.get(ident), files)]
         self._clean = {ident: key for ident, key in self._clean.items() if ident in rows or ident in shown}
         suspects = sorted(ident for ident in suspects if ident in rows or owns(ident))
         if not suspects:
-            return []
+            return [], None
         known = self._side.find_volumes(suspects)
         mine = [ident for ident in suspects if known.get(ident, (self._host,))[0] == self._host]
         # A step that was taken between the two reads has left rows that agree with the target.
@@ -207,10 +212,15 @@ class VolumeReconciler:
         seen: list[Seen] = []
         wrong = [ident for ident in mine
                  if self._is_suspect(ident, after.get(ident, ()), shown.get(ident), files)]
+        late = None
         for ident in wrong[:_MOST]:
-            seen += self._look_again(ident, known.get(ident))
+            try:
+                seen += self._look_again(ident, known.get(ident))
+            except errors.OutcomeUnknown as exc:  # the others may be waited for as long
+                late = exc.message
+                break
         named = {ident for ident, its in rows.items() if any(row.state in states.ON_TARGET for row in its)}
-        return seen if named & {*shown, *(files or ())} else self._hold_all(seen)
+        return seen if named & {*shown, *(files or ())} else self._hold_all(seen), late
 
     def _hold_all(self, seen: list[Seen]) -> list[Seen]:
         """Not one target is named by the rows: believe only what is recorded to have ended."""
@@ -248,7 +258,7 @@ class VolumeReconciler:
         return False
 
     def _look_again(self, ident: str, known: tuple[str | None, bool] | None) -> list[Seen]:
-        with self._locks.hold(ident):
+        with self._locks.hold(ident, 'look for drift'):
             state, files = self._target.list_exports().get(ident), self._target.list_files()
             rows = self._side.list_of_volumes([ident])
         recorded = tuple(sorted((row.state or '', row.initiator) for row in rows if row.initiator))

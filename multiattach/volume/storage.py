@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making, growing and deleting the storage of volumes. Any step may be repeated."""
 
+import contextlib
 import datetime
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from oslo_log import log
 
 from multiattach import failpoints
 from multiattach.domain import errors, states
-from multiattach.drivers.backend import Backend, BackendError
+from multiattach.drivers.backend import Backend, BackendError, ClearAborted
 from multiattach.drivers.nova_events import NovaEvents
 from multiattach.drivers.target import Target, TargetBusy, TargetError, TargetUnavailable
 from multiattach.engine.leases import VOLUME, Step, StepLeases
@@ -18,11 +19,14 @@ from multiattach.engine.watch import Watch
 from multiattach.rpc.clients import HostAgents
 from multiattach.volume.copies import Copies
 from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.slow_steps import SlowSteps
 
 LOG = log.getLogger(__name__)
 V = states.Volume
 # s that an API needs at most to choose a backend, however short leases are.
 _UNPLACED = 5.0
+# At a time; more zeroing makes each slower, and what servers do.
+_DELETIONS = 4
 # What ends a step for good, and what it is called.
 FAILURES: dict[str, tuple[str, str]] = {
     V.CREATING: ('create_failed', 'create'), V.DELETING: ('delete_failed', 'delete'),
@@ -51,14 +55,17 @@ class StorageSteps:
         self._target = target
         self._locks = locks
         self._copies = Copies(storage, backend, locks, leases)
+        self._deletions = SlowSteps(leases, 'delete', _DELETIONS)
         self._unplaced = Watch()
 
     def start(self) -> None:
-        """Make copies (again)."""
+        """Make copies, and delete (again)."""
         self._copies.start()
+        self._deletions.start()
 
     def stop(self) -> None:
-        """Break off the copies in work: whoever serves the backend next makes them anew."""
+        """Break off what takes long: whoever serves the backend next does it anew."""
+        self._deletions.stop()
         self._copies.stop()
 
     def create(self, volume_id: str) -> None:
@@ -73,7 +80,7 @@ class StorageSteps:
         self._attempt(volume_id, V.CREATING, self._create)
 
     def _create(self, volume_id: str) -> None:
-        with self._locks.hold(volume_id):
+        with self._own_storage(volume_id):
             volume = self._storage.load(volume_id, 'creating')
             if volume is None:
                 return
@@ -89,37 +96,45 @@ class StorageSteps:
             failpoints.reach('volume.create.finished')
             LOG.info('Volume %s of %d GiB is available', volume_id, volume.size)
 
+    @contextlib.contextmanager
+    def _own_storage(self, volume_id: str) -> Iterator[None]:
+        with self._locks.try_storage(volume_id) as held:
+            if not held:  # or a copy, which sees that it is not wanted
+                raise errors.OutcomeUnknown('Another step on its storage has not ended yet.')
+            yield
+
     def delete(self, volume_id: str) -> None:
-        """Delete the storage of a volume in ``deleting``, and a target left of it.
+        """Have the storage of a volume in ``deleting`` deleted, and a target left of it.
 
         :param volume_id: UUID.
         """
-        self._attempt(volume_id, V.DELETING, self._delete_copy)
-
-    def _delete_copy(self, volume_id: str) -> None:
-        if self._storage.find_source(volume_id) is None:
-            self._delete(volume_id)
-            return
-        with self._locks.try_copy(volume_id) as held:
-            if not held:  # the copy sees that it is not wanted
-                raise errors.OutcomeUnknown('Its copy has not been broken off yet.')
-            self._delete(volume_id)
+        self._deletions.begin(volume_id, functools.partial(
+            self._attempt, volume_id, V.DELETING, self._delete))
 
     def _delete(self, volume_id: str) -> None:
-        with self._locks.hold(volume_id):
+        with self._own_storage(volume_id):
             if self._storage.load(volume_id, 'deleting') is None:
                 return
             failpoints.reach('volume.delete.planned')
             try:
-                self._target.remove_export(volume_id)
-                failpoints.reach('volume.delete.unexported')
-                self._backend.delete(volume_id)
+                # A fence or an attach of another volume may wait for this lock: what takes long comes after.
+                with self._locks.hold(volume_id, 'delete'):
+                    self._target.remove_export(volume_id)
+                    failpoints.reach('volume.delete.unexported')
+                    self._backend.discard(volume_id)
+                failpoints.reach('volume.delete.discarded')
+                self._backend.clear(volume_id, lambda: not self._deletions.is_stopping)
             except (BackendError, TargetError) as exc:
                 LOG.error('Volume %s cannot be deleted: %s', volume_id, exc)
                 self._storage.fail(volume_id, 'delete_failed', f'delete volume: {exc}')
                 return
             except TargetUnavailable as exc:
                 raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
+            except ClearAborted as exc:
+                LOG.info('The deletion of volume %s is broken off: %s', volume_id, exc)
+                if self._deletions.is_stopping:
+                    return
+                raise errors.OutcomeUnknown(str(exc)) from exc
             failpoints.reach('volume.delete.deleted')
             self._storage.finish(volume_id, 'deleted')
             failpoints.reach('volume.delete.finished')
@@ -133,7 +148,7 @@ class StorageSteps:
         self._attempt(volume_id, V.EXTENDING, self._extend)
 
     def _extend(self, volume_id: str) -> None:
-        with self._locks.hold(volume_id):
+        with self._own_storage(volume_id):
             volume = self._storage.load(volume_id, 'extending')
             if volume is None or volume.new_size is None:
                 return
@@ -141,8 +156,9 @@ class StorageSteps:
             try:
                 self._backend.extend(volume_id, volume.new_size)
                 failpoints.reach('volume.extend.grown')
-                if volume_id in self._target.list_exports():
-                    self._target.extend(volume_id, self._backend.path(volume_id))
+                with self._locks.hold(volume_id, 'extend'):
+                    if volume_id in self._target.list_exports():
+                        self._target.extend(volume_id, self._backend.path(volume_id))
             except TargetBusy as exc:
                 raise errors.OutcomeUnknown(f'The new size cannot be shown now: {exc}') from exc
             except (BackendError, TargetError) as exc:
@@ -154,8 +170,8 @@ class StorageSteps:
             failpoints.reach('volume.extend.shown')
             self._storage.finish(volume_id, 'extended', size=volume.new_size, new_size=None)
             failpoints.reach('volume.extend.finished')
-            self._tell_extended(volume_id, volume.request_id)
-            LOG.info('Volume %s has %d GiB now', volume_id, volume.new_size)
+        self._tell_extended(volume_id, volume.request_id)
+        LOG.info('Volume %s has %d GiB now', volume_id, volume.new_size)
 
     def _tell_extended(self, volume_id: str, request_id: str | None) -> None:
         """Tell everybody whose server has the volume; what is lost here, agents find themselves."""
@@ -209,7 +225,7 @@ class StorageSteps:
         :param error: why, for the user.
         :raises MultiattachError: it cannot be ended now.
         """
-        with self._locks.hold(volume_id):
+        with self._own_storage(volume_id):
             if self._storage.load(volume_id, status) is not None:
                 event, verb = FAILURES[status]
                 self._storage.fail(volume_id, event, f'{verb} volume: {error}')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker of one backend: RPC endpoint, heartbeat, and taking up what was left."""
+"""The worker of one backend: RPC endpoints, heartbeat, and taking up what was left."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,13 +19,49 @@ from multiattach.rpc import clients, transport
 from multiattach.rpc.serving import Serving
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
+from multiattach.volume.fencing import Fencer
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
 
 LOG = log.getLogger(__name__)
 
 
-class VolumeEndpoint:
+class FenceEndpoint:
+    """What volume workers answer to in threads that do nothing else; every method carries ids only.
+
+    :param fencer: the worker's fences.
+    """
+
+    target = messaging.Target(version=clients.VERSION)
+
+    def __init__(self, fencer: Fencer) -> None:
+        self._fencer = fencer
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def fence(self, context: Any, volume_id: str, attachment_id: str) -> dict[str, Any]:
+        """Cut an attachment's initiator off (since 1.2).
+
+        :param context: RPC context.
+        :param volume_id: UUID of the volume.
+        :param attachment_id: UUID of the attachment.
+        :returns: the proof.
+        """
+        return self._fencer.fence(volume_id, attachment_id)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def fence_many(self, context: Any, orders: list[list[str]]) -> dict[str, dict[str, Any]]:
+        """Cut the initiators of many attachments off (since 1.2).
+
+        :param context: RPC context.
+        :param orders: pairs of the volume's and the attachment's UUID.
+        :returns: by attachment a proof, or ``error``.
+        """
+        return self._fencer.fence_many(orders)
+
+
+class VolumeEndpoint(FenceEndpoint):
     """What volume workers answer to over RPC; every method carries ids only.
 
     :param exporter: steps on the target.
@@ -33,9 +69,8 @@ class VolumeEndpoint:
     :param reconciler: looks for drift.
     """
 
-    target = messaging.Target(version=clients.VERSION)
-
     def __init__(self, exporter: Exporter, storage: StorageSteps, reconciler: VolumeReconciler) -> None:
+        super().__init__(exporter.fencer)  # for APIs of the release before, which ask here
         self._exporter = exporter
         self._storage = storage
         self._reconciler = reconciler
@@ -88,29 +123,6 @@ class VolumeEndpoint:
         :param attachment_id: UUID of the attachment.
         """
         self._exporter.unexport(volume_id, attachment_id)
-
-    @messaging.expose
-    @messaging.expected_exceptions(errors.MultiattachError)
-    def fence(self, context: Any, volume_id: str, attachment_id: str) -> dict[str, Any]:
-        """Cut an attachment's initiator off (since 1.2).
-
-        :param context: RPC context.
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID of the attachment.
-        :returns: the proof.
-        """
-        return self._exporter.fencer.fence(volume_id, attachment_id)
-
-    @messaging.expose
-    @messaging.expected_exceptions(errors.MultiattachError)
-    def fence_many(self, context: Any, orders: list[list[str]]) -> dict[str, dict[str, Any]]:
-        """Cut the initiators of many attachments off (since 1.2).
-
-        :param context: RPC context.
-        :param orders: pairs of the volume's and the attachment's UUID.
-        :returns: by attachment a proof, or ``error``.
-        """
-        return self._exporter.fencer.fence_many(orders)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
@@ -209,12 +221,13 @@ class VolumeWorker:
         self._leases = leases
         self._capabilities = {**_CAPABILITIES, **capabilities}
         self._over_subscription = over_subscription
-        server = transport.make_server(rpc, clients.VOLUME_TOPIC, serves,
-                                       VolumeEndpoint(exporter, storage, reconciler))
+        servers = (transport.make_server(rpc, clients.FENCE_TOPIC, serves, FenceEndpoint(exporter.fencer)),
+                   transport.make_server(rpc, clients.VOLUME_TOPIC, serves,
+                                         VolumeEndpoint(exporter, storage, reconciler)))
         self._reconciler = reconciler
         self._epoch = epoch
         # Apart: a slow backend must not make the worker look dead.
-        self._serving = Serving(server, (
+        self._serving = Serving(servers, (
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
             Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
             Periodic(f'tend:{host}', report_interval, (self.tend,)),
@@ -243,7 +256,8 @@ class VolumeWorker:
         report: dict[str, Any] = {'capabilities': self._capabilities,
                                   'max_over_subscription_ratio': self._over_subscription,
                                   'portal': self._exporter.portal,
-                                  'cluster': self._serves if self._serves != self._host else None}
+                                  'cluster': self._serves if self._serves != self._host else None,
+                                  'fences_apart': True}
         try:
             room = self._backend.capacity()
             report |= {'total_capacity_gb': round(room.total_gb, 2),

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs inside a compute host: lvm_steps.py VOLUME_GROUP VOLUME_ID takes each step of LvmBackend twice."""
 
+import os
 import sys
 from pathlib import Path
 
-from multiattach.drivers.backend import GIB, BackendError, CopyAborted
+from multiattach.drivers.backend import GIB, BackendError, ClearAborted, CopyAborted
 from multiattach.drivers.backends.lvm import LvmBackend
 
 SECRET_AT = 100 << 20
@@ -34,13 +35,50 @@ def check_clone(backend: LvmBackend, source_id: str) -> None:
             assert source.read(8 << 20) == clone.read(8 << 20), f'it differs at {place}'
     assert measure(backend.path(clone_id)) == 2 * GIB
     for _ in range(2):
-        backend.delete(clone_id)
+        delete(backend, clone_id)
     # Half a copy has data, too.
     asked.clear()
     try:
         backend.clone(clone_id, source_id, 1, lambda: not asked.append(1) and len(asked) < 3)
     except CopyAborted:
-        backend.delete(clone_id)
+        delete(backend, clone_id)
+
+
+def delete(backend: LvmBackend, volume_id: str) -> None:
+    backend.discard(volume_id)
+    assert not Path(backend.path(volume_id)).exists()
+    backend.clear(volume_id, lambda: True)
+
+
+def check_trash(backend: LvmBackend, volume_id: str) -> None:
+    """A volume of the same id is made while there is trash; zeroing is broken off, and done anew."""
+    before = backend.capacity()
+    backend.create(volume_id, 1)
+    with open(backend.path(volume_id), 'r+b') as device:
+        device.write(b'old')
+    backend.discard(volume_id)
+    assert backend.capacity().free_gb == before.free_gb - 1, 'the room was given away before it was zeroed'
+    backend.create(volume_id, 1)
+    answers = iter([True, True, False])
+    try:
+        backend.clear(volume_id, lambda: next(answers))
+    except ClearAborted:
+        assert backend.capacity().free_gb == before.free_gb - 2
+    else:
+        raise AssertionError('the zeroing went on')
+    backend.clear(volume_id, lambda: True)
+    assert Path(backend.path(volume_id)).exists(), 'the new volume went with the old one'
+    # Somebody has it open exclusively: a process of a worker that was killed.
+    with open(backend.path(volume_id), 'rb', opener=lambda path, flags: os.open(path, flags | os.O_EXCL)):
+        backend.discard(volume_id)
+        try:
+            backend.clear(volume_id, lambda: True)
+        except ClearAborted:
+            pass
+        else:
+            raise AssertionError('it was zeroed under the feet of another one')
+    delete(backend, volume_id)
+    assert backend.capacity() == before
 
 
 def main(group: str, volume_id: str) -> None:
@@ -66,8 +104,7 @@ def main(group: str, volume_id: str) -> None:
     with open(path, 'rb') as device:
         assert device.read(4) == b'kept'
     for _ in range(2):
-        backend.delete(volume_id)
-        assert not Path(path).exists()
+        delete(backend, volume_id)
     assert backend.capacity() == before
     # The same blocks again: nothing of the volume before may be seen.
     backend.create(volume_id, 1)
@@ -75,7 +112,8 @@ def main(group: str, volume_id: str) -> None:
         for place in (0, SECRET_AT):
             device.seek(place)
             assert device.read(4) == bytes(4), 'data of a deleted volume'
-    backend.delete(volume_id)
+    delete(backend, volume_id)
+    check_trash(backend, volume_id)
     try:
         backend.extend(volume_id, 2)
     except BackendError:

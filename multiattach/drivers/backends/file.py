@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes as sparse files in a directory (the embedded default)."""
 
+import contextlib
+import glob
 import os
 import pathlib
+import secrets
 from collections.abc import Callable
 
-from multiattach.drivers.backend import GIB, BackendError, Capacity, CopyAborted
+from multiattach.drivers.backend import GIB, BackendError, Capacity, ClearAborted, CopyAborted
 from multiattach.drivers.backends.copying import copy_file
 
 
 class FileBackend:
-    """Sparse files ``volume-UUID`` in one directory; ``draft-UUID`` is one that is being copied.
+    """Sparse files ``volume-UUID`` in one directory.
+
+    ``draft-UUID`` is one that is being copied, ``trash-UUID.NUMBER`` one that is to be removed.
 
     :param directory: where they are.
     """
@@ -84,11 +89,25 @@ class FileBackend:
         finally:
             os.close(handle)
 
-    def delete(self, volume_id: str) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.delete`."""
+    def discard(self, volume_id: str) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.discard`."""
         try:
-            self._file(volume_id).unlink(missing_ok=True)
-            self._draft(volume_id).unlink(missing_ok=True)
+            for path in (self._file(volume_id), self._draft(volume_id)):
+                # To replace other trash would remove it, which takes long.
+                with contextlib.suppress(FileNotFoundError):
+                    path.rename(self._directory / f'trash-{volume_id}.{secrets.token_hex(4)}')
+            self._sync_directory()
+        except OSError as exc:
+            raise BackendError(f'The file of volume {volume_id} cannot be renamed: '
+                               f'{exc.strerror}.') from exc
+
+    def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.clear`."""
+        try:
+            for path in self._directory.glob(f'trash-{glob.escape(volume_id)}.*'):
+                if not proceed():
+                    raise ClearAborted('the worker stops')
+                path.unlink(missing_ok=True)
         except OSError as exc:
             raise BackendError(f'The file of volume {volume_id} cannot be deleted: '
                                f'{exc.strerror}.') from exc

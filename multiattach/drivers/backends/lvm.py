@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes as logical volumes of one volume group."""
 
+import errno
 import json
 import os
+import secrets
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
-from multiattach.drivers.backend import GIB, BackendError, Capacity
+from multiattach.drivers.backend import GIB, BackendError, Capacity, ClearAborted
 from multiattach.drivers.backends.copying import copy_device
 
 _TIMEOUT = 120
 _CLEAR_SECONDS_PER_GIB = 60  # a disk that cannot zero by itself and writes 17 MiB/s
+_PIECE = 64 << 20  # bytes that are zeroed at first
+_SHORT, _LONG = 1.0, 4.0  # s for a piece: of less it grows, of more it shrinks
 
 
 class LvmBackend:
     """Logical volumes ``volume-UUID`` in a volume group; the caller is root.
 
-    ``draft-UUID`` is one that is being copied.
+    ``draft-UUID`` is one that is being copied, ``trash-UUID.NUMBER`` one that is to be zeroed and removed.
 
     :param volume_group: name of the group.
     """
@@ -75,15 +80,46 @@ class LvmBackend:
         finally:
             os.close(reader)
 
-    def delete(self, volume_id: str) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.delete`."""
+    def discard(self, volume_id: str) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.discard`."""
         for name in (_draft(volume_id), _name(volume_id)):
-            found = self._size(name)
-            if found is not None:
+            if self._size(name) is not None:
+                self._run('lvrename', self._group, name, f'{_trash(volume_id)}{secrets.token_hex(4)}')
+
+    def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
+        """See :meth:`multiattach.drivers.backend.Backend.clear`."""
+        report = self._report('lvs', '--options', 'lv_name,lv_size', self._group)
+        for row in report['report'][0]['lv']:
+            if row['lv_name'].startswith(_trash(volume_id)):
                 # The next volume on these extents may be another project's.
-                self._run('blkdiscard', '--zeroout', self._device(name),
-                          timeout=_TIMEOUT + found / GIB * _CLEAR_SECONDS_PER_GIB)
-                self._run('lvremove', '--yes', '--force', f'{self._group}/{name}')
+                self._zero(row['lv_name'], int(row['lv_size']), proceed)
+                self._run('lvremove', '--yes', '--force', f'{self._group}/{row["lv_name"]}')
+
+    def _zero(self, name: str, size: int, proceed: Callable[[], bool]) -> None:
+        """Zero a logical volume piece by piece, each as large as takes some seconds: one can stop between."""
+        start, piece = 0, _PIECE
+        while start < size:
+            if not proceed():
+                raise ClearAborted('the worker stops')
+            length = min(piece, size - start)
+            begun = time.monotonic()
+            try:
+                self._run('blkdiscard', '--zeroout', '--offset', str(start), '--length', str(length),
+                          self._device(name), timeout=_TIMEOUT + length / GIB * _CLEAR_SECONDS_PER_GIB)
+            except BackendError:
+                if self._is_busy(name):  # a process of a worker that was killed goes on
+                    raise ClearAborted('another process has it open') from None
+                raise
+            start += length
+            seconds = time.monotonic() - begun
+            piece = piece * 2 if seconds < _SHORT else max(_PIECE, piece // 2) if seconds > _LONG else piece
+
+    def _is_busy(self, name: str) -> bool:
+        try:
+            os.close(os.open(self._device(name), os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as exc:
+            return exc.errno == errno.EBUSY
+        return False
 
     def extend(self, volume_id: str, size_gb: int) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.extend`."""
@@ -137,3 +173,7 @@ def _name(volume_id: str) -> str:
 
 def _draft(volume_id: str) -> str:
     return f'draft-{volume_id}'
+
+
+def _trash(volume_id: str) -> str:
+    return f'trash-{volume_id}.'

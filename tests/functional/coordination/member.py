@@ -14,9 +14,9 @@ def main() -> None:
     Crew(coordinator, 'test').join()
     locks = VolumeLocks(coordinator)
     for _ in range(100):  # one that was killed keeps its locks for a while
-        with locks.try_copy(volume_id) as held:
+        with locks.try_storage(volume_id) as held:
             if held:
-                with locks.hold(volume_id):
+                with locks.hold(volume_id, 'test'):
                     print('ready', flush=True)
                     time.sleep(60)
                 return

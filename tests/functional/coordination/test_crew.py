@@ -86,7 +86,7 @@ def test_what_a_killed_process_had_goes_to_the_others(backend_url: str) -> None:
         taken = threading.Event()
 
         def take() -> None:
-            with VolumeLocks(one).hold(VOLUME):
+            with VolumeLocks(one).hold(VOLUME, 'test'):
                 taken.set()
 
         threading.Thread(target=take, daemon=True).start()
@@ -137,7 +137,7 @@ def test_a_volume_is_locked_for_other_processes(backend_url: str) -> None:
         taken = threading.Event()
 
         def take() -> None:
-            with VolumeLocks(one).hold(VOLUME):
+            with VolumeLocks(one).hold(VOLUME, 'test'):
                 taken.set()
 
         waiter = threading.Thread(target=take, daemon=True)
@@ -150,14 +150,14 @@ def test_a_copy_that_another_process_makes_is_not_waited_for(backend_url: str) -
     with connected(backend_url, 'one') as one, member(backend_url, 'two') as child:
         locks = VolumeLocks(one)
         started = time.monotonic()
-        with locks.try_copy(VOLUME) as held:
+        with locks.try_storage(VOLUME) as held:
             assert not held
         assert time.monotonic() - started < 2
         child.kill()
         child.wait()
 
         def is_free() -> bool:
-            with locks.try_copy(VOLUME) as held, locks.try_copy(VOLUME) as again:
+            with locks.try_storage(VOLUME) as held, locks.try_storage(VOLUME) as again:
                 assert not again, 'another thread took it, too'
                 return held
 
@@ -169,7 +169,7 @@ def test_threads_of_one_process_wait_for_each_other(backend_url: str) -> None:
         locks, inside, most = VolumeLocks(one), [0], [0]
 
         def work() -> None:
-            with locks.hold(VOLUME):
+            with locks.hold(VOLUME, 'test'):
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 time.sleep(0.01)
@@ -201,5 +201,5 @@ def test_without_the_backend_nothing_is_done(redis: Any, tmp_path: Any) -> None:
     with Redis(tmp_path) as server, connected(f'{server.url}?timeout=2', 'one') as one:
         locks = VolumeLocks(one)
         server.stop()
-        with pytest.raises(errors.OutcomeUnknown, match='backend_url'), locks.hold(VOLUME):
+        with pytest.raises(errors.OutcomeUnknown, match='backend_url'), locks.hold(VOLUME, 'test'):
             raise AssertionError('the lock was not held')

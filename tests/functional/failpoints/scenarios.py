@@ -259,6 +259,7 @@ class Scenario:
     def _check_deleted(self) -> None:
         assert self.ask('GET', f'/v3/volumes/{self.volume}')[0] == 404
         assert not self._file().exists()
+        assert not list(self._file().parent.glob(f'trash-{self.volume}.*'))
 
     def _check_extended(self) -> None:
         row, = self.cloud.query('SELECT status, size FROM volumes WHERE id = %s', self.volume)

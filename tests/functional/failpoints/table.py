@@ -83,6 +83,7 @@ CASES: dict[str, Case] = {
     'volume.copy.finished': Case('clone', 'available'),
     'volume.delete.planned': Case('destroy', 'deleted'),
     'volume.delete.unexported': Case('destroy', 'deleted'),
+    'volume.delete.discarded': Case('destroy', 'deleted'),
     'volume.delete.deleted': Case('destroy', 'deleted'),
     'volume.delete.finished': Case('destroy', 'deleted'),
     'volume.extend.planned': Case('extend', 'extended'),

@@ -95,13 +95,13 @@ def test_a_worker_that_does_not_report_is_named(d):
 
 def test_an_answer_that_was_lost_is_read_from_the_row(d):
     row = attach(d, d.make_volume('multi'), 'one')
-    real = d.engine.fences._workers.fence
+    real = d.engine.fences._workers.fencing.fence
 
     def lose(order, request_id):
         real(order, request_id)
         raise errors.OutcomeUnknown('lost')
 
-    d.engine.fences._workers.fence = lose
+    d.engine.fences._workers.fencing.fence = lose
     [answer] = d.engine.fences.fence_attachment(d.ctx, row.id)
     assert answer.proof['cut']['acl']
 
@@ -125,13 +125,13 @@ def test_a_proof_says_what_was_cut_even_if_the_worker_s_own_round_comes_in_betwe
 
 def test_an_answer_for_a_host_that_was_lost_is_read_from_the_rows(d):
     rows = [attach(d, d.make_volume('multi'), 'one') for _ in range(2)]
-    real = d.engine.fences._workers.fence_many
+    real = d.engine.fences._workers.fencing.fence_many
 
     def lose(orders, request_id):
         real(orders[:1], request_id)
         raise errors.OutcomeUnknown('lost')
 
-    d.engine.fences._workers.fence_many = lose
+    d.engine.fences._workers.fencing.fence_many = lose
     found = d.engine.fences.fence_host(d.ctx, 'one')
     assert sorted((one.proof is not None, one.error) for one in found.attachments) == [
         (False, 'lost'), (True, None)]

@@ -17,7 +17,7 @@ from multiattach import conf as configuration
 from multiattach.domain import errors
 from multiattach.host.agent import HostAgent
 from multiattach.rpc import clients, transport
-from multiattach.volume.worker import VolumeEndpoint
+from multiattach.volume.worker import FenceEndpoint, VolumeEndpoint
 
 CALL, CAST = 'call', 'cast'
 _ATTACHMENT = ('volume_id', 'attachment_id')
@@ -38,6 +38,11 @@ TABLE = {
         'release': (CALL, '1.4', ('seals',)),
         'list_findings': (CALL, '1.4', ('volume_id',)),
     },
+    # By threads that do nothing else; the topic above serves them for APIs that do not know this one.
+    'multiattach-fence': {
+        'fence': (CALL, '1.2', _ATTACHMENT),
+        'fence_many': (CALL, '1.2', ('orders',)),
+    },
     'multiattach-host': {
         'attach': (CAST, '1.0', ('attachment_id',)),
         'detach': (CAST, '1.0', ('attachment_id',)),
@@ -51,6 +56,7 @@ TABLE = {
 }
 SERVED = '1.4'  # what workers and agents answer to: 1.0 up to this
 SIDES = {'multiattach-volume': (VolumeEndpoint, clients.VolumeWorkers),
+         'multiattach-fence': (FenceEndpoint, clients.FenceWorkers),
          'multiattach-host': (HostAgent, clients.HostAgents)}
 
 topics = pytest.mark.parametrize('topic', list(TABLE))

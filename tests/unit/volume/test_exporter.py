@@ -223,7 +223,7 @@ def sleep_before(d, method, meanwhile):
 @pytest.fixture
 def free(d, monkeypatch):
     """Locks that have run out."""
-    monkeypatch.setattr(d.exporter._locks, 'hold', lambda _ident: contextlib.nullcontext())
+    monkeypatch.setattr(d.exporter._locks, 'hold', lambda _ident, _step: contextlib.nullcontext())
 
 
 def begin_connect(d, volume_id):

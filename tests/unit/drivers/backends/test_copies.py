@@ -87,7 +87,8 @@ def test_a_clone_is_independent_of_its_source(backend: FileBackend, directory: p
     backend.clone('clone', 'source', 1, go_on)
     with open(backend.path('source'), 'r+b') as file:
         file.write(b'later')
-    backend.delete('source')
+    backend.discard('source')
+    backend.clear('source', lambda: True)
     check_clone(directory / 'volume-clone', 1)
 
 
@@ -130,7 +131,8 @@ def test_given_up(backend: FileBackend, directory: pathlib.Path, monkeypatch: py
 
 def test_half_a_copy_goes_with_the_volume(backend: FileBackend, directory: pathlib.Path) -> None:
     (directory / 'draft-clone').touch()
-    backend.delete('clone')
+    backend.discard('clone')
+    backend.clear('clone', lambda: True)
     assert [path.name for path in directory.iterdir()] == ['volume-source']
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import pathlib
+
 import pytest
 
-from multiattach.drivers.backend import GIB, BackendError
+from multiattach.drivers.backend import GIB, BackendError, ClearAborted
 from multiattach.drivers.backends.file import FileBackend
 
 
@@ -24,9 +26,28 @@ def test_every_step_twice(backend, tmp_path):
     backend.extend('v', 1)
     assert path.stat().st_size == 2 * GIB, 'it never shrinks'
     assert backend.path('v') == str(path)
-    backend.delete('v')
-    backend.delete('v')
-    assert not path.exists()
+    for _ in range(2):
+        backend.discard('v')
+        assert not path.exists()
+    assert [one.name.partition('.')[0] for one in path.parent.iterdir()] == ['trash-v']
+    for _ in range(2):
+        backend.clear('v', lambda: True)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_volume_of_the_same_id_can_be_made_while_there_is_trash(backend):
+    for _ in range(2):
+        backend.create('v', 1)
+        backend.discard('v')
+    backend.create('v', 1)
+    backend.create('v-2', 1)
+    backend.discard('v-2')
+    with pytest.raises(ClearAborted):
+        backend.clear('v', lambda: False)
+    backend.clear('v', lambda: True)
+    folder = pathlib.Path(backend.path('v')).parent
+    assert sorted(one.name.rpartition('.')[0] or one.name for one in folder.iterdir()) == [
+        'trash-v-2', 'volume-v']
 
 
 def test_a_creation_that_broke_off_is_completed(backend, tmp_path):

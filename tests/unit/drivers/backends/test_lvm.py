@@ -3,10 +3,11 @@
 
 import errno
 import json
+import os
 
 import pytest
 
-from multiattach.drivers.backend import GIB, BackendError, CopyAborted
+from multiattach.drivers.backend import GIB, BackendError, ClearAborted, CopyAborted
 from multiattach.drivers.backends import copying
 from multiattach.drivers.backends.lvm import LvmBackend
 
@@ -33,11 +34,14 @@ class Group(LvmBackend):
 
     def _run(self, program, *args, timeout=0.0):
         if program == 'lvs':
-            [name] = [arg.removeprefix('lv_name=') for arg in args if arg.startswith('lv_name=')]
-            path = self.directory / name
-            rows = [{'lv_size': str(path.stat().st_size)}] if path.exists() else []
+            wanted = [arg.removeprefix('lv_name=') for arg in args if arg.startswith('lv_name=')]
+            assert wanted or args[-1] == 'vg'
+            rows = [{'lv_name': path.name, 'lv_size': str(path.stat().st_size)}
+                    for path in sorted(self.directory.iterdir()) if not wanted or path.name in wanted]
             return json.dumps({'report': [{'lv': rows}]})
         self.ran.append((program, *args))
+        if program == 'blkdiscard':
+            self.blkdiscard(*args[1:])
         if program == 'lvcreate':
             size, name = args[args.index('--size') + 1], args[args.index('--name') + 1]
             with (self.directory / name).open('wb') as file:
@@ -49,6 +53,14 @@ class Group(LvmBackend):
             (self.directory / args[-1].removeprefix('vg/')).unlink()
         return ''
 
+    def blkdiscard(self, _offset, start, _length, length, path):
+        if self.is_broken:
+            raise BackendError('blkdiscard failed: no such luck')
+        with open(path, 'r+b') as file:
+            file.seek(int(start))
+            file.write(bytes(min(int(length), 100)))
+
+    is_broken = False
     dirty = False
 
 
@@ -96,9 +108,71 @@ def test_half_a_copy_is_zeroed_and_removed_with_the_volume(group, tmp_path):
         group.clone('clone', 'source', 1, lambda: False)
     group.ran.clear()
     for _ in range(2):
-        group.delete('clone')
-    assert group.ran == [('blkdiscard', '--zeroout', str(tmp_path / 'draft-clone')),
-                         ('lvremove', '--yes', '--force', 'vg/draft-clone')]
+        group.discard('clone')
+    [trash] = [path.name for path in tmp_path.iterdir() if path.name.startswith('trash-clone.')]
+    for _ in range(2):
+        group.clear('clone', go_on)
+    assert group.ran[0] == ('lvrename', 'vg', 'draft-clone', trash)
+    assert group.ran[-1] == ('lvremove', '--yes', '--force', f'vg/{trash}')
+    assert [path.name for path in tmp_path.iterdir()] == ['volume-source']
+    # Each byte once, in larger and larger pieces: a disk that zeroes by itself is not held up.
+    pieces = [(int(words[3]), int(words[5])) for words in group.ran[1:-1]]
+    assert [start for start, _ in pieces] == [sum(length for _, length in pieces[:number])
+                                              for number in range(len(pieces))]
+    assert sum(length for _, length in pieces) == GIB
+    assert [length >> 20 for _, length in pieces] == [64, 128, 256, 512, 64]
+    assert {words[:2] + words[6:] for words in group.ran[1:-1]} == {
+        ('blkdiscard', '--zeroout', str(tmp_path / trash))}
+
+
+def test_a_slow_disk_is_zeroed_in_pieces_of_seconds(group, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr('multiattach.drivers.backends.lvm.time.monotonic', lambda: clock[0])
+
+    def zero(_offset, _start, _length, length, _path):
+        clock[0] += int(length) / (17 << 20)  # 17 MiB/s
+
+    monkeypatch.setattr(group, 'blkdiscard', zero)
+    group.discard('source')
+    group.clear('source', go_on)
+    assert {int(words[5]) >> 20 for words in group.ran if words[0] == 'blkdiscard'} == {64}
+
+
+def test_zeroing_breaks_off_and_is_done_anew(group, tmp_path):
+    answers = iter([True, True, False])
+    group.discard('source')
+    with pytest.raises(ClearAborted):
+        group.clear('source', lambda: next(answers))
+    [trash] = tmp_path.iterdir()
+    assert trash.name.startswith('trash-source.')
+    # Its id is free meanwhile.
+    group.create('source', 1)
+    group.clear('source', go_on)
+    assert [path.name for path in tmp_path.iterdir()] == ['volume-source']
+
+
+def test_zeroing_that_fails_removes_nothing(group, tmp_path):
+    group.is_broken = True
+    group.discard('source')
+    with pytest.raises(BackendError, match='no such luck'):
+        group.clear('source', go_on)
+    assert [path.name.partition('.')[0] for path in tmp_path.iterdir()] == ['trash-source']
+
+
+def test_what_a_killed_worker_s_process_still_zeroes_is_left_to_it(group, tmp_path, monkeypatch):
+    group.is_broken = True
+    group.discard('source')
+    real = os.open
+
+    def refuse(path, flags, *more):
+        if flags & os.O_EXCL:  # a device that somebody else has open so
+            raise OSError(errno.EBUSY, 'Device or resource busy')
+        return real(path, flags, *more)
+
+    monkeypatch.setattr('multiattach.drivers.backends.lvm.os.open', refuse)
+    with pytest.raises(ClearAborted, match='another process'):
+        group.clear('source', go_on)
+    assert [path.name.partition('.')[0] for path in tmp_path.iterdir()] == ['trash-source']
 
 
 def test_a_source_that_is_gone(group):

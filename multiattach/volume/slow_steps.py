@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps that take as long as they take: beside all others, a few at a time, in threads of their own."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from oslo_log import log
+
+from multiattach.domain import errors
+from multiattach.engine.leases import VOLUME, StepLeases
+
+LOG = log.getLogger(__name__)
+
+
+class SlowSteps:
+    """Runs slow steps on volumes, one at a time on each. What broke off is taken up by its row.
+
+    :param leases: who is at which step.
+    :param name: what the steps are, for the names of the threads.
+    :param at_a_time: how many are run side by side.
+    """
+
+    def __init__(self, leases: StepLeases, name: str, at_a_time: int) -> None:
+        self._leases = leases
+        self._name = name
+        self._at_a_time = at_a_time
+        self._lock = threading.Lock()
+        self._known: set[str] = set()  # waiting or in work
+        self._stopping = threading.Event()
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether steps are to break off."""
+        return self._stopping.is_set()
+
+    def start(self) -> None:
+        """Run steps (again)."""
+        with self._lock:
+            self._stopping.clear()
+            self._pool = ThreadPoolExecutor(self._at_a_time, self._name)
+
+    def stop(self) -> None:
+        """Have the steps in work break off, and begin no more."""
+        with self._lock:
+            self._stopping.set()
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+        for volume_id in self._known:  # waited for their turn
+            self._leases.drop(volume_id)
+        self._known.clear()
+
+    def begin(self, volume_id: str, step: Callable[[], None]) -> None:
+        """Have a step run; of a volume that is in work already nothing more is begun.
+
+        :param volume_id: UUID.
+        :param step: the step, with an attempt at its lease.
+        """
+        with self._lock:
+            if self._pool is None or volume_id in self._known:
+                return
+            self._known.add(volume_id)
+            self._leases.grab(VOLUME, volume_id)  # to wait is no reason for another one to take it
+            self._pool.submit(self._run, volume_id, step)
+
+    def _run(self, volume_id: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except errors.MultiattachError as exc:
+            LOG.warning('Volume %s is taken up later: %s', volume_id, exc)
+        except Exception:  # nobody else would see it
+            LOG.exception('Volume %s: step %s was not done', volume_id, self._name)
+        finally:
+            with self._lock:
+                self._known.discard(volume_id)
+            self._leases.drop(volume_id)
