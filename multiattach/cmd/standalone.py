@@ -120,9 +120,11 @@ def serve(args: Sequence[str]) -> None:
         coordinator = parts.start_coordinator(conf, 'standalone')
         stack.callback(coordination.disconnect, coordinator)
         targets = _start_workers(stack, conf, db, rpc, coordinator)
-        note = _start_agent(stack, conf, db, rpc, engine, coordinator)
+        agents = stack.enter_context(contextlib.ExitStack())  # ends after the API, which asks them
+        # Before the agent: libvirt and servers that hang keep nobody from the API.
         server.start()
         stack.callback(server.stop)
+        note = _start_agent(agents, conf, db, rpc, engine, coordinator, stop)
         _tell(conf, state, host, server.port, note)
         stop.wait(targets.keep_alive)
         print('multiattach stops', flush=True)
@@ -141,15 +143,18 @@ def _start_workers(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Databa
 
 
 def _start_agent(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database,
-                 rpc: messaging.Transport, engine: Engine, coordinator: CoordinationDriver) -> str:
+                 rpc: messaging.Transport, engine: Engine, coordinator: CoordinationDriver,
+                 stop: run.Stop) -> str:
     """Start a host agent if the configuration wants one; return what to tell about it."""
     if conf.host_agent.enabled == 'no':
         return 'no host agent (option enabled in [host_agent])'
+    LOG.info('The API answers, and the host agent waits for libvirt at %s', conf.host_agent.libvirt_uri)
     try:
         agent = hosts.make_host_agent(conf, db, rpc, engine, coordinator)
+        stop.notify(agent.interrupt)
         agent.start()
-    except (errors.ConfigurationError, errors.HostError, errors.Unavailable) as exc:
-        if conf.host_agent.enabled == 'yes':
+    except (errors.ConfigurationError, errors.HostError, errors.Unavailable, errors.OutcomeUnknown) as exc:
+        if conf.host_agent.enabled == 'yes' and not stop.is_set:
             raise
         return f'no host agent: {exc.message}'
     stack.callback(agent.stop)

@@ -33,11 +33,18 @@ class Standalone:
             f'[tgt]\nportal = 127.0.0.1:{self.portal}\n[host_agent]\nenabled = no\n')
 
     def start(self) -> None:
+        self.spawn()
+        self.await_ready()
+
+    def spawn(self) -> None:
         self.child = subprocess.Popen(
             [str(BIN / 'multiattach-standalone'), '--state-dir', str(self.state), '--listen',
              f'127.0.0.1:{self.port}', '--config-file', str(self.state / 'multiattach.conf')],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**os.environ, 'PYTHONWARNINGS': 'ignore', **self.environment})
+
+    def await_ready(self) -> None:
+        assert self.child is not None
         assert self.child.stdout is not None
         said = []
         for line in self.child.stdout:
