@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import pathlib
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 
 import oslo_messaging as messaging
@@ -28,6 +29,7 @@ from multiattach.engine.assembly import Engine
 from multiattach.rpc import transport
 
 LOG = log.getLogger(__name__)
+_PATIENCE = 2.0  # s; a start that takes longer says on the terminal, too, what it waits for
 
 _EPILOG = """\
 example:
@@ -148,7 +150,11 @@ def _start_agent(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database
     """Start a host agent if the configuration wants one; return what to tell about it."""
     if conf.host_agent.enabled == 'no':
         return 'no host agent (option enabled in [host_agent])'
-    LOG.info('The API answers, and the host agent waits for libvirt at %s', conf.host_agent.libvirt_uri)
+    note = f'The API answers, and the host agent waits for libvirt at {conf.host_agent.libvirt_uri}'
+    LOG.info(note)
+    told = threading.Timer(_PATIENCE, print, (f'{note} (the log says more)',), {'flush': True})
+    told.daemon = True
+    told.start()
     try:
         agent = hosts.make_host_agent(conf, db, rpc, engine, coordinator)
         stop.notify(agent.interrupt)
@@ -157,6 +163,8 @@ def _start_agent(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database
         if conf.host_agent.enabled == 'yes' and not stop.is_set:
             raise
         return f'no host agent: {exc.message}'
+    finally:
+        told.cancel()
     stack.callback(agent.stop)
     return f'host agent of {conf.host} with {conf.host_agent.libvirt_uri}'
 

@@ -27,6 +27,7 @@ class Standalone:
         self.headers: dict[str, str] = {}
         self.environment: dict[str, str] = {}  # besides this process's
         self.child: subprocess.Popen[str] | None = None
+        self.said = ''  # until it was ready
         state.mkdir(parents=True, exist_ok=True)
         (state / 'multiattach.conf').write_text(
             '[DEFAULT]\nreport_interval = 0.5\n'
@@ -46,12 +47,12 @@ class Standalone:
     def await_ready(self) -> None:
         assert self.child is not None
         assert self.child.stdout is not None
-        said = []
+        self.said = ''
         for line in self.child.stdout:
-            said.append(line)
+            self.said += line
             if line.startswith('Try:'):
                 return
-        raise AssertionError(f'it ended with {self.child.wait()}: {"".join(said)}')
+        raise AssertionError(f'it ended with {self.child.wait()}: {self.said}')
 
     def stop(self) -> int:
         assert self.child is not None

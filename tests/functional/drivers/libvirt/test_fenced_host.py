@@ -147,6 +147,7 @@ def test_servers_that_hang_keep_nobody_waiting(host: Host, service: Service) -> 
         service.check_obeys()
 
         service.start()
+        assert 'waits for libvirt' in service.said
         said = service.read_log()[mark:]
         assert '3 attachments of 2 servers' in said
         assert 'goes on while it waits for what was fenced' in said
