@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from multiattach import conf as configuration
 from multiattach import coordination
 from multiattach.cmd import hosts, operations, parts, run
+from multiattach.domain import errors
 from multiattach.rpc import broker
 
 
@@ -29,7 +30,13 @@ def serve(args: Sequence[str]) -> None:
         coordinator = parts.start_coordinator(conf, 'host')
         stack.callback(coordination.disconnect, coordinator)
         agent = hosts.make_host_agent(conf, db, rpc, parts.build_engine(conf, db, rpc), coordinator)
-        agent.start()
+        stop.notify(agent.interrupt)
+        try:
+            agent.start()
+        except (errors.Unavailable, errors.OutcomeUnknown):
+            if stop.is_set:  # that is why
+                return
+            raise
         stack.callback(agent.stop)
         stop.wait()
 

@@ -50,7 +50,8 @@ def make_host_agent(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport
     leases = StepLeases(db, parts.make_lease_rules(conf), 'host', crew.me, crew.is_gone, AGENT_STEPS,
                         is_alone=True)
     agent = HostAgent(side, LibvirtHypervisor(group.libvirt_uri,
-                                              detach_timeout=group.detach_timeout),
+                                              detach_timeout=group.detach_timeout,
+                                              timeout=group.libvirt_timeout),
                       _make_connector(conf), conf.host, leases, project_id=group.project_id,
                       reconciling=(Reconciliation(db, Actor(f'host:{conf.host}')), parts.make_rules(conf),
                                    conf.reconcile.interval))

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a program starts, waits for a signal, and ends."""
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any
 
 from oslo_log import log
 
-from multiattach import failpoints
+from multiattach import concurrency, failpoints
 from multiattach.domain import errors
 
 LOG = log.getLogger(__name__)
+_END_PATIENCE = 2.0  # s
 
 
 def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
@@ -21,6 +24,12 @@ def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
     :param main: takes the arguments after the program's name, returns an exit code or None.
     :returns: exit code: 2 for wrong options, 1 for other errors that are explained.
     """
+    code = _run(main)
+    _end_in_time(code)
+    return code
+
+
+def _run(main: Callable[[Sequence[str]], int | None]) -> int:
     try:
         failpoints.check()
         return main(sys.argv[1:]) or 0
@@ -37,6 +46,20 @@ def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
         print(f'{sys.argv[0].rpartition("/")[2]}: unexpected failure ({type(exc).__name__}); the '
               'log has the rest. Please report it.', file=sys.stderr)
         return 1
+
+
+def _end_in_time(code: int) -> None:
+    """End the process soon: Python would wait for threads that were left at a hanging step, too."""
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    real: Any = concurrency.native('threading')  # a green one would wait for the main thread
+    timer = real.Timer(_END_PATIENCE, end)
+    timer.daemon = True
+    timer.start()
 
 
 class Stop:
@@ -58,6 +81,18 @@ class Stop:
         while not self._event.wait(1.0):
             for tend in tends:
                 tend()
+
+    def notify(self, call: Callable[[], None]) -> None:
+        """Have something called when a signal comes, whatever the main thread is waiting for.
+
+        :param call: must not wait.
+        """
+
+        def watch() -> None:
+            self._event.wait()
+            call()
+
+        threading.Thread(target=watch, name='stop', daemon=True).start()
 
     @property
     def is_set(self) -> bool:

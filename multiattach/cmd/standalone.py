@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import pathlib
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 
 import oslo_messaging as messaging
@@ -28,6 +29,7 @@ from multiattach.engine.assembly import Engine
 from multiattach.rpc import transport
 
 LOG = log.getLogger(__name__)
+_PATIENCE = 2.0  # s; a start that takes longer says on the terminal, too, what it waits for
 
 _EPILOG = """\
 example:
@@ -120,9 +122,11 @@ def serve(args: Sequence[str]) -> None:
         coordinator = parts.start_coordinator(conf, 'standalone')
         stack.callback(coordination.disconnect, coordinator)
         targets = _start_workers(stack, conf, db, rpc, coordinator)
-        note = _start_agent(stack, conf, db, rpc, engine, coordinator)
+        agents = stack.enter_context(contextlib.ExitStack())  # ends after the API, which asks them
+        # Before the agent: libvirt and servers that hang keep nobody from the API.
         server.start()
         stack.callback(server.stop)
+        note = _start_agent(agents, conf, db, rpc, engine, coordinator, stop)
         _tell(conf, state, host, server.port, note)
         stop.wait(targets.keep_alive)
         print('multiattach stops', flush=True)
@@ -141,17 +145,26 @@ def _start_workers(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Databa
 
 
 def _start_agent(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database,
-                 rpc: messaging.Transport, engine: Engine, coordinator: CoordinationDriver) -> str:
+                 rpc: messaging.Transport, engine: Engine, coordinator: CoordinationDriver,
+                 stop: run.Stop) -> str:
     """Start a host agent if the configuration wants one; return what to tell about it."""
     if conf.host_agent.enabled == 'no':
         return 'no host agent (option enabled in [host_agent])'
+    note = f'The API answers, and the host agent waits for libvirt at {conf.host_agent.libvirt_uri}'
+    LOG.info(note)
+    told = threading.Timer(_PATIENCE, print, (f'{note} (the log says more)',), {'flush': True})
+    told.daemon = True
+    told.start()
     try:
         agent = hosts.make_host_agent(conf, db, rpc, engine, coordinator)
+        stop.notify(agent.interrupt)
         agent.start()
-    except (errors.ConfigurationError, errors.HostError, errors.Unavailable) as exc:
-        if conf.host_agent.enabled == 'yes':
+    except (errors.ConfigurationError, errors.HostError, errors.Unavailable, errors.OutcomeUnknown) as exc:
+        if conf.host_agent.enabled == 'yes' and not stop.is_set:
             raise
         return f'no host agent: {exc.message}'
+    finally:
+        told.cancel()
     stack.callback(agent.stop)
     return f'host agent of {conf.host} with {conf.host_agent.libvirt_uri}'
 

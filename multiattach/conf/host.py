@@ -19,6 +19,9 @@ OPTS = [
                help='Start of initiator names with connector qemu.'),
     cfg.FloatOpt('detach_timeout', default=20.0, min=1.0,
                  help='Seconds that a server has to let a device go; it is asked 8 times.'),
+    cfg.FloatOpt('libvirt_timeout', default=20.0, min=1.0,
+                 help='Seconds that a call into libvirt may take. One that takes longer goes on unattended; '
+                      'its server is left alone until it has come back, and the step is tried again.'),
     cfg.FloatOpt('connect_timeout', default=60.0, min=5.0,
                  help='Seconds that a login to a target may take.'),
 ]

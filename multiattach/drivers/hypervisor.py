@@ -115,7 +115,8 @@ class ServerDisks:
 class Hypervisor(Protocol):
     """A hypervisor of this host; its methods are called from several threads.
 
-    All methods may raise :class:`HypervisorError` and :class:`HypervisorUnavailable`.
+    All methods may raise :class:`HypervisorError` and :class:`HypervisorUnavailable`, and none waits without
+    a limit. A server that does not answer holds up no other one.
     """
 
     @property
@@ -138,13 +139,23 @@ class Hypervisor(Protocol):
         :raises DomainNotFound: no such server.
         """
 
-    def detach(self, server_id: str, volume_id: str, attachment_id: str) -> None:
+    def detach(self, server_id: str, volume_id: str, attachment_id: str, *, insist: bool = True) -> None:
         """Take a disk from a server and wait until the guest let go; not having it is success.
 
         :param server_id: UUID of the server; one that is gone has no disks.
         :param volume_id: UUID of the volume.
         :param attachment_id: UUID of the attachment.
+        :param insist: ask a guest that keeps it again, for minutes.
         :raises DetachRefused: the guest kept it; nothing was changed.
+        """
+
+    def interrupt(self) -> None:
+        """Let nobody wait any more, now and later: the program stops. Whoever waits is told "no answer"."""
+
+    def list_overdue(self) -> list[str]:
+        """Tell what it was asked for and has not answered in time.
+
+        :returns: texts for the log, the oldest first.
         """
 
     def resize(self, server_id: str, volume_id: str, size: int) -> None:

@@ -8,7 +8,7 @@ message, a repeated one and a restart are the same case.
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeVar
 
 import oslo_messaging as messaging
 from oslo_log import log
@@ -17,7 +17,7 @@ from multiattach.domain import errors, states
 from multiattach.domain.findings import Rules
 from multiattach.drivers.host_connector import HostConnector, HostSession
 from multiattach.drivers.hypervisor import Hypervisor
-from multiattach.engine.host_attachments import HostAttachments
+from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.engine.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.engine.reconciliation import Reconciliation
 from multiattach.host.attach import ATTACHING, GONE, UNKNOWN, AttachSteps
@@ -25,11 +25,12 @@ from multiattach.host.detach import DetachSteps
 from multiattach.host.reconciler import HostReconciler
 from multiattach.host.sessions import HostSessions
 from multiattach.host.sweep import SweepSteps
-from multiattach.host.work import Work
+from multiattach.host.work import HostLocks, Work
 from multiattach.rpc import clients
 from multiattach.rpc.clients import ExportOrder
 
 LOG = log.getLogger(__name__)
+T = TypeVar('T')
 # States in which an order of the API, or of this agent to a worker, may be on its way.
 ORDERED = frozenset({states.Attachment.RESERVED, states.Attachment.EXPORTING, states.Attachment.DETACHING})
 
@@ -43,7 +44,7 @@ class HostAgent:
     :param host: name of the host.
     :param leases: who is at which step.
     :param project_id: project that the host's servers belong to.
-    :param parallel: attachments that :meth:`resume` works on at a time.
+    :param parallel: attachments that :meth:`resume`, and servers that :meth:`obey` works on at a time.
     :param reconciling: the database side, the rules and the interval of looking for drift.
     """
 
@@ -61,10 +62,11 @@ class HostAgent:
         self._work = Work()
         self._leases = leases
         self._sessions = sessions = HostSessions(engine_side, connector)
-        self._attach = AttachSteps(engine_side, hypervisor, connector, sessions)
+        places = HostLocks()
+        self._attach = AttachSteps(engine_side, hypervisor, connector, sessions, places)
         self._detach = DetachSteps(engine_side, hypervisor, sessions)
-        self._sweep = SweepSteps(engine_side, hypervisor, sessions)
-        self._fenced: str | None = None
+        self._sweep = SweepSteps(engine_side, hypervisor, sessions, places)
+        self._last_fence: str | None = None  # that was spoken of
         side, rules, interval = reconciling
         self._reconciliation = side
         self.reconciler = HostReconciler(side, hypervisor, connector, self, host, rules, interval)
@@ -105,16 +107,57 @@ class HostAgent:
         """
         self.obey()
 
-    def obey(self) -> None:
-        """Find out what was fenced, and let go of it; at start this comes before anything else."""
-        fenced = self._engine.find_fence()
-        if fenced != self._fenced:
+    def obey(self, patience: float | None = None) -> None:
+        """Find out what was fenced, and let go of it, server by server, side by side.
+
+        :param patience: seconds to wait for the end, None for as long as it takes; it goes on in any case.
+        """
+        fenced, last = self.fenced, self._last_fence
+        self._last_fence = fenced
+        if fenced != last:
             LOG.warning('%s', fenced or f'Host {self._host} is not fenced any more')
-        self._fenced = fenced
         if self._reconciliation.find_doubt() is not None:
             return  # what an older copy of the database says was cut off may have been attached again since
+        by_server: dict[str, list[HostTask]] = {}
         for task in self._engine.list_unswept():
-            self._work.run(task.attachment_id, functools.partial(self._sweep.run, task), insist=True)
+            by_server.setdefault(task.server_id, []).append(task)
+        if not by_server:
+            return
+        left = f'{sum(map(len, by_server.values()))} attachments of {len(by_server)} servers'
+        if self._sweep.is_news(left):
+            LOG.warning('Host %s lets go of what was fenced: %s', self._host, left)
+        if self._run_apart('sweep', self._sweep_server, list(by_server.values()), patience):
+            LOG.warning('Host %s goes on while it waits for what was fenced: %s', self._host,
+                        '; '.join(f'libvirt was to {one}' for one in self._hypervisor.list_overdue())
+                        or f'no answer of libvirt within {patience:g} s')
+
+    def _sweep_server(self, tasks: Sequence[HostTask]) -> None:
+        for number, task in enumerate(tasks):
+            seen: list[errors.MultiattachError | None] = []
+            self._work.run(task.attachment_id, functools.partial(self._sweep_one, task, seen), insist=True)
+            if any(isinstance(one, errors.Unavailable) for one in seen):
+                if number + 1 < len(tasks) and self._sweep.is_news(task.server_id):
+                    LOG.error('Server %s does not answer: %d more of its fenced attachments are tried again '
+                              'later', task.server_id, len(tasks) - number - 1)
+                return
+
+    def _sweep_one(self, task: HostTask, seen: list[errors.MultiattachError | None]) -> None:
+        seen.append(self._sweep.run(task))
+
+    def _run_apart(self, name: str, call: Callable[[T], None], items: Sequence[T], patience: float | None
+                   ) -> int:
+        """Do something with each of many in threads; return how many were not done in time."""
+        pool = futures.ThreadPoolExecutor(min(self._parallel, len(items)), name)
+        running = [pool.submit(call, item) for item in items]
+        pool.shutdown(wait=False)
+        done, left = futures.wait(running, patience)
+        for one in done:
+            one.result()
+        return len(left)
+
+    def interrupt(self) -> None:
+        """Wait for the hypervisor no more: the program stops. The next start takes up what is in work."""
+        self._hypervisor.interrupt()
 
     def show_growth(self) -> None:
         """Show every server of this host that has not seen its volume grow the new size."""
@@ -130,22 +173,20 @@ class HostAgent:
             except errors.MultiattachError as exc:
                 LOG.warning('Attachment %s: the new size is shown later: %s', attachment_id, exc)
 
-    def resume(self) -> None:
+    def resume(self, patience: float | None = None) -> None:
         """Carry on with every attachment whose next step is this host's, at start and now and then.
 
-        Returns when all of them have been tried once.
+        :param patience: seconds to wait until all of them have been tried once, None for as long as it takes.
+            Those that take longer hold up nothing: they go on.
         """
-        self.obey()
-        if self._fenced is not None:
+        if self.fenced is not None:
             return
         doubt = self._reconciliation.find_doubt()  # then only what was asked for since is carried on with
         found = self._leases.list_due([Step(ATTACHMENT, ident, since, state in ORDERED)
                                        for ident, state, since in self._engine.list_open()
                                        if doubt is None or since >= doubt.since])
-        if not found:
-            return
-        with futures.ThreadPoolExecutor(min(self._parallel, len(found)), 'resume') as pool:
-            list(pool.map(self._carry_on, found))
+        if found:
+            self._run_apart('resume', self._carry_on, found, patience)
 
     def _carry_on(self, due: Due) -> None:
         ident = due.step.ident
@@ -185,8 +226,8 @@ class HostAgent:
         task = self._engine.load(attachment_id)
         if task.state == states.Attachment.FENCED:
             self._sweep.run(task)
-        elif self._fenced is not None:
-            LOG.warning('Attachment %s is left alone: %s', attachment_id, self._fenced)
+        elif (fenced := self.fenced) is not None:
+            LOG.warning('Attachment %s is left alone: %s', attachment_id, fenced)
         elif task.state in ATTACHING:
             self._attach.run(task, request_id)
         elif task.state == states.Attachment.DETACHING:
@@ -228,8 +269,8 @@ class HostAgent:
 
     @property
     def fenced(self) -> str | None:
-        """Why the host is to have no volume, None if it may."""
-        return self._fenced
+        """Why the host is to have no volume, None if it may; read anew whenever something hangs on it."""
+        return self._engine.find_fence()
 
     def carry_on(self, attachment_id: str) -> None:
         """See :meth:`multiattach.host.reconciler.Agent.carry_on`."""

@@ -9,9 +9,10 @@ from multiattach import failpoints
 from multiattach.domain import errors, qos, states
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.host_connector import ConnectorError, HostConnector
-from multiattach.drivers.hypervisor import Disk, Hypervisor, HypervisorError
+from multiattach.drivers.hypervisor import DetachRefused, Disk, Hypervisor, HypervisorError
 from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.sessions import HostSessions
+from multiattach.host.work import HostLocks, name_place
 
 LOG = log.getLogger(__name__)
 
@@ -21,6 +22,7 @@ ATTACHING = frozenset({A.RESERVED, A.EXPORTING, A.EXPORTED, A.CONNECTING})
 UNKNOWN = (errors.OutcomeUnknown, errors.Unavailable)
 # Somebody else moved or removed the row: what is on the host goes, the row is not ours.
 GONE = (errors.InvalidTransition, errors.NotFound)
+_SWEEP_PATIENCE = 30.0  # s
 
 
 class AttachSteps:
@@ -30,14 +32,16 @@ class AttachSteps:
     :param hypervisor: the host's servers.
     :param connector: how the host reaches volumes.
     :param sessions: the host's sessions.
+    :param places: locks of volumes' places in servers: of a sweep and an attach one comes after the other.
     """
 
     def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
-                 connector: HostConnector, sessions: HostSessions) -> None:
+                 connector: HostConnector, sessions: HostSessions, places: HostLocks) -> None:
         self._engine = engine_side
         self._hypervisor = hypervisor
         self._connector = connector
         self._sessions = sessions
+        self._places = places
 
     def run(self, task: HostTask, request_id: str | None) -> None:
         """Carry an attach on from where it stands to its end.
@@ -54,8 +58,6 @@ class AttachSteps:
             failpoints.reach('host.attach.begun')
             self._export(task, request_id)
             failpoints.reach('host.attach.exported')
-            task = self._write_intent(task)
-            failpoints.reach('host.attach.connecting')
         except UNKNOWN:
             raise
         except GONE as exc:
@@ -65,7 +67,15 @@ class AttachSteps:
             LOG.warning('Attachment %s failed: %s', task.attachment_id, exc)
             self._fail(task, exc, request_id)
             return
-        self._touch_host(task, started, request_id)
+        # Else a sweep that began before would take the new disk for the one that was cut off.
+        with self._places.hold(name_place(task.server_id, task.volume_id), _SWEEP_PATIENCE):
+            try:
+                task = self._write_intent(task)
+                failpoints.reach('host.attach.connecting')
+            except GONE as exc:
+                LOG.info('Attachment %s is not to be attached any more: %s', task.attachment_id, exc)
+                return
+            self._touch_host(task, started, request_id)
 
     def plug_again(self, task: HostTask) -> None:
         """Give a server what it lacks of a volume that is attached to it.
@@ -148,6 +158,9 @@ class AttachSteps:
 
         LOG.warning('Attachment %s failed: %s', task.attachment_id, error)
         failpoints.reach('host.undo.begun')
+        if isinstance(error, DetachRefused):  # the guest keeps what was there before, and got nothing new
+            write()
+            return
         try:
             self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
         except HypervisorError as exc:

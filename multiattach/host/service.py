@@ -17,6 +17,10 @@ from multiattach.rpc import clients, transport
 from multiattach.rpc.serving import Serving
 
 LOG = log.getLogger(__name__)
+# What was fenced usually goes in this time, so that nothing of it is left when the agent is ready.
+_FIRST_SWEEP = 5.0  # s
+# Whoever is at work when the agent is to stop has this time; the next start takes up what is left.
+_STOP_PATIENCE = 5.0  # s
 
 
 class HostService:
@@ -49,25 +53,43 @@ class HostService:
             *([Periodic(f'reconcile:{host}', pause, (agent.reconciler.tick,))] if pause else ()),
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
             Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
+            # Apart as well: servers of a fenced host hang more often than others.
+            Periodic(f'sweep:{host}', report_interval, (agent.obey,)),
             Periodic(f'resume:{host}', report_interval,
-                     (agent.resume, agent.show_growth, self._look_around))))
+                     (self._resume, agent.show_growth, self._look_around))))
+        self._report_interval = report_interval
 
     def start(self) -> None:
         """Let go of what was fenced; then report the host, take calls, and take up what was left.
 
+        What was fenced and does not go at once is waited for no longer than some seconds, and then meanwhile.
+
         :raises Unavailable: the hypervisor does not answer.
+        :raises OutcomeUnknown: the host does not tell what it connects with.
         :raises HostError: the host lacks what its connector needs.
         """
-        self._agent.obey()
+        LOG.info('Host agent %s starts: it lets go of what was fenced, and asks libvirt for its servers',
+                 self._host)
+        self._agent.obey(_FIRST_SWEEP)
         self.beat()
         self._crew.join()
         self._serving.start()
         LOG.info('Host agent %s is ready', self._host)
 
     def stop(self) -> None:
-        """Take no more calls, wait for those in work, and stop."""
-        self._serving.stop()
+        """Take no more calls, give those in work some seconds, and stop."""
+        self.interrupt()
+        if not self._serving.stop(_STOP_PATIENCE):
+            LOG.warning('Host agent %s stops while steps are in work: the next start takes them up',
+                        self._host)
         self._crew.leave()
+
+    def interrupt(self) -> None:
+        """Wait for the hypervisor no more: the program is to stop."""
+        self._agent.interrupt()
+
+    def _resume(self) -> None:
+        self._agent.resume(self._report_interval)
 
     def _look_around(self) -> None:
         self._crew.refresh()
@@ -80,7 +102,7 @@ class HostService:
         try:
             domains = self._agent.domains()
             report = self._agent.report()
-        except (errors.Unavailable, errors.HostError) as exc:
+        except (errors.Unavailable, errors.OutcomeUnknown, errors.HostError) as exc:
             LOG.error('Host %s cannot be reported: %s', self._host, exc.message)
             raise
         self._engine_side.register_servers(domains)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is left on a host of attachments that were cut off: disks in servers, devices. It only goes."""
 
+import time
+
 from oslo_log import log
 
 from multiattach import failpoints
@@ -8,8 +10,10 @@ from multiattach.domain import errors
 from multiattach.drivers.hypervisor import Hypervisor
 from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.sessions import HostSessions
+from multiattach.host.work import HostLocks, name_place
 
 LOG = log.getLogger(__name__)
+_REPEAT = 60.0  # s between two lines of the log about the same that is left
 
 
 class SweepSteps:
@@ -18,28 +22,50 @@ class SweepSteps:
     :param engine_side: the agent's door to the database.
     :param hypervisor: the host's servers.
     :param sessions: the host's sessions.
+    :param places: locks of volumes' places in servers: of a sweep and an attach one comes after the other.
     """
 
     def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
-                 sessions: HostSessions) -> None:
+                 sessions: HostSessions, places: HostLocks) -> None:
         self._engine = engine_side
         self._hypervisor = hypervisor
         self._sessions = sessions
+        self._places = places
+        self._said: dict[str, float] = {}  # when the log was told, by attachment
 
-    def run(self, task: HostTask) -> None:
+    def run(self, task: HostTask) -> errors.MultiattachError | None:
         """Take a fenced attachment's disk and device away; what does not work is tried again later.
 
         :param task: the attachment; its row may be gone.
+        :returns: why something is left, None if nothing is.
         """
         failpoints.reach('host.sweep.begun')
         try:
-            if task.server_id and not self._engine.is_replaced(task):
-                self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
+            # An attach of the same is not waited for: it takes away what was there.
+            with self._places.hold(name_place(task.server_id, task.volume_id), patience=0):
+                if task.server_id and not self._engine.is_replaced(task):
+                    self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id, insist=False)
             failpoints.reach('host.sweep.unplugged')
             self._sessions.leave(task, None, lambda: self._engine.finish_sweep(task), lost=True)
             failpoints.reach('host.sweep.finished')
             LOG.warning('Attachment %s was fenced: this host has let go of volume %s', task.attachment_id,
                         task.volume_id)
+            self._said.pop(task.attachment_id, None)
+            return None
         except errors.MultiattachError as exc:
-            LOG.error('Attachment %s was fenced, and something of it is left on this host: %s',
-                      task.attachment_id, exc)
+            if self.is_news(task.attachment_id):
+                LOG.error('Attachment %s was fenced, and something of it is left on this host: %s',
+                          task.attachment_id, exc)
+            return exc
+
+    def is_news(self, about: str) -> bool:
+        """Tell whether the log is to be told again what is left, which is looked at every few seconds.
+
+        :param about: id of the attachment or the server, or how much is left.
+        :returns: True once a minute.
+        """
+        now = time.monotonic()
+        if now - self._said.get(about, -_REPEAT) < _REPEAT:
+            return False
+        self._said[about] = now
+        return True

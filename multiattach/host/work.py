@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this agent has in its hands: attachments in work, and volumes under a lock."""
+"""What this agent has in its hands: attachments in work, and what is under a lock."""
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+
+from multiattach.domain import errors
 
 
 class Work:
@@ -44,28 +46,44 @@ class Work:
 
 
 class HostLocks:
-    """One lock per volume for its session on this host; there is one agent a host."""
+    """Locks by name, such as one per volume for its session on this host; there is one agent a host."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[str, tuple[threading.Lock, int]] = {}
 
     @contextlib.contextmanager
-    def hold(self, volume_id: str) -> Iterator[None]:
-        """Hold a volume's lock; never take a second one inside.
+    def hold(self, name: str, patience: float = -1) -> Iterator[None]:
+        """Hold a lock; never take a second one of these inside.
 
-        :param volume_id: UUID.
+        :param name: what is locked.
+        :param patience: seconds to wait for it, -1 for those who hold it for as long as they may.
+        :raises Unavailable: it was not free in time.
         """
         with self._lock:
-            lock, users = self._held.get(volume_id, (threading.Lock(), 0))
-            self._held[volume_id] = lock, users + 1
+            lock, users = self._held.get(name, (threading.Lock(), 0))
+            self._held[name] = lock, users + 1
         try:
-            with lock:
+            if not lock.acquire(timeout=patience):
+                raise errors.Unavailable(f'Another step is at work on {name}; this one is tried again.')
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             with self._lock:
-                lock, users = self._held[volume_id]
+                lock, users = self._held[name]
                 if users == 1:
-                    del self._held[volume_id]
+                    del self._held[name]
                 else:
-                    self._held[volume_id] = lock, users - 1
+                    self._held[name] = lock, users - 1
+
+
+def name_place(server_id: str, volume_id: str) -> str:
+    """Name the place of a volume's disk in a server, for its lock.
+
+    :param server_id: UUID.
+    :param volume_id: UUID.
+    :returns: name.
+    """
+    return f'volume {volume_id} in server {server_id}'

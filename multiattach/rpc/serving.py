@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What workers and agents have in common: RPC servers and work that is done again and again."""
 
+import threading
 from collections.abc import Sequence
 
 import oslo_messaging as messaging
@@ -35,8 +36,21 @@ class Serving:
         for periodic in self._periodics:
             periodic.start()
 
-    def stop(self) -> None:
-        """Take no more calls, wait for those in work, and stop."""
+    def stop(self, patience: float | None = None) -> bool:
+        """Take no more calls, wait for those in work, and stop.
+
+        :param patience: seconds to wait, None for as long as it takes.
+        :returns: whether nothing is in work any more.
+        """
+        if patience is None:
+            self._stop()
+            return True
+        stopping = threading.Thread(target=self._stop, name='serving-end', daemon=True)
+        stopping.start()
+        stopping.join(patience)
+        return not stopping.is_alive()
+
+    def _stop(self) -> None:
         for periodic in self._periodics:
             periodic.stop()
         for server in self._servers:

@@ -12,7 +12,7 @@ from oslo_log import log
 
 from multiattach.domain.connection import SECRET_KEYS, DeviceInfo
 from multiattach.drivers.connector import identity, sessions
-from multiattach.drivers.connector.bounded import run_bounded
+from multiattach.drivers.connector.bounded import BoundedCalls
 from multiattach.drivers.connector.portal import await_portal
 from multiattach.drivers.host_connector import ConnectorError, ConnectorUnavailable, HostSession
 
@@ -51,7 +51,9 @@ class BrickConnector:
         self._step_timeout = step_timeout
         self._udev_timeout = udev_timeout
         self._scan_attempts = scan_attempts
+        self._calls = BoundedCalls()
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._connector: Any = None
         self._properties: dict[str, Any] | None = None
 
@@ -60,9 +62,10 @@ class BrickConnector:
     def describe(self) -> dict[str, Any]:
         """See :meth:`HostConnector.describe`; asked of the host once (some ten commands)."""
         brick = self._open()
-        with self._lock:
+        with self._asking:
             if self._properties is None:
-                self._properties = self._ask_properties(brick)
+                self._properties = self._calls.run('', lambda: self._ask_properties(brick),
+                                                   self._step_timeout, 'tell what it is')
             return dict(self._properties)
 
     def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
@@ -136,7 +139,8 @@ class BrickConnector:
     def _run(self, what: str, connection_info: Mapping[str, Any],
              call: Callable[[dict[str, Any]], R]) -> R:
         try:
-            return run_bounded(lambda: call(_complete(connection_info)), self._step_timeout, what)
+            return self._calls.run(str(connection_info.get('volume_id')),
+                                   lambda: call(_complete(connection_info)), self._step_timeout, what)
         except ConnectorUnavailable:
             raise
         except Exception as exc:

@@ -1,30 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thin wall round libvirt: the one module that imports it.
 
-Calls come from several threads; libvirt's own locks serve them. Events come in a thread of this
-module. A connection that broke is opened again by the next call.
+Calls come from several threads and run in those of :mod:`multiattach.drivers.libvirt.calls`: none is
+waited for without a limit. Events come in a thread of this module. A connection that broke is opened
+again by the next call.
+
+What changes a server has a connection to itself: a call that waits for QEMU holds up the others of its
+connection (libvirtd serves 5 at a time, and its client library hands replies on late).
 """
 
 import contextlib
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from oslo_log import log
 
 from multiattach import concurrency
 from multiattach.domain import errors
 from multiattach.drivers.hypervisor import DomainNotFound, HypervisorError, HypervisorUnavailable
+from multiattach.drivers.libvirt import loop
+from multiattach.drivers.libvirt.calls import Calls, Overdue
 from multiattach.drivers.libvirt.events import Outcome, Removals
 
 LOG = log.getLogger(__name__)
+R = TypeVar('R')
 
-threading: Any = concurrency.native('threading')  # libvirt's loop needs a real thread
+threading: Any = concurrency.native('threading')  # calls run in real threads
 _KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT = 5, 5  # s, number: gone after 30 s without an answer
 _MOST_ENDED = 10_000
-_loop_lock = threading.Lock()
-_loop: Any = None
+_MOST_SPARE = 8  # connections that are kept for the next change
 
 
 class DeviceNotFound(HypervisorError):
@@ -57,14 +63,18 @@ class LibvirtConnection:
     """A connection to libvirtd, opened when it is first used.
 
     :param uri: connection URI, ``qemu:///system``.
+    :param timeout: seconds that a call may take.
     :raises ConfigurationError: libvirt-python is not installed.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, timeout: float = 20.0) -> None:
         self._lib = _import_libvirt()
         self._uri = uri
+        self._calls = Calls(timeout)
+        self._opening = threading.Lock()  # held across calls: only in the threads of _calls
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._spare: list[Any] = []
         self._removals = Removals()
         self.losses = 0  # domains that were said to have stopped or to be undefined
         self._ended_lock = threading.Lock()  # an event must not wait for a call into libvirt
@@ -79,48 +89,118 @@ class LibvirtConnection:
     # -- the connection ------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the connection; the next call opens another."""
+        """Close the connections; the next call opens another."""
         with self._lock:
-            self._close()
+            connections, self._spare, self._connection = [self._connection, *self._spare], [], None
+        with contextlib.suppress(HypervisorUnavailable):
+            self._calls.ask('close the connection', lambda: self._close(*connections))
 
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(self._lib.libvirtError):
-                connection.close()
+    def interrupt(self) -> None:
+        """Wait for no call any more: the program stops."""
+        self._calls.interrupt()
+
+    def list_overdue(self) -> list[str]:
+        """Tell which calls have not come back in time.
+
+        :returns: texts, the oldest first.
+        """
+        return self._calls.list_overdue()
+
+    def _close(self, *connections: Any) -> None:
+        for connection in connections:
+            if connection is not None:
+                with contextlib.suppress(self._lib.libvirtError):
+                    connection.close()
+
+    def _ask(self, what: str, call: Callable[[Any], R]) -> R:
+        """Run a call with the connection that events come by."""
+        try:
+            with self._translated():
+                return self._calls.ask(what, lambda: call(self._get()))
+        except Overdue:
+            self._leave_connection()
+            raise
+
+    def _change(self, what: str, server_id: str, call: Callable[[Any], R], *, live: bool) -> R:
+        """Run a call that changes a server, with a connection of its own."""
+        with self._translated():
+            return self._calls.change(
+                f'{what} the server {server_id}', server_id, lambda: self._run(server_id, call, live))
+
+    def _run(self, server_id: str, call: Callable[[Any], R], live: bool) -> R:
+        with self._lock:
+            connection = self._spare.pop() if self._spare else None
+        if connection is None or not self._is_alive(connection):
+            self._close(connection)
+            connection = self._open()
+        try:
+            domain = connection.lookupByUUIDString(server_id)
+            if live:
+                self._check_control(domain)
+            return call(domain)
+        finally:
+            with self._lock:
+                kept = len(self._spare) < _MOST_SPARE and self._is_alive(connection)
+                if kept:
+                    self._spare.append(connection)
+            if not kept:
+                self._close(connection)
+
+    def _check_control(self, domain: Any) -> None:
+        """Ask nothing of a server whose QEMU does not answer; an agent before this one may have asked it."""
+        try:
+            state, _details, age = domain.controlInfo()
+        except self._lib.libvirtError:  # it does not run, or the driver has no such thing
+            return
+        if state == self._lib.VIR_DOMAIN_CONTROL_OCCUPIED and age >= self._calls.timeout * 1000:
+            raise HypervisorUnavailable(
+                f'The QEMU of the server {domain.UUIDString()} has not answered libvirt for '
+                f'{age / 1000:.0f} s: nothing more is asked of it until it does.')
+
+    def _leave_connection(self) -> None:
+        """Have the next call open another connection; whoever hangs in this one may go on."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        # Closing it may hang as well.
+        threading.Thread(target=self._close, args=(connection,), name='libvirt: close', daemon=True).start()
 
     def _get(self) -> Any:
-        with self._lock:
-            if self._connection is not None and not self._is_alive():
+        with self._opening:
+            connection = self._connection
+            if connection is not None and not self._is_alive(connection):
                 LOG.warning('The connection to libvirt broke: opening another')
-                self._close()
-            if self._connection is None:
-                self._connection = self._open()
-            return self._connection
+                self._close(connection)
+                connection = None
+            if connection is None:
+                connection = self._open()
+                self._listen(connection)
+                with self._lock:
+                    self._connection = connection
+            return connection
 
-    def _is_alive(self) -> bool:
+    def _is_alive(self, connection: Any) -> bool:
         try:
-            return bool(self._connection.isAlive())
+            return bool(connection.isAlive())
         except self._lib.libvirtError:
             return False
 
     def _open(self) -> Any:
-        _start_loop(self._lib)
+        loop.start(self._lib)
         try:
             connection = self._lib.open(self._uri)
         except self._lib.libvirtError as exc:
             raise HypervisorUnavailable(f'libvirt at {self._uri} does not answer: {exc}') from exc
         with contextlib.suppress(self._lib.libvirtError):  # a local driver has no keepalive
             connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
+        return connection
+
+    def _listen(self, connection: Any) -> None:
         for event, outcome in ((self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, Outcome.REMOVED),
                                (self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
                                 Outcome.REFUSED)):
-            with self._translated():
-                connection.domainEventRegisterAny(None, event, self._on_device, outcome)
-        with self._translated():
-            connection.domainEventRegisterAny(
-                None, self._lib.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_life, None)
-        return connection
+            connection.domainEventRegisterAny(None, event, self._on_device, outcome)
+        connection.domainEventRegisterAny(
+            None, self._lib.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_life, None)
 
     def _on_device(self, _connection: Any, domain: Any, alias: str, outcome: Outcome) -> None:
         self._removals.report(domain.UUIDString(), alias, outcome)
@@ -147,8 +227,10 @@ class LibvirtConnection:
         :returns: servers; one that vanishes meanwhile is left out.
         :raises HypervisorUnavailable: no answer.
         """
-        with self._translated():
-            domains = self._get().listAllDomains()
+        return self._ask('list its servers', self._list_domains)
+
+    def _list_domains(self, connection: Any) -> list[DomainState]:
+        domains = connection.listAllDomains()
         shown = [domain.UUIDString() for domain in domains]
         with self._ended_lock:
             for server_id in shown:
@@ -167,8 +249,8 @@ class LibvirtConnection:
         :raises DomainNotFound: there is none.
         :raises HypervisorUnavailable: no answer.
         """
-        with self._translated():
-            return self._read(self._get().lookupByUUIDString(server_id))
+        return self._ask(f'show the server {server_id}',
+                         lambda connection: self._read(connection.lookupByUUIDString(server_id)))
 
     def _read(self, domain: Any) -> DomainState:
         lib = self._lib
@@ -192,9 +274,8 @@ class LibvirtConnection:
         :raises HypervisorError: refused.
         :raises HypervisorUnavailable: no answer.
         """
-        with self._translated():
-            domain = self._get().lookupByUUIDString(server_id)
-            domain.attachDeviceFlags(device, self._affect(live, config))
+        self._change('give a device to', server_id,
+                     lambda domain: domain.attachDeviceFlags(device, self._affect(live, config)), live=live)
 
     def detach_device(self, server_id: str, device: str, *, live: bool, config: bool) -> None:
         """Take a device from a server; a running one lets go later: see :meth:`expect_removal`.
@@ -208,9 +289,8 @@ class LibvirtConnection:
         :raises HypervisorError: refused.
         :raises HypervisorUnavailable: no answer.
         """
-        with self._translated():
-            domain = self._get().lookupByUUIDString(server_id)
-            domain.detachDeviceFlags(device, self._affect(live, config))
+        self._change('take a device from', server_id,
+                     lambda domain: domain.detachDeviceFlags(device, self._affect(live, config)), live=live)
 
     def resize_device(self, server_id: str, target: str, size: int) -> None:
         """Show a running server the new size of a disk.
@@ -220,9 +300,9 @@ class LibvirtConnection:
         :param size: bytes.
         :raises HypervisorError: refused.
         """
-        with self._translated():
-            domain = self._get().lookupByUUIDString(server_id)
-            domain.blockResize(target, size, self._lib.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        flags = self._lib.VIR_DOMAIN_BLOCK_RESIZE_BYTES
+        self._change('show the new size of a disk to', server_id,
+                     lambda domain: domain.blockResize(target, size, flags), live=True)
 
     def expect_removal(self, server_id: str, alias: str) -> Any:
         """Listen for the end of a live detach; enter it before asking.
@@ -247,8 +327,8 @@ class LibvirtConnection:
         :raises HypervisorError: refused.
         :raises HypervisorUnavailable: no answer.
         """
-        with self._translated():
-            self._get().secretDefineXML(description).setValue(value.encode())
+        self._ask('keep a secret', lambda connection: connection.secretDefineXML(description).setValue(
+            value.encode()))
 
     def undefine_secret(self, secret_id: str) -> None:
         """Take a secret from libvirt; absent is success.
@@ -257,12 +337,14 @@ class LibvirtConnection:
         :raises HypervisorError: refused.
         :raises HypervisorUnavailable: no answer.
         """
-        with self._translated():
-            try:
-                self._get().secretLookupByUUIDString(secret_id).undefine()
-            except self._lib.libvirtError as exc:
-                if exc.get_error_code() != self._lib.VIR_ERR_NO_SECRET:
-                    raise
+        self._ask('forget a secret', lambda connection: self._undefine_secret(connection, secret_id))
+
+    def _undefine_secret(self, connection: Any, secret_id: str) -> None:
+        try:
+            connection.secretLookupByUUIDString(secret_id).undefine()
+        except self._lib.libvirtError as exc:
+            if exc.get_error_code() != self._lib.VIR_ERR_NO_SECRET:
+                raise
 
     def list_secrets(self) -> frozenset[str]:
         """List the secrets that libvirt has.
@@ -270,8 +352,8 @@ class LibvirtConnection:
         :returns: UUIDs.
         :raises HypervisorUnavailable: no answer.
         """
-        with self._translated():
-            return frozenset(secret.UUIDString() for secret in self._get().listAllSecrets())
+        return self._ask('list its secrets', lambda connection: frozenset(
+            secret.UUIDString() for secret in connection.listAllSecrets()))
 
     def versions(self) -> tuple[int, int]:
         """Tell the versions of libvirt and of its hypervisor.
@@ -279,9 +361,8 @@ class LibvirtConnection:
         :returns: each as major * 1,000,000 + minor * 1,000 + release.
         :raises HypervisorUnavailable: no answer.
         """
-        with self._translated():
-            connection = self._get()
-            return connection.getLibVersion(), connection.getVersion()
+        return self._ask('tell its versions',
+                         lambda connection: (connection.getLibVersion(), connection.getVersion()))
 
     # -- errors --------------------------------------------------------------------------------
 
@@ -318,24 +399,3 @@ def _import_libvirt() -> Any:
             'The host agent needs libvirt-python, which is not installed: install the extra '
             'multiattach[host] (it is built with libvirt-dev, pkg-config, python3-dev and gcc).'
         ) from exc
-
-
-def _start_loop(lib: Any) -> None:
-    """Start libvirt's event loop, one a process; it must exist before a connection is opened."""
-    global _loop
-    with _loop_lock:
-        if _loop is None:
-            # Errors come as exceptions; the default handler prints each once more.
-            lib.registerErrorHandler(lambda _context, _error: None, None)
-            lib.virEventRegisterDefaultImpl()
-            _loop = threading.Thread(target=_run_loop, args=(lib.virEventRunDefaultImpl,),
-                                     name='libvirt-events', daemon=True)
-            _loop.start()
-
-
-def _run_loop(run_once: Callable[[], int]) -> None:
-    while True:
-        try:
-            run_once()
-        except Exception:
-            LOG.exception('libvirt event loop')

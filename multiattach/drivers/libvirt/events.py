@@ -3,15 +3,14 @@
 
 import contextlib
 import enum
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from multiattach import concurrency
+from multiattach.drivers.libvirt.calls import wait
 
 # Events come in a real thread in any case: libvirt's own loop cannot give way to green threads.
 threading: Any = concurrency.native('threading')
-_PAUSE = 0.02  # s
 
 
 class Outcome(enum.Enum):
@@ -43,12 +42,7 @@ class Removal:
         :param timeout: seconds.
         :returns: what happened, None if nothing was heard in time.
         """
-        if not concurrency.is_green():
-            self._heard.wait(timeout)
-            return self._outcome
-        deadline = time.monotonic() + timeout
-        while not self._heard.is_set() and time.monotonic() < deadline:
-            time.sleep(_PAUSE)  # lets the other green threads work
+        wait(self._heard, timeout)
         return self._outcome
 
 

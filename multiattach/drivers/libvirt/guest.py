@@ -89,30 +89,31 @@ class GuestDisks:
             if found is not None and found.source != wanted:
                 LOG.warning('Server %s has volume %s from another source: taking that away',
                             server_id, disk.volume_id)
-                self.detach(server_id, disk.volume_id)
+                self.detach(server_id, disk.volume_id, insist=False)  # no target answers it: it goes or stays
                 return
 
     # -- detaching -----------------------------------------------------------------------------
 
-    def detach(self, server_id: str, volume_id: str) -> None:
+    def detach(self, server_id: str, volume_id: str, *, insist: bool = True) -> None:
         """Take a disk from a server and wait until the guest let go.
 
         The running server first: if its guest refuses, the next start has the disk as before.
 
         :param server_id: UUID.
         :param volume_id: UUID.
+        :param insist: ask the guest again while it keeps it.
         :raises DetachRefused: the guest kept it.
         :raises HypervisorError: refused.
         """
         with contextlib.suppress(DomainNotFound):
-            self._unplug(server_id, volume_id)
+            self._unplug(server_id, volume_id, self._detach_attempts if insist else 1)
             found = xml.find_disk(self._connection.find(server_id).config, volume_id)
             if found is not None:
                 with contextlib.suppress(DeviceNotFound):
                     self._connection.detach_device(server_id, found.text, live=False, config=True)
 
-    def _unplug(self, server_id: str, volume_id: str) -> None:
-        for attempt in range(1, self._detach_attempts + 1):
+    def _unplug(self, server_id: str, volume_id: str, attempts: int) -> None:
+        for attempt in range(1, attempts + 1):
             found = self._find_live(server_id, volume_id)
             if found is None:
                 return
@@ -122,7 +123,7 @@ class GuestDisks:
             if outcome is Outcome.REMOVED:
                 return
             LOG.warning('Server %s keeps volume %s after request %d of %d', server_id, volume_id,
-                        attempt, self._detach_attempts)
+                        attempt, attempts)
             if outcome is Outcome.REFUSED:
                 break
         if self._find_live(server_id, volume_id) is not None:

@@ -19,14 +19,15 @@ class LibvirtHypervisor:
     :param uri: connection URI, ``qemu:///system``.
     :param detach_timeout: seconds to wait for a guest after each request to let go.
     :param detach_attempts: number of such requests.
+    :param timeout: seconds that a call into libvirt may take.
     :param ephemeral_secrets: libvirtd keeps CHAP secrets of QEMU's initiator in memory only; a
         server that starts after a restart of libvirtd then lacks them.
     :raises ConfigurationError: libvirt-python is not installed.
     """
 
     def __init__(self, uri: str = 'qemu:///system', *, detach_timeout: float = 20.0,
-                 detach_attempts: int = 8, ephemeral_secrets: bool = True) -> None:
-        self._connection = LibvirtConnection(uri)
+                 detach_attempts: int = 8, timeout: float = 20.0, ephemeral_secrets: bool = True) -> None:
+        self._connection = LibvirtConnection(uri, timeout)
         self._disks = GuestDisks(self._connection, detach_timeout=detach_timeout,
                                  detach_attempts=detach_attempts)
         self._ephemeral_secrets = ephemeral_secrets
@@ -35,6 +36,14 @@ class LibvirtHypervisor:
     def close(self) -> None:
         """Close the connection; the next call opens another."""
         self._connection.close()
+
+    def interrupt(self) -> None:
+        """See :meth:`Hypervisor.interrupt`."""
+        self._connection.interrupt()
+
+    def list_overdue(self) -> list[str]:
+        """See :meth:`Hypervisor.list_overdue`."""
+        return self._connection.list_overdue()
 
     @property
     def losses(self) -> int:
@@ -54,9 +63,9 @@ class LibvirtHypervisor:
                 xml.build_secret(disk.attachment_id, ephemeral=self._ephemeral_secrets), secret)
         return f'/dev/{self._disks.attach(server_id, disk)}'
 
-    def detach(self, server_id: str, volume_id: str, attachment_id: str) -> None:
+    def detach(self, server_id: str, volume_id: str, attachment_id: str, *, insist: bool = True) -> None:
         """See :meth:`Hypervisor.detach`."""
-        self._disks.detach(server_id, volume_id)
+        self._disks.detach(server_id, volume_id, insist=insist)
         self._connection.undefine_secret(attachment_id)
 
     def resize(self, server_id: str, volume_id: str, size: int) -> None:

@@ -27,24 +27,32 @@ class Standalone:
         self.headers: dict[str, str] = {}
         self.environment: dict[str, str] = {}  # besides this process's
         self.child: subprocess.Popen[str] | None = None
+        self.said = ''  # until it was ready
         state.mkdir(parents=True, exist_ok=True)
         (state / 'multiattach.conf').write_text(
             '[DEFAULT]\nreport_interval = 0.5\n'
             f'[tgt]\nportal = 127.0.0.1:{self.portal}\n[host_agent]\nenabled = no\n')
 
     def start(self) -> None:
+        self.spawn()
+        self.await_ready()
+
+    def spawn(self) -> None:
         self.child = subprocess.Popen(
             [str(BIN / 'multiattach-standalone'), '--state-dir', str(self.state), '--listen',
              f'127.0.0.1:{self.port}', '--config-file', str(self.state / 'multiattach.conf')],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**os.environ, 'PYTHONWARNINGS': 'ignore', **self.environment})
+
+    def await_ready(self) -> None:
+        assert self.child is not None
         assert self.child.stdout is not None
-        said = []
+        self.said = ''
         for line in self.child.stdout:
-            said.append(line)
+            self.said += line
             if line.startswith('Try:'):
                 return
-        raise AssertionError(f'it ended with {self.child.wait()}: {"".join(said)}')
+        raise AssertionError(f'it ended with {self.child.wait()}: {self.said}')
 
     def stop(self) -> int:
         assert self.child is not None

@@ -33,9 +33,15 @@ class FakeHypervisor:
         self._before('after attach')
         return disk.device
 
-    def detach(self, server_id: str, volume_id: str, attachment_id: str) -> None:
+    def detach(self, server_id: str, volume_id: str, attachment_id: str, *, insist: bool = True) -> None:
         self._before('detach')
         self.disks.get(server_id, {}).pop(volume_id, None)
+
+    def interrupt(self) -> None:
+        self._before('interrupt')
+
+    def list_overdue(self) -> list[str]:
+        return []
 
     def resize(self, server_id: str, volume_id: str, size: int) -> None:
         self._before('resize')

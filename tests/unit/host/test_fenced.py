@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """An agent that was fenced while it was away, or while it is there."""
 
+import threading
+import time
+
 import pytest
 
 from multiattach.db import services as db_services
 from multiattach.domain import errors
 from multiattach.drivers.host_connector import ConnectorError
-from multiattach.drivers.hypervisor import DetachRefused
+from multiattach.drivers.hypervisor import DetachRefused, HypervisorUnavailable
 from multiattach.engine.services import HOST_BINARY
+from multiattach.host import service as service_module
 from multiattach.host.service import HostService
 from multiattach.rpc import clients, transport
 
 from .conftest import HOST, Bench
+from .fakes import SERVERS
 from .test_agent import Trouble
 
 
@@ -101,9 +106,9 @@ def test_what_does_not_go_at_once_goes_later(bench: Bench, step: str, error: err
     fence_host(bench)
     trouble = bench.hypervisor.trouble if step == 'detach' else bench.connector.trouble
     trouble[step] = Trouble(error)
-    bench.agent.resume()
+    bench.agent.obey()
     assert not swept(bench, ident)
-    bench.agent.resume()
+    bench.agent.obey()
     assert swept(bench, ident)
     assert bench.connector.sessions == set()
 
@@ -129,3 +134,133 @@ def test_a_detach_of_a_fenced_one_by_its_server_asks_no_agent(bench: Bench) -> N
     bench.ask_detach(volume_id)
     assert bench.state(ident) == 'detached'
     assert bench.deployed.status(volume_id) == 'available'
+
+
+class Hang:
+    """A server that does not answer, until it is let go or the program stops."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.go, self.stops = threading.Event(), threading.Event()
+        self.asked = 0
+        bench.hypervisor.trouble |= {'detach': self, 'interrupt': self.stops.set}
+
+    def __call__(self) -> None:
+        self.asked += 1
+        deadline = time.monotonic() + 30
+        while not self.go.is_set():
+            if self.stops.is_set() or time.monotonic() > deadline:
+                raise HypervisorUnavailable('no answer')
+            time.sleep(0.01)
+
+
+def test_the_mark_is_read_when_something_hangs_on_it(bench: Bench) -> None:
+    """Not when the agent started, nor before a sweep that takes minutes."""
+    volume_id = bench.deployed.make_volume('multi')
+    old, hang = bench.attach(volume_id), Hang(bench)
+    fence_host(bench)
+    sweeping = threading.Thread(target=bench.agent.obey)
+    sweeping.start()
+    bench.deployed.wait(lambda: hang.asked)
+    assert bench.agent.fenced
+    bench.deployed.engine.fences.unfence_host(bench.deployed.ctx, HOST)
+    assert bench.agent.fenced is None
+    bench.attach(bench.deployed.make_volume('multi'), server=1)
+    assert not swept(bench, old)
+    hang.go.set()
+    sweeping.join(20)
+    assert swept(bench, old)
+
+
+def test_servers_are_swept_side_by_side_and_one_that_hangs_is_asked_once(bench: Bench) -> None:
+    volumes = [bench.deployed.make_volume('multi') for _ in range(2)]
+    slow = [bench.attach(volume_id, 0) for volume_id in volumes]
+    quick = bench.attach(volumes[0], 1)
+    fence_host(bench)
+    hang, asked = Hang(bench), []
+    detach = bench.hypervisor.detach
+
+    def choose(server_id: str, *args: str, **more: bool) -> None:
+        asked.append(server_id)
+        if server_id == SERVERS[0]:
+            hang()
+        bench.hypervisor.disks[server_id].pop(args[0], None)
+
+    bench.hypervisor.detach = choose  # type: ignore[method-assign]
+    began = time.monotonic()
+    bench.agent.obey(patience=0.2)
+    assert time.monotonic() - began < 5
+    bench.deployed.wait(lambda: swept(bench, quick))
+    hang.stops.set()
+    bench.deployed.wait(lambda: not bench.agent._work._again)
+    assert sorted(asked) == sorted(SERVERS), 'the second volume of the first server waits for the next round'
+    assert not any(swept(bench, ident) for ident in slow)
+    bench.hypervisor.detach = detach  # type: ignore[method-assign]
+    bench.hypervisor.trouble.clear()
+    bench.agent.obey()
+    assert all(swept(bench, ident) for ident in slow)
+
+
+def test_an_attach_comes_after_the_sweep_of_what_was_in_its_place(bench: Bench) -> None:
+    """A sweep in work would take the new disk for the one that was cut off."""
+    volume_id = bench.deployed.make_volume('multi')
+    old, hang = bench.attach(volume_id), Hang(bench)
+    bench.deployed.engine.fences.fence_attachment(bench.deployed.ctx, old)
+    sweeping = threading.Thread(target=bench.agent.obey)
+    sweeping.start()
+    bench.deployed.wait(lambda: hang.asked)
+    new = bench.reserve(volume_id)
+    attaching = threading.Thread(target=bench.agent.attach, args=({}, new))
+    attaching.start()
+    bench.deployed.wait(lambda: bench.state(new) == 'exported')
+    time.sleep(0.1)
+    assert bench.state(new) == 'exported'
+    hang.go.set()
+    for thread in (sweeping, attaching):
+        thread.join(20)
+    assert swept(bench, old)
+    bench.check_attached(new, volume_id)
+
+
+def test_an_agent_starts_and_stops_whatever_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, '_FIRST_SWEEP', 0.2)
+    volume_id = bench.deployed.make_volume('multi')
+    ident = bench.attach(volume_id)
+    fence_host(bench)
+    bench.deployed.engine.fences.unfence_host(bench.deployed.ctx, HOST)
+    hang = Hang(bench)
+    service = HostService(bench.deployed.db, bench.deployed.rpc, HOST, 'nova', bench.start_agent(),
+                          bench.engine_side, Crew(), bench.make_leases(), 0.1)  # type: ignore[arg-type]
+    began = time.monotonic()
+    service.start()
+    try:
+        assert time.monotonic() - began < 5
+        other = bench.reserve(bench.deployed.make_volume('multi'), server=1)
+        bench.deployed.wait(lambda: bench.state(other) == 'attached')
+        assert hang.asked
+        assert not swept(bench, ident)
+    finally:
+        began = time.monotonic()
+        service.stop()
+    assert time.monotonic() - began < 5
+
+
+def test_a_step_that_does_not_end_keeps_no_agent_from_stopping(bench: Bench, monkeypatch: pytest.MonkeyPatch
+                                                               ) -> None:
+    """Nor does one that waits for something else than the hypervisor."""
+    monkeypatch.setattr(service_module, '_STOP_PATIENCE', 0.5)
+    service = HostService(bench.deployed.db, bench.deployed.rpc, HOST, 'nova', bench.start_agent(),
+                          bench.engine_side, Crew(), bench.make_leases(), 0.1)  # type: ignore[arg-type]
+    began, go = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        began.set()
+        assert go.wait(30)
+
+    bench.connector.trouble['connect'] = hang
+    service.start()
+    bench.reserve(bench.deployed.make_volume('multi'))
+    assert began.wait(20)
+    moment = time.monotonic()
+    service.stop()
+    assert time.monotonic() - moment < 5
+    go.set()

@@ -143,7 +143,7 @@ def test_a_failed_attach_of_a_server_that_is_gone_is_cleared_away(bench: Bench, 
 
 def test_a_fenced_host_only_looks(bench: Bench, volume: str) -> None:
     plug(bench, volume, 0)
-    bench.agent._fenced = 'because'
+    assert bench.deployed.engine.fences.fence_host(bench.deployed.ctx, HOST).is_complete
     assert look(bench, True) == [(Drift.STRAY_DISK, 'waiting')]
 
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private libvirtd with two real guests, and a private tgtd: real parts, made once."""
 
+import contextlib
+import os
 import pathlib
+import signal
 import sys
 import tempfile
 import uuid
@@ -53,6 +56,27 @@ class Host:
             if disk.find("./target[@dev='vda']") is None:
                 domain.detachDeviceFlags(ElementTree.tostring(disk, encoding='unicode'),
                                          libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+    @contextlib.contextmanager
+    def frozen(self, number: int) -> Iterator[None]:
+        """Keep a server's QEMU from answering for the length of a block; libvirt then waits for ever."""
+        pid = int((self.daemon.folder / f'run/qemu/{self.guests[number].name}.pid').read_text())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def frozen_libvirtd(self) -> Iterator[None]:
+        """Keep libvirtd from answering for the length of a block."""
+        process = self.daemon._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def kill_libvirtd(self) -> None:
         """End libvirtd as a crash does; its guests run on."""

@@ -199,10 +199,35 @@ def test_step_that_hangs_is_left_alone(tmp_path: pathlib.Path, info: dict[str, A
     with pytest.raises(ConnectorUnavailable, match='connect the volume within'):
         connector.connect(info)
     assert time.monotonic() - started < 10
+    started = time.monotonic()
+    with pytest.raises(ConnectorUnavailable, match='to connect the volume 0 s ago, and that has not ended'):
+        connector.disconnect(info, None)  # a login that ends later would undo it
+    assert time.monotonic() - started < 0.15
+    connector.disconnect(info | {'volume_id': 'another'}, None)
+    release.set()
+    deadline = time.monotonic() + 20
+    while connector._calls._late:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    connector.disconnect(info, None)
+    assert fake.calls == [('disconnect', None)] * 2
+
+
+def test_a_host_that_hangs_when_it_is_asked_what_it_is(tmp_path: pathlib.Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    connector = BrickConnector('h', '::1', lock_path=str(tmp_path), step_timeout=0.2)
+    use(connector, Brick())
+    release = threading.Event()
+    monkeypatch.setattr(connector, '_ask_properties', lambda _brick: release.wait(20) and {'host': 'h'})
+    for reason in ('tell what it is within', 'that has not ended'):
+        with pytest.raises(ConnectorUnavailable, match=reason):
+            connector.describe()
     release.set()
 
 
 def test_bounded_call_gives_back_what_it_gets() -> None:
-    assert bounded.run_bounded(os.getpid, 20, 'ask') == os.getpid()
+    calls = bounded.BoundedCalls()
+    assert calls.run('one', os.getpid, 20, 'ask') == os.getpid()
     with pytest.raises(ZeroDivisionError):
-        bounded.run_bounded(lambda: 1 // 0, 20, 'divide')
+        calls.run('one', lambda: 1 // 0, 20, 'divide')
+    assert calls.run('one', os.getpid, 20, 'ask') == os.getpid()
