@@ -32,7 +32,8 @@ class Seen:
     :param attachment_id: UUID, or None.
     :param about: initiator, account, server or file that it is about.
     :param age: seconds that it has lasted by its row; None to count from when it was first seen.
-    :param hold: why it is not repaired unless a person releases it, or None.
+    :param hold: why it is not repaired unless a person asks for it, or releases it if its repair takes
+        something away; None otherwise.
     :param units: sessions, targets or attachments that its repair touches.
     """
 

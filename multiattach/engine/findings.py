@@ -99,7 +99,7 @@ class Ledger:
             action = self.rules.find_action(one.kind)
             memory = self._known.setdefault(one, _Memory(now))
             left = self._find_rest(one, memory, now, fix=wish.fix)
-            error = wish.doubt or held.get(one)
+            error = wish.doubt or held.get(one) or _find_hold(one, wish)
             if action is Action.REPORT:
                 outcome, error = Outcome.REPORTED, None
             elif left > 0 or error:
@@ -132,7 +132,7 @@ class Ledger:
               ) -> tuple[dict[Seen, str], str | None]:
         """Find what waits for a person, and its seal."""
         wanted = [one for one in seen if self.rules.find_action(one.kind) is Action.REPAIR
-                  and (one.hold or one.kind in DESTRUCTIVE) and wish.doubt is None]
+                  and one.kind in DESTRUCTIVE and wish.doubt is None]
         self._host = wanted[0].host if wanted else self._host
         held = self._breaker.judge(wanted, wish.there, lambda one: find_step(one)[0])
         seal = make_seal(held) if held else None
@@ -179,6 +179,11 @@ def _run(one: Seen, run: Callable[[], None]) -> str | None:
         LOG.exception('Drift %s of volume %s was not repaired', one.kind, one.volume_id)
         return f'Unexpected failure ({type(exc).__name__}); the log says more.'
     return None
+
+
+def _find_hold(one: Seen, wish: Wish) -> str | None:
+    """Tell what holds a repair back that takes nothing away: whoever asks for it, has it."""
+    return None if wish.fix is True or one.kind in DESTRUCTIVE else one.hold
 
 
 def _advise(reason: str, seal: str) -> str:

@@ -103,7 +103,13 @@ class Witnesses:
                 truth.findings.extend(_find(target.result(), [] if noted is None else noted.result()))
             except errors.MultiattachError as exc:
                 truth.unanswered.append(Unanswered(VOLUME_BINARY, name, exc.message))
-        truth.findings.extend(self._judge_rows(volume_id, name or ''))
+        fresh = {(one.kind, one.attachment_id): one for one in self._judge_rows(volume_id, name or '')}
+        for one in [one for one in truth.findings if (one.kind, one.attachment_id) in fresh]:
+            if one.error:  # the worker says what it waits for
+                del fresh[one.kind, one.attachment_id]
+            else:
+                truth.findings.remove(one)
+        truth.findings.extend(fresh.values())
         for host, answer in asked.items():
             try:
                 shown = answer.result()

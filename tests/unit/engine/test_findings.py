@@ -121,7 +121,7 @@ def test_a_person_need_not_wait_but_where_it_is_firm(bench: Bench) -> None:
 
 
 def test_what_is_held_waits_for_a_person(bench: Bench) -> None:
-    held = Seen(Drift.STATUS, 'backend', 'volume', hold='Too many.')
+    held = Seen(Drift.UNUSED, 'backend', 'volume', hold='Too many.')
     assert bench.settle(held) == ['waiting']
     [found] = bench.found
     assert found.seal
@@ -130,6 +130,10 @@ def test_what_is_held_waits_for_a_person(bench: Bench) -> None:
     assert bench.due is None
     assert bench.settle(held, fix=True) == ['waiting'], 'it has to be named'
     assert bench.settle(held, fix=True, release=(found.seal,)) == ['repaired']
+    adds = Seen(Drift.OLD_PORTAL, 'backend', 'volume', hold='In use.')
+    assert bench.settle(adds) == ['waiting']
+    assert (bench.found[0].error, bench.found[0].seal) == ('In use.', None)
+    assert bench.settle(adds, fix=True) == ['repaired'], 'what takes nothing away needs no more'
 
 
 def test_a_repair_that_fails_is_told_and_tried_again(bench: Bench) -> None:
@@ -267,6 +271,7 @@ def test_in_doubt_nothing_is_repaired(bench: Bench) -> None:
 
 def test_every_kind_that_takes_something_away_is_known() -> None:
     adds = {Drift.NO_TARGET, Drift.NO_LUN, Drift.SHUT, Drift.SHUT_OUT, Drift.NO_ACCOUNT, Drift.NO_FILE,
-            Drift.LOST_DISK, Drift.UNSAVED_DISK, Drift.LOST_SECRET, Drift.LOST_SESSION}
-    tells = {Drift.STATUS, Drift.OLD_DATABASE, Drift.STUCK_STEP, Drift.DOMAIN_MOVED}
+            Drift.OLD_PORTAL, Drift.LOST_DISK, Drift.UNSAVED_DISK, Drift.LOST_SECRET, Drift.LOST_SESSION}
+    tells = {Drift.STATUS, Drift.OLD_DATABASE, Drift.STUCK_STEP, Drift.DOMAIN_MOVED, Drift.NO_CONNECTOR,
+             Drift.SHARED_NAME, Drift.SHARED_LOGIN}
     assert set(Drift) - adds - tells == DESTRUCTIVE
