@@ -165,6 +165,7 @@ def test_with_an_older_database_the_host_lets_go_of_nothing(host: Bench) -> None
             state_at=models.now() - datetime.timedelta(seconds=60)))
     doubt(host)
     host.hypervisor.disks[SERVERS[1]][volume] = Disk('a' * 36, volume, DeviceInfo('block', ''), '/dev/vdz')
+    host.agent.obey()
     host.agent.resume()
     look(host)
     assert set(outcomes(look(host, True))) <= {'waiting', 'reported'}
@@ -177,6 +178,7 @@ def test_with_an_older_database_the_host_lets_go_of_nothing(host: Bench) -> None
     assert host.hypervisor.holders(third) == {SERVERS[1]}
     with host.deployed.db.writer() as session:
         session.execute(sa.update(models.Epoch).values(doubted_at=None))
+    host.agent.obey()
     host.agent.resume()
     assert host.hypervisor.holders(volume) == {SERVERS[1]}
     assert host.state(going) == 'detached'
