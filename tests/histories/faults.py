@@ -5,7 +5,7 @@ import dataclasses
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.histories.field import Field
 
@@ -14,6 +14,7 @@ _WEIGHTS = {
     'service': 10, 'tgtd': 5, 'slow-tgtd': 5, 'pause': 5, 'api': 10, 'worker': 10, 'sleeper': 1,
     'connections': 12, 'orders': 12, 'slow-database': 5, 'slow-broker': 4, 'database': 2, 'broker': 0.7,
     'redis': 3, 'database-failover': 2, 'broker-failover': 0.7, 'clock': 5, 'full-disk': 5,
+    'cheat': 8, 'half-open': 8,
 }
 
 
@@ -59,21 +60,52 @@ class Storm:
         self._seed = seed
         self._blows = blows
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._trials = {number: field.trials[blow.name](random.Random(f'{seed}/trials/{number}'))
+                        for number, blow in enumerate(blows) if blow.name in field.trials}
+        self._acts: list[threading.Thread] = []
         self.complaint: str | None = None
+
+    @property
+    def volumes(self) -> list[str]:
+        """Ids of the volumes of trials."""
+        return [ident for trial in self._trials.values() for ident in trial.volumes]
 
     def _run(self) -> None:
         began = time.monotonic()
         for number, blow in enumerate(self._blows):
             time.sleep(max(0.0, began + blow.after - time.monotonic()))
-            try:
-                self._field.faults[blow.name](random.Random(f'{self._seed}/faults/{number}'))
-            except Exception as exc:  # the test bed's own trouble is told as such
-                self.complaint = f'{blow.name}: {type(exc).__name__}: {exc}'
+            if number in self._trials:  # it takes seconds, in which all else may happen
+                self._acts.append(threading.Thread(
+                    target=self._try, args=(blow, self._trials[number].act), daemon=True))
+                self._acts[-1].start()
+            else:
+                self._try(blow, self._strike, number)
+
+    def _strike(self, number: int) -> None:
+        self._field.faults[self._blows[number].name](random.Random(f'{self._seed}/faults/{number}'))
+
+    def _try(self, blow: Blow, act: Callable[..., None], *words: int) -> None:
+        try:
+            act(*words)
+        except Exception as exc:  # the test bed's own trouble is told as such
+            self.complaint = f'{blow.name}: {type(exc).__name__}: {exc}'
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; trials get ready first."""
+        for trial in self._trials.values():
+            trial.begin()
         self._thread.start()
 
     def wait(self) -> None:
         """Wait until the last fault is over."""
         self._thread.join(300)
+        for act in self._acts:
+            act.join(300)
+
+    def judge(self) -> list[str]:
+        """End the trials, when all is quiet.
+
+        :returns: what is wrong.
+        """
+        return [f'{self._blows[number].name}: {text}' for number, trial in self._trials.items()
+                for text in trial.end()]

@@ -15,12 +15,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from multiattach.drivers.tgt.parse import Listing, ShownTarget, parse_accounts
+from multiattach.drivers.tgt.parse import Listing, ShownTarget, parse_accounts, parse_connections
 from testbed.errors import TestbedError
 from tests.functional.disturbances.clock import HOUR, WallClock
 from tests.functional.disturbances.disk import SmallDisk
 from tests.histories.generator import HEADERS, PROJECT
 from tests.histories.model import Type
+from tests.histories.proofs import Trial, make_trials
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
 TYPES: dict[str, Type] = {
@@ -34,10 +35,12 @@ class Ground:
 
     :param targets: targets by volume.
     :param accounts: names of all accounts.
+    :param sessions: names under which somebody is logged in, by volume; each session counts.
     """
 
     targets: Mapping[str, ShownTarget]
     accounts: Collection[str]
+    sessions: Mapping[str, Sequence[str]]
 
 
 class Field(abc.ABC):
@@ -60,6 +63,8 @@ class Field(abc.ABC):
         self.volumes = volumes
         self.target_files = target_files
         self.faults: dict[str, Fault] = {}
+        #: faults that are judged by themselves
+        self.trials: dict[str, Callable[[random.Random], Trial]] = make_trials(self)
         self.clock: WallClock | None = None
         self.disk: SmallDisk | None = None
         self._has_stepped = False
@@ -150,7 +155,11 @@ class Field(abc.ABC):
             try:
                 listing = Listing(self.administer('--op', 'show', '--mode', 'target'))
                 accounts = parse_accounts(self.administer('--op', 'show', '--mode', 'account'))
-                return Ground({one.iqn.removeprefix(PREFIX): one for one in listing}, list(accounts))
+                targets = {one.iqn.removeprefix(PREFIX): one for one in listing}
+                return Ground(targets, list(accounts), {
+                    ident: [nexus.initiator for nexus in parse_connections(self.administer(
+                        '--op', 'show', '--mode', 'conn', '--tid', str(one.tid)))]
+                    for ident, one in targets.items()})
             except (TestbedError, LookupError):
                 if attempt == 59:
                     raise

@@ -76,15 +76,17 @@ def run_history(field: Field, crowd: Crowd, seed: str, *, names: Sequence[str] =
     if storm.complaint is not None:
         outcome.failures.append(f'the test bed: {storm.complaint}')
     outcome.failures += [f'an unexpected answer: {odd}' for odd in oddities]
-    outcome.failures += [f'in flight for ever: {one}' for one in truth.wait_quiet(field, volumes)]
-    outcome.failures += truth.check(field, volumes)
+    everything = volumes + storm.volumes
+    outcome.failures += [f'in flight for ever: {one}' for one in truth.wait_quiet(field, everything)]
+    outcome.failures += storm.judge()
+    outcome.failures += truth.check(field, everything)
     marks.append(time.monotonic())
     model = Model(TYPES, snapshot=field.snapshot, refusals=refusals)
     for volume, kind in zip(volumes, kinds, strict=True):
         _judge(outcome, model, record(field, outcome.events, volume, kind))
     marks.append(time.monotonic())
     crowd.hang_up()
-    outcome.failures += tidy(field, volumes)
+    outcome.failures += tidy(field, everything)
     marks.append(time.monotonic())
     outcome.seconds = dict(zip(('make', 'calls', 'truth', 'check', 'tidy'),
                                (after - before for before, after in itertools.pairwise(marks)),

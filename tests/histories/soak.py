@@ -232,9 +232,10 @@ def choose(field: Field, wanted: str) -> tuple[list[str], bool]:
     :param wanted: ``all``, ``none`` or names.
     :returns: names, and whether failpoints are armed.
     """
-    known = [*sorted(field.faults), 'failpoints']
+    every = sorted({*field.faults, *field.trials})
+    known = [*every, 'failpoints']
     if wanted in ('all', 'none'):
-        return (sorted(field.faults), True) if wanted == 'all' else ([], False)
+        return (every, True) if wanted == 'all' else ([], False)
     names = wanted.split(',')
     if unknown := sorted(set(names) - set(known)):
         raise SystemExit(f'soak: no fault is named {", ".join(unknown)}; they are {", ".join(known)}')

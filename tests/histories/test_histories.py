@@ -106,6 +106,6 @@ def test_histories_of_the_distributed_deployment(people: Crowd, tmp_path: pathli
     field.prepare(field.faults)
     with field.run():
         for number in range(40):
-            outcome = run_history(field, people, f'{_SEED}-{number}', names=sorted(field.faults), share=0.4,
-                                  refusals=True)
+            outcome = run_history(field, people, f'{_SEED}-{number}',
+                                  names=sorted({*field.faults, *field.trials}), share=0.4, refusals=True)
             assert outcome.failures == [], f'{_explain(outcome)}\n{field.report()}'

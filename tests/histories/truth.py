@@ -83,7 +83,7 @@ def _compare_volume(field: Field, ground: Ground, ident: str) -> list[str]:
     target = ground.targets.get(ident)
     shown = None if target is None else drift.Shown(
         bool(target.luns.get(1)) and target.luns[1].online, target.initiators, target.accounts,
-        [one.initiator for one in target.nexuses])
+        ground.sessions[ident])
     wrong = [f'volume {ident}: {one.kind} {one.about}: {one.text}'
              for one in drift.compare(ident, recorded if alive else None, shown)]
     # Stricter than drift: nothing is in flight, so the target is exactly what rows wish.

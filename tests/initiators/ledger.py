@@ -2,6 +2,7 @@
 """What a writer has sent, what was acknowledged, and what therefore has to be on the storage."""
 
 import array
+import bisect
 import dataclasses
 import hashlib
 import struct
@@ -84,6 +85,7 @@ class Ledger:
         self._newest: dict[int, int] = {}
         self._blocks, self._sequences = array.array('L'), array.array('Q')
         self._moments = array.array('d')
+        self._going, self._gone = array.array('Q'), array.array('d')
         self._last = self.began
         self._pause = (0.0, self.began)
 
@@ -95,6 +97,17 @@ class Ledger:
         """
         with self._lock:
             self._sent[number] = sequence
+            self._going.append(sequence)
+            self._gone.append(time.monotonic())
+
+    def sent_after(self, moment: float) -> set[int]:
+        """Return the writes that went out after a moment, also those that went out before as well.
+
+        :param moment: as :func:`time.monotonic`.
+        """
+        with self._lock:
+            start = bisect.bisect_right(self._gone, moment)
+            return set(self._going[start:])
 
     def acknowledge(self, number: int, sequence: int) -> None:
         """Write down that it was answered as done.

@@ -93,6 +93,19 @@ def test_it_waits_out_a_target_that_is_offline(bench: Bench, tune: Callable[[int
     assert count >= 100
 
 
+def test_what_is_sent_again_may_have_a_number_of_its_own(bench: Bench) -> None:
+    writer = Writer(bench.claim, count=32, renumber=True).start()
+    writer.await_more(100)
+    moment = time.monotonic()
+    bench.cut()
+    writer.await_more(100)
+    writer.stop()
+    assert writer.verify() == []
+    late = writer.ledger.sent_after(moment)
+    assert 100 <= len(late) < len(writer.ledger)
+    assert min(late) > max(sequence for _, sequence, at in writer.ledger.acknowledged() if at < moment)
+
+
 def test_without_coming_back_a_cut_is_its_end(bench: Bench) -> None:
     writer = Writer(bench.claim, comes_back=False).start()
     writer.await_more(100)

@@ -45,11 +45,12 @@ class Writer:
     :param give_up: stop when no login succeeded for so long, seconds; None for never.
     :param stamp: name in its stamps, None for that of its initiator.
     :param pause: seconds between two writes, for one that shall not take all there is.
+    :param renumber: give a new number to what is sent again, so that its stamp tells when it went out.
     """
 
     def __init__(self, claim: Claim | Login, *, first: int = 0, count: int = 256, depth: int = 32,
                  comes_back: bool = True, give_up: float | None = 30.0, stamp: str | None = None,
-                 pause: float = 0.0) -> None:
+                 pause: float = 0.0, renumber: bool = False) -> None:
         assert depth <= count
         self._login: Login | None = claim if isinstance(claim, Login) else None
         self.claim = claim.claim if isinstance(claim, Login) else claim
@@ -60,6 +61,7 @@ class Writer:
         self._comes_back = comes_back
         self._give_up = give_up
         self._pause = pause
+        self._renumber = renumber
         self._sequence = 0
         self._ends = threading.Event()
         self._session: Session | None = None
@@ -175,16 +177,17 @@ class Writer:
             except (ConnectionEnded, TimeoutError):
                 self._again.appendleft(write)
                 raise
-            if self._pause:
-                break
         if flying:
             self._take(flying, self._session.wait())
         if self._pause:
             self._ends.wait(self._pause)
 
     def _choose(self) -> tuple[int, int] | None:
-        if self._again:
+        if self._again and not self._renumber:
             return self._again.popleft()
+        if self._again:
+            self._sequence += 1
+            return self._again.popleft()[0], self._sequence
         if self._ends.is_set():
             return None
         self._sequence += 1
