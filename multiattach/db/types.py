@@ -69,7 +69,8 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
     :returns: the types.
     """
     query = paging.paginate(session, sa.select(T).where(_LIVE, *filters), T, page)
-    return list(session.scalars(query.options(orm.selectinload(T.specs), orm.joinedload(T.qos))))
+    return list(session.scalars(query.options(orm.selectinload(T.specs), orm.joinedload(T.qos)),
+                                execution_options=paging.SHAPED))
 
 
 def is_accessible(session: Session, found: T, project_id: str | None) -> bool:
