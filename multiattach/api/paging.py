@@ -39,7 +39,7 @@ def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tu
     :param query: query parameters.
     :param columns: sort keys that clients may use, with the column of each.
     :returns: pairs of column and direction; ``created_at`` and ``id``, newest first, by default.
-    :raises InvalidInput: an unknown key or direction, or both styles at once.
+    :raises InvalidInput: an unknown key or direction, a column twice, or both styles at once.
     """
     old_style = 'sort_key' in query or 'sort_dir' in query
     if query.get('sort'):
@@ -54,7 +54,13 @@ def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tu
         pairs = []
     if not pairs:
         pairs = [('created_at', 'desc'), ('id', 'desc')]
-    return tuple((_find_column(key, columns), _check_direction(direction)) for key, direction in pairs)
+    sort: dict[str, str] = {}
+    for key, direction in pairs:
+        column = _find_column(key, columns)
+        if column in sort:  # would only make the statement longer
+            raise errors.InvalidInput(f'Sort key {key} is given more than once.')
+        sort[column] = _check_direction(direction)
+    return tuple(sort.items())
 
 
 def _find_column(key: str, columns: Mapping[str, str]) -> str:

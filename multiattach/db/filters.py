@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from oslo_utils import strutils, timeutils
 
 from multiattach.db import models, volumes
-from multiattach.domain import errors, pools, states
+from multiattach.domain import bounds, errors, pools, states
 
 Condition = sa.ColumnElement[bool]
 Filter = Callable[[str], Condition]
@@ -50,7 +50,9 @@ def _never(_value: str) -> Condition:
 
 def _time(column: Any) -> Filter:
     def build(value: str) -> Condition:
-        return sa.and_(*(_compare(column, piece) for piece in value.split(',')))
+        pieces = value.split(',')
+        bounds.check_conditions(pieces, 'comparisons')
+        return sa.and_(*(_compare(column, piece) for piece in pieces))
     return build
 
 
@@ -114,7 +116,7 @@ def parse_mapping(value: str) -> dict[str, str]:
 
     :param value: text of a dict of texts, in Python's or in JSON's spelling.
     :returns: the dict.
-    :raises InvalidInput: anything else.
+    :raises InvalidInput: anything else, or too many keys.
     """
     try:
         parsed = ast.literal_eval(value)
@@ -122,6 +124,7 @@ def parse_mapping(value: str) -> dict[str, str]:
         raise errors.InvalidInput('A filter of keys and values must look like {"key": "value"}.') from exc
     if not isinstance(parsed, dict):
         raise errors.InvalidInput('A filter of keys and values must look like {"key": "value"}.')
+    bounds.check_conditions(parsed, 'keys')
     return {str(key): str(item) for key, item in parsed.items()}
 
 

@@ -64,7 +64,7 @@ def _equals(column: sa.orm.InstrumentedAttribute[str]) -> Filter:
 
 def _status(value: str) -> Condition:
     return S.power_state.in_(
-        [state for status in value.split(',') for state in servers.power_states(status)])
+        sorted({state for status in set(value.split(',')) for state in servers.power_states(status)}))
 
 
 def _vm_state(value: str) -> Condition:

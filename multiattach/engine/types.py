@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import database, models, paging, qos_specs
 from multiattach.db import types as db_types
-from multiattach.domain import errors, extra_specs
+from multiattach.domain import bounds, errors, extra_specs
 from multiattach.engine import default_types, encryptions
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -172,6 +172,7 @@ class Types:
             found = self._lock_unused(session, type_id)
             wanted = {**found.extra_specs, **specs}
             extra_specs.check_specs(wanted)
+            bounds.check_items(wanted, 'extra specs')
             if extra_specs.is_multiattach(wanted):
                 encryptions.check_type(session, type_id)
             db_types.set_specs(session, type_id, specs)
