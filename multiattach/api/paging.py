@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
-from multiattach.domain import errors
+from multiattach.domain import errors, idents
 from multiattach.engine.queries import Page
 
 # Query parameters of lists that are no filters.
@@ -29,7 +29,8 @@ def parse_page(query: Mapping[str, str], settings: ApiSettings, columns: Mapping
     """
     limit = _parse_number(query, 'limit', settings.max_limit)
     offset = _parse_number(query, 'offset', 0)
-    return Page(limit=min(limit, settings.max_limit), marker=query.get('marker') or None, offset=offset,
+    marker = idents.normalise(query.get('marker', '')) or None
+    return Page(limit=min(limit, settings.max_limit), marker=marker, offset=offset,
                 sort=parse_sort(query, columns))
 
 
