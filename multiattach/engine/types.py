@@ -188,11 +188,14 @@ class Types:
         :param type_id: UUID.
         :param key: its key.
         :raises NotFound: no such extra spec.
-        :raises InvalidInput: the type is in use.
+        :raises InvalidInput: the type is in use, or the others make no sense without it.
         """
         self._policy.check(ctx, 'volume_extension:types_extra_specs:delete')
         with self._db.writer() as session:
-            self._lock_unused(session, type_id)
+            found = self._lock_unused(session, type_id)
+            if key == extra_specs.MULTIATTACH:
+                extra_specs.check_specs(
+                    {name: value for name, value in found.extra_specs.items() if name != key})
             if not db_types.delete_spec(session, type_id, key):
                 raise errors.NotFound(f'Volume Type {type_id} has no extra specs with key {key}.')
 

@@ -80,3 +80,15 @@ def test_a_type_goes_with_its_qos_specs_and_access_and_nobody_misses_it(deployed
     engine.types.delete(ctx, ident)
     engine.qos_specs.delete(ctx, qos.id, force=False)
     assert create(deployed) == '__DEFAULT__'
+
+
+def test_no_scoped_multiattach_is_left_alone(deployed):
+    ctx, types = deployed.ctx, deployed.engine.types
+    ident = types.create(ctx, 'both', None, True, {
+        'multiattach': '<is> True', 'capabilities:multiattach': '<is> True', 'odd': 'x'}).id
+    with pytest.raises(errors.InvalidInput, match='would not be shared'):
+        types.delete_spec(ctx, ident, 'multiattach')
+    types.delete_spec(ctx, ident, 'odd')
+    types.delete_spec(ctx, ident, 'capabilities:multiattach')
+    types.delete_spec(ctx, ident, 'multiattach')
+    assert types.list_specs(ctx, ident) == {}
