@@ -78,5 +78,5 @@ class ActionController(routing.Controller):
         found, method = self._actions[name]
         if found.since > req.minor:
             raise faults.NoSuchMethod
-        found.schema.check(value, req.minor)
+        value = found.schema.check(value, req.minor)
         return routing.reply(pecan.Response(), found.status, method(req, *args, value))

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
-from multiattach.domain import errors
+from multiattach.domain import errors, idents
 from multiattach.engine.queries import Page
 
 # Query parameters of lists that are no filters.
@@ -29,7 +29,8 @@ def parse_page(query: Mapping[str, str], settings: ApiSettings, columns: Mapping
     """
     limit = _parse_number(query, 'limit', settings.max_limit)
     offset = _parse_number(query, 'offset', 0)
-    return Page(limit=min(limit, settings.max_limit), marker=query.get('marker') or None, offset=offset,
+    marker = idents.normalise(query.get('marker', '')) or None
+    return Page(limit=min(limit, settings.max_limit), marker=marker, offset=offset,
                 sort=parse_sort(query, columns))
 
 
@@ -39,7 +40,7 @@ def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tu
     :param query: query parameters.
     :param columns: sort keys that clients may use, with the column of each.
     :returns: pairs of column and direction; ``created_at`` and ``id``, newest first, by default.
-    :raises InvalidInput: an unknown key or direction, or both styles at once.
+    :raises InvalidInput: an unknown key or direction, a column twice, or both styles at once.
     """
     old_style = 'sort_key' in query or 'sort_dir' in query
     if query.get('sort'):
@@ -54,7 +55,13 @@ def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tu
         pairs = []
     if not pairs:
         pairs = [('created_at', 'desc'), ('id', 'desc')]
-    return tuple((_find_column(key, columns), _check_direction(direction)) for key, direction in pairs)
+    sort: dict[str, str] = {}
+    for key, direction in pairs:
+        column = _find_column(key, columns)
+        if column in sort:  # would only make the statement longer
+            raise errors.InvalidInput(f'Sort key {key} is given more than once.')
+        sort[column] = _check_direction(direction)
+    return tuple(sort.items())
 
 
 def _find_column(key: str, columns: Mapping[str, str]) -> str:

@@ -20,7 +20,7 @@ from multiattach.api import faults, microversion
 from multiattach.api.request import CONTEXT, PROJECT, ROUTE, ROUTED, VERSION, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.api.validation import Versioned
-from multiattach.domain import errors
+from multiattach.domain import errors, idents
 from multiattach.engine.assembly import Engine
 
 # Pecan asks for a controller's signature at each request, which costs more than the rest of Pecan.
@@ -29,6 +29,8 @@ core.getargspec = functools.lru_cache(maxsize=1024)(core.getargspec)
 Handler = Callable[..., Any]
 _SUFFIX = '.json'
 _MAX_SEGMENT = 255
+# Wildcards of what this service gives ids to; a project's id is Keystone's.
+_IDENT = re.compile(r'\{(?!project_id)\w+_id\}')
 
 
 class Controller:
@@ -82,8 +84,7 @@ def route(method: str, path: str, *, since: int = 0, status: int = 200,
                 query.check(req.query, req.minor)
             if body is None:
                 return reply(resp, status, handler(self, req, *args))
-            parsed = req.read_json()
-            body.check(parsed, req.minor)
+            parsed = body.check(req.read_json(), req.minor)
             return reply(resp, status, handler(self, req, parsed, *args))
 
         functools.update_wrapper(endpoint, handler)
@@ -201,7 +202,9 @@ class Root:
         ctx = request.environ.get(CONTEXT)
         if project is not None and ctx is not None and ctx.project != project:
             raise errors.InvalidInput('Malformed request url')
-        return endpoint, list(values)
+        names = [segment for segment in mark.segments if segment.startswith('{')]
+        return endpoint, [idents.normalise(value) if _IDENT.fullmatch(name) else value
+                          for name, value in zip(names, values, strict=True)]
 
     def _find(self, method: str, segments: list[str]) -> tuple[Handler, tuple[str, ...], str | None]:
         if segments and segments[-1].endswith(_SUFFIX):

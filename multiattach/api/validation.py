@@ -8,14 +8,15 @@ from typing import Any
 import jsonschema
 from oslo_utils import strutils, uuidutils
 
-from multiattach.domain import errors
+from multiattach.domain import errors, idents
 
 _MAX_SHOWN = 200
 _MAX_SIZE = 2**31 - 1
 _FORMATS = jsonschema.FormatChecker(formats=())
+_IDENT = 'uuid-like'
 
 
-@_FORMATS.checks('uuid-like')
+@_FORMATS.checks(_IDENT)
 def _is_uuid(value: object) -> bool:
     return not isinstance(value, str) or bool(uuidutils.is_uuid_like(value))
 
@@ -50,17 +51,19 @@ class Schema:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         jsonschema.Draft202012Validator.check_schema(schema)
+        self._schema = schema
         self._validator = jsonschema.Draft202012Validator(schema, format_checker=_FORMATS)
 
-    def check(self, value: Any) -> None:
+    def check(self, value: Any) -> Any:
         """Refuse a value that does not match.
 
         :param value: parsed JSON.
+        :returns: the value, with ids as the database has them.
         :raises InvalidInput: the first thing that is wrong.
         """
         error = next(self._validator.iter_errors(value), None)
         if error is None:
-            return
+            return _normalise(self._schema, value)
         text = _cut(error.message)
         if error.path:
             name = error.path[-1]
@@ -79,14 +82,15 @@ class Versioned:
         self._raw = [schemas[minor] for minor in self._minors]
         self._schemas = [Schema(schema) for schema in self._raw]
 
-    def check(self, value: Any, minor: int) -> None:
+    def check(self, value: Any, minor: int) -> Any:
         """Refuse a value that does not match the schema of a microversion.
 
         :param value: parsed JSON.
         :param minor: second number of the microversion.
+        :returns: the value, with ids as the database has them.
         :raises InvalidInput: the first thing that is wrong.
         """
-        self._schemas[self._find(minor)].check(value)
+        return self._schemas[self._find(minor)].check(value)
 
     def at(self, minor: int) -> Mapping[str, Any]:
         """Return the schema of a microversion.
@@ -98,6 +102,19 @@ class Versioned:
 
     def _find(self, minor: int) -> int:
         return max(bisect.bisect_right(self._minors, minor) - 1, 0)
+
+
+def _normalise(schema: Mapping[str, Any], value: Any) -> Any:
+    """Return a value that matches a schema, with the ids in it written alike."""
+    if isinstance(value, str):
+        value = idents.normalise(value) if schema.get('format') == _IDENT else value
+    elif isinstance(value, dict):
+        inner = schema.get('properties', {})
+        value = {key: _normalise(inner[key], item) if isinstance(inner.get(key), Mapping) else item
+                 for key, item in value.items()}
+    for choice in schema.get('anyOf', ()):
+        value = _normalise(choice, value)
+    return value
 
 
 def _cut(text: str) -> str:

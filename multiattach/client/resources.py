@@ -57,7 +57,8 @@ class AttachmentExplanation(_Explanation):
     host = resource.Body('host')
     #: For admins.
     initiator = resource.Body('initiator')
-    #: Steps, oldest first: at, event, from, to, by, request_id, seconds, stayed, error.
+    #: Steps, oldest first: at, event, from, to, by, request_id, seconds, stayed, error; and dropped, how
+    #: many before it are no longer known.
     timeline = resource.Body('timeline', type=list)
 
 

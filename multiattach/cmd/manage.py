@@ -14,7 +14,7 @@ from multiattach import conf as configuration
 from multiattach.cmd import checks, doctor, parts, run, volumes
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
-from multiattach.domain import errors, liveness
+from multiattach.domain import errors, idents, liveness, timeline
 from multiattach.engine.epochs import Epochs
 
 _Call = Callable[[cfg.ConfigOpts], int | None]
@@ -120,8 +120,9 @@ def _report(wrong: Iterable[str], well: str) -> int:
 
 def _explain(conf: cfg.ConfigOpts) -> None:
     db = parts.open_database(conf)
-    for line in history.timeline(db, conf.command.attachment).splitlines():
-        entry = json.loads(line)
+    for entry in timeline.read(history.timeline(db, idents.normalise(conf.command.attachment))):
+        if 'dropped' in entry:
+            print(f'… {entry["dropped"]} steps are no longer known')
         took = f'{entry["seconds"]:.3f} s' if 'seconds' in entry else ''
         print(f'{entry["at"]}  {entry["event"]:<15} → {entry["state"]:<16} {entry["by"]:<30} '
               f'{took:<10} {entry.get("request_id", "")} {entry.get("error", "")}'.rstrip())

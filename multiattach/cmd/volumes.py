@@ -8,6 +8,7 @@ from oslo_config import cfg
 
 from multiattach.cmd import operations, parts
 from multiattach.db.transitions import Actor
+from multiattach.domain import idents
 from multiattach.engine.backends import Backends, Moved, Removed
 
 ACTOR = 'manage'
@@ -35,7 +36,8 @@ def remove(conf: cfg.ConfigOpts) -> None:
     """
     command = conf.command
     with _open(conf) as backends:
-        removed = backends.remove_volume(command.volume_id, force=command.force, dry_run=command.dry_run)
+        removed = backends.remove_volume(idents.normalise(command.volume_id), force=command.force,
+                                         dry_run=command.dry_run)
     for line in _tell_removed(removed, dry_run=command.dry_run):
         print(line)
 

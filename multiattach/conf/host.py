@@ -15,7 +15,8 @@ OPTS = [
     cfg.StrOpt('libvirt_uri', default='qemu:///system', help='Which libvirt to talk to.'),
     cfg.StrOpt('my_ip', default='127.0.0.1', help='Address of this host in connectors.'),
     cfg.StrOpt('project_id', default='0' * 32, help='Project that the servers of this host belong to.'),
-    cfg.StrOpt('initiator_prefix', default='iqn.2010-10.org.openstack:',
+    # With the id of an attachment it is a name of at most 223 signs that a target can be told.
+    cfg.StrOpt('initiator_prefix', default='iqn.2010-10.org.openstack:', regex=r'^[A-Za-z0-9:._-]{1,187}$',
                help='Start of initiator names with connector qemu.'),
     cfg.FloatOpt('detach_timeout', default=20.0, min=1.0,
                  help='Seconds that a server has to let a device go; it is asked 8 times.'),

@@ -171,7 +171,7 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page:
     query = paging.paginate(session, query, A, page).options(orm.contains_eager(A.volume))
     if detail:
         query = query.options(orm.undefer(A.connection_info))
-    return list(session.scalars(query))
+    return list(session.scalars(query, execution_options=paging.SHAPED))
 
 
 def list_of_volume(session: Session, volume_id: str) -> list[A]:

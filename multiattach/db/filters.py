@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from oslo_utils import strutils, timeutils
 
 from multiattach.db import models, volumes
-from multiattach.domain import errors, pools, states
+from multiattach.domain import bounds, errors, idents, pools, states
 
 Condition = sa.ColumnElement[bool]
 Filter = Callable[[str], Condition]
@@ -29,6 +29,10 @@ def nothing() -> Condition:
 
 def _text(column: Any) -> Filter:
     return lambda value: column == value
+
+
+def _ident(column: Any) -> Filter:
+    return lambda value: column == idents.normalise(value)
 
 
 def _boolean(column: Any) -> Filter:
@@ -50,7 +54,9 @@ def _never(_value: str) -> Condition:
 
 def _time(column: Any) -> Filter:
     def build(value: str) -> Condition:
-        return sa.and_(*(_compare(column, piece) for piece in value.split(',')))
+        pieces = value.split(',')
+        bounds.check_conditions(pieces, 'comparisons')
+        return sa.and_(*(_compare(column, piece) for piece in pieces))
     return build
 
 
@@ -114,7 +120,7 @@ def parse_mapping(value: str) -> dict[str, str]:
 
     :param value: text of a dict of texts, in Python's or in JSON's spelling.
     :returns: the dict.
-    :raises InvalidInput: anything else.
+    :raises InvalidInput: anything else, or too many keys.
     """
     try:
         parsed = ast.literal_eval(value)
@@ -122,6 +128,7 @@ def parse_mapping(value: str) -> dict[str, str]:
         raise errors.InvalidInput('A filter of keys and values must look like {"key": "value"}.') from exc
     if not isinstance(parsed, dict):
         raise errors.InvalidInput('A filter of keys and values must look like {"key": "value"}.')
+    bounds.check_conditions(parsed, 'keys')
     return {str(key): str(item) for key, item in parsed.items()}
 
 
@@ -144,11 +151,11 @@ VOLUMES: Mapping[str, Filter] = {
     'encrypted': lambda value: nothing() if parse_boolean(value) else sa.true(),
 }
 VOLUMES_ADMIN: Mapping[str, Filter] = {
-    'id': _text(V.id), 'project_id': _text(V.project_id), 'user_id': _text(V.user_id), 'host': _host,
+    'id': _ident(V.id), 'project_id': _text(V.project_id), 'user_id': _text(V.user_id), 'host': _host,
     'description': _text(V.display_description), 'display_description': _text(V.display_description),
-    'multiattach': _boolean(V.multiattach), 'volume_type_id': _text(V.volume_type_id),
-    'service_uuid': _text(V.service_uuid), 'glance_metadata': _image_metadata,
-    'snapshot_id': _never, 'source_volid': _text(V.source_volid),
+    'multiattach': _boolean(V.multiattach), 'volume_type_id': _ident(V.volume_type_id),
+    'service_uuid': _ident(V.service_uuid), 'glance_metadata': _image_metadata,
+    'snapshot_id': _never, 'source_volid': _ident(V.source_volid),
     'cluster_name': _never, 'encryption_key_id': _never, 'replication_status': _never,
 }
 VOLUMES_LIKE: Mapping[str, Any] = {
@@ -156,26 +163,27 @@ VOLUMES_LIKE: Mapping[str, Any] = {
     'availability_zone': V.availability_zone, 'description': V.display_description, 'host': V.host,
 }
 ATTACHMENTS: Mapping[str, Filter] = {
-    'volume_id': _text(A.volume_id), 'instance_id': _text(A.instance_uuid),
-    'instance_uuid': _text(A.instance_uuid), 'attach_status': _attach_status, 'status': _attach_status,
+    'volume_id': _ident(A.volume_id), 'instance_id': _ident(A.instance_uuid),
+    'instance_uuid': _ident(A.instance_uuid), 'attach_status': _attach_status, 'status': _attach_status,
 }
 ATTACHMENTS_ADMIN: Mapping[str, Filter] = {
-    'id': _text(A.id), 'attached_host': _text(A.attached_host), 'attach_mode': _text(A.attach_mode),
+    'id': _ident(A.id), 'attached_host': _text(A.attached_host), 'attach_mode': _text(A.attach_mode),
     'mountpoint': _text(A.mountpoint), 'project_id': _text(V.project_id),
 }
 ATTACHMENTS_LIKE: Mapping[str, Any] = {
     'volume_id': A.volume_id, 'instance_id': A.instance_uuid, 'instance_uuid': A.instance_uuid,
     'attached_host': A.attached_host, 'mountpoint': A.mountpoint,
 }
+_IDENTS = frozenset({'volume_id', 'instance_uuid'})
 
 MESSAGES: Mapping[str, Filter] = {
-    'resource_uuid': _text(M.resource_uuid), 'resource_type': _text(M.resource_type),
+    'resource_uuid': _ident(M.resource_uuid), 'resource_type': _text(M.resource_type),
     'event_id': _text(M.event_id), 'request_id': _text(M.request_id),
     'message_level': _text(M.message_level),
 }
 
 QOS_SPECS: Mapping[str, Filter] = {
-    'id': _text(models.QosSpecs.id), 'name': _text(models.QosSpecs.name),
+    'id': _ident(models.QosSpecs.id), 'name': _text(models.QosSpecs.name),
     'consumer': _text(models.QosSpecs.consumer),
 }
 
@@ -187,6 +195,8 @@ def is_like(column: Any, value: str) -> Condition:
     :param value: the text; wildcards in it stand for themselves.
     :returns: the condition.
     """
+    if column.key in _IDENTS:
+        value = value.lower()
     condition: Condition = column.contains(value, autoescape=True)
     return condition
 

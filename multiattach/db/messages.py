@@ -43,7 +43,8 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page:
     :returns: messages.
     :raises NotFound: the page's marker is no message.
     """
-    return list(session.scalars(paging.paginate(session, sa.select(M).where(*filters), M, page)))
+    query = paging.paginate(session, sa.select(M).where(*filters), M, page)
+    return list(session.scalars(query, execution_options=paging.SHAPED))
 
 
 def get(session: Session, message_id: str) -> M | None:

@@ -238,7 +238,8 @@ class Attachment(Lifetime, Base):
     """One server's hold on a volume. ``state`` is written by ``db.transitions`` only.
 
     ``agent_host`` names the host agent that drives the attachment; NULL where Nova does.
-    ``timeline`` holds one JSON object a line, appended in the UPDATE that moves the state.
+    ``timeline`` holds one JSON object a line, appended in the UPDATE that moves the state; a long one
+    keeps its ends.
     """
 
     __tablename__ = 'attachments'

@@ -57,7 +57,8 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page:
     :raises NotFound: the page's marker is none of them.
     """
     query = paging.paginate(session, sa.select(Q).where(*filters), Q, page)
-    return list(session.scalars(query.options(orm.selectinload(Q.items))))
+    return list(session.scalars(query.options(orm.selectinload(Q.items)),
+                                execution_options=paging.SHAPED))
 
 
 def add(session: Session, name: str, consumer: str, specs: Mapping[str, str | None]) -> str:

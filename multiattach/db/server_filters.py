@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.db.filters import Condition, nothing, parse_time
-from multiattach.domain import errors, servers
+from multiattach.domain import errors, idents, servers
 
 S = models.Server
 Filter = Callable[[str], Condition]
@@ -64,7 +64,7 @@ def _equals(column: sa.orm.InstrumentedAttribute[str]) -> Filter:
 
 def _status(value: str) -> Condition:
     return S.power_state.in_(
-        [state for status in value.split(',') for state in servers.power_states(status)])
+        sorted({state for status in set(value.split(',')) for state in servers.power_states(status)}))
 
 
 def _vm_state(value: str) -> Condition:
@@ -118,7 +118,8 @@ EVERYBODY: Mapping[str, tuple[int, Filter]] = {
     'progress': (83, _never), 'user_id': (83, _never),
 }
 ADMINS: Mapping[str, Filter] = {
-    'uuid': _equals(S.id), 'display_name': _matches(S.name), 'hostname': _matches(S.name),
+    'uuid': lambda value: S.id == idents.normalise(value),
+    'display_name': _matches(S.name), 'hostname': _matches(S.name),
     'host': _equals(S.host), 'node': _matches(S.host), 'deleted': _unless, 'soft_deleted': _unless,
     'image_ref': _never, 'kernel_id': _never, 'ramdisk_id': _never, 'launch_index': _never,
     'description': _never, 'display_description': _never, 'locked_by': _never,

@@ -39,8 +39,8 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
     :param page: order and cut.
     :returns: the servers.
     """
-    return list(session.scalars(
-        paging.paginate(session, sa.select(S).where(_LIVE, *filters), S, page)))
+    query = paging.paginate(session, sa.select(S).where(_LIVE, *filters), S, page)
+    return list(session.scalars(query, execution_options=paging.SHAPED))
 
 
 def register(session: Session, host: str, domains: Mapping[str, Mapping[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from multiattach.db import changes, commits, models
+from multiattach.db import changes, commits, models, timelines
 from multiattach.domain import errors, states
 
 _MAX_ERROR = 1000
@@ -179,7 +179,8 @@ def _build_move(event: str, columns: tuple[str, ...]) -> sa.Update:
         sa.update(table)
         .where(table.c.id == sa.bindparam(_IDENT), table.c.deleted_at.is_(None),
                table.c.state.in_(sorted(states.ATTACHMENT_EVENTS[event].sources)))
-        .values(timeline=table.c.timeline.concat(sa.bindparam(_LINE)), **_parameters(table, columns)))
+        .values(timeline=timelines.append(table.c.timeline, sa.bindparam(_LINE, type_=sa.Text())),
+                **_parameters(table, columns)))
 
 
 @functools.cache

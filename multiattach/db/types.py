@@ -8,7 +8,7 @@ from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from multiattach.db import commits, models, paging
-from multiattach.domain import errors
+from multiattach.domain import errors, idents
 
 T = models.VolumeType
 _LIVE = T.deleted_at.is_(None)
@@ -45,7 +45,8 @@ def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
     :returns: the type with its extra specs.
     :raises VolumeTypeNotFound: there is none.
     """
-    query = sa.select(T).where(sa.or_(T.id == name_or_id, T.live_name == name_or_id), _LIVE)
+    ident = idents.normalise(name_or_id)
+    query = sa.select(T).where(sa.or_(T.id == ident, T.live_name == name_or_id), _LIVE)
     if lock:
         query = query.with_for_update().execution_options(populate_existing=True)
     else:
@@ -53,7 +54,7 @@ def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
     found = list(session.scalars(query.options(orm.selectinload(T.specs))))
     if not found:
         raise errors.VolumeTypeNotFound(name_or_id)
-    picked = next((row for row in found if row.id == name_or_id), found[0])
+    picked = next((row for row in found if row.id == ident), found[0])
     if lock:
         commits.note_lock(session, T, picked.id)
     return picked
@@ -69,7 +70,8 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
     :returns: the types.
     """
     query = paging.paginate(session, sa.select(T).where(_LIVE, *filters), T, page)
-    return list(session.scalars(query.options(orm.selectinload(T.specs), orm.joinedload(T.qos))))
+    return list(session.scalars(query.options(orm.selectinload(T.specs), orm.joinedload(T.qos)),
+                                execution_options=paging.SHAPED))
 
 
 def is_accessible(session: Session, found: T, project_id: str | None) -> bool:

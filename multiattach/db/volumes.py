@@ -103,7 +103,7 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
     :returns: the volumes.
     """
     query = paging.paginate(session, sa.select(V).where(_LIVE, *filters), V, page)
-    volumes = list(session.scalars(query.options(*_VIEW)))
+    volumes = list(session.scalars(query.options(*_VIEW), execution_options=paging.SHAPED))
     _add_attachments(session, volumes)
     return volumes
 
@@ -116,8 +116,8 @@ def count(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> tuple[
     :returns: number of volumes and the sum of their sizes in GiB.
     """
     row = session.execute(
-        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(V.size), 0)).where(_LIVE, *filters)
-    ).one()
+        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(V.size), 0)).where(_LIVE, *filters),
+        execution_options=paging.SHAPED).one()
     return int(row[0]), int(row[1])
 
 

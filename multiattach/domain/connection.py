@@ -2,6 +2,7 @@
 """What a host says of itself, what a target answers, and the device that comes of it."""
 
 import dataclasses
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +12,8 @@ from multiattach.domain import errors, host_names
 # Keys of connection_info that only the attaching side, services and admins may see.
 SECRET_KEYS = frozenset({'auth_password', 'auth_username', 'discovery_auth_password',
                          'discovery_auth_username'})
-# RFC 3720 section 3.2.6.3: iqn., eui. and naa. names, 223 bytes at most.
-_INITIATOR = re.compile(r'(iqn\.\d{4}-\d{2}\.[^\s,:]+(:\S+)?|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})')
-_MAX_NAME = 223
+# What a target can be told, whatever the form: names beside RFC 3720's iqn., eui. and naa. are in use, too.
+INITIATOR_NAME = re.compile(r'(?!ALL\Z)[A-Za-z0-9:._-]{1,223}')
 _MAX_MOUNTPOINT = 255
 
 
@@ -22,7 +22,7 @@ class Connector:
     """A host as it presents itself to a target (contract 2.7).
 
     :param host: name of the compute host.
-    :param initiator: iSCSI initiator name (RFC 3720).
+    :param initiator: name of its iSCSI initiator.
     :param raw: the whole connector as it came.
     """
 
@@ -43,6 +43,23 @@ class Connector:
         return value if value in ('rw', 'ro') else None
 
 
+def is_initiator_name(text: str) -> bool:
+    """Tell whether a text can be an initiator's name, at every door from the API to the target.
+
+    A target lists addresses that may log in among names: one that reads as an address would be taken for it.
+
+    :param text: the name.
+    :returns: whether it has only letters, digits and ``.:-_``, 223 at most, and is no address.
+    """
+    if INITIATOR_NAME.fullmatch(text) is None:
+        return False
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return True
+    return False
+
+
 def parse_connector(raw: Mapping[str, Any]) -> Connector:
     """Check a connector and take out what this service needs.
 
@@ -57,8 +74,10 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
                                       'characters without blanks at its ends.')
     if not isinstance(initiator, str) or not initiator:
         raise errors.InvalidConnector('Invalid connector: "initiator" (an iSCSI initiator name) is required.')
-    if len(initiator.encode()) > _MAX_NAME or not _INITIATOR.fullmatch(initiator):
-        raise errors.InvalidConnector('Invalid connector: "initiator" is no iSCSI name (RFC 3720).')
+    if not is_initiator_name(initiator):
+        raise errors.InvalidConnector(
+            'Invalid connector: "initiator" must be a name of 1 to 223 letters, digits and .:-_ that is no '
+            'address.')
     found = Connector(host, initiator, raw)
     if len(found.mountpoint or '') > _MAX_MOUNTPOINT:
         raise errors.InvalidConnector('Invalid connector: "mountpoint" is longer than 255 characters.')

@@ -7,18 +7,20 @@ one parser does not take is refused when it is set.
 
 from collections.abc import Mapping
 
+from multiattach.domain import capabilities as operators
 from multiattach.domain import errors
 
 MULTIATTACH = 'multiattach'
 # How many servers may have a volume of the type; with a scope, so that no backend need report it.
 MAX_ATTACHMENTS = 'multiattach:max_attachments'
+# Names of zones with commas between: where volumes of the type may be.
+ZONES = 'RESKEY:availability_zones'
 _MOST = 2**31 - 1
-_TRUE = frozenset({'true', 't', 'yes', 'y', 'on', '1'})
-_FALSE = frozenset({'false', 'f', 'no', 'n', 'off', '0'})
+_SCOPE = 'capabilities'
 _OPERATOR = '<is>'
 
 # Extra specs that people without the admin role may see (contract 4).
-PUBLIC_SPECS = frozenset({MULTIATTACH, 'replication_enabled', 'RESKEY:availability_zones'})
+PUBLIC_SPECS = frozenset({MULTIATTACH, 'replication_enabled', ZONES})
 
 
 def parse_is(value: str | None) -> bool | None:
@@ -30,10 +32,7 @@ def parse_is(value: str | None) -> bool | None:
     words = (value or '').split()
     if len(words) != 2 or words[0] != _OPERATOR:
         return None
-    word = words[1].lower()
-    if word in _TRUE:
-        return True
-    return False if word in _FALSE else None
+    return operators.parse_boolean(words[1])
 
 
 def is_multiattach(specs: Mapping[str, str | None]) -> bool:
@@ -62,7 +61,8 @@ def check_specs(specs: Mapping[str, str | None]) -> None:
 
     :param specs: all extra specs that the type would have.
     :raises InvalidInput: a multiattach value that is no boolean operator, a cap that is no number,
-        or multiattach together with ``cacheable`` (contract 3.4).
+        multiattach together with ``cacheable`` (contract 3.4) or as a wish of a backend only, or an
+        operator that is not understood.
     """
     if MULTIATTACH in specs and parse_is(specs[MULTIATTACH]) is None:
         raise errors.InvalidInput(
@@ -73,29 +73,50 @@ def check_specs(specs: Mapping[str, str | None]) -> None:
             f'Extra spec {MAX_ATTACHMENTS} must be a whole number from 1, not {specs[MAX_ATTACHMENTS]!r}.')
     if is_multiattach(specs) and parse_is(specs.get('cacheable')) is True:
         raise errors.InvalidInput('Extra specs multiattach and cacheable exclude each other.')
+    for key, value in specs.items():
+        if _find_capability(key):
+            operators.check_requirement(key, value)
+    scoped = f'{_SCOPE}:{MULTIATTACH}'
+    if parse_is(specs.get(scoped)) is True and not is_multiattach(specs):
+        raise errors.InvalidInput(
+            f'Extra spec {scoped} only chooses a backend; volumes of the type would not be shared. Set '
+            'multiattach="<is> True" for that.')
 
 
 def is_satisfied(specs: Mapping[str, str | None], capabilities: Mapping[str, object]) -> bool:
-    """Tell whether a backend's capabilities satisfy a type's unscoped extra specs.
+    """Tell whether a backend's capabilities satisfy a type's extra specs.
 
     :param specs: extra specs; keys with a scope (``a:b``) other than ``capabilities:`` say
         nothing about capabilities.
-    :param capabilities: what the backend reports.
+    :param capabilities: what the backend reports; ``capabilities:a:b`` is ``b`` inside ``a``.
     :returns: True if each spec is met (contract 4).
     """
     for key, wanted in specs.items():
-        scope, _, name = key.rpartition(':')
-        if scope not in ('', 'capabilities'):
-            continue
-        if name not in capabilities or not _matches(capabilities[name], wanted):
+        path = _find_capability(key)
+        found: object = capabilities
+        for name in path:
+            if not isinstance(found, Mapping) or name not in found:
+                return False
+            found = found[name]
+        if path and not operators.is_met(found, wanted):
             return False
     return True
 
 
-def _matches(capability: object, wanted: str | None) -> bool:
-    flag = parse_is(wanted)
-    if flag is not None:
-        return isinstance(capability, bool) and capability is flag
-    if wanted is not None and wanted.startswith('<in>'):
-        return wanted.removeprefix('<in>').strip() in str(capability)
-    return str(capability) == wanted
+def is_allowed(specs: Mapping[str, str | None], zone: str) -> bool:
+    """Tell whether volumes of a type may be in a zone.
+
+    :param specs: extra specs of the type.
+    :param zone: name of the zone.
+    :returns: True unless the type names others.
+    """
+    names = [name.strip() for name in (specs.get(ZONES) or '').split(',')]
+    return not any(names) or zone in names
+
+
+def _find_capability(key: str) -> list[str]:
+    """Return the path to the capability that an extra spec is about; empty if it is about none."""
+    names = key.split(':')
+    if names[0] == _SCOPE:
+        return names[1:]
+    return names if len(names) == 1 else []

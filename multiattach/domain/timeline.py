@@ -6,6 +6,7 @@ import datetime
 import json
 import re
 from collections.abc import Iterable
+from typing import Any
 
 # What the API itself writes as the actor; workers and agents write ``volume:HOST`` and ``host:HOST``.
 _ACTORS = {'api': 'api', 'volume': 'volume worker', 'host': 'host agent'}
@@ -14,6 +15,10 @@ _PATH = re.compile(r'(?<![\w/])/[\w.@:+-]+(?:/[\w.@:+-]+)+')
 _ADDRESS = re.compile(r'\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-fA-F:]+\](?::\d+)?')
 _NAME = re.compile(r'\b(?:iqn\.\d{4}-\d{2}\.[^\s,;\'")]+|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})')
 _HIDDEN = '(hidden)'
+# The line that stands for those that were left out of a long timeline, with their number; a text, as numbers
+# of one width begin with zeros.
+GAP_START, GAP_DIGITS, GAP_END = '{"dropped":"', 10, '"}\n'
+_GAP = 'dropped'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Step:
     :param seconds: how long the work took that ended in this move, None if it was not measured.
     :param stayed: how long the attachment stayed in *target*, seconds; None once it is gone.
     :param error: why the step failed.
+    :param dropped: number of steps before this one that are no longer known; *source* is then None.
     """
 
     at: datetime.datetime
@@ -40,6 +46,25 @@ class Step:
     seconds: float | None = None
     stayed: float | None = None
     error: str | None = None
+    dropped: int = 0
+
+
+def read(text: str) -> list[dict[str, Any]]:
+    """Read a timeline as it is kept.
+
+    :param text: one JSON object a line, as :mod:`multiattach.db.transitions` writes them.
+    :returns: entries, oldest first; one after steps that are no longer known has their number as ``dropped``.
+    """
+    entries: list[dict[str, Any]] = []
+    dropped = 0
+    for line in text.splitlines():
+        entry = json.loads(line)
+        if _GAP in entry:
+            dropped = int(entry[_GAP])
+            continue
+        entries.append(entry | ({_GAP: dropped} if dropped else {}))
+        dropped = 0
+    return entries
 
 
 def parse(text: str, now: datetime.datetime | None) -> list[Step]:
@@ -49,13 +74,17 @@ def parse(text: str, now: datetime.datetime | None) -> list[Step]:
     :param now: the time, UTC without zone, to which the last state lasts; None if it is over.
     :returns: steps, oldest first.
     """
-    entries = [json.loads(line) for line in text.splitlines() if line]
+    entries = read(text)
     moments = [datetime.datetime.fromisoformat(entry['at']) for entry in entries]
     ends = [*moments, now][1:]
     steps: list[Step] = []
     for entry, at, end in zip(entries, moments, ends, strict=True):
+        dropped = entry.get(_GAP, 0)
+        if dropped:  # nobody knows how long that state lasted
+            steps[-1] = dataclasses.replace(steps[-1], stayed=None)
         steps.append(Step(
-            at=at, event=entry['event'], source=steps[-1].target if steps else None,
+            at=at, event=entry['event'], source=steps[-1].target if steps and not dropped else None,
+            dropped=dropped,
             target=entry['state'], actor=entry['by'], request_id=entry.get('request_id'),
             seconds=entry.get('seconds'), error=entry.get('error'),
             stayed=None if end is None else round(max((end - at).total_seconds(), 0.0), 3)))

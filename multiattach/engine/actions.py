@@ -156,7 +156,7 @@ class VolumeActions:
         """Say why the volume's backend does not serve a type; a volume is never moved."""
         if backend is None:
             return 'the backend of the volume does not report.'
-        if not extra_specs.is_satisfied(found.extra_specs, backend.capabilities):
+        if not backend.fits(found.extra_specs):
             return ('the backend of the volume does not have what the type asks for '
                     f'({placement.describe(found.extra_specs)}).')
         return ''

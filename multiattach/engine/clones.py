@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import clones as db_clones
 from multiattach.db import models
-from multiattach.domain import errors, extra_specs, states
+from multiattach.domain import errors, states
 from multiattach.engine import placement
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
@@ -75,7 +75,7 @@ def choose(source: models.Volume, size: int, type_id: str, specs: Mapping[str, s
     """
     here = [backend for backend in backends if backend.host == source.host]
     if type_id != source.volume_type_id and not any(
-            extra_specs.is_satisfied(specs, backend.capabilities) for backend in here):
+            backend.fits(specs) for backend in here):
         raise errors.InvalidInput(
             f'Invalid input received: Invalid volume_type provided: {type_id} (requested type is not '
             'compatible; either match source volume, or omit type argument).')

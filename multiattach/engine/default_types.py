@@ -61,10 +61,14 @@ class DefaultTypes:
         :param name_or_id: the type.
         :returns: the row.
         :raises VolumeTypeNotFound: no such type.
+        :raises InvalidInput: the project may not use it.
         """
         self._policy.check(ctx, _RULE + 'set_or_update', project_id)
         with self._db.writer() as session:
             found = db_types.find(session, name_or_id, lock=True)
+            if not db_types.is_accessible(session, found, project_id):
+                raise errors.InvalidInput(
+                    f'Project {project_id} may not use volume type {found.id}: give it access first.')
             row = session.get(models.DefaultType, project_id)
             if row is None:
                 row = models.DefaultType(project_id=project_id, volume_type_id=found.id)
@@ -96,5 +100,28 @@ def find_type_id(session: Session, project_id: str) -> str | None:
     :param project_id: the project.
     :returns: UUID of the type, or None.
     """
-    row = session.get(models.DefaultType, project_id)
-    return row.volume_type_id if row is not None else None
+    table, kind = models.DefaultType, models.VolumeType
+    # One that is gone says nothing: releases before this one let it go.
+    return session.scalars(
+        sa.select(table.volume_type_id).join(kind, kind.id == table.volume_type_id)
+        .where(table.project_id == project_id, kind.deleted_at.is_(None))).first()
+
+
+def check_kept(session: Session, type_id: str, *, goes: bool) -> None:
+    """Refuse to take a type from projects whose default type it is: creating volumes would fail for them.
+
+    :param session: a session that holds the type's lock.
+    :param type_id: UUID.
+    :param goes: from all projects; otherwise from those that were given no access.
+    :raises InvalidInput: names one of the projects.
+    """
+    table, access = models.DefaultType, models.TypeAccess
+    query = sa.select(table.project_id).where(table.volume_type_id == type_id)
+    if not goes:
+        query = query.where(~sa.exists().where(access.volume_type_id == type_id,
+                                               access.project_id == table.project_id))
+    project = session.scalars(query.order_by(table.project_id).limit(1)).first()
+    if project is not None:
+        raise errors.InvalidInput(
+            f'The volume type {type_id} is the default volume type of project {project} and cannot be taken '
+            'from it: unset that first.')

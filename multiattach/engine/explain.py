@@ -155,7 +155,8 @@ class _Explainer:
             return error
         backend = self.volume.host
         return timeline.hide_internals(
-            error, (row.attached_host, row.agent_host, backend, backend and backend.partition('@')[0]))
+            error, (row.attached_host, row.agent_host, row.initiator, backend,
+                    backend and backend.partition('@')[0]))
 
 
 class Explanations:

@@ -73,13 +73,14 @@ class LegacyActions:
         :param ctx: the caller.
         :param volume_id: UUID.
         :param wish: server or host, and device.
-        :raises InvalidVolume: the sharing rules say no.
+        :raises InvalidVolume: the sharing rules say no, or nobody can tell whose connection is meant.
         """
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _ACTIONS + 'attach')
             rows = db_attachments.list_with_connectors(session, volume_id)
-            row = next((r for r in rows if _is_of(r, wish)), None)
+            row = _find_attach(rows, wish)
             if row is None:
+                _check_no_connection(volume, rows)
                 row = self._insert(session, ctx, volume, rows, wish)
             if row.state != states.Attachment.ATTACHED:
                 transitions.move_attachment(
@@ -249,13 +250,38 @@ class LegacyActions:
         return str(leaving.id)
 
 
-def _is_of(row: models.Attachment, wish: LegacyAttach) -> bool:
-    """Tell whether an attachment is the one that os-attach means."""
-    if row.instance_uuid is not None:
-        return row.instance_uuid == wish.instance_uuid
-    if row.state == states.Attachment.EXPORTED:  # os-initialize_connection came before
-        return True
-    return wish.instance_uuid is None and row.attached_host == wish.host_name
+def _find_attach(rows: list[models.Attachment], wish: LegacyAttach) -> models.Attachment | None:
+    """Find the attachment that os-attach means: the server's, or else what waits on the host for one.
+
+    :raises InvalidVolume: connections of several hosts wait, and the host is not named.
+    """
+    if wish.instance_uuid is not None:
+        mine = [row for row in rows if row.instance_uuid == wish.instance_uuid]
+        if mine:
+            return next((row for row in mine if row.attached_host == wish.host_name), mine[0])
+    waiting = [row for row in rows if row.instance_uuid is None
+               and (row.state == states.Attachment.EXPORTED  # os-initialize_connection came before
+                    or wish.instance_uuid is None)]
+    if wish.host_name is not None:
+        waiting = [row for row in waiting if row.attached_host == wish.host_name]
+    if len(waiting) > 1:
+        hosts = ', '.join(sorted({str(row.attached_host) for row in waiting}))
+        raise errors.InvalidVolume(
+            f'Invalid volume: several connections wait for a server (hosts: {hosts}), and nobody can tell '
+            'which is this one\'s. Name the host in host_name, repeat the call when the others are done, or '
+            'use attachments.')
+    return waiting[0] if waiting else None
+
+
+def _check_no_connection(volume: models.Volume, rows: list[models.Attachment]) -> None:
+    """Refuse a server for which no connection was made while others have theirs.
+
+    Two servers of a host that come at once are given one connection: it would go with the first of them.
+    """
+    if volume.multiattach and any(row.connector for row in rows):
+        raise errors.InvalidVolume(
+            'Invalid volume: no connection waits for this server, and others have theirs. Call os-reserve '
+            'and os-initialize_connection for it first, or use attachments.')
 
 
 def _find_connection(rows: list[models.Attachment], raw: Mapping[str, Any]) -> models.Attachment | None:

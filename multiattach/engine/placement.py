@@ -35,6 +35,15 @@ class Backend:
     max_over_subscription: float
     capabilities: Mapping[str, Any]
 
+    def fits(self, specs: Mapping[str, str | None]) -> bool:
+        """Tell whether volumes of a type may be here.
+
+        :param specs: extra specs of the type.
+        :returns: True if it has what they ask for, in a zone that they allow.
+        """
+        return (extra_specs.is_satisfied(specs, self.capabilities)
+                and extra_specs.is_allowed(specs, self.zone))
+
     @property
     def room_gb(self) -> float:
         """GiB that may still be promised."""
@@ -82,7 +91,7 @@ def choose(wish: Wish, backends: Iterable[Backend]) -> Choice:
         (f'No volume backend in availability zone {wish.zone}.',
          lambda b: wish.zone is None or b.zone == wish.zone),
         (f'No volume backend has what the volume type asks for ({describe(wish.specs)}).',
-         lambda b: extra_specs.is_satisfied(wish.specs, b.capabilities)),
+         lambda b: b.fits(wish.specs)),
         (f'No volume backend has room for {wish.size_gb} GiB.',
          lambda b: b.room_gb >= wish.size_gb),
     )

@@ -13,6 +13,7 @@ from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
 
 _LOOK_INTERVAL = 1.0  # s between two looks at the operator's files
+_MOST_VERDICTS = 10_000
 
 
 class Owned(Protocol):
@@ -52,6 +53,8 @@ class Policy:
         verdict = self._verdicts.get(key)
         if verdict is None:
             verdict = bool(self._enforcer.authorize(rule, {'project_id': owner}, credentials, do_raise=False))
+            if len(self._verdicts) >= _MOST_VERDICTS:
+                self._verdicts.clear()
             self._verdicts[key] = verdict
         return verdict
 

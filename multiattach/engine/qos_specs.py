@@ -9,7 +9,7 @@ from oslo_db import exception as db_exc
 from multiattach.db import database, models, paging
 from multiattach.db import qos_specs as db_qos
 from multiattach.db import types as db_types
-from multiattach.domain import errors, qos
+from multiattach.domain import bounds, errors, qos
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 
@@ -95,6 +95,7 @@ class QosSpecs:
                 qos.check_consumer(consumer)
                 found.consumer = str(consumer)
             qos.check_specs(items)
+            bounds.check_items(found.specs.keys() | items.keys(), 'keys of QoS specs')
             found.updated_at = models.now()
             db_qos.set_items(session, qos_id, items)
             session.flush()

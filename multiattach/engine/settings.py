@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, transitions
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import errors, states
+from multiattach.domain import bounds, errors, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import actor_of, leave_target
 from multiattach.engine.context import RequestContext
@@ -70,11 +70,14 @@ class VolumeSettings:
         :param volume_id: UUID.
         :param items: keys and values.
         :returns: all items after the change.
+        :raises InvalidInput: there would be too many keys.
         """
         with self._db.writer() as session:
             _check_no_maintenance(lock_volume(session, self._policy, ctx, volume_id, _IMAGE + 'set'))
             db_volumes.set_image_metadata(session, volume_id, items)
-            return db_volumes.get(session, volume_id).image_metadata
+            written = db_volumes.get(session, volume_id).image_metadata
+            bounds.check_items(written, 'keys of image metadata')
+            return written
 
     @database.retry
     def show_image_metadata(self, ctx: RequestContext, volume_id: str) -> dict[str, str]:

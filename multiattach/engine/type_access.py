@@ -65,6 +65,7 @@ class TypeAccess:
         :param type_id: UUID.
         :param project_id: the project.
         :raises NotFound: the project may not use it.
+        :raises Conflict: the type is public, or the project's default type.
         """
         self._policy.check(ctx, 'volume_extension:volume_type_access:removeProjectAccess')
         with self._db.writer() as session:
@@ -74,4 +75,8 @@ class TypeAccess:
             if row is None:
                 raise errors.NotFound(f'Volume type access not found for {type_id} / {project_id} '
                                       'combination.')
+            default = session.get(models.DefaultType, project_id)
+            if default is not None and default.volume_type_id == type_id:
+                raise errors.Conflict(f'The volume type {type_id} is the default volume type of project '
+                                      f'{project_id}: unset that first.')
             session.delete(row)

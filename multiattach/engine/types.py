@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import database, models, paging, qos_specs
 from multiattach.db import types as db_types
-from multiattach.domain import errors, extra_specs
+from multiattach.domain import bounds, errors, extra_specs
 from multiattach.engine import default_types, encryptions
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -121,12 +121,14 @@ class Types:
         :param type_id: UUID.
         :param changes: columns and their new values.
         :returns: the type after the change.
+        :raises InvalidInput: somebody's default type would be out of his reach.
         :raises Conflict: the name is taken.
         """
         self._policy.check(ctx, 'volume_extension:type_update')
         try:
             with self._db.writer() as session:
                 found = db_types.get(session, type_id, lock=True)
+                self._check_reach(session, found, changes)
                 for key, value in changes.items():
                     setattr(found, key, value)
                 found.live_name = found.name
@@ -141,7 +143,7 @@ class Types:
 
         :param ctx: the caller.
         :param type_id: UUID.
-        :raises InvalidInput: in use, or the default type.
+        :raises InvalidInput: in use, or a default type.
         """
         self._policy.check(ctx, 'volume_extension:type_delete')
         with self._db.writer() as session:
@@ -150,6 +152,7 @@ class Types:
                 raise errors.InvalidInput('The default volume type cannot be deleted.')
             if db_types.count_volumes(session, type_id):
                 raise errors.InvalidInput(f'Target volume type is still in use: {type_id}.')
+            default_types.check_kept(session, type_id, goes=True)
             qos_specs.unlink(session, type_id=type_id)
             found.deleted_at = models.now()
             found.live_name = None
@@ -172,6 +175,7 @@ class Types:
             found = self._lock_unused(session, type_id)
             wanted = {**found.extra_specs, **specs}
             extra_specs.check_specs(wanted)
+            bounds.check_items(wanted, 'extra specs')
             if extra_specs.is_multiattach(wanted):
                 encryptions.check_type(session, type_id)
             db_types.set_specs(session, type_id, specs)
@@ -184,11 +188,14 @@ class Types:
         :param type_id: UUID.
         :param key: its key.
         :raises NotFound: no such extra spec.
-        :raises InvalidInput: the type is in use.
+        :raises InvalidInput: the type is in use, or the others make no sense without it.
         """
         self._policy.check(ctx, 'volume_extension:types_extra_specs:delete')
         with self._db.writer() as session:
-            self._lock_unused(session, type_id)
+            found = self._lock_unused(session, type_id)
+            if key == extra_specs.MULTIATTACH:
+                extra_specs.check_specs(
+                    {name: value for name, value in found.extra_specs.items() if name != key})
             if not db_types.delete_spec(session, type_id, key):
                 raise errors.NotFound(f'Volume Type {type_id} has no extra specs with key {key}.')
 
@@ -248,6 +255,17 @@ class Types:
             return lambda found: found.extra_specs
         return lambda found: {key: value for key, value in found.extra_specs.items()
                               if key in extra_specs.PUBLIC_SPECS}
+
+    def _check_reach(self, session: Session, found: models.VolumeType,
+                     changes: Mapping[str, str | bool | None]) -> None:
+        """Refuse what would leave projects with a default type that they cannot have."""
+        renamed = changes.get('name', found.name) != found.name
+        hidden = found.is_public and changes.get('is_public') is False
+        if found.name == self.default_name and (renamed or hidden):
+            raise errors.InvalidInput(
+                'The default volume type cannot be renamed or made private: volumes without a type have it.')
+        if hidden:
+            default_types.check_kept(session, found.id, goes=False)
 
     def _lock_unused(self, session: Session, type_id: str) -> models.VolumeType:
         found = db_types.get(session, type_id, lock=True)

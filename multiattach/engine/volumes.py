@@ -15,7 +15,7 @@ from multiattach.db import clones as db_clones
 from multiattach.db import database, messages, models, paging, transitions
 from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import errors, extra_specs, states
+from multiattach.domain import bounds, errors, extra_specs, states
 from multiattach.engine import clones, default_types, encryptions, placement
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
@@ -297,6 +297,7 @@ class Volumes:
         :param keep_others: leave the keys that are not named.
         :param check: looks at the metadata before the change and may raise, or None.
         :returns: all metadata after the change.
+        :raises InvalidInput: there would be too many keys.
         """
         verb = 'create' if keep_others else 'update'
         with self._db.writer() as session:
@@ -304,7 +305,9 @@ class Volumes:
             if check is not None:
                 check(db_volumes.get(session, volume_id).metadata_dict)
             db_volumes.replace_metadata(session, volume_id, items, keep_others=keep_others)
-            return db_volumes.get(session, volume_id).metadata_dict
+            written = db_volumes.get(session, volume_id).metadata_dict
+            bounds.check_items(written, 'keys of metadata')
+            return written
 
     @database.retry
     def delete_metadata(self, ctx: RequestContext, volume_id: str, key: str) -> None:

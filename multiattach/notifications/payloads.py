@@ -5,7 +5,6 @@ Columns are named one by one, and those with connectors and credentials are not 
 """
 
 import datetime
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import changes, models
 from multiattach.db.database import Database
-from multiattach.domain import states
+from multiattach.domain import states, timeline
 
 VERSION = '1.0'
 _V, _A = models.Volume, models.Attachment
@@ -37,10 +36,9 @@ def read_history(db: Database, change: changes.Change) -> list[str]:
         return []
     with db.reader() as session:
         text = session.execute(sa.select(_A.timeline).where(_A.id == change.ident)).scalar() or ''
-    entries = [json.loads(line) for line in text.splitlines()]
     moment = change.at.isoformat()
     # The row may have gone on since.
-    return [entry['state'] for entry in entries if entry['at'] < moment]
+    return [entry['state'] for entry in timeline.read(text) if entry['at'] < moment]
 
 
 def build_payload(db: Database, change: changes.Change) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ class Timeline(columns.FormattableColumn[list[dict[str, Any]]]):
         """Write a line for each step, and one for what went wrong."""
         lines = []
         for step in self._value or []:
+            if step.get('dropped'):
+                lines.append(f'    ({step["dropped"]} steps are no longer known)')
             source = step['from'] or '-'
             took = '' if step['seconds'] is None else f', took {format_seconds(step["seconds"])}'
             stayed = '' if step['stayed'] is None else f', stayed {format_seconds(step["stayed"])}'

@@ -12,7 +12,7 @@ from multiattach.api import routing
 from multiattach.api.request import Request
 from multiattach.api.schemas import absent as schemas
 from multiattach.api.validation import Versioned
-from multiattach.domain import errors
+from multiattach.domain import errors, idents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _refuse(noun: Noun) -> routing.Handler:
     def create(self: routing.Controller, req: Request, body: dict[str, Any] | None = None) -> NoReturn:
         for wanted in (body or {}).values():
             if isinstance(wanted, dict) and 'volume_id' in wanted:
-                self.engine.volumes.show(req.ctx, wanted['volume_id'])
+                self.engine.volumes.show(req.ctx, idents.normalise(wanted['volume_id']))
         raise errors.InvalidInput(f'{noun.title}: this service does not offer it.')
 
     return _mark('POST', noun.path, noun, create, f'Refuse to make a {noun.title.lower()}.', noun.body)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attachments (contract 2)."""
 
-import uuid
 from typing import Any
 
 import pecan
@@ -64,9 +63,8 @@ class AttachmentsController(Controller):
         :raises MultiattachError: as the use case that is called.
         """
         wanted = body['attachment']
-        instance = wanted.get('instance_uuid')
         found = self.engine.attachments.create(
-            req.ctx, _normalise(wanted['volume_uuid']), instance and _normalise(instance),
+            req.ctx, wanted['volume_uuid'], wanted.get('instance_uuid'),
             wanted.get('connector'), wanted.get('mode'))
         return {'attachment': views.detail(found, sees_secrets=True)}
 
@@ -133,8 +131,3 @@ class AttachmentActionsController(ActionController):
         :raises MultiattachError: as the use case that is called.
         """
         self.engine.attachments.complete(req.ctx, attachment_id)
-
-
-def _normalise(ident: str) -> str:
-    """Write a UUID as the database does, however the client spelt it."""
-    return str(uuid.UUID(ident))

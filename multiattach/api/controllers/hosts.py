@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compute hosts, and attaching to their servers with a mode: an extension of this service's own."""
 
-import uuid
 from typing import Any
 
 from multiattach.api.request import Request
@@ -47,6 +46,6 @@ class HostsController(Controller):
         """
         wish = body['attachment']
         row = self.engine.servers.attach(req.ctx, server_id, ServerAttach(
-            volume_id=str(uuid.UUID(wish['volume_id'])), device=wish.get('device'), mode=wish.get('mode'),
+            volume_id=wish['volume_id'], device=wish.get('device'), mode=wish.get('mode'),
             supports_multiattach=True))
         return {'attachment': views.server_attachment(row)}

@@ -11,7 +11,7 @@ from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import qos_specs as schemas
 from multiattach.api.views import qos_specs as views
 from multiattach.api.views.elements import Links
-from multiattach.domain import qos
+from multiattach.domain import idents, qos
 from multiattach.engine import queries
 
 _ONE = '/qos-specs/{qos_id}'
@@ -119,7 +119,7 @@ class QosSpecsController(Controller):
         :param qos_id: UUID of the specs.
         :raises MultiattachError: as the use case that is called.
         """
-        self.engine.qos_specs.associate(req.ctx, qos_id, req.query.get('vol_type_id'))
+        self.engine.qos_specs.associate(req.ctx, qos_id, _find_type(req))
 
     @route('GET', _ONE + '/disassociate', status=202, query=schemas.ASSOCIATE)
     def disassociate(self, req: Request, qos_id: str) -> None:
@@ -129,7 +129,7 @@ class QosSpecsController(Controller):
         :param qos_id: UUID of the specs.
         :raises MultiattachError: as the use case that is called.
         """
-        self.engine.qos_specs.disassociate(req.ctx, qos_id, req.query.get('vol_type_id'))
+        self.engine.qos_specs.disassociate(req.ctx, qos_id, _find_type(req))
 
     @route('GET', _ONE + '/disassociate_all', status=202)
     def disassociate_all(self, req: Request, qos_id: str) -> None:
@@ -140,3 +140,7 @@ class QosSpecsController(Controller):
         :raises MultiattachError: as the use case that is called.
         """
         self.engine.qos_specs.disassociate_all(req.ctx, qos_id)
+
+
+def _find_type(req: Request) -> str:
+    return idents.normalise(req.query.get('vol_type_id', ''))

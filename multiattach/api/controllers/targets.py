@@ -7,6 +7,7 @@ from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import targets as schemas
 from multiattach.api.views import targets as views
+from multiattach.domain import idents
 
 
 class TargetsController(Controller):
@@ -23,7 +24,7 @@ class TargetsController(Controller):
         query = req.query
         limit = min(int(query.get('limit') or self.settings.max_limit), self.settings.max_limit)
         found = self.engine.targets.list_page(
-            req.ctx, query.get('marker') or None, limit, query.get('host') or None)
+            req.ctx, idents.normalise(query.get('marker', '')) or None, limit, query.get('host') or None)
         return {'targets': [views.show(target) for target in found.targets],
                 'unanswered': [{'host': host, 'reason': reason} for host, reason in
                                sorted(found.unanswered.items())],

@@ -11,7 +11,7 @@ from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import volumes as schemas
 from multiattach.api.views.volumes import VolumeView
-from multiattach.domain import errors
+from multiattach.domain import errors, idents
 from multiattach.engine import queries
 from multiattach.engine.volumes import VolumeWish
 
@@ -101,7 +101,7 @@ class VolumesController(Controller):
                 'volume types. Contact your administrator to create a multiattach enabled volume type and '
                 'use it to create multiattach volumes.')
         self._refuse_sources(wanted)
-        source = wanted.get('source_volid') or None
+        source = idents.normalise(wanted.get('source_volid') or '') or None
         size = wanted.get('size')
         if size is None and source is None:
             raise errors.InvalidInput("Invalid input received: 'size' must be given.")

@@ -4,6 +4,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from multiattach.domain import bounds
+
 _MAX_INT = 2**31 - 1
 
 UUID: Mapping[str, Any] = {'type': 'string', 'format': 'uuid-like'}
@@ -18,11 +20,11 @@ BOOLEAN: Mapping[str, Any] = {
     'anyOf': [{'type': 'boolean'}, {'type': 'string', 'format': 'boolean-like'}],
 }
 METADATA: Mapping[str, Any] = {
-    'type': 'object', 'additionalProperties': False,
+    'type': 'object', 'additionalProperties': False, 'maxProperties': bounds.ITEMS,
     'patternProperties': {r'^[a-zA-Z0-9\-_:. /]{1,255}\Z': {'type': 'string', 'maxLength': 255}},
 }
 EXTRA_SPECS: Mapping[str, Any] = {
-    'type': 'object', 'additionalProperties': False,
+    'type': 'object', 'additionalProperties': False, 'maxProperties': bounds.ITEMS,
     'patternProperties': {r'^[a-zA-Z0-9\-_:.]{1,255}\Z': {'type': ['string', 'null'], 'maxLength': 255}},
 }
 NUMBER_QUERY: Mapping[str, Any] = {'type': 'string', 'pattern': r'^[0-9]{0,18}\Z'}

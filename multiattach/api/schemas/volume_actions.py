@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values of the actions on volumes (contract 6)."""
 
-from multiattach.api.schemas.elements import BOOLEAN, UUID, fields
+from multiattach.api.schemas.elements import BOOLEAN, METADATA, UUID, fields
 from multiattach.api.validation import Versioned
 
 _TEXT = {'type': 'string', 'minLength': 1, 'maxLength': 255}
@@ -24,8 +24,5 @@ RESET = Versioned({0: fields(
      'migration_status': _STATUS}, minProperties=1)})
 READONLY = Versioned({0: fields({'readonly': BOOLEAN}, 'readonly')})
 BOOTABLE = Versioned({0: fields({'bootable': BOOLEAN}, 'bootable')})
-SET_IMAGE_METADATA = Versioned({0: fields({'metadata': {
-    'type': 'object', 'additionalProperties': False,
-    'patternProperties': {r'^[a-zA-Z0-9\-_:. /]{1,255}\Z': {'type': 'string', 'maxLength': 255}},
-}}, 'metadata')})
+SET_IMAGE_METADATA = Versioned({0: fields({'metadata': METADATA}, 'metadata')})
 UNSET_IMAGE_METADATA = Versioned({0: fields({'key': _TEXT}, 'key')})

@@ -49,7 +49,7 @@ def _step(step: Step) -> dict[str, Any]:
     return {
         'at': format_time(step.at), 'event': step.event, 'from': step.source, 'to': step.target,
         'by': step.actor, 'request_id': step.request_id, 'seconds': step.seconds, 'stayed': step.stayed,
-        'error': step.error,
+        'error': step.error, **({'dropped': step.dropped} if step.dropped else {}),
     }
 
 

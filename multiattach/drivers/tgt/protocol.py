@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from multiattach.domain.connection import INITIATOR_NAME
 from multiattach.drivers.target import TargetError, TargetRequestInvalid
 
 SHOW_ALL = -1
@@ -120,7 +121,7 @@ _ADDRESS = re.compile(r"[A-Fa-f0-9:./\[\]]+")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f,]+")
 _RULES = {
     "targetname": re.compile(r"[A-Za-z0-9:.-]{1,223}"),
-    "initiator-name": re.compile(r"(?:iqn|eui|naa)\.[A-Za-z0-9:._-]{1,219}"),
+    "initiator-name": INITIATOR_NAME,
     "initiator-address": re.compile(r"[A-Fa-f0-9:./\[\]]{1,64}|ALL"),
     "state": re.compile(r"ready|offline"),
     "user": re.compile(r"[A-Za-z0-9._-]{1,64}"),

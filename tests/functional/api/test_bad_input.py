@@ -296,3 +296,23 @@ def test_no_query_gives_500(call: Caller, value: str) -> None:
                 assert reply.status_int < 500, (path, key, reply.text)
                 if reply.status_int >= 400:
                     check(reply)
+
+
+@pytest.mark.parametrize('name', ['iqn.1994-05.com.example:a#b', "a'b", 'initiator-address=ALL', 'a,b', 'a b',
+                                  '\u00e4', 'ALL', '10.0.0.1', 'fe80::1', 'x' * 224, 'a\n'])
+def test_an_initiator_that_no_target_can_be_told(call: Caller, name: str) -> None:
+    volume = call.make_volume()
+    wrong = {**connector('one'), 'initiator': name}
+    check(call.reserve(volume, connector=wrong), 400)
+    attachment = call.reserve(volume).json['attachment']['id']
+    check(call('PUT', f'/attachments/{attachment}', {'attachment': {'connector': wrong}}), 400)
+    check(call.act(volume, 'os-initialize_connection', {'connector': wrong}), 400)
+
+
+@pytest.mark.parametrize('name', ['fake', 'iqn.odd', 'Host_1:a.b-c'])
+def test_an_initiator_of_any_form(call: Caller, name: str) -> None:
+    volume = call.make_volume()
+    made = call.reserve(volume, connector={**connector('one'), 'initiator': name})
+    assert made.status_int == 200
+    assert call.deployed.target.list_exports()[volume].initiators == (name,)
+    assert call.delete(made.json['attachment']['id']).status_int == 200

@@ -244,3 +244,22 @@ def test_a_megabyte_is_refused(call):
     reply = call('POST', f'/servers/{WEB}/os-volume_attachments',
                  {'volumeAttachment': {'volumeId': 'x' * (1 << 20)}})
     assert reply.status_int == 413
+
+
+@pytest.mark.parametrize('spell', [str.upper, lambda ident: ident.replace('-', '')])
+def test_ids_in_other_spellings(call, host, spell):
+    volume, server = call.make_volume(), WEB
+    made = call.attach(spell(server), spell(volume)).json['volumeAttachment']
+    assert (made['serverId'], made['volumeId']) == (server, volume)
+    call.wait_for(volume, 'attached')
+    assert call.attach(server.upper(), volume.upper()).status_int == 400
+    assert call.volumes_of(spell(server)) == [volume]
+    found = call('GET', f'/servers?all_tenants=1&uuid={spell(server)}').json['servers']
+    assert [row['id'] for row in found] == [server]
+    path = f'/servers/{spell(server)}/os-volume_attachments/{spell(volume)}'
+    body = {'volumeAttachment': {'volumeId': spell(volume), 'serverId': spell(server),
+                                 'delete_on_termination': True}}
+    assert call('PUT', path, body).status_int == 202
+    assert call('GET', path).json['volumeAttachment']['delete_on_termination'] is True
+    assert call.detach(spell(server), spell(volume)).status_int == 202
+    call.wait_for(volume)

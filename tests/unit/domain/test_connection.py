@@ -4,6 +4,7 @@ import dataclasses
 import pytest
 
 from multiattach.domain import connection, errors
+from multiattach.drivers.tgt import protocol
 
 GOOD = {'host': 'h1', 'initiator': 'iqn.1994-05.com.redhat:abc', 'mountpoint': '/dev/vdb'}
 
@@ -16,7 +17,9 @@ def test_a_connector():
 
 @pytest.mark.parametrize('change', [
     {'host': None}, {'host': ''}, {'host': ' '}, {'host': 7}, {'host': 'x' * 256},
-    {'initiator': None}, {'initiator': ''}, {'initiator': 'not-an-iqn'}, {'initiator': ['iqn']},
+    {'initiator': None}, {'initiator': ''}, {'initiator': 'ALL'}, {'initiator': '10.0.0.1'},
+    {'initiator': 'fe80::1'},
+    {'initiator': '::'}, {'initiator': ['iqn']},
     {'initiator': 'iqn.1994-05.com.redhat:' + 'x' * 223},
     {'initiator': 'iqn.1994-05.com.redhat:a b'}, {'initiator': 'iqn.1994-05.com,x:a'}])
 def test_a_connector_that_no_target_could_use_is_refused(change):
@@ -53,3 +56,19 @@ def test_another_address_and_the_same_credentials(more, change):
     assert {**info, **new.tell(), **{key: found[key] for key in more}} == found
     assert all(found[key] == [found[key.removesuffix('s')]] for key in more)
     assert connection.relocate(found, new) is None
+
+
+@pytest.mark.parametrize('sign', [
+    *'#/=@\'"%,\\ \t\n\0;&$`*?~+[]{}()|<>^!', '\u00e4', '\u0430', '\u2024', '\ud83d'])
+@pytest.mark.parametrize('form', ['{}', 'iqn.1994-05.com.redhat:a{}b', 'fake{}', 'eui.{}0123456789abcdef'])
+def test_signs_that_no_target_can_be_told(sign, form):
+    with pytest.raises(errors.InvalidConnector, match='letters, digits'):
+        connection.parse_connector({**GOOD, 'initiator': form.format(sign)})
+
+
+@pytest.mark.parametrize('name', [
+    'fake', 'h1', 'cafe', '1', 'a' * 223, 'fake.initiator', 'iqn.no:date_At-all', 'ALL-of-them', 'host:1',
+    '10.0.0.1-host'])
+def test_names_of_any_form(name):
+    assert connection.parse_connector({**GOOD, 'initiator': name}).initiator == name
+    protocol.check_value('initiator-name', name)

@@ -54,3 +54,11 @@ def test_roles(actor: str, role: str) -> None:
 ])
 def test_what_users_are_not_shown(text: str, shown: str) -> None:
     assert timeline.hide_internals(text, ('node@lvm', 'node', None)) == shown
+
+
+def test_steps_that_are_no_longer_known_are_counted() -> None:
+    lines = TEXT.splitlines(keepends=True)
+    text = f'{lines[0]}{timeline.GAP_START}{"12":0>{timeline.GAP_DIGITS}}{timeline.GAP_END}{lines[2]}'
+    first, last = timeline.parse(text, NOW)
+    assert (first.dropped, first.stayed) == (0, None)
+    assert (last.dropped, last.source, last.target, last.stayed) == (12, None, 'reserved', 58.0)

@@ -92,6 +92,69 @@ def test_a_second_host_connects_for_a_server_that_migrates(deployed):
     assert deployed.status(volume_id) == 'available'
 
 
+def mix(d, hosts):
+    """Have several hosts connect before any server is attached; a volume and a server for each."""
+    d.make_type()
+    volume_id = d.make_volume('multi')
+    for host in hosts:
+        d.engine.actions.reserve(d.ctx, volume_id)
+        d.engine.legacy.initialize_connection(d.ctx, volume_id, connector(host))
+    return volume_id, {host: str(uuid.uuid4()) for host in sorted(hosts)}
+
+
+def test_hosts_mixed_find_their_rows_by_name(deployed):
+    legacy, ctx = deployed.engine.legacy, deployed.ctx
+    volume_id, servers = mix(deployed, ['b', 'a'])
+    for host, server in servers.items():
+        legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', server, host))
+    rows = {row.attached_host: row for row in attachments(deployed, volume_id)}
+    assert {host: row.instance_uuid for host, row in rows.items()} == servers
+    legacy.terminate_connection(ctx, volume_id, connector('a'))
+    legacy.detach(ctx, volume_id, rows['a'].id)
+    assert deployed.target.list_exports()[volume_id].initiators == (connector('b')['initiator'],)
+    assert [row.instance_uuid for row in attachments(deployed, volume_id)] == [servers['b']]
+
+
+def test_hosts_mixed_without_their_names_are_refused_and_go_on_one_by_one(deployed):
+    """Nova names no host: it takes its connection back, and tries anew."""
+    legacy, ctx = deployed.engine.legacy, deployed.ctx
+    volume_id, servers = mix(deployed, ['b', 'a'])
+    for server in servers.values():
+        with pytest.raises(errors.InvalidVolume, match='hosts: a, b'):
+            legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', server))
+    assert {row.state for row in attachments(deployed, volume_id)} == {'exported'}
+    legacy.terminate_connection(ctx, volume_id, connector('a'))
+    legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', servers['b']))
+    legacy.initialize_connection(ctx, volume_id, connector('a'))
+    legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', servers['a']))
+    rows = {row.attached_host: row for row in attachments(deployed, volume_id)}
+    assert {host: row.instance_uuid for host, row in rows.items()} == servers
+
+
+def test_a_host_that_waits_is_given_to_no_other_host(deployed):
+    volume_id, servers = mix(deployed, ['b'])
+    with pytest.raises(errors.InvalidVolume, match='no connection waits'):
+        deployed.engine.legacy.attach(deployed.ctx, volume_id, LegacyAttach('/dev/vdb', servers['b'], 'a'))
+    with pytest.raises(errors.InvalidVolume, match='no connection waits'):
+        deployed.engine.legacy.attach(deployed.ctx, volume_id, LegacyAttach('/dev/vdb', None, 'a'))
+
+
+def test_two_servers_of_one_host_at_once_share_no_connection_that_goes_with_one(deployed):
+    legacy, ctx = deployed.engine.legacy, deployed.ctx
+    volume_id, servers = mix(deployed, ['h', 'h'])
+    first, second = servers['h'], str(uuid.uuid4())
+    legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', first))
+    with pytest.raises(errors.InvalidVolume, match='no connection waits'):
+        legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', second))
+    deployed.engine.actions.reserve(ctx, volume_id)
+    legacy.initialize_connection(ctx, volume_id, connector('h'))
+    legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', second))
+    one = next(row for row in attachments(deployed, volume_id) if row.instance_uuid == first)
+    legacy.terminate_connection(ctx, volume_id, connector('h'))
+    legacy.detach(ctx, volume_id, one.id)
+    assert deployed.target.list_exports()[volume_id].initiators == (connector('h')['initiator'],)
+
+
 def test_attach_without_a_driver_call_and_detach_by_id(deployed):
     volume_id = deployed.make_volume()
     deployed.engine.legacy.attach(deployed.ctx, volume_id, LegacyAttach('/dev/vdc', host_name='metal'))

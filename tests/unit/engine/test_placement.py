@@ -42,3 +42,10 @@ def test_capacity_may_be_promised_more_than_once():
 def test_extra_specs_that_users_may_not_see_are_not_in_the_reason():
     reason = choose(Wish(1, None, {'secret_spec': 'x'}), [GOOD]).reason
     assert 'secret_spec' not in reason
+
+
+def test_a_type_says_in_which_zones_its_volumes_may_be():
+    specs = {'RESKEY:availability_zones': 'a, b'}
+    there = dataclasses.replace(GOOD, zone='b', allocated_gb=60)
+    assert choose(Wish(1, None, specs), [GOOD, there]).backend is there
+    assert 'RESKEY:availability_zones=a, b' in choose(Wish(1, None, specs), [GOOD]).reason

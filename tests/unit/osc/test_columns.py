@@ -53,3 +53,9 @@ def test_nothing_is_empty(column: Any) -> None:
     (0.012, '12 ms'), (3.44, '3.4 s'), (119.0, '119.0 s'), (300.0, '5 min'), (27000.0, '7.5 h')])
 def test_durations(seconds: float, text: str) -> None:
     assert columns.format_seconds(seconds) == text
+
+
+def test_steps_that_are_no_longer_known_are_told_of() -> None:
+    lines = columns.Timeline([FIRST, {**FIRST, 'dropped': 12}]).human_readable().splitlines()
+    assert lines[1] == '    (12 steps are no longer known)'
+    assert len(lines) == 3

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver against a real tgtd, seen by a real initiator (libiscsi)."""
 
+import dataclasses
 import logging
 import os
 import signal
@@ -52,6 +53,30 @@ def test_right_chap_logs_in_and_reads(target: TgtTarget, volume: Volume) -> None
     assert (info.lun, info.portal) == (1, volume.portal)
     with volume.login(info, grant) as session:
         assert session.read(0) == bytes(BLOCK)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fake",
+        "iqn.1994-05.com.example:A_b-c.d:e",
+        "initiator-address",
+        "fake:initiator-name.targetname",
+        "password.user-10",
+        "h" * 223,
+    ],
+)
+def test_a_name_of_any_form_is_told_as_it_is(
+    tgtd: PrivateTgtd, target: TgtTarget, volume: Volume, name: str
+) -> None:
+    grant = dataclasses.replace(volume.grant(1), initiator=name)
+    info = target.grant(volume.id, volume.device, grant)
+    shown = run("tgtadm", "-C", str(tgtd.daemon.control_port), "--op", "show", "--mode", "target")
+    assert shown.split("ACL information:")[1].split() == [name]
+    with volume.login(info, grant) as session:
+        assert session.read(0) == bytes(BLOCK)
+    with pytest.raises(LoginRefused):
+        volume.login(info, grant, initiator="iqn.1994-05.com.example:other")
 
 
 @pytest.mark.parametrize(

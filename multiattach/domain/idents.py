@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ids of volumes, servers, attachments and types: many spellings come in, one is kept and compared."""
+
+import uuid
+
+
+def normalise(text: str) -> str:
+    """Write an id as the database does: lower case, with dashes, without braces or ``urn:uuid:``.
+
+    :param text: what a client sent.
+    :returns: the id; the text as it is if it is no UUID, a name for example.
+    """
+    try:
+        ident = uuid.UUID(text)
+    except ValueError:
+        return text
+    # The class takes more than ids are: underscores, other digits.
+    plain = text.replace('urn:', '').replace('uuid:', '').strip('{}').replace('-', '').lower()
+    return str(ident) if plain == ident.hex else text
