@@ -2,6 +2,7 @@
 """The parts of a program, made from its configuration."""
 
 import pathlib
+from typing import Any
 from urllib.parse import quote
 
 import oslo_messaging as messaging
@@ -9,7 +10,8 @@ from oslo_config import cfg
 from oslo_log import log
 from tooz import ToozError, coordination
 
-from multiattach import policies
+from multiattach import listening, policies
+from multiattach.cmd import places
 from multiattach.conf import nova, quota
 from multiattach.conf import volume as volume_conf
 from multiattach.coordination import Crew, connect
@@ -195,15 +197,20 @@ class Targets:
             return NullTarget()
         if self._target is None:
             volumes_dir = pathlib.Path(self._conf.volumes_dir) if self._conf.volumes_dir else None
+            if volumes_dir is not None:
+                places.check_path('Option volumes_dir in [tgt]', volumes_dir)
+            places.check_iqn_prefix('Option iqn_prefix in [tgt]', self._conf.iqn_prefix)
+            portal, listen = _read_portals(self._conf)
             try:
                 self._target = TgtTarget(
-                    self._daemon(), portal=self._conf.portal, iqn_prefix=self._conf.iqn_prefix,
-                    write_cache=self._conf.write_cache, volumes_dir=volumes_dir)
+                    self._daemon(listen or portal), portal=portal, listen=listen,
+                    iqn_prefix=self._conf.iqn_prefix, write_cache=self._conf.write_cache,
+                    volumes_dir=volumes_dir)
                 self._target.check()
             except (TargetError, TargetUnavailable, OSError) as exc:
                 self.stop()
                 raise errors.ConfigurationError(
-                    f'Options of [tgt] cannot be used (control_port, portal, private): {exc}'
+                    f'Options of [tgt] cannot be used (control_port, portal, listen, private): {exc}'
                 ) from exc
         return self._target
 
@@ -211,11 +218,11 @@ class Targets:
         """Return the target drivers that are in use."""
         return [self._target] if self._target is not None else []
 
-    def _daemon(self) -> TgtDaemon:
+    def _daemon(self, listen: str) -> TgtDaemon:
         if not self._conf.private:
             return TgtDaemon(self._conf.control_port or 0)
         self._process = PrivateTgtd(
-            portal=self._conf.portal, threads=self._conf.driver_threads,
+            portal=listen, threads=self._conf.driver_threads,
             control_port=self._conf.control_port or None,
             log_path=pathlib.Path(self._conf.log_file) if self._conf.log_file else None)
         return self._process.start()
@@ -239,6 +246,24 @@ class Targets:
             self._process = None
 
 
+def _read_portals(group: Any) -> tuple[str, str]:
+    """Read what hosts are told, and where tgtd listens; the latter is empty if it is the same."""
+    try:
+        portal = listening.parse_portal(group.portal)
+    except ValueError as exc:
+        raise errors.ConfigurationError(f'Option portal in [tgt] {exc}.') from exc
+    if listening.is_wildcard(portal.host):
+        raise errors.ConfigurationError(
+            f'Option portal in [tgt]: hosts are told {portal}, which leads nowhere. Set it to the address at '
+            f'which they reach this machine, and listen in [tgt] to {portal}.')
+    if not group.listen:
+        return str(portal), ''
+    try:
+        return str(portal), str(listening.parse_portal(group.listen))
+    except ValueError as exc:
+        raise errors.ConfigurationError(f'Option listen in [tgt] {exc}.') from exc
+
+
 def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
     """Make one storage backend.
 
@@ -253,6 +278,8 @@ def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
             group[opt.dest]
         except ValueError as exc:
             raise errors.ConfigurationError(f'Option {opt.name} in [{name}]: {exc}') from exc
+    if group.driver == 'file' and group.target_driver == 'tgt':
+        places.check_path(f'Option directory in [{name}]', pathlib.Path(group.directory))
     backend: Backend = (LvmBackend(group.volume_group) if group.driver == 'lvm'
                         else FileBackend(pathlib.Path(group.directory)))
     try:

@@ -10,7 +10,10 @@ OPTS = [
     cfg.IntOpt('control_port', min=0, max=32767,
                help='Control port of the tgtd (tgtadm -C); 0 if unset, or any free one if private.'),
     cfg.StrOpt('portal', default='127.0.0.1:3260',
-               help='ADDRESS:PORT of the iSCSI portal that hosts are told.'),
+               help='ADDRESS:PORT of the iSCSI portal that hosts are told; [ADDRESS]:PORT with IPv6.'),
+    cfg.StrOpt('listen', default='',
+               help='ADDRESS:PORT at which tgtd listens, if it is not the portal that hosts are told: for '
+                    'instance 0.0.0.0:3260, or the inner address where addresses are translated.'),
     cfg.StrOpt('iqn_prefix', default='iqn.2010-10.org.openstack:',
                help='Start of the names of targets; "volume-UUID" follows.'),
     cfg.BoolOpt('write_cache', default=True,

@@ -2,6 +2,8 @@
 """How connections to SQLite, MariaDB and PostgreSQL are opened and kept."""
 
 import contextlib
+import os
+import stat
 import time
 from typing import Any
 
@@ -25,6 +27,7 @@ def open_engine(url: str, **options: Any) -> sa.Engine:
     :param options: arguments of ``oslo_db.sqlalchemy.engines.create_engine``.
     :returns: the engine, without a connection.
     """
+    _close_file(url)
     engine: sa.Engine = engines.create_engine(url, sqlite_fk=True, thread_checkin=False, **options)
     # What is written holds CHAP secrets, and texts of exceptions end in logs.
     engine.hide_parameters = True
@@ -38,6 +41,20 @@ def open_engine(url: str, **options: Any) -> sa.Engine:
     event.listen(engine, 'do_connect', _connect)
     engine.dispose()  # oslo.db has made a first connection to try the URL
     return engine
+
+
+def _close_file(url: str) -> None:
+    """Keep others from a database that is a file: it holds CHAP secrets. A group may be meant to have it."""
+    parts = sa.make_url(url)
+    if parts.get_backend_name() != 'sqlite' or not parts.database or parts.database == ':memory:':
+        return
+    for name in (parts.database, f'{parts.database}-wal', f'{parts.database}-shm'):
+        with contextlib.suppress(OSError):  # whoever opens it says what is wrong
+            if name == parts.database:
+                os.close(os.open(name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            mode = stat.S_IMODE(os.stat(name).st_mode)
+            if mode & stat.S_IRWXO:
+                os.chmod(name, mode & ~stat.S_IRWXO)
 
 
 def open_read_engine(writer: sa.Engine, url: str, **options: Any) -> sa.Engine:
