@@ -45,7 +45,7 @@ def examine(conf: cfg.ConfigOpts) -> int:
 
 
 def _ask_rpc(conf: cfg.ConfigOpts, *, fix: bool, release: list[str]) -> dict[str, Any]:
-    db = parts.open_database(conf)
+    db = parts.ask_database(conf)
     rpc = parts.open_transport(conf)
     try:
         return views.diagnosis(parts.build_engine(conf, db, rpc).doctor.examine(fix=fix, release=release))

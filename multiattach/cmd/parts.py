@@ -39,8 +39,10 @@ from multiattach.engine.leases import WORKER_STEPS, StepLeases
 from multiattach.engine.policy import Policy
 from multiattach.engine.reconciliation import Reconciliation
 from multiattach.engine.storage import Storage
+from multiattach.probe import Probe
 from multiattach.rpc import broker, transport
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
+from multiattach.trouble import Trouble
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
@@ -50,6 +52,7 @@ from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import VolumeWorker
 
 LOG = log.getLogger(__name__)
+_COMMAND_TIMEOUT = 9.0
 
 
 def open_transport(conf: cfg.ConfigOpts, *, check: bool = True) -> messaging.Transport:
@@ -71,11 +74,12 @@ def open_transport(conf: cfg.ConfigOpts, *, check: bool = True) -> messaging.Tra
     return made
 
 
-def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
+def open_database(conf: cfg.ConfigOpts, *, check: bool = True, patient: bool = True) -> Database:
     """Open the database of ``[database] connection``.
 
     :param conf: configuration.
     :param check: refuse a database of another revision.
+    :param patient: wait for one that is not there yet, as ``max_retries`` says.
     :returns: the database.
     :raises ConfigurationError: no URL, one that cannot be used, or no migration.
     """
@@ -87,8 +91,8 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
     try:
         db = Database(url, conf.database.max_pool_size or 10, conf.database.max_overflow or 50,
                       connection_recycle_time=conf.database.connection_recycle_time,
-                      max_retries=conf.database.max_retries,
-                      retry_interval=conf.database.retry_interval,
+                      max_retries=conf.database.max_retries if patient else 1,
+                      retry_interval=conf.database.retry_interval if patient else 0,
                       mysql_sql_mode=conf.database.mysql_sql_mode)
         if check:
             migration.check(db)
@@ -99,6 +103,22 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
             'Option connection in [database]: the database cannot be opened '
             f'({type(exc).__name__}). Check the URL and that the server runs.') from exc
     return db
+
+
+def ask_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
+    """Open the database for a command: whoever typed it is told at once that it is not there.
+
+    :param conf: configuration.
+    :param check: as for :func:`open_database`.
+    :returns: the database.
+    :raises ConfigurationError: as for :func:`open_database`, or it does not answer in time.
+    """
+    try:
+        return Probe(lambda: open_database(conf, check=check, patient=False), _COMMAND_TIMEOUT, 0.0).ask()
+    except TimeoutError:
+        raise errors.ConfigurationError(
+            f'Option connection in [database]: the database does not answer within {_COMMAND_TIMEOUT:g} s: '
+            'check the address, and that the server runs.') from None
 
 
 def make_policy(conf: cfg.ConfigOpts) -> Policy:
@@ -185,6 +205,7 @@ class Targets:
         self._conf = conf.tgt
         self._process: PrivateTgtd | None = None
         self._target: Target | None = None
+        self._trouble = Trouble(LOG, 'The private tgtd')
 
     def make(self, driver: str) -> Target:
         """Make a target driver.
@@ -233,11 +254,13 @@ class Targets:
         The worker notices the new one and exports everything again.
         """
         if self._process is not None and not self._process.alive():
-            LOG.error('The private tgtd died: starting it again')
+            self._trouble.note('died, and is started again')
             try:
                 self._process.start()
             except (TargetError, TargetUnavailable) as exc:
-                LOG.error('The private tgtd cannot be started: %s', exc)
+                self._trouble.note(f'cannot be started: {exc}')
+            else:
+                self._trouble.end()
 
     def stop(self) -> None:
         """Stop a private tgtd; leave another one as it is."""

@@ -72,8 +72,8 @@ def close_folder(option: str, folder: pathlib.Path) -> int:
     if found.st_mode & _OTHERS and not _is_ours(folder):
         raise errors.ConfigurationError(
             f'{option}: {folder} holds other things, and other users can use it (mode '
-            f'{stat.S_IMODE(found.st_mode):04o}): CHAP secrets are to be kept in it. Name a folder of its own, '
-            'or close this one (chmod 700).')
+            f'{stat.S_IMODE(found.st_mode):04o}): CHAP secrets are to be kept in it. Name a folder of '
+            'its own, or close this one (chmod 700).')
     closed = _close(folder)
     for place, folders, files in os.walk(folder):
         closed += sum(_close(pathlib.Path(place, name)) for name in (*folders, *files))

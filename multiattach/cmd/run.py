@@ -19,6 +19,7 @@ LOG = log.getLogger(__name__)
 _END_PATIENCE = 2.0  # s
 # Connections of clients, databases and brokers; a private tgtd inherits it and opens several per volume.
 _MOST_FILES = 65536
+_PAUSE = 0.2  # s until a private tgtd that died is started again
 
 
 def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
@@ -88,9 +89,9 @@ class Stop:
     def wait(self, *tends: Callable[[], None]) -> None:
         """Return when a signal has come.
 
-        :param tends: called every second in this thread, which is the main one.
+        :param tends: called several times per second in this thread, which is the main one.
         """
-        while not self._event.wait(1.0):
+        while not self._event.wait(_PAUSE if tends else 1.0):
             for tend in tends:
                 tend()
 
