@@ -19,7 +19,8 @@ OPTS = [
     cfg.BoolOpt('write_cache', default=True,
                 help='Let targets cache writes; off makes each write wait for the disk.'),
     cfg.IntOpt('driver_threads', default=4, min=1, max=256,
-               help='I/O threads per volume of a private tgtd.'),
+               help='I/O threads per volume of a private tgtd: how many reads and writes of one volume the '
+                    'disk gets at once.'),
     cfg.StrOpt('log_file', help='Where a private tgtd writes what it has to say; unset for nowhere.'),
     cfg.StrOpt('volumes_dir', default='$state_path/targets',
                help='Folder for target files that tgt-admin can read; empty for none.'),
