@@ -3,8 +3,12 @@
 
 from collections.abc import Callable, Sequence
 
+from oslo_db import exception as db_exc
 from oslo_log import log
 from oslo_service import loopingcall
+
+from multiattach.domain import errors
+from multiattach.trouble import Trouble
 
 LOG = log.getLogger(__name__)
 
@@ -12,7 +16,8 @@ LOG = log.getLogger(__name__)
 class Periodic:
     """Calls functions in turn, one after the other, until it is stopped.
 
-    An exception is logged and ends nothing. The first round starts at once.
+    An exception ends nothing, and is logged once for as long as it comes again. The first round starts
+    at once.
 
     :param name: for the log.
     :param interval: seconds between the end of a round and the next one.
@@ -23,6 +28,8 @@ class Periodic:
         self._name = name
         self._interval = interval
         self._calls = calls
+        self._troubles = {call: Trouble(LOG, f'{name}: periodic call {getattr(call, "__name__", call)}')
+                          for call in calls}
         self._loop = loopingcall.DynamicLoopingCall(self._run_once)
         self._started = False
 
@@ -39,11 +46,16 @@ class Periodic:
 
     def _run_once(self) -> float:
         for call in self._calls:
+            trouble = self._troubles[call]
             try:
                 call()
+            # Whoever opens connections to the database tells of it, once for all that need it.
+            except (errors.DatabaseAway, db_exc.DBConnectionError):
+                continue
             # The next round may do better. BaseException, too: it would end the loop without a word, and
             # whoever waits for the loop's end would wait for ever.
-            except BaseException:
-                LOG.exception('%s: periodic call %s failed', self._name,
-                              getattr(call, '__name__', call))
+            except BaseException as exc:
+                trouble.note(f'failed ({type(exc).__name__})', exc_info=True)
+            else:
+                trouble.end()
         return self._interval

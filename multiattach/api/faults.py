@@ -86,7 +86,8 @@ def answer(error: BaseException) -> webob.Response:
     if isinstance(error, exc.HTTPRequestEntityTooLarge):
         return exc.HTTPRequestEntityTooLarge(explanation=error.explanation)
     if isinstance(error, errors.MultiattachError):
-        if error.code >= 500:
+        # That the database is away is told once, where it is connected to, and not for each request.
+        if error.code >= 500 and not isinstance(error, errors.DatabaseAway):
             LOG.warning('%s: %s', type(error).__name__, error.message)
         return render(error.code, error.message)
     if isinstance(error, exc.HTTPException):

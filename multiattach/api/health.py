@@ -15,6 +15,7 @@ from oslo_middleware.healthcheck import opts, pluginbase
 
 from multiattach.domain import errors
 from multiattach.probe import Probe
+from multiattach.trouble import Trouble
 
 LOG = log.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class _Extension(pluginbase.HealthcheckBaseExtension):
     def __init__(self, oslo_conf: cfg.ConfigOpts, conf: Any) -> None:
         super().__init__(oslo_conf, conf)
         self.probe: Probe[None] | None = None
+        self._trouble = Trouble(LOG, 'Health check:')
 
     def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
         """Return what the check says.
@@ -58,10 +60,11 @@ class _Extension(pluginbase.HealthcheckBaseExtension):
             return self._fail(f'{self.name}: {exc.message}')
         except Exception as exc:  # its text may hold a password
             return self._fail(f'{self.name}: {type(exc).__name__}; {_OPTIONS[self.name]}.')
+        self._trouble.end()
         return pluginbase.HealthcheckResult(available=True, reason='OK', details=f'{self.name} answers')
 
     def _fail(self, reason: str) -> pluginbase.HealthcheckResult:
-        LOG.warning('Health check: %s', reason)
+        self._trouble.note(reason)
         return pluginbase.HealthcheckResult(available=False, reason=reason)
 
 

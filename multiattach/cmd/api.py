@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from multiattach import conf as configuration
+from multiattach import listening
 from multiattach.cmd import operations, parts, run
 from multiattach.cmd.application import make_application
 from multiattach.cmd.server import HttpServer
@@ -35,7 +36,8 @@ def serve(args: Sequence[str]) -> None:
                             conf.api.listen_port, conf.api.threads)
         server.start()
         stack.callback(server.stop)
-        print(f'multiattach-api is ready at http://{conf.api.listen_host}:{server.port}/v3', flush=True)
+        told = listening.Address(listening.find_near(conf.api.listen_host), server.port)
+        print(f'multiattach-api is ready at http://{told}/v3', flush=True)
         stop.wait()
 
 

@@ -31,7 +31,7 @@ def check_servers(conf: cfg.ConfigOpts) -> list[str]:
     """
     wrong = []
     try:
-        parts.open_database(conf).close()
+        parts.ask_database(conf).close()
     except errors.ConfigurationError as exc:
         wrong.append(exc.message)
     try:

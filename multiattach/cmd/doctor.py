@@ -9,6 +9,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from multiattach import listening
 from multiattach.api.views import doctor as views
 from multiattach.cmd import parts
 from multiattach.domain import errors
@@ -28,7 +29,8 @@ def examine(conf: cfg.ConfigOpts) -> int:
         raise errors.ConfigurationError('--release goes with --fix.')
     inside = (conf.transport_url or '').startswith('inproc:') or not conf.transport_url
     if command.url or inside:
-        url = command.url or f'http://{_bracket(conf.api.listen_host)}:{conf.api.listen_port}'
+        api = listening.Address(listening.find_near(conf.api.listen_host), conf.api.listen_port)
+        url = command.url or f'http://{api}'
         if inside and command.format == 'table':
             print(f'All parts run inside multiattach-standalone: its API at {url} is asked.')
         found = _ask_api(conf, url, fix=command.fix, release=command.release)
@@ -43,7 +45,7 @@ def examine(conf: cfg.ConfigOpts) -> int:
 
 
 def _ask_rpc(conf: cfg.ConfigOpts, *, fix: bool, release: list[str]) -> dict[str, Any]:
-    db = parts.open_database(conf)
+    db = parts.ask_database(conf)
     rpc = parts.open_transport(conf)
     try:
         return views.diagnosis(parts.build_engine(conf, db, rpc).doctor.examine(fix=fix, release=release))
@@ -96,6 +98,3 @@ def _tell(one: dict[str, Any]) -> str:
         'reported': f'Nothing is done by itself. What there is to do: {one["step"]}',
     }[one['outcome']]
 
-
-def _bracket(host: str) -> str:
-    return f'[{host}]' if ':' in host else host

@@ -7,7 +7,7 @@ import oslo_messaging as messaging
 from oslo_config import cfg
 from tooz import coordination
 
-from multiattach.cmd import parts
+from multiattach.cmd import parts, places
 from multiattach.coordination import Crew
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
@@ -26,6 +26,7 @@ from multiattach.host.service import HostService
 def _make_connector(conf: cfg.ConfigOpts) -> HostConnector:
     group = conf.host_agent
     if group.connector == 'qemu':
+        places.check_iqn_prefix('Option initiator_prefix in [host_agent]', group.initiator_prefix)
         return QemuConnector(conf.host, group.my_ip, initiator_prefix=group.initiator_prefix)
     lock_path = pathlib.Path(conf.state_path, 'os-brick')
     lock_path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from oslo_config import cfg
 
 from multiattach import conf as configuration
-from multiattach.cmd import checks, doctor, parts, run, volumes
+from multiattach.cmd import checks, doctor, parts, progress, run, volumes
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
 from multiattach.domain import errors, idents, liveness, timeline
@@ -25,24 +25,24 @@ _EPILOG = ('COMMAND --help tells the verbs of a command. Example: multiattach-ma
 
 
 def _sync(conf: cfg.ConfigOpts) -> None:
-    db = parts.open_database(conf, check=False)
+    db = parts.open_database(conf, check=False)  # a new deployment's may be on its way
     before = migration.current(db)
     migration.sync(db, conf.command.revision)
     print(f'Database at revision {migration.current(db)} (was {before or "empty"}).')
 
 
 def _version(conf: cfg.ConfigOpts) -> None:
-    db = parts.open_database(conf, check=False)
+    db = parts.ask_database(conf, check=False)
     print(f'Database: {migration.current(db) or "empty"}; this release: {migration.head()}')
 
 
 def _check_database(conf: cfg.ConfigOpts) -> None:
-    parts.open_database(conf)
+    parts.ask_database(conf)
     print(f'The database answers and is at revision {migration.head()}, as this release needs it.')
 
 
 def _accept(conf: cfg.ConfigOpts) -> int:
-    epochs, backend = Epochs(parts.open_database(conf)), conf.command.backend
+    epochs, backend = Epochs(parts.ask_database(conf)), conf.command.backend
     if backend is not None:
         epochs.accept(backend)
         print(f'The database is that of the targets of {backend} from now on. Its worker takes up its work '
@@ -57,14 +57,14 @@ def _accept(conf: cfg.ConfigOpts) -> int:
 
 
 def _purge(conf: cfg.ConfigOpts) -> None:
-    db = parts.open_database(conf)
+    db = parts.ask_database(conf)
     before = models.now() - datetime.timedelta(days=conf.command.days)
     for table, number in history.purge(db, before).items():
         print(f'{table}: {number} rows purged')
 
 
 def _list_services(conf: cfg.ConfigOpts) -> None:
-    db = parts.open_database(conf)
+    db = parts.ask_database(conf)
     with db.reader() as session:
         rows = db_services.list_all(session)
     if conf.command.format == 'json':
@@ -84,7 +84,7 @@ def _tell_state(conf: cfg.ConfigOpts, service: models.Service) -> str:
 
 
 def _remove_service(conf: cfg.ConfigOpts) -> None:
-    db = parts.open_database(conf)
+    db = parts.ask_database(conf)
     binary, host = conf.command.binary, conf.command.service_host
     with db.writer() as session:
         if _tell_state(conf, db_services.get(session, binary, host)) == 'up':
@@ -119,7 +119,7 @@ def _report(wrong: Iterable[str], well: str) -> int:
 
 
 def _explain(conf: cfg.ConfigOpts) -> None:
-    db = parts.open_database(conf)
+    db = parts.ask_database(conf)
     for entry in timeline.read(history.timeline(db, idents.normalise(conf.command.attachment))):
         if 'dropped' in entry:
             print(f'… {entry["dropped"]} steps are no longer known')
@@ -222,7 +222,8 @@ def manage(args: Sequence[str]) -> int | None:
     call: _Call = conf.command.call
     if call is not _check_configuration:  # which tells of all that is wrong, not of the first
         configuration.verify(conf)
-    return call(conf)
+    with progress.shown('the database, workers and agents'):
+        return call(conf)
 
 
 def main() -> int:

@@ -12,8 +12,9 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_reports import guru_meditation_report
 
-from multiattach import metrics
+from multiattach import listening, metrics
 from multiattach.cmd import parts
+from multiattach.cmd.server import HttpServer
 from multiattach.db.database import Database
 from multiattach.domain import errors, release
 from multiattach.notifications.sender import Sender
@@ -21,6 +22,9 @@ from multiattach.rpc import transport
 
 LOG = log.getLogger(__name__)
 _MULTIPROCESS = 'PROMETHEUS_MULTIPROC_DIR'
+# Of the server of the metrics; a few Prometheus servers, and a person with a browser.
+_THREADS = 2
+_CONNECTIONS = 32
 _NEEDS_BROKER = ('messaging', 'messagingv2')
 
 
@@ -103,10 +107,10 @@ def _start_metrics(conf: cfg.ConfigOpts, program: str, db: Database, targets: pa
                    counts_rows: bool) -> Callable[[], None]:
     if not conf.metrics.listen:
         return lambda: None
-    address, separator, port = conf.metrics.listen.rpartition(':')
-    if not separator or not address or not port.isdigit():
-        raise errors.ConfigurationError(
-            f'Option listen in [metrics] must be ADDRESS:PORT, not {conf.metrics.listen!r}.')
+    try:
+        address = listening.parse(conf.metrics.listen)
+    except ValueError as exc:
+        raise errors.ConfigurationError(f'Option listen in [metrics] {exc}.') from exc
     sink = _install_sink(program, db)
 
     import prometheus_client
@@ -122,18 +126,17 @@ def _start_metrics(conf: cfg.ConfigOpts, program: str, db: Database, targets: pa
                       prometheus_client.GCCollector):
         collector(registry=sink.registry)
     try:
-        server, thread = prometheus_client.start_http_server(
-            int(port), address.strip('[]'), registry=sink.registry)
-    except (OSError, OverflowError) as exc:
+        # Not the library's own server, which has a thread for each connection, however long it is idle.
+        server = HttpServer(prometheus_client.make_wsgi_app(sink.registry), address.host, address.port,
+                            _THREADS, option='Option listen in [metrics]', most=_CONNECTIONS)
+    except errors.ConfigurationError:
         metrics.remove(sink)
-        raise errors.ConfigurationError(
-            f'Option listen in [metrics]: {conf.metrics.listen} cannot be listened on ({exc}).') from exc
+        raise
+    server.start()
 
     def stop() -> None:
         metrics.remove(sink)
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        server.stop()
 
     return stop
 

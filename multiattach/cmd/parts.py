@@ -2,6 +2,7 @@
 """The parts of a program, made from its configuration."""
 
 import pathlib
+from typing import Any
 from urllib.parse import quote
 
 import oslo_messaging as messaging
@@ -9,7 +10,8 @@ from oslo_config import cfg
 from oslo_log import log
 from tooz import ToozError, coordination
 
-from multiattach import policies
+from multiattach import listening, policies
+from multiattach.cmd import places
 from multiattach.conf import nova, quota
 from multiattach.conf import volume as volume_conf
 from multiattach.coordination import Crew, connect
@@ -37,8 +39,10 @@ from multiattach.engine.leases import WORKER_STEPS, StepLeases
 from multiattach.engine.policy import Policy
 from multiattach.engine.reconciliation import Reconciliation
 from multiattach.engine.storage import Storage
+from multiattach.probe import Probe
 from multiattach.rpc import broker, transport
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
+from multiattach.trouble import Trouble
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
@@ -48,6 +52,7 @@ from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import VolumeWorker
 
 LOG = log.getLogger(__name__)
+_COMMAND_TIMEOUT = 9.0
 
 
 def open_transport(conf: cfg.ConfigOpts, *, check: bool = True) -> messaging.Transport:
@@ -69,11 +74,12 @@ def open_transport(conf: cfg.ConfigOpts, *, check: bool = True) -> messaging.Tra
     return made
 
 
-def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
+def open_database(conf: cfg.ConfigOpts, *, check: bool = True, patient: bool = True) -> Database:
     """Open the database of ``[database] connection``.
 
     :param conf: configuration.
     :param check: refuse a database of another revision.
+    :param patient: wait for one that is not there yet, as ``max_retries`` says.
     :returns: the database.
     :raises ConfigurationError: no URL, one that cannot be used, or no migration.
     """
@@ -85,8 +91,8 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
     try:
         db = Database(url, conf.database.max_pool_size or 10, conf.database.max_overflow or 50,
                       connection_recycle_time=conf.database.connection_recycle_time,
-                      max_retries=conf.database.max_retries,
-                      retry_interval=conf.database.retry_interval,
+                      max_retries=conf.database.max_retries if patient else 1,
+                      retry_interval=conf.database.retry_interval if patient else 0,
                       mysql_sql_mode=conf.database.mysql_sql_mode)
         if check:
             migration.check(db)
@@ -97,6 +103,22 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
             'Option connection in [database]: the database cannot be opened '
             f'({type(exc).__name__}). Check the URL and that the server runs.') from exc
     return db
+
+
+def ask_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
+    """Open the database for a command: whoever typed it is told at once that it is not there.
+
+    :param conf: configuration.
+    :param check: as for :func:`open_database`.
+    :returns: the database.
+    :raises ConfigurationError: as for :func:`open_database`, or it does not answer in time.
+    """
+    try:
+        return Probe(lambda: open_database(conf, check=check, patient=False), _COMMAND_TIMEOUT, 0.0).ask()
+    except TimeoutError:
+        raise errors.ConfigurationError(
+            f'Option connection in [database]: the database does not answer within {_COMMAND_TIMEOUT:g} s: '
+            'check the address, and that the server runs.') from None
 
 
 def make_policy(conf: cfg.ConfigOpts) -> Policy:
@@ -183,6 +205,7 @@ class Targets:
         self._conf = conf.tgt
         self._process: PrivateTgtd | None = None
         self._target: Target | None = None
+        self._trouble = Trouble(LOG, 'The private tgtd')
 
     def make(self, driver: str) -> Target:
         """Make a target driver.
@@ -195,15 +218,20 @@ class Targets:
             return NullTarget()
         if self._target is None:
             volumes_dir = pathlib.Path(self._conf.volumes_dir) if self._conf.volumes_dir else None
+            if volumes_dir is not None:
+                places.check_path('Option volumes_dir in [tgt]', volumes_dir)
+            places.check_iqn_prefix('Option iqn_prefix in [tgt]', self._conf.iqn_prefix)
+            portal, listen = _read_portals(self._conf)
             try:
                 self._target = TgtTarget(
-                    self._daemon(), portal=self._conf.portal, iqn_prefix=self._conf.iqn_prefix,
-                    write_cache=self._conf.write_cache, volumes_dir=volumes_dir)
+                    self._daemon(listen or portal), portal=portal, listen=listen,
+                    iqn_prefix=self._conf.iqn_prefix, write_cache=self._conf.write_cache,
+                    volumes_dir=volumes_dir)
                 self._target.check()
             except (TargetError, TargetUnavailable, OSError) as exc:
                 self.stop()
                 raise errors.ConfigurationError(
-                    f'Options of [tgt] cannot be used (control_port, portal, private): {exc}'
+                    f'Options of [tgt] cannot be used (control_port, portal, listen, private): {exc}'
                 ) from exc
         return self._target
 
@@ -211,11 +239,11 @@ class Targets:
         """Return the target drivers that are in use."""
         return [self._target] if self._target is not None else []
 
-    def _daemon(self) -> TgtDaemon:
+    def _daemon(self, listen: str) -> TgtDaemon:
         if not self._conf.private:
             return TgtDaemon(self._conf.control_port or 0)
         self._process = PrivateTgtd(
-            portal=self._conf.portal, threads=self._conf.driver_threads,
+            portal=listen, threads=self._conf.driver_threads,
             control_port=self._conf.control_port or None,
             log_path=pathlib.Path(self._conf.log_file) if self._conf.log_file else None)
         return self._process.start()
@@ -226,17 +254,37 @@ class Targets:
         The worker notices the new one and exports everything again.
         """
         if self._process is not None and not self._process.alive():
-            LOG.error('The private tgtd died: starting it again')
+            self._trouble.note('died, and is started again')
             try:
                 self._process.start()
             except (TargetError, TargetUnavailable) as exc:
-                LOG.error('The private tgtd cannot be started: %s', exc)
+                self._trouble.note(f'cannot be started: {exc}')
+            else:
+                self._trouble.end()
 
     def stop(self) -> None:
         """Stop a private tgtd; leave another one as it is."""
         if self._process is not None:
             self._process.stop()
             self._process = None
+
+
+def _read_portals(group: Any) -> tuple[str, str]:
+    """Read what hosts are told, and where tgtd listens; the latter is empty if it is the same."""
+    try:
+        portal = listening.parse_portal(group.portal)
+    except ValueError as exc:
+        raise errors.ConfigurationError(f'Option portal in [tgt] {exc}.') from exc
+    if listening.is_wildcard(portal.host):
+        raise errors.ConfigurationError(
+            f'Option portal in [tgt]: hosts are told {portal}, which leads nowhere. Set it to the address at '
+            f'which they reach this machine, and listen in [tgt] to {portal}.')
+    if not group.listen:
+        return str(portal), ''
+    try:
+        return str(portal), str(listening.parse_portal(group.listen))
+    except ValueError as exc:
+        raise errors.ConfigurationError(f'Option listen in [tgt] {exc}.') from exc
 
 
 def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
@@ -253,6 +301,8 @@ def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
             group[opt.dest]
         except ValueError as exc:
             raise errors.ConfigurationError(f'Option {opt.name} in [{name}]: {exc}') from exc
+    if group.driver == 'file' and group.target_driver == 'tgt':
+        places.check_path(f'Option directory in [{name}]', pathlib.Path(group.directory))
     backend: Backend = (LvmBackend(group.volume_group) if group.driver == 'lvm'
                         else FileBackend(pathlib.Path(group.directory)))
     try:

@@ -2,6 +2,7 @@
 """How a program starts, waits for a signal, and ends."""
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -16,6 +17,9 @@ from multiattach.domain import errors
 
 LOG = log.getLogger(__name__)
 _END_PATIENCE = 2.0  # s
+# Connections of clients, databases and brokers; a private tgtd inherits it and opens several per volume.
+_MOST_FILES = 65536
+_PAUSE = 0.2  # s until a private tgtd that died is started again
 
 
 def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
@@ -31,6 +35,7 @@ def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
 
 def _run(main: Callable[[Sequence[str]], int | None]) -> int:
     try:
+        _allow_files()
         failpoints.check()
         return main(sys.argv[1:]) or 0
     except errors.ConfigurationError as exc:
@@ -62,6 +67,14 @@ def _end_in_time(code: int) -> None:
     timer.start()
 
 
+def _allow_files() -> None:
+    """Allow as many open files as may be: the usual limit is for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class Stop:
     """Waits for SIGTERM or SIGINT; make it before anything starts."""
 
@@ -76,9 +89,9 @@ class Stop:
     def wait(self, *tends: Callable[[], None]) -> None:
         """Return when a signal has come.
 
-        :param tends: called every second in this thread, which is the main one.
+        :param tends: called several times per second in this thread, which is the main one.
         """
-        while not self._event.wait(1.0):
+        while not self._event.wait(_PAUSE if tends else 1.0):
             for tend in tends:
                 tend()
 

@@ -7,6 +7,7 @@ SQLite, messages inside the process, volumes in files and a private tgtd; no oth
 import argparse
 import contextlib
 import fcntl
+import os
 import pathlib
 import sys
 import threading
@@ -18,8 +19,8 @@ from oslo_log import log
 from tooz.coordination import CoordinationDriver
 
 from multiattach import conf as configuration
-from multiattach import coordination
-from multiattach.cmd import clouds, hosts, operations, parts, run
+from multiattach import coordination, listening
+from multiattach.cmd import clouds, hosts, operations, parts, places, run
 from multiattach.cmd.application import make_application
 from multiattach.cmd.server import HttpServer
 from multiattach.db import migration
@@ -30,6 +31,10 @@ from multiattach.rpc import transport
 
 LOG = log.getLogger(__name__)
 _PATIENCE = 2.0  # s; a start that takes longer says on the terminal, too, what it waits for
+_DATABASE_FILE = 'multiattach.sqlite'
+_PORTAL_FILE = 'portal'
+_PORTAL_PORT = 3260  # RFC 3720 section 13; a tgtd of the distribution has it, where one runs
+_PORTALS = 100
 
 _EPILOG = """\
 example:
@@ -47,38 +52,72 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--state-dir', required=True, type=pathlib.Path, metavar='DIR',
                         help='folder for database, volumes, locks and clouds.yaml; made if it is missing')
-    parser.add_argument('--listen', required=True, metavar='HOST:PORT', help='address of the API')
+    parser.add_argument('--listen', required=True, metavar='HOST:PORT',
+                        help='address of the API, and of the embedded target beside it; 0.0.0.0 or [::] for '
+                             'all, of which hosts are told the one that leads outside')
     parser.add_argument('--config-file', action='append', default=[], metavar='FILE',
                         help='configuration file; may be given again')
     parser.add_argument('--debug', action='store_true', help='log more')
     return parser.parse_args(args)
 
 
-def _parse_address(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(':')
-    if not separator or not host or not port.isdigit() or int(port) > 65535:
-        raise errors.ConfigurationError(f'Option --listen must be HOST:PORT, not {text!r}.')
-    return host.strip('[]'), int(port)
+def _parse_address(text: str) -> tuple[listening.Address, str]:
+    """Read where to listen; return what hosts are told, too."""
+    try:
+        address = listening.parse(text)
+    except ValueError as exc:
+        raise errors.ConfigurationError(f'Option --listen {exc}.') from exc
+    try:
+        return address, listening.find_told(address.host)
+    except OSError as exc:
+        raise errors.ConfigurationError(
+            f'Option --listen: {address.host} has no address ({exc.strerror or exc}).') from exc
 
 
-def _load(options: argparse.Namespace, state: pathlib.Path, host: str) -> cfg.ConfigOpts:
+def _find_portal(state: pathlib.Path, host: str) -> listening.Address:
+    """Find where the embedded tgtd listens: where it did before, as attached servers know the port."""
+    file = state / _PORTAL_FILE
+    address = listening.resolve(host)[0][1]
+    if file.exists():
+        try:
+            port = listening.parse_portal(file.read_text()).port
+        except (OSError, ValueError) as exc:
+            raise errors.ConfigurationError(
+                f'Option --state-dir: {file} cannot be used ({exc}). It has the portal of this folder\'s '
+                'volumes, ADDRESS:PORT.') from exc
+    elif (state / _DATABASE_FILE).exists():
+        port = _PORTAL_PORT  # a release before kept it nowhere
+    else:
+        port = next((one for one in range(_PORTAL_PORT, _PORTAL_PORT + _PORTALS)
+                     if listening.is_free(listening.Address(address, one))), _PORTAL_PORT)
+    return listening.Address(address, port)
+
+
+def _load(options: argparse.Namespace, state: pathlib.Path, host: str, told: str) -> cfg.ConfigOpts:
+    listen = _find_portal(state, host)
+    portal = str(listening.Address(told, listen.port))
     args = [part for name in options.config_file for part in ('--config-file', name)]
     if not options.config_file:
         args = ['--config-dir', str(state)]  # no stray file of the machine takes part
     if options.debug:
         args.append('--debug')
-    return configuration.load(
+    conf = configuration.load(
         args, program='multiattach-standalone', description='Runs every role in one process.',
         defaults={
             ('DEFAULT', 'state_path'): str(state),
             ('DEFAULT', 'transport_url'): 'inproc://',
             ('DEFAULT', 'log_file'): str(state / 'multiattach.log'),
-            ('database', 'connection'): f'sqlite:///{state}/multiattach.sqlite',
+            ('database', 'connection'): f'sqlite:///{state}/{_DATABASE_FILE}',
             ('tgt', 'private'): True,
-            ('tgt', 'portal'): f'{host}:3260',
+            ('tgt', 'portal'): portal,
             ('tgt', 'log_file'): str(state / 'tgtd.log'),
-            ('host_agent', 'my_ip'): host,
+            ('host_agent', 'my_ip'): told,
         })
+    if conf.tgt.portal == portal:  # no file says another
+        (state / _PORTAL_FILE).write_text(f'{portal}\n')
+        if listening.is_wildcard(listen.host):
+            conf.set_default('listen', str(listen), group='tgt')
+    return conf
 
 
 @contextlib.contextmanager
@@ -86,6 +125,7 @@ def _own(state: pathlib.Path) -> Iterator[None]:
     """Take the state folder for this process alone."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        closed = places.close_folder('Option --state-dir', state)
         lock = (state / 'standalone.lock').open('w')
     except OSError as exc:
         raise errors.ConfigurationError(
@@ -96,6 +136,9 @@ def _own(state: pathlib.Path) -> Iterator[None]:
         except BlockingIOError as exc:
             raise errors.ConfigurationError(
                 f'Option --state-dir: another multiattach-standalone runs in {state}.') from exc
+        if closed:
+            print(f'{closed} folders and files in {state}, which keeps CHAP secrets, were open to other '
+                  'users; they are closed now.', flush=True)
         yield
 
 
@@ -105,12 +148,14 @@ def serve(args: Sequence[str]) -> None:
     :param args: command line.
     """
     options = _parse(args)
-    host, port = _parse_address(options.listen)
+    address, told = _parse_address(options.listen)
     state = options.state_dir.absolute()
+    places.check_path('Option --state-dir', state)
+    os.umask(0o077)  # whatever is made from here on: database, volumes, logs, sockets
     stop = run.Stop()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_own(state))
-        conf = _load(options, state, host)
+        conf = _load(options, state, address.host, told)
         db = parts.open_database(conf, check=False)
         stack.callback(db.close)
         migration.sync(db)
@@ -118,7 +163,8 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(rpc.cleanup)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
-        server = HttpServer(make_application(conf, engine, rpc), host, port, conf.api.threads)
+        server = HttpServer(make_application(conf, engine, rpc), address.host, address.port,
+                            conf.api.threads, option='Option --listen')
         coordinator = parts.start_coordinator(conf, 'standalone')
         stack.callback(coordination.disconnect, coordinator)
         targets = _start_workers(stack, conf, db, rpc, coordinator)
@@ -127,7 +173,7 @@ def serve(args: Sequence[str]) -> None:
         server.start()
         stack.callback(server.stop)
         note = _start_agent(agents, conf, db, rpc, engine, coordinator, stop)
-        _tell(conf, state, host, server.port, note)
+        _tell(conf, state, listening.Address(told, server.port), note)
         stop.wait(targets.keep_alive)
         print('multiattach stops', flush=True)
     print('multiattach has stopped', flush=True)
@@ -169,8 +215,8 @@ def _start_agent(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database
     return f'host agent of {conf.host} with {conf.host_agent.libvirt_uri}'
 
 
-def _tell(conf: cfg.ConfigOpts, state: pathlib.Path, host: str, port: int, note: str) -> None:
-    base = f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
+def _tell(conf: cfg.ConfigOpts, state: pathlib.Path, address: listening.Address, note: str) -> None:
+    base = f'http://{address}'
     hint = 'openstack volume list, with an account of your Keystone'
     if conf.api.auth_strategy != 'keystone':
         path = state / 'clouds.yaml'

@@ -9,7 +9,7 @@ from oslo_config import cfg
 from oslo_upgradecheck import common_checks, upgradecheck
 
 from multiattach import conf as configuration
-from multiattach.cmd import checks, parts
+from multiattach.cmd import checks, parts, progress
 from multiattach.db import migration, models
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
@@ -26,14 +26,14 @@ class Checks(upgradecheck.UpgradeCommands):
     def _open(self) -> Database | None:
         """Open the database; None if the first check says already why it cannot be used."""
         try:
-            return parts.open_database(cfg.CONF)
+            return parts.ask_database(cfg.CONF)
         except errors.ConfigurationError:
             return None
 
     def check_database(self) -> upgradecheck.Result:
         """Is the schema the one that this release needs?"""
         try:
-            parts.open_database(cfg.CONF).close()
+            parts.ask_database(cfg.CONF).close()
         except errors.ConfigurationError as exc:
             return upgradecheck.Result(FAILURE, exc.message)
         return upgradecheck.Result(SUCCESS, f'at revision {migration.head()}')
@@ -132,7 +132,8 @@ def main() -> int:
     configuration.register_opts(cfg.CONF)
     configuration.set_library_defaults()
     try:
-        code: int = upgradecheck.main(cfg.CONF, project=configuration.PROJECT, upgrade_command=Checks())
+        with progress.shown('the database and the broker'):
+            code: int = upgradecheck.main(cfg.CONF, project=configuration.PROJECT, upgrade_command=Checks())
     except cfg.Error as exc:
         print(f'multiattach-status: the configuration is wrong: {exc}', file=sys.stderr)
         return 2

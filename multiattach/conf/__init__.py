@@ -67,7 +67,9 @@ def set_library_defaults() -> None:
     policy_opts.set_defaults(cfg.CONF, policy_file='policy.yaml')
     log.set_defaults(default_log_levels=[
         *log.get_default_log_levels(), 'oslo_db=WARN', 'tooz=WARN', 'os_brick=INFO',
-        'oslo.privsep.daemon=WARN', 'waitress=INFO', 'alembic=WARN'])
+        'oslo.privsep.daemon=WARN', 'waitress=INFO', 'alembic=WARN',
+        # It warns at each look of a balancer that no file was named.
+        'oslo_middleware.healthcheck.disable_by_file=ERROR'])
 
 
 def load(args: Sequence[str], *, program: str, description: str,

@@ -2,6 +2,9 @@
 """How connections to SQLite, MariaDB and PostgreSQL are opened and kept."""
 
 import contextlib
+import functools
+import os
+import stat
 import time
 from typing import Any
 
@@ -10,6 +13,11 @@ from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import engines
 from sqlalchemy import event, exc
 
+from multiattach.trouble import Trouble
+
+# psycopg2 would wait for ever for a server that hangs.
+_CONNECT_TIMEOUT = 5
+_TIMED_DRIVERS = ('pymysql', 'mysqldb', 'psycopg2', 'psycopg')
 _READ_ONLY = 'multiattach_read_only'
 _BUSY_TIMEOUT_MS = 30_000
 _FRESH = 5.0  # s that a connection may have been idle without a look whether it still lives
@@ -18,13 +26,15 @@ _USED_AT = 'multiattach_used_at'
 IDLE_LIMIT = 20
 
 
-def open_engine(url: str, **options: Any) -> sa.Engine:
+def open_engine(url: str, outage: Trouble, **options: Any) -> sa.Engine:
     """Open an engine for transactions that write.
 
     :param url: SQLAlchemy URL.
+    :param outage: where it is told that no connection can be made.
     :param options: arguments of ``oslo_db.sqlalchemy.engines.create_engine``.
     :returns: the engine, without a connection.
     """
+    _close_file(url)
     engine: sa.Engine = engines.create_engine(url, sqlite_fk=True, thread_checkin=False, **options)
     # What is written holds CHAP secrets, and texts of exceptions end in logs.
     engine.hide_parameters = True
@@ -35,12 +45,26 @@ def open_engine(url: str, **options: Any) -> sa.Engine:
         if engine.dialect.name in ('mysql', 'mariadb'):
             _prepare_mysql(engine)
         _limit_idleness(engine)
-    event.listen(engine, 'do_connect', _connect)
+    event.listen(engine, 'do_connect', functools.partial(_connect, outage))
     engine.dispose()  # oslo.db has made a first connection to try the URL
     return engine
 
 
-def open_read_engine(writer: sa.Engine, url: str, **options: Any) -> sa.Engine:
+def _close_file(url: str) -> None:
+    """Keep others from a database that is a file: it holds CHAP secrets. A group may be meant to have it."""
+    parts = sa.make_url(url)
+    if parts.get_backend_name() != 'sqlite' or not parts.database or parts.database == ':memory:':
+        return
+    for name in (parts.database, f'{parts.database}-wal', f'{parts.database}-shm'):
+        with contextlib.suppress(OSError):  # whoever opens it says what is wrong
+            if name == parts.database:
+                os.close(os.open(name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            mode = stat.S_IMODE(os.stat(name).st_mode)
+            if mode & stat.S_IRWXO:
+                os.chmod(name, mode & ~stat.S_IRWXO)
+
+
+def open_read_engine(writer: sa.Engine, url: str, outage: Trouble, **options: Any) -> sa.Engine:
     """Open an engine for what only reads.
 
     On a server each statement is a transaction: what READ COMMITTED shows is the same, and the ROLLBACK at
@@ -48,12 +72,13 @@ def open_read_engine(writer: sa.Engine, url: str, **options: Any) -> sa.Engine:
 
     :param writer: the engine for transactions that write.
     :param url: SQLAlchemy URL.
+    :param outage: as for :func:`open_engine`.
     :param options: as for :func:`open_engine`.
     :returns: the engine.
     """
     if writer.dialect.name == 'sqlite':
         return writer.execution_options(**{_READ_ONLY: True})
-    engine = open_engine(url, **options)
+    engine = open_engine(url, outage, **options)
     dialect = engine.dialect
     dialect.skip_autocommit_rollback = True
 
@@ -108,15 +133,21 @@ def _limit_idleness(engine: sa.Engine) -> None:
         connection.commit()  # PostgreSQL takes back what was set in a transaction that is rolled back
 
 
-def _connect(dialect: sa.Dialect, _record: Any, args: list[Any], parameters: dict[str, Any]) -> Any:
+def _connect(outage: Trouble, dialect: sa.Dialect, _record: Any, args: list[Any], parameters: dict[str, Any]
+             ) -> Any:
     """Call a connection that cannot be made a lost one.
 
     oslo.db does so for MariaDB; the words of PostgreSQL that it knows are those of libpq before 14.
     """
+    if dialect.driver in _TIMED_DRIVERS:
+        parameters.setdefault('connect_timeout', _CONNECT_TIMEOUT)
     try:
-        return dialect.connect(*args, **parameters)
+        made = dialect.connect(*args, **parameters)
     except dialect.loaded_dbapi.OperationalError as exc:
+        outage.note('takes no connection; what needs it waits, or is refused', type(exc).__name__)
         raise db_exc.DBConnectionError(exc) from exc
+    outage.end()
+    return made
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

@@ -4,6 +4,7 @@
 import contextlib
 import functools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,12 +16,14 @@ from sqlalchemy import event, orm
 from multiattach import metrics
 from multiattach.db import changes, commits, connections, room
 from multiattach.domain import errors
+from multiattach.trouble import Trouble
 
 LOG = log.getLogger(__name__)
 
 P = ParamSpec('P')
 R = TypeVar('R')
 
+_PATIENCE = 8.0  # s without a connection after which a call is refused
 _VERDICTS = {True: 'it was carried out', False: 'it was not', None: 'nothing'}
 
 
@@ -36,8 +39,9 @@ class Database:
     def __init__(self, url: str, max_pool_size: int = 10, max_overflow: int = 50,
                  **options: Any) -> None:
         options |= {'max_pool_size': max_pool_size, 'max_overflow': max_overflow}
-        self.engine = connections.open_engine(url, **options)
-        self.read_engine = connections.open_read_engine(self.engine, url, **options)
+        outage = Trouble(LOG, 'The database')
+        self.engine = connections.open_engine(url, outage, **options)
+        self.read_engine = connections.open_read_engine(self.engine, url, outage, **options)
         self._observers: tuple[changes.Observer, ...] = ()
         self._writers = orm.sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
         event.listen(self._writers, 'after_flush', commits.note_rows)
@@ -114,6 +118,11 @@ def _tell(observers: tuple[changes.Observer, ...], noted: list[changes.Change]) 
 _retrying = threading.local()
 
 
+def _give_up(exc: Exception) -> errors.Unavailable:
+    kind = errors.DatabaseAway if isinstance(exc, db_exc.DBConnectionError) else errors.Unavailable
+    return kind(f'The database cannot be used ({type(exc).__name__}); try again later.')
+
+
 def retry(call: Callable[P, R]) -> Callable[P, R]:
     """Run a whole transaction again after a deadlock, a serialisation failure or a lost connection.
 
@@ -122,13 +131,18 @@ def retry(call: Callable[P, R]) -> Callable[P, R]:
     outermost is repeated.
 
     :param call: function that opens its own transaction.
-    :returns: the function with up to 20 retries and growing pauses; it raises Unavailable at the end.
+    :returns: the function with up to 20 retries and growing pauses; it raises Unavailable at the end. Without
+        a connection that is after some 8 s: whoever waits is a person, or has a time-out.
     """
     def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return call(*args, **kwargs)
-        except (db_exc.DBDeadlock, db_exc.DBConnectionError, db_exc.RetryRequest):
+        except (db_exc.DBDeadlock, db_exc.DBConnectionError, db_exc.RetryRequest) as exc:
             metrics.retried()
+            if isinstance(exc, db_exc.DBConnectionError):
+                _retrying.lost = _retrying.lost or time.monotonic()
+                if time.monotonic() - _retrying.lost > _PATIENCE:
+                    raise _give_up(exc) from exc
             raise
 
     repeated: Callable[P, R] = oslo_db_api.wrap_db_retry(
@@ -139,12 +153,11 @@ def retry(call: Callable[P, R]) -> Callable[P, R]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         if getattr(_retrying, 'active', False):
             return call(*args, **kwargs)
-        _retrying.active = True
+        _retrying.active, _retrying.lost = True, 0.0
         try:
             return repeated(*args, **kwargs)
         except (db_exc.DBConnectionError, db_exc.DBDeadlock) as exc:
-            raise errors.Unavailable(
-                f'The database cannot be used ({type(exc).__name__}); try again later.') from exc
+            raise _give_up(exc) from exc
         finally:
             _retrying.active = False
 

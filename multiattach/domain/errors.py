@@ -158,5 +158,9 @@ class Unavailable(MultiattachError):
     code = 503
 
 
+class DatabaseAway(Unavailable):
+    """The database takes no connection now (503)."""
+
+
 class ConfigurationError(MultiattachError):
     """An option is wrong; the message names it and the remedy. Stops the start."""

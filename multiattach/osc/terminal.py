@@ -51,6 +51,12 @@ class Terminal:
         self._last = text
         self._stream.flush()
 
+    def wait(self) -> None:
+        """Write that an answer is still waited for, where no progress line says more."""
+        if not self._last:
+            self._stream.write(f'Still waiting for the service ({time.monotonic() - self._started:.0f} s).\n')
+            self._stream.flush()
+
     def end(self) -> None:
         """Take the progress line away."""
         if self._is_tty and self._last:

@@ -4,6 +4,7 @@
 import contextlib
 import datetime
 import functools
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ from multiattach.drivers.target import (
 )
 from multiattach.engine.exports import ExportPlan, Exports
 from multiattach.engine.leases import ATTACHMENT, Due, Step, StepLeases
+from multiattach.trouble import Trouble
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
@@ -60,6 +62,8 @@ class Exporter:
         self._locks = locks
         self._host = host
         self._generation: int | None = None
+        self._watching = threading.Lock()
+        self._trouble = Trouble(LOG, 'The target daemon')
 
     @property
     def portal(self) -> str:
@@ -220,11 +224,16 @@ class Exporter:
 
     def watch(self) -> None:
         """Re-export everything if the target daemon is not the one it was."""
+        with self._watching:
+            self._watch()
+
+    def _watch(self) -> None:
         try:
             generation = self._target.generation()
         except (TargetError, TargetUnavailable) as exc:
-            LOG.warning('The target daemon does not answer: %s', exc)
+            self._trouble.note(f'does not answer: {exc}', type(exc).__name__)
             return
+        self._trouble.end()
         if generation == self._generation:
             return
         if self._generation is not None:

@@ -181,6 +181,7 @@ class VolumeEndpoint(FenceEndpoint):
         return self._reconciler.list_findings(volume_id)
 
 
+_WATCH_PAUSE = 0.5  # s between two looks whether the target daemon is still the same
 # What extra specs of existing volume types ask for most often; vendor and protocol as LVM with tgt has them.
 _CAPABILITIES = {'multiattach': True, 'storage_protocol': 'iSCSI', 'vendor_name': 'Open Source',
                  'driver_version': '1.0'}
@@ -231,6 +232,8 @@ class VolumeWorker:
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
             Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
             Periodic(f'tend:{host}', report_interval, (self.tend,)),
+            # Apart, too: servers whose target daemon died wait for nothing else.
+            Periodic(f'watch:{host}', min(report_interval, _WATCH_PAUSE), (exporter.watch,)),
             *([Periodic(f'reconcile:{host}', reconciler.pause, (self.reconcile,))]
               if reconciler.pause else ())))
 

@@ -6,13 +6,13 @@ import fcntl
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from multiattach import listening
 from multiattach.drivers.target import TargetError, TargetUnavailable
 from multiattach.drivers.tgt.daemon import DEFAULT_SOCKET_PREFIX, TgtDaemon, environment
 from multiattach.drivers.tgt.protocol import ErrorCode, TgtError, tolerate
@@ -114,19 +114,14 @@ class PrivateTgtd:
 
     def _check_portal_free(self) -> None:
         # When its portal can not be bound, tgtd listens at 0.0.0.0:3260 instead, and stays up.
-        host, _, port = self.portal.rpartition(":")
-        host = host.strip("[]")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, int(port)))
-                probe.listen(1)
-            except OSError as error:
-                raise TargetUnavailable(
-                    f"tgtd can not listen at {self.portal}: {error.strerror or error}",
-                    delivered=False,
-                ) from error
+        address = listening.parse(self.portal)
+        try:
+            listening.probe(address)
+        except OSError as error:
+            raise TargetUnavailable(
+                f"tgtd can not listen at {self.portal}: {listening.explain(error, address.port)}",
+                delivered=False,
+            ) from error
 
     def _is_free(self, port: int) -> bool:
         """Try tgtd's own lock; tgtd takes it again itself and ends when it comes too late."""

@@ -42,6 +42,7 @@ class TgtTarget:
 
     :param daemon: the tgtd.
     :param portal: ``address:port`` that initiators are told.
+    :param listen: ``address:port`` at which tgtd listens; empty if it is the portal.
     :param iqn_prefix: what stands before ``volume-UUID`` in target names.
     :param bstype: tgtd's backing store type.
     :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
@@ -57,6 +58,7 @@ class TgtTarget:
         daemon: TgtDaemon,
         *,
         portal: str,
+        listen: str = "",
         iqn_prefix: str = "iqn.2010-10.org.openstack:",
         bstype: str = "rdwr",
         bsoflags: str = "",
@@ -66,6 +68,7 @@ class TgtTarget:
     ) -> None:
         self._daemon = daemon
         self._portal = portal
+        self._listen = listen or portal
         self._iqn_prefix = iqn_prefix
         self._bstype = bstype
         self._bsoflags = bsoflags
@@ -265,12 +268,12 @@ class TgtTarget:
         :raises TargetUnavailable: with what to do about it.
         """
         portals = self._daemon.show_portals()
-        _, _, port = self._portal.rpartition(":")
-        if not {self._portal, f"0.0.0.0:{port}", f"[::]:{port}"} & set(portals):
+        _, _, port = self._listen.rpartition(":")
+        if not {self._listen, f"0.0.0.0:{port}", f"[::]:{port}"} & set(portals):
             raise TargetUnavailable(
-                f"tgtd does not listen at {self._portal} but at {', '.join(portals) or 'nothing'};"
+                f"tgtd does not listen at {self._listen} but at {', '.join(portals) or 'nothing'};"
                 " start it with --iscsi portal=ADDRESS:PORT and see that the port is free, or"
-                " set the portal to one of these",
+                " set the portal, or listen, to one of these",
                 delivered=True,
             )
 

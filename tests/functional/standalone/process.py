@@ -24,6 +24,7 @@ class Standalone:
     def __init__(self, state: pathlib.Path) -> None:
         self.state = state
         self.port, self.portal = pick_port(), pick_port()
+        self.base = f'http://127.0.0.1:{self.port}'
         self.headers: dict[str, str] = {}
         self.environment: dict[str, str] = {}  # besides this process's
         self.child: subprocess.Popen[str] | None = None
@@ -79,7 +80,7 @@ class Standalone:
     def ask(self, method: str, path: str, body: Any = None, version: str = '3.71',
             timeout: float = 60) -> tuple[int, Any]:
         request = urllib.request.Request(
-            f'http://127.0.0.1:{self.port}{path}', method=method,
+            f'{self.base}{path}', method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={'Content-Type': 'application/json', 'OpenStack-API-Version': f'volume {version}',
                      **self.headers})
