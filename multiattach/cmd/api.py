@@ -32,7 +32,8 @@ def serve(args: Sequence[str]) -> None:
         engine.types.ensure_default()
         stack.callback(operations.start(conf, 'multiattach-api', db, counts_rows=True))
         server = HttpServer(make_application(conf, engine, rpc), conf.api.listen_host,
-                            conf.api.listen_port, conf.api.threads)
+                            conf.api.listen_port, conf.api.threads,
+                            proxied=conf.oslo_middleware.enable_proxy_headers_parsing)
         server.start()
         stack.callback(server.stop)
         print(f'multiattach-api is ready at http://{conf.api.listen_host}:{server.port}/v3', flush=True)

@@ -19,17 +19,19 @@ class HttpServer:
     :param host: address to listen on.
     :param port: port to listen on; 0 for any free one.
     :param threads: threads that answer requests.
+    :param proxied: hand on what a proxy in front says of the client; never without one.
     :raises ConfigurationError: the address cannot be listened on.
     """
 
-    def __init__(self, application: Any, host: str, port: int, threads: int) -> None:
+    def __init__(self, application: Any, host: str, port: int, threads: int, *,
+                 proxied: bool = False) -> None:
         try:
             self._server = waitress.server.create_server(
                 application, host=host, port=port, threads=threads, ident='multiattach',
                 # Idle connections count, and beyond the limit nobody is let in: a dashboard keeps hundreds.
                 # Below 1024, the usual limit of open files; poll, because select ends there, too.
                 connection_limit=800, channel_timeout=60, asyncore_use_poll=True,
-                max_request_body_size=1 << 20, clear_untrusted_proxy_headers=True)
+                max_request_body_size=1 << 20, clear_untrusted_proxy_headers=not proxied)
         except OSError as exc:
             raise errors.ConfigurationError(
                 f'{host}:{port} cannot be listened on ({exc.strerror or exc}): set another address '

@@ -118,7 +118,8 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(rpc.cleanup)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
-        server = HttpServer(make_application(conf, engine, rpc), host, port, conf.api.threads)
+        server = HttpServer(make_application(conf, engine, rpc), host, port, conf.api.threads,
+                            proxied=conf.oslo_middleware.enable_proxy_headers_parsing)
         coordinator = parts.start_coordinator(conf, 'standalone')
         stack.callback(coordination.disconnect, coordinator)
         targets = _start_workers(stack, conf, db, rpc, coordinator)
