@@ -211,7 +211,8 @@ def judge_status(status: str, claim: str | None, attachments: Mapping[str, str],
         return Verdict(True, f'The record says {status}, but the attachments make it {expected}. '
                              'The volume worker puts it right by itself; at once: openstack multiattach '
                              'doctor --fix')
-    for sources, derived in states.DERIVATION:
+    leaving = claim in states.DETACHING_CLAIMS and Attachment.ATTACHED in attachments.values()
+    for sources, derived in () if leaving else states.DERIVATION:
         deciding = tuple(ident for ident, state in attachments.items() if state in sources)
         if not deciding:
             continue
@@ -220,7 +221,7 @@ def judge_status(status: str, claim: str | None, attachments: Mapping[str, str],
             return Verdict(True, f'{_number(deciding)} in state {" or ".join(found)}.', deciding)
         break
     if claim is not None:
-        action = 'os-reserve' if claim == states.Claim.ATTACHING else 'os-begin_detaching'
+        action = 'os-reserve' if status == V.ATTACHING else 'os-begin_detaching'
         since = '' if claimed is None else f' {claimed:.0f} s ago'
         return Verdict(True, f'The action {action} left its mark{since}, and nothing has followed it yet.')
     return Verdict(True, 'No attachment takes a place on it.')

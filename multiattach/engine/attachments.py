@@ -189,7 +189,8 @@ class Attachments:
         sharing.check_reserve(
             sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
         self.check_room(session, volume, room)
-        if volume.multiattach and volume.bootable and volume.status == states.Volume.IN_USE:
+        if volume.multiattach and volume.bootable and volume.status in (
+                states.Volume.IN_USE, states.Volume.DETACHING):
             self._policy.check(ctx, 'volume:multiattach_bootable_volume', volume.project_id)
         row = models.Attachment(
             id=ident, volume_id=volume_id, instance_uuid=instance_uuid,
@@ -395,6 +396,5 @@ def leave_target(session: Session, row: models.Attachment, actor: transitions.Ac
             and volume.host is not None):
         event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
     transitions.move_attachment(session, row.id, event, actor)
-    transitions.derive_volume(
-        session, row.volume_id, **({'claim': None} if volume.claim == states.Claim.DETACHING else {}))
+    transitions.derive_volume(session, row.volume_id, left=row.id if order is None else None)
     return order
