@@ -19,7 +19,7 @@ ROUTED = 'multiattach.routed'
 ROUTE = 'multiattach.route'
 PROJECT = 'multiattach.url_project'
 _MAX_DEPTH = 64
-_JSON = ('application/json', 'application/vnd.openstack.volume+json')
+JSON_TYPES = ('application/json', 'application/vnd.openstack.volume+json')
 
 
 class Request(pecan.Request):
@@ -90,7 +90,7 @@ class Request(pecan.Request):
         :raises UnsupportedMediaType: a body of another type.
         """
         body = self.body
-        if body and self.content_type and self.content_type not in _JSON:
+        if body and self.content_type and self.content_type not in JSON_TYPES:
             raise faults.UnsupportedMediaType('Unsupported Content-Type')
         try:
             value = json.loads(body.decode(), parse_constant=_refuse)

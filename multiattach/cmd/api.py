@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from multiattach import conf as configuration
 from multiattach.cmd import operations, parts, run
-from multiattach.cmd.application import make_application
+from multiattach.cmd.application import NOAUTH, make_application
 from multiattach.cmd.server import HttpServer
 from multiattach.rpc import broker
 
@@ -36,6 +36,8 @@ def serve(args: Sequence[str]) -> None:
                             proxied=conf.oslo_middleware.enable_proxy_headers_parsing)
         server.start()
         stack.callback(server.stop)
+        if conf.api.auth_strategy == 'noauth':
+            print(f'multiattach-api: {NOAUTH}', file=sys.stderr, flush=True)
         print(f'multiattach-api is ready at http://{conf.api.listen_host}:{server.port}/v3', flush=True)
         stop.wait()
 

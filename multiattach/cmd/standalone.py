@@ -20,7 +20,7 @@ from tooz.coordination import CoordinationDriver
 from multiattach import conf as configuration
 from multiattach import coordination
 from multiattach.cmd import clouds, hosts, operations, parts, run
-from multiattach.cmd.application import make_application
+from multiattach.cmd.application import NOAUTH, make_application
 from multiattach.cmd.server import HttpServer
 from multiattach.db import migration
 from multiattach.db.database import Database
@@ -70,6 +70,7 @@ def _load(options: argparse.Namespace, state: pathlib.Path, host: str) -> cfg.Co
     return configuration.load(
         args, program='multiattach-standalone', description='Runs every role in one process.',
         defaults={
+            ('api', 'auth_strategy'): 'noauth',
             ('DEFAULT', 'state_path'): str(state),
             ('DEFAULT', 'transport_url'): 'inproc://',
             ('DEFAULT', 'log_file'): str(state / 'multiattach.log'),
@@ -177,6 +178,7 @@ def _tell(conf: cfg.ConfigOpts, state: pathlib.Path, host: str, port: int, note:
         path = state / 'clouds.yaml'
         path.write_text(clouds.render_clouds_yaml(base))
         hint = f'OS_CLIENT_CONFIG_FILE={path} openstack --os-cloud multiattach volume list'
+        print(f'multiattach-standalone: {NOAUTH}', flush=True)
     print(f'multiattach is ready\n  block storage: {base}/v3\n  compute:       {base}/compute/v2.1\n'
           f'  {note}\n  log:           {state}/multiattach.log\n'
           f'Try: {hint}', flush=True)

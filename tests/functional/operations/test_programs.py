@@ -59,6 +59,7 @@ log_dir = {folder}/reports
 [metrics]
 listen = 127.0.0.1:{self.metrics_port}
 [api]
+auth_strategy = noauth
 listen_port = {self.port}
 [file]
 target_driver = null

@@ -26,6 +26,7 @@ def files(tmp_path, nursery):
         options = {
             'DEFAULT': {'state_path': tmp_path, 'host': 'h', 'transport_url': 'inproc://'},
             'database': {'connection': f'sqlite:///{tmp_path}/x.sqlite'},
+            'api': {'auth_strategy': 'noauth'},
             'tgt': {'private': 'true', 'portal': '127.0.0.1:1'},
             'host_agent': {'connector': 'qemu', 'libvirt_uri': 'qemu+unix:///system?socket=/none'},
             'file': {'target_driver': 'null', 'directory': tmp_path / 'volumes'}}
@@ -133,6 +134,29 @@ def test_a_wrong_value(files, program, group, name, value):
     files.sync()
     files.set(group, **{name: value})
     check(files.start(program), program, name)
+
+
+@pytest.mark.parametrize('program', ['multiattach-api', 'multiattach-wsgi'])
+def test_nobody_said_how_callers_are_known(files, program):
+    files.sync()
+    del files.options['api']
+    files.set('DEFAULT', transport_url='fake://')
+    check(files.start(program), program, 'Option auth_strategy in [api] is not set', '"keystone"', '"noauth"')
+
+
+@pytest.mark.parametrize('program', ['multiattach-api', 'multiattach-standalone'])
+def test_no_authentication_is_said_aloud(files, program):
+    files.sync()
+    if program == 'multiattach-standalone':
+        del files.options['api']  # its default
+        files.set('host_agent', enabled='no')
+    else:
+        files.set('DEFAULT', transport_url='fake://')
+        files.set('api', listen_port=0)
+    code, said = files.start(program)
+    assert code == 0, said
+    [line] = [line for line in said.splitlines() if line.startswith(f'{program}: No authentication')]
+    assert 'whoever reaches the API is an administrator' in line
 
 
 @pytest.mark.parametrize(('group', 'values', 'named'), [
