@@ -24,7 +24,7 @@ from multiattach.cmd.application import NOAUTH, make_application
 from multiattach.cmd.server import HttpServer
 from multiattach.db import migration
 from multiattach.db.database import Database
-from multiattach.domain import errors
+from multiattach.domain import errors, release
 from multiattach.engine.assembly import Engine
 from multiattach.rpc import transport
 
@@ -51,6 +51,7 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--config-file', action='append', default=[], metavar='FILE',
                         help='configuration file; may be given again')
     parser.add_argument('--debug', action='store_true', help='log more')
+    parser.add_argument('--version', action='version', version=f'%(prog)s {release.version()}')
     return parser.parse_args(args)
 
 
