@@ -179,6 +179,13 @@ class Cloud:
         """Make the command ``openstack`` as it runs in a process of its own."""
         return plugin.Openstack(self._openstack, self._environment)
 
+    def wait_for_server(self, name: str, server: str) -> None:
+        """Wait until a server has a volume."""
+        deadline = time.monotonic() + 20
+        while server not in [row['server_id'] for row in self.show(name)['attachments']]:
+            assert time.monotonic() < deadline, self.show(name)
+            time.sleep(0.05)
+
     @contextlib.contextmanager
     def _at_home(self) -> Iterator[None]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith('OS_')}
