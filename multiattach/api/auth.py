@@ -59,6 +59,7 @@ class NoAuth:
             service_roles=split_roles(environ.get('HTTP_X_SERVICE_ROLES', '')),
             request_id=environ.get('openstack.request_id'),
             global_request_id=environ.get('openstack.global_request_id'))
+        ctx.address = environ.get('REMOTE_ADDR')
         ctx.bind()
         return self._application(environ, start_response)
 

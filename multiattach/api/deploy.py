@@ -43,7 +43,7 @@ def make_application(engine: Engine, settings: ApiSettings, conf: cfg.ConfigOpts
     }, versions.make_app(engine, settings))
     application = faults.Barrier(application)
     application = sizelimit.RequestBodySizeLimiter(application, conf)
-    application = metering.LoggedIds(application)
+    application = metering.LoggedIds(metering.AuditLog(application))
     application = request_id.RequestId(application, conf)
     application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
     return metering.Meter(faults.Barrier(application))

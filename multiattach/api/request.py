@@ -17,6 +17,7 @@ CONTEXT = 'multiattach.context'
 VERSION = 'multiattach.version'
 ROUTED = 'multiattach.routed'
 ROUTE = 'multiattach.route'
+ACTION = 'multiattach.action'
 PROJECT = 'multiattach.url_project'
 _MAX_DEPTH = 64
 JSON_TYPES = ('application/json', 'application/vnd.openstack.volume+json')

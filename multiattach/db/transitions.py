@@ -13,8 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from multiattach import request_ids
 from multiattach.db import changes, commits, models, timelines
 from multiattach.domain import errors, states
+from multiattach.domain.callers import Caller
 
 _MAX_ERROR = 1000
 _IDENT, _LINE, _LEFT = 'row_ident', 'timeline_line', 'left_ident'  # parameters that are no columns
@@ -26,10 +28,12 @@ class Actor:
 
     :param name: ``api``, ``volume:HOST`` or ``host:HOST``.
     :param request_id: ``req-…`` of the API call, if one is behind it.
+    :param caller: who called the API, None for the service itself.
     """
 
     name: str
     request_id: str | None = None
+    caller: Caller | None = None
 
 
 def move_attachment(
@@ -66,7 +70,7 @@ def move_attachment(
     changes.note(session, lambda: changes.Change(
         changes.ATTACHMENT, attachment_id, event, row.target, moment,
         *changes.state_before(session, table, attachment_id, 'state', moment),
-        seconds=seconds, error=error, request_id=actor.request_id))
+        seconds=seconds, error=error, request_id=_find_request(actor), caller=actor.caller))
 
 
 def add_attachment(session: Session, attachment: models.Attachment, actor: Actor) -> None:
@@ -84,7 +88,7 @@ def add_attachment(session: Session, attachment: models.Attachment, actor: Actor
     session.flush()
     changes.note(session, lambda: changes.Change(
         changes.ATTACHMENT, attachment.id, 'reserve', attachment.state, moment,
-        request_id=actor.request_id))
+        request_id=_find_request(actor), caller=actor.caller))
 
 
 def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> None:
@@ -246,11 +250,18 @@ def _derivation(claim: Any) -> sa.ColumnElement[str]:
     return sa.case(*whens, else_=sa.literal(states.Volume.AVAILABLE))
 
 
+def _find_request(actor: Actor) -> str | None:
+    """Find the request behind an act: a worker's thread carries the one that it works for."""
+    return actor.request_id or request_ids.make(None)['request_id']
+
+
 def _entry(event: str, state: str, moment: str, actor: Actor, error: str | None,
            seconds: float | None) -> str:
     entry: dict[str, Any] = {'at': moment, 'event': event, 'state': state, 'by': actor.name}
-    if actor.request_id:
-        entry['request_id'] = actor.request_id
+    if request_id := _find_request(actor):
+        entry['request_id'] = request_id
+    if actor.caller is not None:
+        entry |= actor.caller.tell()
     if seconds is not None:
         entry['seconds'] = round(seconds, 4)
     if error:
