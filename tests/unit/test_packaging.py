@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made of this tree: documentation, a source distribution, a wheel, and what programs say they are."""
+"""What is made of this tree: documentation, source distribution, wheel, and what programs say they are."""
 
 import configparser
 import email
