@@ -181,4 +181,4 @@ def test_what_opens_the_target_of_a_server_is_told_a_user_once(cloud: Cloud) -> 
                    {'os-initialize_connection': {'connector': connector('one')}})
     assert legacy.status == 200
     assert mine['auth_password'] not in str(legacy.json)
-    assert cloud('member', 'DELETE', path).status == 200
+    assert cloud('member', 'DELETE', path, service='nova').status == 200
