@@ -81,7 +81,7 @@ def _refuse(noun: Noun) -> routing.Handler:
     def create(self: routing.Controller, req: Request, body: dict[str, Any] | None = None) -> NoReturn:
         for wanted in (body or {}).values():
             if isinstance(wanted, dict) and 'volume_id' in wanted:
-                self.engine.volumes.show(req.ctx, idents.normalise(wanted['volume_id']))
+                self.engine.volumes.show(req.ctx, idents.normalise(str(wanted['volume_id'])))
         raise errors.InvalidInput(f'{noun.title}: this service does not offer it.')
 
     return _mark('POST', noun.path, noun, create, f'Refuse to make a {noun.title.lower()}.', noun.body)
