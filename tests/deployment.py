@@ -127,7 +127,7 @@ def _deploy(directory: pathlib.Path, target: Target | None, url: str, messages: 
     conf = configuration.load(
         [], program='test', description='test', defaults={
             ('DEFAULT', 'state_path'): str(directory), ('DEFAULT', 'host'): 'testhost',
-            ('DEFAULT', 'transport_url'): messages,
+            ('DEFAULT', 'transport_url'): messages, ('api', 'auth_strategy'): 'noauth',
             ('database', 'connection'): url,
             ('DEFAULT', 'rpc_response_timeout'): 20,
             ('quota', 'volumes'): -1, ('quota', 'gigabytes'): -1})

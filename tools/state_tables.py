@@ -48,8 +48,9 @@ Volumes
 {_events(states.VOLUME_EVENTS)}
 A status in {', '.join(f'``{s}``' for s in sorted(states.DERIVED_STATUSES))} is derived from the volume's
 attachments; the first row that applies wins, so that a sharer in flight never hides one that is attached.
-Without any it is ``available``. ``os-begin_detaching`` shows as ``detaching`` while exactly one
-attachment is attached; ``os-reserve`` as ``attaching`` while there is none.
+Without any it is ``available``. ``os-begin_detaching`` shows as ``detaching`` until that detach has ended,
+whoever else has the volume; what the others may do stays what it is while the volume is ``in-use``.
+``os-reserve`` shows as ``attaching`` while there is no attachment.
 
 {derivation}'''
 

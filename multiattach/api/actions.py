@@ -9,7 +9,7 @@ from typing import Any
 import pecan
 
 from multiattach.api import faults, routing
-from multiattach.api.request import Request
+from multiattach.api.request import ACTION, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.api.validation import Versioned
 from multiattach.domain import errors
@@ -76,6 +76,7 @@ class ActionController(routing.Controller):
         if name not in self._actions:
             raise errors.InvalidInput(f'There is no such action: {name[:64]}.')
         found, method = self._actions[name]
+        req.environ[ACTION] = name
         if found.since > req.minor:
             raise faults.NoSuchMethod
         value = found.schema.check(value, req.minor)

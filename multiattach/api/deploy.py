@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oslo_config import cfg
-from oslo_middleware import request_id, sizelimit
+from oslo_middleware import http_proxy_to_wsgi, request_id, sizelimit
 
 from multiattach.api import auth, blockstorage, faults, health, metering, versions
 from multiattach.api.compute import app as compute_app
@@ -43,8 +43,9 @@ def make_application(engine: Engine, settings: ApiSettings, conf: cfg.ConfigOpts
     }, versions.make_app(engine, settings))
     application = faults.Barrier(application)
     application = sizelimit.RequestBodySizeLimiter(application, conf)
-    application = metering.LoggedIds(application)
+    application = metering.LoggedIds(metering.AuditLog(application))
     application = request_id.RequestId(application, conf)
+    application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
     return metering.Meter(faults.Barrier(application))
 
 

@@ -39,6 +39,7 @@ class KeystoneContext:
         ctx = RequestContext.from_environ(
             environ, request_id=environ.get('openstack.request_id'),
             global_request_id=environ.get('openstack.global_request_id'))
+        ctx.address = environ.get('REMOTE_ADDR')
         ctx.service_roles = [SERVICE] if service else []
         ctx.catalog_text = environ.get('HTTP_X_SERVICE_CATALOG')
         ctx.is_admin = self._policy.allows(ctx, 'context_is_admin', ctx.project)

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done around each request: its ids in the log, its time in the metrics."""
+"""What is done around each request: who did it and its ids in the log, its time in the metrics."""
 
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import quote
 
 from oslo_context import context as oslo_context
+from oslo_log import log
 
 from multiattach import metrics, request_ids
 from multiattach.api.faults import WsgiApp
-from multiattach.api.request import ROUTE
+from multiattach.api.request import ACTION, CONTEXT, ROUTE
+from multiattach.domain.callers import Caller
 
+# Its lines alone may be sent elsewhere, by the name of the logger.
+AUDIT = log.getLogger('multiattach.audit')
+_READING = ('GET', 'HEAD', 'OPTIONS')
+_MOST_PATH = 1000
 _PLAIN = frozenset({'healthcheck'})
 
 
@@ -47,6 +54,39 @@ def _find_route(environ: dict[str, Any], mount: str) -> str:
     if path is not None:
         return f'/{mount}{path}'
     return f'/{mount}' if mount in _PLAIN else 'none'
+
+
+class AuditLog:
+    """Middleware that logs who did what: one line for each request that changes something, or tries to.
+
+    :param application: what is logged.
+    """
+
+    def __init__(self, application: WsgiApp) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Serve a request."""
+        if environ['REQUEST_METHOD'] in _READING:
+            return self._application(environ, start_response)
+        path = quote(environ.get('SCRIPT_NAME', '').encode('latin-1')
+                     + environ.get('PATH_INFO', '').encode('latin-1'))[:_MOST_PATH]
+
+        def start(line: str, headers: Any, *exc_info: Any) -> Any:
+            _log_act(environ, path, line[:3])
+            return start_response(line, headers, *exc_info)
+
+        return self._application(environ, start)
+
+
+def _log_act(environ: dict[str, Any], path: str, status: str) -> None:
+    ctx = environ.get(CONTEXT)  # none for one who was not let in
+    caller = (ctx and ctx.caller) or Caller(address=environ.get('REMOTE_ADDR'))
+    told = {
+        **caller.tell(), 'action': environ.get(ACTION), 'request': environ.get('openstack.request_id'),
+        'global_request': environ.get('openstack.global_request_id')}
+    AUDIT.info('%s %s %s%s', environ['REQUEST_METHOD'] if environ['REQUEST_METHOD'].isalpha() else '?', path,
+               status, ''.join(f' {key}={value}' for key, value in told.items() if value))
 
 
 class LoggedIds:

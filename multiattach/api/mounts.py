@@ -6,6 +6,9 @@ from typing import Any
 
 from multiattach.api.faults import WsgiApp
 
+# Where the server in front mounts us: SCRIPT_NAME before any mount of our own is in it.
+ROOT = 'multiattach.root'
+
 
 class Mounts:
     """Dispatches on the first segment of the path.
@@ -25,6 +28,7 @@ class Mounts:
         application = self._applications.get(f'/{prefix}')
         if application is None:
             return self._default(environ, start_response)
+        environ.setdefault(ROOT, environ.get('SCRIPT_NAME', ''))
         environ['SCRIPT_NAME'] = f'{environ.get("SCRIPT_NAME", "")}/{prefix}'
         environ['PATH_INFO'] = path[len(prefix) + 1:]
         return application(environ, start_response)

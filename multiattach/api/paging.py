@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
+from multiattach.api.versions import base_url
 from multiattach.domain import errors, idents
 from multiattach.engine.queries import Page
 
@@ -110,8 +111,4 @@ def collection_url(req: Request, settings: ApiSettings) -> str:
     :param settings: the public endpoint.
     :returns: URL.
     """
-    if not settings.public_endpoint:
-        return str(req.path_url)
-    # A prefix that the server in front mounts us at is the public endpoint's own.
-    prefix = '/compute' if req.script_name.endswith('/compute') else ''
-    return f'{settings.public_endpoint.rstrip("/")}{prefix}{req.path_info}'
+    return f'{base_url(req, settings)}{req.own_path}'

@@ -3,11 +3,13 @@
 
 import json
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import pecan
 
 from multiattach.api import faults
 from multiattach.api.microversion import Version
+from multiattach.api.mounts import ROOT
 from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
 
@@ -15,9 +17,10 @@ CONTEXT = 'multiattach.context'
 VERSION = 'multiattach.version'
 ROUTED = 'multiattach.routed'
 ROUTE = 'multiattach.route'
+ACTION = 'multiattach.action'
 PROJECT = 'multiattach.url_project'
 _MAX_DEPTH = 64
-_JSON = ('application/json', 'application/vnd.openstack.volume+json')
+JSON_TYPES = ('application/json', 'application/vnd.openstack.volume+json')
 
 
 class Request(pecan.Request):
@@ -45,6 +48,18 @@ class Request(pecan.Request):
         """Project id in the URL, if there is one (contract 1.5)."""
         project: str | None = self.environ.get(PROJECT)
         return project
+
+    @property
+    def root(self) -> str:
+        """Path at which the server in front mounts us, quoted; empty, or without a slash at its end."""
+        root: str = self.environ.get(ROOT, self.environ['SCRIPT_NAME'])
+        return quote(root.encode('latin-1')).rstrip('/')
+
+    @property
+    def own_path(self) -> str:
+        """Path below :attr:`root`, quoted, whatever is mounted inside of us."""
+        path: str = self.path
+        return path.removeprefix(self.root)
 
     @property
     def query(self) -> dict[str, str]:
@@ -76,7 +91,7 @@ class Request(pecan.Request):
         :raises UnsupportedMediaType: a body of another type.
         """
         body = self.body
-        if body and self.content_type and self.content_type not in _JSON:
+        if body and self.content_type and self.content_type not in JSON_TYPES:
             raise faults.UnsupportedMediaType('Unsupported Content-Type')
         try:
             value = json.loads(body.decode(), parse_constant=_refuse)

@@ -10,6 +10,8 @@ class ApiSettings:
 
     :param auth_strategy: how callers are identified; key of
         :data:`multiattach.api.auth.STRATEGIES`.
+    :param noauth_hosts: names by which clients may reach the API (noauth only), besides those that are
+        always fine.
     :param public_endpoint: URL of the service as clients see it, without ``/v3``; empty for what
         the request says.
     :param max_limit: most rows of one list reply.
@@ -19,6 +21,7 @@ class ApiSettings:
     """
 
     auth_strategy: str = 'noauth'
+    noauth_hosts: tuple[str, ...] = ()
     public_endpoint: str = ''
     max_limit: int = 1000
     project_id_regex: str = r'[0-9a-f\-]+'

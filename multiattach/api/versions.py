@@ -3,6 +3,7 @@
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pecan
 
@@ -23,8 +24,10 @@ def base_url(req: Request, settings: ApiSettings) -> str:
     :param settings: settings of the API.
     :returns: URL without a slash at its end.
     """
-    base = settings.public_endpoint or req.application_url
-    return _VERSIONED.sub('', base).rstrip('/')
+    if settings.public_endpoint:
+        # Where the server in front mounts us is part of it.
+        return _VERSIONED.sub('', settings.public_endpoint).rstrip('/')
+    return f'{req.host_url}{req.root}'
 
 
 def list_versions(req: Request, settings: ApiSettings) -> dict[str, Any]:
@@ -49,8 +52,30 @@ def list_versions(req: Request, settings: ApiSettings) -> dict[str, Any]:
     }]}
 
 
+def follow_bookmark(req: Request, endpoint: str) -> pecan.Response:
+    """Redirect from a URL without a version, which ``bookmark`` links are, to the same thing below one.
+
+    :param req: the request; all of its path after the mount point is kept.
+    :param endpoint: URL of the version.
+    :returns: the reply.
+    """
+    response = pecan.Response(status=302, content_type='text/plain')
+    response.location = f'{endpoint}{quote(req.path_info)}'
+    return response
+
+
 class UnversionedController(Controller):
-    """``GET /``: for everybody, with or without a token."""
+    """``GET /``: for everybody, with or without a token; below a mount point without a slash, too."""
+
+    @route('GET', '', status=300)
+    def index_bare(self, req: Request) -> dict[str, Any]:
+        """List the versions.
+
+        :param req: the request.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
+        return list_versions(req, self.settings)
 
     @route('GET', '/', status=300)
     def index(self, req: Request) -> dict[str, Any]:
@@ -61,6 +86,39 @@ class UnversionedController(Controller):
         :raises MultiattachError: as the use case that is called.
         """
         return list_versions(req, self.settings)
+
+    @route('GET', '/volumes/{volume_id}', status=302)
+    def find_volume(self, req: Request, volume_id: str) -> pecan.Response:
+        """Send whoever follows a volume's ``bookmark`` to the version that there is.
+
+        :param req: the request.
+        :param volume_id: UUID of the volume.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
+        return follow_bookmark(req, f'{base_url(req, self.settings)}/v3')
+
+    @route('GET', '/messages/{message_id}', status=302)
+    def find_message(self, req: Request, message_id: str) -> pecan.Response:
+        """Send whoever follows a message's ``bookmark`` to the version that there is.
+
+        :param req: the request.
+        :param message_id: UUID of the message.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
+        return follow_bookmark(req, f'{base_url(req, self.settings)}/v3')
+
+    @route('GET', '/qos-specs/{qos_id}', status=302)
+    def find_qos_specs(self, req: Request, qos_id: str) -> pecan.Response:
+        """Send whoever follows the ``bookmark`` of QoS specs to the version that there is.
+
+        :param req: the request.
+        :param qos_id: UUID of the QoS specs.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
+        return follow_bookmark(req, f'{base_url(req, self.settings)}/v3')
 
 
 class VersionController(Controller):

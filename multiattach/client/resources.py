@@ -57,8 +57,8 @@ class AttachmentExplanation(_Explanation):
     host = resource.Body('host')
     #: For admins.
     initiator = resource.Body('initiator')
-    #: Steps, oldest first: at, event, from, to, by, request_id, seconds, stayed, error; and dropped, how
-    #: many before it are no longer known.
+    #: Steps, oldest first: at, event, from, to, by, request_id, user_id, project_id, service_id, address,
+    #: seconds, stayed, error; and dropped, how many before it are no longer known.
     timeline = resource.Body('timeline', type=list)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from multiattach import conf as configuration
 from multiattach import listening
 from multiattach.cmd import operations, parts, run
-from multiattach.cmd.application import make_application
+from multiattach.cmd.application import NOAUTH, make_application
 from multiattach.cmd.server import HttpServer
 from multiattach.rpc import broker
 
@@ -33,9 +33,12 @@ def serve(args: Sequence[str]) -> None:
         engine.types.ensure_default()
         stack.callback(operations.start(conf, 'multiattach-api', db, counts_rows=True))
         server = HttpServer(make_application(conf, engine, rpc), conf.api.listen_host,
-                            conf.api.listen_port, conf.api.threads)
+                            conf.api.listen_port, conf.api.threads,
+                            proxied=conf.oslo_middleware.enable_proxy_headers_parsing)
         server.start()
         stack.callback(server.stop)
+        if conf.api.auth_strategy == 'noauth':
+            print(f'multiattach-api: {NOAUTH}', file=sys.stderr, flush=True)
         told = listening.Address(listening.find_near(conf.api.listen_host), server.port)
         print(f'multiattach-api is ready at http://{told}/v3', flush=True)
         stop.wait()

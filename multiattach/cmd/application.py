@@ -7,6 +7,7 @@ import functools
 
 import oslo_messaging as messaging
 from oslo_config import cfg
+from oslo_log import log
 
 from multiattach.api import deploy, health, keystone
 from multiattach.api.auth import Middleware
@@ -17,6 +18,10 @@ from multiattach.db import migration
 from multiattach.domain import errors
 from multiattach.engine.assembly import Engine
 from multiattach.rpc import broker
+
+LOG = log.getLogger(__name__)
+NOAUTH = ('No authentication (auth_strategy = noauth in [api]): whoever reaches the API is an administrator '
+          'of all volumes and hosts.')
 
 
 def make_application(conf: cfg.ConfigOpts, engine: Engine,
@@ -29,11 +34,28 @@ def make_application(conf: cfg.ConfigOpts, engine: Engine,
     :returns: the application.
     :raises ConfigurationError: the message names the options.
     """
+    check_strategy(conf)
     settings = ApiSettings(
-        auth_strategy=conf.api.auth_strategy, public_endpoint=conf.api.public_endpoint or '',
-        max_limit=conf.api.max_limit, project_id_regex=conf.api.project_id_regex)
+        auth_strategy=conf.api.auth_strategy, noauth_hosts=(conf.host, *conf.api.noauth_hosts),
+        public_endpoint=conf.api.public_endpoint or '',
+        max_limit=conf.api.max_limit,
+        project_id_regex=conf.api.project_id_regex)
     return deploy.make_application(engine, settings, conf, authenticate=_find_strategy(conf, engine),
                                    checks=_make_checks(conf, engine, rpc))
+
+
+def check_strategy(conf: cfg.ConfigOpts) -> None:
+    """See that somebody decided how callers are known, and say it aloud where they are not.
+
+    :param conf: configuration.
+    :raises ConfigurationError: nobody did.
+    """
+    if conf.api.auth_strategy is None:
+        raise errors.ConfigurationError(
+            'Option auth_strategy in [api] is not set: "keystone", with the options of [keystone_authtoken], '
+            'or "noauth", which makes an administrator of everybody who reaches the API.')
+    if conf.api.auth_strategy == 'noauth':
+        LOG.warning(NOAUTH)
 
 
 def _make_checks(conf: cfg.ConfigOpts, engine: Engine, rpc: messaging.Transport | None

@@ -55,7 +55,7 @@ def _ask_rpc(conf: cfg.ConfigOpts, *, fix: bool, release: list[str]) -> dict[str
 
 
 def _ask_api(conf: cfg.ConfigOpts, url: str, *, fix: bool, release: list[str]) -> dict[str, Any]:
-    if conf.api.auth_strategy != 'noauth':
+    if conf.api.auth_strategy == 'keystone':
         raise errors.ConfigurationError(
             'Option transport_url in [DEFAULT]: workers and agents inside another process can be asked '
             'through its API only, which wants a token: use "openstack multiattach doctor".')

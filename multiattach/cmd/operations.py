@@ -117,11 +117,13 @@ def _start_metrics(conf: cfg.ConfigOpts, program: str, db: Database, targets: pa
 
     from multiattach.metrics import collectors
 
+    sources: dict[str, Callable[[], list[collectors.Gauge]]] = {}
     if counts_rows:
-        sink.registry.register(make_row_collector(conf, db))
+        sources['database'] = make_row_reader(conf, db)
     if targets is not None:
-        sink.registry.register(collectors.Collector(
-            'targets', lambda: collectors.read_targets(targets.drivers())))
+        sources['targets'] = lambda: collectors.read_targets(targets.drivers())
+    if sources:
+        sink.registry.register(collectors.Collector(sources))
     for collector in (prometheus_client.ProcessCollector, prometheus_client.PlatformCollector,
                       prometheus_client.GCCollector):
         collector(registry=sink.registry)
@@ -141,17 +143,16 @@ def _start_metrics(conf: cfg.ConfigOpts, program: str, db: Database, targets: pa
     return stop
 
 
-def make_row_collector(conf: cfg.ConfigOpts, db: Database) -> Any:
-    """Make the collector of what is stuck.
+def make_row_reader(conf: cfg.ConfigOpts, db: Database) -> Callable[[], list[Any]]:
+    """Make what reads the gauges of what is stuck.
 
     :param conf: configuration.
     :param db: the database.
-    :returns: a collector for a registry of prometheus_client.
+    :returns: a source for :class:`multiattach.metrics.collectors.Collector`.
     """
     from multiattach.metrics import collectors
 
-    return collectors.Collector('database', lambda: collectors.read_rows(
-        db, conf.metrics.stuck_after, conf.service_down_time))
+    return lambda: collectors.read_rows(db, conf.metrics.stuck_after, conf.service_down_time)
 
 
 def start_notifications(conf: cfg.ConfigOpts, db: Database) -> Callable[[], None]:

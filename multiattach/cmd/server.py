@@ -51,11 +51,13 @@ class HttpServer:
     :param threads: threads that answer requests.
     :param option: what to set to another address, for the message.
     :param most: connections at once; beyond, those that are idle for longest are closed.
+    :param proxied: hand on what a proxy in front says of the client; never without one.
     :raises ConfigurationError: the address cannot be listened on.
     """
 
     def __init__(self, application: Any, host: str, port: int, threads: int, *,
-                 option: str = 'listen_host and listen_port in [api]', most: int = MOST_CONNECTIONS) -> None:
+                 option: str = 'listen_host and listen_port in [api]', most: int = MOST_CONNECTIONS,
+                 proxied: bool = False) -> None:
         try:
             sockets = _bind(host, port)
         except OSError as exc:
@@ -69,7 +71,7 @@ class HttpServer:
             sockets=sockets, threads=threads, ident='multiattach', connection_limit=most + _BEYOND,
             # poll, because select ends at descriptor 1024.
             channel_timeout=60, asyncore_use_poll=True, max_request_body_size=1 << 20,
-            clear_untrusted_proxy_headers=True)
+            clear_untrusted_proxy_headers=not proxied)
         self._map: dict[int, Any] = {}
         self._dispatcher = ThreadedTaskDispatcher()
         self._dispatcher.set_thread_count(threads)

@@ -21,11 +21,11 @@ from tooz.coordination import CoordinationDriver
 from multiattach import conf as configuration
 from multiattach import coordination, listening
 from multiattach.cmd import clouds, hosts, operations, parts, places, run
-from multiattach.cmd.application import make_application
+from multiattach.cmd.application import NOAUTH, make_application
 from multiattach.cmd.server import HttpServer
 from multiattach.db import migration
 from multiattach.db.database import Database
-from multiattach.domain import errors
+from multiattach.domain import errors, release
 from multiattach.engine.assembly import Engine
 from multiattach.rpc import transport
 
@@ -58,6 +58,7 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--config-file', action='append', default=[], metavar='FILE',
                         help='configuration file; may be given again')
     parser.add_argument('--debug', action='store_true', help='log more')
+    parser.add_argument('--version', action='version', version=f'%(prog)s {release.version()}')
     return parser.parse_args(args)
 
 
@@ -104,6 +105,7 @@ def _load(options: argparse.Namespace, state: pathlib.Path, host: str, told: str
     conf = configuration.load(
         args, program='multiattach-standalone', description='Runs every role in one process.',
         defaults={
+            ('api', 'auth_strategy'): 'noauth',
             ('DEFAULT', 'state_path'): str(state),
             ('DEFAULT', 'transport_url'): 'inproc://',
             ('DEFAULT', 'log_file'): str(state / 'multiattach.log'),
@@ -164,7 +166,8 @@ def serve(args: Sequence[str]) -> None:
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
         server = HttpServer(make_application(conf, engine, rpc), address.host, address.port,
-                            conf.api.threads, option='Option --listen')
+                            conf.api.threads, option='Option --listen',
+                            proxied=conf.oslo_middleware.enable_proxy_headers_parsing)
         coordinator = parts.start_coordinator(conf, 'standalone')
         stack.callback(coordination.disconnect, coordinator)
         targets = _start_workers(stack, conf, db, rpc, coordinator)
@@ -222,6 +225,7 @@ def _tell(conf: cfg.ConfigOpts, state: pathlib.Path, address: listening.Address,
         path = state / 'clouds.yaml'
         path.write_text(clouds.render_clouds_yaml(base))
         hint = f'OS_CLIENT_CONFIG_FILE={path} openstack --os-cloud multiattach volume list'
+        print(f'multiattach-standalone: {NOAUTH}', flush=True)
     print(f'multiattach is ready\n  block storage: {base}/v3\n  compute:       {base}/compute/v2.1\n'
           f'  {note}\n  log:           {state}/multiattach.log\n'
           f'Try: {hint}', flush=True)

@@ -129,6 +129,9 @@ def _name(services: list[models.Service]) -> str:
 
 def main() -> int:
     """Entry point."""
+    if sys.argv[1:] == ['--version']:  # the library's own parser knows commands only
+        print(f'multiattach-status {release.version()}')
+        return 0
     configuration.register_opts(cfg.CONF)
     configuration.set_library_defaults()
     try:

@@ -29,7 +29,7 @@ from multiattach.conf import (
     target,
     volume,
 )
-from multiattach.domain import errors, host_names
+from multiattach.domain import errors, host_names, release
 
 PROJECT = 'multiattach'
 _GROUPS = (base, api, quota, nova, volume, target, host, coordination, leases, metrics, notifications,
@@ -98,7 +98,7 @@ def load(args: Sequence[str], *, program: str, description: str,
         conf.set_default(name, value, group=_group(group))
     try:
         conf(list(args), project=PROJECT, prog=program, description=description,
-             epilog=epilog)
+             epilog=epilog, version=f'{program} {release.version()}')
         if check:
             verify(conf)
         log.setup(conf, PROJECT)

@@ -14,7 +14,9 @@ OPTS = [
         help='How the host reaches targets.'),
     cfg.StrOpt('libvirt_uri', default='qemu:///system', help='Which libvirt to talk to.'),
     cfg.StrOpt('my_ip', default='127.0.0.1', help='Address of this host in connectors.'),
-    cfg.StrOpt('project_id', default='0' * 32, help='Project that the servers of this host belong to.'),
+    cfg.StrOpt('project_id', default='0' * 32, help=(
+        'Project of those servers of this host whose metadata in libvirt name no other. Each member of a '
+        'project may attach its volumes to its servers. Empty: such servers are not shown to anybody.')),
     # With the id of an attachment it is a name of at most 223 signs that a target can be told.
     cfg.StrOpt('initiator_prefix', default='iqn.2010-10.org.openstack:', regex=r'^[A-Za-z0-9:._-]{1,187}$',
                help='Start of initiator names with connector qemu.'),

@@ -98,6 +98,17 @@ def get_timeline(session: Session, attachment_id: str) -> str:
     return timeline
 
 
+def count_attached(session: Session, volume_id: str) -> int:
+    """Count the servers that have a volume.
+
+    :param session: a session.
+    :param volume_id: UUID.
+    :returns: number of attachments in state ``attached``.
+    """
+    return session.execute(sa.select(sa.func.count()).select_from(A).where(
+        A.volume_id == volume_id, A.deleted_at.is_(None), A.state == states.Attachment.ATTACHED)).scalar_one()
+
+
 def count_places(session: Session, volume_id: str, instance_uuid: str | None) -> tuple[int, int]:
     """Count the attachments that take a place on a volume, in one statement.
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from multiattach.domain.callers import Caller
+
 ATTACHMENT = 'attachment'
 VOLUME = 'volume'
 _KEY = 'multiattach_changes'
@@ -31,6 +33,7 @@ class Change:
     :param seconds: how long the step took that ends so, None where nobody measured.
     :param error: why a step failed; free of secrets.
     :param request_id: the API call behind it.
+    :param caller: who made that call, None for what the service does by itself.
     """
 
     noun: str
@@ -43,6 +46,7 @@ class Change:
     seconds: float | None = None
     error: str | None = None
     request_id: str | None = None
+    caller: Caller | None = None
 
 
 Observer = Callable[[Change], None]

@@ -13,11 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from multiattach import request_ids
 from multiattach.db import changes, commits, models, timelines
 from multiattach.domain import errors, states
+from multiattach.domain.callers import Caller
 
 _MAX_ERROR = 1000
-_IDENT, _LINE = 'row_ident', 'timeline_line'  # parameters that are no columns
+_IDENT, _LINE, _LEFT = 'row_ident', 'timeline_line', 'left_ident'  # parameters that are no columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +28,12 @@ class Actor:
 
     :param name: ``api``, ``volume:HOST`` or ``host:HOST``.
     :param request_id: ``req-…`` of the API call, if one is behind it.
+    :param caller: who called the API, None for the service itself.
     """
 
     name: str
     request_id: str | None = None
+    caller: Caller | None = None
 
 
 def move_attachment(
@@ -66,7 +70,7 @@ def move_attachment(
     changes.note(session, lambda: changes.Change(
         changes.ATTACHMENT, attachment_id, event, row.target, moment,
         *changes.state_before(session, table, attachment_id, 'state', moment),
-        seconds=seconds, error=error, request_id=actor.request_id))
+        seconds=seconds, error=error, request_id=_find_request(actor), caller=actor.caller))
 
 
 def add_attachment(session: Session, attachment: models.Attachment, actor: Actor) -> None:
@@ -84,7 +88,7 @@ def add_attachment(session: Session, attachment: models.Attachment, actor: Actor
     session.flush()
     changes.note(session, lambda: changes.Change(
         changes.ATTACHMENT, attachment.id, 'reserve', attachment.state, moment,
-        request_id=actor.request_id))
+        request_id=_find_request(actor), caller=actor.caller))
 
 
 def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> None:
@@ -147,7 +151,7 @@ def drop_claim(session: Session, volume: models.Volume, claim: str) -> None:
         derive_volume(session, volume.id, claim=None)
 
 
-def derive_volume(session: Session, volume_id: str, **values: Any) -> None:
+def derive_volume(session: Session, volume_id: str, *, left: str | None = None, **values: Any) -> None:
     """Write the status that the volume's attachments and its claim give.
 
     One statement, whatever the number of attachments. A status that is none of the derived
@@ -155,13 +159,16 @@ def derive_volume(session: Session, volume_id: str, **values: Any) -> None:
 
     :param session: a writer's session that holds the volume's lock.
     :param volume_id: UUID.
+    :param left: UUID of an attachment whose detach has just ended; the mark that os-begin_detaching left
+        of it goes if a server had it.
     :param values: further columns, written whatever the status; ``claim`` among them counts.
     """
     moment = models.now()
     values['updated_at'] = moment
     if 'claim' in values:
         values['claimed_at'] = moment if values['claim'] is not None else None
-    session.execute(_build_derivation(tuple(values)), {**values, _IDENT: volume_id})
+    parameters = {**values, _IDENT: volume_id} | ({} if left is None else {_LEFT: left})
+    session.execute(_build_derivation(tuple(values), left is not None), parameters)
     commits.note_volume(session, volume_id, moment)
 
 
@@ -198,14 +205,34 @@ def _build_volume_move(event: str, columns: tuple[str, ...]) -> sa.Update:
 
 
 @functools.cache
-def _build_derivation(columns: tuple[str, ...]) -> sa.Update:
+def _build_derivation(columns: tuple[str, ...], left: bool) -> sa.Update:
     table = models.Volume.__table__
     assert isinstance(table, sa.Table)
     values = _parameters(table, columns)
     claim = values.get('claim', table.c.claim)
+    if left:
+        # MySQL writes the columns one after the other: status, of what claim was, comes first in the table.
+        claim = values['claim'] = _end_detaching(table.c.claim)
     status = sa.case((table.c.status.in_(sorted(states.DERIVED_STATUSES)), _derivation(claim)),
                      else_=table.c.status)
     return sa.update(table).where(table.c.id == sa.bindparam(_IDENT)).values(status=status, **values)
+
+
+def _end_detaching(claim: Any) -> sa.ColumnElement[Any]:
+    """Build what is left of the marks when the detach of attachment ``_LEFT`` has ended."""
+    row = models.Attachment
+    ended = sa.select(sa.literal(1)).select_from(row).where(
+        row.id == sa.bindparam(_LEFT), row.attached_at.is_not(None),
+        sa.or_(row.deleted_at.is_not(None), row.state == states.Attachment.ERROR_DETACHING)).exists()
+    others = sa.select(sa.literal(1)).select_from(row).where(
+        row.volume_id == sa.bindparam(_IDENT), row.deleted_at.is_(None),
+        row.state == states.Attachment.ATTACHED).exists()
+    whens: list[tuple[Any, Any]] = []
+    for name in sorted(states.DETACHING_CLAIMS):
+        marks = states.MARKS[name]
+        whens += [(sa.and_(ended, claim == name, others), sa.literal(marks.end_detaching().claim, sa.String)),
+                  (sa.and_(ended, claim == name), sa.literal(marks._replace(detaching=0).claim, sa.String))]
+    return sa.case(*whens, else_=claim)
 
 
 def _derivation(claim: Any) -> sa.ColumnElement[str]:
@@ -216,20 +243,25 @@ def _derivation(claim: Any) -> sa.ColumnElement[str]:
         mine = sa.select(sa.literal(1)).select_from(models.Attachment).where(
             *live, models.Attachment.state.in_(sorted(source)))
         if status is states.Volume.IN_USE:
-            number = sa.select(sa.func.count()).select_from(models.Attachment).where(
-                *live, models.Attachment.state.in_(sorted(source))).scalar_subquery()
-            whens.append((sa.and_(claim == states.Claim.DETACHING, number == 1),
+            whens.append((sa.and_(claim.in_(sorted(states.DETACHING_CLAIMS)), mine.exists()),
                           sa.literal(states.Volume.DETACHING)))
         whens.append((mine.exists(), sa.literal(status)))
-    whens.append((claim == states.Claim.ATTACHING, sa.literal(states.Volume.ATTACHING)))
+    whens.append((claim.in_(sorted(states.ATTACHING_CLAIMS)), sa.literal(states.Volume.ATTACHING)))
     return sa.case(*whens, else_=sa.literal(states.Volume.AVAILABLE))
+
+
+def _find_request(actor: Actor) -> str | None:
+    """Find the request behind an act: a worker's thread carries the one that it works for."""
+    return actor.request_id or request_ids.make(None)['request_id']
 
 
 def _entry(event: str, state: str, moment: str, actor: Actor, error: str | None,
            seconds: float | None) -> str:
     entry: dict[str, Any] = {'at': moment, 'event': event, 'state': state, 'by': actor.name}
-    if actor.request_id:
-        entry['request_id'] = actor.request_id
+    if request_id := _find_request(actor):
+        entry['request_id'] = request_id
+    if actor.caller is not None:
+        entry |= actor.caller.tell()
     if seconds is not None:
         entry['seconds'] = round(seconds, 4)
     if error:

@@ -3,6 +3,7 @@
 
 import dataclasses
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,8 @@ SECRET_KEYS = frozenset({'auth_password', 'auth_username', 'discovery_auth_passw
 # What a target can be told, whatever the form: names beside RFC 3720's iqn., eui. and naa. are in use, too.
 INITIATOR_NAME = re.compile(r'(?!ALL\Z)[A-Za-z0-9:._-]{1,223}')
 _MAX_MOUNTPOINT = 255
+# Bytes of a whole connector as JSON; those of os-brick have less than 1000, with Fibre Channel a few more.
+MOST_CONNECTOR = 16384
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +71,8 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
     :raises InvalidConnector: host or initiator is missing, or one is malformed (contract 11.4
         number 23: 400 on create and on update alike).
     """
+    if len(json.dumps(raw)) > MOST_CONNECTOR:
+        raise errors.InvalidConnector(f'Invalid connector: it has more than {MOST_CONNECTOR} bytes.')
     host, initiator = raw.get('host'), raw.get('initiator')
     if not isinstance(host, str) or not host_names.is_valid(host):
         raise errors.InvalidConnector('Invalid connector: "host" is required, a text of 1 to 255 printable '
@@ -81,7 +86,18 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
     found = Connector(host, initiator, raw)
     if len(found.mountpoint or '') > _MAX_MOUNTPOINT:
         raise errors.InvalidConnector('Invalid connector: "mountpoint" is longer than 255 characters.')
+    check_mountpoint(found.mountpoint or '')
     return found
+
+
+def check_mountpoint(text: str) -> None:
+    """Refuse a device name that would do something to the terminal on which it is read.
+
+    :param text: the name.
+    :raises InvalidConnector: it has a character that cannot be printed.
+    """
+    if not text.isprintable():
+        raise errors.InvalidConnector('Invalid mountpoint: it has characters that cannot be printed.')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,7 +63,9 @@ class AttachmentFacts:
 
 _NOTHING = 'Nothing: it stays so until somebody asks for something.'
 _WAIT = 'Wait: the step carries on by itself, also after a restart.'
-_DELETE = 'openstack volume attachment delete {id}'
+# The client's commands exist from a microversion on only, and the client does not ask for it by itself.
+_DELETE = 'openstack --os-volume-api-version 3.27 volume attachment delete {id}'
+_MESSAGES = 'openstack --os-volume-api-version 3.3 volume message list'
 
 # State → (if a host agent drives it, if a client such as Nova does): next owner, what happens, advice.
 _AGENT = {
@@ -167,15 +169,15 @@ _VOLUME = {
                  'The volume worker deletes the storage, and the volume is gone.', _WAIT),
     V.DELETED: (Owner.NOBODY, 'It is gone.', 'Nothing.', 'Nothing is to be done.'),
     V.ERROR: (Owner.USER, 'It could not be made, or an admin set this status.', 'Nothing by itself.',
-              'openstack volume message list says why. Delete it, or as an admin: openstack volume set '
-              '--state available VOLUME'),
+              f'{_MESSAGES} says why. Delete it, or as an admin: '
+              'openstack volume set --state available VOLUME'),
     V.ERROR_DELETING: (Owner.USER, 'Its storage could not be deleted.', 'Nothing by itself.',
-                       'openstack volume message list says why. Put that right, then as an admin: openstack '
-                       'volume delete --force VOLUME'),
+                       f'{_MESSAGES} says why. Put that right, then as an admin: '
+                       'openstack volume delete --force VOLUME'),
     V.ERROR_EXTENDING: (Owner.USER, 'Its storage could not grow; what was on it is still there.',
                         'Nothing by itself.',
-                        'openstack volume message list says why. As an admin: openstack volume set --state '
-                        'available VOLUME (or in-use), and extend it again'),
+                        f'{_MESSAGES} says why. As an admin: '
+                        'openstack volume set --state available VOLUME (or in-use), and extend it again'),
 }
 
 
@@ -211,7 +213,8 @@ def judge_status(status: str, claim: str | None, attachments: Mapping[str, str],
         return Verdict(True, f'The record says {status}, but the attachments make it {expected}. '
                              'The volume worker puts it right by itself; at once: openstack multiattach '
                              'doctor --fix')
-    for sources, derived in states.DERIVATION:
+    leaving = claim in states.DETACHING_CLAIMS and Attachment.ATTACHED in attachments.values()
+    for sources, derived in () if leaving else states.DERIVATION:
         deciding = tuple(ident for ident, state in attachments.items() if state in sources)
         if not deciding:
             continue
@@ -220,7 +223,7 @@ def judge_status(status: str, claim: str | None, attachments: Mapping[str, str],
             return Verdict(True, f'{_number(deciding)} in state {" or ".join(found)}.', deciding)
         break
     if claim is not None:
-        action = 'os-reserve' if claim == states.Claim.ATTACHING else 'os-begin_detaching'
+        action = 'os-reserve' if status == V.ATTACHING else 'os-begin_detaching'
         since = '' if claimed is None else f' {claimed:.0f} s ago'
         return Verdict(True, f'The action {action} left its mark{since}, and nothing has followed it yet.')
     return Verdict(True, 'No attachment takes a place on it.')
@@ -241,9 +244,11 @@ def explain_volume(status: str, deciding: Iterable[Outlook], seconds: float = 0.
         if outlook.owner is not Owner.NOBODY:
             return Outlook(outlook.owner, meaning, outlook.next, outlook.advice)
     if owner is Owner.USER and status in (V.ATTACHING, V.DETACHING):
-        back = 'os-unreserve' if status == V.ATTACHING else 'os-roll_detaching'
+        back, before = (('os-unreserve', V.AVAILABLE) if status == V.ATTACHING
+                        else ('os-roll_detaching', V.IN_USE))
         return Outlook(owner, meaning, 'Whoever marked the volume carries on, or takes the mark back.',
-                       f'If nobody does: the action {back}, or as an admin: openstack volume set --state')
+                       f'If nobody does: the action {back}, or as an admin: openstack volume set --state '
+                       f'{before} VOLUME')
     return Outlook(owner, meaning, coming, _advise(owner, advice, seconds, worker_is_up))
 
 

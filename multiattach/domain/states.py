@@ -8,6 +8,7 @@ read these tables; nothing else knows an order of states.
 
 import dataclasses
 import enum
+from typing import NamedTuple
 
 
 class Owner(enum.StrEnum):
@@ -60,6 +61,45 @@ class Claim(enum.StrEnum):
 
     ATTACHING = 'attaching'  # os-reserve
     DETACHING = 'detaching'  # os-begin_detaching
+
+
+# Servers that may begin to detach at once, each counted; further ones are not.
+_MOST_DETACHING = 9
+
+
+class Marks(NamedTuple):
+    """What a volume's ``claim`` says: one os-reserve, and how many os-begin_detaching have not ended.
+
+    :param attaching: a server is about to attach.
+    :param detaching: number of servers that are about to detach.
+    """
+
+    attaching: bool = False
+    detaching: int = 0
+
+    @property
+    def claim(self) -> str | None:
+        """The marks as the volume's row keeps them."""
+        name = Claim.ATTACHING if self.attaching else Claim.DETACHING if self.detaching else None
+        return name if self.detaching <= (0 if self.attaching else 1) else f'{name} {self.detaching}'
+
+    def add_detaching(self) -> 'Marks':
+        """Return the marks with one more server that is about to detach."""
+        return self._replace(detaching=min(self.detaching + 1, _MOST_DETACHING))
+
+    def end_detaching(self) -> 'Marks':
+        """Return the marks after a detach ended."""
+        return self._replace(detaching=max(self.detaching - 1, 0))
+
+
+MARKS: dict[str | None, Marks] = {
+    marks.claim: marks for marks in (
+        Marks(attaching, number) for attaching in (False, True) for number in range(_MOST_DETACHING + 1))}
+# Claims with a mark of os-reserve, and with one of os-begin_detaching.
+ATTACHING_CLAIMS: frozenset[str] = frozenset(
+    claim for claim, marks in MARKS.items() if claim and marks.attaching)
+DETACHING_CLAIMS: frozenset[str] = frozenset(
+    claim for claim, marks in MARKS.items() if claim and marks.detaching)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +239,8 @@ VOLUME_EVENTS: dict[str, Transition] = _rows(
     ('retype', (V.AVAILABLE, V.IN_USE), V.RETYPING, 'The type is to change (contract 5).'),
     ('retyped', (V.RETYPING,), None, 'Type and multiattach flag changed in one transaction.'),
     ('retype_failed', (V.RETYPING,), None, 'Type and flag stay as they were; a message says why.'),
-    ('extend', (V.AVAILABLE, V.IN_USE), V.EXTENDING, 'The storage is to grow.'),
+    ('extend', (V.AVAILABLE, V.IN_USE, V.DETACHING), V.EXTENDING,
+     'The storage is to grow (detaching: while servers have it that do not).'),
     ('extended', (V.EXTENDING,), None, 'The storage has grown.'),
     ('extend_failed', (V.EXTENDING,), V.ERROR_EXTENDING, 'The backend could not extend.'),
 )
@@ -257,14 +298,11 @@ def derive_status(counts: dict[str, int], claim: str | None) -> str:
     """Return the status of a volume that only its attachments decide.
 
     :param counts: number of live attachments by state.
-    :param claim: a :class:`Claim` of a legacy action, or None.
+    :param claim: marks of legacy actions, a key of :data:`MARKS`.
     :returns: one of :data:`DERIVED_STATUSES`.
     """
     for states, status in DERIVATION:
-        number = sum(counts.get(state, 0) for state in states)
-        if not number:
+        if not any(counts.get(state, 0) for state in states):
             continue
-        if status is V.IN_USE and claim == Claim.DETACHING and number == 1:
-            return V.DETACHING
-        return status
-    return V.ATTACHING if claim == Claim.ATTACHING else V.AVAILABLE
+        return V.DETACHING if status is V.IN_USE and claim in DETACHING_CLAIMS else status
+    return V.ATTACHING if claim in ATTACHING_CLAIMS else V.AVAILABLE

@@ -31,6 +31,10 @@ class Step:
     :param target: state after.
     :param actor: who moved it: ``api``, ``volume:HOST`` or ``host:HOST``.
     :param request_id: the API call behind it, if one is known.
+    :param user: id of the user who made that call; of one who may not know it, None.
+    :param project: id of the project that the user acted for.
+    :param service: id of the service that passed the call on, Nova's for instance.
+    :param address: where the call came from.
     :param seconds: how long the work took that ended in this move, None if it was not measured.
     :param stayed: how long the attachment stayed in *target*, seconds; None once it is gone.
     :param error: why the step failed.
@@ -43,6 +47,10 @@ class Step:
     target: str
     actor: str
     request_id: str | None = None
+    user: str | None = None
+    project: str | None = None
+    service: str | None = None
+    address: str | None = None
     seconds: float | None = None
     stayed: float | None = None
     error: str | None = None
@@ -86,6 +94,8 @@ def parse(text: str, now: datetime.datetime | None) -> list[Step]:
             at=at, event=entry['event'], source=steps[-1].target if steps and not dropped else None,
             dropped=dropped,
             target=entry['state'], actor=entry['by'], request_id=entry.get('request_id'),
+            user=entry.get('user'), project=entry.get('project'), service=entry.get('service'),
+            address=entry.get('from'),
             seconds=entry.get('seconds'), error=entry.get('error'),
             stayed=None if end is None else round(max((end - at).total_seconds(), 0.0), 3)))
     return steps

@@ -39,12 +39,14 @@ class Domain:
     :param power_state: ``running``, ``paused``, ``shutdown``, ``crashed``, ``suspended`` or
         ``nostate``.
     :param devices: names of its disks, ``vda``.
+    :param project: id of the project that it says it belongs to, None if it does not.
     """
 
     uuid: str
     name: str
     power_state: str
     devices: tuple[str, ...] = ()
+    project: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

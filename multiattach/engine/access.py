@@ -3,9 +3,10 @@
 
 from sqlalchemy.orm import Session
 
+from multiattach.db import attachments as db_attachments
 from multiattach.db import models
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import errors
+from multiattach.domain import errors, states
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 
@@ -27,3 +28,19 @@ def lock_volume(session: Session, policy: Policy, ctx: RequestContext, volume_id
     policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
     policy.check(ctx, rule, volume.project_id)
     return volume
+
+
+def show_sharers(session: Session, volume: models.Volume) -> str:
+    """Tell the status of a volume for those of its servers that stay.
+
+    A server that is about to detach (os-begin_detaching) refuses nothing to the others.
+
+    :param session: a session that holds the volume's lock.
+    :param volume: the volume.
+    :returns: its status; ``in-use`` instead of ``detaching`` if a server has it that does not detach.
+    """
+    leaving = states.MARKS.get(volume.claim, states.Marks()).detaching
+    if (volume.status == states.Volume.DETACHING and leaving
+            and db_attachments.count_attached(session, volume.id) > leaving):
+        return states.Volume.IN_USE
+    return volume.status

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Actions on volumes (contract 5 and 6)."""
 
+from collections.abc import Callable
 
 from sqlalchemy.orm import Session
 
@@ -11,7 +12,7 @@ from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, extra_specs, sharing, states
 from multiattach.engine import clones, encryptions, placement
-from multiattach.engine.access import lock_volume
+from multiattach.engine.access import lock_volume, show_sharers
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
@@ -51,10 +52,11 @@ class VolumeActions:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _PREFIX + 'reserve')
             mine, others = db_attachments.count_places(session, volume_id, None)
-            claimed = 1 if volume.claim == states.Claim.ATTACHING else 0
+            marks = states.MARKS.get(volume.claim, states.Marks())
+            claimed = 1 if marks.attaching else 0
             sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach),
                                   mine, others + claimed)
-            transitions.derive_volume(session, volume_id, claim=states.Claim.ATTACHING)
+            transitions.derive_volume(session, volume_id, claim=marks._replace(attaching=True).claim)
 
     @database.retry
     def unreserve(self, ctx: RequestContext, volume_id: str) -> None:
@@ -63,26 +65,27 @@ class VolumeActions:
         :param ctx: the caller.
         :param volume_id: UUID.
         """
-        self._drop_claim(ctx, volume_id, 'unreserve', states.Claim.ATTACHING)
+        self._drop_mark(ctx, volume_id, 'unreserve', lambda marks: marks._replace(attaching=False))
 
     @database.retry
     def begin_detaching(self, ctx: RequestContext, volume_id: str) -> None:
         """Mark a volume as being detached (os-begin_detaching).
 
-        While several servers have the volume its status stays ``in-use``: one that leaves does
-        not hide the others (contract 11.4 number 1).
+        The status is ``detaching`` until that detach has ended, also while other servers have the volume:
+        a client that waits for the end must not go on before. Nobody is refused because of it.
 
         :param ctx: the caller.
         :param volume_id: UUID.
-        :raises InvalidVolume: no server has it.
+        :raises InvalidVolume: no server has it, or all that have it are detaching already.
         """
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _PREFIX + 'begin_detaching')
-            if volume.status != states.Volume.IN_USE:
+            if show_sharers(session, volume) != states.Volume.IN_USE:
                 raise errors.InvalidVolume(
                     f'Invalid volume: Unable to detach volume. Volume status must be in-use, '
                     f'it is {volume.status}.')
-            transitions.derive_volume(session, volume_id, claim=states.Claim.DETACHING)
+            marks = states.MARKS.get(volume.claim, states.Marks())
+            transitions.derive_volume(session, volume_id, claim=marks.add_detaching().claim)
 
     @database.retry
     def roll_detaching(self, ctx: RequestContext, volume_id: str) -> None:
@@ -91,12 +94,15 @@ class VolumeActions:
         :param ctx: the caller.
         :param volume_id: UUID.
         """
-        self._drop_claim(ctx, volume_id, 'roll_detaching', states.Claim.DETACHING)
+        self._drop_mark(ctx, volume_id, 'roll_detaching', states.Marks.end_detaching)
 
-    def _drop_claim(self, ctx: RequestContext, volume_id: str, rule: str, claim: str) -> None:
+    def _drop_mark(self, ctx: RequestContext, volume_id: str, rule: str,
+                   change: Callable[[states.Marks], states.Marks]) -> None:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _PREFIX + rule)
-            transitions.drop_claim(session, volume, claim)
+            claim = change(states.MARKS.get(volume.claim, states.Marks())).claim
+            if claim != volume.claim:
+                transitions.derive_volume(session, volume_id, claim=claim)
 
     @database.retry
     def retype(self, ctx: RequestContext, volume_id: str, new_type: str) -> None:
@@ -120,12 +126,13 @@ class VolumeActions:
                 raise errors.InvalidInput(
                     'Invalid input received: The new volume type is the same as the current one.')
             shared = extra_specs.is_multiattach(found.extra_specs)
-            if volume.status not in (states.Volume.AVAILABLE, states.Volume.IN_USE):
+            status = show_sharers(session, volume)
+            if status not in (states.Volume.AVAILABLE, states.Volume.IN_USE):
                 raise errors.InvalidVolume(
                     f'Invalid volume: status must be available or in-use to retype; it is '
                     f'{volume.status}.')
             clones.check_not_copied(session, volume)
-            if volume.status == states.Volume.IN_USE and (
+            if status == states.Volume.IN_USE and (
                     qos_specs.find_front_end(session, found.id)
                     != qos_specs.find_front_end(session, volume.volume_type_id)):
                 raise errors.InvalidVolume(
@@ -184,11 +191,12 @@ class VolumeActions:
             allowed = [states.Volume.AVAILABLE]
             if in_use_allowed:
                 allowed.append(states.Volume.IN_USE)
-            if volume.status not in allowed or volume.host is None:
+            status = show_sharers(session, volume)
+            if status not in allowed or volume.host is None:
                 raise errors.InvalidVolume(
                     f'Invalid volume: status must be {" or ".join(allowed)} to extend; it is '
                     f'{volume.status}.')
-            if volume.status == states.Volume.IN_USE:
+            if status == states.Volume.IN_USE:
                 self._policy.check(ctx, 'volume:extend_attached_volume', volume.project_id)
             if new_size <= volume.size:
                 raise errors.InvalidInput(

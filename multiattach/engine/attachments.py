@@ -49,7 +49,7 @@ def actor_of(ctx: RequestContext) -> transitions.Actor:
 
     :param ctx: the caller.
     """
-    return transitions.Actor('api', ctx.request_id)
+    return transitions.Actor('api', ctx.request_id, ctx.caller)
 
 
 class Attachments:
@@ -189,7 +189,8 @@ class Attachments:
         sharing.check_reserve(
             sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
         self.check_room(session, volume, room)
-        if volume.multiattach and volume.bootable and volume.status == states.Volume.IN_USE:
+        if volume.multiattach and volume.bootable and volume.status in (
+                states.Volume.IN_USE, states.Volume.DETACHING):
             self._policy.check(ctx, 'volume:multiattach_bootable_volume', volume.project_id)
         row = models.Attachment(
             id=ident, volume_id=volume_id, instance_uuid=instance_uuid,
@@ -224,7 +225,8 @@ class Attachments:
         """Give an attachment its connector: the target admits the initiator.
 
         Repeated with the same connector it returns the same, with the target's address of today. One that was
-        completed without a connector gets its first one so: a shelved server comes back.
+        completed without a connector gets its first one so: a shelved server comes back. Where a server has
+        the attachment, what opens the target is told again to admins and services only.
 
         :param ctx: the caller.
         :param attachment_id: UUID.
@@ -237,18 +239,21 @@ class Attachments:
         :raises OutcomeUnknown: no answer in time; repeat it.
         """
         wanted = connection.parse_connector(raw)
-        order = self._begin_connect(ctx, attachment_id, wanted)
+        order, is_first = self._begin_connect(ctx, attachment_id, wanted)
         if order is not None:
             self._orders.export(order, ctx.request_id)
         attachment = self.show_own(attachment_id)
         if attachment.connection_info is None:
             raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
+        if not is_first and attachment.instance_uuid is not None and not ctx.sees_secrets:
+            # Mostly it was Nova that connected it, and what opens the target is the host's, not the user's.
+            attachment.connection_info = connection.hide_secrets(attachment.connection_info)
         return attachment
 
     @database.retry
     def _begin_connect(self, ctx: RequestContext, attachment_id: str,
-                       wanted: connection.Connector) -> ExportOrder | None:
-        """Write the intent; return what to ask of whom, or None if nothing is to be done."""
+                       wanted: connection.Connector) -> tuple[ExportOrder | None, bool]:
+        """Write the intent; return what to ask of whom, None for nothing, and whether it had no connector."""
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_update', lock=True)
             volume = row.volume
@@ -264,16 +269,17 @@ class Attachments:
             sharing.check_connect(sharing.VolumeFacts(volume.status, volume.multiattach), me,
                                   wanted.host, wanted.initiator, clash)
             if row.state in states.ADMITTED and row.connection_info is not None:
-                return oddities.find_move(session, row)
+                return oddities.find_move(session, row), False
             if volume.host is None:
                 raise errors.InvalidVolume('The volume has no backend.')
+            is_first = row.initiator is None
             transitions.move_attachment(
                 session, attachment_id, 'export', actor_of(ctx),
                 connector=dict(wanted.raw), attached_host=wanted.host,
                 initiator=wanted.initiator, mountpoint=wanted.mountpoint or row.mountpoint,
                 attach_mode=mode.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)))
             transitions.derive_volume(session, volume.id)
-            return ExportOrder(volume.host, volume.id, attachment_id)
+            return ExportOrder(volume.host, volume.id, attachment_id), is_first
 
     @database.retry
     def complete(self, ctx: RequestContext, attachment_id: str) -> None:
@@ -395,6 +401,5 @@ def leave_target(session: Session, row: models.Attachment, actor: transitions.Ac
             and volume.host is not None):
         event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
     transitions.move_attachment(session, row.id, event, actor)
-    transitions.derive_volume(
-        session, row.volume_id, **({'claim': None} if volume.claim == states.Claim.DETACHING else {}))
+    transitions.derive_volume(session, row.volume_id, left=row.id if order is None else None)
     return order

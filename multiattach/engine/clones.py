@@ -13,7 +13,7 @@ from multiattach.db import clones as db_clones
 from multiattach.db import models
 from multiattach.domain import errors, states
 from multiattach.engine import placement
-from multiattach.engine.access import lock_volume
+from multiattach.engine.access import lock_volume, show_sharers
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 
@@ -47,7 +47,7 @@ def lock_source(session: Session, policy: Policy, ctx: RequestContext, wish: Clo
     :raises InvalidInput: the clone would be smaller, or elsewhere.
     """
     source = lock_volume(session, policy, ctx, wish.source_id, 'volume:get')
-    if source.status not in _SOURCE_STATUSES:
+    if show_sharers(session, source) not in _SOURCE_STATUSES:
         raise errors.InvalidVolume(
             "Invalid volume: Originating source volume status must be one of '"
             f"{', '.join(_SOURCE_STATUSES)}' values; it is {source.status}.")

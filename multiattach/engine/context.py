@@ -6,6 +6,8 @@ from typing import Any
 
 from oslo_context import context as oslo_context
 
+from multiattach.domain.callers import Caller
+
 ADMIN = 'admin'
 SERVICE = 'service'
 
@@ -22,6 +24,7 @@ class RequestContext(oslo_context.RequestContext):
         super().__init__(**kwargs)
         self.service_roles = list(service_roles or [])
         self.catalog_text: str | None = None
+        self.address: str | None = None
         self._credentials: tuple[bool, dict[str, Any], str] | None = None
 
     def update_store(self) -> None:
@@ -46,6 +49,14 @@ class RequestContext(oslo_context.RequestContext):
     def is_service_request(self) -> bool:
         """A service token with role ``service`` came along (contract 7.2)."""
         return SERVICE in self.service_roles
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who called, for records of what was done; None for the service itself."""
+        if self.user_id is None:
+            return None
+        service = self.service_user_id if self.is_service_request else None
+        return Caller(self.user_id, self.project_id, service, self.address)
 
     @property
     def sees_secrets(self) -> bool:

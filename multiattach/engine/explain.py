@@ -147,7 +147,7 @@ class _Explainer:
         return dataclasses.replace(lease, error=error)
 
     def _cover(self, step: timeline.Step, row: models.Attachment) -> timeline.Step:
-        return dataclasses.replace(step, actor=timeline.name_role(step.actor),
+        return dataclasses.replace(step, actor=timeline.name_role(step.actor), service=None, address=None,
                                    error=self._show(step.error, row))
 
     def _show(self, error: str | None, row: models.Attachment) -> str | None:

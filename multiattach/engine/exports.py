@@ -154,7 +154,7 @@ class Exports:
             event = 'attach_failed' if plan.error else 'remove'
             transitions.move_attachment(session, plan.attachment_id, event, self._actor,
                                         error=plan.error, seconds=seconds, connection_info=None)
-            transitions.derive_volume(session, plan.volume_id)
+            transitions.derive_volume(session, plan.volume_id, left=plan.attachment_id)
 
     @database.retry
     def fail_unexport(self, plan: ExportPlan, error: str) -> None:
@@ -167,7 +167,7 @@ class Exports:
             db_volumes.hold(session, plan.volume_id)
             transitions.move_attachment(session, plan.attachment_id, 'detach_failed', self._actor,
                                         error=error)
-            transitions.derive_volume(session, plan.volume_id)
+            transitions.derive_volume(session, plan.volume_id, left=plan.attachment_id)
 
     @database.retry
     def list_admitted(self, backend_host: str) -> list[models.Attachment]:

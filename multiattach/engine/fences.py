@@ -308,7 +308,7 @@ class Fences:
             found = db_attachments.read_state(session, one.id)
             if found is not None and found[0] == A.FENCED:
                 transitions.move_attachment(session, one.id, 'remove', actor_of(ctx))
-                transitions.derive_volume(session, one.volume_id)
+                transitions.derive_volume(session, one.volume_id, left=one.id)
 
     # -- shared --------------------------------------------------------------------------------
 

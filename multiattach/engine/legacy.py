@@ -88,13 +88,14 @@ class LegacyActions:
                     mountpoint=wish.mountpoint, attached_host=row.attached_host or wish.host_name,
                     attached_at=row.attached_at or models.now())
                 oddities.warn_unconnected(session, row)
-            transitions.derive_volume(session, volume_id, claim=None)
+            marks = states.MARKS.get(volume.claim, states.Marks())
+            transitions.derive_volume(session, volume_id, claim=marks._replace(attaching=False).claim)
 
     def _insert(self, session: Session, ctx: RequestContext, volume: models.Volume,
                 rows: list[models.Attachment], wish: LegacyAttach) -> models.Attachment:
         mine = [r for r in rows if wish.instance_uuid and r.instance_uuid == wish.instance_uuid]
         status = volume.status
-        if volume.claim == states.Claim.ATTACHING and not rows:
+        if volume.claim in states.ATTACHING_CLAIMS and not rows:
             status = states.Volume.AVAILABLE  # os-reserve took the place for this call
         sharing.check_reserve(sharing.VolumeFacts(status, volume.multiattach), len(mine),
                               len(rows) - len(mine))
@@ -131,7 +132,7 @@ class LegacyActions:
             volume = lock_volume(session, self._policy, ctx, volume_id, _ACTIONS + 'initialize_connection')
             rows = db_attachments.list_with_connectors(session, volume_id)
             # os-reserve came before: one more server of a host that has the volume already
-            joins = volume.multiattach and volume.claim == states.Claim.ATTACHING
+            joins = volume.multiattach and volume.claim in states.ATTACHING_CLAIMS
             for row in rows:
                 if (row.attached_host, row.initiator) == (wanted.host, wanted.initiator) and not (
                         joins and row.state == states.Attachment.ATTACHED):
@@ -219,7 +220,8 @@ class LegacyActions:
             volume = lock_volume(session, self._policy, ctx, volume_id, rule)
             row = pick(db_attachments.list_with_connectors(session, volume_id))
             if row is None:
-                transitions.derive_volume(session, volume_id, claim=None)
+                marks = states.MARKS.get(volume.claim, states.Marks())
+                transitions.derive_volume(session, volume_id, claim=marks.end_detaching().claim)
                 return None
             usage = Usage(row.id, volume_id, row.instance_uuid, row.connector, row.agent_host)
             if self._guard.must_ask(ctx, usage) and asked != row.id:

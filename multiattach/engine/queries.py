@@ -4,7 +4,7 @@
 Who may filter by what, and from which microversion: contract 2.6, 10.2 and 10.3.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from multiattach.db import filters
@@ -116,6 +116,17 @@ def qos_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -
     :param minor: second number of the microversion.
     """
     return _build(ctx, wanted, minor, filters.QOS_SPECS, {}, {})
+
+
+def check_absent(ctx: RequestContext, wanted: Mapping[str, str], minor: int, names: Iterable[str]) -> None:
+    """Check the filters of a list that is always empty; errors as :func:`volume_conditions`.
+
+    :param ctx: the caller.
+    :param wanted: filters by key, as the query has them.
+    :param minor: second number of the microversion.
+    :param names: filters that everybody may use.
+    """
+    _build(ctx, wanted, minor, {name: lambda _value: filters.nothing() for name in names}, {}, {})
 
 
 def type_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:

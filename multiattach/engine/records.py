@@ -11,7 +11,8 @@ from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Rules, Seen
 from multiattach.engine.reconciliation import Reconciliation
 
-MARKS = {states.Claim.ATTACHING: Drift.RESERVE_MARK, states.Claim.DETACHING: Drift.DETACH_MARK}
+MARKS = {claim: Drift.DETACH_MARK if claim in states.DETACHING_CLAIMS else Drift.RESERVE_MARK
+         for claim in states.MARKS if claim is not None}
 # Of servers that no host agent registered: tells which of them are on a host.
 FindOnHost = Callable[[Collection[str]], Collection[str]]
 
@@ -45,7 +46,7 @@ class Records:
         for row in rows:
             if row.claim not in MARKS or row.claimed_at is None or row.volume_id in seen:
                 continue
-            kind, age = MARKS[states.Claim(row.claim)], _tell_age(row.claimed_at)
+            kind, age = MARKS[row.claim], _tell_age(row.claimed_at)
             if age >= self._rules.find_grace(kind):
                 seen[row.volume_id] = Seen(kind, host, row.volume_id, None, row.claim, age)
         return list(seen.values())

@@ -153,7 +153,7 @@ class Volumes:
                                       self._services.list_backends())
             if choice.backend is not None:
                 failpoints.reach('engine.volume_create.unplaced')
-                self._set_backend(volume.id, choice.backend)
+                volume = self._set_backend(volume.id, choice.backend)
         if choice.backend is None:
             self._fail_create(volume, choice.reason)
         else:
@@ -217,10 +217,12 @@ class Volumes:
         db_volumes.replace_metadata(session, ident, wish.metadata, keep_others=True)
 
     @database.retry
-    def _set_backend(self, volume_id: str, backend: placement.Backend) -> None:
+    def _set_backend(self, volume_id: str, backend: placement.Backend) -> models.Volume:
+        """Write where a volume is to be; the reply to its creation names the zone already."""
         with self._db.writer() as session:
             db_volumes.update(session, volume_id, host=backend.host,
                               availability_zone=backend.zone, service_uuid=backend.service_uuid)
+            return db_volumes.get(session, volume_id)
 
     @database.retry
     def _fail_create(self, volume: models.Volume, reason: str) -> None:

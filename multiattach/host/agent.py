@@ -306,11 +306,13 @@ class HostAgent:
     def domains(self) -> dict[str, dict[str, Any]]:
         """List the host's servers, as ``HostAttachments.register_servers`` takes them.
 
+        A server is in the project that its own metadata names, else in the host's; in none it is not listed.
+
         :returns: by UUID: ``name``, ``project_id``, ``power_state``, ``devices``.
         :raises HypervisorUnavailable: the hypervisor does not answer; what is registered stays.
         """
         return {
-            domain.uuid: {'name': domain.name, 'project_id': self._project_id,
+            domain.uuid: {'name': domain.name, 'project_id': domain.project or self._project_id,
                           'power_state': domain.power_state, 'devices': list(domain.devices)}
-            for domain in self._hypervisor.domains()
+            for domain in self._hypervisor.domains() if domain.project or self._project_id
         }

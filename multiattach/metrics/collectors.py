@@ -41,13 +41,13 @@ class Gauge:
 class Collector:
     """Reads gauges; what does not answer in time is left out, and said to be so.
 
-    :param source: what is read, for the label.
-    :param read: reads it.
+    One for all that a program reads: a family may be declared once only.
+
+    :param sources: what reads each source, by its name for the label.
     """
 
-    def __init__(self, source: str, read: Callable[[], list[Gauge]]) -> None:
-        self._source = source
-        self._probe = Probe(read, _TIMEOUT, _KEEP)
+    def __init__(self, sources: Mapping[str, Callable[[], list[Gauge]]]) -> None:
+        self._probes = {source: Probe(read, _TIMEOUT, _KEEP) for source, read in sources.items()}
 
     def describe(self) -> Iterable[core.Metric]:
         """Return nothing: nobody is asked before Prometheus does."""
@@ -57,14 +57,15 @@ class Collector:
         """Read the gauges."""
         answered = core.GaugeMetricFamily(
             'multiattach_source_up', 'Whether what is read at each scrape answered.', labels=['source'])
-        try:
-            gauges = self._probe.ask()
-        except Exception as exc:
-            LOG.warning('Metrics of the %s cannot be read: %s', self._source, type(exc).__name__)
-            gauges = []
-            answered.add_metric([self._source], 0)
-        else:
-            answered.add_metric([self._source], 1)
+        gauges: list[Gauge] = []
+        for source, probe in self._probes.items():
+            try:
+                gauges += probe.ask()
+            except Exception as exc:
+                LOG.warning('Metrics of the %s cannot be read: %s', source, type(exc).__name__)
+                answered.add_metric([source], 0)
+            else:
+                answered.add_metric([source], 1)
         yield answered
         for gauge in gauges:
             family = core.GaugeMetricFamily(f'multiattach_{gauge.name}', gauge.help, labels=gauge.labels)

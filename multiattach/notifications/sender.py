@@ -12,6 +12,7 @@ from oslo_log import log
 from multiattach import request_ids
 from multiattach.db import changes
 from multiattach.db.database import Database
+from multiattach.domain.callers import Caller
 from multiattach.notifications import events, payloads
 
 LOG = log.getLogger(__name__)
@@ -91,9 +92,16 @@ class Sender:
         payload = payloads.build_payload(self._db, change)
         if payload is None:
             return
+        caller = change.caller or Caller()
+        # Who did it, and from where; null for what the service does by itself.
+        payload['caller'] = change.caller and {
+            'user_id': caller.user, 'project_id': caller.project, 'service_id': caller.service,
+            'address': caller.address}
+        payload['request_id'] = ids['request_id']
         notifier = self._notifier.prepare(publisher_id=f'volume.{payload["host"] or "unplaced"}')
         send = notifier.error if event_type.endswith('.error') else notifier.info
         # As a dict oslo.messaging would drop it.
         send(oslo_context.RequestContext(
             request_id=ids['request_id'], global_request_id=ids['global_request_id'],
-            project_id=payload['tenant_id'], user_id=payload['user_id']), event_type, payload)
+            project_id=caller.project or payload['tenant_id'], user_id=caller.user or payload['user_id']),
+            event_type, payload)

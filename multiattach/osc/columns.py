@@ -37,10 +37,17 @@ class Timeline(columns.FormattableColumn[list[dict[str, Any]]]):
             lines.append(f'{step["at"][:23]}Z {source} -> {step["to"]} ({step["event"]}) by {step["by"]}'
                          f'{took}{stayed}')
             if step['request_id']:
-                lines.append(f'    {step["request_id"]}')
+                lines.append(f'    {step["request_id"]}{_tell_caller(step)}')
             if step['error']:
                 lines.append(f'    failed: {step["error"]}')
         return '\n'.join(lines)
+
+
+def _tell_caller(step: dict[str, Any]) -> str:
+    """Tell who asked for a step, as far as the service says so."""
+    told = (('user', 'user_id'), ('of project', 'project_id'), ('through service', 'service_id'),
+            ('from', 'address'))
+    return ''.join(f' {word} {step[key]}' for word, key in told if step.get(key))
 
 
 class Attachments(columns.FormattableColumn[list[dict[str, Any]]]):

@@ -15,7 +15,7 @@ from typing import Any
 from multiattach import failpoints
 from multiattach.api.faults import WsgiApp
 from multiattach.cmd import operations, parts
-from multiattach.cmd.application import make_application
+from multiattach.cmd.application import check_strategy, make_application
 from multiattach.wsgi import chunked, files
 
 
@@ -55,6 +55,7 @@ class Application:
 
         :raises ConfigurationError: the message names the option.
         """
+        check_strategy(self._conf)
         parts.open_database(self._conf).close()
         parts.make_policy(self._conf)
         gc.collect()

@@ -53,9 +53,12 @@ def make() -> Any:
     # Late: it looks at the environment when it is imported.
     import prometheus_client
 
+    from multiattach.metrics import collectors
+
     registry = prometheus_client.CollectorRegistry()
     registry.register(_Processes(pathlib.Path(conf.metrics.multiprocess_dir)))
-    registry.register(operations.make_row_collector(conf, parts.open_database(conf)))
+    registry.register(collectors.Collector(
+        {'database': operations.make_row_reader(conf, parts.open_database(conf))}))
     return prometheus_client.make_wsgi_app(registry)
 
 

@@ -123,7 +123,8 @@ class Deployment:
         self.config.write_text(
             common.format(more=f'report_interval = 1\nrpc_monitor_timeout = 2\n'
                                f'state_path = {self.folder}/state')
-            + f'[api]\nlisten_host = {self.network.address}\n[volume]\ncluster = {CLUSTER}\n'
+            + f'[api]\nauth_strategy = noauth\nlisten_host = {self.network.address}\n'
+            f'[volume]\ncluster = {CLUSTER}\n'
             f'[tgt]\nportal = {self.tgtd.portal}\ncontrol_port = {self.tgtd.control_port}\n')
         for agent in self.agents:
             text = common.format(more='report_interval = 3') + f'[host_agent]\nmy_ip = {agent.host.address}\n'

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob('*.py'))
 # What each layer may import of this package.
 ALLOWED = {
     'domain': {'domain'},
-    'db': {'db', 'domain', 'metrics.__init__', 'trouble'},
+    'db': {'db', 'domain', 'metrics.__init__', 'request_ids', 'trouble'},
     'policies': {'policies'},
     'rpc': {'rpc', 'domain', 'periodic', 'metrics.__init__', 'request_ids', 'probe'},
     'engine': {'engine', 'db', 'domain', 'rpc', 'policies', 'failpoints', 'metrics.__init__'},

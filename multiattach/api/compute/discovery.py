@@ -3,10 +3,13 @@
 
 from typing import Any
 
+import pecan
+
 from multiattach.api import microversion
 from multiattach.api.compute.views import base_url
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
+from multiattach.api.versions import follow_bookmark
 
 _API = microversion.COMPUTE
 
@@ -33,6 +36,28 @@ class VersionsController(Controller):
         :raises MultiattachError: as the use case that is called.
         """
         return {'versions': [self._describe(req)]}
+
+    @route('GET', '/servers/{server_id}', status=302)
+    def find_server(self, req: Request, server_id: str) -> pecan.Response:
+        """Send whoever follows a server's ``bookmark`` to the version that there is.
+
+        :param req: the request.
+        :param server_id: UUID of the server.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
+        return follow_bookmark(req, f'{base_url(req, self.settings)}/v2.1')
+
+    @route('GET', '/flavors/{flavor_id}', status=302)
+    def find_flavor(self, req: Request, flavor_id: str) -> pecan.Response:
+        """Send whoever follows a flavor's ``bookmark`` to the version that there is.
+
+        :param req: the request.
+        :param flavor_id: id of the flavor.
+        :returns: what the reply shows.
+        :raises MultiattachError: as the use case that is called.
+        """
+        return follow_bookmark(req, f'{base_url(req, self.settings)}/v2.1')
 
     def _describe(self, req: Request) -> dict[str, Any]:
         return _describe(f'{base_url(req, self.settings)}/v2.1/')

@@ -6,13 +6,14 @@
 
 from typing import Any
 
+from multiattach.api.compute import views
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
 from multiattach.domain import errors
 
 
 class SurroundingsController(Controller):
-    """Flavors, extensions and quotas: there are none."""
+    """Flavors, extensions and quotas: none to choose from."""
 
     @route('GET', '/flavors')
     def list_flavors(self, _req: Request) -> dict[str, Any]:
@@ -35,14 +36,16 @@ class SurroundingsController(Controller):
         return {'flavors': []}
 
     @route('GET', '/flavors/{flavor_id}')
-    def show_flavor(self, _req: Request, flavor_id: str) -> dict[str, Any]:
-        """Show a flavor.
+    def show_flavor(self, req: Request, flavor_id: str) -> dict[str, Any]:
+        """Show a flavor: that of the servers, to which they link, and no other.
 
-        :param _req: the request.
+        :param req: the request.
         :param flavor_id: id of the flavor.
         :returns: what the reply shows.
         :raises MultiattachError: as the use case that is called.
         """
+        if flavor_id == views.FLAVOR:
+            return {'flavor': views.flavor(req, self.settings)}
         raise errors.NotFound(f'Flavor {flavor_id[:64]} could not be found.')
 
     @route('GET', '/extensions')

@@ -13,7 +13,8 @@ from multiattach.domain import servers
 from multiattach.engine.rows import Attachment, Server
 
 # A server that nobody made from a flavor: what clients read unconditionally, and not more.
-_FLAVOR = {'original_name': 'libvirt', 'vcpus': 0, 'ram': 0, 'disk': 0, 'ephemeral': 0, 'swap': 0}
+FLAVOR = 'libvirt'
+_FLAVOR = {'original_name': FLAVOR, 'vcpus': 0, 'ram': 0, 'disk': 0, 'ephemeral': 0, 'swap': 0}
 
 
 def base_url(req: Request, settings: ApiSettings) -> str:
@@ -23,8 +24,29 @@ def base_url(req: Request, settings: ApiSettings) -> str:
     :param settings: settings of the API.
     :returns: URL without a slash at its end.
     """
-    base = versions.base_url(req, settings)
-    return f'{base}/compute' if settings.public_endpoint else base
+    return f'{versions.base_url(req, settings)}/compute'
+
+
+def flavor(req: Request, settings: ApiSettings) -> dict[str, Any]:
+    """Show the flavor that all servers have.
+
+    :param req: the request.
+    :param settings: the public endpoint.
+    :returns: JSON object.
+    """
+    base, project = base_url(req, settings), f'{req.url_project}/' if req.url_project else ''
+    tail = f'{project}flavors/{FLAVOR}'
+    shown = {
+        'id': FLAVOR, 'name': FLAVOR, 'ram': 0, 'vcpus': 0, 'disk': 0, 'swap': '' if req.minor < 75 else 0,
+        'OS-FLV-EXT-DATA:ephemeral': 0, 'OS-FLV-DISABLED:disabled': False,
+        'os-flavor-access:is_public': True, 'rxtx_factor': 1.0,
+        'links': [{'rel': 'self', 'href': f'{base}/v2.1/{tail}'},
+                  {'rel': 'bookmark', 'href': f'{base}/{tail}'}]}
+    if req.minor >= 55:
+        shown['description'] = None
+    if req.minor >= 61:
+        shown['extra_specs'] = {}
+    return shown
 
 
 def attachment(row: Attachment, minor: int) -> dict[str, Any]:
@@ -118,10 +140,9 @@ class ServerViews:
         return shown | self._later(server, alone)
 
     def _name_flavor(self) -> dict[str, Any]:
-        """Name the flavor as before 2.47, when it was a link; as in Nova it need not be there any more."""
-        name = _FLAVOR['original_name']
-        href = f'{self._base}/{self._project}flavors/{name}'
-        return {'id': name, 'links': [{'rel': 'bookmark', 'href': href}]}
+        """Name the flavor as before 2.47, when it was a link."""
+        href = f'{self._base}/{self._project}flavors/{FLAVOR}'
+        return {'id': FLAVOR, 'links': [{'rel': 'bookmark', 'href': href}]}
 
     def _volume(self, row: Attachment) -> dict[str, Any]:
         shown: dict[str, Any] = {'id': row.volume_id}

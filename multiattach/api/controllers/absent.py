@@ -8,11 +8,12 @@ clients read on their way to something else.
 import dataclasses
 from typing import Any, NoReturn
 
-from multiattach.api import routing
+from multiattach.api import paging, routing
 from multiattach.api.request import Request
 from multiattach.api.schemas import absent as schemas
 from multiattach.api.validation import Versioned
 from multiattach.domain import errors, idents
+from multiattach.engine import queries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Noun:
     :param detail: there is a detailed list, too.
     :param creates: clients try to make one.
     :param body: schemas of what makes one of a volume; a volume that cannot be seen is a 404.
+    :param filters: what everybody may filter by, as in Block Storage's ``resource_filters.json``.
     """
 
     path: str
@@ -35,24 +37,41 @@ class Noun:
     detail: bool = True
     creates: bool = True
     body: Versioned | None = None
+    filters: tuple[str, ...] = ('name', 'status')
 
 
+# Sort keys that all of them have.
+_SORT_KEYS = {key: key for key in ('id', 'name', 'status', 'created_at', 'updated_at', 'project_id')}
 NOUNS = (
-    Noun('/snapshots', 'snapshots', 'Snapshot', body=schemas.SNAPSHOT),
-    Noun('/backups', 'backups', 'Backup', body=schemas.BACKUP),
+    Noun('/snapshots', 'snapshots', 'Snapshot', body=schemas.SNAPSHOT,
+         filters=('name', 'status', 'volume_id', 'metadata', 'availability_zone')),
+    Noun('/backups', 'backups', 'Backup', body=schemas.BACKUP,
+         filters=('name', 'status', 'volume_id')),
     Noun('/os-volume-transfer', 'transfers', 'Transfer', body=schemas.TRANSFER),
     Noun('/volume-transfers', 'transfers', 'Transfer', since=55, body=schemas.TRANSFER),
     Noun('/groups', 'groups', 'Group', since=13),
-    Noun('/group_snapshots', 'group_snapshots', 'Group snapshot', since=14),
-    Noun('/group_types', 'group_types', 'Group type', since=11, detail=False),
+    Noun('/group_snapshots', 'group_snapshots', 'Group snapshot', since=14,
+         filters=('name', 'status', 'group_id')),
+    Noun('/group_types', 'group_types', 'Group type', since=11, detail=False,
+         filters=('is_public', 'group_specs')),
     Noun('/consistencygroups', 'consistencygroups', 'Consistency group'),
     Noun('/cgsnapshots', 'cgsnapshots', 'Consistency group snapshot'),
-    Noun('/clusters', 'clusters', 'Cluster', since=7, creates=False),
+    Noun('/clusters', 'clusters', 'Cluster', since=7, creates=False,
+         filters=('name', 'binary', 'num_hosts', 'num_down_hosts', 'disabled', 'replication_status',
+                  'frozen', 'active_backend_id')),
 )
 
 
 def _list_nothing(path: str, noun: Noun) -> routing.Handler:
-    def index(_self: routing.Controller, _req: Request) -> dict[str, Any]:
+    def index(self: routing.Controller, req: Request) -> dict[str, Any]:
+        query = req.query
+        page = paging.parse_page(query, self.settings, _SORT_KEYS)
+        queries.check_absent(req.ctx, {key: value for key, value in query.items()
+                                       if key not in paging.PARAMETERS}, req.minor, noun.filters)
+        if 'all_tenants' in query:
+            queries.parse_boolean(query['all_tenants'])
+        if page.marker is not None:
+            raise errors.NotFound(f'{noun.title} {page.marker[:64]} could not be found.')
         return {noun.key: []}
 
     return _mark('GET', path, noun, index, f'List {noun.title.lower()}s: there are none.')
@@ -62,7 +81,7 @@ def _refuse(noun: Noun) -> routing.Handler:
     def create(self: routing.Controller, req: Request, body: dict[str, Any] | None = None) -> NoReturn:
         for wanted in (body or {}).values():
             if isinstance(wanted, dict) and 'volume_id' in wanted:
-                self.engine.volumes.show(req.ctx, idents.normalise(wanted['volume_id']))
+                self.engine.volumes.show(req.ctx, idents.normalise(str(wanted['volume_id'])))
         raise errors.InvalidInput(f'{noun.title}: this service does not offer it.')
 
     return _mark('POST', noun.path, noun, create, f'Refuse to make a {noun.title.lower()}.', noun.body)

@@ -6,7 +6,7 @@ from typing import Any
 from multiattach.api.actions import ActionController, action
 from multiattach.api.request import Request
 from multiattach.api.schemas import volume_actions as schemas
-from multiattach.domain import errors, host_names
+from multiattach.domain import connection, errors, host_names
 from multiattach.engine.legacy import LegacyAttach
 
 # In connection_info of an attachment; the legacy form nests the rest below "data" (contract 8.2).
@@ -28,6 +28,10 @@ class LegacyActionController(ActionController):
         """
         if not value.get('instance_uuid') and not value.get('host_name'):
             raise errors.InvalidInput('Invalid input: instance_uuid or host_name is required.')
+        if value.get('host_name') and not host_names.is_valid(value['host_name']):
+            raise errors.InvalidInput('Invalid input: host_name must be 1 to 255 printable characters '
+                                      'without blanks at its ends.')
+        connection.check_mountpoint(value['mountpoint'])
         if value.get('host_name'):
             host_names.check(value['host_name'])
         self.engine.legacy.attach(req.ctx, volume_id, LegacyAttach(

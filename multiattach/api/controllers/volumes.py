@@ -121,7 +121,9 @@ class VolumesController(Controller):
             if wanted.get(key):
                 raise errors.NotFound(f'{noun} {wanted[key]} could not be found.')
         if wanted.get('imageRef') or wanted.get('image_id'):
-            raise errors.InvalidInput('Invalid image identifier or unable to access requested image.')
+            raise errors.InvalidInput(
+                'Volumes of images: this service does not offer them. Make an empty volume, or a clone of '
+                'one (source_volid), and write the image to it from a server.')
 
     @route('GET', '/volumes/{volume_id}')
     def show(self, req: Request, volume_id: str) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from typing import Any
 from multiattach.api.validation import Versioned
 
 
-def _of_volume(noun: str) -> Versioned:
+def _of_volume(noun: str, of: str | list[str] = 'string') -> Versioned:
     inner: dict[str, Any] = {
-        'type': 'object', 'properties': {'volume_id': {'type': 'string'}}, 'required': ['volume_id']}
+        'type': 'object', 'properties': {'volume_id': {'type': of}}, 'required': ['volume_id']}
     return Versioned({0: {'type': 'object', 'properties': {noun: inner}, 'required': [noun]}})
 
 
-SNAPSHOT = _of_volume('snapshot')
+# As in Block Storage, no volume is one that cannot be found.
+SNAPSHOT = _of_volume('snapshot', ['string', 'null'])
 BACKUP = _of_volume('backup')
 TRANSFER = _of_volume('transfer')

@@ -48,7 +48,8 @@ def _lease(actor: NextActor, *, sees_internals: bool) -> dict[str, Any] | None:
 def _step(step: Step) -> dict[str, Any]:
     return {
         'at': format_time(step.at), 'event': step.event, 'from': step.source, 'to': step.target,
-        'by': step.actor, 'request_id': step.request_id, 'seconds': step.seconds, 'stayed': step.stayed,
+        'by': step.actor, 'request_id': step.request_id, 'user_id': step.user, 'project_id': step.project,
+        'service_id': step.service, 'address': step.address, 'seconds': step.seconds, 'stayed': step.stayed,
         'error': step.error, **({'dropped': step.dropped} if step.dropped else {}),
     }
 

@@ -77,7 +77,8 @@ class LibvirtHypervisor:
         return [
             Domain(state.uuid, state.name, state.power_state,
                    tuple(dict.fromkeys(xml.list_targets(state.live)
-                                       + xml.list_targets(state.config))))
+                                       + xml.list_targets(state.config))),
+                   xml.find_project(state.config or state.live))
             for state in self._connection.list_domains()
         ]
 

@@ -15,6 +15,9 @@ BLOCK, NETWORK = 'block', 'network'
 # libvirt takes an alias from a user only with this prefix (formatdomain, "Device aliases").
 _ALIAS_PREFIX = 'ua-'
 _BUS, _STEM = 'virtio', 'vd'
+# Namespace of what a domain's metadata says for this service.
+METADATA = 'urn:multiattach:server:1'
+_MOST_PROJECT = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +118,21 @@ def list_targets(domain: str | None, without: str | None = None) -> list[str]:
     return [target.get('dev', '') for element in _disks(domain)
             if (target := element.find('target')) is not None
             and (without is None or element.findtext('serial') != without)]
+
+
+def find_project(domain: str | None) -> str | None:
+    """Find the project that a domain's metadata names.
+
+    :param domain: XML of the domain, None if there is none.
+    :returns: id of the project, None if it names none that can be one.
+    """
+    root = None if domain is None else ElementTree.fromstring(domain)  # noqa: S314 - of libvirt
+    element = None if root is None else root.find(f'metadata/{{{METADATA}}}server')
+    # Some tools give the namespace to the outer element only.
+    names = ('project', f'{{{METADATA}}}project')
+    found = () if element is None else [text for name in names if (text := element.findtext(name))]
+    project = found[0].strip() if found else ''
+    return project if project.isprintable() and 0 < len(project) <= _MOST_PROJECT else None
 
 
 def list_own(live: str | None, config: str | None) -> tuple[FoundDisk, ...]:

@@ -179,6 +179,13 @@ class Cloud:
         """Make the command ``openstack`` as it runs in a process of its own."""
         return plugin.Openstack(self._openstack, self._environment)
 
+    def wait_for_server(self, name: str, server: str) -> None:
+        """Wait until a server has a volume."""
+        deadline = time.monotonic() + 20
+        while server not in [row['server_id'] for row in self.show(name)['attachments']]:
+            assert time.monotonic() < deadline, self.show(name)
+            time.sleep(0.05)
+
     @contextlib.contextmanager
     def _at_home(self) -> Iterator[None]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith('OS_')}
@@ -228,12 +235,13 @@ def _serve(application: WsgiApp, port: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _run(folder: pathlib.Path, port: int, project: str,
-         make_strategy: Callable[[deployment.Deployment], auth.Middleware | None]) -> Iterator[Recorder]:
+         make_strategy: Callable[[deployment.Deployment], auth.Middleware | None],
+         settings: deploy.ApiSettings | None = None) -> Iterator[Recorder]:
     with deployment.deploy(folder) as parts, compute_host.run(parts) as host:
         host.engine.register_servers({
             ident: {**known, 'project_id': project} for ident, known in compute_host.SERVERS.items()})
         recorder = Recorder(deploy.make_application(
-            parts.engine, deploy.ApiSettings(), authenticate=make_strategy(parts)), host)
+            parts.engine, settings or deploy.ApiSettings(), authenticate=make_strategy(parts)), host)
         beat = Periodic('beat', 10, (host.beat,))
         with _serve(recorder, port):
             beat.start()
@@ -244,12 +252,16 @@ def _run(folder: pathlib.Path, port: int, project: str,
 
 
 @contextlib.contextmanager
-def run_without_keystone(folder: pathlib.Path) -> Iterator[Cloud]:
-    """With ``noauth``, as an admin of the default project."""
+def run_without_keystone(folder: pathlib.Path, most: int = 1000) -> Iterator[Cloud]:
+    """With ``noauth``, as an admin of the default project.
+
+    :param folder: for everything.
+    :param most: rows of a page.
+    """
     port, project = pick_port(), compute_host.PROJECT
     base = f'http://127.0.0.1:{port}'
     environment = {'HOME': str(folder), 'OS_COMPUTE_ENDPOINT_OVERRIDE': f'{base}/compute/v2.1'}
-    with _run(folder, port, project, lambda _parts: None) as recorder:
+    with _run(folder, port, project, lambda _parts: None, deploy.ApiSettings(max_limit=most)) as recorder:
         yield Cloud(
             base, recorder, environment, ['--os-auth-type', 'none', '--os-endpoint', f'{base}/v3'],
             ['--os-auth-type', 'noauth', '--os-endpoint', f'{base}/v3', '--os-project-id', project],
@@ -257,8 +269,14 @@ def run_without_keystone(folder: pathlib.Path) -> Iterator[Cloud]:
 
 
 @contextlib.contextmanager
-def run_with_keystone(folder: pathlib.Path) -> Iterator[Cloud]:
-    """With Keystone, as an admin of a project; both endpoints are in the catalogue."""
+def run_with_keystone(folder: pathlib.Path, most: int = 1000) -> Iterator[Cloud]:
+    """With Keystone, as an admin of a project; both endpoints are in the catalogue.
+
+    ``public_endpoint`` is set, as the installation guide has it.
+
+    :param folder: for everything.
+    :param most: rows of a page.
+    """
     port = pick_port()
     base = f'http://127.0.0.1:{port}'
     with Keystone(folder / 'keystone') as keystone:
@@ -277,5 +295,6 @@ def run_with_keystone(folder: pathlib.Path) -> Iterator[Cloud]:
         known.pop('auth_type')
         project = keystone.accounts['admin'].project_id
         options = [word for key, value in known.items() for word in (f'--os-{key.replace("_", "-")}', value)]
-        with _run(folder, port, project, make_strategy) as recorder:
+        settings = deploy.ApiSettings(public_endpoint=base, max_limit=most)
+        with _run(folder, port, project, make_strategy, settings) as recorder:
             yield Cloud(base, recorder, {'HOME': str(folder)}, options, options, {'auth': known})

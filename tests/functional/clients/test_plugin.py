@@ -72,7 +72,7 @@ def test_a_failed_attach_says_why(openstack: Openstack, cloud: Cloud, volume: st
     assert done.code == 1
     assert 'The attach failed: ' in done.err
     assert 'the device did not appear' in done.err
-    assert 'openstack volume attachment delete' in done.err
+    assert 'openstack --os-volume-api-version 3.27 volume attachment delete' in done.err
     [row] = openstack.plugin('server volume list', compute_host.WEB, '-f', 'json').json
     assert row['Status'] == 'error_attaching'
 

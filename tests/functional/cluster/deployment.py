@@ -141,7 +141,7 @@ class Deployment:
             program.config.write_text(common.format(name=program.config.stem) + self.settings)
         for program, port in zip(self.apis, self.ports, strict=True):
             with program.config.open('a') as out:
-                out.write(f'[api]\nlisten_port = {port}\n')
+                out.write(f'[api]\nauth_strategy = noauth\nlisten_port = {port}\n')
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Ask the database itself."""

@@ -3,7 +3,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import oslo_messaging as messaging
@@ -76,6 +76,10 @@ class ComputeHost:
 
     @messaging.expose
     def reconcile(self, context: Mapping[str, Any], fix: bool) -> dict[str, Any]:
+        return {'findings': [], 'unread': {}}
+
+    @messaging.expose
+    def release(self, context: Mapping[str, Any], seals: Sequence[str]) -> dict[str, Any]:
         return {'findings': [], 'unread': {}}
 
     @messaging.expose

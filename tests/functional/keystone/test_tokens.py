@@ -3,12 +3,13 @@
 
 import pathlib
 import subprocess
+import uuid
 
 import pytest
 
 from testbed.servers import pick_port
 from tests.functional.keystone.conftest import Cloud, configure
-from tests.functional.standalone.process import BIN, Standalone
+from tests.functional.standalone.process import BIN, Standalone, connector
 
 _GOOD = """\
 [keystone_authtoken]
@@ -144,3 +145,40 @@ def refuses(named: str, program: str, *words: str | pathlib.Path) -> None:
     assert named in lines[0]
     assert 'Traceback' not in done.stderr
     assert 'secret-of-nobody' not in done.stderr
+
+
+def test_the_timeline_tells_admins_who_did_it_through_which_service(cloud: Cloud) -> None:
+    volume = cloud.make_volume()
+    reply = cloud('member', 'POST', '/v3/attachments', {'attachment': {'volume_uuid': volume}},
+                  service='nova')
+    ident = reply.json['attachment']['id']
+    path = f'/v3/multiattach/attachments/{ident}/explain'
+    [step] = cloud('admin', 'GET', path).json['explanation']['timeline']
+    accounts = cloud.keystone.accounts
+    assert (step['user_id'], step['project_id'], step['address']) == (
+        accounts['member'].user_id, accounts['member'].project_id, '127.0.0.1')
+    assert step['service_id'] == accounts['nova'].user_id
+    [step] = cloud('member', 'GET', path).json['explanation']['timeline']
+    assert (step['user_id'], step['service_id'], step['address']) == (
+        accounts['member'].user_id, None, None)
+    assert cloud('member', 'DELETE', f'/v3/attachments/{ident}').status == 200
+
+
+def test_what_opens_the_target_of_a_server_is_told_a_user_once(cloud: Cloud) -> None:
+    """Nova connects with the user's token and its own; who repeats the call is not told the secret."""
+    volume = cloud.make_volume()
+    ident = cloud.reserve(volume, str(uuid.uuid4()))
+    body = {'attachment': {'connector': connector('one')}}
+    path = f'/v3/attachments/{ident}'
+    mine = cloud('member', 'PUT', path, body, service='nova').json['attachment']['connection_info']
+    assert mine['auth_password']
+    again = cloud('member', 'PUT', path, body, service='nova').json['attachment']['connection_info']
+    assert again == mine
+    told = cloud('member', 'PUT', path, body).json['attachment']['connection_info']
+    hidden = ('auth_username', 'auth_password')
+    assert told == {key: value for key, value in mine.items() if key not in hidden}
+    legacy = cloud('member', 'POST', f'/v3/volumes/{volume}/action',
+                   {'os-initialize_connection': {'connector': connector('one')}})
+    assert legacy.status == 200
+    assert mine['auth_password'] not in str(legacy.json)
+    assert cloud('member', 'DELETE', path, service='nova').status == 200

@@ -19,7 +19,8 @@ class Api:
 
     def __init__(self, deployed):
         self.deployed = deployed
-        self.app = webtest.TestApp(make_application(deployed.conf, deployed.engine, deployed.rpc))
+        self.app = webtest.TestApp(make_application(deployed.conf, deployed.engine, deployed.rpc),
+                                   extra_environ={'REMOTE_ADDR': '192.0.2.9'})
 
     def ask(self, method, path, body=None, status=None, **headers):
         headers = {'OpenStack-API-Version': 'volume 3.71', **headers}

@@ -20,6 +20,7 @@ from multiattach.domain import errors, states
 from multiattach.drivers.target import SessionState, TargetState
 from multiattach.metrics import collectors
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
+from tests.functional.operations import openmetrics
 
 
 def read(text):
@@ -118,7 +119,7 @@ def test_outcomes_of_rpc(deployed, scrape):
 
 def test_a_database_that_hangs_does_not_hang_the_scrape(monkeypatch):
     monkeypatch.setattr(collectors, '_TIMEOUT', 0.2)
-    collector = collectors.Collector('database', lambda: time.sleep(5) or [])
+    collector = collectors.Collector({'database': lambda: time.sleep(5) or []})
     started = time.monotonic()
     for _ in range(3):
         [answered] = collector.collect()
@@ -182,7 +183,8 @@ os.waitpid(pid, 0)
 _ASKING = """
 import json, sys, webtest
 from multiattach.wsgi.metrics import application
-print(json.dumps(webtest.TestApp(application).get('/metrics').text))
+app = webtest.TestApp(application)
+print(json.dumps([app.get('/metrics').text, app.get('/metrics', headers={'Accept': sys.argv[1]}).text]))
 """
 
 
@@ -193,9 +195,10 @@ def test_processes_of_a_wsgi_server_count_together(deployed, tmp_path):
     env = {**os.environ, 'MULTIATTACH_CONFIG_FILES': str(config), 'PYTHONWARNINGS': 'ignore'}
     for _ in range(2):
         subprocess.run([sys.executable, '-c', _COUNTING, config], check=True, env=env, timeout=60)
-    done = subprocess.run([sys.executable, '-c', _ASKING], check=True, env=env, timeout=60,
-                          stdout=subprocess.PIPE, text=True)
-    text = json.loads(done.stdout.splitlines()[-1])
+    done = subprocess.run([sys.executable, '-c', _ASKING, openmetrics.ACCEPT], check=True, env=env,
+                          timeout=60, stdout=subprocess.PIPE, text=True)
+    text, strict = json.loads(done.stdout.splitlines()[-1])
+    openmetrics.check(text, strict)
     assert value(text, 'http_requests_total', route='/v3/volumes', method='GET', status='200') == 4
     # They are gone, and so are their connections.
     assert not value(text, 'database_connections_in_use')

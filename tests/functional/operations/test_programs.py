@@ -14,6 +14,7 @@ import urllib.request
 import pytest
 
 from testbed.servers import pick_port
+from tests.functional.operations import openmetrics
 
 BIN = pathlib.Path(sys.executable).parent
 SECRET = 's3cretword'
@@ -59,6 +60,7 @@ log_dir = {folder}/reports
 [metrics]
 listen = 127.0.0.1:{self.metrics_port}
 [api]
+auth_strategy = noauth
 listen_port = {self.port}
 [file]
 target_driver = null
@@ -95,6 +97,12 @@ password = {SECRET}
     def scrape(self):
         return fetch(f'http://127.0.0.1:{self.metrics_port}/metrics')[0]
 
+    def scrape_strictly(self):
+        request = urllib.request.Request(f'http://127.0.0.1:{self.metrics_port}/metrics',
+                                         headers={'Accept': openmetrics.ACCEPT})
+        with urllib.request.urlopen(request, timeout=20) as reply:
+            return reply.read().decode()
+
     def lines(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
@@ -119,6 +127,10 @@ def test_a_program_at_work(program):
     assert 'process_cpu_seconds_total' in text
     if program.name in ('standalone', 'api'):
         _check_requests(program)
+    openmetrics.check(program.scrape(), program.scrape_strictly())
+    if program.name == 'standalone':  # all that a program reads, in one family
+        assert {'multiattach_source_up{source="database"} 1.0', 'multiattach_source_up{source="targets"} 1.0'
+                } <= set(program.scrape().splitlines())
     wait(lambda: program.log.exists() and program.lines())
     report = program.report()
     assert 'Guru Meditation' in report

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each program with each thing that may be wrong: it stops with a line that names option and remedy."""
 
+import pathlib
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from tests.functional.operations.nursery import open_nursery
 
+BIN = pathlib.Path(sys.executable).parent
 SECRET = 's3cretword'
 PROGRAMS = ('multiattach-api', 'multiattach-volume', 'multiattach-host', 'multiattach-standalone',
             'multiattach-wsgi')
@@ -26,6 +30,7 @@ def files(tmp_path, nursery):
         options = {
             'DEFAULT': {'state_path': tmp_path, 'host': 'h', 'transport_url': 'inproc://'},
             'database': {'connection': f'sqlite:///{tmp_path}/x.sqlite'},
+            'api': {'auth_strategy': 'noauth'},
             'tgt': {'private': 'true', 'portal': '127.0.0.1:1'},
             'host_agent': {'connector': 'qemu', 'libvirt_uri': 'qemu+unix:///system?socket=/none'},
             'file': {'target_driver': 'null', 'directory': tmp_path / 'volumes'}}
@@ -133,6 +138,39 @@ def test_a_wrong_value(files, program, group, name, value):
     files.sync()
     files.set(group, **{name: value})
     check(files.start(program), program, name)
+
+
+@pytest.mark.parametrize('program', ['multiattach-api', 'multiattach-wsgi'])
+def test_nobody_said_how_callers_are_known(files, program):
+    files.sync()
+    del files.options['api']
+    files.set('DEFAULT', transport_url='fake://')
+    check(files.start(program), program, 'Option auth_strategy in [api] is not set', '"keystone"', '"noauth"')
+
+
+@pytest.mark.parametrize('program', ['multiattach-api', 'multiattach-standalone'])
+def test_no_authentication_is_said_aloud(files, program, tmp_path):
+    files.sync()
+    words = ['--config-file', files.path]
+    if program == 'multiattach-standalone':
+        del files.options['api']  # its default
+        files.set('host_agent', enabled='no')
+        words += ['--state-dir', tmp_path, '--listen', '127.0.0.1:0']
+    else:
+        files.set('DEFAULT', transport_url='fake://')
+        files.set('api', listen_port=0)
+    child = subprocess.Popen([BIN / program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True)
+    try:
+        said = []
+        while not said or ' is ready' not in said[-1]:
+            said.append(child.stdout.readline())
+            assert said[-1], said
+    finally:
+        child.kill()
+        child.wait(30)
+    [line] = [line for line in said if line.startswith(f'{program}: No authentication')]
+    assert 'whoever reaches the API is an administrator' in line
 
 
 @pytest.mark.parametrize(('group', 'values', 'named'), [

@@ -44,7 +44,7 @@ class Backend:
         self.config.touch(0o600)
         self.config.write_text(
             f'[DEFAULT]\nhost = servers\nstate_path = {self.folder}\ntransport_url = {self.broker.url}\n'
-            'rpc_response_timeout = 60\n'
+            'rpc_response_timeout = 60\n[api]\nauth_strategy = noauth\n'
             f'[database]\nconnection = {self.database.create_database("multiattach")}\n'
             '[quota]\nvolumes = -1\ngigabytes = -1\n'
             f'[file]\ndirectory = {self.folder}/volumes\ntarget_driver = null\n'

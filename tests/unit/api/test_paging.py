@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import types
+from urllib.parse import quote
 
 import pytest
 
 from multiattach.api import paging
+from multiattach.api.mounts import ROOT
 from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
 from multiattach.domain import errors
@@ -88,15 +90,28 @@ def test_a_page_that_is_not_full_has_none(number, limit):
 
 def test_the_public_endpoint_is_in_the_link():
     settings = ApiSettings(public_endpoint='https://cloud.example/volume/')
-    req = Request.blank('/v3/volumes?limit=1')
+    req = mounted('', '/v3', '/volumes')
     (link,) = paging.next_link(req, settings, rows(1), parse(limit='1'))
     assert link['href'] == 'https://cloud.example/volume/v3/volumes?limit=1&marker=id0'
 
 
-@pytest.mark.parametrize(('script', 'place'), [
-    ('/behind', '/v3/volumes'), ('/behind/compute', '/compute/v3/volumes')])
-def test_where_the_server_mounts_us_is_no_part_of_the_public_endpoint(script, place):
-    settings = ApiSettings(public_endpoint='https://cloud.example/volume')
-    req = Request.blank('/v3/volumes?limit=1', environ={'SCRIPT_NAME': script})
-    (link,) = paging.next_link(req, settings, rows(1), parse(limit='1'))
-    assert link['href'] == f'https://cloud.example/volume{place}?limit=1&marker=id0'
+def mounted(root, ours, rest):
+    """Make a request as it is below the applications that we mount ourselves."""
+    return Request.blank(f'{rest}?limit=1', environ={'SCRIPT_NAME': f'{root}{ours}', ROOT: root})
+
+
+@pytest.mark.parametrize('ours', ['/v3', '/compute/v2.1'])
+@pytest.mark.parametrize('rest', ['/volumes', '/a-b/volumes', '/volumes/x%20%C3%A4'])
+@pytest.mark.parametrize('public', ['https://cloud.example/volume', 'https://cloud.example/volume/v3/'])
+def test_where_the_server_mounts_us_is_no_part_of_the_public_endpoint(ours, rest, public):
+    settings = ApiSettings(public_endpoint=public)
+    (link,) = paging.next_link(mounted('/behind', ours, rest), settings, rows(1), parse(limit='1'))
+    assert link['href'] == f'https://cloud.example/volume{ours}{rest}?limit=1&marker=id0'
+
+
+@pytest.mark.parametrize('root', ['', '/behind', '/v3', '/a/v2.1', '/x y'])
+@pytest.mark.parametrize('ours', ['/v3', '/compute/v2.1'])
+def test_without_one_the_link_is_what_was_asked(root, ours):
+    req = mounted(root, ours, '/volumes')
+    (link,) = paging.next_link(req, SETTINGS, rows(1), parse(limit='1'))
+    assert link['href'] == f'http://localhost{quote(root)}{ours}/volumes?limit=1&marker=id0'

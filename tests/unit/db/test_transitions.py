@@ -86,7 +86,7 @@ def test_each_volume_event_in_each_status(db, event, status):
 LIVE = [s for s in states.Attachment if s != 'detached']
 
 
-@pytest.mark.parametrize('claim', [None, 'attaching', 'detaching'])
+@pytest.mark.parametrize('claim', [None, 'attaching', 'detaching', 'detaching 2', 'attaching 1'])
 @pytest.mark.parametrize('pair', list(itertools.combinations_with_replacement([None, *LIVE], 2)))
 def test_the_derivation_in_sql_is_the_one_of_the_domain(db, pair, claim):
     counts: dict[str, int] = {}
@@ -97,6 +97,32 @@ def test_the_derivation_in_sql_is_the_one_of_the_domain(db, pair, claim):
             counts[state] = counts.get(state, 0) + 1
         transitions.derive_volume(session, volume_id)
         assert read(session, models.Volume, volume_id).status == states.derive_status(counts, claim)
+
+
+@pytest.mark.parametrize('others', [0, 1])
+@pytest.mark.parametrize('had_it', [True, False])
+@pytest.mark.parametrize('event', ['remove', 'detach_failed'])
+@pytest.mark.parametrize('claim', sorted(states.MARKS, key=str))
+def test_the_end_of_a_detach_takes_its_mark(db, claim, event, had_it, others):
+    """One mark goes with a detach that ends, all with the last server; what no server had takes none."""
+    before = states.MARKS[claim]
+    with db.writer() as session:
+        volume_id = add_volume(session, claim=claim)
+        for _ in range(others):
+            add_attachment(session, volume_id, 'attached')
+        leaving = add_attachment(session, volume_id, 'unexporting')
+        if had_it:
+            session.get(models.Attachment, leaving).attached_at = models.now()
+            session.flush()
+        transitions.move_attachment(session, leaving, event, ACTOR)
+        transitions.derive_volume(session, volume_id, left=leaving)
+        after = before if not had_it else (
+            before.end_detaching() if others else before._replace(detaching=0))
+        volume = read(session, models.Volume, volume_id)
+        assert volume.claim == after.claim
+        transitions.derive_volume(session, volume_id)
+        counts = {'attached': others}
+        assert read(session, models.Volume, volume_id).status == states.derive_status(counts, after.claim)
 
 
 @pytest.mark.parametrize('status', sorted(set(states.Volume) - states.DERIVED_STATUSES))

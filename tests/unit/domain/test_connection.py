@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import json
 
 import pytest
 
@@ -72,3 +73,18 @@ def test_signs_that_no_target_can_be_told(sign, form):
 def test_names_of_any_form(name):
     assert connection.parse_connector({**GOOD, 'initiator': name}).initiator == name
     protocol.check_value('initiator-name', name)
+
+
+def test_a_connector_has_a_bound():
+    connector = {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h'}
+    fits = {**connector, 'x': 'y' * (16384 - len(json.dumps({**connector, 'x': ''})))}
+    connection.parse_connector(fits)
+    with pytest.raises(errors.InvalidConnector, match='16384 bytes'):
+        connection.parse_connector({**fits, 'x': fits['x'] + 'y'})
+
+
+@pytest.mark.parametrize('key', ['host', 'mountpoint'])
+@pytest.mark.parametrize('text', ['a\x1b[2J', 'a\nb', 'a\x7f', 'a\u202eb', 'a\x9bb'])
+def test_nothing_that_a_terminal_would_obey(key, text):
+    with pytest.raises(errors.InvalidConnector):
+        connection.parse_connector({'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h', key: text})

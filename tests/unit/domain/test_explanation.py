@@ -54,7 +54,8 @@ def test_time_alone_makes_nothing_slow_that_waits_for_nobody(state: Attachment) 
 
 def test_what_a_person_can_do_names_the_attachment() -> None:
     for state in (Attachment.ERROR_ATTACHING, Attachment.ERROR_DETACHING):
-        assert 'openstack volume attachment delete ID' in explain_attachment(facts(state)).advice
+        advice = explain_attachment(facts(state)).advice
+        assert 'openstack --os-volume-api-version 3.27 volume attachment delete ID' in advice
     assert 'delete ID' in explain_attachment(facts(Attachment.RESERVED, driven=False)).advice
 
 

@@ -83,11 +83,29 @@ def test_admitted_and_on_host_are_parts_of_on_target():
     ({'detaching': 1}, None, 'detaching'),
     ({'unexporting': 1, 'reserved': 1}, None, 'reserved'),
     ({'attached': 1}, 'detaching', 'detaching'),
-    ({'attached': 2}, 'detaching', 'in-use'),
+    ({'attached': 2}, 'detaching', 'detaching'),
+    ({'attached': 3}, 'detaching 2', 'detaching'),
+    ({'attached': 1, 'unexporting': 1}, 'detaching', 'detaching'),
+    ({'attached': 1}, 'attaching 1', 'detaching'),
+    ({'attached': 1}, 'attaching', 'in-use'),
+    ({}, 'attaching 1', 'attaching'),
+    ({'exported': 1}, 'detaching', 'attaching'),
     ({'error_attaching': 2}, None, 'available'),
 ])
 def test_derivation(counts, claim, status):
     assert states.derive_status(counts, claim) == status
+
+
+def test_marks_are_kept_as_short_texts():
+    assert len(states.MARKS) == 20
+    assert all(claim is None or len(claim) <= 16 for claim in states.MARKS)
+    assert all(marks.claim == claim for claim, marks in states.MARKS.items())
+    assert {None, *states.Claim} <= set(states.MARKS)
+    for marks in states.MARKS.values():
+        assert marks.add_detaching().claim in states.MARKS
+        assert marks.end_detaching().claim in states.MARKS
+        if marks.detaching < 9:
+            assert marks.add_detaching().end_detaching() == marks
 
 
 def test_one_sharer_in_flight_never_hides_an_attached_one():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes, retype, extend and delete through the engine, with the real worker."""
 
+import concurrent.futures
 import uuid
 
 import pytest
@@ -150,26 +151,76 @@ def test_a_reader_may_see_and_not_do(deployed):
             call()
 
 
-def test_begin_detaching_hides_no_other_sharer(deployed):
+def share(deployed, number):
+    """Make a volume that servers on as many hosts have."""
     deployed.make_type()
     volume_id = deployed.make_volume('multi')
-    rows = []
-    for host in ('a', 'b'):
-        row = deployed.engine.attachments.create(
-            deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
-        deployed.engine.attachments.complete(deployed.ctx, row.id)
-        rows.append(row)
-    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
-    assert deployed.status(volume_id) == 'in-use'
-    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    return volume_id, [add_sharer(deployed, volume_id, f'host{each}') for each in range(number)]
+
+
+def add_sharer(deployed, volume_id, host):
+    row = deployed.engine.attachments.create(
+        deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+    deployed.engine.attachments.complete(deployed.ctx, row.id)
+    return row
+
+
+def test_detaching_is_shown_until_that_detach_ends(deployed):
+    volume_id, rows = share(deployed, 3)
+    for left in (1, 2):
+        deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+        assert deployed.status(volume_id) == 'detaching', left
     deployed.engine.attachments.delete(deployed.ctx, rows[0].id)
+    assert deployed.status(volume_id) == 'detaching'  # the second has not ended
+    deployed.engine.attachments.delete(deployed.ctx, rows[1].id)
     assert deployed.status(volume_id) == 'in-use'
+    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    deployed.engine.actions.roll_detaching(deployed.ctx, volume_id)
+    assert deployed.status(volume_id) == 'in-use'
+    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    with pytest.raises(errors.InvalidVolume, match='detaching'):  # there is nobody else
+        deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    deployed.engine.attachments.delete(deployed.ctx, rows[2].id)
+    assert deployed.status(volume_id) == 'available'
+
+
+def test_a_sharer_that_detaches_refuses_nothing_to_the_others(deployed):
+    volume_id, rows = share(deployed, 2)
+    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:  # more servers come meanwhile
+        more = list(pool.map(lambda name: add_sharer(deployed, volume_id, name), 'abcd'))
+    assert deployed.status(volume_id) == 'detaching'
+    deployed.engine.actions.reserve(deployed.ctx, volume_id)
+    deployed.engine.actions.unreserve(deployed.ctx, volume_id)
+    deployed.engine.actions.extend(deployed.ctx, volume_id, 2, in_use_allowed=True)
+    deployed.wait(lambda: deployed.engine.volumes.show(deployed.ctx, volume_id).size == 2)
+    deployed.wait(lambda: deployed.status(volume_id) == 'detaching')
+    clone = deployed.engine.volumes.create(deployed.ctx, VolumeWish(None, None, source_volid=volume_id))
+    deployed.wait(lambda: deployed.status(clone.id) == 'available')
+    deployed.make_type('other')
+    deployed.engine.actions.retype(deployed.ctx, volume_id, 'other')
+    for row in (rows[0], *more):
+        deployed.engine.attachments.delete(deployed.ctx, row.id)
+    assert deployed.status(volume_id) == 'in-use'
+
+
+def test_a_single_volume_that_detaches_is_not_extended(deployed):
+    volume_id = deployed.make_volume()
+    add_sharer(deployed, volume_id, 'a')
+    deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
+    assert deployed.status(volume_id) == 'detaching'
+    with pytest.raises(errors.InvalidVolume):
+        deployed.engine.actions.extend(deployed.ctx, volume_id, 2, in_use_allowed=True)
+
+
+def test_begin_detaching_needs_an_attachment(deployed):
+    volume_id, rows = share(deployed, 1)
     deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
     assert deployed.status(volume_id) == 'detaching'
     deployed.engine.actions.roll_detaching(deployed.ctx, volume_id)
     assert deployed.status(volume_id) == 'in-use'
     deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
-    deployed.engine.attachments.delete(deployed.ctx, rows[1].id)
+    deployed.engine.attachments.delete(deployed.ctx, rows[0].id)
     assert deployed.status(volume_id) == 'available'
     with pytest.raises(errors.InvalidVolume):
         deployed.engine.actions.begin_detaching(deployed.ctx, volume_id)
@@ -199,3 +250,7 @@ def test_extra_specs_change_only_while_no_volume_has_the_type(deployed):
         deployed.engine.types.delete_spec(deployed.ctx, type_id, 'multiattach')
     with pytest.raises(errors.InvalidInput, match='in use'):
         deployed.engine.types.delete(deployed.ctx, type_id)
+
+
+def test_the_zone_is_named_at_once(deployed):
+    assert deployed.engine.volumes.create(deployed.ctx, VolumeWish(1)).availability_zone == 'nova'

@@ -10,7 +10,7 @@ from multiattach.db import models
 from multiattach.db.transitions import Actor, move_attachment
 from multiattach.domain import errors
 from multiattach.drivers.host_connector import ConnectorError, ConnectorUnavailable
-from multiattach.drivers.hypervisor import DetachRefused, HypervisorError, HypervisorUnavailable
+from multiattach.drivers.hypervisor import DetachRefused, Domain, HypervisorError, HypervisorUnavailable
 from multiattach.drivers.target import TargetError, TargetUnavailable
 from multiattach.engine.host_attachments import OPEN_STATES
 from multiattach.engine.servers import ServerAttach
@@ -544,6 +544,22 @@ def test_report_and_servers(bench: Bench) -> None:
         'name': 'server-1', 'project_id': PROJECT, 'power_state': 'running', 'devices': ['vda']}
     found = bench.deployed.engine.servers.show(bench.deployed.ctx, SERVERS[0])
     assert (found.name, found.host) == ('server-1', HOST)
+
+
+def test_whose_a_server_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that names its project is out of reach for the members of the host's."""
+    theirs, ours = SERVERS[:2]
+    monkeypatch.setattr(bench.hypervisor, 'domains', lambda: [
+        Domain(theirs, 'theirs', 'running', project='other'), Domain(ours, 'ours', 'running')])
+    found = bench.agent.domains()
+    assert {ident: known['project_id'] for ident, known in found.items()} == {theirs: 'other', ours: PROJECT}
+    bench.engine_side.register_servers(found)
+    member = deployment.make_context(PROJECT, admin=False, roles=('member', 'reader'))
+    assert bench.deployed.engine.servers.show(member, ours).name == 'ours'
+    with pytest.raises(errors.NotFound):
+        bench.deployed.engine.servers.show(member, theirs)
+    monkeypatch.setattr(bench.agent, '_project_id', '')
+    assert list(bench.agent.domains()) == [theirs]
 
 
 def test_read_only_attachment_gives_a_read_only_disk(bench: Bench) -> None:

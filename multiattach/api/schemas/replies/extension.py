@@ -41,6 +41,7 @@ _LEASE: Mapping[str, Any] = {'anyOf': [
 _EXPECT: Mapping[str, Any] = {**_OWNER, 'next': TEXT, 'advice': TEXT, 'lease': _LEASE}
 _STEP = strict({
     'at': TIME, 'event': TEXT, 'from': TEXT_OR_NULL, 'to': TEXT, 'by': TEXT, 'request_id': TEXT_OR_NULL,
+    'user_id': TEXT_OR_NULL, 'project_id': TEXT_OR_NULL, 'service_id': TEXT_OR_NULL, 'address': TEXT_OR_NULL,
     'seconds': _SECONDS, 'stayed': _SECONDS, 'error': TEXT_OR_NULL}, {'dropped': COUNT})
 
 _SESSIONS = many(strict({'initiator': TEXT, 'address': TEXT}))

@@ -5,6 +5,7 @@ import pytest
 
 from multiattach.api.compute import views
 from multiattach.api.microversion import Version
+from multiattach.api.mounts import ROOT
 from multiattach.api.request import PROJECT, VERSION, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.engine.rows import Attachment, Server
@@ -20,7 +21,7 @@ def server(**fields):
 
 def request(minor=89, project=None, **environ):
     req = Request.blank('/servers', base_url='http://api.example/compute/v2.1')
-    req.environ.update({VERSION: Version(2, minor), PROJECT: project, **environ})
+    req.environ.update({VERSION: Version(2, minor), PROJECT: project, ROOT: '', **environ})
     return req
 
 

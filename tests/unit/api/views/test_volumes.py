@@ -4,6 +4,7 @@ import datetime
 import pytest
 
 from multiattach.api.microversion import Version
+from multiattach.api.mounts import ROOT
 from multiattach.api.request import CONTEXT, PROJECT, VERSION, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.api.views.volumes import VolumeView
@@ -90,7 +91,7 @@ def make_view(
     minor=71, *, url='http://example.org/v3/volumes', project=None, settings=None, rules=None, **who
 ):
     req = Request.blank(url)
-    req.environ['SCRIPT_NAME'] = '/v3'
+    req.environ['SCRIPT_NAME'], req.environ[ROOT] = '/v3', ''
     req.environ[CONTEXT] = make_context('p', **who)
     req.environ[VERSION] = Version(3, minor)
     req.environ[PROJECT] = project

@@ -238,3 +238,16 @@ def test_absent_is_success(wall: Wall, disks: GuestDisks) -> None:
     disks.detach(SERVER, VOLUME)
     disks.detach(str(uuid.uuid4()), VOLUME)
     assert wall.asked == []
+
+
+@pytest.mark.parametrize(('inner', 'project'), [
+    ('<m:server xmlns:m="urn:multiattach:server:1"><project> abc </project></m:server>', 'abc'),
+    ('<m:server xmlns:m="urn:multiattach:server:1"><m:project>abc</m:project></m:server>', 'abc'),
+    ('<m:server xmlns:m="urn:multiattach:server:1"/>', None),
+    ('<server><project>abc</project></server>', None),
+    ('<m:server xmlns:m="urn:multiattach:server:1"><project>a&#10;b</project></m:server>', None),
+    (f'<m:server xmlns:m="urn:multiattach:server:1"><project>{"x" * 256}</project></m:server>', None)])
+def test_the_project_that_a_server_says_it_is_of(inner: str, project: str | None) -> None:
+    assert xml.find_project(f'<domain><metadata>{inner}</metadata></domain>') == project
+    assert xml.find_project(f'<domain>{inner}</domain>') is None
+    assert xml.find_project(None) is None
