@@ -106,7 +106,8 @@ def main() -> None:
         for threads in _THREADS:
             with _exported(threads, _EXPORTS, folder) as (pid, _):
                 files = len(os.listdir(f'/proc/{pid}/fd'))
-                print(f'{threads:>8} {_read(pid, "Threads"):>8} {files:>6} {_read(pid, "VmRSS") // 1024:>6} MiB',
+                print(f'{threads:>8} {_read(pid, "Threads"):>8} {files:>6} '
+                      f'{_read(pid, "VmRSS") // 1024:>6} MiB',
                       flush=True)
         for delay, count, depth in itertools.product(_DELAYS, (1, 8), (16,)):
             ratios: dict[int, list[float]] = {}
