@@ -45,7 +45,7 @@ def remove(conf: cfg.ConfigOpts) -> None:
 @contextlib.contextmanager
 def _open(conf: cfg.ConfigOpts) -> Iterator[Backends]:
     with contextlib.ExitStack() as stack:
-        db = parts.open_database(conf)
+        db = parts.ask_database(conf)
         stack.callback(db.close)
         stack.callback(operations.start_notifications(conf, db))
         yield Backends(db, conf.service_down_time, Actor(ACTOR))

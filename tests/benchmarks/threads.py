@@ -107,7 +107,8 @@ def main() -> None:
             with _exported(threads, _EXPORTS, folder) as (pid, _):
                 files = len(os.listdir(f'/proc/{pid}/fd'))
                 print(f'{threads:>8} {_read(pid, "Threads"):>8} {files:>6} '
-                      f'{_read(pid, "VmRSS") // 1024:>6} MiB', flush=True)
+                      f'{_read(pid, "VmRSS") // 1024:>6} MiB',
+                      flush=True)
         for delay, count, depth in itertools.product(_DELAYS, (1, 8), (16,)):
             ratios: dict[int, list[float]] = {}
             for _ in range(_ROUNDS):

@@ -93,7 +93,7 @@ def test_it_asks_over_the_broker(deployed: deployment.Deployment, monkeypatch: p
     with deployed.db.writer() as session:
         session.execute(sa.update(models.Volume).where(models.Volume.id == volume).values(status='in-use'))
     forget(deployed, 'gone@file')
-    monkeypatch.setattr(parts, 'open_database', lambda _conf: deployed.db)
+    monkeypatch.setattr(parts, 'ask_database', lambda _conf: deployed.db)
     monkeypatch.setattr(deployed.db, 'close', lambda: None)
 
     class Conf:

@@ -3,7 +3,10 @@
 
 import argparse
 import importlib.metadata
+import io
 import json
+import time
+import types
 
 import pytest
 import requests
@@ -89,3 +92,18 @@ def test_help_has_examples_of_the_command_itself(entry: importlib.metadata.Entry
     assert 'examples:\n' in text
     assert f'  {name}' in text.partition('examples:')[2]
     assert (parser.description or '').strip().endswith('.')
+
+
+@pytest.mark.parametrize('slow', [False, True])
+def test_a_command_that_waits_says_so(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
+    """A target or a worker that hangs is waited for, half a minute and longer."""
+    monkeypatch.setattr(command, '_PAUSE', 0.05)
+
+    class Slow(command.Command):
+        def take_action(self, parsed_args: argparse.Namespace) -> None:
+            time.sleep(0.3 if slow else 0.0)
+
+    stream = io.StringIO()
+    app = types.SimpleNamespace(stderr=stream, stdout=io.StringIO())
+    assert Slow(app, None).run(argparse.Namespace()) == 0
+    assert ('Still waiting for the service' in stream.getvalue()) is slow
