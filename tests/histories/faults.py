@@ -14,7 +14,7 @@ _WEIGHTS = {
     'service': 10, 'tgtd': 5, 'slow-tgtd': 5, 'pause': 5, 'api': 10, 'worker': 10, 'sleeper': 1,
     'connections': 12, 'orders': 12, 'slow-database': 5, 'slow-broker': 4, 'database': 2, 'broker': 0.7,
     'redis': 3, 'database-failover': 2, 'broker-failover': 0.7, 'clock': 5, 'full-disk': 5,
-    'cheat': 8, 'half-open': 8,
+    'cheat': 8, 'half-open': 8, 'old-database': 4,
 }
 
 
@@ -74,9 +74,12 @@ class Storm:
         began = time.monotonic()
         for number, blow in enumerate(self._blows):
             time.sleep(max(0.0, began + blow.after - time.monotonic()))
-            if number in self._trials:  # it takes seconds, in which all else may happen
+            trial = self._trials.get(number)
+            if trial is not None and trial.is_alone:
+                continue
+            if trial is not None:  # it takes seconds, in which all else may happen
                 self._acts.append(threading.Thread(
-                    target=self._try, args=(blow, self._trials[number].act), daemon=True))
+                    target=self._try, args=(blow, trial.act), daemon=True))
                 self._acts[-1].start()
             else:
                 self._try(blow, self._strike, number)
@@ -103,9 +106,13 @@ class Storm:
             act.join(300)
 
     def judge(self) -> list[str]:
-        """End the trials, when all is quiet.
+        """Carry out the trials that are to be alone, and end all, when all is quiet.
 
         :returns: what is wrong.
         """
-        return [f'{self._blows[number].name}: {text}' for number, trial in self._trials.items()
+        for number, trial in self._trials.items():
+            if trial.is_alone:
+                self._try(self._blows[number], trial.act)
+        trouble = [f'the test bed: {self.complaint}'] if self.complaint else []
+        return trouble + [f'{self._blows[number].name}: {text}' for number, trial in self._trials.items()
                 for text in trial.end()]

@@ -21,12 +21,14 @@ from tests.functional.disturbances.clock import HOUR, WallClock
 from tests.functional.disturbances.disk import SmallDisk
 from tests.histories.generator import HEADERS, PROJECT
 from tests.histories.model import Type
-from tests.histories.proofs import Trial, make_trials
+from tests.histories.proofs import Cheat, HalfOpen, Trial
+from tests.histories.restored import RestoredDatabase
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
 TYPES: dict[str, Type] = {
     'plain': Type(False), 'shared': Type(True), 'shared2': Type(True), 'capped': Type(True, 2)}
 Fault = Callable[[random.Random], None]
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,9 @@ class Field(abc.ABC):
         self.target_files = target_files
         self.faults: dict[str, Fault] = {}
         #: faults that are judged by themselves
-        self.trials: dict[str, Callable[[random.Random], Trial]] = make_trials(self)
+        self.trials: dict[str, Callable[[random.Random], Trial]] = {
+            'cheat': lambda chance: Cheat(self, chance), 'half-open': lambda chance: HalfOpen(self, chance),
+            'old-database': lambda chance: RestoredDatabase(self, chance)}
         self.clock: WallClock | None = None
         self.disk: SmallDisk | None = None
         self._has_stepped = False
@@ -149,6 +153,32 @@ class Field(abc.ABC):
         with self._engine.begin() as connection:
             connection.execute(sa.text(sql), values)
 
+    def swap_rows(self, rows: Rows | None = None) -> Rows:
+        """Read all rows, and put others in their place, at one moment and behind the service's back.
+
+        :param rows: an older copy of all of them; None to read only.
+        :returns: what was there.
+        """
+        assert self.query('SELECT 1') == [(1,)]
+        assert self._engine is not None
+        names = [name for name in sa.inspect(self._engine).get_table_names() if name != 'alembic_version']
+        for attempt in range(40):
+            try:
+                with self._engine.begin() as connection:
+                    return _swap(connection, names, rows)
+            except sa.exc.DBAPIError:  # the service was in the way
+                if attempt == 39:
+                    raise
+                time.sleep(0.25)
+        raise AssertionError
+
+    def restart_workers(self) -> bool:
+        """Kill the programs that work at targets, and have them started again; targets live on.
+
+        :returns: whether there are such programs.
+        """
+        return False
+
     def look(self) -> Ground:
         """Read the target daemon; one that is just coming up is waited for."""
         for attempt in range(60):
@@ -218,6 +248,28 @@ class Field(abc.ABC):
         """Let go of the database."""
         if self._engine is not None:
             self._engine.dispose()
+
+
+def _swap(connection: sa.Connection, names: Sequence[str], rows: Rows | None) -> Rows:
+    if connection.dialect.name == 'sqlite':
+        connection.exec_driver_sql('BEGIN IMMEDIATE')
+        lock = ''
+    else:
+        connection.exec_driver_sql('SET FOREIGN_KEY_CHECKS = 0')
+        lock = ' FOR UPDATE'  # nobody writes between what is read and what is put there
+    # As the database has them, without types that would make something else of them.
+    found = {name: [dict(row) for row in connection.exec_driver_sql(f'SELECT * FROM {name}{lock}').mappings()]
+             for name in names}
+    for name in names if rows is not None else ():
+        connection.exec_driver_sql(f'DELETE FROM {name}')
+    for name, those in (rows or {}).items():
+        if those:
+            columns = list(those[0])
+            connection.execute(sa.text(f'INSERT INTO {name} ({", ".join(columns)}) VALUES '
+                                       f'({", ".join(f":{column}" for column in columns)})'), list(those))
+    if connection.dialect.name != 'sqlite':
+        connection.exec_driver_sql('SET FOREIGN_KEY_CHECKS = 1')
+    return found
 
 
 class Keeper:

@@ -110,6 +110,13 @@ class Production(Field):
     def is_whole(self) -> bool:
         return self._keeper.is_whole()
 
+    def restart_workers(self) -> bool:
+        for worker in self._workers:
+            worker.send(signal.SIGKILL)
+        time.sleep(0.2)  # the keeper looks every 50 ms
+        self._await_whole()
+        return True
+
     @property
     def deaths(self) -> int:
         """How often something was started again."""

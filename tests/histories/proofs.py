@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tests.initiators.ledger import BLOCK, TornBlock, read_block
 from tests.initiators.wire import Claim, ConnectionEnded, Login, LoginRefused, Stage
@@ -38,6 +38,8 @@ class Trial(Protocol):
 
     #: ids of its volumes
     volumes: list[str]
+    #: whether it acts when all else is over
+    is_alone: bool
 
     def begin(self) -> None:
         """Get ready, while nothing is disturbed."""
@@ -82,11 +84,50 @@ def find_false_proof(name: str, late: Collection[int], at_answer: Mapping[int, b
 
 
 @dataclasses.dataclass(frozen=True)
-class _Guest:
+class Admission:
     """An attachment and the claim that it is for."""
 
     attachment: str
     claim: Claim
+
+
+def attach(field: 'Field', volume: str, host: str) -> Admission:
+    """Attach a volume to a server of a host, which is not logged in yet.
+
+    :param field: the deployment; nothing disturbs it.
+    :param volume: UUID.
+    :param host: its name.
+    """
+    initiator = f'iqn.1994-05.com.redhat:{host}'
+    code, reply = field.ask('POST', '/v3/attachments', {'attachment': {
+        'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()),
+        'connector': {'host': host, 'initiator': initiator, 'ip': '127.0.0.1'}}})
+    assert code == 200, reply
+    found = reply['attachment']
+    code, reply = field.ask('POST', f'/v3/attachments/{found["id"]}/action', {'os-complete': {}})
+    assert code == 204, reply
+    return Admission(found['id'], Claim.of(found['connection_info'], initiator))
+
+
+def find(field: 'Field', volume: str) -> pathlib.Path:
+    """Return where a volume is stored.
+
+    :param field: the deployment.
+    :param volume: UUID.
+    """
+    return field.volumes / f'volume-{volume}'
+
+
+def read(field: 'Field', volume: str, number: int) -> bytes:
+    """Read a block where it is stored, not through a target.
+
+    :param field: the deployment.
+    :param volume: UUID.
+    :param number: of the block.
+    """
+    with find(field, volume).open('rb') as file:
+        file.seek(number * BLOCK)
+        return file.read(BLOCK)
 
 
 class FenceTrial:
@@ -95,6 +136,8 @@ class FenceTrial:
     :param field: the deployment.
     :param chance: what its choices are taken from.
     """
+
+    is_alone = False
 
     def __init__(self, field: 'Field', chance: random.Random) -> None:
         self._field = field
@@ -107,9 +150,9 @@ class FenceTrial:
         """Make a volume, attach two hosts, and have the honest one write."""
         self.volumes = self._field.make_volumes(['shared'])
         # The blocks are there from the beginning: a disk that is full fails no write to them.
-        with self._path.open('r+b') as file:
+        with find(self._field, self.volumes[0]).open('r+b') as file:
             os.posix_fallocate(file.fileno(), 0, (_CHEAT.stop) * BLOCK)
-        self._good, self._bad = self._attach('honest'), self._attach('cheat')
+        self._good, self._bad = (attach(self._field, self.volumes[0], name) for name in ('honest', 'cheat'))
         self.honest = Writer(self._good.claim, first=_HONEST.start, count=len(_HONEST), pause=_PACE,
                              give_up=None).start()
         self.honest.await_more(1)
@@ -139,7 +182,8 @@ class FenceTrial:
         """
         self.honest.stop()
         self._stop_cheating()
-        return self._wrong + [f'the honest host: {one}' for one in self.honest.verify(self.read)]
+        return self._wrong + [f'the honest host: {one}' for one in self.honest.verify(
+            lambda number: read(self._field, self.volumes[0], number))]
 
     # -- how it cheats -------------------------------------------------------------------------
 
@@ -163,33 +207,8 @@ class FenceTrial:
 
     # -- parts ---------------------------------------------------------------------------------
 
-    @property
-    def _path(self) -> pathlib.Path:
-        return self._field.volumes / f'volume-{self.volumes[0]}'
-
-    def read(self, number: int) -> bytes:
-        """Read a block where it is stored, not through a target.
-
-        :param number: of the block.
-        """
-        with self._path.open('rb') as file:
-            file.seek(number * BLOCK)
-            return file.read(BLOCK)
-
     def _read_cheat(self) -> dict[int, bytes]:
-        return {number: self.read(number) for number in _CHEAT}
-
-    def _attach(self, name: str) -> _Guest:
-        initiator = f'iqn.1994-05.com.redhat:{name}'
-        server = str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
-        code, reply = self._field.ask('POST', '/v3/attachments', {'attachment': {
-            'volume_uuid': self.volumes[0], 'instance_uuid': server,
-            'connector': {'host': name, 'initiator': initiator, 'ip': '127.0.0.1'}}})
-        assert code == 200, reply
-        found = reply['attachment']
-        code, reply = self._field.ask('POST', f'/v3/attachments/{found["id"]}/action', {'os-complete': {}})
-        assert code == 204, reply
-        return _Guest(found['id'], Claim.of(found['connection_info'], initiator))
+        return {number: read(self._field, self.volumes[0], number) for number in _CHEAT}
 
     def _fence(self) -> bool:
         """Fence the cheat until there is a proof; a worker that was killed gives none."""
@@ -252,10 +271,3 @@ class HalfOpen(FenceTrial):
         for login in self._held:
             login.close()
 
-
-def make_trials(field: 'Field') -> dict[str, Any]:
-    """Return the makers of trials, by the names of their faults.
-
-    :param field: the deployment.
-    """
-    return {'cheat': lambda chance: Cheat(field, chance), 'half-open': lambda chance: HalfOpen(field, chance)}

@@ -73,8 +73,6 @@ def run_history(field: Field, crowd: Crowd, seed: str, *, names: Sequence[str] =
     marks.append(time.monotonic())
     storm.wait()
     field.put_right()
-    if storm.complaint is not None:
-        outcome.failures.append(f'the test bed: {storm.complaint}')
     outcome.failures += [f'an unexpected answer: {odd}' for odd in oddities]
     everything = volumes + storm.volumes
     outcome.failures += [f'in flight for ever: {one}' for one in truth.wait_quiet(field, everything)]

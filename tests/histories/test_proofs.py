@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.histories import truth
-from tests.histories.proofs import Cheat, FenceTrial, HalfOpen, find_false_proof
+from tests.histories.proofs import Cheat, FenceTrial, HalfOpen, find, find_false_proof, read
 from tests.histories.quick import Quick
 from tests.histories.runner import tidy
 from tests.initiators.ledger import BLOCK, Stamp, make_block
@@ -116,8 +116,8 @@ def test_a_lost_write_is_seen(field: Quick, spoil: Callable[[bytes, int], bytes]
     trial.act()
     trial.honest.stop()
     number, _sequence, _at = trial.honest.ledger.acknowledged()[-1]
-    data = trial.read(number)
-    with trial._path.open('r+b') as file:
+    data = read(field, trial.volumes[0], number)
+    with find(field, trial.volumes[0]).open('r+b') as file:
         file.seek(number * BLOCK)
         file.write(spoil(data, number))
     [wrong] = trial.end()

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An older copy of the database is put back under a service whose hosts write, and the newest one again."""
+
+import functools
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from multiattach.domain.drift import Drift
+from multiattach.domain.findings import Outcome
+from tests.histories.proofs import Admission, attach, read
+from tests.initiators.writer import Writer
+
+if TYPE_CHECKING:
+    from tests.histories.field import Field
+
+_LATE = 7  # hosts that the older copy does not know: more than a breaker lets go by itself
+_BLOCKS = 16  # of each
+_PACE = 0.01  # s between two answers of a writer
+_PATIENCE = 60.0  # s within which it is noticed, and within which all is well again
+_COUNTS = 4  # looks by which the database goes on after the copy
+_ROUNDS = 3  # looks of a person, who asks for repairs as well
+
+
+class RestoredDatabase:
+    """Nobody who writes is cut off because the database forgets about it; the doctor says what is wrong.
+
+    :param field: the deployment; it is left with the newest database.
+    :param chance: what its choices are taken from.
+    """
+
+    is_alone = True
+
+    def __init__(self, field: 'Field', chance: random.Random) -> None:
+        self._field = field
+        self._chance = chance
+        self.volumes: list[str] = []
+        self.writers: list[Writer] = []
+        self._places: list[str] = []  # the volume of each
+        self._wrong: list[str] = []
+
+    def begin(self) -> None:
+        """Make volumes, and have one host write that the older copy will know."""
+        self.volumes = self._field.make_volumes(['shared', 'shared2'])
+        self._known = self._join(self.volumes[0], 'kept')
+
+    def act(self) -> None:
+        """Go back to a copy, look what happens, and come forth again."""
+        copy = self._field.swap_rows()
+        for number in range(_LATE):
+            self._join(self.volumes[number % 2], f'late{number}')
+        for writer in self.writers:
+            writer.await_more(1, _PATIENCE)
+        logins = [writer.logins for writer in self.writers]
+        for _ in range(_COUNTS):  # a copy of a moment ago is not told from the newest one, see epochs
+            self._diagnose()
+        newest = self._field.swap_rows(copy)
+        try:
+            if self._chance.random() < 0.5:
+                self._field.restart_workers()
+            self._look_back()
+        finally:
+            self._field.swap_rows(newest)
+        self._await(lambda: self._diagnose()['left'] == 0, 'the newest database is back, and all is not well')
+        for writer, before in zip(self.writers, logins, strict=True):
+            self._judge(writer, before)
+
+    def end(self) -> list[str]:
+        """Stop all hosts, and look at each acknowledged write.
+
+        :returns: what is wrong.
+        """
+        for writer in self.writers:
+            writer.stop()
+        return self._wrong + [text for writer, volume in zip(self.writers, self._places, strict=True)
+                              for text in writer.verify(functools.partial(read, self._field, volume))]
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _join(self, volume: str, host: str) -> Admission:
+        found = attach(self._field, volume, host)
+        self.writers.append(Writer(found.claim, first=len(self.writers) * _BLOCKS, count=_BLOCKS,
+                                   depth=_BLOCKS, pause=_PACE, give_up=None).start())
+        self._places.append(volume)
+        return found
+
+    def _look_back(self) -> None:
+        """The older copy is there; a person looks, and asks for repairs, and nothing is taken away."""
+        self._await(lambda: Drift.OLD_DATABASE in _kinds(self._diagnose()),
+                    'an older copy of the database is not noticed')
+        for number in range(_ROUNDS):
+            found = self._diagnose(fix=number == _ROUNDS - 1)
+            self._wrong += [f'with an older copy of the database {one["kind"]} {one["about"]} is '
+                            f'{one["outcome"]}: {one["error"]}' for one in found['findings']
+                            if one['outcome'] in (Outcome.REPAIRED, Outcome.FAILED)]
+            time.sleep(0.2)
+        if not any('is an older copy' in str(one['error']) for one in found['findings']
+                   if one['outcome'] == Outcome.WAITING):
+            self._wrong.append(f'nobody says why things wait: {str(found)[:2000]}')
+        code, told = self._field.ask(
+            'GET', f'/v3/multiattach/attachments/{self._known.attachment}/explain?live=true')
+        if code != 200 or Drift.OLD_DATABASE not in str(told):
+            self._wrong.append(f'the explanation does not name the older copy: {code} {str(told)[:2000]}')
+
+    def _judge(self, writer: Writer, before: int) -> None:
+        name = writer.ledger.writer
+        try:
+            writer.await_more(1, _PATIENCE)
+        except AssertionError as exc:
+            self._wrong.append(f'{name} writes no more: {exc}')
+        if writer.logins != before:
+            self._wrong.append(f'{name} was cut off: it logged in {writer.logins - before} times more')
+
+    def _diagnose(self, fix: bool = False) -> Mapping[str, Any]:
+        code, told = self._field.ask('POST', '/v3/multiattach/doctor', {'doctor': {'fix': fix}})
+        assert code == 200, told
+        return dict(told['doctor'])
+
+    def _await(self, condition: Callable[[], bool], words: str) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                self._wrong.append(f'{words}: {str(self._diagnose())[:2000]}')
+                return
+            time.sleep(0.2)
+
+
+def _kinds(found: Mapping[str, Any]) -> set[str]:
+    return {one['kind'] for one in found['findings']}
