@@ -29,7 +29,7 @@ class Standalone:
         self.environment: dict[str, str] = {}  # besides this process's
         self.child: subprocess.Popen[str] | None = None
         self.said = ''  # until it was ready
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         (state / 'multiattach.conf').write_text(
             '[DEFAULT]\nreport_interval = 0.5\n'
             f'[tgt]\nportal = 127.0.0.1:{self.portal}\n[host_agent]\nenabled = no\n')
