@@ -292,7 +292,8 @@ class Model:
     def _extend(self, state: State, call: Call, _phase: Any, _idents: Sequence[str]) -> Iterator[Step]:
         if state.status == V.DELETED:
             yield refuse(state, 404)
-        elif state.status not in _VOLUME['extend'].sources or (call.size or 0) <= state.size:
+        # "detaching" is a source for volumes with a mark of os-begin_detaching; histories make none.
+        elif state.status not in _VOLUME['extend'].sources - {V.DETACHING} or (call.size or 0) <= state.size:
             yield refuse(state, 400)
         else:
             yield Step(state._replace(status=_target('extend'), new_size=call.size), None, Reply(202))
