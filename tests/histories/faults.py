@@ -14,7 +14,7 @@ _WEIGHTS = {
     'service': 10, 'tgtd': 5, 'slow-tgtd': 5, 'pause': 5, 'api': 10, 'worker': 10, 'sleeper': 1,
     'connections': 12, 'orders': 12, 'slow-database': 5, 'slow-broker': 4, 'database': 2, 'broker': 0.7,
     'redis': 3, 'database-failover': 2, 'broker-failover': 0.7, 'clock': 5, 'full-disk': 5,
-    'cheat': 8, 'half-open': 8, 'old-database': 4,
+    'cheat': 8, 'half-open': 8, 'old-database': 4, 'libvirt': 2,
 }
 
 

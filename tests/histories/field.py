@@ -23,6 +23,7 @@ from tests.histories.generator import HEADERS, PROJECT
 from tests.histories.model import Type
 from tests.histories.proofs import Cheat, HalfOpen, Trial
 from tests.histories.restored import RestoredDatabase
+from tests.histories.vanished import Host
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
 TYPES: dict[str, Type] = {
@@ -71,6 +72,7 @@ class Field(abc.ABC):
             'old-database': lambda chance: RestoredDatabase(self, chance)}
         self.clock: WallClock | None = None
         self.disk: SmallDisk | None = None
+        self.host: Host | None = None
         self._has_stepped = False
         self._engine: sa.Engine | None = None
 
@@ -196,16 +198,18 @@ class Field(abc.ABC):
                 time.sleep(0.25)
         raise AssertionError
 
-    def ask(self, method: str, path: str, body: Any = None, seconds: float = 60) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, body: Any = None, seconds: float = 60, version: str = ''
+            ) -> tuple[int, Any]:
         """Make a request to any API that answers; again if the answer was lost or unknown."""
         deadline, number = time.monotonic() + seconds, 0
+        headers = HEADERS | ({'OpenStack-API-Version': version} if version else {})
         while True:
             number += 1
             try:
                 connection = http.client.HTTPConnection(
                     '127.0.0.1', self.ports[number % len(self.ports)], timeout=40)
                 with contextlib.closing(connection):
-                    connection.request(method, path, None if body is None else json.dumps(body), HEADERS)
+                    connection.request(method, path, None if body is None else json.dumps(body), headers)
                     reply = connection.getresponse()
                     text = reply.read()
                 if reply.status not in (503, 504) or time.monotonic() > deadline:
@@ -257,16 +261,18 @@ def _swap(connection: sa.Connection, names: Sequence[str], rows: Rows | None) ->
     else:
         connection.exec_driver_sql('SET FOREIGN_KEY_CHECKS = 0')
         lock = ' FOR UPDATE'  # nobody writes between what is read and what is put there
+    quote = connection.dialect.identifier_preparer.quote_identifier
     # As the database has them, without types that would make something else of them.
-    found = {name: [dict(row) for row in connection.exec_driver_sql(f'SELECT * FROM {name}{lock}').mappings()]
-             for name in names}
+    found = {name: [dict(row) for row in connection.exec_driver_sql(
+        f'SELECT * FROM {quote(name)}{lock}').mappings()] for name in names}
     for name in names if rows is not None else ():
-        connection.exec_driver_sql(f'DELETE FROM {name}')
+        connection.exec_driver_sql(f'DELETE FROM {quote(name)}')
     for name, those in (rows or {}).items():
         if those:
-            columns = list(those[0])
-            connection.execute(sa.text(f'INSERT INTO {name} ({", ".join(columns)}) VALUES '
-                                       f'({", ".join(f":{column}" for column in columns)})'), list(those))
+            columns = ", ".join(map(quote, those[0]))
+            values = ", ".join(f":{column}" for column in those[0])
+            connection.execute(sa.text(f'INSERT INTO {quote(name)} ({columns}) VALUES ({values})'),
+                               list(those))
     if connection.dialect.name != 'sqlite':
         connection.exec_driver_sql('SET FOREIGN_KEY_CHECKS = 1')
     return found

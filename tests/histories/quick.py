@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process with everything: SQLite, messages inside it, a real tgtd."""
+"""One process with everything: SQLite, messages inside it, a real tgtd, a host agent if that is asked for."""
 
 import contextlib
 import os
@@ -7,15 +7,17 @@ import pathlib
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from testbed import processes
 from tests.functional.disturbances.disk import SETTINGS
 from tests.functional.standalone.process import Standalone
 from tests.histories.field import Field, Keeper
+from tests.histories.vanished import Host, VanishedLibvirt
 
 _SETTINGS = ('[DEFAULT]\nreport_interval = 0.5\nrpc_response_timeout = 10\n'
-             '[tgt]\nportal = 127.0.0.1:{portal}\n[host_agent]\nenabled = no\n'
+             '[tgt]\nportal = 127.0.0.1:{portal}\n[host_agent]\n{agent}'
+             '[reconcile]\ninterval = 2\ngraces = domain_gone:1\n'
              '[quota]\nvolumes = -1\ngigabytes = -1\n')
 
 
@@ -50,15 +52,24 @@ class Quick(Field):
         self._keeper = Keeper([self._program])
         state = self._program.state
         super().__init__([self._program.port], folder, state / 'volumes', state / 'targets')
-        (self._program.state / 'multiattach.conf').write_text(
-            _SETTINGS.format(portal=self._program.portal) + SETTINGS)
+        self.trials['libvirt'] = lambda chance: VanishedLibvirt(self, chance)
         self.faults = {'service': self._kill, 'tgtd': self._kill_tgtd, 'slow-tgtd': self._freeze_tgtd,
                        'pause': self._freeze, 'clock': self.step_clock, 'full-disk': self.fill_disk}
+
+    def prepare(self, names: Collection[str]) -> None:
+        super().prepare(names)
+        if 'libvirt' in names:
+            self.host = Host()
 
     @contextlib.contextmanager
     def run(self) -> Iterator['Quick']:
         """Bring it up, and down again."""
-        with self.disk.mounted() if self.disk is not None else contextlib.nullcontext():
+        with (self.disk.mounted() if self.disk is not None else contextlib.nullcontext(),
+              self.host.run() if self.host is not None else contextlib.nullcontext()):
+            agent = (f'{self.host.settings}project_id = {self.project}\n' if self.host is not None
+                     else 'enabled = no\n')
+            (self._program.state / 'multiattach.conf').write_text(
+                _SETTINGS.format(portal=self._program.portal, agent=agent) + SETTINGS)
             yield from self._run()
 
     def _run(self) -> Iterator['Quick']:
