@@ -25,6 +25,7 @@ COMPUTE = 'compute 2.60'
 _SERVERS = 7  # more than a breaker lets go by itself
 _PATIENCE = 60.0  # s
 _ROUNDS = 3  # looks of a person, who asks for repairs as well
+_BETWEEN = 3.0  # s between two looks: a look puts the agent's own round off, which comes every 2 s
 _KEPT = ('qemu', 'secrets')  # what libvirtd knows of servers, and of their disks' secrets
 _DOMAIN = """\
 <domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
@@ -199,7 +200,7 @@ class VanishedLibvirt:
             if time.monotonic() > deadline:
                 self._wrong.append(f'{words}: {str(self._diagnose())[:2000]}')
                 return
-            time.sleep(0.2)
+            time.sleep(_BETWEEN)
 
 
 def _waiting(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
