@@ -2,6 +2,7 @@
 """Initiators that lie about who they are, or in their alias; the proof is held against the storage."""
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -122,6 +123,29 @@ def test_a_login_that_is_completed_while_the_fence_is_at_work_is_ended(bench: Be
     threads[0].join()
     assert answer.proof is not None
     assert bench.read(volume_id, 0) == b'erased'.ljust(BLOCK) + at_answer[BLOCK:]
+
+
+@pytest.mark.parametrize('stage', [Stage.PROVEN, Stage.FULL])
+def test_connections_that_share_a_number_in_a_session_all_end(
+        bench: Bench, stage: Stage) -> None:  # noqa: F811
+    """tgtd takes any number of connections of one CID into a session, and shows and ends them by it."""
+    volume_id = bench.d.make_volume('multi')
+    bad, good = (bench.attach(volume_id, host) for host in ('bad', 'good'))
+    claim = Claim.of(bad.connection_info, bad.initiator, source=HOST)
+    with wire.Session(claim) as first:
+        mate = dataclasses.replace(claim, tsih=first.login.tsih)
+        others = [Login(mate).advance(stage) for _ in range(3)]
+        honest = bench.write(good, 1, comes_back=True)
+        started = time.monotonic()
+        [answer] = bench.fence(bad)
+        assert time.monotonic() - started < 5
+        frozen, before = bench.read(volume_id, 0), honest.sequence
+        assert answer.proof is not None
+        for one in others:
+            with pytest.raises((ConnectionEnded, LoginRefused)):
+                go_on(one, b'too late')
+        bench.d.wait(lambda: honest.sequence > before + 50)
+    assert bench.read(volume_id, 0) == frozen
 
 
 def test_a_login_that_is_held_half_way_is_not_completed_at_another_volume(bench: Bench) -> None:  # noqa: F811
