@@ -29,6 +29,7 @@ _CREDENTIALS = struct.Struct("=iII")
 # tgtd lets 32 connections wait; with fewer of ours there is room for other tools.
 _MAX_PARALLEL = 8
 _HARMLESS = Request("list the portals", Mode.PORTAL, Op.SHOW).encode()
+_IN_SERVICE = "System:\n    State: ready\n"
 _BUSY_PAUSE = 0.002
 # Reads of a list in which initiators imitate targets; each ends the sessions that may do so.
 _READS = 20
@@ -250,6 +251,19 @@ class TgtDaemon:
         """
         text = self.call(Request("list the accounts", Mode.ACCOUNT, Op.SHOW))
         return parse.parse_accounts(text)
+
+    def check_ready(self) -> None:
+        """See that tgtd is in service: it is not while targets are restored, or taken away at its end.
+
+        :raises TargetUnavailable: it takes no connections now.
+        """
+        text = self.call(Request("show the system", Mode.SYSTEM, Op.SHOW))
+        if _IN_SERVICE not in text:
+            raise TargetUnavailable(
+                f"tgtd at {self.socket_path} is not in service (its system state is not ready): it is "
+                "starting or ending, and its targets may change",
+                delivered=False,
+            )
 
     # Targets and logical units ----------------------------------------------------------
 

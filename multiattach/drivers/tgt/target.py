@@ -178,6 +178,7 @@ class TgtTarget:
         self._drop_grant(volume_id, initiator, username)
         who = Intruder(self.iqn(volume_id), initiator, username)
         with self._daemon.pinned():
+            self._fence.check_ready()
             if alone:
                 return self._fence.cut_last(who, lambda: self.remove_export(volume_id))
             return self._fence.confirm(who) if again else self._fence.cut(who)
