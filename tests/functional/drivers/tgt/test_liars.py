@@ -224,6 +224,41 @@ def test_no_alias_keeps_anybody_from_anything(bench: Bench, kind: str) -> None: 
         assert session.read(0) == bytes(BLOCK)
 
 
+def test_an_alias_whose_owner_comes_back_at_once_keeps_nobody_from_anything(bench: Bench) -> None:  # noqa: F811
+    """Several sessions, each of them back as soon as it was ended."""
+    deployed = bench.d
+    volume_id, elsewhere = deployed.make_volume('multi'), deployed.make_volume('multi')
+    bad, good = (bench.attach(volume_id, host) for host in ('bad', 'good'))
+    before = deployed.target.list_exports()[volume_id]
+    alias = ALIASES['its own target again'](before.iqn, before.tid).encode()
+    ends = threading.Event()
+
+    def insist() -> None:
+        while not ends.is_set():
+            with contextlib.suppress(ConnectionEnded, LoginRefused, OSError):
+                session = wire.Session(Claim.of(bad.connection_info, bad.initiator, alias=alias))
+                with contextlib.suppress(ConnectionEnded):
+                    while not ends.is_set():
+                        session.poll(0.05)
+                session.hang_up()
+
+    threads = [threading.Thread(target=insist) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        deployed.wait(lambda: len(deployed.target._daemon.show_connections(before.tid)) > 4)
+        for _ in range(10):
+            assert set(deployed.target.list_exports()) == {volume_id}
+        bench.attach(elsewhere, 'more')
+        [answer] = bench.fence(bad)
+        assert answer.proof is not None
+    finally:
+        ends.set()
+        for thread in threads:
+            thread.join()
+    assert set(deployed.target.list_exports()[volume_id].initiators) == {good.initiator}
+
+
 def test_an_initiator_cannot_speak_for_a_target_that_is_gone(
         target: TgtTarget, tgtd: PrivateTgtd, make_volume: Callable[[], Volume]) -> None:
     one, two = make_volume(), make_volume()
