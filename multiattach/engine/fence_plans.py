@@ -132,14 +132,17 @@ class FencePlans:
             return [row.id for row in fences.list_fencing(session, volume_id) if row.initiator == initiator]
 
     @database.retry
-    def list_recent(self, backend_host: str, seconds: float) -> list[models.Attachment]:
+    def list_recent(self, backend_host: str, seconds: float, after: datetime.datetime | None = None
+                    ) -> list[models.Attachment]:
         """List what was cut off a backend's targets of late.
 
         :param backend_host: ``host@backend``.
         :param seconds: how long ago at most.
+        :param after: not before this moment, UTC.
         :returns: attachments in ``fenced``.
         """
         since = models.now() - datetime.timedelta(seconds=seconds)
+        since = since if after is None else max(since, after)
         with self._db.reader() as session:
             return fences.list_recent(session, backend_host, since)
 

@@ -241,9 +241,12 @@ class Exporter:
         if self.restore():
             self._generation = generation
 
-    def watch_fenced(self) -> None:
-        """See that nobody who was cut off of late is back."""
-        self.fencer.watch(self._host)
+    def watch_fenced(self, after: datetime.datetime | None = None) -> None:
+        """See that nobody who was cut off of late is back.
+
+        :param after: leave alone who was cut off before this moment.
+        """
+        self.fencer.watch(self._host, after)
 
     def restore(self) -> bool:
         """Export every volume that has an admitted attachment (contract 11.4 number 19).

@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import contextlib
+import datetime
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -157,12 +158,13 @@ class Fencer:
         for ident in self._plans.list_pending(volume_id, initiator)[:1]:
             self.fence_locked(ident)  # all that this initiator has of the volume
 
-    def watch(self, host: str) -> None:
+    def watch(self, host: str, after: datetime.datetime | None = None) -> None:
         """See that nobody who was cut off of late is back: a login may have been on its way.
 
         :param host: name of the backend, as its volumes carry it.
+        :param after: leave alone who was cut off before this moment.
         """
-        rows = self._plans.list_recent(host, _WATCHED)
+        rows = self._plans.list_recent(host, _WATCHED, after)
         if not rows:
             return
         try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker of one backend: RPC endpoints, heartbeat, and taking up what was left."""
 
+import datetime
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import oslo_messaging as messaging
 from oslo_log import log
 
 from multiattach.coordination import Crew
+from multiattach.db import models
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors
@@ -227,6 +229,8 @@ class VolumeWorker:
                                          VolumeEndpoint(exporter, storage, reconciler)))
         self._reconciler = reconciler
         self._epoch = epoch
+        self._began = models.now()
+        self._fenced_after: datetime.datetime | None = None  # None: whenever it was
         # Apart: a slow backend must not make the worker look dead.
         self._serving = Serving(servers, (
             Periodic(f'beat:{host}', report_interval, (self.beat,)),
@@ -285,7 +289,13 @@ class VolumeWorker:
         after = None if doubt is None else doubt.since
         self._storage.resume(self._crew.owns, after)
         self._exporter.resume(self._crew.owns, after)
-        self._exporter.watch_fenced()
+        # Whom a copy names as cut off may have been admitted since, also if the copy was accepted. Without
+        # the file beside the targets nobody can tell: then only what this process has seen counts.
+        if after is not None:
+            self._fenced_after = after
+        elif self._fenced_after is None and not self._epoch.is_sure:
+            self._fenced_after = self._began
+        self._exporter.watch_fenced(self._fenced_after)
 
     def reconcile(self) -> None:
         """Look for drift if it is time."""

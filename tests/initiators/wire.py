@@ -144,6 +144,8 @@ class Claim:
     :param offers: keys to offer instead of the usual ones.
     :param source: address to come from, '' for any.
     :param timeout: how long to wait for an answer, seconds.
+    :param tsih: two bytes: of the session, by its ISID, that gets another connection; zeros for a new one.
+    :param cid: number of the connection.
     """
 
     portal: str
@@ -156,6 +158,8 @@ class Claim:
     offers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     source: str = ''
     timeout: float = TIMEOUT
+    tsih: bytes = bytes(2)
+    cid: int = 0
 
     @classmethod
     def of(cls, info: Mapping[str, str], initiator: str, **changes: object) -> 'Claim':
@@ -183,6 +187,8 @@ class Login:
         #: what was agreed upon
         self.agreed = dict(DEFAULTS)
         self.command_number = 1
+        #: of the session, as soon as there is one
+        self.tsih = bytes(2)
         #: of the target's next answer
         self.status_number = 0
         self._challenge: dict[str, str] = {}
@@ -259,8 +265,8 @@ class Login:
         flags = stage << 2 if following is None else pdu.FINAL | stage << 2 | following
         # Words: CID, CmdSN, ExpStatSN.
         self.connection.send(Message(
-            Opcode.LOGIN | pdu.IMMEDIATE, flags, lun=self.claim.isid + bytes(2), tag=0,
-            words=(0, self.command_number, self.status_number, 0, 0, 0, 0),
+            Opcode.LOGIN | pdu.IMMEDIATE, flags, lun=self.claim.isid + self.claim.tsih, tag=0,
+            words=(self.claim.cid << 16, self.command_number, self.status_number, 0, 0, 0, 0),
             data=pdu.encode_keys(keys)).encode())
         answer = self.connection.receive()
         if answer.opcode != Opcode.LOGIN_RESPONSE:
@@ -270,4 +276,5 @@ class Login:
         if following is not None and not answer.flags & pdu.FINAL:
             raise ConnectionEnded('the target does not want to go on to the next stage')
         self.status_number = answer.words[1] + 1 & 0xFFFFFFFF
+        self.tsih = answer.lun[6:]
         return dict(pdu.decode_keys(answer.data))

@@ -5,6 +5,7 @@ It speaks to the socket itself instead of starting tgtadm: that is faster, and n
 stands in a command line that others can read.
 """
 
+import collections
 import contextlib
 import logging
 import os
@@ -29,9 +30,11 @@ _CREDENTIALS = struct.Struct("=iII")
 # tgtd lets 32 connections wait; with fewer of ours there is room for other tools.
 _MAX_PARALLEL = 8
 _HARMLESS = Request("list the portals", Mode.PORTAL, Op.SHOW).encode()
+_IN_SERVICE = "System:\n    State: ready\n"
 _BUSY_PAUSE = 0.002
 # Reads of a list in which initiators imitate targets; each ends the sessions that may do so.
 _READS = 20
+_READS_OPEN, _READS_PAUSE = 3, 0.02
 _PID_BITS = 22  # the most that Linux has
 _PID_MASK = (1 << _PID_BITS) - 1
 
@@ -59,6 +62,8 @@ class TgtDaemon:
         self._pin = threading.local()
         self._slots = threading.BoundedSemaphore(_MAX_PARALLEL)
         self._roster = Roster()
+        self._shut_lock = threading.Lock()
+        self._shut: collections.Counter[int] = collections.Counter()
 
     def move(self, control_port: int) -> None:
         """Speak to a tgtd with another number from now on.
@@ -188,12 +193,20 @@ class TgtDaemon:
 
         :returns: the list.
         """
-        for _ in range(_READS):
-            text, pid = self._exchange(Request("list the targets", Mode.TARGET, Op.SHOW))
-            heads, doubted = self._roster.resolve(text, pid, self.has_target)
-            if not doubted:
-                return parse.Listing(text, heads)
-            self._expel(doubted)
+        with contextlib.ExitStack() as held:
+            shut: set[int] = set()
+            for number in range(_READS):
+                text, pid = self._exchange(Request("list the targets", Mode.TARGET, Op.SHOW))
+                heads, doubted = self._roster.resolve(text, pid, self.has_target)
+                if not doubted:
+                    return parse.Listing(text, heads)
+                if number >= _READS_OPEN:  # whoever it is comes back faster than it is ended
+                    for tid in sorted(doubted - shut):
+                        with tolerate(ErrorCode.NO_TARGET):
+                            held.enter_context(self.shut(tid))
+                    shut |= doubted
+                    time.sleep(_READS_PAUSE)
+                self._expel(doubted)
         raise TargetError(
             f"initiators that are logged in at targets {', '.join(map(str, sorted(doubted)))} imitate other "
             "targets in tgtd's list by their aliases, again and again: fence them"
@@ -211,6 +224,25 @@ class TgtDaemon:
                     for connection in nexus.connections:
                         with tolerate(ErrorCode.NO_SESSION, ErrorCode.NO_CONNECTION):
                             self.close_connection(tid, nexus.sid, connection.cid)
+
+    @contextmanager
+    def shut(self, tid: int) -> Iterator[None]:
+        """Let nobody log in to a target while the block lasts; with the last such block here it opens.
+
+        :param tid: its number.
+        """
+        with self._shut_lock:
+            self._shut[tid] += 1
+        try:
+            self.set_open(tid, False)
+            yield
+        finally:
+            with self._shut_lock:
+                self._shut[tid] -= 1
+                if not self._shut[tid]:
+                    del self._shut[tid]
+                    with tolerate(ErrorCode.NO_TARGET):
+                        self.set_open(tid, True)
 
     def has_target(self, tid: int) -> bool:
         """Ask whether there is a target.
@@ -250,6 +282,19 @@ class TgtDaemon:
         """
         text = self.call(Request("list the accounts", Mode.ACCOUNT, Op.SHOW))
         return parse.parse_accounts(text)
+
+    def check_ready(self) -> None:
+        """See that tgtd is in service: it is not while targets are restored, or taken away at its end.
+
+        :raises TargetUnavailable: it takes no connections now.
+        """
+        text = self.call(Request("show the system", Mode.SYSTEM, Op.SHOW))
+        if _IN_SERVICE not in text:
+            raise TargetUnavailable(
+                f"tgtd at {self.socket_path} is not in service (its system state is not ready): it is "
+                "starting or ending, and its targets may change",
+                delivered=False,
+            )
 
     # Targets and logical units ----------------------------------------------------------
 

@@ -53,6 +53,13 @@ class Fence:
         self._timeout = timeout
         self._logins = Logins(daemon, timeout)
 
+    def check_ready(self) -> None:
+        """See that nobody restores targets now from files that were read before: they may have the grant.
+
+        :raises TargetUnavailable: tgtd is starting, or ending.
+        """
+        self._daemon.check_ready()
+
     def cut(self, who: Intruder) -> Cut:
         """Cut an initiator off, with every session that could be its own; one that is unknown is success.
 

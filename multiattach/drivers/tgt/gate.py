@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from multiattach.drivers.target import TargetError, TargetUnavailable
 from multiattach.drivers.tgt.daemon import TgtDaemon
 from multiattach.drivers.tgt.parse import Nexus
-from multiattach.drivers.tgt.protocol import ErrorCode, tolerate
 from multiattach.drivers.tgt.sessions import close_sessions
 
 LOG = logging.getLogger(__name__)
@@ -37,14 +36,12 @@ def shut(daemon: TgtDaemon, tid: int, timeout: float) -> Iterator[dict[int, Nexu
     :returns: the sessions that were ended, by number.
     :raises TargetBusy: a session did not end in time; the target is open again.
     """
-    daemon.set_open(tid, False)
-    try:
-        yield {nexus.sid: nexus for nexus in close_sessions(daemon, tid, timeout=timeout)}
-    finally:
+    with daemon.shut(tid):
         try:
-            # A login that was past the gate before it was shut: its commands were dropped, let it come again.
-            close_sessions(daemon, tid, timeout=timeout)
-        except (TargetError, TargetUnavailable) as error:
-            LOG.warning("Target %s: %s", tid, error)
-        with tolerate(ErrorCode.NO_TARGET):
-            daemon.set_open(tid, True)
+            yield {nexus.sid: nexus for nexus in close_sessions(daemon, tid, timeout=timeout)}
+        finally:
+            try:
+                # A login that was past the gate before it was shut: its commands were dropped.
+                close_sessions(daemon, tid, timeout=timeout)
+            except (TargetError, TargetUnavailable) as error:
+                LOG.warning("Target %s: %s", tid, error)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ending live sessions, and waiting until they are really gone."""
 
+import collections
 import logging
 import time
 
@@ -58,7 +59,9 @@ def close_sessions(
     :raises TargetBusy: a session did not end in time.
     """
     pause = Pause(timeout)
-    closed: set[tuple[int, int]] = set()
+    # How many connections of one number a session had when one of them was closed: tgtd takes any number of
+    # them in, and closes the newest. The same one is not to be closed twice.
+    closed: dict[tuple[int, int], int] = {}
     ended: dict[int, Nexus] = {}
     while True:
         left = [
@@ -70,11 +73,11 @@ def close_sessions(
             return list(ended.values())
         for nexus in left:
             ended[nexus.sid] = nexus
-            for connection in nexus.connections:
-                if (nexus.sid, connection.cid) not in closed:
+            for cid, count in collections.Counter(one.cid for one in nexus.connections).items():
+                if closed.get((nexus.sid, cid)) != count:
                     LOG.info("Closing a session of %s at target %s", nexus.initiator, tid)
                     with tolerate(ErrorCode.NO_SESSION, ErrorCode.NO_CONNECTION):
-                        daemon.close_connection(tid, nexus.sid, connection.cid)
-                    closed.add((nexus.sid, connection.cid))
+                        daemon.close_connection(tid, nexus.sid, cid)
+                    closed[nexus.sid, cid] = count
         if not pause.take():
             raise TargetBusy(f"{len(left)} sessions at target {tid} did not end in {timeout:g} s")

@@ -178,6 +178,7 @@ class TgtTarget:
         self._drop_grant(volume_id, initiator, username)
         who = Intruder(self.iqn(volume_id), initiator, username)
         with self._daemon.pinned():
+            self._fence.check_ready()
             if alone:
                 return self._fence.cut_last(who, lambda: self.remove_export(volume_id))
             return self._fence.confirm(who) if again else self._fence.cut(who)
@@ -202,9 +203,11 @@ class TgtTarget:
             config_file.remove(path)
 
     def _remove_target(self, listing: Listing, target: ShownTarget) -> None:
-        # First, so that a login that is held open half-way brings no command between the steps.
-        with tolerate(ErrorCode.NO_TARGET):
-            self._daemon.set_open(target.tid, False)
+        # All the time, so that a login that is held open half-way brings no command between the steps.
+        with tolerate(ErrorCode.NO_TARGET), self._daemon.shut(target.tid):
+            self._remove_shut(listing, target)
+
+    def _remove_shut(self, listing: Listing, target: ShownTarget) -> None:
         for address in target.addresses:
             with tolerate(ErrorCode.NO_ACL):
                 self._daemon.unbind_address(target.tid, address)

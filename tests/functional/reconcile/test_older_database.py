@@ -204,6 +204,29 @@ def test_a_step_of_the_copy_is_not_carried_on_with(house: House) -> None:
         house.check_alive()
 
 
+@pytest.mark.parametrize('has_mark', [True, False])
+def test_who_was_fenced_in_the_copy_and_came_back_since_is_not_cut_off_again(house: House, has_mark: bool
+                                                                             ) -> None:
+    """For ten minutes a worker looks whether somebody whom it has cut off is logged in."""
+    with house.start(0.0) as bench:
+        volume = bench.deployed.make_volume('multi')
+        rows = [bench.attach(volume, host) for host in ('one', 'two')]
+        bench.deployed.engine.fences.fence_attachment(bench.deployed.ctx, rows[0].id)
+        copy = house.copy()
+        house.sessions += [bench.login(row) for row in (rows[1], bench.attach(volume, 'one'))]
+    house.put_back(copy)
+    if not has_mark:
+        house.mark.unlink()
+    with house.start(0.0) as bench:  # what is repaired as drift is another matter
+        for _ in range(3):
+            bench.deployed.worker.tend()
+        house.check_alive()
+        if has_mark:
+            bench.deployed.worker._epoch._side.accept(deployment.BACKEND)
+            bench.deployed.worker.tend()
+            house.check_alive()
+
+
 def test_a_worker_that_starts_adds_and_takes_nothing_away(house: House) -> None:
     """Never in the first round, and not at all before it."""
     with house.start() as bench:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from multiattach.domain import errors
-from multiattach.drivers.target import TargetError
+from multiattach.drivers.target import TargetError, TargetUnavailable
 from multiattach.drivers.tgt.process import PrivateTgtd
+from multiattach.drivers.tgt.protocol import Mode, Op, Request
 from multiattach.drivers.tgt.target import TgtTarget
 from tests import deployment
 
@@ -293,3 +294,25 @@ def test_two_logins_of_one_initiator_both_end(
     session._destroy()
     assert elsewhere.read(0) == bytes(BLOCK)  # at another volume it may go on
     elsewhere.close()
+
+
+@pytest.mark.parametrize('alone', [False, True])
+@pytest.mark.parametrize('again', [False, True])
+def test_there_is_no_proof_while_targets_are_being_restored(
+        tgtd: PrivateTgtd, target: TgtTarget, volume: Volume, alone: bool, again: bool) -> None:
+    """tgt-admin has read all files when it begins: it brings back a grant that was taken out since."""
+    grant = volume.grant(1)
+
+    def set_state(state: str) -> None:
+        tgtd.daemon.call(Request(f'set the system {state}', Mode.SYSTEM, Op.UPDATE, (('State', state),)))
+
+    set_state('offline')  # as the unit of Debian's tgtd does before it restores
+    with pytest.raises(TargetUnavailable, match='not in service'):
+        target.fence(volume.id, grant.initiator, grant.username, alone=alone, again=again)
+    info = volume.grant_all(target, [grant])
+    set_state('ready')
+    volume.login(info, grant).close()
+    cut = target.fence(volume.id, grant.initiator, grant.username)
+    assert (cut.acl, cut.account, cut.is_left) == (True, True, False)
+    with pytest.raises(LoginRefused):
+        volume.login(info, grant)

@@ -2,6 +2,7 @@
 """Initiators that lie about who they are, or in their alias; the proof is held against the storage."""
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -124,6 +125,29 @@ def test_a_login_that_is_completed_while_the_fence_is_at_work_is_ended(bench: Be
     assert bench.read(volume_id, 0) == b'erased'.ljust(BLOCK) + at_answer[BLOCK:]
 
 
+@pytest.mark.parametrize('stage', [Stage.PROVEN, Stage.FULL])
+def test_connections_that_share_a_number_in_a_session_all_end(
+        bench: Bench, stage: Stage) -> None:  # noqa: F811
+    """tgtd takes any number of connections of one CID into a session, and shows and ends them by it."""
+    volume_id = bench.d.make_volume('multi')
+    bad, good = (bench.attach(volume_id, host) for host in ('bad', 'good'))
+    claim = Claim.of(bad.connection_info, bad.initiator, source=HOST)
+    with wire.Session(claim) as first:
+        mate = dataclasses.replace(claim, tsih=first.login.tsih)
+        others = [Login(mate).advance(stage) for _ in range(3)]
+        honest = bench.write(good, 1, comes_back=True)
+        started = time.monotonic()
+        [answer] = bench.fence(bad)
+        assert time.monotonic() - started < 5
+        frozen, before = bench.read(volume_id, 0), honest.sequence
+        assert answer.proof is not None
+        for one in others:
+            with pytest.raises((ConnectionEnded, LoginRefused)):
+                go_on(one, b'too late')
+        bench.d.wait(lambda: honest.sequence > before + 50)
+    assert bench.read(volume_id, 0) == frozen
+
+
 def test_a_login_that_is_held_half_way_is_not_completed_at_another_volume(bench: Bench) -> None:  # noqa: F811
     """The only initiator of a volume: its target goes, and no other gets its number."""
     volume_id = bench.d.make_volume('multi')
@@ -198,6 +222,41 @@ def test_no_alias_keeps_anybody_from_anything(bench: Bench, kind: str) -> None: 
     with Session(info['target_portal'], info['target_iqn'], good.initiator,
                  good.connection_info['auth_username'], good.connection_info['auth_password']) as session:
         assert session.read(0) == bytes(BLOCK)
+
+
+def test_an_alias_whose_owner_comes_back_at_once_keeps_nobody_from_anything(bench: Bench) -> None:  # noqa: F811
+    """Several sessions, each of them back as soon as it was ended."""
+    deployed = bench.d
+    volume_id, elsewhere = deployed.make_volume('multi'), deployed.make_volume('multi')
+    bad, good = (bench.attach(volume_id, host) for host in ('bad', 'good'))
+    before = deployed.target.list_exports()[volume_id]
+    alias = ALIASES['its own target again'](before.iqn, before.tid).encode()
+    ends = threading.Event()
+
+    def insist() -> None:
+        while not ends.is_set():
+            with contextlib.suppress(ConnectionEnded, LoginRefused, OSError):
+                session = wire.Session(Claim.of(bad.connection_info, bad.initiator, alias=alias))
+                with contextlib.suppress(ConnectionEnded):
+                    while not ends.is_set():
+                        session.poll(0.05)
+                session.hang_up()
+
+    threads = [threading.Thread(target=insist) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        deployed.wait(lambda: len(deployed.target._daemon.show_connections(before.tid)) > 4)
+        for _ in range(10):
+            assert set(deployed.target.list_exports()) == {volume_id}
+        bench.attach(elsewhere, 'more')
+        [answer] = bench.fence(bad)
+        assert answer.proof is not None
+    finally:
+        ends.set()
+        for thread in threads:
+            thread.join()
+    assert set(deployed.target.list_exports()[volume_id].initiators) == {good.initiator}
 
 
 def test_an_initiator_cannot_speak_for_a_target_that_is_gone(
