@@ -59,6 +59,7 @@ class Machine:
             # of a user
             'MULTIATTACH_SERVICE_HOST': f'127.0.0.1:{self.port}',
             'MULTIATTACH_CONF_DIR': str(self.conf.parent),
+            'MULTIATTACH_ISCSID_CONF': str(folder / 'iscsid.conf'),
             'MULTIATTACH_TGT_PRIVATE': 'True', 'MULTIATTACH_TGT_PORTAL': f'127.0.0.1:{self.portal}',
             **settings,
         }

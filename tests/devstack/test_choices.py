@@ -80,3 +80,18 @@ def test_several_backends(machine: Machine) -> None:
 def test_quorum_queues_are_a_choice(machine: Machine) -> None:
     assert configure(machine)['oslo_messaging_rabbit']['rabbit_quorum_queue'] == 'True'
     assert 'oslo_messaging_rabbit' not in configure(machine, MULTIATTACH_QUORUM_QUEUES='False')
+
+
+@pytest.mark.parametrize('services', ['key,mysql,rabbit,n-api,n-cpu', 'key,mysql,rabbit'])
+def test_the_initiator_is_told_to_use_the_digest_of_tgtd(machine: Machine, services: str) -> None:
+    """devstack's n-cpu sets others, which tgtd refuses."""
+    conf = machine.folder / 'iscsid.conf'
+    before = 'node.startup = manual\nnode.session.auth.chap_algs = SHA3-256,SHA256\nnode.conn[0].x = 1\n'
+    conf.write_text(before)
+    told = {'ENABLED_SERVICES': services, 'MULTIATTACH_ISCSID_CONF': str(conf)}
+    configure(machine, MULTIATTACH_TARGET_DRIVER='null', **told)
+    assert conf.read_text() == before
+    for _ in range(2):
+        configure(machine, **told)
+        assert conf.read_text() == ('node.startup = manual\nnode.conn[0].x = 1\n'
+                                    'node.session.auth.chap_algs = MD5\n')
