@@ -9,11 +9,6 @@ import pytest
 from tests.devstack.machine import Machine
 
 
-@pytest.fixture
-def machine(tmp_path: pathlib.Path) -> Machine:
-    return Machine(tmp_path / 'machine')
-
-
 def read(path: pathlib.Path) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(default_section='nothing')
     parser.read(path)

@@ -47,8 +47,8 @@ def find_obstacle() -> str | None:
     if _read(FIPS_ENABLED).strip() == '1':
         return (
             f'This host is in FIPS mode ({FIPS_ENABLED} is 1), which forbids MD5, the only CHAP digest that '
-            'tgtd can check: this host cannot log in to volumes that tgtd exports. Run servers that need such '
-            'volumes on a host without FIPS mode.')
+            'tgtd can check: this host cannot log in to volumes that tgtd exports. Run servers that need '
+            'such volumes on a host without FIPS mode.')
     digests = parse_digests(_read(ISCSID_CONF))
     if is_taken(digests):
         return None
