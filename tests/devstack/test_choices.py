@@ -3,10 +3,12 @@
 
 import configparser
 import pathlib
+import re
+import subprocess
 
 import pytest
 
-from tests.devstack.machine import Machine
+from tests.devstack.machine import TOP, Machine
 
 
 def read(path: pathlib.Path) -> configparser.RawConfigParser:
@@ -90,3 +92,17 @@ def test_the_initiator_is_told_to_use_the_digest_of_tgtd(machine: Machine, servi
         configure(machine, **told)
         assert conf.read_text() == ('node.startup = manual\nnode.conn[0].x = 1\n'
                                     'node.session.auth.chap_algs = MD5\n')
+
+
+def test_the_branch_that_is_named_exists() -> None:
+    """devstack's enable_plugin takes master where no branch is named."""
+    found = re.search(r'^ +enable_plugin multiattach <[^>]+>(.*)$', (TOP / 'devstack/README.rst').read_text(),
+                      re.MULTILINE)
+    assert found
+    branch = found[1].strip() or 'master'
+    if not (TOP / '.git').exists():
+        pytest.skip('no repository')
+    names = subprocess.run(['git', '-c', 'safe.directory=*', '-C', TOP, 'for-each-ref', '--format=%(refname)',
+                            'refs/heads', 'refs/remotes'],
+                           capture_output=True, text=True, check=True).stdout.split()
+    assert any(re.fullmatch(rf'refs/(heads|remotes/[^/]+)/{branch}', name) for name in names), names
