@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.devstack.machine import Devstack
+from tests.devstack.machine import Devstack, Machine
 
 
 @pytest.fixture(scope='session')
@@ -19,3 +19,10 @@ def devstack() -> Iterator[Devstack]:
             yield machine
         finally:
             machine.stop()
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """A machine on which nothing runs; in a folder that devstack's user can reach."""
+    with tempfile.TemporaryDirectory(prefix='ds-') as folder:
+        yield Machine(pathlib.Path(folder))

@@ -16,6 +16,7 @@ from testbed.identity import Account
 from testbed.keystone import Keystone
 from testbed.libvirtd import Libvirtd
 from testbed.servers import MariaDB, RabbitMQ, pick_port
+from tests.devstack import user
 
 TOP = pathlib.Path(__file__).parents[2]
 BIN = pathlib.Path(sys.executable).parent
@@ -41,9 +42,11 @@ class Machine:
         dest = folder / 'dest'
         dest.mkdir()
         (dest / 'multiattach').symlink_to(TOP)
+        for path in (folder, self.processes):
+            user.give(path)
         self.settings = {
             # of devstack itself
-            'DEST': str(dest), 'DATA_DIR': str(folder / 'data'), 'STACK_USER': 'root',
+            'DEST': str(dest), 'DATA_DIR': str(folder / 'data'), 'STACK_USER': user.NAME,
             'HOST_IP': '127.0.0.1', 'SERVICE_HOST': '127.0.0.1', 'SERVICE_PROTOCOL': 'http',
             'REGION_NAME': 'RegionOne', 'SERVICE_PASSWORD': SERVICE_PASSWORD,
             'SERVICE_DOMAIN_NAME': 'Default', 'SERVICE_PROJECT_NAME': 'service', 'SERVICE_TIMEOUT': '60',
@@ -59,6 +62,7 @@ class Machine:
             # of a user
             'MULTIATTACH_SERVICE_HOST': f'127.0.0.1:{self.port}',
             'MULTIATTACH_CONF_DIR': str(self.conf.parent),
+            'MULTIATTACH_ISCSID_CONF': str(folder / 'iscsid.conf'),
             'MULTIATTACH_TGT_PRIVATE': 'True', 'MULTIATTACH_TGT_PORTAL': f'127.0.0.1:{self.portal}',
             **settings,
         }
@@ -69,7 +73,7 @@ class Machine:
         }
 
     def run(self, mode: str, *phases: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run the plugin as devstack's script of that name does.
+        """Run the plugin as devstack's script of that name does, and as devstack's user.
 
         :param mode: ``stack``, ``unstack`` or ``clean``.
         :param phases: of ``stack``; none for all.
@@ -80,9 +84,11 @@ class Machine:
         conf.touch(0o600)
         conf.write_text(''.join(f'{key}={shlex.quote(value)}\n'
                                 for key, value in (self.settings | settings).items()))
+        user.give(conf)
         log = self.folder / f'{mode}.log'
         with log.open('w') as out:  # no pipe: what it starts would keep that open
-            done = subprocess.run([RUN, conf, mode, *phases], stdout=out, stderr=subprocess.STDOUT,
+            argv = user.wrap([RUN, conf, mode, *phases], self.folder, (TOP, pathlib.Path(sys.prefix)))
+            done = subprocess.run(argv, stdout=out, stderr=subprocess.STDOUT,
                                   env=self.env, stdin=subprocess.DEVNULL, timeout=600, check=False)
         return subprocess.CompletedProcess(done.args, done.returncode, log.read_text())
 
@@ -150,6 +156,7 @@ class Devstack(Machine):
         path = pathlib.Path(self.env['OS_CLIENT_CONFIG_FILE'])
         path.touch(0o600)
         path.write_text(yaml.safe_dump({'clouds': clouds}))
+        user.give(path)
 
     def _describe(self, account: Account, **scope: str) -> dict[str, Any]:
         return {'region_name': 'RegionOne', 'auth': {

@@ -3,15 +3,12 @@
 
 import configparser
 import pathlib
+import re
+import subprocess
 
 import pytest
 
-from tests.devstack.machine import Machine
-
-
-@pytest.fixture
-def machine(tmp_path: pathlib.Path) -> Machine:
-    return Machine(tmp_path / 'machine')
+from tests.devstack.machine import TOP, Machine
 
 
 def read(path: pathlib.Path) -> configparser.RawConfigParser:
@@ -80,3 +77,32 @@ def test_several_backends(machine: Machine) -> None:
 def test_quorum_queues_are_a_choice(machine: Machine) -> None:
     assert configure(machine)['oslo_messaging_rabbit']['rabbit_quorum_queue'] == 'True'
     assert 'oslo_messaging_rabbit' not in configure(machine, MULTIATTACH_QUORUM_QUEUES='False')
+
+
+@pytest.mark.parametrize('services', ['key,mysql,rabbit,n-api,n-cpu', 'key,mysql,rabbit'])
+def test_the_initiator_is_told_to_use_the_digest_of_tgtd(machine: Machine, services: str) -> None:
+    """devstack's n-cpu sets others, which tgtd refuses."""
+    conf = machine.folder / 'iscsid.conf'
+    before = 'node.startup = manual\nnode.session.auth.chap_algs = SHA3-256,SHA256\nnode.conn[0].x = 1\n'
+    conf.write_text(before)
+    told = {'ENABLED_SERVICES': services, 'MULTIATTACH_ISCSID_CONF': str(conf)}
+    configure(machine, MULTIATTACH_TARGET_DRIVER='null', **told)
+    assert conf.read_text() == before
+    for _ in range(2):
+        configure(machine, **told)
+        assert conf.read_text() == ('node.startup = manual\nnode.conn[0].x = 1\n'
+                                    'node.session.auth.chap_algs = MD5\n')
+
+
+def test_the_branch_that_is_named_exists() -> None:
+    """devstack's enable_plugin takes master where no branch is named."""
+    found = re.search(r'^ +enable_plugin multiattach <[^>]+>(.*)$', (TOP / 'devstack/README.rst').read_text(),
+                      re.MULTILINE)
+    assert found
+    branch = found[1].strip() or 'master'
+    if not (TOP / '.git').exists():
+        pytest.skip('no repository')
+    names = subprocess.run(['git', '-c', 'safe.directory=*', '-C', TOP, 'for-each-ref', '--format=%(refname)',
+                            'refs/heads', 'refs/remotes'],
+                           capture_output=True, text=True, check=True).stdout.split()
+    assert any(re.fullmatch(rf'refs/(heads|remotes/[^/]+)/{branch}', name) for name in names), names

@@ -2,6 +2,7 @@
 """stack.sh, unstack.sh, stack.sh again, clean.sh: each test takes up where the last one ended."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -64,32 +65,35 @@ def test_workers_and_agent_are_up(stacked: Devstack) -> None:
     assert stacked.openstack('member', 'server', 'list', '-f', 'json').strip() == '[]'
 
 
-def test_a_user_makes_a_volume_and_attaches_it(stacked: Devstack) -> None:
+def read_commands() -> list[list[str]]:
+    """What the README has a user type after stack.sh."""
+    text = (TOP / 'devstack/README.rst').read_text()
+    found = re.search(r'^    \. openrc demo demo\n((?:    .*\n)+)', text, re.MULTILINE)
+    assert found
+    return [line.split() for line in found[1].splitlines()]
+
+
+def test_the_commands_of_the_readme(stacked: Devstack) -> None:
     stacked.define_server('one', SERVER)
+    stacked.define_server('two', OTHER)
     # The agent reports its servers with its next heartbeat.
-    wait_until(lambda: 'one' in stacked.openstack('member', 'server', 'list', '-f', 'json'), 60, 'the server')
-    stacked.openstack('member', 'volume', 'create', '--size', '1', '--type', 'multiattach', 'shared')
-
-    def show() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
-            stacked.openstack('member', 'volume', 'show', 'shared', '-f', 'json'))
-        assert found['status'] != 'error', found
-        return found
-
-    wait_until(lambda: show()['status'] == 'available', 60, 'the volume')
-    assert show()['multiattach'] is True
-    stacked.openstack('member', 'server', 'add', 'volume', 'one', 'shared')
-    found = show()
+    wait_until(lambda: len(json.loads(stacked.openstack('member', 'server', 'list', '-f', 'json'))) == 2, 60,
+               'the servers')
+    create, show, *attach = read_commands()
+    stacked.openstack('member', *create[1:])
+    wait_until(lambda: 'available' in stacked.openstack('member', *show[1:]), 60, 'the volume')
+    for words in attach:
+        stacked.openstack('member', *words[1:])
+    found: dict[str, Any] = json.loads(stacked.openstack('member', 'volume', 'show', 'shared', '-f', 'json'))
     assert found['status'] == 'in-use'
-    assert [row['server_id'] for row in found['attachments']] == [SERVER]
+    assert found['multiattach'] is True
+    assert {row['server_id'] for row in found['attachments']} == {SERVER, OTHER}
     assert list((stacked.folder / 'data/multiattach/targets').iterdir())
 
 
 def test_the_commands_of_the_plugin(stacked: Devstack) -> None:
     """Keystone, MariaDB and RabbitMQ in front of two servers."""
-    stacked.define_server('two', OTHER)
     cloud = plugin.Openstack(['--os-cloud', 'devstack-admin'], stacked.env)
-    wait_until(lambda: len(cloud.ask('server', 'list', '--all-projects')) == 2, 60, 'the second server')
     plugin.play(cloud, SERVER, OTHER)
 
 

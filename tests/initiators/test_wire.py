@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from multiattach.drivers.connector import chap
 from multiattach.drivers.target import Grant
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.protocol import Mode, Op, Request
@@ -217,3 +218,21 @@ def test_messages_keep_their_form() -> None:
     assert pdu.decode(raw) == message
     keys = [('A', 'b'), ('A', b'c=d'), ('E', '')]
     assert pdu.decode_keys(pdu.encode_keys(keys)) == [('A', 'b'), ('A', 'c=d'), ('E', '')]
+
+
+@pytest.mark.parametrize('line', [
+    '', '#node.session.auth.chap_algs = SHA3-256,SHA256,SHA1,MD5', 'node.session.auth.chap_algs = MD5',
+    'node.session.auth.chap_algs = SHA3-256,SHA256', 'node.session.auth.chap_algs = SHA1',
+    'node.session.auth.chap_algs = SHA3-256,SHA256,SHA1,MD5', 'node.session.auth.chap_algs = SHA1,MD5,SHA256',
+    'node.session.auth.chap_algs = SHA256,MD5', 'node.session.auth.chap_algs = SHA3-256,MD5',
+])
+def test_what_is_known_of_digests_is_what_tgtd_does(claim: Claim, line: str) -> None:
+    """The agent warns of exactly those settings of open-iscsi with which tgtd refuses the right secret."""
+    names = chap.parse_digests(f'# what Debian has before\n{line}\nnode.startup = manual\n')
+    offer = dataclasses.replace(claim, digests=tuple(chap.DIGESTS[name] for name in names))
+    if chap.is_taken(names):
+        with Session(offer) as session:
+            session.test_ready()
+    else:
+        with pytest.raises((LoginRefused, ConnectionEnded)):
+            Session(offer)

@@ -16,7 +16,8 @@ from tests.initiators.pdu import Message, Opcode
 
 TIMEOUT = 10.0
 _SECURITY, _OPERATIONAL, _FULL = 0, 1, 3
-_MD5 = '5'
+# by their numbers (IANA, iSCSI CHAP)
+_DIGESTS = {'5': 'md5', '6': 'sha1', '7': 'sha256', '8': 'sha3_256'}
 _OFFERS = {
     'HeaderDigest': 'None', 'DataDigest': 'None', 'ErrorRecoveryLevel': '0', 'InitialR2T': 'No',
     'ImmediateData': 'Yes', 'MaxBurstLength': '262144', 'FirstBurstLength': '65536',
@@ -139,6 +140,7 @@ class Claim:
     :param initiator: name of the initiator.
     :param user: CHAP name, '' for none.
     :param secret: CHAP secret.
+    :param digests: what it offers for the CHAP answer, by number, the dearest first.
     :param alias: InitiatorAlias, any bytes, None for none.
     :param isid: six bytes: with another one it is another session of the same initiator.
     :param offers: keys to offer instead of the usual ones.
@@ -153,6 +155,7 @@ class Claim:
     initiator: str
     user: str = ''
     secret: str = ''
+    digests: tuple[str, ...] = ('5',)
     alias: bytes | None = None
     isid: bytes = dataclasses.field(default_factory=make_isid)
     offers: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -241,14 +244,15 @@ class Login:
 
     def _ask(self) -> None:
         if self.claim.user:
-            self._challenge = self._say([('CHAP_A', _MD5)], _SECURITY)
+            self._challenge = self._say([('CHAP_A', ','.join(self.claim.digests))], _SECURITY)
 
     def _prove(self) -> None:
         if not self.claim.user:
             return
         number = int(self._challenge['CHAP_I'])
         challenge = bytes.fromhex(self._challenge['CHAP_C'].removeprefix('0x').removeprefix('0X'))
-        answer = hashlib.md5(bytes([number]) + self.claim.secret.encode() + challenge).hexdigest()
+        digest = _DIGESTS[self._challenge['CHAP_A']]
+        answer = hashlib.new(digest, bytes([number]) + self.claim.secret.encode() + challenge).hexdigest()
         self._say([('CHAP_N', self.claim.user), ('CHAP_R', f'0x{answer}')], _SECURITY, _OPERATIONAL)
 
     def _negotiate(self) -> None:

@@ -45,6 +45,7 @@ _SERVERS = (
     'nginx-light',
     'openssl',
     'shellcheck',
+    'sudo',  # devstack's user has no other way to be root
     'systemd',  # systemd-analyze
 )
 

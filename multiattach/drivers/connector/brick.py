@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from oslo_log import log
 
 from multiattach.domain.connection import SECRET_KEYS, DeviceInfo
-from multiattach.drivers.connector import identity, sessions
+from multiattach.drivers.connector import chap, identity, sessions
 from multiattach.drivers.connector.bounded import BoundedCalls
 from multiattach.drivers.connector.portal import await_portal
 from multiattach.drivers.host_connector import ConnectorError, ConnectorUnavailable, HostSession
@@ -82,6 +82,9 @@ class BrickConnector:
                 'The host has no iSCSI initiator name: install open-iscsi and see that '
                 '/etc/iscsi/initiatorname.iscsi has a line InitiatorName=… that only this host '
                 'has.')
+        if obstacle := chap.find_obstacle():
+            # Not the end: what is attached is detached here, and the file may be put right meanwhile.
+            LOG.warning('Host %s: %s', self._host, obstacle)
         return found
 
     # -- connecting ----------------------------------------------------------------------------
@@ -91,8 +94,13 @@ class BrickConnector:
         brick = self._open()
         portal = str(connection_info.get('target_portal', ''))
         await_portal(portal, self._portal_timeout)
-        found = self._run('connect the volume', connection_info,
-                          lambda properties: brick.connect_volume(properties))
+        try:
+            found = self._run('connect the volume', connection_info,
+                              lambda properties: brick.connect_volume(properties))
+        except ConnectorError as exc:
+            if connection_info.get('auth_method') == 'CHAP' and (obstacle := chap.find_obstacle()):
+                raise ConnectorError(f'{exc.message} {obstacle}') from None
+            raise
         path = found['path']
         link = self._await_link(connection_info, path)
         return DeviceInfo(BLOCK, path=link or path)

@@ -14,7 +14,7 @@ import pytest
 from oslo_concurrency import processutils
 
 from multiattach.domain.connection import DeviceInfo
-from multiattach.drivers.connector import bounded, brick
+from multiattach.drivers.connector import bounded, brick, chap
 from multiattach.drivers.connector.brick import BrickConnector, by_path_link
 from multiattach.drivers.host_connector import (
     ConnectorError,
@@ -110,6 +110,27 @@ def test_login_that_fails(connector: BrickConnector, info: dict[str, Any],
     with pytest.raises((ConnectorError, ConnectorUnavailable), match='connect the volume') as caught:
         connector.connect(info)
     assert SECRET not in str(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize('line', ['node.session.auth.chap_algs = MD5',
+                                  'node.session.auth.chap_algs = SHA3-256,SHA256'])
+def test_a_digest_that_tgtd_does_not_know_is_told(
+        connector: BrickConnector, info: dict[str, Any], tmp_path: pathlib.Path, line: str,
+        monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    conf = tmp_path / 'iscsid.conf'
+    conf.write_text(f'{line}\n')
+    monkeypatch.setattr(chap, 'ISCSID_CONF', str(conf))
+    is_wrong = 'SHA' in line
+    connector.describe()
+    assert ('Set "node.session.auth.chap_algs = MD5" there' in caplog.text) == is_wrong
+    use(connector, Brick(error=processutils.ProcessExecutionError(exit_code=24, stderr='iscsiadm: failed')))
+    with pytest.raises(ConnectorError) as caught:
+        connector.connect(info)
+    assert 'status 24: iscsiadm: failed' in str(caught.value)
+    assert ('tgtd can check none but MD5' in str(caught.value)) == is_wrong
+    with pytest.raises(ConnectorError) as caught:
+        connector.connect(info | {'auth_method': None})
+    assert 'MD5' not in str(caught.value)
 
 
 def test_nobody_listens_is_found_out_at_once(connector: BrickConnector, info: dict[str, Any]) -> None:
