@@ -22,6 +22,7 @@ LOG = logging.getLogger(__name__)
 _FIRST_PORT, _LAST_PORT = 100, 32767  # tgtd keeps the number in a short
 _SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 _POLL = 0.02
+_LOOKS = 15
 
 
 class PrivateTgtd:
@@ -248,11 +249,15 @@ class PrivateTgtd:
             self._child.wait()
 
     def _remove_files(self, daemon: TgtDaemon) -> None:
-        # Only while nobody has the number: a tgtd that took it owns the files now.
-        if self._is_free(daemon.control_port):
-            for path in (daemon.socket_path, f"{daemon.socket_path}.lock"):
-                with suppress(FileNotFoundError):
-                    Path(path).unlink()
+        # Only while nobody has the number: a tgtd that took it owns the files now. Whoever looks for a free
+        # number holds the lock for a moment, too.
+        for _ in range(_LOOKS):
+            if self._is_free(daemon.control_port):
+                for path in (daemon.socket_path, f"{daemon.socket_path}.lock"):
+                    with suppress(FileNotFoundError):
+                        Path(path).unlink()
+                return
+            time.sleep(_POLL)
 
 
 def _find(program: str, package: str) -> str:
