@@ -222,19 +222,22 @@ class Exporter:
 
     # -- after a restart -----------------------------------------------------------------------
 
-    def watch(self) -> None:
-        """Re-export everything if the target daemon is not the one it was."""
-        with self._watching:
-            self._watch()
+    def watch(self, may_export: Callable[[], bool] = lambda: True) -> None:
+        """Re-export everything if the target daemon is not the one it was.
 
-    def _watch(self) -> None:
+        :param may_export: asked when it is not; by an older database nobody is to be let in again.
+        """
+        with self._watching:
+            self._watch(may_export)
+
+    def _watch(self, may_export: Callable[[], bool]) -> None:
         try:
             generation = self._target.generation()
         except (TargetError, TargetUnavailable) as exc:
             self._trouble.note(f'does not answer: {exc}', type(exc).__name__)
             return
         self._trouble.end()
-        if generation == self._generation:
+        if generation == self._generation or not may_export():
             return
         if self._generation is not None:
             LOG.warning('The target daemon was restarted: exporting again')

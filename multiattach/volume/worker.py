@@ -237,7 +237,7 @@ class VolumeWorker:
             Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
             Periodic(f'tend:{host}', report_interval, (self.tend,)),
             # Apart, too: servers whose target daemon died wait for nothing else.
-            Periodic(f'watch:{host}', min(report_interval, _WATCH_PAUSE), (exporter.watch,)),
+            Periodic(f'watch:{host}', min(report_interval, _WATCH_PAUSE), (self.watch,)),
             *([Periodic(f'reconcile:{host}', reconciler.pause, (self.reconcile,))]
               if reconciler.pause else ())))
 
@@ -245,8 +245,7 @@ class VolumeWorker:
         """Export again what is to be exported, then take calls, then take up what was left."""
         self._storage.start()
         self._crew.join()
-        if self._epoch.check() is None:
-            self._exporter.watch()
+        self.watch()
         self.beat()
         self._serving.start()
         LOG.info('Volume worker %s is ready', self._host)
@@ -274,6 +273,10 @@ class VolumeWorker:
             report |= {'total_capacity_gb': 0, 'free_capacity_gb': 0}
         db_services.beat(self._db, VOLUME_BINARY, self._host, self._zone, report)
 
+    def watch(self) -> None:
+        """Export again at once when the target daemon was restarted."""
+        self._exporter.watch(lambda: self._epoch.check() is None)
+
     def tend(self) -> None:
         """Notice a restarted target and carry on with what a crash or a lost message left.
 
@@ -281,8 +284,7 @@ class VolumeWorker:
         is carried on with but those that were asked for since.
         """
         doubt = self._epoch.check()
-        if doubt is None:
-            self._exporter.watch()
+        self._exporter.watch(lambda: doubt is None)
         if self._crew.refresh():
             self._leases.orphan()
         self._storage.fail_unplaced()
