@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options that every program has."""
 
+import os
 import socket
 
 from oslo_config import cfg
@@ -9,8 +10,11 @@ GROUP = 'DEFAULT'
 OPTS = [
     cfg.StrOpt('host', default=socket.gethostname(), sample_default='this-host',
                help='Name of this host; it must not change while attachments live on it.'),
-    cfg.StrOpt('state_path', default='/var/lib/multiattach',
-               help='Folder for what the programs keep.'),
+    # systemd says which folder is the unit's own: one configuration file does for all programs of a machine.
+    cfg.StrOpt('state_path', default=os.environ.get('STATE_DIRECTORY') or '/var/lib/multiattach',
+               sample_default='/var/lib/multiattach',
+               help='Folder for what a program keeps; under systemd, unless set, that of its unit. Do not '
+                    'set it where programs of several units read one file: each needs its own.'),
     cfg.StrOpt('storage_availability_zone', default='nova',
                help='Availability zone of the services on this host.'),
     cfg.FloatOpt('report_interval', default=10.0, min=0.1,

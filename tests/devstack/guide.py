@@ -67,7 +67,6 @@ class Guide:
             "the id of the project that this host's servers belong to": project,
             # There is no volume group to spare.
             'driver = lvm\nvolume_group = multiattach-volumes': 'driver = file',
-            'state_path = /var/lib/multiattach': f'state_path = {self.home}/state',
         }
         broker = pathlib.Path(f'/proc/{machine.broker.daemons[-1].pid}/environ').read_bytes()
         self.env = machine.env | {
@@ -101,8 +100,12 @@ class Guide:
         blocks = [block for block in read_blocks('Configuration') if block.startswith('[')]
         assert len(blocks) == 4
         self.conf.touch(0o600)
-        # What this machine lacks: a tgtd that runs, a kernel with iSCSI, the system's libvirt
-        self.conf.write_text(self.fit('\n'.join(blocks)).replace('[host_agent]', (
+        # What this machine lacks: a tgtd that runs, a kernel with iSCSI, the system's libvirt, systemd
+        # (which would name the folders of the units, too).
+        state = f'state_path = {self.home}/state\n'
+        text = self.fit('\n'.join(blocks)).replace('[DEFAULT]\n', f'[DEFAULT]\n{state}')
+        assert state in text
+        self.conf.write_text(text.replace('[host_agent]', (
             '[host_agent]\nconnector = qemu\n'
             f'libvirt_uri = {self.machine.libvirtd.uri}')).replace('[tgt]', '[tgt]\nprivate = true'))
 
