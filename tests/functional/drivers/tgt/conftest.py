@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -45,10 +46,18 @@ class Volume:
         )  # fmt: skip
 
 
-def list_files(tgtd: PrivateTgtd) -> set[tuple[str, int]]:
-    """List the files of a management socket with their inodes: another tgtd may take its number at once."""
+def list_files(tgtd: PrivateTgtd) -> set[tuple[str, int, int]]:
+    """List the files of a management socket with what tells them from those of another tgtd.
+
+    It may take the number at once, and its files the inodes.
+    """
     path = Path(tgtd.daemon.socket_path)
-    return {(each.name, each.stat().st_ino) for each in (path, Path(f"{path}.lock")) if each.exists()}
+    found = set()
+    for each in (path, Path(f"{path}.lock")):
+        with contextlib.suppress(FileNotFoundError):
+            shown = each.stat()
+            found.add((each.name, shown.st_ino, shown.st_ctime_ns))
+    return found
 
 
 @pytest.fixture
