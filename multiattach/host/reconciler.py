@@ -156,7 +156,9 @@ class HostReconciler:
             wish = False if self._agent.fenced is not None else fix
             found, due = self._ledger.settle(
                 seen, self._find_step, Wish(wish, release, there, doubt.tell() if doubt else None), accounts)
-            self._due = time.monotonic() + min(self._interval, self._interval if due is None else due)
+            after = time.monotonic() + min(self._interval, self._interval if due is None else due)
+            # A person who looks often must not put off the round that repairs.
+            self._due = after if fix is None else min(self._due, after)
             return found, unread
 
     # -- looking -------------------------------------------------------------------------------

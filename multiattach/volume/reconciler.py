@@ -153,7 +153,9 @@ class VolumeReconciler:
             settled, due = self._ledger.settle(seen, self._find_step,
                                              Wish(fix, release, there, doubt.tell() if doubt else None),
                                              accounts - set(unread))
-            self._due = time.monotonic() + min(self._interval, self._interval if due is None else due)
+            after = time.monotonic() + min(self._interval, self._interval if due is None else due)
+            # A person who looks often must not put off the round that repairs.
+            self._due = after if fix is None else min(self._due, after)
             return settled, {str(account): reason for account, reason in unread.items()}
 
     # -- looking -------------------------------------------------------------------------------

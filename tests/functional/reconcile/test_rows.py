@@ -315,3 +315,13 @@ def test_a_worker_that_was_away_for_an_hour_finds_its_house_in_order(
         assert bench.look() == []
     finally:
         bench.deployed.worker.stop()
+
+
+def test_looks_of_a_person_do_not_put_off_the_round_that_repairs(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(target=NullTarget(), reconcile_interval=60.0)
+    bench.deployed.reconciler.run()
+    due = bench.deployed.reconciler._due
+    volume = bench.deployed.make_volume()
+    bench.write(models.Volume, volume, status='in-use')
+    assert [one.kind for one in bench.look()] == [Drift.STATUS]
+    assert bench.deployed.reconciler._due <= due
