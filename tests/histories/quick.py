@@ -93,7 +93,12 @@ class Quick(Field):
 
     def administer(self, *words: str) -> str:
         pids = self._program.tgtd_pids()
-        command = pathlib.Path(f'/proc/{pids[0]}/cmdline').read_bytes().split(b'\0')  # IndexError: none
+        try:
+            command = pathlib.Path(f'/proc/{pids[0]}/cmdline').read_bytes().split(b'\0')  # IndexError: none
+        except OSError as exc:
+            raise LookupError('tgtd ended just now') from exc
+        if b'-C' not in command:
+            raise LookupError('tgtd is ending')
         port = command[command.index(b'-C') + 1].decode()
         return processes.run(['tgtadm', '-C', port, '--lld', 'iscsi', *words], timeout=20)
 
