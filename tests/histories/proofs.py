@@ -10,6 +10,7 @@ import dataclasses
 import os
 import pathlib
 import random
+import re
 import threading
 import time
 import uuid
@@ -99,9 +100,12 @@ def attach(field: 'Field', volume: str, host: str) -> Admission:
     :param host: its name.
     """
     initiator = f'iqn.1994-05.com.redhat:{host}'
+    connector = {'host': host, 'initiator': initiator, 'ip': '127.0.0.1'}
     code, reply = field.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()),
-        'connector': {'host': host, 'initiator': initiator, 'ip': '127.0.0.1'}}})
+        'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()), 'connector': connector}})
+    made = re.search(r'connected from .* by attachment ([0-9a-f-]{36})', str(reply)) if code == 409 else None
+    if made:  # the service died before it answered, and was asked again
+        code, reply = field.ask('PUT', f'/v3/attachments/{made[1]}', {'attachment': {'connector': connector}})
     assert code == 200, reply
     found = reply['attachment']
     code, reply = field.ask('POST', f'/v3/attachments/{found["id"]}/action', {'os-complete': {}})
