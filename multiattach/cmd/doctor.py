@@ -29,8 +29,8 @@ def examine(conf: cfg.ConfigOpts) -> int:
         raise errors.ConfigurationError('--release goes with --fix.')
     inside = (conf.transport_url or '').startswith('inproc:') or not conf.transport_url
     if command.url or inside:
-        api = listening.Address(listening.find_near(conf.api.listen_host), conf.api.listen_port)
-        url = command.url or f'http://{api}'
+        url = command.url or 'http://' + str(listening.Address(
+            listening.find_near(conf.api.listen_host), conf.api.listen_port))
         if inside and command.format == 'table':
             print(f'All parts run inside multiattach-standalone: its API at {url} is asked.')
         found = _ask_api(conf, url, fix=command.fix, release=command.release)

@@ -379,7 +379,7 @@ REACHED = {
 
 def test_walks(service: Service) -> None:
     """States follow one another in any order, and each reply is as described."""
-    for seed in range(max(int(40 * FACTOR), 1)):
+    for seed in range(max(int(60 * FACTOR), 1)):
         walk(service, random.Random(seed))
     missed = REACHED - {name for name, _ in service.application.seen}
     assert not missed, 'the walks do not get far enough'

@@ -60,6 +60,7 @@ def test_tokens_without_keystone(call: Caller, token: str) -> None:
 def test_a_project_in_the_url_without_keystone(call: Caller) -> None:
     application = deploy.make_application(call.deployed.engine, deploy.ApiSettings())
     request = webob.Request.blank(f'/v3/{"a" * 300}/volumes', method='POST')
+    request.content_type = 'application/json'
     request.json = {'volume': {'size': 1}}
     check(request.get_response(application))
 

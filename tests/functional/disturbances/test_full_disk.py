@@ -47,7 +47,7 @@ class Service:
 
     def log_in(self, info: dict[str, Any], host: str) -> Session:
         return Session(info['target_portal'], info['target_iqn'], connector(host)['initiator'],
-                       info['auth_username'], info['auth_password'])
+                       info['auth_username'], info['auth_password'], comes_back=True)
 
     def targets(self) -> dict[str, Any]:
         pid, = self.program.tgtd_pids()

@@ -78,7 +78,7 @@ def test_a_house_where_nobody_lives_is_not_well(monkeypatch: pytest.MonkeyPatch,
         'findings': [], 'unanswered': [], 'answered': 0, 'left': 0})
 
     class Conf:
-        command = argparse.Namespace(fix=False, format='table', url='http://127.0.0.1:1')
+        command = argparse.Namespace(fix=False, release=[], format='table', url='http://127.0.0.1:1')
         transport_url = 'rabbit://'
 
     assert doctor.examine(Conf()) == 1  # type: ignore[arg-type]

@@ -92,12 +92,12 @@ def test_a_mark_is_taken_back_as_its_client_would_if_the_operator_says_so(
     assert bench.look() == []
 
 
-def test_a_mark_of_a_multiattach_volume_in_use_is_seen_although_its_status_hides_it(bench: Bench) -> None:
+def test_a_mark_of_a_volume_that_several_servers_have_is_seen(bench: Bench) -> None:
     volume = bench.deployed.make_volume('multi')
     for host in ('one', 'two'):
         bench.attach(volume, host)
     bench.deployed.engine.actions.begin_detaching(bench.deployed.ctx, volume)
-    assert bench.deployed.status(volume) == 'in-use'
+    assert bench.deployed.status(volume) == 'detaching'
     age(bench, volume)
     assert bench.kinds() == [Drift.DETACH_MARK]
 

@@ -61,7 +61,7 @@ def test_a_long_reply_is_not_cut_in_pieces(server: Server, client: Client, share
     fields = ''.join(f'{name}: {value}\r\n' for name, value in HEADERS.items())
     reply = b''
     with socket.create_connection(('127.0.0.1', server.port), 60) as connection:
-        connection.sendall(f'GET /v3/volumes/{shared} HTTP/1.1\r\nHost: it\r\n{fields}\r\n'.encode())
+        connection.sendall(f'GET /v3/volumes/{shared} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n'.encode())
         while not reply.endswith(b'}}'):
             more = connection.recv(1 << 20)
             assert more, 'the connection was closed'

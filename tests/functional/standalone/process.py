@@ -29,7 +29,8 @@ class Standalone:
         self.environment: dict[str, str] = {}  # besides this process's
         self.child: subprocess.Popen[str] | None = None
         self.said = ''  # until it was ready
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.mkdir(parents=True, exist_ok=True)
+        state.chmod(0o700)  # it may be there, with a small disk mounted in it
         (state / 'multiattach.conf').write_text(
             '[DEFAULT]\nreport_interval = 0.5\n'
             f'[tgt]\nportal = 127.0.0.1:{self.portal}\n[host_agent]\nenabled = no\n')
