@@ -3,12 +3,12 @@
 
 import functools
 import random
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Outcome
+from tests.histories.looks import Looks
 from tests.histories.proofs import Admission, attach, read
 from tests.initiators.writer import Writer
 
@@ -21,6 +21,7 @@ _PACE = 0.01  # s between two answers of a writer
 _PATIENCE = 60.0  # s within which it is noticed, and within which all is well again
 _COUNTS = 4  # looks by which the database goes on after the copy
 _ROUNDS = 3  # looks of a person, who asks for repairs as well
+_BETWEEN = 0.2  # s between two looks
 
 
 class RestoredDatabase:
@@ -38,7 +39,7 @@ class RestoredDatabase:
         self.volumes: list[str] = []
         self.writers: list[Writer] = []
         self._places: list[str] = []  # the volume of each
-        self._wrong: list[str] = []
+        self._looks = Looks(field, _BETWEEN)
 
     def begin(self) -> None:
         """Make volumes, and have one host write that the older copy will know."""
@@ -54,7 +55,7 @@ class RestoredDatabase:
             writer.await_more(1, _PATIENCE)
         logins = [writer.logins for writer in self.writers]
         for _ in range(_COUNTS):  # a copy of a moment ago is not told from the newest one, see epochs
-            self._diagnose()
+            self._looks.diagnose()
         newest = self._field.swap_rows(copy)
         try:
             if self._chance.random() < 0.5:
@@ -62,7 +63,8 @@ class RestoredDatabase:
             self._look_back()
         finally:
             self._field.swap_rows(newest)
-        self._await(lambda: self._diagnose()['left'] == 0, 'the newest database is back, and all is not well')
+        self._looks.await_(lambda found: found['left'] == 0, _PATIENCE,
+                           'the newest database is back, and all is not well')
         for writer, before in zip(self.writers, logins, strict=True):
             self._judge(writer, before)
 
@@ -73,7 +75,7 @@ class RestoredDatabase:
         """
         for writer in self.writers:
             writer.stop()
-        return self._wrong + [text for writer, volume in zip(self.writers, self._places, strict=True)
+        return self._looks.wrong + [text for writer, volume in zip(self.writers, self._places, strict=True)
                               for text in writer.verify(functools.partial(read, self._field, volume))]
 
     # -- parts ---------------------------------------------------------------------------------
@@ -87,43 +89,23 @@ class RestoredDatabase:
 
     def _look_back(self) -> None:
         """The older copy is there; a person looks, and asks for repairs, and nothing is taken away."""
-        self._await(lambda: Drift.OLD_DATABASE in _kinds(self._diagnose()),
-                    'an older copy of the database is not noticed')
-        for number in range(_ROUNDS):
-            found = self._diagnose(fix=number == _ROUNDS - 1)
-            self._wrong += [f'with an older copy of the database {one["kind"]} {one["about"]} is '
-                            f'{one["outcome"]}: {one["error"]}' for one in found['findings']
-                            if one['outcome'] in (Outcome.REPAIRED, Outcome.FAILED)]
-            time.sleep(0.2)
+        self._looks.await_(lambda found: Drift.OLD_DATABASE in _kinds(found), _PATIENCE,
+                           'an older copy of the database is not noticed')
+        found = self._looks.ask_repairs(_ROUNDS, _BETWEEN, 'with an older copy of the database')
         if not any('is an older copy' in str(one['error']) for one in found['findings']
                    if one['outcome'] == Outcome.WAITING):
-            self._wrong.append(f'nobody says why things wait: {str(found)[:2000]}')
-        code, told = self._field.ask(
-            'GET', f'/v3/multiattach/attachments/{self._known.attachment}/explain?live=true')
-        if code != 200 or Drift.OLD_DATABASE not in str(told):
-            self._wrong.append(f'the explanation does not name the older copy: {code} {str(told)[:2000]}')
+            self._looks.wrong.append(f'nobody says why things wait: {str(found)[:2000]}')
+        self._looks.explain(self._known.attachment, Drift.OLD_DATABASE,
+                            'the explanation does not name the older copy')
 
     def _judge(self, writer: Writer, before: int) -> None:
         name = writer.ledger.writer
         try:
             writer.await_more(1, _PATIENCE)
         except AssertionError as exc:
-            self._wrong.append(f'{name} writes no more: {exc}')
+            self._looks.wrong.append(f'{name} writes no more: {exc}')
         if writer.logins != before:
-            self._wrong.append(f'{name} was cut off: it logged in {writer.logins - before} times more')
-
-    def _diagnose(self, fix: bool = False) -> Mapping[str, Any]:
-        code, told = self._field.ask('POST', '/v3/multiattach/doctor', {'doctor': {'fix': fix}})
-        assert code == 200, told
-        return dict(told['doctor'])
-
-    def _await(self, condition: Callable[[], bool], words: str) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        while not condition():
-            if time.monotonic() > deadline:
-                self._wrong.append(f'{words}: {str(self._diagnose())[:2000]}')
-                return
-            time.sleep(0.2)
+            self._looks.wrong.append(f'{name} was cut off: it logged in {writer.logins - before} times more')
 
 
 def _kinds(found: Mapping[str, Any]) -> set[str]:

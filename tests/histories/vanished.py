@@ -10,13 +10,14 @@ import random
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Outcome
 from testbed.libvirtd import Libvirtd
 from testbed.polling import wait_until
+from tests.histories.looks import Looks
 
 if TYPE_CHECKING:
     from tests.histories.field import Field
@@ -103,7 +104,7 @@ class VanishedLibvirt:
     def __init__(self, field: 'Field', _chance: random.Random) -> None:
         self._field = field
         self.volumes: list[str] = []
-        self._wrong: list[str] = []
+        self._looks = Looks(field, _BETWEEN)
 
     @property
     def _host(self) -> Host:
@@ -127,8 +128,8 @@ class VanishedLibvirt:
             self._look(before)
         finally:
             self._host.return_()
-        self._await(lambda: self._diagnose()['left'] == 0,
-                    'libvirt has its servers again, and all is not well')
+        self._looks.await_(lambda found: found['left'] == 0, _PATIENCE,
+                           'libvirt has its servers again, and all is not well')
         self._judge(before)
 
     def end(self) -> list[str]:
@@ -141,9 +142,9 @@ class VanishedLibvirt:
                 'DELETE', f'/compute/v2.1/servers/{server}/os-volume_attachments/{self.volumes[0]}',
                 version=COMPUTE)
             if code != 202:
-                self._wrong.append(f'server {server} does not let go: {code} {reply}')
-        self._await(lambda: self._list() == [], 'servers do not let go of the volume')
-        return self._wrong
+                self._looks.wrong.append(f'server {server} does not let go: {code} {reply}')
+        self._looks.await_(lambda found: self._list() == [], _PATIENCE, 'servers do not let go of the volume')
+        return self._looks.wrong
 
     # -- parts ---------------------------------------------------------------------------------
 
@@ -165,42 +166,22 @@ class VanishedLibvirt:
         return sorted(target.initiators) if target is not None else []
 
     def _look(self, before: list[str]) -> None:
-        self._await(lambda: len(_waiting(self._diagnose())) == _SERVERS,
-                    f'not all of {_SERVERS} servers are missed, and wait')
-        for number in range(_ROUNDS):
-            found = self._diagnose(fix=number == _ROUNDS - 1)
-            self._wrong += [f'with an empty libvirt {one["kind"]} {one["about"]} is {one["outcome"]}: '
-                            f'{one["error"]}' for one in found['findings']
-                            if one['outcome'] in (Outcome.REPAIRED, Outcome.FAILED)]
-            time.sleep(0.5)
+        self._looks.await_(lambda found: len(_waiting(found)) == _SERVERS, _PATIENCE,
+                           f'not all of {_SERVERS} servers are missed, and wait')
+        found = self._looks.ask_repairs(_ROUNDS, 0.5, 'with an empty libvirt')
         if not all(one['error'] for one in _waiting(found)):
-            self._wrong.append(f'nobody says why things wait: {str(found)[:2000]}')
+            self._looks.wrong.append(f'nobody says why things wait: {str(found)[:2000]}')
         idents = [ident for ident, in self._field.query(
             'SELECT id FROM attachments WHERE volume_id = :ident', ident=self.volumes[0])]
-        code, told = self._field.ask('GET', f'/v3/multiattach/attachments/{idents[0]}/explain?live=true')
-        if code != 200 or Drift.DOMAIN_GONE not in str(told):
-            self._wrong.append(f'the explanation does not say what is missed: {code} {str(told)[:2000]}')
+        self._looks.explain(idents[0], Drift.DOMAIN_GONE, 'the explanation does not say what is missed')
         self._judge(before)
 
     def _judge(self, before: list[str]) -> None:
         """Nobody has lost anything."""
         if (states := self._list()) != ['attached'] * _SERVERS:
-            self._wrong.append(f'attachments were cut: {states}')
+            self._looks.wrong.append(f'attachments were cut: {states}')
         if (admitted := self._read_admitted()) != before:
-            self._wrong.append(f'the target admitted {before}, and admits {admitted}')
-
-    def _diagnose(self, fix: bool = False) -> Mapping[str, Any]:
-        code, told = self._field.ask('POST', '/v3/multiattach/doctor', {'doctor': {'fix': fix}})
-        assert code == 200, told
-        return dict(told['doctor'])
-
-    def _await(self, condition: Callable[[], bool], words: str) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        while not condition():
-            if time.monotonic() > deadline:
-                self._wrong.append(f'{words}: {str(self._diagnose())[:2000]}')
-                return
-            time.sleep(_BETWEEN)
+            self._looks.wrong.append(f'the target admitted {before}, and admits {admitted}')
 
 
 def _waiting(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
