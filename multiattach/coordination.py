@@ -33,10 +33,7 @@ def connect(url: str, name: str) -> coordination.CoordinationDriver:
 
 
 def disconnect(coordinator: coordination.CoordinationDriver) -> None:
-    """Disconnect from a coordination backend; one that does not answer is not waited for.
-
-    :param coordinator: started coordinator.
-    """
+    """Disconnect from a coordination backend; one that does not answer is not waited for."""
 
     def stop() -> None:
         try:
@@ -142,7 +139,6 @@ class Crew:
     def is_gone(self, name: str) -> bool:
         """Tell whether a process is known to be dead: two looks in a row did not see it.
 
-        :param name: its name.
         :returns: False also for one that was never seen.
         """
         return name.encode() in self._gone

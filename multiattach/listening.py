@@ -38,7 +38,6 @@ def parse(text: str) -> Address:
     """Read HOST:PORT.
 
     :param text: a name or an address, IPv6 in brackets, a colon, and a port.
-    :returns: its parts.
     :raises ValueError: it is of another form; the message says what it must be.
     """
     host, colon, port = text.strip().rpartition(':')
@@ -78,7 +77,6 @@ def _is_ip(host: str, version: int) -> bool:
 def bracket(host: str) -> str:
     """Write a host as URLs and portals have it.
 
-    :param host: name or address.
     :returns: the same, an IPv6 address in brackets.
     """
     return f'[{host}]' if ':' in host else host
@@ -87,7 +85,6 @@ def bracket(host: str) -> str:
 def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
     """Find the addresses of a name.
 
-    :param host: name or address.
     :returns: families and addresses, those of IPv4 first; never empty.
     :raises OSError: it has none.
     """
@@ -102,7 +99,6 @@ def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
 def is_wildcard(host: str) -> bool:
     """Tell whether an address stands for all of this machine.
 
-    :param host: name or address.
     :returns: True for ``0.0.0.0`` and ``::``.
     """
     try:
@@ -114,7 +110,6 @@ def is_wildcard(host: str) -> bool:
 def find_told(host: str) -> str:
     """Find the address that others are told of something that listens at a host.
 
-    :param host: name or address.
     :returns: an address: of this machine's that leads outside if ``host`` stands for all of them.
     :raises OSError: the name has no address.
     """
@@ -133,7 +128,6 @@ def find_told(host: str) -> str:
 def find_near(host: str) -> str:
     """Find the name by which this machine itself reaches what listens at a host.
 
-    :param host: name or address.
     :returns: the same, but loopback for all addresses.
     """
     if not is_wildcard(host):
@@ -144,7 +138,6 @@ def find_near(host: str) -> str:
 def is_free(address: Address) -> bool:
     """Tell whether something may listen at an address now.
 
-    :param address: where.
     :returns: False if another has it, or if this machine has no such address.
     """
     try:
@@ -170,7 +163,6 @@ def probe(address: Address) -> None:
 def describe_holder(port: int) -> str:
     """Say who listens at a port of this machine.
 
-    :param port: the port.
     :returns: for instance ``tgtd (pid 812) has the port``; empty if nobody is seen.
     """
     found = _find_inodes(port)
@@ -203,7 +195,6 @@ def explain(exc: OSError, port: int) -> str:
     """Say why something cannot listen at a port.
 
     :param exc: what the system said.
-    :param port: the port.
     :returns: its words, and who holds the port.
     """
     said = exc.strerror or str(exc)

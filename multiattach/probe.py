@@ -33,8 +33,6 @@ class Probe(Generic[T]):
         """Return the call's answer.
 
         :returns: a fresh answer, or one that is not too old.
-        :raises TimeoutError: there is none in time; the call still runs.
-        :raises Exception: what the call raised.
         """
         with self._lock:
             answer = self._answer

@@ -13,11 +13,7 @@ from oslo_context import context as oslo_context
 
 
 def make(request_id: str | None) -> dict[str, str | None]:
-    """Make the context that goes with an RPC: two ids, nothing that is secret.
-
-    :param request_id: the API call behind it, or None.
-    :returns: a JSON value.
-    """
+    """Make the context that goes with an RPC: two ids, nothing that is secret."""
     current = oslo_context.get_current()
     if current is None or (request_id is not None and current.request_id != request_id):
         return {'request_id': request_id, 'global_request_id': None}

@@ -36,10 +36,8 @@ def action(name: str, schema: Versioned = ANY_BODY, *, since: int = 0, status: i
     The method gets the request, the path's wildcards and the value of the action's key.
 
     :param name: the key in the body.
-    :param schema: schemas of its value.
     :param since: microversion's second number from which it exists.
     :param status: HTTP status of a success.
-    :returns: a decorator.
     """
 
     def decorate(handler: routing.Handler) -> routing.Handler:
@@ -62,12 +60,7 @@ class ActionController(routing.Controller):
     def run(self, req: Request, body: Any, *args: str) -> pecan.Response:
         """Carry out the action that a body names.
 
-        :param req: the request.
-        :param body: the parsed body.
-        :param args: the path's wildcards.
-        :returns: the reply.
         :raises Malformed: not exactly one key.
-        :raises InvalidInput: no such action.
         :raises NoSuchMethod: the action exists from a later microversion only.
         """
         if not isinstance(body, dict) or len(body) != 1:

@@ -31,9 +31,6 @@ class NoAuth:
 
     Whoever reaches the service is believed, but a web page in a browser that reaches it is not meant: what
     a browser sends for any page without asking us before, and names that pages have lead here, are refused.
-
-    :param application: what it guards.
-    :param settings: settings of the API.
     """
 
     def __init__(self, application: WsgiApp, settings: ApiSettings) -> None:
@@ -110,7 +107,6 @@ def split_roles(header: str) -> list[str]:
     """Split a header of roles.
 
     :param header: names with commas between.
-    :returns: the names.
     """
     return [role.strip() for role in header.split(',') if role.strip()]
 

@@ -48,8 +48,6 @@ CONTROLLERS = (
 def make_app(engine: Engine, settings: ApiSettings) -> WsgiApp:
     """Make the application of ``/v3``.
 
-    :param engine: the use cases.
-    :param settings: settings of the API.
     :returns: a WSGI application that expects a context from an authentication middleware.
     """
     controllers = [controller(engine, settings) for controller in CONTROLLERS]

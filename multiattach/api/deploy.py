@@ -23,12 +23,9 @@ def make_application(engine: Engine, settings: ApiSettings, conf: cfg.ConfigOpts
                      checks: Mapping[str, health.Check] | None = None) -> WsgiApp:
     """Make the whole API.
 
-    :param engine: the use cases.
-    :param settings: settings of the API.
     :param conf: configuration with the sections of oslo.middleware; None for its defaults.
     :param authenticate: middleware to use instead of the one that the settings name.
     :param checks: what ``/healthcheck`` asks, by name; None for nothing.
-    :returns: a WSGI application.
     :raises ConfigurationError: the settings name no authentication strategy.
     """
     if conf is None:

@@ -49,20 +49,14 @@ class Malformed(errors.InvalidInput):
 
 
 def find_key(status: int) -> str:
-    """Return the one key in the body of an error.
-
-    :param status: HTTP status.
-    :returns: the key.
-    """
+    """Return the one key in the body of an error."""
     return _KEYS.get(status, 'computeFault')
 
 
 def render(status: int, message: str) -> webob.Response:
     """Render an error.
 
-    :param status: HTTP status.
     :param message: text for the caller.
-    :returns: the reply.
     """
     key = find_key(status)
     fault: dict[str, Any] = {'code': status, 'message': message[:_MAX_MESSAGE]}
@@ -97,10 +91,7 @@ def answer(error: BaseException) -> webob.Response:
 
 
 class Barrier:
-    """Middleware that lets no exception through to the server.
-
-    :param application: what it guards.
-    """
+    """Middleware that lets no exception through to the server."""
 
     def __init__(self, application: WsgiApp) -> None:
         self._application = application

@@ -33,7 +33,6 @@ class _Extension(pluginbase.HealthcheckBaseExtension):
     """A backend of oslo.middleware's health check.
 
     :param oslo_conf: configuration.
-    :param conf: options of paste.deploy.
     """
 
     name: ClassVar[str]

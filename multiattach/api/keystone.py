@@ -24,7 +24,6 @@ class KeystoneContext:
     """Turns the headers that keystonemiddleware set into a request context.
 
     :param application: what is guarded.
-    :param policy: the rules, which say who is an admin.
     :param service_roles: roles of a service token that make a service request (contract 7.2).
     """
 
@@ -52,7 +51,6 @@ def make_strategy(conf: cfg.ConfigOpts, policy: Policy) -> Middleware:
     """Make the authentication strategy ``keystone``; Keystone itself need not run yet.
 
     :param conf: configuration with ``[keystone_authtoken]``.
-    :param policy: the rules.
     :returns: a middleware as :data:`multiattach.api.auth.STRATEGIES` has them.
     :raises ConfigurationError: the message names the option.
     """

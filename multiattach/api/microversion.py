@@ -28,7 +28,6 @@ class VersionNotSupported(errors.MultiattachError):
     """The version is well-formed but not one of ours (406).
 
     :param refused: the version asked for.
-    :param api: what is served.
     """
 
     code = 406
@@ -64,7 +63,6 @@ COMPUTE = Api('compute', Version(2, 1), Version(2, 89), legacy_header='X-OpenSta
 def negotiate(api: Api, header: str | None, legacy: str | None = None) -> Version:
     """Return the version that a request is to be served with.
 
-    :param api: what is served.
     :param header: value of ``OpenStack-API-Version``, or None.
     :param legacy: value of the API's legacy header, or None.
     :returns: the effective version.
@@ -90,9 +88,7 @@ def negotiate(api: Api, header: str | None, legacy: str | None = None) -> Versio
 def parse(api: Api, text: str) -> Version:
     """Parse one version; errors as :func:`negotiate`.
 
-    :param api: what is served.
     :param text: ``3.27`` or ``latest``.
-    :returns: the version.
     """
     if text == _LATEST:
         return api.maximum
@@ -109,9 +105,7 @@ def parse(api: Api, text: str) -> Version:
 def reply_headers(api: Api, version: Version) -> dict[str, str]:
     """Return the headers that tell which version a reply is of.
 
-    :param api: what is served.
     :param version: the effective version, or the one that was refused.
-    :returns: headers.
     """
     text = str(version)
     if any(part in text for part in _UNECHOED):

@@ -63,7 +63,6 @@ def describe(controllers: Iterable[type[Controller]], version: microversion.Vers
     """Describe an API at one microversion.
 
     :param controllers: their routes are described.
-    :param version: the microversion.
     :returns: OpenAPI document, JSON values only.
     """
     operations = sorted(_find(controllers, version.minor), key=lambda found: found.route.path)

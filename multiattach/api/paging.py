@@ -21,10 +21,7 @@ _MAX_OFFSET = 2**63 - 1
 def parse_page(query: Mapping[str, str], settings: ApiSettings, columns: Mapping[str, str]) -> Page:
     """Parse limit, marker, offset and sort.
 
-    :param query: query parameters.
-    :param settings: the highest limit.
     :param columns: sort keys that clients may use, with the column of each.
-    :returns: the page.
     :raises InvalidInput: a number that is none, an unknown sort key or direction, or both
         styles of sorting at once (contract 2.6).
     """
@@ -38,7 +35,6 @@ def parse_page(query: Mapping[str, str], settings: ApiSettings, columns: Mapping
 def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Parse ``sort``, or ``sort_key`` and ``sort_dir``.
 
-    :param query: query parameters.
     :param columns: sort keys that clients may use, with the column of each.
     :returns: pairs of column and direction; ``created_at`` and ``id``, newest first, by default.
     :raises InvalidInput: an unknown key or direction, a column twice, or both styles at once.
@@ -91,10 +87,7 @@ def _parse_number(query: Mapping[str, str], name: str, default: int) -> int:
 def next_link(req: Request, settings: ApiSettings, rows: Sequence[Any], page: Page) -> list[dict[str, str]]:
     """Return the link to the next page, if this one is full.
 
-    :param req: the request.
-    :param settings: the public endpoint.
     :param rows: what is on this page.
-    :param page: the page.
     :returns: one link or none.
     """
     if not rows or len(rows) < page.limit:
@@ -105,10 +98,5 @@ def next_link(req: Request, settings: ApiSettings, rows: Sequence[Any], page: Pa
 
 
 def collection_url(req: Request, settings: ApiSettings) -> str:
-    """Return the URL of the request as clients see it, without query.
-
-    :param req: the request.
-    :param settings: the public endpoint.
-    :returns: URL.
-    """
+    """Return the URL of the request as clients see it, without query."""
     return f'{base_url(req, settings)}{req.own_path}'

@@ -86,7 +86,6 @@ class Request(pecan.Request):
     def read_json(self) -> Any:
         """Parse the body.
 
-        :returns: the JSON value.
         :raises Malformed: empty, or no JSON that a database could keep.
         :raises UnsupportedMediaType: a body of another type.
         """

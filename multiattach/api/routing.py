@@ -34,11 +34,7 @@ _IDENT = re.compile(r'\{(?!project_id)\w+_id\}')
 
 
 class Controller:
-    """Base of controllers: methods marked with :func:`route` answer requests.
-
-    :param engine: the use cases.
-    :param settings: settings of the API.
-    """
+    """Base of controllers: methods marked with :func:`route` answer requests."""
 
     def __init__(self, engine: Engine, settings: ApiSettings) -> None:
         self.engine = engine
@@ -69,13 +65,11 @@ def route(method: str, path: str, *, since: int = 0, status: int = 200,
     The method gets the request, the parsed body if the route has a schema for one, and the
     path's wildcards in order. It returns a JSON value, None for an empty reply, or a response.
 
-    :param method: HTTP method.
     :param path: path below the mount point; ``{name}`` stands for any one segment.
     :param since: microversion's second number from which it exists.
     :param status: HTTP status of a success.
     :param body: schemas of the body; None if it has none.
     :param query: schemas of the query parameters.
-    :returns: a decorator.
     """
 
     def decorate(handler: Handler) -> Handler:
@@ -100,9 +94,7 @@ def reply(response: pecan.Response, status: int, value: Any) -> pecan.Response:
     """Fill a response.
 
     :param response: Pecan's response, or another one.
-    :param status: HTTP status.
     :param value: a JSON value, None for an empty body, or a whole response.
-    :returns: the response.
     """
     if isinstance(value, core.WebObResponse):
         return value
@@ -157,12 +149,7 @@ class _Node:
 
 
 class Root:
-    """Pecan's root controller.
-
-    :param api: which microversions are served.
-    :param controllers: their routes are served.
-    :param settings: settings of the API.
-    """
+    """Pecan's root controller."""
 
     def __init__(self, api: microversion.Api, controllers: Iterable[Controller],
                  settings: ApiSettings) -> None:
@@ -222,10 +209,7 @@ class Root:
 
 
 class _ReplyHook(hooks.PecanHook):
-    """Renders errors and puts version and request id on every reply.
-
-    :param api: which microversions are served.
-    """
+    """Renders errors and puts version and request id on every reply."""
 
     def __init__(self, api: microversion.Api) -> None:
         self._api = api
@@ -266,9 +250,6 @@ def make_app(api: microversion.Api, controllers: Iterable[Controller],
              settings: ApiSettings) -> faults.WsgiApp:
     """Make a Pecan application of controllers.
 
-    :param api: which microversions are served.
-    :param controllers: their routes are served.
-    :param settings: settings of the API.
     :returns: a WSGI application without authentication.
     """
     return _Application(

@@ -57,7 +57,6 @@ class Schema:
     def check(self, value: Any) -> Any:
         """Refuse a value that does not match.
 
-        :param value: parsed JSON.
         :returns: the value, with ids as the database has them.
         :raises InvalidInput: the first thing that is wrong.
         """
@@ -85,8 +84,6 @@ class Versioned:
     def check(self, value: Any, minor: int) -> Any:
         """Refuse a value that does not match the schema of a microversion.
 
-        :param value: parsed JSON.
-        :param minor: second number of the microversion.
         :returns: the value, with ids as the database has them.
         :raises InvalidInput: the first thing that is wrong.
         """
@@ -95,7 +92,6 @@ class Versioned:
     def at(self, minor: int) -> Mapping[str, Any]:
         """Return the schema of a microversion.
 
-        :param minor: second number of the microversion.
         :returns: JSON Schema, draft 2020-12, with the formats of this module.
         """
         return self._raw[self._find(minor)]

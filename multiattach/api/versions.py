@@ -20,8 +20,6 @@ _VERSIONED = re.compile(r'/v\d+(\.\d+)?/?$')
 def base_url(req: Request, settings: ApiSettings) -> str:
     """Return the service's URL without a version.
 
-    :param req: the request.
-    :param settings: settings of the API.
     :returns: URL without a slash at its end.
     """
     if settings.public_endpoint:
@@ -33,8 +31,6 @@ def base_url(req: Request, settings: ApiSettings) -> str:
 def list_versions(req: Request, settings: ApiSettings) -> dict[str, Any]:
     """Return the discovery document.
 
-    :param req: the request.
-    :param settings: settings of the API.
     :returns: the list of the one major version.
     """
     api = microversion.BLOCK_STORAGE
@@ -55,9 +51,7 @@ def list_versions(req: Request, settings: ApiSettings) -> dict[str, Any]:
 def follow_bookmark(req: Request, endpoint: str) -> pecan.Response:
     """Redirect from a URL without a version, which ``bookmark`` links are, to the same thing below one.
 
-    :param req: the request; all of its path after the mount point is kept.
     :param endpoint: URL of the version.
-    :returns: the reply.
     """
     response = pecan.Response(status=302, content_type='text/plain')
     response.location = f'{endpoint}{quote(req.path_info)}'
@@ -69,55 +63,27 @@ class UnversionedController(Controller):
 
     @route('GET', '', status=300)
     def index_bare(self, req: Request) -> dict[str, Any]:
-        """List the versions.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the versions."""
         return list_versions(req, self.settings)
 
     @route('GET', '/', status=300)
     def index(self, req: Request) -> dict[str, Any]:
-        """List the versions.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the versions."""
         return list_versions(req, self.settings)
 
     @route('GET', '/volumes/{volume_id}', status=302)
     def find_volume(self, req: Request, volume_id: str) -> pecan.Response:
-        """Send whoever follows a volume's ``bookmark`` to the version that there is.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Send whoever follows a volume's ``bookmark`` to the version that there is."""
         return follow_bookmark(req, f'{base_url(req, self.settings)}/v3')
 
     @route('GET', '/messages/{message_id}', status=302)
     def find_message(self, req: Request, message_id: str) -> pecan.Response:
-        """Send whoever follows a message's ``bookmark`` to the version that there is.
-
-        :param req: the request.
-        :param message_id: UUID of the message.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Send whoever follows a message's ``bookmark`` to the version that there is."""
         return follow_bookmark(req, f'{base_url(req, self.settings)}/v3')
 
     @route('GET', '/qos-specs/{qos_id}', status=302)
     def find_qos_specs(self, req: Request, qos_id: str) -> pecan.Response:
-        """Send whoever follows the ``bookmark`` of QoS specs to the version that there is.
-
-        :param req: the request.
-        :param qos_id: UUID of the QoS specs.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Send whoever follows the ``bookmark`` of QoS specs to the version that there is."""
         return follow_bookmark(req, f'{base_url(req, self.settings)}/v3')
 
 
@@ -126,32 +92,17 @@ class VersionController(Controller):
 
     @route('GET', '')
     def redirect(self, req: Request) -> pecan.Response:
-        """Send the client to ``/v3/``.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Send the client to ``/v3/``."""
         response = pecan.Response(status=302, content_type='text/plain')
         response.location = f'{base_url(req, self.settings)}/v3/'
         return response
 
     @route('GET', '/')
     def index(self, req: Request) -> dict[str, Any]:
-        """List the versions: the same list as at ``/`` (contract 11.5).
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the versions: the same list as at ``/`` (contract 11.5)."""
         return list_versions(req, self.settings)
 
 
 def make_app(engine: Engine, settings: ApiSettings) -> WsgiApp:
-    """Make the application of ``/``.
-
-    :param engine: the use cases.
-    :param settings: settings of the API.
-    :returns: a WSGI application.
-    """
+    """Make the application of ``/``."""
     return routing.make_app(microversion.BLOCK_STORAGE, [UnversionedController(engine, settings)], settings)

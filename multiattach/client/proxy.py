@@ -23,10 +23,7 @@ class Proxy(proxy.Proxy):
                            ) -> resources.AttachmentExplanation:
         """Ask what happened to an attachment and what comes next.
 
-        :param attachment_id: UUID; of one that is gone, too.
         :param is_live: for admins, what is true now on target, host and domain, too.
-        :returns: the explanation.
-        :raises NotFoundException: there is none.
         """
         found = resources.AttachmentExplanation.new(
             connection=self._get_connection(), attachment_id=_segment(attachment_id))
@@ -36,10 +33,7 @@ class Proxy(proxy.Proxy):
     def explain_volume(self, volume_id: str, *, is_live: bool = False) -> resources.VolumeExplanation:
         """Ask why a volume has its status and what comes next.
 
-        :param volume_id: UUID.
         :param is_live: for admins, what is true now on target, hosts and domains, too.
-        :returns: the explanation.
-        :raises NotFoundException: there is none.
         """
         found = resources.VolumeExplanation.new(
             connection=self._get_connection(), volume_id=_segment(volume_id))
@@ -47,34 +41,23 @@ class Proxy(proxy.Proxy):
         return found
 
     def explain_host(self, name: str) -> resources.HostExplanation:
-        """Ask what is recorded of a compute host, what is true on it, and what comes next.
-
-        :param name: its name.
-        :returns: the explanation.
-        :raises NotFoundException: there is none.
-        """
+        """Ask what is recorded of a compute host, what is true on it, and what comes next."""
         return self._get(resources.HostExplanation, requires_id=False, host_name=_segment(name))
 
     def hosts(self) -> list[resources.Host]:
-        """List compute hosts.
-
-        :returns: hosts, by name.
-        """
+        """List compute hosts."""
         return list(self._list(resources.Host))
 
     def get_host(self, name: str) -> resources.Host:
         """Ask for a compute host.
 
-        :param name: its name.
         :returns: the host with its servers and initiators.
-        :raises NotFoundException: there is none.
         """
         return self._get(resources.Host, _segment(name))
 
     def fence_attachment(self, attachment_id: str, *, is_forced: bool = False) -> resources.AttachmentFence:
         """Cut an attachment's initiator off its volume; repeating it reads the target again.
 
-        :param attachment_id: UUID.
         :param is_forced: also if other attachments share the initiator: they are cut off with it.
         :returns: the proof, of each attachment that was cut off.
         :raises ConflictException: others share the initiator.
@@ -86,7 +69,6 @@ class Proxy(proxy.Proxy):
                    is_expected: bool = False) -> resources.HostFence:
         """Cut off all that a host has, and keep it from getting more; repeating it goes on.
 
-        :param name: name of the host.
         :param is_out_of_service: remove its attachments, too.
         :param reason: why, for those who read it.
         :param is_expected: the host need not be known yet: it will appear later.
@@ -100,7 +82,6 @@ class Proxy(proxy.Proxy):
     def unfence_host(self, name: str) -> resources.HostUnfence:
         """Let a host have volumes again; what was cut off stays so.
 
-        :param name: name of the host.
         :returns: whether it was fenced, and whether anybody knows it.
         """
         return self._create(resources.HostUnfence, host_name=_segment(name))
@@ -136,8 +117,6 @@ class Proxy(proxy.Proxy):
     def get_target(self, volume_id: str) -> resources.Target:
         """Ask for the target of a volume.
 
-        :param volume_id: UUID.
-        :returns: the target.
         :raises NotFoundException: there is no such volume.
         """
         return self._get(resources.Target, _segment(volume_id))
@@ -146,8 +125,6 @@ class Proxy(proxy.Proxy):
                              ) -> resources.ServerAttachment:
         """Attach a volume with a mode to a server of this service's host agents.
 
-        :param server_id: UUID.
-        :param volume_id: UUID.
         :param mode: ``rw`` or ``ro``.
         :param device: wished device name.
         :returns: the attachment, in flight.
@@ -171,7 +148,6 @@ def make_proxy(connection: sdk_connection.Connection) -> Proxy:
     """Make a proxy of a connection's Block Storage endpoint, as the catalogue or clouds.yaml has it.
 
     :param connection: a connection of openstacksdk.
-    :returns: the proxy.
     """
     found: Any = connection.block_storage
     made = Proxy(

@@ -24,10 +24,7 @@ class StepFailed(Exception):
 def wait_attached(proxy: Proxy, attachment_id: str, timeout: float, report: Report) -> AttachmentExplanation:
     """Wait until the server has the volume.
 
-    :param proxy: the service.
-    :param attachment_id: UUID.
     :param timeout: seconds.
-    :param report: told of each look.
     :returns: the attachment as it is then.
     :raises StepFailed: the attach failed, or did not end in time.
     """
@@ -39,10 +36,7 @@ def wait_attached(proxy: Proxy, attachment_id: str, timeout: float, report: Repo
 def wait_detached(proxy: Proxy, attachment_id: str, timeout: float, report: Report) -> AttachmentExplanation:
     """Wait until nothing is left of an attachment whose detach was asked for.
 
-    :param proxy: the service.
-    :param attachment_id: UUID.
     :param timeout: seconds.
-    :param report: told of each look.
     :returns: the attachment as it is then.
     :raises StepFailed: the server kept the device, the detach stopped half-way or did not end in time.
     """
@@ -77,7 +71,6 @@ def _wait(proxy: Proxy, attachment_id: str, timeout: float, report: Report, what
 def find_error(found: AttachmentExplanation) -> str:
     """Find why the last failed step failed.
 
-    :param found: an explanation.
     :returns: the reason; a sentence if none is recorded.
     """
     reasons = [step['error'] for step in found.timeline if step['error']]
@@ -89,8 +82,6 @@ def find_attachment(storage: object, server_id: str, volume_id: str) -> str | No
     """Find the newest attachment of a volume to a server.
 
     :param storage: proxy of Block Storage.
-    :param server_id: UUID.
-    :param volume_id: UUID.
     :returns: UUID of the attachment; None if there is none (any more).
     """
     # Newest first is the order of the service's lists.

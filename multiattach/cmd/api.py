@@ -17,10 +17,7 @@ from multiattach.rpc import broker
 
 
 def serve(args: Sequence[str]) -> None:
-    """Serve the API until a signal comes.
-
-    :param args: command line.
-    """
+    """Serve the API until a signal comes."""
     conf = configuration.load(args, program='multiattach-api', description='Serves the REST API.')
     stop = run.Stop()
     with contextlib.ExitStack() as stack:

@@ -28,10 +28,7 @@ def make_application(conf: cfg.ConfigOpts, engine: Engine,
                      rpc: messaging.Transport | None = None) -> WsgiApp:
     """Make the WSGI application.
 
-    :param conf: configuration.
-    :param engine: the use cases.
     :param rpc: RPC transport, for ``/healthcheck``.
-    :returns: the application.
     :raises ConfigurationError: the message names the options.
     """
     check_strategy(conf)
@@ -47,7 +44,6 @@ def make_application(conf: cfg.ConfigOpts, engine: Engine,
 def check_strategy(conf: cfg.ConfigOpts) -> None:
     """See that somebody decided how callers are known, and say it aloud where they are not.
 
-    :param conf: configuration.
     :raises ConfigurationError: nobody did.
     """
     if conf.api.auth_strategy is None:

@@ -15,20 +15,12 @@ from multiattach.domain import errors
 
 
 def check_files(conf: cfg.ConfigOpts) -> list[str]:
-    """Check the configuration files.
-
-    :param conf: configuration.
-    :returns: what is wrong.
-    """
+    """Check the configuration files."""
     return [str(finding) for finding in audit.inspect(conf)]
 
 
 def check_servers(conf: cfg.ConfigOpts) -> list[str]:
-    """Check that database and broker answer.
-
-    :param conf: configuration.
-    :returns: what is wrong.
-    """
+    """Check that database and broker answer."""
     wrong = []
     try:
         parts.ask_database(conf).close()
@@ -42,20 +34,13 @@ def check_servers(conf: cfg.ConfigOpts) -> list[str]:
 
 
 def find_policy_file(conf: cfg.ConfigOpts) -> str | None:
-    """Return the path of the operator's policy file; None if there is none.
-
-    :param conf: configuration.
-    """
+    """Return the path of the operator's policy file; None if there is none."""
     path: str | None = conf.find_file(conf.oslo_policy.policy_file)
     return path
 
 
 def check_policy(conf: cfg.ConfigOpts) -> list[str]:
-    """Check the operator's policy file: can it be read, and does somebody ask each of its rules?
-
-    :param conf: configuration.
-    :returns: what is wrong.
-    """
+    """Check the operator's policy file: can it be read, and does somebody ask each of its rules?"""
     enforcer = policy.Enforcer(conf)
     enforcer.register_defaults(policies.list_rules())
     path = find_policy_file(conf)

@@ -17,7 +17,6 @@ def render_clouds_yaml(base_url: str) -> str:
     needs 2.60.
 
     :param base_url: URL of the service without ``/v3``, for example ``http://127.0.0.1:8776``.
-    :returns: YAML.
     """
     base = base_url.rstrip('/')
     cloud = {

@@ -13,10 +13,7 @@ from multiattach.rpc import broker
 
 
 def serve(args: Sequence[str]) -> None:
-    """Run the agent of this host until a signal comes.
-
-    :param args: command line.
-    """
+    """Run the agent of this host until a signal comes."""
     conf = configuration.load(
         args, program='multiattach-host',
         description='Attaches volumes to the libvirt domains of this compute host.')

@@ -38,11 +38,6 @@ def make_host_agent(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport
                     engine: Engine, coordinator: coordination.CoordinationDriver) -> HostService:
     """Make the agent of this host.
 
-    :param conf: configuration.
-    :param db: the database.
-    :param rpc: RPC transport.
-    :param engine: the use cases.
-    :param coordinator: started coordinator.
     :returns: the agent's service, not started.
     """
     group = conf.host_agent

@@ -209,7 +209,6 @@ def _add_volume_commands(volume: _Places) -> None:
 def manage(args: Sequence[str]) -> int | None:
     """Run one command.
 
-    :param args: command line.
     :returns: exit code, None for 0.
     """
     # Standard output is for what was asked for: a script reads JSON there.

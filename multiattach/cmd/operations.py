@@ -40,9 +40,6 @@ def start(conf: cfg.ConfigOpts, program: str, db: Database, *, targets: parts.Ta
           counts_rows: bool = False) -> Callable[[], None]:
     """Start what the configuration asks for.
 
-    :param conf: configuration.
-    :param program: name of the program.
-    :param db: the database.
     :param targets: target drivers whose sessions are counted.
     :param counts_rows: count what is stuck; one program of a deployment is enough.
     :returns: ends it all.
@@ -60,8 +57,6 @@ def start(conf: cfg.ConfigOpts, program: str, db: Database, *, targets: parts.Ta
 def start_in_wsgi(conf: cfg.ConfigOpts, db: Database) -> None:
     """Start what a process of a WSGI server can have; signals and ports are the server's.
 
-    :param conf: configuration.
-    :param db: the database.
     :raises ConfigurationError: the message names the option.
     """
     guru_meditation_report.TextGuruMeditation.setup_autorun(
@@ -78,7 +73,6 @@ def start_in_wsgi(conf: cfg.ConfigOpts, db: Database) -> None:
 def share_metrics(conf: cfg.ConfigOpts) -> None:
     """Have the processes of one WSGI server count together; before prometheus_client is imported.
 
-    :param conf: configuration.
     :raises ConfigurationError: the folder cannot be used.
     """
     folder = pathlib.Path(conf.metrics.multiprocess_dir)
@@ -146,8 +140,6 @@ def _start_metrics(conf: cfg.ConfigOpts, program: str, db: Database, targets: pa
 def make_row_reader(conf: cfg.ConfigOpts, db: Database) -> Callable[[], list[Any]]:
     """Make what reads the gauges of what is stuck.
 
-    :param conf: configuration.
-    :param db: the database.
     :returns: a source for :class:`multiattach.metrics.collectors.Collector`.
     """
     from multiattach.metrics import collectors
@@ -158,8 +150,6 @@ def make_row_reader(conf: cfg.ConfigOpts, db: Database) -> Callable[[], list[Any
 def start_notifications(conf: cfg.ConfigOpts, db: Database) -> Callable[[], None]:
     """Have others told of what this process commits, if the configuration asks for it.
 
-    :param conf: configuration.
-    :param db: the database.
     :returns: sends what waits, and ends it.
     :raises ConfigurationError: the message names the option.
     """

@@ -58,9 +58,7 @@ _COMMAND_TIMEOUT = 9.0
 def open_transport(conf: cfg.ConfigOpts, *, check: bool = True) -> messaging.Transport:
     """Open the RPC transport of a program that is one of several.
 
-    :param conf: configuration.
     :param check: refuse a broker that takes no connection now.
-    :returns: the transport.
     :raises ConfigurationError: none is set, one that reaches no other process, or one that is down.
     """
     url = conf.transport_url or ''
@@ -77,10 +75,8 @@ def open_transport(conf: cfg.ConfigOpts, *, check: bool = True) -> messaging.Tra
 def open_database(conf: cfg.ConfigOpts, *, check: bool = True, patient: bool = True) -> Database:
     """Open the database of ``[database] connection``.
 
-    :param conf: configuration.
     :param check: refuse a database of another revision.
     :param patient: wait for one that is not there yet, as ``max_retries`` says.
-    :returns: the database.
     :raises ConfigurationError: no URL, one that cannot be used, or no migration.
     """
     url = conf.database.connection
@@ -108,9 +104,7 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True, patient: bool = T
 def ask_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
     """Open the database for a command: whoever typed it is told at once that it is not there.
 
-    :param conf: configuration.
     :param check: as for :func:`open_database`.
-    :returns: the database.
     :raises ConfigurationError: as for :func:`open_database`, or it does not answer in time.
     """
     try:
@@ -124,8 +118,6 @@ def ask_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
 def make_policy(conf: cfg.ConfigOpts) -> Policy:
     """Load the rules and the operator's policy file.
 
-    :param conf: configuration.
-    :returns: the rules.
     :raises ConfigurationError: the file cannot be used.
     """
     try:
@@ -137,7 +129,6 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
 def explain_policy(conf: cfg.ConfigOpts, exc: Exception) -> str:
     """Say what is wrong with the operator's policy file, in one line.
 
-    :param conf: configuration.
     :param exc: what was raised when it was read.
     :returns: a message with option and remedy.
     """
@@ -148,9 +139,6 @@ def explain_policy(conf: cfg.ConfigOpts, exc: Exception) -> str:
 def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -> Engine:
     """Put the use cases together.
 
-    :param conf: configuration.
-    :param db: the database.
-    :param rpc: RPC transport.
     :returns: the use cases.
     """
     timeout = conf.rpc_response_timeout
@@ -168,11 +156,7 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
 
 
 def make_lease_rules(conf: cfg.ConfigOpts) -> LeaseRules:
-    """Read how long leases last and how often steps are tried.
-
-    :param conf: configuration.
-    :returns: the rules.
-    """
+    """Read how long leases last and how often steps are tried."""
     return LeaseRules(conf.leases.duration, conf.leases.max_attempts, conf.leases.retry_pause,
                       conf.leases.longest_pause)
 
@@ -180,7 +164,6 @@ def make_lease_rules(conf: cfg.ConfigOpts) -> LeaseRules:
 def start_coordinator(conf: cfg.ConfigOpts, program: str) -> coordination.CoordinationDriver:
     """Connect to the coordination backend.
 
-    :param conf: configuration.
     :param program: what runs here, for the name of this process.
     :returns: a started coordinator.
     :raises ConfigurationError: the backend cannot be reached.
@@ -196,10 +179,7 @@ def start_coordinator(conf: cfg.ConfigOpts, program: str) -> coordination.Coordi
 
 
 class Targets:
-    """The tgtd that volumes are exported by; started here if it is a private one.
-
-    :param conf: configuration.
-    """
+    """The tgtd that volumes are exported by; started here if it is a private one."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf.tgt
@@ -290,7 +270,6 @@ def _read_portals(group: Any) -> tuple[str, str]:
 def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
     """Make one storage backend.
 
-    :param conf: configuration.
     :param name: name of the backend's group.
     :returns: the backend, checked.
     :raises ConfigurationError: the message names the group and the option.
@@ -317,11 +296,6 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
                         ) -> list[VolumeWorker]:
     """Make the worker of each enabled backend.
 
-    :param conf: configuration.
-    :param db: the database.
-    :param rpc: RPC transport.
-    :param targets: target drivers.
-    :param coordinator: started coordinator.
     :returns: workers, not started.
     :raises ConfigurationError: an option of a backend cannot be used.
     """
@@ -367,11 +341,7 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
 
 
 def make_rules(conf: cfg.ConfigOpts) -> Rules:
-    """Read what is to be done about drift.
-
-    :param conf: configuration.
-    :returns: the rules.
-    """
+    """Read what is to be done about drift."""
     group = conf.reconcile
     return Rules(group.actions, group.graces, group.reservation_age, group.stuck_after, group.most_at_once,
                  group.most_percent, group.window)

@@ -14,7 +14,6 @@ _PAUSE = 5.0
 def shown(what: str, pause: float = _PAUSE) -> Iterator[None]:
     """Write to standard error, now and then, that something is still waited for.
 
-    :param what: what for.
     :param pause: seconds until the first line, and between two.
     :returns: a context; whoever answers sooner gets no line.
     """

@@ -45,7 +45,6 @@ class _Listener(waitress.server.TcpWSGIServer):
 class HttpServer:
     """Serves a WSGI application in threads.
 
-    :param application: the application.
     :param host: name or address to listen on; of a name all addresses.
     :param port: port to listen on; 0 for any free one.
     :param threads: threads that answer requests.

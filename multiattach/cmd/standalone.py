@@ -145,10 +145,7 @@ def _own(state: pathlib.Path) -> Iterator[None]:
 
 
 def serve(args: Sequence[str]) -> None:
-    """Run every role until a signal comes.
-
-    :param args: command line.
-    """
+    """Run every role until a signal comes."""
     options = _parse(args)
     address, told = _parse_address(options.listen)
     state = options.state_dir.absolute()

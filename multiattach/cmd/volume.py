@@ -12,10 +12,7 @@ from multiattach.rpc import broker
 
 
 def serve(args: Sequence[str]) -> None:
-    """Run the workers of all enabled backends until a signal comes.
-
-    :param args: command line.
-    """
+    """Run the workers of all enabled backends until a signal comes."""
     conf = configuration.load(args, program='multiattach-volume',
                               description='Makes volumes and exports them by iSCSI.')
     stop = run.Stop()

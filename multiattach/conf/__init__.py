@@ -37,10 +37,7 @@ _GROUPS = (base, api, quota, nova, volume, target, host, coordination, leases, m
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Register every option; doing it twice does no harm.
-
-    :param conf: where to register.
-    """
+    """Register every option; doing it twice does no harm."""
     for module in _GROUPS:
         conf.register_opts(module.OPTS, group=_group(module.GROUP))
     nova.register_auth(conf)
@@ -77,7 +74,6 @@ def load(args: Sequence[str], *, program: str, description: str,
          check: bool = True, epilog: str | None = None) -> cfg.ConfigOpts:
     """Read a program's configuration files and its command line.
 
-    :param args: arguments after the program's name.
     :param program: the program's name.
     :param description: one sentence for ``--help``.
     :param cli_opts: options of this program alone.
@@ -112,7 +108,6 @@ def load(args: Sequence[str], *, program: str, description: str,
 def verify(conf: cfg.ConfigOpts) -> None:
     """Read every own option once: oslo.config checks a value only when it is read.
 
-    :param conf: configuration.
     :raises ConfigurationError: the message names the first option with a wrong value.
     """
     for module in _GROUPS:

@@ -42,7 +42,6 @@ class Finding:
 def inspect(conf: cfg.ConfigOpts) -> list[Finding]:
     """Look through the files that a program has read.
 
-    :param conf: configuration with the program's options.
     :returns: what is wrong, in the order of the files; no secret is among it.
     """
     known = _collect(conf)

@@ -16,10 +16,7 @@ OPTS = [
 
 
 def register_auth(conf: cfg.ConfigOpts) -> None:
-    """Register the options by which this service logs in to tell Nova what has grown.
-
-    :param conf: where to register.
-    """
+    """Register the options by which this service logs in to tell Nova what has grown."""
     loading.register_session_conf_options(conf, GROUP)
     loading.register_auth_conf_options(conf, GROUP)
 
@@ -33,7 +30,6 @@ def list_auth_opts() -> list[cfg.Opt]:
 def load_client(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
     """Make a client of the Compute API with this service's credentials.
 
-    :param conf: configuration.
     :returns: the client, or None if ``auth_type`` in ``[nova]`` is not set.
     """
     register_auth(conf)

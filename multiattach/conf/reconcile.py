@@ -17,9 +17,7 @@ class _ByKind(types.Dict):
     def __call__(self, value: Any) -> Any:
         """Read a value.
 
-        :param value: text of the file, or a default.
         :returns: values by kind.
-        :raises ValueError: no such kind, or no such value.
         """
         found = super().__call__(value)
         for kind in found:
@@ -34,9 +32,7 @@ class _Actions(_ByKind):
     def __call__(self, value: Any) -> Any:
         """Read a value.
 
-        :param value: text of the file, or a default.
         :returns: actions by kind.
-        :raises ValueError: no such kind, no such action, or one that the kind cannot have.
         """
         found = super().__call__(value)
         if found.get(Drift.OLD_DATABASE, Action.REPORT) != Action.REPORT:

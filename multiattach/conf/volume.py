@@ -39,9 +39,7 @@ BACKEND_OPTS = [
 def register_backend(conf: cfg.ConfigOpts, name: str) -> Any:
     """Register and return the options of one backend.
 
-    :param conf: where to register.
     :param name: name of the backend, which is its group's.
-    :returns: the group.
     """
     conf.register_opts(BACKEND_OPTS, group=name)
     return conf[name]

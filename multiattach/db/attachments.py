@@ -51,8 +51,6 @@ _ON_BACKEND = (
 def get(session: Session, attachment_id: str, *, lock: bool = False) -> A:
     """Load an attachment with its volume, in one statement.
 
-    :param session: an open session.
-    :param attachment_id: UUID.
     :param lock: hold the locks of both rows until the transaction ends.
     :returns: the attachment; connector and connection_info are loaded, ``volume`` too.
     :raises AttachmentNotFound: no live attachment has this id.
@@ -75,8 +73,6 @@ def _lock_volume_of(session: Session, attachment_id: str) -> None:
 def read_state(session: Session, attachment_id: str) -> tuple[str, str | None] | None:
     """Read where an attachment stands.
 
-    :param session: an open session.
-    :param attachment_id: UUID.
     :returns: internal state and error; None if it is gone.
     """
     row = session.execute(sa.select(A.state, A.error).where(
@@ -85,13 +81,7 @@ def read_state(session: Session, attachment_id: str) -> tuple[str, str | None] |
 
 
 def get_timeline(session: Session, attachment_id: str) -> str:
-    """Read the timeline of an attachment, of a deleted one too.
-
-    :param session: an open session.
-    :param attachment_id: UUID.
-    :returns: one JSON object a line.
-    :raises AttachmentNotFound: no row has this id.
-    """
+    """Read the timeline of an attachment, of a deleted one too."""
     timeline = session.scalars(sa.select(A.timeline).where(A.id == attachment_id)).first()
     if timeline is None:
         raise errors.AttachmentNotFound(attachment_id)
@@ -101,8 +91,6 @@ def get_timeline(session: Session, attachment_id: str) -> str:
 def count_attached(session: Session, volume_id: str) -> int:
     """Count the servers that have a volume.
 
-    :param session: a session.
-    :param volume_id: UUID.
     :returns: number of attachments in state ``attached``.
     """
     return session.execute(sa.select(sa.func.count()).select_from(A).where(
@@ -112,8 +100,6 @@ def count_attached(session: Session, volume_id: str) -> int:
 def count_places(session: Session, volume_id: str, instance_uuid: str | None) -> tuple[int, int]:
     """Count the attachments that take a place on a volume, in one statement.
 
-    :param session: a session that holds the volume's lock.
-    :param volume_id: UUID.
     :param instance_uuid: the asking server, or None.
     :returns: attachments of this server, and of others (those without a server among them).
     """
@@ -142,8 +128,6 @@ class Room:
 def count_room(session: Session, volume: models.Volume, instance_uuid: str | None) -> Room:
     """Count who takes a place on a volume and read what may be, in one statement.
 
-    :param session: a session that holds the volume's lock.
-    :param volume: the volume.
     :param instance_uuid: the asking server, or None.
     :returns: the room that there is.
     """
@@ -157,10 +141,7 @@ def list_sharers(session: Session, volume_id: str, *conditions: sa.ColumnElement
                  ) -> list[sharing.Sharer]:
     """List the live attachments of a volume as the sharing rules see them.
 
-    :param session: an open session.
-    :param volume_id: UUID.
     :param conditions: further conditions on the attachment.
-    :returns: sharers.
     """
     rows = session.execute(
         sa.select(A.id, A.state, A.instance_uuid, A.attached_host, A.initiator)
@@ -172,11 +153,8 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page:
               detail: bool) -> list[A]:
     """Load one page of attachments, their volumes' rows with them.
 
-    :param session: an open session.
     :param filters: conditions on attachments and their volumes.
     :param page: order and cut.
-    :param detail: load connection_info too.
-    :returns: the attachments.
     """
     query = sa.select(A).join(models.Volume, models.Volume.id == A.volume_id).where(_LIVE, *filters)
     query = paging.paginate(session, query, A, page).options(orm.contains_eager(A.volume))
@@ -188,8 +166,6 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page:
 def list_of_volume(session: Session, volume_id: str) -> list[A]:
     """List the live attachments of a volume without their deferred columns.
 
-    :param session: an open session.
-    :param volume_id: UUID.
     :returns: attachments, oldest first.
     """
     return list(session.scalars(_OF_VOLUME, {'volume': volume_id}))
@@ -198,9 +174,6 @@ def list_of_volume(session: Session, volume_id: str) -> list[A]:
 def list_on_backend(session: Session, backend_host: str, wanted: Iterable[str]) -> list[A]:
     """List the attachments whose volumes a backend exports.
 
-    :param session: an open session.
-    :param backend_host: ``host@backend``.
-    :param wanted: attachment states.
     :returns: attachments with volume, connector and connection_info, oldest first.
     """
     return list(session.scalars(_ON_BACKEND, {'host': backend_host, 'states': sorted(wanted)}))
@@ -209,8 +182,6 @@ def list_on_backend(session: Session, backend_host: str, wanted: Iterable[str]) 
 def list_with_connectors(session: Session, volume_id: str) -> list[A]:
     """List the attachments of a volume that are not at their end, with their connectors.
 
-    :param session: an open session.
-    :param volume_id: UUID.
     :returns: attachments, oldest first.
     """
     return list(session.scalars(
@@ -222,8 +193,6 @@ def list_with_connectors(session: Session, volume_id: str) -> list[A]:
 def list_admitted(session: Session, volume_id: str) -> list[A]:
     """List the attachments that a volume's target must admit.
 
-    :param session: an open session.
-    :param volume_id: UUID.
     :returns: attachments with connection_info, oldest first.
     """
     return list(session.scalars(
@@ -234,9 +203,6 @@ def list_admitted(session: Session, volume_id: str) -> list[A]:
 def list_of_agent(session: Session, host: str, wanted: Iterable[str]) -> list[A]:
     """List the attachments that a host agent drives.
 
-    :param session: an open session.
-    :param host: name of the compute host.
-    :param wanted: attachment states.
     :returns: attachments with their volumes' rows, oldest first.
     """
     return list(session.scalars(
@@ -246,13 +212,7 @@ def list_of_agent(session: Session, host: str, wanted: Iterable[str]) -> list[A]
 
 
 def list_grown(session: Session, host: str, volume_id: str | None = None) -> list[A]:
-    """List the attached attachments of a host agent whose server has not seen the volume grow.
-
-    :param session: an open session.
-    :param host: name of the compute host.
-    :param volume_id: only those of this volume.
-    :returns: attachments.
-    """
+    """List the attached attachments of a host agent whose server has not seen the volume grow."""
     query = sa.select(A).join(models.Volume, models.Volume.id == A.volume_id).where(
         _LIVE, A.agent_host == host, A.state == states.Attachment.ATTACHED,
         A.seen_size < models.Volume.size)
@@ -262,12 +222,7 @@ def list_grown(session: Session, host: str, volume_id: str | None = None) -> lis
 
 
 def list_agent_hosts(session: Session, volume_id: str) -> list[str]:
-    """List the host agents that drive attachments of a volume.
-
-    :param session: an open session.
-    :param volume_id: UUID.
-    :returns: names of hosts.
-    """
+    """List the host agents that drive attachments of a volume."""
     return list(session.scalars(sa.select(A.agent_host).where(
         A.volume_id == volume_id, _LIVE, A.agent_host.is_not(None)).distinct()))
 
@@ -275,8 +230,6 @@ def list_agent_hosts(session: Session, volume_id: str) -> list[str]:
 def set_seen_size(session: Session, attachment_id: str, size: int) -> None:
     """Write the size that a server was told of.
 
-    :param session: a writer's session.
-    :param attachment_id: UUID.
     :param size: GiB.
     """
     session.execute(sa.update(A).where(A.id == attachment_id, _LIVE).values(seen_size=size)
@@ -286,8 +239,6 @@ def set_seen_size(session: Session, attachment_id: str, size: int) -> None:
 def set_connection_info(session: Session, attachment_id: str, connection_info: Mapping[str, Any]) -> None:
     """Write what a host is told when it asks again.
 
-    :param session: a writer's session that holds the volume's lock.
-    :param attachment_id: UUID.
     :param connection_info: flat connection_info (contract 8.2).
     """
     session.execute(sa.update(A).where(A.id == attachment_id, _LIVE).values(
@@ -298,8 +249,6 @@ def set_connection_info(session: Session, attachment_id: str, connection_info: M
 def list_of_server(session: Session, server_id: str) -> list[A]:
     """List the attachments of a server that a host agent drives.
 
-    :param session: an open session.
-    :param server_id: UUID.
     :returns: attachments with their volumes' rows, oldest first.
     """
     return list(session.scalars(
@@ -311,8 +260,6 @@ def list_of_server(session: Session, server_id: str) -> list[A]:
 def list_of_servers(session: Session, server_ids: Iterable[str]) -> list[A]:
     """List the attachments of several servers that host agents drive, in one statement.
 
-    :param session: an open session.
-    :param server_ids: UUIDs.
     :returns: attachments that take a place, oldest first.
     """
     return list(session.scalars(
@@ -323,8 +270,6 @@ def list_of_servers(session: Session, server_ids: Iterable[str]) -> list[A]:
 def set_delete_on_termination(session: Session, attachment_id: str, wanted: bool) -> None:
     """Write whether the volume is to go with the server.
 
-    :param session: a writer's session.
-    :param attachment_id: UUID.
     :param wanted: what it shall be.
     """
     session.execute(
@@ -333,11 +278,7 @@ def set_delete_on_termination(session: Session, attachment_id: str, wanted: bool
 
 
 def remove_placeless(session: Session, volume_id: str) -> None:
-    """End the history of attachments that failed: their volume is about to go.
-
-    :param session: a writer's session that holds the volume's lock.
-    :param volume_id: UUID.
-    """
+    """End the history of attachments that failed: their volume is about to go."""
     moment = models.now()
     session.execute(
         sa.update(A).where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.PLACELESS)))
@@ -347,8 +288,6 @@ def remove_placeless(session: Session, volume_id: str) -> None:
 def remove_placeless_of(session: Session, volume_id: str, instance_uuid: str) -> None:
     """End the history of a server's failed attaches: it tries anew.
 
-    :param session: a writer's session that holds the volume's lock.
-    :param volume_id: UUID.
     :param instance_uuid: UUID of the server.
     """
     session.execute(
@@ -358,11 +297,6 @@ def remove_placeless_of(session: Session, volume_id: str, instance_uuid: str) ->
 
 
 def reload(session: Session, attachment_id: str) -> A:
-    """Load an attachment after a move, one that has just been removed too.
-
-    :param session: an open session.
-    :param attachment_id: UUID.
-    :returns: the attachment.
-    """
+    """Load an attachment after a move, one that has just been removed too."""
     return session.scalars(sa.select(A).where(A.id == attachment_id)
                            .execution_options(populate_existing=True)).one()

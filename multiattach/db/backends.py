@@ -12,7 +12,6 @@ A, V, S = models.Attachment, models.Volume, models.Service
 def is_known(session: Session, host: str) -> bool:
     """Tell whether a volume, a deleted one too, names a backend.
 
-    :param session: an open session.
     :param host: ``host@backend``.
     :returns: whether one does.
     """
@@ -22,7 +21,6 @@ def is_known(session: Session, host: str) -> bool:
 def list_names(session: Session, binary: str) -> list[str]:
     """List the names of backends that volumes or workers have.
 
-    :param session: an open session.
     :param binary: program of the workers.
     :returns: names, in order.
     """
@@ -34,7 +32,6 @@ def list_names(session: Session, binary: str) -> list[str]:
 def count(session: Session, host: str) -> tuple[int, int, int]:
     """Count what names a backend.
 
-    :param session: an open session.
     :param host: ``host@backend``.
     :returns: live volumes, deleted ones, and live attachments.
     """
@@ -50,12 +47,10 @@ def move(session: Session, old: str, new: str, service_uuid: str | None, marker:
          ) -> tuple[str, int, int, int] | None:
     """Write another backend into some volumes, in order of their ids.
 
-    :param session: a writer's session.
     :param old: ``host@backend`` that they have.
     :param new: ``host@backend`` that they get.
     :param service_uuid: UUID of its worker, None if none ever reported.
     :param marker: only volumes after this id.
-    :param limit: most volumes.
     :returns: the last id, live volumes, deleted ones, and live attachments; None if there were no volumes.
     """
     rows = session.execute(

@@ -24,15 +24,12 @@ class Change:
     """One event on one row.
 
     :param noun: ``attachment`` or ``volume``.
-    :param ident: UUID of the row.
-    :param event: name of the event.
     :param state: state afterwards; None if the event does not say.
     :param at: when, UTC without zone.
     :param left: state before, None where the transaction had not read it.
     :param stayed: seconds in the state before, None where not known.
     :param seconds: how long the step took that ends so, None where nobody measured.
     :param error: why a step failed; free of secrets.
-    :param request_id: the API call behind it.
     :param caller: who made that call, None for what the service does by itself.
     """
 
@@ -53,17 +50,13 @@ Observer = Callable[[Change], None]
 
 
 def begin(session: Session) -> None:
-    """Have the changes of a session noted.
-
-    :param session: a writer's session.
-    """
+    """Have the changes of a session noted."""
     session.info[_KEY] = []
 
 
 def note(session: Session, change: Callable[[], Change]) -> None:
     """Note a change if somebody observes.
 
-    :param session: a writer's session.
     :param change: makes the change; called only if it is wanted.
     """
     noted = session.info.get(_KEY)
@@ -72,10 +65,7 @@ def note(session: Session, change: Callable[[], Change]) -> None:
 
 
 def take(session: Session) -> list[Change]:
-    """Return what was noted.
-
-    :param session: a session that was committed.
-    """
+    """Return what was noted."""
     noted: list[Change] = session.info.pop(_KEY, [])
     return noted
 
@@ -84,9 +74,7 @@ def state_before(session: Session, model: Any, ident: str, column: str, at: date
                  ) -> tuple[str | None, float | None]:
     """Tell what a session had read of a row before a statement changed it; nothing is asked.
 
-    :param session: a writer's session.
     :param model: the mapped class.
-    :param ident: primary key.
     :param column: column of the state; ``COLUMN_at`` says since when.
     :param at: now.
     :returns: state and seconds in it; None for what was not read.

@@ -15,8 +15,6 @@ _IMAGE = models.ImageMetadata
 def find_source(session: Session, volume_id: str) -> str | None:
     """Read what a volume is a clone of.
 
-    :param session: an open session.
-    :param volume_id: UUID.
     :returns: UUID of the source, None if it is no clone, or gone.
     """
     return session.execute(
@@ -27,7 +25,6 @@ def is_being_copied(session: Session, volume_id: str) -> bool:
     """Tell whether a worker reads, or is to read, a volume for a clone of it.
 
     :param session: a session that holds the volume's lock, which a new clone takes, too.
-    :param volume_id: UUID.
     :returns: whether one of its clones is being made; one without a backend never will be.
     """
     source = orm.aliased(V)
@@ -42,8 +39,6 @@ def copy_image_metadata(session: Session, source_id: str, clone_id: str) -> None
     """Give a clone the image metadata of its source.
 
     :param session: a writer's session that holds the source's lock.
-    :param source_id: UUID of the source.
-    :param clone_id: UUID of the clone.
     """
     session.execute(sa.insert(_IMAGE).from_select(
         ['volume_id', 'key', 'value'],

@@ -33,19 +33,11 @@ class Json(sa.TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        """Write a value.
-
-        :param value: value of the action's key, checked by its schema.
-        :param dialect: the database in use.
-        """
+        """Write a value."""
         return None if value is None else json.dumps(value, separators=(',', ':'))
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        """Read a value.
-
-        :param value: value of the action's key, checked by its schema.
-        :param dialect: the database in use.
-        """
+        """Read a value."""
         return None if value is None else json.loads(value)
 
 

@@ -55,18 +55,12 @@ class Evidence:
 
 
 def watch(session: Session) -> None:
-    """Have the evidence of a session kept.
-
-    :param session: a writer's session.
-    """
+    """Have the evidence of a session kept."""
     session.info[_KEY] = Evidence()
 
 
 def note_rows(session: Session, _context: Any) -> None:
-    """Keep which rows a flush inserted.
-
-    :param session: a writer's session.
-    """
+    """Keep which rows a flush inserted."""
     if (evidence := session.info.get(_KEY)) is not None:
         evidence.rows += [(type(row), row.id) for row in session.new if hasattr(row, 'id')]
 
@@ -74,9 +68,7 @@ def note_rows(session: Session, _context: Any) -> None:
 def note_lock(session: Session, model: Any, ident: str) -> None:
     """Keep that a row is locked until the transaction ends.
 
-    :param session: an open session.
     :param model: its mapped class.
-    :param ident: primary key.
     """
     if (evidence := session.info.get(_KEY)) is not None:
         evidence.locked.add((model, ident))
@@ -85,8 +77,6 @@ def note_lock(session: Session, model: Any, ident: str) -> None:
 def note_line(session: Session, attachment_id: str, line: str) -> None:
     """Keep that a line was added to an attachment's timeline.
 
-    :param session: a writer's session.
-    :param attachment_id: UUID.
     :param line: the line, with the moment in it.
     """
     if (evidence := session.info.get(_KEY)) is not None:
@@ -97,8 +87,6 @@ def note_line(session: Session, attachment_id: str, line: str) -> None:
 def note_volume(session: Session, volume_id: str, moment: datetime.datetime) -> None:
     """Keep that a volume's ``updated_at`` was written.
 
-    :param session: a writer's session.
-    :param volume_id: UUID.
     :param moment: what was written.
     """
     evidence: Evidence | None = session.info.get(_KEY)
@@ -117,8 +105,6 @@ def collect(session: Session) -> Evidence:
     """Return what is needed to tell later whether a session was committed; call it before the COMMIT.
 
     The session forgets its rows, so that a COMMIT that fails leaves them as they are.
-
-    :param session: a writer's session, flushed.
     """
     evidence: Evidence = session.info.pop(_KEY)
     evidence.locked.difference_update(evidence.rows)

@@ -29,7 +29,6 @@ IDLE_LIMIT = 20
 def open_engine(url: str, outage: Trouble, **options: Any) -> sa.Engine:
     """Open an engine for transactions that write.
 
-    :param url: SQLAlchemy URL.
     :param outage: where it is told that no connection can be made.
     :param options: arguments of ``oslo_db.sqlalchemy.engines.create_engine``.
     :returns: the engine, without a connection.
@@ -71,10 +70,8 @@ def open_read_engine(writer: sa.Engine, url: str, outage: Trouble, **options: An
     the end, a round trip of its own, is saved.
 
     :param writer: the engine for transactions that write.
-    :param url: SQLAlchemy URL.
     :param outage: as for :func:`open_engine`.
     :param options: as for :func:`open_engine`.
-    :returns: the engine.
     """
     if writer.dialect.name == 'sqlite':
         return writer.execution_options(**{_READ_ONLY: True})

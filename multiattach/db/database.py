@@ -30,7 +30,6 @@ _VERDICTS = {True: 'it was carried out', False: 'it was not', None: 'nothing'}
 class Database:
     """The one door to the database.
 
-    :param url: SQLAlchemy URL.
     :param max_pool_size: connections kept per process (not SQLite).
     :param max_overflow: connections above that at peaks (not SQLite).
     :param options: further arguments of ``oslo_db.sqlalchemy.engines.create_engine``.
@@ -93,10 +92,7 @@ class Database:
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[orm.Session]:
-        """Read; on servers each statement sees what was committed before it, on SQLite all see the same.
-
-        :returns: a session.
-        """
+        """Read; on servers each statement sees what was committed before it, on SQLite all see the same."""
         with room.told(), self._readers() as session:
             yield session
 

@@ -17,8 +17,6 @@ E = models.Epoch
 def count(session: Session, backend: str, seen: Mark | None) -> tuple[Mark, Doubt | None]:
     """Count one further, unless what was seen elsewhere is ahead.
 
-    :param session: a writer's session.
-    :param backend: name of the backend.
     :param seen: the mark beside the targets, None if it is not known.
     :returns: where the database stood before, and what is doubted.
     """
@@ -46,8 +44,6 @@ def count(session: Session, backend: str, seen: Mark | None) -> tuple[Mark, Doub
 def list_doubts(session: Session, backend: str | None = None) -> list[Doubt]:
     """List the backends whose database is in doubt.
 
-    :param session: an open session.
-    :param backend: only this one.
     :returns: in order of their names.
     """
     query = sa.select(E).where(E.doubted_at.is_not(None)).order_by(E.backend)
@@ -58,8 +54,6 @@ def list_doubts(session: Session, backend: str | None = None) -> list[Doubt]:
 def accept(session: Session, backend: str) -> Doubt:
     """Take this database as the one of a backend's targets from now on.
 
-    :param session: a writer's session.
-    :param backend: name of the backend.
     :returns: what was doubted.
     :raises NotFound: nothing is in doubt there.
     """

@@ -23,10 +23,7 @@ _HOST = sa.func.coalesce(A.agent_host, A.attached_host)
 def get_attachment(session: Session, attachment_id: str) -> A:
     """Load an attachment, one that is gone too, with its timeline and its volume.
 
-    :param session: an open session.
-    :param attachment_id: UUID.
     :returns: the attachment without connector and connection_info.
-    :raises AttachmentNotFound: no row has this id.
     """
     found = session.scalars(
         sa.select(A).join(V, V.id == A.volume_id).where(A.id == attachment_id)
@@ -37,13 +34,7 @@ def get_attachment(session: Session, attachment_id: str) -> A:
 
 
 def get_volume(session: Session, volume_id: str) -> V:
-    """Load a volume with its type and its live attachments.
-
-    :param session: an open session.
-    :param volume_id: UUID.
-    :returns: the volume.
-    :raises VolumeNotFound: no live volume has this id.
-    """
+    """Load a volume with its type and its live attachments."""
     found = session.scalars(
         sa.select(V).where(V.id == volume_id, V.deleted_at.is_(None))
         .options(orm.joinedload(V.volume_type), orm.selectinload(V.attachments))).first()
@@ -56,7 +47,6 @@ def list_services(session: Session, binary: str, agents: tuple[str, Iterable[str
                   ) -> list[models.Service]:
     """Load all services of one program, and those of another one on some hosts, in one statement.
 
-    :param session: an open session.
     :param binary: the program; workers of a cluster are found by what they report, so all are read.
     :param agents: the other program and its hosts, None among them for no host.
     :returns: services, in no order.
@@ -88,9 +78,7 @@ class HostFacts:
 def list_hosts(session: Session, host: str | None = None) -> dict[str, HostFacts]:
     """Sum up what is recorded of hosts, in three statements.
 
-    :param session: an open session.
     :param host: only this one.
-    :returns: facts by host.
     """
     hosts: dict[str, HostFacts] = {}
     only = () if host is None else (host == _HOST,)
@@ -114,8 +102,6 @@ def list_hosts(session: Session, host: str | None = None) -> dict[str, HostFacts
 def list_of_host(session: Session, host: str, limit: int = 1000) -> list[A]:
     """List the live attachments of a host with their volumes' rows.
 
-    :param session: an open session.
-    :param host: name of the compute host.
     :param limit: most attachments.
     :returns: attachments, oldest first.
     """
@@ -127,10 +113,7 @@ def list_of_host(session: Session, host: str, limit: int = 1000) -> list[A]:
 def list_servers(session: Session, host: str, limit: int) -> list[models.Server]:
     """List the servers of a host.
 
-    :param session: an open session.
-    :param host: name of the compute host.
     :param limit: most servers.
-    :returns: servers, by name.
     """
     table = models.Server
     return list(session.scalars(
@@ -145,10 +128,8 @@ def list_exported(session: Session, host: str | None, marker: str | None, limit:
                   ) -> list[tuple[str, str | None]]:
     """List the volumes that some target should have, in order of their ids.
 
-    :param session: an open session.
     :param host: only those of this backend.
     :param marker: only those after this id.
-    :param limit: most volumes.
     :returns: pairs of volume id and backend.
     """
     query = (sa.select(V.id, V.host).where(
@@ -165,8 +146,6 @@ def list_exported(session: Session, host: str | None, marker: str | None, limit:
 def find_backends(session: Session, volume_ids: Sequence[str]) -> dict[str, str | None]:
     """Tell which of some volumes are recorded, and where.
 
-    :param session: an open session.
-    :param volume_ids: UUIDs.
     :returns: backend by id of those that are.
     """
     return {row[0]: row[1] for row in session.execute(
@@ -176,8 +155,6 @@ def find_backends(session: Session, volume_ids: Sequence[str]) -> dict[str, str 
 def list_recorded(session: Session, volume_ids: Sequence[str]) -> dict[str, list[Recorded]]:
     """List whom the targets of volumes should admit.
 
-    :param session: an open session.
-    :param volume_ids: UUIDs.
     :returns: attachments on a target by volume id; CHAP names, no secrets.
     """
     found: dict[str, list[Recorded]] = {}

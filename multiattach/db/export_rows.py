@@ -49,8 +49,6 @@ _READ = (
 class Mate:
     """Another attachment of the same initiator to the same volume, which may be on the target.
 
-    :param id: UUID.
-    :param state: internal state.
     :param connection_info: what was stored for it, or None.
     """
 
@@ -63,7 +61,6 @@ class Mate:
 class Mark:
     """Why a host is to have no volume.
 
-    :param host: its name.
     :param fenced_at: since when, UTC.
     :param reason: what the operator said, or None.
     """
@@ -77,9 +74,6 @@ class Mark:
 class ExportRow:
     """An attachment, those of the same initiator, and whether there is another one.
 
-    :param id: UUID.
-    :param volume_id: UUID.
-    :param state: internal state.
     :param initiator: iSCSI initiator name, None if no host ever connected.
     :param attach_mode: ``rw``, ``ro`` or None.
     :param error: why the attach failed on its host, or None.
@@ -116,13 +110,7 @@ class ExportRow:
 
 
 def read(session: Session, attachment_id: str) -> ExportRow:
-    """Read an attachment for a step on its target.
-
-    :param session: an open session.
-    :param attachment_id: UUID.
-    :returns: the attachment.
-    :raises AttachmentNotFound: there is none (any more).
-    """
+    """Read an attachment for a step on its target."""
     rows = session.execute(_READ, {'ident': attachment_id}).all()
     if not rows:
         raise errors.AttachmentNotFound(attachment_id)

@@ -29,7 +29,6 @@ _FENCEABLE = sorted(states.ATTACHMENT_EVENTS['fence'].sources | {states.Attachme
 def find_mark(session: Session, host: str | None) -> F | None:
     """Load the mark of a fenced host.
 
-    :param session: an open session.
     :param host: name of the compute host, None for none.
     :returns: the mark, None if the host is not fenced.
     """
@@ -39,7 +38,6 @@ def find_mark(session: Session, host: str | None) -> F | None:
 def list_marks(session: Session) -> list[F]:
     """List the fenced hosts.
 
-    :param session: an open session.
     :returns: marks, by host.
     """
     return list(session.scalars(sa.select(F).order_by(F.host)))
@@ -48,8 +46,6 @@ def list_marks(session: Session) -> list[F]:
 def mark(session: Session, row: F) -> F:
     """Mark a host as fenced; one that is keeps its moment, and the stronger of both marks.
 
-    :param session: a writer's session.
-    :param row: the mark to be.
     :returns: the mark that is there now.
     :raises RetryRequest: another one was first.
     """
@@ -68,12 +64,7 @@ def mark(session: Session, row: F) -> F:
 
 
 def unmark(session: Session, host: str) -> bool:
-    """Take the mark of a host away.
-
-    :param session: a writer's session.
-    :param host: name of the compute host.
-    :returns: whether it was there.
-    """
+    """Take the mark of a host away."""
     done = session.execute(sa.delete(F).where(F.host == host).execution_options(synchronize_session=False))
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
@@ -84,7 +75,6 @@ def unmark(session: Session, host: str) -> bool:
 def list_volumes_of(session: Session, host: str) -> list[str]:
     """List the volumes of which a host has something.
 
-    :param session: an open session.
     :param host: name of the compute host; that of a connector, or of an agent.
     :returns: ids of volumes, in order.
     """
@@ -96,8 +86,6 @@ def list_of_host(session: Session, host: str, volume_ids: Sequence[str]) -> list
     """List the attachments that the fence of a host is about.
 
     :param session: a session that holds the locks of the volumes.
-    :param host: name of the compute host.
-    :param volume_ids: UUIDs.
     :returns: those of the host, and those of others that share an initiator with them; oldest first.
     """
     mate = orm.aliased(A)
@@ -118,9 +106,6 @@ def _of_host(host: str) -> tuple[sa.ColumnElement[bool], ...]:
 def list_same_initiator(session: Session, volume_id: str, initiator: str) -> list[A]:
     """List the attachments by which one initiator may be known to a volume's target.
 
-    :param session: an open session.
-    :param volume_id: UUID.
-    :param initiator: name of the initiator.
     :returns: attachments, oldest first.
     """
     return list(session.scalars(_SAME_INITIATOR, {'volume': volume_id, 'initiator': initiator}))
@@ -129,8 +114,6 @@ def list_same_initiator(session: Session, volume_id: str, initiator: str) -> lis
 def list_fencing(session: Session, volume_id: str) -> list[A]:
     """List the attachments of a volume that are to be cut off.
 
-    :param session: an open session.
-    :param volume_id: UUID.
     :returns: attachments with connection_info, oldest first.
     """
     return list(session.scalars(
@@ -141,8 +124,6 @@ def list_fencing(session: Session, volume_id: str) -> list[A]:
 def list_recent(session: Session, backend_host: str, since: datetime.datetime) -> list[A]:
     """List the attachments that were cut off a backend's targets of late.
 
-    :param session: an open session.
-    :param backend_host: ``host@backend``.
     :param since: not before this moment, UTC without zone.
     :returns: attachments in ``fenced`` that had an initiator.
     """
@@ -155,8 +136,6 @@ def list_recent(session: Session, backend_host: str, since: datetime.datetime) -
 def get_proof(session: Session, attachment_id: str) -> A | None:
     """Load an attachment with what its fence saw.
 
-    :param session: an open session.
-    :param attachment_id: UUID.
     :returns: the attachment with its volume, None if it is gone.
     """
     return session.scalars(
@@ -169,7 +148,6 @@ def list_unswept(session: Session, host: str) -> list[A]:
 
     Those that were deleted meanwhile are among them: nothing of the host was needed for that.
 
-    :param session: an open session.
     :param host: name of the host agent.
     :returns: attachments with their volumes' rows and connection_info, oldest first.
     """
@@ -181,10 +159,6 @@ def list_unswept(session: Session, host: str) -> list[A]:
 
 
 def set_swept(session: Session, attachment_id: str) -> None:
-    """Write that a host has let go of a fenced attachment.
-
-    :param session: a writer's session.
-    :param attachment_id: UUID.
-    """
+    """Write that a host has let go of a fenced attachment."""
     session.execute(sa.update(A).where(A.id == attachment_id, A.swept_at.is_(None))
                     .values(swept_at=models.now()).execution_options(synchronize_session=False))

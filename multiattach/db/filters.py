@@ -72,7 +72,6 @@ def parse_boolean(value: str) -> bool:
     """Parse a boolean of a query.
 
     :param value: ``true``, ``1``, ``no`` and so on.
-    :returns: the boolean.
     :raises InvalidInput: another word.
     """
     try:
@@ -84,8 +83,6 @@ def parse_boolean(value: str) -> bool:
 def parse_number(value: str) -> int:
     """Parse a whole number of a query.
 
-    :param value: digits.
-    :returns: the number.
     :raises InvalidInput: anything else, or more than a column holds.
     """
     if not (value.isascii() and value.isdigit()) or len(value) > 19 or int(value) > _MAX_INT:
@@ -118,8 +115,6 @@ def _metadata(value: str) -> Condition:
 def parse_mapping(value: str) -> dict[str, str]:
     """Parse a dict of a query as Python clients write it, ``{'key': 'value'}``.
 
-    :param value: text of a dict of texts, in Python's or in JSON's spelling.
-    :returns: the dict.
     :raises InvalidInput: anything else, or too many keys.
     """
     try:
@@ -192,8 +187,6 @@ def is_like(column: Any, value: str) -> Condition:
     """Return the condition that a column contains a text.
 
     :param column: column of a model.
-    :param value: the text; wildcards in it stand for themselves.
-    :returns: the condition.
     """
     if column.key in _IDENTS:
         value = value.lower()
@@ -202,19 +195,12 @@ def is_like(column: Any, value: str) -> Condition:
 
 
 def type_is_public(value: bool) -> Condition:
-    """Return the condition that a type is public, or is not.
-
-    :param value: value of the action's key, checked by its schema.
-    """
+    """Return the condition that a type is public, or is not."""
     return models.VolumeType.is_public.is_(value)
 
 
 def type_has_spec(key: str, value: str) -> Condition:
-    """Return the condition that a type has an extra spec with this value.
-
-    :param key: its key.
-    :param value: value of the action's key, checked by its schema.
-    """
+    """Return the condition that a type has an extra spec with this value."""
     table = models.ExtraSpec
     return sa.exists().where(table.volume_type_id == models.VolumeType.id, table.key == key,
                              table.value == value)

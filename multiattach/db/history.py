@@ -12,13 +12,7 @@ _BATCH = 1000
 
 
 def timeline(db: database.Database, attachment_id: str) -> str:
-    """Read the timeline of an attachment, of a deleted one too.
-
-    :param db: the database.
-    :param attachment_id: UUID.
-    :returns: one JSON object a line.
-    :raises AttachmentNotFound: no row has this id.
-    """
+    """Read the timeline of an attachment, of a deleted one too."""
     with db.reader() as session:
         return db_attachments.get_timeline(session, attachment_id)
 
@@ -26,7 +20,6 @@ def timeline(db: database.Database, attachment_id: str) -> str:
 def purge(db: database.Database, before: datetime.datetime) -> dict[str, int]:
     """Delete rows that were deleted before a moment, in short transactions.
 
-    :param db: the database.
     :param before: UTC without zone.
     :returns: number of rows by table.
     """

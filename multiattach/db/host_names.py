@@ -14,9 +14,6 @@ _MOST = 10_000
 def is_known(session: Session, host: str, agent_binary: str) -> bool:
     """Tell whether anything but a fence has ever named a compute host; the last look reads every attachment.
 
-    :param session: an open session.
-    :param host: its name.
-    :param agent_binary: program of host agents.
     :returns: whether an agent, a server, or an attachment (also a deleted one that is not purged) is of it.
     """
     service, server = models.Service, models.Server
@@ -32,12 +29,7 @@ def is_known(session: Session, host: str, agent_binary: str) -> bool:
 
 
 def list_names(session: Session, agent_binary: str) -> set[str]:
-    """List the names of compute hosts that are in use, those of fenced hosts among them.
-
-    :param session: an open session.
-    :param agent_binary: program of host agents.
-    :returns: names.
-    """
+    """List the names of compute hosts that are in use, those of fenced hosts among them."""
     names: set[str] = set()
     service, server, mark = models.Service, models.Server, models.FencedHost
     for query in (

@@ -20,7 +20,6 @@ _AT_ONCE = 500  # ids in one statement
 def list_of(session: Session, idents: Sequence[str]) -> dict[str, Lease]:
     """Read leases.
 
-    :param session: an open session.
     :param idents: UUIDs of attachments or volumes.
     :returns: leases by UUID, of those that have one.
     """
@@ -36,9 +35,7 @@ def list_of(session: Session, idents: Sequence[str]) -> dict[str, Lease]:
 def read_step(session: Session, noun: str, ident: str) -> tuple[str, datetime.datetime] | None:
     """Read where an attachment or a volume stands.
 
-    :param session: an open session.
     :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
-    :param ident: UUID.
     :returns: state and since when; None if it is gone.
     """
     query = (sa.select(A.state, A.state_at).where(A.id == ident, A.deleted_at.is_(None))
@@ -51,8 +48,6 @@ def read_step(session: Session, noun: str, ident: str) -> tuple[str, datetime.da
 def insert(session: Session, lease: Lease) -> None:
     """Write a lease where there is none.
 
-    :param session: a writer's session.
-    :param lease: the lease.
     :raises DBDuplicateEntry: somebody else was first.
     """
     session.execute(sa.insert(L).values(ident=lease.ident, **_columns(lease)))
@@ -61,9 +56,7 @@ def insert(session: Session, lease: Lease) -> None:
 def swap(session: Session, before: Lease, after: Lease) -> bool:
     """Replace a lease if it is still as it was read.
 
-    :param session: a writer's session.
     :param before: as it was read.
-    :param after: as it is to be.
     :returns: False if somebody else was first.
     """
     done = session.execute(_update(
@@ -77,9 +70,6 @@ def replace(session: Session, lease: Lease, now: datetime.datetime) -> bool:
 
     The last is for one who is at the step all the time: others tried it because of a clock that is behind.
 
-    :param session: a writer's session.
-    :param lease: as it is to be.
-    :param now: the time.
     :returns: False if there is no such lease.
     """
     done = session.execute(_update(
@@ -94,9 +84,6 @@ def renew(session: Session, owner: str, idents: Iterable[str], until: datetime.d
 
     What an owner is at may take several states: the lease follows them.
 
-    :param session: a writer's session.
-    :param owner: the owner.
-    :param idents: UUIDs.
     :param until: their new end.
     :returns: how many there were; less than were named if somebody else has taken some.
     """
@@ -111,9 +98,7 @@ def renew(session: Session, owner: str, idents: Iterable[str], until: datetime.d
 def delete(session: Session, owner: str, ident: str) -> None:
     """Forget the lease of a step that has ended.
 
-    :param session: a writer's session.
     :param owner: whose it is; that of another one stays.
-    :param ident: UUID.
     """
     session.execute(sa.delete(L).where(L.ident == ident, L.owner == owner)
                     .execution_options(synchronize_session=False))
@@ -122,10 +107,7 @@ def delete(session: Session, owner: str, ident: str) -> None:
 def sweep(session: Session, now: datetime.datetime, latest: datetime.datetime) -> int:
     """Forget the leases of steps that ended without their owner.
 
-    :param session: a writer's session.
-    :param now: the time.
     :param latest: no lease ends later, but one of a clock that was ahead.
-    :returns: how many.
     """
     done = session.execute(sa.delete(L).where(
         sa.or_(L.lease_until < now, L.lease_until > latest),

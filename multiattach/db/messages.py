@@ -18,12 +18,9 @@ def add(session: Session, project_id: str, resource_uuid: str, event_id: str, te
         request_id: str | None = None, resource_type: str = 'VOLUME') -> None:
     """Leave a message for a project's users.
 
-    :param session: a writer's session.
-    :param project_id: whose users may read it.
     :param resource_uuid: what it is about.
     :param event_id: machine-readable kind, ``VOLUME_VOLUME_001_003`` for example.
     :param text: what happened and what to do.
-    :param request_id: the API call behind it.
     :param resource_type: kind of the resource.
     """
     moment = models.now()
@@ -37,10 +34,8 @@ def add(session: Session, project_id: str, resource_uuid: str, event_id: str, te
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[M]:
     """List messages.
 
-    :param session: an open session.
     :param filters: conditions on the message.
     :param page: order and cut.
-    :returns: messages.
     :raises NotFound: the page's marker is no message.
     """
     query = paging.paginate(session, sa.select(M).where(*filters), M, page)
@@ -50,8 +45,6 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page:
 def get(session: Session, message_id: str) -> M | None:
     """Load a message.
 
-    :param session: an open session.
-    :param message_id: UUID.
     :returns: the message, or None.
     """
     return session.get(M, message_id)

@@ -39,10 +39,7 @@ def head() -> str:
 
 
 def current(db: Database) -> str | None:
-    """Return the revision of a database, None for an empty one.
-
-    :param db: the database.
-    """
+    """Return the revision of a database, None for an empty one."""
     with db.engine.connect() as connection:
         return migration.MigrationContext.configure(connection).get_current_revision()
 
@@ -50,7 +47,6 @@ def current(db: Database) -> str | None:
 def sync(db: Database, revision: str = 'head') -> None:
     """Bring a database to a revision; it may be there already.
 
-    :param db: the database.
     :param revision: revision id, or ``head``.
     """
     config = _config()
@@ -63,7 +59,6 @@ def sync(db: Database, revision: str = 'head') -> None:
 def check(db: Database) -> None:
     """Refuse to start on a database of another revision.
 
-    :param db: the database.
     :raises ConfigurationError: the message names the remedy.
     """
     found, wanted = current(db), head()

@@ -20,8 +20,6 @@ _Link = models.TypeQos
 class Allowance(NamedTuple):
     """What a volume's type says of its speed.
 
-    :param consumer: who sees to it.
-    :param specs: keys and values.
     :param size: of the volume, GiB.
     """
 
@@ -33,10 +31,7 @@ class Allowance(NamedTuple):
 def get(session: Session, qos_id: str, *, lock: bool = False) -> Q:
     """Load QoS specs with their keys.
 
-    :param session: an open session.
-    :param qos_id: UUID.
     :param lock: hold the row's lock until the transaction ends.
-    :returns: the specs.
     :raises QosSpecsNotFound: there are none.
     """
     query = (sa.select(Q).where(Q.id == qos_id).options(orm.selectinload(Q.items))
@@ -50,10 +45,8 @@ def get(session: Session, qos_id: str, *, lock: bool = False) -> Q:
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[Q]:
     """List QoS specs with their keys.
 
-    :param session: an open session.
     :param filters: conditions on :class:`~multiattach.db.models.QosSpecs`.
     :param page: order and cut.
-    :returns: the specs.
     :raises NotFound: the page's marker is none of them.
     """
     query = paging.paginate(session, sa.select(Q).where(*filters), Q, page)
@@ -64,11 +57,7 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page:
 def add(session: Session, name: str, consumer: str, specs: Mapping[str, str | None]) -> str:
     """Insert QoS specs.
 
-    :param session: a writer's session.
     :param name: unique.
-    :param consumer: who sees to it.
-    :param specs: keys and values.
-    :returns: UUID.
     """
     ident = str(uuid.uuid4())
     session.add(Q(id=ident, name=name, consumer=consumer))
@@ -78,12 +67,7 @@ def add(session: Session, name: str, consumer: str, specs: Mapping[str, str | No
 
 
 def set_items(session: Session, qos_id: str, specs: Mapping[str, str | None]) -> None:
-    """Write keys, the others stay; the caller holds the specs' lock.
-
-    :param session: a writer's session.
-    :param qos_id: UUID.
-    :param specs: keys and values to set.
-    """
+    """Write keys, the others stay; the caller holds the specs' lock."""
     delete_items(session, qos_id, specs)
     if specs:
         session.execute(sa.insert(_Item), [
@@ -91,22 +75,13 @@ def set_items(session: Session, qos_id: str, specs: Mapping[str, str | None]) ->
 
 
 def delete_items(session: Session, qos_id: str, keys: Iterable[str]) -> None:
-    """Delete keys; the caller holds the specs' lock.
-
-    :param session: a writer's session.
-    :param qos_id: UUID.
-    :param keys: which.
-    """
+    """Delete keys; the caller holds the specs' lock."""
     session.execute(sa.delete(_Item).where(_Item.qos_specs_id == qos_id, _Item.key.in_(list(keys)))
                     .execution_options(synchronize_session=False))
 
 
 def delete(session: Session, qos_id: str) -> None:
-    """Delete QoS specs that no type has; the caller holds their lock.
-
-    :param session: a writer's session.
-    :param qos_id: UUID.
-    """
+    """Delete QoS specs that no type has; the caller holds their lock."""
     for gone in (sa.delete(_Item).where(_Item.qos_specs_id == qos_id), sa.delete(Q).where(Q.id == qos_id)):
         session.execute(gone.execution_options(synchronize_session=False))
 
@@ -117,8 +92,6 @@ def delete(session: Session, qos_id: str) -> None:
 def list_types(session: Session, qos_id: str) -> list[models.VolumeType]:
     """List the types that have QoS specs.
 
-    :param session: an open session.
-    :param qos_id: UUID.
     :returns: types by name, without their relations.
     """
     table = models.VolumeType
@@ -130,31 +103,19 @@ def list_types(session: Session, qos_id: str) -> list[models.VolumeType]:
 def find_id(session: Session, type_id: str) -> str | None:
     """Find the QoS specs of a type.
 
-    :param session: an open session.
-    :param type_id: UUID.
     :returns: UUID of the specs, or None.
     """
     return session.scalars(sa.select(_Link.qos_specs_id).where(_Link.volume_type_id == type_id)).first()
 
 
 def link(session: Session, qos_id: str, type_id: str) -> None:
-    """Give a type QoS specs; the caller holds the locks of both.
-
-    :param session: a writer's session.
-    :param qos_id: UUID.
-    :param type_id: UUID of a type that has none.
-    """
+    """Give a type QoS specs; the caller holds the locks of both."""
     session.add(_Link(volume_type_id=type_id, qos_specs_id=qos_id))
     session.flush()
 
 
 def unlink(session: Session, *, qos_id: str | None = None, type_id: str | None = None) -> None:
-    """Take QoS specs from types.
-
-    :param session: a writer's session.
-    :param qos_id: only these specs.
-    :param type_id: only from this type.
-    """
+    """Take QoS specs from types."""
     wanted = {_Link.qos_specs_id: qos_id, _Link.volume_type_id: type_id}
     conditions = [column == value for column, value in wanted.items() if value is not None]
     session.execute(sa.delete(_Link).where(*conditions).execution_options(synchronize_session=False))
@@ -163,8 +124,6 @@ def unlink(session: Session, *, qos_id: str | None = None, type_id: str | None =
 def find_front_end(session: Session, type_id: str) -> str | None:
     """Find the QoS specs of a type that hosts see to.
 
-    :param session: an open session.
-    :param type_id: UUID.
     :returns: UUID of the specs; None if the type has none or the backend alone sees to them.
     """
     return session.scalars(
@@ -175,8 +134,6 @@ def find_front_end(session: Session, type_id: str) -> str | None:
 def find_allowance(session: Session, volume_id: str) -> Allowance | None:
     """Find what a volume's type says of its speed, in one statement.
 
-    :param session: an open session.
-    :param volume_id: UUID.
     :returns: None if the type has no QoS specs.
     """
     volume = models.Volume

@@ -16,11 +16,7 @@ Q = models.QuotaLimit
 
 
 def lock_project(session: Session, project_id: str) -> None:
-    """Hold a project's lock until the transaction ends, so that counting and adding are one.
-
-    :param session: a writer's session.
-    :param project_id: the project.
-    """
+    """Hold a project's lock until the transaction ends, so that counting and adding are one."""
     if session.get_bind().dialect.name == 'sqlite':
         return  # BEGIN IMMEDIATE lets one writer in at a time
     query = sa.select(models.ProjectLock.project_id).where(
@@ -34,12 +30,7 @@ def lock_project(session: Session, project_id: str) -> None:
 
 
 def count_usage(session: Session, project_id: str) -> quotas.Usage:
-    """Count what a project has, in one statement.
-
-    :param session: an open session.
-    :param project_id: the project.
-    :returns: the usage.
-    """
+    """Count what a project has, in one statement."""
     volume, kind = models.Volume, models.VolumeType
     rows = session.execute(
         sa.select(kind.name, sa.func.count(),
@@ -54,8 +45,6 @@ def count_usage(session: Session, project_id: str) -> quotas.Usage:
 def count_attachments(session: Session, project_id: str) -> int:
     """Count the servers that have a project's volumes, once for each volume.
 
-    :param session: an open session.
-    :param project_id: the project that owns the volumes.
     :returns: their number; an attachment without a server counts as one.
     """
     volume, row = models.Volume, models.Attachment
@@ -71,7 +60,6 @@ def read_limits(session: Session, project_id: str | None, class_name: str = DEFA
                 ) -> dict[str, int]:
     """Read the limits that admins set: those of a project before those of its class.
 
-    :param session: an open session.
     :param project_id: the project, or None for the class alone.
     :param class_name: the quota class.
     :returns: limit by resource.
@@ -88,10 +76,7 @@ def read_limits(session: Session, project_id: str | None, class_name: str = DEFA
 def write_limits(session: Session, scope: str, name: str, limits: Mapping[str, int]) -> None:
     """Set limits; the others stay.
 
-    :param session: a writer's session.
     :param scope: :data:`PROJECT` or :data:`CLASS`.
-    :param name: project or class.
-    :param limits: limit by resource.
     """
     if not limits:
         return
@@ -106,9 +91,7 @@ def write_limits(session: Session, scope: str, name: str, limits: Mapping[str, i
 def delete_limits(session: Session, scope: str, name: str) -> None:
     """Forget all limits of a project or class.
 
-    :param session: a writer's session.
     :param scope: :data:`PROJECT` or :data:`CLASS`.
-    :param name: project or class.
     """
     session.execute(sa.delete(Q).where(Q.scope == scope, Q.name == name)
                     .execution_options(synchronize_session=False))

@@ -71,8 +71,6 @@ class Place(NamedTuple):
 def list_on_backend(session: Session, host: str) -> list[BackendRow]:
     """List the volumes of a backend that somebody has, with their attachments.
 
-    :param session: an open session.
-    :param host: name of the backend.
     :returns: a row for each attachment, and for each volume whose status wants one.
     """
     return [BackendRow._make(row) for row in session.execute(_ON_BACKEND, {'host': host})]
@@ -81,8 +79,6 @@ def list_on_backend(session: Session, host: str) -> list[BackendRow]:
 def list_of_volumes(session: Session, volume_ids: Sequence[str]) -> list[BackendRow]:
     """List live volumes with their attachments.
 
-    :param session: an open session.
-    :param volume_ids: UUIDs.
     :returns: at least one row for each volume that lives.
     """
     return [BackendRow._make(row) for some in _chunks(volume_ids)
@@ -92,8 +88,6 @@ def list_of_volumes(session: Session, volume_ids: Sequence[str]) -> list[Backend
 def find_volumes(session: Session, volume_ids: Sequence[str]) -> dict[str, tuple[str | None, bool]]:
     """Tell of volumes whether they are recorded.
 
-    :param session: an open session.
-    :param volume_ids: UUIDs.
     :returns: by id the backend, and whether the volume lives; those that nobody recorded are not in it.
     """
     return {row[0]: (row[1], row[2] is None) for some in _chunks(volume_ids) for row in session.execute(
@@ -101,20 +95,13 @@ def find_volumes(session: Session, volume_ids: Sequence[str]) -> dict[str, tuple
 
 
 def list_of_agent(session: Session, host: str) -> list[AgentRow]:
-    """List the attachments that a host agent drives.
-
-    :param session: an open session.
-    :param host: name of the compute host.
-    :returns: attachments.
-    """
+    """List the attachments that a host agent drives."""
     return [AgentRow._make(row) for row in session.execute(_OF_AGENT, {'host': host})]
 
 
 def list_places(session: Session, volume_ids: Sequence[str]) -> list[Place]:
     """List who has volumes, or is about to.
 
-    :param session: an open session.
-    :param volume_ids: UUIDs.
     :returns: a row for each attachment that takes a place.
     """
     return [Place._make(row) for some in _chunks(volume_ids) for row in session.execute(
@@ -125,7 +112,6 @@ def list_places(session: Session, volume_ids: Sequence[str]) -> list[Place]:
 def list_shared_names(session: Session, initiators: Sequence[str] | None = None) -> dict[str, list[str]]:
     """List the initiator names that live attachments have with several hosts.
 
-    :param session: an open session.
     :param initiators: only these; None for any.
     :returns: hosts by initiator.
     """
@@ -147,8 +133,6 @@ def list_shared_names(session: Session, initiators: Sequence[str] | None = None)
 def list_never_connected(session: Session, attachment_ids: Sequence[str]) -> set[str]:
     """Tell which attachments no host was ever to be admitted for.
 
-    :param session: an open session.
-    :param attachment_ids: UUIDs.
     :returns: those whose timeline knows of no export.
     """
     return {ident for some in _chunks(attachment_ids) for ident in session.scalars(
@@ -158,8 +142,6 @@ def list_never_connected(session: Session, attachment_ids: Sequence[str]) -> set
 def list_infos(session: Session, attachment_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Read what hosts were told.
 
-    :param session: an open session.
-    :param attachment_ids: UUIDs.
     :returns: connection_info by attachment, of those that have one.
     """
     return {row[0]: row[1] for some in _chunks(attachment_ids) for row in session.execute(
@@ -170,8 +152,6 @@ def find_servers(session: Session, server_ids: Sequence[str]
                  ) -> dict[str, tuple[str, datetime.datetime | None]]:
     """Tell where servers of host agents are.
 
-    :param session: an open session.
-    :param server_ids: UUIDs.
     :returns: by id the host, and when the server was gone (None if it lives).
     """
     return {row[0]: (row[1], row[2]) for some in _chunks(server_ids) for row in session.execute(
@@ -181,8 +161,6 @@ def find_servers(session: Session, server_ids: Sequence[str]
 def find_ended(session: Session, volume_ids: Sequence[str]) -> dict[str, set[str]]:
     """Tell of which initiators and servers it is recorded that they have volumes no more.
 
-    :param session: an open session.
-    :param volume_ids: UUIDs.
     :returns: by volume names of initiators and ids of servers.
     """
     ended: dict[str, set[str]] = {}
@@ -195,12 +173,7 @@ def find_ended(session: Session, volume_ids: Sequence[str]) -> dict[str, set[str
 
 
 def find_registered(session: Session, server_ids: Sequence[str]) -> dict[str, datetime.datetime]:
-    """Tell since when servers of host agents are known.
-
-    :param session: an open session.
-    :param server_ids: UUIDs.
-    :returns: by id.
-    """
+    """Tell since when servers of host agents are known."""
     return {row[0]: row[1] for some in _chunks(server_ids) for row in session.execute(
         sa.select(S.id, S.created_at).where(S.id.in_(some)))}
 

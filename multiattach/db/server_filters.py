@@ -129,9 +129,5 @@ ADMINS: Mapping[str, Filter] = {
 
 
 def project(project_id: str) -> Condition:
-    """Return the condition that a server is a project's.
-
-    :param project_id: the project.
-    :returns: the condition.
-    """
+    """Return the condition that a server is a project's."""
     return S.project_id == project_id

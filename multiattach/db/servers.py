@@ -17,10 +17,7 @@ _LIVE = S.deleted_at.is_(None)
 def get(session: Session, server_id: str, *, lock: bool = False) -> S:
     """Load a server.
 
-    :param session: an open session.
-    :param server_id: UUID of the domain.
     :param lock: hold the row's lock until the transaction ends.
-    :returns: the server.
     :raises ServerNotFound: no live server has this id.
     """
     query = sa.select(S).where(S.id == server_id, _LIVE).execution_options(populate_existing=True)
@@ -34,10 +31,8 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
               page: paging.Page) -> list[S]:
     """Load one page of servers.
 
-    :param session: an open session.
     :param filters: conditions on the server.
     :param page: order and cut.
-    :returns: the servers.
     """
     query = paging.paginate(session, sa.select(S).where(_LIVE, *filters), S, page)
     return list(session.scalars(query, execution_options=paging.SHAPED))
@@ -49,8 +44,6 @@ def register(session: Session, host: str, domains: Mapping[str, Mapping[str, Any
     A domain that is gone from its host leaves the list; one that comes back, or moves here from
     another host, is taken over.
 
-    :param session: a writer's session.
-    :param host: name of the compute host.
     :param domains: by UUID: ``name``, ``project_id``, ``power_state``, ``devices``.
     """
     moment = models.now()

@@ -19,11 +19,8 @@ S = models.Service
 def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) -> str:
     """Write a heartbeat with what the service reports of itself.
 
-    :param db: the database.
     :param binary: program, for instance ``multiattach-volume``.
     :param host: its host, with ``@backend`` for a volume backend.
-    :param zone: availability zone.
-    :param report: JSON value.
     :returns: UUID of the service.
     """
     moment = models.now()
@@ -45,8 +42,6 @@ def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) 
 def list_all(session: Session, binary: str | None = None, host: str | None = None) -> list[S]:
     """List services.
 
-    :param session: an open session.
-    :param binary: only this program.
     :param host: only this host, or all backends of it.
     :returns: services in order of program and host.
     """
@@ -61,8 +56,6 @@ def list_all(session: Session, binary: str | None = None, host: str | None = Non
 def list_of_backend(session: Session, binary: str, host: str) -> list[S]:
     """List the workers of a backend; those of a cluster report whom they serve.
 
-    :param session: an open session.
-    :param binary: program.
     :param host: ``host@backend``, or ``cluster@backend``.
     :returns: services, that of the last heartbeat first.
     """
@@ -74,8 +67,6 @@ def list_of_backend(session: Session, binary: str, host: str) -> list[S]:
 def find_portal(session: Session, binary: str, host: str) -> str | None:
     """Tell at which portal a backend's target is found.
 
-    :param session: an open session.
-    :param binary: program.
     :param host: ``host@backend``.
     :returns: what the worker reports that was heard of last, None if it does not say.
     """
@@ -88,10 +79,7 @@ def find_portal(session: Session, binary: str, host: str) -> str | None:
 def remove(session: Session, binary: str, host: str) -> bool:
     """Delete one service; one that lives comes back with its next heartbeat.
 
-    :param session: a writer's session.
-    :param binary: program.
     :param host: host, with ``@backend`` for a volume backend.
-    :returns: whether it was there.
     """
     done = session.execute(sa.delete(S).where(S.binary == binary, S.host == host)
                            .execution_options(synchronize_session=False))
@@ -101,11 +89,7 @@ def remove(session: Session, binary: str, host: str) -> bool:
 def get(session: Session, binary: str, host: str) -> S:
     """Load one service.
 
-    :param session: an open session.
-    :param binary: program.
     :param host: host, with ``@backend`` for a volume backend.
-    :returns: the service.
-    :raises NotFound: there is none.
     """
     found = session.scalars(sa.select(S).where(S.binary == binary, S.host == host)).first()
     if found is None:

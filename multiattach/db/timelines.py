@@ -41,7 +41,6 @@ def append(text: Any, line: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     """Build a timeline with one more line.
 
     :param text: the column.
-    :param line: the line.
     :returns: the new value of the column.
     """
     return sa.case((sa.func.length(text) < LIMIT, text.concat(line)), else_=_shorten(text).concat(line))

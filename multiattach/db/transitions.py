@@ -44,13 +44,10 @@ def move_attachment(
 
     :param session: a writer's session; the volume's row is locked by the caller where the move
         changes what the volume's status is derived from.
-    :param attachment_id: UUID.
     :param event: key of :data:`~multiattach.domain.states.ATTACHMENT_EVENTS`.
     :param actor: who does it, for the timeline.
     :param error: why a step failed, for the row and the timeline; free of secrets.
     :param seconds: how long the step took, in seconds.
-    :param values: further columns.
-    :raises InvalidTransition: the row is gone or in none of the event's sources.
     """
     row = states.ATTACHMENT_EVENTS[event]
     assert row.target is not None
@@ -76,7 +73,6 @@ def move_attachment(
 def add_attachment(session: Session, attachment: models.Attachment, actor: Actor) -> None:
     """Insert an attachment in state ``reserved``.
 
-    :param session: a writer's session that holds the volume's lock.
     :param attachment: the row without state.
     :param actor: who reserves.
     """
@@ -94,11 +90,7 @@ def add_attachment(session: Session, attachment: models.Attachment, actor: Actor
 def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> None:
     """Move a volume by an event, with what is written in the same UPDATE.
 
-    :param session: a writer's session.
-    :param volume_id: UUID.
     :param event: key of :data:`~multiattach.domain.states.VOLUME_EVENTS`.
-    :param values: further columns.
-    :raises InvalidTransition: the row is gone or in none of the event's sources.
     """
     row = states.VOLUME_EVENTS[event]
     moment = models.now()
@@ -121,8 +113,6 @@ def reset_volume(session: Session, volume_id: str, status: str) -> None:
 
     ``attaching`` and ``detaching`` leave the mark that os-reserve and os-begin_detaching leave.
 
-    :param session: a writer's session that holds the volume's lock.
-    :param volume_id: UUID.
     :param status: the status to set.
     """
     table = models.Volume
@@ -143,8 +133,6 @@ def reset_volume(session: Session, volume_id: str, status: str) -> None:
 def drop_claim(session: Session, volume: models.Volume, claim: str) -> None:
     """Take back the mark of a legacy action; another one, or none, stays as it is.
 
-    :param session: a writer's session that holds the volume's lock.
-    :param volume: the volume.
     :param claim: the mark.
     """
     if volume.claim == claim:
@@ -157,8 +145,6 @@ def derive_volume(session: Session, volume_id: str, *, left: str | None = None, 
     One statement, whatever the number of attachments. A status that is none of the derived
     ones (``deleting``, ``retyping``, …) stays: its own event ends in a derivation.
 
-    :param session: a writer's session that holds the volume's lock.
-    :param volume_id: UUID.
     :param left: UUID of an attachment whose detach has just ended; the mark that os-begin_detaching left
         of it goes if a server had it.
     :param values: further columns, written whatever the status; ``claim`` among them counts.

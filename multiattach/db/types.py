@@ -17,10 +17,7 @@ _LIVE = T.deleted_at.is_(None)
 def get(session: Session, type_id: str, *, lock: bool = False) -> T:
     """Load a type with its extra specs.
 
-    :param session: an open session.
-    :param type_id: UUID.
     :param lock: hold the row's lock until the transaction ends.
-    :returns: the type.
     :raises VolumeTypeNotFound: no live type has this id.
     """
     query = sa.select(T).where(T.id == type_id, _LIVE).options(orm.selectinload(T.specs))
@@ -39,11 +36,8 @@ def get(session: Session, type_id: str, *, lock: bool = False) -> T:
 def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
     """Load a type by id or by name, an id first.
 
-    :param session: an open session.
-    :param name_or_id: UUID or name.
     :param lock: hold the row's lock until the transaction ends.
     :returns: the type with its extra specs.
-    :raises VolumeTypeNotFound: there is none.
     """
     ident = idents.normalise(name_or_id)
     query = sa.select(T).where(sa.or_(T.id == ident, T.live_name == name_or_id), _LIVE)
@@ -64,10 +58,8 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
               page: paging.Page) -> list[T]:
     """Load one page of types with their extra specs.
 
-    :param session: an open session.
     :param filters: conditions on the type.
     :param page: order and cut.
-    :returns: the types.
     """
     query = paging.paginate(session, sa.select(T).where(_LIVE, *filters), T, page)
     return list(session.scalars(query.options(orm.selectinload(T.specs), orm.joinedload(T.qos)),
@@ -77,9 +69,6 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
 def is_accessible(session: Session, found: T, project_id: str | None) -> bool:
     """Tell whether a project may use a type.
 
-    :param session: an open session.
-    :param found: the type.
-    :param project_id: the project.
     :returns: True for public types and those that the project was given.
     """
     return found.is_public or (project_id is not None and session.get(
@@ -89,7 +78,6 @@ def is_accessible(session: Session, found: T, project_id: str | None) -> bool:
 def accessible(project_id: str | None) -> sa.ColumnElement[bool]:
     """Build the condition for types that a project may use.
 
-    :param project_id: the project.
     :returns: a condition on :class:`~multiattach.db.models.VolumeType`.
     """
     access = models.TypeAccess
@@ -101,8 +89,6 @@ def count_volumes(session: Session, type_id: str) -> int:
     """Count the live volumes of a type.
 
     :param session: a session that holds the type's lock.
-    :param type_id: UUID.
-    :returns: their number.
     """
     table = models.Volume
     return int(session.execute(
@@ -111,12 +97,7 @@ def count_volumes(session: Session, type_id: str) -> int:
 
 
 def set_specs(session: Session, type_id: str, specs: Mapping[str, str | None]) -> None:
-    """Write extra specs, the others stay; the caller holds the type's lock.
-
-    :param session: a writer's session.
-    :param type_id: UUID.
-    :param specs: keys and values to set.
-    """
+    """Write extra specs, the others stay; the caller holds the type's lock."""
     table = models.ExtraSpec
     session.execute(sa.delete(table).where(
         table.volume_type_id == type_id, table.key.in_(list(specs)))
@@ -128,13 +109,7 @@ def set_specs(session: Session, type_id: str, specs: Mapping[str, str | None]) -
 
 
 def delete_spec(session: Session, type_id: str, key: str) -> bool:
-    """Delete one extra spec.
-
-    :param session: a writer's session.
-    :param type_id: UUID.
-    :param key: its key.
-    :returns: whether it was there.
-    """
+    """Delete one extra spec."""
     table = models.ExtraSpec
     done = session.execute(sa.delete(table).where(
         table.volume_type_id == type_id, table.key == key)

@@ -12,7 +12,6 @@ _V = models.Volume
 def sum_by_project(session: Session, host: str) -> list[tuple[str, int, int]]:
     """Sum up the volumes of a backend, in one statement.
 
-    :param session: an open session.
     :param host: ``host@backend``.
     :returns: project id, number of volumes and sum of their sizes in GiB, in order of projects.
     """

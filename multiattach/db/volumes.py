@@ -45,10 +45,7 @@ _HELD = (
 def get(session: Session, volume_id: str) -> V:
     """Load a volume with all that its view shows, in two statements.
 
-    :param session: an open session.
-    :param volume_id: UUID.
     :returns: the volume with metadata, type and live attachments.
-    :raises VolumeNotFound: no live volume has this id.
     """
     volume = session.scalars(_GET, {'ident': volume_id}).first()
     if volume is None:
@@ -69,10 +66,7 @@ def _add_attachments(session: Session, volumes: Sequence[V]) -> None:
 def lock(session: Session, volume_id: str) -> V:
     """Load a volume's row and hold its lock until the transaction ends.
 
-    :param session: a writer's session.
-    :param volume_id: UUID.
     :returns: the volume without its relations.
-    :raises VolumeNotFound: no live volume has this id.
     """
     volume = session.scalars(_LOCK, {'ident': volume_id}).first()
     if volume is None:
@@ -82,12 +76,7 @@ def lock(session: Session, volume_id: str) -> V:
 
 
 def hold(session: Session, volume_id: str) -> None:
-    """Hold the lock of a volume's row until the transaction ends; for whom the row itself is of no use.
-
-    :param session: a writer's session.
-    :param volume_id: UUID.
-    :raises VolumeNotFound: no live volume has this id.
-    """
+    """Hold the lock of a volume's row until the transaction ends; for whom the row itself is of no use."""
     if session.execute(_HOLD, {'ident': volume_id}).first() is None:
         raise errors.VolumeNotFound(volume_id)
     commits.note_lock(session, V, volume_id)
@@ -97,10 +86,8 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
               page: paging.Page) -> list[V]:
     """Load one page of volumes with all that their views show, in two statements, or three.
 
-    :param session: an open session.
     :param filters: conditions on :class:`~multiattach.db.models.Volume`.
     :param page: order and cut.
-    :returns: the volumes.
     """
     query = paging.paginate(session, sa.select(V).where(_LIVE, *filters), V, page)
     volumes = list(session.scalars(query.options(*_VIEW), execution_options=paging.SHAPED))
@@ -111,7 +98,6 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
 def count(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> tuple[int, int]:
     """Count volumes.
 
-    :param session: an open session.
     :param filters: conditions on :class:`~multiattach.db.models.Volume`.
     :returns: number of volumes and the sum of their sizes in GiB.
     """
@@ -124,7 +110,6 @@ def count(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> tuple[
 def collect_metadata(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> dict[str, list[str]]:
     """Collect the metadata of volumes.
 
-    :param session: an open session.
     :param filters: conditions on :class:`~multiattach.db.models.Volume`.
     :returns: the distinct values of each key.
     """
@@ -141,7 +126,6 @@ def collect_metadata(session: Session, filters: Sequence[sa.ColumnElement[bool]]
 def metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
     """Build conditions for volumes that have all the given metadata.
 
-    :param items: keys and values.
     :returns: one condition for each item.
     """
     table = models.VolumeMetadata
@@ -154,7 +138,6 @@ def metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
 def image_metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
     """Build conditions for volumes that have all the given image metadata.
 
-    :param items: keys and values.
     :returns: one condition for each item.
     """
     table = models.ImageMetadata
@@ -167,9 +150,7 @@ def image_metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[boo
 def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
     """List a backend's volumes in some statuses.
 
-    :param session: an open session.
     :param host: backend, ``host@backend``.
-    :param statuses: statuses.
     :returns: the volumes without their relations, oldest first.
     """
     return list(session.scalars(
@@ -178,11 +159,7 @@ def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
 
 
 def list_unplaced(session: Session) -> list[str]:
-    """List the volumes that are to be made and have no backend.
-
-    :param session: an open session.
-    :returns: their ids.
-    """
+    """List the volumes that are to be made and have no backend."""
     return list(session.scalars(sa.select(V.id).where(
         _LIVE, V.host.is_(None), V.status == states.Volume.CREATING)))
 
@@ -190,7 +167,6 @@ def list_unplaced(session: Session) -> list[str]:
 def allocated(session: Session) -> dict[str, int]:
     """Sum up what is promised on each backend.
 
-    :param session: an open session.
     :returns: GiB by backend host.
     """
     rows = session.execute(
@@ -209,8 +185,6 @@ def replace_metadata(session: Session, volume_id: str, items: Mapping[str, str],
                      keep_others: bool) -> None:
     """Write user metadata; the caller holds the volume's lock.
 
-    :param session: a writer's session.
-    :param volume_id: UUID.
     :param items: keys and values to set.
     :param keep_others: leave the keys that are not named.
     """
@@ -226,13 +200,7 @@ def replace_metadata(session: Session, volume_id: str, items: Mapping[str, str],
 
 
 def delete_metadata(session: Session, volume_id: str, key: str) -> bool:
-    """Delete one metadata item.
-
-    :param session: a writer's session.
-    :param volume_id: UUID.
-    :param key: its key.
-    :returns: whether it was there.
-    """
+    """Delete one metadata item."""
     table = models.VolumeMetadata
     done = session.execute(sa.delete(table).where(
         table.volume_id == volume_id, table.key == key)
@@ -241,12 +209,7 @@ def delete_metadata(session: Session, volume_id: str, key: str) -> bool:
 
 
 def set_image_metadata(session: Session, volume_id: str, items: Mapping[str, str]) -> None:
-    """Set items of image metadata; the others stay.
-
-    :param session: a writer's session that holds the volume's lock.
-    :param volume_id: UUID.
-    :param items: keys and values.
-    """
+    """Set items of image metadata; the others stay."""
     _check_distinct(items)
     table = models.ImageMetadata
     session.execute(sa.delete(table).where(table.volume_id == volume_id, table.key.in_(list(items)))
@@ -257,13 +220,7 @@ def set_image_metadata(session: Session, volume_id: str, items: Mapping[str, str
 
 
 def delete_image_metadata(session: Session, volume_id: str, key: str) -> bool:
-    """Delete one item of image metadata.
-
-    :param session: a writer's session.
-    :param volume_id: UUID.
-    :param key: its key.
-    :returns: whether it was there.
-    """
+    """Delete one item of image metadata."""
     table = models.ImageMetadata
     done = session.execute(sa.delete(table).where(
         table.volume_id == volume_id, table.key == key)
@@ -274,8 +231,6 @@ def delete_image_metadata(session: Session, volume_id: str, key: str) -> bool:
 def update(session: Session, volume_id: str, **values: Any) -> None:
     """Write columns that are no part of the state machine.
 
-    :param session: a writer's session.
-    :param volume_id: UUID.
     :param values: columns; never ``status``.
     """
     assert 'status' not in values

@@ -13,7 +13,6 @@ _ODD = re.compile(r'[^\w.:@%+\-]', re.ASCII)
 class Caller:
     """Who called.
 
-    :param user: id of the user.
     :param project: id of the project of the token, None for a token without one.
     :param service: id of the user of the service token that came along, None without one.
     :param address: where the request came from.

@@ -27,7 +27,6 @@ _BRACKETS: Mapping[str, Callable[[float, float], bool]] = {
 def parse_boolean(value: object) -> bool | None:
     """Parse a boolean as extra specs and capabilities have it.
 
-    :param value: a boolean or a word.
     :returns: the boolean, None if it is none.
     """
     word = str(value).strip().lower()
@@ -40,7 +39,6 @@ def check_requirement(key: str, wanted: str | None) -> None:
     """Refuse what no capability could ever meet because it is written wrongly.
 
     :param key: the extra spec, for the message.
-    :param wanted: its value.
     :raises InvalidInput: an unknown operator, or operands that do not go with it.
     """
     words = (wanted or '').split()

@@ -24,7 +24,6 @@ MOST_CONNECTOR = 16384
 class Connector:
     """A host as it presents itself to a target (contract 2.7).
 
-    :param host: name of the compute host.
     :param initiator: name of its iSCSI initiator.
     :param raw: the whole connector as it came.
     """
@@ -51,7 +50,6 @@ def is_initiator_name(text: str) -> bool:
 
     A target lists addresses that may log in among names: one that reads as an address would be taken for it.
 
-    :param text: the name.
     :returns: whether it has only letters, digits and ``.:-_``, 223 at most, and is no address.
     """
     if INITIATOR_NAME.fullmatch(text) is None:
@@ -67,7 +65,6 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
     """Check a connector and take out what this service needs.
 
     :param raw: connector of an API request.
-    :returns: the connector.
     :raises InvalidConnector: host or initiator is missing, or one is malformed (contract 11.4
         number 23: 400 on create and on update alike).
     """
@@ -93,7 +90,6 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
 def check_mountpoint(text: str) -> None:
     """Refuse a device name that would do something to the terminal on which it is read.
 
-    :param text: the name.
     :raises InvalidConnector: it has a character that cannot be printed.
     """
     if not text.isprintable():
@@ -118,9 +114,7 @@ class DeviceInfo:
 class Address:
     """Where initiators find a volume.
 
-    :param iqn: name of the target.
     :param portal: ``address:port``.
-    :param lun: logical unit number.
     """
 
     iqn: str
@@ -138,7 +132,6 @@ class Address:
 def relocate(connection_info: Mapping[str, Any], address: Address) -> dict[str, Any] | None:
     """Give a connection_info another address; the credentials stay.
 
-    :param connection_info: as stored.
     :param address: where the volume is found now.
     :returns: the new one, None if it says so already.
     """
@@ -151,7 +144,6 @@ def relocate(connection_info: Mapping[str, Any], address: Address) -> dict[str, 
 def hide_secrets(connection_info: Mapping[str, Any]) -> dict[str, Any]:
     """Return a connection_info without what opens the target.
 
-    :param connection_info: as stored.
     :returns: a copy without :data:`SECRET_KEYS`.
     """
     return {key: value for key, value in connection_info.items() if key not in SECRET_KEYS}

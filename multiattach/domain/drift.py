@@ -76,7 +76,6 @@ class Row:
 
     :param kind: which drift.
     :param account: who shows it.
-    :param seen: what is seen.
     :param means: what that means, for people.
     :param action: what is done unless the operator decides otherwise.
     :param step: what a repair runs.
@@ -223,9 +222,7 @@ DESTRUCTIVE = frozenset({
 class Difference:
     """One difference between a target and what is recorded.
 
-    :param kind: which.
     :param about: initiator, account or volume that it is about.
-    :param text: what it means.
     """
 
     kind: Drift
@@ -237,7 +234,6 @@ class Difference:
 class Recorded:
     """What the database says of one attachment on a target.
 
-    :param state: internal state.
     :param initiator: whom the target is to admit.
     :param account: CHAP name in connection_info, None if none is stored.
     """
@@ -272,7 +268,6 @@ def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | 
 
     Steps in flight (being exported, being taken back) may be seen before or after: neither differs.
 
-    :param volume_id: UUID.
     :param recorded: attachments in a state of :data:`~multiattach.domain.states.ON_TARGET`; None if
         there is no such volume.
     :param shown: the target, None if there is none.
@@ -316,7 +311,6 @@ def _find_shared(logins: Sequence[tuple[str, str]]) -> list[Difference]:
 def name_places(initiator: str, places: Iterable[str]) -> str:
     """Say where an initiator name was seen.
 
-    :param initiator: the name.
     :param places: hosts or addresses.
     :returns: the name and a few of them.
     """

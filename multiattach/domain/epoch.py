@@ -29,7 +29,6 @@ class Mark:
 class Doubt:
     """A database that is not the newest one of a backend's targets, as far as is known.
 
-    :param backend: name of the backend.
     :param since: when it was noticed, UTC.
     :param here: where the database stands.
     :param seen: where it stood when the targets were written.

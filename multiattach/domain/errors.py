@@ -110,7 +110,6 @@ class InvalidTransition(MultiattachError):
     """A state was not, or no longer, one from which the event leads on (409).
 
     :param kind: ``attachment`` or ``volume``.
-    :param ident: id of the row.
     :param event: the event that was refused.
     """
 

@@ -44,8 +44,6 @@ class Outlook:
 class AttachmentFacts:
     """What the outlook of an attachment depends on.
 
-    :param id: UUID.
-    :param state: internal state.
     :param driven_by_agent: a host agent of this service drives it; else Nova or another client does.
     :param seconds: how long it has been in the state.
     :param error: why the last step failed, None if it did not.
@@ -108,7 +106,6 @@ _EITHER = {
 def find_owner(state: str, *, driven_by_agent: bool) -> Owner:
     """Return who takes the next step of an attachment.
 
-    :param state: internal state.
     :param driven_by_agent: a host agent of this service drives it.
     :returns: the owner; finer than the table of states, which does not know who drives.
     """
@@ -123,7 +120,6 @@ def explain_attachment(facts: AttachmentFacts) -> Outlook:
     """Tell what is to be expected of an attachment.
 
     :param facts: what is known of it.
-    :returns: the outlook.
     """
     state = Attachment(facts.state)
     owner, coming, advice = _find(state, facts.driven_by_agent)
@@ -233,7 +229,6 @@ def explain_volume(status: str, deciding: Iterable[Outlook], seconds: float = 0.
                    worker_is_up: bool | None = None) -> Outlook:
     """Tell what is to be expected of a volume.
 
-    :param status: its status.
     :param deciding: outlooks of the attachments that decide the status.
     :param seconds: how long it has had the status.
     :param worker_is_up: whether the worker of its backend reports.
@@ -255,7 +250,6 @@ def explain_volume(status: str, deciding: Iterable[Outlook], seconds: float = 0.
 def takes_place(state: str) -> bool:
     """Tell whether an attachment takes a place on its volume.
 
-    :param state: internal state.
     :returns: False if nothing of it is left but the row.
     """
     return state not in states.PLACELESS
@@ -286,7 +280,6 @@ def _number(idents: tuple[str, ...]) -> str:
 class HostFacts:
     """What the outlook of a compute host depends on.
 
-    :param name: its name.
     :param has_agent: an agent of this service is, or was, there.
     :param is_up: the agent reports.
     :param is_fenced: it is to have no volume.
@@ -306,7 +299,6 @@ def explain_host(facts: HostFacts) -> Outlook:
     """Tell what is to be expected of a compute host.
 
     :param facts: what is known of it.
-    :returns: the outlook.
     """
     if facts.is_fenced:
         return Outlook(Owner.USER, 'It is fenced: it has no volume, and gets none.',

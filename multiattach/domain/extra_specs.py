@@ -26,7 +26,6 @@ PUBLIC_SPECS = frozenset({MULTIATTACH, 'replication_enabled', ZONES})
 def parse_is(value: str | None) -> bool | None:
     """Parse a boolean operator, ``<is> True`` or ``<is> False``.
 
-    :param value: text of an extra spec.
     :returns: the boolean, or None if the text is no valid boolean operator.
     """
     words = (value or '').split()
@@ -47,7 +46,6 @@ def is_multiattach(specs: Mapping[str, str | None]) -> bool:
 def parse_max_attachments(value: str | None) -> int | None:
     """Parse the cap on attachments.
 
-    :param value: text of the extra spec.
     :returns: the cap, None if the text is no whole number from 1.
     """
     text = (value or '').strip()
@@ -107,7 +105,6 @@ def is_allowed(specs: Mapping[str, str | None], zone: str) -> bool:
     """Tell whether volumes of a type may be in a zone.
 
     :param specs: extra specs of the type.
-    :param zone: name of the zone.
     :returns: True unless the type names others.
     """
     names = [name.strip() for name in (specs.get(ZONES) or '').split(',')]

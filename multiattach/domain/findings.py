@@ -26,7 +26,6 @@ class Outcome(enum.StrEnum):
 class Seen:
     """A drift as a reconciler sees it.
 
-    :param kind: which.
     :param host: backend or compute host that sees it.
     :param volume_id: UUID, or None.
     :param attachment_id: UUID, or None.
@@ -51,12 +50,10 @@ class Seen:
 class Finding:
     """A drift and what became of it.
 
-    :param kind: which.
     :param host: backend or compute host that saw it.
     :param volume_id: UUID, or None.
     :param attachment_id: UUID, or None.
     :param about: initiator, account, server or file that it is about.
-    :param text: what it means.
     :param step: what its repair runs.
     :param action: ``repair`` or ``report``.
     :param outcome: a value of :class:`Outcome`.
@@ -84,19 +81,12 @@ class Finding:
         return self.outcome != Outcome.REPAIRED
 
     def write(self) -> dict[str, Any]:
-        """Write it as a message carries it.
-
-        :returns: JSON object.
-        """
+        """Write it as a message carries it."""
         return dataclasses.asdict(self)
 
 
 def read(message: Mapping[str, Any]) -> Finding:
-    """Read a finding from a message; what a later release adds is left out.
-
-    :param message: JSON object.
-    :returns: the finding.
-    """
+    """Read a finding from a message; what a later release adds is left out."""
     names = {field.name for field in dataclasses.fields(Finding)}
     return Finding(**{key: value for key, value in message.items() if key in names})
 
@@ -123,17 +113,12 @@ class Rules:
     window: float = 3600.0
 
     def find_action(self, kind: Drift) -> Action:
-        """Tell what is done about a kind.
-
-        :param kind: which.
-        :returns: the action.
-        """
+        """Tell what is done about a kind."""
         return Action(self.actions.get(kind, TABLE[kind].action))
 
     def find_grace(self, kind: Drift) -> float:
         """Tell how long a kind must last before it is repaired.
 
-        :param kind: which.
         :returns: seconds.
         """
         return float(self.graces.get(kind, TABLE[kind].grace))

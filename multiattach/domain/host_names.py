@@ -18,7 +18,6 @@ def is_valid(name: str) -> bool:
     Blanks at its ends are refused and never cut off: what is written into a row, a mark and a question has
     to be one and the same text.
 
-    :param name: the text.
     :returns: whether it has 1 to 255 printable characters, none of them a blank at an end.
     """
     return 0 < len(name) <= MAX_LENGTH and name == name.strip() and name.isprintable()
@@ -27,7 +26,6 @@ def is_valid(name: str) -> bool:
 def check(name: str) -> None:
     """Refuse a text that can be no host's name.
 
-    :param name: the text.
     :raises InvalidInput: it has blanks at its ends, characters that cannot be printed, none or too many.
     """
     if not is_valid(name):

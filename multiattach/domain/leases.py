@@ -62,7 +62,6 @@ class View:
     """What a process knows when it looks for steps to take up.
 
     :param me: its name as an owner of leases.
-    :param now: the time.
     :param is_gone: tells whether the process of another owner is known to be dead.
     :param orphaned_before: steps without a lease that began before this moment are nobody's: those who may
         have got the order are known to be dead. None if nothing is known.
@@ -152,7 +151,6 @@ def _limit_pause(attempts: int, rules: Rules) -> float:
 def is_exhausted(attempts: int, rules: Rules) -> bool:
     """Tell whether a step has been tried often enough.
 
-    :param attempts: attempts without a result.
     :param rules: how many there may be.
     :returns: True if it is to end in an error state.
     """
@@ -176,7 +174,6 @@ def tell(lease: Lease) -> str:
 def give_up_text(attempts: int, error: str | None) -> str:
     """Say why a step ends in an error state.
 
-    :param attempts: attempts without a result.
     :param error: what the last one ended with.
     :returns: text for the user.
     """

@@ -11,7 +11,6 @@ def is_up(heartbeat_at: datetime.datetime | None, now: datetime.datetime, down_t
     until the others get there (as Cinder's servicegroup has it).
 
     :param heartbeat_at: when it was written, None for never.
-    :param now: the time.
     :param down_time: seconds without a heartbeat after which a service counts as down.
     :returns: True if it is up.
     """

@@ -30,7 +30,6 @@ def check_consumer(consumer: object) -> None:
 def check_specs(specs: Mapping[str, str | None]) -> None:
     """Refuse rates that are no numbers: an attach would fail on them.
 
-    :param specs: keys and values.
     :raises InvalidInput: names the key.
     """
     for key in sorted(_NUMBERS & specs.keys()):
@@ -42,7 +41,6 @@ def check_specs(specs: Mapping[str, str | None]) -> None:
 def is_number(value: object) -> bool:
     """Tell whether a value can be a rate.
 
-    :param value: text of the database, or a computed number.
     :returns: True for whole numbers from 0.
     """
     text = str(value)
@@ -54,7 +52,6 @@ def tell_host(consumer: str, specs: Mapping[str, str | None], size: int
     """Say what ``qos_specs`` of a connection_info is.
 
     :param consumer: one of :data:`CONSUMERS`.
-    :param specs: keys and values.
     :param size: of the volume, GiB.
     :returns: the specs with rates per GiB multiplied out; None if hosts are not to see to them.
     """

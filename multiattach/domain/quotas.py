@@ -51,7 +51,6 @@ def list_resources(type_names: Iterable[str]) -> list[str]:
     """List the names of everything that is limited.
 
     :param type_names: names of the live volume types.
-    :returns: names.
     """
     return [*RESOURCES, *(f'{kind}_{name}' for name in type_names for kind in _PER_TYPE)]
 
@@ -75,8 +74,6 @@ def check_growth(limits: Mapping[str, int], usage: Usage, type_name: str, volume
 
     :param limits: limit by resource; what is not in it is unlimited.
     :param usage: what the project has, counted in the transaction that adds to it.
-    :param type_name: type of the volume.
-    :param volumes: volumes to add.
     :param gigabytes: GiB to add.
     :param size: GiB of the volume afterwards.
     :param in_project: it adds to what the project has; False for a change of type, which adds to

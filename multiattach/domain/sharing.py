@@ -30,7 +30,6 @@ class Sharer:
     """What the rules need to know of one live attachment.
 
     :param id: UUID of the attachment.
-    :param state: internal state.
     :param instance_uuid: server, None if the caller named none.
     :param host: host of the stored connector, None without connector.
     :param initiator: initiator of the stored connector, None without connector.
@@ -95,7 +94,6 @@ def check_connect(
     """Decide whether an attachment may be connected from a host.
 
     :param volume: the volume, read under its lock.
-    :param attachment: the attachment to connect.
     :param host: host of the new connector.
     :param initiator: initiator of the new connector.
     :param others: the volume's live attachments that may clash (this one may be among them).
@@ -127,7 +125,6 @@ def check_connect(
 def is_last_on_target(attachment_id: str, sharers: Sequence[Sharer]) -> bool:
     """Tell whether the export has no other user.
 
-    :param attachment_id: the attachment that leaves.
     :param sharers: live attachments of the volume.
     :returns: True if no other one may use the target (contract 11.4 numbers 2, 3, 5).
     """
@@ -137,8 +134,6 @@ def is_last_on_target(attachment_id: str, sharers: Sequence[Sharer]) -> bool:
 def is_last_of_initiator(attachment_id: str, initiator: str, sharers: Sequence[Sharer]) -> bool:
     """Tell whether the initiator has no other attachment of the volume.
 
-    :param attachment_id: the attachment that leaves.
-    :param initiator: its initiator.
     :param sharers: live attachments of the volume.
     :returns: True if the initiator is to be turned away.
     """
@@ -151,8 +146,6 @@ def is_last_of_initiator(attachment_id: str, initiator: str, sharers: Sequence[S
 def is_last_on_host(attachment_id: str, host: str, sharers: Sequence[Sharer]) -> bool:
     """Tell whether the host's session serves no other attachment of the volume.
 
-    :param attachment_id: the attachment that leaves.
-    :param host: its host.
     :param sharers: live attachments of the volume.
     :returns: True if the host is to disconnect (requirement row 15).
     """

@@ -108,7 +108,6 @@ class StateInfo:
 
     :param public: the ``attach_status`` that the API shows.
     :param owner: who takes the next step.
-    :param doc: one sentence for people.
     """
 
     public: str
@@ -123,7 +122,6 @@ class Transition:
     :param event: name of the event, a verb.
     :param sources: states in which the event is accepted.
     :param target: state afterwards; None leaves the choice to the derivation.
-    :param doc: one sentence for people.
     """
 
     event: str

@@ -30,7 +30,6 @@ class Step:
     :param source: state before, None for the first step.
     :param target: state after.
     :param actor: who moved it: ``api``, ``volume:HOST`` or ``host:HOST``.
-    :param request_id: the API call behind it, if one is known.
     :param user: id of the user who made that call; of one who may not know it, None.
     :param project: id of the project that the user acted for.
     :param service: id of the service that passed the call on, Nova's for instance.

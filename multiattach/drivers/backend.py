@@ -44,20 +44,15 @@ class Backend(Protocol):
     def create(self, volume_id: str, size_gb: int) -> None:
         """Make a volume's storage, reading as zeros.
 
-        :param volume_id: UUID.
         :param size_gb: GiB.
-        :raises BackendError: refused.
         """
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
         """Make a volume's storage as a copy; half a copy never has the volume's name.
 
-        :param volume_id: UUID.
         :param source_id: UUID of the volume to copy; nobody deletes it meanwhile.
         :param size_gb: GiB, no less than the source has; the rest reads as zeros.
-        :param proceed: tells from time to time whether to go on.
         :raises CopyAborted: it said no.
-        :raises BackendError: refused.
         """
 
     def discard(self, volume_id: str) -> None:
@@ -65,33 +60,22 @@ class Backend(Protocol):
 
         It takes no time, and what there was is kept as trash until :meth:`clear`. A volume of the same id can
         be made at once.
-
-        :param volume_id: UUID.
-        :raises BackendError: refused.
         """
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
         """Make a volume's trash unreadable and remove it, however long it takes; without any nothing is done.
 
-        :param volume_id: UUID.
-        :param proceed: tells from time to time whether to go on.
         :raises ClearAborted: it said no, or somebody else is at it.
-        :raises BackendError: refused.
         """
 
     def extend(self, volume_id: str, size_gb: int) -> None:
         """Grow a volume's storage; never shrinks.
 
-        :param volume_id: UUID.
         :param size_gb: GiB.
-        :raises BackendError: refused.
         """
 
     def path(self, volume_id: str) -> str:
-        """Return the path that a target exports.
-
-        :param volume_id: UUID.
-        """
+        """Return the path that a target exports."""
 
     def capacity(self) -> Capacity:
         """Read the room that there is.

@@ -29,8 +29,6 @@ class ConnectorUnavailable(errors.OutcomeUnknown):
 class HostSession:
     """A session of this host to a target that is named as this service names them.
 
-    :param volume_id: UUID that the name tells.
-    :param iqn: name of the target.
     :param portal: ``address:port``.
     """
 
@@ -56,12 +54,7 @@ class HostConnector(Protocol):
         """
 
     def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
-        """Make the connector of an attachment (contract 2.7); always the same for one.
-
-        :param attachment_id: UUID.
-        :param server_id: UUID of the server.
-        :returns: connector.
-        """
+        """Make the connector of an attachment (contract 2.7); always the same for one."""
 
     def connect(self, connection_info: Mapping[str, Any]) -> DeviceInfo:
         """Make the volume reachable; being connected is success.
@@ -74,7 +67,6 @@ class HostConnector(Protocol):
         """Check that a device is the volume.
 
         :param device: answer of :meth:`connect`.
-        :param connection_info: flat connection_info.
         :raises WrongDevice: it is another one, or it does not say which.
         """
 
@@ -82,7 +74,6 @@ class HostConnector(Protocol):
                    lost: bool = False) -> None:
         """Let go of the volume; not being connected is success.
 
-        :param connection_info: flat connection_info.
         :param device: answer of :meth:`connect`, None if it is not known (any more).
         :param lost: the target has cut this host off: what was not written is lost, and no reason to stay.
         """
@@ -90,7 +81,6 @@ class HostConnector(Protocol):
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
         """See the new size of a volume that has grown.
 
-        :param connection_info: flat connection_info.
         :returns: size in bytes, None if the host has no device of it.
         """
 

@@ -34,8 +34,6 @@ class HypervisorUnavailable(errors.Unavailable):
 class Domain:
     """A server as the hypervisor shows it.
 
-    :param uuid: UUID.
-    :param name: name.
     :param power_state: ``running``, ``paused``, ``shutdown``, ``crashed``, ``suspended`` or
         ``nostate``.
     :param devices: names of its disks, ``vda``.
@@ -53,7 +51,6 @@ class Domain:
 class Disk:
     """A volume as a server is to have it.
 
-    :param attachment_id: UUID.
     :param volume_id: UUID; the guest sees its first 20 characters as the serial number.
     :param source: what a connector made of the connection_info.
     :param device: wished device name, ``/dev/vdb``.
@@ -75,7 +72,6 @@ class Disk:
 class FoundDisk:
     """A disk that looks like one of this service's: by its serial number and its alias.
 
-    :param volume_id: UUID.
     :param target: device name, ``vdb``.
     :param is_live: the running server has it.
     :param is_saved: the configuration of its next start has it.
@@ -95,8 +91,6 @@ class FoundDisk:
 class ServerDisks:
     """The disks of a server.
 
-    :param server_id: UUID.
-    :param name: its name.
     :param power_state: as in :class:`Domain`.
     :param is_persistent: it has a configuration for a next start.
     :param disks: those that look like this service's.
@@ -134,19 +128,13 @@ class Hypervisor(Protocol):
     def attach(self, server_id: str, disk: Disk) -> str:
         """Give a server a disk, now if it runs and for its next starts; having it is success.
 
-        :param server_id: UUID of the server.
-        :param disk: the disk.
         :returns: device name on the server, ``/dev/vdb``: the wished one or, where that is
             taken, another.
-        :raises DomainNotFound: no such server.
         """
 
     def detach(self, server_id: str, volume_id: str, attachment_id: str, *, insist: bool = True) -> None:
         """Take a disk from a server and wait until the guest let go; not having it is success.
 
-        :param server_id: UUID of the server; one that is gone has no disks.
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID of the attachment.
         :param insist: ask a guest that keeps it again, for minutes.
         :raises DetachRefused: the guest kept it; nothing was changed.
         """
@@ -163,8 +151,6 @@ class Hypervisor(Protocol):
     def resize(self, server_id: str, volume_id: str, size: int) -> None:
         """Show a running server the new size of a disk; not having the disk is success.
 
-        :param server_id: UUID of the server.
-        :param volume_id: UUID of the volume.
         :param size: bytes.
         """
 

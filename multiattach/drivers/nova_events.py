@@ -22,11 +22,7 @@ class NovaEvents:
         self._client = client
 
     def tell_extended(self, volume_id: str, server_ids: Iterable[str]) -> None:
-        """Tell of each server that its volume has grown; a failure is logged.
-
-        :param volume_id: UUID of the volume.
-        :param server_ids: UUIDs of the servers.
-        """
+        """Tell of each server that its volume has grown; a failure is logged."""
         events: list[dict[str, Any]] = [
             {'name': 'volume-extended', 'server_uuid': server_id, 'tag': volume_id}
             for server_id in server_ids]

@@ -39,7 +39,6 @@ class NovaServers:
         Nova answers 404 for servers of other projects, too, unless the account may see all: so the list of
         all projects is asked first, which it refuses to others.
 
-        :param server_id: UUID.
         :returns: what Nova says.
         :raises Unavailable: it does not answer, or the account may not see all servers.
         """
@@ -52,7 +51,6 @@ class NovaServers:
     def is_on_host(self, server_id: str) -> bool:
         """Ask whether a server is on a host, and not about to come or go.
 
-        :param server_id: UUID.
         :returns: False for servers that are shelved, being built, or not there.
         :raises Unavailable: it does not answer, or not with a server.
         """

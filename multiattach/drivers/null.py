@@ -4,15 +4,7 @@
 import threading
 
 from multiattach.domain.connection import Address
-from multiattach.drivers.target import (
-    Cut,
-    Export,
-    Grant,
-    LunState,
-    SessionState,
-    TargetInfo,
-    TargetState,
-)
+from multiattach.drivers.target import Cut, Export, Grant, LunState, SessionState, TargetInfo, TargetState
 
 
 class NullTarget:

@@ -66,7 +66,6 @@ class Grant:
 class Export:
     """What a target is to be.
 
-    :param volume_id: UUID of the volume.
     :param device: path of the backing device or file on the target's host.
     :param grants: everyone who may log in, and nobody else.
     """
@@ -80,7 +79,6 @@ class Export:
 class TargetInfo:
     """Where initiators find a volume.
 
-    :param iqn: name of the target.
     :param portal: ``address:port``.
     :param lun: logical unit number of the volume.
     :param tid: the target's number in its daemon; it changes when the daemon restarts.
@@ -96,7 +94,6 @@ class TargetInfo:
 class LunState:
     """One logical unit as the target shows it.
 
-    :param lun: its number.
     :param device: path of its backing store, "" when it has none.
     :param online: whether it serves I/O.
     :param scsi_id: the id from which the WWN is made.
@@ -124,9 +121,6 @@ class SessionState:
 class TargetState:
     """What a target really is now, to be compared with the database.
 
-    :param volume_id: UUID of the volume.
-    :param iqn: name of the target.
-    :param tid: its number.
     :param luns: logical units without the controller (LUN 0).
     :param initiators: names that may log in.
     :param accounts: CHAP names that are bound to it.
@@ -202,19 +196,13 @@ class Target(Protocol):
     def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
         """Admit one initiator; the target is made when absent, other initiators are left alone.
 
-        :param volume_id: UUID of the volume.
         :param device: backing path, used when the target must be made or repaired.
         :param grant: who is admitted; an account of that name gets this secret.
         :returns: where the initiator finds the volume.
         """
 
     def revoke(self, volume_id: str, initiator: str, username: str) -> None:
-        """Shut one initiator out: first no new login, then no live session.
-
-        :param volume_id: UUID of the volume.
-        :param initiator: name of the initiator.
-        :param username: its CHAP name.
-        """
+        """Shut one initiator out: first no new login, then no live session."""
 
     def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False,
               again: bool = False) -> Cut:
@@ -223,9 +211,6 @@ class Target(Protocol):
         Nothing that it began before, such as a login that is held open half-way, reads or writes after the
         return.
 
-        :param volume_id: UUID of the volume.
-        :param initiator: name of the initiator.
-        :param username: its CHAP name.
         :param alone: nobody else uses the target: it is removed, too.
         :param again: it was cut off before and was given no leave since: only what is there under its name
             is cut.
@@ -233,22 +218,14 @@ class Target(Protocol):
         """
 
     def remove_export(self, volume_id: str) -> None:
-        """Remove the target, its accounts and its file; absent is success.
-
-        :param volume_id: UUID of the volume.
-        """
+        """Remove the target, its accounts and its file; absent is success."""
 
     def extend(self, volume_id: str, device: str) -> None:
-        """Show the grown size of the device to the initiators without stopping I/O.
-
-        :param volume_id: UUID of the volume.
-        :param device: backing path, already grown.
-        """
+        """Show the grown size of the device to the initiators without stopping I/O."""
 
     def locate(self, volume_id: str) -> Address:
         """Tell where initiators find a volume, or would; nothing is asked.
 
-        :param volume_id: UUID of the volume.
         :returns: the address of today.
         """
 
@@ -282,8 +259,6 @@ def account_name(volume_id: str, initiator: str) -> str:
 
     It is deterministic so that an account left over from a crash is recognised and replaced.
 
-    :param volume_id: UUID of the volume.
-    :param initiator: name of the initiator.
     :returns: 20 characters of a-z and 2-7.
     """
     digest = hashlib.sha256(f"{volume_id}\0{initiator}".encode()).digest()

@@ -15,13 +15,7 @@ def lock_volume(session: Session, policy: Policy, ctx: RequestContext, volume_id
                 ) -> models.Volume:
     """Lock a volume for a caller who may do something with it.
 
-    :param session: a writer's session.
-    :param policy: the rules.
-    :param ctx: the caller.
-    :param volume_id: UUID.
-    :param rule: policy rule to ask.
     :returns: the volume without its relations.
-    :raises VolumeNotFound: there is none, or it is another project's.
     :raises NotAuthorized: the rule does not pass.
     """
     volume = db_volumes.lock(session, volume_id)
@@ -35,8 +29,6 @@ def show_sharers(session: Session, volume: models.Volume) -> str:
 
     A server that is about to detach (os-begin_detaching) refuses nothing to the others.
 
-    :param session: a session that holds the volume's lock.
-    :param volume: the volume.
     :returns: its status; ``in-use`` instead of ``detaching`` if a server has it that does not detach.
     """
     leaving = states.MARKS.get(volume.claim, states.Marks()).detaching

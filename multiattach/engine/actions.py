@@ -24,14 +24,7 @@ NO_RETYPE = 'VOLUME_VOLUME_003_001'
 
 
 class VolumeActions:
-    """Use cases behind ``POST /volumes/{id}/action``.
-
-    :param db: the database.
-    :param policy: the rules.
-    :param services: services and backends.
-    :param quotas: quotas.
-    :param workers: RPC client of the volume workers.
-    """
+    """Use cases behind ``POST /volumes/{id}/action``."""
 
     def __init__(self, db: database.Database, policy: Policy, services: Services,
                  quotas: Quotas, workers: VolumeWorkers) -> None:
@@ -45,8 +38,6 @@ class VolumeActions:
     def reserve(self, ctx: RequestContext, volume_id: str) -> None:
         """Mark a volume as being attached, without an attachment (os-reserve).
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :raises InvalidVolume: not available, nor in use and multiattach.
         """
         with self._db.writer() as session:
@@ -60,11 +51,7 @@ class VolumeActions:
 
     @database.retry
     def unreserve(self, ctx: RequestContext, volume_id: str) -> None:
-        """Take that mark back (os-unreserve); without a mark nothing changes.
-
-        :param ctx: the caller.
-        :param volume_id: UUID.
-        """
+        """Take that mark back (os-unreserve); without a mark nothing changes."""
         self._drop_mark(ctx, volume_id, 'unreserve', lambda marks: marks._replace(attaching=False))
 
     @database.retry
@@ -74,8 +61,6 @@ class VolumeActions:
         The status is ``detaching`` until that detach has ended, also while other servers have the volume:
         a client that waits for the end must not go on before. Nobody is refused because of it.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :raises InvalidVolume: no server has it, or all that have it are detaching already.
         """
         with self._db.writer() as session:
@@ -89,11 +74,7 @@ class VolumeActions:
 
     @database.retry
     def roll_detaching(self, ctx: RequestContext, volume_id: str) -> None:
-        """Take that mark back (os-roll_detaching); without a mark nothing changes.
-
-        :param ctx: the caller.
-        :param volume_id: UUID.
-        """
+        """Take that mark back (os-roll_detaching); without a mark nothing changes."""
         self._drop_mark(ctx, volume_id, 'roll_detaching', states.Marks.end_detaching)
 
     def _drop_mark(self, ctx: RequestContext, volume_id: str, rule: str,
@@ -108,13 +89,8 @@ class VolumeActions:
     def retype(self, ctx: RequestContext, volume_id: str, new_type: str) -> None:
         """Change a volume's type; type and flag change in one transaction or not at all.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
-        :param new_type: name or id of the type.
-        :raises VolumeTypeNotFound: no such type.
         :raises InvalidVolume: the same type, or a status that does not allow it; a multiattach
             change needs ``available`` (contract 5).
-        :raises NotAuthorized: policy ``volume:retype`` or ``volume:multiattach``.
         """
         backends = {backend.host: backend for backend in self._services.list_backends()}
         with self._db.writer() as session:
@@ -172,8 +148,6 @@ class VolumeActions:
                in_use_allowed: bool) -> None:
         """Grow a volume (os-extend).
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param new_size: GiB.
         :param in_use_allowed: the microversion lets a volume in use grow (3.42).
         :raises InvalidVolume: its status does not allow it.

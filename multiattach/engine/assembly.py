@@ -68,10 +68,6 @@ def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: Ho
                 rules: Rules | None = None) -> Engine:
     """Put the use cases together.
 
-    :param db: the database.
-    :param policy: the rules.
-    :param workers: RPC client of the volume workers.
-    :param agents: RPC client of the host agents.
     :param order_time: seconds that an order to a volume worker may take.
     :param down_time: seconds without a heartbeat after which a service counts as down.
     :param default_type: name of the default volume type.

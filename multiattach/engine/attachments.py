@@ -45,21 +45,14 @@ class Reservation:
 
 
 def actor_of(ctx: RequestContext) -> transitions.Actor:
-    """Return the timeline's name for an API caller.
-
-    :param ctx: the caller.
-    """
+    """Return the timeline's name for an API caller."""
     return transitions.Actor('api', ctx.request_id, ctx.caller)
 
 
 class Attachments:
     """Use cases on attachments.
 
-    :param db: the database.
-    :param policy: the rules.
-    :param orders: what is asked of the volume workers.
     :param guard: asks before something in use is taken away.
-    :param quotas: quotas.
     :param most: servers that may have one multiattach volume, 0 for any number.
     """
 
@@ -78,11 +71,7 @@ class Attachments:
     def show(self, ctx: RequestContext, attachment_id: str) -> models.Attachment:
         """Load an attachment that the caller may see.
 
-        :param ctx: the caller.
-        :param attachment_id: UUID.
         :returns: the attachment with connection_info and volume.
-        :raises AttachmentNotFound: there is none, or it is another project's.
-        :raises NotAuthorized: policy ``volume:attachment_get``.
         """
         with self._db.reader() as session:
             return self._load(session, ctx, attachment_id, 'volume:attachment_get')
@@ -93,13 +82,9 @@ class Attachments:
                   ) -> list[models.Attachment]:
         """List attachments of the caller's project, or of all.
 
-        :param ctx: the caller.
         :param filters: conditions on :class:`~multiattach.db.models.Attachment`.
         :param page: order and cut.
-        :param detail: load connection_info too.
         :param all_projects: do not scope; asked for by admins only.
-        :returns: attachments.
-        :raises NotAuthorized: policy ``volume:attachment_get_all``.
         """
         self._policy.check(ctx, 'volume:attachment_get_all')
         scope = [] if all_projects and ctx.is_admin else [
@@ -109,13 +94,7 @@ class Attachments:
 
     @database.retry
     def show_timeline(self, ctx: RequestContext, attachment_id: str) -> str:
-        """Read the timeline of a live attachment.
-
-        :param ctx: the caller.
-        :param attachment_id: UUID.
-        :returns: one JSON object a line.
-        :raises AttachmentNotFound: there is none, or it is another project's.
-        """
+        """Read the timeline of a live attachment."""
         with self._db.reader() as session:
             self._load(session, ctx, attachment_id, 'volume:attachment_get')
             return db_attachments.get_timeline(session, attachment_id)
@@ -127,8 +106,6 @@ class Attachments:
                ) -> models.Attachment:
         """Reserve a volume for a server and, given a connector, connect it.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param instance_uuid: UUID of the server, or None.
         :param connector: connector, or None or empty to reserve only.
         :param requested_mode: ``rw``, ``ro`` or None.
@@ -157,12 +134,9 @@ class Attachments:
                 reservation: Reservation) -> models.Attachment:
         """Take a place on a volume; no worker is asked.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param instance_uuid: UUID of the server, or None.
         :param reservation: the rest.
         :returns: the new attachment with its volume.
-        :raises VolumeNotFound: no such volume, or another project's.
         :raises NotAuthorized: policy ``volume:attachment_create`` or
             ``volume:multiattach_bootable_volume``.
         :raises InvalidVolume: the sharing rules or the cap of the type say no (contract 3.2).
@@ -206,8 +180,6 @@ class Attachments:
     def check_room(self, session: Session, volume: models.Volume, room: db_attachments.Room) -> None:
         """Refuse a server too many, by the cap of the volume's type and by the project's quota.
 
-        :param session: a writer's session that holds the volume's lock.
-        :param volume: the volume.
         :param room: counted in this transaction.
         :raises InvalidVolume: the cap is reached.
         :raises QuotaExceeded: the quota is used up.
@@ -228,11 +200,8 @@ class Attachments:
         completed without a connector gets its first one so: a shelved server comes back. Where a server has
         the attachment, what opens the target is told again to admins and services only.
 
-        :param ctx: the caller.
-        :param attachment_id: UUID.
         :param raw: connector (contract 2.7).
         :returns: the attachment after the change, with connection_info.
-        :raises AttachmentNotFound: there is none (any more), or it is another project's.
         :raises InvalidConnector: host or initiator is missing.
         :raises Conflict: the sharing rules say no (contract 2.2).
         :raises BackendError: the worker failed; the attachment is ``reserved`` again.
@@ -287,9 +256,6 @@ class Attachments:
 
         Legal without connector (shelved servers), and again when it is attached already.
 
-        :param ctx: the caller.
-        :param attachment_id: UUID.
-        :raises AttachmentNotFound: there is none, or it is another project's.
         :raises InvalidAttachment: it is in no state, or its volume in no status, to be completed
             (contract 11.4 number 8).
         """
@@ -318,10 +284,7 @@ class Attachments:
     def delete(self, ctx: RequestContext, attachment_id: str) -> list[models.Attachment]:
         """Take an attachment from its target and remove it.
 
-        :param ctx: the caller.
-        :param attachment_id: UUID.
         :returns: the attachments that remain on the volume (contract 2.4).
-        :raises AttachmentNotFound: there is none, or it is another project's.
         :raises Conflict: the compute endpoint uses it (contract 7.3).
         :raises BackendError: the target refused; ``error_detaching``, delete again.
         :raises OutcomeUnknown: no answer in time; repeat it.
@@ -370,7 +333,6 @@ class Attachments:
     def show_own(self, attachment_id: str) -> models.Attachment:
         """Load an attachment on which the caller has just acted.
 
-        :param attachment_id: UUID.
         :returns: the attachment with connection_info and volume.
         :raises AttachmentNotFound: it vanished meanwhile.
         """
@@ -389,7 +351,6 @@ def leave_target(session: Session, row: models.Attachment, actor: transitions.Ac
                  ) -> ExportOrder | None:
     """Write the intent to turn an attachment's initiator away, or remove the row if none came.
 
-    :param session: a writer's session that holds the volume's lock.
     :param row: the attachment with its volume and connector.
     :param actor: who asks.
     :returns: what to ask of whom, or None if the row is gone already.

@@ -46,7 +46,6 @@ class Moved:
 class Left:
     """An attachment that was removed without asking its target or its host.
 
-    :param id: UUID.
     :param state: internal state that it had.
     :param server: UUID of its server, or None.
     :param host: host that may be logged in, or None.
@@ -64,7 +63,6 @@ class Left:
 class Removed:
     """A volume that was removed without its backend.
 
-    :param volume_id: UUID.
     :param backend: ``host@backend`` that has its storage.
     :param size: GiB.
     :param status: status that it had.
@@ -81,9 +79,7 @@ class Removed:
 class Backends:
     """The use cases.
 
-    :param db: the database.
     :param down_time: seconds without a heartbeat after which a worker counts as down.
-    :param actor: who writes, for timelines.
     """
 
     def __init__(self, db: database.Database, down_time: float, actor: transitions.Actor) -> None:
@@ -99,7 +95,6 @@ class Backends:
         :param old: ``host@backend`` that the volumes carry, perhaps with ``#backend``.
         :param new: ``host@backend`` that is to look after them.
         :param force: also if no worker of the new backend reports.
-        :param dry_run: change nothing.
         :returns: what was moved, or would be.
         :raises InvalidInput: a name is none, or both are one.
         :raises NotFound: nothing is recorded of the old one, or no worker ever reported as the new one.
@@ -167,11 +162,8 @@ class Backends:
     def remove_volume(self, volume_id: str, *, force: bool = False, dry_run: bool = False) -> Removed:
         """Remove the rows of a volume whose backend is gone for good, as a delete does.
 
-        :param volume_id: UUID.
         :param force: its attachments, too.
-        :param dry_run: change nothing.
         :returns: what was removed, or would be, and what is left where nobody could be asked.
-        :raises VolumeNotFound: there is none (any more).
         :raises InvalidVolume: it has no backend, or it is being copied.
         :raises Conflict: a worker of its backend reports, or it has attachments.
         """

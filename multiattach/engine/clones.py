@@ -24,7 +24,6 @@ _SOURCE_STATUSES = (states.Volume.AVAILABLE, states.Volume.IN_USE)
 class CloneWish:
     """What of a wish has to agree with the source.
 
-    :param source_id: UUID of the source.
     :param size: GiB, None for that of the source.
     :param zone: availability zone, None for that of the source.
     """
@@ -37,12 +36,6 @@ class CloneWish:
 def lock_source(session: Session, policy: Policy, ctx: RequestContext, wish: CloneWish) -> models.Volume:
     """Lock a volume to be cloned: nobody deletes or changes it until the clone is recorded.
 
-    :param session: a writer's session.
-    :param policy: the rules.
-    :param ctx: the caller.
-    :param wish: what the clone is to be.
-    :returns: the source.
-    :raises VolumeNotFound: there is none, or it is another project's.
     :raises InvalidVolume: its status does not allow it.
     :raises InvalidInput: the clone would be smaller, or elsewhere.
     """
@@ -67,9 +60,7 @@ def choose(source: models.Volume, size: int, type_id: str, specs: Mapping[str, s
 
     :param source: the locked source.
     :param size: GiB of the clone.
-    :param type_id: UUID of the clone's type.
     :param specs: extra specs of that type.
-    :param backends: all that report.
     :returns: the source's backend, or why it cannot be.
     :raises InvalidInput: the type is another one than the source's, which that backend does not serve.
     """
@@ -88,8 +79,6 @@ def choose(source: models.Volume, size: int, type_id: str, specs: Mapping[str, s
 def check_not_copied(session: Session, volume: models.Volume) -> None:
     """Refuse to change or delete what a worker copies.
 
-    :param session: a session that holds the volume's lock.
-    :param volume: the volume.
     :raises InvalidVolume: a clone of it is being made.
     """
     if db_clones.is_being_copied(session, volume.id):

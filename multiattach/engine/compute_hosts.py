@@ -19,7 +19,6 @@ _MAX_SERVERS = 1000
 class ComputeHost:
     """A compute host.
 
-    :param name: its name.
     :param agent: the row of its agent, None where Nova drives the host.
     :param agent_is_up: the agent reports.
     :param facts: attachments, initiators and the number of servers.
@@ -36,12 +35,7 @@ class ComputeHost:
 
 
 class ComputeHosts:
-    """Use cases on compute hosts.
-
-    :param db: the database.
-    :param policy: the rules.
-    :param services: services.
-    """
+    """Use cases on compute hosts."""
 
     def __init__(self, db: database.Database, policy: Policy, services: Services) -> None:
         self._db = db
@@ -50,12 +44,7 @@ class ComputeHosts:
 
     @database.retry
     def list_all(self, ctx: RequestContext) -> list[ComputeHost]:
-        """List the hosts.
-
-        :param ctx: the caller.
-        :returns: hosts, by name.
-        :raises NotAuthorized: policy ``multiattach:hosts``.
-        """
+        """List the hosts."""
         self._policy.check(ctx, 'multiattach:hosts')
         with self._db.reader() as session:
             facts = explanations.list_hosts(session)
@@ -67,11 +56,8 @@ class ComputeHosts:
     def show(self, ctx: RequestContext, name: str) -> ComputeHost:
         """Show a host.
 
-        :param ctx: the caller.
-        :param name: its name.
         :returns: the host with its servers.
         :raises NotFound: no agent and no attachment names it, and it is not fenced.
-        :raises NotAuthorized: policy ``multiattach:hosts``.
         """
         self._policy.check(ctx, 'multiattach:hosts')
         return self.load(name)
@@ -80,7 +66,6 @@ class ComputeHosts:
     def load(self, name: str) -> ComputeHost:
         """Load a host, for the service's own use.
 
-        :param name: its name.
         :returns: the host with its servers.
         :raises NotFound: no agent and no attachment names it, and it is not fenced.
         """

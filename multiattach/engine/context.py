@@ -82,7 +82,6 @@ class RequestContext(oslo_context.RequestContext):
 def make_admin_context(request_id: str | None = None) -> RequestContext:
     """Make the context in which the service acts for itself.
 
-    :param request_id: the API call that it works for.
     :returns: an admin's context without project.
     """
     return RequestContext(is_admin=True, roles=[ADMIN, SERVICE], service_roles=[SERVICE],

@@ -14,11 +14,7 @@ _RULE = 'volume_extension:default_'
 
 
 class DefaultTypes:
-    """Use cases on default types.
-
-    :param db: the database.
-    :param policy: the rules.
-    """
+    """Use cases on default types."""
 
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
@@ -26,11 +22,7 @@ class DefaultTypes:
 
     @database.retry
     def list_all(self, ctx: RequestContext) -> list[models.DefaultType]:
-        """List the default types of all projects.
-
-        :param ctx: the caller.
-        :returns: rows.
-        """
+        """List the default types of all projects."""
         self._policy.check(ctx, _RULE + 'get_all')
         with self._db.reader() as session:
             return list(session.scalars(
@@ -40,9 +32,6 @@ class DefaultTypes:
     def show(self, ctx: RequestContext, project_id: str) -> models.DefaultType:
         """Read the default type of a project.
 
-        :param ctx: the caller.
-        :param project_id: the project.
-        :returns: the row.
         :raises NotFound: none is set.
         """
         self._policy.check(ctx, _RULE + 'get', project_id)
@@ -56,11 +45,7 @@ class DefaultTypes:
     def set(self, ctx: RequestContext, project_id: str, name_or_id: str) -> models.DefaultType:
         """Set the default type of a project.
 
-        :param ctx: the caller.
-        :param project_id: the project.
         :param name_or_id: the type.
-        :returns: the row.
-        :raises VolumeTypeNotFound: no such type.
         :raises InvalidInput: the project may not use it.
         """
         self._policy.check(ctx, _RULE + 'set_or_update', project_id)
@@ -81,8 +66,6 @@ class DefaultTypes:
     def unset(self, ctx: RequestContext, project_id: str) -> None:
         """Forget the default type of a project.
 
-        :param ctx: the caller.
-        :param project_id: the project.
         :raises NotFound: none is set.
         """
         self._policy.check(ctx, _RULE + 'unset', project_id)
@@ -96,8 +79,6 @@ class DefaultTypes:
 def find_type_id(session: Session, project_id: str) -> str | None:
     """Find the default type of a project.
 
-    :param session: an open session.
-    :param project_id: the project.
     :returns: UUID of the type, or None.
     """
     table, kind = models.DefaultType, models.VolumeType
@@ -111,7 +92,6 @@ def check_kept(session: Session, type_id: str, *, goes: bool) -> None:
     """Refuse to take a type from projects whose default type it is: creating volumes would fail for them.
 
     :param session: a session that holds the type's lock.
-    :param type_id: UUID.
     :param goes: from all projects; otherwise from those that were given no access.
     :raises InvalidInput: names one of the projects.
     """

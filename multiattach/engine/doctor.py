@@ -23,8 +23,6 @@ _PARALLEL = 16
 class Unanswered:
     """A worker or an agent of which nothing is known now.
 
-    :param binary: program.
-    :param host: backend or compute host.
     :param reason: why.
     """
 
@@ -55,14 +53,7 @@ class Diagnosis:
 
 
 class Doctor:
-    """The use case.
-
-    :param db: the database.
-    :param policy: the rules.
-    :param services: services.
-    :param workers: RPC client of the volume workers.
-    :param agents: RPC client of the host agents.
-    """
+    """The use case."""
 
     def __init__(self, db: database.Database, policy: Policy, services: Services, workers: VolumeWorkers,
                  agents: HostAgents) -> None:
@@ -75,11 +66,8 @@ class Doctor:
     def diagnose(self, ctx: RequestContext, *, fix: bool, release: Sequence[str] = ()) -> Diagnosis:
         """Have every worker and every agent look for drift.
 
-        :param ctx: the caller.
-        :param fix: put it right.
         :param release: seals of what the breakers are to let through.
         :returns: what was found, and who did not answer.
-        :raises NotAuthorized: policy ``multiattach:doctor``.
         """
         self._policy.check(ctx, 'multiattach:doctor')
         return self.examine(fix=fix, release=release, request_id=ctx.request_id)
@@ -87,9 +75,7 @@ class Doctor:
     def examine(self, *, fix: bool, release: Sequence[str] = (), request_id: str | None = None) -> Diagnosis:
         """Do the same for a caller who needs no policy.
 
-        :param fix: put it right.
         :param release: seals of what the breakers are to let through.
-        :param request_id: the API call behind it.
         :returns: what was found, and who did not answer.
         """
         found: dict[tuple[Any, ...], Finding] = {}

@@ -17,11 +17,7 @@ _RULE = 'volume_extension:volume_type_encryption:'
 
 
 class Encryptions:
-    """Use cases on encryption records.
-
-    :param db: the database.
-    :param policy: the rules.
-    """
+    """Use cases on encryption records."""
 
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
@@ -31,10 +27,7 @@ class Encryptions:
     def show(self, ctx: RequestContext, type_id: str) -> models.TypeEncryption | None:
         """Read the record of a type.
 
-        :param ctx: the caller.
-        :param type_id: UUID.
         :returns: the record, or None.
-        :raises VolumeTypeNotFound: no such type.
         """
         self._policy.check(ctx, _RULE + 'get')
         with self._db.reader() as session:
@@ -46,10 +39,7 @@ class Encryptions:
                ) -> models.TypeEncryption:
         """Give a type a record.
 
-        :param ctx: the caller.
-        :param type_id: UUID.
         :param values: ``provider``, ``control_location``, ``cipher``, ``key_size``.
-        :returns: the record.
         :raises InvalidInput: the type is multiattach, in use, or has a record.
         """
         self._policy.check(ctx, _RULE + 'create')
@@ -69,11 +59,7 @@ class Encryptions:
                values: Mapping[str, Any]) -> models.TypeEncryption:
         """Change the record of a type.
 
-        :param ctx: the caller.
-        :param type_id: UUID.
-        :param encryption_id: UUID of the record.
         :param values: what changes.
-        :returns: the record.
         """
         self._policy.check(ctx, _RULE + 'update')
         with self._db.writer() as session:
@@ -86,12 +72,7 @@ class Encryptions:
 
     @database.retry
     def delete(self, ctx: RequestContext, type_id: str, encryption_id: str) -> None:
-        """Take the record of a type away.
-
-        :param ctx: the caller.
-        :param type_id: UUID.
-        :param encryption_id: UUID of the record.
-        """
+        """Take the record of a type away."""
         self._policy.check(ctx, _RULE + 'delete')
         with self._db.writer() as session:
             row = self._find(session, type_id, encryption_id)
@@ -117,8 +98,6 @@ class Encryptions:
 def check_type(session: Session, type_id: str) -> None:
     """Refuse to make an encrypted type multiattach.
 
-    :param session: an open session.
-    :param type_id: UUID.
     :raises InvalidInput: the type has an encryption record.
     """
     if session.get(models.TypeEncryption, type_id) is not None:
@@ -128,8 +107,6 @@ def check_type(session: Session, type_id: str) -> None:
 def check_not_encrypted(session: Session, type_id: str, *, multiattach: bool) -> None:
     """Refuse a volume of an encrypted type: nothing here would encrypt it.
 
-    :param session: an open session.
-    :param type_id: UUID.
     :param multiattach: the type is multiattach, too.
     :raises InvalidVolume: the type has an encryption record (contract 3.4, 11.4 number 9).
     """

@@ -7,10 +7,7 @@ from multiattach.domain.epoch import Doubt, Mark
 
 
 class Epochs:
-    """What is counted in the database.
-
-    :param db: the database.
-    """
+    """What is counted in the database."""
 
     def __init__(self, db: database.Database) -> None:
         self._db = db
@@ -19,7 +16,6 @@ class Epochs:
     def count(self, backend: str, seen: Mark | None) -> tuple[Mark, Doubt | None]:
         """Count one further, unless what was seen elsewhere is ahead.
 
-        :param backend: name of the backend.
         :param seen: the mark beside the targets, None if it is not known.
         :returns: where the database stood before, which was committed a while ago; and what is doubted.
         """
@@ -30,7 +26,6 @@ class Epochs:
     def list_doubts(self, backend: str | None = None) -> list[Doubt]:
         """List the backends whose database is in doubt.
 
-        :param backend: only this one.
         :returns: in order of their names.
         """
         with self._db.reader() as session:
@@ -40,7 +35,6 @@ class Epochs:
     def accept(self, backend: str) -> Doubt:
         """Take this database as the one of a backend's targets from now on.
 
-        :param backend: name of the backend.
         :returns: what was doubted.
         :raises NotFound: nothing is in doubt there.
         """

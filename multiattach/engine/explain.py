@@ -39,7 +39,6 @@ class NextActor:
 class ExplainedAttachment:
     """An attachment and what there is to say of it.
 
-    :param row: the attachment.
     :param actor: who takes the next step.
     :param outlook: what is to be expected.
     :param error: why the last step failed, as the caller may read it.
@@ -63,7 +62,6 @@ class ExplainedVolume:
     :param actor: who takes the next step.
     :param verdict: why it has its status.
     :param outlook: what is to be expected.
-    :param attachments: its live attachments.
     :param warning: what its users are to be warned of, or None.
     :param since: when it took its status; None if no row tells.
     :param truth: what is true now; None if nobody was asked.
@@ -85,7 +83,6 @@ class ExplainedHost:
 
     :param host: what is recorded of it.
     :param outlook: what is to be expected.
-    :param attachments: its live attachments.
     :param truth: what is true now; None where no agent of this service is.
     """
 
@@ -98,7 +95,6 @@ class ExplainedHost:
 class _Explainer:
     """Explains attachments of one volume to one caller, at one moment.
 
-    :param volume: the volume.
     :param services: whether services report, by program and host.
     :param sees_internals: the caller may see hosts and whole errors.
     """
@@ -162,9 +158,6 @@ class _Explainer:
 class Explanations:
     """Use cases of people who ask what is going on.
 
-    :param db: the database.
-    :param policy: the rules.
-    :param services: services.
     :param hosts: use cases on compute hosts.
     :param witnesses: are asked for what is true now.
     """
@@ -180,7 +173,6 @@ class Explanations:
     def sees_internals(self, ctx: RequestContext) -> bool:
         """Tell whether a caller may see hosts, initiators and whole errors.
 
-        :param ctx: the caller.
         :returns: policy ``multiattach:explain_internals``, or a service that calls.
         """
         return ctx.is_service_request or self._policy.allows(ctx, _INTERNALS, None)
@@ -189,12 +181,8 @@ class Explanations:
                            ) -> ExplainedAttachment:
         """Explain an attachment, one that is gone too.
 
-        :param ctx: the caller.
-        :param attachment_id: UUID.
         :param live: ask for what is true now, too, if the caller may see it.
         :returns: the attachment with its timeline.
-        :raises AttachmentNotFound: there is none, or it is another project's.
-        :raises NotAuthorized: policy ``multiattach:attachment_explain``.
         """
         found, explainer = self._explain_attachment(ctx, attachment_id)
         if not live or not self.sees_internals(ctx) or found.row.deleted_at is not None:
@@ -223,11 +211,7 @@ class Explanations:
     def explain_host(self, ctx: RequestContext, name: str) -> ExplainedHost:
         """Explain a compute host: what is recorded, what is true, and what differs.
 
-        :param ctx: the caller.
-        :param name: its name.
-        :returns: the host.
         :raises NotFound: no agent and no attachment names it, and it is not fenced.
-        :raises NotAuthorized: policy ``multiattach:host_explain``.
         """
         self._policy.check(ctx, 'multiattach:host_explain')
         host, rows = self._hosts.load(name), self._explain_rows(ctx, name)
@@ -256,12 +240,8 @@ class Explanations:
     def explain_volume(self, ctx: RequestContext, volume_id: str, *, live: bool = False) -> ExplainedVolume:
         """Explain a volume.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param live: ask for what is true now, too, if the caller may see it.
         :returns: the volume with its attachments.
-        :raises VolumeNotFound: there is none, or it is another project's.
-        :raises NotAuthorized: policy ``multiattach:volume_explain``.
         """
         found, explainer = self._explain_volume(ctx, volume_id)
         if not live or not self.sees_internals(ctx):

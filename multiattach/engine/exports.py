@@ -21,11 +21,8 @@ from multiattach.engine.fence_plans import FencePlans
 class ExportPlan:
     """An attachment as the target's driver needs it.
 
-    :param attachment_id: UUID.
-    :param volume_id: UUID.
     :param state: internal state when it was read.
     :param initiator: iSCSI initiator name.
-    :param connector: connector as it was given.
     :param mode: ``rw`` or ``ro``.
     :param connection_info: what was stored for it, or None.
     :param sibling: connection_info of another attachment of the same initiator, or None.
@@ -56,11 +53,7 @@ class ExportPlan:
 
 
 class Exports:
-    """Plans and outcomes of the worker's steps.
-
-    :param db: the database.
-    :param actor: this worker, for timelines.
-    """
+    """Plans and outcomes of the worker's steps."""
 
     def __init__(self, db: database.Database, actor: transitions.Actor) -> None:
         self.fences = FencePlans(db, actor)
@@ -70,10 +63,6 @@ class Exports:
     @database.retry
     def plan(self, attachment_id: str) -> ExportPlan:
         """Read what is to be done for an attachment, in one statement; for an export with QoS specs in two.
-
-        :param attachment_id: UUID.
-        :returns: the plan.
-        :raises AttachmentNotFound: there is none (any more).
         """
         with self._db.reader() as session:
             row = export_rows.read(session, attachment_id)
@@ -96,7 +85,6 @@ class Exports:
                       seconds: float) -> None:
         """Store connection_info and ``exported`` in one UPDATE.
 
-        :param plan: what was done.
         :param connection_info: flat connection_info (contract 8.2).
         :param seconds: how long the target took, in seconds.
         :raises InvalidTransition: the attachment went elsewhere meanwhile.
@@ -129,8 +117,6 @@ class Exports:
     def fail_export(self, plan: ExportPlan, error: str) -> None:
         """Write that the export failed for good and was undone.
 
-        :param plan: what was tried.
-        :param error: why.
         :raises InvalidTransition: the attachment went elsewhere meanwhile.
         """
         with self._db.writer() as session:
@@ -144,7 +130,6 @@ class Exports:
     def finish_unexport(self, plan: ExportPlan, seconds: float) -> None:
         """Remove the row: nothing of it is left on the target.
 
-        :param plan: what was done.
         :param seconds: how long the target took, in seconds.
         :raises InvalidTransition: another one removed it first.
         """
@@ -158,11 +143,7 @@ class Exports:
 
     @database.retry
     def fail_unexport(self, plan: ExportPlan, error: str) -> None:
-        """Write that the target refused to turn the initiator away.
-
-        :param plan: what was tried.
-        :param error: why.
-        """
+        """Write that the target refused to turn the initiator away."""
         with self._db.writer() as session:
             db_volumes.hold(session, plan.volume_id)
             transitions.move_attachment(session, plan.attachment_id, 'detach_failed', self._actor,
@@ -173,7 +154,6 @@ class Exports:
     def list_admitted(self, backend_host: str) -> list[models.Attachment]:
         """List the attachments that a backend's target must admit, for a re-export.
 
-        :param backend_host: ``host@backend``.
         :returns: attachments with volume and connection_info.
         """
         with self._db.reader() as session:
@@ -183,7 +163,6 @@ class Exports:
     def list_admitted_of(self, volume_id: str) -> list[models.Attachment]:
         """List the attachments of one volume that its target must admit.
 
-        :param volume_id: UUID; its lock is held.
         :returns: attachments with connection_info.
         """
         with self._db.reader() as session:
@@ -193,7 +172,6 @@ class Exports:
     def list_open(self, backend_host: str) -> list[models.Attachment]:
         """List the attachments whose next step is this worker's.
 
-        :param backend_host: ``host@backend``.
         :returns: attachments in ``exporting`` or ``unexporting``.
         """
         with self._db.reader() as session:
@@ -204,7 +182,6 @@ class Exports:
 def explain_mark(mark: models.FencedHost | export_rows.Mark) -> str:
     """Say why a host is to have no volume.
 
-    :param mark: its mark.
     :returns: text for the caller.
     """
     reason = f' ({mark.reason})' if mark.reason else ''

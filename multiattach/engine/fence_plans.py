@@ -20,7 +20,6 @@ A = states.Attachment
 class FencePlan:
     """One initiator that is to be cut off one volume's target.
 
-    :param volume_id: UUID.
     :param state: state of the attachment that was asked for.
     :param initiator: name of the initiator; None if no host ever connected.
     :param infos: connection_info, or None, by attachment: all that the initiator has in ``fencing``.
@@ -42,7 +41,6 @@ class FencePlan:
 class Outcome:
     """A fence that was carried out.
 
-    :param plan: what was asked.
     :param proof: what was seen.
     :param seconds: how long the target took.
     """
@@ -53,11 +51,7 @@ class Outcome:
 
 
 class FencePlans:
-    """Plans and outcomes of the worker's fences.
-
-    :param db: the database.
-    :param actor: this worker, for timelines.
-    """
+    """Plans and outcomes of the worker's fences."""
 
     def __init__(self, db: database.Database, actor: transitions.Actor) -> None:
         self._db = db
@@ -70,12 +64,7 @@ class FencePlans:
 
     @database.retry
     def plan(self, attachment_id: str) -> FencePlan:
-        """Read what a fence is about.
-
-        :param attachment_id: UUID.
-        :returns: the plan.
-        :raises AttachmentNotFound: there is none (any more).
-        """
+        """Read what a fence is about."""
         with self._db.reader() as session:
             row = export_rows.read(session, attachment_id)
             mates = [one for one in row.mates if one.state == A.FENCING]
@@ -111,23 +100,14 @@ class FencePlans:
 
     @database.retry
     def fail(self, plan: FencePlan, error: str) -> None:
-        """Write why the initiator could not be cut off; it is tried again.
-
-        :param plan: what was tried.
-        :param error: why.
-        """
+        """Write why the initiator could not be cut off; it is tried again."""
         with self._db.writer() as session:
             for ident in plan.infos:
                 transitions.move_attachment(session, ident, 'fence_failed', self._actor, error=error)
 
     @database.retry
     def list_pending(self, volume_id: str, initiator: str) -> list[str]:
-        """List what is still to be cut off of one initiator at one volume.
-
-        :param volume_id: UUID; its lock is held.
-        :param initiator: name of the initiator.
-        :returns: attachment ids.
-        """
+        """List what is still to be cut off of one initiator at one volume."""
         with self._db.reader() as session:
             return [row.id for row in fences.list_fencing(session, volume_id) if row.initiator == initiator]
 
@@ -136,7 +116,6 @@ class FencePlans:
                     ) -> list[models.Attachment]:
         """List what was cut off a backend's targets of late.
 
-        :param backend_host: ``host@backend``.
         :param seconds: how long ago at most.
         :param after: not before this moment, UTC.
         :returns: attachments in ``fenced``.

@@ -42,8 +42,6 @@ _NO_BACKEND = 'The volume has no backend: nothing of it was ever exported.'
 class FencedAttachment:
     """An attachment that a fence is about.
 
-    :param id: UUID.
-    :param volume_id: UUID.
     :param server_id: UUID of the server, or None.
     :param host: host that it was connected from, or is to be.
     :param proof: what the worker saw; None if there is no proof (yet).
@@ -64,7 +62,6 @@ class FencedAttachment:
 class FencedHost:
     """A fenced host and what it had.
 
-    :param mark: its mark.
     :param attachments: what it had, each with a proof or an error.
     :param is_known: an agent, a server or an attachment is of this name.
     :param is_expected: the caller said that it need not be known yet.
@@ -87,7 +84,6 @@ class FencedHost:
 class UnfencedHost:
     """A host that may have volumes again.
 
-    :param host: its name.
     :param was_fenced: it had a mark.
     :param is_known: it had a mark, or an agent, a server or an attachment is of this name.
     :param near: known names that may have been meant, if it is not.
@@ -110,11 +106,6 @@ class _Cut:
 class Fences:
     """Use cases of people and services who cut off what may still be writing.
 
-    :param db: the database.
-    :param policy: the rules.
-    :param services: services.
-    :param workers: RPC client of the volume workers.
-    :param agents: RPC client of the host agents.
     :param patience: seconds that a fence may take in all.
     """
 
@@ -133,12 +124,8 @@ class Fences:
                          ) -> list[FencedAttachment]:
         """Cut an attachment's initiator off its volume; repeating it reads the target again.
 
-        :param ctx: the caller.
-        :param attachment_id: UUID.
         :param force: also if other attachments of the volume share the initiator: they are cut off with it.
         :returns: the attachment, and those that share its initiator, with their proof.
-        :raises AttachmentNotFound: there is none, or it is another project's.
-        :raises NotAuthorized: policy ``multiattach:attachment_fence``.
         :raises Conflict: others share the initiator, and it is not forced.
         :raises Unavailable: the worker does not report; it cuts when it is back.
         :raises OutcomeUnknown: no answer in time; repeat it.
@@ -177,14 +164,11 @@ class Fences:
         One that nobody knows is marked all the same, as it may be about to appear; but the fence is not
         complete then, as another host may be meant.
 
-        :param ctx: the caller.
-        :param host: name of the compute host.
         :param out_of_service: remove the attachments, too, once they are cut off.
         :param reason: why, for those who read it.
         :param expected: the host need not be known yet.
         :returns: the host with the proof of each of its attachments.
         :raises InvalidInput: the name can be no host's.
-        :raises NotAuthorized: policy ``multiattach:host_fence``.
         """
         self._policy.check(ctx, 'multiattach:host_fence')
         names.check(host)
@@ -221,11 +205,8 @@ class Fences:
     def unfence_host(self, ctx: RequestContext, host: str) -> UnfencedHost:
         """Let a host have volumes again; what was cut off stays so.
 
-        :param ctx: the caller.
-        :param host: name of the compute host.
         :returns: whether it was fenced, and whether anybody knows it.
         :raises InvalidInput: the name can be no host's.
-        :raises NotAuthorized: policy ``multiattach:host_unfence``.
         """
         self._policy.check(ctx, 'multiattach:host_unfence')
         names.check(host)

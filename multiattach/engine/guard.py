@@ -21,8 +21,6 @@ LOG = log.getLogger(__name__)
 class Usage:
     """An attachment as the guard sees it.
 
-    :param attachment_id: UUID.
-    :param volume_id: UUID.
     :param server_id: UUID of the server, or None.
     :param connector: connector as it was stored, or None.
     :param agent_host: host agent that drives the attachment, or None.
@@ -44,8 +42,6 @@ class Compute(Protocol):
 
         :param token: token of the caller.
         :param catalog: service catalogue of the caller, None without Keystone.
-        :param server_id: UUID.
-        :param volume_id: UUID.
         :returns: UUID of the attachment; None if the server, or its use of the volume, is unknown.
         :raises NotAuthorized: the compute service refuses the caller.
         :raises Unavailable: it does not answer.
@@ -65,7 +61,6 @@ class Guard:
     def must_ask(self, ctx: RequestContext, usage: Usage) -> bool:
         """Tell whether the compute service is to be asked; decided without asking it.
 
-        :param ctx: the caller.
         :param usage: the attachment, read in the transaction that would take it away.
         :returns: False if the caller may go on.
         :raises Conflict: this service's own compute endpoint uses it.
@@ -79,7 +74,6 @@ class Guard:
     def ask(self, ctx: RequestContext, usage: Usage) -> None:
         """Ask the compute service, outside any transaction.
 
-        :param ctx: the caller.
         :param usage: the attachment.
         :raises Conflict: the server uses it: ``ConflictNovaUsingAttachment``.
         :raises NotAuthorized: the compute service refuses the caller.

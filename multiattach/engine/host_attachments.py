@@ -29,9 +29,6 @@ OPEN_STATES = (states.Attachment.RESERVED, states.Attachment.EXPORTING,
 class HostTask:
     """An attachment as the agent needs it.
 
-    :param attachment_id: UUID.
-    :param volume_id: UUID.
-    :param server_id: UUID of the libvirt domain.
     :param state: internal state when it was read.
     :param device: device name on the server, ``/dev/vdb``.
     :param mode: ``rw`` or ``ro``.
@@ -58,13 +55,7 @@ class HostTask:
 
 
 class HostAttachments:
-    """Plans and outcomes of a host agent's steps.
-
-    :param db: the database.
-    :param attachments: use cases on attachments.
-    :param orders: what is asked of the volume workers.
-    :param host: name of the compute host.
-    """
+    """Plans and outcomes of a host agent's steps."""
 
     def __init__(self, db: database.Database, attachments: Attachments, orders: Orders,
                  host: str) -> None:
@@ -80,9 +71,7 @@ class HostAttachments:
     def load(self, attachment_id: str) -> HostTask:
         """Read an attachment.
 
-        :param attachment_id: UUID.
         :returns: what the agent needs to know.
-        :raises AttachmentNotFound: there is none (any more).
         """
         with self._db.reader() as session:
             return _task(db_attachments.get(session, attachment_id))
@@ -130,10 +119,7 @@ class HostAttachments:
 
     @database.retry
     def finish_sweep(self, task: HostTask) -> None:
-        """Write that nothing of a fenced attachment is left on this host.
-
-        :param task: the attachment.
-        """
+        """Write that nothing of a fenced attachment is left on this host."""
         with self._db.writer() as session:
             fences.set_swept(session, task.attachment_id)
 
@@ -164,11 +150,7 @@ class HostAttachments:
                 request_id: str | None) -> Mapping[str, Any]:
         """Have the target admit this host; repeating it returns the same.
 
-        :param task: the attachment.
         :param connector: this host's connector.
-        :param request_id: the API call behind it.
-        :returns: connection_info.
-        :raises MultiattachError: as :meth:`Attachments.connect`.
         """
         ctx = make_admin_context(request_id)
         info: Mapping[str, Any] = self._attachments.connect(
@@ -178,7 +160,6 @@ class HostAttachments:
     def begin_attach(self, attachment_id: str) -> HostTask:
         """Write the intent to touch the host.
 
-        :param attachment_id: UUID.
         :returns: the attachment as it is now, with connection_info.
         :raises InvalidTransition: it went elsewhere meanwhile: leave it.
         """
@@ -188,7 +169,6 @@ class HostAttachments:
     def finish_attach(self, task: HostTask, device: str, seconds: float) -> None:
         """Write that the server has the volume.
 
-        :param task: the attachment.
         :param device: device name on the server, ``/dev/vdb``.
         :param seconds: how long the host took, in seconds.
         :raises InvalidTransition: it went elsewhere meanwhile: undo.
@@ -199,9 +179,7 @@ class HostAttachments:
     def fail_attach(self, task: HostTask, error: str, request_id: str | None) -> None:
         """End an attach whose host side was undone: the export goes, the reason stays.
 
-        :param task: the attachment.
         :param error: why, for the user; free of secrets.
-        :param request_id: the API call behind it.
         :raises InvalidTransition: somebody else moved it meanwhile: theirs to end.
         :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
         """
@@ -230,19 +208,13 @@ class HostAttachments:
 
     @database.retry
     def list_grown(self) -> list[str]:
-        """List the attached attachments whose server has not seen its volume grow.
-
-        :returns: attachment ids.
-        """
+        """List the attached attachments whose server has not seen its volume grow."""
         with self._db.reader() as session:
             return [row.id for row in db_attachments.list_grown(session, self._host)]
 
     @database.retry
     def finish_extend(self, task: HostTask) -> None:
-        """Write that the server was told of the volume's size.
-
-        :param task: the attachment.
-        """
+        """Write that the server was told of the volume's size."""
         with self._db.writer() as session:
             db_attachments.set_seen_size(session, task.attachment_id, task.size_gb)
 
@@ -251,8 +223,6 @@ class HostAttachments:
     def finish_detach(self, task: HostTask, request_id: str | None) -> None:
         """Go on after the host let go: the target turns the initiator away, the row goes.
 
-        :param task: the attachment.
-        :param request_id: the API call behind it.
         :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
         """
         order = self._begin_leave(task)
@@ -262,7 +232,6 @@ class HostAttachments:
     def end_delete(self, order: ExportOrder) -> None:
         """Have the initiator of an attachment in ``unexporting`` turned away.
 
-        :param order: the attachment and its backend.
         :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
         """
         self._orders.unexport(order, None)
@@ -276,22 +245,12 @@ class HostAttachments:
 
     @database.retry
     def refuse_detach(self, task: HostTask, error: str, request_id: str | None) -> None:
-        """Write that the server kept the device: it is attached as before.
-
-        :param task: the attachment.
-        :param error: why, for the user.
-        :param request_id: the API call behind it.
-        """
+        """Write that the server kept the device: it is attached as before."""
         self._end_detach(task, 'detach_refused', error, request_id)
 
     @database.retry
     def fail_detach(self, task: HostTask, error: str, request_id: str | None) -> None:
-        """Write that the detach stopped half-way; it may be asked for again.
-
-        :param task: the attachment.
-        :param error: why, for the user.
-        :param request_id: the API call behind it.
-        """
+        """Write that the detach stopped half-way; it may be asked for again."""
         self._end_detach(task, 'detach_failed', error, request_id)
 
     def _end_detach(self, task: HostTask, event: str, error: str, request_id: str | None) -> None:

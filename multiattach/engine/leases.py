@@ -51,7 +51,6 @@ class Step:
     """A step that is due.
 
     :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
-    :param ident: UUID.
     :param since: when it took its state.
     :param ordered: whether somebody may have got an order for it, who then has it in hand.
     """
@@ -66,7 +65,6 @@ class Step:
 class Due:
     """A step that may be taken up.
 
-    :param step: the step.
     :param lease: its lease as it was read, None for none.
     """
 
@@ -84,7 +82,6 @@ class _Hand:
 class StepLeases:
     """The leases of one worker or agent.
 
-    :param db: the database.
     :param rules: how long leases last and how often a step is tried.
     :param role: ``volume`` or ``host``.
     :param member: name of this process in its crew.
@@ -225,7 +222,6 @@ class StepLeases:
         """Run an attempt at a step in the block; if it ends without a result, it is tried again.
 
         :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
-        :param ident: UUID.
         :param give_up: ends the step in an error state; None for one that must not end so.
         :param retried: errors that are no result.
         :raises OutcomeUnknown: something unexpected happened; it is in the log.
@@ -253,7 +249,6 @@ class StepLeases:
         """Note that a step is in this process's hands, from now to :meth:`drop`.
 
         :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
-        :param ident: UUID.
         """
         with self._lock:
             if ident in self._hands:
@@ -262,10 +257,7 @@ class StepLeases:
                 self._hands[ident] = _Hand(noun, time.monotonic())
 
     def drop(self, ident: str) -> None:
-        """Note that a step is not in hand any more, as often as it was grabbed.
-
-        :param ident: UUID.
-        """
+        """Note that a step is not in hand any more, as often as it was grabbed."""
         with self._lock:
             hand = self._hands.get(ident)
             if hand is not None:

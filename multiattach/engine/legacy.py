@@ -49,11 +49,7 @@ class LegacyAttach:
 class LegacyActions:
     """Use cases of the legacy actions.
 
-    :param db: the database.
-    :param policy: the rules.
-    :param attachments: use cases on attachments.
     :param guard: asks before something in use is taken away.
-    :param orders: what is asked of the volume workers.
     """
 
     def __init__(self, db: database.Database, policy: Policy, attachments: Attachments,
@@ -70,8 +66,6 @@ class LegacyActions:
     def attach(self, ctx: RequestContext, volume_id: str, wish: LegacyAttach) -> None:
         """Mark a volume as attached (os-attach).
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param wish: server or host, and device.
         :raises InvalidVolume: the sharing rules say no, or nobody can tell whose connection is meant.
         """
@@ -114,11 +108,8 @@ class LegacyActions:
                               raw: Mapping[str, Any]) -> dict[str, Any]:
         """Have an initiator admitted (os-initialize_connection); repeating it is harmless.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param raw: connector.
         :returns: flat connection_info (contract 8.2).
-        :raises MultiattachError: as :meth:`Attachments.connect`.
         """
         wanted = connection.parse_connector(raw)
         ident = self._find_or_reserve(ctx, volume_id, wanted)
@@ -156,8 +147,6 @@ class LegacyActions:
 
         An attached server keeps its attachment until os-detach, so that os-detach finds it.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param raw: connector; None for the only one there is.
         :raises Conflict: the compute service uses it, or nobody can tell which one is meant.
         """
@@ -169,8 +158,6 @@ class LegacyActions:
     def detach(self, ctx: RequestContext, volume_id: str, attachment_id: str | None) -> None:
         """Take a volume from a server (os-detach); others keep theirs (11.4 number 6).
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param attachment_id: UUID; None for the only one there is.
         :raises InvalidVolume: the attachment belongs to another volume.
         :raises Conflict: the compute service uses it, or nobody can tell which one is meant.

@@ -13,11 +13,7 @@ from multiattach.engine.policy import Policy
 
 
 class Messages:
-    """Use cases on messages.
-
-    :param db: the database.
-    :param policy: the rules.
-    """
+    """Use cases on messages."""
 
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
@@ -28,10 +24,8 @@ class Messages:
                   page: paging.Page) -> list[models.Message]:
         """List the messages of the caller's project.
 
-        :param ctx: the caller.
         :param filters: conditions on :class:`~multiattach.db.models.Message`.
         :param page: order and cut.
-        :returns: messages.
         :raises NotFound: the page's marker is no message.
         """
         self._policy.check(ctx, 'message:get_all')
@@ -41,13 +35,7 @@ class Messages:
 
     @database.retry
     def show(self, ctx: RequestContext, message_id: str) -> models.Message:
-        """Load a message.
-
-        :param ctx: the caller.
-        :param message_id: UUID.
-        :returns: the message.
-        :raises NotFound: there is none, or it is another project's.
-        """
+        """Load a message."""
         missing = errors.NotFound(f'Message {message_id} could not be found.')
         with self._db.reader() as session:
             found = db_messages.get(session, message_id)

@@ -15,7 +15,6 @@ LOG = log.getLogger(__name__)
 def find_move(session: Session, row: models.Attachment) -> ExportOrder | None:
     """Have the worker look at an attachment whose host was told another portal than the worker reports.
 
-    :param session: an open session.
     :param row: an attachment that is admitted, with its volume and connection_info.
     :returns: what to ask of whom, None if the host was told the portal of today.
     """
@@ -29,7 +28,6 @@ def find_move(session: Session, row: models.Attachment) -> ExportOrder | None:
 def warn_unconnected(session: Session, row: models.Attachment) -> None:
     """Say so when a server on a host is told to have a volume for which no host was ever admitted.
 
-    :param session: an open session.
     :param row: an attachment that was completed; Nova completes those of shelved servers in this way.
     """
     if row.initiator is not None or row.instance_uuid is None:

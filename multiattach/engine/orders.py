@@ -23,8 +23,6 @@ class Orders:
     A lost answer, or a worker that died, is not the end of an order: the row tells when the worker, or
     another one of the same backend, has carried it out.
 
-    :param db: the database.
-    :param workers: RPC client of the volume workers.
     :param patience: seconds that an order may take in all.
     """
 
@@ -36,8 +34,6 @@ class Orders:
     def export(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``exporting`` admitted.
 
-        :param order: the attachment and its backend.
-        :param request_id: the API call behind it.
         :raises OutcomeUnknown: nobody has carried it out in time.
         :raises MultiattachError: the worker refused and undid its step.
         """
@@ -46,8 +42,6 @@ class Orders:
     def unexport(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``unexporting`` turned away.
 
-        :param order: the attachment and its backend.
-        :param request_id: the API call behind it.
         :raises OutcomeUnknown: nobody has carried it out in time.
         :raises MultiattachError: the worker could not.
         """

@@ -13,8 +13,6 @@ class Backend:
     """A volume backend as its worker reports it.
 
     :param host: ``host@backend``, the name of its RPC server.
-    :param zone: availability zone.
-    :param service_uuid: UUID of the service row.
     :param is_up: the last heartbeat is recent.
     :param is_enabled: an operator did not disable it.
     :param total_gb: capacity in GiB, None for unknown or unlimited.
@@ -82,7 +80,6 @@ def choose(wish: Wish, backends: Iterable[Backend]) -> Choice:
     """Choose the backend with the most room among those that fit.
 
     :param wish: what is needed.
-    :param backends: all that report.
     :returns: the choice; the reason names the first condition that nobody met.
     """
     left = list(backends)
@@ -105,7 +102,6 @@ def choose(wish: Wish, backends: Iterable[Backend]) -> Choice:
 def describe(specs: Mapping[str, str | None]) -> str:
     """Write the extra specs that users may know as text.
 
-    :param specs: extra specs.
     :returns: ``key=value`` pairs.
     """
     return ', '.join(f'{k}={v}' for k, v in sorted(specs.items())

@@ -37,8 +37,6 @@ class Policy:
     def allows(self, ctx: RequestContext, rule: str, project_id: str | None) -> bool:
         """Tell whether a caller may do something in a project.
 
-        :param ctx: the caller.
-        :param rule: name of the rule.
         :param project_id: project of the object; None for objects of no project, where the
             caller's own counts.
         :returns: whether the rule passes.
@@ -59,10 +57,7 @@ class Policy:
         return verdict
 
     def reload(self) -> None:
-        """Read the operator's file again if it has changed.
-
-        :raises Exception: the file cannot be used; until it can, every question raises this.
-        """
+        """Read the operator's file again if it has changed."""
         self._verdicts = {}
         # With use_conf, oslo.policy looks for files at each question; between these looks it shall not.
         self._enforcer.use_conf = True
@@ -72,8 +67,6 @@ class Policy:
     def check(self, ctx: RequestContext, rule: str, project_id: str | None = None) -> None:
         """Refuse a caller who may not do something.
 
-        :param ctx: the caller.
-        :param rule: name of the rule.
         :param project_id: as for :meth:`allows`.
         :raises NotAuthorized: the rule does not pass.
         """
@@ -83,7 +76,6 @@ class Policy:
     def check_visible(self, ctx: RequestContext, owned: Owned, missing: errors.NotFound) -> None:
         """Refuse a caller of another project as if the object did not exist.
 
-        :param ctx: the caller.
         :param owned: the loaded object.
         :param missing: the error to raise.
         :raises NotFound: *missing*.

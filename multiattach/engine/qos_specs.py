@@ -17,11 +17,7 @@ _RULE = 'volume_extension:qos_specs_manage:'
 
 
 class QosSpecs:
-    """Use cases on QoS specs; each locks the specs first, then a type.
-
-    :param db: the database.
-    :param policy: the rules.
-    """
+    """Use cases on QoS specs; each locks the specs first, then a type."""
 
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
@@ -32,10 +28,8 @@ class QosSpecs:
                   page: paging.Page) -> list[models.QosSpecs]:
         """List QoS specs.
 
-        :param ctx: the caller.
         :param filters: conditions on :class:`~multiattach.db.models.QosSpecs`.
         :param page: order and cut.
-        :returns: the specs with their keys.
         """
         self._policy.check(ctx, _RULE + 'get_all')
         with self._db.reader() as session:
@@ -45,9 +39,6 @@ class QosSpecs:
     def show(self, ctx: RequestContext, qos_id: str) -> models.QosSpecs:
         """Load QoS specs.
 
-        :param ctx: the caller.
-        :param qos_id: UUID.
-        :returns: the specs with their keys.
         :raises QosSpecsNotFound: there are none.
         """
         self._policy.check(ctx, _RULE + 'get')
@@ -59,11 +50,8 @@ class QosSpecs:
                ) -> models.QosSpecs:
         """Create QoS specs.
 
-        :param ctx: the caller.
         :param name: 1 to 255 characters, unique.
         :param consumer: who sees to them.
-        :param specs: keys and values.
-        :returns: the specs.
         :raises InvalidInput: an unknown consumer, or a rate that is no number.
         :raises Conflict: the name is taken.
         """
@@ -80,11 +68,8 @@ class QosSpecs:
     def update(self, ctx: RequestContext, qos_id: str, specs: Mapping[str, str | None]) -> None:
         """Set keys; the others stay. Attachments that have their connection_info keep it.
 
-        :param ctx: the caller.
-        :param qos_id: UUID.
         :param specs: keys and values; ``consumer`` is who sees to them.
         :raises QosSpecsNotFound: there are none.
-        :raises InvalidInput: as :meth:`create`.
         """
         self._policy.check(ctx, _RULE + 'update')
         items = dict(specs)
@@ -102,13 +87,7 @@ class QosSpecs:
 
     @database.retry
     def delete_keys(self, ctx: RequestContext, qos_id: str, keys: Collection[str]) -> None:
-        """Delete keys: all of them, or none if one is not there.
-
-        :param ctx: the caller.
-        :param qos_id: UUID.
-        :param keys: which.
-        :raises NotFound: no such specs, or no such key.
-        """
+        """Delete keys: all of them, or none if one is not there."""
         self._policy.check(ctx, _RULE + 'delete')
         with self._db.writer() as session:
             found = db_qos.get(session, qos_id, lock=True)
@@ -123,8 +102,6 @@ class QosSpecs:
     def delete(self, ctx: RequestContext, qos_id: str, *, force: bool) -> None:
         """Delete QoS specs.
 
-        :param ctx: the caller.
-        :param qos_id: UUID.
         :param force: take them from the types that have them.
         :raises QosSpecsNotFound: there are none.
         :raises InvalidInput: types have them, and they are not to be taken from those.
@@ -144,9 +121,6 @@ class QosSpecs:
     def list_types(self, ctx: RequestContext, qos_id: str) -> list[models.VolumeType]:
         """List the types that have QoS specs.
 
-        :param ctx: the caller.
-        :param qos_id: UUID.
-        :returns: types.
         :raises QosSpecsNotFound: there are none.
         """
         self._policy.check(ctx, _RULE + 'get_all')
@@ -158,10 +132,6 @@ class QosSpecs:
     def associate(self, ctx: RequestContext, qos_id: str, type_id: str | None) -> None:
         """Give a type QoS specs; having them is success.
 
-        :param ctx: the caller.
-        :param qos_id: UUID.
-        :param type_id: UUID of the type.
-        :raises NotFound: no such specs, or no such type.
         :raises InvalidInput: no type is named, or it has other specs.
         """
         self._policy.check(ctx, _RULE + 'update')
@@ -180,10 +150,6 @@ class QosSpecs:
     def disassociate(self, ctx: RequestContext, qos_id: str, type_id: str | None) -> None:
         """Take QoS specs from a type; not having them is success.
 
-        :param ctx: the caller.
-        :param qos_id: UUID.
-        :param type_id: UUID of the type.
-        :raises NotFound: no such specs, or no such type.
         :raises InvalidInput: no type is named.
         """
         self._policy.check(ctx, _RULE + 'update')
@@ -197,8 +163,6 @@ class QosSpecs:
     def disassociate_all(self, ctx: RequestContext, qos_id: str) -> None:
         """Take QoS specs from all types.
 
-        :param ctx: the caller.
-        :param qos_id: UUID.
         :raises QosSpecsNotFound: there are none.
         """
         self._policy.check(ctx, _RULE + 'update')

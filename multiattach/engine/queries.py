@@ -58,10 +58,6 @@ RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
 def volume_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
     """Build the conditions of a volume list.
 
-    :param ctx: the caller.
-    :param wanted: filters by key.
-    :param minor: second number of the microversion.
-    :returns: conditions, all of which are to hold.
     :raises InvalidInput: a value that cannot be read; from 3.31 a key that people without the
         admin role may not use.
     """
@@ -69,12 +65,7 @@ def volume_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int
 
 
 def attachment_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
-    """Build the conditions of an attachment list; arguments and errors as :func:`volume_conditions`.
-
-    :param ctx: the caller.
-    :param wanted: filters by key, as the query has them.
-    :param minor: second number of the microversion.
-    """
+    """Build the conditions of an attachment list; arguments and errors as :func:`volume_conditions`."""
     return _build(ctx, wanted, minor, filters.ATTACHMENTS, filters.ATTACHMENTS_ADMIN,
                   filters.ATTACHMENTS_LIKE)
 
@@ -99,31 +90,18 @@ def _build(ctx: RequestContext, wanted: Mapping[str, str], minor: int,
 
 
 def message_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
-    """Build the conditions of a message list; arguments and errors as :func:`volume_conditions`.
-
-    :param ctx: the caller.
-    :param wanted: filters by key, as the query has them.
-    :param minor: second number of the microversion.
-    """
+    """Build the conditions of a message list; arguments and errors as :func:`volume_conditions`."""
     return _build(ctx, wanted, minor, filters.MESSAGES, {}, {})
 
 
 def qos_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
-    """Build the conditions of a list of QoS specs; arguments and errors as :func:`volume_conditions`.
-
-    :param ctx: the caller.
-    :param wanted: filters by key, as the query has them.
-    :param minor: second number of the microversion.
-    """
+    """Build the conditions of a list of QoS specs; arguments and errors as :func:`volume_conditions`."""
     return _build(ctx, wanted, minor, filters.QOS_SPECS, {}, {})
 
 
 def check_absent(ctx: RequestContext, wanted: Mapping[str, str], minor: int, names: Iterable[str]) -> None:
     """Check the filters of a list that is always empty; errors as :func:`volume_conditions`.
 
-    :param ctx: the caller.
-    :param wanted: filters by key, as the query has them.
-    :param minor: second number of the microversion.
     :param names: filters that everybody may use.
     """
     _build(ctx, wanted, minor, {name: lambda _value: filters.nothing() for name in names}, {}, {})
@@ -132,10 +110,7 @@ def check_absent(ctx: RequestContext, wanted: Mapping[str, str], minor: int, nam
 def type_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
     """Build the conditions of a type list.
 
-    :param ctx: the caller.
     :param wanted: ``is_public`` and ``extra_specs``; everything else says nothing.
-    :param minor: second number of the microversion.
-    :returns: conditions, all of which are to hold.
     :raises InvalidInput: a value that cannot be read.
     """
     conditions = []

@@ -31,8 +31,6 @@ class QuotaSet:
 class Quotas:
     """Use cases on quotas.
 
-    :param db: the database.
-    :param policy: the rules.
     :param defaults: limits of the configuration by resource.
     """
 
@@ -48,9 +46,6 @@ class Quotas:
         """Refuse what would exceed a quota, under the project's lock.
 
         :param session: a writer's session; the project's lock is taken and held.
-        :param project_id: the project.
-        :param type_name: type of the volume.
-        :param volumes: volumes to add.
         :param gigabytes: GiB to add.
         :param size: GiB of the volume afterwards.
         :param in_project: False for a change of type.
@@ -65,7 +60,6 @@ class Quotas:
         """Refuse an attachment that would exceed the quota; without a limit this asks nothing.
 
         :param session: a writer's session that holds the volume's lock; the project's is taken after it.
-        :param project_id: the project.
         :param limit: what an admin set for the project or its class, None if nothing.
         :raises QuotaExceeded: the quota is used up.
         """
@@ -76,36 +70,21 @@ class Quotas:
 
     @database.retry
     def show(self, ctx: RequestContext, project_id: str) -> QuotaSet:
-        """Read a project's limits and use.
-
-        :param ctx: the caller.
-        :param project_id: the project.
-        :returns: the quota set.
-        :raises NotAuthorized: policy ``volume_extension:quotas:show``.
-        """
+        """Read a project's limits and use."""
         self._policy.check(ctx, 'volume_extension:quotas:show', project_id)
         with self._db.reader() as session:
             return self._read(session, project_id, project_id)
 
     @database.retry
     def show_own(self, ctx: RequestContext) -> QuotaSet:
-        """Read the limits and the use of the caller's own project; everybody may.
-
-        :param ctx: the caller.
-        :returns: the quota set.
-        """
+        """Read the limits and the use of the caller's own project; everybody may."""
         project_id = ctx.project or ''
         with self._db.reader() as session:
             return self._read(session, project_id, project_id)
 
     @database.retry
     def show_defaults(self, ctx: RequestContext, project_id: str) -> QuotaSet:
-        """Read the limits of projects for which none are set.
-
-        :param ctx: the caller.
-        :param project_id: whose policy is asked.
-        :returns: the quota set.
-        """
+        """Read the limits of projects for which none are set."""
         self._policy.check(ctx, 'volume_extension:quotas:show', project_id)
         with self._db.reader() as session:
             return self._read(session, project_id, None)
@@ -114,9 +93,6 @@ class Quotas:
     def update(self, ctx: RequestContext, project_id: str, limits: Mapping[str, int]) -> QuotaSet:
         """Set limits of a project.
 
-        :param ctx: the caller.
-        :param project_id: the project.
-        :param limits: limit by resource.
         :returns: the quota set after the change.
         :raises InvalidInput: an unknown resource, or a limit below what is used.
         """
@@ -135,11 +111,7 @@ class Quotas:
 
     @database.retry
     def delete(self, ctx: RequestContext, project_id: str) -> None:
-        """Forget the limits of a project: the defaults hold again.
-
-        :param ctx: the caller.
-        :param project_id: the project.
-        """
+        """Forget the limits of a project: the defaults hold again."""
         self._policy.check(ctx, 'volume_extension:quotas:delete', project_id)
         with self._db.writer() as session:
             db_quotas.delete_limits(session, db_quotas.PROJECT, project_id)
@@ -148,8 +120,6 @@ class Quotas:
     def show_class(self, ctx: RequestContext, name: str) -> QuotaSet:
         """Read the limits of a quota class; ``default`` is what projects get.
 
-        :param ctx: the caller.
-        :param name: the class.
         :returns: the quota set; nothing is in use.
         """
         self._policy.check(ctx, 'volume_extension:quota_classes:get')
@@ -160,9 +130,6 @@ class Quotas:
     def update_class(self, ctx: RequestContext, name: str, limits: Mapping[str, int]) -> QuotaSet:
         """Set limits of a quota class.
 
-        :param ctx: the caller.
-        :param name: the class.
-        :param limits: limit by resource.
         :returns: the quota set after the change.
         :raises InvalidInput: an unknown resource.
         """

@@ -22,11 +22,7 @@ AT_REST = frozenset({A.RESERVED, A.EXPORTED, A.ATTACHED, A.ERROR_ATTACHING, A.ER
 
 
 class Reconciliation:
-    """What the reconcilers read and write.
-
-    :param db: the database.
-    :param actor: who writes, for timelines.
-    """
+    """What the reconcilers read and write."""
 
     def __init__(self, db: database.Database, actor: transitions.Actor) -> None:
         self._db = db
@@ -38,7 +34,6 @@ class Reconciliation:
     def list_on_backend(self, host: str) -> list[rows.BackendRow]:
         """List the volumes of a backend that somebody has, with their attachments.
 
-        :param host: name of the backend.
         :returns: see :func:`multiattach.db.reconciliation.list_on_backend`.
         """
         with self._db.reader() as session:
@@ -48,7 +43,6 @@ class Reconciliation:
     def list_of_volumes(self, volume_ids: list[str]) -> list[rows.BackendRow]:
         """List live volumes with their attachments.
 
-        :param volume_ids: UUIDs.
         :returns: see :func:`multiattach.db.reconciliation.list_of_volumes`.
         """
         with self._db.reader() as session:
@@ -58,7 +52,6 @@ class Reconciliation:
     def find_volumes(self, volume_ids: list[str]) -> dict[str, tuple[str | None, bool]]:
         """Tell of volumes whether they are recorded.
 
-        :param volume_ids: UUIDs.
         :returns: by id the backend, and whether the volume lives.
         """
         with self._db.reader() as session:
@@ -66,11 +59,7 @@ class Reconciliation:
 
     @database.retry
     def list_of_agent(self, host: str) -> list[rows.AgentRow]:
-        """List the attachments that a host agent drives.
-
-        :param host: name of the compute host.
-        :returns: attachments.
-        """
+        """List the attachments that a host agent drives."""
         with self._db.reader() as session:
             return rows.list_of_agent(session, host)
 
@@ -78,7 +67,6 @@ class Reconciliation:
     def list_places(self, volume_ids: list[str]) -> list[rows.Place]:
         """List who has volumes, or is about to.
 
-        :param volume_ids: UUIDs.
         :returns: a row for each attachment that takes a place.
         """
         with self._db.reader() as session:
@@ -88,7 +76,6 @@ class Reconciliation:
     def find_servers(self, server_ids: list[str]) -> dict[str, tuple[str, datetime.datetime | None]]:
         """Tell where servers of host agents are.
 
-        :param server_ids: UUIDs.
         :returns: by id the host, and when the server was gone.
         """
         with self._db.reader() as session:
@@ -106,11 +93,7 @@ class Reconciliation:
 
     @database.retry
     def list_never_connected(self, attachment_ids: list[str]) -> set[str]:
-        """Tell which attachments no host was ever to be admitted for.
-
-        :param attachment_ids: UUIDs.
-        :returns: those.
-        """
+        """Tell which attachments no host was ever to be admitted for."""
         with self._db.reader() as session:
             return rows.list_never_connected(session, attachment_ids)
 
@@ -118,7 +101,6 @@ class Reconciliation:
     def list_infos(self, attachment_ids: list[str]) -> dict[str, dict[str, Any]]:
         """Read what hosts were told.
 
-        :param attachment_ids: UUIDs.
         :returns: connection_info by attachment, of those that have one.
         """
         with self._db.reader() as session:
@@ -128,7 +110,6 @@ class Reconciliation:
     def find_held(self, attachment_ids: list[str], longest: float) -> set[str]:
         """Tell whose step somebody is at now: it takes long, and stands not still.
 
-        :param attachment_ids: UUIDs.
         :param longest: seconds that no lease has left; one that has more is of a clock that was ahead.
         :returns: those with a lease that has not run out and is not waiting for another attempt.
         """
@@ -152,7 +133,6 @@ class Reconciliation:
     def find_ended(self, volume_ids: list[str]) -> dict[str, set[str]]:
         """Tell of which initiators and servers it is recorded that they have volumes no more.
 
-        :param volume_ids: UUIDs.
         :returns: by volume names of initiators and ids of servers.
         """
         with self._db.reader() as session:
@@ -160,11 +140,7 @@ class Reconciliation:
 
     @database.retry
     def find_registered(self, server_ids: list[str]) -> dict[str, datetime.datetime]:
-        """Tell since when servers are known.
-
-        :param server_ids: UUIDs.
-        :returns: by id.
-        """
+        """Tell since when servers are known."""
         with self._db.reader() as session:
             return rows.find_registered(session, server_ids)
 
@@ -172,11 +148,7 @@ class Reconciliation:
 
     @database.retry
     def derive(self, volume_id: str) -> None:
-        """Write the status that a volume's attachments give.
-
-        :param volume_id: UUID.
-        :raises VolumeNotFound: it is gone.
-        """
+        """Write the status that a volume's attachments give."""
         with self._db.writer() as session:
             db_volumes.lock(session, volume_id)
             transitions.derive_volume(session, volume_id)
@@ -185,9 +157,7 @@ class Reconciliation:
     def drop_mark(self, volume_id: str, mark: str) -> None:
         """Take back a mark of os-reserve or os-begin_detaching, as os-unreserve and os-roll_detaching do.
 
-        :param volume_id: UUID.
         :param mark: the mark; another one, or none, is left alone.
-        :raises VolumeNotFound: it is gone.
         """
         with self._db.writer() as session:
             transitions.drop_claim(session, db_volumes.lock(session, volume_id), mark)
@@ -196,7 +166,6 @@ class Reconciliation:
     def begin_delete(self, attachment_id: str, seen: str) -> ExportOrder | None:
         """Write the intent to turn an attachment's initiator away, as a delete by its user does.
 
-        :param attachment_id: UUID.
         :param seen: state in which it was seen; in another one it is left alone.
         :returns: what is to be asked of the worker, None if the row is gone.
         :raises Conflict: it went elsewhere meanwhile.
@@ -213,9 +182,7 @@ class Reconciliation:
     def begin_detach(self, attachment_id: str, seen: str) -> None:
         """Write the intent to take a volume from its server, as a detach by its user does.
 
-        :param attachment_id: UUID.
         :param seen: state in which it was seen; in another one it is left alone.
-        :raises AttachmentNotFound: it is gone.
         :raises Conflict: it went elsewhere meanwhile.
         """
         with self._db.writer() as session:

@@ -20,7 +20,6 @@ FindOnHost = Callable[[Collection[str]], Collection[str]]
 class Records:
     """Judges rows.
 
-    :param side: the database side.
     :param rules: how long something must last to be drift.
     """
 
@@ -33,10 +32,8 @@ class Records:
         """Look at rows.
 
         :param host: backend of the volumes.
-        :param rows: volumes with their attachments.
         :param find_on_host: asked about servers that are no host agent's.
         :param each: name a shared initiator with each volume that it has, not once.
-        :returns: drift.
         """
         return [*self._find_marks(host, rows), *self._find_unconnected(host, rows, find_on_host),
                 *self._find_shared_names(host, rows, each=each)]

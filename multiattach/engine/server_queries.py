@@ -33,11 +33,7 @@ def server_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int
     A filter that the caller may not use, or that nobody knows, says nothing, as in Nova; the
     schema refuses unknown ones from 2.75.
 
-    :param ctx: the caller.
-    :param wanted: filters by key.
-    :param minor: second number of the microversion.
     :param all_projects: the list is of all projects, so that a project is a filter.
-    :returns: conditions, all of which are to hold.
     :raises InvalidInput: a value that cannot be read.
     """
     conditions = []

@@ -32,7 +32,6 @@ _DEVICE = re.compile('/dev/vd[a-z]{1,2}')
 class ServerAttach:
     """What a user asks of an attach to a server.
 
-    :param volume_id: UUID.
     :param device: wished device name, None for the next free one.
     :param tag: device tag (compute 2.49).
     :param delete_on_termination: delete the volume with the server (compute 2.79).
@@ -49,15 +48,7 @@ class ServerAttach:
 
 
 class Servers:
-    """Use cases of the compute endpoint.
-
-    :param db: the database.
-    :param policy: the rules.
-    :param attachments: use cases on attachments.
-    :param services: services.
-    :param agents: RPC client of the host agents.
-    :param orders: what is asked of the volume workers.
-    """
+    """Use cases of the compute endpoint."""
 
     def __init__(self, db: database.Database, policy: Policy, attachments: Attachments,
                  services: Services, agents: HostAgents, orders: Orders) -> None:
@@ -71,14 +62,7 @@ class Servers:
     @database.retry
     def show(self, ctx: RequestContext, server_id: str,
              rule: str = 'os_compute_api:servers:show') -> models.Server:
-        """Load a server that the caller may see.
-
-        :param ctx: the caller.
-        :param server_id: UUID.
-        :param rule: policy rule to ask.
-        :returns: the server.
-        :raises ServerNotFound: there is none, or it is another project's.
-        """
+        """Load a server that the caller may see."""
         with self._db.reader() as session:
             return self._load(session, ctx, server_id, rule)
 
@@ -87,11 +71,9 @@ class Servers:
                   page: paging.Page, *, all_projects: bool = False) -> list[models.Server]:
         """List servers of the caller's project, or of all.
 
-        :param ctx: the caller.
         :param filters: conditions on :class:`~multiattach.db.models.Server`.
         :param page: order and cut.
         :param all_projects: do not scope; asks a rule of its own.
-        :returns: servers.
         """
         self._policy.check(ctx, 'os_compute_api:servers:index')
         scope = []
@@ -106,7 +88,6 @@ class Servers:
     def list_hosts(self, ctx: RequestContext) -> dict[str, str]:
         """Tell how the hosts are, to callers who may know.
 
-        :param ctx: the caller.
         :returns: by host: ``UP``, ``DOWN`` or ``MAINTENANCE``; None is told of other hosts.
         """
         if not self._policy.allows(ctx, 'os_compute_api:servers:show:host_status', None):
@@ -119,7 +100,6 @@ class Servers:
     def sees_hosts(self, ctx: RequestContext) -> bool:
         """Tell whether a caller may see where servers run.
 
-        :param ctx: the caller.
         :returns: policy ``os_compute_api:os-extended-server-attributes``.
         """
         return self._policy.allows(ctx, 'os_compute_api:os-extended-server-attributes', None)
@@ -128,7 +108,6 @@ class Servers:
     def list_volumes(self, servers: Sequence[models.Server]) -> dict[str, list[models.Attachment]]:
         """List the volumes of servers that the caller has just loaded.
 
-        :param servers: servers.
         :returns: attachments by server id, failed attaches left out.
         """
         found: dict[str, list[models.Attachment]] = {server.id: [] for server in servers}
@@ -140,13 +119,7 @@ class Servers:
 
     @database.retry
     def list_attachments(self, ctx: RequestContext, server_id: str) -> list[models.Attachment]:
-        """List the volumes of a server, failed attaches left out.
-
-        :param ctx: the caller.
-        :param server_id: UUID.
-        :returns: attachments.
-        :raises ServerNotFound: no such server.
-        """
+        """List the volumes of a server, failed attaches left out."""
         with self._db.reader() as session:
             self._load(session, ctx, server_id, _RULE + 'index')
             return _alive(db_attachments.list_of_server(session, server_id))
@@ -156,10 +129,6 @@ class Servers:
                         ) -> models.Attachment:
         """Load the attachment of a volume to a server.
 
-        :param ctx: the caller.
-        :param server_id: UUID.
-        :param volume_id: UUID.
-        :returns: the attachment.
         :raises NotFound: the volume is not attached to the server.
         """
         with self._db.reader() as session:
@@ -171,9 +140,6 @@ class Servers:
                           delete_on_termination: bool | None) -> None:
         """Change whether a volume is to be deleted with its server.
 
-        :param ctx: the caller.
-        :param server_id: UUID.
-        :param volume_id: UUID.
         :param delete_on_termination: what it shall be; None leaves it as it is.
         :raises NotFound: the volume is not attached to the server.
         """
@@ -188,11 +154,8 @@ class Servers:
     def attach(self, ctx: RequestContext, server_id: str, wish: ServerAttach) -> models.Attachment:
         """Reserve a volume for a server and have the server's host agent attach it.
 
-        :param ctx: the caller.
-        :param server_id: UUID.
         :param wish: volume and device.
         :returns: the attachment in ``reserved``.
-        :raises ServerNotFound: no such server.
         :raises InvalidVolume: the sharing rules say no, it is attached to this server already,
             or a multiattach volume is asked for below compute 2.60.
         :raises Conflict: the host is down or cannot share.
@@ -243,10 +206,6 @@ class Servers:
     def detach(self, ctx: RequestContext, server_id: str, volume_id: str) -> None:
         """Have a server's host agent detach a volume.
 
-        :param ctx: the caller.
-        :param server_id: UUID.
-        :param volume_id: UUID.
-        :raises NotFound: no such server, or the volume is not attached to it.
         :raises Conflict: the attach is still in flight.
         """
         attachment, order = self._begin_detach(ctx, server_id, volume_id)

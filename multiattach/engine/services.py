@@ -18,8 +18,6 @@ HOST_BINARY = 'multiattach-host'
 class Services:
     """Use cases on services.
 
-    :param db: the database.
-    :param policy: the rules.
     :param down_time: seconds without a heartbeat after which a service counts as down.
     """
 
@@ -31,7 +29,6 @@ class Services:
     def is_up(self, service: models.Service) -> bool:
         """Tell whether a service's last heartbeat is recent.
 
-        :param service: the row.
         :returns: True if it is up.
         """
         return liveness.is_up(service.heartbeat_at, models.now(), self._down_time)
@@ -41,11 +38,7 @@ class Services:
                  host: str | None = None) -> list[models.Service]:
         """List services for an admin.
 
-        :param ctx: the caller.
-        :param binary: only this program.
         :param host: only this host.
-        :returns: services.
-        :raises NotAuthorized: policy ``volume_extension:services:index``.
         """
         self._policy.check(ctx, 'volume_extension:services:index')
         with self._db.reader() as session:
@@ -56,14 +49,9 @@ class Services:
                      reason: str | None = None) -> models.Service:
         """Enable or disable a service (contract 11.4 number 24: it really acts).
 
-        :param ctx: the caller.
-        :param binary: program.
-        :param host: its host.
         :param disabled: what it shall be.
         :param reason: why it is disabled.
         :returns: the service after the change.
-        :raises NotFound: there is none.
-        :raises NotAuthorized: policy ``volume_extension:services:update``.
         """
         self._policy.check(ctx, 'volume_extension:services:update')
         with self._db.writer() as session:
@@ -77,9 +65,7 @@ class Services:
     def list_pools(self, ctx: RequestContext) -> list[Backend]:
         """List the volume backends for an admin.
 
-        :param ctx: the caller.
         :returns: as :meth:`list_backends`.
-        :raises NotAuthorized: policy ``scheduler_extension:scheduler_stats:get_pools``.
         """
         self._policy.check(ctx, 'scheduler_extension:scheduler_stats:get_pools')
         return self.list_backends()
@@ -87,11 +73,7 @@ class Services:
     def show_backend(self, ctx: RequestContext, name: str) -> Backend:
         """Load a volume backend for an admin.
 
-        :param ctx: the caller.
         :param name: ``host@backend``, perhaps with ``#pool``.
-        :returns: the backend.
-        :raises NotFound: there is none.
-        :raises NotAuthorized: policy ``volume_extension:capabilities``.
         """
         self._policy.check(ctx, 'volume_extension:capabilities')
         host = pools.strip_pool(name)
@@ -103,7 +85,6 @@ class Services:
     def list_zones(self, ctx: RequestContext) -> dict[str, bool]:
         """List the availability zones of volumes.
 
-        :param ctx: the caller.
         :returns: by name, whether any backend in it is enabled and up.
         """
         self._policy.check(ctx, 'volume:availability_zone_list')
@@ -138,7 +119,6 @@ class Services:
     def fences_apart(self, host: str) -> bool:
         """Tell whether a worker of a backend is up that has threads for fences only.
 
-        :param host: name of the backend.
         :returns: False also for workers of the release before.
         """
         with self._db.reader() as session:

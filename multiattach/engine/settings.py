@@ -19,12 +19,7 @@ _IMAGE = 'volume_extension:volume_image_metadata:'
 
 
 class VolumeSettings:
-    """Use cases on properties of volumes.
-
-    :param db: the database.
-    :param policy: the rules.
-    :param orders: what is asked of the volume workers.
-    """
+    """Use cases on properties of volumes."""
 
     def __init__(self, db: database.Database, policy: Policy, orders: Orders) -> None:
         self._db = db
@@ -35,8 +30,6 @@ class VolumeSettings:
     def set_readonly(self, ctx: RequestContext, volume_id: str, readonly: bool) -> None:
         """Let nobody write, or let everybody (os-update_readonly_flag).
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param readonly: what it shall be.
         :raises InvalidVolume: not available.
         """
@@ -52,8 +45,6 @@ class VolumeSettings:
     def set_bootable(self, ctx: RequestContext, volume_id: str, bootable: bool) -> None:
         """Say whether a volume may boot a server (os-set_bootable).
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param bootable: what it shall be.
         """
         with self._db.writer() as session:
@@ -66,9 +57,6 @@ class VolumeSettings:
                            ) -> dict[str, str]:
         """Set image metadata; other items stay.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
-        :param items: keys and values.
         :returns: all items after the change.
         :raises InvalidInput: there would be too many keys.
         """
@@ -81,12 +69,7 @@ class VolumeSettings:
 
     @database.retry
     def show_image_metadata(self, ctx: RequestContext, volume_id: str) -> dict[str, str]:
-        """Read image metadata.
-
-        :param ctx: the caller.
-        :param volume_id: UUID.
-        :returns: all items.
-        """
+        """Read image metadata."""
         with self._db.reader() as session:
             volume = db_volumes.get(session, volume_id)
             self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
@@ -95,13 +78,7 @@ class VolumeSettings:
 
     @database.retry
     def unset_image_metadata(self, ctx: RequestContext, volume_id: str, key: str) -> None:
-        """Take an item of image metadata away.
-
-        :param ctx: the caller.
-        :param volume_id: UUID.
-        :param key: its key.
-        :raises NotFound: it is not there.
-        """
+        """Take an item of image metadata away."""
         with self._db.writer() as session:
             _check_no_maintenance(lock_volume(session, self._policy, ctx, volume_id, _IMAGE + 'remove'))
             if not db_volumes.delete_image_metadata(session, volume_id, key):
@@ -116,8 +93,6 @@ class VolumeSettings:
         ``detached`` really takes every attachment from its target (11.4 number 21). A status
         that attachments decide can be asked for only when they agree.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param status: status to set, or None.
         :param attach_status: ``attached`` or ``detached``, or None.
         :raises InvalidInput: the status cannot be set so.

@@ -22,7 +22,6 @@ _STEPS = (states.Volume.CREATING, states.Volume.DELETING, states.Volume.EXTENDIN
 class Storage:
     """Plans and outcomes of the worker's steps on volumes.
 
-    :param db: the database.
     :param host: backend host of the worker, ``host@backend``.
     """
 
@@ -34,7 +33,6 @@ class Storage:
     def load(self, volume_id: str, status: str) -> models.Volume | None:
         """Read a volume if its next step is this worker's.
 
-        :param volume_id: UUID.
         :param status: status in which the step is due.
         :returns: the volume, or None if the step is not due (any more).
         """
@@ -50,7 +48,6 @@ class Storage:
     def find_source(self, volume_id: str) -> str | None:
         """Read what a volume is a clone of.
 
-        :param volume_id: UUID.
         :returns: UUID of the source, None if it is no clone, or gone.
         """
         with self._db.reader() as session:
@@ -68,39 +65,25 @@ class Storage:
 
     @database.retry
     def list_unplaced(self) -> list[str]:
-        """List the volumes for which nobody has chosen a backend yet.
-
-        :returns: their ids.
-        """
+        """List the volumes for which nobody has chosen a backend yet."""
         with self._db.reader() as session:
             return db_volumes.list_unplaced(session)
 
     def fail_unplaced(self, volume_id: str) -> None:
-        """End the making of a volume for which nobody chose a backend: whoever was about to is gone.
-
-        :param volume_id: UUID; one that has a backend by now is left alone.
-        """
+        """End the making of a volume for which nobody chose a backend: whoever was about to is gone."""
         with contextlib.suppress(errors.InvalidTransition, errors.VolumeNotFound):
             self.fail(volume_id, 'create_failed', 'create volume: the service ended before it chose a '
                                                   'backend; create it anew', unplaced=True)
 
     @database.retry
     def list_agent_hosts(self, volume_id: str) -> list[str]:
-        """List the host agents whose servers have a volume.
-
-        :param volume_id: UUID.
-        :returns: names of hosts.
-        """
+        """List the host agents whose servers have a volume."""
         with self._db.reader() as session:
             return db_attachments.list_agent_hosts(session, volume_id)
 
     @database.retry
     def list_nova_servers(self, volume_id: str) -> list[str]:
-        """List the servers that have a volume and are Nova's.
-
-        :param volume_id: UUID.
-        :returns: UUIDs of servers.
-        """
+        """List the servers that have a volume and are Nova's."""
         with self._db.reader() as session:
             return sorted({
                 row.instance_uuid for row in db_attachments.list_of_volume(session, volume_id)
@@ -111,9 +94,7 @@ class Storage:
     def finish(self, volume_id: str, event: str, **values: Any) -> None:
         """Write that a step is done.
 
-        :param volume_id: UUID.
         :param event: ``created``, ``deleted`` or ``extended``.
-        :param values: further columns.
         :raises InvalidTransition: the volume went elsewhere meanwhile.
         """
         with self._db.writer() as session:
@@ -124,7 +105,6 @@ class Storage:
     def fail(self, volume_id: str, event: str, text: str, *, unplaced: bool = False) -> None:
         """Write that a step failed for good, and tell the user why.
 
-        :param volume_id: UUID.
         :param event: ``create_failed``, ``delete_failed`` or ``extend_failed``.
         :param text: why.
         :param unplaced: only while nobody has chosen a backend for it.

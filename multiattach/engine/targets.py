@@ -21,7 +21,6 @@ _PARALLEL = 8
 class ComparedTarget:
     """A target, what is recorded of its volume, and the differences.
 
-    :param volume_id: UUID.
     :param backend: backend of the volume; the one that showed the target if the volume is unknown.
     :param shown: what the worker read from the target, None if there is none.
     :param recorded: attachments that a target may know; None if the volume is not recorded.
@@ -50,13 +49,7 @@ class TargetPage:
 
 
 class Targets:
-    """Use cases on targets.
-
-    :param db: the database.
-    :param policy: the rules.
-    :param services: services.
-    :param workers: RPC client of the volume workers.
-    """
+    """Use cases on targets."""
 
     def __init__(self, db: database.Database, policy: Policy, services: Services,
                  workers: VolumeWorkers) -> None:
@@ -69,12 +62,8 @@ class Targets:
     def show(self, ctx: RequestContext, volume_id: str) -> ComparedTarget:
         """Show the target of a volume.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :returns: the target, which may not exist.
-        :raises VolumeNotFound: no such volume.
         :raises Unavailable: the volume's worker does not answer.
-        :raises NotAuthorized: policy ``multiattach:targets``.
         """
         self._policy.check(ctx, 'multiattach:targets')
         with self._db.reader() as session:
@@ -99,13 +88,9 @@ class Targets:
                   host: str | None = None) -> TargetPage:
         """List targets, those that should be and those that are.
 
-        :param ctx: the caller.
         :param marker: only those of volumes after this id.
         :param limit: most targets.
         :param host: only those of this backend.
-        :returns: the page.
-        :raises NotFound: no such backend.
-        :raises NotAuthorized: policy ``multiattach:targets``.
         """
         self._policy.check(ctx, 'multiattach:targets')
         workers = {one.host: one.is_up for one in self._services.list_backends()
@@ -170,7 +155,6 @@ def compare_shown(volume_id: str, backend: str | None, shown: Mapping[str, Any] 
                   ) -> ComparedTarget:
     """Compare with what was recorded before the target was read and after: a step between is no drift.
 
-    :param volume_id: UUID.
     :param backend: backend of the volume.
     :param shown: what the worker read, None if there is no target.
     :param before: attachments that a target may know, before it was read.

@@ -34,7 +34,6 @@ _COMPARED = frozenset(TARGET_KINDS) - {Drift.STRAY_FILE, Drift.NO_FILE}
 class ShownHost:
     """What a host shows of itself.
 
-    :param name: the host.
     :param servers: each with ``id``, ``name``, ``power_state`` and ``disks``.
     :param sessions: each with ``volume_id``, ``iqn`` and ``portal``.
     """
@@ -63,9 +62,6 @@ class Truth:
 class Witnesses:
     """Asks workers and agents for what is there.
 
-    :param db: the database.
-    :param workers: RPC client of the volume workers.
-    :param agents: RPC client of the host agents.
     :param rules: how long something must last to be drift.
     """
 
@@ -82,10 +78,8 @@ class Witnesses:
                       hosts: Sequence[tuple[str, bool | None]], request_id: str | None) -> Truth:
         """See what there is of a volume.
 
-        :param volume_id: UUID.
         :param backend: backend of the volume, and whether its worker reports.
         :param hosts: host agents that drive its attachments, and whether they report.
-        :param request_id: the API call behind it.
         :returns: what was seen of this volume.
         """
         with concurrent.futures.ThreadPoolExecutor(_PARALLEL, 'truth') as pool:
@@ -130,7 +124,6 @@ class Witnesses:
 
         :param host: name of the compute host; it has an agent.
         :param is_up: whether its agent reports.
-        :param request_id: the API call behind it.
         :returns: what was seen.
         """
         truth = Truth(None, [], [], [])

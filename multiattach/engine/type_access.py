@@ -11,11 +11,7 @@ from multiattach.engine.policy import Policy
 
 
 class TypeAccess:
-    """Use cases on the access to types.
-
-    :param db: the database.
-    :param policy: the rules.
-    """
+    """Use cases on the access to types."""
 
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
@@ -23,13 +19,7 @@ class TypeAccess:
 
     @database.retry
     def list_projects(self, ctx: RequestContext, type_id: str) -> list[str]:
-        """List the projects that may use a type.
-
-        :param ctx: the caller.
-        :param type_id: UUID.
-        :returns: project ids.
-        :raises NotFound: no such type, or a public one, which has no list.
-        """
+        """List the projects that may use a type."""
         self._policy.check(ctx, 'volume_extension:volume_type_access:get_all_for_type')
         with self._db.reader() as session:
             if db_types.get(session, type_id).is_public:
@@ -42,9 +32,6 @@ class TypeAccess:
     def add(self, ctx: RequestContext, type_id: str, project_id: str) -> None:
         """Let a project use a type.
 
-        :param ctx: the caller.
-        :param type_id: UUID.
-        :param project_id: the project.
         :raises InvalidInput: the type is public.
         :raises Conflict: the project may already.
         """
@@ -61,9 +48,6 @@ class TypeAccess:
     def remove(self, ctx: RequestContext, type_id: str, project_id: str) -> None:
         """Take a project's use of a type back.
 
-        :param ctx: the caller.
-        :param type_id: UUID.
-        :param project_id: the project.
         :raises NotFound: the project may not use it.
         :raises Conflict: the type is public, or the project's default type.
         """

@@ -19,8 +19,6 @@ from multiattach.engine.policy import Policy
 class Types:
     """Use cases on volume types.
 
-    :param db: the database.
-    :param policy: the rules.
     :param default_name: name of the type that volumes get if none is asked for.
     """
 
@@ -45,10 +43,7 @@ class Types:
     def show(self, ctx: RequestContext, type_id: str) -> models.VolumeType:
         """Load a type by id.
 
-        :param ctx: the caller.
-        :param type_id: UUID.
         :returns: the type with extra specs.
-        :raises VolumeTypeNotFound: there is none, or it is not public and the caller no admin.
         """
         self._policy.check(ctx, 'volume_extension:type_get')
         with self._db.reader() as session:
@@ -64,8 +59,6 @@ class Types:
     def show_default(self, ctx: RequestContext) -> models.VolumeType:
         """Load the type that the caller's project gets if it asks for none.
 
-        :param ctx: the caller.
-        :returns: the type.
         :raises VolumeTypeNotFound: the configured one does not exist.
         """
         self._policy.check(ctx, 'volume_extension:type_get')
@@ -78,7 +71,6 @@ class Types:
                   page: paging.Page) -> list[models.VolumeType]:
         """List types; people without the admin role see those that their project may use.
 
-        :param ctx: the caller.
         :param filters: conditions on :class:`~multiattach.db.models.VolumeType`.
         :param page: order and cut.
         :returns: types with extra specs.
@@ -93,12 +85,8 @@ class Types:
                specs: Mapping[str, str | None]) -> models.VolumeType:
         """Create a type.
 
-        :param ctx: the caller.
         :param name: 1 to 255 characters, unique among the living.
-        :param description: text, or None.
         :param is_public: every project may use it.
-        :param specs: extra specs.
-        :returns: the type.
         :raises InvalidInput: extra specs that cannot mean what their author wants.
         :raises Conflict: the name is taken.
         """
@@ -117,8 +105,6 @@ class Types:
                changes: Mapping[str, str | bool | None]) -> models.VolumeType:
         """Change name, description or ``is_public``.
 
-        :param ctx: the caller.
-        :param type_id: UUID.
         :param changes: columns and their new values.
         :returns: the type after the change.
         :raises InvalidInput: somebody's default type would be out of his reach.
@@ -141,8 +127,6 @@ class Types:
     def delete(self, ctx: RequestContext, type_id: str) -> None:
         """Delete a type that no volume has.
 
-        :param ctx: the caller.
-        :param type_id: UUID.
         :raises InvalidInput: in use, or a default type.
         """
         self._policy.check(ctx, 'volume_extension:type_delete')
@@ -163,8 +147,6 @@ class Types:
                   is_update: bool = False) -> None:
         """Set extra specs while no volume has the type, in one transaction (11.4 number 27).
 
-        :param ctx: the caller.
-        :param type_id: UUID.
         :param specs: keys and values to set; the others stay.
         :param is_update: ask the update rule instead of the create rule.
         :raises InvalidInput: the type is in use, or the values cannot mean what is wanted.
@@ -184,10 +166,6 @@ class Types:
     def delete_spec(self, ctx: RequestContext, type_id: str, key: str) -> None:
         """Delete an extra spec while no volume has the type.
 
-        :param ctx: the caller.
-        :param type_id: UUID.
-        :param key: its key.
-        :raises NotFound: no such extra spec.
         :raises InvalidInput: the type is in use, or the others make no sense without it.
         """
         self._policy.check(ctx, 'volume_extension:types_extra_specs:delete')
@@ -201,13 +179,7 @@ class Types:
 
     @database.retry
     def list_specs(self, ctx: RequestContext, type_id: str) -> dict[str, str | None]:
-        """Read the extra specs of a type, as far as the caller may see them.
-
-        :param ctx: the caller.
-        :param type_id: UUID.
-        :returns: keys and values.
-        :raises VolumeTypeNotFound: as :meth:`show`.
-        """
+        """Read the extra specs of a type, as far as the caller may see them."""
         self._policy.check(ctx, 'volume_extension:types_extra_specs:index')
         with self._db.reader() as session:
             found = self._visible(session, ctx, db_types.get(session, type_id), type_id)
@@ -215,14 +187,7 @@ class Types:
 
     @database.retry
     def show_spec(self, ctx: RequestContext, type_id: str, key: str) -> str | None:
-        """Read one extra spec of a type.
-
-        :param ctx: the caller.
-        :param type_id: UUID.
-        :param key: its key.
-        :returns: its value.
-        :raises NotFound: no such type or extra spec, or none that the caller may see.
-        """
+        """Read one extra spec of a type."""
         self._policy.check(ctx, 'volume_extension:types_extra_specs:show')
         with self._db.reader() as session:
             found = self._visible(session, ctx, db_types.get(session, type_id), type_id)
@@ -235,7 +200,6 @@ class Types:
                        ) -> Callable[[models.VolumeType], dict[str, str | None] | None]:
         """Find out once for a reply which extra specs the caller may see in types.
 
-        :param ctx: the caller.
         :returns: a function of a type: its extra specs, or None if they are not to be shown.
         """
         if not self._policy.allows(ctx, 'volume_extension:access_types_extra_specs', None):
@@ -245,7 +209,6 @@ class Types:
     def shows_qos(self, ctx: RequestContext) -> bool:
         """Tell whether a caller may see ``qos_specs_id`` in types.
 
-        :param ctx: the caller.
         :returns: True if he may.
         """
         return self._policy.allows(ctx, 'volume_extension:access_types_qos_specs_id', None)

@@ -17,8 +17,6 @@ _RULE = 'volume_extension:hosts'
 class Usage:
     """Volumes of one project on a backend.
 
-    :param project_id: the project.
-    :param volumes: their number.
     :param gigabytes: the sum of their sizes, GiB.
     """
 
@@ -28,11 +26,7 @@ class Usage:
 
 
 class VolumeHosts:
-    """Use cases on hosts.
-
-    :param db: the database.
-    :param policy: the rules.
-    """
+    """Use cases on hosts."""
 
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
@@ -43,10 +37,7 @@ class VolumeHosts:
                  ) -> list[models.Service]:
         """List the services of all hosts.
 
-        :param ctx: the caller.
         :param zone: only this availability zone.
-        :param binary: only this program.
-        :returns: services.
         """
         self._policy.check(ctx, _RULE)
         with self._db.reader() as session:
@@ -57,10 +48,8 @@ class VolumeHosts:
     def show(self, ctx: RequestContext, host: str) -> list[Usage]:
         """Sum up the volumes of a backend by project.
 
-        :param ctx: the caller.
         :param host: ``host@backend``.
         :returns: one for each project that has any.
-        :raises NotFound: no such backend.
         """
         self._policy.check(ctx, _RULE)
         with self._db.reader() as session:
@@ -73,10 +62,8 @@ class VolumeHosts:
     def set_enabled(self, ctx: RequestContext, host: str, enabled: bool) -> None:
         """Let new volumes be placed on a backend, or not.
 
-        :param ctx: the caller.
         :param host: ``host@backend``.
         :param enabled: what it shall be.
-        :raises NotFound: no such backend.
         """
         self._policy.check(ctx, _RULE)
         with self._db.writer() as session:

@@ -52,15 +52,7 @@ class VolumeWish:
 
 
 class Volumes:
-    """Use cases on volumes.
-
-    :param db: the database.
-    :param policy: the rules.
-    :param types: volume types.
-    :param services: services and backends.
-    :param quotas: quotas.
-    :param workers: RPC client of the volume workers.
-    """
+    """Use cases on volumes."""
 
     def __init__(self, db: database.Database, policy: Policy, types: Types, services: Services,
                  quotas: Quotas, workers: VolumeWorkers) -> None:
@@ -77,10 +69,7 @@ class Volumes:
     def show(self, ctx: RequestContext, volume_id: str) -> models.Volume:
         """Load a volume that the caller may see.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :returns: the volume with metadata, type and attachments.
-        :raises VolumeNotFound: there is none, or it is another project's.
         """
         with self._db.reader() as session:
             return self._load(session, ctx, volume_id, 'volume:get')
@@ -90,7 +79,6 @@ class Volumes:
                   page: paging.Page, *, all_projects: bool = False) -> list[models.Volume]:
         """List volumes of the caller's project, or of all.
 
-        :param ctx: the caller.
         :param filters: conditions on :class:`~multiattach.db.models.Volume`.
         :param page: order and cut.
         :param all_projects: do not scope; for admins only.
@@ -105,7 +93,6 @@ class Volumes:
               all_projects: bool = False) -> tuple[int, int]:
         """Count volumes.
 
-        :param ctx: the caller.
         :param filters: conditions on :class:`~multiattach.db.models.Volume`.
         :param all_projects: do not scope; for admins only.
         :returns: number of volumes, and GiB in all.
@@ -118,7 +105,6 @@ class Volumes:
     def summarise_metadata(self, ctx: RequestContext, *, all_projects: bool = False) -> dict[str, list[str]]:
         """Collect the metadata of volumes.
 
-        :param ctx: the caller.
         :param all_projects: do not scope; for admins only.
         :returns: the distinct values of each key.
         """
@@ -131,15 +117,10 @@ class Volumes:
     def create(self, ctx: RequestContext, wish: VolumeWish) -> models.Volume:
         """Record a volume and ask a backend for its storage.
 
-        :param ctx: the caller.
-        :param wish: what it is to be.
         :returns: the volume in ``creating``. Without a place it turns to ``error`` at once, and
             a user message says why (requirement row 2).
-        :raises VolumeTypeNotFound: no such type.
-        :raises VolumeNotFound: no such source, or it is another project's.
         :raises InvalidVolume: the source's status does not allow it.
         :raises InvalidInput: size, zone or type do not go with the source.
-        :raises NotAuthorized: policy ``volume:create`` or ``volume:multiattach``.
         """
         if ctx.project is None:
             raise errors.InvalidInput('A volume needs a project: use a project-scoped token.')
@@ -238,8 +219,6 @@ class Volumes:
                metadata: Mapping[str, str] | None = None) -> models.Volume:
         """Change name or description, and replace metadata if it is given.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param changes: ``display_name`` and ``display_description``, as far as they change.
         :param metadata: the new metadata, or None to leave it.
         :returns: the volume after the change.
@@ -254,8 +233,6 @@ class Volumes:
     def delete(self, ctx: RequestContext, volume_id: str, *, force: bool = False) -> None:
         """Record that a volume is to go and ask its backend to delete it.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
         :param force: accept any status; attachments still refuse (contract 11.4 number 22).
         :raises InvalidVolume: its status, or an attachment, does not allow it.
         """
@@ -293,9 +270,6 @@ class Volumes:
                      keep_others: bool, check: MetadataCheck | None = None) -> dict[str, str]:
         """Set user metadata.
 
-        :param ctx: the caller.
-        :param volume_id: UUID.
-        :param items: keys and values.
         :param keep_others: leave the keys that are not named.
         :param check: looks at the metadata before the change and may raise, or None.
         :returns: all metadata after the change.
@@ -313,13 +287,7 @@ class Volumes:
 
     @database.retry
     def delete_metadata(self, ctx: RequestContext, volume_id: str, key: str) -> None:
-        """Delete one metadata item.
-
-        :param ctx: the caller.
-        :param volume_id: UUID.
-        :param key: its key.
-        :raises NotFound: it is not there.
-        """
+        """Delete one metadata item."""
         with self._db.writer() as session:
             lock_volume(session, self._policy, ctx, volume_id, 'volume:delete_volume_metadata')
             if not db_volumes.delete_metadata(session, volume_id, key):

@@ -38,12 +38,6 @@ ORDERED = frozenset({states.Attachment.RESERVED, states.Attachment.EXPORTING, st
 class HostAgent:
     """One compute host at work.
 
-    :param engine_side: the agent's door to the database.
-    :param hypervisor: the host's servers.
-    :param connector: how the host reaches volumes.
-    :param host: name of the host.
-    :param leases: who is at which step.
-    :param project_id: project that the host's servers belong to.
     :param parallel: attachments that :meth:`resume`, and servers that :meth:`obey` works on at a time.
     :param reconciling: the database side, the rules and the interval of looking for drift.
     """
@@ -78,7 +72,6 @@ class HostAgent:
         """Carry on with an attachment that is to be attached.
 
         :param context: RPC context; ``request_id`` is the API call behind it.
-        :param attachment_id: UUID.
         """
         self._take_up(attachment_id, context.get('request_id'), insist=True)
 
@@ -87,24 +80,17 @@ class HostAgent:
         """Carry on with an attachment that is to be detached.
 
         :param context: RPC context; ``request_id`` is the API call behind it.
-        :param attachment_id: UUID.
         """
         self._take_up(attachment_id, context.get('request_id'), insist=True)
 
     @messaging.expose
     def extend(self, context: Mapping[str, Any]) -> None:
-        """Show servers the size of volumes that have grown.
-
-        :param context: RPC context.
-        """
+        """Show servers the size of volumes that have grown."""
         self.show_growth()
 
     @messaging.expose
     def sweep(self, context: Mapping[str, Any]) -> None:
-        """Let go of what was fenced.
-
-        :param context: RPC context.
-        """
+        """Let go of what was fenced."""
         self.obey()
 
     def obey(self, patience: float | None = None) -> None:
@@ -240,8 +226,6 @@ class HostAgent:
     def reconcile(self, context: Mapping[str, Any], fix: bool) -> dict[str, Any]:
         """Tell where the host and what is recorded of it differ, and put it right if asked to (since 1.3).
 
-        :param context: RPC context.
-        :param fix: put it right.
         :returns: findings, and what could not be read.
         """
         return self.reconciler.reconcile(fix)
@@ -251,7 +235,6 @@ class HostAgent:
     def release(self, context: Mapping[str, Any], seals: Sequence[str]) -> dict[str, Any]:
         """Put it right, and let through the breaker what a person names (since 1.4).
 
-        :param context: RPC context.
         :param seals: names of all that waits for a person; those of others are left alone.
         :returns: findings, and what could not be read.
         """
@@ -262,7 +245,6 @@ class HostAgent:
     def show_host(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Tell what is true on the host (since 1.3).
 
-        :param context: RPC context.
         :returns: servers with their disks, sessions, and findings.
         """
         return self.reconciler.show()
@@ -297,7 +279,6 @@ class HostAgent:
 
         :returns: ``connector``, ``hypervisor`` (versions) and ``cannot_share`` (a reason or
             None: requirement row 18).
-        :raises HypervisorUnavailable: the hypervisor does not answer.
         :raises ConnectorError: the host cannot connect volumes; the message says why.
         """
         return {'connector': self._connector.describe(), 'hypervisor': self._hypervisor.versions(),

@@ -28,10 +28,6 @@ _SWEEP_PATIENCE = 30.0  # s
 class AttachSteps:
     """The steps from a reserved attachment to a server that has the volume.
 
-    :param engine_side: the agent's door to the database.
-    :param hypervisor: the host's servers.
-    :param connector: how the host reaches volumes.
-    :param sessions: the host's sessions.
     :param places: locks of volumes' places in servers: of a sweep and an attach one comes after the other.
     """
 
@@ -47,7 +43,6 @@ class AttachSteps:
         """Carry an attach on from where it stands to its end.
 
         :param task: the attachment as it was read.
-        :param request_id: the API call behind it.
         :raises OutcomeUnknown: a part did not answer; carry on later.
         :raises Unavailable: a part is not there now; carry on later.
         """
@@ -82,7 +77,6 @@ class AttachSteps:
 
         :param task: an attachment in ``attached``.
         :raises HostError: the host could not.
-        :raises Unavailable: no answer.
         """
         self._plug(task, self._connect(task))
 
@@ -132,7 +126,6 @@ class AttachSteps:
         """End an attach that was tried often enough: undo it as far as the host lets us, and say why.
 
         :param task: the attachment as it was read.
-        :param error: why, for the user.
         :raises MultiattachError: the volume worker or the database does not answer; it goes on by itself.
         """
         failure = errors.BackendError(error)

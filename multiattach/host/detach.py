@@ -13,12 +13,7 @@ LOG = log.getLogger(__name__)
 
 
 class DetachSteps:
-    """The steps from a server that is to lose the volume to a target that turns the host away.
-
-    :param engine_side: the agent's door to the database.
-    :param hypervisor: the host's servers.
-    :param sessions: the host's sessions.
-    """
+    """The steps from a server that is to lose the volume to a target that turns the host away."""
 
     def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
                  sessions: HostSessions) -> None:
@@ -30,7 +25,6 @@ class DetachSteps:
         """Carry a detach on from where it stands to its end.
 
         :param task: the attachment as it was read.
-        :param request_id: the API call behind it.
         :raises OutcomeUnknown: a part did not answer; carry on later.
         :raises Unavailable: a part is not there now; carry on later.
         :raises InvalidTransition: somebody else moved the attachment.

@@ -44,39 +44,25 @@ class Agent(Protocol):
         """Why the host is to have no volume, None if it may."""
 
     def carry_on(self, attachment_id: str) -> None:
-        """Take the next step of an attachment now.
-
-        :param attachment_id: UUID.
-        """
+        """Take the next step of an attachment now."""
 
     def plug_again(self, attachment_id: str) -> None:
-        """Give a server what it lacks of an attached volume.
-
-        :param attachment_id: UUID.
-        """
+        """Give a server what it lacks of an attached volume."""
 
     def disconnect(self, session: HostSession, is_wanted: Callable[[], bool]) -> None:
         """End a session under the host's lock of its volume.
 
-        :param session: it.
         :param is_wanted: asked under the lock; then nothing is done.
         """
 
     def end_delete(self, order: ExportOrder) -> None:
-        """Have a worker turn an initiator away.
-
-        :param order: the attachment and its backend.
-        """
+        """Have a worker turn an initiator away."""
 
 
 class HostReconciler:
     """Looks after one compute host.
 
-    :param side: the database side.
-    :param hypervisor: the host's servers.
-    :param connector: how the host reaches volumes.
     :param agent: runs the repairs.
-    :param host: name of the host.
     :param rules: what is done about which drift.
     :param interval: seconds between two rounds, 0 for none but those that a person asks for.
     """
@@ -108,7 +94,6 @@ class HostReconciler:
         """Do a round.
 
         :param fix: False to do nothing, True to repair at once, None to wait for the grace before.
-        :param release: seals of what the breaker is to let through.
         :returns: what was found.
         """
         return self._run(fix, release)[0]
@@ -116,8 +101,6 @@ class HostReconciler:
     def reconcile(self, fix: bool, release: Collection[str] = ()) -> dict[str, Any]:
         """Do a round for a person.
 
-        :param fix: repair at once.
-        :param release: seals of what the breaker is to let through.
         :returns: ``findings`` as messages carry them, and ``unread``: why an account could not be read.
         """
         found, unread = self._run(fix, release)
@@ -127,7 +110,6 @@ class HostReconciler:
         """Tell what is true on the host.
 
         :returns: ``servers`` with their disks, ``sessions``, ``findings`` and ``unread``.
-        :raises HypervisorUnavailable: the hypervisor does not answer.
         """
         servers, sessions = self._hypervisor.list_disks(), self._connector.list_sessions()
         return {

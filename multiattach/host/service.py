@@ -26,14 +26,7 @@ _STOP_PATIENCE = 5.0  # s
 class HostService:
     """Runs the agent of one compute host.
 
-    :param db: the database.
-    :param rpc: RPC transport.
-    :param host: name of the host.
-    :param zone: availability zone.
-    :param agent: the agent.
-    :param engine_side: the agent's door to the database.
     :param crew: all agents, so that who died is known before heartbeats run out.
-    :param leases: who is at which step.
     :param report_interval: seconds between heartbeats.
     """
 
@@ -64,7 +57,6 @@ class HostService:
 
         What was fenced and does not go at once is waited for no longer than some seconds, and then meanwhile.
 
-        :raises Unavailable: the hypervisor does not answer.
         :raises OutcomeUnknown: the host does not tell what it connects with.
         :raises HostError: the host lacks what its connector needs.
         """

@@ -11,11 +11,7 @@ from multiattach.host.work import HostLocks
 
 
 class HostSessions:
-    """Connecting and disconnecting volumes under the host's lock of the volume.
-
-    :param engine_side: the agent's door to the database.
-    :param connector: how the host reaches volumes.
-    """
+    """Connecting and disconnecting volumes under the host's lock of the volume."""
 
     def __init__(self, engine_side: HostAttachments, connector: HostConnector) -> None:
         self._engine = engine_side
@@ -27,7 +23,6 @@ class HostSessions:
 
         The attachment is in ``connecting`` before this, so that whoever leaves counts it.
 
-        :param task: the attachment.
         :returns: what the hypervisor is to use.
         :raises ConnectorError: failed, or another device was found.
         :raises ConnectorUnavailable: no end in time.
@@ -45,7 +40,6 @@ class HostSessions:
 
         Both under one lock: of two that leave at once, the second sees that the first is gone.
 
-        :param task: the attachment.
         :param device: what :meth:`connect` answered, None if it is not known (any more).
         :param write: moves the attachment on.
         :param lost: the target has cut this host off.
@@ -61,7 +55,6 @@ class HostSessions:
     def drop(self, session: HostSession, is_wanted: Callable[[], bool]) -> None:
         """End a session that no attachment of this host is known for.
 
-        :param session: it.
         :param is_wanted: asked under the lock; then nothing is done.
         :raises ConnectorError: the host could not disconnect.
         """

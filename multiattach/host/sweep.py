@@ -19,9 +19,6 @@ _REPEAT = 60.0  # s between two lines of the log about the same that is left
 class SweepSteps:
     """The steps that take from the host what a fence took from the target.
 
-    :param engine_side: the agent's door to the database.
-    :param hypervisor: the host's servers.
-    :param sessions: the host's sessions.
     :param places: locks of volumes' places in servers: of a sweep and an attach one comes after the other.
     """
 

@@ -18,7 +18,6 @@ class Work:
     def run(self, attachment_id: str, step: Callable[[], None], *, insist: bool) -> None:
         """Run a step, or leave it to the thread that has the attachment in work.
 
-        :param attachment_id: UUID.
         :param step: reads the row and does what it asks for; raises nothing.
         :param insist: the row may have changed since that thread read it: it runs once more.
         """
@@ -80,10 +79,5 @@ class HostLocks:
 
 
 def name_place(server_id: str, volume_id: str) -> str:
-    """Name the place of a volume's disk in a server, for its lock.
-
-    :param server_id: UUID.
-    :param volume_id: UUID.
-    :returns: name.
-    """
+    """Name the place of a volume's disk in a server, for its lock."""
     return f'volume {volume_id} in server {server_id}'

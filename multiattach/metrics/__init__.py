@@ -15,16 +15,12 @@ class Sink(Protocol):
         """Take a request that was answered.
 
         :param route: template of its path, without ids.
-        :param method: HTTP method.
-        :param status: HTTP status.
         :param seconds: until the reply was there.
         """
 
     def rpc(self, topic: str, method: str, outcome: str, seconds: float) -> None:
         """Take an RPC that was sent.
 
-        :param topic: of the servers.
-        :param method: name of the method.
         :param outcome: ``ok``, ``unknown`` (no answer in time), ``failed`` or ``refused``.
         :param seconds: until the answer, or until the broker had a cast.
         """
@@ -47,16 +43,11 @@ class Sink(Protocol):
     def drift(self, kind: str, outcome: str) -> None:
         """Take that drift was found, or that something else became of it.
 
-        :param kind: of drift.
         :param outcome: ``found``, ``repaired``, ``reported``, ``waiting`` or ``failed``.
         """
 
     def held(self, host: str, number: int) -> None:
-        """Take how many repairs wait for a person.
-
-        :param host: backend or compute host.
-        :param number: of them.
-        """
+        """Take how many repairs wait for a person."""
 
 
 _sinks: list[Sink] = []
@@ -83,22 +74,13 @@ def http(route: str, method: str, status: int, seconds: float) -> None:
     """Report a request; arguments as :meth:`Sink.http` takes them.
 
     :param route: template of its path, without ids.
-    :param method: HTTP method.
-    :param status: HTTP status.
-    :param seconds: how long it took.
     """
     for sink in _sinks:
         sink.http(route, method, status, seconds)
 
 
 def rpc(topic: str, method: str, outcome: str, seconds: float) -> None:
-    """Report an RPC; arguments as :meth:`Sink.rpc` takes them.
-
-    :param topic: of the servers.
-    :param method: name of the method.
-    :param outcome: what became of it.
-    :param seconds: how long it took.
-    """
+    """Report an RPC; arguments as :meth:`Sink.rpc` takes them."""
     for sink in _sinks:
         sink.rpc(topic, method, outcome, seconds)
 
@@ -110,11 +92,7 @@ def retried() -> None:
 
 
 def drift(kind: str, outcome: str) -> None:
-    """Report drift; arguments as :meth:`Sink.drift` takes them.
-
-    :param kind: of drift.
-    :param outcome: what became of it.
-    """
+    """Report drift; arguments as :meth:`Sink.drift` takes them."""
     for sink in _sinks:
         sink.drift(kind, outcome)
 
@@ -122,7 +100,6 @@ def drift(kind: str, outcome: str) -> None:
 def held(host: str, number: int) -> None:
     """Report repairs that wait for a person; arguments as :meth:`Sink.held` takes them.
 
-    :param host: backend or compute host.
     :param number: how many.
     """
     for sink in _sinks:

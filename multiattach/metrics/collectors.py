@@ -28,7 +28,6 @@ class Gauge:
 
     :param name: name without the prefix.
     :param help: one sentence.
-    :param labels: names of the labels.
     :param values: by values of the labels.
     """
 
@@ -77,10 +76,8 @@ class Collector:
 def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]:
     """Count what is in flight for too long, the services, and the backends in doubt, in four statements.
 
-    :param db: the database.
     :param stuck_after: seconds in a state after which a row counts as stuck.
     :param down_time: seconds without a heartbeat after which a service counts as down.
-    :returns: the gauges.
     """
     now = models.now()
     late = now - datetime.timedelta(seconds=stuck_after)
@@ -111,11 +108,7 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
 
 
 def read_targets(targets: Iterable[Target]) -> list[Gauge]:
-    """Count targets and sessions.
-
-    :param targets: target drivers.
-    :returns: the gauges.
-    """
+    """Count targets and sessions."""
     exports: dict[tuple[str, ...], float] = {}
     sessions: dict[tuple[str, ...], float] = {}
     for target in targets:

@@ -25,10 +25,7 @@ _IN_FLIGHT = {
 
 
 class Prometheus:
-    """A sink whose registry Prometheus may read.
-
-    :param program: name of the program.
-    """
+    """A sink whose registry Prometheus may read."""
 
     def __init__(self, program: str) -> None:
         self.registry = client.CollectorRegistry()
@@ -82,7 +79,6 @@ class Prometheus:
 
         :param route: template of its path.
         :param method: HTTP method; one that does not exist is ``other``.
-        :param status: HTTP status.
         :param seconds: until the reply was there.
         """
         method = method if method in _METHODS else 'other'
@@ -90,13 +86,7 @@ class Prometheus:
         self._request_seconds.labels(route, method).observe(seconds)
 
     def rpc(self, topic: str, method: str, outcome: str, seconds: float) -> None:
-        """Count an RPC.
-
-        :param topic: of the servers.
-        :param method: name of the method.
-        :param outcome: what became of it.
-        :param seconds: how long it took.
-        """
+        """Count an RPC."""
         self._rpc_seconds.labels(topic, method, outcome).observe(seconds)
 
     def retried(self) -> None:
@@ -118,26 +108,15 @@ class Prometheus:
         self._failed_attempts.labels(noun).inc()
 
     def drift(self, kind: str, outcome: str) -> None:
-        """Count drift.
-
-        :param kind: of drift.
-        :param outcome: what became of it.
-        """
+        """Count drift."""
         self._drift.labels(kind, outcome).inc()
 
     def held(self, host: str, number: int) -> None:
-        """Show how many repairs wait for a person.
-
-        :param host: backend or compute host.
-        :param number: of them.
-        """
+        """Show how many repairs wait for a person."""
         self._held.labels(host).set(number)
 
     def changed(self, change: changes.Change) -> None:
-        """Count a change; an observer of the database.
-
-        :param change: what was committed.
-        """
+        """Count a change; an observer of the database."""
         self._transitions.labels(change.noun, change.event).inc()
         if change.stayed is not None and change.left in _IN_FLIGHT[change.noun]:
             self._state_seconds.labels(change.noun, change.left).observe(change.stayed)
@@ -145,10 +124,7 @@ class Prometheus:
             self._step_seconds.labels(change.event).observe(change.seconds)
 
     def watch_engine(self, engine: sa.Engine) -> None:
-        """Count what a database engine does.
-
-        :param engine: SQLAlchemy engine.
-        """
+        """Count what a database engine does."""
         def listen(target: Any, name: str, call: Any) -> None:
             sa.event.listen(target, name, lambda *_args: call())
 

@@ -34,7 +34,6 @@ def name_event(change: changes.Change, history: Sequence[str]) -> str | None:
 
     A step that is repeated, or that undoes another one, is none.
 
-    :param change: what was committed.
     :param history: states of the attachment before it, oldest first; empty for a volume.
     :returns: event type, or None.
     """

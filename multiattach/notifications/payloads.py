@@ -28,8 +28,6 @@ _ATTACHMENT_COLUMNS = (
 def read_history(db: Database, change: changes.Change) -> list[str]:
     """Read which states an attachment was in before a change.
 
-    :param db: the database.
-    :param change: what was committed.
     :returns: states, oldest first; empty for a volume, and for a row that was purged.
     """
     if change.noun != changes.ATTACHMENT:
@@ -44,8 +42,6 @@ def read_history(db: Database, change: changes.Change) -> list[str]:
 def build_payload(db: Database, change: changes.Change) -> dict[str, Any] | None:
     """Build the payload of a change, in four statements at most.
 
-    :param db: the database.
-    :param change: what was committed.
     :returns: JSON value; None if the row was purged meanwhile.
     """
     with db.reader() as session:

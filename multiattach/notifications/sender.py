@@ -25,7 +25,6 @@ class Sender:
 
     A crash loses what waits; notifications are no ledger, the database is.
 
-    :param db: the database that payloads are read from.
     :param notifier: oslo.messaging notifier.
     :param queue_size: changes that wait; further ones are dropped.
     """
@@ -40,10 +39,7 @@ class Sender:
         self._thread: threading.Thread | None = None
 
     def changed(self, change: changes.Change) -> None:
-        """Take a change that was committed; returns at once.
-
-        :param change: what was committed.
-        """
+        """Take a change that was committed; returns at once."""
         try:
             self._queue.put_nowait((change, request_ids.make(change.request_id)))
             if self._thread is None:  # only now: a start takes a while, in which later changes would go first

@@ -186,7 +186,6 @@ class Recorded(columns.FormattableColumn[list[dict[str, str]]]):
 def format_seconds(seconds: float) -> str:
     """Write a duration.
 
-    :param seconds: it.
     :returns: ``12 ms``, ``3.4 s``, ``5 min`` or ``7.5 h``.
     """
     if seconds < 1:

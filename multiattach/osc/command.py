@@ -62,11 +62,7 @@ class Service:
         return Terminal(self.app.stderr)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser, with the examples at the end of its help.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser, with the examples at the end of its help."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
         if self.examples:
             lines = textwrap.indent(textwrap.dedent(self.examples).strip(), '  ')
@@ -77,8 +73,6 @@ class Service:
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command; what goes wrong ends in one message.
 
-        :param parsed_args: arguments.
-        :returns: exit status.
         :raises CommandError: with what happened and what to do next.
         """
         with explaining(), self._waiting():
@@ -103,18 +97,12 @@ class Service:
             thread.join()
 
     def find_volume(self, name: str) -> Any:
-        """Find a volume.
-
-        :param name: name or UUID.
-        :returns: the volume.
-        """
+        """Find a volume."""
         return self.storage.find_volume(name, ignore_missing=False)
 
     def find_server(self, name: str) -> Any:
         """Find a server.
 
-        :param name: name or UUID.
-        :returns: the server.
         :raises CommandError: there is no compute endpoint.
         """
         try:
@@ -140,7 +128,6 @@ class ShowOne(Service, command.ShowOne):
 def explaining() -> Iterator[None]:
     """Turn errors of the libraries into one message for people.
 
-    :returns: a context.
     :raises CommandError: what happened and what to do next.
     """
     try:

@@ -27,7 +27,6 @@ def build_option_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentPar
     """Add the global option that every plugin has.
 
     :param parser: parser of ``openstack``.
-    :returns: the parser.
     """
     parser.add_argument(
         '--os-multiattach-api-version', metavar='<multiattach-api-version>',

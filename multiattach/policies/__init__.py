@@ -37,7 +37,6 @@ def make_enforcer(conf: cfg.ConfigOpts, **kwargs: Any) -> policy.Enforcer:
 
     :param conf: configuration with ``[oslo_policy]``.
     :param kwargs: as :class:`oslo_policy.policy.Enforcer` takes them.
-    :returns: the enforcer.
     """
     enforcer = policy.Enforcer(conf, **kwargs)
     enforcer.register_defaults(list_rules())

@@ -35,7 +35,6 @@ def rule(name: str, check: str, description: str, *operations: tuple[str, str]
     :param check: one of the personas.
     :param description: what it guards.
     :param operations: pairs of HTTP method and path.
-    :returns: the rule.
     """
     return policy.DocumentedRuleDefault(
         name, check, description, [{'method': method, 'path': path} for method, path in operations])

@@ -17,7 +17,6 @@ _CLOSE_TIMEOUT = 5.0
 def check(transport: messaging.Transport) -> None:
     """Open a connection as the RPC driver does, and close it. Drivers other than rabbit are believed.
 
-    :param transport: RPC transport.
     :raises ConfigurationError: the broker does not take it; the message says no password.
     """
     driver = transport._driver
@@ -38,7 +37,6 @@ def check(transport: messaging.Transport) -> None:
 def check_in_time(transport: messaging.Transport, timeout: float = _TIMEOUT) -> None:
     """Do the same, but do not wait for ever.
 
-    :param transport: RPC transport.
     :param timeout: seconds.
     :raises ConfigurationError: as for :func:`check`, or the broker did not answer in time.
     """
@@ -51,10 +49,7 @@ def check_in_time(transport: messaging.Transport, timeout: float = _TIMEOUT) -> 
 
 
 def close(transport: messaging.Transport) -> None:
-    """Close a transport at the end of a program; a broker that is away is not waited for.
-
-    :param transport: RPC transport.
-    """
+    """Close a transport at the end of a program; a broker that is away is not waited for."""
     with contextlib.suppress(TimeoutError):
         Probe(transport.cleanup, _CLOSE_TIMEOUT, 0.0).ask()
 

@@ -48,7 +48,6 @@ class ExportOrder:
 
     :param host: backend host of the volume, the name of the RPC server.
     :param volume_id: UUID; what the worker locks.
-    :param attachment_id: UUID.
     """
 
     host: str
@@ -74,7 +73,6 @@ class _Client:
         """Make a client for those who cannot wait long.
 
         :param seconds: how long it waits for an answer.
-        :returns: the client.
         """
         made = copy.copy(self)
         made._client = self._make_client(seconds, None)
@@ -134,8 +132,6 @@ class _Comparing(_Client):
         """Have a worker or an agent look for drift, and put it right if asked to.
 
         :param host: name of the compute host, or of the backend, ``host@backend``.
-        :param fix: put it right.
-        :param request_id: the API call behind it, or None.
         :returns: ``findings``, as :meth:`multiattach.domain.findings.Finding.write` writes them, and
             ``unread``: why an account could not be read, by its name.
         :raises OutcomeUnknown: no answer in time; it may go on.
@@ -149,7 +145,6 @@ class _Comparing(_Client):
 
         :param host: name of the compute host, or of the backend, ``host@backend``.
         :param seals: names of all that waits for a person there, or elsewhere.
-        :param request_id: the API call behind it, or None.
         :returns: as :meth:`reconcile`.
         :raises OutcomeUnknown: no answer in time; it may go on.
         :raises Unavailable: it is of an older release, or fails.
@@ -161,7 +156,6 @@ class _Comparing(_Client):
 class FenceWorkers(_Client):
     """The threads of volume workers that do nothing but fence; workers of the release before have none.
 
-    :param transport: oslo.messaging RPC transport.
     :param timeout: seconds to wait for an answer.
     :param monitor_timeout: seconds to wait for a sign of life of the worker that was called.
     """
@@ -173,8 +167,6 @@ class FenceWorkers(_Client):
     def fence(self, order: ExportOrder, request_id: str | None) -> dict[str, Any]:
         """Have the initiator of an attachment in ``fencing`` cut off, and seen to be.
 
-        :param order: the attachment and its backend.
-        :param request_id: the API call behind it.
         :returns: the proof, as :func:`multiattach.volume.fencing.describe` writes it.
         :raises OutcomeUnknown: no answer; the row tells later.
         :raises MultiattachError: the worker could not; it tries again by itself.
@@ -188,7 +180,6 @@ class FenceWorkers(_Client):
         """Do the same for many attachments of one backend.
 
         :param orders: the attachments; all have one backend.
-        :param request_id: the API call behind it.
         :returns: by attachment a proof, or ``error``: why there is none yet.
         :raises OutcomeUnknown: no answer; the rows tell later.
         :raises Unavailable: the worker is of an older release.
@@ -202,7 +193,6 @@ class FenceWorkers(_Client):
 class VolumeWorkers(FenceWorkers, _Comparing):
     """The workers that make and export volumes; each serves one backend host.
 
-    :param transport: oslo.messaging RPC transport.
     :param timeout: seconds to wait for an answer.
     :param monitor_timeout: seconds to wait for a sign of life of the worker that was called.
     """
@@ -216,8 +206,6 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         """Ask for the storage of a volume in ``creating`` (no answer is awaited).
 
         :param host: name of the host, with ``@backend`` for a backend.
-        :param volume_id: UUID of the volume.
-        :param request_id: the API call behind it, or None.
         """
         self._cast(host, 'create_volume', request_id, volume_id=volume_id)
 
@@ -225,8 +213,6 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         """Ask to delete the storage of a volume in ``deleting`` (no answer is awaited).
 
         :param host: name of the host, with ``@backend`` for a backend.
-        :param volume_id: UUID of the volume.
-        :param request_id: the API call behind it, or None.
         """
         self._cast(host, 'delete_volume', request_id, volume_id=volume_id)
 
@@ -234,16 +220,12 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         """Ask to extend a volume in ``extending`` to its ``new_size`` (no answer is awaited).
 
         :param host: name of the host, with ``@backend`` for a backend.
-        :param volume_id: UUID of the volume.
-        :param request_id: the API call behind it, or None.
         """
         self._cast(host, 'extend_volume', request_id, volume_id=volume_id)
 
     def export(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``exporting`` admitted.
 
-        :param order: the attachment and its backend.
-        :param request_id: the API call behind it.
         :raises OutcomeUnknown: no answer; the row tells later.
         :raises MultiattachError: the worker refused and undid its step.
         """
@@ -253,8 +235,6 @@ class VolumeWorkers(FenceWorkers, _Comparing):
     def unexport(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``unexporting`` turned away.
 
-        :param order: the attachment and its backend.
-        :param request_id: the API call behind it.
         :raises OutcomeUnknown: no answer; the row tells later.
         :raises MultiattachError: the worker could not.
         """
@@ -265,8 +245,6 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         """Ask what a volume's target really has.
 
         :param host: name of the backend, ``host@backend``.
-        :param volume_id: UUID of the volume.
-        :param request_id: the API call behind it, or None.
         :returns: as :func:`multiattach.volume.inspection.describe` writes it; None without a target.
         :raises OutcomeUnknown: no answer in time.
         :raises Unavailable: the worker is of an older release, or its target daemon does not answer.
@@ -282,7 +260,6 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         :param host: name of the backend, ``host@backend``.
         :param marker: only those of volumes after this id, None for the first ones.
         :param limit: most targets of one answer.
-        :param request_id: the API call behind it, or None.
         :returns: as :meth:`show_target`.
         :raises OutcomeUnknown: no answer in time.
         :raises Unavailable: the worker is of an older release, or its target daemon does not answer.
@@ -295,8 +272,6 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         """Ask what a worker's last look found of a volume.
 
         :param host: name of the backend, ``host@backend``.
-        :param volume_id: UUID of the volume.
-        :param request_id: the API call behind it, or None.
         :returns: findings, as :meth:`multiattach.domain.findings.Finding.write` writes them.
         :raises OutcomeUnknown: no answer in time.
         :raises Unavailable: the worker is of an older release.
@@ -309,7 +284,6 @@ class VolumeWorkers(FenceWorkers, _Comparing):
 class HostAgents(_Comparing):
     """The agents on compute hosts.
 
-    :param transport: oslo.messaging RPC transport.
     :param timeout: seconds to wait for an answer.
     """
 
@@ -320,8 +294,6 @@ class HostAgents(_Comparing):
         """Have a reserved attachment of this agent attached (no answer is awaited).
 
         :param host: name of the host, with ``@backend`` for a backend.
-        :param attachment_id: UUID of the attachment.
-        :param request_id: the API call behind it, or None.
         """
         self._cast(host, 'attach', request_id, attachment_id=attachment_id)
 
@@ -329,32 +301,23 @@ class HostAgents(_Comparing):
         """Have the agent show its servers what has grown (no answer is awaited).
 
         :param host: name of the host, with ``@backend`` for a backend.
-        :param request_id: the API call behind it, or None.
         """
         self._cast(host, 'extend', request_id)
 
     def sweep(self, host: str, request_id: str | None) -> None:
-        """Have the agent let go of what was fenced (no answer is awaited).
-
-        :param host: name of the compute host.
-        :param request_id: the API call behind it, or None.
-        """
+        """Have the agent let go of what was fenced (no answer is awaited)."""
         self._cast(host, 'sweep', request_id)
 
     def detach(self, host: str, attachment_id: str, request_id: str | None) -> None:
         """Have an attachment in ``detaching`` detached (no answer is awaited).
 
         :param host: name of the host, with ``@backend`` for a backend.
-        :param attachment_id: UUID of the attachment.
-        :param request_id: the API call behind it, or None.
         """
         self._cast(host, 'detach', request_id, attachment_id=attachment_id)
 
     def show_host(self, host: str, request_id: str | None) -> dict[str, Any]:
         """Ask what a host really has.
 
-        :param host: name of the compute host.
-        :param request_id: the API call behind it, or None.
         :returns: as :meth:`multiattach.host.reconciler.HostReconciler.show` writes it.
         :raises OutcomeUnknown: no answer in time.
         :raises Unavailable: the agent is of an older release, or its hypervisor does not answer.

@@ -98,9 +98,6 @@ class InProcessDriver(base.BaseDriver):
              retry: int | None = None, transport_options: Any = None) -> Any:
         """Put a message into a server's queue and wait for the answer if there is one.
 
-        :param target: topic and server.
-        :param ctxt: RPC context.
-        :param message: what is sent.
         :param wait_for_reply: wait for an answer.
         :param timeout: seconds to wait for it.
         :param call_monitor_timeout: ignored.
@@ -124,9 +121,6 @@ class InProcessDriver(base.BaseDriver):
                           retry: int | None = None) -> None:
         """Drop a notification: nobody else lives in this process.
 
-        :param target: topic and server.
-        :param ctxt: RPC context.
-        :param message: what is sent.
         :param version: ignored.
         :param retry: ignored: nothing can be lost on the way.
         """
@@ -134,8 +128,6 @@ class InProcessDriver(base.BaseDriver):
     def listen(self, target: Any, batch_size: int, batch_timeout: float) -> Any:
         """Listen on a server's queue.
 
-        :param target: topic and server.
-        :param batch_size: messages at a time.
         :param batch_timeout: seconds to wait for a full batch.
         """
         listener = _Listener(self._exchange.get(target.topic, target.server))
@@ -147,7 +139,6 @@ class InProcessDriver(base.BaseDriver):
 
         :param targets_and_priorities: ignored.
         :param pool: ignored.
-        :param batch_size: messages at a time.
         :param batch_timeout: seconds to wait for a full batch.
         """
         raise NotImplementedError('inproc:// carries no notifications; use a broker')

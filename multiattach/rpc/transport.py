@@ -15,7 +15,6 @@ ALLOWED_REMOTE = ['multiattach.domain.errors']
 def make_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
     """Open the transport of ``[DEFAULT] transport_url``.
 
-    :param conf: configuration.
     :returns: an RPC transport.
     :raises ConfigurationError: the URL names no driver or cannot be read.
     """
@@ -30,8 +29,6 @@ def make_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
 def make_notification_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
     """Open the transport of notifications: ``[oslo_messaging_notifications]``, else the one of RPC.
 
-    :param conf: configuration.
-    :returns: a notification transport.
     :raises ConfigurationError: the URL names no driver or cannot be read.
     """
     try:
@@ -46,11 +43,9 @@ def make_server(transport: messaging.Transport, topic: str, server: str,
                 endpoint: Any) -> messaging.MessageHandlingServer:
     """Make an RPC server; it is not started yet.
 
-    :param transport: the transport.
     :param topic: topic to listen on.
     :param server: name of this server, unique on the topic.
     :param endpoint: object whose methods are called.
-    :returns: the server.
     """
     target = messaging.Target(topic=topic, server=server, version='1.0')
     return messaging.get_rpc_server(transport, target, [endpoint],

@@ -13,12 +13,7 @@ from multiattach.engine.reconciliation import Reconciliation
 
 
 class Addresses:
-    """Looks at what is stored; what was right stays so while the row and this process do.
-
-    :param side: the database side.
-    :param target: where volumes are exported.
-    :param host: name of the backend.
-    """
+    """Looks at what is stored; what was right stays so while the row and this process do."""
 
     def __init__(self, side: Reconciliation, target: Target, host: str) -> None:
         self._side = side
@@ -29,7 +24,6 @@ class Addresses:
     def look(self, rows: Mapping[str, Sequence[BackendRow]]) -> list[Seen]:
         """Look at the attachments that a target must admit.
 
-        :param rows: volumes with their attachments.
         :returns: those that were told an address which is not that of today.
         :raises TargetUnavailable: the target does not say who is logged in.
         """

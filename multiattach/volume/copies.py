@@ -25,9 +25,7 @@ class Copies:
     """The copies that a worker makes. One that broke off is made anew.
 
     :param storage: the database side of the steps.
-    :param backend: where volumes are.
     :param locks: locks of volumes.
-    :param leases: who is at which step.
     """
 
     def __init__(self, storage: Storage, backend: Backend, locks: VolumeLocks, leases: StepLeases) -> None:
@@ -46,11 +44,7 @@ class Copies:
         self._steps.stop()
 
     def begin(self, volume_id: str, source_id: str) -> None:
-        """Have the storage of a clone in ``creating`` made; one that is being made is left alone.
-
-        :param volume_id: UUID of the clone.
-        :param source_id: UUID of its source.
-        """
+        """Have the storage of a clone in ``creating`` made; one that is being made is left alone."""
         self._steps.begin(volume_id, functools.partial(self._run, volume_id, source_id))
 
     def _run(self, volume_id: str, source_id: str) -> None:

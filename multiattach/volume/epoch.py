@@ -20,10 +20,7 @@ _PATIENCE = 3.0  # s
 
 
 class EpochFile:
-    """The file of one backend on one machine; several workers may have it.
-
-    :param path: where it is.
-    """
+    """The file of one backend on one machine; several workers may have it."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
@@ -47,10 +44,7 @@ class EpochFile:
             return None
 
     def write(self, mark: Mark) -> None:
-        """Write the mark; if that cannot be done, the log says so.
-
-        :param mark: it.
-        """
+        """Write the mark; if that cannot be done, the log says so."""
         new = self._path.with_suffix('.new')
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,8 +64,6 @@ class EpochFile:
 class Epoch:
     """Compares the database with the file, and goes on counting.
 
-    :param side: the database side.
-    :param backend: name of the backend.
     :param path: of the file.
     """
 

@@ -44,11 +44,8 @@ class Exporter:
     """The steps on a target.
 
     :param exports: the database side of the steps.
-    :param backend: where volumes are.
-    :param target: where they are exported.
     :param locks: locks of volumes.
     :param host: name of the backend, as its volumes carry it.
-    :param leases: who is at which step.
     """
 
     def __init__(self, exports: Exports, backend: Backend, target: Target, locks: VolumeLocks,
@@ -73,8 +70,6 @@ class Exporter:
     def export(self, volume_id: str, attachment_id: str) -> None:
         """Admit the initiator of an attachment in ``exporting``.
 
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID.
         :raises BackendError: the target refused; what was done is undone.
         :raises Unavailable: the same, as there is no room for it now.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
@@ -135,8 +130,6 @@ class Exporter:
 
         The export goes with the last one that uses it, decided under the volume's lock.
 
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID.
         :raises BackendError: the target refused; the attachment is in ``error_detaching``.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         """
@@ -167,11 +160,7 @@ class Exporter:
             failpoints.reach('volume.unexport.finished')
 
     def relocate(self, volume_id: str, attachment_id: str) -> None:
-        """Tell the host of an attachment where the volume is found today; its credentials stay.
-
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID.
-        """
+        """Tell the host of an attachment where the volume is found today; its credentials stay."""
         with self._locks.hold(volume_id, 'relocate'):
             try:
                 self._relocate(self._exports.plan(attachment_id))
@@ -185,9 +174,6 @@ class Exporter:
     def give_up(self, volume_id: str, attachment_id: str, error: str) -> None:
         """End a step that was tried often enough, without a result, in an error state.
 
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID.
-        :param error: why, for the user.
         :raises MultiattachError: it cannot be ended now.
         """
         with self._locks.hold(volume_id, 'give up'):
@@ -274,8 +260,6 @@ class Exporter:
     def agree(self, volume_id: str) -> None:
         """Make a volume's target what its rows say, whatever it is now: what they do not name is taken away.
 
-        :param volume_id: UUID.
-        :raises BackendError: the target refused.
         :raises OutcomeUnknown: it did not answer, or the volume's lock was not free in time.
         """
         self._put_right(lambda: self._make_exact(volume_id))
@@ -283,8 +267,6 @@ class Exporter:
     def supply(self, volume_id: str) -> None:
         """Give a volume's target what its rows say and it lacks; nothing is taken away.
 
-        :param volume_id: UUID.
-        :raises BackendError: the target refused.
         :raises OutcomeUnknown: it did not answer.
         """
         self._put_right(lambda: self._supply(volume_id))

@@ -13,14 +13,7 @@ from oslo_log import log
 from multiattach import failpoints
 from multiattach.db import models
 from multiattach.domain import errors, states
-from multiattach.drivers.target import (
-    Cut,
-    SessionState,
-    Target,
-    TargetError,
-    TargetUnavailable,
-    account_name,
-)
+from multiattach.drivers.target import Cut, SessionState, Target, TargetError, TargetUnavailable, account_name
 from multiattach.engine.fence_plans import FencePlan, FencePlans, Outcome
 from multiattach.engine.leases import ATTACHMENT, StepLeases
 from multiattach.volume.locks import VolumeLocks
@@ -39,9 +32,7 @@ class Fencer:
     """The worker's fences.
 
     :param plans: the database side.
-    :param target: where volumes are exported.
     :param locks: locks of volumes.
-    :param leases: who is at which step.
     """
 
     def __init__(self, plans: FencePlans, target: Target, locks: VolumeLocks, leases: StepLeases) -> None:
@@ -57,8 +48,6 @@ class Fencer:
 
         Of one that is fenced the target is read again, unless its initiator is attached anew.
 
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID.
         :returns: the proof, as :func:`describe` writes it.
         :raises BackendError: the target refused; it is tried again.
         :raises OutcomeUnknown: the target did not answer; it is tried again.
@@ -104,12 +93,7 @@ class Fencer:
             return exc.message
 
     def fence_locked(self, attachment_id: str) -> dict[str, Any]:
-        """Do the same for a caller who holds the volume's lock.
-
-        :param attachment_id: UUID.
-        :returns: the proof.
-        :raises MultiattachError: as :meth:`fence`.
-        """
+        """Do the same for a caller who holds the volume's lock."""
         done = self._prove(attachment_id)
         if done.plan.state == A.FENCING:
             self._plans.finish([done])
@@ -149,12 +133,7 @@ class Fencer:
                                   alone=plan.is_last_on_target, again=_is_whole(plan))
 
     def fence_pending(self, volume_id: str, initiator: str) -> None:
-        """Finish what is to be cut off before the same initiator is admitted anew.
-
-        :param volume_id: UUID; its lock is held.
-        :param initiator: name of the initiator.
-        :raises MultiattachError: as :meth:`fence`.
-        """
+        """Finish what is to be cut off before the same initiator is admitted anew."""
         for ident in self._plans.list_pending(volume_id, initiator)[:1]:
             self.fence_locked(ident)  # all that this initiator has of the volume
 
@@ -205,11 +184,8 @@ def _confirm(before: Mapping[str, Any] | None, now: dict[str, Any], cut: Cut) ->
 def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str, Any]:
     """Write a proof as messages and the database carry it; it holds no secret.
 
-    :param plan: what was asked.
     :param cut: what the driver saw.
     :param worker: who did it.
-    :param seconds: how long it took.
-    :returns: JSON object.
     """
     return {
         'initiator': plan.initiator, 'worker': worker,

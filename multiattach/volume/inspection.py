@@ -19,9 +19,7 @@ class Inspection:
     def show(self, volume_id: str) -> dict[str, Any] | None:
         """Read one volume's target.
 
-        :param volume_id: UUID.
         :returns: as :func:`describe`, None if there is no target.
-        :raises Unavailable: the target does not answer.
         """
         found = self._read().get(volume_id)
         return None if found is None else describe(found)
@@ -32,7 +30,6 @@ class Inspection:
         :param marker: only those of volumes after this id, None for the first ones.
         :param limit: most targets of the page.
         :returns: as :func:`describe`, in order of their volumes' ids.
-        :raises Unavailable: the target does not answer.
         """
         found = self._read()
         wanted = sorted(ident for ident in found if marker is None or ident > marker)[:limit]
@@ -49,7 +46,6 @@ def describe(state: TargetState) -> dict[str, Any]:
     """Write a target as a message carries it; secrets are in no target's state.
 
     :param state: what the driver read.
-    :returns: JSON object.
     """
     return {
         'volume_id': state.volume_id, 'iqn': state.iqn,

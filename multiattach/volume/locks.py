@@ -36,7 +36,6 @@ _FAILURES = (tooz.ToozError, OSError, threading.ThreadError)
 class VolumeLocks:
     """Locks of a tooz coordinator.
 
-    :param coordinator: started coordinator.
     :param patience: seconds that a lock is waited for.
     """
 
@@ -50,7 +49,6 @@ class VolumeLocks:
     def hold(self, volume_id: str, step: str, *, urgent: bool = False) -> Iterator[None]:
         """Hold the lock of what a volume's target does; no second one inside, and nothing that takes long.
 
-        :param volume_id: UUID.
         :param step: what is done under it, for those who wait too long.
         :param urgent: go ahead of all others: a fence.
         :raises OutcomeUnknown: it was not free in time, or the coordination backend does not answer; nothing
@@ -96,7 +94,6 @@ class VolumeLocks:
 
         It has a name of its own: who makes, copies or zeroes a large volume is in nobody else's way.
 
-        :param volume_id: UUID.
         :returns: context; it tells whether the lock is held.
         :raises OutcomeUnknown: the coordination backend does not answer; nothing was done.
         """

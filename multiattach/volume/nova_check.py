@@ -23,17 +23,13 @@ class Compute(Protocol):
     def find(self, server_id: str) -> ServerState:
         """Ask about a server.
 
-        :param server_id: UUID.
         :returns: what is said of it.
-        :raises Unavailable: no answer.
         """
 
     def is_on_host(self, server_id: str) -> bool:
         """Ask whether a server is on a host, and not about to come or go.
 
-        :param server_id: UUID.
         :returns: False for servers that are shelved, being built, or not there.
-        :raises Unavailable: no answer.
         """
 
 
@@ -85,18 +81,14 @@ class NovaCheck:
     def find_on_host(self, server_ids: Collection[str]) -> set[str]:
         """Ask which servers are on a host; of more than a round may ask for, the first in order.
 
-        :param server_ids: UUIDs.
         :returns: those that are.
-        :raises Unavailable: no answer.
         """
         return {ident for ident in sorted(server_ids)[:self._most] if self._compute.is_on_host(ident)}
 
     def is_gone(self, server_id: str) -> bool:
         """Ask once more, before something is taken away.
 
-        :param server_id: UUID.
         :returns: whether Nova has no such server.
-        :raises Unavailable: no answer.
         """
         self._ask(server_id)
         return server_id in self._gone
@@ -109,7 +101,6 @@ class NovaCheck:
     def is_deleted(self, server_id: str) -> bool:
         """Tell whether Nova itself remembers that it deleted a server.
 
-        :param server_id: UUID.
         :returns: False if it has nothing of it.
         """
         return server_id in self._deleted

@@ -48,10 +48,6 @@ _IN_FLIGHT = frozenset({A.EXPORTED, *states.owned_states(states.Owner.VOLUME),
 class VolumeReconciler:
     """Looks after one backend.
 
-    :param side: the database side.
-    :param exporter: steps on the target.
-    :param target: where volumes are exported.
-    :param locks: locks of volumes.
     :param host: name of the backend, as its volumes carry it.
     :param rules: what is done about which drift.
     :param interval: seconds between two rounds, 0 for none but those that a person asks for.
@@ -99,7 +95,6 @@ class VolumeReconciler:
 
         :param owns: as for :meth:`tick`.
         :param fix: False to do nothing, True to repair at once, None to wait for the grace before.
-        :param release: seals of what the breaker is to let through.
         :returns: what was found.
         """
         return self._run(owns, fix, release)[0]
@@ -107,8 +102,6 @@ class VolumeReconciler:
     def reconcile(self, fix: bool, release: Collection[str] = ()) -> dict[str, Any]:
         """Do a round for a person, about all volumes of the backend.
 
-        :param fix: repair at once.
-        :param release: seals of what the breaker is to let through.
         :returns: ``findings`` as messages carry them, and ``unread``: why an account could not be read, by
             its name.
         """
@@ -118,7 +111,6 @@ class VolumeReconciler:
     def list_findings(self, volume_id: str) -> list[dict[str, Any]]:
         """Tell what the last look found of a volume, and of the backend as a whole.
 
-        :param volume_id: UUID.
         :returns: findings as messages carry them.
         """
         return [one.write() for one in self._ledger.last if one.volume_id in (volume_id, None)]

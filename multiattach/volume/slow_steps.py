@@ -16,7 +16,6 @@ LOG = log.getLogger(__name__)
 class SlowSteps:
     """Runs slow steps on volumes, one at a time on each. What broke off is taken up by its row.
 
-    :param leases: who is at which step.
     :param name: what the steps are, for the names of the threads.
     :param at_a_time: how many are run side by side.
     """
@@ -55,7 +54,6 @@ class SlowSteps:
     def begin(self, volume_id: str, step: Callable[[], None]) -> None:
         """Have a step run; of a volume that is in work already nothing more is begun.
 
-        :param volume_id: UUID.
         :param step: the step, with an attempt at its lease.
         """
         with self._lock:

@@ -37,11 +37,8 @@ class StorageSteps:
     """The steps on a backend.
 
     :param storage: the database side of the steps.
-    :param backend: where volumes are.
-    :param target: where they are exported.
     :param locks: locks of volumes.
     :param agents: RPC client of the host agents, who show servers what has grown.
-    :param leases: who is at which step.
     :param nova: Nova, to be told the same of its servers; None without.
     """
 
@@ -69,10 +66,7 @@ class StorageSteps:
         self._copies.stop()
 
     def create(self, volume_id: str) -> None:
-        """Make the storage of a volume in ``creating``, or have it copied if it is a clone.
-
-        :param volume_id: UUID.
-        """
+        """Make the storage of a volume in ``creating``, or have it copied if it is a clone."""
         source_id = self._storage.find_source(volume_id)
         if source_id is not None:
             self._copies.begin(volume_id, source_id)
@@ -104,10 +98,7 @@ class StorageSteps:
             yield
 
     def delete(self, volume_id: str) -> None:
-        """Have the storage of a volume in ``deleting`` deleted, and a target left of it.
-
-        :param volume_id: UUID.
-        """
+        """Have the storage of a volume in ``deleting`` deleted, and a target left of it."""
         self._deletions.begin(volume_id, functools.partial(
             self._attempt, volume_id, V.DELETING, self._delete))
 
@@ -141,10 +132,7 @@ class StorageSteps:
             LOG.info('Volume %s is deleted', volume_id)
 
     def extend(self, volume_id: str) -> None:
-        """Grow the storage of a volume in ``extending`` and show the size to initiators.
-
-        :param volume_id: UUID.
-        """
+        """Grow the storage of a volume in ``extending`` and show the size to initiators."""
         self._attempt(volume_id, V.EXTENDING, self._extend)
 
     def _extend(self, volume_id: str) -> None:
@@ -220,9 +208,7 @@ class StorageSteps:
     def give_up(self, volume_id: str, status: str, error: str) -> None:
         """End a step that was tried often enough, without a result, in an error status.
 
-        :param volume_id: UUID.
         :param status: status of the step.
-        :param error: why, for the user.
         :raises MultiattachError: it cannot be ended now.
         """
         with self._own_storage(volume_id):

@@ -11,7 +11,6 @@ import time
 class Holder:
     """Who holds a lock.
 
-    :param volume_id: UUID of the volume that it is for.
     :param step: what is done under it.
     :param since: since when, on the monotonic clock.
     """

@@ -42,13 +42,7 @@ class FenceEndpoint:
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def fence(self, context: Any, volume_id: str, attachment_id: str) -> dict[str, Any]:
-        """Cut an attachment's initiator off (since 1.2).
-
-        :param context: RPC context.
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID of the attachment.
-        :returns: the proof.
-        """
+        """Cut an attachment's initiator off (since 1.2)."""
         return self._fencer.fence(volume_id, attachment_id)
 
     @messaging.expose
@@ -56,7 +50,6 @@ class FenceEndpoint:
     def fence_many(self, context: Any, orders: list[list[str]]) -> dict[str, dict[str, Any]]:
         """Cut the initiators of many attachments off (since 1.2).
 
-        :param context: RPC context.
         :param orders: pairs of the volume's and the attachment's UUID.
         :returns: by attachment a proof, or ``error``.
         """
@@ -64,12 +57,7 @@ class FenceEndpoint:
 
 
 class VolumeEndpoint(FenceEndpoint):
-    """What volume workers answer to over RPC; every method carries ids only.
-
-    :param exporter: steps on the target.
-    :param storage: steps on the backend.
-    :param reconciler: looks for drift.
-    """
+    """What volume workers answer to over RPC; every method carries ids only."""
 
     def __init__(self, exporter: Exporter, storage: StorageSteps, reconciler: VolumeReconciler) -> None:
         super().__init__(exporter.fencer)  # for APIs of the release before, which ask here
@@ -79,51 +67,29 @@ class VolumeEndpoint(FenceEndpoint):
 
     @messaging.expose
     def create_volume(self, context: Any, volume_id: str) -> None:
-        """Make a volume's storage.
-
-        :param context: RPC context.
-        :param volume_id: UUID of the volume.
-        """
+        """Make a volume's storage."""
         self._storage.create(volume_id)
 
     @messaging.expose
     def delete_volume(self, context: Any, volume_id: str) -> None:
-        """Delete a volume's storage.
-
-        :param context: RPC context.
-        :param volume_id: UUID of the volume.
-        """
+        """Delete a volume's storage."""
         self._storage.delete(volume_id)
 
     @messaging.expose
     def extend_volume(self, context: Any, volume_id: str) -> None:
-        """Grow a volume.
-
-        :param context: RPC context.
-        :param volume_id: UUID of the volume.
-        """
+        """Grow a volume."""
         self._storage.extend(volume_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def export(self, context: Any, volume_id: str, attachment_id: str) -> None:
-        """Admit an attachment's initiator.
-
-        :param context: RPC context.
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID of the attachment.
-        """
+        """Admit an attachment's initiator."""
         self._exporter.export(volume_id, attachment_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def unexport(self, context: Any, volume_id: str, attachment_id: str) -> None:
-        """Turn an attachment's initiator away.
-
-        :param context: RPC context.
-        :param volume_id: UUID of the volume.
-        :param attachment_id: UUID of the attachment.
-        """
+        """Turn an attachment's initiator away."""
         self._exporter.unexport(volume_id, attachment_id)
 
     @messaging.expose
@@ -131,8 +97,6 @@ class VolumeEndpoint(FenceEndpoint):
     def show_target(self, context: Any, volume_id: str) -> dict[str, Any] | None:
         """Tell what a volume's target really has (since 1.1).
 
-        :param context: RPC context.
-        :param volume_id: UUID of the volume.
         :returns: the target without secrets, None if there is none.
         """
         return self._exporter.inspection.show(volume_id)
@@ -142,7 +106,6 @@ class VolumeEndpoint(FenceEndpoint):
     def list_targets(self, context: Any, marker: str | None, limit: int) -> list[dict[str, Any]]:
         """Tell what targets there really are (since 1.1).
 
-        :param context: RPC context.
         :param marker: only those of volumes after this id.
         :param limit: most targets of the answer.
         :returns: targets without secrets, in order of their volumes' ids.
@@ -154,8 +117,6 @@ class VolumeEndpoint(FenceEndpoint):
     def reconcile(self, context: Any, fix: bool) -> dict[str, Any]:
         """Tell where database, targets and Nova differ, and put it right if asked to (since 1.3).
 
-        :param context: RPC context.
-        :param fix: put it right.
         :returns: findings, and what could not be read.
         """
         return self._reconciler.reconcile(fix)
@@ -165,7 +126,6 @@ class VolumeEndpoint(FenceEndpoint):
     def release(self, context: Any, seals: Sequence[str]) -> dict[str, Any]:
         """Put it right, and let through the breaker what a person names (since 1.4).
 
-        :param context: RPC context.
         :param seals: names of all that waits for a person; those of others are left alone.
         :returns: findings, and what could not be read.
         """
@@ -174,12 +134,7 @@ class VolumeEndpoint(FenceEndpoint):
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def list_findings(self, context: Any, volume_id: str) -> list[dict[str, Any]]:
-        """Tell what the last look found of a volume, and of the backend as a whole (since 1.4).
-
-        :param context: RPC context.
-        :param volume_id: UUID of the volume.
-        :returns: findings.
-        """
+        """Tell what the last look found of a volume, and of the backend as a whole (since 1.4)."""
         return self._reconciler.list_findings(volume_id)
 
 
@@ -192,20 +147,12 @@ _CAPABILITIES = {'multiattach': True, 'storage_protocol': 'iSCSI', 'vendor_name'
 class VolumeWorker:
     """One backend at work.
 
-    :param db: the database.
-    :param rpc: RPC transport.
     :param host: this worker's own name, ``host@backend``.
     :param serves: name of the backend, which its volumes carry: the same, or ``cluster@backend``.
     :param crew: the workers that serve it.
-    :param zone: availability zone.
-    :param backend: where volumes are.
-    :param exporter: steps on the target.
-    :param storage: steps on the backend.
-    :param leases: who is at which step.
     :param capabilities: what extra specs are matched with, besides ``multiattach``.
     :param over_subscription: how many times the capacity may be promised.
     :param report_interval: seconds between heartbeats.
-    :param reconciler: looks for drift.
     :param epoch: tells whether the database is the newest one.
     """
 

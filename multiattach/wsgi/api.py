@@ -34,7 +34,6 @@ class Application:
     def make(self) -> WsgiApp:
         """Make the application from the configuration files, once.
 
-        :returns: a WSGI application.
         :raises ConfigurationError: the message names the option.
         """
         with self._lock:

@@ -52,7 +52,6 @@ class ChunkedInput:
 def accept_chunks(application: WsgiApp, limit: int) -> WsgiApp:
     """Wrap an application if it runs under uWSGI.
 
-    :param application: the application.
     :param limit: most bytes of a body that it accepts.
     :returns: the application, wrapped or as it is.
     """

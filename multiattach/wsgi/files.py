@@ -14,7 +14,6 @@ def load(description: str) -> cfg.ConfigOpts:
     """Read the files that the environment names, else those where oslo.config looks.
 
     :param description: one sentence.
-    :returns: the configuration.
     :raises ConfigurationError: the message names the option.
     """
     names = os.environ.get(VARIABLE, '')

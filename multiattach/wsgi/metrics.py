@@ -43,7 +43,6 @@ class _Processes:
 def make() -> Any:
     """Make the application from the configuration files.
 
-    :returns: a WSGI application.
     :raises ConfigurationError: the message names the option.
     """
     conf = files.load('Serves the metrics of the API.')

@@ -120,7 +120,7 @@ def main(loads: list[tuple[int, int]]) -> None:
             for name, values in measure(target, tgtadm, str(device)).items():
                 load = f"{count}x{sharers}"
                 print(f"{load:>9}  {name:<30} {statistics.median(values):>8.2f} "
-                      f"{max(values):>8.2f}")  # fmt: skip
+                      f"{max(values):>8.2f}")
     finally:
         tgtd.stop()
         shutil.rmtree(folder)

@@ -54,7 +54,7 @@ def test_an_older_copy_cuts_nobody_off(tmp_path: pathlib.Path) -> None:
 
 def test_whoever_is_cut_off_is_seen(credulous: Quick) -> None:
     found = '\n'.join(carry_out(credulous, RestoredDatabase(credulous, random.Random(1))))
-    # Who repairs first, the worker in its round or the doctor, is left to chance; test_looks.py has the doctor.
+    # Who repairs first, the worker in its round or the doctor, is left to chance; see test_looks.py.
     for words in ('is not noticed', 'nobody says why things wait', 'does not name the older copy'):
         assert words in found, found
     # It depends on when its target is there again.

@@ -45,6 +45,6 @@ def test_what_is_taken_away_is_seen(tmp_path: pathlib.Path, monkeypatch: pytest.
     monkeypatch.setenv('PYTHONPATH', f'{mutant}:{pathlib.Path(__file__).parents[2]}')
     monkeypatch.setattr('tests.histories.vanished._PATIENCE', 15.0)
     found = '\n'.join(carry_out(tmp_path))
-    # Who repairs first, the agent in its round or the doctor, is left to chance; test_looks.py has the doctor.
+    # Who repairs first, the agent in its round or the doctor, is left to chance; see test_looks.py.
     for words in ('attachments were cut', 'and admits []'):
         assert words in found, found

@@ -8,13 +8,7 @@ import pytest
 
 from tests.functional.keystone.conftest import Cloud
 from tests.horizon.browser import Browser
-from tests.horizon.conftest import (
-    assert_fine,
-    create_type,
-    create_volume,
-    delete_volume,
-    wait_for_status,
-)
+from tests.horizon.conftest import assert_fine, create_type, create_volume, delete_volume, wait_for_status
 
 ADMIN, TYPES = '/admin/volumes/', '/admin/volume_types/'
 

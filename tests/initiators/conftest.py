@@ -5,13 +5,7 @@ import pytest
 
 from multiattach.drivers.tgt.process import PrivateTgtd
 from testbed import processes
-from tests.functional.drivers.tgt.conftest import (  # noqa: F401 - fixtures
-    make_tgtd,
-    make_volume,
-    target,
-    tgtd,
-    volume,
-)
+from tests.functional.drivers.tgt.conftest import make_tgtd, make_volume, target, tgtd, volume  # noqa: F401 - fixtures
 
 
 @pytest.fixture

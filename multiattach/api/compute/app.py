@@ -23,10 +23,7 @@ def make_app(engine: Engine, settings: ApiSettings, authenticate: auth.Middlewar
 
     Discovery needs no token (Nova's ``/`` and ``/v2.1``), all the rest does.
 
-    :param engine: the use cases.
-    :param settings: settings of the API.
     :param authenticate: middleware that leaves a context.
-    :returns: a WSGI application.
     """
     def build(*kinds: type[routing.Controller]) -> WsgiApp:
         return routing.make_app(microversion.COMPUTE, [kind(engine, settings) for kind in kinds], settings)

@@ -19,44 +19,22 @@ class VersionsController(Controller):
 
     @route('GET', '')
     def index_bare(self, req: Request) -> dict[str, Any]:
-        """List the versions.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the versions."""
         return {'versions': [self._describe(req)]}
 
     @route('GET', '/')
     def index(self, req: Request) -> dict[str, Any]:
-        """List the versions.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the versions."""
         return {'versions': [self._describe(req)]}
 
     @route('GET', '/servers/{server_id}', status=302)
     def find_server(self, req: Request, server_id: str) -> pecan.Response:
-        """Send whoever follows a server's ``bookmark`` to the version that there is.
-
-        :param req: the request.
-        :param server_id: UUID of the server.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Send whoever follows a server's ``bookmark`` to the version that there is."""
         return follow_bookmark(req, f'{base_url(req, self.settings)}/v2.1')
 
     @route('GET', '/flavors/{flavor_id}', status=302)
     def find_flavor(self, req: Request, flavor_id: str) -> pecan.Response:
-        """Send whoever follows a flavor's ``bookmark`` to the version that there is.
-
-        :param req: the request.
-        :param flavor_id: id of the flavor.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Send whoever follows a flavor's ``bookmark`` to the version that there is."""
         return follow_bookmark(req, f'{base_url(req, self.settings)}/v2.1')
 
     def _describe(self, req: Request) -> dict[str, Any]:
@@ -68,22 +46,12 @@ class VersionController(Controller):
 
     @route('GET', '')
     def show_bare(self, req: Request) -> dict[str, Any]:
-        """Show the version.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show the version."""
         return self._show(req)
 
     @route('GET', '/')
     def show(self, req: Request) -> dict[str, Any]:
-        """Show the version.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show the version."""
         return self._show(req)
 
     def _show(self, req: Request) -> dict[str, Any]:

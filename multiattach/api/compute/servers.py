@@ -26,24 +26,14 @@ class ServersController(Controller):
 
     @route('GET', '/servers', query=schemas.SERVERS)
     def index(self, req: Request) -> dict[str, Any]:
-        """List servers.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List servers."""
         rows, page = self._list(req)
         views = ServerViews(req, self.settings)
         return self._reply(req, page, rows, [views.summary(row) for row in rows])
 
     @route('GET', '/servers/detail', query=schemas.SERVERS)
     def detail(self, req: Request) -> dict[str, Any]:
-        """List servers with all that is known of them.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List servers with all that is known of them."""
         rows, page = self._list(req)
         volumes = self.engine.servers.list_volumes(rows)
         views = self._views(req)
@@ -51,13 +41,7 @@ class ServersController(Controller):
 
     @route('GET', '/servers/{server_id}')
     def show(self, req: Request, server_id: str) -> dict[str, Any]:
-        """Show a server.
-
-        :param req: the request.
-        :param server_id: UUID of the server.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show a server."""
         row = self.engine.servers.show(req.ctx, server_id)
         volumes = self.engine.servers.list_volumes([row])
         return {'server': self._views(req).detail(row, volumes[row.id], alone=True)}

@@ -17,53 +17,27 @@ class SurroundingsController(Controller):
 
     @route('GET', '/flavors')
     def list_flavors(self, _req: Request) -> dict[str, Any]:
-        """List flavors.
-
-        :param _req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List flavors."""
         return {'flavors': []}
 
     @route('GET', '/flavors/detail')
     def list_flavor_details(self, _req: Request) -> dict[str, Any]:
-        """List flavors.
-
-        :param _req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List flavors."""
         return {'flavors': []}
 
     @route('GET', '/flavors/{flavor_id}')
     def show_flavor(self, req: Request, flavor_id: str) -> dict[str, Any]:
-        """Show a flavor: that of the servers, to which they link, and no other.
-
-        :param req: the request.
-        :param flavor_id: id of the flavor.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show a flavor: that of the servers, to which they link, and no other."""
         if flavor_id == views.FLAVOR:
             return {'flavor': views.flavor(req, self.settings)}
         raise errors.NotFound(f'Flavor {flavor_id[:64]} could not be found.')
 
     @route('GET', '/extensions')
     def list_extensions(self, _req: Request) -> dict[str, Any]:
-        """List extensions: everything is part of the API.
-
-        :param _req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List extensions: everything is part of the API."""
         return {'extensions': []}
 
     @route('GET', '/limits')
     def show_limits(self, _req: Request) -> dict[str, Any]:
-        """Show the limits.
-
-        :param _req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show the limits."""
         return {'limits': {'rate': [], 'absolute': {}}}

@@ -20,20 +20,13 @@ _FLAVOR = {'original_name': FLAVOR, 'vcpus': 0, 'ram': 0, 'disk': 0, 'ephemeral'
 def base_url(req: Request, settings: ApiSettings) -> str:
     """Return the compute endpoint's URL without a version.
 
-    :param req: the request.
-    :param settings: settings of the API.
     :returns: URL without a slash at its end.
     """
     return f'{versions.base_url(req, settings)}/compute'
 
 
 def flavor(req: Request, settings: ApiSettings) -> dict[str, Any]:
-    """Show the flavor that all servers have.
-
-    :param req: the request.
-    :param settings: the public endpoint.
-    :returns: JSON object.
-    """
+    """Show the flavor that all servers have."""
     base, project = base_url(req, settings), f'{req.url_project}/' if req.url_project else ''
     tail = f'{project}flavors/{FLAVOR}'
     shown = {
@@ -50,12 +43,7 @@ def flavor(req: Request, settings: ApiSettings) -> dict[str, Any]:
 
 
 def attachment(row: Attachment, minor: int) -> dict[str, Any]:
-    """Show a volume of a server.
-
-    :param row: the attachment.
-    :param minor: second number of the microversion.
-    :returns: JSON object.
-    """
+    """Show a volume of a server."""
     shown: dict[str, Any] = {} if minor >= 89 else {'id': row.volume_id}
     shown |= {'volumeId': row.volume_id, 'serverId': row.instance_uuid}
     if row.mountpoint:
@@ -71,20 +59,13 @@ def attachment(row: Attachment, minor: int) -> dict[str, Any]:
 
 
 def new_attachment(row: Attachment, minor: int) -> dict[str, Any]:
-    """Show an attachment in the reply to its creation: as :func:`attachment` before 2.89.
-
-    :param row: the attachment.
-    :param minor: second number of the microversion.
-    :returns: JSON object.
-    """
+    """Show an attachment in the reply to its creation: as :func:`attachment` before 2.89."""
     return {**attachment(row, min(minor, 88)), 'device': row.mountpoint}
 
 
 class ServerViews:
     """Servers as one request is to see them.
 
-    :param req: the request.
-    :param settings: the public endpoint.
     :param sees_hosts: show where servers run.
     :param hosts: status of hosts by name, as far as the caller may know it.
     """
@@ -98,11 +79,7 @@ class ServerViews:
         self._hosts = hosts
 
     def summary(self, server: Server) -> dict[str, Any]:
-        """Show a server in a list.
-
-        :param server: the row.
-        :returns: JSON object.
-        """
+        """Show a server in a list."""
         tail = f'{self._project}servers/{server.id}'
         return {'id': server.id, 'name': server.name,
                 'links': [{'rel': 'self', 'href': f'{self._base}/v2.1/{tail}'},
@@ -112,10 +89,7 @@ class ServerViews:
                alone: bool = False) -> dict[str, Any]:
         """Show a server with all that is known of it; what has no meaning here is empty.
 
-        :param server: the row.
-        :param volumes: its attachments.
         :param alone: it is shown by itself and not in a list.
-        :returns: JSON object.
         """
         state = servers.describe(server.power_state)
         shown = {

@@ -23,13 +23,7 @@ class VolumeAttachmentsController(Controller):
 
     @route('GET', _ALL, query=schemas.ATTACHMENTS)
     def index(self, req: Request, server_id: str) -> dict[str, Any]:
-        """List a server's volumes.
-
-        :param req: the request.
-        :param server_id: UUID of the server.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List a server's volumes."""
         rows = self.engine.servers.list_attachments(req.ctx, server_id)
         offset = int(req.query.get('offset', 0))
         limit = min(int(req.query.get('limit', 0)) or self.settings.max_limit, self.settings.max_limit)
@@ -38,27 +32,13 @@ class VolumeAttachmentsController(Controller):
 
     @route('GET', _ONE)
     def show(self, req: Request, server_id: str, volume_id: str) -> dict[str, Any]:
-        """Show a volume of a server.
-
-        :param req: the request.
-        :param server_id: UUID of the server.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show a volume of a server."""
         row = self.engine.servers.show_attachment(req.ctx, server_id, volume_id)
         return {'volumeAttachment': views.attachment(row, req.minor)}
 
     @route('POST', _ALL, body=schemas.CREATE)
     def create(self, req: Request, body: dict[str, Any], server_id: str) -> dict[str, Any]:
-        """Attach a volume; the host's agent does it after the reply.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param server_id: UUID of the server.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Attach a volume; the host's agent does it after the reply."""
         wish = body['volumeAttachment']
         row = self.engine.servers.attach(req.ctx, server_id, ServerAttach(
             volume_id=wish['volumeId'], device=wish.get('device'), tag=wish.get('tag'),
@@ -71,12 +51,6 @@ class VolumeAttachmentsController(Controller):
         """Change what happens to the volume when the server is deleted (2.85).
 
         Nova's other meaning, to put another volume in its place, is for migrating volumes only.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param server_id: UUID of the server.
-        :param volume_id: UUID of the volume.
-        :raises MultiattachError: as the use case that is called.
         """
         row = self.engine.servers.show_attachment(req.ctx, server_id, volume_id)
         wish = body['volumeAttachment']
@@ -90,13 +64,7 @@ class VolumeAttachmentsController(Controller):
 
     @route('DELETE', _ONE, status=202)
     def delete(self, req: Request, server_id: str, volume_id: str) -> None:
-        """Detach a volume; the host's agent does it after the reply.
-
-        :param req: the request.
-        :param server_id: UUID of the server.
-        :param volume_id: UUID of the volume.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Detach a volume; the host's agent does it after the reply."""
         self.engine.servers.detach(req.ctx, server_id, volume_id)
 
 

@@ -22,22 +22,12 @@ class AttachmentsController(Controller):
 
     @route('GET', '/attachments', since=_SINCE, query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List attachments.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List attachments."""
         return self._list(req, detail=False)
 
     @route('GET', '/attachments/detail', since=_SINCE, query=schemas.INDEX)
     def detail(self, req: Request) -> dict[str, Any]:
-        """List attachments with all that belongs to them.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List attachments with all that belongs to them."""
         return self._list(req, detail=True)
 
     def _list(self, req: Request, *, detail: bool) -> dict[str, Any]:
@@ -55,13 +45,7 @@ class AttachmentsController(Controller):
 
     @route('POST', '/attachments', since=_SINCE, body=schemas.CREATE)
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
-        """Reserve a volume for a server and, given a connector, connect it; 200 (contract 11.5).
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Reserve a volume for a server and, given a connector, connect it; 200 (contract 11.5)."""
         wanted = body['attachment']
         found = self.engine.attachments.create(
             req.ctx, wanted['volume_uuid'], wanted.get('instance_uuid'),
@@ -70,38 +54,19 @@ class AttachmentsController(Controller):
 
     @route('GET', '/attachments/{attachment_id}', since=_SINCE)
     def show(self, req: Request, attachment_id: str) -> dict[str, Any]:
-        """Show an attachment; what opens the target is for admins and services only.
-
-        :param req: the request.
-        :param attachment_id: UUID of the attachment.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show an attachment; what opens the target is for admins and services only."""
         found = self.engine.attachments.show(req.ctx, attachment_id)
         return {'attachment': views.detail(found, sees_secrets=req.ctx.sees_secrets)}
 
     @route('PUT', '/attachments/{attachment_id}', since=_SINCE, body=schemas.UPDATE)
     def update(self, req: Request, body: dict[str, Any], attachment_id: str) -> dict[str, Any]:
-        """Give an attachment its connector.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param attachment_id: UUID of the attachment.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Give an attachment its connector."""
         found = self.engine.attachments.connect(req.ctx, attachment_id, body['attachment']['connector'])
         return {'attachment': views.detail(found, sees_secrets=True)}
 
     @route('DELETE', '/attachments/{attachment_id}', since=_SINCE)
     def delete(self, req: Request, attachment_id: str) -> dict[str, Any]:
-        """Delete an attachment; the reply tells which remain on its volume.
-
-        :param req: the request.
-        :param attachment_id: UUID of the attachment.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Delete an attachment; the reply tells which remain on its volume."""
         remaining = self.engine.attachments.delete(req.ctx, attachment_id)
         return {'attachments': [views.summary(row) for row in remaining]}
 
@@ -111,23 +76,10 @@ class AttachmentActionsController(ActionController):
 
     @route('POST', '/attachments/{attachment_id}/action', since=_COMPLETE, body=ANY_BODY)
     def act(self, req: Request, body: Any, attachment_id: str) -> pecan.Response:
-        """Carry out an action.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param attachment_id: UUID of the attachment.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Carry out an action."""
         return self.run(req, body, attachment_id)
 
     @action('os-complete', status=204)
     def complete(self, req: Request, attachment_id: str, _value: Any) -> None:
-        """Mark an attachment as attached, whatever the value (contract 11.5).
-
-        :param req: the request.
-        :param attachment_id: UUID of the attachment.
-        :param _value: value of the action's key; it says nothing.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Mark an attachment as attached, whatever the value (contract 11.5)."""
         self.engine.attachments.complete(req.ctx, attachment_id)

@@ -15,12 +15,7 @@ class CapabilitiesController(Controller):
 
     @route('GET', '/resource_filters', since=33, query=schemas.FILTERS)
     def list_filters(self, req: Request) -> dict[str, Any]:
-        """List the filters that everybody may use.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the filters that everybody may use."""
         wanted = req.query.get('resource')
         return {'resource_filters': [
             {'resource': resource, 'filters': list(names)}
@@ -30,9 +25,6 @@ class CapabilitiesController(Controller):
     def show(self, req: Request, host: str) -> dict[str, Any]:
         """Show what a backend can do.
 
-        :param req: the request.
         :param host: name of the host, with ``@backend`` for a backend.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
         """
         return views.show_capabilities(self.engine.services.show_backend(req.ctx, host))

@@ -18,11 +18,6 @@ class DoctorController(Controller):
     @route('POST', '/multiattach/doctor', body=schemas.EXAMINE)
     def examine(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Have every worker and agent compare what is recorded with what is there; put it right if asked to.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
         """
         fix = bool(strutils.bool_from_string(str(body['doctor'].get('fix', False))))
         release = body['doctor'].get('release', [])

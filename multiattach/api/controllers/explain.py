@@ -19,39 +19,21 @@ class ExplainController(Controller):
 
     @route('GET', '/multiattach/attachments/{attachment_id}/explain', query=schemas.EXPLAIN)
     def explain_attachment(self, req: Request, attachment_id: str) -> dict[str, Any]:
-        """Explain an attachment, one that is gone too: its timeline, and what comes next.
-
-        :param req: the request.
-        :param attachment_id: UUID of the attachment.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Explain an attachment, one that is gone too: its timeline, and what comes next."""
         found = self.engine.explanations.explain_attachment(req.ctx, attachment_id, live=_is_live(req))
         return {'explanation': views.attachment(
             found, sees_internals=self.engine.explanations.sees_internals(req.ctx))}
 
     @route('GET', '/multiattach/volumes/{volume_id}/explain', query=schemas.EXPLAIN)
     def explain_volume(self, req: Request, volume_id: str) -> dict[str, Any]:
-        """Explain a volume: why it has its status, and what comes next.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Explain a volume: why it has its status, and what comes next."""
         found = self.engine.explanations.explain_volume(req.ctx, volume_id, live=_is_live(req))
         return {'explanation': views.volume(
             found, sees_internals=self.engine.explanations.sees_internals(req.ctx))}
 
     @route('GET', '/multiattach/hosts/{host}/explain')
     def explain_host(self, req: Request, host: str) -> dict[str, Any]:
-        """Explain a compute host: what is recorded, what is true on it, what differs, and what comes next.
-
-        :param req: the request.
-        :param host: name of the host.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Explain a compute host: what is recorded, what is true on it, what differs, and what comes next."""
         return {'explanation': views.host(self.engine.explanations.explain_host(req.ctx, host))}
 
 

@@ -41,22 +41,14 @@ class ExtensionsController(Controller):
 
     @route('GET', '/extensions')
     def index(self, _req: Request) -> dict[str, Any]:
-        """List the extensions.
-
-        :param _req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the extensions."""
         return {'extensions': [_show(alias) for alias in _EXTENSIONS]}
 
     @route('GET', '/extensions/{alias}')
     def show(self, _req: Request, alias: str) -> dict[str, Any]:
         """Show an extension.
 
-        :param _req: the request.
         :param alias: alias of the extension.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
         """
         if alias not in _EXTENSIONS:
             raise errors.NotFound(f'Extension {alias[:64]} could not be found.')

@@ -15,35 +15,17 @@ class HostsController(Controller):
 
     @route('GET', '/multiattach/hosts')
     def index(self, req: Request) -> dict[str, Any]:
-        """List compute hosts: those with an agent, and those that connectors named.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List compute hosts: those with an agent, and those that connectors named."""
         return {'hosts': [views.summary(host) for host in self.engine.compute_hosts.list_all(req.ctx)]}
 
     @route('GET', '/multiattach/hosts/{host}')
     def show(self, req: Request, host: str) -> dict[str, Any]:
-        """Show a compute host with its servers and initiators.
-
-        :param req: the request.
-        :param host: name of the host.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show a compute host with its servers and initiators."""
         return {'host': views.detail(self.engine.compute_hosts.show(req.ctx, host))}
 
     @route('POST', '/multiattach/servers/{server_id}/attachments', status=202, body=schemas.CREATE)
     def attach(self, req: Request, body: dict[str, Any], server_id: str) -> dict[str, Any]:
-        """Attach a volume to a server of a host agent, as the compute API does, with a mode.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param server_id: UUID of the server.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Attach a volume to a server of a host agent, as the compute API does, with a mode."""
         wish = body['attachment']
         row = self.engine.servers.attach(req.ctx, server_id, ServerAttach(
             volume_id=wish['volume_id'], device=wish.get('device'), mode=wish.get('mode'),

@@ -19,13 +19,7 @@ class LegacyActionController(ActionController):
 
     @action('os-attach', schemas.ATTACH)
     def attach(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
-        """Mark a volume as attached.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param value: value of the action's key, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Mark a volume as attached."""
         if not value.get('instance_uuid') and not value.get('host_name'):
             raise errors.InvalidInput('Invalid input: instance_uuid or host_name is required.')
         if value.get('host_name') and not host_names.is_valid(value['host_name']):
@@ -39,47 +33,22 @@ class LegacyActionController(ActionController):
 
     @action('os-detach', schemas.DETACH)
     def detach(self, req: Request, volume_id: str, value: dict[str, Any] | None) -> None:
-        """Take a volume from a server.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param value: value of the action's key, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Take a volume from a server."""
         self.engine.legacy.detach(req.ctx, volume_id, (value or {}).get('attachment_id'))
 
     @action('os-initialize_connection', schemas.INITIALIZE, status=200)
     def initialize_connection(self, req: Request, volume_id: str, value: dict[str, Any]) -> dict[str, Any]:
-        """Have an initiator admitted.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param value: value of the action's key, checked by its schema.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Have an initiator admitted."""
         info = self.engine.legacy.initialize_connection(req.ctx, volume_id, value['connector'])
         return {'connection_info': {key: info[key] for key in _TOP} | {
             'data': {key: item for key, item in info.items() if key not in (*_TOP, *_ATTACHMENT_ONLY)}}}
 
     @action('os-terminate_connection', schemas.TERMINATE)
     def terminate_connection(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
-        """Have an initiator turned away.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param value: value of the action's key, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Have an initiator turned away."""
         self.engine.legacy.terminate_connection(req.ctx, volume_id, value['connector'])
 
     @action('os-force_detach', schemas.FORCE_DETACH)
     def force_detach(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
-        """Take a volume from a server, as an admin.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param value: value of the action's key, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Take a volume from a server, as an admin."""
         self.engine.legacy.force_detach(req.ctx, volume_id, value.get('attachment_id'))

@@ -21,12 +21,7 @@ class LimitsController(Controller):
 
     @route('GET', '/limits')
     def show(self, req: Request) -> dict[str, Any]:
-        """Show the limits of a project, for all but admins the own one, and what of them is used.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show the limits of a project, for all but admins the own one, and what of them is used."""
         other = req.query.get('project_id') or None
         if other is not None and req.minor >= _OTHER_PROJECT and req.ctx.is_admin:
             quotas = self.engine.quotas.show(req.ctx, other)

@@ -19,12 +19,7 @@ class MessagesController(Controller):
 
     @route('GET', '/messages', since=_SINCE, query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List messages, newest first unless another order is asked for.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List messages, newest first unless another order is asked for."""
         page = paging.parse_page(req.query, self.settings, queries.MESSAGE_SORT_KEYS)
         wanted = {key: value for key, value in req.query.items() if key not in paging.PARAMETERS}
         found = self.engine.messages.list_page(
@@ -36,22 +31,11 @@ class MessagesController(Controller):
 
     @route('GET', '/messages/{message_id}', since=_SINCE)
     def show(self, req: Request, message_id: str) -> dict[str, Any]:
-        """Show a message.
-
-        :param req: the request.
-        :param message_id: UUID of the message.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show a message."""
         found = self.engine.messages.show(req.ctx, message_id)
         return {'message': views.show(found, Links(req, self.settings))}
 
     @route('DELETE', '/messages/{message_id}', since=_SINCE, status=204)
     def delete(self, req: Request, message_id: str) -> None:
-        """Delete a message.
-
-        :param req: the request.
-        :param message_id: UUID of the message.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Delete a message."""
         self.engine.messages.delete(req.ctx, message_id)

@@ -23,51 +23,24 @@ class MetadataController(Controller):
 
     @route('GET', '/volumes/{volume_id}/metadata')
     def index(self, req: Request, volume_id: str) -> pecan.Response:
-        """Read a volume's metadata.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Read a volume's metadata."""
         return _tag(req, self.engine.volumes.show(req.ctx, volume_id).metadata_dict)
 
     @route('POST', '/volumes/{volume_id}/metadata', body=schemas.SET_METADATA)
     def create(self, req: Request, body: dict[str, Any], volume_id: str) -> pecan.Response:
-        """Set metadata; items that are not named stay.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Set metadata; items that are not named stay."""
         return _tag(req, self.engine.volumes.set_metadata(
             req.ctx, volume_id, body['metadata'], keep_others=True, check=_make_check(req)))
 
     @route('PUT', '/volumes/{volume_id}/metadata', body=schemas.SET_METADATA)
     def replace(self, req: Request, body: dict[str, Any], volume_id: str) -> pecan.Response:
-        """Replace the metadata.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Replace the metadata."""
         return _tag(req, self.engine.volumes.set_metadata(
             req.ctx, volume_id, body['metadata'], keep_others=False, check=_make_check(req)))
 
     @route('GET', '/volumes/{volume_id}/metadata/{key}')
     def show(self, req: Request, volume_id: str, key: str) -> dict[str, Any]:
-        """Read one item.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param key: its key.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Read one item."""
         items = self.engine.volumes.show(req.ctx, volume_id).metadata_dict
         if key not in items:
             raise errors.NotFound(f'Volume {volume_id} has no metadata with key {key}.')
@@ -75,15 +48,7 @@ class MetadataController(Controller):
 
     @route('PUT', '/volumes/{volume_id}/metadata/{key}', body=schemas.SET_METADATA_ITEM)
     def update(self, req: Request, body: dict[str, Any], volume_id: str, key: str) -> dict[str, Any]:
-        """Set one item.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param volume_id: UUID of the volume.
-        :param key: its key.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Set one item."""
         if key not in body['meta']:
             raise errors.InvalidInput('Request body and URI mismatch')
         items = self.engine.volumes.set_metadata(req.ctx, volume_id, body['meta'], keep_others=True,
@@ -92,13 +57,7 @@ class MetadataController(Controller):
 
     @route('DELETE', '/volumes/{volume_id}/metadata/{key}')
     def delete(self, req: Request, volume_id: str, key: str) -> None:
-        """Delete one item.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param key: its key.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Delete one item."""
         self.engine.volumes.delete_metadata(req.ctx, volume_id, key)
 
 

@@ -16,12 +16,7 @@ class PoolsController(Controller):
 
     @route('GET', '/scheduler-stats/get_pools', query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List the pools, with ``detail`` also what they report.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the pools, with ``detail`` also what they report."""
         detail = parse_boolean(req.query.get('detail', 'false'))
         return {'pools': [
             {'name': name_pool(backend.host), **({'capabilities': views.show(backend)} if detail else {})}
@@ -29,12 +24,7 @@ class PoolsController(Controller):
 
     @route('GET', '/os-availability-zone')
     def list_zones(self, req: Request) -> dict[str, Any]:
-        """List the availability zones.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the availability zones."""
         zones = self.engine.services.list_zones(req.ctx)
         return {'availabilityZoneInfo': [
             {'zoneName': name, 'zoneState': {'available': available}}

@@ -22,12 +22,7 @@ class QosSpecsController(Controller):
 
     @route('GET', '/qos-specs', query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List QoS specs.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List QoS specs."""
         page = paging.parse_page(req.query, self.settings, queries.QOS_SORT_KEYS)
         wanted = {key: value for key, value in req.query.items() if key not in paging.PARAMETERS}
         found = self.engine.qos_specs.list_page(
@@ -38,13 +33,7 @@ class QosSpecsController(Controller):
 
     @route('POST', '/qos-specs', body=schemas.CREATE)
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
-        """Create QoS specs.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Create QoS specs."""
         specs = dict(body['qos_specs'])
         name, consumer = specs.pop('name').strip(), specs.pop('consumer', None)
         found = self.engine.qos_specs.create(
@@ -53,92 +42,47 @@ class QosSpecsController(Controller):
 
     @route('GET', _ONE)
     def show(self, req: Request, qos_id: str) -> dict[str, Any]:
-        """Show QoS specs.
-
-        :param req: the request.
-        :param qos_id: UUID of the specs.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show QoS specs."""
         return views.show(self.engine.qos_specs.show(req.ctx, qos_id), Links(req, self.settings))
 
     @route('PUT', _ONE, body=schemas.UPDATE)
     def update(self, req: Request, body: dict[str, Any], qos_id: str) -> dict[str, Any]:
-        """Set keys; those that are not named stay.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param qos_id: UUID of the specs.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Set keys; those that are not named stay."""
         self.engine.qos_specs.update(req.ctx, qos_id, body['qos_specs'])
         return body
 
     @route('DELETE', _ONE, status=202, query=schemas.DELETE)
     def delete(self, req: Request, qos_id: str) -> None:
-        """Delete QoS specs; by force also those that types have.
-
-        :param req: the request.
-        :param qos_id: UUID of the specs.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Delete QoS specs; by force also those that types have."""
         self.engine.qos_specs.delete(
             req.ctx, qos_id, force=strutils.bool_from_string(req.query.get('force', False)))
 
     @route('PUT', _ONE + '/delete_keys', status=202, body=schemas.DELETE_KEYS)
     def delete_keys(self, req: Request, body: dict[str, Any], qos_id: str) -> None:
-        """Delete keys.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param qos_id: UUID of the specs.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Delete keys."""
         self.engine.qos_specs.delete_keys(req.ctx, qos_id, body['keys'])
 
     # -- types; Block Storage changes these by GET -----------------------------------------------
 
     @route('GET', _ONE + '/associations')
     def list_types(self, req: Request, qos_id: str) -> dict[str, Any]:
-        """List the types that have QoS specs.
-
-        :param req: the request.
-        :param qos_id: UUID of the specs.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the types that have QoS specs."""
         return {'qos_associations': [
             views.show_type(row) for row in self.engine.qos_specs.list_types(req.ctx, qos_id)]}
 
     @route('GET', _ONE + '/associate', status=202, query=schemas.ASSOCIATE)
     def associate(self, req: Request, qos_id: str) -> None:
-        """Give a type QoS specs.
-
-        :param req: the request.
-        :param qos_id: UUID of the specs.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Give a type QoS specs."""
         self.engine.qos_specs.associate(req.ctx, qos_id, _find_type(req))
 
     @route('GET', _ONE + '/disassociate', status=202, query=schemas.ASSOCIATE)
     def disassociate(self, req: Request, qos_id: str) -> None:
-        """Take QoS specs from a type.
-
-        :param req: the request.
-        :param qos_id: UUID of the specs.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Take QoS specs from a type."""
         self.engine.qos_specs.disassociate(req.ctx, qos_id, _find_type(req))
 
     @route('GET', _ONE + '/disassociate_all', status=202)
     def disassociate_all(self, req: Request, qos_id: str) -> None:
-        """Take QoS specs from all types.
-
-        :param req: the request.
-        :param qos_id: UUID of the specs.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Take QoS specs from all types."""
         self.engine.qos_specs.disassociate_all(req.ctx, qos_id)
 
 

@@ -17,13 +17,7 @@ class QuotaSetsController(Controller):
 
     @route('GET', '/os-quota-sets/{project_id}', query=schemas.SHOW)
     def show(self, req: Request, project_id: str) -> dict[str, Any]:
-        """Show a project's quotas, with what is used if that is asked for.
-
-        :param req: the request.
-        :param project_id: id of the project.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show a project's quotas, with what is used if that is asked for."""
         found = self.engine.quotas.show(req.ctx, project_id)
         if queries.parse_boolean(req.query.get('usage', 'false')):
             return {'quota_set': {'id': found.name} | {
@@ -33,59 +27,28 @@ class QuotaSetsController(Controller):
 
     @route('GET', '/os-quota-sets/{project_id}/defaults')
     def show_defaults(self, req: Request, project_id: str) -> dict[str, Any]:
-        """Show the quotas of projects for which none are set.
-
-        :param req: the request.
-        :param project_id: id of the project.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show the quotas of projects for which none are set."""
         return {'quota_set': _show(self.engine.quotas.show_defaults(req.ctx, project_id))}
 
     @route('PUT', '/os-quota-sets/{project_id}', body=schemas.UPDATE)
     def update(self, req: Request, body: dict[str, Any], project_id: str) -> dict[str, Any]:
-        """Set a project's quotas.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param project_id: id of the project.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Set a project's quotas."""
         found = self.engine.quotas.update(req.ctx, project_id, _parse(body['quota_set']))
         return {'quota_set': dict(found.limits)}
 
     @route('DELETE', '/os-quota-sets/{project_id}')
     def delete(self, req: Request, project_id: str) -> None:
-        """Forget a project's quotas.
-
-        :param req: the request.
-        :param project_id: id of the project.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Forget a project's quotas."""
         self.engine.quotas.delete(req.ctx, project_id)
 
     @route('GET', '/os-quota-class-sets/{name}')
     def show_class(self, req: Request, name: str) -> dict[str, Any]:
-        """Show a quota class.
-
-        :param req: the request.
-        :param name: its name.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show a quota class."""
         return {'quota_class_set': _show(self.engine.quotas.show_class(req.ctx, name))}
 
     @route('PUT', '/os-quota-class-sets/{name}', body=schemas.UPDATE_CLASS)
     def update_class(self, req: Request, body: dict[str, Any], name: str) -> dict[str, Any]:
-        """Set a quota class.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param name: its name.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Set a quota class."""
         found = self.engine.quotas.update_class(req.ctx, name, _parse(body['quota_class_set']))
         return {'quota_class_set': dict(found.limits)}
 

@@ -16,12 +16,7 @@ class ServicesController(Controller):
 
     @route('GET', '/os-services', query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List services.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List services."""
         query = req.query
         found = self.engine.services.list_all(
             req.ctx, views.find_binary(query.get('binary') or query.get('service') or None),
@@ -33,35 +28,17 @@ class ServicesController(Controller):
 
     @route('PUT', '/os-services/enable', body=schemas.ENABLE)
     def enable(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
-        """Let new volumes be placed on a backend again.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Let new volumes be placed on a backend again."""
         return views.changed(self._set(req, body, disabled=False))
 
     @route('PUT', '/os-services/disable', body=schemas.DISABLE)
     def disable(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
-        """Let no new volumes be placed on a backend.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Let no new volumes be placed on a backend."""
         return views.changed(self._set(req, body, disabled=True))
 
     @route('PUT', '/os-services/disable-log-reason', body=schemas.DISABLE_LOG_REASON)
     def disable_log_reason(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
-        """Let no new volumes be placed on a backend and say why.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Let no new volumes be placed on a backend and say why."""
         return views.changed(self._set(req, body, disabled=True), reason=True)
 
     def _set(self, req: Request, body: dict[str, Any], *, disabled: bool) -> Any:
@@ -73,32 +50,17 @@ class ServicesController(Controller):
 
     @route('PUT', '/os-services/freeze', body=schemas.HOST)
     def freeze(self, req: Request, body: dict[str, Any]) -> NoReturn:
-        """Refuse: nothing is replicated here.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Refuse: nothing is replicated here."""
         self._refuse(req, body['host'], 'volume:freeze_host')
 
     @route('PUT', '/os-services/thaw', body=schemas.HOST)
     def thaw(self, req: Request, body: dict[str, Any]) -> NoReturn:
-        """Refuse: nothing is replicated here.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Refuse: nothing is replicated here."""
         self._refuse(req, body['host'], 'volume:thaw_host')
 
     @route('PUT', '/os-services/failover_host', body=schemas.HOST)
     def fail_over(self, req: Request, body: dict[str, Any]) -> NoReturn:
-        """Refuse: nothing is replicated here.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Refuse: nothing is replicated here."""
         self._refuse(req, body['host'], 'volume:failover_host')
 
     def _refuse(self, req: Request, host: str, rule: str) -> NoReturn:

@@ -15,12 +15,7 @@ class TargetsController(Controller):
 
     @route('GET', '/multiattach/targets', query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List targets, those that should be and those that are, in order of their volumes' ids.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List targets, those that should be and those that are, in order of their volumes' ids."""
         query = req.query
         limit = min(int(query.get('limit') or self.settings.max_limit), self.settings.max_limit)
         found = self.engine.targets.list_page(
@@ -32,11 +27,5 @@ class TargetsController(Controller):
 
     @route('GET', '/multiattach/targets/{volume_id}')
     def show(self, req: Request, volume_id: str) -> dict[str, Any]:
-        """Show the target of a volume.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show the target of a volume."""
         return {'target': views.show(self.engine.targets.show(req.ctx, volume_id))}

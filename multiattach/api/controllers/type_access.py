@@ -19,49 +19,24 @@ class TypeAccessController(ActionController):
 
     @route('GET', '/types/{type_id}/os-volume-type-access')
     def index(self, req: Request, type_id: str) -> dict[str, Any]:
-        """List the projects that may use a type.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the projects that may use a type."""
         return {'volume_type_access': [
             {'volume_type_id': type_id, 'project_id': project_id}
             for project_id in self.engine.type_access.list_projects(req.ctx, type_id)]}
 
     @route('POST', '/types/{type_id}/action', body=ANY_BODY)
     def act(self, req: Request, body: Any, type_id: str) -> pecan.Response:
-        """Carry out an action.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param type_id: UUID of the type.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Carry out an action."""
         return self.run(req, body, type_id)
 
     @action('addProjectAccess', schemas.ACCESS)
     def add(self, req: Request, type_id: str, value: dict[str, Any]) -> None:
-        """Let a project use a type.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :param value: value of the action's key, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Let a project use a type."""
         self.engine.type_access.add(req.ctx, type_id, value['project'])
 
     @action('removeProjectAccess', schemas.ACCESS)
     def remove(self, req: Request, type_id: str, value: dict[str, Any]) -> None:
-        """Take a project's use of a type back.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :param value: value of the action's key, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Take a project's use of a type back."""
         self.engine.type_access.remove(req.ctx, type_id, value['project'])
 
 
@@ -70,13 +45,7 @@ class EncryptionController(Controller):
 
     @route('GET', '/types/{type_id}/encryption')
     def index(self, req: Request, type_id: str) -> dict[str, Any]:
-        """Show the encryption record of a type; an empty object if there is none.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show the encryption record of a type; an empty object if there is none."""
         found = self.engine.encryptions.show(req.ctx, type_id)
         if found is None:
             return {}
@@ -85,14 +54,7 @@ class EncryptionController(Controller):
 
     @route('GET', '/types/{type_id}/encryption/{key}')
     def show(self, req: Request, type_id: str, key: str) -> dict[str, Any]:
-        """Show one property of the record.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :param key: its key.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show one property of the record."""
         found = self.engine.encryptions.show(req.ctx, type_id)
         values = _show(found) if found is not None else {}
         if key not in values:
@@ -101,41 +63,20 @@ class EncryptionController(Controller):
 
     @route('POST', '/types/{type_id}/encryption', body=schemas.CREATE_ENCRYPTION)
     def create(self, req: Request, body: dict[str, Any], type_id: str) -> dict[str, Any]:
-        """Give a type an encryption record.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param type_id: UUID of the type.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Give a type an encryption record."""
         wanted = {'cipher': None, 'key_size': None} | _parse(body['encryption'])
         return {'encryption': {**_show(self.engine.encryptions.create(req.ctx, type_id, wanted)),
                                'volume_type_id': type_id}}
 
     @route('PUT', '/types/{type_id}/encryption/{encryption_id}', body=schemas.UPDATE_ENCRYPTION)
     def update(self, req: Request, body: dict[str, Any], type_id: str, encryption_id: str) -> dict[str, Any]:
-        """Change the encryption record of a type.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param type_id: UUID of the type.
-        :param encryption_id: UUID of the record.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Change the encryption record of a type."""
         self.engine.encryptions.update(req.ctx, type_id, encryption_id, _parse(body['encryption']))
         return body
 
     @route('DELETE', '/types/{type_id}/encryption/{encryption_id}', status=202)
     def delete(self, req: Request, type_id: str, encryption_id: str) -> None:
-        """Take the encryption record of a type away.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :param encryption_id: UUID of the record.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Take the encryption record of a type away."""
         self.engine.encryptions.delete(req.ctx, type_id, encryption_id)
 
 

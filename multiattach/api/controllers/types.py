@@ -21,12 +21,7 @@ class TypesController(Controller):
 
     @route('GET', '/types', query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List types.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List types."""
         page = paging.parse_page(req.query, self.settings, queries.TYPE_SORT_KEYS)
         found = self.engine.types.list_page(
             req.ctx, queries.type_conditions(req.ctx, req.query, req.minor), page)
@@ -37,13 +32,7 @@ class TypesController(Controller):
 
     @route('POST', '/types', body=schemas.CREATE)
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
-        """Create a type.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Create a type."""
         wanted = body['volume_type']
         found = self.engine.types.create(
             req.ctx, wanted['name'].strip(), wanted.get('description'),
@@ -52,39 +41,21 @@ class TypesController(Controller):
 
     @route('GET', '/types/default')
     def show_default(self, req: Request) -> dict[str, Any]:
-        """Show the type that volumes get if they ask for none.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show the type that volumes get if they ask for none."""
         found = self.engine.types.show_default(req.ctx)
         specs, qos = self.engine.types.make_spec_view(req.ctx), self.engine.types.shows_qos(req.ctx)
         return {'volume_type': views.show(found, specs(found), access=False, qos=qos)}
 
     @route('GET', '/types/{type_id}')
     def show(self, req: Request, type_id: str) -> dict[str, Any]:
-        """Show a type.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show a type."""
         found = self.engine.types.show(req.ctx, type_id)
         specs = self.engine.types.make_spec_view(req.ctx)
         return {'volume_type': views.show(found, specs(found), qos=self.engine.types.shows_qos(req.ctx))}
 
     @route('PUT', '/types/{type_id}', body=schemas.UPDATE)
     def update(self, req: Request, body: dict[str, Any], type_id: str) -> dict[str, Any]:
-        """Change a type's name, description or visibility.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param type_id: UUID of the type.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Change a type's name, description or visibility."""
         changes = dict(body['volume_type'])
         if changes.get('name') is None:
             changes.pop('name', None)
@@ -101,12 +72,7 @@ class TypesController(Controller):
 
     @route('DELETE', '/types/{type_id}', status=202)
     def delete(self, req: Request, type_id: str) -> None:
-        """Delete a type that no volume has.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Delete a type that no volume has."""
         self.engine.types.delete(req.ctx, type_id)
 
 
@@ -115,51 +81,23 @@ class ExtraSpecsController(Controller):
 
     @route('GET', '/types/{type_id}/extra_specs')
     def index(self, req: Request, type_id: str) -> dict[str, Any]:
-        """List extra specs.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List extra specs."""
         return {'extra_specs': self.engine.types.list_specs(req.ctx, type_id)}
 
     @route('POST', '/types/{type_id}/extra_specs', body=schemas.SET_SPECS)
     def create(self, req: Request, body: dict[str, Any], type_id: str) -> dict[str, Any]:
-        """Set extra specs; those that are not named stay.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param type_id: UUID of the type.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Set extra specs; those that are not named stay."""
         self.engine.types.set_specs(req.ctx, type_id, body['extra_specs'])
         return body
 
     @route('GET', '/types/{type_id}/extra_specs/{key}')
     def show(self, req: Request, type_id: str, key: str) -> dict[str, Any]:
-        """Show one extra spec.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :param key: its key.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show one extra spec."""
         return {key: self.engine.types.show_spec(req.ctx, type_id, key)}
 
     @route('PUT', '/types/{type_id}/extra_specs/{key}', body=schemas.SET_SPEC)
     def update(self, req: Request, body: dict[str, Any], type_id: str, key: str) -> dict[str, Any]:
-        """Set one extra spec.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param type_id: UUID of the type.
-        :param key: its key.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Set one extra spec."""
         if key not in body:
             raise errors.InvalidInput('Request body and URI mismatch')
         self.engine.types.set_specs(req.ctx, type_id, body, is_update=True)
@@ -167,11 +105,5 @@ class ExtraSpecsController(Controller):
 
     @route('DELETE', '/types/{type_id}/extra_specs/{key}', status=202)
     def delete(self, req: Request, type_id: str, key: str) -> None:
-        """Delete one extra spec.
-
-        :param req: the request.
-        :param type_id: UUID of the type.
-        :param key: its key.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Delete one extra spec."""
         self.engine.types.delete_spec(req.ctx, type_id, key)

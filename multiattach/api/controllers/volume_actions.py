@@ -20,90 +20,41 @@ class VolumeActionsController(LegacyActionController, SettingActionController):
 
     @route('POST', '/volumes/{volume_id}/action', body=ANY_BODY)
     def act(self, req: Request, body: Any, volume_id: str) -> pecan.Response:
-        """Carry out an action.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Carry out an action."""
         return self.run(req, body, volume_id)
 
     @action('os-reserve')
     def reserve(self, req: Request, volume_id: str, _value: Any) -> None:
-        """Mark a volume as being attached.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param _value: value of the action's key; it says nothing.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Mark a volume as being attached."""
         self.engine.actions.reserve(req.ctx, volume_id)
 
     @action('os-unreserve')
     def unreserve(self, req: Request, volume_id: str, _value: Any) -> None:
-        """Take that mark back.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param _value: value of the action's key; it says nothing.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Take that mark back."""
         self.engine.actions.unreserve(req.ctx, volume_id)
 
     @action('os-begin_detaching')
     def begin_detaching(self, req: Request, volume_id: str, _value: Any) -> None:
-        """Mark a volume as being detached.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param _value: value of the action's key; it says nothing.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Mark a volume as being detached."""
         self.engine.actions.begin_detaching(req.ctx, volume_id)
 
     @action('os-roll_detaching')
     def roll_detaching(self, req: Request, volume_id: str, _value: Any) -> None:
-        """Take that mark back.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param _value: value of the action's key; it says nothing.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Take that mark back."""
         self.engine.actions.roll_detaching(req.ctx, volume_id)
 
     @action('os-retype', schemas.RETYPE)
     def retype(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
-        """Change a volume's type.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param value: value of the action's key, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Change a volume's type."""
         self.engine.actions.retype(req.ctx, volume_id, value['new_type'])
 
     @action('os-extend', schemas.EXTEND)
     def extend(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
-        """Grow a volume.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param value: value of the action's key, checked by its schema.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Grow a volume."""
         self.engine.actions.extend(req.ctx, volume_id, int(value['new_size']),
                                    in_use_allowed=req.minor >= _EXTEND_IN_USE)
 
     @action('os-force_delete')
     def force_delete(self, req: Request, volume_id: str, _value: Any) -> None:
-        """Delete a volume in any status.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param _value: value of the action's key; it says nothing.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Delete a volume in any status."""
         self.engine.volumes.delete(req.ctx, volume_id, force=True)

@@ -15,12 +15,7 @@ class VolumeHostsController(Controller):
 
     @route('GET', '/os-hosts', query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List the services of all hosts.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List the services of all hosts."""
         found = self.engine.volume_hosts.list_all(
             req.ctx, req.query.get('zone') or None, find_binary(req.query.get('service') or None))
         return {'hosts': [views.show_brief(row, is_up=self.engine.services.is_up(row)) for row in found]}
@@ -29,10 +24,7 @@ class VolumeHostsController(Controller):
     def show(self, req: Request, host: str) -> dict[str, Any]:
         """Show how many volumes of which projects a backend has.
 
-        :param req: the request.
         :param host: backend, ``host@backend``.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
         """
         return {'host': views.show(host, self.engine.volume_hosts.show(req.ctx, host))}
 
@@ -40,11 +32,7 @@ class VolumeHostsController(Controller):
     def update(self, req: Request, body: dict[str, Any], host: str) -> dict[str, Any]:
         """Let new volumes be placed on a backend, or not.
 
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
         :param host: backend, ``host@backend``.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
         """
         self.engine.volume_hosts.set_enabled(req.ctx, host, body['status'] == 'enable')
         return {'host': host, 'status': f'{body["status"]}d'}

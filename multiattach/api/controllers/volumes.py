@@ -28,22 +28,12 @@ class VolumesController(Controller):
 
     @route('GET', '/volumes', query=schemas.INDEX)
     def index(self, req: Request) -> dict[str, Any]:
-        """List volumes by name.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List volumes by name."""
         return self._list(req, detail=False)
 
     @route('GET', '/volumes/detail', query=schemas.INDEX)
     def detail(self, req: Request) -> dict[str, Any]:
-        """List volumes with all that belongs to them.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """List volumes with all that belongs to them."""
         return self._list(req, detail=True)
 
     def _list(self, req: Request, *, detail: bool) -> dict[str, Any]:
@@ -65,12 +55,7 @@ class VolumesController(Controller):
 
     @route('GET', '/volumes/summary', since=12, query=schemas.SUMMARY)
     def summarise(self, req: Request) -> dict[str, Any]:
-        """Count volumes and add up their sizes.
-
-        :param req: the request.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Count volumes and add up their sizes."""
         query = req.query
         everybody = _is_set(query, 'all_tenants')
         wanted = {key: value for key, value in query.items() if key not in paging.PARAMETERS}
@@ -83,13 +68,7 @@ class VolumesController(Controller):
 
     @route('POST', '/volumes', status=202, body=schemas.CREATE)
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
-        """Create a volume.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Create a volume."""
         volume = self.engine.volumes.create(req.ctx, self._parse_wish(req, body['volume']))
         view = VolumeView(req, self.settings, self.engine.policy)
         return {'volume': view.detail(volume, extended=False)}
@@ -127,26 +106,13 @@ class VolumesController(Controller):
 
     @route('GET', '/volumes/{volume_id}')
     def show(self, req: Request, volume_id: str) -> dict[str, Any]:
-        """Show a volume.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show a volume."""
         volume = self.engine.volumes.show(req.ctx, volume_id)
         return {'volume': VolumeView(req, self.settings, self.engine.policy).detail(volume)}
 
     @route('PUT', '/volumes/{volume_id}', body=schemas.UPDATE)
     def update(self, req: Request, body: dict[str, Any], volume_id: str) -> dict[str, Any]:
-        """Change a volume's name, description or metadata.
-
-        :param req: the request.
-        :param body: the parsed body, checked by its schema.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Change a volume's name, description or metadata."""
         wanted = body['volume']
         changes = {}
         for column, *keys in (('display_name', 'name', 'display_name'),
@@ -159,36 +125,18 @@ class VolumesController(Controller):
 
     @route('DELETE', '/volumes/{volume_id}', status=202, query=schemas.DELETE)
     def delete(self, req: Request, volume_id: str) -> None:
-        """Delete a volume; ``cascade`` says nothing, as there are no snapshots.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Delete a volume; ``cascade`` says nothing, as there are no snapshots."""
         force = req.minor >= _FORCE and _is_set(req.query, 'force')
         self.engine.volumes.delete(req.ctx, volume_id, force=force)
 
     @route('GET', '/volumes/{volume_id}/encryption')
     def show_encryption(self, req: Request, volume_id: str) -> dict[str, Any]:
-        """Show the encryption of a volume: there is none. Nova asks at each attach.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show the encryption of a volume: there is none. Nova asks at each attach."""
         return self._read_encryption(req, volume_id)
 
     @route('GET', '/volumes/{volume_id}/encryption/{key}')
     def show_encryption_item(self, req: Request, volume_id: str, key: str) -> dict[str, Any]:
-        """Show one property of the encryption of a volume.
-
-        :param req: the request.
-        :param volume_id: UUID of the volume.
-        :param key: its key.
-        :returns: what the reply shows.
-        :raises MultiattachError: as the use case that is called.
-        """
+        """Show one property of the encryption of a volume."""
         items = self._read_encryption(req, volume_id)
         if key not in items:
             raise errors.NotFound(f'Volume {volume_id} has no encryption property {key[:64]}.')

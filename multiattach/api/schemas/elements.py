@@ -39,11 +39,8 @@ def wrap(key: str, inner: Mapping[str, Any], *, others: Mapping[str, Any] | None
          strict: bool = True) -> dict[str, Any]:
     """Make the schema of a body with one key.
 
-    :param key: the key.
     :param inner: schema of its value.
     :param others: further keys, optional.
-    :param strict: refuse all other keys.
-    :returns: JSON Schema.
     """
     return {'type': 'object', 'required': [key], 'additionalProperties': not strict,
             'properties': {key: inner, **(others or {})}}
@@ -54,9 +51,7 @@ def fields(properties: Mapping[str, Any], *required: str, strict: bool = True, *
 
     :param properties: schemas by key.
     :param required: keys that must be there.
-    :param strict: refuse all other keys.
     :param more: further keywords.
-    :returns: JSON Schema.
     """
     return {'type': 'object', 'properties': dict(properties), 'required': list(required),
             'additionalProperties': not strict, **more}
@@ -66,6 +61,5 @@ def query(properties: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Make the schema of a list's query; what is not named is a filter, checked by its meaning.
 
     :param properties: schemas by key, besides those of paging.
-    :returns: JSON Schema.
     """
     return fields({**PAGE_QUERY, **(properties or {})}, strict=False)

@@ -12,11 +12,7 @@ _NO_MODE = 'null'
 
 
 def summary(attachment: rows.Attachment) -> dict[str, Any]:
-    """Show an attachment in a list.
-
-    :param attachment: the row.
-    :returns: JSON object.
-    """
+    """Show an attachment in a list."""
     return {
         'id': attachment.id,
         'status': states.public_status(attachment.state),
@@ -30,7 +26,6 @@ def detail(attachment: rows.Attachment, *, sees_secrets: bool) -> dict[str, Any]
 
     :param attachment: the row with connection_info loaded.
     :param sees_secrets: show what opens the target too.
-    :returns: JSON object.
     """
     info = attachment.connection_info or {}
     return {

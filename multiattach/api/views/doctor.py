@@ -8,11 +8,7 @@ from multiattach.engine.doctor import Diagnosis, Unanswered
 
 
 def finding(found: Finding) -> dict[str, Any]:
-    """Show a finding.
-
-    :param found: it.
-    :returns: JSON object.
-    """
+    """Show a finding."""
     return {**found.write(), 'left': found.is_left}
 
 
@@ -20,17 +16,12 @@ def unanswered(found: Unanswered) -> dict[str, Any]:
     """Show who did not answer.
 
     :param found: a worker or an agent.
-    :returns: JSON object.
     """
     return {'binary': found.binary, 'host': found.host, 'reason': found.reason}
 
 
 def diagnosis(found: Diagnosis) -> dict[str, Any]:
-    """Show what was found everywhere.
-
-    :param found: it.
-    :returns: JSON object.
-    """
+    """Show what was found everywhere."""
     return {'fix': found.fix, 'answered': found.answered, 'left': found.left,
             'findings': [finding(one) for one in found.findings],
             'unanswered': [unanswered(one) for one in found.unanswered]}

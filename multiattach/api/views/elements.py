@@ -18,11 +18,7 @@ def format_time(moment: datetime.datetime | None) -> str | None:
 
 
 class Links:
-    """Links to things of one request; the project id is in them if it is in the request's URL.
-
-    :param req: the request.
-    :param settings: the public endpoint.
-    """
+    """Links to things of one request; the project id is in them if it is in the request's URL."""
 
     def __init__(self, req: Request, settings: ApiSettings) -> None:
         self._base = base_url(req, settings)
@@ -32,7 +28,6 @@ class Links:
         """Return the links to one thing.
 
         :param collection: its place in the URL, for example ``volumes``.
-        :param ident: its id.
         :returns: ``self`` and ``bookmark``.
         """
         tail = f'{self._project}{collection}/{ident}'

@@ -55,12 +55,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def attachment(found: ExplainedAttachment, *, sees_internals: bool) -> dict[str, Any]:
-    """Show an explained attachment.
-
-    :param found: the attachment.
-    :param sees_internals: show hosts and initiators.
-    :returns: JSON object.
-    """
+    """Show an explained attachment."""
     return {
         **_place(found), **_expect(found.actor, found.outlook, sees_internals=sees_internals),
         **(_host(found) if sees_internals else {}), 'timeline': [_step(step) for step in found.steps],
@@ -69,12 +64,7 @@ def attachment(found: ExplainedAttachment, *, sees_internals: bool) -> dict[str,
 
 
 def volume(found: ExplainedVolume, *, sees_internals: bool) -> dict[str, Any]:
-    """Show an explained volume.
-
-    :param found: the volume.
-    :param sees_internals: show hosts and initiators.
-    :returns: JSON object.
-    """
+    """Show an explained volume."""
     row = found.row
     return {
         'id': row.id, 'name': row.display_name, 'project_id': row.project_id, 'size': row.size,
@@ -92,11 +82,7 @@ def volume(found: ExplainedVolume, *, sees_internals: bool) -> dict[str, Any]:
 
 
 def host(found: ExplainedHost) -> dict[str, Any]:
-    """Show an explained host.
-
-    :param found: the host.
-    :returns: JSON object.
-    """
+    """Show an explained host."""
     shown, outlook = hosts.detail(found.host), found.outlook
     names = ('host', 'driven_by', 'state', 'status', 'heartbeat_at', 'cannot_share', 'fenced', 'initiators')
     return {

@@ -27,7 +27,6 @@ def attachments(found: Sequence[FencedAttachment]) -> dict[str, Any]:
     """Show what was cut off with one attachment.
 
     :param found: the attachment and those that shared its initiator.
-    :returns: JSON object.
     """
     return {'attachments': [_attachment(one) for one in found]}
 
@@ -35,7 +34,6 @@ def attachments(found: Sequence[FencedAttachment]) -> dict[str, Any]:
 def mark(row: Mark | None) -> dict[str, Any] | None:
     """Show the mark of a fenced host.
 
-    :param row: the mark, or None.
     :returns: JSON object, or None.
     """
     return None if row is None else {
@@ -43,11 +41,7 @@ def mark(row: Mark | None) -> dict[str, Any] | None:
 
 
 def host(found: FencedHost) -> dict[str, Any]:
-    """Show a fenced host and what was cut off with it.
-
-    :param found: the host.
-    :returns: JSON object.
-    """
+    """Show a fenced host and what was cut off with it."""
     row = found.mark
     return {
         'host': row.host, 'fenced_at': format_time(row.fenced_at), 'out_of_service': row.out_of_service,
@@ -56,10 +50,6 @@ def host(found: FencedHost) -> dict[str, Any]:
 
 
 def unfenced(found: UnfencedHost) -> dict[str, Any]:
-    """Show a host that may have volumes again.
-
-    :param found: the host.
-    :returns: JSON object.
-    """
+    """Show a host that may have volumes again."""
     return {'host': found.host, 'was_fenced': found.was_fenced, 'known': found.is_known,
             'near': list(found.near)}

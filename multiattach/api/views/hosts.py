@@ -11,11 +11,7 @@ from multiattach.engine.rows import Attachment
 
 
 def summary(host: ComputeHost) -> dict[str, Any]:
-    """Show a host in a list.
-
-    :param host: the host.
-    :returns: JSON object.
-    """
+    """Show a host in a list."""
     agent = host.agent
     return {
         'host': host.name, 'driven_by': 'client' if agent is None else 'host agent',
@@ -30,11 +26,7 @@ def summary(host: ComputeHost) -> dict[str, Any]:
 
 
 def detail(host: ComputeHost) -> dict[str, Any]:
-    """Show a host with what is on it.
-
-    :param host: the host.
-    :returns: JSON object.
-    """
+    """Show a host with what is on it."""
     report = (host.agent.report if host.agent is not None else None) or {}
     return {
         **summary(host), 'initiators': host.facts.initiators,
@@ -46,10 +38,6 @@ def detail(host: ComputeHost) -> dict[str, Any]:
 
 
 def server_attachment(row: Attachment) -> dict[str, Any]:
-    """Show an attachment that a host agent is to make.
-
-    :param row: the attachment.
-    :returns: JSON object.
-    """
+    """Show an attachment that a host agent is to make."""
     return {'id': row.id, 'volume_id': row.volume_id, 'server_id': row.instance_uuid,
             'status': states.public_status(row.state), 'mode': row.attach_mode, 'device': row.mountpoint}

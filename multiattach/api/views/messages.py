@@ -10,9 +10,7 @@ from multiattach.engine import rows
 def show(message: rows.Message, links: Links) -> dict[str, Any]:
     """Show a message.
 
-    :param message: the row.
     :param links: link maker of the request.
-    :returns: JSON object.
     """
     return {
         'id': message.id, 'event_id': message.event_id, 'user_message': message.user_message,

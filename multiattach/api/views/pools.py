@@ -8,11 +8,7 @@ from multiattach.engine.placement import Backend
 
 
 def show(backend: Backend) -> dict[str, Any]:
-    """Show what a backend reports of its pool.
-
-    :param backend: the backend.
-    :returns: JSON object.
-    """
+    """Show what a backend reports of its pool."""
     return {
         **backend.capabilities, 'pool_name': name_pool(backend.host),
         'total_capacity_gb': 'unknown' if backend.total_gb is None else backend.total_gb,
@@ -23,11 +19,7 @@ def show(backend: Backend) -> dict[str, Any]:
 
 
 def show_capabilities(backend: Backend) -> dict[str, Any]:
-    """Show what a backend can do, and which extra specs it understands.
-
-    :param backend: the backend.
-    :returns: JSON object.
-    """
+    """Show what a backend can do, and which extra specs it understands."""
     about = backend.capabilities
     return {
         'namespace': f'OS::Storage::Capabilities::{backend.host}',

@@ -8,18 +8,13 @@ from multiattach.engine import rows
 
 
 def show_brief(found: rows.QosSpecs) -> dict[str, Any]:
-    """Show QoS specs in a list.
-
-    :param found: the row with its keys.
-    :returns: JSON object.
-    """
+    """Show QoS specs in a list."""
     return {'id': found.id, 'name': found.name, 'consumer': found.consumer, 'specs': found.specs}
 
 
 def show(found: rows.QosSpecs, links: Links) -> dict[str, Any]:
     """Show QoS specs; the links are beside them.
 
-    :param found: the row with its keys.
     :param links: link maker of the request.
     :returns: the whole body.
     """
@@ -27,9 +22,5 @@ def show(found: rows.QosSpecs, links: Links) -> dict[str, Any]:
 
 
 def show_type(found: rows.VolumeType) -> dict[str, Any]:
-    """Show a type that has QoS specs.
-
-    :param found: the type.
-    :returns: JSON object.
-    """
+    """Show a type that has QoS specs."""
     return {'association_type': 'volume_type', 'name': found.name, 'id': found.id}

@@ -23,22 +23,15 @@ def find_binary(name: str | None) -> Any:
 
 
 def name_binary(service: rows.Service) -> str:
-    """Name a service's program as clients know it.
-
-    :param service: the row.
-    :returns: name.
-    """
+    """Name a service's program as clients know it."""
     return _VOLUME if service.binary == VOLUME_BINARY else str(service.binary)
 
 
 def show(service: rows.Service, *, is_up: bool, is_backend: bool, minor: int) -> dict[str, Any]:
     """Show a service.
 
-    :param service: the row.
     :param is_up: its last heartbeat is recent.
     :param is_backend: it is a volume worker.
-    :param minor: second number of the microversion.
-    :returns: JSON object.
     """
     state = 'up' if is_up else 'down'
     view: dict[str, Any] = {
@@ -61,7 +54,6 @@ def changed(service: rows.Service, *, reason: bool = False) -> dict[str, Any]:
 
     :param service: the row after the change.
     :param reason: show why it is disabled.
-    :returns: JSON object.
     """
     view: dict[str, Any] = {
         'host': service.host, 'service': name_binary(service), 'binary': name_binary(service),

@@ -7,11 +7,7 @@ from multiattach.engine.targets import ComparedTarget
 
 
 def show(target: ComparedTarget) -> dict[str, Any]:
-    """Show a target next to what is recorded of its volume.
-
-    :param target: the target.
-    :returns: JSON object.
-    """
+    """Show a target next to what is recorded of its volume."""
     shown = target.shown
     return {
         'volume_id': target.volume_id, 'host': target.backend, 'exists': shown is not None,

@@ -11,11 +11,9 @@ def show(found: rows.VolumeType, specs: Mapping[str, str | None] | None, *, acce
          qos: bool = False) -> dict[str, Any]:
     """Show a volume type.
 
-    :param found: the type.
     :param specs: the extra specs that the caller may see, None if none at all.
     :param access: show ``os-volume-type-access:is_public``.
     :param qos: show ``qos_specs_id``.
-    :returns: JSON object.
     """
     view: dict[str, Any] = {
         'id': found.id, 'name': found.name, 'description': found.description, 'is_public': found.is_public,

@@ -15,9 +15,7 @@ _TOTAL = '(total)'
 def show_brief(service: rows.Service, *, is_up: bool) -> dict[str, Any]:
     """Show a host in a list.
 
-    :param service: the row of a service on it.
     :param is_up: its last heartbeat is recent.
-    :returns: JSON object.
     """
     return {
         'host_name': service.host, 'service': name_binary(service), 'zone': service.availability_zone,

@@ -20,12 +20,7 @@ _NO_DEVICE = 'na'
 
 
 class VolumeView:
-    """Shows the volumes of one reply.
-
-    :param req: the request.
-    :param settings: settings of the API.
-    :param policy: the rules on single keys.
-    """
+    """Shows the volumes of one reply."""
 
     def __init__(self, req: Request, settings: ApiSettings, policy: Policy) -> None:
         self._ctx = req.ctx
@@ -35,11 +30,7 @@ class VolumeView:
         self._allowed: dict[tuple[str, str], bool] = {}
 
     def summary(self, volume: rows.Volume) -> dict[str, Any]:
-        """Show a volume in a list of names.
-
-        :param volume: the row.
-        :returns: JSON object.
-        """
+        """Show a volume in a list of names."""
         return {'id': volume.id, 'name': volume.display_name, 'links': self._links.of('volumes', volume.id)}
 
     def detail(self, volume: rows.Volume, *, extended: bool = True) -> dict[str, Any]:
@@ -47,7 +38,6 @@ class VolumeView:
 
         :param volume: the row with metadata, type and attachments.
         :param extended: show the ``os-*`` keys, which create and update leave out.
-        :returns: JSON object.
         """
         view: dict[str, Any] = {
             'id': volume.id, 'status': volume.status, 'size': volume.size,

@@ -24,9 +24,7 @@ def copy_file(source: int, target: int, size: int, proceed: Proceed) -> None:
     :param source: file descriptor.
     :param target: file descriptor of the empty file.
     :param size: bytes that the target has in the end; what the source does not have reads as zeros.
-    :param proceed: tells from time to time whether to go on.
     :raises CopyAborted: it said no.
-    :raises OSError: as the system calls.
     """
     if not _share_blocks(source, target):
         for start, end in _list_extents(source, min(os.fstat(source).st_size, size)):
@@ -41,9 +39,7 @@ def copy_device(source: int, target: int, size: int, proceed: Proceed) -> None:
     :param source: file descriptor; it may be open for direct I/O.
     :param target: the same of the target.
     :param size: bytes to copy, a multiple of the block size.
-    :param proceed: tells from time to time whether to go on.
     :raises CopyAborted: it said no.
-    :raises OSError: as the system calls.
     """
     _read_and_write(source, target, 0, size, proceed)
     os.fsync(target)

@@ -16,8 +16,6 @@ class FileBackend:
     """Sparse files ``volume-UUID`` in one directory.
 
     ``draft-UUID`` is one that is being copied, ``trash-UUID.NUMBER`` one that is to be removed.
-
-    :param directory: where they are.
     """
 
     def __init__(self, directory: pathlib.Path) -> None:

@@ -23,8 +23,6 @@ class LvmBackend:
     """Logical volumes ``volume-UUID`` in a volume group; the caller is root.
 
     ``draft-UUID`` is one that is being copied, ``trash-UUID.NUMBER`` one that is to be zeroed and removed.
-
-    :param volume_group: name of the group.
     """
 
     def __init__(self, volume_group: str) -> None:

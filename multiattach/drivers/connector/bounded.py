@@ -29,9 +29,7 @@ class BoundedCalls:
         :param call: may be repeated.
         :param timeout: seconds to wait.
         :param what: what it does, for the message.
-        :returns: what the call returns.
         :raises ConnectorUnavailable: it has not ended in time, or an earlier one has not ended yet.
-        :raises Exception: what the call raises.
         """
         answers: queue.SimpleQueue[tuple[R | None, Exception | None]] = queue.SimpleQueue()
         with self._lock:

@@ -28,7 +28,6 @@ _PASSWORDS = sorted(key for key in SECRET_KEYS if key.endswith('password'))
 class BrickConnector:
     """The connector ``os-brick``.
 
-    :param host: name of the compute host.
     :param ip: address of the host, as the connector tells it.
     :param lock_path: folder for os-brick's lock files.
     :param root_helper: prefix of commands where the agent is not root.
@@ -186,7 +185,6 @@ class BrickConnector:
 def by_path_link(connection_info: Mapping[str, Any]) -> str:
     """Tell which link udev makes to a volume (60-persistent-storage.rules, path_id).
 
-    :param connection_info: flat connection_info.
     :returns: path of the link; it contains no brackets of IPv6 addresses.
     """
     portal = str(connection_info['target_portal']).replace('[', '').replace(']', '')

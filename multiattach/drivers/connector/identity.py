@@ -39,7 +39,6 @@ def read_names(device: str, sys: Path = _SYS) -> list[str]:
     """Read the names of a device.
 
     :param device: device node, or a link to one.
-    :param sys: where sysfs is mounted.
     :returns: names, 32 hex digits each; empty if the device has none.
     """
     folder = sys / 'block' / Path(device).resolve().name / 'device'
@@ -57,8 +56,6 @@ def check_device(device: str, volume_id: str, sys: Path = _SYS) -> None:
     """Check that a device is a volume.
 
     :param device: device node, or a link to one.
-    :param volume_id: UUID of the volume.
-    :param sys: where sysfs is mounted.
     :raises WrongDevice: it is another one, or it does not say which.
     """
     expected = wwn(volume_id)

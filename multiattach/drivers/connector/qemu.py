@@ -21,7 +21,6 @@ DEFAULT_PREFIX = 'iqn.2010-10.org.openstack:'
 class QemuConnector:
     """The connector ``qemu``.
 
-    :param host: name of the compute host.
     :param ip: address of the host, as the connector tells it.
     :param initiator_prefix: what stands before the attachment's id in initiator names.
     :param portal_timeout: seconds to wait for a portal that nobody listens at.

@@ -55,11 +55,8 @@ class Calls:
         """Run a call that asks something, or that is about no server.
 
         :param what: what it does, for the message.
-        :param call: the call.
-        :returns: what the call returns.
         :raises Overdue: it has not come back in time.
         :raises HypervisorUnavailable: earlier ones have not, or the program stops.
-        :raises Exception: what the call raises.
         """
         return self._run(_Call(what, None, time.monotonic(), time.monotonic() + self.timeout), call)
 
@@ -67,12 +64,8 @@ class Calls:
         """Run a call that changes a server: one at a time, as libvirt does itself.
 
         :param what: what it does, for the message.
-        :param server_id: UUID.
-        :param call: the call.
-        :returns: what the call returns.
         :raises Overdue: it has not come back in time.
         :raises HypervisorUnavailable: an earlier one has not, or the program stops.
-        :raises Exception: what the call raises.
         """
         end = time.monotonic() + self.timeout
         while True:

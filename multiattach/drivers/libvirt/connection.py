@@ -45,8 +45,6 @@ class DetachPending(HypervisorError):
 class DomainState:
     """A server as libvirt shows it at one moment.
 
-    :param uuid: UUID.
-    :param name: name.
     :param power_state: as in :class:`multiattach.drivers.hypervisor.Domain`.
     :param live: XML of the running server, None if it does not run.
     :param config: XML of its next start, None if it is transient.
@@ -225,7 +223,6 @@ class LibvirtConnection:
         """List all servers.
 
         :returns: servers; one that vanishes meanwhile is left out.
-        :raises HypervisorUnavailable: no answer.
         """
         return self._ask('list its servers', self._list_domains)
 
@@ -244,10 +241,7 @@ class LibvirtConnection:
     def find(self, server_id: str) -> DomainState:
         """Read a server.
 
-        :param server_id: UUID.
         :returns: the server as it is now.
-        :raises DomainNotFound: there is none.
-        :raises HypervisorUnavailable: no answer.
         """
         return self._ask(f'show the server {server_id}',
                          lambda connection: self._read(connection.lookupByUUIDString(server_id)))
@@ -265,29 +259,15 @@ class LibvirtConnection:
     # -- devices -------------------------------------------------------------------------------
 
     def attach_device(self, server_id: str, device: str, *, live: bool, config: bool) -> None:
-        """Give a server a device.
-
-        :param server_id: UUID.
-        :param device: XML.
-        :param live: now.
-        :param config: for its next starts.
-        :raises HypervisorError: refused.
-        :raises HypervisorUnavailable: no answer.
-        """
+        """Give a server a device."""
         self._change('give a device to', server_id,
                      lambda domain: domain.attachDeviceFlags(device, self._affect(live, config)), live=live)
 
     def detach_device(self, server_id: str, device: str, *, live: bool, config: bool) -> None:
         """Take a device from a server; a running one lets go later: see :meth:`expect_removal`.
 
-        :param server_id: UUID.
-        :param device: XML.
-        :param live: now.
-        :param config: for its next starts.
         :raises DeviceNotFound: it has none.
         :raises DetachPending: it was asked before.
-        :raises HypervisorError: refused.
-        :raises HypervisorUnavailable: no answer.
         """
         self._change('take a device from', server_id,
                      lambda domain: domain.detachDeviceFlags(device, self._affect(live, config)), live=live)
@@ -295,10 +275,8 @@ class LibvirtConnection:
     def resize_device(self, server_id: str, target: str, size: int) -> None:
         """Show a running server the new size of a disk.
 
-        :param server_id: UUID.
         :param target: name of the disk, ``vdb``.
         :param size: bytes.
-        :raises HypervisorError: refused.
         """
         flags = self._lib.VIR_DOMAIN_BLOCK_RESIZE_BYTES
         self._change('show the new size of a disk to', server_id,
@@ -307,8 +285,6 @@ class LibvirtConnection:
     def expect_removal(self, server_id: str, alias: str) -> Any:
         """Listen for the end of a live detach; enter it before asking.
 
-        :param server_id: UUID.
-        :param alias: alias of the device.
         :returns: context manager of a :class:`~multiattach.drivers.libvirt.events.Removal`.
         """
         return self._removals.expect(server_id, alias)
@@ -323,20 +299,12 @@ class LibvirtConnection:
         """Give libvirt a secret; one of the same UUID gets the new value.
 
         :param description: XML.
-        :param value: the secret itself.
-        :raises HypervisorError: refused.
-        :raises HypervisorUnavailable: no answer.
         """
         self._ask('keep a secret', lambda connection: connection.secretDefineXML(description).setValue(
             value.encode()))
 
     def undefine_secret(self, secret_id: str) -> None:
-        """Take a secret from libvirt; absent is success.
-
-        :param secret_id: UUID.
-        :raises HypervisorError: refused.
-        :raises HypervisorUnavailable: no answer.
-        """
+        """Take a secret from libvirt; absent is success."""
         self._ask('forget a secret', lambda connection: self._undefine_secret(connection, secret_id))
 
     def _undefine_secret(self, connection: Any, secret_id: str) -> None:
@@ -347,11 +315,7 @@ class LibvirtConnection:
                 raise
 
     def list_secrets(self) -> frozenset[str]:
-        """List the secrets that libvirt has.
-
-        :returns: UUIDs.
-        :raises HypervisorUnavailable: no answer.
-        """
+        """List the secrets that libvirt has."""
         return self._ask('list its secrets', lambda connection: frozenset(
             secret.UUIDString() for secret in connection.listAllSecrets()))
 
@@ -359,7 +323,6 @@ class LibvirtConnection:
         """Tell the versions of libvirt and of its hypervisor.
 
         :returns: each as major * 1,000,000 + minor * 1,000 + release.
-        :raises HypervisorUnavailable: no answer.
         """
         return self._ask('tell its versions',
                          lambda connection: (connection.getLibVersion(), connection.getVersion()))

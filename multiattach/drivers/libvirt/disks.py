@@ -20,7 +20,6 @@ class DiskReader:
 
         :param states: all servers.
         :param secrets: UUIDs of the secrets that libvirt has.
-        :returns: servers with their disks.
         """
         known, read, servers = self._known, {}, []
         for state in states:

@@ -55,12 +55,7 @@ class Removals:
 
     @contextlib.contextmanager
     def expect(self, server_id: str, alias: str) -> Iterator[Removal]:
-        """Listen for events of a device; to be entered before the device is asked for.
-
-        :param server_id: UUID of the server.
-        :param alias: alias of the device.
-        :returns: the wait.
-        """
+        """Listen for events of a device; to be entered before the device is asked for."""
         key, removal = (server_id, alias), Removal()
         with self._lock:
             self._waiting.setdefault(key, []).append(removal)
@@ -75,8 +70,6 @@ class Removals:
     def report(self, server_id: str, alias: str, outcome: Outcome) -> None:
         """Tell those who wait for a device.
 
-        :param server_id: UUID of the server.
-        :param alias: alias of the device.
         :param outcome: what happened to it.
         """
         with self._lock:

@@ -6,12 +6,7 @@ import time
 
 from oslo_log import log
 
-from multiattach.drivers.hypervisor import (
-    DetachRefused,
-    Disk,
-    DomainNotFound,
-    HypervisorError,
-)
+from multiattach.drivers.hypervisor import DetachRefused, Disk, DomainNotFound, HypervisorError
 from multiattach.drivers.libvirt import xml
 from multiattach.drivers.libvirt.connection import (
     DetachPending,
@@ -32,7 +27,6 @@ _LOOK_INTERVAL = 1.0
 class GuestDisks:
     """Steps on the servers of a libvirtd.
 
-    :param connection: the connection.
     :param detach_timeout: seconds to wait for the guest after each request.
     :param detach_attempts: number of requests.
     """
@@ -48,11 +42,7 @@ class GuestDisks:
     def attach(self, server_id: str, disk: Disk) -> str:
         """Give a server a disk; what it has already is left alone.
 
-        :param server_id: UUID.
-        :param disk: the disk.
         :returns: device name on the server, ``vdb``.
-        :raises DomainNotFound: no such server.
-        :raises HypervisorError: refused.
         """
         self._remove_stale(server_id, disk)
         tries = _ATTACH_TRIES
@@ -99,11 +89,8 @@ class GuestDisks:
 
         The running server first: if its guest refuses, the next start has the disk as before.
 
-        :param server_id: UUID.
-        :param volume_id: UUID.
         :param insist: ask the guest again while it keeps it.
         :raises DetachRefused: the guest kept it.
-        :raises HypervisorError: refused.
         """
         with contextlib.suppress(DomainNotFound):
             self._unplug(server_id, volume_id, self._detach_attempts if insist else 1)
@@ -155,10 +142,7 @@ class GuestDisks:
     def resize(self, server_id: str, volume_id: str, size: int) -> None:
         """Show a running server the new size of a disk.
 
-        :param server_id: UUID.
-        :param volume_id: UUID.
         :param size: bytes.
-        :raises HypervisorError: refused.
         """
         found = self._find_live(server_id, volume_id)
         if found is not None:

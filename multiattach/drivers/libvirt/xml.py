@@ -39,9 +39,7 @@ class DiskElement:
 def build_disk(disk: Disk, target: str) -> str:
     """Build the element of requirement row 14, as Nova renders it (clients.md section 1).
 
-    :param disk: the disk.
     :param target: device name, ``vdb``.
-    :returns: XML.
     """
     network = disk.source.source_type == NETWORK
     root = ElementTree.Element('disk', type=NETWORK if network else BLOCK, device='disk')
@@ -83,9 +81,7 @@ def build_secret(attachment_id: str, *, ephemeral: bool) -> str:
 
     So whatever is left of an attachment after a crash can be found.
 
-    :param attachment_id: UUID.
     :param ephemeral: libvirtd keeps it in memory only.
-    :returns: XML.
     """
     root = ElementTree.Element('secret', ephemeral='yes' if ephemeral else 'no', private='yes')
     ElementTree.SubElement(root, 'uuid').text = attachment_id
@@ -99,7 +95,6 @@ def find_disk(domain: str | None, volume_id: str) -> DiskElement | None:
     """Find a volume's disk in a domain.
 
     :param domain: XML of the domain, None if there is none.
-    :param volume_id: UUID: the disk's serial number.
     :returns: the disk, or None.
     """
     for element in _disks(domain):
@@ -166,7 +161,6 @@ def _describe(serial: str, live: ElementTree.Element | None, config: ElementTree
 def source_of(disk: Disk) -> tuple[str, ...]:
     """Tell what tells a disk's source from another's.
 
-    :param disk: the disk.
     :returns: to be compared with :attr:`DiskElement.source`.
     """
     found = _read_disk(ElementTree.fromstring(build_disk(disk, '')))  # noqa: S314 - our own

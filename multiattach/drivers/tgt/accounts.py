@@ -48,7 +48,6 @@ class KnownSecrets:
         """Tell whether an account surely has a secret.
 
         :param generation: the life of tgtd that is asked.
-        :param user: the account's name.
         :param secret: the wished secret.
         :returns: True when it was given this secret in this life of tgtd.
         """
@@ -60,8 +59,6 @@ class KnownSecrets:
         """Remember an account's secret.
 
         :param generation: the life of tgtd that has it.
-        :param user: the account's name.
-        :param secret: its secret.
         """
         with self._lock:
             if generation != self._generation:
@@ -70,19 +67,13 @@ class KnownSecrets:
             self._digests[user] = self._digest(secret)
 
     def drop(self, user: str) -> None:
-        """Forget an account.
-
-        :param user: its name.
-        """
+        """Forget an account."""
         with self._lock:
             self._digests.pop(user, None)
 
 
 class AccountSlots:
-    """The accounts of targets of one tgtd.
-
-    :param daemon: the tgtd.
-    """
+    """The accounts of targets of one tgtd."""
 
     def __init__(self, daemon: TgtDaemon) -> None:
         self._daemon = daemon
@@ -170,10 +161,7 @@ class AccountSlots:
                 target.initiators.append(initiator)
 
     def forget(self, user: str) -> None:
-        """Delete an account that no target has, if it exists.
-
-        :param user: CHAP name.
-        """
+        """Delete an account that no target has, if it exists."""
         self._delete(user)
 
     def _delete(self, user: str) -> None:

@@ -35,9 +35,6 @@ class TargetFile:
     """What stands in the file of one target.
 
     :param iqn: the target's name.
-    :param device: backing path.
-    :param lun: logical unit number.
-    :param bstype: tgtd's backing store type.
     :param bsoflags: "" or tgtd's open flags.
     :param write_cache: whether the volume says that it has a volatile write cache.
     :param scsi_id: identity from which the WWN is made.
@@ -103,7 +100,6 @@ def parse_grants(text: str) -> tuple[Grant, ...]:
 def with_grant(grants: Sequence[Grant], grant: Grant) -> tuple[Grant, ...]:
     """Add or replace the grant of one initiator.
 
-    :param grants: grants so far.
     :param grant: the new one.
     :returns: grants with it at the end.
     """
@@ -113,10 +109,7 @@ def with_grant(grants: Sequence[Grant], grant: Grant) -> tuple[Grant, ...]:
 def without_grant(grants: Sequence[Grant], initiator: str, username: str) -> tuple[Grant, ...]:
     """Leave the grant of one initiator out.
 
-    :param grants: grants so far.
     :param initiator: whose grant goes.
-    :param username: its CHAP name.
-    :returns: the others.
     """
     return tuple(g for g in grants if g.initiator != initiator and g.username != username)
 
@@ -125,7 +118,6 @@ def replace_grants(text: str, grants: Sequence[Grant]) -> str:
     """Change the grants in a file's text and nothing else.
 
     :param text: text that :func:`render` wrote.
-    :param grants: the grants that it is to have.
     :returns: the new text.
     """
     head, _, _ = text.partition("  </backing-store>\n")
@@ -135,7 +127,6 @@ def replace_grants(text: str, grants: Sequence[Grant]) -> str:
 def read(path: Path) -> str | None:
     """Read a target's file.
 
-    :param path: the file.
     :returns: its text, None when there is none.
     """
     try:
@@ -177,10 +168,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a target's file; absent is success.
-
-    :param path: the file.
-    """
+    """Delete a target's file; absent is success."""
     _draft(path).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         path.unlink()

@@ -101,7 +101,6 @@ class TgtDaemon:
 
         Target numbers read from one tgtd mean other targets to the next.
 
-        :returns: its generation.
         :raises TargetUnavailable: none answers; in the block also: another one answers.
         """
         generation = self.generation
@@ -189,10 +188,7 @@ class TgtDaemon:
     # Reading ----------------------------------------------------------------------------
 
     def show_targets(self) -> parse.Listing:
-        """Read all targets.
-
-        :returns: the list.
-        """
+        """Read all targets."""
         with contextlib.ExitStack() as held:
             shut: set[int] = set()
             for number in range(_READS):
@@ -220,17 +216,14 @@ class TgtDaemon:
                     LOG.warning(
                         "Target %s: the session of %s from %s is ended: its alias may imitate a target",
                         tid, nexus.initiator, ", ".join(one.address for one in nexus.connections),
-                    )  # fmt: skip
+                    )
                     for connection in nexus.connections:
                         with tolerate(ErrorCode.NO_SESSION, ErrorCode.NO_CONNECTION):
                             self.close_connection(tid, nexus.sid, connection.cid)
 
     @contextmanager
     def shut(self, tid: int) -> Iterator[None]:
-        """Let nobody log in to a target while the block lasts; with the last such block here it opens.
-
-        :param tid: its number.
-        """
+        """Let nobody log in to a target while the block lasts; with the last such block here it opens."""
         with self._shut_lock:
             self._shut[tid] += 1
         try:
@@ -247,7 +240,6 @@ class TgtDaemon:
     def has_target(self, tid: int) -> bool:
         """Ask whether there is a target.
 
-        :param tid: its number.
         :returns: whether tgtd knows it.
         """
         try:
@@ -261,7 +253,6 @@ class TgtDaemon:
     def show_connections(self, tid: int) -> list[parse.Nexus]:
         """Read the live sessions of one target, also those that end just now.
 
-        :param tid: its number.
         :returns: its sessions with their connections; their names are those of the ACL.
         """
         request = Request(f"list the connections of target {tid}", Mode.CONNECTION, Op.SHOW, tid=tid)
@@ -276,10 +267,7 @@ class TgtDaemon:
         return parse.parse_portals(text)
 
     def show_accounts(self) -> list[str]:
-        """Read the CHAP names that exist.
-
-        :returns: names.
-        """
+        """Read the CHAP names that exist."""
         text = self.call(Request("list the accounts", Mode.ACCOUNT, Op.SHOW))
         return parse.parse_accounts(text)
 
@@ -302,7 +290,6 @@ class TgtDaemon:
         """Make an empty target that admits nobody.
 
         :param tid: a number that is free.
-        :param iqn: its name.
         """
         params = (("targetname", iqn),)
         self._change(Request(f"make target {tid} {iqn}", Mode.TARGET, Op.NEW, params, tid=tid), iqn)
@@ -310,7 +297,6 @@ class TgtDaemon:
     def delete_target(self, tid: int, *, force: bool = False) -> None:
         """Delete a target.
 
-        :param tid: its number.
         :param force: also when initiators are logged in.
         """
         self._change(Request(f"delete target {tid}", Mode.TARGET, Op.DELETE, tid=tid, force=force), None)
@@ -325,7 +311,6 @@ class TgtDaemon:
 
         While it does not, tgtd refuses logins, and drops commands of live sessions without an answer.
 
-        :param tid: target number.
         :param is_open: whether it takes them.
         """
         state = "ready" if is_open else "offline"
@@ -335,10 +320,7 @@ class TgtDaemon:
     def new_lun(self, tid: int, lun: int, path: str, bstype: str, bsoflags: str = "") -> None:
         """Add a logical unit.
 
-        :param tid: target number.
-        :param lun: its number.
         :param path: backing device or file.
-        :param bstype: tgtd's backing store type.
         :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
         """
         params = [("path", path), ("bstype", bstype)]
@@ -347,37 +329,24 @@ class TgtDaemon:
         request = Request(
             f"add {path} to target {tid} as LUN {lun}", Mode.DEVICE, Op.NEW, tuple(params),
             tid=tid, lun=lun,
-        )  # fmt: skip
+        )
         self.call(request)
 
     def update_lun(self, tid: int, lun: int, params: tuple[tuple[str, str], ...]) -> None:
-        """Change a logical unit; all changes happen at once, in order.
-
-        :param tid: target number.
-        :param lun: its number.
-        :param params: names and values.
-        """
+        """Change a logical unit; all changes happen at once, in order."""
         action = f"update LUN {lun} of target {tid} ({', '.join(dict(params))})"
         self.call(Request(action, Mode.DEVICE, Op.UPDATE, params, tid=tid, lun=lun))
 
     # Who may log in ---------------------------------------------------------------------
 
     def bind_initiator(self, tid: int, initiator: str) -> None:
-        """Let an initiator log in.
-
-        :param tid: target number.
-        :param initiator: its name.
-        """
+        """Let an initiator log in."""
         params = (("initiator-name", initiator),)
         action = f"admit initiator {initiator} to target {tid}"
         self.call(Request(action, Mode.TARGET, Op.BIND, params, tid=tid))
 
     def unbind_initiator(self, tid: int, initiator: str) -> None:
-        """Let an initiator log in no more; its live sessions stay.
-
-        :param tid: target number.
-        :param initiator: its name.
-        """
+        """Let an initiator log in no more; its live sessions stay."""
         params = (("initiator-name", initiator),)
         action = f"shut initiator {initiator} out of target {tid}"
         self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
@@ -385,7 +354,6 @@ class TgtDaemon:
     def unbind_address(self, tid: int, address: str) -> None:
         """Take an address rule away.
 
-        :param tid: target number.
         :param address: the rule as shown.
         """
         params = (("initiator-address", address),)
@@ -393,28 +361,17 @@ class TgtDaemon:
         self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
 
     def new_account(self, user: str, secret: str) -> None:
-        """Make a CHAP account.
-
-        :param user: its name.
-        :param secret: its secret.
-        """
+        """Make a CHAP account."""
         params = (("user", user), ("password", secret))
         self.call(Request(f"make account {user}", Mode.ACCOUNT, Op.NEW, params))
 
     def delete_account(self, user: str) -> None:
-        """Delete a CHAP account; targets lose it.
-
-        :param user: its name.
-        """
+        """Delete a CHAP account; targets lose it."""
         params = (("user", user),)
         self.call(Request(f"delete account {user}", Mode.ACCOUNT, Op.DELETE, params))
 
     def bind_account(self, tid: int, user: str) -> None:
-        """Accept a CHAP account at a target.
-
-        :param tid: target number.
-        :param user: the account's name.
-        """
+        """Accept a CHAP account at a target."""
         action = f"bind account {user} to target {tid}"
         self.call(Request(action, Mode.ACCOUNT, Op.BIND, (("user", user),), tid=tid))
 
@@ -422,20 +379,12 @@ class TgtDaemon:
         """Accept a CHAP account no more.
 
         Only ever for the last account of a target: see :mod:`multiattach.drivers.tgt.accounts`.
-
-        :param tid: target number.
-        :param user: the account's name.
         """
         action = f"unbind account {user} from target {tid}"
         self.call(Request(action, Mode.ACCOUNT, Op.UNBIND, (("user", user),), tid=tid))
 
     def close_connection(self, tid: int, sid: int, cid: int) -> None:
-        """Ask tgtd to drop a connection; it is gone a moment later.
-
-        :param tid: target number.
-        :param sid: session number.
-        :param cid: connection number.
-        """
+        """Ask tgtd to drop a connection; it is gone a moment later."""
         action = f"close connection {cid} of session {sid} at target {tid}"
         self.call(Request(action, Mode.CONNECTION, Op.DELETE, tid=tid, sid=sid, cid=cid))
 

@@ -27,12 +27,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Intruder:
-    """Who is to be cut off, and where.
-
-    :param iqn: name of the target.
-    :param initiator: name of the initiator.
-    :param username: its CHAP name.
-    """
+    """Who is to be cut off, and where."""
 
     iqn: str
     initiator: str
@@ -42,7 +37,6 @@ class Intruder:
 class Fence:
     """Cuts initiators off the targets of one tgtd.
 
-    :param daemon: the tgtd.
     :param slots: its accounts.
     :param timeout: how long sessions may take to end, seconds.
     """
@@ -65,8 +59,6 @@ class Fence:
 
         The caller pins the daemon and has taken the grant out of the target's file.
 
-        :param who: the initiator and its target.
-        :returns: what was there, and that nothing is left.
         :raises TargetError: tgtd refused a step, or something was still there in the end.
         """
         listing = self._daemon.show_targets()
@@ -85,16 +77,14 @@ class Fence:
             acl=had.left_acl, account=had.left_account, whole=True, logins=tuple(logins),
             sessions=_show(nexus for nexus in ended.values() if nexus.initiator == who.initiator),
             others=_show(nexus for nexus in ended.values() if nexus.initiator != who.initiator),
-        )  # fmt: skip
+        )
 
     def cut_last(self, who: Intruder, remove: Callable[[], None]) -> Cut:
         """Cut off the only initiator of a target, by removing the target.
 
         A login that is held open half-way finds no target any more: numbers are never used again.
 
-        :param who: the initiator and its target.
         :param remove: removes the target.
-        :returns: what was there, and that nothing is left.
         :raises TargetError: tgtd refused a step, or the target was still there in the end.
         """
         target = self._daemon.show_targets().find(who.iqn)
@@ -107,7 +97,7 @@ class Fence:
             account=target is not None and who.username in target.accounts, whole=True,
             sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
             others=_show(nexus for nexus in nexuses if nexus.initiator != who.initiator),
-        )  # fmt: skip
+        )
 
     def _end_all(self, tid: int, ended: dict[int, Nexus]) -> list[str]:
         """End sessions and half-open logins until there is neither; nobody is let in meanwhile."""
@@ -127,8 +117,6 @@ class Fence:
 
         Whoever logged in since had an account that it may use.
 
-        :param who: the initiator and its target.
-        :returns: what was there, and that nothing is left.
         :raises TargetError: tgtd refused a step, or something was still there in the end.
         """
         listing = self._daemon.show_targets()
@@ -148,9 +136,7 @@ class Fence:
         They take the same time with any number of targets. It is no fence: a session of it under another's
         name is not ended, nor a login that it holds open half-way.
 
-        :param who: the initiator and its target.
         :raises TargetError: tgtd refused a step, or a session did not end in time.
-        :raises TargetUnavailable: tgtd did not answer.
         """
         listing = self._daemon.show_targets()
         target = listing.find(who.iqn)
@@ -200,7 +186,7 @@ def _find(target: ShownTarget, who: Intruder, nexuses: Iterable[Nexus]) -> Cut:
     return Cut(
         left_acl=who.initiator in target.initiators, left_account=who.username in target.accounts,
         left_sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
-    )  # fmt: skip
+    )
 
 
 def _show(nexuses: Iterable[Nexus]) -> tuple[SessionState, ...]:

@@ -30,8 +30,6 @@ def shut(daemon: TgtDaemon, tid: int, timeout: float) -> Iterator[dict[int, Nexu
     A worker that dies in the block leaves the target offline; the step that it was at is taken up again,
     and ends with an open target.
 
-    :param daemon: the tgtd.
-    :param tid: target number.
     :param timeout: how long the sessions may take to end, seconds.
     :returns: the sessions that were ended, by number.
     :raises TargetBusy: a session did not end in time; the target is open again.

@@ -22,7 +22,6 @@ _WRITE_CACHE_ON, _WRITE_CACHE_OFF = "0x14", "0x10"
 def scsi_id(volume_id: str) -> str:
     """Derive the ``scsi_id`` of a volume.
 
-    :param volume_id: UUID of the volume.
     :returns: its 32 hex digits.
     :raises TargetRequestInvalid: it is not a UUID.
     """
@@ -35,7 +34,6 @@ def scsi_id(volume_id: str) -> str:
 def scsi_serial(volume_id: str) -> str:
     """Derive the serial number of a volume.
 
-    :param volume_id: UUID of the volume.
     :returns: ``volume-UUID`` as far as tgtd keeps it: 36 characters, so without the last 7.
     """
     return f"volume-{volume_id}"[:_SERIAL_LENGTH]
@@ -44,7 +42,6 @@ def scsi_serial(volume_id: str) -> str:
 def wwn(volume_id: str) -> str:
     """Tell under which WWN an initiator sees a volume.
 
-    :param volume_id: UUID of the volume.
     :returns: 32 hex digits: 6 and the UUID's last 31. sysfs ``wwid`` shows it as ``naa.WWN``,
         udev as ``ID_SERIAL=3WWN``, ``ID_WWN_WITH_EXTENSION=0xWWN`` and the link
         ``/dev/disk/by-id/wwn-0xWWN``.
@@ -55,7 +52,6 @@ def wwn(volume_id: str) -> str:
 def lun_parameters(volume_id: str, *, write_cache: bool) -> tuple[tuple[str, str], ...]:
     """Tell what to set at a new logical unit.
 
-    :param volume_id: UUID of the volume.
     :param write_cache: whether mode page 8 has WCE=1.
     :returns: names and values for one update request.
     """

@@ -29,7 +29,6 @@ _PATIENCE = 0.05
 class Logins:
     """The connections to one tgtd. Safe for several threads.
 
-    :param daemon: the tgtd.
     :param timeout: how long a connection may take to end, seconds.
     """
 

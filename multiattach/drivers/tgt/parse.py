@@ -50,9 +50,7 @@ class Connection:
 class Nexus:
     """One session.
 
-    :param sid: its number.
     :param initiator: the initiator's name.
-    :param connections: its connections.
     """
 
     sid: int
@@ -92,8 +90,6 @@ class Lun:
 class ShownTarget:
     """One target, without its sessions.
 
-    :param tid: its number.
-    :param iqn: its name.
     :param luns: logical units by number, the controller (0) included.
     :param accounts: incoming CHAP names, in the order of tgtd's slots.
     :param initiators: names that may log in.
@@ -113,10 +109,7 @@ class ShownTarget:
 class Head(NamedTuple):
     """A line that looks like the heading of a target.
 
-    :param tid: number.
-    :param iqn: name.
     :param start: where the line begins in the text.
-    :param end: where it ends.
     """
 
     tid: int
@@ -128,7 +121,6 @@ class Head(NamedTuple):
 def find_heads(text: str) -> list[Head]:
     """Look for lines that could be headings of targets; those of tgtd are among them.
 
-    :param text: reply to "show targets".
     :returns: headings in order.
     """
     heads = []
@@ -145,7 +137,6 @@ def find_heads(text: str) -> list[Head]:
 class Listing:
     """tgtd's list of all targets, of which only the parts asked for are parsed.
 
-    :param text: reply to "show targets".
     :param heads: the headings in it that tgtd wrote; None to take all for that.
     :raises TargetError: headings contradict each other.
     """
@@ -163,10 +154,7 @@ class Listing:
             self._places[head.iqn] = (head.tid, head.end, after)
 
     def tids(self) -> set[int]:
-        """List the numbers in use.
-
-        :returns: target numbers.
-        """
+        """List the numbers in use."""
         return {tid for tid, _, _ in self._places.values()}
 
     def texts(self) -> dict[str, str]:
@@ -179,7 +167,6 @@ class Listing:
     def find(self, iqn: str) -> ShownTarget | None:
         """Look for one target.
 
-        :param iqn: its name.
         :returns: the target, None when there is none of that name.
         :raises TargetError: what tgtd says of it cannot be read.
         """
@@ -200,10 +187,7 @@ class Listing:
         return self._text[begin : max(self._text.rfind(_LUN_SECTION, start, end), begin)]
 
     def list_busy(self) -> list[int]:
-        """List the targets at which somebody may be logged in.
-
-        :returns: target numbers.
-        """
+        """List the targets at which somebody may be logged in."""
         return [tid for iqn, (tid, _, _) in self._places.items() if self.find_sessions(iqn)]
 
     def __iter__(self) -> Iterator[ShownTarget]:
@@ -215,7 +199,6 @@ class Listing:
     def bound_elsewhere(self, user: str, iqn: str) -> bool:
         """Tell whether an account belongs to another target too.
 
-        :param user: CHAP name.
         :param iqn: the target that is not counted.
         :returns: True when another target has it.
         """

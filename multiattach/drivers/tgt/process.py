@@ -147,7 +147,7 @@ class PrivateTgtd:
             _find("setpriv", "util-linux"), "--pdeathsig", "KILL", "--",
             _find("tgtd", "tgt"), "-f", "-C", str(port), "-t", str(self._threads),
             "--iscsi", f"portal={self.portal}",
-        ]  # fmt: skip
+        ]
         output = open(self._log_path, "ab") if self._log_path else None  # noqa: SIM115
         # Read-only: in tgtd's window without a device a write must fail, see module reopen.
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -191,7 +191,7 @@ class PrivateTgtd:
                 portals = daemon.show_portals() if daemon.pid == child.pid else []
             if self.portal in portals:
                 LOG.info("tgtd runs: pid %s, control port %s, portal %s",
-                         child.pid, daemon.control_port, self.portal)  # fmt: skip
+                         child.pid, daemon.control_port, self.portal)
                 return True
             if portals:
                 raise TargetUnavailable(

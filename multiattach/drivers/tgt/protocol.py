@@ -169,10 +169,6 @@ class Request:
     :param mode: what it is about.
     :param op: what it does.
     :param params: parameters in order; never shown.
-    :param tid: target number.
-    :param lun: logical unit number.
-    :param sid: session number.
-    :param cid: connection number.
     :param force: delete although in use.
     """
 
@@ -205,7 +201,7 @@ class Request:
         header = _REQUEST.pack(
             self.mode, self.op, DRIVER, _REQUEST.size + len(text), self.tid, self.sid,
             self.lun, self.cid, 0, 0, 0, 0, int(self.force),
-        )  # fmt: skip
+        )
         return header + text
 
 

@@ -19,7 +19,6 @@ _FILE = re.compile(r"volume-([0-9a-f-]{36})")
 class ExportReader:
     """Reads the targets of one driver. Safe for several threads.
 
-    :param daemon: the tgtd.
     :param iqn_prefix: what stands before ``volume-UUID`` in target names.
     :param volumes_dir: where the files for ``tgt-admin -e`` are, None for no files.
     """

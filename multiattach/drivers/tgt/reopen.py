@@ -21,8 +21,6 @@ from multiattach.drivers.tgt.parse import ShownTarget
 def reopen(daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeout: float) -> None:
     """Open a logical unit's device again, or another device; the initiators log in again afterwards.
 
-    :param daemon: the tgtd.
-    :param target: the target.
     :param lun: number of the logical unit.
     :param device: path to open.
     :param timeout: how long the sessions may take to end, seconds.

@@ -48,7 +48,6 @@ class Roster:
                 ) -> tuple[list[Head], set[int]]:
         """Tell which headings of a list are tgtd's own.
 
-        :param text: reply to "show targets".
         :param pid: process id of the tgtd.
         :param exists: asks it whether it has a target of a number.
         :returns: the headings; and numbers of targets with sessions that have to be ended before it can be
@@ -101,7 +100,7 @@ class Roster:
                     "An initiator that is logged in at target %s has an alias that imitates a target of "
                     "number %s: look who it is (tgtadm --op show --mode conn), and fence it",
                     before.iqn if before else "?", head.tid,
-                )  # fmt: skip
+                )
 
 
 def _find_writers(heads: Sequence[Head], real: set[Head], doubted: set[int]) -> set[int]:

@@ -50,8 +50,6 @@ def close_sessions(
     tgtd only marks a connection. Until its event loop gets there the session may still carry
     a write, so the wait is part of the fence.
 
-    :param daemon: the tgtd.
-    :param tid: target number.
     :param timeout: how long it may take, seconds.
     :param only: initiators whose sessions are closed, None for all.
     :param keep: initiators whose sessions stay.

@@ -40,11 +40,9 @@ _MOST_TID = 2**31 - 1
 class TgtTarget:
     """Targets of one tgtd. Safe for several threads as long as each volume is with one of them.
 
-    :param daemon: the tgtd.
     :param portal: ``address:port`` that initiators are told.
     :param listen: ``address:port`` at which tgtd listens; empty if it is the portal.
     :param iqn_prefix: what stands before ``volume-UUID`` in target names.
-    :param bstype: tgtd's backing store type.
     :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
     :param write_cache: False makes tgtd sync each write before it answers.
     :param volumes_dir: where the files for ``tgt-admin -e`` go, None for no files.
@@ -86,11 +84,7 @@ class TgtTarget:
     # Names ------------------------------------------------------------------------------
 
     def iqn(self, volume_id: str) -> str:
-        """Name the target of a volume.
-
-        :param volume_id: UUID of the volume.
-        :returns: its IQN.
-        """
+        """Name the target of a volume."""
         scsi_id(volume_id)
         return f"{self._iqn_prefix}volume-{volume_id}"
 
@@ -110,8 +104,6 @@ class TgtTarget:
 
         :param export: device and all grants.
         :returns: where initiators find it.
-        :raises TargetError: tgtd refused a step.
-        :raises TargetUnavailable: tgtd did not answer.
         """
         for grant in export.grants:
             _check_grant(grant)
@@ -136,12 +128,8 @@ class TgtTarget:
     def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
         """Admit one initiator; the target is made when absent.
 
-        :param volume_id: UUID of the volume.
-        :param device: backing path.
         :param grant: who is admitted.
         :returns: where the initiator finds the volume.
-        :raises TargetError: tgtd refused a step.
-        :raises TargetUnavailable: tgtd did not answer.
         """
         _check_grant(grant)
         if self._volumes_dir:
@@ -159,11 +147,7 @@ class TgtTarget:
         It returns when tgtd shows none of them any more. It is no fence: a session under another
         initiator's name stays, and so does a login that is held open half-way.
 
-        :param volume_id: UUID of the volume.
-        :param initiator: name of the initiator.
-        :param username: its CHAP name.
         :raises TargetError: tgtd refused a step, or a session did not end in time.
-        :raises TargetUnavailable: tgtd did not answer.
         """
         self._drop_grant(volume_id, initiator, username)
         with self._daemon.pinned():
@@ -186,9 +170,7 @@ class TgtTarget:
     def remove_export(self, volume_id: str) -> None:
         """Remove the target of a volume with its accounts, sessions and file.
 
-        :param volume_id: UUID of the volume.
         :raises TargetError: tgtd refused a step, or a session did not end in time.
-        :raises TargetUnavailable: tgtd did not answer.
         """
         with self._daemon.pinned():
             listing = self._daemon.show_targets()
@@ -235,10 +217,7 @@ class TgtTarget:
 
         See :mod:`multiattach.drivers.tgt.reopen` for what is done against lost writes.
 
-        :param volume_id: UUID of the volume.
-        :param device: backing path, already grown.
         :raises TargetError: there is no such target, or tgtd can not open the device.
-        :raises TargetUnavailable: tgtd did not answer.
         """
         iqn = self.iqn(volume_id)
         with self._daemon.pinned():
@@ -253,7 +232,6 @@ class TgtTarget:
         """Read all targets whose names this driver would give.
 
         :returns: state by volume id.
-        :raises TargetUnavailable: tgtd did not answer.
         """
         return self._reader.list_exports()
 
@@ -284,7 +262,6 @@ class TgtTarget:
         """Tell one life of tgtd from the next.
 
         :returns: a number that changes when tgtd was restarted.
-        :raises TargetUnavailable: tgtd did not answer.
         """
         return self._daemon.generation
 
@@ -388,7 +365,7 @@ class TgtTarget:
     def _write_file(
         self, volume_id: str, device: str, grants: tuple[Grant, ...],
         write: Callable[[Path, str], None] = config_file.write,
-    ) -> None:  # fmt: skip
+    ) -> None:
         path = self._path(volume_id)
         if not path:
             return
@@ -397,7 +374,7 @@ class TgtTarget:
                 self.iqn(volume_id), device, LUN, self._bstype, self._bsoflags,
                 self._write_cache, scsi_id(volume_id), scsi_serial(volume_id), grants,
             )
-        )  # fmt: skip
+        )
         if config_file.read(path) != text:
             write(path, text)
 

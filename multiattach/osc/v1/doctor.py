@@ -25,11 +25,7 @@ class Doctor(command.Lister):
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('--fix', action='store_true', help='Put right what can be')
         parser.add_argument('--release', action='append', default=[], metavar='SEAL',
@@ -38,11 +34,7 @@ class Doctor(command.Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """Look, or put right.
-
-        :param parsed_args: arguments.
-        :returns: names and rows.
-        """
+        """Look, or put right."""
         if parsed_args.release and not parsed_args.fix:
             raise exceptions.CommandError('--release goes with --fix.')
         found = self.service.diagnose(is_fixed=parsed_args.fix, release=parsed_args.release)
@@ -61,7 +53,6 @@ class Doctor(command.Lister):
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command.
 
-        :param parsed_args: arguments.
         :returns: 0 if nothing is left and everybody answered, and there was somebody; else 1.
         """
         self._is_well = False

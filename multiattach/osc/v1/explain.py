@@ -47,11 +47,7 @@ class ExplainAttachment(command.ShowOne):
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('attachment', metavar='<attachment>',
                             help='UUID of the attachment ("openstack volume attachment list" shows them)')
@@ -59,11 +55,7 @@ class ExplainAttachment(command.ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Explain.
-
-        :param parsed_args: arguments.
-        :returns: names and values.
-        """
+        """Explain."""
         found = self.service.explain_attachment(
             parsed_args.attachment, is_live=not parsed_args.no_live)
         return _split({
@@ -84,22 +76,14 @@ class ExplainVolume(command.ShowOne):
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
         _add_live(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Explain.
-
-        :param parsed_args: arguments.
-        :returns: names and values.
-        """
+        """Explain."""
         found = self.service.explain_volume(
             self.find_volume(parsed_args.volume).id, is_live=not parsed_args.no_live)
         if found.warning:
@@ -121,21 +105,13 @@ class ExplainHost(command.ShowOne):
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('host', metavar='<host>', help='Name of the compute host')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Explain.
-
-        :param parsed_args: arguments.
-        :returns: names and values.
-        """
+        """Explain."""
         found = self.service.explain_host(parsed_args.host)
         fenced = found.fenced or {}
         return _split({

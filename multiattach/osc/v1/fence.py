@@ -28,7 +28,6 @@ class _Fence(command.Lister):
         """Make the list, and remember what there is no proof of.
 
         :param found: attachments as the reply has them.
-        :returns: names and rows.
         """
         self._unproven = sum(not one['fenced'] for one in found)
         return _NAMES, [_row(one) for one in found]
@@ -36,8 +35,6 @@ class _Fence(command.Lister):
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command; its status is 0 only if there is a proof of everything.
 
-        :param parsed_args: arguments.
-        :returns: exit status.
         :raises CommandError: something may still write, or nobody knows the host.
         """
         self._unproven = 0
@@ -66,11 +63,7 @@ class FenceAttachment(_Fence):
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('attachment', metavar='<attachment>',
                             help='UUID of the attachment ("openstack volume attachment list" shows them)')
@@ -79,11 +72,7 @@ class FenceAttachment(_Fence):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """Fence.
-
-        :param parsed_args: arguments.
-        :returns: names and rows.
-        """
+        """Fence."""
         found = self.service.fence_attachment(parsed_args.attachment, is_forced=parsed_args.force)
         return self.show(found.attachments)
 
@@ -102,11 +91,7 @@ class FenceHost(_Fence):
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('host', metavar='<host>', help='Name of the compute host')
         parser.add_argument('--out-of-service', action='store_true',
@@ -117,11 +102,7 @@ class FenceHost(_Fence):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """Fence.
-
-        :param parsed_args: arguments.
-        :returns: names and rows.
-        """
+        """Fence."""
         found = self.service.fence_host(
             parsed_args.host, is_out_of_service=parsed_args.out_of_service, reason=parsed_args.reason,
             is_expected=parsed_args.expected)
@@ -142,11 +123,7 @@ class UnfenceHost(command.Command):
     examples = 'openstack multiattach host unfence compute-1'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('host', metavar='<host>', help='Name of the compute host')
         return parser
@@ -154,7 +131,6 @@ class UnfenceHost(command.Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Unfence.
 
-        :param parsed_args: arguments.
         :raises CommandError: nobody knows the host.
         """
         found = self.service.unfence_host(parsed_args.host)

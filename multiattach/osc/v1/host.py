@@ -15,11 +15,7 @@ class ListHost(command.Lister):
         """
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """List.
-
-        :param parsed_args: arguments.
-        :returns: names and rows.
-        """
+        """List."""
         names = ('Host', 'Driven By', 'State', 'Status', 'Zone', 'Heartbeat At', 'Attachments', 'Servers',
                  'Initiators', 'Fenced At')
         return names, [
@@ -35,21 +31,13 @@ class ShowHost(command.ShowOne):
     examples = 'openstack multiattach host show compute-1'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('host', metavar='<host>', help='Name of the compute host')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Show.
-
-        :param parsed_args: arguments.
-        :returns: names and values.
-        """
+        """Show."""
         host = self.service.get_host(parsed_args.host)
         fenced = host.fenced or {}
         shown = {

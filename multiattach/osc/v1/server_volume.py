@@ -46,11 +46,7 @@ class AttachVolume(command.ShowOne):
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('server', metavar='<server>', help='Name or UUID of the server')
         parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
@@ -64,8 +60,6 @@ class AttachVolume(command.ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
         """Attach.
 
-        :param parsed_args: arguments.
-        :returns: names and values.
         :raises CommandError: ``ro`` for a server of Nova's.
         """
         server, volume = self.find_server(parsed_args.server), self.find_volume(parsed_args.volume)
@@ -113,11 +107,7 @@ class DetachVolume(command.Command):
     examples = 'openstack multiattach server volume detach web-1 data --wait'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('server', metavar='<server>', help='Name or UUID of the server')
         parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
@@ -125,10 +115,7 @@ class DetachVolume(command.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Detach.
-
-        :param parsed_args: arguments.
-        """
+        """Detach."""
         server, volume = self.find_server(parsed_args.server), self.find_volume(parsed_args.volume)
         ident = waiting.find_attachment(self.storage, server.id, volume.id)
         self.compute.delete_volume_attachment(server, volume.id, ignore_missing=False)
@@ -146,21 +133,13 @@ class ListServerVolume(command.Lister):
     examples = 'openstack multiattach server volume list web-1'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('server', metavar='<server>', help='Name or UUID of the server')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """List.
-
-        :param parsed_args: arguments.
-        :returns: names and rows.
-        """
+        """List."""
         server = self.find_server(parsed_args.server)
         devices = {row.volume_id: row.device for row in self.compute.volume_attachments(server)}
         names = ('Attachment ID', 'Volume ID', 'Device', 'Mode', 'Status')

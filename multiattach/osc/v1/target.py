@@ -20,11 +20,7 @@ class ListTarget(command.Lister):
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('--host', metavar='<host>', help='Only those of this backend (host@backend)')
         parser.add_argument('--differences', action='store_true',
@@ -32,11 +28,7 @@ class ListTarget(command.Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """List.
-
-        :param parsed_args: arguments.
-        :returns: names and rows.
-        """
+        """List."""
         rows: list[tuple[Any, ...]] = []
         silent: dict[str, str] = {}
         for page in self.service.target_pages(parsed_args.host):
@@ -65,21 +57,13 @@ class ShowTarget(command.ShowOne):
         """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser.
-
-        :param prog_name: the command's name.
-        :returns: the parser.
-        """
+        """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Show.
-
-        :param parsed_args: arguments.
-        :returns: names and values.
-        """
+        """Show."""
         found = self.service.get_target(self.find_volume(parsed_args.volume).id)
         shown = {
             'volume_id': found.volume_id, 'host': found.host, 'exists': found.is_there, 'iqn': found.iqn,

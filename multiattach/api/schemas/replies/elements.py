@@ -29,7 +29,6 @@ def strict(required: Mapping[str, Any], optional: Mapping[str, Any] | None = Non
 
     :param required: schemas of the keys that are always there.
     :param optional: schemas of those that depend on the caller or on the data.
-    :returns: JSON Schema.
     """
     return {'type': 'object', 'required': list(required), 'additionalProperties': False,
             'properties': {**required, **(optional or {})}}
@@ -39,7 +38,6 @@ def many(items: Mapping[str, Any]) -> dict[str, Any]:
     """Make the schema of a list.
 
     :param items: schema of its items.
-    :returns: JSON Schema.
     """
     return {'type': 'array', 'items': items}
 
@@ -51,19 +49,10 @@ NEXT: Mapping[str, Any] = {**many(strict(_LINK | {'rel': {'const': 'next'}})), '
 
 
 def always(schema: Mapping[str, Any]) -> Reply:
-    """Make a reply that is the same at all microversions.
-
-    :param schema: JSON Schema.
-    :returns: the reply.
-    """
+    """Make a reply that is the same at all microversions."""
     return lambda _minor: schema
 
 
 def one(key: str, schema: Mapping[str, Any]) -> Reply:
-    """Make a reply with one key, the same at all microversions.
-
-    :param key: the key.
-    :param schema: schema of its value.
-    :returns: the reply.
-    """
+    """Make a reply with one key, the same at all microversions."""
     return always(strict({key: schema}))

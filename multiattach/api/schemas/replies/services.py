@@ -28,11 +28,7 @@ _BACKEND_STATE = 49
 
 
 def services(minor: int) -> dict[str, Any]:
-    """Describe the list of services.
-
-    :param minor: second number of the microversion.
-    :returns: JSON Schema.
-    """
+    """Describe the list of services."""
     required: dict[str, Any] = {
         'binary': TEXT, 'host': TEXT, 'zone': TEXT_OR_NULL, 'status': _STATUS, 'state': _STATE,
         'updated_at': TIME_OR_NULL, 'disabled_reason': TEXT_OR_NULL}

@@ -116,9 +116,7 @@ _WEBOB = strict({'code': TEXT, 'message': TEXT, 'title': TEXT})
 def error(status: int, key: str) -> Mapping[str, Any]:
     """Describe an error (contract 1.3).
 
-    :param status: HTTP status.
     :param key: the one key of the body.
-    :returns: JSON Schema.
     """
     fault = {'code': {'const': status}, 'message': {'type': 'string', 'minLength': 1}}
     if status == 413:

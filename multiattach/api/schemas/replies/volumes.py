@@ -66,43 +66,27 @@ def _page(minor: int, item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def index(minor: int) -> dict[str, Any]:
-    """Describe the list of names.
-
-    :param minor: second number of the microversion.
-    :returns: JSON Schema.
-    """
+    """Describe the list of names."""
     return _page(minor, _SUMMARY)
 
 
 def detail(minor: int) -> dict[str, Any]:
-    """Describe the list of details; argument and result as :func:`index`.
-
-    :param minor: second number of the microversion.
-    """
+    """Describe the list of details; argument and result as :func:`index`."""
     return _page(minor, _detail(minor, extended=True))
 
 
 def show(minor: int) -> dict[str, Any]:
-    """Describe one volume; argument and result as :func:`index`.
-
-    :param minor: second number of the microversion.
-    """
+    """Describe one volume; argument and result as :func:`index`."""
     return strict({'volume': _detail(minor, extended=True)})
 
 
 def changed(minor: int) -> dict[str, Any]:
-    """Describe a volume after create or update; argument and result as :func:`index`.
-
-    :param minor: second number of the microversion.
-    """
+    """Describe a volume after create or update; argument and result as :func:`index`."""
     return strict({'volume': _detail(minor, extended=False)})
 
 
 def summary(minor: int) -> dict[str, Any]:
-    """Describe the sums over volumes; argument and result as :func:`index`.
-
-    :param minor: second number of the microversion.
-    """
+    """Describe the sums over volumes; argument and result as :func:`index`."""
     metadata = {'metadata': {'type': 'object', 'additionalProperties': many(TEXT)}}
     return strict({'volume-summary': strict({
         'total_count': COUNT, 'total_size': COUNT, **(metadata if minor >= _SUMMARY_METADATA else {})})})

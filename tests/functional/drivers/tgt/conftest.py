@@ -43,7 +43,7 @@ class Volume:
             self.portal, info.iqn, changes.get("initiator", grant.initiator),
             changes.get("user", grant.username), changes.get("secret", grant.secret),
             comes_back=comes_back, alias=changes.get("alias", ""),
-        )  # fmt: skip
+        )
 
 
 def list_files(tgtd: PrivateTgtd) -> set[tuple[str, int, int]]:

@@ -41,17 +41,17 @@ _VECTORS = (ctypes.POINTER(_Vector), ctypes.c_int)
 _declare(
     "iscsi_read16_iov_sync", ctypes.c_void_p, *_RW, ctypes.c_uint32, ctypes.c_int, *_FLAGS,
     *_VECTORS,
-)  # fmt: skip
+)
 _declare(
     "iscsi_write16_sync", ctypes.c_void_p, *_RW, ctypes.c_char_p, ctypes.c_uint32, ctypes.c_int,
     *_FLAGS,
-)  # fmt: skip
+)
 
 
 _declare("iscsi_scsi_command_sync", ctypes.c_void_p, _context, ctypes.c_int, ctypes.c_void_p,
-         ctypes.c_void_p)  # fmt: skip
+         ctypes.c_void_p)
 _declare("scsi_create_task", ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int,
-         ctypes.c_int)  # fmt: skip
+         ctypes.c_int)
 _declare("scsi_task_set_iov_in", None, ctypes.c_void_p, *_VECTORS)
 _XFER_READ = 1
 
@@ -74,7 +74,7 @@ class Session:
     def __init__(
         self, portal: str, iqn: str, initiator: str, user: str = "", secret: str = "",
         timeout: int = 10, *, comes_back: bool = False, alias: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         #: how often it has logged in again, as far as commands have noticed
         self.returns = 0
         self._context = _library.iscsi_create_context(initiator.encode())
@@ -120,12 +120,12 @@ class Session:
         vector = _Vector(ctypes.addressof(buffer), count * BLOCK)
         self._retry(lambda: _library.iscsi_read16_iov_sync(
             self._context, 1, block, count * BLOCK, BLOCK, 0, 0, 0, 0, 0, ctypes.byref(vector), 1
-        ))  # fmt: skip
+        ))
         return buffer.raw
 
     def write(self, block: int, data: bytes) -> None:
         self._retry(lambda: _library.iscsi_write16_sync(
-            self._context, 1, block, data, len(data), BLOCK, 0, 0, 0, 0, 0))  # fmt: skip
+            self._context, 1, block, data, len(data), BLOCK, 0, 0, 0, 0, 0))
 
     def mode_page(self, code: int) -> bytes:
         """MODE SENSE(10), without block descriptors: the page with its two header bytes."""

@@ -317,7 +317,7 @@ def test_ensure_makes_exactly_the_grants(target: TgtTarget, tgtd: PrivateTgtd, v
     info = target.grant(volume.id, volume.device, keeps)
     # Somebody opens the target for everybody.
     run("tgtadm", "-C", str(tgtd.daemon.control_port), "--lld", "iscsi", "--op", "bind",
-        "--mode", "target", "--tid", str(info.tid), "-I", "ALL")  # fmt: skip
+        "--mode", "target", "--tid", str(info.tid), "-I", "ALL")
     with volume.login(info, stranger) as out, volume.login(info, keeps) as stays:
         again = target.ensure_export(Export(volume.id, volume.device, (keeps, comes)))
         assert again == info
@@ -414,7 +414,7 @@ def test_two_drivers_fight_for_the_same_numbers(tgtd: PrivateTgtd, make_volume: 
                 lambda n: drivers[n % 4].grant(volumes[n].id, volumes[n].device, volumes[n].grant(n)),
                 range(24),
             )
-        )  # fmt: skip
+        )
     assert len({info.tid for info in infos}) == 24
 
 
@@ -511,7 +511,7 @@ def test_extend_is_seen_under_io(target: TgtTarget, volume: Volume) -> None:
     info = target.grant(volume.id, volume.device, two)
     beyond = VOLUME_SIZE // BLOCK
     with (volume.login(info, one, comes_back=True) as first,
-          volume.login(info, two, comes_back=True) as second):  # fmt: skip
+          volume.login(info, two, comes_back=True) as second):
         with pytest.raises(IoFailed):
             first.write(beyond, pattern(1))
         failures, writes, stop = [], [0], threading.Event()
@@ -598,7 +598,7 @@ def test_address_rules_of_half_a_configuration_are_taken_away(
 ) -> None:
     tgtd.daemon.new_target(1, target.iqn(volume.id))
     run("tgtadm", "-C", str(tgtd.daemon.control_port), "--lld", "iscsi", "--op", "bind",
-        "--mode", "target", "--tid", "1", "-I", "ALL")  # fmt: skip
+        "--mode", "target", "--tid", "1", "-I", "ALL")
     grant = volume.grant(1)
     info = target.grant(volume.id, volume.device, grant)
     with pytest.raises(LoginRefused):

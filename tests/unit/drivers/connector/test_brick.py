@@ -16,11 +16,7 @@ from oslo_concurrency import processutils
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.connector import bounded, brick, chap
 from multiattach.drivers.connector.brick import BrickConnector, by_path_link
-from multiattach.drivers.host_connector import (
-    ConnectorError,
-    ConnectorUnavailable,
-    WrongDevice,
-)
+from multiattach.drivers.host_connector import ConnectorError, ConnectorUnavailable, WrongDevice
 
 VOLUME = 'f3a1b2c3-d4e5-4f60-8718-293a4b5c6d7e'
 SECRET = 'chap-secret-1234'

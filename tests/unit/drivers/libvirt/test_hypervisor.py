@@ -7,12 +7,7 @@ import libvirt
 import pytest
 
 from multiattach.domain import errors
-from multiattach.drivers.hypervisor import (
-    DomainNotFound,
-    Hypervisor,
-    HypervisorError,
-    HypervisorUnavailable,
-)
+from multiattach.drivers.hypervisor import DomainNotFound, Hypervisor, HypervisorError, HypervisorUnavailable
 from multiattach.drivers.libvirt.connection import DetachPending, DeviceNotFound, LibvirtConnection
 from multiattach.drivers.libvirt.hypervisor import LibvirtHypervisor
 

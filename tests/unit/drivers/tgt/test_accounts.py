@@ -129,7 +129,7 @@ def test_account_of_another_target_is_not_taken() -> None:
     slots = Slots()
     slots.accounts["a"] = "theirs"
     text = ("Target 5: iqn.y:z\n    I_T nexus information:\n    LUN information:\n"
-            "    Account information:\n        a\n        b\n")  # fmt: skip
+            "    Account information:\n        a\n        b\n")
     with pytest.raises(Exception, match="another target"):
         AccountSlots(slots).put(Listing(text), slots.shown(), {"a": "s"}, 1)  # type: ignore[arg-type]
     AccountSlots(slots).remove(Listing(text), slots.shown(), ["a"])  # type: ignore[arg-type]

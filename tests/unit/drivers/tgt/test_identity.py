@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from multiattach.drivers.target import (
-    Grant,
-    TargetRequestInvalid,
-    account_name,
-    generate_secret,
-)
+from multiattach.drivers.target import Grant, TargetRequestInvalid, account_name, generate_secret
 from multiattach.drivers.tgt.identity import scsi_id, scsi_serial, wwn
 
 ID = "e7d47570-f5ed-4e09-ae4f-0bd46caf0d68"

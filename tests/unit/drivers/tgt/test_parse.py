@@ -107,7 +107,7 @@ def test_accounts_of_other_targets() -> None:
 @pytest.mark.parametrize("alias", [
     "x\nTarget 9: iqn.y:forged",  # number out of order
     "x\nTarget 2: iqn.y:other",  # name twice
-])  # fmt: skip
+])
 def test_headings_that_contradict_each_other_are_refused(alias: str) -> None:
     with pytest.raises(TargetError, match="inconsistent"):
         listing(alias)

@@ -164,7 +164,7 @@ def test_another_tgtd_has_other_targets() -> None:
     ("host", [Nexus(2, "iqn.x:one")], False),
     ("x\n            Connection: 0\n                IP Address: ::1\n        I_T nexus: 2\n"
      "            Initiator: iqn.x:two alias: y", [Nexus(1, "iqn.x:one")], False),
-])  # fmt: skip
+])
 def test_text_of_sessions_counts_only_when_it_is_what_tgtd_would_write(
         alias: str, nexuses: list[Nexus], plain: bool) -> None:
     text = Real(1, "iqn.v:a", aliases=(alias,)).write()
