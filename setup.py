@@ -13,8 +13,9 @@ _TOP = pathlib.Path(__file__).resolve().parent
 
 def _git_knows_this_tree() -> bool:
     try:
-        done = subprocess.run(['git', 'rev-parse', '--show-prefix', 'HEAD'], cwd=_TOP, capture_output=True,
-                              text=True, check=False)
+        done = subprocess.run(
+            ['git', 'rev-parse', '--show-prefix', 'HEAD'], cwd=_TOP, capture_output=True, text=True, check=False
+        )
     except OSError:
         return False
     # A prefix: this tree lies in a repository of something else.

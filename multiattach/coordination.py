@@ -118,8 +118,7 @@ class Crew:
         members = found | {self._me}
         if members == self._members:
             return
-        LOG.info('Group %s: %s', self._group.decode(),
-                 ', '.join(sorted(name.decode() for name in members)))
+        LOG.info('Group %s: %s', self._group.decode(), ', '.join(sorted(name.decode() for name in members)))
         self._ring = hashring.HashRing(sorted(members))
         self._members = members
 

@@ -41,8 +41,8 @@ POINTS: dict[str, str] = {
     'engine.volume_extend.written': 'The volume is extending; its worker is not told.',
     'engine.fence.written': 'The attachment is fencing; its worker is not told.',
     'engine.fence.answered': 'The worker gave its proof; the caller has no answer.',
-    'engine.server_attach.written': 'A server\'s attachment is reserved; its agent is not told.',
-    'engine.server_detach.written': 'A server\'s attachment is detaching; its agent is not told.',
+    'engine.server_attach.written': "A server's attachment is reserved; its agent is not told.",
+    'engine.server_detach.written': "A server's attachment is detaching; its agent is not told.",
     'orders.export.written': 'The attachment is exporting; its worker is not told.',
     'orders.export.answered': 'The worker has answered; who ordered it has not.',
     'orders.unexport.written': 'The attachment is unexporting; its worker is not told.',
@@ -118,15 +118,17 @@ def _parse_rule(part: str) -> _Rule:
     names = frozenset(fnmatch.filter(POINTS, pattern))
     if not names:
         raise errors.ConfigurationError(
-            f'Environment variable {VARIABLE}: no failpoint is named {pattern!r}; they are '
-            f'{", ".join(POINTS)}.')
+            f'Environment variable {VARIABLE}: no failpoint is named {pattern!r}; they are {", ".join(POINTS)}.'
+        )
     found = _ACTION.fullmatch(action)
     probability = float(found[4]) if found and found[4] else None
     if found is None or (probability is not None and probability > 1):
         raise errors.ConfigurationError(
-            f'Environment variable {VARIABLE}: {pattern} cannot be followed by {action!r}, but by {_SYNTAX}.')
-    return _Rule(names, found[1].partition(':')[0], float(found[2] or 0), int(found[3]) if found[3] else None,
-                 probability)
+            f'Environment variable {VARIABLE}: {pattern} cannot be followed by {action!r}, but by {_SYNTAX}.'
+        )
+    return _Rule(
+        names, found[1].partition(':')[0], float(found[2] or 0), int(found[3]) if found[3] else None, probability
+    )
 
 
 class Failpoints:
@@ -196,8 +198,7 @@ def _sleep(name: str, seconds: float) -> None:
     time.sleep(seconds)
 
 
-_ACTIONS: dict[str, Callable[[str, float], None]] = {
-    'kill': _kill, 'exit': _exit, 'error': _fail, 'sleep': _sleep}
+_ACTIONS: dict[str, Callable[[str, float], None]] = {'kill': _kill, 'exit': _exit, 'error': _fail, 'sleep': _sleep}
 
 
 def _pass(name: str) -> None:

@@ -47,8 +47,7 @@ def parse(text: str) -> Address:
     else:
         well = bool(host) and not set(host) & set('[]:/@, \t')
     if not colon or not well or not (port.isascii() and port.isdigit()) or int(port) > _MOST_PORT:
-        raise ValueError(
-            f'must be HOST:PORT such as 127.0.0.1:8776, [::1]:8776 or localhost:8776, not {text!r}')
+        raise ValueError(f'must be HOST:PORT such as 127.0.0.1:8776, [::1]:8776 or localhost:8776, not {text!r}')
     return Address(host, int(port))
 
 
@@ -88,9 +87,11 @@ def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
     :returns: families and addresses, those of IPv4 first; never empty.
     :raises OSError: it has none.
     """
-    found = {(info[0], str(info[4][0])): None for info in socket.getaddrinfo(
-        host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        if info[0] in (socket.AF_INET, socket.AF_INET6)}
+    found = {
+        (info[0], str(info[4][0])): None
+        for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        if info[0] in (socket.AF_INET, socket.AF_INET6)
+    }
     if not found:
         raise OSError(f'{host} has no address')
     return sorted(found, key=lambda one: one[0] != socket.AF_INET)

@@ -28,8 +28,9 @@ class Periodic:
         self._name = name
         self._interval = interval
         self._calls = calls
-        self._troubles = {call: Trouble(LOG, f'{name}: periodic call {getattr(call, "__name__", call)}')
-                          for call in calls}
+        self._troubles = {
+            call: Trouble(LOG, f'{name}: periodic call {getattr(call, "__name__", call)}') for call in calls
+        }
         self._loop = loopingcall.DynamicLoopingCall(self._run_once)
         self._started = False
 

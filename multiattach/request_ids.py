@@ -27,8 +27,7 @@ def bind(ids: Mapping[str, Any]) -> None:
     """
     request_id = ids.get('request_id')
     if request_id:
-        oslo_context.RequestContext(request_id=request_id,
-                                    global_request_id=ids.get('global_request_id'))
+        oslo_context.RequestContext(request_id=request_id, global_request_id=ids.get('global_request_id'))
     else:
         clear()
 

@@ -16,8 +16,9 @@ class Trouble:
     :param remind: seconds between two lines while it lasts.
     """
 
-    def __init__(self, log: logging.Logger | logging.LoggerAdapter[logging.Logger], name: str,
-                 remind: float = REMINDER) -> None:
+    def __init__(
+        self, log: logging.Logger | logging.LoggerAdapter[logging.Logger], name: str, remind: float = REMINDER
+    ) -> None:
         self._log = log
         self._name = name
         self._remind = remind

@@ -79,9 +79,7 @@ class Conformance:
                 ) from error
         return typing.cast(Iterable[bytes], reply(environ, start_response))
 
-    def check(
-        self, path: str, method: str, body: bytes, request: webob.Request, reply: webob.Response
-    ) -> None:
+    def check(self, path: str, method: str, body: bytes, request: webob.Request, reply: webob.Response) -> None:
         self.checked += 1
         if not re.fullmatch(r'req-[0-9a-f-]{36}', reply.headers.get('x-openstack-request-id', '')):
             raise Mismatch('no request id')
@@ -115,9 +113,7 @@ class Conformance:
         if method != 'HEAD':
             _validate(replies.error(status, faults.find_key(status)), reply)
 
-    def _check_success(
-        self, operation: dict[str, Any], body: bytes, reply: webob.Response, minor: int
-    ) -> None:
+    def _check_success(self, operation: dict[str, Any], body: bytes, reply: webob.Response, minor: int) -> None:
         described = operation['responses'].get(str(reply.status_int))
         if described is None:
             raise Mismatch('a status that is not described')
@@ -137,9 +133,7 @@ class Conformance:
 
 def _minor(request: webob.Request) -> int | None:
     try:
-        return microversion.negotiate(
-            microversion.BLOCK_STORAGE, request.headers.get(microversion.HEADER)
-        ).minor
+        return microversion.negotiate(microversion.BLOCK_STORAGE, request.headers.get(microversion.HEADER)).minor
     except Exception:
         return None
 

@@ -19,10 +19,18 @@ _servers = pytest.StashKey[surroundings.Servers]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup('multiattach')
-    group.addoption('--database', choices=surroundings.DATABASES, default='sqlite',
-                    help='where deployments keep their rows; a private server is started (default: sqlite)')
-    group.addoption('--broker', choices=surroundings.BROKERS, default='inproc',
-                    help='what carries their messages; a private broker is started (default: inproc)')
+    group.addoption(
+        '--database',
+        choices=surroundings.DATABASES,
+        default='sqlite',
+        help='where deployments keep their rows; a private server is started (default: sqlite)',
+    )
+    group.addoption(
+        '--broker',
+        choices=surroundings.BROKERS,
+        default='inproc',
+        help='what carries their messages; a private broker is started (default: inproc)',
+    )
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

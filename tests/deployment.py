@@ -48,19 +48,34 @@ BACKEND = 'testhost@file'
 AT_ONCE = LeaseRules(duration=0.0, pause=0.0)
 
 
-def make_context(project: str = 'a' * 32, *, admin: bool = True,
-                 roles: tuple[str, ...] = ('admin', 'member', 'reader'),
-                 service_roles: tuple[str, ...] = ()) -> RequestContext:
-    return RequestContext(user_id='u' * 32, project_id=project, is_admin=admin, roles=list(roles),
-                          service_roles=list(service_roles))
+def make_context(
+    project: str = 'a' * 32,
+    *,
+    admin: bool = True,
+    roles: tuple[str, ...] = ('admin', 'member', 'reader'),
+    service_roles: tuple[str, ...] = (),
+) -> RequestContext:
+    return RequestContext(
+        user_id='u' * 32, project_id=project, is_admin=admin, roles=list(roles), service_roles=list(service_roles)
+    )
 
 
 class Deployment:
     """The parts, and short cuts for tests."""
 
-    def __init__(self, conf: cfg.ConfigOpts, db: Database, engine: Engine, target: Target,
-                 exporter: Exporter, worker: VolumeWorker, directory: pathlib.Path, rpc: Any,
-                 reconciler: VolumeReconciler, leases: StepLeases) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        db: Database,
+        engine: Engine,
+        target: Target,
+        exporter: Exporter,
+        worker: VolumeWorker,
+        directory: pathlib.Path,
+        rpc: Any,
+        reconciler: VolumeReconciler,
+        leases: StepLeases,
+    ) -> None:
         self.conf = conf
         self.db = db
         self.engine = engine
@@ -77,8 +92,7 @@ class Deployment:
         specs: dict[str, str | None] = {'multiattach': '<is> True'} if multiattach else {}
         return self.engine.types.create(self.ctx, name, None, True, specs).id
 
-    def make_volume(self, type_name: str | None = None, size: int = 1,
-                    ctx: RequestContext | None = None) -> str:
+    def make_volume(self, type_name: str | None = None, size: int = 1, ctx: RequestContext | None = None) -> str:
         volume = self.engine.volumes.create(ctx or self.ctx, VolumeWish(size, type_name))
         self.wait(lambda: self.status(volume.id) != 'creating')
         assert self.status(volume.id) == 'available'
@@ -100,10 +114,18 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | None = None,
-           start_worker: bool = True, report_interval: float = 0.5, reconcile_interval: float = 0.0,
-           rules: Rules | None = None, nova: NovaCheck | None = None,
-           lease_rules: LeaseRules = AT_ONCE) -> Iterator[Deployment]:
+def deploy(
+    directory: pathlib.Path,
+    target: Target | None = None,
+    *,
+    url: str | None = None,
+    start_worker: bool = True,
+    report_interval: float = 0.5,
+    reconcile_interval: float = 0.0,
+    rules: Rules | None = None,
+    nova: NovaCheck | None = None,
+    lease_rules: LeaseRules = AT_ONCE,
+) -> Iterator[Deployment]:
     """Bring a deployment up in a directory, and down again; it looks for drift only if it is told to.
 
     :param url: its database; by default the directory's own, on the server that ``--database`` chose.
@@ -112,8 +134,16 @@ def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | 
     messages = around.make_message_space(directory)
     around.enter(directory)
     try:
-        with _deploy(directory, target, url or around.find_database(directory), messages, start_worker,
-                     report_interval, (rules or Rules(), reconcile_interval, nova), lease_rules) as deployed:
+        with _deploy(
+            directory,
+            target,
+            url or around.find_database(directory),
+            messages,
+            start_worker,
+            report_interval,
+            (rules or Rules(), reconcile_interval, nova),
+            lease_rules,
+        ) as deployed:
             yield deployed
     finally:
         around.leave(directory)
@@ -121,16 +151,31 @@ def deploy(directory: pathlib.Path, target: Target | None = None, *, url: str | 
 
 
 @contextlib.contextmanager
-def _deploy(directory: pathlib.Path, target: Target | None, url: str, messages: str, start_worker: bool,
-            report_interval: float, reconciling: tuple[Rules, float, NovaCheck | None],
-            lease_rules: LeaseRules) -> Iterator[Deployment]:
+def _deploy(
+    directory: pathlib.Path,
+    target: Target | None,
+    url: str,
+    messages: str,
+    start_worker: bool,
+    report_interval: float,
+    reconciling: tuple[Rules, float, NovaCheck | None],
+    lease_rules: LeaseRules,
+) -> Iterator[Deployment]:
     conf = configuration.load(
-        [], program='test', description='test', defaults={
-            ('DEFAULT', 'state_path'): str(directory), ('DEFAULT', 'host'): 'testhost',
-            ('DEFAULT', 'transport_url'): messages, ('api', 'auth_strategy'): 'noauth',
+        [],
+        program='test',
+        description='test',
+        defaults={
+            ('DEFAULT', 'state_path'): str(directory),
+            ('DEFAULT', 'host'): 'testhost',
+            ('DEFAULT', 'transport_url'): messages,
+            ('api', 'auth_strategy'): 'noauth',
             ('database', 'connection'): url,
             ('DEFAULT', 'rpc_response_timeout'): 20,
-            ('quota', 'volumes'): -1, ('quota', 'gigabytes'): -1})
+            ('quota', 'volumes'): -1,
+            ('quota', 'gigabytes'): -1,
+        },
+    )
     with contextlib.ExitStack() as stack:
         db = parts.open_database(conf, check=False)
         stack.callback(db.close)
@@ -150,13 +195,25 @@ def _deploy(directory: pathlib.Path, target: Target | None, url: str, messages: 
         epoch = Epoch(Epochs(db), BACKEND, directory / 'epochs' / 'file.json')
         exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND, leases)
         reconciler = VolumeReconciler(
-            Reconciliation(db, Actor(f'volume:{BACKEND}')), exporter, target, locks, BACKEND, *reconciling,
-            epoch)
+            Reconciliation(db, Actor(f'volume:{BACKEND}')), exporter, target, locks, BACKEND, *reconciling, epoch
+        )
         worker = VolumeWorker(
-            db, rpc, BACKEND, BACKEND, crew, 'nova', backend, exporter,
-            StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases), leases,
-            capabilities={'volume_backend_name': 'file'}, over_subscription=20.0,
-            report_interval=report_interval, reconciler=reconciler, epoch=epoch)
+            db,
+            rpc,
+            BACKEND,
+            BACKEND,
+            crew,
+            'nova',
+            backend,
+            exporter,
+            StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases),
+            leases,
+            capabilities={'volume_backend_name': 'file'},
+            over_subscription=20.0,
+            report_interval=report_interval,
+            reconciler=reconciler,
+            epoch=epoch,
+        )
         if start_worker:
             worker.start()
             stack.callback(worker.stop)

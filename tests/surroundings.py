@@ -178,9 +178,11 @@ class Surroundings:
         parts = urllib.parse.urlsplit(self._broker['url'])
         credentials = base64.b64encode(f'{parts.username}:{parts.password}'.encode()).decode()
         request = urllib.request.Request(
-            f'{self._broker["management"]}/api/{path}', method=method,
+            f'{self._broker["management"]}/api/{path}',
+            method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={'Authorization': f'Basic {credentials}', 'Content-Type': 'application/json'})
+            headers={'Authorization': f'Basic {credentials}', 'Content-Type': 'application/json'},
+        )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30):
             pass

@@ -102,9 +102,7 @@ def run_standalone(state: pathlib.Path, libvirt_uri: str) -> Iterator[tuple[Clou
         str(config),
     ]
     print(f'$ {shlex.join(["multiattach-standalone", *command[1:]])} &', flush=True)
-    child = subprocess.Popen(
-        command, text=True, stdout=subprocess.PIPE, env={**os.environ, 'PYTHONWARNINGS': 'ignore'}
-    )
+    child = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
     assert child.stdout is not None
     try:
         for line in child.stdout:
@@ -175,12 +173,8 @@ def attach_both(cloud: Cloud, guests: list[Guest]) -> tuple[str, dict[str, str]]
     first, second = NAMES
     cloud.run('server', 'add', 'volume', first, 'shared', '-c', 'ID', '-c', 'Server ID', '-c', 'Device')
     cloud.run('multiattach', 'server', 'volume', 'attach', second, 'shared', '--wait')
-    cloud.wait(
-        'both attached', lambda: len(cloud.ask('volume', 'show', 'shared')['attachments']) == len(NAMES)
-    )
-    cloud.run(
-        'volume', 'show', 'shared', '-f', 'yaml', '-c', 'attachments', '-c', 'status', '-c', 'multiattach'
-    )
+    cloud.wait('both attached', lambda: len(cloud.ask('volume', 'show', 'shared')['attachments']) == len(NAMES))
+    cloud.run('volume', 'show', 'shared', '-f', 'yaml', '-c', 'attachments', '-c', 'status', '-c', 'multiattach')
     cloud.run('multiattach', 'volume', 'explain', 'shared', '-c', 'reason', '-c', 'next', '-c', 'attachments')
     return volume['id'], {guest.name: guest.wait_for_disk(volume['id']) for guest in guests}
 
@@ -196,9 +190,7 @@ def detach_both(cloud: Cloud, guests: list[Guest], volume_id: str) -> None:
     cloud.run('multiattach', 'server', 'volume', 'detach', second, 'shared', '--wait')
     for guest in guests:
         guest.wait_gone(volume_id)
-    cloud.wait(
-        'volume available', lambda: _having(cloud.ask('volume', 'show', 'shared'), 'status', 'available')
-    )
+    cloud.wait('volume available', lambda: _having(cloud.ask('volume', 'show', 'shared'), 'status', 'available'))
     cloud.run('volume', 'show', 'shared', '-c', 'attachments', '-c', 'status')
 
 

@@ -14,8 +14,11 @@ depends_on = None
 INSTANT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
 LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
 # Names and keys that differ in case only are two, as on SQLite and PostgreSQL.
-MYSQL = {f'{dialect}_{key}': value for dialect in ('mysql', 'mariadb') for key, value in (
-    ('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))}
+MYSQL = {
+    f'{dialect}_{key}': value
+    for dialect in ('mysql', 'mariadb')
+    for key, value in (('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))
+}
 
 
 def _create_table(name: str, *items: sa.schema.SchemaItem) -> None:
@@ -86,9 +89,7 @@ def upgrade() -> None:
         sa.Column('key', sa.String(255), nullable=False),
         sa.Column('value', sa.String(255), nullable=True),
         sa.ForeignKeyConstraint(
-            ['volume_type_id'],
-            ['volume_types.id'],
-            name='fk_volume_type_extra_specs_volume_type_id_volume_types',
+            ['volume_type_id'], ['volume_types.id'], name='fk_volume_type_extra_specs_volume_type_id_volume_types'
         ),
         sa.PrimaryKeyConstraint('volume_type_id', 'key', name='pk_volume_type_extra_specs'),
     )
@@ -115,17 +116,13 @@ def upgrade() -> None:
         sa.Column('created_at', INSTANT, nullable=False),
         sa.Column('updated_at', INSTANT, nullable=True),
         sa.Column('deleted_at', INSTANT, nullable=True),
-        sa.ForeignKeyConstraint(
-            ['volume_type_id'], ['volume_types.id'], name='fk_volumes_volume_type_id_volume_types'
-        ),
+        sa.ForeignKeyConstraint(['volume_type_id'], ['volume_types.id'], name='fk_volumes_volume_type_id_volume_types'),
         sa.PrimaryKeyConstraint('id', name='pk_volumes'),
     )
     op.create_index('ix_volumes_deleted_at_created_at_id', 'volumes', ['deleted_at', 'created_at', 'id'])
     op.create_index('ix_volumes_host_deleted_at_status', 'volumes', ['host', 'deleted_at', 'status'])
     op.create_index(
-        'ix_volumes_project_id_deleted_at_created_at_id',
-        'volumes',
-        ['project_id', 'deleted_at', 'created_at', 'id'],
+        'ix_volumes_project_id_deleted_at_created_at_id', 'volumes', ['project_id', 'deleted_at', 'created_at', 'id']
     )
     op.create_index('ix_volumes_volume_type_id_deleted_at', 'volumes', ['volume_type_id', 'deleted_at'])
     _create_table(
@@ -155,17 +152,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(['volume_id'], ['volumes.id'], name='fk_attachments_volume_id_volumes'),
         sa.PrimaryKeyConstraint('id', name='pk_attachments'),
     )
-    op.create_index(
-        'ix_attachments_agent_host_deleted_at_state', 'attachments', ['agent_host', 'deleted_at', 'state']
-    )
+    op.create_index('ix_attachments_agent_host_deleted_at_state', 'attachments', ['agent_host', 'deleted_at', 'state'])
     op.create_index('ix_attachments_state', 'attachments', ['state'])
-    op.create_index(
-        'ix_attachments_deleted_at_created_at_id', 'attachments', ['deleted_at', 'created_at', 'id']
-    )
+    op.create_index('ix_attachments_deleted_at_created_at_id', 'attachments', ['deleted_at', 'created_at', 'id'])
     op.create_index('ix_attachments_instance_uuid_deleted_at', 'attachments', ['instance_uuid', 'deleted_at'])
-    op.create_index(
-        'ix_attachments_volume_id_deleted_at_state', 'attachments', ['volume_id', 'deleted_at', 'state']
-    )
+    op.create_index('ix_attachments_volume_id_deleted_at_state', 'attachments', ['volume_id', 'deleted_at', 'state'])
     _create_table(
         'volume_metadata',
         sa.Column('volume_id', sa.String(36), nullable=False),
@@ -179,9 +170,7 @@ def upgrade() -> None:
         sa.Column('volume_id', sa.String(36), nullable=False),
         sa.Column('key', sa.String(255), nullable=False),
         sa.Column('value', sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ['volume_id'], ['volumes.id'], name='fk_volume_image_metadata_volume_id_volumes'
-        ),
+        sa.ForeignKeyConstraint(['volume_id'], ['volumes.id'], name='fk_volume_image_metadata_volume_id_volumes'),
         sa.PrimaryKeyConstraint('volume_id', 'key', name='pk_volume_image_metadata'),
     )
     _create_table(
@@ -189,9 +178,7 @@ def upgrade() -> None:
         sa.Column('volume_type_id', sa.String(36), nullable=False),
         sa.Column('project_id', sa.String(255), nullable=False),
         sa.ForeignKeyConstraint(
-            ['volume_type_id'],
-            ['volume_types.id'],
-            name='fk_volume_type_projects_volume_type_id_volume_types',
+            ['volume_type_id'], ['volume_types.id'], name='fk_volume_type_projects_volume_type_id_volume_types'
         ),
         sa.PrimaryKeyConstraint('volume_type_id', 'project_id', name='pk_volume_type_projects'),
     )
@@ -206,9 +193,7 @@ def upgrade() -> None:
         sa.Column('created_at', INSTANT, nullable=False),
         sa.Column('updated_at', INSTANT, nullable=True),
         sa.ForeignKeyConstraint(
-            ['volume_type_id'],
-            ['volume_types.id'],
-            name='fk_volume_type_encryptions_volume_type_id_volume_types',
+            ['volume_type_id'], ['volume_types.id'], name='fk_volume_type_encryptions_volume_type_id_volume_types'
         ),
         sa.PrimaryKeyConstraint('volume_type_id', name='pk_volume_type_encryptions'),
     )
@@ -217,9 +202,7 @@ def upgrade() -> None:
         sa.Column('project_id', sa.String(255), nullable=False),
         sa.Column('volume_type_id', sa.String(36), nullable=False),
         sa.ForeignKeyConstraint(
-            ['volume_type_id'],
-            ['volume_types.id'],
-            name='fk_default_volume_types_volume_type_id_volume_types',
+            ['volume_type_id'], ['volume_types.id'], name='fk_default_volume_types_volume_type_id_volume_types'
         ),
         sa.PrimaryKeyConstraint('project_id', name='pk_default_volume_types'),
     )

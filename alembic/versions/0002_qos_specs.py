@@ -11,8 +11,11 @@ branch_labels = None
 depends_on = None
 
 INSTANT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
-MYSQL = {f'{dialect}_{key}': value for dialect in ('mysql', 'mariadb') for key, value in (
-    ('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))}
+MYSQL = {
+    f'{dialect}_{key}': value
+    for dialect in ('mysql', 'mariadb')
+    for key, value in (('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))
+}
 
 
 def upgrade() -> None:
@@ -32,9 +35,7 @@ def upgrade() -> None:
         sa.Column('qos_specs_id', sa.String(36), nullable=False),
         sa.Column('key', sa.String(255), nullable=False),
         sa.Column('value', sa.String(255), nullable=True),
-        sa.ForeignKeyConstraint(
-            ['qos_specs_id'], ['qos_specs.id'], name='fk_qos_specs_items_qos_specs_id_qos_specs'
-        ),
+        sa.ForeignKeyConstraint(['qos_specs_id'], ['qos_specs.id'], name='fk_qos_specs_items_qos_specs_id_qos_specs'),
         sa.PrimaryKeyConstraint('qos_specs_id', 'key', name='pk_qos_specs_items'),
         **MYSQL,
     )
@@ -43,9 +44,7 @@ def upgrade() -> None:
         sa.Column('volume_type_id', sa.String(36), nullable=False),
         sa.Column('qos_specs_id', sa.String(36), nullable=False),
         sa.ForeignKeyConstraint(
-            ['volume_type_id'],
-            ['volume_types.id'],
-            name='fk_volume_type_qos_specs_volume_type_id_volume_types',
+            ['volume_type_id'], ['volume_types.id'], name='fk_volume_type_qos_specs_volume_type_id_volume_types'
         ),
         sa.ForeignKeyConstraint(
             ['qos_specs_id'], ['qos_specs.id'], name='fk_volume_type_qos_specs_qos_specs_id_qos_specs'

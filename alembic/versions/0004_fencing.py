@@ -12,8 +12,11 @@ depends_on = None
 
 _INSTANT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
 _LONG = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
-_MYSQL = {f'{dialect}_{key}': value for dialect in ('mysql', 'mariadb') for key, value in (
-    ('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))}
+_MYSQL = {
+    f'{dialect}_{key}': value
+    for dialect in ('mysql', 'mariadb')
+    for key, value in (('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))
+}
 
 
 def upgrade() -> None:
@@ -27,4 +30,6 @@ def upgrade() -> None:
         sa.Column('out_of_service', sa.Boolean, nullable=False),
         sa.Column('reason', sa.String(255), nullable=True),
         sa.Column('request_id', sa.String(64), nullable=True),
-        sa.PrimaryKeyConstraint('host', name='pk_fenced_hosts'), **_MYSQL)
+        sa.PrimaryKeyConstraint('host', name='pk_fenced_hosts'),
+        **_MYSQL,
+    )

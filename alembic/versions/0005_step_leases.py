@@ -11,8 +11,11 @@ branch_labels = None
 depends_on = None
 
 _INSTANT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
-_MYSQL = {f'{dialect}_{key}': value for dialect in ('mysql', 'mariadb') for key, value in (
-    ('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))}
+_MYSQL = {
+    f'{dialect}_{key}': value
+    for dialect in ('mysql', 'mariadb')
+    for key, value in (('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))
+}
 
 
 def upgrade() -> None:
@@ -25,4 +28,6 @@ def upgrade() -> None:
         sa.Column('attempts', sa.Integer, nullable=False),
         sa.Column('retry_at', _INSTANT, nullable=True),
         sa.Column('error', sa.Text, nullable=True),
-        sa.PrimaryKeyConstraint('ident', name='pk_step_leases'), **_MYSQL)
+        sa.PrimaryKeyConstraint('ident', name='pk_step_leases'),
+        **_MYSQL,
+    )

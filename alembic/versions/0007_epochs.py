@@ -11,8 +11,11 @@ branch_labels = None
 depends_on = None
 
 _INSTANT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
-_MYSQL = {f'{dialect}_{key}': value for dialect in ('mysql', 'mariadb') for key, value in (
-    ('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))}
+_MYSQL = {
+    f'{dialect}_{key}': value
+    for dialect in ('mysql', 'mariadb')
+    for key, value in (('engine', 'InnoDB'), ('charset', 'utf8mb4'), ('collate', 'utf8mb4_bin'))
+}
 
 
 def upgrade() -> None:
@@ -25,4 +28,6 @@ def upgrade() -> None:
         sa.Column('doubted_at', _INSTANT, nullable=True),
         sa.Column('seen_lineage', sa.String(36), nullable=True),
         sa.Column('seen_counter', sa.BigInteger, nullable=True),
-        sa.PrimaryKeyConstraint('backend', name='pk_epochs'), **_MYSQL)
+        sa.PrimaryKeyConstraint('backend', name='pk_epochs'),
+        **_MYSQL,
+    )

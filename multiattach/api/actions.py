@@ -29,8 +29,9 @@ class Action:
     status: int
 
 
-def action(name: str, schema: Versioned = ANY_BODY, *, since: int = 0, status: int = 202
-           ) -> Callable[[routing.Handler], routing.Handler]:
+def action(
+    name: str, schema: Versioned = ANY_BODY, *, since: int = 0, status: int = 202
+) -> Callable[[routing.Handler], routing.Handler]:
     """Mark a controller's method as an action.
 
     The method gets the request, the path's wildcards and the value of the action's key.
@@ -65,7 +66,7 @@ class ActionController(routing.Controller):
         """
         if not isinstance(body, dict) or len(body) != 1:
             raise faults.Malformed
-        (name, value), = body.items()
+        ((name, value),) = body.items()
         if name not in self._actions:
             raise errors.InvalidInput(f'There is no such action: {name[:64]}.')
         found, method = self._actions[name]

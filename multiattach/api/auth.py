@@ -36,9 +36,15 @@ class NoAuth:
     def __init__(self, application: WsgiApp, settings: ApiSettings) -> None:
         self._application = application
         self._default_project = settings.default_project_id
-        self._hosts = {name.lower() for name in (
-            'localhost', socket.gethostname(), *settings.noauth_hosts,
-            urlsplit(settings.public_endpoint).hostname or 'localhost')}
+        self._hosts = {
+            name.lower()
+            for name in (
+                'localhost',
+                socket.gethostname(),
+                *settings.noauth_hosts,
+                urlsplit(settings.public_endpoint).hostname or 'localhost',
+            )
+        }
         # Two segments at least: a lone one is no project but a collection.
         self._in_url = re.compile(rf'(?:/v\d[\d.]*)?/({settings.project_id_regex})/.+')
 
@@ -52,14 +58,17 @@ class NoAuth:
         if any(len(name) > _MAX_NAME or '\0' in name for name in (user, project)):
             raise errors.InvalidInput('User and project must be texts of 1 to 255 characters.')
         ctx = environ[CONTEXT] = RequestContext(
-            user_id=user or _DEFAULT_USER, project_id=project, roles=list(_ALL_ROLES), is_admin=True,
+            user_id=user or _DEFAULT_USER,
+            project_id=project,
+            roles=list(_ALL_ROLES),
+            is_admin=True,
             service_roles=split_roles(environ.get('HTTP_X_SERVICE_ROLES', '')),
             request_id=environ.get('openstack.request_id'),
-            global_request_id=environ.get('openstack.global_request_id'))
+            global_request_id=environ.get('openstack.global_request_id'),
+        )
         ctx.address = environ.get('REMOTE_ADDR')
         ctx.bind()
         return self._application(environ, start_response)
-
 
     def _check_browser(self, environ: dict[str, Any]) -> None:
         """Refuse what a web page of somebody else makes a browser send.
@@ -71,7 +80,8 @@ class NoAuth:
         if host and not self._is_ours(_split(f'//{host}').hostname or ''):
             raise errors.NotAuthorized(
                 f'Without authentication the API is not served as {host[:255]!r}: name it in option '
-                'noauth_hosts in [api], or use an address.')
+                'noauth_hosts in [api], or use an address.'
+            )
         if environ['REQUEST_METHOD'] in _SAFE:
             return
         origin = environ.get('HTTP_ORIGIN')
@@ -83,7 +93,8 @@ class NoAuth:
         if environ.get('CONTENT_TYPE', '').partition(';')[0].strip().lower() not in JSON_TYPES:
             raise faults.UnsupportedMediaType(
                 'Without authentication a request that changes something needs Content-Type: '
-                'application/json, or an X-Auth-Token.')
+                'application/json, or an X-Auth-Token.'
+            )
 
     def _is_ours(self, name: str) -> bool:
         """Tell whether a page cannot have given itself that name: addresses have no name server."""

@@ -18,9 +18,14 @@ from multiattach.engine.assembly import Engine
 __all__ = ['ApiSettings', 'make_application']
 
 
-def make_application(engine: Engine, settings: ApiSettings, conf: cfg.ConfigOpts | None = None, *,
-                     authenticate: auth.Middleware | None = None,
-                     checks: Mapping[str, health.Check] | None = None) -> WsgiApp:
+def make_application(
+    engine: Engine,
+    settings: ApiSettings,
+    conf: cfg.ConfigOpts | None = None,
+    *,
+    authenticate: auth.Middleware | None = None,
+    checks: Mapping[str, health.Check] | None = None,
+) -> WsgiApp:
     """Make the whole API.
 
     :param conf: configuration with the sections of oslo.middleware; None for its defaults.
@@ -33,11 +38,14 @@ def make_application(engine: Engine, settings: ApiSettings, conf: cfg.ConfigOpts
         conf([], project='multiattach', default_config_files=[], default_config_dirs=[])
     if authenticate is None:
         authenticate = _find_strategy(settings.auth_strategy)
-    application: Any = Mounts({
-        '/v3': authenticate(blockstorage.make_app(engine, settings), settings),
-        '/compute': compute_app.make_app(engine, settings, authenticate),
-        '/healthcheck': health.Healthcheck(conf, checks or {}),
-    }, versions.make_app(engine, settings))
+    application: Any = Mounts(
+        {
+            '/v3': authenticate(blockstorage.make_app(engine, settings), settings),
+            '/compute': compute_app.make_app(engine, settings, authenticate),
+            '/healthcheck': health.Healthcheck(conf, checks or {}),
+        },
+        versions.make_app(engine, settings),
+    )
     application = faults.Barrier(application)
     application = sizelimit.RequestBodySizeLimiter(application, conf)
     application = metering.LoggedIds(metering.AuditLog(application))
@@ -51,4 +59,5 @@ def _find_strategy(name: str) -> auth.Middleware:
         return auth.STRATEGIES[name]
     except KeyError:
         raise errors.ConfigurationError(
-            f'Option auth_strategy is {name!r}; it must be one of {", ".join(auth.STRATEGIES)}.') from None
+            f'Option auth_strategy is {name!r}; it must be one of {", ".join(auth.STRATEGIES)}.'
+        ) from None

@@ -14,11 +14,18 @@ from multiattach.domain import errors
 LOG = logging.getLogger(__name__)
 
 _KEYS = {
-    400: 'badRequest', 401: 'unauthorized', 403: 'forbidden', 404: 'itemNotFound', 405: 'badMethod',
-    409: 'conflictingRequest', 413: 'overLimit', 415: 'badMediaType', 501: 'notImplemented',
+    400: 'badRequest',
+    401: 'unauthorized',
+    403: 'forbidden',
+    404: 'itemNotFound',
+    405: 'badMethod',
+    409: 'conflictingRequest',
+    413: 'overLimit',
+    415: 'badMediaType',
+    501: 'notImplemented',
     503: 'serviceUnavailable',
 }
-_UNEXPECTED = ('The server has either erred or is incapable of performing the requested operation.')
+_UNEXPECTED = 'The server has either erred or is incapable of performing the requested operation.'
 _MAX_MESSAGE = 2000
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

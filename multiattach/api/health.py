@@ -49,8 +49,7 @@ class _Extension(pluginbase.HealthcheckBaseExtension):
         :returns: the result, within :data:`TIMEOUT`.
         """
         if self.probe is None:
-            return pluginbase.HealthcheckResult(available=True, reason='OK',
-                                                details=f'{self.name} is not checked here')
+            return pluginbase.HealthcheckResult(available=True, reason='OK', details=f'{self.name} is not checked here')
         try:
             self.probe.ask()
         except TimeoutError:
@@ -94,8 +93,9 @@ class Healthcheck(healthcheck.Healthcheck):
 
     def __init__(self, conf: cfg.ConfigOpts, checks: Mapping[str, Check]) -> None:
         conf.register_opts(opts.HEALTHCHECK_OPTS, group='healthcheck')
-        conf.set_default('backends', [
-            'disable_by_file', *(f'multiattach_{name}' for name in _OPTIONS)], group='healthcheck')
+        conf.set_default(
+            'backends', ['disable_by_file', *(f'multiattach_{name}' for name in _OPTIONS)], group='healthcheck'
+        )
         super().__init__(None, conf)
         for found in self._backends:
             if isinstance(found.obj, _Extension) and found.obj.name in checks:

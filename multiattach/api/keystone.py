@@ -36,8 +36,10 @@ class KeystoneContext:
         """Serve a request."""
         service = self._service_roles & set(split_roles(environ.get('HTTP_X_SERVICE_ROLES', '')))
         ctx = RequestContext.from_environ(
-            environ, request_id=environ.get('openstack.request_id'),
-            global_request_id=environ.get('openstack.global_request_id'))
+            environ,
+            request_id=environ.get('openstack.request_id'),
+            global_request_id=environ.get('openstack.global_request_id'),
+        )
         ctx.address = environ.get('REMOTE_ADDR')
         ctx.service_roles = [SERVICE] if service else []
         ctx.catalog_text = environ.get('HTTP_X_SERVICE_CATALOG')
@@ -62,7 +64,8 @@ def make_strategy(conf: cfg.ConfigOpts, policy: Policy) -> Middleware:
         roles = conf[GROUP].service_token_roles
         guarded: WsgiApp = auth_token.AuthProtocol(
             KeystoneContext(application, policy, roles),
-            {'oslo_config_config': conf, 'delay_auth_decision': False, 'www_authenticate_uri': uri})
+            {'oslo_config_config': conf, 'delay_auth_decision': False, 'www_authenticate_uri': uri},
+        )
         return guarded
 
     return authenticate
@@ -84,7 +87,8 @@ def _check_options(conf: cfg.ConfigOpts) -> str:
     if not conf[section].auth_type:
         raise errors.ConfigurationError(
             f'Option auth_type in [{section}] is not set: how this service proves who it is when it '
-            'asks Keystone, mostly "password".')
+            'asks Keystone, mostly "password".'
+        )
     try:
         loader: Any = loading.get_plugin_loader(conf[section].auth_type)
     except exceptions.NoMatchingPlugin as exc:
@@ -109,5 +113,7 @@ def _read(conf: cfg.ConfigOpts, group: str, opts: Iterable[cfg.Opt]) -> None:
         except ValueError as exc:
             # Not the value: it may be a password.
             raise errors.ConfigurationError(
-                f'Option {opt.dest} in [{group}] has a value that is no {opt.type}.' if opt.secret
-                else f'Option {opt.dest} in [{group}]: {exc}') from exc
+                f'Option {opt.dest} in [{group}] has a value that is no {opt.type}.'
+                if opt.secret
+                else f'Option {opt.dest} in [{group}]: {exc}'
+            ) from exc

@@ -44,8 +44,7 @@ class Meter:
         try:
             return self._application(environ, start)
         finally:
-            metrics.http(_find_route(environ, mount), environ['REQUEST_METHOD'], status,
-                         time.perf_counter() - started)
+            metrics.http(_find_route(environ, mount), environ['REQUEST_METHOD'], status, time.perf_counter() - started)
 
 
 def _find_route(environ: dict[str, Any], mount: str) -> str:
@@ -69,8 +68,9 @@ class AuditLog:
         """Serve a request."""
         if environ['REQUEST_METHOD'] in _READING:
             return self._application(environ, start_response)
-        path = quote(environ.get('SCRIPT_NAME', '').encode('latin-1')
-                     + environ.get('PATH_INFO', '').encode('latin-1'))[:_MOST_PATH]
+        path = quote(environ.get('SCRIPT_NAME', '').encode('latin-1') + environ.get('PATH_INFO', '').encode('latin-1'))[
+            :_MOST_PATH
+        ]
 
         def start(line: str, headers: Any, *exc_info: Any) -> Any:
             _log_act(environ, path, line[:3])
@@ -83,10 +83,18 @@ def _log_act(environ: dict[str, Any], path: str, status: str) -> None:
     ctx = environ.get(CONTEXT)  # none for one who was not let in
     caller = (ctx and ctx.caller) or Caller(address=environ.get('REMOTE_ADDR'))
     told = {
-        **caller.tell(), 'action': environ.get(ACTION), 'request': environ.get('openstack.request_id'),
-        'global_request': environ.get('openstack.global_request_id')}
-    AUDIT.info('%s %s %s%s', environ['REQUEST_METHOD'] if environ['REQUEST_METHOD'].isalpha() else '?', path,
-               status, ''.join(f' {key}={value}' for key, value in told.items() if value))
+        **caller.tell(),
+        'action': environ.get(ACTION),
+        'request': environ.get('openstack.request_id'),
+        'global_request': environ.get('openstack.global_request_id'),
+    }
+    AUDIT.info(
+        '%s %s %s%s',
+        environ['REQUEST_METHOD'] if environ['REQUEST_METHOD'].isalpha() else '?',
+        path,
+        status,
+        ''.join(f' {key}={value}' for key, value in told.items() if value),
+    )
 
 
 class LoggedIds:
@@ -100,8 +108,9 @@ class LoggedIds:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve a request."""
-        oslo_context.RequestContext(request_id=environ.get('openstack.request_id'),
-                                    global_request_id=environ.get('openstack.global_request_id'))
+        oslo_context.RequestContext(
+            request_id=environ.get('openstack.request_id'), global_request_id=environ.get('openstack.global_request_id')
+        )
         try:
             return self._application(environ, start_response)
         finally:

@@ -33,8 +33,9 @@ class VersionNotSupported(errors.MultiattachError):
     code = 406
 
     def __init__(self, refused: Version, api: 'Api') -> None:
-        super().__init__(f'Version {refused} is not supported by the API. '
-                         f'Minimum is {api.minimum} and maximum is {api.maximum}.')
+        super().__init__(
+            f'Version {refused} is not supported by the API. Minimum is {api.minimum} and maximum is {api.maximum}.'
+        )
         self.refused = refused
 
 
@@ -75,13 +76,13 @@ def negotiate(api: Api, header: str | None, legacy: str | None = None) -> Versio
     piece = next((piece for piece in header.split(',') if api.service in piece), None)
     if piece is None:
         if api.must_be_named:
-            raise errors.InvalidInput(f'The header {HEADER} does not name the service '
-                                      f'"{api.service}", as in "{api.service} {api.maximum}".')
+            raise errors.InvalidInput(
+                f'The header {HEADER} does not name the service "{api.service}", as in "{api.service} {api.maximum}".'
+            )
         return api.minimum if legacy is None else parse(api, legacy.strip())
     words = piece.split()
     if len(words) != 2:
-        raise errors.InvalidInput(f'The header {HEADER} must be of the form '
-                                  f'"{api.service} {api.maximum}".')
+        raise errors.InvalidInput(f'The header {HEADER} must be of the form "{api.service} {api.maximum}".')
     return parse(api, words[1])
 
 
@@ -94,8 +95,9 @@ def parse(api: Api, text: str) -> Version:
         return api.maximum
     match = _TEXT.fullmatch(text)
     if match is None:
-        raise errors.InvalidInput(f'API Version String {text[:64]} is of invalid format. '
-                                  'Must be of format MajorNum.MinorNum.')
+        raise errors.InvalidInput(
+            f'API Version String {text[:64]} is of invalid format. Must be of format MajorNum.MinorNum.'
+        )
     version = Version(int(match[1]), int(match[2]))
     if not api.minimum <= version <= api.maximum:
         raise VersionNotSupported(version, api)

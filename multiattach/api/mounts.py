@@ -30,5 +30,5 @@ class Mounts:
             return self._default(environ, start_response)
         environ.setdefault(ROOT, environ.get('SCRIPT_NAME', ''))
         environ['SCRIPT_NAME'] = f'{environ.get("SCRIPT_NAME", "")}/{prefix}'
-        environ['PATH_INFO'] = path[len(prefix) + 1:]
+        environ['PATH_INFO'] = path[len(prefix) + 1 :]
         return application(environ, start_response)

@@ -19,11 +19,16 @@ _ANY_ERROR = (400, 401, 403, 404, 406, 409)
 _BODY_ERRORS = (413, 415)
 _SERVER_ERRORS = (500, 503, 504)
 _REASONS = {
-    400: 'The request is wrong.', 401: 'The caller is not known.', 403: 'The caller may not do that.',
+    400: 'The request is wrong.',
+    401: 'The caller is not known.',
+    403: 'The caller may not do that.',
     404: 'There is no such thing, or the caller may not see it.',
-    406: 'The microversion is not served.', 409: 'The state of the thing does not allow that.',
-    413: 'A quota would be exceeded, or the body is too large.', 415: 'The body is of another type.',
-    500: 'The service failed.', 503: 'A part that is needed is not there now; try again.',
+    406: 'The microversion is not served.',
+    409: 'The state of the thing does not allow that.',
+    413: 'A quota would be exceeded, or the body is too large.',
+    415: 'The body is of another type.',
+    500: 'The service failed.',
+    503: 'A part that is needed is not there now; try again.',
     504: 'The outcome is not known yet; the same request may be sent again.',
 }
 
@@ -71,23 +76,38 @@ def describe(controllers: Iterable[type[Controller]], version: microversion.Vers
     for operation in operations:
         path = names.setdefault(operation.shape, operation.route.path)
         paths.setdefault(path, {'parameters': _describe_path(path)})[operation.route.method.lower()] = (
-            _describe_operation(operation, version.minor))
+            _describe_operation(operation, version.minor)
+        )
     _link(paths)
     statuses = (*_ANY_ERROR, *_BODY_ERRORS, *_SERVER_ERRORS)
     return {
         'openapi': '3.1.0',
         'info': {
-            'title': 'Block Storage', 'version': str(version), 'license': {'name': 'Apache-2.0'},
-            'description': f'As it is served with "{microversion.HEADER}: volume {version}".'},
-        'servers': [{'url': '/v3'}, {
-            'url': '/v3/{project_id}', 'description': 'The same with the project of the caller.',
-            'variables': {'project_id': {'default': '0' * 32}}}],
+            'title': 'Block Storage',
+            'version': str(version),
+            'license': {'name': 'Apache-2.0'},
+            'description': f'As it is served with "{microversion.HEADER}: volume {version}".',
+        },
+        'servers': [
+            {'url': '/v3'},
+            {
+                'url': '/v3/{project_id}',
+                'description': 'The same with the project of the caller.',
+                'variables': {'project_id': {'default': '0' * 32}},
+            },
+        ],
         'paths': paths,
         'components': {
-            'parameters': {'Version': {
-                'name': microversion.HEADER, 'in': 'header', 'required': True,
-                'schema': {'const': f'volume {version}'}}},
-            'responses': {str(status): _describe_error(status) for status in statuses}},
+            'parameters': {
+                'Version': {
+                    'name': microversion.HEADER,
+                    'in': 'header',
+                    'required': True,
+                    'schema': {'const': f'volume {version}'},
+                }
+            },
+            'responses': {str(status): _describe_error(status) for status in statuses},
+        },
     }
 
 
@@ -100,8 +120,7 @@ def _find(controllers: Iterable[type[Controller]], minor: int) -> Iterable[_Oper
                 yield _Operation(route, handler, _find_actions(controller, minor) if takes_actions else ())
 
 
-def _find_actions(controller: type[Controller], minor: int
-                  ) -> tuple[tuple[Action, Callable[..., Any]], ...]:
+def _find_actions(controller: type[Controller], minor: int) -> tuple[tuple[Action, Callable[..., Any]], ...]:
     members = inspect.getmembers(controller, lambda member: hasattr(member, 'action'))
     found = [(member.action, member) for _, member in members]
     return tuple(sorted((pair for pair in found if pair[0].since <= minor), key=lambda pair: pair[0].name))
@@ -112,9 +131,13 @@ def _never_succeeds(handler: Callable[..., Any]) -> bool:
 
 
 def _describe_path(path: str) -> list[Document]:
-    return [{'$ref': '#/components/parameters/Version'}, *(
-        {'name': name, 'in': 'path', 'required': True, 'schema': {'type': 'string', 'minLength': 1}}
-        for name in _WILDCARD.findall(path))]
+    return [
+        {'$ref': '#/components/parameters/Version'},
+        *(
+            {'name': name, 'in': 'path', 'required': True, 'schema': {'type': 'string', 'minLength': 1}}
+            for name in _WILDCARD.findall(path)
+        ),
+    ]
 
 
 def _describe_operation(operation: _Operation, minor: int) -> Document:
@@ -128,8 +151,7 @@ def _describe_operation(operation: _Operation, minor: int) -> Document:
         'responses': _describe_replies(operation, minor),
     }
     if route.body is not None:
-        described['requestBody'] = {
-            'required': True, 'content': {_JSON: {'schema': _describe_body(operation, minor)}}}
+        described['requestBody'] = {'required': True, 'content': {_JSON: {'schema': _describe_body(operation, minor)}}}
     return described
 
 
@@ -139,12 +161,19 @@ def _describe_query(route: Route, minor: int) -> list[Document]:
     schema = route.query.at(minor)
     parameters: list[Document] = [
         {'name': name, 'in': 'query', 'schema': translate(inner)}
-        for name, inner in schema.get('properties', {}).items()]
+        for name, inner in schema.get('properties', {}).items()
+    ]
     if schema.get('additionalProperties', True):
-        parameters.append({
-            'name': 'filters', 'in': 'query', 'style': 'form', 'explode': True,
-            'description': 'Filters; each is a parameter of its own.',
-            'schema': {'type': 'object', 'additionalProperties': {'type': 'string'}}})
+        parameters.append(
+            {
+                'name': 'filters',
+                'in': 'query',
+                'style': 'form',
+                'explode': True,
+                'description': 'Filters; each is a parameter of its own.',
+                'schema': {'type': 'object', 'additionalProperties': {'type': 'string'}},
+            }
+        )
     return parameters
 
 
@@ -152,11 +181,18 @@ def _describe_body(operation: _Operation, minor: int) -> Any:
     if not operation.actions:
         assert operation.route.body is not None
         return translate(operation.route.body.at(minor))
-    return {'oneOf': [
-        {'type': 'object', 'required': [action.name], 'additionalProperties': False,
-         'title': (handler.__doc__ or '').partition('\n')[0],
-         'properties': {action.name: translate(action.schema.at(minor))}}
-        for action, handler in operation.actions]}
+    return {
+        'oneOf': [
+            {
+                'type': 'object',
+                'required': [action.name],
+                'additionalProperties': False,
+                'title': (handler.__doc__ or '').partition('\n')[0],
+                'properties': {action.name: translate(action.schema.at(minor))},
+            }
+            for action, handler in operation.actions
+        ]
+    }
 
 
 def _describe_replies(operation: _Operation, minor: int) -> Document:
@@ -229,8 +265,11 @@ def _link(paths: dict[str, dict[str, Any]]) -> None:
                 for described in item.values():
                     if isinstance(described, dict):
                         links[described['operationId']] = {
-                            'operationId': described['operationId'], 'parameters': {name: ident}}
+                            'operationId': described['operationId'],
+                            'parameters': {name: ident},
+                        }
     if '/attachments' in paths:
         paths['/volumes']['post']['responses']['202']['links']['post_attachments'] = {
             'operationId': 'post_attachments',
-            'requestBody': {'attachment': {'volume_uuid': '$response.body#/volume/id'}}}
+            'requestBody': {'attachment': {'volume_uuid': '$response.body#/volume/id'}},
+        }

@@ -12,8 +12,7 @@ from multiattach.domain import errors, idents
 from multiattach.engine.queries import Page
 
 # Query parameters of lists that are no filters.
-PARAMETERS = frozenset(
-    {'limit', 'marker', 'offset', 'sort', 'sort_key', 'sort_dir', 'with_count', 'all_tenants'})
+PARAMETERS = frozenset({'limit', 'marker', 'offset', 'sort', 'sort_key', 'sort_dir', 'with_count', 'all_tenants'})
 _DIRECTIONS = ('asc', 'desc')
 _MAX_OFFSET = 2**63 - 1
 
@@ -28,8 +27,7 @@ def parse_page(query: Mapping[str, str], settings: ApiSettings, columns: Mapping
     limit = _parse_number(query, 'limit', settings.max_limit)
     offset = _parse_number(query, 'offset', 0)
     marker = idents.normalise(query.get('marker', '')) or None
-    return Page(limit=min(limit, settings.max_limit), marker=marker, offset=offset,
-                sort=parse_sort(query, columns))
+    return Page(limit=min(limit, settings.max_limit), marker=marker, offset=offset, sort=parse_sort(query, columns))
 
 
 def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -42,8 +40,9 @@ def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tu
     old_style = 'sort_key' in query or 'sort_dir' in query
     if query.get('sort'):
         if old_style:
-            raise errors.InvalidInput('The "sort_key" and "sort_dir" parameters are deprecated and cannot be '
-                                      'used with the "sort" parameter.')
+            raise errors.InvalidInput(
+                'The "sort_key" and "sort_dir" parameters are deprecated and cannot be used with the "sort" parameter.'
+            )
         wanted = [piece.strip().partition(':') for piece in query['sort'].split(',') if piece.strip()]
         pairs = [(key, direction or 'desc') for key, _, direction in wanted]
     elif old_style:
@@ -64,8 +63,7 @@ def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tu
 def _find_column(key: str, columns: Mapping[str, str]) -> str:
     column = columns.get(key)
     if column is None:
-        raise errors.InvalidInput(
-            f'Sort key {key[:64]} is invalid; it must be one of {", ".join(sorted(columns))}.')
+        raise errors.InvalidInput(f'Sort key {key[:64]} is invalid; it must be one of {", ".join(sorted(columns))}.')
     return column
 
 

@@ -113,8 +113,12 @@ def _check_escapes(body: bytes, value: Any) -> None:
 def _check_depth(value: Any) -> None:
     level = [value]
     for _ in range(_MAX_DEPTH):
-        level = [inner for outer in level if isinstance(outer, list | dict)
-                 for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
         if not level:
             return
     raise ValueError('too deep')

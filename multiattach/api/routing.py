@@ -58,8 +58,15 @@ class Route:
         return self.path.split('/')[1:]
 
 
-def route(method: str, path: str, *, since: int = 0, status: int = 200,
-          body: Versioned | None = None, query: Versioned | None = None) -> Callable[[Handler], Handler]:
+def route(
+    method: str,
+    path: str,
+    *,
+    since: int = 0,
+    status: int = 200,
+    body: Versioned | None = None,
+    query: Versioned | None = None,
+) -> Callable[[Handler], Handler]:
     """Mark a controller's method as the answer to a kind of request.
 
     The method gets the request, the parsed body if the route has a schema for one, and the
@@ -135,8 +142,9 @@ class _Node:
             return self.wildcard
         return self.literals.setdefault(segment, _Node())
 
-    def find(self, method: str, segments: Sequence[str], args: tuple[str, ...] = ()
-             ) -> tuple[Handler, tuple[str, ...]] | None:
+    def find(
+        self, method: str, segments: Sequence[str], args: tuple[str, ...] = ()
+    ) -> tuple[Handler, tuple[str, ...]] | None:
         if not segments:
             endpoint = self.endpoints.get(method)
             return None if endpoint is None else (endpoint, args)
@@ -151,8 +159,7 @@ class _Node:
 class Root:
     """Pecan's root controller."""
 
-    def __init__(self, api: microversion.Api, controllers: Iterable[Controller],
-                 settings: ApiSettings) -> None:
+    def __init__(self, api: microversion.Api, controllers: Iterable[Controller], settings: ApiSettings) -> None:
         self._api = api
         self._project = re.compile(settings.project_id_regex)
         self._tree = _Node()
@@ -179,8 +186,10 @@ class Root:
         request.environ[PROJECT] = project
         request.pecan['content_type'] = 'application/json'
         version = microversion.negotiate(
-            self._api, request.headers.get(microversion.HEADER),
-            request.headers.get(self._api.legacy_header) if self._api.legacy_header else None)
+            self._api,
+            request.headers.get(microversion.HEADER),
+            request.headers.get(self._api.legacy_header) if self._api.legacy_header else None,
+        )
         request.environ[VERSION] = version
         if mark.since > version.minor:
             raise faults.NoSuchMethod
@@ -190,8 +199,10 @@ class Root:
         if project is not None and ctx is not None and ctx.project != project:
             raise errors.InvalidInput('Malformed request url')
         names = [segment for segment in mark.segments if segment.startswith('{')]
-        return endpoint, [idents.normalise(value) if _IDENT.fullmatch(name) else value
-                          for name, value in zip(names, values, strict=True)]
+        return endpoint, [
+            idents.normalise(value) if _IDENT.fullmatch(name) else value
+            for name, value in zip(names, values, strict=True)
+        ]
 
     def _find(self, method: str, segments: list[str]) -> tuple[Handler, tuple[str, ...], str | None]:
         if segments and segments[-1].endswith(_SUFFIX):
@@ -240,18 +251,23 @@ class _Application(core.ExplicitPecan):
         found: tuple[Handler, list[str]] = node._route(path.split('/')[1:], req)
         return found
 
-    def invoke_controller(self, controller: Handler, args: list[Any], kwargs: dict[str, Any],
-                          state: core.RoutingState) -> None:
+    def invoke_controller(
+        self, controller: Handler, args: list[Any], kwargs: dict[str, Any], state: core.RoutingState
+    ) -> None:
         """Call a controller's method, which always returns a whole response."""
         state.response = controller(*args, **kwargs)
 
 
-def make_app(api: microversion.Api, controllers: Iterable[Controller],
-             settings: ApiSettings) -> faults.WsgiApp:
+def make_app(api: microversion.Api, controllers: Iterable[Controller], settings: ApiSettings) -> faults.WsgiApp:
     """Make a Pecan application of controllers.
 
     :returns: a WSGI application without authentication.
     """
     return _Application(
-        Root(api, controllers, settings), hooks=[_ReplyHook(api)], force_canonical=False,
-        guess_content_type_from_ext=False, request_cls=Request, default_renderer='json')
+        Root(api, controllers, settings),
+        hooks=[_ReplyHook(api)],
+        force_canonical=False,
+        guess_content_type_from_ext=False,
+        request_cls=Request,
+        default_renderer='json',
+    )

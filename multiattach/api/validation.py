@@ -106,8 +106,10 @@ def _normalise(schema: Mapping[str, Any], value: Any) -> Any:
         value = idents.normalise(value) if schema.get('format') == _IDENT else value
     elif isinstance(value, dict):
         inner = schema.get('properties', {})
-        value = {key: _normalise(inner[key], item) if isinstance(inner.get(key), Mapping) else item
-                 for key, item in value.items()}
+        value = {
+            key: _normalise(inner[key], item) if isinstance(inner.get(key), Mapping) else item
+            for key, item in value.items()
+        }
     for choice in schema.get('anyOf', ()):
         value = _normalise(choice, value)
     return value

@@ -34,18 +34,24 @@ def list_versions(req: Request, settings: ApiSettings) -> dict[str, Any]:
     :returns: the list of the one major version.
     """
     api = microversion.BLOCK_STORAGE
-    return {'versions': [{
-        'id': 'v3.0', 'status': 'CURRENT', 'version': str(api.maximum),
-        'min_version': str(api.minimum), 'updated': '2023-08-31T00:00:00Z',
-        'links': [
-            {'rel': 'describedby', 'type': 'text/html', 'href': 'https://docs.openstack.org/'},
-            {'rel': 'self', 'href': f'{base_url(req, settings)}/v3/'},
-        ],
-        'media-types': [{
-            'base': 'application/json',
-            'type': 'application/vnd.openstack.volume+json;version=3',
-        }],
-    }]}
+    return {
+        'versions': [
+            {
+                'id': 'v3.0',
+                'status': 'CURRENT',
+                'version': str(api.maximum),
+                'min_version': str(api.minimum),
+                'updated': '2023-08-31T00:00:00Z',
+                'links': [
+                    {'rel': 'describedby', 'type': 'text/html', 'href': 'https://docs.openstack.org/'},
+                    {'rel': 'self', 'href': f'{base_url(req, settings)}/v3/'},
+                ],
+                'media-types': [
+                    {'base': 'application/json', 'type': 'application/vnd.openstack.volume+json;version=3'}
+                ],
+            }
+        ]
+    }
 
 
 def follow_bookmark(req: Request, endpoint: str) -> pecan.Response:

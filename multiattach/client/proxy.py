@@ -19,14 +19,14 @@ class Proxy(proxy.Proxy):
 
     api_version: ClassVar[str] = '3'
 
-    def explain_attachment(self, attachment_id: str, *, is_live: bool = False
-                           ) -> resources.AttachmentExplanation:
+    def explain_attachment(self, attachment_id: str, *, is_live: bool = False) -> resources.AttachmentExplanation:
         """Ask what happened to an attachment and what comes next.
 
         :param is_live: for admins, what is true now on target, host and domain, too.
         """
         found = resources.AttachmentExplanation.new(
-            connection=self._get_connection(), attachment_id=_segment(attachment_id))
+            connection=self._get_connection(), attachment_id=_segment(attachment_id)
+        )
         found.fetch(self, requires_id=False, **_live(is_live))
         return found
 
@@ -35,8 +35,7 @@ class Proxy(proxy.Proxy):
 
         :param is_live: for admins, what is true now on target, hosts and domains, too.
         """
-        found = resources.VolumeExplanation.new(
-            connection=self._get_connection(), volume_id=_segment(volume_id))
+        found = resources.VolumeExplanation.new(connection=self._get_connection(), volume_id=_segment(volume_id))
         found.fetch(self, requires_id=False, **_live(is_live))
         return found
 
@@ -62,11 +61,11 @@ class Proxy(proxy.Proxy):
         :returns: the proof, of each attachment that was cut off.
         :raises ConflictException: others share the initiator.
         """
-        return self._create(resources.AttachmentFence, attachment_id=_segment(attachment_id),
-                            is_forced=is_forced)
+        return self._create(resources.AttachmentFence, attachment_id=_segment(attachment_id), is_forced=is_forced)
 
-    def fence_host(self, name: str, *, is_out_of_service: bool = False, reason: str | None = None,
-                   is_expected: bool = False) -> resources.HostFence:
+    def fence_host(
+        self, name: str, *, is_out_of_service: bool = False, reason: str | None = None, is_expected: bool = False
+    ) -> resources.HostFence:
         """Cut off all that a host has, and keep it from getting more; repeating it goes on.
 
         :param is_out_of_service: remove its attachments, too.
@@ -76,8 +75,13 @@ class Proxy(proxy.Proxy):
         """
         # A service of the release before does not know the field.
         expected: dict[str, Any] = {'is_expected': True} if is_expected else {}
-        return self._create(resources.HostFence, host_name=_segment(name),
-                            is_out_of_service=is_out_of_service, reason=reason, **expected)
+        return self._create(
+            resources.HostFence,
+            host_name=_segment(name),
+            is_out_of_service=is_out_of_service,
+            reason=reason,
+            **expected,
+        )
 
     def unfence_host(self, name: str) -> resources.HostUnfence:
         """Let a host have volumes again; what was cut off stays so.
@@ -96,8 +100,7 @@ class Proxy(proxy.Proxy):
         wish: dict[str, Any] = {'release': list(release)} if release else {}
         return self._create(resources.Diagnosis, is_fixed=is_fixed, **wish)
 
-    def target_pages(self, host: str | None = None, limit: int | None = None
-                     ) -> Iterator[resources.TargetPage]:
+    def target_pages(self, host: str | None = None, limit: int | None = None) -> Iterator[resources.TargetPage]:
         """List targets, page after page.
 
         :param host: only those of this backend.
@@ -121,8 +124,9 @@ class Proxy(proxy.Proxy):
         """
         return self._get(resources.Target, _segment(volume_id))
 
-    def attach_server_volume(self, server_id: str, volume_id: str, mode: str, device: str | None = None
-                             ) -> resources.ServerAttachment:
+    def attach_server_volume(
+        self, server_id: str, volume_id: str, mode: str, device: str | None = None
+    ) -> resources.ServerAttachment:
         """Attach a volume with a mode to a server of this service's host agents.
 
         :param mode: ``rw`` or ``ro``.
@@ -131,8 +135,9 @@ class Proxy(proxy.Proxy):
         :raises NotFoundException: no host agent has this server.
         """
         more = {} if device is None else {'device': device}
-        return self._create(resources.ServerAttachment, server_id=_segment(server_id), volume_id=volume_id,
-                            mode=mode, **more)
+        return self._create(
+            resources.ServerAttachment, server_id=_segment(server_id), volume_id=volume_id, mode=mode, **more
+        )
 
 
 def _live(wanted: bool) -> dict[str, Any]:
@@ -151,10 +156,18 @@ def make_proxy(connection: sdk_connection.Connection) -> Proxy:
     """
     found: Any = connection.block_storage
     made = Proxy(
-        session=found.session, service_type=found.service_type, service_name=found.service_name,
-        interface=found.interface, region_name=found.region_name, endpoint_override=found.endpoint_override,
-        version=found.version, min_version=found.min_version, max_version=found.max_version,
-        default_microversion=found.default_microversion, connect_retries=found.connect_retries,
-        status_code_retries=found.status_code_retries)
+        session=found.session,
+        service_type=found.service_type,
+        service_name=found.service_name,
+        interface=found.interface,
+        region_name=found.region_name,
+        endpoint_override=found.endpoint_override,
+        version=found.version,
+        min_version=found.min_version,
+        max_version=found.max_version,
+        default_microversion=found.default_microversion,
+        connect_retries=found.connect_retries,
+        status_code_retries=found.status_code_retries,
+    )
     made._connection = connection
     return made

@@ -29,8 +29,15 @@ def wait_attached(proxy: Proxy, attachment_id: str, timeout: float, report: Repo
     :raises StepFailed: the attach failed, or did not end in time.
     """
     bad = (Attachment.ERROR_ATTACHING, Attachment.ERROR_DETACHING, Attachment.DETACHED)
-    return _wait(proxy, attachment_id, timeout, report, 'attach',
-                 lambda found: bool(found.state == Attachment.ATTACHED), lambda found: found.state in bad)
+    return _wait(
+        proxy,
+        attachment_id,
+        timeout,
+        report,
+        'attach',
+        lambda found: bool(found.state == Attachment.ATTACHED),
+        lambda found: found.state in bad,
+    )
 
 
 def wait_detached(proxy: Proxy, attachment_id: str, timeout: float, report: Report) -> AttachmentExplanation:
@@ -46,13 +53,20 @@ def wait_detached(proxy: Proxy, attachment_id: str, timeout: float, report: Repo
             return bool(found.timeline[-1]['event'] == 'detach_refused')
         return bool(found.state == Attachment.ERROR_DETACHING)
 
-    return _wait(proxy, attachment_id, timeout, report, 'detach',
-                 lambda found: bool(found.state == Attachment.DETACHED), refused)
+    return _wait(
+        proxy, attachment_id, timeout, report, 'detach', lambda found: bool(found.state == Attachment.DETACHED), refused
+    )
 
 
-def _wait(proxy: Proxy, attachment_id: str, timeout: float, report: Report, what: str,
-          is_done: Callable[[AttachmentExplanation], bool],
-          is_bad: Callable[[AttachmentExplanation], bool]) -> AttachmentExplanation:
+def _wait(
+    proxy: Proxy,
+    attachment_id: str,
+    timeout: float,
+    report: Report,
+    what: str,
+    is_done: Callable[[AttachmentExplanation], bool],
+    is_bad: Callable[[AttachmentExplanation], bool],
+) -> AttachmentExplanation:
     deadline, pause = time.monotonic() + timeout, _FIRST
     while True:
         found = proxy.explain_attachment(attachment_id)
@@ -62,8 +76,7 @@ def _wait(proxy: Proxy, attachment_id: str, timeout: float, report: Report, what
         if is_bad(found):
             raise StepFailed(f'The {what} failed: {find_error(found)}\n{found.advice}')
         if time.monotonic() > deadline:
-            raise StepFailed(
-                f'The {what} did not end in {timeout:g} s; it goes on. Next: {found.next}\n{found.advice}')
+            raise StepFailed(f'The {what} did not end in {timeout:g} s; it goes on. Next: {found.next}\n{found.advice}')
         time.sleep(pause)
         pause = min(pause * 1.5, _MOST)
 

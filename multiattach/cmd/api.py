@@ -29,9 +29,13 @@ def serve(args: Sequence[str]) -> None:
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
         stack.callback(operations.start(conf, 'multiattach-api', db, counts_rows=True))
-        server = HttpServer(make_application(conf, engine, rpc), conf.api.listen_host,
-                            conf.api.listen_port, conf.api.threads,
-                            proxied=conf.oslo_middleware.enable_proxy_headers_parsing)
+        server = HttpServer(
+            make_application(conf, engine, rpc),
+            conf.api.listen_host,
+            conf.api.listen_port,
+            conf.api.threads,
+            proxied=conf.oslo_middleware.enable_proxy_headers_parsing,
+        )
         server.start()
         stack.callback(server.stop)
         if conf.api.auth_strategy == 'noauth':

@@ -20,12 +20,13 @@ from multiattach.engine.assembly import Engine
 from multiattach.rpc import broker
 
 LOG = log.getLogger(__name__)
-NOAUTH = ('No authentication (auth_strategy = noauth in [api]): whoever reaches the API is an administrator '
-          'of all volumes and hosts.')
+NOAUTH = (
+    'No authentication (auth_strategy = noauth in [api]): whoever reaches the API is an administrator '
+    'of all volumes and hosts.'
+)
 
 
-def make_application(conf: cfg.ConfigOpts, engine: Engine,
-                     rpc: messaging.Transport | None = None) -> WsgiApp:
+def make_application(conf: cfg.ConfigOpts, engine: Engine, rpc: messaging.Transport | None = None) -> WsgiApp:
     """Make the WSGI application.
 
     :param rpc: RPC transport, for ``/healthcheck``.
@@ -33,12 +34,15 @@ def make_application(conf: cfg.ConfigOpts, engine: Engine,
     """
     check_strategy(conf)
     settings = ApiSettings(
-        auth_strategy=conf.api.auth_strategy, noauth_hosts=(conf.host, *conf.api.noauth_hosts),
+        auth_strategy=conf.api.auth_strategy,
+        noauth_hosts=(conf.host, *conf.api.noauth_hosts),
         public_endpoint=conf.api.public_endpoint or '',
         max_limit=conf.api.max_limit,
-        project_id_regex=conf.api.project_id_regex)
-    return deploy.make_application(engine, settings, conf, authenticate=_find_strategy(conf, engine),
-                                   checks=_make_checks(conf, engine, rpc))
+        project_id_regex=conf.api.project_id_regex,
+    )
+    return deploy.make_application(
+        engine, settings, conf, authenticate=_find_strategy(conf, engine), checks=_make_checks(conf, engine, rpc)
+    )
 
 
 def check_strategy(conf: cfg.ConfigOpts) -> None:
@@ -49,16 +53,17 @@ def check_strategy(conf: cfg.ConfigOpts) -> None:
     if conf.api.auth_strategy is None:
         raise errors.ConfigurationError(
             'Option auth_strategy in [api] is not set: "keystone", with the options of [keystone_authtoken], '
-            'or "noauth", which makes an administrator of everybody who reaches the API.')
+            'or "noauth", which makes an administrator of everybody who reaches the API.'
+        )
     if conf.api.auth_strategy == 'noauth':
         LOG.warning(NOAUTH)
 
 
-def _make_checks(conf: cfg.ConfigOpts, engine: Engine, rpc: messaging.Transport | None
-                 ) -> dict[str, health.Check]:
+def _make_checks(conf: cfg.ConfigOpts, engine: Engine, rpc: messaging.Transport | None) -> dict[str, health.Check]:
     checks: dict[str, health.Check] = {
         'database': functools.partial(migration.check, engine.db),
-        'policy': lambda: _check_policy(conf, engine)}
+        'policy': lambda: _check_policy(conf, engine),
+    }
     if rpc is not None:
         checks['broker'] = lambda: broker.check(rpc)
     return checks

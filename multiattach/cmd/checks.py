@@ -54,8 +54,7 @@ def check_policy(conf: cfg.ConfigOpts) -> list[str]:
         return [f'Option policy_file in [oslo_policy]: {path}: {exc}']
     known = {rule.name for rule in policies.list_rules()}
     used = {name for rule in enforcer.file_rules.values() for name in _list_references(rule.check)}
-    return [f'{path}: nobody asks rule {name}{_suggest(name, known)}'
-            for name in rules if name not in known | used]
+    return [f'{path}: nobody asks rule {name}{_suggest(name, known)}' for name in rules if name not in known | used]
 
 
 def _list_references(check: object) -> set[str]:

@@ -29,8 +29,9 @@ def examine(conf: cfg.ConfigOpts) -> int:
         raise errors.ConfigurationError('--release goes with --fix.')
     inside = (conf.transport_url or '').startswith('inproc:') or not conf.transport_url
     if command.url or inside:
-        url = command.url or 'http://' + str(listening.Address(
-            listening.find_near(conf.api.listen_host), conf.api.listen_port))
+        url = command.url or 'http://' + str(
+            listening.Address(listening.find_near(conf.api.listen_host), conf.api.listen_port)
+        )
         if inside and command.format == 'table':
             print(f'All parts run inside multiattach-standalone: its API at {url} is asked.')
         found = _ask_api(conf, url, fix=command.fix, release=command.release)
@@ -58,11 +59,14 @@ def _ask_api(conf: cfg.ConfigOpts, url: str, *, fix: bool, release: list[str]) -
     if conf.api.auth_strategy == 'keystone':
         raise errors.ConfigurationError(
             'Option transport_url in [DEFAULT]: workers and agents inside another process can be asked '
-            'through its API only, which wants a token: use "openstack multiattach doctor".')
+            'through its API only, which wants a token: use "openstack multiattach doctor".'
+        )
     wish = {'fix': fix, **({'release': release} if release else {})}
     request = urllib.request.Request(  # noqa: S310 - the operator's own URL
-        f'{url.rstrip("/")}/v3/multiattach/doctor', json.dumps({'doctor': wish}).encode(),
-        {'Content-Type': 'application/json', 'Accept': 'application/json', 'X-Auth-Token': 'admin'})
+        f'{url.rstrip("/")}/v3/multiattach/doctor',
+        json.dumps({'doctor': wish}).encode(),
+        {'Content-Type': 'application/json', 'Accept': 'application/json', 'X-Auth-Token': 'admin'},
+    )
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:  # noqa: S310
             answer: dict[str, Any] = json.load(reply)['doctor']
@@ -70,13 +74,15 @@ def _ask_api(conf: cfg.ConfigOpts, url: str, *, fix: bool, release: list[str]) -
     except (OSError, ValueError, LookupError) as exc:
         raise errors.ConfigurationError(
             f'The API at {url} does not answer ({exc}): is multiattach-standalone running? Say --url '
-            'http://HOST:PORT if it listens elsewhere than [api] listen_host and listen_port.') from exc
+            'http://HOST:PORT if it listens elsewhere than [api] listen_host and listen_port.'
+        ) from exc
 
 
 def _write(found: dict[str, Any]) -> Iterator[str]:
     for one in found['findings']:
-        where = ' '.join(f'{name} {one[key]}' for name, key in (
-            ('volume', 'volume_id'), ('attachment', 'attachment_id')) if one[key])
+        where = ' '.join(
+            f'{name} {one[key]}' for name, key in (('volume', 'volume_id'), ('attachment', 'attachment_id')) if one[key]
+        )
         yield f'{one["kind"]} on {one["host"]}: {where} {one["about"]}'.rstrip()
         yield f'    {one["text"]} Since {one["since"]}.'
         yield f'    {_tell(one)}'
@@ -85,8 +91,10 @@ def _write(found: dict[str, Any]) -> Iterator[str]:
     if not found['answered'] and not found['unanswered']:
         yield 'Nobody was there to ask: no volume worker and no host agent is registered.'
     number = len(found['findings'])
-    yield (f'{number or "No"} difference{"" if number == 1 else "s"} found by {found["answered"]} workers '
-           f'and agents, {found["left"]} left, {len(found["unanswered"])} without an answer.')
+    yield (
+        f'{number or "No"} difference{"" if number == 1 else "s"} found by {found["answered"]} workers '
+        f'and agents, {found["left"]} left, {len(found["unanswered"])} without an answer.'
+    )
 
 
 def _tell(one: dict[str, Any]) -> str:
@@ -97,4 +105,3 @@ def _tell(one: dict[str, Any]) -> str:
         'waiting': f'To be done later: {one["error"] or one["step"]}',
         'reported': f'Nothing is done by itself. What there is to do: {one["step"]}',
     }[one['outcome']]
-

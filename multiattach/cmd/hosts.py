@@ -30,12 +30,16 @@ def _make_connector(conf: cfg.ConfigOpts) -> HostConnector:
         return QemuConnector(conf.host, group.my_ip, initiator_prefix=group.initiator_prefix)
     lock_path = pathlib.Path(conf.state_path, 'os-brick')
     lock_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return BrickConnector(conf.host, group.my_ip, lock_path=str(lock_path),
-                          step_timeout=group.connect_timeout)
+    return BrickConnector(conf.host, group.my_ip, lock_path=str(lock_path), step_timeout=group.connect_timeout)
 
 
-def make_host_agent(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport,
-                    engine: Engine, coordinator: coordination.CoordinationDriver) -> HostService:
+def make_host_agent(
+    conf: cfg.ConfigOpts,
+    db: Database,
+    rpc: messaging.Transport,
+    engine: Engine,
+    coordinator: coordination.CoordinationDriver,
+) -> HostService:
     """Make the agent of this host.
 
     :returns: the agent's service, not started.
@@ -43,13 +47,16 @@ def make_host_agent(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport
     group = conf.host_agent
     side = HostAttachments(db, engine.attachments, engine.orders, conf.host)
     crew = Crew(coordinator, 'host')
-    leases = StepLeases(db, parts.make_lease_rules(conf), 'host', crew.me, crew.is_gone, AGENT_STEPS,
-                        is_alone=True)
-    agent = HostAgent(side, LibvirtHypervisor(group.libvirt_uri,
-                                              detach_timeout=group.detach_timeout,
-                                              timeout=group.libvirt_timeout),
-                      _make_connector(conf), conf.host, leases, project_id=group.project_id,
-                      reconciling=(Reconciliation(db, Actor(f'host:{conf.host}')), parts.make_rules(conf),
-                                   conf.reconcile.interval))
-    return HostService(db, rpc, conf.host, conf.storage_availability_zone, agent, side,
-                       crew, leases, conf.report_interval)
+    leases = StepLeases(db, parts.make_lease_rules(conf), 'host', crew.me, crew.is_gone, AGENT_STEPS, is_alone=True)
+    agent = HostAgent(
+        side,
+        LibvirtHypervisor(group.libvirt_uri, detach_timeout=group.detach_timeout, timeout=group.libvirt_timeout),
+        _make_connector(conf),
+        conf.host,
+        leases,
+        project_id=group.project_id,
+        reconciling=(Reconciliation(db, Actor(f'host:{conf.host}')), parts.make_rules(conf), conf.reconcile.interval),
+    )
+    return HostService(
+        db, rpc, conf.host, conf.storage_availability_zone, agent, side, crew, leases, conf.report_interval
+    )

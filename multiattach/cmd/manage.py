@@ -20,8 +20,10 @@ from multiattach.engine.epochs import Epochs
 _Call = Callable[[cfg.ConfigOpts], int | None]
 _Places: TypeAlias = 'argparse._SubParsersAction[argparse.ArgumentParser]'
 
-_EPILOG = ('COMMAND --help tells the verbs of a command. Example: multiattach-manage --config-file '
-           '/etc/multiattach/multiattach.conf config check --connect')
+_EPILOG = (
+    'COMMAND --help tells the verbs of a command. Example: multiattach-manage --config-file '
+    '/etc/multiattach/multiattach.conf config check --connect'
+)
 
 
 def _sync(conf: cfg.ConfigOpts) -> None:
@@ -45,8 +47,10 @@ def _accept(conf: cfg.ConfigOpts) -> int:
     epochs, backend = Epochs(parts.ask_database(conf)), conf.command.backend
     if backend is not None:
         epochs.accept(backend)
-        print(f'The database is that of the targets of {backend} from now on. Its worker takes up its work '
-              'within seconds; see then: multiattach-manage doctor')
+        print(
+            f'The database is that of the targets of {backend} from now on. Its worker takes up its work '
+            'within seconds; see then: multiattach-manage doctor'
+        )
         return 0
     doubts = epochs.list_doubts()
     for doubt in doubts:
@@ -68,15 +72,28 @@ def _list_services(conf: cfg.ConfigOpts) -> None:
     with db.reader() as session:
         rows = db_services.list_all(session)
     if conf.command.format == 'json':
-        print(json.dumps([{
-            'binary': row.binary, 'host': row.host, 'zone': row.availability_zone,
-            'status': 'disabled' if row.disabled else 'enabled', 'state': _tell_state(conf, row),
-            'heartbeat_at': row.heartbeat_at.isoformat() if row.heartbeat_at else None} for row in rows]))
+        print(
+            json.dumps(
+                [
+                    {
+                        'binary': row.binary,
+                        'host': row.host,
+                        'zone': row.availability_zone,
+                        'status': 'disabled' if row.disabled else 'enabled',
+                        'state': _tell_state(conf, row),
+                        'heartbeat_at': row.heartbeat_at.isoformat() if row.heartbeat_at else None,
+                    }
+                    for row in rows
+                ]
+            )
+        )
         return
     for row in rows:
         status = 'disabled' if row.disabled else 'enabled'
-        print(f'{row.binary:<20} {row.host:<40} {row.availability_zone:<12} {status:<9} '
-              f'{_tell_state(conf, row):<5} {row.heartbeat_at}')
+        print(
+            f'{row.binary:<20} {row.host:<40} {row.availability_zone:<12} {status:<9} '
+            f'{_tell_state(conf, row):<5} {row.heartbeat_at}'
+        )
 
 
 def _tell_state(conf: cfg.ConfigOpts, service: models.Service) -> str:
@@ -88,8 +105,9 @@ def _remove_service(conf: cfg.ConfigOpts) -> None:
     binary, host = conf.command.binary, conf.command.service_host
     with db.writer() as session:
         if _tell_state(conf, db_services.get(session, binary, host)) == 'up':
-            raise errors.Conflict(f'{binary} on {host} is alive: stop it first. One that is up would come '
-                                  'back with its next heartbeat.')
+            raise errors.Conflict(
+                f'{binary} on {host} is alive: stop it first. One that is up would come back with its next heartbeat.'
+            )
         db_services.remove(session, binary, host)
     print(f'{binary} on {host} is removed.')
 
@@ -105,8 +123,9 @@ def _check_configuration(conf: cfg.ConfigOpts) -> int:
 
 def _check_policy(conf: cfg.ConfigOpts) -> int:
     path = checks.find_policy_file(conf)
-    return _report(checks.check_policy(conf),
-                   f'{path} can be used.' if path else 'There is no policy file; the defaults hold.')
+    return _report(
+        checks.check_policy(conf), f'{path} can be used.' if path else 'There is no policy file; the defaults hold.'
+    )
 
 
 def _report(wrong: Iterable[str], well: str) -> int:
@@ -124,8 +143,10 @@ def _explain(conf: cfg.ConfigOpts) -> None:
         if 'dropped' in entry:
             print(f'… {entry["dropped"]} steps are no longer known')
         took = f'{entry["seconds"]:.3f} s' if 'seconds' in entry else ''
-        print(f'{entry["at"]}  {entry["event"]:<15} → {entry["state"]:<16} {entry["by"]:<30} '
-              f'{took:<10} {entry.get("request_id", "")} {entry.get("error", "")}'.rstrip())
+        print(
+            f'{entry["at"]}  {entry["event"]:<15} → {entry["state"]:<16} {entry["by"]:<30} '
+            f'{took:<10} {entry.get("request_id", "")} {entry.get("error", "")}'.rstrip()
+        )
 
 
 def _add(place: _Places, name: str, text: str, call: _Call) -> argparse.ArgumentParser:
@@ -136,72 +157,114 @@ def _add(place: _Places, name: str, text: str, call: _Call) -> argparse.Argument
 
 def _add_noun(place: _Places, name: str, text: str) -> _Places:
     return place.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.').add_subparsers(
-        dest='verb', required=True, metavar='VERB')
+        dest='verb', required=True, metavar='VERB'
+    )
 
 
 def _add_commands(subparsers: _Places) -> None:
     db = _add_noun(subparsers, 'db', 'the database: its tables and their history')
     _add(db, 'sync', 'Make the tables, or bring them to this release.', _sync).add_argument(
-        '--revision', default='head', help='revision to go to (default: the newest)')
+        '--revision', default='head', help='revision to go to (default: the newest)'
+    )
     _add(db, 'version', 'Show the revision of the database and of this release.', _version)
-    _add(db, 'check', 'See that the database answers and is at the revision of this release; ends with 2 '
-         'if not.', _check_database)
+    _add(
+        db,
+        'check',
+        'See that the database answers and is at the revision of this release; ends with 2 if not.',
+        _check_database,
+    )
     _add(db, 'purge', 'Delete rows that were deleted days ago.', _purge).add_argument(
-        '--days', type=int, default=90, help='age in days (default: 90)')
-    _add(db, 'accept', 'Take this database as the newest one of a backend\'s targets, after an older copy '
-         'was restored on purpose; without a backend, show which are in doubt.', _accept).add_argument(
-        'backend', nargs='?', help='backend, as "service list" shows it, or cluster@backend')
+        '--days', type=int, default=90, help='age in days (default: 90)'
+    )
+    _add(
+        db,
+        'accept',
+        "Take this database as the newest one of a backend's targets, after an older copy "
+        'was restored on purpose; without a backend, show which are in doubt.',
+        _accept,
+    ).add_argument('backend', nargs='?', help='backend, as "service list" shows it, or cluster@backend')
     service = _add_noun(subparsers, 'service', 'workers and agents, as their heartbeats tell')
     _add(service, 'list', 'List workers and agents with their state.', _list_services).add_argument(
-        '-f', '--format', choices=['table', 'json'], default='table', help='default: table')
+        '-f', '--format', choices=['table', 'json'], default='table', help='default: table'
+    )
     remove = _add(service, 'remove', 'Forget a worker or an agent that is down for good.', _remove_service)
     remove.add_argument('binary', help='program, as "service list" shows it')
     # Not "host", which is an option of every program.
     remove.add_argument('service_host', metavar='host', help='host, as "service list" shows it')
-    _add_volume_commands(_add_noun(
-        subparsers, 'volume', 'volumes whose backend has another name, or is gone for good'))
+    _add_volume_commands(_add_noun(subparsers, 'volume', 'volumes whose backend has another name, or is gone for good'))
     config = _add_noun(subparsers, 'config', 'the configuration files')
-    _add(config, 'check', 'Check every option in the files and the policy file: wrong values, and names that '
-         'nobody reads, with the nearest known one; ends with 1 if something is wrong.', _check_configuration
-         ).add_argument('--connect', action='store_true', help='ask the database and the broker, too')
+    _add(
+        config,
+        'check',
+        'Check every option in the files and the policy file: wrong values, and names that '
+        'nobody reads, with the nearest known one; ends with 1 if something is wrong.',
+        _check_configuration,
+    ).add_argument('--connect', action='store_true', help='ask the database and the broker, too')
     policy = _add_noun(subparsers, 'policy', 'the policy file')
-    _add(policy, 'check', 'Check that the policy file can be used, and that somebody asks each of its rules.',
-         _check_policy)
-    examine = _add(subparsers, 'doctor', 'Have every worker and agent compare the database with targets, '
-                   'hosts and Nova; ends with 1 if something is left, or somebody did not answer.',
-                   doctor.examine)
+    _add(
+        policy,
+        'check',
+        'Check that the policy file can be used, and that somebody asks each of its rules.',
+        _check_policy,
+    )
+    examine = _add(
+        subparsers,
+        'doctor',
+        'Have every worker and agent compare the database with targets, '
+        'hosts and Nova; ends with 1 if something is left, or somebody did not answer.',
+        doctor.examine,
+    )
     examine.add_argument('--fix', action='store_true', help='put right what can be')
-    examine.add_argument('--release', action='append', default=[], metavar='SEAL',
-                         help='with --fix: put right all that waits for a person under this seal, as it was '
-                              'shown; may be given again')
+    examine.add_argument(
+        '--release',
+        action='append',
+        default=[],
+        metavar='SEAL',
+        help='with --fix: put right all that waits for a person under this seal, as it was shown; may be given again',
+    )
     examine.add_argument('--url', help='ask this API instead of the broker: that of multiattach-standalone')
     examine.add_argument('-f', '--format', choices=['table', 'json'], default='table', help='default: table')
     attachment = _add_noun(subparsers, 'attachment', 'attachments and what became of them')
-    _add(attachment, 'explain', 'Show the timeline of an attachment, of a deleted one too.',
-         _explain).add_argument('attachment', help='id of the attachment')
+    _add(attachment, 'explain', 'Show the timeline of an attachment, of a deleted one too.', _explain).add_argument(
+        'attachment', help='id of the attachment'
+    )
 
 
 def _add_volume_commands(volume: _Places) -> None:
-    update = _add(volume, 'update-host', 'Write another backend into all volumes of one: its storage host '
-                  'was renamed, or another host has the storage now. No data is moved: the new backend must '
-                  'have the same files or logical volumes. Refuses (status 1) while a worker of the old '
-                  'backend reports, and unless one of the new backend does. May be repeated if it was '
-                  'interrupted; once nothing is recorded of the old name, that is an error.',
-                  volumes.update_host)
-    update.add_argument('--current-host', required=True, metavar='HOST@BACKEND',
-                        help='name that the volumes have; os-vol-host-attr:host shows it')
-    update.add_argument('--new-host', required=True, metavar='HOST@BACKEND',
-                        help='name that they get, as "service list" shows it')
-    update.add_argument('--force', action='store_true',
-                        help='also if no worker of the new backend reports (yet)')
-    remove = _add(volume, 'remove', 'Remove a volume whose backend is gone for good: its rows go as with a '
-                  'delete, quotas and notifications included, and nobody is asked. Says what may be left on '
-                  'the storage. Refuses (status 1) while a worker of the backend reports: then "openstack '
-                  'volume delete" does more; while a clone of it is being made; and, without --force, while '
-                  'it has attachments.', volumes.remove)
+    update = _add(
+        volume,
+        'update-host',
+        'Write another backend into all volumes of one: its storage host '
+        'was renamed, or another host has the storage now. No data is moved: the new backend must '
+        'have the same files or logical volumes. Refuses (status 1) while a worker of the old '
+        'backend reports, and unless one of the new backend does. May be repeated if it was '
+        'interrupted; once nothing is recorded of the old name, that is an error.',
+        volumes.update_host,
+    )
+    update.add_argument(
+        '--current-host',
+        required=True,
+        metavar='HOST@BACKEND',
+        help='name that the volumes have; os-vol-host-attr:host shows it',
+    )
+    update.add_argument(
+        '--new-host', required=True, metavar='HOST@BACKEND', help='name that they get, as "service list" shows it'
+    )
+    update.add_argument('--force', action='store_true', help='also if no worker of the new backend reports (yet)')
+    remove = _add(
+        volume,
+        'remove',
+        'Remove a volume whose backend is gone for good: its rows go as with a '
+        'delete, quotas and notifications included, and nobody is asked. Says what may be left on '
+        'the storage. Refuses (status 1) while a worker of the backend reports: then "openstack '
+        'volume delete" does more; while a clone of it is being made; and, without --force, while '
+        'it has attachments.',
+        volumes.remove,
+    )
     remove.add_argument('volume_id', metavar='VOLUME_ID', help='id of the volume')
-    remove.add_argument('--force', action='store_true',
-                        help='remove its attachments, too, although their hosts may still be logged in')
+    remove.add_argument(
+        '--force', action='store_true', help='remove its attachments, too, although their hosts may still be logged in'
+    )
     for each in (update, remove):
         each.add_argument('--dry-run', action='store_true', help='say what would be done, and change nothing')
 
@@ -213,11 +276,14 @@ def manage(args: Sequence[str]) -> int | None:
     """
     # Standard output is for what was asked for: a script reads JSON there.
     conf = configuration.load(
-        args, program='multiattach-manage', description='What an operator does beside the API.',
+        args,
+        program='multiattach-manage',
+        description='What an operator does beside the API.',
         defaults={('DEFAULT', 'use_stderr'): True},
-        cli_opts=[cfg.SubCommandOpt('command', title='commands', handler=_add_commands,
-                                    help='what to do')],
-        check=False, epilog=_EPILOG)
+        cli_opts=[cfg.SubCommandOpt('command', title='commands', handler=_add_commands, help='what to do')],
+        check=False,
+        epilog=_EPILOG,
+    )
     call: _Call = conf.command.call
     if call is not _check_configuration:  # which tells of all that is wrong, not of the first
         configuration.verify(conf)

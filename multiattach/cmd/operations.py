@@ -36,8 +36,9 @@ class _Version:
     version_string_with_package = staticmethod(release.version)
 
 
-def start(conf: cfg.ConfigOpts, program: str, db: Database, *, targets: parts.Targets | None = None,
-          counts_rows: bool = False) -> Callable[[], None]:
+def start(
+    conf: cfg.ConfigOpts, program: str, db: Database, *, targets: parts.Targets | None = None, counts_rows: bool = False
+) -> Callable[[], None]:
     """Start what the configuration asks for.
 
     :param targets: target drivers whose sessions are counted.
@@ -46,8 +47,7 @@ def start(conf: cfg.ConfigOpts, program: str, db: Database, *, targets: parts.Ta
     :raises ConfigurationError: the message names the option.
     """
     with contextlib.ExitStack() as stack:
-        guru_meditation_report.TextGuruMeditation.setup_autorun(
-            _Version, service_name=program, conf=conf)
+        guru_meditation_report.TextGuruMeditation.setup_autorun(_Version, service_name=program, conf=conf)
         stack.callback(_start_metrics(conf, program, db, targets, counts_rows))
         stack.callback(start_notifications(conf, db))
         return stack.pop_all().close
@@ -60,13 +60,16 @@ def start_in_wsgi(conf: cfg.ConfigOpts, db: Database) -> None:
     :raises ConfigurationError: the message names the option.
     """
     guru_meditation_report.TextGuruMeditation.setup_autorun(
-        _Version, service_name='multiattach-wsgi', conf=conf, setup_signal=False)
+        _Version, service_name='multiattach-wsgi', conf=conf, setup_signal=False
+    )
     if conf.metrics.multiprocess_dir:
         share_metrics(conf)
         _install_sink('multiattach-wsgi', db)
     elif conf.metrics.listen:
-        LOG.warning('Option listen in [metrics] is for programs with a server of their own: set '
-                    'multiprocess_dir and serve multiattach.wsgi.metrics:application')
+        LOG.warning(
+            'Option listen in [metrics] is for programs with a server of their own: set '
+            'multiprocess_dir and serve multiattach.wsgi.metrics:application'
+        )
     start_notifications(conf, db)
 
 
@@ -80,7 +83,8 @@ def share_metrics(conf: cfg.ConfigOpts) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise errors.ConfigurationError(
-            f'Option multiprocess_dir in [metrics]: {folder} cannot be used: {exc.strerror}.') from exc
+            f'Option multiprocess_dir in [metrics]: {folder} cannot be used: {exc.strerror}.'
+        ) from exc
     os.environ[_MULTIPROCESS] = str(folder)
 
 
@@ -97,8 +101,9 @@ def _install_sink(program: str, db: Database) -> Any:
     return sink
 
 
-def _start_metrics(conf: cfg.ConfigOpts, program: str, db: Database, targets: parts.Targets | None,
-                   counts_rows: bool) -> Callable[[], None]:
+def _start_metrics(
+    conf: cfg.ConfigOpts, program: str, db: Database, targets: parts.Targets | None, counts_rows: bool
+) -> Callable[[], None]:
     if not conf.metrics.listen:
         return lambda: None
     try:
@@ -118,13 +123,22 @@ def _start_metrics(conf: cfg.ConfigOpts, program: str, db: Database, targets: pa
         sources['targets'] = lambda: collectors.read_targets(targets.drivers())
     if sources:
         sink.registry.register(collectors.Collector(sources))
-    for collector in (prometheus_client.ProcessCollector, prometheus_client.PlatformCollector,
-                      prometheus_client.GCCollector):
+    for collector in (
+        prometheus_client.ProcessCollector,
+        prometheus_client.PlatformCollector,
+        prometheus_client.GCCollector,
+    ):
         collector(registry=sink.registry)
     try:
         # Not the library's own server, which has a thread for each connection, however long it is idle.
-        server = HttpServer(prometheus_client.make_wsgi_app(sink.registry), address.host, address.port,
-                            _THREADS, option='Option listen in [metrics]', most=_CONNECTIONS)
+        server = HttpServer(
+            prometheus_client.make_wsgi_app(sink.registry),
+            address.host,
+            address.port,
+            _THREADS,
+            option='Option listen in [metrics]',
+            most=_CONNECTIONS,
+        )
     except errors.ConfigurationError:
         metrics.remove(sink)
         raise
@@ -161,13 +175,14 @@ def start_notifications(conf: cfg.ConfigOpts, db: Database) -> Callable[[], None
     if url.startswith('inproc:') and any(name in _NEEDS_BROKER for name in wanted):
         raise errors.ConfigurationError(
             f'Option driver in [oslo_messaging_notifications] is {", ".join(wanted)}, but inproc:// '
-            'carries no notifications: set transport_url in that group to a broker, or driver to log.')
+            'carries no notifications: set transport_url in that group to a broker, or driver to log.'
+        )
     try:
         notifier = messaging.Notifier(
-            transport.make_notification_transport(conf), 'volume', retry=conf.notifications.retries)
+            transport.make_notification_transport(conf), 'volume', retry=conf.notifications.retries
+        )
     except RuntimeError as exc:
-        raise errors.ConfigurationError(
-            f'Option driver in [oslo_messaging_notifications]: {exc}') from exc
+        raise errors.ConfigurationError(f'Option driver in [oslo_messaging_notifications]: {exc}') from exc
     sender = Sender(db, notifier, conf.notifications.queue_size)
     db.observe(sender.changed)
     return sender.stop

@@ -65,7 +65,8 @@ def open_transport(conf: cfg.ConfigOpts, *, check: bool = True) -> messaging.Tra
     if url.startswith('inproc:'):
         raise errors.ConfigurationError(
             'Option transport_url in [DEFAULT]: inproc:// reaches no other process. Use a broker '
-            'such as rabbit://USER:PASSWORD@HOST:5672/, or run multiattach-standalone.')
+            'such as rabbit://USER:PASSWORD@HOST:5672/, or run multiattach-standalone.'
+        )
     made = transport.make_transport(conf)
     if check:
         broker.check_in_time(made)
@@ -83,13 +84,18 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True, patient: bool = T
     if not url:
         raise errors.ConfigurationError(
             'Option connection in [database] is not set: give an SQLAlchemy URL such as '
-            'sqlite:////var/lib/multiattach/multiattach.sqlite or mysql+pymysql://…')
+            'sqlite:////var/lib/multiattach/multiattach.sqlite or mysql+pymysql://…'
+        )
     try:
-        db = Database(url, conf.database.max_pool_size or 10, conf.database.max_overflow or 50,
-                      connection_recycle_time=conf.database.connection_recycle_time,
-                      max_retries=conf.database.max_retries if patient else 1,
-                      retry_interval=conf.database.retry_interval if patient else 0,
-                      mysql_sql_mode=conf.database.mysql_sql_mode)
+        db = Database(
+            url,
+            conf.database.max_pool_size or 10,
+            conf.database.max_overflow or 50,
+            connection_recycle_time=conf.database.connection_recycle_time,
+            max_retries=conf.database.max_retries if patient else 1,
+            retry_interval=conf.database.retry_interval if patient else 0,
+            mysql_sql_mode=conf.database.mysql_sql_mode,
+        )
         if check:
             migration.check(db)
     except errors.ConfigurationError:
@@ -97,7 +103,8 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True, patient: bool = T
     except Exception as exc:
         raise errors.ConfigurationError(
             'Option connection in [database]: the database cannot be opened '
-            f'({type(exc).__name__}). Check the URL and that the server runs.') from exc
+            f'({type(exc).__name__}). Check the URL and that the server runs.'
+        ) from exc
     return db
 
 
@@ -112,7 +119,8 @@ def ask_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
     except TimeoutError:
         raise errors.ConfigurationError(
             f'Option connection in [database]: the database does not answer within {_COMMAND_TIMEOUT:g} s: '
-            'check the address, and that the server runs.') from None
+            'check the address, and that the server runs.'
+        ) from None
 
 
 def make_policy(conf: cfg.ConfigOpts) -> Policy:
@@ -132,8 +140,10 @@ def explain_policy(conf: cfg.ConfigOpts, exc: Exception) -> str:
     :param exc: what was raised when it was read.
     :returns: a message with option and remedy.
     """
-    return (f'Option policy_file in [oslo_policy]: {conf.oslo_policy.policy_file} cannot be used: '
-            f'{" ".join(str(exc).split())} Try "multiattach-manage policy check".')
+    return (
+        f'Option policy_file in [oslo_policy]: {conf.oslo_policy.policy_file} cannot be used: '
+        f'{" ".join(str(exc).split())} Try "multiattach-manage policy check".'
+    )
 
 
 def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -> Engine:
@@ -144,21 +154,33 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
     timeout = conf.rpc_response_timeout
     compute = None
     if conf.nova.endpoint or conf.api.auth_strategy == 'keystone':
-        compute = NovaCompute(conf.nova.endpoint, interface=conf.nova.interface,
-                              region=conf.nova.region_name, cafile=conf.nova.cafile or '',
-                              insecure=conf.nova.insecure)
-    return make_engine(db, make_policy(conf), VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout),
-                       HostAgents(rpc, timeout), order_time=timeout, down_time=conf.service_down_time,
-                       default_type=conf.default_volume_type,
-                       default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
-                       max_attachments=conf.max_attachments_per_volume, compute=compute,
-                       rules=make_rules(conf))
+        compute = NovaCompute(
+            conf.nova.endpoint,
+            interface=conf.nova.interface,
+            region=conf.nova.region_name,
+            cafile=conf.nova.cafile or '',
+            insecure=conf.nova.insecure,
+        )
+    return make_engine(
+        db,
+        make_policy(conf),
+        VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout),
+        HostAgents(rpc, timeout),
+        order_time=timeout,
+        down_time=conf.service_down_time,
+        default_type=conf.default_volume_type,
+        default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
+        max_attachments=conf.max_attachments_per_volume,
+        compute=compute,
+        rules=make_rules(conf),
+    )
 
 
 def make_lease_rules(conf: cfg.ConfigOpts) -> LeaseRules:
     """Read how long leases last and how often steps are tried."""
-    return LeaseRules(conf.leases.duration, conf.leases.max_attempts, conf.leases.retry_pause,
-                      conf.leases.longest_pause)
+    return LeaseRules(
+        conf.leases.duration, conf.leases.max_attempts, conf.leases.retry_pause, conf.leases.longest_pause
+    )
 
 
 def start_coordinator(conf: cfg.ConfigOpts, program: str) -> coordination.CoordinationDriver:
@@ -174,8 +196,7 @@ def start_coordinator(conf: cfg.ConfigOpts, program: str) -> coordination.Coordi
             pathlib.Path(url.removeprefix('file://')).mkdir(parents=True, exist_ok=True)
         return connect(url, f'{program}.{conf.host}')
     except (ToozError, OSError) as exc:
-        raise errors.ConfigurationError(
-            f'Option backend_url in [coordination] cannot be used: {exc}') from exc
+        raise errors.ConfigurationError(f'Option backend_url in [coordination] cannot be used: {exc}') from exc
 
 
 class Targets:
@@ -204,9 +225,13 @@ class Targets:
             portal, listen = _read_portals(self._conf)
             try:
                 self._target = TgtTarget(
-                    self._daemon(listen or portal), portal=portal, listen=listen,
-                    iqn_prefix=self._conf.iqn_prefix, write_cache=self._conf.write_cache,
-                    volumes_dir=volumes_dir)
+                    self._daemon(listen or portal),
+                    portal=portal,
+                    listen=listen,
+                    iqn_prefix=self._conf.iqn_prefix,
+                    write_cache=self._conf.write_cache,
+                    volumes_dir=volumes_dir,
+                )
                 self._target.check()
             except (TargetError, TargetUnavailable, OSError) as exc:
                 self.stop()
@@ -223,9 +248,11 @@ class Targets:
         if not self._conf.private:
             return TgtDaemon(self._conf.control_port or 0)
         self._process = PrivateTgtd(
-            portal=listen, threads=self._conf.driver_threads,
+            portal=listen,
+            threads=self._conf.driver_threads,
             control_port=self._conf.control_port or None,
-            log_path=pathlib.Path(self._conf.log_file) if self._conf.log_file else None)
+            log_path=pathlib.Path(self._conf.log_file) if self._conf.log_file else None,
+        )
         return self._process.start()
 
     def keep_alive(self) -> None:
@@ -258,7 +285,8 @@ def _read_portals(group: Any) -> tuple[str, str]:
     if listening.is_wildcard(portal.host):
         raise errors.ConfigurationError(
             f'Option portal in [tgt]: hosts are told {portal}, which leads nowhere. Set it to the address at '
-            f'which they reach this machine, and listen in [tgt] to {portal}.')
+            f'which they reach this machine, and listen in [tgt] to {portal}.'
+        )
     if not group.listen:
         return str(portal), ''
     try:
@@ -282,8 +310,9 @@ def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
             raise errors.ConfigurationError(f'Option {opt.name} in [{name}]: {exc}') from exc
     if group.driver == 'file' and group.target_driver == 'tgt':
         places.check_path(f'Option directory in [{name}]', pathlib.Path(group.directory))
-    backend: Backend = (LvmBackend(group.volume_group) if group.driver == 'lvm'
-                        else FileBackend(pathlib.Path(group.directory)))
+    backend: Backend = (
+        LvmBackend(group.volume_group) if group.driver == 'lvm' else FileBackend(pathlib.Path(group.directory))
+    )
     try:
         backend.check()
     except BackendError as exc:
@@ -291,9 +320,13 @@ def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
     return backend
 
 
-def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport,
-                        targets: Targets, coordinator: coordination.CoordinationDriver,
-                        ) -> list[VolumeWorker]:
+def make_volume_workers(
+    conf: cfg.ConfigOpts,
+    db: Database,
+    rpc: messaging.Transport,
+    targets: Targets,
+    coordinator: coordination.CoordinationDriver,
+) -> list[VolumeWorker]:
     """Make the worker of each enabled backend.
 
     :returns: workers, not started.
@@ -301,13 +334,11 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
     """
     names = conf.volume.enabled_backends
     if not names or len(set(names)) != len(names):
-        raise errors.ConfigurationError(
-            'Option enabled_backends in [volume] must name backends, each once.')
+        raise errors.ConfigurationError('Option enabled_backends in [volume] must name backends, each once.')
     try:
         client = nova.load_client(conf)
     except Exception as exc:
-        raise errors.ConfigurationError(
-            f'Option auth_type and those that go with it in [nova]: {exc}') from exc
+        raise errors.ConfigurationError(f'Option auth_type and those that go with it in [nova]: {exc}') from exc
     events = NovaEvents(client) if client is not None else None
     locks = VolumeLocks(coordinator)
     workers = []
@@ -317,31 +348,62 @@ def make_volume_workers(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Trans
         host, serves = f'{conf.host}@{name}', f'{conf.volume.cluster or conf.host}@{name}'
         target = targets.make(group.target_driver)
         crew = Crew(coordinator, f'volume.{serves}')
-        leases = StepLeases(db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS,
-                            is_alone=not conf.volume.cluster)
-        epoch = Epoch(Epochs(db), serves,
-                      pathlib.Path(conf.state_path, 'epochs', f'{quote(serves, safe="@")}.json'))
+        leases = StepLeases(
+            db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=not conf.volume.cluster
+        )
+        epoch = Epoch(Epochs(db), serves, pathlib.Path(conf.state_path, 'epochs', f'{quote(serves, safe="@")}.json'))
         exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, serves, leases)
-        workers.append(VolumeWorker(
-            db, rpc, host, serves, crew,
-            conf.storage_availability_zone, backend, exporter,
-            StorageSteps(Storage(db, serves), backend, target, locks,
-                         HostAgents(rpc, conf.rpc_response_timeout), leases, events), leases,
-            capabilities={'volume_backend_name': name, **group.capabilities,
-                          'multiattach': group.multiattach},
-            over_subscription=group.max_over_subscription_ratio,
-            report_interval=conf.report_interval,
-            reconciler=VolumeReconciler(
-                Reconciliation(db, Actor(f'volume:{host}')), exporter, target, locks, serves,
-                make_rules(conf), conf.reconcile.interval,
-                NovaCheck(NovaServers(client), conf.reconcile.nova_servers)
-                if client is not None and conf.reconcile.nova_servers else None, epoch),
-            epoch=epoch))
+        workers.append(
+            VolumeWorker(
+                db,
+                rpc,
+                host,
+                serves,
+                crew,
+                conf.storage_availability_zone,
+                backend,
+                exporter,
+                StorageSteps(
+                    Storage(db, serves),
+                    backend,
+                    target,
+                    locks,
+                    HostAgents(rpc, conf.rpc_response_timeout),
+                    leases,
+                    events,
+                ),
+                leases,
+                capabilities={'volume_backend_name': name, **group.capabilities, 'multiattach': group.multiattach},
+                over_subscription=group.max_over_subscription_ratio,
+                report_interval=conf.report_interval,
+                reconciler=VolumeReconciler(
+                    Reconciliation(db, Actor(f'volume:{host}')),
+                    exporter,
+                    target,
+                    locks,
+                    serves,
+                    make_rules(conf),
+                    conf.reconcile.interval,
+                    NovaCheck(NovaServers(client), conf.reconcile.nova_servers)
+                    if client is not None and conf.reconcile.nova_servers
+                    else None,
+                    epoch,
+                ),
+                epoch=epoch,
+            )
+        )
     return workers
 
 
 def make_rules(conf: cfg.ConfigOpts) -> Rules:
     """Read what is to be done about drift."""
     group = conf.reconcile
-    return Rules(group.actions, group.graces, group.reservation_age, group.stuck_after, group.most_at_once,
-                 group.most_percent, group.window)
+    return Rules(
+        group.actions,
+        group.graces,
+        group.reservation_age,
+        group.stuck_after,
+        group.most_at_once,
+        group.most_percent,
+        group.window,
+    )

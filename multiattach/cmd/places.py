@@ -38,7 +38,8 @@ def check_path(option: str, path: pathlib.Path) -> None:
         if not _PATH.fullmatch(sign):
             raise errors.ConfigurationError(
                 f'{option}: {text!r} has the character {sign!r}, which targets cannot take. Use '
-                'letters, digits and . _ - + : @ % only.')
+                'letters, digits and . _ - + : @ % only.'
+            )
     if len(os.fsencode(text)) > _LONGEST_PATH:
         raise errors.ConfigurationError(f'{option}: the path is longer than {_LONGEST_PATH} bytes.')
 
@@ -53,7 +54,8 @@ def check_iqn_prefix(option: str, prefix: str) -> None:
     if not _IQN_PREFIX.fullmatch(prefix):
         raise errors.ConfigurationError(
             f'{option} must be such as iqn.2010-10.org.openstack: (small letters, digits, . : and -, at '
-            f'most 160 characters), not {prefix!r}.')
+            f'most 160 characters), not {prefix!r}.'
+        )
 
 
 def close_folder(option: str, folder: pathlib.Path) -> int:
@@ -68,12 +70,14 @@ def close_folder(option: str, folder: pathlib.Path) -> int:
     if found.st_uid != os.geteuid():
         raise errors.ConfigurationError(
             f'{option}: {folder} belongs to another user, who could read the secrets in it. Name another '
-            'folder, or give it to the user of this program (chown).')
+            'folder, or give it to the user of this program (chown).'
+        )
     if found.st_mode & _OTHERS and not _is_ours(folder):
         raise errors.ConfigurationError(
             f'{option}: {folder} holds other things, and other users can use it (mode '
             f'{stat.S_IMODE(found.st_mode):04o}): CHAP secrets are to be kept in it. Name a folder of '
-            'its own, or close this one (chmod 700).')
+            'its own, or close this one (chmod 700).'
+        )
     closed = _close(folder)
     for place, folders, files in os.walk(folder):
         closed += sum(_close(pathlib.Path(place, name)) for name in (*folders, *files))

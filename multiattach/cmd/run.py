@@ -48,8 +48,11 @@ def _run(main: Callable[[Sequence[str]], int | None]) -> int:
         return 130
     except Exception as exc:
         LOG.exception('The program ends unexpectedly')
-        print(f'{sys.argv[0].rpartition("/")[2]}: unexpected failure ({type(exc).__name__}); the '
-              'log has the rest. Please report it.', file=sys.stderr)
+        print(
+            f'{sys.argv[0].rpartition("/")[2]}: unexpected failure ({type(exc).__name__}); the '
+            'log has the rest. Please report it.',
+            file=sys.stderr,
+        )
         return 1
 
 

@@ -54,31 +54,54 @@ class HttpServer:
     :raises ConfigurationError: the address cannot be listened on.
     """
 
-    def __init__(self, application: Any, host: str, port: int, threads: int, *,
-                 option: str = 'listen_host and listen_port in [api]', most: int = MOST_CONNECTIONS,
-                 proxied: bool = False) -> None:
+    def __init__(
+        self,
+        application: Any,
+        host: str,
+        port: int,
+        threads: int,
+        *,
+        option: str = 'listen_host and listen_port in [api]',
+        most: int = MOST_CONNECTIONS,
+        proxied: bool = False,
+    ) -> None:
         try:
             sockets = _bind(host, port)
         except OSError as exc:
             raise errors.ConfigurationError(
                 f'{listening.Address(host, port)} cannot be listened on ({listening.explain(exc, port)}): '
-                f'set another address ({option}).') from exc
+                f'set another address ({option}).'
+            ) from exc
         self.port = int(sockets[0].getsockname()[1])
         # Half of the descriptors are for what the program is there for.
         most = min(most, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - _BEYOND, 8))
         settings = Adjustments(
-            sockets=sockets, threads=threads, ident='multiattach', connection_limit=most + _BEYOND,
+            sockets=sockets,
+            threads=threads,
+            ident='multiattach',
+            connection_limit=most + _BEYOND,
             # poll, because select ends at descriptor 1024.
-            channel_timeout=60, asyncore_use_poll=True, max_request_body_size=1 << 20,
-            clear_untrusted_proxy_headers=not proxied)
+            channel_timeout=60,
+            asyncore_use_poll=True,
+            max_request_body_size=1 << 20,
+            clear_untrusted_proxy_headers=not proxied,
+        )
         self._map: dict[int, Any] = {}
         self._dispatcher = ThreadedTaskDispatcher()
         self._dispatcher.set_thread_count(threads)
         self._listeners = []
         for made in sockets:
             info = (made.family, made.type, made.proto, made.getsockname())
-            listener = _Listener(application, self._map, True, made, dispatcher=self._dispatcher,
-                                 adj=settings, bind_socket=False, sockinfo=info)
+            listener = _Listener(
+                application,
+                self._map,
+                True,
+                made,
+                dispatcher=self._dispatcher,
+                adj=settings,
+                bind_socket=False,
+                sockinfo=info,
+            )
             listener.most = most
             self._listeners.append(listener)
         self._thread = threading.Thread(target=self._serve, name='http', daemon=True)

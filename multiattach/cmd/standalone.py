@@ -46,17 +46,29 @@ example:
 
 def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog='multiattach-standalone', epilog=_EPILOG,
+        prog='multiattach-standalone',
+        epilog=_EPILOG,
         description='Runs every role in one process: API, volume worker with a private tgtd, and '
-                    'a host agent where libvirt answers.',
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--state-dir', required=True, type=pathlib.Path, metavar='DIR',
-                        help='folder for database, volumes, locks and clouds.yaml; made if it is missing')
-    parser.add_argument('--listen', required=True, metavar='HOST:PORT',
-                        help='address of the API, and of the embedded target beside it; 0.0.0.0 or [::] for '
-                             'all, of which hosts are told the one that leads outside')
-    parser.add_argument('--config-file', action='append', default=[], metavar='FILE',
-                        help='configuration file; may be given again')
+        'a host agent where libvirt answers.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--state-dir',
+        required=True,
+        type=pathlib.Path,
+        metavar='DIR',
+        help='folder for database, volumes, locks and clouds.yaml; made if it is missing',
+    )
+    parser.add_argument(
+        '--listen',
+        required=True,
+        metavar='HOST:PORT',
+        help='address of the API, and of the embedded target beside it; 0.0.0.0 or [::] for '
+        'all, of which hosts are told the one that leads outside',
+    )
+    parser.add_argument(
+        '--config-file', action='append', default=[], metavar='FILE', help='configuration file; may be given again'
+    )
     parser.add_argument('--debug', action='store_true', help='log more')
     parser.add_argument('--version', action='version', version=f'%(prog)s {release.version()}')
     return parser.parse_args(args)
@@ -72,7 +84,8 @@ def _parse_address(text: str) -> tuple[listening.Address, str]:
         return address, listening.find_told(address.host)
     except OSError as exc:
         raise errors.ConfigurationError(
-            f'Option --listen: {address.host} has no address ({exc.strerror or exc}).') from exc
+            f'Option --listen: {address.host} has no address ({exc.strerror or exc}).'
+        ) from exc
 
 
 def _find_portal(state: pathlib.Path, host: str) -> listening.Address:
@@ -84,13 +97,20 @@ def _find_portal(state: pathlib.Path, host: str) -> listening.Address:
             port = listening.parse_portal(file.read_text()).port
         except (OSError, ValueError) as exc:
             raise errors.ConfigurationError(
-                f'Option --state-dir: {file} cannot be used ({exc}). It has the portal of this folder\'s '
-                'volumes, ADDRESS:PORT.') from exc
+                f"Option --state-dir: {file} cannot be used ({exc}). It has the portal of this folder's "
+                'volumes, ADDRESS:PORT.'
+            ) from exc
     elif (state / _DATABASE_FILE).exists():
         port = _PORTAL_PORT  # a release before kept it nowhere
     else:
-        port = next((one for one in range(_PORTAL_PORT, _PORTAL_PORT + _PORTALS)
-                     if listening.is_free(listening.Address(address, one))), _PORTAL_PORT)
+        port = next(
+            (
+                one
+                for one in range(_PORTAL_PORT, _PORTAL_PORT + _PORTALS)
+                if listening.is_free(listening.Address(address, one))
+            ),
+            _PORTAL_PORT,
+        )
     return listening.Address(address, port)
 
 
@@ -103,7 +123,9 @@ def _load(options: argparse.Namespace, state: pathlib.Path, host: str, told: str
     if options.debug:
         args.append('--debug')
     conf = configuration.load(
-        args, program='multiattach-standalone', description='Runs every role in one process.',
+        args,
+        program='multiattach-standalone',
+        description='Runs every role in one process.',
         defaults={
             ('api', 'auth_strategy'): 'noauth',
             ('DEFAULT', 'state_path'): str(state),
@@ -114,7 +136,8 @@ def _load(options: argparse.Namespace, state: pathlib.Path, host: str, told: str
             ('tgt', 'portal'): portal,
             ('tgt', 'log_file'): str(state / 'tgtd.log'),
             ('host_agent', 'my_ip'): told,
-        })
+        },
+    )
     if conf.tgt.portal == portal:  # no file says another
         (state / _PORTAL_FILE).write_text(f'{portal}\n')
         if listening.is_wildcard(listen.host):
@@ -130,17 +153,20 @@ def _own(state: pathlib.Path) -> Iterator[None]:
         closed = places.close_folder('Option --state-dir', state)
         lock = (state / 'standalone.lock').open('w')
     except OSError as exc:
-        raise errors.ConfigurationError(
-            f'Option --state-dir: {state} cannot be used: {exc.strerror}.') from exc
+        raise errors.ConfigurationError(f'Option --state-dir: {state} cannot be used: {exc.strerror}.') from exc
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise errors.ConfigurationError(
-                f'Option --state-dir: another multiattach-standalone runs in {state}.') from exc
+                f'Option --state-dir: another multiattach-standalone runs in {state}.'
+            ) from exc
         if closed:
-            print(f'{closed} folders and files in {state}, which keeps CHAP secrets, were open to other '
-                  'users; they are closed now.', flush=True)
+            print(
+                f'{closed} folders and files in {state}, which keeps CHAP secrets, were open to other '
+                'users; they are closed now.',
+                flush=True,
+            )
         yield
 
 
@@ -162,9 +188,14 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(rpc.cleanup)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
-        server = HttpServer(make_application(conf, engine, rpc), address.host, address.port,
-                            conf.api.threads, option='Option --listen',
-                            proxied=conf.oslo_middleware.enable_proxy_headers_parsing)
+        server = HttpServer(
+            make_application(conf, engine, rpc),
+            address.host,
+            address.port,
+            conf.api.threads,
+            option='Option --listen',
+            proxied=conf.oslo_middleware.enable_proxy_headers_parsing,
+        )
         coordinator = parts.start_coordinator(conf, 'standalone')
         stack.callback(coordination.disconnect, coordinator)
         targets = _start_workers(stack, conf, db, rpc, coordinator)
@@ -179,8 +210,13 @@ def serve(args: Sequence[str]) -> None:
     print('multiattach has stopped', flush=True)
 
 
-def _start_workers(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database,
-                   rpc: messaging.Transport, coordinator: CoordinationDriver) -> parts.Targets:
+def _start_workers(
+    stack: contextlib.ExitStack,
+    conf: cfg.ConfigOpts,
+    db: Database,
+    rpc: messaging.Transport,
+    coordinator: CoordinationDriver,
+) -> parts.Targets:
     targets = parts.Targets(conf)
     stack.callback(targets.stop)
     stack.callback(operations.start(conf, 'multiattach-standalone', db, targets=targets, counts_rows=True))
@@ -190,9 +226,15 @@ def _start_workers(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Databa
     return targets
 
 
-def _start_agent(stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database,
-                 rpc: messaging.Transport, engine: Engine, coordinator: CoordinationDriver,
-                 stop: run.Stop) -> str:
+def _start_agent(
+    stack: contextlib.ExitStack,
+    conf: cfg.ConfigOpts,
+    db: Database,
+    rpc: messaging.Transport,
+    engine: Engine,
+    coordinator: CoordinationDriver,
+    stop: run.Stop,
+) -> str:
     """Start a host agent if the configuration wants one; return what to tell about it."""
     if conf.host_agent.enabled == 'no':
         return 'no host agent (option enabled in [host_agent])'
@@ -223,9 +265,12 @@ def _tell(conf: cfg.ConfigOpts, state: pathlib.Path, address: listening.Address,
         path.write_text(clouds.render_clouds_yaml(base))
         hint = f'OS_CLIENT_CONFIG_FILE={path} openstack --os-cloud multiattach volume list'
         print(f'multiattach-standalone: {NOAUTH}', flush=True)
-    print(f'multiattach is ready\n  block storage: {base}/v3\n  compute:       {base}/compute/v2.1\n'
-          f'  {note}\n  log:           {state}/multiattach.log\n'
-          f'Try: {hint}', flush=True)
+    print(
+        f'multiattach is ready\n  block storage: {base}/v3\n  compute:       {base}/compute/v2.1\n'
+        f'  {note}\n  log:           {state}/multiattach.log\n'
+        f'Try: {hint}',
+        flush=True,
+    )
 
 
 def main() -> int:

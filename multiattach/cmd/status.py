@@ -41,8 +41,11 @@ class Checks(upgradecheck.UpgradeCommands):
     def check_policy(self) -> upgradecheck.Result:
         """Can the policy file be used, and is each of its rules asked?"""
         wrong = checks.check_policy(cfg.CONF)
-        return upgradecheck.Result(FAILURE if any('Option' in text for text in wrong) else WARNING,
-                                   ' '.join(wrong)) if wrong else upgradecheck.Result(SUCCESS)
+        return (
+            upgradecheck.Result(FAILURE if any('Option' in text for text in wrong) else WARNING, ' '.join(wrong))
+            if wrong
+            else upgradecheck.Result(SUCCESS)
+        )
 
     def check_policy_json(self) -> upgradecheck.Result:
         """Is the policy file YAML? JSON is deprecated since oslo.policy 3.7."""
@@ -53,7 +56,8 @@ class Checks(upgradecheck.UpgradeCommands):
         """Does the broker take a connection?"""
         if (cfg.CONF.transport_url or '').startswith('inproc:'):
             return upgradecheck.Result(
-                WARNING, 'Option transport_url in [DEFAULT]: inproc:// serves multiattach-standalone only.')
+                WARNING, 'Option transport_url in [DEFAULT]: inproc:// serves multiattach-standalone only.'
+            )
         try:
             parts.open_transport(cfg.CONF).cleanup()
         except errors.ConfigurationError as exc:
@@ -71,11 +75,15 @@ class Checks(upgradecheck.UpgradeCommands):
         older = [row for row in found if row not in gone and _release_of(row) != release.version()]
         texts = []
         if gone:
-            texts.append(f'Silent for more than a day: {_name(gone)}. Start them, or forget them with '
-                         '"multiattach-manage service remove".')
+            texts.append(
+                f'Silent for more than a day: {_name(gone)}. Start them, or forget them with '
+                '"multiattach-manage service remove".'
+            )
         if older:
-            texts.append(f'Of another release than {release.version()}: {_name(older)}. Restart them with '
-                         'this one: workers first, then agents.')
+            texts.append(
+                f'Of another release than {release.version()}: {_name(older)}. Restart them with '
+                'this one: workers first, then agents.'
+            )
         return upgradecheck.Result(WARNING, ' '.join(texts)) if texts else upgradecheck.Result(SUCCESS)
 
     def check_states(self) -> upgradecheck.Result:
@@ -87,13 +95,18 @@ class Checks(upgradecheck.UpgradeCommands):
         unknown = []
         with db.reader() as session:
             for column, known in ((attachment.state, states.Attachment), (volume.status, states.Volume)):
-                unknown += [f'{number} in {name!r} of table {column.class_.__tablename__}'
-                            for name, number in session.execute(
-                                sa.select(column, sa.func.count()).where(column.not_in(list(known)))
-                                .group_by(column))]
+                unknown += [
+                    f'{number} in {name!r} of table {column.class_.__tablename__}'
+                    for name, number in session.execute(
+                        sa.select(column, sa.func.count()).where(column.not_in(list(known))).group_by(column)
+                    )
+                ]
         if unknown:
-            return upgradecheck.Result(FAILURE, f'Rows in states that this release does not know: '
-                                                f'{"; ".join(unknown)}. Was a newer release at work here?')
+            return upgradecheck.Result(
+                FAILURE,
+                f'Rows in states that this release does not know: '
+                f'{"; ".join(unknown)}. Was a newer release at work here?',
+            )
         return upgradecheck.Result(SUCCESS)
 
     def check_sqlite(self) -> upgradecheck.Result:
@@ -105,15 +118,21 @@ class Checks(upgradecheck.UpgradeCommands):
             hosts = {row.host.partition('@')[0] for row in db_services.list_all(session)}
         if len(hosts) > 1:
             return upgradecheck.Result(
-                FAILURE, f'Option connection in [database] is an SQLite file, and services of {len(hosts)} '
-                         'hosts use it. A file on a network is no database: use MariaDB or PostgreSQL.')
+                FAILURE,
+                f'Option connection in [database] is an SQLite file, and services of {len(hosts)} '
+                'hosts use it. A file on a network is no database: use MariaDB or PostgreSQL.',
+            )
         return upgradecheck.Result(SUCCESS, 'SQLite, used by one host')
 
     _upgrade_checks = (
-        ('Database schema', check_database), ('Policy file', check_policy),
-        ('Policy file format', check_policy_json), ('Message broker', check_transport),
-        ('Workers and agents', check_services), ('States of rows', check_states),
-        ('SQLite', check_sqlite))
+        ('Database schema', check_database),
+        ('Policy file', check_policy),
+        ('Policy file format', check_policy_json),
+        ('Message broker', check_transport),
+        ('Workers and agents', check_services),
+        ('States of rows', check_states),
+        ('SQLite', check_sqlite),
+    )
 
 
 def _release_of(service: models.Service) -> str | None:
@@ -123,8 +142,7 @@ def _release_of(service: models.Service) -> str | None:
 
 
 def _name(services: list[models.Service]) -> str:
-    return ', '.join(f'{row.binary} on {row.host} ({_release_of(row) or "unknown release"})'
-                     for row in services)
+    return ', '.join(f'{row.binary} on {row.host} ({_release_of(row) or "unknown release"})' for row in services)
 
 
 def main() -> int:

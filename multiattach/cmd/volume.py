@@ -13,8 +13,9 @@ from multiattach.rpc import broker
 
 def serve(args: Sequence[str]) -> None:
     """Run the workers of all enabled backends until a signal comes."""
-    conf = configuration.load(args, program='multiattach-volume',
-                              description='Makes volumes and exports them by iSCSI.')
+    conf = configuration.load(
+        args, program='multiattach-volume', description='Makes volumes and exports them by iSCSI.'
+    )
     stop = run.Stop()
     with contextlib.ExitStack() as stack:
         db = parts.open_database(conf)

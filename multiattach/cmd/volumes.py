@@ -22,8 +22,7 @@ def update_host(conf: cfg.ConfigOpts) -> None:
     """
     command = conf.command
     with _open(conf) as backends:
-        moved = backends.rename(command.current_host, command.new_host, force=command.force,
-                                dry_run=command.dry_run)
+        moved = backends.rename(command.current_host, command.new_host, force=command.force, dry_run=command.dry_run)
     for line in _tell_moved(moved, command.current_host, command.new_host, dry_run=command.dry_run):
         print(line)
 
@@ -36,8 +35,9 @@ def remove(conf: cfg.ConfigOpts) -> None:
     """
     command = conf.command
     with _open(conf) as backends:
-        removed = backends.remove_volume(idents.normalise(command.volume_id), force=command.force,
-                                         dry_run=command.dry_run)
+        removed = backends.remove_volume(
+            idents.normalise(command.volume_id), force=command.force, dry_run=command.dry_run
+        )
     for line in _tell_removed(removed, dry_run=command.dry_run):
         print(line)
 
@@ -52,26 +52,36 @@ def _open(conf: cfg.ConfigOpts) -> Iterator[Backends]:
 
 
 def _tell_moved(moved: Moved, old: str, new: str, *, dry_run: bool) -> Iterator[str]:
-    yield (f'{moved.volumes} volumes with {moved.attachments} attachments '
-           f'{"would be" if dry_run else "are"} moved from {old} to {new}, and {moved.history} deleted ones.')
+    yield (
+        f'{moved.volumes} volumes with {moved.attachments} attachments '
+        f'{"would be" if dry_run else "are"} moved from {old} to {new}, and {moved.history} deleted ones.'
+    )
     for host in moved.services:
         yield f'The old worker {host} {"would be" if dry_run else "is"} removed from the list of services.'
     if moved.attachments and not dry_run:
-        yield ('Run "multiattach-manage doctor" next: it says whether the new worker exports them, and which '
-               'hosts were told another portal (old_portal).')
+        yield (
+            'Run "multiattach-manage doctor" next: it says whether the new worker exports them, and which '
+            'hosts were told another portal (old_portal).'
+        )
 
 
 def _tell_removed(removed: Removed, *, dry_run: bool) -> Iterator[str]:
     ident, backend = removed.volume_id, removed.backend
-    yield (f'Volume {ident} ({removed.size} GiB, {removed.status}) '
-           f'{"would be" if dry_run else "is"} removed, with {len(removed.attachments)} attachments.')
+    yield (
+        f'Volume {ident} ({removed.size} GiB, {removed.status}) '
+        f'{"would be" if dry_run else "is"} removed, with {len(removed.attachments)} attachments.'
+    )
     yield f'Nobody was asked. What is left, if the storage of {backend} still exists:'
-    yield (f'    its data: the file or logical volume volume-{ident} of the backend '
-           f'{backend.rpartition("@")[2]}, not zeroed')
+    yield (
+        f'    its data: the file or logical volume volume-{ident} of the backend '
+        f'{backend.rpartition("@")[2]}, not zeroed'
+    )
     yield f'    the target …:volume-{ident} of its tgtd, and the file volume-{ident} in volumes_dir'
     for one in removed.attachments:
-        yield (f'    attachment {one.id} ({one.state}): server {one.server or "-"}, host {one.host or "-"}, '
-               f'initiator {one.initiator or "-"}')
+        yield (
+            f'    attachment {one.id} ({one.state}): server {one.server or "-"}, host {one.host or "-"}, '
+            f'initiator {one.initiator or "-"}'
+        )
     if removed.attachments:
         yield '    A host of these may hold a session and a device: detach or restart its servers.'
     yield 'If the worker comes back, it removes the target by itself (leftover); its data it never touches.'

@@ -32,8 +32,7 @@ from multiattach.conf import (
 from multiattach.domain import errors, host_names, release
 
 PROJECT = 'multiattach'
-_GROUPS = (base, api, quota, nova, volume, target, host, coordination, leases, metrics, notifications,
-           reconcile)
+_GROUPS = (base, api, quota, nova, volume, target, host, coordination, leases, metrics, notifications, reconcile)
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
@@ -62,16 +61,31 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 def set_library_defaults() -> None:
     """Set defaults of library options that fit this service."""
     policy_opts.set_defaults(cfg.CONF, policy_file='policy.yaml')
-    log.set_defaults(default_log_levels=[
-        *log.get_default_log_levels(), 'oslo_db=WARN', 'tooz=WARN', 'os_brick=INFO',
-        'oslo.privsep.daemon=WARN', 'waitress=INFO', 'alembic=WARN',
-        # It warns at each look of a balancer that no file was named.
-        'oslo_middleware.healthcheck.disable_by_file=ERROR'])
+    log.set_defaults(
+        default_log_levels=[
+            *log.get_default_log_levels(),
+            'oslo_db=WARN',
+            'tooz=WARN',
+            'os_brick=INFO',
+            'oslo.privsep.daemon=WARN',
+            'waitress=INFO',
+            'alembic=WARN',
+            # It warns at each look of a balancer that no file was named.
+            'oslo_middleware.healthcheck.disable_by_file=ERROR',
+        ]
+    )
 
 
-def load(args: Sequence[str], *, program: str, description: str,
-         cli_opts: Sequence[cfg.Opt] = (), defaults: dict[tuple[str, str], Any] | None = None,
-         check: bool = True, epilog: str | None = None) -> cfg.ConfigOpts:
+def load(
+    args: Sequence[str],
+    *,
+    program: str,
+    description: str,
+    cli_opts: Sequence[cfg.Opt] = (),
+    defaults: dict[tuple[str, str], Any] | None = None,
+    check: bool = True,
+    epilog: str | None = None,
+) -> cfg.ConfigOpts:
     """Read a program's configuration files and its command line.
 
     :param program: the program's name.
@@ -93,8 +107,14 @@ def load(args: Sequence[str], *, program: str, description: str,
     for (group, name), value in (defaults or {}).items():
         conf.set_default(name, value, group=_group(group))
     try:
-        conf(list(args), project=PROJECT, prog=program, description=description,
-             epilog=epilog, version=f'{program} {release.version()}')
+        conf(
+            list(args),
+            project=PROJECT,
+            prog=program,
+            description=description,
+            epilog=epilog,
+            version=f'{program} {release.version()}',
+        )
         if check:
             verify(conf)
         log.setup(conf, PROJECT)
@@ -121,5 +141,6 @@ def verify(conf: cfg.ConfigOpts) -> None:
                 raise errors.ConfigurationError(f'Option {name} in [{module.GROUP}]: {exc}') from exc
     if not host_names.is_valid(conf.host):
         raise errors.ConfigurationError(
-            f'Option host in [DEFAULT]: {conf.host!r} can be no host\'s name: 1 to {host_names.MAX_LENGTH} '
-            'printable characters, and no blanks at its ends.')
+            f"Option host in [DEFAULT]: {conf.host!r} can be no host's name: 1 to {host_names.MAX_LENGTH} "
+            'printable characters, and no blanks at its ends.'
+        )

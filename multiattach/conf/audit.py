@@ -17,9 +17,19 @@ from multiattach.conf import nova
 from multiattach.conf import volume as volume_conf
 
 NAMESPACES = (
-    'multiattach', 'keystonemiddleware.auth_token', 'os_brick', 'oslo.concurrency', 'oslo.db', 'oslo.log',
-    'oslo.messaging', 'oslo.middleware', 'oslo.policy', 'oslo.privsep', 'oslo.reports',
-    'oslo.service.service')
+    'multiattach',
+    'keystonemiddleware.auth_token',
+    'os_brick',
+    'oslo.concurrency',
+    'oslo.db',
+    'oslo.log',
+    'oslo.messaging',
+    'oslo.middleware',
+    'oslo.policy',
+    'oslo.privsep',
+    'oslo.reports',
+    'oslo.service.service',
+)
 _AUTH_GROUPS = ('keystone_authtoken', nova.GROUP)
 Known = dict[str, dict[str, cfg.Opt]]
 
@@ -68,8 +78,9 @@ def _expand(folder: str) -> Iterable[str]:
     return glob.glob(f'{folder}/*.conf')
 
 
-def _inspect_section(conf: cfg.ConfigOpts, known: Known, where: str, section: str,
-                     names: Mapping[str, list[str]]) -> list[Finding]:
+def _inspect_section(
+    conf: cfg.ConfigOpts, known: Known, where: str, section: str, names: Mapping[str, list[str]]
+) -> list[Finding]:
     if section not in known:
         return [Finding(where, f'nobody reads this section{_suggest(section, known, "[{}]")}')]
     findings = []

@@ -6,11 +6,15 @@ from oslo_config import cfg
 
 GROUP = 'nova'
 OPTS = [
-    cfg.StrOpt('endpoint', default='',
-               help='URL of the Compute API; empty to take it from the catalogue of the caller. '
-                    'With auth_strategy noauth nobody is asked unless it is set.'),
-    cfg.StrOpt('interface', default='public', choices=['public', 'internal', 'admin'],
-               help='Interface in the catalogue.'),
+    cfg.StrOpt(
+        'endpoint',
+        default='',
+        help='URL of the Compute API; empty to take it from the catalogue of the caller. '
+        'With auth_strategy noauth nobody is asked unless it is set.',
+    ),
+    cfg.StrOpt(
+        'interface', default='public', choices=['public', 'internal', 'admin'], help='Interface in the catalogue.'
+    ),
     cfg.StrOpt('region_name', default='', help='Region in the catalogue; empty for any.'),
 ]
 
@@ -23,8 +27,11 @@ def register_auth(conf: cfg.ConfigOpts) -> None:
 
 def list_auth_opts() -> list[cfg.Opt]:
     """Return the options by which this service logs in with a password, for the sample generator."""
-    return [*loading.get_session_conf_options(), *loading.get_auth_common_conf_options(),
-            *loading.get_auth_plugin_conf_options('password')]
+    return [
+        *loading.get_session_conf_options(),
+        *loading.get_auth_common_conf_options(),
+        *loading.get_auth_plugin_conf_options('password'),
+    ]
 
 
 def load_client(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
@@ -37,7 +44,10 @@ def load_client(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
     if not group.auth_type:
         return None
     return adapter.Adapter(
-        loading.load_session_from_conf_options(conf, GROUP,
-                                               auth=loading.load_auth_from_conf_options(conf, GROUP)),
-        service_type='compute', interface=group.interface, region_name=group.region_name or None,
-        endpoint_override=group.endpoint or None, default_microversion='2.89')
+        loading.load_session_from_conf_options(conf, GROUP, auth=loading.load_auth_from_conf_options(conf, GROUP)),
+        service_type='compute',
+        interface=group.interface,
+        region_name=group.region_name or None,
+        endpoint_override=group.endpoint or None,
+        default_microversion='2.89',
+    )

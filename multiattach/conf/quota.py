@@ -8,6 +8,10 @@ OPTS = [
     cfg.IntOpt('volumes', default=10, min=-1, help='Volumes of a project.'),
     cfg.IntOpt('gigabytes', default=1000, min=-1, help='GiB of all volumes of a project.'),
     cfg.IntOpt('per_volume_gigabytes', default=-1, min=-1, help='GiB of one volume.'),
-    cfg.IntOpt('attachments', default=-1, min=-1,
-               help='Servers that have the volumes of a project, counted once for each volume.'),
+    cfg.IntOpt(
+        'attachments',
+        default=-1,
+        min=-1,
+        help='Servers that have the volumes of a project, counted once for each volume.',
+    ),
 ]

@@ -17,35 +17,45 @@ _LIVE = A.deleted_at.is_(None)
 # Statements that each attach needs are built once: building one costs several times what sending it does.
 # Everybody locks the volume first: PostgreSQL locks in the order of FROM.
 _GET = (
-    sa.select(A).select_from(models.Volume).join(A, models.Volume.id == A.volume_id)
+    sa.select(A)
+    .select_from(models.Volume)
+    .join(A, models.Volume.id == A.volume_id)
     .where(A.id == sa.bindparam('ident'), _LIVE, models.Volume.deleted_at.is_(None))
     .options(orm.contains_eager(A.volume), orm.undefer(A.connection_info), orm.undefer(A.connector))
-    .execution_options(populate_existing=True))
+    .execution_options(populate_existing=True)
+)
 _GET_LOCKED = _GET.with_for_update()
 _LOCK_VOLUME_OF = (
     sa.select(models.Volume.id)
     .where(models.Volume.id == sa.select(A.volume_id).where(A.id == sa.bindparam('ident')).scalar_subquery())
-    .with_for_update())
-_COUNT_PLACES = (
-    sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(
-        sa.case((A.instance_uuid == sa.bindparam('server', type_=sa.String), 1), else_=0)), 0))
-    .where(A.volume_id == sa.bindparam('volume'), _LIVE, A.state.not_in(sorted(states.PLACELESS))))
+    .with_for_update()
+)
+_COUNT_PLACES = sa.select(
+    sa.func.count(),
+    sa.func.coalesce(sa.func.sum(sa.case((A.instance_uuid == sa.bindparam('server', type_=sa.String), 1), else_=0)), 0),
+).where(A.volume_id == sa.bindparam('volume'), _LIVE, A.state.not_in(sorted(states.PLACELESS)))
 # What a type and quotas allow comes with the count: without a limit, they cost no statement.
 _SPEC, _LIMIT = models.ExtraSpec, models.QuotaLimit
 _COUNT_ROOM = _COUNT_PLACES.add_columns(
     sa.func.count(sa.distinct(sa.func.coalesce(A.instance_uuid, A.id))),
-    sa.select(_SPEC.value).where(_SPEC.volume_type_id == sa.bindparam('type'),
-                                 _SPEC.key == extra_specs.MAX_ATTACHMENTS).scalar_subquery(),
-    *(sa.select(_LIMIT.hard_limit).where(
-        _LIMIT.resource == 'attachments', _LIMIT.scope == scope, _LIMIT.name == name).scalar_subquery()
-      for scope, name in (('project', sa.bindparam('project')), ('class', 'default'))))
+    sa.select(_SPEC.value)
+    .where(_SPEC.volume_type_id == sa.bindparam('type'), _SPEC.key == extra_specs.MAX_ATTACHMENTS)
+    .scalar_subquery(),
+    *(
+        sa.select(_LIMIT.hard_limit)
+        .where(_LIMIT.resource == 'attachments', _LIMIT.scope == scope, _LIMIT.name == name)
+        .scalar_subquery()
+        for scope, name in (('project', sa.bindparam('project')), ('class', 'default'))
+    ),
+)
 _OF_VOLUME = sa.select(A).where(A.volume_id == sa.bindparam('volume'), _LIVE).order_by(A.created_at, A.id)
 _ON_BACKEND = (
-    sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
-    .where(_LIVE, models.Volume.host == sa.bindparam('host'),
-           A.state.in_(sa.bindparam('states', expanding=True)))
+    sa.select(A)
+    .join(models.Volume, models.Volume.id == A.volume_id)
+    .where(_LIVE, models.Volume.host == sa.bindparam('host'), A.state.in_(sa.bindparam('states', expanding=True)))
     .options(orm.contains_eager(A.volume), orm.undefer(A.connector), orm.undefer(A.connection_info))
-    .order_by(A.created_at))
+    .order_by(A.created_at)
+)
 
 
 def get(session: Session, attachment_id: str, *, lock: bool = False) -> A:
@@ -75,8 +85,7 @@ def read_state(session: Session, attachment_id: str) -> tuple[str, str | None] |
 
     :returns: internal state and error; None if it is gone.
     """
-    row = session.execute(sa.select(A.state, A.error).where(
-        A.id == attachment_id, A.deleted_at.is_(None))).first()
+    row = session.execute(sa.select(A.state, A.error).where(A.id == attachment_id, A.deleted_at.is_(None))).first()
     return (row.state, row.error) if row else None
 
 
@@ -93,8 +102,11 @@ def count_attached(session: Session, volume_id: str) -> int:
 
     :returns: number of attachments in state ``attached``.
     """
-    return session.execute(sa.select(sa.func.count()).select_from(A).where(
-        A.volume_id == volume_id, A.deleted_at.is_(None), A.state == states.Attachment.ATTACHED)).scalar_one()
+    return session.execute(
+        sa.select(sa.func.count())
+        .select_from(A)
+        .where(A.volume_id == volume_id, A.deleted_at.is_(None), A.state == states.Attachment.ATTACHED)
+    ).scalar_one()
 
 
 def count_places(session: Session, volume_id: str, instance_uuid: str | None) -> tuple[int, int]:
@@ -131,26 +143,29 @@ def count_room(session: Session, volume: models.Volume, instance_uuid: str | Non
     :param instance_uuid: the asking server, or None.
     :returns: the room that there is.
     """
-    total, mine, servers, cap, own, general = session.execute(_COUNT_ROOM, {
-        'volume': volume.id, 'server': instance_uuid, 'type': volume.volume_type_id,
-        'project': volume.project_id}).one()
+    total, mine, servers, cap, own, general = session.execute(
+        _COUNT_ROOM,
+        {'volume': volume.id, 'server': instance_uuid, 'type': volume.volume_type_id, 'project': volume.project_id},
+    ).one()
     return Room(int(mine), int(total) - int(mine), int(servers), cap, general if own is None else own)
 
 
-def list_sharers(session: Session, volume_id: str, *conditions: sa.ColumnElement[bool]
-                 ) -> list[sharing.Sharer]:
+def list_sharers(session: Session, volume_id: str, *conditions: sa.ColumnElement[bool]) -> list[sharing.Sharer]:
     """List the live attachments of a volume as the sharing rules see them.
 
     :param conditions: further conditions on the attachment.
     """
     rows = session.execute(
-        sa.select(A.id, A.state, A.instance_uuid, A.attached_host, A.initiator)
-        .where(A.volume_id == volume_id, _LIVE, *conditions))
+        sa.select(A.id, A.state, A.instance_uuid, A.attached_host, A.initiator).where(
+            A.volume_id == volume_id, _LIVE, *conditions
+        )
+    )
     return [sharing.Sharer(*row) for row in rows]
 
 
-def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page, *,
-              detail: bool) -> list[A]:
+def list_page(
+    session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page, *, detail: bool
+) -> list[A]:
     """Load one page of attachments, their volumes' rows with them.
 
     :param filters: conditions on attachments and their volumes.
@@ -184,10 +199,14 @@ def list_with_connectors(session: Session, volume_id: str) -> list[A]:
 
     :returns: attachments, oldest first.
     """
-    return list(session.scalars(
-        sa.select(A).where(A.volume_id == volume_id, _LIVE,
-                           A.state.not_in(sorted(states.PLACELESS)))
-        .options(orm.undefer(A.connector)).order_by(A.created_at, A.id)))
+    return list(
+        session.scalars(
+            sa.select(A)
+            .where(A.volume_id == volume_id, _LIVE, A.state.not_in(sorted(states.PLACELESS)))
+            .options(orm.undefer(A.connector))
+            .order_by(A.created_at, A.id)
+        )
+    )
 
 
 def list_admitted(session: Session, volume_id: str) -> list[A]:
@@ -195,9 +214,14 @@ def list_admitted(session: Session, volume_id: str) -> list[A]:
 
     :returns: attachments with connection_info, oldest first.
     """
-    return list(session.scalars(
-        sa.select(A).where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.ADMITTED)))
-        .options(orm.undefer(A.connection_info)).order_by(A.created_at)))
+    return list(
+        session.scalars(
+            sa.select(A)
+            .where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.ADMITTED)))
+            .options(orm.undefer(A.connection_info))
+            .order_by(A.created_at)
+        )
+    )
 
 
 def list_of_agent(session: Session, host: str, wanted: Iterable[str]) -> list[A]:
@@ -205,17 +229,24 @@ def list_of_agent(session: Session, host: str, wanted: Iterable[str]) -> list[A]
 
     :returns: attachments with their volumes' rows, oldest first.
     """
-    return list(session.scalars(
-        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
-        .where(_LIVE, A.agent_host == host, A.state.in_(sorted(wanted)))
-        .options(orm.contains_eager(A.volume)).order_by(A.created_at)))
+    return list(
+        session.scalars(
+            sa.select(A)
+            .join(models.Volume, models.Volume.id == A.volume_id)
+            .where(_LIVE, A.agent_host == host, A.state.in_(sorted(wanted)))
+            .options(orm.contains_eager(A.volume))
+            .order_by(A.created_at)
+        )
+    )
 
 
 def list_grown(session: Session, host: str, volume_id: str | None = None) -> list[A]:
     """List the attached attachments of a host agent whose server has not seen the volume grow."""
-    query = sa.select(A).join(models.Volume, models.Volume.id == A.volume_id).where(
-        _LIVE, A.agent_host == host, A.state == states.Attachment.ATTACHED,
-        A.seen_size < models.Volume.size)
+    query = (
+        sa.select(A)
+        .join(models.Volume, models.Volume.id == A.volume_id)
+        .where(_LIVE, A.agent_host == host, A.state == states.Attachment.ATTACHED, A.seen_size < models.Volume.size)
+    )
     if volume_id is not None:
         query = query.where(A.volume_id == volume_id)
     return list(session.scalars(query))
@@ -223,8 +254,11 @@ def list_grown(session: Session, host: str, volume_id: str | None = None) -> lis
 
 def list_agent_hosts(session: Session, volume_id: str) -> list[str]:
     """List the host agents that drive attachments of a volume."""
-    return list(session.scalars(sa.select(A.agent_host).where(
-        A.volume_id == volume_id, _LIVE, A.agent_host.is_not(None)).distinct()))
+    return list(
+        session.scalars(
+            sa.select(A.agent_host).where(A.volume_id == volume_id, _LIVE, A.agent_host.is_not(None)).distinct()
+        )
+    )
 
 
 def set_seen_size(session: Session, attachment_id: str, size: int) -> None:
@@ -232,8 +266,12 @@ def set_seen_size(session: Session, attachment_id: str, size: int) -> None:
 
     :param size: GiB.
     """
-    session.execute(sa.update(A).where(A.id == attachment_id, _LIVE).values(seen_size=size)
-                    .execution_options(synchronize_session=False))
+    session.execute(
+        sa.update(A)
+        .where(A.id == attachment_id, _LIVE)
+        .values(seen_size=size)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def set_connection_info(session: Session, attachment_id: str, connection_info: Mapping[str, Any]) -> None:
@@ -241,9 +279,12 @@ def set_connection_info(session: Session, attachment_id: str, connection_info: M
 
     :param connection_info: flat connection_info (contract 8.2).
     """
-    session.execute(sa.update(A).where(A.id == attachment_id, _LIVE).values(
-        connection_info=dict(connection_info), updated_at=models.now())
-        .execution_options(synchronize_session=False))
+    session.execute(
+        sa.update(A)
+        .where(A.id == attachment_id, _LIVE)
+        .values(connection_info=dict(connection_info), updated_at=models.now())
+        .execution_options(synchronize_session=False)
+    )
 
 
 def list_of_server(session: Session, server_id: str) -> list[A]:
@@ -251,10 +292,15 @@ def list_of_server(session: Session, server_id: str) -> list[A]:
 
     :returns: attachments with their volumes' rows, oldest first.
     """
-    return list(session.scalars(
-        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
-        .where(_LIVE, A.instance_uuid == server_id, A.agent_host.is_not(None))
-        .options(orm.contains_eager(A.volume)).order_by(A.created_at, A.id)))
+    return list(
+        session.scalars(
+            sa.select(A)
+            .join(models.Volume, models.Volume.id == A.volume_id)
+            .where(_LIVE, A.instance_uuid == server_id, A.agent_host.is_not(None))
+            .options(orm.contains_eager(A.volume))
+            .order_by(A.created_at, A.id)
+        )
+    )
 
 
 def list_of_servers(session: Session, server_ids: Iterable[str]) -> list[A]:
@@ -262,9 +308,18 @@ def list_of_servers(session: Session, server_ids: Iterable[str]) -> list[A]:
 
     :returns: attachments that take a place, oldest first.
     """
-    return list(session.scalars(
-        sa.select(A).where(A.instance_uuid.in_(list(server_ids)), _LIVE, A.agent_host.is_not(None),
-                           A.state.not_in(sorted(states.PLACELESS))).order_by(A.created_at, A.id)))
+    return list(
+        session.scalars(
+            sa.select(A)
+            .where(
+                A.instance_uuid.in_(list(server_ids)),
+                _LIVE,
+                A.agent_host.is_not(None),
+                A.state.not_in(sorted(states.PLACELESS)),
+            )
+            .order_by(A.created_at, A.id)
+        )
+    )
 
 
 def set_delete_on_termination(session: Session, attachment_id: str, wanted: bool) -> None:
@@ -273,16 +328,22 @@ def set_delete_on_termination(session: Session, attachment_id: str, wanted: bool
     :param wanted: what it shall be.
     """
     session.execute(
-        sa.update(A).where(A.id == attachment_id).values(delete_on_termination=wanted)
-        .execution_options(synchronize_session=False))
+        sa.update(A)
+        .where(A.id == attachment_id)
+        .values(delete_on_termination=wanted)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def remove_placeless(session: Session, volume_id: str) -> None:
     """End the history of attachments that failed: their volume is about to go."""
     moment = models.now()
     session.execute(
-        sa.update(A).where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.PLACELESS)))
-        .values(deleted_at=moment).execution_options(synchronize_session=False))
+        sa.update(A)
+        .where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.PLACELESS)))
+        .values(deleted_at=moment)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def remove_placeless_of(session: Session, volume_id: str, instance_uuid: str) -> None:
@@ -291,12 +352,13 @@ def remove_placeless_of(session: Session, volume_id: str, instance_uuid: str) ->
     :param instance_uuid: UUID of the server.
     """
     session.execute(
-        sa.update(A).where(A.volume_id == volume_id, A.instance_uuid == instance_uuid, _LIVE,
-                           A.state.in_(sorted(states.PLACELESS)))
-        .values(deleted_at=models.now()).execution_options(synchronize_session=False))
+        sa.update(A)
+        .where(A.volume_id == volume_id, A.instance_uuid == instance_uuid, _LIVE, A.state.in_(sorted(states.PLACELESS)))
+        .values(deleted_at=models.now())
+        .execution_options(synchronize_session=False)
+    )
 
 
 def reload(session: Session, attachment_id: str) -> A:
     """Load an attachment after a move, one that has just been removed too."""
-    return session.scalars(sa.select(A).where(A.id == attachment_id)
-                           .execution_options(populate_existing=True)).one()
+    return session.scalars(sa.select(A).where(A.id == attachment_id).execution_options(populate_existing=True)).one()

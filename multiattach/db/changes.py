@@ -70,8 +70,9 @@ def take(session: Session) -> list[Change]:
     return noted
 
 
-def state_before(session: Session, model: Any, ident: str, column: str, at: datetime.datetime
-                 ) -> tuple[str | None, float | None]:
+def state_before(
+    session: Session, model: Any, ident: str, column: str, at: datetime.datetime
+) -> tuple[str | None, float | None]:
     """Tell what a session had read of a row before a statement changed it; nothing is asked.
 
     :param model: the mapped class.

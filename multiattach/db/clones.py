@@ -18,7 +18,8 @@ def find_source(session: Session, volume_id: str) -> str | None:
     :returns: UUID of the source, None if it is no clone, or gone.
     """
     return session.execute(
-        sa.select(V.source_volid).where(V.id == volume_id, V.deleted_at.is_(None))).scalar_one_or_none()
+        sa.select(V.source_volid).where(V.id == volume_id, V.deleted_at.is_(None))
+    ).scalar_one_or_none()
 
 
 def is_being_copied(session: Session, volume_id: str) -> bool:
@@ -30,9 +31,16 @@ def is_being_copied(session: Session, volume_id: str) -> bool:
     source = orm.aliased(V)
     # A clone is where its source is: an index by host and status serves this without one of its own.
     host = sa.select(source.host).where(source.id == volume_id).scalar_subquery()
-    return session.execute(
-        sa.select(V.id).where(V.source_volid == volume_id, V.status == states.Volume.CREATING,
-                              V.host == host, V.deleted_at.is_(None)).limit(1)).first() is not None
+    return (
+        session.execute(
+            sa.select(V.id)
+            .where(
+                V.source_volid == volume_id, V.status == states.Volume.CREATING, V.host == host, V.deleted_at.is_(None)
+            )
+            .limit(1)
+        ).first()
+        is not None
+    )
 
 
 def copy_image_metadata(session: Session, source_id: str, clone_id: str) -> None:
@@ -40,6 +48,9 @@ def copy_image_metadata(session: Session, source_id: str, clone_id: str) -> None
 
     :param session: a writer's session that holds the source's lock.
     """
-    session.execute(sa.insert(_IMAGE).from_select(
-        ['volume_id', 'key', 'value'],
-        sa.select(sa.literal(clone_id), _IMAGE.key, _IMAGE.value).where(_IMAGE.volume_id == source_id)))
+    session.execute(
+        sa.insert(_IMAGE).from_select(
+            ['volume_id', 'key', 'value'],
+            sa.select(sa.literal(clone_id), _IMAGE.key, _IMAGE.value).where(_IMAGE.volume_id == source_id),
+        )
+    )

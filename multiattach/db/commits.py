@@ -138,10 +138,8 @@ def _judge(session: Session, evidence: Evidence) -> Verdict:
     for model in _ORDER:
         idents = sorted(ident for kind, ident in evidence.locked if kind is model)
         if idents:
-            session.execute(sa.select(model.id).where(model.id.in_(idents)).order_by(model.id)
-                            .with_for_update()).all()
-    verdicts = [*_judge_rows(session, evidence), *_judge_lines(session, evidence),
-                *_judge_volumes(session, evidence)]
+            session.execute(sa.select(model.id).where(model.id.in_(idents)).order_by(model.id).with_for_update()).all()
+    verdicts = [*_judge_rows(session, evidence), *_judge_lines(session, evidence), *_judge_volumes(session, evidence)]
     if True in verdicts:
         return True
     return False if False in verdicts else None
@@ -150,8 +148,10 @@ def _judge(session: Session, evidence: Evidence) -> Verdict:
 def _judge_rows(session: Session, evidence: Evidence) -> list[Verdict]:
     """A row that is there was committed; one that is not may be to come if nothing was waited for."""
     absent = False if evidence.locked else None
-    return [session.get(model, ident, options=[orm.load_only(model.id)]) is not None or absent
-            for model, ident in evidence.rows]
+    return [
+        session.get(model, ident, options=[orm.load_only(model.id)]) is not None or absent
+        for model, ident in evidence.rows
+    ]
 
 
 def _judge_lines(session: Session, evidence: Evidence) -> list[Verdict]:
@@ -167,8 +167,7 @@ def _judge_volumes(session: Session, evidence: Evidence) -> list[Verdict]:
     table = models.Volume
     verdicts: list[Verdict] = []
     for ident, change in evidence.volumes.items():
-        found = session.scalars(
-            sa.select(table.updated_at).where(table.id == ident).with_for_update()).first()
+        found = session.scalars(sa.select(table.updated_at).where(table.id == ident).with_for_update()).first()
         if found == change.after:
             verdicts.append(True)
         else:  # anything else than before is the mark of another one who came on top, or first

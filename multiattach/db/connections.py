@@ -119,8 +119,8 @@ def _limit_idleness(engine: sa.Engine) -> None:
     limits = {
         'postgresql': f"SET idle_in_transaction_session_timeout = '{IDLE_LIMIT}s'",
         # MySQL has no such limit: for it this is a comment.
-        'mysql': f'SET SESSION /*M!100300 idle_transaction_timeout = {IDLE_LIMIT}, */ '
-                 'sql_notes = @@sql_notes'}
+        'mysql': f'SET SESSION /*M!100300 idle_transaction_timeout = {IDLE_LIMIT}, */ sql_notes = @@sql_notes',
+    }
     limits['mariadb'] = limits['mysql']
 
     @event.listens_for(engine, 'connect')
@@ -130,8 +130,7 @@ def _limit_idleness(engine: sa.Engine) -> None:
         connection.commit()  # PostgreSQL takes back what was set in a transaction that is rolled back
 
 
-def _connect(outage: Trouble, dialect: sa.Dialect, _record: Any, args: list[Any], parameters: dict[str, Any]
-             ) -> Any:
+def _connect(outage: Trouble, dialect: sa.Dialect, _record: Any, args: list[Any], parameters: dict[str, Any]) -> Any:
     """Call a connection that cannot be made a lost one.
 
     oslo.db does so for MariaDB; the words of PostgreSQL that it knows are those of libpq before 14.
@@ -161,8 +160,9 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 
     # oslo.db emits the BEGIN itself, from a listener of its own.
     @event.listens_for(engine, 'before_cursor_execute', retval=True)
-    def _begin_immediately(connection: sa.Connection, _cursor: Any, statement: str,
-                           parameters: Any, _context: Any, _many: bool) -> tuple[str, Any]:
+    def _begin_immediately(
+        connection: sa.Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+    ) -> tuple[str, Any]:
         if statement == 'BEGIN' and not connection.get_execution_options().get(_READ_ONLY):
             return 'BEGIN IMMEDIATE', parameters
         return statement, parameters

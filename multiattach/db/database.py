@@ -35,8 +35,7 @@ class Database:
     :param options: further arguments of ``oslo_db.sqlalchemy.engines.create_engine``.
     """
 
-    def __init__(self, url: str, max_pool_size: int = 10, max_overflow: int = 50,
-                 **options: Any) -> None:
+    def __init__(self, url: str, max_pool_size: int = 10, max_overflow: int = 50, **options: Any) -> None:
         options |= {'max_pool_size': max_pool_size, 'max_overflow': max_overflow}
         outage = Trouble(LOG, 'The database')
         self.engine = connections.open_engine(url, outage, **options)
@@ -81,12 +80,14 @@ class Database:
             session.commit()
         except db_exc.DBConnectionError as exc:
             committed = commits.find_out(self._writers, evidence)
-            LOG.warning('The connection to the database was lost during a COMMIT; the rows tell: %s',
-                        _VERDICTS[committed])
+            LOG.warning(
+                'The connection to the database was lost during a COMMIT; the rows tell: %s', _VERDICTS[committed]
+            )
             if committed is None:
                 raise errors.OutcomeUnknown(
                     'The database did not answer; the change was made or not. It is safe to look, '
-                    'and to repeat the request.') from exc
+                    'and to repeat the request.'
+                ) from exc
             if not committed:
                 raise
 
@@ -130,6 +131,7 @@ def retry(call: Callable[P, R]) -> Callable[P, R]:
     :returns: the function with up to 20 retries and growing pauses; it raises Unavailable at the end. Without
         a connection that is after some 8 s: whoever waits is a person, or has a time-out.
     """
+
     def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return call(*args, **kwargs)
@@ -142,8 +144,14 @@ def retry(call: Callable[P, R]) -> Callable[P, R]:
             raise
 
     repeated: Callable[P, R] = oslo_db_api.wrap_db_retry(
-        max_retries=20, retry_interval=0.05, inc_retry_interval=True, max_retry_interval=1,
-        retry_on_deadlock=True, retry_on_disconnect=True, jitter=True)(attempt)
+        max_retries=20,
+        retry_interval=0.05,
+        inc_retry_interval=True,
+        max_retry_interval=1,
+        retry_on_deadlock=True,
+        retry_on_disconnect=True,
+        jitter=True,
+    )(attempt)
 
     @functools.wraps(call)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -20,8 +20,9 @@ def count(session: Session, backend: str, seen: Mark | None) -> tuple[Mark, Doub
     :param seen: the mark beside the targets, None if it is not known.
     :returns: where the database stood before, and what is doubted.
     """
-    row = session.scalars(sa.select(E).where(E.backend == backend).with_for_update()
-                          .execution_options(populate_existing=True)).first()
+    row = session.scalars(
+        sa.select(E).where(E.backend == backend).with_for_update().execution_options(populate_existing=True)
+    ).first()
     if row is None:
         row = E(backend=backend, lineage=str(uuid.uuid4()), counter=1)
         session.add(row)
@@ -61,8 +62,9 @@ def accept(session: Session, backend: str) -> Doubt:
     doubt = _read(row) if row is not None else None
     if row is None or doubt is None:
         others = ', '.join(one.backend for one in list_doubts(session))
-        raise errors.NotFound(f'The database is not in doubt for backend {backend[:255]}; it is for: '
-                              f'{others or "none"}.')
+        raise errors.NotFound(
+            f'The database is not in doubt for backend {backend[:255]}; it is for: {others or "none"}.'
+        )
     # Further than what anybody has seen, so that it is the older copy that is found next time.
     row.lineage, row.counter = doubt.seen.lineage, max(doubt.seen.counter, row.counter) + 1
     row.counted_at, row.doubted_at, row.seen_lineage, row.seen_counter = models.now(), None, None, None
@@ -72,5 +74,6 @@ def accept(session: Session, backend: str) -> Doubt:
 def _read(row: E) -> Doubt | None:
     if row.doubted_at is None:
         return None
-    return Doubt(row.backend, row.doubted_at, Mark(row.lineage, row.counter),
-                 Mark(str(row.seen_lineage), row.seen_counter or 0))
+    return Doubt(
+        row.backend, row.doubted_at, Mark(row.lineage, row.counter), Mark(str(row.seen_lineage), row.seen_counter or 0)
+    )

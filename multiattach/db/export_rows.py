@@ -18,31 +18,54 @@ _MATE, _STRANGER, _TWIN = orm.aliased(A), orm.aliased(A), orm.aliased(A)
 
 
 def _is_other(table: Any) -> tuple[sa.ColumnElement[bool], ...]:
-    return (table.volume_id == A.volume_id, table.deleted_at.is_(None),
-            table.state.in_(sorted(states.ON_TARGET)))
+    return (table.volume_id == A.volume_id, table.deleted_at.is_(None), table.state.in_(sorted(states.ON_TARGET)))
 
 
 # At most one attachment of other initiators is looked at, so that the cost does not grow with sharers.
 _READ = (
     sa.select(
-        A.id, A.volume_id, A.state, A.initiator, A.attach_mode, A.error, A.connector, A.connection_info,
-        _MATE.id.label('mate_id'), _MATE.state.label('mate_state'),
+        A.id,
+        A.volume_id,
+        A.state,
+        A.initiator,
+        A.attach_mode,
+        A.error,
+        A.connector,
+        A.connection_info,
+        _MATE.id.label('mate_id'),
+        _MATE.state.label('mate_state'),
         _MATE.connection_info.label('mate_info'),
         sa.select(_STRANGER.state)
-        .where(*_is_other(_STRANGER), _STRANGER.initiator != sa.func.coalesce(A.initiator, '')).correlate(A)
-        .limit(1).scalar_subquery().label('stranger_state'),
-        sa.select(sa.func.min(_TWIN.attached_host)).where(
-            _TWIN.initiator == A.initiator, _TWIN.deleted_at.is_(None),
-            _TWIN.state.in_(sorted(states.ON_TARGET)), _TWIN.attached_host != A.attached_host)
-        .correlate(A).scalar_subquery().label('twin_host'),
-        _F.host.label('fenced_host'), _F.fenced_at.label('host_fenced_at'), _F.reason.label('fence_reason'),
-        sa.select(models.TypeQos.qos_specs_id).join(
-            models.Volume, models.Volume.volume_type_id == models.TypeQos.volume_type_id)
-        .where(models.Volume.id == A.volume_id).correlate(A).scalar_subquery().label('qos_specs_id'))
+        .where(*_is_other(_STRANGER), _STRANGER.initiator != sa.func.coalesce(A.initiator, ''))
+        .correlate(A)
+        .limit(1)
+        .scalar_subquery()
+        .label('stranger_state'),
+        sa.select(sa.func.min(_TWIN.attached_host))
+        .where(
+            _TWIN.initiator == A.initiator,
+            _TWIN.deleted_at.is_(None),
+            _TWIN.state.in_(sorted(states.ON_TARGET)),
+            _TWIN.attached_host != A.attached_host,
+        )
+        .correlate(A)
+        .scalar_subquery()
+        .label('twin_host'),
+        _F.host.label('fenced_host'),
+        _F.fenced_at.label('host_fenced_at'),
+        _F.reason.label('fence_reason'),
+        sa.select(models.TypeQos.qos_specs_id)
+        .join(models.Volume, models.Volume.volume_type_id == models.TypeQos.volume_type_id)
+        .where(models.Volume.id == A.volume_id)
+        .correlate(A)
+        .scalar_subquery()
+        .label('qos_specs_id'),
+    )
     .select_from(A)
     .outerjoin(_MATE, sa.and_(*_is_other(_MATE), _MATE.id != A.id, _MATE.initiator == A.initiator))
     .outerjoin(_F, _F.host == A.attached_host)
-    .where(A.id == sa.bindparam('ident'), A.deleted_at.is_(None)))
+    .where(A.id == sa.bindparam('ident'), A.deleted_at.is_(None))
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +139,17 @@ def read(session: Session, attachment_id: str) -> ExportRow:
         raise errors.AttachmentNotFound(attachment_id)
     row = rows[0]
     return ExportRow(
-        row.id, row.volume_id, row.state, row.initiator, row.attach_mode, row.error, row.connector,
+        row.id,
+        row.volume_id,
+        row.state,
+        row.initiator,
+        row.attach_mode,
+        row.error,
+        row.connector,
         row.connection_info,
         tuple(Mate(each.mate_id, each.mate_state, each.mate_info) for each in rows if each.mate_id),
         row.stranger_state,
         Mark(row.fenced_host, row.host_fenced_at, row.fence_reason) if row.fenced_host else None,
-        row.qos_specs_id is not None, row.twin_host)
+        row.qos_specs_id is not None,
+        row.twin_host,
+    )

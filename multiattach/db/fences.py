@@ -17,8 +17,15 @@ F = models.FencedHost
 _LIVE = A.deleted_at.is_(None)
 _MARK = sa.select(F).where(F.host == sa.bindparam('host'))
 _SAME_INITIATOR = (
-    sa.select(A).where(A.volume_id == sa.bindparam('volume'), _LIVE, A.initiator == sa.bindparam('initiator'),
-                       A.state.in_(sorted(states.ON_TARGET))).order_by(A.created_at, A.id))
+    sa.select(A)
+    .where(
+        A.volume_id == sa.bindparam('volume'),
+        _LIVE,
+        A.initiator == sa.bindparam('initiator'),
+        A.state.in_(sorted(states.ON_TARGET)),
+    )
+    .order_by(A.created_at, A.id)
+)
 # Sources of the event "fence", and those that are cut off already.
 _FENCEABLE = sorted(states.ATTACHMENT_EVENTS['fence'].sources | {states.Attachment.FENCED})
 
@@ -78,8 +85,7 @@ def list_volumes_of(session: Session, host: str) -> list[str]:
     :param host: name of the compute host; that of a connector, or of an agent.
     :returns: ids of volumes, in order.
     """
-    return list(session.scalars(
-        sa.select(A.volume_id).where(*_of_host(host)).distinct().order_by(A.volume_id)))
+    return list(session.scalars(sa.select(A.volume_id).where(*_of_host(host)).distinct().order_by(A.volume_id)))
 
 
 def list_of_host(session: Session, host: str, volume_ids: Sequence[str]) -> list[A]:
@@ -91,12 +97,23 @@ def list_of_host(session: Session, host: str, volume_ids: Sequence[str]) -> list
     mate = orm.aliased(A)
     mine = _of_host(host)
     shares = sa.exists().where(
-        mate.volume_id == A.volume_id, mate.initiator == A.initiator, mate.deleted_at.is_(None),
-        mate.state != states.Attachment.FENCED, sa.or_(mate.attached_host == host, mate.agent_host == host))
-    return list(session.scalars(
-        sa.select(A).where(_LIVE, A.volume_id.in_(list(volume_ids)),
-                           sa.or_(sa.and_(*mine), sa.and_(A.state.in_(sorted(states.ON_TARGET)), shares)))
-        .order_by(A.volume_id, A.created_at, A.id)))
+        mate.volume_id == A.volume_id,
+        mate.initiator == A.initiator,
+        mate.deleted_at.is_(None),
+        mate.state != states.Attachment.FENCED,
+        sa.or_(mate.attached_host == host, mate.agent_host == host),
+    )
+    return list(
+        session.scalars(
+            sa.select(A)
+            .where(
+                _LIVE,
+                A.volume_id.in_(list(volume_ids)),
+                sa.or_(sa.and_(*mine), sa.and_(A.state.in_(sorted(states.ON_TARGET)), shares)),
+            )
+            .order_by(A.volume_id, A.created_at, A.id)
+        )
+    )
 
 
 def _of_host(host: str) -> tuple[sa.ColumnElement[bool], ...]:
@@ -116,9 +133,14 @@ def list_fencing(session: Session, volume_id: str) -> list[A]:
 
     :returns: attachments with connection_info, oldest first.
     """
-    return list(session.scalars(
-        sa.select(A).where(A.volume_id == volume_id, _LIVE, A.state == states.Attachment.FENCING)
-        .options(orm.undefer(A.connection_info)).order_by(A.created_at, A.id)))
+    return list(
+        session.scalars(
+            sa.select(A)
+            .where(A.volume_id == volume_id, _LIVE, A.state == states.Attachment.FENCING)
+            .options(orm.undefer(A.connection_info))
+            .order_by(A.created_at, A.id)
+        )
+    )
 
 
 def list_recent(session: Session, backend_host: str, since: datetime.datetime) -> list[A]:
@@ -127,10 +149,19 @@ def list_recent(session: Session, backend_host: str, since: datetime.datetime) -
     :param since: not before this moment, UTC without zone.
     :returns: attachments in ``fenced`` that had an initiator.
     """
-    return list(session.scalars(
-        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
-        .where(_LIVE, A.state == states.Attachment.FENCED, A.fenced_at >= since,
-               A.initiator.is_not(None), models.Volume.host == backend_host)))
+    return list(
+        session.scalars(
+            sa.select(A)
+            .join(models.Volume, models.Volume.id == A.volume_id)
+            .where(
+                _LIVE,
+                A.state == states.Attachment.FENCED,
+                A.fenced_at >= since,
+                A.initiator.is_not(None),
+                models.Volume.host == backend_host,
+            )
+        )
+    )
 
 
 def get_proof(session: Session, attachment_id: str) -> A | None:
@@ -139,8 +170,11 @@ def get_proof(session: Session, attachment_id: str) -> A | None:
     :returns: the attachment with its volume, None if it is gone.
     """
     return session.scalars(
-        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id).where(A.id == attachment_id, _LIVE)
-        .options(orm.contains_eager(A.volume), orm.undefer(A.fence_proof))).first()
+        sa.select(A)
+        .join(models.Volume, models.Volume.id == A.volume_id)
+        .where(A.id == attachment_id, _LIVE)
+        .options(orm.contains_eager(A.volume), orm.undefer(A.fence_proof))
+    ).first()
 
 
 def list_unswept(session: Session, host: str) -> list[A]:
@@ -151,14 +185,22 @@ def list_unswept(session: Session, host: str) -> list[A]:
     :param host: name of the host agent.
     :returns: attachments with their volumes' rows and connection_info, oldest first.
     """
-    return list(session.scalars(
-        sa.select(A).join(models.Volume, models.Volume.id == A.volume_id)
-        .where(A.agent_host == host, A.fenced_at.is_not(None), A.swept_at.is_(None))
-        .options(orm.contains_eager(A.volume), orm.undefer(A.connection_info), orm.undefer(A.connector))
-        .order_by(A.created_at)))
+    return list(
+        session.scalars(
+            sa.select(A)
+            .join(models.Volume, models.Volume.id == A.volume_id)
+            .where(A.agent_host == host, A.fenced_at.is_not(None), A.swept_at.is_(None))
+            .options(orm.contains_eager(A.volume), orm.undefer(A.connection_info), orm.undefer(A.connector))
+            .order_by(A.created_at)
+        )
+    )
 
 
 def set_swept(session: Session, attachment_id: str) -> None:
     """Write that a host has let go of a fenced attachment."""
-    session.execute(sa.update(A).where(A.id == attachment_id, A.swept_at.is_(None))
-                    .values(swept_at=models.now()).execution_options(synchronize_session=False))
+    session.execute(
+        sa.update(A)
+        .where(A.id == attachment_id, A.swept_at.is_(None))
+        .values(swept_at=models.now())
+        .execution_options(synchronize_session=False)
+    )

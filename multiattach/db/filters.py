@@ -17,8 +17,12 @@ Condition = sa.ColumnElement[bool]
 Filter = Callable[[str], Condition]
 _MAX_INT = 2**63 - 1
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
-    'gt': operator.gt, 'gte': operator.ge, 'lt': operator.lt, 'lte': operator.le,
-    'eq': operator.eq, 'neq': operator.ne,
+    'gt': operator.gt,
+    'gte': operator.ge,
+    'lt': operator.lt,
+    'lte': operator.le,
+    'eq': operator.eq,
+    'neq': operator.ne,
 }
 
 
@@ -57,14 +61,16 @@ def _time(column: Any) -> Filter:
         pieces = value.split(',')
         bounds.check_conditions(pieces, 'comparisons')
         return sa.and_(*(_compare(column, piece) for piece in pieces))
+
     return build
 
 
 def _compare(column: Any, piece: str) -> Condition:
     word, colon, rest = piece.partition(':')
     compare = _OPERATORS.get(word) if colon else None
-    condition: Condition = (operator.eq(column, parse_time(piece)) if compare is None
-                            else compare(column, parse_time(rest)))
+    condition: Condition = (
+        operator.eq(column, parse_time(piece)) if compare is None else compare(column, parse_time(rest))
+    )
     return condition
 
 
@@ -137,48 +143,80 @@ M = models.Message
 
 # Filters of Block Storage's resource_filters.json, for everybody (contract 10.2).
 VOLUMES: Mapping[str, Filter] = {
-    'name': _text(V.display_name), 'display_name': _text(V.display_name), 'status': _text(V.status),
-    'metadata': _metadata, 'bootable': _boolean(V.bootable), 'migration_status': _never,
-    'availability_zone': _text(V.availability_zone), 'group_id': _never, 'size': _number(V.size),
-    'created_at': _time(V.created_at), 'updated_at': _time(V.updated_at),
+    'name': _text(V.display_name),
+    'display_name': _text(V.display_name),
+    'status': _text(V.status),
+    'metadata': _metadata,
+    'bootable': _boolean(V.bootable),
+    'migration_status': _never,
+    'availability_zone': _text(V.availability_zone),
+    'group_id': _never,
+    'size': _number(V.size),
+    'created_at': _time(V.created_at),
+    'updated_at': _time(V.updated_at),
     'consumes_quota': lambda value: sa.true() if parse_boolean(value) else nothing(),
     # Not in that file, which Horizon does not know: it offers this filter to everybody.
     'encrypted': lambda value: nothing() if parse_boolean(value) else sa.true(),
 }
 VOLUMES_ADMIN: Mapping[str, Filter] = {
-    'id': _ident(V.id), 'project_id': _text(V.project_id), 'user_id': _text(V.user_id), 'host': _host,
-    'description': _text(V.display_description), 'display_description': _text(V.display_description),
-    'multiattach': _boolean(V.multiattach), 'volume_type_id': _ident(V.volume_type_id),
-    'service_uuid': _ident(V.service_uuid), 'glance_metadata': _image_metadata,
-    'snapshot_id': _never, 'source_volid': _ident(V.source_volid),
-    'cluster_name': _never, 'encryption_key_id': _never, 'replication_status': _never,
+    'id': _ident(V.id),
+    'project_id': _text(V.project_id),
+    'user_id': _text(V.user_id),
+    'host': _host,
+    'description': _text(V.display_description),
+    'display_description': _text(V.display_description),
+    'multiattach': _boolean(V.multiattach),
+    'volume_type_id': _ident(V.volume_type_id),
+    'service_uuid': _ident(V.service_uuid),
+    'glance_metadata': _image_metadata,
+    'snapshot_id': _never,
+    'source_volid': _ident(V.source_volid),
+    'cluster_name': _never,
+    'encryption_key_id': _never,
+    'replication_status': _never,
 }
 VOLUMES_LIKE: Mapping[str, Any] = {
-    'name': V.display_name, 'display_name': V.display_name, 'status': V.status,
-    'availability_zone': V.availability_zone, 'description': V.display_description, 'host': V.host,
+    'name': V.display_name,
+    'display_name': V.display_name,
+    'status': V.status,
+    'availability_zone': V.availability_zone,
+    'description': V.display_description,
+    'host': V.host,
 }
 ATTACHMENTS: Mapping[str, Filter] = {
-    'volume_id': _ident(A.volume_id), 'instance_id': _ident(A.instance_uuid),
-    'instance_uuid': _ident(A.instance_uuid), 'attach_status': _attach_status, 'status': _attach_status,
+    'volume_id': _ident(A.volume_id),
+    'instance_id': _ident(A.instance_uuid),
+    'instance_uuid': _ident(A.instance_uuid),
+    'attach_status': _attach_status,
+    'status': _attach_status,
 }
 ATTACHMENTS_ADMIN: Mapping[str, Filter] = {
-    'id': _ident(A.id), 'attached_host': _text(A.attached_host), 'attach_mode': _text(A.attach_mode),
-    'mountpoint': _text(A.mountpoint), 'project_id': _text(V.project_id),
+    'id': _ident(A.id),
+    'attached_host': _text(A.attached_host),
+    'attach_mode': _text(A.attach_mode),
+    'mountpoint': _text(A.mountpoint),
+    'project_id': _text(V.project_id),
 }
 ATTACHMENTS_LIKE: Mapping[str, Any] = {
-    'volume_id': A.volume_id, 'instance_id': A.instance_uuid, 'instance_uuid': A.instance_uuid,
-    'attached_host': A.attached_host, 'mountpoint': A.mountpoint,
+    'volume_id': A.volume_id,
+    'instance_id': A.instance_uuid,
+    'instance_uuid': A.instance_uuid,
+    'attached_host': A.attached_host,
+    'mountpoint': A.mountpoint,
 }
 _IDENTS = frozenset({'volume_id', 'instance_uuid'})
 
 MESSAGES: Mapping[str, Filter] = {
-    'resource_uuid': _ident(M.resource_uuid), 'resource_type': _text(M.resource_type),
-    'event_id': _text(M.event_id), 'request_id': _text(M.request_id),
+    'resource_uuid': _ident(M.resource_uuid),
+    'resource_type': _text(M.resource_type),
+    'event_id': _text(M.event_id),
+    'request_id': _text(M.request_id),
     'message_level': _text(M.message_level),
 }
 
 QOS_SPECS: Mapping[str, Filter] = {
-    'id': _ident(models.QosSpecs.id), 'name': _text(models.QosSpecs.name),
+    'id': _ident(models.QosSpecs.id),
+    'name': _text(models.QosSpecs.name),
     'consumer': _text(models.QosSpecs.consumer),
 }
 
@@ -202,5 +240,4 @@ def type_is_public(value: bool) -> Condition:
 def type_has_spec(key: str, value: str) -> Condition:
     """Return the condition that a type has an extra spec with this value."""
     table = models.ExtraSpec
-    return sa.exists().where(table.volume_type_id == models.VolumeType.id, table.key == key,
-                             table.value == value)
+    return sa.exists().where(table.volume_type_id == models.VolumeType.id, table.key == key, table.value == value)

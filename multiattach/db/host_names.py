@@ -19,10 +19,11 @@ def is_known(session: Session, host: str, agent_binary: str) -> bool:
     service, server = models.Service, models.Server
     of_host = sa.or_(A.attached_host == host, A.agent_host == host)
     for query in (
-            sa.select(service.id).where(service.binary == agent_binary, service.host == host),
-            sa.select(server.id).where(server.host == host, server.deleted_at.is_(None)),
-            sa.select(A.id).where(A.deleted_at.is_(None), of_host),
-            sa.select(A.id).where(of_host)):
+        sa.select(service.id).where(service.binary == agent_binary, service.host == host),
+        sa.select(server.id).where(server.host == host, server.deleted_at.is_(None)),
+        sa.select(A.id).where(A.deleted_at.is_(None), of_host),
+        sa.select(A.id).where(of_host),
+    ):
         if session.execute(query.limit(1)).first() is not None:
             return True
     return False
@@ -33,10 +34,11 @@ def list_names(session: Session, agent_binary: str) -> set[str]:
     names: set[str] = set()
     service, server, mark = models.Service, models.Server, models.FencedHost
     for query in (
-            sa.select(service.host).where(service.binary == agent_binary),
-            sa.select(server.host).where(server.deleted_at.is_(None)).distinct(),
-            sa.select(A.attached_host).where(A.deleted_at.is_(None), A.attached_host.is_not(None)).distinct(),
-            sa.select(A.agent_host).where(A.deleted_at.is_(None), A.agent_host.is_not(None)).distinct(),
-            sa.select(mark.host)):
+        sa.select(service.host).where(service.binary == agent_binary),
+        sa.select(server.host).where(server.deleted_at.is_(None)).distinct(),
+        sa.select(A.attached_host).where(A.deleted_at.is_(None), A.attached_host.is_not(None)).distinct(),
+        sa.select(A.agent_host).where(A.deleted_at.is_(None), A.agent_host.is_not(None)).distinct(),
+        sa.select(mark.host),
+    ):
         names.update(session.scalars(query.limit(_MOST)))
     return names

@@ -26,8 +26,10 @@ def list_of(session: Session, idents: Sequence[str]) -> dict[str, Lease]:
     found: dict[str, Lease] = {}
     for start in range(0, len(idents), _AT_ONCE):
         rows = session.execute(
-            sa.select(L.ident, L.since, L.owner, L.lease_until, L.attempts, L.retry_at, L.error)
-            .where(L.ident.in_(list(idents[start:start + _AT_ONCE]))))
+            sa.select(L.ident, L.since, L.owner, L.lease_until, L.attempts, L.retry_at, L.error).where(
+                L.ident.in_(list(idents[start : start + _AT_ONCE]))
+            )
+        )
         found |= {row.ident: Lease(*row) for row in rows}
     return found
 
@@ -38,9 +40,11 @@ def read_step(session: Session, noun: str, ident: str) -> tuple[str, datetime.da
     :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
     :returns: state and since when; None if it is gone.
     """
-    query = (sa.select(A.state, A.state_at).where(A.id == ident, A.deleted_at.is_(None))
-             if noun == ATTACHMENT else
-             sa.select(V.status, V.status_at).where(V.id == ident, V.deleted_at.is_(None)))
+    query = (
+        sa.select(A.state, A.state_at).where(A.id == ident, A.deleted_at.is_(None))
+        if noun == ATTACHMENT
+        else sa.select(V.status, V.status_at).where(V.id == ident, V.deleted_at.is_(None))
+    )
     row = session.execute(query).first()
     return None if row is None else (row[0], row[1])
 
@@ -59,9 +63,11 @@ def swap(session: Session, before: Lease, after: Lease) -> bool:
     :param before: as it was read.
     :returns: False if somebody else was first.
     """
-    done = session.execute(_update(
-        L.ident == before.ident, L.owner == before.owner, L.lease_until == before.until,
-        L.since == before.since).values(**_columns(after)))
+    done = session.execute(
+        _update(
+            L.ident == before.ident, L.owner == before.owner, L.lease_until == before.until, L.since == before.since
+        ).values(**_columns(after))
+    )
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
@@ -72,10 +78,12 @@ def replace(session: Session, lease: Lease, now: datetime.datetime) -> bool:
 
     :returns: False if there is no such lease.
     """
-    done = session.execute(_update(
-        L.ident == lease.ident,
-        sa.or_(L.owner == lease.owner, L.since != lease.since, L.lease_until < now, L.retry_at.is_not(None))
-    ).values(**_columns(lease)))
+    done = session.execute(
+        _update(
+            L.ident == lease.ident,
+            sa.or_(L.owner == lease.owner, L.since != lease.since, L.lease_until < now, L.retry_at.is_not(None)),
+        ).values(**_columns(lease))
+    )
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
@@ -89,9 +97,12 @@ def renew(session: Session, owner: str, idents: Iterable[str], until: datetime.d
     """
     since = sa.func.coalesce(
         sa.select(A.state_at).where(A.id == L.ident).scalar_subquery(),
-        sa.select(V.status_at).where(V.id == L.ident).scalar_subquery(), L.since)
-    done = session.execute(_update(L.owner == owner, L.ident.in_(list(idents)))
-                           .values(lease_until=until, since=since, retry_at=None))
+        sa.select(V.status_at).where(V.id == L.ident).scalar_subquery(),
+        L.since,
+    )
+    done = session.execute(
+        _update(L.owner == owner, L.ident.in_(list(idents))).values(lease_until=until, since=since, retry_at=None)
+    )
     return int(done.rowcount)  # type: ignore[attr-defined]
 
 
@@ -100,8 +111,7 @@ def delete(session: Session, owner: str, ident: str) -> None:
 
     :param owner: whose it is; that of another one stays.
     """
-    session.execute(sa.delete(L).where(L.ident == ident, L.owner == owner)
-                    .execution_options(synchronize_session=False))
+    session.execute(sa.delete(L).where(L.ident == ident, L.owner == owner).execution_options(synchronize_session=False))
 
 
 def sweep(session: Session, now: datetime.datetime, latest: datetime.datetime) -> int:
@@ -109,11 +119,15 @@ def sweep(session: Session, now: datetime.datetime, latest: datetime.datetime) -
 
     :param latest: no lease ends later, but one of a clock that was ahead.
     """
-    done = session.execute(sa.delete(L).where(
-        sa.or_(L.lease_until < now, L.lease_until > latest),
-        ~sa.exists().where(A.id == L.ident, A.state_at == L.since),
-        ~sa.exists().where(V.id == L.ident, V.status_at == L.since, V.deleted_at.is_(None)),
-    ).execution_options(synchronize_session=False))
+    done = session.execute(
+        sa.delete(L)
+        .where(
+            sa.or_(L.lease_until < now, L.lease_until > latest),
+            ~sa.exists().where(A.id == L.ident, A.state_at == L.since),
+            ~sa.exists().where(V.id == L.ident, V.status_at == L.since, V.deleted_at.is_(None)),
+        )
+        .execution_options(synchronize_session=False)
+    )
     return int(done.rowcount)  # type: ignore[attr-defined]
 
 
@@ -122,5 +136,11 @@ def _update(*conditions: sa.ColumnElement[bool]) -> sa.Update:
 
 
 def _columns(lease: Lease) -> dict[str, object]:
-    return {'since': lease.since, 'owner': lease.owner, 'lease_until': lease.until,
-            'attempts': lease.attempts, 'retry_at': lease.retry_at, 'error': lease.error}
+    return {
+        'since': lease.since,
+        'owner': lease.owner,
+        'lease_until': lease.until,
+        'attempts': lease.attempts,
+        'retry_at': lease.retry_at,
+        'error': lease.error,
+    }

@@ -14,8 +14,16 @@ M = models.Message
 _KEPT = datetime.timedelta(days=30)
 
 
-def add(session: Session, project_id: str, resource_uuid: str, event_id: str, text: str, *,
-        request_id: str | None = None, resource_type: str = 'VOLUME') -> None:
+def add(
+    session: Session,
+    project_id: str,
+    resource_uuid: str,
+    event_id: str,
+    text: str,
+    *,
+    request_id: str | None = None,
+    resource_type: str = 'VOLUME',
+) -> None:
     """Leave a message for a project's users.
 
     :param resource_uuid: what it is about.
@@ -24,10 +32,20 @@ def add(session: Session, project_id: str, resource_uuid: str, event_id: str, te
     :param resource_type: kind of the resource.
     """
     moment = models.now()
-    session.add(M(id=str(uuid.uuid4()), project_id=project_id, resource_uuid=resource_uuid,
-                  resource_type=resource_type, event_id=event_id, user_message=text,
-                  message_level='ERROR', request_id=request_id, created_at=moment,
-                  guaranteed_until=moment + _KEPT))
+    session.add(
+        M(
+            id=str(uuid.uuid4()),
+            project_id=project_id,
+            resource_uuid=resource_uuid,
+            resource_type=resource_type,
+            event_id=event_id,
+            user_message=text,
+            message_level='ERROR',
+            request_id=request_id,
+            created_at=moment,
+            guaranteed_until=moment + _KEPT,
+        )
+    )
     session.flush()
 
 

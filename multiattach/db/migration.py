@@ -23,8 +23,7 @@ def find_scripts() -> pathlib.Path:
     for folder in (top / 'alembic', pathlib.Path(sys.prefix, 'share', 'multiattach', 'alembic')):
         if (folder / 'alembic.ini').is_file():
             return folder
-    raise errors.ConfigurationError(
-        'The migration scripts (alembic.ini) are missing: install the package again.')
+    raise errors.ConfigurationError('The migration scripts (alembic.ini) are missing: install the package again.')
 
 
 def _config() -> alembic.config.Config:
@@ -65,4 +64,5 @@ def check(db: Database) -> None:
     if found != wanted:
         raise errors.ConfigurationError(
             f'The database of option connection in [database] is at revision {found}, this '
-            f'release needs {wanted}: run "multiattach-manage db sync".')
+            f'release needs {wanted}: run "multiattach-manage db sync".'
+        )

@@ -26,7 +26,8 @@ class VolumeType(Lifetime, Base):
     description: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     is_public: orm.Mapped[bool] = orm.mapped_column(default=True)
     specs: orm.Mapped[list['ExtraSpec']] = orm.relationship(
-        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='ExtraSpec.key')
+        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='ExtraSpec.key'
+    )
     qos: orm.Mapped['TypeQos | None'] = orm.relationship(lazy='raise_on_sql', viewonly=True)
 
     @property
@@ -46,7 +47,8 @@ class ExtraSpec(Base):
     __tablename__ = 'volume_type_extra_specs'
 
     volume_type_id: orm.Mapped[str] = orm.mapped_column(
-        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True)
+        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True
+    )
     key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
     value: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
 
@@ -57,7 +59,8 @@ class TypeAccess(Base):
     __tablename__ = 'volume_type_projects'
 
     volume_type_id: orm.Mapped[str] = orm.mapped_column(
-        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True)
+        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True
+    )
     project_id: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
 
 
@@ -67,7 +70,8 @@ class TypeEncryption(Base):
     __tablename__ = 'volume_type_encryptions'
 
     volume_type_id: orm.Mapped[str] = orm.mapped_column(
-        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True)
+        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True
+    )
     encryption_id: orm.Mapped[str] = orm.mapped_column(sa.String(36))
     provider: orm.Mapped[str] = orm.mapped_column(sa.String(255))
     control_location: orm.Mapped[str] = orm.mapped_column(sa.String(16))
@@ -88,8 +92,7 @@ class QosSpecs(Base):
     consumer: orm.Mapped[str] = orm.mapped_column(sa.String(16))
     created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
     updated_at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(onupdate=now)
-    items: orm.Mapped[list['QosSpec']] = orm.relationship(
-        lazy='raise_on_sql', viewonly=True, order_by='QosSpec.key')
+    items: orm.Mapped[list['QosSpec']] = orm.relationship(lazy='raise_on_sql', viewonly=True, order_by='QosSpec.key')
 
     @property
     def specs(self) -> dict[str, str | None]:
@@ -102,8 +105,7 @@ class QosSpec(Base):
 
     __tablename__ = 'qos_specs_items'
 
-    qos_specs_id: orm.Mapped[str] = orm.mapped_column(
-        sa.String(36), sa.ForeignKey('qos_specs.id'), primary_key=True)
+    qos_specs_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('qos_specs.id'), primary_key=True)
     key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
     value: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
 
@@ -115,7 +117,8 @@ class TypeQos(Base):
     __table_args__ = (sa.Index(None, 'qos_specs_id'),)
 
     volume_type_id: orm.Mapped[str] = orm.mapped_column(
-        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True)
+        sa.String(36), sa.ForeignKey('volume_types.id'), primary_key=True
+    )
     qos_specs_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('qos_specs.id'))
 
 
@@ -125,8 +128,7 @@ class DefaultType(Base):
     __tablename__ = 'default_volume_types'
 
     project_id: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
-    volume_type_id: orm.Mapped[str] = orm.mapped_column(
-        sa.String(36), sa.ForeignKey('volume_types.id'))
+    volume_type_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('volume_types.id'))
 
 
 class QuotaLimit(Base):
@@ -167,8 +169,7 @@ class Volume(Lifetime, Base):
     display_description: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     size: orm.Mapped[int]
     new_size: orm.Mapped[int | None]
-    volume_type_id: orm.Mapped[str] = orm.mapped_column(
-        sa.String(36), sa.ForeignKey('volume_types.id'))
+    volume_type_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('volume_types.id'))
     multiattach: orm.Mapped[bool] = orm.mapped_column(default=False)
     bootable: orm.Mapped[bool] = orm.mapped_column(default=False)
     readonly: orm.Mapped[bool | None]
@@ -183,13 +184,18 @@ class Volume(Lifetime, Base):
     # No foreign key: a clone outlives its source.
     source_volid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
     metadata_items: orm.Mapped[list['VolumeMetadata']] = orm.relationship(
-        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='VolumeMetadata.key')
+        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='VolumeMetadata.key'
+    )
     image_items: orm.Mapped[list['ImageMetadata']] = orm.relationship(
-        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='ImageMetadata.key')
+        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='ImageMetadata.key'
+    )
     volume_type: orm.Mapped[VolumeType] = orm.relationship(lazy='raise_on_sql')
     attachments: orm.Mapped[list['Attachment']] = orm.relationship(
-        lazy='raise_on_sql', viewonly=True, order_by='Attachment.created_at',
-        primaryjoin='and_(Attachment.volume_id == Volume.id, Attachment.deleted_at.is_(None))')
+        lazy='raise_on_sql',
+        viewonly=True,
+        order_by='Attachment.created_at',
+        primaryjoin='and_(Attachment.volume_id == Volume.id, Attachment.deleted_at.is_(None))',
+    )
 
     # JSON objects, gathered by the statement that reads the row; None where none was asked for.
     metadata_text: orm.Mapped[str | None] = orm.query_expression()
@@ -217,8 +223,7 @@ class VolumeMetadata(Base):
 
     __tablename__ = 'volume_metadata'
 
-    volume_id: orm.Mapped[str] = orm.mapped_column(
-        sa.String(36), sa.ForeignKey('volumes.id'), primary_key=True)
+    volume_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('volumes.id'), primary_key=True)
     key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
     value: orm.Mapped[str] = orm.mapped_column(sa.String(255))
 
@@ -228,8 +233,7 @@ class ImageMetadata(Base):
 
     __tablename__ = 'volume_image_metadata'
 
-    volume_id: orm.Mapped[str] = orm.mapped_column(
-        sa.String(36), sa.ForeignKey('volumes.id'), primary_key=True)
+    volume_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('volumes.id'), primary_key=True)
     key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
     value: orm.Mapped[str] = orm.mapped_column(sa.Text)
 

@@ -72,8 +72,10 @@ def _is_after(model: Any, marker: Any, sort: dict[str, str]) -> sa.ColumnElement
     condition: sa.ColumnElement[bool] = sa.false()
     for name, direction in reversed(sort.items()):
         column, value = getattr(model, name), getattr(marker, name)
-        condition = sa.or_(_follows(column, value, direction),
-                           sa.and_(column.is_(None) if value is None else column == value, condition))
+        condition = sa.or_(
+            _follows(column, value, direction),
+            sa.and_(column.is_(None) if value is None else column == value, condition),
+        )
     return condition
 
 

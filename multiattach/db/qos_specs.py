@@ -34,8 +34,9 @@ def get(session: Session, qos_id: str, *, lock: bool = False) -> Q:
     :param lock: hold the row's lock until the transaction ends.
     :raises QosSpecsNotFound: there are none.
     """
-    query = (sa.select(Q).where(Q.id == qos_id).options(orm.selectinload(Q.items))
-             .execution_options(populate_existing=True))
+    query = (
+        sa.select(Q).where(Q.id == qos_id).options(orm.selectinload(Q.items)).execution_options(populate_existing=True)
+    )
     found = session.scalars(query.with_for_update() if lock else query).first()
     if found is None:
         raise errors.QosSpecsNotFound(qos_id)
@@ -50,8 +51,7 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page:
     :raises NotFound: the page's marker is none of them.
     """
     query = paging.paginate(session, sa.select(Q).where(*filters), Q, page)
-    return list(session.scalars(query.options(orm.selectinload(Q.items)),
-                                execution_options=paging.SHAPED))
+    return list(session.scalars(query.options(orm.selectinload(Q.items)), execution_options=paging.SHAPED))
 
 
 def add(session: Session, name: str, consumer: str, specs: Mapping[str, str | None]) -> str:
@@ -70,14 +70,18 @@ def set_items(session: Session, qos_id: str, specs: Mapping[str, str | None]) ->
     """Write keys, the others stay; the caller holds the specs' lock."""
     delete_items(session, qos_id, specs)
     if specs:
-        session.execute(sa.insert(_Item), [
-            {'qos_specs_id': qos_id, 'key': key, 'value': value} for key, value in specs.items()])
+        session.execute(
+            sa.insert(_Item), [{'qos_specs_id': qos_id, 'key': key, 'value': value} for key, value in specs.items()]
+        )
 
 
 def delete_items(session: Session, qos_id: str, keys: Iterable[str]) -> None:
     """Delete keys; the caller holds the specs' lock."""
-    session.execute(sa.delete(_Item).where(_Item.qos_specs_id == qos_id, _Item.key.in_(list(keys)))
-                    .execution_options(synchronize_session=False))
+    session.execute(
+        sa.delete(_Item)
+        .where(_Item.qos_specs_id == qos_id, _Item.key.in_(list(keys)))
+        .execution_options(synchronize_session=False)
+    )
 
 
 def delete(session: Session, qos_id: str) -> None:
@@ -95,9 +99,14 @@ def list_types(session: Session, qos_id: str) -> list[models.VolumeType]:
     :returns: types by name, without their relations.
     """
     table = models.VolumeType
-    return list(session.scalars(
-        sa.select(table).join(_Link, _Link.volume_type_id == table.id)
-        .where(_Link.qos_specs_id == qos_id, table.deleted_at.is_(None)).order_by(table.name)))
+    return list(
+        session.scalars(
+            sa.select(table)
+            .join(_Link, _Link.volume_type_id == table.id)
+            .where(_Link.qos_specs_id == qos_id, table.deleted_at.is_(None))
+            .order_by(table.name)
+        )
+    )
 
 
 def find_id(session: Session, type_id: str) -> str | None:
@@ -127,8 +136,10 @@ def find_front_end(session: Session, type_id: str) -> str | None:
     :returns: UUID of the specs; None if the type has none or the backend alone sees to them.
     """
     return session.scalars(
-        sa.select(Q.id).join(_Link, _Link.qos_specs_id == Q.id)
-        .where(_Link.volume_type_id == type_id, Q.consumer.in_(qos.FRONT_END))).first()
+        sa.select(Q.id)
+        .join(_Link, _Link.qos_specs_id == Q.id)
+        .where(_Link.volume_type_id == type_id, Q.consumer.in_(qos.FRONT_END))
+    ).first()
 
 
 def find_allowance(session: Session, volume_id: str) -> Allowance | None:
@@ -139,10 +150,12 @@ def find_allowance(session: Session, volume_id: str) -> Allowance | None:
     volume = models.Volume
     rows = session.execute(
         sa.select(Q.consumer, volume.size, _Item.key, _Item.value)
-        .join(_Link, _Link.volume_type_id == volume.volume_type_id).join(Q, Q.id == _Link.qos_specs_id)
+        .join(_Link, _Link.volume_type_id == volume.volume_type_id)
+        .join(Q, Q.id == _Link.qos_specs_id)
         .outerjoin(_Item, _Item.qos_specs_id == Q.id)
-        .where(volume.id == volume_id).order_by(_Item.key)).all()
+        .where(volume.id == volume_id)
+        .order_by(_Item.key)
+    ).all()
     if not rows:
         return None
-    return Allowance(rows[0].consumer, {row.key: row.value for row in rows if row.key is not None},
-                     rows[0].size)
+    return Allowance(rows[0].consumer, {row.key: row.value for row in rows if row.key is not None}, rows[0].size)

@@ -19,8 +19,9 @@ def lock_project(session: Session, project_id: str) -> None:
     """Hold a project's lock until the transaction ends, so that counting and adding are one."""
     if session.get_bind().dialect.name == 'sqlite':
         return  # BEGIN IMMEDIATE lets one writer in at a time
-    query = sa.select(models.ProjectLock.project_id).where(
-        models.ProjectLock.project_id == project_id).with_for_update()
+    query = (
+        sa.select(models.ProjectLock.project_id).where(models.ProjectLock.project_id == project_id).with_for_update()
+    )
     if session.execute(query).first() is None:
         try:
             session.add(models.ProjectLock(project_id=project_id))
@@ -33,13 +34,14 @@ def count_usage(session: Session, project_id: str) -> quotas.Usage:
     """Count what a project has, in one statement."""
     volume, kind = models.Volume, models.VolumeType
     rows = session.execute(
-        sa.select(kind.name, sa.func.count(),
-                  sa.func.coalesce(sa.func.sum(sa.func.coalesce(volume.new_size, volume.size)), 0))
+        sa.select(
+            kind.name, sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.coalesce(volume.new_size, volume.size)), 0)
+        )
         .join(kind, kind.id == volume.volume_type_id)
-        .where(volume.project_id == project_id, volume.deleted_at.is_(None)).group_by(kind.name)
+        .where(volume.project_id == project_id, volume.deleted_at.is_(None))
+        .group_by(kind.name)
     ).all()
-    return quotas.Usage({name: int(number) for name, number, _ in rows},
-                        {name: int(size) for name, _, size in rows})
+    return quotas.Usage({name: int(number) for name, number, _ in rows}, {name: int(size) for name, _, size in rows})
 
 
 def count_attachments(session: Session, project_id: str) -> int:
@@ -51,13 +53,19 @@ def count_attachments(session: Session, project_id: str) -> int:
     taken = (
         sa.select(row.volume_id, sa.func.coalesce(row.instance_uuid, row.id).label('server'))
         .join(volume, volume.id == row.volume_id)
-        .where(volume.project_id == project_id, volume.deleted_at.is_(None), row.deleted_at.is_(None),
-               row.state.not_in(sorted(states.PLACELESS))).distinct().subquery())
+        .where(
+            volume.project_id == project_id,
+            volume.deleted_at.is_(None),
+            row.deleted_at.is_(None),
+            row.state.not_in(sorted(states.PLACELESS)),
+        )
+        .distinct()
+        .subquery()
+    )
     return int(session.scalar(sa.select(sa.func.count()).select_from(taken)) or 0)
 
 
-def read_limits(session: Session, project_id: str | None, class_name: str = DEFAULT_CLASS
-                ) -> dict[str, int]:
+def read_limits(session: Session, project_id: str | None, class_name: str = DEFAULT_CLASS) -> dict[str, int]:
     """Read the limits that admins set: those of a project before those of its class.
 
     :param project_id: the project, or None for the class alone.
@@ -80,12 +88,18 @@ def write_limits(session: Session, scope: str, name: str, limits: Mapping[str, i
     """
     if not limits:
         return
-    session.execute(sa.delete(Q).where(Q.scope == scope, Q.name == name,
-                                       Q.resource.in_(list(limits)))
-                    .execution_options(synchronize_session=False))
-    session.execute(sa.insert(Q), [
-        {'scope': scope, 'name': name, 'resource': resource, 'hard_limit': limit}
-        for resource, limit in limits.items()])
+    session.execute(
+        sa.delete(Q)
+        .where(Q.scope == scope, Q.name == name, Q.resource.in_(list(limits)))
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        sa.insert(Q),
+        [
+            {'scope': scope, 'name': name, 'resource': resource, 'hard_limit': limit}
+            for resource, limit in limits.items()
+        ],
+    )
 
 
 def delete_limits(session: Session, scope: str, name: str) -> None:
@@ -93,5 +107,4 @@ def delete_limits(session: Session, scope: str, name: str) -> None:
 
     :param scope: :data:`PROJECT` or :data:`CLASS`.
     """
-    session.execute(sa.delete(Q).where(Q.scope == scope, Q.name == name)
-                    .execution_options(synchronize_session=False))
+    session.execute(sa.delete(Q).where(Q.scope == scope, Q.name == name).execution_options(synchronize_session=False))

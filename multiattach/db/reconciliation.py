@@ -17,18 +17,29 @@ S = models.Server
 _LIVE = A.deleted_at.is_(None)
 # What a volume without attachments cannot be; the others need no look.
 _BUSY = sorted(states.DERIVED_STATUSES - {states.Volume.AVAILABLE})
-_COLUMNS = (V.id, V.status, V.claim, A.id, A.state, A.state_at, A.initiator, A.instance_uuid, A.agent_host,
-            A.attached_host,
-            # A release before wrote marks without the moment.
-            sa.func.coalesce(V.claimed_at, V.updated_at))
+_COLUMNS = (
+    V.id,
+    V.status,
+    V.claim,
+    A.id,
+    A.state,
+    A.state_at,
+    A.initiator,
+    A.instance_uuid,
+    A.agent_host,
+    A.attached_host,
+    # A release before wrote marks without the moment.
+    sa.func.coalesce(V.claimed_at, V.updated_at),
+)
 _OF_VOLUMES = (
-    sa.select(*_COLUMNS).select_from(V).outerjoin(A, sa.and_(A.volume_id == V.id, _LIVE))
-    .where(V.deleted_at.is_(None)))
+    sa.select(*_COLUMNS).select_from(V).outerjoin(A, sa.and_(A.volume_id == V.id, _LIVE)).where(V.deleted_at.is_(None))
+)
 _ON_BACKEND = _OF_VOLUMES.where(
-    V.host == sa.bindparam('host'), sa.or_(A.id.is_not(None), V.status.in_(_BUSY), V.claim.is_not(None)))
-_OF_AGENT = (
-    sa.select(A.id, A.volume_id, A.state, A.state_at, A.instance_uuid, A.error)
-    .where(_LIVE, A.agent_host == sa.bindparam('host')))
+    V.host == sa.bindparam('host'), sa.or_(A.id.is_not(None), V.status.in_(_BUSY), V.claim.is_not(None))
+)
+_OF_AGENT = sa.select(A.id, A.volume_id, A.state, A.state_at, A.instance_uuid, A.error).where(
+    _LIVE, A.agent_host == sa.bindparam('host')
+)
 _CHUNK = 500
 
 
@@ -81,8 +92,11 @@ def list_of_volumes(session: Session, volume_ids: Sequence[str]) -> list[Backend
 
     :returns: at least one row for each volume that lives.
     """
-    return [BackendRow._make(row) for some in _chunks(volume_ids)
-            for row in session.execute(_OF_VOLUMES.where(V.id.in_(some)))]
+    return [
+        BackendRow._make(row)
+        for some in _chunks(volume_ids)
+        for row in session.execute(_OF_VOLUMES.where(V.id.in_(some)))
+    ]
 
 
 def find_volumes(session: Session, volume_ids: Sequence[str]) -> dict[str, tuple[str | None, bool]]:
@@ -90,8 +104,11 @@ def find_volumes(session: Session, volume_ids: Sequence[str]) -> dict[str, tuple
 
     :returns: by id the backend, and whether the volume lives; those that nobody recorded are not in it.
     """
-    return {row[0]: (row[1], row[2] is None) for some in _chunks(volume_ids) for row in session.execute(
-        sa.select(V.id, V.host, V.deleted_at).where(V.id.in_(some)))}
+    return {
+        row[0]: (row[1], row[2] is None)
+        for some in _chunks(volume_ids)
+        for row in session.execute(sa.select(V.id, V.host, V.deleted_at).where(V.id.in_(some)))
+    }
 
 
 def list_of_agent(session: Session, host: str) -> list[AgentRow]:
@@ -104,9 +121,15 @@ def list_places(session: Session, volume_ids: Sequence[str]) -> list[Place]:
 
     :returns: a row for each attachment that takes a place.
     """
-    return [Place._make(row) for some in _chunks(volume_ids) for row in session.execute(
-        sa.select(A.volume_id, A.instance_uuid, sa.func.coalesce(A.agent_host, A.attached_host), A.state)
-        .where(A.volume_id.in_(some), _LIVE, A.state.not_in(sorted(states.PLACELESS))))]
+    return [
+        Place._make(row)
+        for some in _chunks(volume_ids)
+        for row in session.execute(
+            sa.select(A.volume_id, A.instance_uuid, sa.func.coalesce(A.agent_host, A.attached_host), A.state).where(
+                A.volume_id.in_(some), _LIVE, A.state.not_in(sorted(states.PLACELESS))
+            )
+        )
+    ]
 
 
 def list_shared_names(session: Session, initiators: Sequence[str] | None = None) -> dict[str, list[str]]:
@@ -115,17 +138,26 @@ def list_shared_names(session: Session, initiators: Sequence[str] | None = None)
     :param initiators: only these; None for any.
     :returns: hosts by initiator.
     """
-    mine = [_LIVE, A.state.in_(sorted(states.ON_TARGET)), A.initiator.is_not(None),
-            A.attached_host.is_not(None)]
+    mine = [_LIVE, A.state.in_(sorted(states.ON_TARGET)), A.initiator.is_not(None), A.attached_host.is_not(None)]
     if initiators is not None:
         mine.append(A.initiator.in_(sorted(set(initiators))[:_CHUNK]))
-    shared = list(session.scalars(
-        sa.select(A.initiator).where(*mine).group_by(A.initiator)
-        .having(sa.func.min(A.attached_host) != sa.func.max(A.attached_host)).limit(_CHUNK)))
+    shared = list(
+        session.scalars(
+            sa.select(A.initiator)
+            .where(*mine)
+            .group_by(A.initiator)
+            .having(sa.func.min(A.attached_host) != sa.func.max(A.attached_host))
+            .limit(_CHUNK)
+        )
+    )
     found: dict[str, list[str]] = {}
     if shared:
-        for name, host in session.execute(sa.select(A.initiator, A.attached_host).where(
-                *mine, A.initiator.in_(shared)).distinct().order_by(A.initiator, A.attached_host)):
+        for name, host in session.execute(
+            sa.select(A.initiator, A.attached_host)
+            .where(*mine, A.initiator.in_(shared))
+            .distinct()
+            .order_by(A.initiator, A.attached_host)
+        ):
             found.setdefault(str(name), []).append(str(host))
     return found
 
@@ -135,8 +167,13 @@ def list_never_connected(session: Session, attachment_ids: Sequence[str]) -> set
 
     :returns: those whose timeline knows of no export.
     """
-    return {ident for some in _chunks(attachment_ids) for ident in session.scalars(
-        sa.select(A.id).where(A.id.in_(some), _LIVE, A.timeline.not_like('%"event":"export"%')))}
+    return {
+        ident
+        for some in _chunks(attachment_ids)
+        for ident in session.scalars(
+            sa.select(A.id).where(A.id.in_(some), _LIVE, A.timeline.not_like('%"event":"export"%'))
+        )
+    }
 
 
 def list_infos(session: Session, attachment_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -144,18 +181,24 @@ def list_infos(session: Session, attachment_ids: Sequence[str]) -> dict[str, dic
 
     :returns: connection_info by attachment, of those that have one.
     """
-    return {row[0]: row[1] for some in _chunks(attachment_ids) for row in session.execute(
-        sa.select(A.id, A.connection_info).where(A.id.in_(some), _LIVE)) if row[1]}
+    return {
+        row[0]: row[1]
+        for some in _chunks(attachment_ids)
+        for row in session.execute(sa.select(A.id, A.connection_info).where(A.id.in_(some), _LIVE))
+        if row[1]
+    }
 
 
-def find_servers(session: Session, server_ids: Sequence[str]
-                 ) -> dict[str, tuple[str, datetime.datetime | None]]:
+def find_servers(session: Session, server_ids: Sequence[str]) -> dict[str, tuple[str, datetime.datetime | None]]:
     """Tell where servers of host agents are.
 
     :returns: by id the host, and when the server was gone (None if it lives).
     """
-    return {row[0]: (row[1], row[2]) for some in _chunks(server_ids) for row in session.execute(
-        sa.select(S.id, S.host, S.deleted_at).where(S.id.in_(some)))}
+    return {
+        row[0]: (row[1], row[2])
+        for some in _chunks(server_ids)
+        for row in session.execute(sa.select(S.id, S.host, S.deleted_at).where(S.id.in_(some)))
+    }
 
 
 def find_ended(session: Session, volume_ids: Sequence[str]) -> dict[str, set[str]]:
@@ -166,19 +209,24 @@ def find_ended(session: Session, volume_ids: Sequence[str]) -> dict[str, set[str
     ended: dict[str, set[str]] = {}
     for some in _chunks(volume_ids):
         for volume_id, initiator, server_id in session.execute(
-                sa.select(A.volume_id, A.initiator, A.instance_uuid)
-                .where(A.volume_id.in_(some), A.deleted_at.is_not(None)).distinct()):
+            sa.select(A.volume_id, A.initiator, A.instance_uuid)
+            .where(A.volume_id.in_(some), A.deleted_at.is_not(None))
+            .distinct()
+        ):
             ended.setdefault(volume_id, set()).update(name for name in (initiator, server_id) if name)
     return ended
 
 
 def find_registered(session: Session, server_ids: Sequence[str]) -> dict[str, datetime.datetime]:
     """Tell since when servers of host agents are known."""
-    return {row[0]: row[1] for some in _chunks(server_ids) for row in session.execute(
-        sa.select(S.id, S.created_at).where(S.id.in_(some)))}
+    return {
+        row[0]: row[1]
+        for some in _chunks(server_ids)
+        for row in session.execute(sa.select(S.id, S.created_at).where(S.id.in_(some)))
+    }
 
 
 def _chunks(idents: Sequence[str]) -> list[list[str]]:
     """Cut into parts of which no database says that there are too many parameters."""
     unique = sorted(set(idents))
-    return [unique[number:number + _CHUNK] for number in range(0, len(unique), _CHUNK)]
+    return [unique[number : number + _CHUNK] for number in range(0, len(unique), _CHUNK)]

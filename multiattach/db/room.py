@@ -18,7 +18,7 @@ _POSTGRESQL = '53100'  # disk_full
 
 def _is_full(error: BaseException | None) -> bool:
     while error is not None:
-        if getattr(error, 'sqlite_errorcode', 0) & 0xff in _SQLITE:
+        if getattr(error, 'sqlite_errorcode', 0) & 0xFF in _SQLITE:
             return True
         if getattr(error, 'pgcode', None) == _POSTGRESQL:
             return True
@@ -39,5 +39,6 @@ def told() -> Iterator[None]:
     except (sa.exc.DBAPIError, db_exc.DBError) as exc:
         if not _is_full(exc):
             raise
-        raise errors.Unavailable('The database cannot write, as if its disk were full; nothing was changed. '
-                                 'Try again later.') from exc
+        raise errors.Unavailable(
+            'The database cannot write, as if its disk were full; nothing was changed. Try again later.'
+        ) from exc

@@ -23,6 +23,7 @@ _FALSE = frozenset({'', '0', 'false', 'no', 'off', 'f', 'n'})
 def _matches(column: sa.orm.InstrumentedAttribute[str]) -> Filter:
     def build(value: str) -> Condition:
         return sa.or_(*(column.ilike(_translate(one, value), escape=_ESCAPE) for one in _split(value)))
+
     return build
 
 
@@ -51,7 +52,8 @@ def _translate(pattern: str, whole: str) -> str:
         elif len(token) == 1 and token in _UNKNOWN:
             raise errors.InvalidInput(
                 f'{whole[:64]!r} is not understood: of regular expressions only ^, $, ".", ".*", "|" and '
-                'a backslash before other signs are.')
+                'a backslash before other signs are.'
+            )
         else:
             sign = token[-1]
             parts.append(_ESCAPE + sign if sign in ('%', '_', _ESCAPE) else sign)
@@ -64,17 +66,16 @@ def _equals(column: sa.orm.InstrumentedAttribute[str]) -> Filter:
 
 def _status(value: str) -> Condition:
     return S.power_state.in_(
-        sorted({state for status in set(value.split(',')) for state in servers.power_states(status)}))
+        sorted({state for status in set(value.split(',')) for state in servers.power_states(status)})
+    )
 
 
 def _vm_state(value: str) -> Condition:
-    return S.power_state.in_(
-        [state for state, known in servers.CONDITIONS.items() if known.vm_state == value])
+    return S.power_state.in_([state for state, known in servers.CONDITIONS.items() if known.vm_state == value])
 
 
 def _power_state(value: str) -> Condition:
-    return S.power_state.in_(
-        [state for state, known in servers.CONDITIONS.items() if str(known.number) == value])
+    return S.power_state.in_([state for state, known in servers.CONDITIONS.items() if str(known.number) == value])
 
 
 def _never(_value: str) -> Condition:
@@ -108,22 +109,50 @@ def _changes_before(value: str) -> Condition:
 
 # For everybody, with the compute API's microversion from which; before it admins only.
 EVERYBODY: Mapping[str, tuple[int, Filter]] = {
-    'name': (0, _matches(S.name)), 'status': (0, _status), 'image': (0, _never), 'flavor': (0, _never),
-    'ip': (0, _never), 'reservation_id': (0, _never), 'changes-since': (0, _changes_since),
-    'ip6': (5, _never), 'tags': (26, _never), 'tags-any': (26, _never), 'not-tags': (26, _always),
-    'not-tags-any': (26, _always), 'changes-before': (66, _changes_before), 'locked': (73, _unless),
-    'availability_zone': (83, _never), 'config_drive': (83, _unless), 'key_name': (83, _never),
-    'created_at': (83, _never), 'launched_at': (83, _never), 'terminated_at': (83, _never),
-    'power_state': (83, _power_state), 'task_state': (83, _never), 'vm_state': (83, _vm_state),
-    'progress': (83, _never), 'user_id': (83, _never),
+    'name': (0, _matches(S.name)),
+    'status': (0, _status),
+    'image': (0, _never),
+    'flavor': (0, _never),
+    'ip': (0, _never),
+    'reservation_id': (0, _never),
+    'changes-since': (0, _changes_since),
+    'ip6': (5, _never),
+    'tags': (26, _never),
+    'tags-any': (26, _never),
+    'not-tags': (26, _always),
+    'not-tags-any': (26, _always),
+    'changes-before': (66, _changes_before),
+    'locked': (73, _unless),
+    'availability_zone': (83, _never),
+    'config_drive': (83, _unless),
+    'key_name': (83, _never),
+    'created_at': (83, _never),
+    'launched_at': (83, _never),
+    'terminated_at': (83, _never),
+    'power_state': (83, _power_state),
+    'task_state': (83, _never),
+    'vm_state': (83, _vm_state),
+    'progress': (83, _never),
+    'user_id': (83, _never),
 }
 ADMINS: Mapping[str, Filter] = {
     'uuid': lambda value: S.id == idents.normalise(value),
-    'display_name': _matches(S.name), 'hostname': _matches(S.name),
-    'host': _equals(S.host), 'node': _matches(S.host), 'deleted': _unless, 'soft_deleted': _unless,
-    'image_ref': _never, 'kernel_id': _never, 'ramdisk_id': _never, 'launch_index': _never,
-    'description': _never, 'display_description': _never, 'locked_by': _never,
-    'root_device_name': _never, 'access_ip_v4': _never, 'access_ip_v6': _never,
+    'display_name': _matches(S.name),
+    'hostname': _matches(S.name),
+    'host': _equals(S.host),
+    'node': _matches(S.host),
+    'deleted': _unless,
+    'soft_deleted': _unless,
+    'image_ref': _never,
+    'kernel_id': _never,
+    'ramdisk_id': _never,
+    'launch_index': _never,
+    'description': _never,
+    'display_description': _never,
+    'locked_by': _never,
+    'root_device_name': _never,
+    'access_ip_v4': _never,
+    'access_ip_v6': _never,
     'auto_disk_config': _unless,
 }
 

@@ -27,8 +27,7 @@ def get(session: Session, server_id: str, *, lock: bool = False) -> S:
     return found
 
 
-def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
-              page: paging.Page) -> list[S]:
+def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[S]:
     """Load one page of servers.
 
     :param filters: conditions on the server.
@@ -47,8 +46,7 @@ def register(session: Session, host: str, domains: Mapping[str, Mapping[str, Any
     :param domains: by UUID: ``name``, ``project_id``, ``power_state``, ``devices``.
     """
     moment = models.now()
-    rows = {row.id: row for row in session.scalars(
-        sa.select(S).where(sa.or_(S.host == host, S.id.in_(list(domains)))))}
+    rows = {row.id: row for row in session.scalars(sa.select(S).where(sa.or_(S.host == host, S.id.in_(list(domains)))))}
     for ident, facts in domains.items():
         row = rows.get(ident)
         if row is None:

@@ -24,12 +24,15 @@ def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) 
     :returns: UUID of the service.
     """
     moment = models.now()
-    values = {'heartbeat_at': moment, 'updated_at': moment, 'availability_zone': zone,
-              'report': {**report, 'release': release.version()}}
+    values = {
+        'heartbeat_at': moment,
+        'updated_at': moment,
+        'availability_zone': zone,
+        'report': {**report, 'release': release.version()},
+    }
     same = (S.binary == binary, S.host == host)
     with db.writer() as session:
-        done = session.execute(sa.update(S).where(*same).values(**values)
-                               .execution_options(synchronize_session=False))
+        done = session.execute(sa.update(S).where(*same).values(**values).execution_options(synchronize_session=False))
         if not done.rowcount:  # type: ignore[attr-defined]
             session.add(S(id=str(uuid.uuid4()), binary=binary, host=host, **values))
             try:
@@ -59,8 +62,11 @@ def list_of_backend(session: Session, binary: str, host: str) -> list[S]:
     :param host: ``host@backend``, or ``cluster@backend``.
     :returns: services, that of the last heartbeat first.
     """
-    rows = [row for row in session.scalars(sa.select(S).where(S.binary == binary))
-            if ((row.report or {}).get('cluster') or row.host) == host]
+    rows = [
+        row
+        for row in session.scalars(sa.select(S).where(S.binary == binary))
+        if ((row.report or {}).get('cluster') or row.host) == host
+    ]
     return sorted(rows, key=lambda row: row.heartbeat_at or datetime.datetime.min, reverse=True)
 
 
@@ -81,8 +87,9 @@ def remove(session: Session, binary: str, host: str) -> bool:
 
     :param host: host, with ``@backend`` for a volume backend.
     """
-    done = session.execute(sa.delete(S).where(S.binary == binary, S.host == host)
-                           .execution_options(synchronize_session=False))
+    done = session.execute(
+        sa.delete(S).where(S.binary == binary, S.host == host).execution_options(synchronize_session=False)
+    )
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 

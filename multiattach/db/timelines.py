@@ -53,9 +53,13 @@ def _shorten(text: Any) -> Any:
     lines = sa.func.length(middle) - sa.func.length(sa.func.replace(middle, '\n', ''))
     start, width = timeline.GAP_START, timeline.GAP_DIGITS
     before = sa.case(
-        (sa.func.substr(middle, 1, len(start)) == start,
-         # Its own line is one of those that go.
-         sa.cast(sa.func.substr(middle, len(start) + 1, width), sa.Integer) - 1), else_=0)
+        (
+            sa.func.substr(middle, 1, len(start)) == start,
+            # Its own line is one of those that go.
+            sa.cast(sa.func.substr(middle, len(start) + 1, width), sa.Integer) - 1,
+        ),
+        else_=0,
+    )
     number = sa.cast(lines + before, sa.String(width))
     padded = sa.func.substr(sa.literal('0' * width).concat(number), sa.func.length(number) + 1, width)
     gap = sa.literal(start).concat(padded).concat(sa.literal(timeline.GAP_END))

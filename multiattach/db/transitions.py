@@ -37,8 +37,14 @@ class Actor:
 
 
 def move_attachment(
-    session: Session, attachment_id: str, event: str, actor: Actor, *,
-    error: str | None = None, seconds: float | None = None, **values: Any,
+    session: Session,
+    attachment_id: str,
+    event: str,
+    actor: Actor,
+    *,
+    error: str | None = None,
+    seconds: float | None = None,
+    **values: Any,
 ) -> None:
     """Move an attachment by an event, with what is written in the same UPDATE.
 
@@ -55,7 +61,9 @@ def move_attachment(
     line = _entry(event, row.target, moment.isoformat(), actor, error, seconds)
     table = models.Attachment
     values |= {
-        'state': row.target, 'state_at': moment, 'updated_at': moment,
+        'state': row.target,
+        'state_at': moment,
+        'updated_at': moment,
         'error': error[:_MAX_ERROR] if error else None,
     }
     if row.target == states.Attachment.DETACHED:
@@ -64,10 +72,21 @@ def move_attachment(
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('attachment', attachment_id, event)
     commits.note_line(session, attachment_id, line)
-    changes.note(session, lambda: changes.Change(
-        changes.ATTACHMENT, attachment_id, event, row.target, moment,
-        *changes.state_before(session, table, attachment_id, 'state', moment),
-        seconds=seconds, error=error, request_id=_find_request(actor), caller=actor.caller))
+    changes.note(
+        session,
+        lambda: changes.Change(
+            changes.ATTACHMENT,
+            attachment_id,
+            event,
+            row.target,
+            moment,
+            *changes.state_before(session, table, attachment_id, 'state', moment),
+            seconds=seconds,
+            error=error,
+            request_id=_find_request(actor),
+            caller=actor.caller,
+        ),
+    )
 
 
 def add_attachment(session: Session, attachment: models.Attachment, actor: Actor) -> None:
@@ -82,9 +101,18 @@ def add_attachment(session: Session, attachment: models.Attachment, actor: Actor
     attachment.timeline = _entry('reserve', attachment.state, moment.isoformat(), actor, None, None)
     session.add(attachment)
     session.flush()
-    changes.note(session, lambda: changes.Change(
-        changes.ATTACHMENT, attachment.id, 'reserve', attachment.state, moment,
-        request_id=_find_request(actor), caller=actor.caller))
+    changes.note(
+        session,
+        lambda: changes.Change(
+            changes.ATTACHMENT,
+            attachment.id,
+            'reserve',
+            attachment.state,
+            moment,
+            request_id=_find_request(actor),
+            caller=actor.caller,
+        ),
+    )
 
 
 def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> None:
@@ -103,9 +131,17 @@ def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> 
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('volume', volume_id, event)
     commits.note_volume(session, volume_id, moment)
-    changes.note(session, lambda: changes.Change(
-        changes.VOLUME, volume_id, event, row.target, moment,
-        *changes.state_before(session, models.Volume, volume_id, 'status', moment)))
+    changes.note(
+        session,
+        lambda: changes.Change(
+            changes.VOLUME,
+            volume_id,
+            event,
+            row.target,
+            moment,
+            *changes.state_before(session, models.Volume, volume_id, 'status', moment),
+        ),
+    )
 
 
 def reset_volume(session: Session, volume_id: str, status: str) -> None:
@@ -122,11 +158,19 @@ def reset_volume(session: Session, volume_id: str, status: str) -> None:
     promised = {} if status == states.Volume.EXTENDING else {'new_size': None}
     moment = models.now()
     session.execute(
-        sa.update(table).execution_options(synchronize_session=False)
+        sa.update(table)
+        .execution_options(synchronize_session=False)
         .where(table.id == volume_id)
-        .values(status=_derivation(sa.literal(claim, sa.String)) if derived else status,
-                claim=claim, claimed_at=moment if claim else None, status_at=moment, updated_at=moment,
-                **promised), {_IDENT: volume_id})
+        .values(
+            status=_derivation(sa.literal(claim, sa.String)) if derived else status,
+            claim=claim,
+            claimed_at=moment if claim else None,
+            status_at=moment,
+            updated_at=moment,
+            **promised,
+        ),
+        {_IDENT: volume_id},
+    )
     commits.note_volume(session, volume_id, moment)
 
 
@@ -160,6 +204,7 @@ def derive_volume(session: Session, volume_id: str, *, left: str | None = None, 
 
 # Statements are built once per shape: building one costs several times what sending it does.
 
+
 def _parameters(table: sa.Table, columns: tuple[str, ...]) -> dict[str, Any]:
     return {name: sa.bindparam(name, type_=table.c[name].type) for name in columns}
 
@@ -170,10 +215,16 @@ def _build_move(event: str, columns: tuple[str, ...]) -> sa.Update:
     assert isinstance(table, sa.Table)
     return (
         sa.update(table)
-        .where(table.c.id == sa.bindparam(_IDENT), table.c.deleted_at.is_(None),
-               table.c.state.in_(sorted(states.ATTACHMENT_EVENTS[event].sources)))
-        .values(timeline=timelines.append(table.c.timeline, sa.bindparam(_LINE, type_=sa.Text())),
-                **_parameters(table, columns)))
+        .where(
+            table.c.id == sa.bindparam(_IDENT),
+            table.c.deleted_at.is_(None),
+            table.c.state.in_(sorted(states.ATTACHMENT_EVENTS[event].sources)),
+        )
+        .values(
+            timeline=timelines.append(table.c.timeline, sa.bindparam(_LINE, type_=sa.Text())),
+            **_parameters(table, columns),
+        )
+    )
 
 
 @functools.cache
@@ -185,9 +236,13 @@ def _build_volume_move(event: str, columns: tuple[str, ...]) -> sa.Update:
         values['status'] = _derivation(table.c.claim)
     return (
         sa.update(table)
-        .where(table.c.id == sa.bindparam(_IDENT), table.c.deleted_at.is_(None),
-               table.c.status.in_(sorted(states.VOLUME_EVENTS[event].sources)))
-        .values(**values))
+        .where(
+            table.c.id == sa.bindparam(_IDENT),
+            table.c.deleted_at.is_(None),
+            table.c.status.in_(sorted(states.VOLUME_EVENTS[event].sources)),
+        )
+        .values(**values)
+    )
 
 
 @functools.cache
@@ -199,25 +254,36 @@ def _build_derivation(columns: tuple[str, ...], left: bool) -> sa.Update:
     if left:
         # MySQL writes the columns one after the other: status, of what claim was, comes first in the table.
         claim = values['claim'] = _end_detaching(table.c.claim)
-    status = sa.case((table.c.status.in_(sorted(states.DERIVED_STATUSES)), _derivation(claim)),
-                     else_=table.c.status)
+    status = sa.case((table.c.status.in_(sorted(states.DERIVED_STATUSES)), _derivation(claim)), else_=table.c.status)
     return sa.update(table).where(table.c.id == sa.bindparam(_IDENT)).values(status=status, **values)
 
 
 def _end_detaching(claim: Any) -> sa.ColumnElement[Any]:
     """Build what is left of the marks when the detach of attachment ``_LEFT`` has ended."""
     row = models.Attachment
-    ended = sa.select(sa.literal(1)).select_from(row).where(
-        row.id == sa.bindparam(_LEFT), row.attached_at.is_not(None),
-        sa.or_(row.deleted_at.is_not(None), row.state == states.Attachment.ERROR_DETACHING)).exists()
-    others = sa.select(sa.literal(1)).select_from(row).where(
-        row.volume_id == sa.bindparam(_IDENT), row.deleted_at.is_(None),
-        row.state == states.Attachment.ATTACHED).exists()
+    ended = (
+        sa.select(sa.literal(1))
+        .select_from(row)
+        .where(
+            row.id == sa.bindparam(_LEFT),
+            row.attached_at.is_not(None),
+            sa.or_(row.deleted_at.is_not(None), row.state == states.Attachment.ERROR_DETACHING),
+        )
+        .exists()
+    )
+    others = (
+        sa.select(sa.literal(1))
+        .select_from(row)
+        .where(row.volume_id == sa.bindparam(_IDENT), row.deleted_at.is_(None), row.state == states.Attachment.ATTACHED)
+        .exists()
+    )
     whens: list[tuple[Any, Any]] = []
     for name in sorted(states.DETACHING_CLAIMS):
         marks = states.MARKS[name]
-        whens += [(sa.and_(ended, claim == name, others), sa.literal(marks.end_detaching().claim, sa.String)),
-                  (sa.and_(ended, claim == name), sa.literal(marks._replace(detaching=0).claim, sa.String))]
+        whens += [
+            (sa.and_(ended, claim == name, others), sa.literal(marks.end_detaching().claim, sa.String)),
+            (sa.and_(ended, claim == name), sa.literal(marks._replace(detaching=0).claim, sa.String)),
+        ]
     return sa.case(*whens, else_=claim)
 
 
@@ -226,11 +292,18 @@ def _derivation(claim: Any) -> sa.ColumnElement[str]:
     live = (models.Attachment.volume_id == sa.bindparam(_IDENT), models.Attachment.deleted_at.is_(None))
     whens: list[tuple[Any, Any]] = []
     for source, status in states.DERIVATION:
-        mine = sa.select(sa.literal(1)).select_from(models.Attachment).where(
-            *live, models.Attachment.state.in_(sorted(source)))
+        mine = (
+            sa.select(sa.literal(1))
+            .select_from(models.Attachment)
+            .where(*live, models.Attachment.state.in_(sorted(source)))
+        )
         if status is states.Volume.IN_USE:
-            whens.append((sa.and_(claim.in_(sorted(states.DETACHING_CLAIMS)), mine.exists()),
-                          sa.literal(states.Volume.DETACHING)))
+            whens.append(
+                (
+                    sa.and_(claim.in_(sorted(states.DETACHING_CLAIMS)), mine.exists()),
+                    sa.literal(states.Volume.DETACHING),
+                )
+            )
         whens.append((mine.exists(), sa.literal(status)))
     whens.append((claim.in_(sorted(states.ATTACHING_CLAIMS)), sa.literal(states.Volume.ATTACHING)))
     return sa.case(*whens, else_=sa.literal(states.Volume.AVAILABLE))
@@ -241,8 +314,7 @@ def _find_request(actor: Actor) -> str | None:
     return actor.request_id or request_ids.make(None)['request_id']
 
 
-def _entry(event: str, state: str, moment: str, actor: Actor, error: str | None,
-           seconds: float | None) -> str:
+def _entry(event: str, state: str, moment: str, actor: Actor, error: str | None, seconds: float | None) -> str:
     entry: dict[str, Any] = {'at': moment, 'event': event, 'state': state, 'by': actor.name}
     if request_id := _find_request(actor):
         entry['request_id'] = request_id

@@ -54,16 +54,18 @@ def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
     return picked
 
 
-def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
-              page: paging.Page) -> list[T]:
+def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[T]:
     """Load one page of types with their extra specs.
 
     :param filters: conditions on the type.
     :param page: order and cut.
     """
     query = paging.paginate(session, sa.select(T).where(_LIVE, *filters), T, page)
-    return list(session.scalars(query.options(orm.selectinload(T.specs), orm.joinedload(T.qos)),
-                                execution_options=paging.SHAPED))
+    return list(
+        session.scalars(
+            query.options(orm.selectinload(T.specs), orm.joinedload(T.qos)), execution_options=paging.SHAPED
+        )
+    )
 
 
 def is_accessible(session: Session, found: T, project_id: str | None) -> bool:
@@ -71,8 +73,9 @@ def is_accessible(session: Session, found: T, project_id: str | None) -> bool:
 
     :returns: True for public types and those that the project was given.
     """
-    return found.is_public or (project_id is not None and session.get(
-        models.TypeAccess, (found.id, project_id)) is not None)
+    return found.is_public or (
+        project_id is not None and session.get(models.TypeAccess, (found.id, project_id)) is not None
+    )
 
 
 def accessible(project_id: str | None) -> sa.ColumnElement[bool]:
@@ -81,8 +84,9 @@ def accessible(project_id: str | None) -> sa.ColumnElement[bool]:
     :returns: a condition on :class:`~multiattach.db.models.VolumeType`.
     """
     access = models.TypeAccess
-    return sa.or_(T.is_public.is_(True), sa.exists().where(
-        access.volume_type_id == T.id, access.project_id == project_id))
+    return sa.or_(
+        T.is_public.is_(True), sa.exists().where(access.volume_type_id == T.id, access.project_id == project_id)
+    )
 
 
 def count_volumes(session: Session, type_id: str) -> int:
@@ -91,27 +95,33 @@ def count_volumes(session: Session, type_id: str) -> int:
     :param session: a session that holds the type's lock.
     """
     table = models.Volume
-    return int(session.execute(
-        sa.select(sa.func.count()).where(table.volume_type_id == type_id, table.deleted_at.is_(None))
-    ).scalar_one())
+    return int(
+        session.execute(
+            sa.select(sa.func.count()).where(table.volume_type_id == type_id, table.deleted_at.is_(None))
+        ).scalar_one()
+    )
 
 
 def set_specs(session: Session, type_id: str, specs: Mapping[str, str | None]) -> None:
     """Write extra specs, the others stay; the caller holds the type's lock."""
     table = models.ExtraSpec
-    session.execute(sa.delete(table).where(
-        table.volume_type_id == type_id, table.key.in_(list(specs)))
-        .execution_options(synchronize_session=False))
+    session.execute(
+        sa.delete(table)
+        .where(table.volume_type_id == type_id, table.key.in_(list(specs)))
+        .execution_options(synchronize_session=False)
+    )
     if specs:
-        session.execute(sa.insert(table), [
-            {'volume_type_id': type_id, 'key': key, 'value': value}
-            for key, value in specs.items()])
+        session.execute(
+            sa.insert(table), [{'volume_type_id': type_id, 'key': key, 'value': value} for key, value in specs.items()]
+        )
 
 
 def delete_spec(session: Session, type_id: str, key: str) -> bool:
     """Delete one extra spec."""
     table = models.ExtraSpec
-    done = session.execute(sa.delete(table).where(
-        table.volume_type_id == type_id, table.key == key)
-        .execution_options(synchronize_session=False))
+    done = session.execute(
+        sa.delete(table)
+        .where(table.volume_type_id == type_id, table.key == key)
+        .execution_options(synchronize_session=False)
+    )
     return bool(done.rowcount)  # type: ignore[attr-defined]

@@ -17,5 +17,8 @@ def sum_by_project(session: Session, host: str) -> list[tuple[str, int, int]]:
     """
     rows = session.execute(
         sa.select(_V.project_id, sa.func.count(), sa.func.sum(_V.size))
-        .where(_V.deleted_at.is_(None), _V.host == host).group_by(_V.project_id).order_by(_V.project_id))
+        .where(_V.deleted_at.is_(None), _V.host == host)
+        .group_by(_V.project_id)
+        .order_by(_V.project_id)
+    )
     return [(str(project), int(number), int(size)) for project, number, size in rows]

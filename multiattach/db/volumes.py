@@ -16,13 +16,16 @@ A = models.Attachment
 V = models.Volume
 _LIVE = V.deleted_at.is_(None)
 # What a written column says has happened, beside the state machine.
-_NOTED = {'host': 'create', 'volume_type_id': 'retyped', 'display_name': 'update',
-          'display_description': 'update'}
+_NOTED = {'host': 'create', 'volume_type_id': 'retyped', 'display_name': 'update', 'display_description': 'update'}
 
 
 def _gather(table: Any) -> sa.ScalarSelect[Any]:
-    return sa.select(aggregates.ObjectOf(table.key, table.value)).where(
-        table.volume_id == V.id).correlate(V).scalar_subquery()
+    return (
+        sa.select(aggregates.ObjectOf(table.key, table.value))
+        .where(table.volume_id == V.id)
+        .correlate(V)
+        .scalar_subquery()
+    )
 
 
 _VIEW = (
@@ -39,7 +42,8 @@ _HOLD = sa.select(V.id).where(V.id == sa.bindparam('ident'), _LIVE).with_for_upd
 _HELD = (
     sa.select(A.volume_id, A.id, A.state, A.instance_uuid, A.attached_host, A.mountpoint, A.attached_at)
     .where(A.volume_id.in_(sa.bindparam('volumes', expanding=True)), A.deleted_at.is_(None))
-    .order_by(A.created_at, A.id))
+    .order_by(A.created_at, A.id)
+)
 
 
 def get(session: Session, volume_id: str) -> V:
@@ -82,8 +86,7 @@ def hold(session: Session, volume_id: str) -> None:
     commits.note_lock(session, V, volume_id)
 
 
-def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]],
-              page: paging.Page) -> list[V]:
+def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[V]:
     """Load one page of volumes with all that their views show, in two statements, or three.
 
     :param filters: conditions on :class:`~multiattach.db.models.Volume`.
@@ -103,7 +106,8 @@ def count(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> tuple[
     """
     row = session.execute(
         sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(V.size), 0)).where(_LIVE, *filters),
-        execution_options=paging.SHAPED).one()
+        execution_options=paging.SHAPED,
+    ).one()
     return int(row[0]), int(row[1])
 
 
@@ -116,8 +120,12 @@ def collect_metadata(session: Session, filters: Sequence[sa.ColumnElement[bool]]
     table = models.VolumeMetadata
     found: dict[str, list[str]] = {}
     rows = session.execute(
-        sa.select(table.key, table.value).distinct().join(V, V.id == table.volume_id)
-        .where(_LIVE, *filters).order_by(table.key, table.value))
+        sa.select(table.key, table.value)
+        .distinct()
+        .join(V, V.id == table.volume_id)
+        .where(_LIVE, *filters)
+        .order_by(table.key, table.value)
+    )
     for key, value in rows:
         found.setdefault(key, []).append(value)
     return found
@@ -153,15 +161,16 @@ def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
     :param host: backend, ``host@backend``.
     :returns: the volumes without their relations, oldest first.
     """
-    return list(session.scalars(
-        sa.select(V).where(_LIVE, V.host == host, V.status.in_(sorted(statuses)))
-        .order_by(V.created_at)))
+    return list(
+        session.scalars(
+            sa.select(V).where(_LIVE, V.host == host, V.status.in_(sorted(statuses))).order_by(V.created_at)
+        )
+    )
 
 
 def list_unplaced(session: Session) -> list[str]:
     """List the volumes that are to be made and have no backend."""
-    return list(session.scalars(sa.select(V.id).where(
-        _LIVE, V.host.is_(None), V.status == states.Volume.CREATING)))
+    return list(session.scalars(sa.select(V.id).where(_LIVE, V.host.is_(None), V.status == states.Volume.CREATING)))
 
 
 def allocated(session: Session) -> dict[str, int]:
@@ -171,7 +180,9 @@ def allocated(session: Session) -> dict[str, int]:
     """
     rows = session.execute(
         sa.select(V.host, sa.func.coalesce(sa.func.sum(sa.func.coalesce(V.new_size, V.size)), 0))
-        .where(_LIVE, V.host.is_not(None)).group_by(V.host))
+        .where(_LIVE, V.host.is_not(None))
+        .group_by(V.host)
+    )
     return {str(host): int(total) for host, total in rows}
 
 
@@ -181,8 +192,7 @@ def _check_distinct(items: Mapping[str, str]) -> None:
         raise errors.InvalidInput('Two keys of metadata differ in nothing but spaces at their end.')
 
 
-def replace_metadata(session: Session, volume_id: str, items: Mapping[str, str], *,
-                     keep_others: bool) -> None:
+def replace_metadata(session: Session, volume_id: str, items: Mapping[str, str], *, keep_others: bool) -> None:
     """Write user metadata; the caller holds the volume's lock.
 
     :param items: keys and values to set.
@@ -195,16 +205,19 @@ def replace_metadata(session: Session, volume_id: str, items: Mapping[str, str],
         gone = gone.where(table.key.in_(list(items)))
     session.execute(gone.execution_options(synchronize_session=False))
     if items:
-        session.execute(sa.insert(table), [
-            {'volume_id': volume_id, 'key': key, 'value': value} for key, value in items.items()])
+        session.execute(
+            sa.insert(table), [{'volume_id': volume_id, 'key': key, 'value': value} for key, value in items.items()]
+        )
 
 
 def delete_metadata(session: Session, volume_id: str, key: str) -> bool:
     """Delete one metadata item."""
     table = models.VolumeMetadata
-    done = session.execute(sa.delete(table).where(
-        table.volume_id == volume_id, table.key == key)
-        .execution_options(synchronize_session=False))
+    done = session.execute(
+        sa.delete(table)
+        .where(table.volume_id == volume_id, table.key == key)
+        .execution_options(synchronize_session=False)
+    )
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
@@ -212,19 +225,25 @@ def set_image_metadata(session: Session, volume_id: str, items: Mapping[str, str
     """Set items of image metadata; the others stay."""
     _check_distinct(items)
     table = models.ImageMetadata
-    session.execute(sa.delete(table).where(table.volume_id == volume_id, table.key.in_(list(items)))
-                    .execution_options(synchronize_session=False))
+    session.execute(
+        sa.delete(table)
+        .where(table.volume_id == volume_id, table.key.in_(list(items)))
+        .execution_options(synchronize_session=False)
+    )
     if items:
-        session.execute(sa.insert(table), [
-            {'volume_id': volume_id, 'key': key, 'value': value} for key, value in items.items()])
+        session.execute(
+            sa.insert(table), [{'volume_id': volume_id, 'key': key, 'value': value} for key, value in items.items()]
+        )
 
 
 def delete_image_metadata(session: Session, volume_id: str, key: str) -> bool:
     """Delete one item of image metadata."""
     table = models.ImageMetadata
-    done = session.execute(sa.delete(table).where(
-        table.volume_id == volume_id, table.key == key)
-        .execution_options(synchronize_session=False))
+    done = session.execute(
+        sa.delete(table)
+        .where(table.volume_id == volume_id, table.key == key)
+        .execution_options(synchronize_session=False)
+    )
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
@@ -235,12 +254,14 @@ def update(session: Session, volume_id: str, **values: Any) -> None:
     """
     assert 'status' not in values
     moment = models.now()
-    session.execute(sa.update(V).where(V.id == volume_id, _LIVE)
-                    .values(updated_at=moment, **values)
-                    .execution_options(synchronize_session=False))
+    session.execute(
+        sa.update(V)
+        .where(V.id == volume_id, _LIVE)
+        .values(updated_at=moment, **values)
+        .execution_options(synchronize_session=False)
+    )
     commits.note_volume(session, volume_id, moment)
     for column, event in _NOTED.items():
         if column in values:
-            changes.note(session, functools.partial(
-                changes.Change, changes.VOLUME, volume_id, event, None, moment))
+            changes.note(session, functools.partial(changes.Change, changes.VOLUME, volume_id, event, None, moment))
             break

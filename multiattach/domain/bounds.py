@@ -28,5 +28,4 @@ def check_conditions(conditions: Sized, noun: str) -> None:
     :raises InvalidInput: too many.
     """
     if len(conditions) > CONDITIONS:
-        raise errors.InvalidInput(
-            f'A filter has {len(conditions)} {noun}; at most {CONDITIONS} are allowed.')
+        raise errors.InvalidInput(f'A filter has {len(conditions)} {noun}; at most {CONDITIONS} are allowed.')

@@ -12,16 +12,30 @@ _FALSE = frozenset({'false', 'f', 'no', 'n', 'off', '0'})
 _IS, _IN, _OR, _ALL_IN, _RANGE_IN = '<is>', '<in>', '<or>', '<all-in>', '<range-in>'
 # A single "=" has always meant "at least".
 _NUMBERS: Mapping[str, Callable[[float, float], bool]] = {
-    '=': operator.ge, '==': operator.eq, '!=': operator.ne, '>=': operator.ge, '<=': operator.le,
-    '>': operator.gt, '<': operator.lt,
+    '=': operator.ge,
+    '==': operator.eq,
+    '!=': operator.ne,
+    '>=': operator.ge,
+    '<=': operator.le,
+    '>': operator.gt,
+    '<': operator.lt,
 }
 _TEXTS: Mapping[str, Callable[[str, str], bool]] = {
-    's==': operator.eq, 's!=': operator.ne, 's>=': operator.ge, 's>': operator.gt, 's<=': operator.le,
-    's<': operator.lt, _IN: lambda have, want: want in have,
+    's==': operator.eq,
+    's!=': operator.ne,
+    's>=': operator.ge,
+    's>': operator.gt,
+    's<=': operator.le,
+    's<': operator.lt,
+    _IN: lambda have, want: want in have,
 }
 _STARTS = ('<', '>', '=', '!=', 's=', 's!', 's<', 's>')
 _BRACKETS: Mapping[str, Callable[[float, float], bool]] = {
-    '[': operator.ge, '(': operator.gt, ']': operator.le, ')': operator.lt}
+    '[': operator.ge,
+    '(': operator.gt,
+    ']': operator.le,
+    ')': operator.lt,
+}
 
 
 def parse_boolean(value: object) -> bool | None:
@@ -49,7 +63,8 @@ def check_requirement(key: str, wanted: str | None) -> None:
         raise errors.InvalidInput(
             f'Extra spec {key}: {str(wanted)[:64]!r} is not understood. There are: <is> BOOLEAN; =, ==, !=, '
             '>=, <=, > or < NUMBER; s==, s!=, s>=, s>, s<=, s< or <in> WORD; <or> WORD <or> WORD; '
-            '<all-in> WORD WORD; <range-in> [ NUMBER NUMBER ]; with blanks between.')
+            '<all-in> WORD WORD; <range-in> [ NUMBER NUMBER ]; with blanks between.'
+        )
 
 
 def _is_complete(known: str, operands: list[str]) -> bool:
@@ -62,8 +77,12 @@ def _is_complete(known: str, operands: list[str]) -> bool:
     if known == _OR:
         return len(operands) % 2 == 1 and set(operands[1::2]) <= {_OR} and _OR not in operands[::2]
     if known == _RANGE_IN:
-        return (len(operands) == 4 and operands[0] in ('[', '(') and operands[3] in (']', ')')
-                and None not in map(_parse_number, operands[1:3]))
+        return (
+            len(operands) == 4
+            and operands[0] in ('[', '(')
+            and operands[3] in (']', ')')
+            and None not in map(_parse_number, operands[1:3])
+        )
     return known == _ALL_IN and bool(operands)
 
 
@@ -100,8 +119,7 @@ def _compare(capability: object, known: str, operands: list[str]) -> bool:
     if have is None:
         return False
     if known == _RANGE_IN:
-        return (_BRACKETS[operands[0]](have, float(operands[1]))
-                and _BRACKETS[operands[3]](have, float(operands[2])))
+        return _BRACKETS[operands[0]](have, float(operands[1])) and _BRACKETS[operands[3]](have, float(operands[2]))
     return _NUMBERS[known](have, float(operands[0]))
 
 

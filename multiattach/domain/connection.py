@@ -11,8 +11,7 @@ from typing import Any
 from multiattach.domain import errors, host_names
 
 # Keys of connection_info that only the attaching side, services and admins may see.
-SECRET_KEYS = frozenset({'auth_password', 'auth_username', 'discovery_auth_password',
-                         'discovery_auth_username'})
+SECRET_KEYS = frozenset({'auth_password', 'auth_username', 'discovery_auth_password', 'discovery_auth_username'})
 # What a target can be told, whatever the form: names beside RFC 3720's iqn., eui. and naa. are in use, too.
 INITIATOR_NAME = re.compile(r'(?!ALL\Z)[A-Za-z0-9:._-]{1,223}')
 _MAX_MOUNTPOINT = 255
@@ -72,14 +71,15 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
         raise errors.InvalidConnector(f'Invalid connector: it has more than {MOST_CONNECTOR} bytes.')
     host, initiator = raw.get('host'), raw.get('initiator')
     if not isinstance(host, str) or not host_names.is_valid(host):
-        raise errors.InvalidConnector('Invalid connector: "host" is required, a text of 1 to 255 printable '
-                                      'characters without blanks at its ends.')
+        raise errors.InvalidConnector(
+            'Invalid connector: "host" is required, a text of 1 to 255 printable characters without blanks at its ends.'
+        )
     if not isinstance(initiator, str) or not initiator:
         raise errors.InvalidConnector('Invalid connector: "initiator" (an iSCSI initiator name) is required.')
     if not is_initiator_name(initiator):
         raise errors.InvalidConnector(
-            'Invalid connector: "initiator" must be a name of 1 to 223 letters, digits and .:-_ that is no '
-            'address.')
+            'Invalid connector: "initiator" must be a name of 1 to 223 letters, digits and .:-_ that is no address.'
+        )
     found = Connector(host, initiator, raw)
     if len(found.mountpoint or '') > _MAX_MOUNTPOINT:
         raise errors.InvalidConnector('Invalid connector: "mountpoint" is longer than 255 characters.')

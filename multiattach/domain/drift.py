@@ -93,129 +93,347 @@ class Row:
     is_firm: bool = False
 
 
-_RESTORE = 'The target is made what the rows say, under the volume\'s lock, as after a restart of its daemon.'
+_RESTORE = "The target is made what the rows say, under the volume's lock, as after a restart of its daemon."
 _REMOVE = 'The target, its accounts and its file are removed, as with the last attachment.'
 _DELETE = 'The attachment is deleted, as by its user: it leaves its target, then its row goes.'
 _T, _D, _H, _M, _N = Account.TARGET, Account.DATABASE, Account.HOST, Account.DOMAIN, Account.NOVA
 _REPAIR, _REPORT = Action.REPAIR, Action.REPORT
 
-TABLE: Mapping[Drift, Row] = {row.kind: row for row in (
-    Row(Drift.NO_TARGET, _T, 'an attachment that is admitted, and no target',
-        'Attachments need a target, and there is none. The volume worker makes it again.', _REPAIR, _RESTORE),
-    Row(Drift.NO_VOLUME, _T, 'a target (or its file) of a volume that was never recorded, or was purged',
-        'There is a target of a volume that is not recorded. Another service may share the target daemon.',
-        _REPORT, 'Nothing: it may be somebody else\'s. If it is not: tgt-admin --delete.'),
-    Row(Drift.LEFTOVER, _T, 'a target of a volume that is recorded as deleted',
-        'There is a target of a volume that was deleted.', _REPAIR, _REMOVE),
-    Row(Drift.UNUSED, _T, 'a target, and no attachment that may be on one',
-        'There is a target, and no attachment needs it.', _REPAIR, _REMOVE),
-    Row(Drift.NO_LUN, _T, 'a target that is needed, without a logical unit that is online',
-        'The target has no logical unit that serves I/O.', _REPAIR, _RESTORE),
-    Row(Drift.SHUT, _T, 'a target that is needed and is offline: it takes no login and drops commands',
-        'A fence or an extend was broken off while the target was shut; nobody can use the volume.', _REPAIR,
-        _RESTORE + ' That opens it.'),
-    Row(Drift.SHUT_OUT, _T, 'an initiator that an attachment needs is not in the ACL',
-        'An attachment needs this initiator to be admitted, and it is not.', _REPAIR, _RESTORE),
-    Row(Drift.ADMITTED, _T, 'an initiator in the ACL that no attachment names',
-        'The target admits an initiator that no attachment names.', _REPAIR, _RESTORE),
-    Row(Drift.NO_ACCOUNT, _T, 'the CHAP account of an attachment is not bound',
-        'The account of an attachment is not bound to the target.', _REPAIR, _RESTORE),
-    Row(Drift.ACCOUNT, _T, 'a CHAP account is bound that no attachment names',
-        'An account is bound to the target that no attachment names.', _REPAIR, _RESTORE),
-    Row(Drift.SESSION, _T, 'a live login of an initiator that no attachment names',
-        'An initiator is logged in that no attachment names.', _REPAIR,
-        _RESTORE + ' That ends the login.'),
-    Row(Drift.SHARED_LOGIN, _T, 'live logins of one initiator name from several addresses at one target',
-        'Several addresses are logged in under one initiator name: two hosts with one name, or one host with '
-        'several ways to the target. Who shares a name shares its fence.', _REPORT,
-        'Nothing: compare /etc/iscsi/initiatorname.iscsi of the hosts with these addresses.'),
-    Row(Drift.OLD_PORTAL, _T, 'a portal, target name or LUN in the connection_info of an attachment that its '
-        'target does not have (any more)',
-        'The host was told another address of the target than the one of today. A server that is logged in '
-        'there stays so, as long as the target daemon serves that address; a new login would fail.', _REPAIR,
-        'The connection_info is given the address of today, with the credentials that it has. While the '
-        'initiator is logged in this waits, so that its host finds the session that it has to end.'),
-    Row(Drift.STRAY_FILE, _T, 'a file in volumes_dir of a volume of this backend that needs no target',
-        'A file would have a restarted target daemon export a volume that nobody uses.', _REPAIR, _REMOVE),
-    Row(Drift.NO_FILE, _T, 'no file in volumes_dir of a volume that needs a target',
-        'After a restart of the target daemon by itself the volume would not be exported.', _REPAIR,
-        _RESTORE),
-    Row(Drift.STATUS, _D, 'a volume\'s status is not the one that its attachments give',
-        'The status of the volume disagrees with its attachments.', _REPAIR,
-        'The status is derived from the attachments in one transaction, as after each of their changes.'),
-    Row(Drift.OLD_DATABASE, _D, 'the file beside the targets is ahead of the database, or of another one',
-        'The database is an older copy, or another one than that of the targets. Nothing is repaired or '
-        'exported again, and no step from before goes on, until a person accepts it.', _REPORT,
-        'Nothing: put the newest database back, or accept this one: multiattach-manage db accept BACKEND.'),
-    Row(Drift.RESERVATION, _D, 'an attachment without server and connector, reserved longer than '
-        '[reconcile] reservation_age', 'A place was reserved for no server, and nobody ever connected.',
-        _REPAIR, _DELETE),
-    Row(Drift.RESERVATION_OF_SERVER, _D, 'the same with a server that no host agent has',
-        'A place was reserved for a server, and nobody ever connected. Nova keeps such reservations of '
-        'servers that are shelved.', _REPORT, _DELETE),
-    Row(Drift.STUCK_STEP, _D, 'a step in flight that has not gone on for [reconcile] stuck_after',
-        'A step takes very long. Whoever it is with tries it again by itself.', _REPORT,
-        'Nothing: the step\'s owner carries on, see the explanation of the attachment.'),
-    Row(Drift.RESERVE_MARK, _D, 'a mark of os-reserve that nobody has used or taken back',
-        'A client marked the volume with os-reserve, and has not come back. While no server has the volume '
-        'its status is attaching.', _REPORT, 'The mark is taken back, as with os-unreserve.', 3600.0),
-    Row(Drift.DETACH_MARK, _D, 'a mark of os-begin_detaching that nobody has used or taken back',
-        'A client marked the volume with os-begin_detaching, and has not come back. While one server has the '
-        'volume its status is detaching.', _REPORT, 'The mark is taken back, as with os-roll_detaching.',
-        3600.0),
-    Row(Drift.NO_CONNECTOR, _D,
-        'an attached volume that never had a connector, of a server that is on a host',
-        'The attachment says that the server has the volume, and no host was ever admitted for it. That is '
-        'right for shelved servers only.', _REPORT,
-        'Nothing: attach the volume anew, or have its client give the attachment a connector.', 300.0),
-    Row(Drift.SHARED_NAME, _D, 'live attachments, of any volumes, with one initiator name and several hosts',
-        'Two hosts present one initiator name: the targets cannot tell them apart, a fence of one cuts off '
-        'both, and a detach of one may cut off the other. A cloned /etc/iscsi/initiatorname.iscsi is the '
-        'usual reason; a host that was renamed is another one.', _REPORT,
-        'Nothing: give each host a name of its own (iscsi-iname), and attach anew.'),
-    Row(Drift.SERVER_GONE, _N, 'a server that Nova had, or says it deleted, and that it answers 404 for',
-        'The server is gone, and its attachment is left.', _REPAIR,
-        _DELETE + ' Nothing is asked of the server and its host.', 300.0, is_firm=True),
-    Row(Drift.SERVER_UNKNOWN, _N, 'a server of which Nova never knew, as far as this worker can tell',
-        'Nova does not know the server. It may be no server of Nova\'s (bare metal, a client\'s own id).',
-        _REPORT, _DELETE, 300.0, is_firm=True),
-    Row(Drift.DOMAIN_GONE, _M, 'a server of a host agent whose domain is undefined, and on no other host',
-        'The server is gone, and its attachment is left.', _REPAIR,
-        'The attachment is detached, as by its user; nothing is asked of the server.', 30.0),
-    Row(Drift.DOMAIN_MOVED, _M, 'a server that another host agent has now',
-        'The server was moved to another host by hand; the attachment is still with the agent of the first '
-        'host. Detach the volume and attach it again.', _REPORT, 'Nothing: it may be in use there.'),
-    Row(Drift.STRAY_DISK, _M, 'a disk with the serial number and alias of a recorded volume in a domain '
-        'without an attachment', 'A server has a disk of a volume that is not attached to it.', _REPAIR,
-        'The disk is unplugged, the host disconnects, as with a detach.', 60.0),
-    Row(Drift.LOST_DISK, _M, 'an attached volume that its running domain does not have, or no XML of it has',
-        'The attachment says that the server has the volume, and it has not. Somebody may have taken it '
-        'away on purpose: detach it, or attach it again.', _REPORT,
-        'The disk is plugged in again, as with an attach.', 60.0),
-    Row(Drift.LATE_UNPLUG, _M, 'the same after a detach that the guest had refused',
-        'The guest let go of the device after its detach had been given up.', _REPAIR,
-        'The detach is carried on with.', 30.0),
-    Row(Drift.UNSAVED_DISK, _M, 'an attached volume that the domain has now, and not in its persistent XML',
-        'The server would lose the volume with its next start.', _REPAIR,
-        'The attach is run again: it adds what is missing.', 30.0),
-    Row(Drift.LOST_SECRET, _M, 'a disk of QEMU\'s initiator whose CHAP secret libvirt does not have',
-        'libvirtd was restarted and lost a secret: the server could not start again.', _REPAIR,
-        'The secret is set again, as with an attach.'),
-    Row(Drift.STRAY_SESSION, _H, 'a session of this host to a recorded volume without an attachment here',
-        'The host is logged in at a volume that none of its servers has.', _REPAIR,
-        'The host disconnects, as with a detach.', 60.0),
-    Row(Drift.LOST_SESSION, _H, 'an attached volume that a domain has, and no session of this host to it',
-        'The host was started again, or somebody logged out: the server could not start.', _REPAIR,
-        'The host connects, as with an attach.'),
-)}
+TABLE: Mapping[Drift, Row] = {
+    row.kind: row
+    for row in (
+        Row(
+            Drift.NO_TARGET,
+            _T,
+            'an attachment that is admitted, and no target',
+            'Attachments need a target, and there is none. The volume worker makes it again.',
+            _REPAIR,
+            _RESTORE,
+        ),
+        Row(
+            Drift.NO_VOLUME,
+            _T,
+            'a target (or its file) of a volume that was never recorded, or was purged',
+            'There is a target of a volume that is not recorded. Another service may share the target daemon.',
+            _REPORT,
+            "Nothing: it may be somebody else's. If it is not: tgt-admin --delete.",
+        ),
+        Row(
+            Drift.LEFTOVER,
+            _T,
+            'a target of a volume that is recorded as deleted',
+            'There is a target of a volume that was deleted.',
+            _REPAIR,
+            _REMOVE,
+        ),
+        Row(
+            Drift.UNUSED,
+            _T,
+            'a target, and no attachment that may be on one',
+            'There is a target, and no attachment needs it.',
+            _REPAIR,
+            _REMOVE,
+        ),
+        Row(
+            Drift.NO_LUN,
+            _T,
+            'a target that is needed, without a logical unit that is online',
+            'The target has no logical unit that serves I/O.',
+            _REPAIR,
+            _RESTORE,
+        ),
+        Row(
+            Drift.SHUT,
+            _T,
+            'a target that is needed and is offline: it takes no login and drops commands',
+            'A fence or an extend was broken off while the target was shut; nobody can use the volume.',
+            _REPAIR,
+            _RESTORE + ' That opens it.',
+        ),
+        Row(
+            Drift.SHUT_OUT,
+            _T,
+            'an initiator that an attachment needs is not in the ACL',
+            'An attachment needs this initiator to be admitted, and it is not.',
+            _REPAIR,
+            _RESTORE,
+        ),
+        Row(
+            Drift.ADMITTED,
+            _T,
+            'an initiator in the ACL that no attachment names',
+            'The target admits an initiator that no attachment names.',
+            _REPAIR,
+            _RESTORE,
+        ),
+        Row(
+            Drift.NO_ACCOUNT,
+            _T,
+            'the CHAP account of an attachment is not bound',
+            'The account of an attachment is not bound to the target.',
+            _REPAIR,
+            _RESTORE,
+        ),
+        Row(
+            Drift.ACCOUNT,
+            _T,
+            'a CHAP account is bound that no attachment names',
+            'An account is bound to the target that no attachment names.',
+            _REPAIR,
+            _RESTORE,
+        ),
+        Row(
+            Drift.SESSION,
+            _T,
+            'a live login of an initiator that no attachment names',
+            'An initiator is logged in that no attachment names.',
+            _REPAIR,
+            _RESTORE + ' That ends the login.',
+        ),
+        Row(
+            Drift.SHARED_LOGIN,
+            _T,
+            'live logins of one initiator name from several addresses at one target',
+            'Several addresses are logged in under one initiator name: two hosts with one name, or one host with '
+            'several ways to the target. Who shares a name shares its fence.',
+            _REPORT,
+            'Nothing: compare /etc/iscsi/initiatorname.iscsi of the hosts with these addresses.',
+        ),
+        Row(
+            Drift.OLD_PORTAL,
+            _T,
+            'a portal, target name or LUN in the connection_info of an attachment that its '
+            'target does not have (any more)',
+            'The host was told another address of the target than the one of today. A server that is logged in '
+            'there stays so, as long as the target daemon serves that address; a new login would fail.',
+            _REPAIR,
+            'The connection_info is given the address of today, with the credentials that it has. While the '
+            'initiator is logged in this waits, so that its host finds the session that it has to end.',
+        ),
+        Row(
+            Drift.STRAY_FILE,
+            _T,
+            'a file in volumes_dir of a volume of this backend that needs no target',
+            'A file would have a restarted target daemon export a volume that nobody uses.',
+            _REPAIR,
+            _REMOVE,
+        ),
+        Row(
+            Drift.NO_FILE,
+            _T,
+            'no file in volumes_dir of a volume that needs a target',
+            'After a restart of the target daemon by itself the volume would not be exported.',
+            _REPAIR,
+            _RESTORE,
+        ),
+        Row(
+            Drift.STATUS,
+            _D,
+            "a volume's status is not the one that its attachments give",
+            'The status of the volume disagrees with its attachments.',
+            _REPAIR,
+            'The status is derived from the attachments in one transaction, as after each of their changes.',
+        ),
+        Row(
+            Drift.OLD_DATABASE,
+            _D,
+            'the file beside the targets is ahead of the database, or of another one',
+            'The database is an older copy, or another one than that of the targets. Nothing is repaired or '
+            'exported again, and no step from before goes on, until a person accepts it.',
+            _REPORT,
+            'Nothing: put the newest database back, or accept this one: multiattach-manage db accept BACKEND.',
+        ),
+        Row(
+            Drift.RESERVATION,
+            _D,
+            'an attachment without server and connector, reserved longer than [reconcile] reservation_age',
+            'A place was reserved for no server, and nobody ever connected.',
+            _REPAIR,
+            _DELETE,
+        ),
+        Row(
+            Drift.RESERVATION_OF_SERVER,
+            _D,
+            'the same with a server that no host agent has',
+            'A place was reserved for a server, and nobody ever connected. Nova keeps such reservations of '
+            'servers that are shelved.',
+            _REPORT,
+            _DELETE,
+        ),
+        Row(
+            Drift.STUCK_STEP,
+            _D,
+            'a step in flight that has not gone on for [reconcile] stuck_after',
+            'A step takes very long. Whoever it is with tries it again by itself.',
+            _REPORT,
+            "Nothing: the step's owner carries on, see the explanation of the attachment.",
+        ),
+        Row(
+            Drift.RESERVE_MARK,
+            _D,
+            'a mark of os-reserve that nobody has used or taken back',
+            'A client marked the volume with os-reserve, and has not come back. While no server has the volume '
+            'its status is attaching.',
+            _REPORT,
+            'The mark is taken back, as with os-unreserve.',
+            3600.0,
+        ),
+        Row(
+            Drift.DETACH_MARK,
+            _D,
+            'a mark of os-begin_detaching that nobody has used or taken back',
+            'A client marked the volume with os-begin_detaching, and has not come back. While one server has the '
+            'volume its status is detaching.',
+            _REPORT,
+            'The mark is taken back, as with os-roll_detaching.',
+            3600.0,
+        ),
+        Row(
+            Drift.NO_CONNECTOR,
+            _D,
+            'an attached volume that never had a connector, of a server that is on a host',
+            'The attachment says that the server has the volume, and no host was ever admitted for it. That is '
+            'right for shelved servers only.',
+            _REPORT,
+            'Nothing: attach the volume anew, or have its client give the attachment a connector.',
+            300.0,
+        ),
+        Row(
+            Drift.SHARED_NAME,
+            _D,
+            'live attachments, of any volumes, with one initiator name and several hosts',
+            'Two hosts present one initiator name: the targets cannot tell them apart, a fence of one cuts off '
+            'both, and a detach of one may cut off the other. A cloned /etc/iscsi/initiatorname.iscsi is the '
+            'usual reason; a host that was renamed is another one.',
+            _REPORT,
+            'Nothing: give each host a name of its own (iscsi-iname), and attach anew.',
+        ),
+        Row(
+            Drift.SERVER_GONE,
+            _N,
+            'a server that Nova had, or says it deleted, and that it answers 404 for',
+            'The server is gone, and its attachment is left.',
+            _REPAIR,
+            _DELETE + ' Nothing is asked of the server and its host.',
+            300.0,
+            is_firm=True,
+        ),
+        Row(
+            Drift.SERVER_UNKNOWN,
+            _N,
+            'a server of which Nova never knew, as far as this worker can tell',
+            "Nova does not know the server. It may be no server of Nova's (bare metal, a client's own id).",
+            _REPORT,
+            _DELETE,
+            300.0,
+            is_firm=True,
+        ),
+        Row(
+            Drift.DOMAIN_GONE,
+            _M,
+            'a server of a host agent whose domain is undefined, and on no other host',
+            'The server is gone, and its attachment is left.',
+            _REPAIR,
+            'The attachment is detached, as by its user; nothing is asked of the server.',
+            30.0,
+        ),
+        Row(
+            Drift.DOMAIN_MOVED,
+            _M,
+            'a server that another host agent has now',
+            'The server was moved to another host by hand; the attachment is still with the agent of the first '
+            'host. Detach the volume and attach it again.',
+            _REPORT,
+            'Nothing: it may be in use there.',
+        ),
+        Row(
+            Drift.STRAY_DISK,
+            _M,
+            'a disk with the serial number and alias of a recorded volume in a domain without an attachment',
+            'A server has a disk of a volume that is not attached to it.',
+            _REPAIR,
+            'The disk is unplugged, the host disconnects, as with a detach.',
+            60.0,
+        ),
+        Row(
+            Drift.LOST_DISK,
+            _M,
+            'an attached volume that its running domain does not have, or no XML of it has',
+            'The attachment says that the server has the volume, and it has not. Somebody may have taken it '
+            'away on purpose: detach it, or attach it again.',
+            _REPORT,
+            'The disk is plugged in again, as with an attach.',
+            60.0,
+        ),
+        Row(
+            Drift.LATE_UNPLUG,
+            _M,
+            'the same after a detach that the guest had refused',
+            'The guest let go of the device after its detach had been given up.',
+            _REPAIR,
+            'The detach is carried on with.',
+            30.0,
+        ),
+        Row(
+            Drift.UNSAVED_DISK,
+            _M,
+            'an attached volume that the domain has now, and not in its persistent XML',
+            'The server would lose the volume with its next start.',
+            _REPAIR,
+            'The attach is run again: it adds what is missing.',
+            30.0,
+        ),
+        Row(
+            Drift.LOST_SECRET,
+            _M,
+            "a disk of QEMU's initiator whose CHAP secret libvirt does not have",
+            'libvirtd was restarted and lost a secret: the server could not start again.',
+            _REPAIR,
+            'The secret is set again, as with an attach.',
+        ),
+        Row(
+            Drift.STRAY_SESSION,
+            _H,
+            'a session of this host to a recorded volume without an attachment here',
+            'The host is logged in at a volume that none of its servers has.',
+            _REPAIR,
+            'The host disconnects, as with a detach.',
+            60.0,
+        ),
+        Row(
+            Drift.LOST_SESSION,
+            _H,
+            'an attached volume that a domain has, and no session of this host to it',
+            'The host was started again, or somebody logged out: the server could not start.',
+            _REPAIR,
+            'The host connects, as with an attach.',
+        ),
+    )
+}
 _NAMED = 5  # places that a finding names
 TARGET_KINDS = tuple(kind for kind, row in TABLE.items() if row.account is Account.TARGET)
 # Their repairs take something away that somebody may use: they go through the breaker.
-DESTRUCTIVE = frozenset({
-    Drift.NO_VOLUME, Drift.LEFTOVER, Drift.UNUSED, Drift.ADMITTED, Drift.ACCOUNT, Drift.SESSION,
-    Drift.STRAY_FILE, Drift.RESERVATION, Drift.RESERVATION_OF_SERVER, Drift.RESERVE_MARK,
-    Drift.DETACH_MARK, Drift.SERVER_GONE,
-    Drift.SERVER_UNKNOWN, Drift.DOMAIN_GONE, Drift.STRAY_DISK, Drift.LATE_UNPLUG, Drift.STRAY_SESSION})
+DESTRUCTIVE = frozenset(
+    {
+        Drift.NO_VOLUME,
+        Drift.LEFTOVER,
+        Drift.UNUSED,
+        Drift.ADMITTED,
+        Drift.ACCOUNT,
+        Drift.SESSION,
+        Drift.STRAY_FILE,
+        Drift.RESERVATION,
+        Drift.RESERVATION_OF_SERVER,
+        Drift.RESERVE_MARK,
+        Drift.DETACH_MARK,
+        Drift.SERVER_GONE,
+        Drift.SERVER_UNKNOWN,
+        Drift.DOMAIN_GONE,
+        Drift.STRAY_DISK,
+        Drift.LATE_UNPLUG,
+        Drift.STRAY_SESSION,
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,8 +522,11 @@ def _find_shared(logins: Sequence[tuple[str, str]]) -> list[Difference]:
     for initiator, address in logins:
         if address:
             by_name.setdefault(initiator, set()).add(address)
-    return [Difference(Drift.SHARED_LOGIN, name_places(initiator, addresses), TABLE[Drift.SHARED_LOGIN].means)
-            for initiator, addresses in sorted(by_name.items()) if len(addresses) > 1]
+    return [
+        Difference(Drift.SHARED_LOGIN, name_places(initiator, addresses), TABLE[Drift.SHARED_LOGIN].means)
+        for initiator, addresses in sorted(by_name.items())
+        if len(addresses) > 1
+    ]
 
 
 def name_places(initiator: str, places: Iterable[str]) -> str:

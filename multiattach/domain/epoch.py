@@ -57,7 +57,12 @@ class Doubt:
 
         :returns: text for people.
         """
-        how = ('is another one than that of' if self.is_other else
-               f'is an older copy (count {self.here.counter}, {self.seen.counter} at the targets) of that of')
-        return (f'The database {how} the targets of {self.backend}, seen {self.since:%Y-%m-%d %H:%M:%S} UTC. '
-                f'Put the newest one back, or accept this one: multiattach-manage db accept {self.backend}')
+        how = (
+            'is another one than that of'
+            if self.is_other
+            else f'is an older copy (count {self.here.counter}, {self.seen.counter} at the targets) of that of'
+        )
+        return (
+            f'The database {how} the targets of {self.backend}, seen {self.since:%Y-%m-%d %H:%M:%S} UTC. '
+            f'Put the newest one back, or accept this one: multiattach-manage db accept {self.backend}'
+        )

@@ -59,8 +59,7 @@ class AttachmentNotFound(NotFound):
     """No such attachment."""
 
     def __init__(self, attachment_id: str) -> None:
-        super().__init__(
-            f'Volume attachment could not be found with filter: attachment_id = {attachment_id}.')
+        super().__init__(f'Volume attachment could not be found with filter: attachment_id = {attachment_id}.')
         self.args = (attachment_id,)
 
 

@@ -68,7 +68,8 @@ def check_specs(specs: Mapping[str, str | None]) -> None:
         )
     if MAX_ATTACHMENTS in specs and parse_max_attachments(specs[MAX_ATTACHMENTS]) is None:
         raise errors.InvalidInput(
-            f'Extra spec {MAX_ATTACHMENTS} must be a whole number from 1, not {specs[MAX_ATTACHMENTS]!r}.')
+            f'Extra spec {MAX_ATTACHMENTS} must be a whole number from 1, not {specs[MAX_ATTACHMENTS]!r}.'
+        )
     if is_multiattach(specs) and parse_is(specs.get('cacheable')) is True:
         raise errors.InvalidInput('Extra specs multiattach and cacheable exclude each other.')
     for key, value in specs.items():
@@ -78,7 +79,8 @@ def check_specs(specs: Mapping[str, str | None]) -> None:
     if parse_is(specs.get(scoped)) is True and not is_multiattach(specs):
         raise errors.InvalidInput(
             f'Extra spec {scoped} only chooses a backend; volumes of the type would not be shared. Set '
-            'multiattach="<is> True" for that.')
+            'multiattach="<is> True" for that.'
+        )
 
 
 def is_satisfied(specs: Mapping[str, str | None], capabilities: Mapping[str, object]) -> bool:

@@ -29,8 +29,9 @@ def check(name: str) -> None:
     :raises InvalidInput: it has blanks at its ends, characters that cannot be printed, none or too many.
     """
     if not is_valid(name):
-        raise errors.InvalidInput(f'The name of a host has 1 to {MAX_LENGTH} printable characters, and no '
-                                  'blanks at its ends.')
+        raise errors.InvalidInput(
+            f'The name of a host has 1 to {MAX_LENGTH} printable characters, and no blanks at its ends.'
+        )
 
 
 def find_near(name: str, known: Iterable[str]) -> list[str]:
@@ -47,8 +48,12 @@ def find_near(name: str, known: Iterable[str]) -> list[str]:
     for one in others:
         for form in {_fold(one), _shorten(one)}:
             forms.setdefault(form, []).append(one)
-    alike = [one for wanted in dict.fromkeys((_fold(name), _shorten(name)))
-             for form in difflib.get_close_matches(wanted, forms, _MOST_NEAR, _CUTOFF) for one in forms[form]]
+    alike = [
+        one
+        for wanted in dict.fromkeys((_fold(name), _shorten(name)))
+        for form in difflib.get_close_matches(wanted, forms, _MOST_NEAR, _CUTOFF)
+        for one in forms[form]
+    ]
     return list(dict.fromkeys(same + alike))[:_MOST_NEAR]
 
 

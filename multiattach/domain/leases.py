@@ -77,8 +77,15 @@ class View:
 _UNRENEWED = 0.75
 
 
-def may_take(since: datetime.datetime, lease: Lease | None, rules: Rules, view: View, *,
-             ordered: bool = True, watched: float = 0.0) -> bool:
+def may_take(
+    since: datetime.datetime,
+    lease: Lease | None,
+    rules: Rules,
+    view: View,
+    *,
+    ordered: bool = True,
+    watched: float = 0.0,
+) -> bool:
     """Tell whether a process may take up a step that it has not in hand.
 
     :param since: when the attachment or volume took the state that the step is about.
@@ -104,8 +111,7 @@ def may_take(since: datetime.datetime, lease: Lease | None, rules: Rules, view: 
     return _has_come(end, rules, view, watched, rules.duration * _UNRENEWED, rules.duration)
 
 
-def _has_come(moment: datetime.datetime, rules: Rules, view: View, watched: float, least: float,
-              most: float) -> bool:
+def _has_come(moment: datetime.datetime, rules: Rules, view: View, watched: float, least: float, most: float) -> bool:
     """Tell whether a time has come that another one's clock has set.
 
     By the clocks, if they tell a time that may be: what lies further back than a lease was set by a clock
@@ -145,7 +151,7 @@ def choose_pause(attempts: int, draw: float, rules: Rules) -> float:
 
 def _limit_pause(attempts: int, rules: Rules) -> float:
     doublings = min(max(attempts - 1, 0), 60)
-    return min(rules.pause * 2.0 ** doublings, rules.longest_pause)
+    return min(rules.pause * 2.0**doublings, rules.longest_pause)
 
 
 def is_exhausted(attempts: int, rules: Rules) -> bool:
@@ -163,12 +169,14 @@ def tell(lease: Lease) -> str:
     :param lease: the lease of the step that is due.
     :returns: one sentence for people.
     """
-    before = '' if not lease.attempts else (
-        f' {lease.attempts} attempt{"" if lease.attempts == 1 else "s"} before had no result.')
+    before = (
+        ''
+        if not lease.attempts
+        else (f' {lease.attempts} attempt{"" if lease.attempts == 1 else "s"} before had no result.')
+    )
     if lease.retry_at is not None:
         return f'The next attempt is at {lease.retry_at:%H:%M:%S} UTC.{before}'
-    return (f'Somebody is at it; if no sign of life comes, it is taken over at {lease.until:%H:%M:%S} UTC.'
-            f'{before}')
+    return f'Somebody is at it; if no sign of life comes, it is taken over at {lease.until:%H:%M:%S} UTC.{before}'
 
 
 def give_up_text(attempts: int, error: str | None) -> str:

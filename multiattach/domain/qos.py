@@ -10,8 +10,7 @@ DEFAULT_CONSUMER = 'back-end'
 # Those of which hosts are told.
 FRONT_END = ('front-end', 'both')
 # Rates that a hypervisor keeps; as "_per_gb" they grow with the volume, between "_per_gb_min" and "_max".
-RATES = ('read_iops_sec', 'read_bytes_sec', 'write_iops_sec', 'write_bytes_sec', 'total_iops_sec',
-         'total_bytes_sec')
+RATES = ('read_iops_sec', 'read_bytes_sec', 'write_iops_sec', 'write_bytes_sec', 'total_iops_sec', 'total_bytes_sec')
 _NUMBERS = frozenset(rate + suffix for rate in RATES for suffix in ('', '_max', '_per_gb', '_per_gb_min'))
 _MAX_DIGITS = 18
 
@@ -23,8 +22,7 @@ def check_consumer(consumer: object) -> None:
     :raises InvalidInput: it is none of :data:`CONSUMERS`.
     """
     if consumer not in CONSUMERS:
-        raise errors.InvalidInput(
-            f'Invalid qos specs: Valid consumer of QoS specs are: {", ".join(CONSUMERS)}.')
+        raise errors.InvalidInput(f'Invalid qos specs: Valid consumer of QoS specs are: {", ".join(CONSUMERS)}.')
 
 
 def check_specs(specs: Mapping[str, str | None]) -> None:
@@ -34,8 +32,7 @@ def check_specs(specs: Mapping[str, str | None]) -> None:
     """
     for key in sorted(_NUMBERS & specs.keys()):
         if not is_number(specs[key]):
-            raise errors.InvalidInput(
-                f'Invalid qos specs: {key} must be a whole number of 1 to {_MAX_DIGITS} digits.')
+            raise errors.InvalidInput(f'Invalid qos specs: {key} must be a whole number of 1 to {_MAX_DIGITS} digits.')
 
 
 def is_number(value: object) -> bool:
@@ -47,8 +44,7 @@ def is_number(value: object) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
 
 
-def tell_host(consumer: str, specs: Mapping[str, str | None], size: int
-              ) -> dict[str, str | int | None] | None:
+def tell_host(consumer: str, specs: Mapping[str, str | None], size: int) -> dict[str, str | int | None] | None:
     """Say what ``qos_specs`` of a connection_info is.
 
     :param consumer: one of :data:`CONSUMERS`.

@@ -9,8 +9,16 @@ from multiattach.domain import errors
 UNLIMITED = -1
 # What Block Storage clients expect to be listed (contract 10.5); those of volumes count here, and our own:
 # servers that have them.
-RESOURCES = ('volumes', 'snapshots', 'gigabytes', 'backups', 'backup_gigabytes',
-             'per_volume_gigabytes', 'groups', 'attachments')
+RESOURCES = (
+    'volumes',
+    'snapshots',
+    'gigabytes',
+    'backups',
+    'backup_gigabytes',
+    'per_volume_gigabytes',
+    'groups',
+    'attachments',
+)
 # Those that are unlimited where nobody says anything.
 UNLIMITED_BY_DEFAULT = ('per_volume_gigabytes', 'attachments')
 _PER_TYPE = ('volumes', 'gigabytes', 'snapshots')
@@ -65,11 +73,20 @@ def check_attachments(limit: int, used: int) -> None:
     if limit != UNLIMITED and used >= limit:
         raise errors.QuotaExceeded(
             f'AttachmentLimitExceeded: Maximum number of attachments allowed ({limit}) exceeded for '
-            "quota 'attachments'.")
+            "quota 'attachments'."
+        )
 
 
-def check_growth(limits: Mapping[str, int], usage: Usage, type_name: str, volumes: int,
-                 gigabytes: int, size: int, *, in_project: bool = True) -> None:
+def check_growth(
+    limits: Mapping[str, int],
+    usage: Usage,
+    type_name: str,
+    volumes: int,
+    gigabytes: int,
+    size: int,
+    *,
+    in_project: bool = True,
+) -> None:
     """Decide whether a project may have more.
 
     :param limits: limit by resource; what is not in it is unlimited.
@@ -83,8 +100,8 @@ def check_growth(limits: Mapping[str, int], usage: Usage, type_name: str, volume
     most = limits.get('per_volume_gigabytes', UNLIMITED)
     if most != UNLIMITED and size > most:
         raise errors.QuotaExceeded(
-            f'VolumeSizeExceedsLimit: Requested volume size {size} is larger than maximum allowed '
-            f'limit {most}.')
+            f'VolumeSizeExceedsLimit: Requested volume size {size} is larger than maximum allowed limit {most}.'
+        )
     of_type = (f'_{type_name}',)
     for resource in (f'gigabytes{end}' for end in (('', *of_type) if in_project else of_type)):
         limit, used = limits.get(resource, UNLIMITED), usage.of(resource)
@@ -92,10 +109,11 @@ def check_growth(limits: Mapping[str, int], usage: Usage, type_name: str, volume
             raise errors.QuotaExceeded(
                 f'VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed '
                 f'{resource} quota. Requested {gigabytes}G, quota is {limit}G and {used}G has been '
-                'consumed.')
+                'consumed.'
+            )
     for resource in (f'volumes{end}' for end in (('', *of_type) if in_project else of_type)):
         limit, used = limits.get(resource, UNLIMITED), usage.of(resource)
         if volumes and limit != UNLIMITED and used + volumes > limit:
             raise errors.QuotaExceeded(
-                f'VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for '
-                f"quota '{resource}'.")
+                f"VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota '{resource}'."
+            )

@@ -29,11 +29,30 @@ CONDITIONS: dict[str, Condition] = {
     'nostate': _UNKNOWN,
 }
 # Every status of the compute API; most are never seen here, and filtering by them is no error.
-STATUSES = frozenset({
-    'ACTIVE', 'BUILD', 'DELETED', 'ERROR', 'HARD_REBOOT', 'MIGRATING', 'PASSWORD', 'PAUSED', 'REBOOT',
-    'REBUILD', 'RESCUE', 'RESIZE', 'REVERT_RESIZE', 'SHELVED', 'SHELVED_OFFLOADED', 'SHUTOFF',
-    'SOFT_DELETED', 'SUSPENDED', 'UNKNOWN', 'VERIFY_RESIZE',
-})
+STATUSES = frozenset(
+    {
+        'ACTIVE',
+        'BUILD',
+        'DELETED',
+        'ERROR',
+        'HARD_REBOOT',
+        'MIGRATING',
+        'PASSWORD',
+        'PAUSED',
+        'REBOOT',
+        'REBUILD',
+        'RESCUE',
+        'RESIZE',
+        'REVERT_RESIZE',
+        'SHELVED',
+        'SHELVED_OFFLOADED',
+        'SHUTOFF',
+        'SOFT_DELETED',
+        'SUSPENDED',
+        'UNKNOWN',
+        'VERIFY_RESIZE',
+    }
+)
 
 
 def describe(power_state: str) -> Condition:

@@ -59,8 +59,7 @@ def check_reserve(volume: VolumeFacts, same_server: int, others: int) -> None:
         )
     if same_server >= MAX_PER_SERVER:
         raise errors.InvalidVolume(
-            'Invalid volume: the server has two attachments of this volume already, '
-            'the most that a migration needs.'
+            'Invalid volume: the server has two attachments of this volume already, the most that a migration needs.'
         )
     if volume.multiattach:
         return
@@ -85,12 +84,11 @@ def check_cap(same_server: int, servers: int, cap: int | None) -> None:
     if cap is not None and not same_server and servers >= cap:
         raise errors.InvalidVolume(
             f'Invalid volume: it has {servers} attachments, and the most that it may have is {cap} '
-            '(extra spec multiattach:max_attachments of its type, or the default of this service).')
+            '(extra spec multiattach:max_attachments of its type, or the default of this service).'
+        )
 
 
-def check_connect(
-    volume: VolumeFacts, attachment: Sharer, host: str, initiator: str, others: Sequence[Sharer]
-) -> None:
+def check_connect(volume: VolumeFacts, attachment: Sharer, host: str, initiator: str, others: Sequence[Sharer]) -> None:
     """Decide whether an attachment may be connected from a host.
 
     :param volume: the volume, read under its lock.
@@ -112,8 +110,7 @@ def check_connect(
     for other in others:
         if other.id == attachment.id or other.state not in ON_TARGET:
             continue
-        same_server = (other.instance_uuid is not None
-                       and other.instance_uuid == attachment.instance_uuid)
+        same_server = other.instance_uuid is not None and other.instance_uuid == attachment.instance_uuid
         if same_server and other.host == host:
             raise errors.Conflict(
                 f'Duplicate connectors: the server is connected from host {host} by attachment {other.id}.'
@@ -137,10 +134,7 @@ def is_last_of_initiator(attachment_id: str, initiator: str, sharers: Sequence[S
     :param sharers: live attachments of the volume.
     :returns: True if the initiator is to be turned away.
     """
-    return not any(
-        s.id != attachment_id and s.initiator == initiator and s.state in ON_TARGET
-        for s in sharers
-    )
+    return not any(s.id != attachment_id and s.initiator == initiator and s.state in ON_TARGET for s in sharers)
 
 
 def is_last_on_host(attachment_id: str, host: str, sharers: Sequence[Sharer]) -> bool:
@@ -150,4 +144,3 @@ def is_last_on_host(attachment_id: str, host: str, sharers: Sequence[Sharer]) ->
     :returns: True if the host is to disconnect (requirement row 15).
     """
     return not any(s.id != attachment_id and s.host == host and s.state in ON_HOST for s in sharers)
-

@@ -93,13 +93,12 @@ class Marks(NamedTuple):
 
 
 MARKS: dict[str | None, Marks] = {
-    marks.claim: marks for marks in (
-        Marks(attaching, number) for attaching in (False, True) for number in range(_MOST_DETACHING + 1))}
+    marks.claim: marks
+    for marks in (Marks(attaching, number) for attaching in (False, True) for number in range(_MOST_DETACHING + 1))
+}
 # Claims with a mark of os-reserve, and with one of os-begin_detaching.
-ATTACHING_CLAIMS: frozenset[str] = frozenset(
-    claim for claim, marks in MARKS.items() if claim and marks.attaching)
-DETACHING_CLAIMS: frozenset[str] = frozenset(
-    claim for claim, marks in MARKS.items() if claim and marks.detaching)
+ATTACHING_CLAIMS: frozenset[str] = frozenset(claim for claim, marks in MARKS.items() if claim and marks.attaching)
+DETACHING_CLAIMS: frozenset[str] = frozenset(claim for claim, marks in MARKS.items() if claim and marks.detaching)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,35 +134,24 @@ V = Volume
 
 ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
     A.RESERVED: StateInfo('reserved', Owner.USER, 'Place taken on the volume; no host yet.'),
-    A.EXPORTING: StateInfo(
-        'attaching', Owner.VOLUME, 'The volume worker is to admit the initiator on the target.'
-    ),
-    A.EXPORTED: StateInfo(
-        'attaching', Owner.USER, 'connection_info is stored; the host may connect.'
-    ),
-    A.CONNECTING: StateInfo(
-        'attaching', Owner.HOST, 'The host agent connects the device and gives it to the server.'
-    ),
+    A.EXPORTING: StateInfo('attaching', Owner.VOLUME, 'The volume worker is to admit the initiator on the target.'),
+    A.EXPORTED: StateInfo('attaching', Owner.USER, 'connection_info is stored; the host may connect.'),
+    A.CONNECTING: StateInfo('attaching', Owner.HOST, 'The host agent connects the device and gives it to the server.'),
     A.ATTACHED: StateInfo('attached', Owner.NOBODY, 'The server has the volume.'),
-    A.DETACHING: StateInfo(
-        'detaching', Owner.HOST, 'The host agent takes the device from the server.'
-    ),
-    A.UNEXPORTING: StateInfo(
-        'detaching', Owner.VOLUME, 'The volume worker is to turn the initiator away.'
-    ),
+    A.DETACHING: StateInfo('detaching', Owner.HOST, 'The host agent takes the device from the server.'),
+    A.UNEXPORTING: StateInfo('detaching', Owner.VOLUME, 'The volume worker is to turn the initiator away.'),
     A.FENCING: StateInfo(
         'detaching', Owner.VOLUME, 'The volume worker is to cut the initiator off, whatever its host does.'
     ),
     A.FENCED: StateInfo(
-        'error_detaching', Owner.USER,
-        'Cut off, and seen on the target to be: its host writes no more. It takes no place on the volume.'
+        'error_detaching',
+        Owner.USER,
+        'Cut off, and seen on the target to be: its host writes no more. It takes no place on the volume.',
     ),
     A.ERROR_ATTACHING: StateInfo(
         'error_attaching', Owner.USER, 'The attach failed and was undone; delete or try again.'
     ),
-    A.ERROR_DETACHING: StateInfo(
-        'error_detaching', Owner.USER, 'The detach failed; delete again.'
-    ),
+    A.ERROR_DETACHING: StateInfo('error_detaching', Owner.USER, 'The detach failed; delete again.'),
     A.DETACHED: StateInfo('detached', Owner.NOBODY, 'Gone; the row is kept for its timeline.'),
 }
 
@@ -173,47 +161,96 @@ def _rows(*rows: tuple[str, tuple[str, ...], str | None, str]) -> dict[str, Tran
 
 
 ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
-    ('export', (A.RESERVED, A.EXPORTING, A.ATTACHED), A.EXPORTING,
-     'A connector was given: the initiator is to be admitted (attached without one: unshelved servers).'),
-    ('exported', (A.EXPORTING,), A.EXPORTED,
-     'The target admits the initiator; connection_info is stored with the state.'),
-    ('export_failed', (A.EXPORTING,), A.RESERVED,
-     'The export failed for good and was undone; another connector may be tried.'),
-    ('connect', (A.EXPORTED, A.CONNECTING), A.CONNECTING,
-     'The host agent is about to touch its host.'),
-    ('complete', (A.RESERVED, A.EXPORTED, A.CONNECTING, A.ATTACHED), A.ATTACHED,
-     'The server has the volume (also without connector: shelved servers, contract 2.3).'),
-    ('attach_failed', (A.RESERVED, A.EXPORTING, A.EXPORTED, A.CONNECTING, A.UNEXPORTING),
-     A.ERROR_ATTACHING, 'The attach ended in an error, and what it did was undone.'),
-    ('detach', (A.ATTACHED, A.DETACHING, A.ERROR_DETACHING), A.DETACHING,
-     'The server is to lose the volume.'),
-    ('detach_refused', (A.DETACHING,), A.ATTACHED,
-     'The server kept the device: nothing was taken away.'),
-    ('detach_failed', (A.DETACHING, A.UNEXPORTING), A.ERROR_DETACHING,
-     'The detach stopped half-way; it may be asked for again.'),
-    ('unexport',
-     (A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING,
-      A.ERROR_DETACHING), A.UNEXPORTING,
-     'The initiator is to be turned away, the export removed with the last one.'),
-    ('fence',
-     (A.RESERVED, A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING,
-      A.FENCING, A.ERROR_ATTACHING, A.ERROR_DETACHING), A.FENCING,
-     'The initiator is to be cut off; its host is not asked.'),
-    ('fenced', (A.FENCING,), A.FENCED,
-     'The target was read again: no leave to log in, no account and no session is left.'),
-    ('fence_failed', (A.FENCING,), A.FENCING,
-     'The target refused, or still showed something; the worker tries again by itself.'),
-    ('remove', (A.RESERVED, A.UNEXPORTING, A.FENCED, A.ERROR_ATTACHING, A.ATTACHED, A.DETACHING,
-      A.ERROR_DETACHING), A.DETACHED,
-     'Nothing of the attachment is left on a target or a host.'),
-    ('abandon', tuple(state for state in A if state != A.DETACHED), A.DETACHED,
-     'Its backend is gone for good, and a person removes the volume: nobody was asked what is left.'),
+    (
+        'export',
+        (A.RESERVED, A.EXPORTING, A.ATTACHED),
+        A.EXPORTING,
+        'A connector was given: the initiator is to be admitted (attached without one: unshelved servers).',
+    ),
+    (
+        'exported',
+        (A.EXPORTING,),
+        A.EXPORTED,
+        'The target admits the initiator; connection_info is stored with the state.',
+    ),
+    (
+        'export_failed',
+        (A.EXPORTING,),
+        A.RESERVED,
+        'The export failed for good and was undone; another connector may be tried.',
+    ),
+    ('connect', (A.EXPORTED, A.CONNECTING), A.CONNECTING, 'The host agent is about to touch its host.'),
+    (
+        'complete',
+        (A.RESERVED, A.EXPORTED, A.CONNECTING, A.ATTACHED),
+        A.ATTACHED,
+        'The server has the volume (also without connector: shelved servers, contract 2.3).',
+    ),
+    (
+        'attach_failed',
+        (A.RESERVED, A.EXPORTING, A.EXPORTED, A.CONNECTING, A.UNEXPORTING),
+        A.ERROR_ATTACHING,
+        'The attach ended in an error, and what it did was undone.',
+    ),
+    ('detach', (A.ATTACHED, A.DETACHING, A.ERROR_DETACHING), A.DETACHING, 'The server is to lose the volume.'),
+    ('detach_refused', (A.DETACHING,), A.ATTACHED, 'The server kept the device: nothing was taken away.'),
+    (
+        'detach_failed',
+        (A.DETACHING, A.UNEXPORTING),
+        A.ERROR_DETACHING,
+        'The detach stopped half-way; it may be asked for again.',
+    ),
+    (
+        'unexport',
+        (A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING, A.ERROR_DETACHING),
+        A.UNEXPORTING,
+        'The initiator is to be turned away, the export removed with the last one.',
+    ),
+    (
+        'fence',
+        (
+            A.RESERVED,
+            A.EXPORTING,
+            A.EXPORTED,
+            A.CONNECTING,
+            A.ATTACHED,
+            A.DETACHING,
+            A.UNEXPORTING,
+            A.FENCING,
+            A.ERROR_ATTACHING,
+            A.ERROR_DETACHING,
+        ),
+        A.FENCING,
+        'The initiator is to be cut off; its host is not asked.',
+    ),
+    (
+        'fenced',
+        (A.FENCING,),
+        A.FENCED,
+        'The target was read again: no leave to log in, no account and no session is left.',
+    ),
+    (
+        'fence_failed',
+        (A.FENCING,),
+        A.FENCING,
+        'The target refused, or still showed something; the worker tries again by itself.',
+    ),
+    (
+        'remove',
+        (A.RESERVED, A.UNEXPORTING, A.FENCED, A.ERROR_ATTACHING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING),
+        A.DETACHED,
+        'Nothing of the attachment is left on a target or a host.',
+    ),
+    (
+        'abandon',
+        tuple(state for state in A if state != A.DETACHED),
+        A.DETACHED,
+        'Its backend is gone for good, and a person removes the volume: nobody was asked what is left.',
+    ),
 )
 
 # Statuses that say who uses the volume; each is derived from the volume's attachments.
-DERIVED_STATUSES: frozenset[str] = frozenset(
-    {V.AVAILABLE, V.RESERVED, V.ATTACHING, V.IN_USE, V.DETACHING}
-)
+DERIVED_STATUSES: frozenset[str] = frozenset({V.AVAILABLE, V.RESERVED, V.ATTACHING, V.IN_USE, V.DETACHING})
 
 # First match wins: one sharer in flight never hides the others (contract 11.4 number 1).
 DERIVATION: tuple[tuple[frozenset[str], Volume], ...] = (
@@ -226,41 +263,57 @@ DERIVATION: tuple[tuple[frozenset[str], Volume], ...] = (
 VOLUME_EVENTS: dict[str, Transition] = _rows(
     ('created', (V.CREATING,), None, 'The storage is there.'),
     ('create_failed', (V.CREATING,), V.ERROR, 'No place, or the backend failed; a message says why.'),
-    ('delete', (V.AVAILABLE, V.ERROR, V.ERROR_EXTENDING), V.DELETING,
-     'The storage is to go; no attachment may be alive (contract 3.4).'),
-    ('force_delete',
-     (V.CREATING, V.AVAILABLE, V.RESERVED, V.ATTACHING, V.IN_USE, V.DETACHING, V.RETYPING,
-      V.EXTENDING, V.MAINTENANCE, V.ERROR, V.ERROR_DELETING, V.ERROR_EXTENDING), V.DELETING,
-     'An admin asks for the same in any status; attachments still refuse.'),
+    (
+        'delete',
+        (V.AVAILABLE, V.ERROR, V.ERROR_EXTENDING),
+        V.DELETING,
+        'The storage is to go; no attachment may be alive (contract 3.4).',
+    ),
+    (
+        'force_delete',
+        (
+            V.CREATING,
+            V.AVAILABLE,
+            V.RESERVED,
+            V.ATTACHING,
+            V.IN_USE,
+            V.DETACHING,
+            V.RETYPING,
+            V.EXTENDING,
+            V.MAINTENANCE,
+            V.ERROR,
+            V.ERROR_DELETING,
+            V.ERROR_EXTENDING,
+        ),
+        V.DELETING,
+        'An admin asks for the same in any status; attachments still refuse.',
+    ),
     ('deleted', (V.DELETING,), V.DELETED, 'The storage is gone.'),
     ('delete_failed', (V.DELETING,), V.ERROR_DELETING, 'The backend could not delete.'),
     ('retype', (V.AVAILABLE, V.IN_USE), V.RETYPING, 'The type is to change (contract 5).'),
     ('retyped', (V.RETYPING,), None, 'Type and multiattach flag changed in one transaction.'),
     ('retype_failed', (V.RETYPING,), None, 'Type and flag stay as they were; a message says why.'),
-    ('extend', (V.AVAILABLE, V.IN_USE, V.DETACHING), V.EXTENDING,
-     'The storage is to grow (detaching: while servers have it that do not).'),
+    (
+        'extend',
+        (V.AVAILABLE, V.IN_USE, V.DETACHING),
+        V.EXTENDING,
+        'The storage is to grow (detaching: while servers have it that do not).',
+    ),
     ('extended', (V.EXTENDING,), None, 'The storage has grown.'),
     ('extend_failed', (V.EXTENDING,), V.ERROR_EXTENDING, 'The backend could not extend.'),
 )
 
 # Who carries on after a crash: the worker of the volume's backend.
-VOLUME_WORKER_STATUSES: frozenset[str] = frozenset(
-    {V.CREATING, V.DELETING, V.RETYPING, V.EXTENDING}
-)
+VOLUME_WORKER_STATUSES: frozenset[str] = frozenset({V.CREATING, V.DELETING, V.RETYPING, V.EXTENDING})
 
 # States in which a target may know the attachment's initiator.
 ON_TARGET: frozenset[str] = frozenset(
-    {A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING, A.FENCING,
-     A.ERROR_DETACHING}
+    {A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING, A.FENCING, A.ERROR_DETACHING}
 )
 # States in which a target must admit the initiator; UNEXPORTING and FENCING are on their way out.
-ADMITTED: frozenset[str] = frozenset(
-    {A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING}
-)
+ADMITTED: frozenset[str] = frozenset({A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING})
 # States in which the attachment's host may hold a session and a device for it.
-ON_HOST: frozenset[str] = frozenset(
-    {A.CONNECTING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING}
-)
+ON_HOST: frozenset[str] = frozenset({A.CONNECTING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING})
 # States that take no place on a volume: nothing of them is left but the row.
 PLACELESS: frozenset[str] = frozenset({A.FENCED, A.ERROR_ATTACHING, A.DETACHED})
 

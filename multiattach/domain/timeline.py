@@ -89,14 +89,24 @@ def parse(text: str, now: datetime.datetime | None) -> list[Step]:
         dropped = entry.get(_GAP, 0)
         if dropped:  # nobody knows how long that state lasted
             steps[-1] = dataclasses.replace(steps[-1], stayed=None)
-        steps.append(Step(
-            at=at, event=entry['event'], source=steps[-1].target if steps and not dropped else None,
-            dropped=dropped,
-            target=entry['state'], actor=entry['by'], request_id=entry.get('request_id'),
-            user=entry.get('user'), project=entry.get('project'), service=entry.get('service'),
-            address=entry.get('from'),
-            seconds=entry.get('seconds'), error=entry.get('error'),
-            stayed=None if end is None else round(max((end - at).total_seconds(), 0.0), 3)))
+        steps.append(
+            Step(
+                at=at,
+                event=entry['event'],
+                source=steps[-1].target if steps and not dropped else None,
+                dropped=dropped,
+                target=entry['state'],
+                actor=entry['by'],
+                request_id=entry.get('request_id'),
+                user=entry.get('user'),
+                project=entry.get('project'),
+                service=entry.get('service'),
+                address=entry.get('from'),
+                seconds=entry.get('seconds'),
+                error=entry.get('error'),
+                stayed=None if end is None else round(max((end - at).total_seconds(), 0.0), 3),
+            )
+        )
     return steps
 
 

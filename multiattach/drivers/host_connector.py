@@ -70,8 +70,7 @@ class HostConnector(Protocol):
         :raises WrongDevice: it is another one, or it does not say which.
         """
 
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *,
-                   lost: bool = False) -> None:
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
         """Let go of the volume; not being connected is success.
 
         :param device: answer of :meth:`connect`, None if it is not known (any more).

@@ -21,39 +21,45 @@ class NovaCompute:
     :param insecure: do not verify certificates.
     """
 
-    def __init__(self, endpoint: str = '', *, interface: str = 'public', region: str = '',
-                 cafile: str = '', insecure: bool = False) -> None:
+    def __init__(
+        self,
+        endpoint: str = '',
+        *,
+        interface: str = 'public',
+        region: str = '',
+        cafile: str = '',
+        insecure: bool = False,
+    ) -> None:
         self._endpoint = endpoint
         self._interface = interface
         self._region = region
-        self._session = session.Session(verify=False if insecure else (cafile or True),
-                                        timeout=_TIMEOUT)
+        self._session = session.Session(verify=False if insecure else (cafile or True), timeout=_TIMEOUT)
 
-    def find_attachment(self, token: str | None, catalog: list[dict[str, Any]] | None,
-                        server_id: str, volume_id: str) -> str | None:
+    def find_attachment(
+        self, token: str | None, catalog: list[dict[str, Any]] | None, server_id: str, volume_id: str
+    ) -> str | None:
         """See :meth:`multiattach.engine.guard.Compute.find_attachment`."""
         endpoint = self._endpoint or self._find_endpoint(catalog or [])
         url = f'{endpoint.rstrip("/")}/servers/{server_id}/os-volume_attachments/{volume_id}'
         try:
-            reply = self._session.get(url, headers=_VERSION,
-                                      auth=token_endpoint.Token(endpoint, token or ''))
+            reply = self._session.get(url, headers=_VERSION, auth=token_endpoint.Token(endpoint, token or ''))
         except exceptions.NotFound as exc:
             if not _is_about_a_resource(exc):
                 raise errors.Unavailable(
                     f'At {endpoint} there is no Compute API that says whether the server uses the '
-                    'volume; check endpoint in [nova] and the catalogue.') from exc
+                    'volume; check endpoint in [nova] and the catalogue.'
+                ) from exc
             return None
         except (exceptions.Forbidden, exceptions.Unauthorized) as exc:
-            raise errors.NotAuthorized('The Compute API refuses to say whether the server uses '
-                                       'the volume.') from exc
+            raise errors.NotAuthorized('The Compute API refuses to say whether the server uses the volume.') from exc
         except exceptions.ClientException as exc:
-            raise errors.Unavailable('The Compute API does not say whether the server uses the '
-                                     f'volume ({type(exc).__name__}); try again.') from exc
+            raise errors.Unavailable(
+                f'The Compute API does not say whether the server uses the volume ({type(exc).__name__}); try again.'
+            ) from exc
         try:
             ident: str = reply.json()['volumeAttachment']['attachment_id']
         except (ValueError, LookupError, TypeError) as exc:
-            raise errors.Unavailable('The Compute API answers with something else than an '
-                                     'attachment.') from exc
+            raise errors.Unavailable('The Compute API answers with something else than an attachment.') from exc
         return ident
 
     def _find_endpoint(self, catalog: list[dict[str, Any]]) -> str:
@@ -64,12 +70,14 @@ class NovaCompute:
                 if self._region and endpoint.get('region') != self._region:
                     continue
                 url = endpoint.get(f'{self._interface}URL') or (
-                    endpoint.get('url') if endpoint.get('interface') == self._interface else None)
+                    endpoint.get('url') if endpoint.get('interface') == self._interface else None
+                )
                 if url:
                     return str(url)
         raise errors.Conflict(
             'ConflictNovaUsingAttachment: nobody can be asked whether a server uses the volume: the '
-            'catalogue has no compute endpoint. Use a service token, or set endpoint in [nova].')
+            'catalogue has no compute endpoint. Use a service token, or set endpoint in [nova].'
+        )
 
 
 def _is_about_a_resource(error: exceptions.NotFound) -> bool:

@@ -24,20 +24,19 @@ class NovaEvents:
     def tell_extended(self, volume_id: str, server_ids: Iterable[str]) -> None:
         """Tell of each server that its volume has grown; a failure is logged."""
         events: list[dict[str, Any]] = [
-            {'name': 'volume-extended', 'server_uuid': server_id, 'tag': volume_id}
-            for server_id in server_ids]
+            {'name': 'volume-extended', 'server_uuid': server_id, 'tag': volume_id} for server_id in server_ids
+        ]
         if not events:
             return
         try:
-            reply = self._client.post('/os-server-external-events', json={'events': events},
-                                      microversion=_VERSION)
+            reply = self._client.post('/os-server-external-events', json={'events': events}, microversion=_VERSION)
         except exceptions.ClientException as exc:
-            LOG.warning('Nova was not told that volume %s has grown: %s', volume_id,
-                        type(exc).__name__)
+            LOG.warning('Nova was not told that volume %s has grown: %s', volume_id, type(exc).__name__)
             return
         for server_id, code in _find_dropped(reply):
-            LOG.warning('The server %s was not told that volume %s has grown: Nova answers %s', server_id,
-                        volume_id, code)
+            LOG.warning(
+                'The server %s was not told that volume %s has grown: Nova answers %s', server_id, volume_id, code
+            )
 
 
 def _find_dropped(reply: Any) -> list[tuple[Any, Any]]:
@@ -47,7 +46,10 @@ def _find_dropped(reply: Any) -> list[tuple[Any, Any]]:
     host.
     """
     try:
-        return [(event['server_uuid'], event['code']) for event in reply.json()['events']
-                if event['code'] != http.HTTPStatus.OK]
+        return [
+            (event['server_uuid'], event['code'])
+            for event in reply.json()['events']
+            if event['code'] != http.HTTPStatus.OK
+        ]
     except (ValueError, LookupError, TypeError):
         return []

@@ -12,8 +12,7 @@ from multiattach.domain import errors
 # The first with which a deleted server is asked for by its id; others are shown in one way up to the newest.
 _VERSION = '2.1'
 # Statuses in which a server has its volumes; a shelved one has places for them.
-_SETTLED = frozenset({'ACTIVE', 'PAUSED', 'SUSPENDED', 'SHUTOFF', 'RESCUE', 'PASSWORD', 'REBOOT',
-                      'HARD_REBOOT'})
+_SETTLED = frozenset({'ACTIVE', 'PAUSED', 'SUSPENDED', 'SHUTOFF', 'RESCUE', 'PASSWORD', 'REBOOT', 'HARD_REBOOT'})
 
 
 class ServerState(enum.Enum):
@@ -92,8 +91,10 @@ class NovaServers:
                 return None
             raise errors.Unavailable('At the endpoint there is no Compute API; check [nova].') from exc
         except (exceptions.Forbidden, exceptions.Unauthorized) as exc:
-            raise errors.Unavailable('The Compute API does not show this service the servers of all '
-                                     'projects: the account in [nova] needs the role admin.') from exc
+            raise errors.Unavailable(
+                'The Compute API does not show this service the servers of all '
+                'projects: the account in [nova] needs the role admin.'
+            ) from exc
         except exceptions.ClientException as exc:
             raise errors.Unavailable(f'The Compute API does not answer ({type(exc).__name__}).') from exc
 
@@ -101,7 +102,10 @@ class NovaServers:
 def _is_about_a_resource(error: exceptions.NotFound) -> bool:
     """Tell "no such server" from "no such URL", which says nothing about servers."""
     try:
-        return (error.response is not None and error.response.status_code == http.HTTPStatus.NOT_FOUND
-                and 'itemNotFound' in error.response.json())
+        return (
+            error.response is not None
+            and error.response.status_code == http.HTTPStatus.NOT_FOUND
+            and 'itemNotFound' in error.response.json()
+        )
     except (TypeError, ValueError):
         return False

@@ -33,8 +33,7 @@ class NullTarget:
         with self._lock:
             self._grants.get(volume_id, {}).pop(initiator, None)
 
-    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False,
-              again: bool = False) -> Cut:
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
         """See :meth:`multiattach.drivers.target.Target.fence`."""
         with self._lock:
             known = self._grants.get(volume_id, {}).pop(initiator, None) is not None
@@ -54,10 +53,15 @@ class NullTarget:
         """See :meth:`multiattach.drivers.target.Target.list_exports`."""
         with self._lock:
             return {
-                volume_id: TargetState(volume_id, self._info(volume_id).iqn, 1,
-                                       (LunState(1, '', True, ''),),
-                                       tuple(grants), tuple(grants.values()),
-                                       tuple[SessionState, ...]())
+                volume_id: TargetState(
+                    volume_id,
+                    self._info(volume_id).iqn,
+                    1,
+                    (LunState(1, '', True, ''),),
+                    tuple(grants),
+                    tuple(grants.values()),
+                    tuple[SessionState, ...](),
+                )
                 for volume_id, grants in self._grants.items()
             }
 

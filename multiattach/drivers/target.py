@@ -114,7 +114,7 @@ class SessionState:
     """
 
     initiator: str
-    address: str = ""
+    address: str = ''
 
 
 @dataclass(frozen=True)
@@ -204,8 +204,7 @@ class Target(Protocol):
     def revoke(self, volume_id: str, initiator: str, username: str) -> None:
         """Shut one initiator out: first no new login, then no live session."""
 
-    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False,
-              again: bool = False) -> Cut:
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
         """Shut one initiator out, with every session that could be its own, and read the target again.
 
         Nothing that it began before, such as a login that is held open half-way, reads or writes after the
@@ -261,7 +260,7 @@ def account_name(volume_id: str, initiator: str) -> str:
 
     :returns: 20 characters of a-z and 2-7.
     """
-    digest = hashlib.sha256(f"{volume_id}\0{initiator}".encode()).digest()
+    digest = hashlib.sha256(f'{volume_id}\0{initiator}'.encode()).digest()
     return base64.b32encode(digest).decode().lower()[:ACCOUNT_LENGTH]
 
 
@@ -270,4 +269,4 @@ def generate_secret() -> str:
 
     :returns: 16 random letters and digits: the longest that every initiator takes.
     """
-    return "".join(secrets.choice(_SECRET_ALPHABET) for _ in range(SECRET_LENGTH))
+    return ''.join(secrets.choice(_SECRET_ALPHABET) for _ in range(SECRET_LENGTH))

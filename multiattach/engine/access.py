@@ -11,8 +11,7 @@ from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 
 
-def lock_volume(session: Session, policy: Policy, ctx: RequestContext, volume_id: str, rule: str
-                ) -> models.Volume:
+def lock_volume(session: Session, policy: Policy, ctx: RequestContext, volume_id: str, rule: str) -> models.Volume:
     """Lock a volume for a caller who may do something with it.
 
     :returns: the volume without its relations.
@@ -32,7 +31,10 @@ def show_sharers(session: Session, volume: models.Volume) -> str:
     :returns: its status; ``in-use`` instead of ``detaching`` if a server has it that does not detach.
     """
     leaving = states.MARKS.get(volume.claim, states.Marks()).detaching
-    if (volume.status == states.Volume.DETACHING and leaving
-            and db_attachments.count_attached(session, volume.id) > leaving):
+    if (
+        volume.status == states.Volume.DETACHING
+        and leaving
+        and db_attachments.count_attached(session, volume.id) > leaving
+    ):
         return states.Volume.IN_USE
     return volume.status

@@ -26,8 +26,9 @@ NO_RETYPE = 'VOLUME_VOLUME_003_001'
 class VolumeActions:
     """Use cases behind ``POST /volumes/{id}/action``."""
 
-    def __init__(self, db: database.Database, policy: Policy, services: Services,
-                 quotas: Quotas, workers: VolumeWorkers) -> None:
+    def __init__(
+        self, db: database.Database, policy: Policy, services: Services, quotas: Quotas, workers: VolumeWorkers
+    ) -> None:
         self._quotas = quotas
         self._db = db
         self._policy = policy
@@ -45,8 +46,7 @@ class VolumeActions:
             mine, others = db_attachments.count_places(session, volume_id, None)
             marks = states.MARKS.get(volume.claim, states.Marks())
             claimed = 1 if marks.attaching else 0
-            sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach),
-                                  mine, others + claimed)
+            sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), mine, others + claimed)
             transitions.derive_volume(session, volume_id, claim=marks._replace(attaching=True).claim)
 
     @database.retry
@@ -67,8 +67,8 @@ class VolumeActions:
             volume = lock_volume(session, self._policy, ctx, volume_id, _PREFIX + 'begin_detaching')
             if show_sharers(session, volume) != states.Volume.IN_USE:
                 raise errors.InvalidVolume(
-                    f'Invalid volume: Unable to detach volume. Volume status must be in-use, '
-                    f'it is {volume.status}.')
+                    f'Invalid volume: Unable to detach volume. Volume status must be in-use, it is {volume.status}.'
+                )
             marks = states.MARKS.get(volume.claim, states.Marks())
             transitions.derive_volume(session, volume_id, claim=marks.add_detaching().claim)
 
@@ -77,8 +77,9 @@ class VolumeActions:
         """Take that mark back (os-roll_detaching); without a mark nothing changes."""
         self._drop_mark(ctx, volume_id, 'roll_detaching', states.Marks.end_detaching)
 
-    def _drop_mark(self, ctx: RequestContext, volume_id: str, rule: str,
-                   change: Callable[[states.Marks], states.Marks]) -> None:
+    def _drop_mark(
+        self, ctx: RequestContext, volume_id: str, rule: str, change: Callable[[states.Marks], states.Marks]
+    ) -> None:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _PREFIX + rule)
             claim = change(states.MARKS.get(volume.claim, states.Marks())).claim
@@ -99,39 +100,52 @@ class VolumeActions:
             if not ctx.is_admin and not db_types.is_accessible(session, found, ctx.project):
                 raise errors.VolumeTypeNotFound(new_type)
             if found.id == volume.volume_type_id:
-                raise errors.InvalidInput(
-                    'Invalid input received: The new volume type is the same as the current one.')
+                raise errors.InvalidInput('Invalid input received: The new volume type is the same as the current one.')
             shared = extra_specs.is_multiattach(found.extra_specs)
             status = show_sharers(session, volume)
             if status not in (states.Volume.AVAILABLE, states.Volume.IN_USE):
                 raise errors.InvalidVolume(
-                    f'Invalid volume: status must be available or in-use to retype; it is '
-                    f'{volume.status}.')
+                    f'Invalid volume: status must be available or in-use to retype; it is {volume.status}.'
+                )
             clones.check_not_copied(session, volume)
             if status == states.Volume.IN_USE and (
-                    qos_specs.find_front_end(session, found.id)
-                    != qos_specs.find_front_end(session, volume.volume_type_id)):
+                qos_specs.find_front_end(session, found.id) != qos_specs.find_front_end(session, volume.volume_type_id)
+            ):
                 raise errors.InvalidVolume(
-                    'Invalid volume: front-end qos specs cannot change while the volume is in-use.')
+                    'Invalid volume: front-end qos specs cannot change while the volume is in-use.'
+                )
             if shared != volume.multiattach:
                 self._check_change(session, ctx, volume, shared)
             encryptions.check_not_encrypted(session, found.id, multiattach=shared)
-            self._quotas.check_growth(session, volume.project_id, found.name, volumes=1,
-                                      gigabytes=volume.size, size=volume.size, in_project=False)
+            self._quotas.check_growth(
+                session,
+                volume.project_id,
+                found.name,
+                volumes=1,
+                gigabytes=volume.size,
+                size=volume.size,
+                in_project=False,
+            )
             reason = self._cannot_hold(backends.get(volume.host or ''), found)
             if reason:
-                messages.add(session, volume.project_id, volume.id, NO_RETYPE,
-                             f'retype volume: {reason}', request_id=ctx.request_id)
+                messages.add(
+                    session,
+                    volume.project_id,
+                    volume.id,
+                    NO_RETYPE,
+                    f'retype volume: {reason}',
+                    request_id=ctx.request_id,
+                )
                 return
             db_volumes.update(session, volume_id, volume_type_id=found.id, multiattach=shared)
 
-    def _check_change(self, session: Session, ctx: RequestContext, volume: models.Volume,
-                      shared: bool) -> None:
+    def _check_change(self, session: Session, ctx: RequestContext, volume: models.Volume, shared: bool) -> None:
         mine, others = db_attachments.count_places(session, volume.id, None)
         if volume.status != states.Volume.AVAILABLE or mine + others:
             raise errors.InvalidVolume(
                 'Invalid volume: the multiattach property of a volume can change only while it '
-                f'is available; it is {volume.status}.')
+                f'is available; it is {volume.status}.'
+            )
         if shared:
             self._policy.check(ctx, 'volume:multiattach', volume.project_id)
 
@@ -140,12 +154,13 @@ class VolumeActions:
         if backend is None:
             return 'the backend of the volume does not report.'
         if not backend.fits(found.extra_specs):
-            return ('the backend of the volume does not have what the type asks for '
-                    f'({placement.describe(found.extra_specs)}).')
+            return (
+                'the backend of the volume does not have what the type asks for '
+                f'({placement.describe(found.extra_specs)}).'
+            )
         return ''
 
-    def extend(self, ctx: RequestContext, volume_id: str, new_size: int, *,
-               in_use_allowed: bool) -> None:
+    def extend(self, ctx: RequestContext, volume_id: str, new_size: int, *, in_use_allowed: bool) -> None:
         """Grow a volume (os-extend).
 
         :param new_size: GiB.
@@ -158,8 +173,7 @@ class VolumeActions:
         self._workers.extend_volume(host, volume_id, ctx.request_id)
 
     @database.retry
-    def _begin_extend(self, ctx: RequestContext, volume_id: str, new_size: int,
-                      in_use_allowed: bool) -> str:
+    def _begin_extend(self, ctx: RequestContext, volume_id: str, new_size: int, in_use_allowed: bool) -> str:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:extend')
             allowed = [states.Volume.AVAILABLE]
@@ -168,17 +182,23 @@ class VolumeActions:
             status = show_sharers(session, volume)
             if status not in allowed or volume.host is None:
                 raise errors.InvalidVolume(
-                    f'Invalid volume: status must be {" or ".join(allowed)} to extend; it is '
-                    f'{volume.status}.')
+                    f'Invalid volume: status must be {" or ".join(allowed)} to extend; it is {volume.status}.'
+                )
             if status == states.Volume.IN_USE:
                 self._policy.check(ctx, 'volume:extend_attached_volume', volume.project_id)
             if new_size <= volume.size:
                 raise errors.InvalidInput(
                     f'Invalid input received: New size for extend must be greater than current '
-                    f'size. (current: {volume.size}, extended: {new_size}).')
+                    f'size. (current: {volume.size}, extended: {new_size}).'
+                )
             clones.check_not_copied(session, volume)
             self._quotas.check_growth(
-                session, volume.project_id, db_types.get(session, volume.volume_type_id).name,
-                volumes=0, gigabytes=new_size - volume.size, size=new_size)
+                session,
+                volume.project_id,
+                db_types.get(session, volume.volume_type_id).name,
+                volumes=0,
+                gigabytes=new_size - volume.size,
+                size=new_size,
+            )
             transitions.move_volume(session, volume_id, 'extend', new_size=new_size)
             return str(volume.host)

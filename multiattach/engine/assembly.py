@@ -62,10 +62,20 @@ class Engine:
     volumes: Volumes
 
 
-def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: HostAgents, *,
-                order_time: float, down_time: float, default_type: str, default_quotas: Mapping[str, int],
-                max_attachments: int = 0, compute: Compute | None = None,
-                rules: Rules | None = None) -> Engine:
+def make_engine(
+    db: Database,
+    policy: Policy,
+    workers: VolumeWorkers,
+    agents: HostAgents,
+    *,
+    order_time: float,
+    down_time: float,
+    default_type: str,
+    default_quotas: Mapping[str, int],
+    max_attachments: int = 0,
+    compute: Compute | None = None,
+    rules: Rules | None = None,
+) -> Engine:
     """Put the use cases together.
 
     :param order_time: seconds that an order to a volume worker may take.
@@ -85,18 +95,27 @@ def make_engine(db: Database, policy: Policy, workers: VolumeWorkers, agents: Ho
     orders = Orders(db, workers, order_time)
     attachments = Attachments(db, policy, orders, guard, quotas, max_attachments)
     return Engine(
-        db=db, policy=policy, attachments=attachments,
+        db=db,
+        policy=policy,
+        attachments=attachments,
         actions=VolumeActions(db, policy, services, quotas, workers),
-        default_types=DefaultTypes(db, policy), encryptions=Encryptions(db, policy),
-        qos_specs=QosSpecs(db, policy), volume_hosts=VolumeHosts(db, policy),
+        default_types=DefaultTypes(db, policy),
+        encryptions=Encryptions(db, policy),
+        qos_specs=QosSpecs(db, policy),
+        volume_hosts=VolumeHosts(db, policy),
         explanations=Explanations(db, policy, services, hosts, Witnesses(db, workers, agents, rules)),
         compute_hosts=hosts,
         doctor=Doctor(db, policy, services, workers, agents),
         targets=Targets(db, policy, services, workers),
         fences=Fences(db, policy, services, workers, agents, order_time),
         legacy=LegacyActions(db, policy, attachments, guard, orders),
-        messages=Messages(db, policy), orders=orders, quotas=quotas,
-        settings=VolumeSettings(db, policy, orders), type_access=TypeAccess(db, policy),
+        messages=Messages(db, policy),
+        orders=orders,
+        quotas=quotas,
+        settings=VolumeSettings(db, policy, orders),
+        type_access=TypeAccess(db, policy),
         servers=Servers(db, policy, attachments, services, agents, orders),
-        services=services, types=types,
-        volumes=Volumes(db, policy, types, services, quotas, workers))
+        services=services,
+        types=types,
+        volumes=Volumes(db, policy, types, services, quotas, workers),
+    )

@@ -56,8 +56,9 @@ class Attachments:
     :param most: servers that may have one multiattach volume, 0 for any number.
     """
 
-    def __init__(self, db: database.Database, policy: Policy, orders: Orders,
-                 guard: Guard, quotas: Quotas, most: int = 0) -> None:
+    def __init__(
+        self, db: database.Database, policy: Policy, orders: Orders, guard: Guard, quotas: Quotas, most: int = 0
+    ) -> None:
         self._guard = guard
         self._quotas = quotas
         self._most = most
@@ -77,9 +78,15 @@ class Attachments:
             return self._load(session, ctx, attachment_id, 'volume:attachment_get')
 
     @database.retry
-    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
-                  page: paging.Page, *, detail: bool, all_projects: bool = False
-                  ) -> list[models.Attachment]:
+    def list_page(
+        self,
+        ctx: RequestContext,
+        filters: Sequence[sa.ColumnElement[bool]],
+        page: paging.Page,
+        *,
+        detail: bool,
+        all_projects: bool = False,
+    ) -> list[models.Attachment]:
         """List attachments of the caller's project, or of all.
 
         :param filters: conditions on :class:`~multiattach.db.models.Attachment`.
@@ -87,8 +94,7 @@ class Attachments:
         :param all_projects: do not scope; asked for by admins only.
         """
         self._policy.check(ctx, 'volume:attachment_get_all')
-        scope = [] if all_projects and ctx.is_admin else [
-            models.Volume.project_id == ctx.project]
+        scope = [] if all_projects and ctx.is_admin else [models.Volume.project_id == ctx.project]
         with self._db.reader() as session:
             return db_attachments.list_page(session, [*filters, *scope], page, detail=detail)
 
@@ -101,9 +107,14 @@ class Attachments:
 
     # -- reserving -----------------------------------------------------------------------------
 
-    def create(self, ctx: RequestContext, volume_id: str, instance_uuid: str | None,
-               connector: Mapping[str, Any] | None, requested_mode: str | None
-               ) -> models.Attachment:
+    def create(
+        self,
+        ctx: RequestContext,
+        volume_id: str,
+        instance_uuid: str | None,
+        connector: Mapping[str, Any] | None,
+        requested_mode: str | None,
+    ) -> models.Attachment:
         """Reserve a volume for a server and, given a connector, connect it.
 
         :param instance_uuid: UUID of the server, or None.
@@ -130,8 +141,9 @@ class Attachments:
                 self._cancel(ctx, volume_id, ident)
             raise
 
-    def reserve(self, ctx: RequestContext, volume_id: str, instance_uuid: str | None,
-                reservation: Reservation) -> models.Attachment:
+    def reserve(
+        self, ctx: RequestContext, volume_id: str, instance_uuid: str | None, reservation: Reservation
+    ) -> models.Attachment:
         """Take a place on a volume; no worker is asked.
 
         :param instance_uuid: UUID of the server, or None.
@@ -145,13 +157,21 @@ class Attachments:
         return self._reserve(ctx, str(uuid.uuid4()), volume_id, instance_uuid, reservation)
 
     @database.retry
-    def _reserve(self, ctx: RequestContext, ident: str, volume_id: str,
-                 instance_uuid: str | None, reservation: Reservation) -> models.Attachment:
+    def _reserve(
+        self, ctx: RequestContext, ident: str, volume_id: str, instance_uuid: str | None, reservation: Reservation
+    ) -> models.Attachment:
         with self._db.writer() as session:
             return self.reserve_in(session, ctx, ident, volume_id, instance_uuid, reservation)
 
-    def reserve_in(self, session: Session, ctx: RequestContext, ident: str, volume_id: str,
-                   instance_uuid: str | None, reservation: Reservation) -> models.Attachment:
+    def reserve_in(
+        self,
+        session: Session,
+        ctx: RequestContext,
+        ident: str,
+        volume_id: str,
+        instance_uuid: str | None,
+        reservation: Reservation,
+    ) -> models.Attachment:
         """Reserve inside the caller's transaction; the rest as for :meth:`reserve`.
 
         :param session: a writer's session, before anything else was locked.
@@ -160,18 +180,24 @@ class Attachments:
         """
         volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:attachment_create')
         room = db_attachments.count_room(session, volume, instance_uuid)
-        sharing.check_reserve(
-            sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
+        sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
         self.check_room(session, volume, room)
-        if volume.multiattach and volume.bootable and volume.status in (
-                states.Volume.IN_USE, states.Volume.DETACHING):
+        if volume.multiattach and volume.bootable and volume.status in (states.Volume.IN_USE, states.Volume.DETACHING):
             self._policy.check(ctx, 'volume:multiattach_bootable_volume', volume.project_id)
         row = models.Attachment(
-            id=ident, volume_id=volume_id, instance_uuid=instance_uuid,
+            id=ident,
+            volume_id=volume_id,
+            instance_uuid=instance_uuid,
             attach_mode=mode.READ_ONLY if volume.readonly else reservation.mode,
-            agent_host=reservation.agent_host, mountpoint=reservation.mountpoint,
-            tag=reservation.tag, delete_on_termination=reservation.delete_on_termination,
-            connector=None, connection_info=None, attached_at=None, detached_at=None)
+            agent_host=reservation.agent_host,
+            mountpoint=reservation.mountpoint,
+            tag=reservation.tag,
+            delete_on_termination=reservation.delete_on_termination,
+            connector=None,
+            connection_info=None,
+            attached_at=None,
+            detached_at=None,
+        )
         transitions.add_attachment(session, row, actor_of(ctx))
         transitions.derive_volume(session, volume_id)
         orm.attributes.set_committed_value(row, 'volume', volume)
@@ -185,15 +211,15 @@ class Attachments:
         :raises QuotaExceeded: the quota is used up.
         """
         if volume.multiattach:
-            sharing.check_cap(room.mine, room.servers,
-                              extra_specs.parse_max_attachments(room.cap) or self._most or None)
+            sharing.check_cap(
+                room.mine, room.servers, extra_specs.parse_max_attachments(room.cap) or self._most or None
+            )
         if not room.mine:
             self._quotas.check_attachments(session, volume.project_id, room.limit)
 
     # -- connecting ----------------------------------------------------------------------------
 
-    def connect(self, ctx: RequestContext, attachment_id: str, raw: Mapping[str, Any]
-                ) -> models.Attachment:
+    def connect(self, ctx: RequestContext, attachment_id: str, raw: Mapping[str, Any]) -> models.Attachment:
         """Give an attachment its connector: the target admits the initiator.
 
         Repeated with the same connector it returns the same, with the target's address of today. One that was
@@ -220,8 +246,9 @@ class Attachments:
         return attachment
 
     @database.retry
-    def _begin_connect(self, ctx: RequestContext, attachment_id: str,
-                       wanted: connection.Connector) -> tuple[ExportOrder | None, bool]:
+    def _begin_connect(
+        self, ctx: RequestContext, attachment_id: str, wanted: connection.Connector
+    ) -> tuple[ExportOrder | None, bool]:
         """Write the intent; return what to ask of whom, None for nothing, and whether it had no connector."""
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_update', lock=True)
@@ -230,23 +257,28 @@ class Attachments:
                 raise errors.InvalidVolume(f'The volume is {volume.status}.')
             clash = []
             if not volume.multiattach or row.instance_uuid is not None:
-                same = () if not volume.multiattach else (
-                    models.Attachment.instance_uuid == row.instance_uuid,)
+                same = () if not volume.multiattach else (models.Attachment.instance_uuid == row.instance_uuid,)
                 clash = db_attachments.list_sharers(session, volume.id, *same)
-            me = sharing.Sharer(row.id, row.state, row.instance_uuid, row.attached_host,
-                                row.initiator)
-            sharing.check_connect(sharing.VolumeFacts(volume.status, volume.multiattach), me,
-                                  wanted.host, wanted.initiator, clash)
+            me = sharing.Sharer(row.id, row.state, row.instance_uuid, row.attached_host, row.initiator)
+            sharing.check_connect(
+                sharing.VolumeFacts(volume.status, volume.multiattach), me, wanted.host, wanted.initiator, clash
+            )
             if row.state in states.ADMITTED and row.connection_info is not None:
                 return oddities.find_move(session, row), False
             if volume.host is None:
                 raise errors.InvalidVolume('The volume has no backend.')
             is_first = row.initiator is None
             transitions.move_attachment(
-                session, attachment_id, 'export', actor_of(ctx),
-                connector=dict(wanted.raw), attached_host=wanted.host,
-                initiator=wanted.initiator, mountpoint=wanted.mountpoint or row.mountpoint,
-                attach_mode=mode.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)))
+                session,
+                attachment_id,
+                'export',
+                actor_of(ctx),
+                connector=dict(wanted.raw),
+                attached_host=wanted.host,
+                initiator=wanted.initiator,
+                mountpoint=wanted.mountpoint or row.mountpoint,
+                attach_mode=mode.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)),
+            )
             transitions.derive_volume(session, volume.id)
             return ExportOrder(volume.host, volume.id, attachment_id), is_first
 
@@ -261,16 +293,16 @@ class Attachments:
         """
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_complete', lock=True)
-            if row.volume.status in (states.Volume.DELETING, states.Volume.ERROR_DELETING,
-                                     states.Volume.CREATING):
+            if row.volume.status in (states.Volume.DELETING, states.Volume.ERROR_DELETING, states.Volume.CREATING):
                 raise errors.InvalidAttachment(
-                    f'The volume is {row.volume.status}: the attachment cannot be completed.')
+                    f'The volume is {row.volume.status}: the attachment cannot be completed.'
+                )
             if row.state == states.Attachment.ATTACHED:
                 return
             try:
                 transitions.move_attachment(
-                    session, attachment_id, 'complete', actor_of(ctx),
-                    attached_at=row.attached_at or models.now())
+                    session, attachment_id, 'complete', actor_of(ctx), attached_at=row.attached_at or models.now()
+                )
             except errors.InvalidTransition as exc:
                 raise errors.InvalidAttachment(
                     f'The attachment is {states.public_status(row.state)}: it cannot be completed.'
@@ -306,8 +338,7 @@ class Attachments:
             return db_attachments.list_of_volume(session, volume_id)
 
     @database.retry
-    def _begin_delete(self, ctx: RequestContext, attachment_id: str, *, asked: bool
-                      ) -> tuple[str, ExportOrder | None]:
+    def _begin_delete(self, ctx: RequestContext, attachment_id: str, *, asked: bool) -> tuple[str, ExportOrder | None]:
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_delete', lock=True)
             usage = Usage(row.id, row.volume_id, row.instance_uuid, row.connector, row.agent_host)
@@ -339,16 +370,16 @@ class Attachments:
         with self._db.reader() as session:
             return db_attachments.get(session, attachment_id)
 
-    def _load(self, session: Session, ctx: RequestContext, attachment_id: str, rule: str, *,
-              lock: bool = False) -> models.Attachment:
+    def _load(
+        self, session: Session, ctx: RequestContext, attachment_id: str, rule: str, *, lock: bool = False
+    ) -> models.Attachment:
         row = db_attachments.get(session, attachment_id, lock=lock)
         self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
         self._policy.check(ctx, rule, row.volume.project_id)
         return row
 
 
-def leave_target(session: Session, row: models.Attachment, actor: transitions.Actor
-                 ) -> ExportOrder | None:
+def leave_target(session: Session, row: models.Attachment, actor: transitions.Actor) -> ExportOrder | None:
     """Write the intent to turn an attachment's initiator away, or remove the row if none came.
 
     :param row: the attachment with its volume and connector.
@@ -358,8 +389,11 @@ def leave_target(session: Session, row: models.Attachment, actor: transitions.Ac
     volume = row.volume
     event, order = 'remove', None
     # What took no place comes back to none: its step could fail, and then it would be admitted beside others.
-    if (row.state not in (states.Attachment.RESERVED, *states.PLACELESS) and row.connector is not None
-            and volume.host is not None):
+    if (
+        row.state not in (states.Attachment.RESERVED, *states.PLACELESS)
+        and row.connector is not None
+        and volume.host is not None
+    ):
         event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
     transitions.move_attachment(session, row.id, event, actor)
     transitions.derive_volume(session, row.volume_id, left=row.id if order is None else None)

@@ -124,15 +124,20 @@ class Backends:
             self._check_down(session, old, 'Its volumes are its own: stop it first, and for good.')
             names = db_backends.list_names(session, VOLUME_BINARY)
             if not db_backends.is_known(session, old) and not self._list(session, old):
-                raise errors.NotFound(f'Nothing is recorded of the backend {old}: moved already, or '
-                                      f'misspelt. {_tell_near(old, names)}')
+                raise errors.NotFound(
+                    f'Nothing is recorded of the backend {old}: moved already, or misspelt. {_tell_near(old, names)}'
+                )
             workers = self._list(session, new)
             if not workers and not force:
-                raise errors.NotFound(f'No worker ever reported as the backend {new}: start it first, or say '
-                                      f'--force if it is to come. {_tell_near(new, names)}')
+                raise errors.NotFound(
+                    f'No worker ever reported as the backend {new}: start it first, or say '
+                    f'--force if it is to come. {_tell_near(new, names)}'
+                )
             if not force and not any(map(self._is_up, workers)):
-                raise errors.Conflict(f'The worker of the backend {new} does not report: start it first, so '
-                                      'that somebody looks after the volumes, or say --force.')
+                raise errors.Conflict(
+                    f'The worker of the backend {new} does not report: start it first, so '
+                    'that somebody looks after the volumes, or say --force.'
+                )
             return workers[0].id if workers else None
 
     @database.retry
@@ -141,8 +146,7 @@ class Backends:
             return Moved(*db_backends.count(session, old), [row.host for row in self._list(session, old)])
 
     @database.retry
-    def _move_some(self, old: str, new: str, service_uuid: str | None, marker: str
-                   ) -> tuple[str, int, int, int] | None:
+    def _move_some(self, old: str, new: str, service_uuid: str | None, marker: str) -> tuple[str, int, int, int] | None:
         with self._db.writer() as session:
             self._check_down(session, old, 'It was started meanwhile: what is moved stays moved.')
             return db_backends.move(session, old, new, service_uuid, marker, BATCH)
@@ -170,29 +174,43 @@ class Backends:
         with self._db.writer() as session:
             volume = db_volumes.lock(session, volume_id)
             if volume.host is None:
-                raise errors.InvalidVolume('The volume never got a backend: "openstack volume delete" needs '
-                                           'none for it.')
-            self._check_down(session, volume.host, 'It can delete the volume, and its storage with it: '
-                                                   '"openstack volume delete", --force for any status.')
+                raise errors.InvalidVolume(
+                    'The volume never got a backend: "openstack volume delete" needs none for it.'
+                )
+            self._check_down(
+                session,
+                volume.host,
+                'It can delete the volume, and its storage with it: "openstack volume delete", --force for any status.',
+            )
             clones.check_not_copied(session, volume)
-            rows = [row for row in db_attachments.list_of_volume(session, volume_id)
-                    if row.state not in states.PLACELESS]
+            rows = [
+                row for row in db_attachments.list_of_volume(session, volume_id) if row.state not in states.PLACELESS
+            ]
             if rows and not force:
                 raise errors.Conflict(
                     f'The volume has {len(rows)} attachment{"" if len(rows) == 1 else "s"}. See that their '
                     'servers do not use it any more, and say --force: it removes them without asking their '
-                    'target and their hosts.')
-            found = Removed(volume_id, volume.host, volume.size, volume.status, [
-                Left(row.id, row.state, row.instance_uuid, row.agent_host or row.attached_host, row.initiator)
-                for row in rows])
+                    'target and their hosts.'
+                )
+            found = Removed(
+                volume_id,
+                volume.host,
+                volume.size,
+                volume.status,
+                [
+                    Left(row.id, row.state, row.instance_uuid, row.agent_host or row.attached_host, row.initiator)
+                    for row in rows
+                ],
+            )
             if not dry_run:
                 self._remove(session, volume, rows)
             return found
 
     def _remove(self, session: Session, volume: models.Volume, rows: list[models.Attachment]) -> None:
         for row in rows:
-            transitions.move_attachment(session, row.id, 'abandon', self._actor,
-                                        error=f'The backend {volume.host} is gone for good.')
+            transitions.move_attachment(
+                session, row.id, 'abandon', self._actor, error=f'The backend {volume.host} is gone for good.'
+            )
         db_attachments.remove_placeless(session, volume.id)
         if volume.status != V.DELETING:  # somebody asked for it already
             transitions.move_volume(session, volume.id, 'force_delete')
@@ -209,8 +227,7 @@ class Backends:
     def _check_down(self, session: Session, backend: str, advice: str) -> None:
         alive = [row.host for row in self._list(session, backend) if self._is_up(row)]
         if alive:
-            raise errors.Conflict(f'The worker {alive[0]} of the backend {backend} reports: it is alive. '
-                                  f'{advice}')
+            raise errors.Conflict(f'The worker {alive[0]} of the backend {backend} reports: it is alive. {advice}')
 
 
 def parse_backend(name: str) -> str:
@@ -222,11 +239,14 @@ def parse_backend(name: str) -> str:
     """
     match = _NAME.fullmatch(name) if len(name) <= _MAX_NAME else None
     if match is None:
-        raise errors.InvalidInput(f'{name[:64]!r} is no name of a backend: HOST@BACKEND, as '
-                                  '"multiattach-manage service list" shows it.')
+        raise errors.InvalidInput(
+            f'{name[:64]!r} is no name of a backend: HOST@BACKEND, as "multiattach-manage service list" shows it.'
+        )
     if match[2] not in (None, match[1]):
-        raise errors.InvalidInput(f'{name!r} has no such pool: a backend is one pool of the same name, '
-                                  f'{pools.name_pool(pools.strip_pool(name))}.')
+        raise errors.InvalidInput(
+            f'{name!r} has no such pool: a backend is one pool of the same name, '
+            f'{pools.name_pool(pools.strip_pool(name))}.'
+        )
     return pools.strip_pool(name)
 
 

@@ -41,13 +41,14 @@ class Breaker:
         self._crept &= set(wanted)
         limit, count, done = self._rules.find_limit(there), _count(wanted, find_key), self._count_done()
         if count > limit:
-            reason = (f'Repairs would take away {count} of {there} at once, and more than {limit} wait for a '
-                      'person.')
+            reason = f'Repairs would take away {count} of {there} at once, and more than {limit} wait for a person.'
             return {one: one.hold or reason for one in wanted}
         if done and count + done > limit:
             self._crept.update(wanted)
-        crept = (f'Within {self._rules.window:g} s repairs would take away more than {limit} of {there}, one '
-                 'after the other: what is left waits for a person.')
+        crept = (
+            f'Within {self._rules.window:g} s repairs would take away more than {limit} of {there}, one '
+            'after the other: what is left waits for a person.'
+        )
         return {one: one.hold or crept for one in wanted if one.hold or one in self._crept}
 
     def report(self, made: Sequence[Seen], find_key: Key) -> None:
@@ -81,6 +82,5 @@ def make_seal(held: Iterable[Seen]) -> str:
     :param held: what waits for a person.
     :returns: a short text, another one for anything else.
     """
-    names = sorted([one.kind, one.host, one.volume_id or '', one.attachment_id or '', one.about]
-                   for one in held)
+    names = sorted([one.kind, one.host, one.volume_id or '', one.attachment_id or '', one.about] for one in held)
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:_SEAL]

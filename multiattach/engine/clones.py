@@ -43,19 +43,27 @@ def lock_source(session: Session, policy: Policy, ctx: RequestContext, wish: Clo
     if show_sharers(session, source) not in _SOURCE_STATUSES:
         raise errors.InvalidVolume(
             "Invalid volume: Originating source volume status must be one of '"
-            f"{', '.join(_SOURCE_STATUSES)}' values; it is {source.status}.")
+            f"{', '.join(_SOURCE_STATUSES)}' values; it is {source.status}."
+        )
     if wish.size is not None and wish.size < source.size:
         raise errors.InvalidInput(
             f"Invalid input received: Volume size '{wish.size}'GB cannot be smaller than original volume "
-            f'size {source.size}GB. They must be >= original volume size.')
+            f'size {source.size}GB. They must be >= original volume size.'
+        )
     if wish.zone is not None and wish.zone != source.availability_zone:
-        raise errors.InvalidInput('Invalid input received: Volume must be in the same availability zone '
-                                  'as the source volume.')
+        raise errors.InvalidInput(
+            'Invalid input received: Volume must be in the same availability zone as the source volume.'
+        )
     return source
 
 
-def choose(source: models.Volume, size: int, type_id: str, specs: Mapping[str, str | None],
-           backends: Iterable[placement.Backend]) -> placement.Choice:
+def choose(
+    source: models.Volume,
+    size: int,
+    type_id: str,
+    specs: Mapping[str, str | None],
+    backends: Iterable[placement.Backend],
+) -> placement.Choice:
     """See whether the backend of a source has a place for a clone.
 
     :param source: the locked source.
@@ -65,11 +73,11 @@ def choose(source: models.Volume, size: int, type_id: str, specs: Mapping[str, s
     :raises InvalidInput: the type is another one than the source's, which that backend does not serve.
     """
     here = [backend for backend in backends if backend.host == source.host]
-    if type_id != source.volume_type_id and not any(
-            backend.fits(specs) for backend in here):
+    if type_id != source.volume_type_id and not any(backend.fits(specs) for backend in here):
         raise errors.InvalidInput(
             f'Invalid input received: Invalid volume_type provided: {type_id} (requested type is not '
-            'compatible; either match source volume, or omit type argument).')
+            'compatible; either match source volume, or omit type argument).'
+        )
     choice = placement.choose(placement.Wish(size, None, specs), here)
     if choice.backend is None:
         return placement.Choice(None, f'{choice.reason} A clone is made on the backend of its source.')
@@ -83,4 +91,5 @@ def check_not_copied(session: Session, volume: models.Volume) -> None:
     """
     if db_clones.is_being_copied(session, volume.id):
         raise errors.InvalidVolume(
-            'Invalid volume: a clone of it is being made; try again when the clone is available.')
+            'Invalid volume: a clone of it is being made; try again when the clone is available.'
+        )

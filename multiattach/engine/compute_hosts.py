@@ -50,8 +50,10 @@ class ComputeHosts:
             facts = explanations.list_hosts(session)
             agents = {row.host: row for row in db_services.list_all(session, HOST_BINARY)}
             marks = {row.host: row for row in fences.list_marks(session)}
-        return [self._make(name, agents.get(name), facts.get(name), fenced=marks.get(name))
-                for name in sorted({*facts, *agents, *marks})]
+        return [
+            self._make(name, agents.get(name), facts.get(name), fenced=marks.get(name))
+            for name in sorted({*facts, *agents, *marks})
+        ]
 
     def show(self, ctx: RequestContext, name: str) -> ComputeHost:
         """Show a host.
@@ -78,12 +80,23 @@ class ComputeHosts:
             near = names.find_near(name, host_names.list_names(session, HOST_BINARY)) if unknown else ()
         if unknown:
             raise errors.NotFound(
-                f'Host {name[:64]} could not be found: no agent and no attachment names it.'
-                f'{names.suggest(near)}')
+                f'Host {name[:64]} could not be found: no agent and no attachment names it.{names.suggest(near)}'
+            )
         return self._make(name, agents[0] if agents else None, facts, servers, fenced)
 
-    def _make(self, name: str, agent: models.Service | None, facts: explanations.HostFacts | None,
-              servers: list[models.Server] | None = None, fenced: models.FencedHost | None = None
-              ) -> ComputeHost:
-        return ComputeHost(name, agent, agent is not None and self._services.is_up(agent),
-                           facts or explanations.HostFacts(), servers or [], fenced)
+    def _make(
+        self,
+        name: str,
+        agent: models.Service | None,
+        facts: explanations.HostFacts | None,
+        servers: list[models.Server] | None = None,
+        fenced: models.FencedHost | None = None,
+    ) -> ComputeHost:
+        return ComputeHost(
+            name,
+            agent,
+            agent is not None and self._services.is_up(agent),
+            facts or explanations.HostFacts(),
+            servers or [],
+            fenced,
+        )

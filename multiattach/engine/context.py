@@ -84,5 +84,4 @@ def make_admin_context(request_id: str | None = None) -> RequestContext:
 
     :returns: an admin's context without project.
     """
-    return RequestContext(is_admin=True, roles=[ADMIN, SERVICE], service_roles=[SERVICE],
-                          request_id=request_id)
+    return RequestContext(is_admin=True, roles=[ADMIN, SERVICE], service_roles=[SERVICE], request_id=request_id)

@@ -25,8 +25,7 @@ class DefaultTypes:
         """List the default types of all projects."""
         self._policy.check(ctx, _RULE + 'get_all')
         with self._db.reader() as session:
-            return list(session.scalars(
-                sa.select(models.DefaultType).order_by(models.DefaultType.project_id)))
+            return list(session.scalars(sa.select(models.DefaultType).order_by(models.DefaultType.project_id)))
 
     @database.retry
     def show(self, ctx: RequestContext, project_id: str) -> models.DefaultType:
@@ -53,7 +52,8 @@ class DefaultTypes:
             found = db_types.find(session, name_or_id, lock=True)
             if not db_types.is_accessible(session, found, project_id):
                 raise errors.InvalidInput(
-                    f'Project {project_id} may not use volume type {found.id}: give it access first.')
+                    f'Project {project_id} may not use volume type {found.id}: give it access first.'
+                )
             row = session.get(models.DefaultType, project_id)
             if row is None:
                 row = models.DefaultType(project_id=project_id, volume_type_id=found.id)
@@ -84,8 +84,10 @@ def find_type_id(session: Session, project_id: str) -> str | None:
     table, kind = models.DefaultType, models.VolumeType
     # One that is gone says nothing: releases before this one let it go.
     return session.scalars(
-        sa.select(table.volume_type_id).join(kind, kind.id == table.volume_type_id)
-        .where(table.project_id == project_id, kind.deleted_at.is_(None))).first()
+        sa.select(table.volume_type_id)
+        .join(kind, kind.id == table.volume_type_id)
+        .where(table.project_id == project_id, kind.deleted_at.is_(None))
+    ).first()
 
 
 def check_kept(session: Session, type_id: str, *, goes: bool) -> None:
@@ -98,10 +100,10 @@ def check_kept(session: Session, type_id: str, *, goes: bool) -> None:
     table, access = models.DefaultType, models.TypeAccess
     query = sa.select(table.project_id).where(table.volume_type_id == type_id)
     if not goes:
-        query = query.where(~sa.exists().where(access.volume_type_id == type_id,
-                                               access.project_id == table.project_id))
+        query = query.where(~sa.exists().where(access.volume_type_id == type_id, access.project_id == table.project_id))
     project = session.scalars(query.order_by(table.project_id).limit(1)).first()
     if project is not None:
         raise errors.InvalidInput(
             f'The volume type {type_id} is the default volume type of project {project} and cannot be taken '
-            'from it: unset that first.')
+            'from it: unset that first.'
+        )

@@ -55,8 +55,9 @@ class Diagnosis:
 class Doctor:
     """The use case."""
 
-    def __init__(self, db: database.Database, policy: Policy, services: Services, workers: VolumeWorkers,
-                 agents: HostAgents) -> None:
+    def __init__(
+        self, db: database.Database, policy: Policy, services: Services, workers: VolumeWorkers, agents: HostAgents
+    ) -> None:
         self._db = db
         self._policy = policy
         self._services = services
@@ -83,13 +84,16 @@ class Doctor:
         answered = 0
         parts = self._list_parts()
         with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, max(len(parts), 1)), 'doctor') as pool:
-            asked = {pool.submit(self._ask, binary, host, is_up, fix, release, request_id): (binary, host)
-                     for binary, host, is_up in parts}
+            asked = {
+                pool.submit(self._ask, binary, host, is_up, fix, release, request_id): (binary, host)
+                for binary, host, is_up in parts
+            }
             for answer, (binary, host) in asked.items():
                 try:
                     reply = answer.result()
-                    unanswered += [Unanswered(binary, host, f'{account}: {reason}')
-                                   for account, reason in reply['unread'].items()]
+                    unanswered += [
+                        Unanswered(binary, host, f'{account}: {reason}') for account, reason in reply['unread'].items()
+                    ]
                     for one in map(findings.read, reply['findings']):
                         # Backends that share a target daemon tell the same of what is nobody's.
                         key = one.kind, one.volume_id, one.attachment_id, one.about
@@ -97,21 +101,25 @@ class Doctor:
                     answered += 1
                 except errors.MultiattachError as exc:
                     unanswered.append(Unanswered(binary, host, exc.message))
-        return Diagnosis(fix, answered, sorted(
-            found.values(), key=lambda one: (one.kind, one.host, one.volume_id or '', one.about)),
-            sorted(unanswered, key=lambda one: (one.binary, one.host)))
+        return Diagnosis(
+            fix,
+            answered,
+            sorted(found.values(), key=lambda one: (one.kind, one.host, one.volume_id or '', one.about)),
+            sorted(unanswered, key=lambda one: (one.binary, one.host)),
+        )
 
     @database.retry
     def _list_parts(self) -> list[tuple[str, str, bool]]:
         parts = [(VOLUME_BINARY, one.host, one.is_up) for one in self._services.list_backends()]
         with self._db.reader() as session:
-            return parts + [(HOST_BINARY, row.host, self._services.is_up(row))
-                            for row in db_services.list_all(session, HOST_BINARY)]
+            return parts + [
+                (HOST_BINARY, row.host, self._services.is_up(row)) for row in db_services.list_all(session, HOST_BINARY)
+            ]
 
-    def _ask(self, binary: str, host: str, is_up: bool, fix: bool, release: Sequence[str],
-             request_id: str | None) -> dict[str, Any]:
+    def _ask(
+        self, binary: str, host: str, is_up: bool, fix: bool, release: Sequence[str], request_id: str | None
+    ) -> dict[str, Any]:
         if not is_up:  # it would not answer in time
             raise errors.Unavailable(f'{host} does not report: start it again.')
         asked = self._workers if binary == VOLUME_BINARY else self._agents
-        return asked.release(host, release, request_id) if fix and release else asked.reconcile(
-            host, fix, request_id)
+        return asked.release(host, release, request_id) if fix and release else asked.reconcile(host, fix, request_id)

@@ -35,8 +35,7 @@ class Encryptions:
             return session.get(models.TypeEncryption, type_id)
 
     @database.retry
-    def create(self, ctx: RequestContext, type_id: str, values: Mapping[str, Any]
-               ) -> models.TypeEncryption:
+    def create(self, ctx: RequestContext, type_id: str, values: Mapping[str, Any]) -> models.TypeEncryption:
         """Give a type a record.
 
         :param values: ``provider``, ``control_location``, ``cipher``, ``key_size``.
@@ -46,17 +45,16 @@ class Encryptions:
         with self._db.writer() as session:
             self._check(session, type_id)
             if session.get(models.TypeEncryption, type_id) is not None:
-                raise errors.InvalidInput(
-                    f'Volume type encryption for type {type_id} already exists.')
-            row = models.TypeEncryption(volume_type_id=type_id, encryption_id=str(uuid.uuid4()),
-                                        **values)
+                raise errors.InvalidInput(f'Volume type encryption for type {type_id} already exists.')
+            row = models.TypeEncryption(volume_type_id=type_id, encryption_id=str(uuid.uuid4()), **values)
             session.add(row)
             session.flush()
             return row
 
     @database.retry
-    def update(self, ctx: RequestContext, type_id: str, encryption_id: str,
-               values: Mapping[str, Any]) -> models.TypeEncryption:
+    def update(
+        self, ctx: RequestContext, type_id: str, encryption_id: str, values: Mapping[str, Any]
+    ) -> models.TypeEncryption:
         """Change the record of a type.
 
         :param values: what changes.
@@ -112,5 +110,7 @@ def check_not_encrypted(session: Session, type_id: str, *, multiattach: bool) ->
     """
     if session.get(models.TypeEncryption, type_id) is not None:
         raise errors.InvalidVolume(
-            'Invalid volume: Multiattach cannot be used with encrypted volumes.' if multiattach
-            else 'Invalid volume: volumes of an encrypted type are not offered by this service.')
+            'Invalid volume: Multiattach cannot be used with encrypted volumes.'
+            if multiattach
+            else 'Invalid volume: volumes of an encrypted type are not offered by this service.'
+        )

@@ -99,8 +99,7 @@ class _Explainer:
     :param sees_internals: the caller may see hosts and whole errors.
     """
 
-    def __init__(self, volume: models.Volume, services: dict[tuple[str, str], bool], *,
-                 sees_internals: bool) -> None:
+    def __init__(self, volume: models.Volume, services: dict[tuple[str, str], bool], *, sees_internals: bool) -> None:
         self.volume = volume
         self._services = services
         self.sees_internals = sees_internals
@@ -123,19 +122,25 @@ class _Explainer:
     def explain(self, row: models.Attachment, *, with_steps: bool) -> ExplainedAttachment:
         driven = row.agent_host is not None
         actor = self.find_actor(explanation.find_owner(row.state, driven_by_agent=driven), row.agent_host)
-        outlook = explanation.explain_attachment(explanation.AttachmentFacts(
-            row.id, row.state, driven, self.seconds_since(row.state_at), row.error, actor.is_up))
+        outlook = explanation.explain_attachment(
+            explanation.AttachmentFacts(
+                row.id, row.state, driven, self.seconds_since(row.state_at), row.error, actor.is_up
+            )
+        )
         lease = self.find_lease(row.id, row.state_at, row)
         if lease is not None and actor.owner in (Owner.VOLUME, Owner.HOST):
             actor = dataclasses.replace(actor, lease=lease)
             outlook = dataclasses.replace(outlook, next=f'{outlook.next} {leases.tell(lease)}')
         steps = timeline.parse(row.timeline, None if row.deleted_at else self._now) if with_steps else []
         return ExplainedAttachment(
-            row, actor, outlook, self._show(row.error, row),
-            steps if self.sees_internals else [self._cover(step, row) for step in steps])
+            row,
+            actor,
+            outlook,
+            self._show(row.error, row),
+            steps if self.sees_internals else [self._cover(step, row) for step in steps],
+        )
 
-    def find_lease(self, ident: str, since: datetime.datetime, row: models.Attachment | None = None
-                   ) -> Lease | None:
+    def find_lease(self, ident: str, since: datetime.datetime, row: models.Attachment | None = None) -> Lease | None:
         lease = self.leases.get(ident)
         if lease is None or lease.since != since:  # of an earlier step
             return None
@@ -143,16 +148,17 @@ class _Explainer:
         return dataclasses.replace(lease, error=error)
 
     def _cover(self, step: timeline.Step, row: models.Attachment) -> timeline.Step:
-        return dataclasses.replace(step, actor=timeline.name_role(step.actor), service=None, address=None,
-                                   error=self._show(step.error, row))
+        return dataclasses.replace(
+            step, actor=timeline.name_role(step.actor), service=None, address=None, error=self._show(step.error, row)
+        )
 
     def _show(self, error: str | None, row: models.Attachment) -> str | None:
         if error is None or self.sees_internals:
             return error
         backend = self.volume.host
         return timeline.hide_internals(
-            error, (row.attached_host, row.agent_host, row.initiator, backend,
-                    backend and backend.partition('@')[0]))
+            error, (row.attached_host, row.agent_host, row.initiator, backend, backend and backend.partition('@')[0])
+        )
 
 
 class Explanations:
@@ -162,8 +168,9 @@ class Explanations:
     :param witnesses: are asked for what is true now.
     """
 
-    def __init__(self, db: database.Database, policy: Policy, services: Services, hosts: ComputeHosts,
-                 witnesses: Witnesses) -> None:
+    def __init__(
+        self, db: database.Database, policy: Policy, services: Services, hosts: ComputeHosts, witnesses: Witnesses
+    ) -> None:
         self._db = db
         self._policy = policy
         self._services = services
@@ -177,8 +184,7 @@ class Explanations:
         """
         return ctx.is_service_request or self._policy.allows(ctx, _INTERNALS, None)
 
-    def explain_attachment(self, ctx: RequestContext, attachment_id: str, *, live: bool = False
-                           ) -> ExplainedAttachment:
+    def explain_attachment(self, ctx: RequestContext, attachment_id: str, *, live: bool = False) -> ExplainedAttachment:
         """Explain an attachment, one that is gone too.
 
         :param live: ask for what is true now, too, if the caller may see it.
@@ -190,8 +196,7 @@ class Explanations:
         return dataclasses.replace(found, truth=self._ask(explainer, [found], ctx.request_id))
 
     @database.retry
-    def _explain_attachment(self, ctx: RequestContext, attachment_id: str
-                            ) -> tuple[ExplainedAttachment, _Explainer]:
+    def _explain_attachment(self, ctx: RequestContext, attachment_id: str) -> tuple[ExplainedAttachment, _Explainer]:
         with self._db.reader() as session:
             row = explanations.get_attachment(session, attachment_id)
             self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
@@ -205,8 +210,11 @@ class Explanations:
     def _ask(self, explainer: _Explainer, rows: list[ExplainedAttachment], request_id: str | None) -> Truth:
         hosts = {row.row.agent_host for row in rows if row.row.agent_host}
         return self._witnesses.ask_of_volume(
-            explainer.volume.id, (explainer.volume.host, explainer.find_actor(Owner.VOLUME, None).is_up),
-            [(host, explainer.find_actor(Owner.HOST, host).is_up) for host in sorted(hosts)], request_id)
+            explainer.volume.id,
+            (explainer.volume.host, explainer.find_actor(Owner.VOLUME, None).is_up),
+            [(host, explainer.find_actor(Owner.HOST, host).is_up) for host in sorted(hosts)],
+            request_id,
+        )
 
     def explain_host(self, ctx: RequestContext, name: str) -> ExplainedHost:
         """Explain a compute host: what is recorded, what is true, and what differs.
@@ -220,9 +228,16 @@ class Explanations:
             truth = self._witnesses.ask_of_host(name, host.agent_is_up, ctx.request_id)
         waiting = sum(row.outlook.owner is Owner.HOST for row in rows)
         left = 0 if truth is None else sum(one.is_left for one in truth.findings)
-        return ExplainedHost(host, explanation.explain_host(explanation.HostFacts(
-            name, host.agent is not None, host.agent_is_up, host.fenced is not None, waiting, left)),
-            rows, truth)
+        return ExplainedHost(
+            host,
+            explanation.explain_host(
+                explanation.HostFacts(
+                    name, host.agent is not None, host.agent_is_up, host.fenced is not None, waiting, left
+                )
+            ),
+            rows,
+            truth,
+        )
 
     @database.retry
     def _explain_rows(self, ctx: RequestContext, name: str) -> list[ExplainedAttachment]:
@@ -261,30 +276,39 @@ class Explanations:
         explainer.leases = known
         rows = {row.id: explainer.explain(row, with_steps=False) for row in volume.attachments}
         verdict = explanation.judge_status(
-            volume.status, volume.claim, {row.id: row.state for row in volume.attachments},
-            None if volume.claimed_at is None else explainer.seconds_since(volume.claimed_at))
+            volume.status,
+            volume.claim,
+            {row.id: row.state for row in volume.attachments},
+            None if volume.claimed_at is None else explainer.seconds_since(volume.claimed_at),
+        )
         deciding = [rows[ident] for ident in verdict.decided_by]
         worker = explainer.find_actor(Owner.VOLUME, None)
         outlook = explanation.explain_volume(
-            volume.status, [each.outlook for each in deciding], explainer.seconds_since(volume.status_at),
-            worker.is_up)
-        actor = next((each.actor for each in deciding if each.actor.owner is outlook.owner),
-                     explainer.find_actor(outlook.owner, None))
+            volume.status, [each.outlook for each in deciding], explainer.seconds_since(volume.status_at), worker.is_up
+        )
+        actor = next(
+            (each.actor for each in deciding if each.actor.owner is outlook.owner),
+            explainer.find_actor(outlook.owner, None),
+        )
         lease = explainer.find_lease(volume.id, volume.status_at)
         if lease is not None and volume.status in states.VOLUME_WORKER_STATUSES:
             if not explainer.sees_internals:
                 lease = dataclasses.replace(lease, error=None)  # it may name hosts; the message says it
             actor = dataclasses.replace(actor, lease=lease)
             outlook = dataclasses.replace(outlook, next=f'{outlook.next} {leases.tell(lease)}')
-        servers = {row.instance_uuid or row.id for row in volume.attachments
-                   if explanation.takes_place(row.state)}
+        servers = {row.instance_uuid or row.id for row in volume.attachments if explanation.takes_place(row.state)}
         warns = explanation.must_warn(volume.multiattach, len(servers))
-        return ExplainedVolume(volume, actor, verdict, outlook, list(rows.values()),
-                               explanation.SHARED_WARNING if warns else None,
-                               _find_since(volume, verdict, deciding)), explainer
+        return ExplainedVolume(
+            volume,
+            actor,
+            verdict,
+            outlook,
+            list(rows.values()),
+            explanation.SHARED_WARNING if warns else None,
+            _find_since(volume, verdict, deciding),
+        ), explainer
 
-    def _explainer(self, ctx: RequestContext, volume: models.Volume, found: list[models.Service]
-                   ) -> _Explainer:
+    def _explainer(self, ctx: RequestContext, volume: models.Volume, found: list[models.Service]) -> _Explainer:
         services: dict[tuple[str, str], bool] = {}
         for row in found:  # a backend is served while any worker of its cluster is up
             key = row.binary, (row.report or {}).get('cluster') or row.host
@@ -294,15 +318,19 @@ class Explanations:
 
 def _list_in_flight(rows: Sequence[models.Attachment], volume: models.Volume | None = None) -> list[str]:
     """List what may have a lease; without any no statement is made."""
-    found = [row.id for row in rows if explanation.find_owner(
-        row.state, driven_by_agent=row.agent_host is not None) in (Owner.VOLUME, Owner.HOST)]
+    found = [
+        row.id
+        for row in rows
+        if explanation.find_owner(row.state, driven_by_agent=row.agent_host is not None) in (Owner.VOLUME, Owner.HOST)
+    ]
     if volume is not None and volume.status in states.VOLUME_WORKER_STATUSES:
         found.append(volume.id)
     return found
 
 
-def _find_since(volume: models.Volume, verdict: explanation.Verdict, deciding: list[ExplainedAttachment]
-                ) -> datetime.datetime | None:
+def _find_since(
+    volume: models.Volume, verdict: explanation.Verdict, deciding: list[ExplainedAttachment]
+) -> datetime.datetime | None:
     """A derived status is as old as the oldest attachment that makes it so; its row is not written then."""
     if not verdict.derived:
         return volume.status_at

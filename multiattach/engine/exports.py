@@ -62,27 +62,38 @@ class Exports:
 
     @database.retry
     def plan(self, attachment_id: str) -> ExportPlan:
-        """Read what is to be done for an attachment, in one statement; for an export with QoS specs in two.
-        """
+        """Read what is to be done for an attachment, in one statement; for an export with QoS specs in two."""
         with self._db.reader() as session:
             row = export_rows.read(session, attachment_id)
             exporting, sharers = row.state == states.Attachment.EXPORTING, row.sharers
             return ExportPlan(
-                row.id, row.volume_id, row.state, row.initiator or '', row.connector or {},
-                row.attach_mode or 'rw', row.connection_info,
-                next((one.connection_info for one in row.mates
-                      if one.connection_info and one.state != states.Attachment.FENCING), None),
+                row.id,
+                row.volume_id,
+                row.state,
+                row.initiator or '',
+                row.connector or {},
+                row.attach_mode or 'rw',
+                row.connection_info,
+                next(
+                    (
+                        one.connection_info
+                        for one in row.mates
+                        if one.connection_info and one.state != states.Attachment.FENCING
+                    ),
+                    None,
+                ),
                 sharing.is_last_on_target(row.id, sharers),
-                sharing.is_last_of_initiator(row.id, row.initiator or '', sharers), row.error,
+                sharing.is_last_of_initiator(row.id, row.initiator or '', sharers),
+                row.error,
                 _find_qos(session, row.volume_id) if exporting and row.has_qos else None,
                 any(one.state == states.Attachment.FENCING for one in row.mates),
                 # Read after the state "exporting" was written: whoever fences the host sees one of both.
                 explain_mark(row.mark) if exporting and row.mark is not None else None,
-                row.twin_host if exporting else None)
+                row.twin_host if exporting else None,
+            )
 
     @database.retry
-    def finish_export(self, plan: ExportPlan, connection_info: dict[str, Any],
-                      seconds: float) -> None:
+    def finish_export(self, plan: ExportPlan, connection_info: dict[str, Any], seconds: float) -> None:
         """Store connection_info and ``exported`` in one UPDATE.
 
         :param connection_info: flat connection_info (contract 8.2).
@@ -91,8 +102,14 @@ class Exports:
         """
         with self._db.writer() as session:
             transitions.move_attachment(
-                session, plan.attachment_id, 'exported', self._actor, seconds=seconds,
-                connection_info=connection_info, attached_at=models.now())
+                session,
+                plan.attachment_id,
+                'exported',
+                self._actor,
+                seconds=seconds,
+                connection_info=connection_info,
+                attached_at=models.now(),
+            )
 
     @database.retry
     def relocate(self, plan: ExportPlan, address: connection.Address) -> bool:
@@ -102,8 +119,11 @@ class Exports:
         :param address: the address of today.
         :returns: whether something else was stored.
         """
-        if plan.state not in states.ADMITTED or not plan.connection_info or (
-                connection.relocate(plan.connection_info, address) is None):
+        if (
+            plan.state not in states.ADMITTED
+            or not plan.connection_info
+            or (connection.relocate(plan.connection_info, address) is None)
+        ):
             return False
         with self._db.writer() as session:
             row = db_attachments.get(session, plan.attachment_id, lock=True)
@@ -122,8 +142,16 @@ class Exports:
         with self._db.writer() as session:
             db_volumes.hold(session, plan.volume_id)
             transitions.move_attachment(
-                session, plan.attachment_id, 'export_failed', self._actor, error=error,
-                connector=None, initiator=None, attached_host=None, connection_info=None)
+                session,
+                plan.attachment_id,
+                'export_failed',
+                self._actor,
+                error=error,
+                connector=None,
+                initiator=None,
+                attached_host=None,
+                connection_info=None,
+            )
             transitions.derive_volume(session, plan.volume_id)
 
     @database.retry
@@ -137,8 +165,9 @@ class Exports:
             db_volumes.hold(session, plan.volume_id)
             # An attach that failed on its host keeps its row and the reason.
             event = 'attach_failed' if plan.error else 'remove'
-            transitions.move_attachment(session, plan.attachment_id, event, self._actor,
-                                        error=plan.error, seconds=seconds, connection_info=None)
+            transitions.move_attachment(
+                session, plan.attachment_id, event, self._actor, error=plan.error, seconds=seconds, connection_info=None
+            )
             transitions.derive_volume(session, plan.volume_id, left=plan.attachment_id)
 
     @database.retry
@@ -146,8 +175,7 @@ class Exports:
         """Write that the target refused to turn the initiator away."""
         with self._db.writer() as session:
             db_volumes.hold(session, plan.volume_id)
-            transitions.move_attachment(session, plan.attachment_id, 'detach_failed', self._actor,
-                                        error=error)
+            transitions.move_attachment(session, plan.attachment_id, 'detach_failed', self._actor, error=error)
             transitions.derive_volume(session, plan.volume_id, left=plan.attachment_id)
 
     @database.retry
@@ -175,8 +203,7 @@ class Exports:
         :returns: attachments in ``exporting`` or ``unexporting``.
         """
         with self._db.reader() as session:
-            return db_attachments.list_on_backend(
-                session, backend_host, states.owned_states(states.Owner.VOLUME))
+            return db_attachments.list_on_backend(session, backend_host, states.owned_states(states.Owner.VOLUME))
 
 
 def explain_mark(mark: models.FencedHost | export_rows.Mark) -> str:
@@ -185,8 +212,10 @@ def explain_mark(mark: models.FencedHost | export_rows.Mark) -> str:
     :returns: text for the caller.
     """
     reason = f' ({mark.reason})' if mark.reason else ''
-    return (f'Host {mark.host} is fenced since {mark.fenced_at:%Y-%m-%d %H:%M:%S} UTC{reason} and takes no '
-            f'volume until "openstack multiattach host unfence {mark.host}".')
+    return (
+        f'Host {mark.host} is fenced since {mark.fenced_at:%Y-%m-%d %H:%M:%S} UTC{reason} and takes no '
+        f'volume until "openstack multiattach host unfence {mark.host}".'
+    )
 
 
 def _find_qos(session: Session, volume_id: str) -> Mapping[str, Any] | None:

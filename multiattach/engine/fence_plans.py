@@ -71,8 +71,14 @@ class FencePlans:
             rest = [one for one in row.mates if one.state != A.FENCING]
             infos = {row.id: row.connection_info} | {one.id: one.connection_info for one in mates}
             return FencePlan(
-                row.volume_id, row.state, row.initiator, infos, not rest and row.stranger is None, not rest,
-                _find_proof(session, row))
+                row.volume_id,
+                row.state,
+                row.initiator,
+                infos,
+                not rest and row.stranger is None,
+                not rest,
+                _find_proof(session, row),
+            )
 
     @database.retry
     def finish(self, outcomes: Sequence[Outcome]) -> None:
@@ -93,9 +99,16 @@ class FencePlans:
         for ident, info in one.plan.infos.items():
             with contextlib.suppress(errors.InvalidTransition):
                 transitions.move_attachment(
-                    session, ident, 'fenced', self._actor, seconds=one.seconds, fenced_at=models.now(),
-                    fence_proof=dict(one.proof), swept_at=None,
-                    connection_info=connection.hide_secrets(info) if info else None)
+                    session,
+                    ident,
+                    'fenced',
+                    self._actor,
+                    seconds=one.seconds,
+                    fenced_at=models.now(),
+                    fence_proof=dict(one.proof),
+                    swept_at=None,
+                    connection_info=connection.hide_secrets(info) if info else None,
+                )
         transitions.derive_volume(session, one.plan.volume_id)
 
     @database.retry
@@ -112,8 +125,9 @@ class FencePlans:
             return [row.id for row in fences.list_fencing(session, volume_id) if row.initiator == initiator]
 
     @database.retry
-    def list_recent(self, backend_host: str, seconds: float, after: datetime.datetime | None = None
-                    ) -> list[models.Attachment]:
+    def list_recent(
+        self, backend_host: str, seconds: float, after: datetime.datetime | None = None
+    ) -> list[models.Attachment]:
         """List what was cut off a backend's targets of late.
 
         :param seconds: how long ago at most.

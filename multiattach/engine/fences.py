@@ -109,8 +109,15 @@ class Fences:
     :param patience: seconds that a fence may take in all.
     """
 
-    def __init__(self, db: database.Database, policy: Policy, services: Services, workers: VolumeWorkers,
-                 agents: HostAgents, patience: float) -> None:
+    def __init__(
+        self,
+        db: database.Database,
+        policy: Policy,
+        services: Services,
+        workers: VolumeWorkers,
+        agents: HostAgents,
+        patience: float,
+    ) -> None:
         self._db = db
         self._policy = policy
         self._services = services
@@ -120,8 +127,9 @@ class Fences:
 
     # -- one attachment ------------------------------------------------------------------------
 
-    def fence_attachment(self, ctx: RequestContext, attachment_id: str, *, force: bool = False
-                         ) -> list[FencedAttachment]:
+    def fence_attachment(
+        self, ctx: RequestContext, attachment_id: str, *, force: bool = False
+    ) -> list[FencedAttachment]:
         """Cut an attachment's initiator off its volume; repeating it reads the target again.
 
         :param force: also if other attachments of the volume share the initiator: they are cut off with it.
@@ -152,13 +160,21 @@ class Fences:
                 raise errors.Conflict(
                     f'The initiator of attachment {row.id} also serves '
                     f'{", ".join(f"attachment {one.id} (server {one.instance_uuid})" for one in mates)}. '
-                    'They would be cut off with it: fence with "force", or the whole host.')
+                    'They would be cut off with it: fence with "force", or the whole host.'
+                )
             return _write_intent(session, [row, *mates], row.volume, ctx)
 
     # -- a host --------------------------------------------------------------------------------
 
-    def fence_host(self, ctx: RequestContext, host: str, *, out_of_service: bool = False,
-                   reason: str | None = None, expected: bool = False) -> FencedHost:
+    def fence_host(
+        self,
+        ctx: RequestContext,
+        host: str,
+        *,
+        out_of_service: bool = False,
+        reason: str | None = None,
+        expected: bool = False,
+    ) -> FencedHost:
         """Cut off all that a host has, and keep it from getting more; repeating it goes on.
 
         One that nobody knows is marked all the same, as it may be about to appear; but the fence is not
@@ -221,19 +237,25 @@ class Fences:
             return fences.unmark(session, host)
 
     @database.retry
-    def _mark(self, ctx: RequestContext, host: str, out_of_service: bool, reason: str | None
-              ) -> models.FencedHost:
+    def _mark(self, ctx: RequestContext, host: str, out_of_service: bool, reason: str | None) -> models.FencedHost:
         with self._db.writer() as session:
-            return fences.mark(session, models.FencedHost(
-                host=host, fenced_at=models.now(), out_of_service=out_of_service, reason=reason,
-                request_id=ctx.request_id))
+            return fences.mark(
+                session,
+                models.FencedHost(
+                    host=host,
+                    fenced_at=models.now(),
+                    out_of_service=out_of_service,
+                    reason=reason,
+                    request_id=ctx.request_id,
+                ),
+            )
 
     def _begin_host(self, ctx: RequestContext, host: str) -> tuple[list[_Cut], list[FencedAttachment]]:
         """Write the intents; return what to cut, and what needs no worker."""
         cuts, done = [], []
         volume_ids = self._list_volumes(host)
         for number in range(0, len(volume_ids), _CHUNK):
-            for cut in self._begin_chunk(ctx, host, volume_ids[number:number + _CHUNK]):
+            for cut in self._begin_chunk(ctx, host, volume_ids[number : number + _CHUNK]):
                 if cut.order is None:
                     done += cut.rows
                 else:
@@ -255,8 +277,10 @@ class Fences:
             groups: dict[tuple[str, str], list[models.Attachment]] = {}
             for row in fences.list_of_host(session, host, list(volumes)):
                 groups.setdefault((row.volume_id, row.initiator or row.id), []).append(row)
-            return [_write_intent(session, rows, volumes[volume_id], ctx)
-                    for (volume_id, _initiator), rows in groups.items()]
+            return [
+                _write_intent(session, rows, volumes[volume_id], ctx)
+                for (volume_id, _initiator), rows in groups.items()
+            ]
 
     def _try_all(self, cuts: dict[str, _Cut], request_id: str | None) -> list[FencedAttachment]:
         """Have one backend cut all; where no answer came, the rows tell."""
@@ -278,9 +302,13 @@ class Fences:
                 answers[order.attachment_id] = self._await(order, deadline, unknown)
             except errors.MultiattachError as exc:
                 answers[order.attachment_id] = {'error': exc.message}
-        return [dataclasses.replace(row, error=answer['error']) if 'error' in answer
-                else dataclasses.replace(row, proof=answer)
-                for ident, answer in answers.items() for row in cuts[ident].rows]
+        return [
+            dataclasses.replace(row, error=answer['error'])
+            if 'error' in answer
+            else dataclasses.replace(row, proof=answer)
+            for ident, answer in answers.items()
+            for row in cuts[ident].rows
+        ]
 
     @database.retry
     def _remove(self, ctx: RequestContext, one: FencedAttachment) -> None:
@@ -312,7 +340,8 @@ class Fences:
             if not any(one.is_up for one in self._services.list_backends() if one.host == order.host):
                 raise errors.Unavailable(
                     f'The volume worker {order.host} does not report: start it again, or have another one '
-                    'serve the backend. It cuts as soon as it runs; there is no proof yet.') from unknown
+                    'serve the backend. It cuts as soon as it runs; there is no proof yet.'
+                ) from unknown
             if time.monotonic() + pause > deadline:
                 raise unknown
             time.sleep(pause)
@@ -337,16 +366,20 @@ def _list_mates(session: Session, row: models.Attachment) -> list[models.Attachm
     """List who is cut off with an attachment: others of its volume that use its initiator."""
     if row.initiator is None or row.state == A.FENCED:
         return []
-    return [one for one in fences.list_same_initiator(session, row.volume_id, row.initiator)
-            if one.id != row.id]
+    return [one for one in fences.list_same_initiator(session, row.volume_id, row.initiator) if one.id != row.id]
 
 
-def _write_intent(session: Session, rows: Sequence[models.Attachment], volume: models.Volume,
-                  ctx: RequestContext) -> _Cut:
+def _write_intent(
+    session: Session, rows: Sequence[models.Attachment], volume: models.Volume, ctx: RequestContext
+) -> _Cut:
     """Move all attachments of one initiator to ``fencing``; those that are fenced stay so."""
     moved = [row for row in rows if row.state != A.FENCED]
-    shown = [FencedAttachment(row.id, row.volume_id, row.instance_uuid, row.attached_host or row.agent_host,
-                              agent=row.agent_host) for row in rows]
+    shown = [
+        FencedAttachment(
+            row.id, row.volume_id, row.instance_uuid, row.attached_host or row.agent_host, agent=row.agent_host
+        )
+        for row in rows
+    ]
     if volume.host is None:
         return _Cut(None, [dataclasses.replace(row, error=_NO_BACKEND) for row in shown])
     for row in moved:

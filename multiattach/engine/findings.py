@@ -25,8 +25,7 @@ _CONFIRM = 5.0  # seconds after which what a repair takes away is looked at once
 class _Memory:
     def __init__(self, now: float) -> None:
         self.first = now
-        self.since = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(
-            timespec='microseconds')
+        self.since = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec='microseconds')
         self.outcome: Outcome | None = None
         self.looks = 0
 
@@ -69,8 +68,9 @@ class Ledger:
         """What the last look found."""
         return self._last
 
-    def settle(self, seen: Sequence[Seen], find_step: Callable[[Seen], Step], wish: Wish,
-               accounts: Collection[Account]) -> tuple[list[Finding], float | None]:
+    def settle(
+        self, seen: Sequence[Seen], find_step: Callable[[Seen], Step], wish: Wish, accounts: Collection[Account]
+    ) -> tuple[list[Finding], float | None]:
         """Do what is to be done about all that was seen in one look.
 
         What takes something away is repaired by itself only if an earlier look of this process has seen it,
@@ -84,12 +84,16 @@ class Ledger:
         """
         with self._lock:
             self._last, due = self._settle(
-                [one for one in seen if self.rules.find_action(one.kind) is not Action.IGNORE], find_step,
-                wish, accounts)
+                [one for one in seen if self.rules.find_action(one.kind) is not Action.IGNORE],
+                find_step,
+                wish,
+                accounts,
+            )
             return self._last, due
 
-    def _settle(self, seen: Sequence[Seen], find_step: Callable[[Seen], Step], wish: Wish,
-                accounts: Collection[Account]) -> tuple[list[Finding], float | None]:
+    def _settle(
+        self, seen: Sequence[Seen], find_step: Callable[[Seen], Step], wish: Wish, accounts: Collection[Account]
+    ) -> tuple[list[Finding], float | None]:
         now = self._clock()
         done: dict[Hashable, str | None] = {}
         found, due = [], None
@@ -128,11 +132,15 @@ class Ledger:
                 del self._known[one]
         return found, due
 
-    def _hold(self, seen: Sequence[Seen], find_step: Callable[[Seen], Step], wish: Wish
-              ) -> tuple[dict[Seen, str], str | None]:
+    def _hold(
+        self, seen: Sequence[Seen], find_step: Callable[[Seen], Step], wish: Wish
+    ) -> tuple[dict[Seen, str], str | None]:
         """Find what waits for a person, and its seal."""
-        wanted = [one for one in seen if self.rules.find_action(one.kind) is Action.REPAIR
-                  and one.kind in DESTRUCTIVE and wish.doubt is None]
+        wanted = [
+            one
+            for one in seen
+            if self.rules.find_action(one.kind) is Action.REPAIR and one.kind in DESTRUCTIVE and wish.doubt is None
+        ]
         self._host = wanted[0].host if wanted else self._host
         held = self._breaker.judge(wanted, wish.there, lambda one: find_step(one)[0])
         seal = make_seal(held) if held else None
@@ -142,9 +150,12 @@ class Ledger:
         if self._host:
             metrics.held(self._host, len(held))
         if seal is not None and seal != self._seal:
-            LOG.error('%s on %s for a person. %s',
-                      'A repair waits' if len(held) == 1 else f'{len(held)} repairs wait', self._host,
-                      _advise(next(iter(held.values())), seal))
+            LOG.error(
+                '%s on %s for a person. %s',
+                'A repair waits' if len(held) == 1 else f'{len(held)} repairs wait',
+                self._host,
+                _advise(next(iter(held.values())), seal),
+            )
         self._seal = seal
         return {one: _advise(reason, str(seal)) for one, reason in held.items()}, seal
 
@@ -163,10 +174,17 @@ class Ledger:
             return
         memory.outcome = outcome
         metrics.drift(finding.kind, outcome)
-        LOG.warning('Drift %s (%s) on %s, volume %s, attachment %s, %s: %s%s', finding.kind, outcome,
-                    finding.host, finding.volume_id or '-', finding.attachment_id or '-',
-                    finding.about or '-', finding.text,
-                    f' {finding.error}' if finding.error and finding.seal is None else '')
+        LOG.warning(
+            'Drift %s (%s) on %s, volume %s, attachment %s, %s: %s%s',
+            finding.kind,
+            outcome,
+            finding.host,
+            finding.volume_id or '-',
+            finding.attachment_id or '-',
+            finding.about or '-',
+            finding.text,
+            f' {finding.error}' if finding.error and finding.seal is None else '',
+        )
 
 
 def _run(one: Seen, run: Callable[[], None]) -> str | None:
@@ -190,8 +208,21 @@ def _advise(reason: str, seal: str) -> str:
     return f'{reason} If it is right: openstack multiattach doctor --fix --release {seal}'
 
 
-def _describe(one: Seen, memory: _Memory, action: Action, outcome: Outcome, error: str | None,
-              seal: str | None) -> Finding:
+def _describe(
+    one: Seen, memory: _Memory, action: Action, outcome: Outcome, error: str | None, seal: str | None
+) -> Finding:
     row = TABLE[one.kind]
-    return Finding(one.kind, one.host, one.volume_id, one.attachment_id, one.about, row.means, row.step,
-                   action, outcome, memory.since, error, seal)
+    return Finding(
+        one.kind,
+        one.host,
+        one.volume_id,
+        one.attachment_id,
+        one.about,
+        row.means,
+        row.step,
+        action,
+        outcome,
+        memory.since,
+        error,
+        seal,
+    )

@@ -36,8 +36,9 @@ class Usage:
 class Compute(Protocol):
     """The compute service, asked with the caller's own token."""
 
-    def find_attachment(self, token: str | None, catalog: list[dict[str, Any]] | None,
-                        server_id: str, volume_id: str) -> str | None:
+    def find_attachment(
+        self, token: str | None, catalog: list[dict[str, Any]] | None, server_id: str, volume_id: str
+    ) -> str | None:
         """Find the attachment by which a server uses a volume.
 
         :param token: token of the caller.
@@ -81,12 +82,15 @@ class Guard:
         """
         assert self._compute is not None
         assert usage.server_id is not None
-        used_by = self._compute.find_attachment(
-            ctx.auth_token, ctx.service_catalog, usage.server_id, usage.volume_id)
+        used_by = self._compute.find_attachment(ctx.auth_token, ctx.service_catalog, usage.server_id, usage.volume_id)
         if used_by == usage.attachment_id:
             refuse(usage.server_id)
-        LOG.warning('Attachment %s of server %s is taken away by a user: the server %s', usage.attachment_id,
-                    usage.server_id, f'uses {used_by}' if used_by else 'does not use the volume')
+        LOG.warning(
+            'Attachment %s of server %s is taken away by a user: the server %s',
+            usage.attachment_id,
+            usage.server_id,
+            f'uses {used_by}' if used_by else 'does not use the volume',
+        )
 
 
 class AskFirst(Exception):
@@ -106,5 +110,4 @@ def refuse(server_id: str) -> None:
     :param server_id: UUID of the server, or empty if it is unknown.
     :raises Conflict: always.
     """
-    raise errors.Conflict(
-        f'ConflictNovaUsingAttachment: Detach volume from instance {server_id} using the Compute API')
+    raise errors.Conflict(f'ConflictNovaUsingAttachment: Detach volume from instance {server_id} using the Compute API')

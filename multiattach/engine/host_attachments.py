@@ -20,9 +20,13 @@ from multiattach.rpc.clients import ExportOrder
 ATTACH_FAILED = 'VOLUME_VOLUME_005_001'
 DETACH_FAILED = 'VOLUME_VOLUME_006_001'
 # What the agent carries on with after a restart; the worker resumes its own states itself.
-OPEN_STATES = (states.Attachment.RESERVED, states.Attachment.EXPORTING,
-               states.Attachment.EXPORTED, states.Attachment.CONNECTING,
-               states.Attachment.DETACHING)
+OPEN_STATES = (
+    states.Attachment.RESERVED,
+    states.Attachment.EXPORTING,
+    states.Attachment.EXPORTED,
+    states.Attachment.CONNECTING,
+    states.Attachment.DETACHING,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +61,7 @@ class HostTask:
 class HostAttachments:
     """Plans and outcomes of a host agent's steps."""
 
-    def __init__(self, db: database.Database, attachments: Attachments, orders: Orders,
-                 host: str) -> None:
+    def __init__(self, db: database.Database, attachments: Attachments, orders: Orders, host: str) -> None:
         self._db = db
         self._attachments = attachments
         self._orders = orders
@@ -114,7 +117,8 @@ class HostAttachments:
         """
         with self._db.reader() as session:
             sharers = db_attachments.list_sharers(
-                session, task.volume_id, models.Attachment.attached_host == self._host)
+                session, task.volume_id, models.Attachment.attached_host == self._host
+            )
         return any(one.instance_uuid == task.server_id and one.state in states.ON_HOST for one in sharers)
 
     @database.retry
@@ -132,7 +136,8 @@ class HostAttachments:
         """
         with self._db.reader() as session:
             sharers = db_attachments.list_sharers(
-                session, task.volume_id, models.Attachment.attached_host == self._host)
+                session, task.volume_id, models.Attachment.attached_host == self._host
+            )
         return sharing.is_last_on_host(task.attachment_id, self._host, sharers)
 
     @database.retry
@@ -146,15 +151,13 @@ class HostAttachments:
 
     # -- attaching -----------------------------------------------------------------------------
 
-    def connect(self, task: HostTask, connector: Mapping[str, Any],
-                request_id: str | None) -> Mapping[str, Any]:
+    def connect(self, task: HostTask, connector: Mapping[str, Any], request_id: str | None) -> Mapping[str, Any]:
         """Have the target admit this host; repeating it returns the same.
 
         :param connector: this host's connector.
         """
         ctx = make_admin_context(request_id)
-        info: Mapping[str, Any] = self._attachments.connect(
-            ctx, task.attachment_id, connector).connection_info
+        info: Mapping[str, Any] = self._attachments.connect(ctx, task.attachment_id, connector).connection_info
         return info
 
     def begin_attach(self, attachment_id: str) -> HostTask:
@@ -173,8 +176,9 @@ class HostAttachments:
         :param seconds: how long the host took, in seconds.
         :raises InvalidTransition: it went elsewhere meanwhile: undo.
         """
-        self._move(task.attachment_id, 'complete', task.volume_id, seconds=seconds,
-                   mountpoint=device, seen_size=task.size_gb)
+        self._move(
+            task.attachment_id, 'complete', task.volume_id, seconds=seconds, mountpoint=device, seen_size=task.size_gb
+        )
 
     def fail_attach(self, task: HostTask, error: str, request_id: str | None) -> None:
         """End an attach whose host side was undone: the export goes, the reason stays.
@@ -188,19 +192,20 @@ class HostAttachments:
             self._orders.unexport(order, request_id)
 
     @database.retry
-    def _begin_failure(self, task: HostTask, error: str, request_id: str | None
-                       ) -> ExportOrder | None:
+    def _begin_failure(self, task: HostTask, error: str, request_id: str | None) -> ExportOrder | None:
         with self._db.writer() as session:
             volume = db_volumes.lock(session, task.volume_id)
             row = db_attachments.get(session, task.attachment_id)
             if row.state not in OPEN_STATES or row.state == states.Attachment.DETACHING:
                 raise errors.InvalidTransition('attachment', row.id, 'attach_failed')
-            messages.add(session, volume.project_id, volume.id, ATTACH_FAILED,
-                         f'attach volume: {error}', request_id=request_id)
+            messages.add(
+                session, volume.project_id, volume.id, ATTACH_FAILED, f'attach volume: {error}', request_id=request_id
+            )
             known = row.connector is not None and volume.host is not None
             # The worker sees the error on the row and ends in error_attaching, not in removal.
-            transitions.move_attachment(session, row.id, 'unexport' if known else 'attach_failed',
-                                        self._actor, error=error)
+            transitions.move_attachment(
+                session, row.id, 'unexport' if known else 'attach_failed', self._actor, error=error
+            )
             transitions.derive_volume(session, volume.id)
             return ExportOrder(str(volume.host), volume.id, row.id) if known else None
 
@@ -256,15 +261,14 @@ class HostAttachments:
     def _end_detach(self, task: HostTask, event: str, error: str, request_id: str | None) -> None:
         with self._db.writer() as session:
             volume = db_volumes.lock(session, task.volume_id)
-            transitions.move_attachment(session, task.attachment_id, event, self._actor,
-                                        error=error)
+            transitions.move_attachment(session, task.attachment_id, event, self._actor, error=error)
             transitions.derive_volume(session, volume.id)
-            messages.add(session, volume.project_id, volume.id, DETACH_FAILED,
-                         f'detach volume: {error}', request_id=request_id)
+            messages.add(
+                session, volume.project_id, volume.id, DETACH_FAILED, f'detach volume: {error}', request_id=request_id
+            )
 
     @database.retry
-    def _move(self, attachment_id: str, event: str, volume_id: str | None = None,
-              **values: Any) -> None:
+    def _move(self, attachment_id: str, event: str, volume_id: str | None = None, **values: Any) -> None:
         with self._db.writer() as session:
             if volume_id is not None:
                 db_volumes.hold(session, volume_id)
@@ -275,7 +279,16 @@ class HostAttachments:
 
 def _task(row: models.Attachment) -> HostTask:
     return HostTask(
-        attachment_id=row.id, volume_id=row.volume_id, server_id=row.instance_uuid or '',
-        state=row.state, device=row.mountpoint or '', mode=row.attach_mode or 'rw',
-        multiattach=row.volume.multiattach, size_gb=row.volume.size, connector=row.connector,
-        connection_info=row.connection_info, tag=row.tag, error=row.error)
+        attachment_id=row.id,
+        volume_id=row.volume_id,
+        server_id=row.instance_uuid or '',
+        state=row.state,
+        device=row.mountpoint or '',
+        mode=row.attach_mode or 'rw',
+        multiattach=row.volume.multiattach,
+        size_gb=row.volume.size,
+        connector=row.connector,
+        connection_info=row.connection_info,
+        tag=row.tag,
+        error=row.error,
+    )

@@ -34,9 +34,12 @@ V = states.Volume
 # States in which a role is to act. An agent waits in `exporting` for the worker.
 WORKER_STEPS: Mapping[str, frozenset[str]] = {
     ATTACHMENT: frozenset(states.owned_states(states.Owner.VOLUME)),
-    VOLUME: frozenset({V.CREATING, V.DELETING, V.EXTENDING})}
+    VOLUME: frozenset({V.CREATING, V.DELETING, V.EXTENDING}),
+}
 AGENT_STEPS: Mapping[str, frozenset[str]] = {
-    ATTACHMENT: frozenset({A.RESERVED, A.EXPORTED, A.CONNECTING, A.DETACHING}), VOLUME: frozenset()}
+    ATTACHMENT: frozenset({A.RESERVED, A.EXPORTED, A.CONNECTING, A.DETACHING}),
+    VOLUME: frozenset(),
+}
 # How an attempt ends that has no result.
 UNKNOWN: tuple[type[errors.MultiattachError], ...] = (errors.OutcomeUnknown, errors.Unavailable)
 
@@ -90,9 +93,17 @@ class StepLeases:
     :param is_alone: nobody else ever serves what this one serves: what others had is this one's.
     """
 
-    def __init__(self, db: database.Database, rules: Rules, role: str, member: str,
-                 is_gone: Callable[[str], bool], steps: Mapping[str, frozenset[str]], *,
-                 is_alone: bool) -> None:
+    def __init__(
+        self,
+        db: database.Database,
+        rules: Rules,
+        role: str,
+        member: str,
+        is_gone: Callable[[str], bool],
+        steps: Mapping[str, frozenset[str]],
+        *,
+        is_alone: bool,
+    ) -> None:
         self.rules = rules
         self._member = member[:_LONGEST]
         self.owner = f'{role}:{self._member}/{_INCARNATION}'
@@ -139,9 +150,18 @@ class StepLeases:
         now = models.now()
         view = leases.View(self.owner, now, self._is_gone, self._find_orphaned(now))
         dues = [Due(step, found.get(step.ident)) for step in free]
-        return [due for due in dues if leases.may_take(
-            due.step.since, due.lease, self.rules, view, ordered=due.step.ordered,
-            watched=self._watch.look(due.step.ident, due))]
+        return [
+            due
+            for due in dues
+            if leases.may_take(
+                due.step.since,
+                due.lease,
+                self.rules,
+                view,
+                ordered=due.step.ordered,
+                watched=self._watch.look(due.step.ident, due),
+            )
+        ]
 
     def carry_on(self, due: Due, step: Callable[[], object], give_up: Callable[[str], None] | None) -> bool:
         """Take a step up, if nobody else does first, and run it, or end it if it was tried enough.
@@ -161,8 +181,9 @@ class StepLeases:
             with self._lock:
                 self._taken.discard(due.step.ident)
 
-    def _carry_on(self, due: Due, step: Callable[[], object], give_up: Callable[[str], None] | None,
-                  attempts: int) -> bool:
+    def _carry_on(
+        self, due: Due, step: Callable[[], object], give_up: Callable[[str], None] | None, attempts: int
+    ) -> bool:
         if give_up is None or not leases.is_exhausted(attempts, self.rules):
             step()
             return True
@@ -217,8 +238,14 @@ class StepLeases:
     # -- being at it ---------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def attempt(self, noun: str, ident: str, give_up: Callable[[str], None] | None, *,
-                retried: tuple[type[errors.MultiattachError], ...] = UNKNOWN) -> Iterator[None]:
+    def attempt(
+        self,
+        noun: str,
+        ident: str,
+        give_up: Callable[[str], None] | None,
+        *,
+        retried: tuple[type[errors.MultiattachError], ...] = UNKNOWN,
+    ) -> Iterator[None]:
         """Run an attempt at a step in the block; if it ends without a result, it is tried again.
 
         :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
@@ -308,13 +335,20 @@ class StepLeases:
                 self._end(ident)
                 return
         retry_at = models.now() + datetime.timedelta(
-            seconds=leases.choose_pause(attempts, self._random.random(), self.rules))
+            seconds=leases.choose_pause(attempts, self._random.random(), self.rules)
+        )
         if self._save(Lease(ident, since, self.owner, retry_at, attempts, retry_at, error[:1000])):
             with self._lock:
                 self._attempts[ident] = attempts
             metrics.attempt_failed(noun)
-            LOG.warning('%s %s: attempt %d had no result, the next one is at %s: %s', noun, ident, attempts,
-                        retry_at.isoformat(timespec='seconds'), error)
+            LOG.warning(
+                '%s %s: attempt %d had no result, the next one is at %s: %s',
+                noun,
+                ident,
+                attempts,
+                retry_at.isoformat(timespec='seconds'),
+                error,
+            )
 
     @database.retry
     def _look(self, noun: str, ident: str) -> tuple[datetime.datetime | None, Lease | None]:
@@ -363,8 +397,11 @@ class StepLeases:
         for ident in idents:
             lease = found.get(ident)
             if lease is None or lease.owner != self.owner:
-                LOG.warning('The lease of %s was lost to %s: what is done here goes on only as far as the '
-                            'row lets it', ident, lease.owner if lease is not None else 'nobody')
+                LOG.warning(
+                    'The lease of %s was lost to %s: what is done here goes on only as far as the row lets it',
+                    ident,
+                    lease.owner if lease is not None else 'nobody',
+                )
                 with self._lock:
                     self._attempts.pop(ident, None)
 

@@ -52,8 +52,9 @@ class LegacyActions:
     :param guard: asks before something in use is taken away.
     """
 
-    def __init__(self, db: database.Database, policy: Policy, attachments: Attachments,
-                 guard: Guard, orders: Orders) -> None:
+    def __init__(
+        self, db: database.Database, policy: Policy, attachments: Attachments, guard: Guard, orders: Orders
+    ) -> None:
         self._db = db
         self._policy = policy
         self._attachments = attachments
@@ -78,34 +79,50 @@ class LegacyActions:
                 row = self._insert(session, ctx, volume, rows, wish)
             if row.state != states.Attachment.ATTACHED:
                 transitions.move_attachment(
-                    session, row.id, 'complete', actor_of(ctx), instance_uuid=wish.instance_uuid,
-                    mountpoint=wish.mountpoint, attached_host=row.attached_host or wish.host_name,
-                    attached_at=row.attached_at or models.now())
+                    session,
+                    row.id,
+                    'complete',
+                    actor_of(ctx),
+                    instance_uuid=wish.instance_uuid,
+                    mountpoint=wish.mountpoint,
+                    attached_host=row.attached_host or wish.host_name,
+                    attached_at=row.attached_at or models.now(),
+                )
                 oddities.warn_unconnected(session, row)
             marks = states.MARKS.get(volume.claim, states.Marks())
             transitions.derive_volume(session, volume_id, claim=marks._replace(attaching=False).claim)
 
-    def _insert(self, session: Session, ctx: RequestContext, volume: models.Volume,
-                rows: list[models.Attachment], wish: LegacyAttach) -> models.Attachment:
+    def _insert(
+        self,
+        session: Session,
+        ctx: RequestContext,
+        volume: models.Volume,
+        rows: list[models.Attachment],
+        wish: LegacyAttach,
+    ) -> models.Attachment:
         mine = [r for r in rows if wish.instance_uuid and r.instance_uuid == wish.instance_uuid]
         status = volume.status
         if volume.claim in states.ATTACHING_CLAIMS and not rows:
             status = states.Volume.AVAILABLE  # os-reserve took the place for this call
-        sharing.check_reserve(sharing.VolumeFacts(status, volume.multiattach), len(mine),
-                              len(rows) - len(mine))
+        sharing.check_reserve(sharing.VolumeFacts(status, volume.multiattach), len(mine), len(rows) - len(mine))
         self._check_room(session, volume, wish.instance_uuid)
         row = models.Attachment(
-            id=str(uuid.uuid4()), volume_id=volume.id, instance_uuid=wish.instance_uuid,
+            id=str(uuid.uuid4()),
+            volume_id=volume.id,
+            instance_uuid=wish.instance_uuid,
             attach_mode=mode.decide_mode(wish.mode, None, bool(volume.readonly)),
-            attached_host=wish.host_name, connector=None, connection_info=None, attached_at=None)
+            attached_host=wish.host_name,
+            connector=None,
+            connection_info=None,
+            attached_at=None,
+        )
         transitions.add_attachment(session, row, actor_of(ctx))
         return row
 
     def _check_room(self, session: Session, volume: models.Volume, server: str | None) -> None:
         self._attachments.check_room(session, volume, db_attachments.count_room(session, volume, server))
 
-    def initialize_connection(self, ctx: RequestContext, volume_id: str,
-                              raw: Mapping[str, Any]) -> dict[str, Any]:
+    def initialize_connection(self, ctx: RequestContext, volume_id: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Have an initiator admitted (os-initialize_connection); repeating it is harmless.
 
         :param raw: connector.
@@ -117,8 +134,7 @@ class LegacyActions:
         return info
 
     @database.retry
-    def _find_or_reserve(self, ctx: RequestContext, volume_id: str,
-                         wanted: connection.Connector) -> str:
+    def _find_or_reserve(self, ctx: RequestContext, volume_id: str, wanted: connection.Connector) -> str:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _ACTIONS + 'initialize_connection')
             rows = db_attachments.list_with_connectors(session, volume_id)
@@ -126,23 +142,28 @@ class LegacyActions:
             joins = volume.multiattach and volume.claim in states.ATTACHING_CLAIMS
             for row in rows:
                 if (row.attached_host, row.initiator) == (wanted.host, wanted.initiator) and not (
-                        joins and row.state == states.Attachment.ATTACHED):
+                    joins and row.state == states.Attachment.ATTACHED
+                ):
                     return row.id
             if 'error' in volume.status or volume.status not in states.DERIVED_STATUSES:
                 raise errors.InvalidVolume(f'The volume is {volume.status}.')
             server = None if volume.multiattach else _migrating(rows)
             self._check_room(session, volume, server)
             row = models.Attachment(
-                id=str(uuid.uuid4()), volume_id=volume_id, attach_mode=None, connector=None,
-                instance_uuid=server, connection_info=None)
+                id=str(uuid.uuid4()),
+                volume_id=volume_id,
+                attach_mode=None,
+                connector=None,
+                instance_uuid=server,
+                connection_info=None,
+            )
             transitions.add_attachment(session, row, actor_of(ctx))
             transitions.derive_volume(session, volume_id)
             return row.id
 
     # -- leaving -------------------------------------------------------------------------------
 
-    def terminate_connection(self, ctx: RequestContext, volume_id: str,
-                             raw: Mapping[str, Any] | None) -> None:
+    def terminate_connection(self, ctx: RequestContext, volume_id: str, raw: Mapping[str, Any] | None) -> None:
         """Have an initiator turned away (os-terminate_connection).
 
         An attached server keeps its attachment until os-detach, so that os-detach finds it.
@@ -150,6 +171,7 @@ class LegacyActions:
         :param raw: connector; None for the only one there is.
         :raises Conflict: the compute service uses it, or nobody can tell which one is meant.
         """
+
         def pick(rows: list[models.Attachment]) -> models.Attachment | None:
             return _find_connection(rows, raw) if raw else _only(rows)
 
@@ -162,16 +184,15 @@ class LegacyActions:
         :raises InvalidVolume: the attachment belongs to another volume.
         :raises Conflict: the compute service uses it, or nobody can tell which one is meant.
         """
-        self._leave(ctx, volume_id, _ACTIONS + 'detach',
-                    lambda rows: self._named(ctx, rows, attachment_id))
+        self._leave(ctx, volume_id, _ACTIONS + 'detach', lambda rows: self._named(ctx, rows, attachment_id))
 
     def force_detach(self, ctx: RequestContext, volume_id: str, attachment_id: str | None) -> None:
         """Do as :meth:`detach`, for admins (os-force_detach)."""
-        self._leave(ctx, volume_id, _ADMIN + 'force_detach',
-                    lambda rows: self._named(ctx, rows, attachment_id))
+        self._leave(ctx, volume_id, _ADMIN + 'force_detach', lambda rows: self._named(ctx, rows, attachment_id))
 
-    def _named(self, ctx: RequestContext, rows: list[models.Attachment],
-               attachment_id: str | None) -> models.Attachment | None:
+    def _named(
+        self, ctx: RequestContext, rows: list[models.Attachment], attachment_id: str | None
+    ) -> models.Attachment | None:
         if attachment_id is None:
             return _only(rows)
         found = next((r for r in rows if r.id == attachment_id), None)
@@ -189,20 +210,19 @@ class LegacyActions:
                 refuse('')
         raise errors.InvalidVolume('The attachment belongs to another volume.')
 
-    def _leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, *,
-               disconnect: bool = False) -> None:
+    def _leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, *, disconnect: bool = False) -> None:
         try:
             order = self._begin_leave(ctx, volume_id, rule, pick, disconnect, asked=None)
         except AskFirst as exc:
             self._guard.ask(ctx, exc.usage)
-            order = self._begin_leave(ctx, volume_id, rule, pick, disconnect,
-                                      asked=exc.usage.attachment_id)
+            order = self._begin_leave(ctx, volume_id, rule, pick, disconnect, asked=exc.usage.attachment_id)
         if order is not None:
             self._orders.unexport(order, ctx.request_id)
 
     @database.retry
-    def _begin_leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick,
-                     disconnect: bool, *, asked: str | None) -> ExportOrder | None:
+    def _begin_leave(
+        self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, disconnect: bool, *, asked: str | None
+    ) -> ExportOrder | None:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, rule)
             row = pick(db_attachments.list_with_connectors(session, volume_id))
@@ -224,16 +244,29 @@ class LegacyActions:
                 return ExportOrder(str(volume.host), volume_id, leaving)
             return leave_target(session, full, actor_of(ctx))
 
-    def _split_connection(self, session: Session, ctx: RequestContext, row: models.Attachment
-                          ) -> str:
+    def _split_connection(self, session: Session, ctx: RequestContext, row: models.Attachment) -> str:
         """Give an attachment's connection to a row of its own that leaves; the attachment stays."""
         leaving = models.Attachment(
-            id=str(uuid.uuid4()), volume_id=row.volume_id, instance_uuid=row.instance_uuid,
-            attach_mode=row.attach_mode, attached_host=row.attached_host, initiator=row.initiator,
-            connector=row.connector, connection_info=row.connection_info)
+            id=str(uuid.uuid4()),
+            volume_id=row.volume_id,
+            instance_uuid=row.instance_uuid,
+            attach_mode=row.attach_mode,
+            attached_host=row.attached_host,
+            initiator=row.initiator,
+            connector=row.connector,
+            connection_info=row.connection_info,
+        )
         transitions.add_attachment(session, leaving, actor_of(ctx))
-        transitions.move_attachment(session, row.id, 'complete', actor_of(ctx), connector=None,
-                                    connection_info=None, initiator=None, attached_host=None)
+        transitions.move_attachment(
+            session,
+            row.id,
+            'complete',
+            actor_of(ctx),
+            connector=None,
+            connection_info=None,
+            initiator=None,
+            attached_host=None,
+        )
         for event in ('export', 'unexport'):
             transitions.move_attachment(session, leaving.id, event, actor_of(ctx))
         return str(leaving.id)
@@ -248,17 +281,24 @@ def _find_attach(rows: list[models.Attachment], wish: LegacyAttach) -> models.At
         mine = [row for row in rows if row.instance_uuid == wish.instance_uuid]
         if mine:
             return next((row for row in mine if row.attached_host == wish.host_name), mine[0])
-    waiting = [row for row in rows if row.instance_uuid is None
-               and (row.state == states.Attachment.EXPORTED  # os-initialize_connection came before
-                    or wish.instance_uuid is None)]
+    waiting = [
+        row
+        for row in rows
+        if row.instance_uuid is None
+        and (
+            row.state == states.Attachment.EXPORTED  # os-initialize_connection came before
+            or wish.instance_uuid is None
+        )
+    ]
     if wish.host_name is not None:
         waiting = [row for row in waiting if row.attached_host == wish.host_name]
     if len(waiting) > 1:
         hosts = ', '.join(sorted({str(row.attached_host) for row in waiting}))
         raise errors.InvalidVolume(
             f'Invalid volume: several connections wait for a server (hosts: {hosts}), and nobody can tell '
-            'which is this one\'s. Name the host in host_name, repeat the call when the others are done, or '
-            'use attachments.')
+            "which is this one's. Name the host in host_name, repeat the call when the others are done, or "
+            'use attachments.'
+        )
     return waiting[0] if waiting else None
 
 
@@ -270,7 +310,8 @@ def _check_no_connection(volume: models.Volume, rows: list[models.Attachment]) -
     if volume.multiattach and any(row.connector for row in rows):
         raise errors.InvalidVolume(
             'Invalid volume: no connection waits for this server, and others have theirs. Call os-reserve '
-            'and os-initialize_connection for it first, or use attachments.')
+            'and os-initialize_connection for it first, or use attachments.'
+        )
 
 
 def _find_connection(rows: list[models.Attachment], raw: Mapping[str, Any]) -> models.Attachment | None:
@@ -279,8 +320,11 @@ def _find_connection(rows: list[models.Attachment], raw: Mapping[str, Any]) -> m
     None if several servers of the host have the volume: the connection stays, and os-detach names
     who leaves (contract 8.3, rule a).
     """
-    found = [row for row in rows if row.connector and
-             (row.attached_host, row.initiator) == (raw.get('host'), raw.get('initiator'))]
+    found = [
+        row
+        for row in rows
+        if row.connector and (row.attached_host, row.initiator) == (raw.get('host'), raw.get('initiator'))
+    ]
     pending = [row for row in found if row.state != states.Attachment.ATTACHED]
     if pending or len(found) == 1:
         return (pending or found)[0]

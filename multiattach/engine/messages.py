@@ -20,8 +20,9 @@ class Messages:
         self._policy = policy
 
     @database.retry
-    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
-                  page: paging.Page) -> list[models.Message]:
+    def list_page(
+        self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page
+    ) -> list[models.Message]:
         """List the messages of the caller's project.
 
         :param filters: conditions on :class:`~multiattach.db.models.Message`.
@@ -30,8 +31,7 @@ class Messages:
         """
         self._policy.check(ctx, 'message:get_all')
         with self._db.reader() as session:
-            return db_messages.list_page(
-                session, [models.Message.project_id == ctx.project, *filters], page)
+            return db_messages.list_page(session, [models.Message.project_id == ctx.project, *filters], page)
 
     @database.retry
     def show(self, ctx: RequestContext, message_id: str) -> models.Message:

@@ -34,8 +34,17 @@ def warn_unconnected(session: Session, row: models.Attachment) -> None:
         return
     server = reconciliation.find_servers(session, [row.instance_uuid]).get(row.instance_uuid)
     if server is not None and server[1] is None:
-        LOG.warning('Attachment %s of volume %s is completed without a connector, and its server %s is on '
-                    'host %s: no host was admitted', row.id, row.volume_id, row.instance_uuid, server[0])
+        LOG.warning(
+            'Attachment %s of volume %s is completed without a connector, and its server %s is on '
+            'host %s: no host was admitted',
+            row.id,
+            row.volume_id,
+            row.instance_uuid,
+            server[0],
+        )
     else:
-        LOG.info('Attachment %s of volume %s is completed without a connector, as for a shelved server',
-                 row.id, row.volume_id)
+        LOG.info(
+            'Attachment %s of volume %s is completed without a connector, as for a shelved server',
+            row.id,
+            row.volume_id,
+        )

@@ -47,8 +47,14 @@ class Orders:
         """
         self._carry_out(self._workers.unexport, order, request_id, A.UNEXPORTING, A.ERROR_DETACHING)
 
-    def _carry_out(self, ask: Callable[[ExportOrder, str | None], None], order: ExportOrder,
-                   request_id: str | None, on_its_way: str, refused: str) -> None:
+    def _carry_out(
+        self,
+        ask: Callable[[ExportOrder, str | None], None],
+        order: ExportOrder,
+        request_id: str | None,
+        on_its_way: str,
+        refused: str,
+    ) -> None:
         deadline = time.monotonic() + self._patience
         step = 'export' if on_its_way == A.EXPORTING else 'unexport'
         failpoints.reach(f'orders.{step}.written')
@@ -67,8 +73,9 @@ class Orders:
             if found and found[0] == refused and found[1]:
                 raise errors.BackendError(found[1]) from unknown
             if found and on_its_way == A.UNEXPORTING and found[0] in (A.FENCING, A.FENCED):
-                raise errors.Conflict(f'The attachment {order.attachment_id} was changed by another request '
-                                      'meanwhile.') from unknown
+                raise errors.Conflict(
+                    f'The attachment {order.attachment_id} was changed by another request meanwhile.'
+                ) from unknown
 
     @database.retry
     def _read(self, attachment_id: str) -> tuple[str, str | None] | None:

@@ -39,8 +39,7 @@ class Backend:
         :param specs: extra specs of the type.
         :returns: True if it has what they ask for, in a zone that they allow.
         """
-        return (extra_specs.is_satisfied(specs, self.capabilities)
-                and extra_specs.is_allowed(specs, self.zone))
+        return extra_specs.is_satisfied(specs, self.capabilities) and extra_specs.is_allowed(specs, self.zone)
 
     @property
     def room_gb(self) -> float:
@@ -85,12 +84,12 @@ def choose(wish: Wish, backends: Iterable[Backend]) -> Choice:
     left = list(backends)
     steps: tuple[tuple[str, Any], ...] = (
         ('No volume backend is up and enabled.', lambda b: b.is_up and b.is_enabled),
-        (f'No volume backend in availability zone {wish.zone}.',
-         lambda b: wish.zone is None or b.zone == wish.zone),
-        (f'No volume backend has what the volume type asks for ({describe(wish.specs)}).',
-         lambda b: b.fits(wish.specs)),
-        (f'No volume backend has room for {wish.size_gb} GiB.',
-         lambda b: b.room_gb >= wish.size_gb),
+        (f'No volume backend in availability zone {wish.zone}.', lambda b: wish.zone is None or b.zone == wish.zone),
+        (
+            f'No volume backend has what the volume type asks for ({describe(wish.specs)}).',
+            lambda b: b.fits(wish.specs),
+        ),
+        (f'No volume backend has room for {wish.size_gb} GiB.', lambda b: b.room_gb >= wish.size_gb),
     )
     for reason, fits in steps:
         left = [backend for backend in left if fits(backend)]
@@ -104,5 +103,6 @@ def describe(specs: Mapping[str, str | None]) -> str:
 
     :returns: ``key=value`` pairs.
     """
-    return ', '.join(f'{k}={v}' for k, v in sorted(specs.items())
-                     if k in extra_specs.PUBLIC_SPECS) or 'other extra specs'
+    return (
+        ', '.join(f'{k}={v}' for k, v in sorted(specs.items()) if k in extra_specs.PUBLIC_SPECS) or 'other extra specs'
+    )

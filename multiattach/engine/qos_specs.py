@@ -24,8 +24,9 @@ class QosSpecs:
         self._policy = policy
 
     @database.retry
-    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
-                  page: paging.Page) -> list[models.QosSpecs]:
+    def list_page(
+        self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page
+    ) -> list[models.QosSpecs]:
         """List QoS specs.
 
         :param filters: conditions on :class:`~multiattach.db.models.QosSpecs`.
@@ -46,8 +47,7 @@ class QosSpecs:
             return db_qos.get(session, qos_id)
 
     @database.retry
-    def create(self, ctx: RequestContext, name: str, consumer: str, specs: Mapping[str, str | None]
-               ) -> models.QosSpecs:
+    def create(self, ctx: RequestContext, name: str, consumer: str, specs: Mapping[str, str | None]) -> models.QosSpecs:
         """Create QoS specs.
 
         :param name: 1 to 255 characters, unique.
@@ -143,8 +143,9 @@ class QosSpecs:
             if present is None:
                 db_qos.link(session, qos_id, type_id)
             elif present != qos_id:
-                raise errors.InvalidInput(f'Invalid volume type: Type {type_id} is already associated with '
-                                          f'another qos specs: {present}.')
+                raise errors.InvalidInput(
+                    f'Invalid volume type: Type {type_id} is already associated with another qos specs: {present}.'
+                )
 
     @database.retry
     def disassociate(self, ctx: RequestContext, qos_id: str, type_id: str | None) -> None:

@@ -13,8 +13,16 @@ from multiattach.db.paging import Page
 from multiattach.domain import errors, extra_specs
 from multiattach.engine.context import RequestContext
 
-__all__ = ['Condition', 'Page', 'attachment_conditions', 'message_conditions', 'parse_boolean',
-           'qos_conditions', 'type_conditions', 'volume_conditions']
+__all__ = [
+    'Condition',
+    'Page',
+    'attachment_conditions',
+    'message_conditions',
+    'parse_boolean',
+    'qos_conditions',
+    'type_conditions',
+    'volume_conditions',
+]
 
 _STRICT = 31
 _LIKE = 34
@@ -23,29 +31,55 @@ _SPECS = 52
 _OWN_PROJECT = 'project_id'
 # What the lists can be sorted by, with the column of each.
 VOLUME_SORT_KEYS: Mapping[str, str] = {
-    'id': 'id', 'name': 'display_name', 'display_name': 'display_name', 'status': 'status', 'size': 'size',
-    'created_at': 'created_at', 'updated_at': 'updated_at', 'availability_zone': 'availability_zone',
-    'bootable': 'bootable', 'host': 'host', 'project_id': 'project_id', 'user_id': 'user_id',
-    'volume_type_id': 'volume_type_id', 'multiattach': 'multiattach',
+    'id': 'id',
+    'name': 'display_name',
+    'display_name': 'display_name',
+    'status': 'status',
+    'size': 'size',
+    'created_at': 'created_at',
+    'updated_at': 'updated_at',
+    'availability_zone': 'availability_zone',
+    'bootable': 'bootable',
+    'host': 'host',
+    'project_id': 'project_id',
+    'user_id': 'user_id',
+    'volume_type_id': 'volume_type_id',
+    'multiattach': 'multiattach',
 }
 ATTACHMENT_SORT_KEYS: Mapping[str, str] = {
-    'id': 'id', 'volume_id': 'volume_id', 'instance_id': 'instance_uuid', 'instance_uuid': 'instance_uuid',
-    'status': 'state', 'attach_status': 'state', 'attach_mode': 'attach_mode',
-    'attached_host': 'attached_host', 'created_at': 'created_at', 'updated_at': 'updated_at',
-    'attached_at': 'attached_at', 'mountpoint': 'mountpoint',
+    'id': 'id',
+    'volume_id': 'volume_id',
+    'instance_id': 'instance_uuid',
+    'instance_uuid': 'instance_uuid',
+    'status': 'state',
+    'attach_status': 'state',
+    'attach_mode': 'attach_mode',
+    'attached_host': 'attached_host',
+    'created_at': 'created_at',
+    'updated_at': 'updated_at',
+    'attached_at': 'attached_at',
+    'mountpoint': 'mountpoint',
 }
 TYPE_SORT_KEYS: Mapping[str, str] = {
-    'id': 'id', 'name': 'name', 'created_at': 'created_at', 'updated_at': 'updated_at',
-    'is_public': 'is_public', 'description': 'description',
+    'id': 'id',
+    'name': 'name',
+    'created_at': 'created_at',
+    'updated_at': 'updated_at',
+    'is_public': 'is_public',
+    'description': 'description',
 }
 
 MESSAGE_SORT_KEYS: Mapping[str, str] = {
-    'id': 'id', 'event_id': 'event_id', 'resource_uuid': 'resource_uuid', 'resource_type': 'resource_type',
-    'request_id': 'request_id', 'message_level': 'message_level', 'created_at': 'created_at',
+    'id': 'id',
+    'event_id': 'event_id',
+    'resource_uuid': 'resource_uuid',
+    'resource_type': 'resource_type',
+    'request_id': 'request_id',
+    'message_level': 'message_level',
+    'created_at': 'created_at',
     'guaranteed_until': 'guaranteed_until',
 }
-QOS_SORT_KEYS: Mapping[str, str] = {
-    key: key for key in ('id', 'name', 'consumer', 'created_at', 'updated_at')}
+QOS_SORT_KEYS: Mapping[str, str] = {key: key for key in ('id', 'name', 'consumer', 'created_at', 'updated_at')}
 # The filters that everybody may use (3.33).
 RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
     'volume': tuple(key for key in filters.VOLUMES if key not in ('display_name', 'encrypted')),
@@ -66,13 +100,17 @@ def volume_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int
 
 def attachment_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
     """Build the conditions of an attachment list; arguments and errors as :func:`volume_conditions`."""
-    return _build(ctx, wanted, minor, filters.ATTACHMENTS, filters.ATTACHMENTS_ADMIN,
-                  filters.ATTACHMENTS_LIKE)
+    return _build(ctx, wanted, minor, filters.ATTACHMENTS, filters.ATTACHMENTS_ADMIN, filters.ATTACHMENTS_LIKE)
 
 
-def _build(ctx: RequestContext, wanted: Mapping[str, str], minor: int,
-           everybody: Mapping[str, filters.Filter], admins: Mapping[str, filters.Filter],
-           like: Mapping[str, Any]) -> list[Condition]:
+def _build(
+    ctx: RequestContext,
+    wanted: Mapping[str, str],
+    minor: int,
+    everybody: Mapping[str, filters.Filter],
+    admins: Mapping[str, filters.Filter],
+    like: Mapping[str, Any],
+) -> list[Condition]:
     conditions = []
     for key, value in wanted.items():
         known = everybody.get(key) or (admins.get(key) if ctx.is_admin else None)

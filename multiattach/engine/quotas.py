@@ -39,10 +39,20 @@ class Quotas:
         self._policy = policy
         self._defaults = {
             resource: quotas.UNLIMITED if resource in quotas.UNLIMITED_BY_DEFAULT else 0
-            for resource in quotas.RESOURCES} | dict(defaults)
+            for resource in quotas.RESOURCES
+        } | dict(defaults)
 
-    def check_growth(self, session: Session, project_id: str, type_name: str, *, volumes: int,
-                     gigabytes: int, size: int, in_project: bool = True) -> None:
+    def check_growth(
+        self,
+        session: Session,
+        project_id: str,
+        type_name: str,
+        *,
+        volumes: int,
+        gigabytes: int,
+        size: int,
+        in_project: bool = True,
+    ) -> None:
         """Refuse what would exceed a quota, under the project's lock.
 
         :param session: a writer's session; the project's lock is taken and held.
@@ -53,8 +63,15 @@ class Quotas:
         """
         db_quotas.lock_project(session, project_id)
         limits = self._defaults | db_quotas.read_limits(session, project_id)
-        quotas.check_growth(limits, db_quotas.count_usage(session, project_id), type_name,
-                            volumes, gigabytes, size, in_project=in_project)
+        quotas.check_growth(
+            limits,
+            db_quotas.count_usage(session, project_id),
+            type_name,
+            volumes,
+            gigabytes,
+            size,
+            in_project=in_project,
+        )
 
     def check_attachments(self, session: Session, project_id: str, limit: int | None) -> None:
         """Refuse an attachment that would exceed the quota; without a limit this asks nothing.
@@ -105,7 +122,8 @@ class Quotas:
                 if limit != quotas.UNLIMITED and limit < now.in_use[resource]:
                     raise errors.InvalidInput(
                         f"Invalid input: Quota limit {limit} for '{resource}' is below what is in "
-                        f'use ({now.in_use[resource]}).')
+                        f'use ({now.in_use[resource]}).'
+                    )
             db_quotas.write_limits(session, db_quotas.PROJECT, project_id, limits)
             return self._read(session, project_id, project_id)
 
@@ -139,20 +157,21 @@ class Quotas:
             db_quotas.write_limits(session, db_quotas.CLASS, name, limits)
             return self._read(session, name, None, name)
 
-    def _read(self, session: Session, name: str, project_id: str | None,
-              class_name: str = db_quotas.DEFAULT_CLASS) -> QuotaSet:
+    def _read(
+        self, session: Session, name: str, project_id: str | None, class_name: str = db_quotas.DEFAULT_CLASS
+    ) -> QuotaSet:
         kind = models.VolumeType
-        names = session.scalars(
-            sa.select(kind.name).where(kind.deleted_at.is_(None)).order_by(kind.name))
+        names = session.scalars(sa.select(kind.name).where(kind.deleted_at.is_(None)).order_by(kind.name))
         resources = quotas.list_resources(names)
         found = self._defaults | db_quotas.read_limits(session, project_id, class_name)
         usage = quotas.Usage({}, {})
         if project_id is not None:
             usage = dataclasses.replace(
-                db_quotas.count_usage(session, project_id),
-                attachments=db_quotas.count_attachments(session, project_id))
-        return QuotaSet(name, {r: found.get(r, quotas.UNLIMITED) for r in resources},
-                        {r: usage.of(r) for r in resources})
+                db_quotas.count_usage(session, project_id), attachments=db_quotas.count_attachments(session, project_id)
+            )
+        return QuotaSet(
+            name, {r: found.get(r, quotas.UNLIMITED) for r in resources}, {r: usage.of(r) for r in resources}
+        )
 
 
 def _check_known(limits: Mapping[str, int], now: QuotaSet) -> None:

@@ -117,8 +117,7 @@ class Reconciliation:
             found = leases.list_of(session, attachment_ids)
         now = models.now()
         latest = now + datetime.timedelta(seconds=longest)
-        return {ident for ident, lease in found.items()
-                if now < lease.until <= latest and lease.retry_at is None}
+        return {ident for ident, lease in found.items() if now < lease.until <= latest and lease.retry_at is None}
 
     @database.retry
     def find_doubt(self) -> Doubt | None:

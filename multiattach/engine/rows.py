@@ -15,6 +15,14 @@ from multiattach.db.models import (
 )
 
 __all__ = [
-    'Attachment', 'DefaultType', 'FencedHost', 'Message', 'QosSpecs', 'Server', 'Service', 'TypeEncryption',
-    'Volume', 'VolumeType',
+    'Attachment',
+    'DefaultType',
+    'FencedHost',
+    'Message',
+    'QosSpecs',
+    'Server',
+    'Service',
+    'TypeEncryption',
+    'Volume',
+    'VolumeType',
 ]

@@ -50,8 +50,15 @@ class ServerAttach:
 class Servers:
     """Use cases of the compute endpoint."""
 
-    def __init__(self, db: database.Database, policy: Policy, attachments: Attachments,
-                 services: Services, agents: HostAgents, orders: Orders) -> None:
+    def __init__(
+        self,
+        db: database.Database,
+        policy: Policy,
+        attachments: Attachments,
+        services: Services,
+        agents: HostAgents,
+        orders: Orders,
+    ) -> None:
         self._db = db
         self._policy = policy
         self._attachments = attachments
@@ -60,15 +67,20 @@ class Servers:
         self._orders = orders
 
     @database.retry
-    def show(self, ctx: RequestContext, server_id: str,
-             rule: str = 'os_compute_api:servers:show') -> models.Server:
+    def show(self, ctx: RequestContext, server_id: str, rule: str = 'os_compute_api:servers:show') -> models.Server:
         """Load a server that the caller may see."""
         with self._db.reader() as session:
             return self._load(session, ctx, server_id, rule)
 
     @database.retry
-    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
-                  page: paging.Page, *, all_projects: bool = False) -> list[models.Server]:
+    def list_page(
+        self,
+        ctx: RequestContext,
+        filters: Sequence[sa.ColumnElement[bool]],
+        page: paging.Page,
+        *,
+        all_projects: bool = False,
+    ) -> list[models.Server]:
         """List servers of the caller's project, or of all.
 
         :param filters: conditions on :class:`~multiattach.db.models.Server`.
@@ -94,8 +106,9 @@ class Servers:
             return {}
         with self._db.reader() as session:
             rows = db_services.list_all(session, HOST_BINARY)
-        return {row.host: 'MAINTENANCE' if row.disabled else 'UP' if self._services.is_up(row) else 'DOWN'
-                for row in rows}
+        return {
+            row.host: 'MAINTENANCE' if row.disabled else 'UP' if self._services.is_up(row) else 'DOWN' for row in rows
+        }
 
     def sees_hosts(self, ctx: RequestContext) -> bool:
         """Tell whether a caller may see where servers run.
@@ -125,8 +138,7 @@ class Servers:
             return _alive(db_attachments.list_of_server(session, server_id))
 
     @database.retry
-    def show_attachment(self, ctx: RequestContext, server_id: str, volume_id: str
-                        ) -> models.Attachment:
+    def show_attachment(self, ctx: RequestContext, server_id: str, volume_id: str) -> models.Attachment:
         """Load the attachment of a volume to a server.
 
         :raises NotFound: the volume is not attached to the server.
@@ -136,8 +148,9 @@ class Servers:
             return self._find(session, server_id, volume_id, failed=False)
 
     @database.retry
-    def update_attachment(self, ctx: RequestContext, server_id: str, volume_id: str,
-                          delete_on_termination: bool | None) -> None:
+    def update_attachment(
+        self, ctx: RequestContext, server_id: str, volume_id: str, delete_on_termination: bool | None
+    ) -> None:
         """Change whether a volume is to be deleted with its server.
 
         :param delete_on_termination: what it shall be; None leaves it as it is.
@@ -167,25 +180,27 @@ class Servers:
         return attachment
 
     @database.retry
-    def _begin_attach(self, ctx: RequestContext, ident: str, server_id: str,
-                      wish: ServerAttach) -> models.Attachment:
+    def _begin_attach(self, ctx: RequestContext, ident: str, server_id: str, wish: ServerAttach) -> models.Attachment:
         with self._db.writer() as session:
             server = self._load(session, ctx, server_id, _RULE + 'create', lock=True)
             existing = db_attachments.list_of_server(session, server_id)
             if any(row.volume_id == wish.volume_id for row in _alive(existing)):
                 raise errors.InvalidVolume(
-                    f'Invalid volume: volume {wish.volume_id} is already attached to instance '
-                    f'{server_id}.')
+                    f'Invalid volume: volume {wish.volume_id} is already attached to instance {server_id}.'
+                )
             reservation = Reservation(
-                mode=wish.mode, agent_host=server.host,
+                mode=wish.mode,
+                agent_host=server.host,
                 mountpoint=_pick_device(server, existing, wish.device),
-                tag=wish.tag, delete_on_termination=wish.delete_on_termination)
-            attachment = self._attachments.reserve_in(
-                session, ctx, ident, wish.volume_id, server_id, reservation)
+                tag=wish.tag,
+                delete_on_termination=wish.delete_on_termination,
+            )
+            attachment = self._attachments.reserve_in(session, ctx, ident, wish.volume_id, server_id, reservation)
             shared = attachment.volume.multiattach
             if shared and not wish.supports_multiattach:
-                raise errors.InvalidVolume('Multiattach volumes are only supported starting with compute '
-                                           'API version 2.60.')
+                raise errors.InvalidVolume(
+                    'Multiattach volumes are only supported starting with compute API version 2.60.'
+                )
             self._check_host(session, server.host, shared)
             db_attachments.remove_placeless_of(session, wish.volume_id, server_id)
             return attachment
@@ -217,8 +232,9 @@ class Servers:
             self._orders.unexport(order, ctx.request_id)
 
     @database.retry
-    def _begin_detach(self, ctx: RequestContext, server_id: str, volume_id: str
-                      ) -> tuple[models.Attachment, ExportOrder | None]:
+    def _begin_detach(
+        self, ctx: RequestContext, server_id: str, volume_id: str
+    ) -> tuple[models.Attachment, ExportOrder | None]:
         with self._db.writer() as session:
             self._load(session, ctx, server_id, _RULE + 'delete')
             ident = self._find(session, server_id, volume_id).id
@@ -231,29 +247,28 @@ class Servers:
                     transitions.move_attachment(session, ident, 'detach', actor_of(ctx))
                 except errors.InvalidTransition as exc:
                     raise errors.Conflict(
-                        f'The volume is {states.public_status(row.state)} to the server; detach '
-                        'it when it is attached.') from exc
+                        f'The volume is {states.public_status(row.state)} to the server; detach it when it is attached.'
+                    ) from exc
                 transitions.derive_volume(session, volume_id)
             return db_attachments.reload(session, ident), order
 
     # -- shared --------------------------------------------------------------------------------
 
-    def _load(self, session: Session, ctx: RequestContext, server_id: str, rule: str, *,
-              lock: bool = False) -> models.Server:
+    def _load(
+        self, session: Session, ctx: RequestContext, server_id: str, rule: str, *, lock: bool = False
+    ) -> models.Server:
         server = db_servers.get(session, server_id, lock=lock)
         self._policy.check_visible(ctx, server, errors.ServerNotFound(server_id))
         self._policy.check(ctx, rule, server.project_id)
         return server
 
-    def _find(self, session: Session, server_id: str, volume_id: str, *, failed: bool = True
-              ) -> models.Attachment:
+    def _find(self, session: Session, server_id: str, volume_id: str, *, failed: bool = True) -> models.Attachment:
         """Find the newest attachment; one whose attach failed only if it is asked for."""
         rows = db_attachments.list_of_server(session, server_id)
         for row in reversed(rows if failed else _alive(rows)):
             if row.volume_id == volume_id:
                 return row
-        raise errors.NotFound(
-            f'Instance {server_id} is not attached to volume {volume_id}.')
+        raise errors.NotFound(f'Instance {server_id} is not attached to volume {volume_id}.')
 
 
 def _alive(rows: list[models.Attachment]) -> list[models.Attachment]:

@@ -34,8 +34,7 @@ class Services:
         return liveness.is_up(service.heartbeat_at, models.now(), self._down_time)
 
     @database.retry
-    def list_all(self, ctx: RequestContext, binary: str | None = None,
-                 host: str | None = None) -> list[models.Service]:
+    def list_all(self, ctx: RequestContext, binary: str | None = None, host: str | None = None) -> list[models.Service]:
         """List services for an admin.
 
         :param host: only this host.
@@ -45,8 +44,9 @@ class Services:
             return db_services.list_all(session, binary, host)
 
     @database.retry
-    def set_disabled(self, ctx: RequestContext, binary: str, host: str, disabled: bool,
-                     reason: str | None = None) -> models.Service:
+    def set_disabled(
+        self, ctx: RequestContext, binary: str, host: str, disabled: bool, reason: str | None = None
+    ) -> models.Service:
         """Enable or disable a service (contract 11.4 number 24: it really acts).
 
         :param disabled: what it shall be.
@@ -112,8 +112,7 @@ class Services:
         with self._db.reader() as session:
             rows = db_services.list_all(session, VOLUME_BINARY)
             promised = db_volumes.allocated(session)
-        return [self._describe(host, crew, promised.get(host, 0))
-                for host, crew in _group_by_backend(rows).items()]
+        return [self._describe(host, crew, promised.get(host, 0)) for host, crew in _group_by_backend(rows).items()]
 
     @database.retry
     def fences_apart(self, host: str) -> bool:
@@ -127,16 +126,27 @@ class Services:
 
     def _describe(self, host: str, crew: list[models.Service], promised: float) -> Backend:
         """Describe a backend by the worker that is best placed to speak for it."""
-        row = max(crew, key=lambda one: (self.is_up(one) and not one.disabled, self.is_up(one),
-                                         one.heartbeat_at or datetime.datetime.min))
+        row = max(
+            crew,
+            key=lambda one: (
+                self.is_up(one) and not one.disabled,
+                self.is_up(one),
+                one.heartbeat_at or datetime.datetime.min,
+            ),
+        )
         report = row.report or {}
         return Backend(
-            host=host, zone=row.availability_zone, service_uuid=row.id,
-            is_up=self.is_up(row), is_enabled=not row.disabled,
-            total_gb=report.get('total_capacity_gb'), free_gb=report.get('free_capacity_gb'),
+            host=host,
+            zone=row.availability_zone,
+            service_uuid=row.id,
+            is_up=self.is_up(row),
+            is_enabled=not row.disabled,
+            total_gb=report.get('total_capacity_gb'),
+            free_gb=report.get('free_capacity_gb'),
             allocated_gb=promised,
             max_over_subscription=report.get('max_over_subscription_ratio', 1.0),
-            capabilities=report.get('capabilities', {}))
+            capabilities=report.get('capabilities', {}),
+        )
 
 
 def _group_by_backend(rows: list[models.Service]) -> dict[str, list[models.Service]]:

@@ -38,7 +38,8 @@ class VolumeSettings:
             if volume.status != states.Volume.AVAILABLE:
                 raise errors.InvalidVolume(
                     f'Invalid volume: Volume {volume_id} status must be available to update '
-                    f'readonly flag, but current status is: {volume.status}.')
+                    f'readonly flag, but current status is: {volume.status}.'
+                )
             db_volumes.update(session, volume_id, readonly=readonly)
 
     @database.retry
@@ -53,8 +54,7 @@ class VolumeSettings:
             db_volumes.update(session, volume_id, bootable=bootable)
 
     @database.retry
-    def set_image_metadata(self, ctx: RequestContext, volume_id: str, items: Mapping[str, str]
-                           ) -> dict[str, str]:
+    def set_image_metadata(self, ctx: RequestContext, volume_id: str, items: Mapping[str, str]) -> dict[str, str]:
         """Set image metadata; other items stay.
 
         :returns: all items after the change.
@@ -86,8 +86,7 @@ class VolumeSettings:
 
     # -- reset ---------------------------------------------------------------------------------
 
-    def reset(self, ctx: RequestContext, volume_id: str, status: str | None,
-              attach_status: str | None) -> None:
+    def reset(self, ctx: RequestContext, volume_id: str, status: str | None, attach_status: str | None) -> None:
         """Put a volume's status right (os-reset_status).
 
         ``detached`` really takes every attachment from its target (11.4 number 21). A status
@@ -123,11 +122,9 @@ class VolumeSettings:
     def _set_status(self, ctx: RequestContext, volume_id: str, status: str) -> None:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _ADMIN + 'reset_status')
-            if status in (states.Volume.DELETING, states.Volume.DELETED) or volume.status in (
-                    states.Volume.DELETING,):
+            if status in (states.Volume.DELETING, states.Volume.DELETED) or volume.status in (states.Volume.DELETING,):
                 raise errors.InvalidInput(f'The status cannot be reset from {volume.status} to {status}.')
-            if status == states.Volume.IN_USE and not any(db_attachments.count_places(
-                    session, volume_id, None)):
+            if status == states.Volume.IN_USE and not any(db_attachments.count_places(session, volume_id, None)):
                 raise errors.InvalidInput('A volume without attachments cannot be in-use.')
             transitions.reset_volume(session, volume_id, status)
 

@@ -72,8 +72,12 @@ class Storage:
     def fail_unplaced(self, volume_id: str) -> None:
         """End the making of a volume for which nobody chose a backend: whoever was about to is gone."""
         with contextlib.suppress(errors.InvalidTransition, errors.VolumeNotFound):
-            self.fail(volume_id, 'create_failed', 'create volume: the service ended before it chose a '
-                                                  'backend; create it anew', unplaced=True)
+            self.fail(
+                volume_id,
+                'create_failed',
+                'create volume: the service ended before it chose a backend; create it anew',
+                unplaced=True,
+            )
 
     @database.retry
     def list_agent_hosts(self, volume_id: str) -> list[str]:
@@ -85,10 +89,13 @@ class Storage:
     def list_nova_servers(self, volume_id: str) -> list[str]:
         """List the servers that have a volume and are Nova's."""
         with self._db.reader() as session:
-            return sorted({
-                row.instance_uuid for row in db_attachments.list_of_volume(session, volume_id)
-                if row.instance_uuid and row.agent_host is None
-                and row.state == states.Attachment.ATTACHED})
+            return sorted(
+                {
+                    row.instance_uuid
+                    for row in db_attachments.list_of_volume(session, volume_id)
+                    if row.instance_uuid and row.agent_host is None and row.state == states.Attachment.ATTACHED
+                }
+            )
 
     @database.retry
     def finish(self, volume_id: str, event: str, **values: Any) -> None:
@@ -115,5 +122,4 @@ class Storage:
                 return
             # What the step had promised counts no more against quotas and the backend's room.
             transitions.move_volume(session, volume_id, event, new_size=None)
-            messages.add(session, volume.project_id, volume_id, _EVENT_IDS[event], text,
-                         request_id=volume.request_id)
+            messages.add(session, volume.project_id, volume_id, _EVENT_IDS[event], text, request_id=volume.request_id)

@@ -51,8 +51,7 @@ class TargetPage:
 class Targets:
     """Use cases on targets."""
 
-    def __init__(self, db: database.Database, policy: Policy, services: Services,
-                 workers: VolumeWorkers) -> None:
+    def __init__(self, db: database.Database, policy: Policy, services: Services, workers: VolumeWorkers) -> None:
         self._db = db
         self._policy = policy
         self._services = services
@@ -84,8 +83,7 @@ class Targets:
         return compare_shown(volume_id, host, shown, recorded, after)
 
     @database.retry
-    def list_page(self, ctx: RequestContext, marker: str | None, limit: int,
-                  host: str | None = None) -> TargetPage:
+    def list_page(self, ctx: RequestContext, marker: str | None, limit: int, host: str | None = None) -> TargetPage:
         """List targets, those that should be and those that are.
 
         :param marker: only those of volumes after this id.
@@ -93,13 +91,11 @@ class Targets:
         :param host: only those of this backend.
         """
         self._policy.check(ctx, 'multiattach:targets')
-        workers = {one.host: one.is_up for one in self._services.list_backends()
-                   if host is None or one.host == host}
+        workers = {one.host: one.is_up for one in self._services.list_backends() if host is None or one.host == host}
         if host is not None and not workers:
             raise errors.NotFound(f'Backend {host[:64]} could not be found.')
         with self._db.reader() as session:
-            backends: dict[str, str | None] = dict(
-                explanations.list_exported(session, host, marker, limit))
+            backends: dict[str, str | None] = dict(explanations.list_exported(session, host, marker, limit))
             before = explanations.list_recorded(session, list(backends))
         shown, unanswered = self._ask(workers, marker, limit, ctx.request_id)
         with self._db.reader() as session:
@@ -121,8 +117,9 @@ class Targets:
                 targets.append(compare_shown(ident, own, seen, before.get(ident, rows), rows))
         return TargetPage(targets, unanswered, page[-1] if page and len(page) == limit else None)
 
-    def _ask(self, workers: Mapping[str, bool], marker: str | None, limit: int,
-             request_id: str | None) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, str]]:
+    def _ask(
+        self, workers: Mapping[str, bool], marker: str | None, limit: int, request_id: str | None
+    ) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, str]]:
         """Ask all workers at once; return targets by volume id and backend, and who did not answer."""
         shown: dict[str, dict[str, dict[str, Any]]] = {}
         unanswered: dict[str, str] = {}
@@ -150,9 +147,13 @@ def _check_up(host: str, is_up: bool) -> None:
         raise errors.Unavailable(f'The volume worker {host} does not report: start it again.')
 
 
-def compare_shown(volume_id: str, backend: str | None, shown: Mapping[str, Any] | None,
-                  before: Sequence[drift.Recorded] | None, after: Sequence[drift.Recorded] | None
-                  ) -> ComparedTarget:
+def compare_shown(
+    volume_id: str,
+    backend: str | None,
+    shown: Mapping[str, Any] | None,
+    before: Sequence[drift.Recorded] | None,
+    after: Sequence[drift.Recorded] | None,
+) -> ComparedTarget:
     """Compare with what was recorded before the target was read and after: a step between is no drift.
 
     :param backend: backend of the volume.
@@ -161,11 +162,17 @@ def compare_shown(volume_id: str, backend: str | None, shown: Mapping[str, Any] 
     :param after: the same afterwards.
     :returns: the target and where it differs.
     """
-    state = None if shown is None else drift.Shown(
-        luns_online=bool(shown['luns']) and all(lun['online'] for lun in shown['luns']),
-        initiators=shown['initiators'], accounts=shown['accounts'],
-        sessions=[one['initiator'] for one in shown['sessions']],
-        logins=[(one['initiator'], one['address']) for one in shown['sessions']])
+    state = (
+        None
+        if shown is None
+        else drift.Shown(
+            luns_online=bool(shown['luns']) and all(lun['online'] for lun in shown['luns']),
+            initiators=shown['initiators'],
+            accounts=shown['accounts'],
+            sessions=[one['initiator'] for one in shown['sessions']],
+            logins=[(one['initiator'], one['address']) for one in shown['sessions']],
+        )
+    )
     found = drift.compare(volume_id, after, state)
     if found and before is not after:
         earlier = set(drift.compare(volume_id, before, state))

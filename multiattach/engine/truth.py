@@ -65,8 +65,9 @@ class Witnesses:
     :param rules: how long something must last to be drift.
     """
 
-    def __init__(self, db: database.Database, workers: VolumeWorkers, agents: HostAgents,
-                 rules: Rules | None = None) -> None:
+    def __init__(
+        self, db: database.Database, workers: VolumeWorkers, agents: HostAgents, rules: Rules | None = None
+    ) -> None:
         self._db = db
         self._rules = rules or Rules()
         self._side = Reconciliation(db, transitions.Actor('api'))
@@ -74,8 +75,13 @@ class Witnesses:
         self._workers = workers.within(_PATIENCE)
         self._agents = agents.within(_PATIENCE)
 
-    def ask_of_volume(self, volume_id: str, backend: tuple[str | None, bool | None],
-                      hosts: Sequence[tuple[str, bool | None]], request_id: str | None) -> Truth:
+    def ask_of_volume(
+        self,
+        volume_id: str,
+        backend: tuple[str | None, bool | None],
+        hosts: Sequence[tuple[str, bool | None]],
+        request_id: str | None,
+    ) -> Truth:
         """See what there is of a volume.
 
         :param backend: backend of the volume, and whether its worker reports.
@@ -84,12 +90,16 @@ class Witnesses:
         """
         with concurrent.futures.ThreadPoolExecutor(_PARALLEL, 'truth') as pool:
             name = backend[0]
-            target = None if name is None else pool.submit(
-                _ask, backend[1], name, lambda: self._compare(volume_id, str(name), request_id))
-            noted = None if name is None else pool.submit(
-                self._list_noted, backend[1], name, volume_id, request_id)
-            asked = {host: pool.submit(_ask, is_up, host, functools.partial(
-                self._agents.show_host, host, request_id)) for host, is_up in hosts}
+            target = (
+                None
+                if name is None
+                else pool.submit(_ask, backend[1], name, lambda: self._compare(volume_id, str(name), request_id))
+            )
+            noted = None if name is None else pool.submit(self._list_noted, backend[1], name, volume_id, request_id)
+            asked = {
+                host: pool.submit(_ask, is_up, host, functools.partial(self._agents.show_host, host, request_id))
+                for host, is_up in hosts
+            }
         truth = Truth(None, [], [], [])
         if target is not None and name is not None:
             try:
@@ -111,12 +121,20 @@ class Witnesses:
                 truth.unanswered.append(Unanswered(HOST_BINARY, host, exc.message))
                 continue
             found = _read(host, shown, truth)
-            truth.hosts.append(ShownHost(
-                host, [one | {'disks': own} for one in found.servers
-                       if (own := [disk for disk in one['disks'] if disk['volume_id'] == volume_id])],
-                [one for one in found.sessions if one['volume_id'] == volume_id]))
-        truth.findings[:] = [one for one in truth.findings
-                             if one.volume_id == volume_id or one.kind == Drift.OLD_DATABASE]
+            truth.hosts.append(
+                ShownHost(
+                    host,
+                    [
+                        one | {'disks': own}
+                        for one in found.servers
+                        if (own := [disk for disk in one['disks'] if disk['volume_id'] == volume_id])
+                    ],
+                    [one for one in found.sessions if one['volume_id'] == volume_id],
+                )
+            )
+        truth.findings[:] = [
+            one for one in truth.findings if one.volume_id == volume_id or one.kind == Drift.OLD_DATABASE
+        ]
         return truth
 
     def ask_of_host(self, host: str, is_up: bool, request_id: str | None) -> Truth:
@@ -146,30 +164,41 @@ class Witnesses:
         admitted = [str(row.attachment_id) for row in rows if row.state in states.ADMITTED]
         portal = self._find_portal(backend) if admitted else None
         told = self._side.list_infos(admitted) if portal else {}
-        seen += [Seen(Drift.OLD_PORTAL, backend, volume_id, ident,
-                      f'{info.get("target_portal")}, now {portal}')
-                 for ident, info in told.items() if info.get('target_portal') != portal]
+        seen += [
+            Seen(Drift.OLD_PORTAL, backend, volume_id, ident, f'{info.get("target_portal")}, now {portal}')
+            for ident, info in told.items()
+            if info.get('target_portal') != portal
+        ]
         return [self._write(one) for one in seen if self._rules.find_action(one.kind) is not Action.IGNORE]
 
     def _write(self, one: Seen) -> Finding:
         action = self._rules.find_action(one.kind)
         since = models.now() - datetime.timedelta(seconds=one.age or 0.0)
         return Finding(
-            one.kind, one.host, one.volume_id, one.attachment_id, one.about, TABLE[one.kind].means,
-            TABLE[one.kind].step, action, findings.Outcome.REPORTED if action is Action.REPORT
-            else findings.Outcome.FOUND, since.isoformat(timespec='microseconds'))
+            one.kind,
+            one.host,
+            one.volume_id,
+            one.attachment_id,
+            one.about,
+            TABLE[one.kind].means,
+            TABLE[one.kind].step,
+            action,
+            findings.Outcome.REPORTED if action is Action.REPORT else findings.Outcome.FOUND,
+            since.isoformat(timespec='microseconds'),
+        )
 
     @database.retry
     def _find_portal(self, backend: str) -> str | None:
         with self._db.reader() as session:
             return db_services.find_portal(session, VOLUME_BINARY, backend)
 
-    def _list_noted(self, is_up: bool | None, backend: str, volume_id: str, request_id: str | None
-                    ) -> list[Finding]:
+    def _list_noted(self, is_up: bool | None, backend: str, volume_id: str, request_id: str | None) -> list[Finding]:
         """Ask for what the worker's last round found; the explanation does without it."""
         try:
-            return [findings.read(one) for one in _ask(
-                is_up, backend, lambda: self._workers.list_findings(backend, volume_id, request_id))]
+            return [
+                findings.read(one)
+                for one in _ask(is_up, backend, lambda: self._workers.list_findings(backend, volume_id, request_id))
+            ]
         except errors.MultiattachError as exc:
             LOG.info('%s does not tell what it found: %s', backend, exc.message)
             return []
@@ -188,8 +217,9 @@ def _ask(is_up: bool | None, host: str, call: Callable[[], Any]) -> Any:
 
 def _read(host: str, shown: dict[str, Any], truth: Truth) -> ShownHost:
     truth.findings.extend(map(findings.read, shown['findings']))
-    truth.unanswered.extend(Unanswered(HOST_BINARY, host, f'{account}: {reason}')
-                            for account, reason in shown['unread'].items())
+    truth.unanswered.extend(
+        Unanswered(HOST_BINARY, host, f'{account}: {reason}') for account, reason in shown['unread'].items()
+    )
     return ShownHost(host, shown['servers'], shown['sessions'])
 
 
@@ -202,7 +232,20 @@ def _find(target: ComparedTarget, noted: Sequence[Finding]) -> list[Finding]:
     told = [one for one in left.values() if one.kind in _WHOLE] if target.differences else []
     if not told:
         now = models.now().isoformat(timespec='microseconds')
-        told = [left.get((str(one.kind), one.about)) or Finding(
-            one.kind, target.backend or '', target.volume_id, None, one.about, one.text, TABLE[one.kind].step,
-            TABLE[one.kind].action, findings.Outcome.FOUND, now) for one in target.differences]
+        told = [
+            left.get((str(one.kind), one.about))
+            or Finding(
+                one.kind,
+                target.backend or '',
+                target.volume_id,
+                None,
+                one.about,
+                one.text,
+                TABLE[one.kind].step,
+                TABLE[one.kind].action,
+                findings.Outcome.FOUND,
+                now,
+            )
+            for one in target.differences
+        ]
     return told + [one for one in left.values() if one.kind not in _COMPARED]

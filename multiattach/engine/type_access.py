@@ -25,8 +25,11 @@ class TypeAccess:
             if db_types.get(session, type_id).is_public:
                 raise errors.NotFound('Access list not available for public volume types.')
             table = models.TypeAccess
-            return list(session.scalars(sa.select(table.project_id).where(
-                table.volume_type_id == type_id).order_by(table.project_id)))
+            return list(
+                session.scalars(
+                    sa.select(table.project_id).where(table.volume_type_id == type_id).order_by(table.project_id)
+                )
+            )
 
     @database.retry
     def add(self, ctx: RequestContext, type_id: str, project_id: str) -> None:
@@ -40,8 +43,7 @@ class TypeAccess:
             if db_types.get(session, type_id, lock=True).is_public:
                 raise errors.Conflict('Type access modification is not applicable to public volume type.')
             if session.get(models.TypeAccess, (type_id, project_id)) is not None:
-                raise errors.Conflict(f'Volume type access for {type_id} / {project_id} combination '
-                                      'already exists.')
+                raise errors.Conflict(f'Volume type access for {type_id} / {project_id} combination already exists.')
             session.add(models.TypeAccess(volume_type_id=type_id, project_id=project_id))
 
     @database.retry
@@ -57,10 +59,10 @@ class TypeAccess:
                 raise errors.Conflict('Type access modification is not applicable to public volume type.')
             row = session.get(models.TypeAccess, (type_id, project_id))
             if row is None:
-                raise errors.NotFound(f'Volume type access not found for {type_id} / {project_id} '
-                                      'combination.')
+                raise errors.NotFound(f'Volume type access not found for {type_id} / {project_id} combination.')
             default = session.get(models.DefaultType, project_id)
             if default is not None and default.volume_type_id == type_id:
-                raise errors.Conflict(f'The volume type {type_id} is the default volume type of project '
-                                      f'{project_id}: unset that first.')
+                raise errors.Conflict(
+                    f'The volume type {type_id} is the default volume type of project {project_id}: unset that first.'
+                )
             session.delete(row)

@@ -67,8 +67,9 @@ class Types:
         return self.find(ctx, own or self.default_name)
 
     @database.retry
-    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
-                  page: paging.Page) -> list[models.VolumeType]:
+    def list_page(
+        self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page
+    ) -> list[models.VolumeType]:
         """List types; people without the admin role see those that their project may use.
 
         :param filters: conditions on :class:`~multiattach.db.models.VolumeType`.
@@ -81,8 +82,9 @@ class Types:
             return db_types.list_page(session, [*filters, *scope], page)
 
     @database.retry
-    def create(self, ctx: RequestContext, name: str, description: str | None, is_public: bool,
-               specs: Mapping[str, str | None]) -> models.VolumeType:
+    def create(
+        self, ctx: RequestContext, name: str, description: str | None, is_public: bool, specs: Mapping[str, str | None]
+    ) -> models.VolumeType:
         """Create a type.
 
         :param name: 1 to 255 characters, unique among the living.
@@ -101,8 +103,7 @@ class Types:
             raise errors.Conflict(f'Volume Type {name} already exists.') from exc
 
     @database.retry
-    def update(self, ctx: RequestContext, type_id: str,
-               changes: Mapping[str, str | bool | None]) -> models.VolumeType:
+    def update(self, ctx: RequestContext, type_id: str, changes: Mapping[str, str | bool | None]) -> models.VolumeType:
         """Change name, description or ``is_public``.
 
         :param changes: columns and their new values.
@@ -143,8 +144,9 @@ class Types:
             session.flush()
 
     @database.retry
-    def set_specs(self, ctx: RequestContext, type_id: str, specs: Mapping[str, str | None], *,
-                  is_update: bool = False) -> None:
+    def set_specs(
+        self, ctx: RequestContext, type_id: str, specs: Mapping[str, str | None], *, is_update: bool = False
+    ) -> None:
         """Set extra specs while no volume has the type, in one transaction (11.4 number 27).
 
         :param specs: keys and values to set; the others stay.
@@ -172,8 +174,7 @@ class Types:
         with self._db.writer() as session:
             found = self._lock_unused(session, type_id)
             if key == extra_specs.MULTIATTACH:
-                extra_specs.check_specs(
-                    {name: value for name, value in found.extra_specs.items() if name != key})
+                extra_specs.check_specs({name: value for name, value in found.extra_specs.items() if name != key})
             if not db_types.delete_spec(session, type_id, key):
                 raise errors.NotFound(f'Volume Type {type_id} has no extra specs with key {key}.')
 
@@ -196,8 +197,7 @@ class Types:
             raise errors.NotFound(f'Volume Type {type_id} has no extra specs with key {key}.')
         return specs[key]
 
-    def make_spec_view(self, ctx: RequestContext
-                       ) -> Callable[[models.VolumeType], dict[str, str | None] | None]:
+    def make_spec_view(self, ctx: RequestContext) -> Callable[[models.VolumeType], dict[str, str | None] | None]:
         """Find out once for a reply which extra specs the caller may see in types.
 
         :returns: a function of a type: its extra specs, or None if they are not to be shown.
@@ -216,17 +216,18 @@ class Types:
     def _sensitive(self, ctx: RequestContext) -> Callable[[models.VolumeType], dict[str, str | None]]:
         if self._policy.allows(ctx, 'volume_extension:types_extra_specs:read_sensitive', None):
             return lambda found: found.extra_specs
-        return lambda found: {key: value for key, value in found.extra_specs.items()
-                              if key in extra_specs.PUBLIC_SPECS}
+        return lambda found: {key: value for key, value in found.extra_specs.items() if key in extra_specs.PUBLIC_SPECS}
 
-    def _check_reach(self, session: Session, found: models.VolumeType,
-                     changes: Mapping[str, str | bool | None]) -> None:
+    def _check_reach(
+        self, session: Session, found: models.VolumeType, changes: Mapping[str, str | bool | None]
+    ) -> None:
         """Refuse what would leave projects with a default type that they cannot have."""
         renamed = changes.get('name', found.name) != found.name
         hidden = found.is_public and changes.get('is_public') is False
         if found.name == self.default_name and (renamed or hidden):
             raise errors.InvalidInput(
-                'The default volume type cannot be renamed or made private: volumes without a type have it.')
+                'The default volume type cannot be renamed or made private: volumes without a type have it.'
+            )
         if hidden:
             default_types.check_kept(session, found.id, goes=False)
 
@@ -235,19 +236,21 @@ class Types:
         if db_types.count_volumes(session, type_id):
             raise errors.InvalidInput(
                 f'Volume Type is currently in use: {type_id}. '
-                'Extra specs can only be changed while no volume has the type.')
+                'Extra specs can only be changed while no volume has the type.'
+            )
         return found
 
-    def _insert(self, session: Session, name: str, description: str | None,
-                is_public: bool) -> str:
+    def _insert(self, session: Session, name: str, description: str | None, is_public: bool) -> str:
         ident = str(uuid.uuid4())
-        session.add(models.VolumeType(id=ident, name=name, live_name=name,
-                                      description=description, is_public=is_public))
+        session.add(
+            models.VolumeType(id=ident, name=name, live_name=name, description=description, is_public=is_public)
+        )
         session.flush()
         return ident
 
-    def _visible(self, session: Session, ctx: RequestContext, found: models.VolumeType,
-                 asked: str) -> models.VolumeType:
+    def _visible(
+        self, session: Session, ctx: RequestContext, found: models.VolumeType, asked: str
+    ) -> models.VolumeType:
         if not ctx.is_admin and not db_types.is_accessible(session, found, ctx.project):
             raise errors.VolumeTypeNotFound(asked)
         return found

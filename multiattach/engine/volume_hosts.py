@@ -33,8 +33,7 @@ class VolumeHosts:
         self._policy = policy
 
     @database.retry
-    def list_all(self, ctx: RequestContext, zone: str | None = None, binary: str | None = None
-                 ) -> list[models.Service]:
+    def list_all(self, ctx: RequestContext, zone: str | None = None, binary: str | None = None) -> list[models.Service]:
         """List the services of all hosts.
 
         :param zone: only this availability zone.

@@ -54,8 +54,15 @@ class VolumeWish:
 class Volumes:
     """Use cases on volumes."""
 
-    def __init__(self, db: database.Database, policy: Policy, types: Types, services: Services,
-                 quotas: Quotas, workers: VolumeWorkers) -> None:
+    def __init__(
+        self,
+        db: database.Database,
+        policy: Policy,
+        types: Types,
+        services: Services,
+        quotas: Quotas,
+        workers: VolumeWorkers,
+    ) -> None:
         self._quotas = quotas
         self._db = db
         self._policy = policy
@@ -75,8 +82,14 @@ class Volumes:
             return self._load(session, ctx, volume_id, 'volume:get')
 
     @database.retry
-    def list_page(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]],
-                  page: paging.Page, *, all_projects: bool = False) -> list[models.Volume]:
+    def list_page(
+        self,
+        ctx: RequestContext,
+        filters: Sequence[sa.ColumnElement[bool]],
+        page: paging.Page,
+        *,
+        all_projects: bool = False,
+    ) -> list[models.Volume]:
         """List volumes of the caller's project, or of all.
 
         :param filters: conditions on :class:`~multiattach.db.models.Volume`.
@@ -89,8 +102,9 @@ class Volumes:
             return db_volumes.list_page(session, [*filters, *_scope(ctx, all_projects)], page)
 
     @database.retry
-    def count(self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], *,
-              all_projects: bool = False) -> tuple[int, int]:
+    def count(
+        self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], *, all_projects: bool = False
+    ) -> tuple[int, int]:
         """Count volumes.
 
         :param filters: conditions on :class:`~multiattach.db.models.Volume`.
@@ -130,8 +144,7 @@ class Volumes:
             volume, choice = self._insert_clone(ctx, ident, wish, wish.source_volid)
         else:
             volume, specs = self._insert(ctx, ident, wish)
-            choice = placement.choose(placement.Wish(volume.size, wish.zone, specs),
-                                      self._services.list_backends())
+            choice = placement.choose(placement.Wish(volume.size, wish.zone, specs), self._services.list_backends())
             if choice.backend is not None:
                 failpoints.reach('engine.volume_create.unplaced')
                 volume = self._set_backend(volume.id, choice.backend)
@@ -143,32 +156,39 @@ class Volumes:
         return volume
 
     @database.retry
-    def _insert(self, ctx: RequestContext, ident: str, wish: VolumeWish
-                ) -> tuple[models.Volume, dict[str, str | None]]:
+    def _insert(self, ctx: RequestContext, ident: str, wish: VolumeWish) -> tuple[models.Volume, dict[str, str | None]]:
         with self._db.writer() as session:
-            name = (wish.type_name or default_types.find_type_id(session, ctx.project or '')
-                    or self._types.default_name)
+            name = wish.type_name or default_types.find_type_id(session, ctx.project or '') or self._types.default_name
             found = self._lock_type(session, ctx, name)
             specs = found.extra_specs  # reading the volume loads its type anew, without them
             self._add(session, ctx, ident, wish, found, wish.size, availability_zone=wish.zone)
             return db_volumes.get(session, ident), specs
 
     @database.retry
-    def _insert_clone(self, ctx: RequestContext, ident: str, wish: VolumeWish, source_id: str
-                      ) -> tuple[models.Volume, placement.Choice]:
+    def _insert_clone(
+        self, ctx: RequestContext, ident: str, wish: VolumeWish, source_id: str
+    ) -> tuple[models.Volume, placement.Choice]:
         backends = self._services.list_backends()
         with self._db.writer() as session:
-            source = clones.lock_source(session, self._policy, ctx,
-                                        clones.CloneWish(source_id, wish.size, wish.zone))
+            source = clones.lock_source(session, self._policy, ctx, clones.CloneWish(source_id, wish.size, wish.zone))
             found = self._lock_type(session, ctx, wish.type_name or source.volume_type_id)
             size = source.size if wish.size is None else wish.size
             choice = clones.choose(source, size, found.id, found.extra_specs, backends)
             backend = choice.backend
             # With its backend at once: who deletes the source sees that it is to be copied.
-            self._add(session, ctx, ident, wish, found, size, source_volid=source.id,
-                      availability_zone=source.availability_zone, bootable=source.bootable,
-                      host=backend.host if backend else None,
-                      service_uuid=backend.service_uuid if backend else None)
+            self._add(
+                session,
+                ctx,
+                ident,
+                wish,
+                found,
+                size,
+                source_volid=source.id,
+                availability_zone=source.availability_zone,
+                bootable=source.bootable,
+                host=backend.host if backend else None,
+                service_uuid=backend.service_uuid if backend else None,
+            )
             if source.bootable:
                 db_clones.copy_image_metadata(session, source.id, ident)
             return db_volumes.get(session, ident), choice
@@ -180,20 +200,38 @@ class Volumes:
             raise errors.VolumeTypeNotFound(name)
         return found
 
-    def _add(self, session: Session, ctx: RequestContext, ident: str, wish: VolumeWish,
-             found: models.VolumeType, size: int | None, **columns: Any) -> None:
+    def _add(
+        self,
+        session: Session,
+        ctx: RequestContext,
+        ident: str,
+        wish: VolumeWish,
+        found: models.VolumeType,
+        size: int | None,
+        **columns: Any,
+    ) -> None:
         if size is None:
             raise errors.InvalidInput("Invalid input received: 'size' must be given.")
         shared = extra_specs.is_multiattach(found.extra_specs)
         if shared:
             self._policy.check(ctx, 'volume:multiattach', ctx.project)
         encryptions.check_not_encrypted(session, found.id, multiattach=shared)
-        self._quotas.check_growth(session, ctx.project or '', found.name, volumes=1, gigabytes=size,
-                                  size=size)
-        session.add(models.Volume(
-            id=ident, project_id=ctx.project, user_id=ctx.user_id, display_name=wish.name,
-            display_description=wish.description, size=size, volume_type_id=found.id,
-            multiattach=shared, status=states.Volume.CREATING, request_id=ctx.request_id, **columns))
+        self._quotas.check_growth(session, ctx.project or '', found.name, volumes=1, gigabytes=size, size=size)
+        session.add(
+            models.Volume(
+                id=ident,
+                project_id=ctx.project,
+                user_id=ctx.user_id,
+                display_name=wish.name,
+                display_description=wish.description,
+                size=size,
+                volume_type_id=found.id,
+                multiattach=shared,
+                status=states.Volume.CREATING,
+                request_id=ctx.request_id,
+                **columns,
+            )
+        )
         session.flush()
         db_volumes.replace_metadata(session, ident, wish.metadata, keep_others=True)
 
@@ -201,22 +239,34 @@ class Volumes:
     def _set_backend(self, volume_id: str, backend: placement.Backend) -> models.Volume:
         """Write where a volume is to be; the reply to its creation names the zone already."""
         with self._db.writer() as session:
-            db_volumes.update(session, volume_id, host=backend.host,
-                              availability_zone=backend.zone, service_uuid=backend.service_uuid)
+            db_volumes.update(
+                session, volume_id, host=backend.host, availability_zone=backend.zone, service_uuid=backend.service_uuid
+            )
             return db_volumes.get(session, volume_id)
 
     @database.retry
     def _fail_create(self, volume: models.Volume, reason: str) -> None:
         with self._db.writer() as session:
             transitions.move_volume(session, volume.id, 'create_failed')
-            messages.add(session, volume.project_id, volume.id, NO_BACKEND,
-                         f'schedule allocate volume: {reason}', request_id=volume.request_id)
+            messages.add(
+                session,
+                volume.project_id,
+                volume.id,
+                NO_BACKEND,
+                f'schedule allocate volume: {reason}',
+                request_id=volume.request_id,
+            )
 
     # -- changing ------------------------------------------------------------------------------
 
     @database.retry
-    def update(self, ctx: RequestContext, volume_id: str, changes: Mapping[str, str | None],
-               metadata: Mapping[str, str] | None = None) -> models.Volume:
+    def update(
+        self,
+        ctx: RequestContext,
+        volume_id: str,
+        changes: Mapping[str, str | None],
+        metadata: Mapping[str, str] | None = None,
+    ) -> models.Volume:
         """Change name or description, and replace metadata if it is given.
 
         :param changes: ``display_name`` and ``display_description``, as far as they change.
@@ -248,8 +298,7 @@ class Volumes:
             volume = lock_volume(session, self._policy, ctx, volume_id, rule)
             mine, others = db_attachments.count_places(session, volume_id, None)
             if mine + others:
-                raise errors.InvalidVolume(
-                    'Invalid volume: it has attachments; detach it from its servers first.')
+                raise errors.InvalidVolume('Invalid volume: it has attachments; detach it from its servers first.')
             clones.check_not_copied(session, volume)
             db_attachments.remove_placeless(session, volume_id)
             event = 'force_delete' if force else 'delete'
@@ -257,8 +306,8 @@ class Volumes:
                 transitions.move_volume(session, volume_id, event)
             except errors.InvalidTransition as exc:
                 raise errors.InvalidVolume(
-                    'Invalid volume: status must be available or error or error_extending, '
-                    f'but it is {volume.status}.') from exc
+                    f'Invalid volume: status must be available or error or error_extending, but it is {volume.status}.'
+                ) from exc
             if volume.host is None:  # no backend ever made anything of it
                 transitions.move_volume(session, volume_id, 'deleted')
             return volume.host
@@ -266,8 +315,15 @@ class Volumes:
     # -- metadata ------------------------------------------------------------------------------
 
     @database.retry
-    def set_metadata(self, ctx: RequestContext, volume_id: str, items: Mapping[str, str], *,
-                     keep_others: bool, check: MetadataCheck | None = None) -> dict[str, str]:
+    def set_metadata(
+        self,
+        ctx: RequestContext,
+        volume_id: str,
+        items: Mapping[str, str],
+        *,
+        keep_others: bool,
+        check: MetadataCheck | None = None,
+    ) -> dict[str, str]:
         """Set user metadata.
 
         :param keep_others: leave the keys that are not named.

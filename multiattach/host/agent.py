@@ -44,9 +44,18 @@ class HostAgent:
 
     target = messaging.Target(version=clients.VERSION)
 
-    def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
-                 connector: HostConnector, host: str, leases: StepLeases, *, project_id: str,
-                 parallel: int = 8, reconciling: tuple[Reconciliation, Rules, float]) -> None:
+    def __init__(
+        self,
+        engine_side: HostAttachments,
+        hypervisor: Hypervisor,
+        connector: HostConnector,
+        host: str,
+        leases: StepLeases,
+        *,
+        project_id: str,
+        parallel: int = 8,
+        reconciling: tuple[Reconciliation, Rules, float],
+    ) -> None:
         self._engine = engine_side
         self._hypervisor = hypervisor
         self._connector = connector
@@ -113,9 +122,12 @@ class HostAgent:
         if self._sweep.is_news(left):
             LOG.warning('Host %s lets go of what was fenced: %s', self._host, left)
         if self._run_apart('sweep', self._sweep_server, list(by_server.values()), patience):
-            LOG.warning('Host %s goes on while it waits for what was fenced: %s', self._host,
-                        '; '.join(f'libvirt was to {one}' for one in self._hypervisor.list_overdue())
-                        or f'no answer of libvirt within {patience:g} s')
+            LOG.warning(
+                'Host %s goes on while it waits for what was fenced: %s',
+                self._host,
+                '; '.join(f'libvirt was to {one}' for one in self._hypervisor.list_overdue())
+                or f'no answer of libvirt within {patience:g} s',
+            )
 
     def _sweep_server(self, tasks: Sequence[HostTask]) -> None:
         for number, task in enumerate(tasks):
@@ -123,15 +135,17 @@ class HostAgent:
             self._work.run(task.attachment_id, functools.partial(self._sweep_one, task, seen), insist=True)
             if any(isinstance(one, errors.Unavailable) for one in seen):
                 if number + 1 < len(tasks) and self._sweep.is_news(task.server_id):
-                    LOG.error('Server %s does not answer: %d more of its fenced attachments are tried again '
-                              'later', task.server_id, len(tasks) - number - 1)
+                    LOG.error(
+                        'Server %s does not answer: %d more of its fenced attachments are tried again later',
+                        task.server_id,
+                        len(tasks) - number - 1,
+                    )
                 return
 
     def _sweep_one(self, task: HostTask, seen: list[errors.MultiattachError | None]) -> None:
         seen.append(self._sweep.run(task))
 
-    def _run_apart(self, name: str, call: Callable[[T], None], items: Sequence[T], patience: float | None
-                   ) -> int:
+    def _run_apart(self, name: str, call: Callable[[T], None], items: Sequence[T], patience: float | None) -> int:
         """Do something with each of many in threads; return how many were not done in time."""
         pool = futures.ThreadPoolExecutor(min(self._parallel, len(items)), name)
         running = [pool.submit(call, item) for item in items]
@@ -154,8 +168,7 @@ class HostAgent:
                     self._connector.extend(task.connection_info)
                 self._hypervisor.resize(task.server_id, task.volume_id, task.size_gb << 30)
                 self._engine.finish_extend(task)
-                LOG.info('Attachment %s: server %s was shown %d GiB', attachment_id, task.server_id,
-                         task.size_gb)
+                LOG.info('Attachment %s: server %s was shown %d GiB', attachment_id, task.server_id, task.size_gb)
             except errors.MultiattachError as exc:
                 LOG.warning('Attachment %s: the new size is shown later: %s', attachment_id, exc)
 
@@ -168,17 +181,22 @@ class HostAgent:
         if self.fenced is not None:
             return
         doubt = self._reconciliation.find_doubt()  # then only what was asked for since is carried on with
-        found = self._leases.list_due([Step(ATTACHMENT, ident, since, state in ORDERED)
-                                       for ident, state, since in self._engine.list_open()
-                                       if doubt is None or since >= doubt.since])
+        found = self._leases.list_due(
+            [
+                Step(ATTACHMENT, ident, since, state in ORDERED)
+                for ident, state, since in self._engine.list_open()
+                if doubt is None or since >= doubt.since
+            ]
+        )
         if found:
             self._run_apart('resume', self._carry_on, found, patience)
 
     def _carry_on(self, due: Due) -> None:
         ident = due.step.ident
         try:
-            self._leases.carry_on(due, lambda: self._take_up(ident, None, insist=False),
-                                  lambda error: self._give_up(ident, error))
+            self._leases.carry_on(
+                due, lambda: self._take_up(ident, None, insist=False), lambda error: self._give_up(ident, error)
+            )
         except errors.MultiattachError as exc:
             LOG.warning('Attachment %s is taken up later: %s', ident, exc)
 
@@ -191,13 +209,11 @@ class HostAgent:
             self._attach.give_up(task, error)
 
     def _take_up(self, attachment_id: str, request_id: str | None, *, insist: bool) -> None:
-        self._work.run(attachment_id, lambda: self._advance(attachment_id, request_id),
-                       insist=insist)
+        self._work.run(attachment_id, lambda: self._advance(attachment_id, request_id), insist=insist)
 
     def _advance(self, attachment_id: str, request_id: str | None) -> None:
         try:
-            with self._leases.attempt(ATTACHMENT, attachment_id,
-                                      lambda error: self._give_up(attachment_id, error)):
+            with self._leases.attempt(ATTACHMENT, attachment_id, lambda error: self._give_up(attachment_id, error)):
                 self._act(attachment_id, request_id)
         except UNKNOWN as exc:
             LOG.warning('Attachment %s: no answer, it is tried again: %s', attachment_id, exc)
@@ -281,8 +297,11 @@ class HostAgent:
             None: requirement row 18).
         :raises ConnectorError: the host cannot connect volumes; the message says why.
         """
-        return {'connector': self._connector.describe(), 'hypervisor': self._hypervisor.versions(),
-                'cannot_share': self._hypervisor.cannot_share()}
+        return {
+            'connector': self._connector.describe(),
+            'hypervisor': self._hypervisor.versions(),
+            'cannot_share': self._hypervisor.cannot_share(),
+        }
 
     def domains(self) -> dict[str, dict[str, Any]]:
         """List the host's servers, as ``HostAttachments.register_servers`` takes them.
@@ -293,7 +312,12 @@ class HostAgent:
         :raises HypervisorUnavailable: the hypervisor does not answer; what is registered stays.
         """
         return {
-            domain.uuid: {'name': domain.name, 'project_id': domain.project or self._project_id,
-                          'power_state': domain.power_state, 'devices': list(domain.devices)}
-            for domain in self._hypervisor.domains() if domain.project or self._project_id
+            domain.uuid: {
+                'name': domain.name,
+                'project_id': domain.project or self._project_id,
+                'power_state': domain.power_state,
+                'devices': list(domain.devices),
+            }
+            for domain in self._hypervisor.domains()
+            if domain.project or self._project_id
         }

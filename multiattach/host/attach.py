@@ -31,8 +31,14 @@ class AttachSteps:
     :param places: locks of volumes' places in servers: of a sweep and an attach one comes after the other.
     """
 
-    def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
-                 connector: HostConnector, sessions: HostSessions, places: HostLocks) -> None:
+    def __init__(
+        self,
+        engine_side: HostAttachments,
+        hypervisor: Hypervisor,
+        connector: HostConnector,
+        sessions: HostSessions,
+        places: HostLocks,
+    ) -> None:
         self._engine = engine_side
         self._hypervisor = hypervisor
         self._connector = connector
@@ -112,15 +118,24 @@ class AttachSteps:
         return self._sessions.connect(task)
 
     def _plug(self, task: HostTask, device: DeviceInfo) -> str:
-        return self._hypervisor.attach(task.server_id, Disk(
-            attachment_id=task.attachment_id, volume_id=task.volume_id, source=device,
-            device=task.device, mode=task.mode, multiattach=task.multiattach,
-            rates=qos.find_rates((task.connection_info or {}).get('qos_specs'))))
+        return self._hypervisor.attach(
+            task.server_id,
+            Disk(
+                attachment_id=task.attachment_id,
+                volume_id=task.volume_id,
+                source=device,
+                device=task.device,
+                mode=task.mode,
+                multiattach=task.multiattach,
+                rates=qos.find_rates((task.connection_info or {}).get('qos_specs')),
+            ),
+        )
 
     def _finish(self, task: HostTask, name: str, seconds: float) -> None:
         self._engine.finish_attach(task, name, seconds)
-        LOG.info('Attachment %s: server %s has volume %s as %s', task.attachment_id,
-                 task.server_id, task.volume_id, name)
+        LOG.info(
+            'Attachment %s: server %s has volume %s as %s', task.attachment_id, task.server_id, task.volume_id, name
+        )
 
     def give_up(self, task: HostTask, error: str) -> None:
         """End an attach that was tried often enough: undo it as far as the host lets us, and say why.
@@ -141,8 +156,9 @@ class AttachSteps:
 
     # -- back ----------------------------------------------------------------------------------
 
-    def _undo(self, task: HostTask, device: DeviceInfo | None, error: errors.MultiattachError,
-              request_id: str | None) -> None:
+    def _undo(
+        self, task: HostTask, device: DeviceInfo | None, error: errors.MultiattachError, request_id: str | None
+    ) -> None:
         """Take from the host what this attach did; write the failure unless the row is theirs."""
 
         def write() -> None:
@@ -158,8 +174,13 @@ class AttachSteps:
             self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
         except HypervisorError as exc:
             # The device may be in use: to disconnect it would be worse.
-            LOG.error('Attachment %s: server %s keeps what is left of volume %s: %s',
-                      task.attachment_id, task.server_id, task.volume_id, exc)
+            LOG.error(
+                'Attachment %s: server %s keeps what is left of volume %s: %s',
+                task.attachment_id,
+                task.server_id,
+                task.volume_id,
+                exc,
+            )
             write()
             return
         failpoints.reach('host.undo.unplugged')
@@ -170,8 +191,7 @@ class AttachSteps:
             LOG.error('Attachment %s: a session is left on this host: %s', task.attachment_id, exc)
             write()
 
-    def _fail(self, task: HostTask, error: errors.MultiattachError,
-              request_id: str | None) -> None:
+    def _fail(self, task: HostTask, error: errors.MultiattachError, request_id: str | None) -> None:
         """Write the failure; an attachment that somebody took back meanwhile is theirs."""
         try:
             if self._engine.load(task.attachment_id).state in ATTACHING:

@@ -15,8 +15,7 @@ LOG = log.getLogger(__name__)
 class DetachSteps:
     """The steps from a server that is to lose the volume to a target that turns the host away."""
 
-    def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
-                 sessions: HostSessions) -> None:
+    def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor, sessions: HostSessions) -> None:
         self._engine = engine_side
         self._hypervisor = hypervisor
         self._sessions = sessions
@@ -50,5 +49,4 @@ class DetachSteps:
 
     def _finish(self, task: HostTask, request_id: str | None) -> None:
         self._engine.finish_detach(task, request_id)
-        LOG.info('Attachment %s: server %s has let go of volume %s', task.attachment_id,
-                 task.server_id, task.volume_id)
+        LOG.info('Attachment %s: server %s has let go of volume %s', task.attachment_id, task.server_id, task.volume_id)

@@ -30,10 +30,14 @@ A = states.Attachment
 
 # A server that is gone is found out by a step in flight itself.
 _AT_REST = frozenset({A.ATTACHED, A.ERROR_DETACHING, A.ERROR_ATTACHING})
-_ALL_GONE = ('libvirt has none of the servers with volumes of this host. That is believed only of servers of '
-             'which it said itself that they are gone, or if it has another one that was seen here before.')
-_ALL_STRAY = ('Not one disk and session of this host is named by the database. That is believed only of what '
-              'is recorded to have been detached.')
+_ALL_GONE = (
+    'libvirt has none of the servers with volumes of this host. That is believed only of servers of '
+    'which it said itself that they are gone, or if it has another one that was seen here before.'
+)
+_ALL_STRAY = (
+    'Not one disk and session of this host is named by the database. That is believed only of what '
+    'is recorded to have been detached.'
+)
 
 
 class Agent(Protocol):
@@ -67,8 +71,16 @@ class HostReconciler:
     :param interval: seconds between two rounds, 0 for none but those that a person asks for.
     """
 
-    def __init__(self, side: Reconciliation, hypervisor: Hypervisor, connector: HostConnector, agent: Agent,
-                 host: str, rules: Rules, interval: float) -> None:
+    def __init__(
+        self,
+        side: Reconciliation,
+        hypervisor: Hypervisor,
+        connector: HostConnector,
+        agent: Agent,
+        host: str,
+        rules: Rules,
+        interval: float,
+    ) -> None:
         self._side = side
         self._hypervisor = hypervisor
         self._connector = connector
@@ -113,13 +125,27 @@ class HostReconciler:
         """
         servers, sessions = self._hypervisor.list_disks(), self._connector.list_sessions()
         return {
-            'servers': [{'id': one.server_id, 'name': one.name, 'power_state': one.power_state, 'disks': [
-                {'volume_id': disk.volume_id, 'device': f'/dev/{disk.target}', 'live': disk.is_live,
-                 'saved': disk.is_saved, 'has_secret': disk.has_secret} for disk in one.disks]}
-                for one in servers],
-            'sessions': [{'volume_id': one.volume_id, 'iqn': one.iqn, 'portal': one.portal}
-                         for one in sessions],
-            **self.reconcile(False)}
+            'servers': [
+                {
+                    'id': one.server_id,
+                    'name': one.name,
+                    'power_state': one.power_state,
+                    'disks': [
+                        {
+                            'volume_id': disk.volume_id,
+                            'device': f'/dev/{disk.target}',
+                            'live': disk.is_live,
+                            'saved': disk.is_saved,
+                            'has_secret': disk.has_secret,
+                        }
+                        for disk in one.disks
+                    ],
+                }
+                for one in servers
+            ],
+            'sessions': [{'volume_id': one.volume_id, 'iqn': one.iqn, 'portal': one.portal} for one in sessions],
+            **self.reconcile(False),
+        }
 
     def _run(self, fix: bool | None, release: Collection[str]) -> tuple[list[Finding], dict[str, str]]:
         with self._round:
@@ -137,7 +163,8 @@ class HostReconciler:
             # On a fenced host things only go, and the sweep sees to that.
             wish = False if self._agent.fenced is not None else fix
             found, due = self._ledger.settle(
-                seen, self._find_step, Wish(wish, release, there, doubt.tell() if doubt else None), accounts)
+                seen, self._find_step, Wish(wish, release, there, doubt.tell() if doubt else None), accounts
+            )
             after = time.monotonic() + min(self._interval, self._interval if due is None else due)
             # A person who looks often must not put off the round that repairs.
             self._due = after if fix is None else min(self._due, after)
@@ -155,27 +182,28 @@ class HostReconciler:
             after = set(self._side.list_of_agent(self._host))
             still = {row.attachment_id for row in rows if row in after}
             seen = [one for one in seen if one.attachment_id in still]
-        there = max(sum(row.state in _AT_REST for row in rows), len(_list_disks(servers.values())),
-                    len(sessions))
+        there = max(sum(row.state in _AT_REST for row in rows), len(_list_disks(servers.values())), len(sessions))
         seen = self._hold_gone(seen, rows, servers)
         return seen + self._look_for_strays(rows, servers, sessions), there
 
-    def _hold_gone(self, seen: list[Seen], rows: list[AgentRow], servers: dict[str, ServerDisks]
-                   ) -> list[Seen]:
+    def _hold_gone(self, seen: list[Seen], rows: list[AgentRow], servers: dict[str, ServerDisks]) -> list[Seen]:
         """Not one server with a volume is there: believe only what libvirt, still the same one, bears out."""
         gone = [one for one in seen if one.kind is Drift.DOMAIN_GONE]
         if not gone or any(row.server_id in servers for row in rows):
             return seen
         ended, known = self._hypervisor.ended, self._side.find_servers([one.about for one in gone])
         others = self._side.find_registered(list(servers))
-        return [one if one.kind is not Drift.DOMAIN_GONE or one.about in ended
-                or _has_witness(known.get(one.about), others.values())
-                else dataclasses.replace(one, hold=_ALL_GONE) for one in seen]
+        return [
+            one
+            if one.kind is not Drift.DOMAIN_GONE
+            or one.about in ended
+            or _has_witness(known.get(one.about), others.values())
+            else dataclasses.replace(one, hold=_ALL_GONE)
+            for one in seen
+        ]
 
-    def _judge_rows(self, rows: list[AgentRow], servers: dict[str, ServerDisks],
-                    sessions: set[str]) -> list[Seen]:
-        lonely = [str(row.server_id) for row in rows
-                  if row.state in _AT_REST and row.server_id not in servers]
+    def _judge_rows(self, rows: list[AgentRow], servers: dict[str, ServerDisks], sessions: set[str]) -> list[Seen]:
+        lonely = [str(row.server_id) for row in rows if row.state in _AT_REST and row.server_id not in servers]
         known = self._side.find_servers(lonely) if lonely else {}
         seen, now = [], models.now()
         for row in rows:
@@ -194,12 +222,10 @@ class HostReconciler:
                 if kind is None and self._connector.shares_sessions and row.volume_id not in sessions:
                     kind = Drift.LOST_SESSION
             if kind is not None:
-                seen.append(Seen(kind, self._host, row.volume_id, row.attachment_id, row.server_id or '',
-                                 age))
+                seen.append(Seen(kind, self._host, row.volume_id, row.attachment_id, row.server_id or '', age))
         return seen
 
-    def _look_for_strays(self, rows: list[AgentRow], servers: dict[str, ServerDisks],
-                         sessions: set[str]) -> list[Seen]:
+    def _look_for_strays(self, rows: list[AgentRow], servers: dict[str, ServerDisks], sessions: set[str]) -> list[Seen]:
         mine = {(row.server_id, row.volume_id) for row in rows if row.state not in states.PLACELESS}
         volumes = {volume for _server, volume in mine}
         disks = {one for one in _list_disks(servers.values()) if one not in mine}
@@ -216,10 +242,14 @@ class HostReconciler:
         places = self._side.list_places(sorted(known))
         taken = {(one.server_id, one.volume_id) for one in places}
         used = {one.volume_id for one in places if one.host == self._host}
-        strays = [Seen(Drift.STRAY_DISK, self._host, volume, None, server)
-                for server, volume in sorted(disks) if volume in known and (server, volume) not in taken] + [
-                    Seen(Drift.STRAY_SESSION, self._host, volume, None, f'volume-{volume}')
-                    for volume in sorted(sessions & known - used)]
+        strays = [
+            Seen(Drift.STRAY_DISK, self._host, volume, None, server)
+            for server, volume in sorted(disks)
+            if volume in known and (server, volume) not in taken
+        ] + [
+            Seen(Drift.STRAY_SESSION, self._host, volume, None, f'volume-{volume}')
+            for volume in sorted(sessions & known - used)
+        ]
         if not strays or volumes & sessions_shown or not mine.isdisjoint(_list_disks(servers.values())):
             return strays
         ended = self._side.find_ended([str(one.volume_id) for one in strays])
@@ -243,7 +273,8 @@ class HostReconciler:
         if not rows or rows[0].state not in _AT_REST:
             return  # it is being taken away, or gone
         if one.kind is Drift.DOMAIN_GONE and any(
-                server.server_id == one.about for server in self._hypervisor.list_disks()):
+            server.server_id == one.about for server in self._hypervisor.list_disks()
+        ):
             raise errors.Conflict(f'The server {one.about} is back by now.')
         if rows[0].state == A.ERROR_ATTACHING:
             order = self._side.begin_delete(ident, rows[0].state)
@@ -260,8 +291,13 @@ class HostReconciler:
         volume_id = str(one.volume_id)
         if self._find_place(one.about, volume_id) is not None:
             return
-        found = [disk for server in self._hypervisor.list_disks() if server.server_id == one.about
-                 for disk in server.disks if disk.volume_id == volume_id]
+        found = [
+            disk
+            for server in self._hypervisor.list_disks()
+            if server.server_id == one.about
+            for disk in server.disks
+            if disk.volume_id == volume_id
+        ]
         if found:
             # Its secret has the attachment's id; without one, an id that no secret has.
             self._hypervisor.detach(one.about, volume_id, found[0].secret_id or volume_id)
@@ -272,19 +308,24 @@ class HostReconciler:
             self._disconnect(volume_id)
 
     def _find_place(self, server_id: str, volume_id: str) -> str | None:
-        return next((row.attachment_id for row in self._side.list_of_agent(self._host)
-                     if (row.server_id, row.volume_id) == (server_id, volume_id)
-                     and row.state not in states.PLACELESS), None)
+        return next(
+            (
+                row.attachment_id
+                for row in self._side.list_of_agent(self._host)
+                if (row.server_id, row.volume_id) == (server_id, volume_id) and row.state not in states.PLACELESS
+            ),
+            None,
+        )
 
     def _disconnect(self, volume_id: str) -> None:
         for session in self._connector.list_sessions():
             if session.volume_id == volume_id:
-                self._agent.disconnect(session, lambda: any(
-                    place.host == self._host for place in self._side.list_places([volume_id])))
+                self._agent.disconnect(
+                    session, lambda: any(place.host == self._host for place in self._side.list_places([volume_id]))
+                )
 
 
-def _has_witness(gone: tuple[str, datetime.datetime | None] | None, others: Iterable[datetime.datetime]
-                 ) -> bool:
+def _has_witness(gone: tuple[str, datetime.datetime | None] | None, others: Iterable[datetime.datetime]) -> bool:
     """Tell whether a server that is shown was seen here before the other one was missed.
 
     Another libvirt shows servers that this service first saw when it missed those of the right one.
@@ -312,4 +353,3 @@ def _judge_disk(row: AgentRow, server: ServerDisks, disk: FoundDisk | None) -> D
 
 def _list_disks(servers: Iterable[ServerDisks]) -> list[tuple[str, str]]:
     return [(server.server_id, disk.volume_id) for server in servers for disk in server.disks]
-

@@ -30,9 +30,18 @@ class HostService:
     :param report_interval: seconds between heartbeats.
     """
 
-    def __init__(self, db: Database, rpc: messaging.Transport, host: str, zone: str,
-                 agent: HostAgent, engine_side: HostAttachments, crew: Crew, leases: StepLeases,
-                 report_interval: float) -> None:
+    def __init__(
+        self,
+        db: Database,
+        rpc: messaging.Transport,
+        host: str,
+        zone: str,
+        agent: HostAgent,
+        engine_side: HostAttachments,
+        crew: Crew,
+        leases: StepLeases,
+        report_interval: float,
+    ) -> None:
         self._db = db
         self._host = host
         self._zone = zone
@@ -42,14 +51,17 @@ class HostService:
         server = transport.make_server(rpc, clients.HOST_TOPIC, host, agent)
         # Apart: a guest that takes its time must not make the host look dead.
         pause = agent.reconciler.pause
-        self._serving = Serving((server,), (
-            *([Periodic(f'reconcile:{host}', pause, (agent.reconciler.tick,))] if pause else ()),
-            Periodic(f'beat:{host}', report_interval, (self.beat,)),
-            Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
-            # Apart as well: servers of a fenced host hang more often than others.
-            Periodic(f'sweep:{host}', report_interval, (agent.obey,)),
-            Periodic(f'resume:{host}', report_interval,
-                     (self._resume, agent.show_growth, self._look_around))))
+        self._serving = Serving(
+            (server,),
+            (
+                *([Periodic(f'reconcile:{host}', pause, (agent.reconciler.tick,))] if pause else ()),
+                Periodic(f'beat:{host}', report_interval, (self.beat,)),
+                Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
+                # Apart as well: servers of a fenced host hang more often than others.
+                Periodic(f'sweep:{host}', report_interval, (agent.obey,)),
+                Periodic(f'resume:{host}', report_interval, (self._resume, agent.show_growth, self._look_around)),
+            ),
+        )
         self._report_interval = report_interval
 
     def start(self) -> None:
@@ -60,8 +72,7 @@ class HostService:
         :raises OutcomeUnknown: the host does not tell what it connects with.
         :raises HostError: the host lacks what its connector needs.
         """
-        LOG.info('Host agent %s starts: it lets go of what was fenced, and asks libvirt for its servers',
-                 self._host)
+        LOG.info('Host agent %s starts: it lets go of what was fenced, and asks libvirt for its servers', self._host)
         self._agent.obey(_FIRST_SWEEP)
         self.beat()
         self._crew.join()
@@ -72,8 +83,7 @@ class HostService:
         """Take no more calls, give those in work some seconds, and stop."""
         self.interrupt()
         if not self._serving.stop(_STOP_PATIENCE):
-            LOG.warning('Host agent %s stops while steps are in work: the next start takes them up',
-                        self._host)
+            LOG.warning('Host agent %s stops while steps are in work: the next start takes them up', self._host)
         self._crew.leave()
 
     def interrupt(self) -> None:

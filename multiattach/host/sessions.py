@@ -34,8 +34,9 @@ class HostSessions:
             self._connector.verify(device, task.connection_info)
             return device
 
-    def leave(self, task: HostTask, device: DeviceInfo | None, write: Callable[[], None], *,
-              lost: bool = False) -> None:
+    def leave(
+        self, task: HostTask, device: DeviceInfo | None, write: Callable[[], None], *, lost: bool = False
+    ) -> None:
         """Disconnect if no other server of the host uses the session, and write it down.
 
         Both under one lock: of two that leave at once, the second sees that the first is gone.
@@ -60,10 +61,17 @@ class HostSessions:
         """
         with self._locks.hold(session.volume_id):
             if not is_wanted():
-                self._connector.disconnect({
-                    'driver_volume_type': 'iscsi', 'volume_id': session.volume_id,
-                    'target_discovered': False, 'target_portal': session.portal, 'target_iqn': session.iqn,
-                    'target_lun': 1}, None)
+                self._connector.disconnect(
+                    {
+                        'driver_volume_type': 'iscsi',
+                        'volume_id': session.volume_id,
+                        'target_discovered': False,
+                        'target_portal': session.portal,
+                        'target_iqn': session.iqn,
+                        'target_lun': 1,
+                    },
+                    None,
+                )
 
     def _may_disconnect(self, task: HostTask) -> bool:
         return not self._connector.shares_sessions or self._engine.is_last_on_host(task)

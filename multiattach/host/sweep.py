@@ -22,8 +22,9 @@ class SweepSteps:
     :param places: locks of volumes' places in servers: of a sweep and an attach one comes after the other.
     """
 
-    def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor,
-                 sessions: HostSessions, places: HostLocks) -> None:
+    def __init__(
+        self, engine_side: HostAttachments, hypervisor: Hypervisor, sessions: HostSessions, places: HostLocks
+    ) -> None:
         self._engine = engine_side
         self._hypervisor = hypervisor
         self._sessions = sessions
@@ -45,14 +46,16 @@ class SweepSteps:
             failpoints.reach('host.sweep.unplugged')
             self._sessions.leave(task, None, lambda: self._engine.finish_sweep(task), lost=True)
             failpoints.reach('host.sweep.finished')
-            LOG.warning('Attachment %s was fenced: this host has let go of volume %s', task.attachment_id,
-                        task.volume_id)
+            LOG.warning(
+                'Attachment %s was fenced: this host has let go of volume %s', task.attachment_id, task.volume_id
+            )
             self._said.pop(task.attachment_id, None)
             return None
         except errors.MultiattachError as exc:
             if self.is_news(task.attachment_id):
-                LOG.error('Attachment %s was fenced, and something of it is left on this host: %s',
-                          task.attachment_id, exc)
+                LOG.error(
+                    'Attachment %s was fenced, and something of it is left on this host: %s', task.attachment_id, exc
+                )
             return exc
 
     def is_news(self, about: str) -> bool:

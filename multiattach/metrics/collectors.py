@@ -55,7 +55,8 @@ class Collector:
     def collect(self) -> Iterable[core.Metric]:
         """Read the gauges."""
         answered = core.GaugeMetricFamily(
-            'multiattach_source_up', 'Whether what is read at each scrape answered.', labels=['source'])
+            'multiattach_source_up', 'Whether what is read at each scrape answered.', labels=['source']
+        )
         gauges: list[Gauge] = []
         for source, probe in self._probes.items():
             try:
@@ -86,10 +87,14 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
         stuck: dict[tuple[str, ...], float] = {('attachment', state): 0 for state in _ATTACHMENTS}
         stuck |= {('volume', state): 0 for state in _VOLUMES}
         for noun, state, since, wanted, deleted in (
-                ('attachment', attachment.state, attachment.state_at, _ATTACHMENTS, attachment.deleted_at),
-                ('volume', volume.status, volume.status_at, _VOLUMES, volume.deleted_at)):
-            rows = session.execute(sa.select(state, sa.func.count()).where(
-                deleted.is_(None), state.in_(wanted), since < late).group_by(state))
+            ('attachment', attachment.state, attachment.state_at, _ATTACHMENTS, attachment.deleted_at),
+            ('volume', volume.status, volume.status_at, _VOLUMES, volume.deleted_at),
+        ):
+            rows = session.execute(
+                sa.select(state, sa.func.count())
+                .where(deleted.is_(None), state.in_(wanted), since < late)
+                .group_by(state)
+            )
             stuck |= {(noun, name): number for name, number in rows}
         services: dict[tuple[str, ...], float] = {}
         for binary, heartbeat in session.execute(sa.select(service.binary, service.heartbeat_at)):
@@ -97,13 +102,18 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
             services[key] = services.get(key, 0) + 1
         doubted: dict[tuple[str, ...], float] = {
             (backend,): float(since is not None)
-            for backend, since in session.execute(sa.select(models.Epoch.backend, models.Epoch.doubted_at))}
+            for backend, since in session.execute(sa.select(models.Epoch.backend, models.Epoch.doubted_at))
+        }
     return [
-        Gauge('stuck', f'Rows that are in flight for more than {stuck_after:g} s, by state.',
-              ('noun', 'state'), stuck),
+        Gauge('stuck', f'Rows that are in flight for more than {stuck_after:g} s, by state.', ('noun', 'state'), stuck),
         Gauge('services', 'Workers and agents by program.', ('binary', 'state'), services),
-        Gauge('database_doubted', 'Whether the database is an older copy, or another one than that of the '
-              'targets of a backend: nothing is repaired until a person accepts it.', ('backend',), doubted),
+        Gauge(
+            'database_doubted',
+            'Whether the database is an older copy, or another one than that of the '
+            'targets of a backend: nothing is repaired until a person accepts it.',
+            ('backend',),
+            doubted,
+        ),
     ]
 
 
@@ -116,5 +126,7 @@ def read_targets(targets: Iterable[Target]) -> list[Gauge]:
         found = target.list_exports()
         exports[key] = exports.get(key, 0) + len(found)
         sessions[key] = sessions.get(key, 0) + sum(len(state.sessions) for state in found.values())
-    return [Gauge('targets', 'Volumes that are exported now.', ('protocol',), exports),
-            Gauge('target_sessions', 'Live logins at targets.', ('protocol',), sessions)]
+    return [
+        Gauge('targets', 'Volumes that are exported now.', ('protocol',), exports),
+        Gauge('target_sessions', 'Live logins at targets.', ('protocol',), sessions),
+    ]

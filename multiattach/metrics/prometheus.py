@@ -17,9 +17,9 @@ _SLOW = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1
 _METHODS = frozenset({'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'})
 # How long a volume is attached is its users' matter; how long it is on its way is ours.
 _IN_FLIGHT = {
-    changes.ATTACHMENT: frozenset({
-        *states.owned_states(states.Owner.VOLUME), *states.owned_states(states.Owner.HOST),
-        states.Attachment.EXPORTED}),
+    changes.ATTACHMENT: frozenset(
+        {*states.owned_states(states.Owner.VOLUME), *states.owned_states(states.Owner.HOST), states.Attachment.EXPORTED}
+    ),
     changes.VOLUME: states.VOLUME_WORKER_STATUSES,
 }
 
@@ -30,49 +30,88 @@ class Prometheus:
     def __init__(self, program: str) -> None:
         self.registry = client.CollectorRegistry()
         registry: Any = {'registry': self.registry}
-        client.Gauge('multiattach_build_info', 'Which program and release this is.',
-                     ['program', 'version'], multiprocess_mode='max', **registry
-                     ).labels(program, release.version()).set(1)
+        client.Gauge(
+            'multiattach_build_info',
+            'Which program and release this is.',
+            ['program', 'version'],
+            multiprocess_mode='max',
+            **registry,
+        ).labels(program, release.version()).set(1)
         self._requests = client.Counter(
-            'multiattach_http_requests', 'Requests by route, method and status.',
-            ['route', 'method', 'status'], **registry)
+            'multiattach_http_requests',
+            'Requests by route, method and status.',
+            ['route', 'method', 'status'],
+            **registry,
+        )
         self._request_seconds = client.Histogram(
-            'multiattach_http_request_seconds', 'Seconds until a reply, by route and method.',
-            ['route', 'method'], buckets=_FAST, **registry)
+            'multiattach_http_request_seconds',
+            'Seconds until a reply, by route and method.',
+            ['route', 'method'],
+            buckets=_FAST,
+            **registry,
+        )
         self._rpc_seconds = client.Histogram(
             'multiattach_rpc_seconds',
             'Seconds until an RPC was answered, or the broker had a cast; outcome is ok, refused, unknown '
-            '(no answer in time) or failed.', ['topic', 'method', 'outcome'], buckets=_FAST, **registry)
+            '(no answer in time) or failed.',
+            ['topic', 'method', 'outcome'],
+            buckets=_FAST,
+            **registry,
+        )
         self._transitions = client.Counter(
-            'multiattach_transitions', 'Changes of state that were committed, by event.',
-            ['noun', 'event'], **registry)
+            'multiattach_transitions', 'Changes of state that were committed, by event.', ['noun', 'event'], **registry
+        )
         self._state_seconds = client.Histogram(
-            'multiattach_state_seconds', 'Seconds that attachments and volumes stayed in a state '
-            'on their way, when they left it.', ['noun', 'state'], buckets=_SLOW, **registry)
+            'multiattach_state_seconds',
+            'Seconds that attachments and volumes stayed in a state on their way, when they left it.',
+            ['noun', 'state'],
+            buckets=_SLOW,
+            **registry,
+        )
         self._step_seconds = client.Histogram(
-            'multiattach_step_seconds', 'Seconds of work on targets and hosts, by the event that ends it.',
-            ['event'], buckets=_FAST, **registry)
+            'multiattach_step_seconds',
+            'Seconds of work on targets and hosts, by the event that ends it.',
+            ['event'],
+            buckets=_FAST,
+            **registry,
+        )
         self._transactions = client.Counter(
-            'multiattach_database_transactions', 'Transactions by their end.', ['outcome'], **registry)
+            'multiattach_database_transactions', 'Transactions by their end.', ['outcome'], **registry
+        )
         self._retries = client.Counter(
-            'multiattach_database_retries', 'Transactions that had to be run again.', **registry)
+            'multiattach_database_retries', 'Transactions that had to be run again.', **registry
+        )
         self._drift = client.Counter(
-            'multiattach_drift', 'Drift by kind and by what became of it; each counts once per outcome.',
-            ['kind', 'outcome'], **registry)
+            'multiattach_drift',
+            'Drift by kind and by what became of it; each counts once per outcome.',
+            ['kind', 'outcome'],
+            **registry,
+        )
         self._held = client.Gauge(
-            'multiattach_repairs_held', 'Repairs that take something away and wait for a person, by backend '
-            'or compute host.', ['host'], multiprocess_mode='livesum', **registry)
+            'multiattach_repairs_held',
+            'Repairs that take something away and wait for a person, by backend or compute host.',
+            ['host'],
+            multiprocess_mode='livesum',
+            **registry,
+        )
         self._taken_over = client.Counter(
-            'multiattach_steps_taken_over', 'Steps that were taken over from whoever had them in hand.',
-            ['noun'], **registry)
+            'multiattach_steps_taken_over',
+            'Steps that were taken over from whoever had them in hand.',
+            ['noun'],
+            **registry,
+        )
         self._failed_attempts = client.Counter(
-            'multiattach_step_attempts_failed', 'Attempts at steps that ended without a result.',
-            ['noun'], **registry)
+            'multiattach_step_attempts_failed', 'Attempts at steps that ended without a result.', ['noun'], **registry
+        )
         self._connections = client.Gauge(
-            'multiattach_database_connections_in_use', 'Connections that are taken from the pool.',
-            multiprocess_mode='livesum', **registry)
+            'multiattach_database_connections_in_use',
+            'Connections that are taken from the pool.',
+            multiprocess_mode='livesum',
+            **registry,
+        )
         self._opened = client.Counter(
-            'multiattach_database_connections_opened', 'Connections that were opened.', **registry)
+            'multiattach_database_connections_opened', 'Connections that were opened.', **registry
+        )
 
     def http(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request.
@@ -125,6 +164,7 @@ class Prometheus:
 
     def watch_engine(self, engine: sa.Engine) -> None:
         """Count what a database engine does."""
+
         def listen(target: Any, name: str, call: Any) -> None:
             sa.event.listen(target, name, lambda *_args: call())
 

@@ -9,21 +9,32 @@ from multiattach.domain import states
 A = states.Attachment
 
 _VOLUME = {
-    'create': 'volume.create.start', 'created': 'volume.create.end',
+    'create': 'volume.create.start',
+    'created': 'volume.create.end',
     'create_failed': 'volume.create.error',
-    'delete': 'volume.delete.start', 'force_delete': 'volume.delete.start',
-    'deleted': 'volume.delete.end', 'delete_failed': 'volume.delete.error',
-    'extend': 'volume.resize.start', 'extended': 'volume.resize.end',
+    'delete': 'volume.delete.start',
+    'force_delete': 'volume.delete.start',
+    'deleted': 'volume.delete.end',
+    'delete_failed': 'volume.delete.error',
+    'extend': 'volume.resize.start',
+    'extended': 'volume.resize.end',
     'extend_failed': 'volume.resize.error',
-    'retyped': 'volume.retype', 'update': 'volume.update.end',
+    'retyped': 'volume.retype',
+    'update': 'volume.update.end',
 }
 _ATTACHMENT = {
-    'export': 'volume.attach.start', 'complete': 'volume.attach.end',
-    'export_failed': 'volume.attach.error', 'attach_failed': 'volume.attach.error',
-    'detach': 'volume.detach.start', 'unexport': 'volume.detach.start', 'remove': 'volume.detach.end',
+    'export': 'volume.attach.start',
+    'complete': 'volume.attach.end',
+    'export_failed': 'volume.attach.error',
+    'attach_failed': 'volume.attach.error',
+    'detach': 'volume.detach.start',
+    'unexport': 'volume.detach.start',
+    'remove': 'volume.detach.end',
     'abandon': 'volume.detach.end',
-    'fence': 'volume.detach.start', 'fenced': 'volume.detach.end',
-    'detach_failed': 'volume.detach.error', 'detach_refused': 'volume.detach.error',
+    'fence': 'volume.detach.start',
+    'fenced': 'volume.detach.end',
+    'detach_failed': 'volume.detach.error',
+    'detach_refused': 'volume.detach.error',
 }
 _LEAVING = frozenset({A.DETACHING, A.UNEXPORTING, A.ERROR_DETACHING})
 EVENT_TYPES = frozenset(_VOLUME.values()) | frozenset(_ATTACHMENT.values())
@@ -42,7 +53,8 @@ def name_event(change: changes.Change, history: Sequence[str]) -> str | None:
     before = history[-1] if history else None
     # A step again, the second half of a detach, or the undoing of an attach.
     again = before == change.state or (
-        change.event == 'unexport' and (before in (A.DETACHING, A.FENCING) or change.error is not None))
+        change.event == 'unexport' and (before in (A.DETACHING, A.FENCING) or change.error is not None)
+    )
     # Only a place was held: nobody was told of a detach that began.
     unused = change.event == 'remove' and before not in _LEAVING
     return None if again or unused else _ATTACHMENT.get(change.event)

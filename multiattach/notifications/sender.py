@@ -48,9 +48,12 @@ class Sender:
             self._dropped += 1
             if time.monotonic() - self._warned_at > _WARNING_INTERVAL:
                 self._warned_at = time.monotonic()
-                LOG.warning('%d notifications were dropped so far: the broker of '
-                            '[oslo_messaging_notifications] does not take them as fast as they come '
-                            '(option queue_size in [notifications])', self._dropped)
+                LOG.warning(
+                    '%d notifications were dropped so far: the broker of '
+                    '[oslo_messaging_notifications] does not take them as fast as they come '
+                    '(option queue_size in [notifications])',
+                    self._dropped,
+                )
 
     def stop(self, patience: float = 5.0) -> None:
         """Send what waits, but not for long.
@@ -77,8 +80,9 @@ class Sender:
             try:
                 self._send(*item)
             except Exception as exc:  # the next one may pass
-                LOG.warning('%s %s: no notification of "%s": %s', item[0].noun, item[0].ident,
-                            item[0].event, type(exc).__name__)
+                LOG.warning(
+                    '%s %s: no notification of "%s": %s', item[0].noun, item[0].ident, item[0].event, type(exc).__name__
+                )
 
     def _send(self, change: changes.Change, ids: dict[str, str | None]) -> None:
         request_ids.bind(ids)
@@ -91,13 +95,22 @@ class Sender:
         caller = change.caller or Caller()
         # Who did it, and from where; null for what the service does by itself.
         payload['caller'] = change.caller and {
-            'user_id': caller.user, 'project_id': caller.project, 'service_id': caller.service,
-            'address': caller.address}
+            'user_id': caller.user,
+            'project_id': caller.project,
+            'service_id': caller.service,
+            'address': caller.address,
+        }
         payload['request_id'] = ids['request_id']
         notifier = self._notifier.prepare(publisher_id=f'volume.{payload["host"] or "unplaced"}')
         send = notifier.error if event_type.endswith('.error') else notifier.info
         # As a dict oslo.messaging would drop it.
-        send(oslo_context.RequestContext(
-            request_id=ids['request_id'], global_request_id=ids['global_request_id'],
-            project_id=caller.project or payload['tenant_id'], user_id=caller.user or payload['user_id']),
-            event_type, payload)
+        send(
+            oslo_context.RequestContext(
+                request_id=ids['request_id'],
+                global_request_id=ids['global_request_id'],
+                project_id=caller.project or payload['tenant_id'],
+                user_id=caller.user or payload['user_id'],
+            ),
+            event_type,
+            payload,
+        )

@@ -34,8 +34,7 @@ class Timeline(columns.FormattableColumn[list[dict[str, Any]]]):
             source = step['from'] or '-'
             took = '' if step['seconds'] is None else f', took {format_seconds(step["seconds"])}'
             stayed = '' if step['stayed'] is None else f', stayed {format_seconds(step["stayed"])}'
-            lines.append(f'{step["at"][:23]}Z {source} -> {step["to"]} ({step["event"]}) by {step["by"]}'
-                         f'{took}{stayed}')
+            lines.append(f'{step["at"][:23]}Z {source} -> {step["to"]} ({step["event"]}) by {step["by"]}{took}{stayed}')
             if step['request_id']:
                 lines.append(f'    {step["request_id"]}{_tell_caller(step)}')
             if step['error']:
@@ -45,8 +44,7 @@ class Timeline(columns.FormattableColumn[list[dict[str, Any]]]):
 
 def _tell_caller(step: dict[str, Any]) -> str:
     """Tell who asked for a step, as far as the service says so."""
-    told = (('user', 'user_id'), ('of project', 'project_id'), ('through service', 'service_id'),
-            ('from', 'address'))
+    told = (('user', 'user_id'), ('of project', 'project_id'), ('through service', 'service_id'), ('from', 'address'))
     return ''.join(f' {word} {step[key]}' for word, key in told if step.get(key))
 
 
@@ -60,8 +58,9 @@ class Attachments(columns.FormattableColumn[list[dict[str, Any]]]):
             host = f' on {row["host"]}' if row.get('host') else ''
             device = f' as {row["device"]}' if row['device'] else ''
             owner = '' if row['owner'] == 'nobody' else f', next: {row["owner"]}'
-            lines.append(f'{row["id"]} {row["state"]} server {row["server_id"] or "-"}{host}{device} '
-                         f'{row["mode"] or "-"}{owner}')
+            lines.append(
+                f'{row["id"]} {row["state"]} server {row["server_id"] or "-"}{host}{device} {row["mode"] or "-"}{owner}'
+            )
             if row['error']:
                 lines.append(f'    failed: {row["error"]}')
         return '\n'.join(lines)
@@ -83,8 +82,7 @@ class Findings(columns.FormattableColumn[list[dict[str, Any]]]):
         """Write a line for each, and one for what is done."""
         lines = []
         for one in self._value or []:
-            lines.append(f'{one["kind"]} ({one["outcome"]}) since {one["since"][:19]}Z: {one["about"]}: '
-                         f'{one["text"]}')
+            lines.append(f'{one["kind"]} ({one["outcome"]}) since {one["since"][:19]}Z: {one["about"]}: {one["text"]}')
             lines.append(f'    {one["error"] or one["step"]}')
         return '\n'.join(lines) or 'none'
 
@@ -97,8 +95,13 @@ class TargetLines(columns.FormattableColumn[dict[str, Any]]):
         target = self._value or {}
         if not target.get('exists'):
             return 'no target'
-        return '\n'.join([target['iqn'], *(f'admits {one}' for one in target['initiators']), *(
-            f'session of {one["initiator"]} {one["address"]}'.rstrip() for one in target['sessions'])])
+        return '\n'.join(
+            [
+                target['iqn'],
+                *(f'admits {one}' for one in target['initiators']),
+                *(f'session of {one["initiator"]} {one["address"]}'.rstrip() for one in target['sessions']),
+            ]
+        )
 
 
 class HostLines(columns.FormattableColumn[list[dict[str, Any]]]):
@@ -110,13 +113,13 @@ class HostLines(columns.FormattableColumn[list[dict[str, Any]]]):
         for host in self._value or []:
             for server in host['servers']:
                 for disk in server['disks']:
-                    where = [word for word, flag in (('now', 'live'), ('at its next start', 'saved'))
-                             if disk[flag]]
+                    where = [word for word, flag in (('now', 'live'), ('at its next start', 'saved')) if disk[flag]]
                     secret = '' if disk['has_secret'] else ', its secret is lost'
-                    lines.append(f'{host["host"]}: server {server["name"]} ({server["power_state"]}) has '
-                                 f'{disk["volume_id"]} as {disk["device"]} {" and ".join(where)}{secret}')
-            lines += [f'{host["host"]}: session to {one["iqn"]} at {one["portal"]}'
-                      for one in host['sessions']]
+                    lines.append(
+                        f'{host["host"]}: server {server["name"]} ({server["power_state"]}) has '
+                        f'{disk["volume_id"]} as {disk["device"]} {" and ".join(where)}{secret}'
+                    )
+            lines += [f'{host["host"]}: session to {one["iqn"]} at {one["portal"]}' for one in host['sessions']]
         return '\n'.join(lines) or 'nothing'
 
 
@@ -127,8 +130,10 @@ class HostAttachments(columns.FormattableColumn[list[dict[str, Any]]]):
         """Write a line for each, and one for what there is to do."""
         lines = []
         for row in self._value or []:
-            lines.append(f'{row["id"]} {row["state"]} since {row["since"][:19]}Z volume {row["volume_id"]} '
-                         f'server {row["server_id"] or "-"}')
+            lines.append(
+                f'{row["id"]} {row["state"]} since {row["since"][:19]}Z volume {row["volume_id"]} '
+                f'server {row["server_id"] or "-"}'
+            )
             if row['error']:
                 lines.append(f'    failed: {row["error"]}')
             if row['owner'] != 'nobody':
@@ -163,8 +168,10 @@ class Luns(columns.FormattableColumn[list[dict[str, Any]]]):
 
     def human_readable(self) -> str:
         """Write one a line."""
-        return '\n'.join(f'{one["lun"]} {"online" if one["online"] else "offline"} {one["device"]}'.strip()
-                         for one in self._value or [])
+        return '\n'.join(
+            f'{one["lun"]} {"online" if one["online"] else "offline"} {one["device"]}'.strip()
+            for one in self._value or []
+        )
 
 
 class Sessions(columns.FormattableColumn[list[dict[str, str]]]):

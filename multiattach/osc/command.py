@@ -22,7 +22,8 @@ _PAUSE = 5.0  # s without an answer after which a command says that it waits
 _NO_COMPUTE = (
     'There is no compute endpoint. Where no Nova is deployed, multiattach has one of its own at '
     '/compute/v2.1: register it in the catalogue as type "compute", or set compute_endpoint_override in '
-    'clouds.yaml.')
+    'clouds.yaml.'
+)
 
 
 Fields = tuple[tuple[str, ...], tuple[Any, ...]]
@@ -107,8 +108,11 @@ class Service:
         """
         try:
             return self.compute.find_server(name, ignore_missing=False)
-        except (sdk_exceptions.ConfigException, sdk_exceptions.ServiceDisabledException,
-                auth_exceptions.EndpointNotFound) as exc:
+        except (
+            sdk_exceptions.ConfigException,
+            sdk_exceptions.ServiceDisabledException,
+            auth_exceptions.EndpointNotFound,
+        ) as exc:
             raise exceptions.CommandError(_NO_COMPUTE) from exc
 
 
@@ -136,11 +140,15 @@ def explaining() -> Iterator[None]:
         raise exceptions.CommandError(str(exc)) from exc
     except sdk_exceptions.HttpException as exc:
         raise exceptions.CommandError(describe(exc)) from exc
-    except (auth_exceptions.EndpointNotFound, sdk_exceptions.EndpointNotFound,
-            sdk_exceptions.ServiceDisabledException) as exc:
+    except (
+        auth_exceptions.EndpointNotFound,
+        sdk_exceptions.EndpointNotFound,
+        sdk_exceptions.ServiceDisabledException,
+    ) as exc:
         raise exceptions.CommandError(
             f'{exc} Is multiattach registered in the catalogue as type "block-storage"? "openstack catalog '
-            'list" shows what is.') from exc
+            'list" shows what is.'
+        ) from exc
     except (auth_exceptions.ConnectFailure, auth_exceptions.DiscoveryFailure) as exc:
         raise exceptions.CommandError(f'{exc} Is the service running, and is its URL right?') from exc
 
@@ -153,8 +161,10 @@ def describe(error: Any) -> str:
     """
     said = _find_text(error)
     if error.status_code == 404 and said is None and error.response is not None:
-        return (f'{error.response.url.partition("/multiattach/")[0]} knows no "multiattach" calls: it is '
-                'another Block Storage service, or an older release of this one.')
+        return (
+            f'{error.response.url.partition("/multiattach/")[0]} knows no "multiattach" calls: it is '
+            'another Block Storage service, or an older release of this one.'
+        )
     text = (said or str(error.details or error)).strip()
     hint = {
         401: 'Check user, password and project: openstack token issue',

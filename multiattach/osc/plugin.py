@@ -29,8 +29,9 @@ def build_option_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentPar
     :param parser: parser of ``openstack``.
     """
     parser.add_argument(
-        '--os-multiattach-api-version', metavar='<multiattach-api-version>',
+        '--os-multiattach-api-version',
+        metavar='<multiattach-api-version>',
         default=os.environ.get('OS_MULTIATTACH_API_VERSION', ''),
-        help=f'Version of the multiattach commands, default={DEFAULT_API_VERSION} '
-             '(Env: OS_MULTIATTACH_API_VERSION)')
+        help=f'Version of the multiattach commands, default={DEFAULT_API_VERSION} (Env: OS_MULTIATTACH_API_VERSION)',
+    )
     return parser

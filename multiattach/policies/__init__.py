@@ -26,10 +26,23 @@ from multiattach.policies import (
 
 def list_rules() -> list[policy.RuleDefault]:
     """Return every rule, for the enforcer and the sample generator."""
-    return list(itertools.chain(base.RULES, volumes.RULES, attachments.RULES, types.RULES,
-                                services.RULES, quotas.RULES, messages.RULES, servers.RULES,
-                                explain.RULES, qos_specs.RULES, volume_hosts.RULES,
-                                fences.RULES, drift.RULES))
+    return list(
+        itertools.chain(
+            base.RULES,
+            volumes.RULES,
+            attachments.RULES,
+            types.RULES,
+            services.RULES,
+            quotas.RULES,
+            messages.RULES,
+            servers.RULES,
+            explain.RULES,
+            qos_specs.RULES,
+            volume_hosts.RULES,
+            fences.RULES,
+            drift.RULES,
+        )
+    )
 
 
 def make_enforcer(conf: cfg.ConfigOpts, **kwargs: Any) -> policy.Enforcer:

@@ -6,10 +6,22 @@ from multiattach.policies.base import ADMIN_OR_SERVICE, rule
 _ALL = '/multiattach'
 
 RULES = [
-    rule('multiattach:attachment_fence', ADMIN_OR_SERVICE, "Cut an attachment's initiator off its volume.",
-         ('POST', _ALL + '/attachments/{attachment_id}/fence')),
-    rule('multiattach:host_fence', ADMIN_OR_SERVICE, 'Cut off all that a host has.',
-         ('POST', _ALL + '/hosts/{host}/fence')),
-    rule('multiattach:host_unfence', ADMIN_OR_SERVICE, 'Let a fenced host have volumes again.',
-         ('POST', _ALL + '/hosts/{host}/unfence')),
+    rule(
+        'multiattach:attachment_fence',
+        ADMIN_OR_SERVICE,
+        "Cut an attachment's initiator off its volume.",
+        ('POST', _ALL + '/attachments/{attachment_id}/fence'),
+    ),
+    rule(
+        'multiattach:host_fence',
+        ADMIN_OR_SERVICE,
+        'Cut off all that a host has.',
+        ('POST', _ALL + '/hosts/{host}/fence'),
+    ),
+    rule(
+        'multiattach:host_unfence',
+        ADMIN_OR_SERVICE,
+        'Let a fenced host have volumes again.',
+        ('POST', _ALL + '/hosts/{host}/unfence'),
+    ),
 ]

@@ -6,6 +6,12 @@ from multiattach.policies.base import ADMIN, rule
 _ONE = '/os-hosts/{host}'
 
 RULES = [
-    rule('volume_extension:hosts', ADMIN, 'List, show, enable and disable hosts.', ('GET', '/os-hosts'),
-         ('GET', _ONE), ('PUT', _ONE)),
+    rule(
+        'volume_extension:hosts',
+        ADMIN,
+        'List, show, enable and disable hosts.',
+        ('GET', '/os-hosts'),
+        ('GET', _ONE),
+        ('PUT', _ONE),
+    )
 ]

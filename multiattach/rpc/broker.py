@@ -26,12 +26,12 @@ def check(transport: messaging.Transport) -> None:
     names = ', '.join(f'{host.hostname}:{host.port or 5672}' for host in url.hosts)
     try:
         # One try at each node of a cluster.
-        impl_rabbit.Connection(driver.conf, url, common.PURPOSE_LISTEN,
-                               retry=max(len(url.hosts) - 1, 0)).close()
+        impl_rabbit.Connection(driver.conf, url, common.PURPOSE_LISTEN, retry=max(len(url.hosts) - 1, 0)).close()
     except Exception as exc:
         raise errors.ConfigurationError(
             f'Option transport_url in [DEFAULT]: the broker at {names} takes no connection '
-            f'({type(exc).__name__}): check that it runs, and user, password and virtual host.') from exc
+            f'({type(exc).__name__}): check that it runs, and user, password and virtual host.'
+        ) from exc
 
 
 def check_in_time(transport: messaging.Transport, timeout: float = _TIMEOUT) -> None:
@@ -45,7 +45,8 @@ def check_in_time(transport: messaging.Transport, timeout: float = _TIMEOUT) -> 
     except TimeoutError:
         raise errors.ConfigurationError(
             f'Option transport_url in [DEFAULT]: the broker does not answer within {timeout:g} s: check '
-            'the address, and that it runs.') from None
+            'the address, and that it runs.'
+        ) from None
 
 
 def close(transport: messaging.Transport) -> None:
@@ -100,4 +101,5 @@ def explain_refusal(failure: Exception) -> None:
         f'The broker has queues of another kind than is configured ({found[1]}). Set rabbit_quorum_queue '
         'and amqp_durable_queues in [oslo_messaging_rabbit] to what they were when these were made; or stop '
         'all programs and make the virtual host anew (rabbitmqctl delete_vhost, add_vhost, set_permissions); '
-        'or name another virtual host in transport_url of [DEFAULT].') from failure
+        'or name another virtual host in transport_url of [DEFAULT].'
+    ) from failure

@@ -56,8 +56,9 @@ class ExportOrder:
 
 
 class _Client:
-    def __init__(self, transport: messaging.Transport, topic: str, timeout: float,
-                 monitor_timeout: int | None = None) -> None:
+    def __init__(
+        self, transport: messaging.Transport, topic: str, timeout: float, monitor_timeout: int | None = None
+    ) -> None:
         self._topic = topic
         self._transport = transport
         self._replies = ReplyQueue(transport, monitor_timeout or timeout)
@@ -66,8 +67,12 @@ class _Client:
     def _make_client(self, timeout: float, monitor_timeout: int | None) -> Any:
         target = messaging.Target(topic=self._topic, version=_BASE_VERSION)
         return messaging.get_rpc_client(
-            self._transport, target, timeout=timeout, retry=_RETRIES,
-            call_monitor_timeout=monitor_timeout if (monitor_timeout or timeout) < timeout else None)
+            self._transport,
+            target,
+            timeout=timeout,
+            retry=_RETRIES,
+            call_monitor_timeout=monitor_timeout if (monitor_timeout or timeout) < timeout else None,
+        )
 
     def within(self, seconds: float) -> Self:
         """Make a client for those who cannot wait long.
@@ -86,17 +91,24 @@ class _Client:
             # The row is written: its owner finds it with its next look, at the latest.
             LOG.warning('%s was not told of %s: %s', server, method, exc)
 
-    def _call(self, server: str, method: str, request_id: str | None, version: str = _BASE_VERSION,
-              **ids: str | int | list[str] | list[list[str]] | None) -> Any:
+    def _call(
+        self,
+        server: str,
+        method: str,
+        request_id: str | None,
+        version: str = _BASE_VERSION,
+        **ids: str | int | list[str] | list[list[str]] | None,
+    ) -> Any:
         try:
             with self._reported(method):
                 self._replies.await_ready()
                 return self._client.prepare(server=server, version=version).call(
-                    request_ids.make(request_id), method, **ids)
+                    request_ids.make(request_id), method, **ids
+                )
         except (messaging.MessagingTimeout, messaging.MessageDeliveryFailure) as exc:
             raise errors.Unanswered(
-                f'No answer from {server} in time; the request may still be carried out. '
-                'It is safe to repeat it.') from exc
+                f'No answer from {server} in time; the request may still be carried out. It is safe to repeat it.'
+            ) from exc
         except (messaging.UnsupportedVersion, messaging.NoSuchMethod) as exc:
             raise errors.Unavailable(_TOO_OLD.format(server)) from exc
         except messaging.RemoteError as exc:
@@ -160,8 +172,14 @@ class FenceWorkers(_Client):
     :param monitor_timeout: seconds to wait for a sign of life of the worker that was called.
     """
 
-    def __init__(self, transport: messaging.Transport, timeout: float,
-                 monitor_timeout: int | None = None, *, topic: str = FENCE_TOPIC) -> None:
+    def __init__(
+        self,
+        transport: messaging.Transport,
+        timeout: float,
+        monitor_timeout: int | None = None,
+        *,
+        topic: str = FENCE_TOPIC,
+    ) -> None:
         super().__init__(transport, topic, timeout, monitor_timeout)
 
     def fence(self, order: ExportOrder, request_id: str | None) -> dict[str, Any]:
@@ -172,8 +190,13 @@ class FenceWorkers(_Client):
         :raises MultiattachError: the worker could not; it tries again by itself.
         """
         proof: dict[str, Any] = self._call(
-            order.host, 'fence', request_id, _FENCE_VERSION, volume_id=order.volume_id,
-            attachment_id=order.attachment_id)
+            order.host,
+            'fence',
+            request_id,
+            _FENCE_VERSION,
+            volume_id=order.volume_id,
+            attachment_id=order.attachment_id,
+        )
         return proof
 
     def fence_many(self, orders: Sequence[ExportOrder], request_id: str | None) -> dict[str, dict[str, Any]]:
@@ -185,8 +208,12 @@ class FenceWorkers(_Client):
         :raises Unavailable: the worker is of an older release.
         """
         answers: dict[str, dict[str, Any]] = self._call(
-            orders[0].host, 'fence_many', request_id, _FENCE_VERSION,
-            orders=[[one.volume_id, one.attachment_id] for one in orders])
+            orders[0].host,
+            'fence_many',
+            request_id,
+            _FENCE_VERSION,
+            orders=[[one.volume_id, one.attachment_id] for one in orders],
+        )
         return answers
 
 
@@ -197,8 +224,7 @@ class VolumeWorkers(FenceWorkers, _Comparing):
     :param monitor_timeout: seconds to wait for a sign of life of the worker that was called.
     """
 
-    def __init__(self, transport: messaging.Transport, timeout: float,
-                 monitor_timeout: int | None = None) -> None:
+    def __init__(self, transport: messaging.Transport, timeout: float, monitor_timeout: int | None = None) -> None:
         super().__init__(transport, timeout, monitor_timeout, topic=VOLUME_TOPIC)
         self.fencing = FenceWorkers(transport, timeout, monitor_timeout)
 
@@ -229,8 +255,7 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         :raises OutcomeUnknown: no answer; the row tells later.
         :raises MultiattachError: the worker refused and undid its step.
         """
-        self._call(order.host, 'export', request_id, volume_id=order.volume_id,
-                   attachment_id=order.attachment_id)
+        self._call(order.host, 'export', request_id, volume_id=order.volume_id, attachment_id=order.attachment_id)
 
     def unexport(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``unexporting`` turned away.
@@ -238,8 +263,7 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         :raises OutcomeUnknown: no answer; the row tells later.
         :raises MultiattachError: the worker could not.
         """
-        self._call(order.host, 'unexport', request_id, volume_id=order.volume_id,
-                   attachment_id=order.attachment_id)
+        self._call(order.host, 'unexport', request_id, volume_id=order.volume_id, attachment_id=order.attachment_id)
 
     def show_target(self, host: str, volume_id: str, request_id: str | None) -> dict[str, Any] | None:
         """Ask what a volume's target really has.
@@ -249,12 +273,10 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         :raises OutcomeUnknown: no answer in time.
         :raises Unavailable: the worker is of an older release, or its target daemon does not answer.
         """
-        shown: dict[str, Any] | None = self._call(
-            host, 'show_target', request_id, _SHOW_VERSION, volume_id=volume_id)
+        shown: dict[str, Any] | None = self._call(host, 'show_target', request_id, _SHOW_VERSION, volume_id=volume_id)
         return shown
 
-    def list_targets(self, host: str, marker: str | None, limit: int, request_id: str | None
-                     ) -> list[dict[str, Any]]:
+    def list_targets(self, host: str, marker: str | None, limit: int, request_id: str | None) -> list[dict[str, Any]]:
         """Ask what targets a worker's daemon really has, in order of their volumes' ids.
 
         :param host: name of the backend, ``host@backend``.
@@ -265,7 +287,8 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         :raises Unavailable: the worker is of an older release, or its target daemon does not answer.
         """
         shown: list[dict[str, Any]] = self._call(
-            host, 'list_targets', request_id, _SHOW_VERSION, marker=marker, limit=limit)
+            host, 'list_targets', request_id, _SHOW_VERSION, marker=marker, limit=limit
+        )
         return shown
 
     def list_findings(self, host: str, volume_id: str, request_id: str | None) -> list[dict[str, Any]]:
@@ -277,7 +300,8 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         :raises Unavailable: the worker is of an older release.
         """
         found: list[dict[str, Any]] = self._call(
-            host, 'list_findings', request_id, _RELEASE_VERSION, volume_id=volume_id)
+            host, 'list_findings', request_id, _RELEASE_VERSION, volume_id=volume_id
+        )
         return found
 
 

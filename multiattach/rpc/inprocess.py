@@ -79,8 +79,9 @@ class InProcessDriver(base.BaseDriver):
     _exchanges: ClassVar[dict[str, _Exchange]] = {}
     _exchanges_lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, conf: Any, url: Any, default_exchange: str | None = None,
-                 allowed_remote_exmods: Any = None) -> None:
+    def __init__(
+        self, conf: Any, url: Any, default_exchange: str | None = None, allowed_remote_exmods: Any = None
+    ) -> None:
         super().__init__(conf, url, default_exchange, allowed_remote_exmods)
         # Two deployments of one process (tests) must not take each other's messages.
         name = url.virtual_host or ''
@@ -93,9 +94,17 @@ class InProcessDriver(base.BaseDriver):
         :param requeue: ignored: what is taken here is handled here.
         """
 
-    def send(self, target: Any, ctxt: Any, message: Any, wait_for_reply: bool | None = None,
-             timeout: float | None = None, call_monitor_timeout: float | None = None,
-             retry: int | None = None, transport_options: Any = None) -> Any:
+    def send(
+        self,
+        target: Any,
+        ctxt: Any,
+        message: Any,
+        wait_for_reply: bool | None = None,
+        timeout: float | None = None,
+        call_monitor_timeout: float | None = None,
+        retry: int | None = None,
+        transport_options: Any = None,
+    ) -> Any:
         """Put a message into a server's queue and wait for the answer if there is one.
 
         :param wait_for_reply: wait for an answer.
@@ -117,8 +126,7 @@ class InProcessDriver(base.BaseDriver):
             raise failure
         return reply
 
-    def send_notification(self, target: Any, ctxt: Any, message: Any, version: Any,
-                          retry: int | None = None) -> None:
+    def send_notification(self, target: Any, ctxt: Any, message: Any, version: Any, retry: int | None = None) -> None:
         """Drop a notification: nobody else lives in this process.
 
         :param version: ignored.
@@ -133,8 +141,9 @@ class InProcessDriver(base.BaseDriver):
         listener = _Listener(self._exchange.get(target.topic, target.server))
         return base.PollStyleListenerAdapter(listener, batch_size, batch_timeout)
 
-    def listen_for_notifications(self, targets_and_priorities: Any, pool: Any, batch_size: int,
-                                 batch_timeout: float) -> Any:
+    def listen_for_notifications(
+        self, targets_and_priorities: Any, pool: Any, batch_size: int, batch_timeout: float
+    ) -> Any:
         """Refuse: notifications need a broker.
 
         :param targets_and_priorities: ignored.

@@ -17,8 +17,7 @@ class Serving:
     :param periodics: the work, not started.
     """
 
-    def __init__(self, servers: Sequence[messaging.MessageHandlingServer], periodics: Sequence[Periodic]
-                 ) -> None:
+    def __init__(self, servers: Sequence[messaging.MessageHandlingServer], periodics: Sequence[Periodic]) -> None:
         self._servers = servers
         self._periodics = periodics
 

@@ -23,7 +23,8 @@ def make_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
     except (messaging.DriverLoadFailure, messaging.InvalidTransportURL) as exc:
         raise errors.ConfigurationError(
             'Option transport_url in [DEFAULT] cannot be used: give a URL such as '
-            f'rabbit://USER:PASSWORD@HOST:5672/ or inproc://. ({type(exc).__name__})') from exc
+            f'rabbit://USER:PASSWORD@HOST:5672/ or inproc://. ({type(exc).__name__})'
+        ) from exc
 
 
 def make_notification_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
@@ -36,11 +37,13 @@ def make_notification_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
     except (messaging.DriverLoadFailure, messaging.InvalidTransportURL) as exc:
         raise errors.ConfigurationError(
             'Option transport_url in [oslo_messaging_notifications] cannot be used: give a URL such as '
-            f'rabbit://USER:PASSWORD@HOST:5672/. ({type(exc).__name__})') from exc
+            f'rabbit://USER:PASSWORD@HOST:5672/. ({type(exc).__name__})'
+        ) from exc
 
 
-def make_server(transport: messaging.Transport, topic: str, server: str,
-                endpoint: Any) -> messaging.MessageHandlingServer:
+def make_server(
+    transport: messaging.Transport, topic: str, server: str, endpoint: Any
+) -> messaging.MessageHandlingServer:
     """Make an RPC server; it is not started yet.
 
     :param topic: topic to listen on.
@@ -48,6 +51,6 @@ def make_server(transport: messaging.Transport, topic: str, server: str,
     :param endpoint: object whose methods are called.
     """
     target = messaging.Target(topic=topic, server=server, version='1.0')
-    return messaging.get_rpc_server(transport, target, [endpoint],
-                                    serializer=ContextSerializer(),
-                                    access_policy=messaging.ExplicitRPCAccessPolicy)
+    return messaging.get_rpc_server(
+        transport, target, [endpoint], serializer=ContextSerializer(), access_policy=messaging.ExplicitRPCAccessPolicy
+    )

@@ -27,10 +27,13 @@ class Addresses:
         :returns: those that were told an address which is not that of today.
         :raises TargetUnavailable: the target does not say who is logged in.
         """
-        mine = {row.attachment_id: row for its in rows.values() for row in its
-                if row.attachment_id is not None and row.state in states.ADMITTED and row.state_at}
-        self._right = {ident: at for ident, at in self._right.items()
-                       if ident in mine and mine[ident].state_at == at}
+        mine = {
+            row.attachment_id: row
+            for its in rows.values()
+            for row in its
+            if row.attachment_id is not None and row.state in states.ADMITTED and row.state_at
+        }
+        self._right = {ident: at for ident, at in self._right.items() if ident in mine and mine[ident].state_at == at}
         unknown = [ident for ident in mine if ident not in self._right]
         told = self._side.list_infos(unknown) if unknown else {}
         wrong = []
@@ -46,9 +49,12 @@ class Addresses:
             state, now = shown.get(row.volume_id), self._target.locate(row.volume_id).portal
             hold = None
             if state is not None and any(one.initiator == row.initiator for one in state.sessions):
-                hold = (f'{row.initiator} is logged in. The address is refreshed when that login ends, or '
-                        'when the host asks for its connection again; "openstack multiattach doctor --fix" '
-                        'does it now.')
-            seen.append(Seen(Drift.OLD_PORTAL, self._host, row.volume_id, row.attachment_id,
-                             f'{portal}, now {now}', hold=hold))
+                hold = (
+                    f'{row.initiator} is logged in. The address is refreshed when that login ends, or '
+                    'when the host asks for its connection again; "openstack multiattach doctor --fix" '
+                    'does it now.'
+                )
+            seen.append(
+                Seen(Drift.OLD_PORTAL, self._host, row.volume_id, row.attachment_id, f'{portal}, now {now}', hold=hold)
+            )
         return seen

@@ -48,8 +48,10 @@ class Copies:
         self._steps.begin(volume_id, functools.partial(self._run, volume_id, source_id))
 
     def _run(self, volume_id: str, source_id: str) -> None:
-        with (self._leases.attempt(VOLUME, volume_id, lambda error: self._give_up(volume_id, error)),
-              self._locks.try_storage(volume_id) as held):
+        with (
+            self._leases.attempt(VOLUME, volume_id, lambda error: self._give_up(volume_id, error)),
+            self._locks.try_storage(volume_id) as held,
+        ):
             _check(held)
             self._copy(volume_id, source_id)
 

@@ -36,7 +36,7 @@ class EpochFile:
                 found = json.loads(file.read(_LONGEST))
             self._trouble.pop('read', None)
             mark = Mark(str(found['lineage']), int(found['counter']))
-            return mark if len(mark.lineage) <= 36 and 0 <= mark.counter < 2 ** 62 else None
+            return mark if len(mark.lineage) <= 36 and 0 <= mark.counter < 2**62 else None
         except FileNotFoundError:
             return None
         except (OSError, ValueError, LookupError, TypeError) as exc:
@@ -56,8 +56,9 @@ class EpochFile:
 
     def _complain(self, what: str, exc: Exception) -> None:
         if self._trouble.get(what) != str(exc):
-            LOG.error('%s cannot be %s, so that an older copy of the database may not be noticed: %s',
-                      self._path, what, exc)
+            LOG.error(
+                '%s cannot be %s, so that an older copy of the database may not be noticed: %s', self._path, what, exc
+            )
         self._trouble[what] = str(exc)
 
 
@@ -88,8 +89,9 @@ class Epoch:
     def _check(self) -> Doubt | None:
         seen = self._file.read()
         # Of what this process has seen itself it needs no file to be sure.
-        if self._known is not None and (seen is None or (
-                seen.lineage == self._known.lineage and seen.counter < self._known.counter)):
+        if self._known is not None and (
+            seen is None or (seen.lineage == self._known.lineage and seen.counter < self._known.counter)
+        ):
             seen = self._known
         before, doubt = self._side.count(self._backend, seen)
         if not self._checked:

@@ -48,8 +48,9 @@ class Exporter:
     :param host: name of the backend, as its volumes carry it.
     """
 
-    def __init__(self, exports: Exports, backend: Backend, target: Target, locks: VolumeLocks,
-                 host: str, leases: StepLeases) -> None:
+    def __init__(
+        self, exports: Exports, backend: Backend, target: Target, locks: VolumeLocks, host: str, leases: StepLeases
+    ) -> None:
         self.inspection = Inspection(target)
         self.fencer = Fencer(exports.fences, target, locks, leases)
         self._leases = leases
@@ -75,8 +76,9 @@ class Exporter:
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         :raises Conflict: the attachment went elsewhere meanwhile.
         """
-        with self._leases.attempt(ATTACHMENT, attachment_id,
-                                  lambda error: self.give_up(volume_id, attachment_id, error)):
+        with self._leases.attempt(
+            ATTACHMENT, attachment_id, lambda error: self.give_up(volume_id, attachment_id, error)
+        ):
             self._export(volume_id, attachment_id)
 
     def _export(self, volume_id: str, attachment_id: str) -> None:
@@ -88,17 +90,22 @@ class Exporter:
             if plan.state == A.RESERVED and plan.error:  # the worker's own round tried it first
                 raise errors.BackendError(f'The volume cannot be exported: {plan.error}')
             if plan.state != A.EXPORTING:
-                raise errors.Conflict(
-                    f'The attachment {attachment_id} was changed by another request meanwhile.')
+                raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
             if plan.fenced:
                 self._exports.fail_export(plan, plan.fenced)
                 raise errors.Conflict(plan.fenced)
             if plan.is_fencing:
                 self.fencer.fence_pending(volume_id, plan.initiator)
             if plan.twin_host is not None:
-                LOG.warning('Attachment %s of volume %s: host %s presents the initiator name %s, and so does '
-                            'host %s: give each host a name of its own', attachment_id, volume_id,
-                            plan.connector.get('host'), plan.initiator, plan.twin_host)
+                LOG.warning(
+                    'Attachment %s of volume %s: host %s presents the initiator name %s, and so does '
+                    'host %s: give each host a name of its own',
+                    attachment_id,
+                    volume_id,
+                    plan.connector.get('host'),
+                    plan.initiator,
+                    plan.twin_host,
+                )
             started = time.monotonic()
             grant = _grant(plan)
             failpoints.reach('volume.export.planned')
@@ -112,8 +119,7 @@ class Exporter:
                 kind = errors.Unavailable if isinstance(exc, TargetFull) else errors.BackendError
                 raise kind(f'The volume cannot be exported: {exc}') from exc
             failpoints.reach('volume.export.granted')
-            self._exports.finish_export(plan, _connection_info(plan, info, grant),
-                                        time.monotonic() - started)
+            self._exports.finish_export(plan, _connection_info(plan, info, grant), time.monotonic() - started)
             failpoints.reach('volume.export.finished')
 
     def _undo(self, plan: ExportPlan, error: str) -> None:
@@ -133,8 +139,9 @@ class Exporter:
         :raises BackendError: the target refused; the attachment is in ``error_detaching``.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         """
-        with self._leases.attempt(ATTACHMENT, attachment_id,
-                                  lambda error: self.give_up(volume_id, attachment_id, error)):
+        with self._leases.attempt(
+            ATTACHMENT, attachment_id, lambda error: self.give_up(volume_id, attachment_id, error)
+        ):
             self._unexport(volume_id, attachment_id)
 
     def _unexport(self, volume_id: str, attachment_id: str) -> None:
@@ -144,8 +151,7 @@ class Exporter:
             except errors.AttachmentNotFound:
                 return
             if plan.state != A.UNEXPORTING:
-                raise errors.Conflict(
-                    f'The attachment {attachment_id} was changed by another request meanwhile.')
+                raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
             started = time.monotonic()
             failpoints.reach('volume.unexport.planned')
             try:
@@ -187,8 +193,7 @@ class Exporter:
         if plan.is_last_on_target:
             self._target.remove_export(plan.volume_id)
         elif plan.is_last_of_initiator:
-            self._target.revoke(plan.volume_id, plan.initiator,
-                                account_name(plan.volume_id, plan.initiator))
+            self._target.revoke(plan.volume_id, plan.initiator, account_name(plan.volume_id, plan.initiator))
 
     @contextlib.contextmanager
     def _agreement(self, volume_id: str) -> Iterator[None]:
@@ -307,25 +312,32 @@ class Exporter:
         rows = self._exports.list_admitted_of(volume_id)
         failpoints.reach('volume.restore.planned')
         infos: dict[str, Mapping[str, Any]] = {
-            row.initiator: row.connection_info for row in rows if row.initiator and row.connection_info}
-        return tuple(Grant(initiator, info['auth_username'], info['auth_password'])
-                     for initiator, info in sorted(infos.items()))
+            row.initiator: row.connection_info for row in rows if row.initiator and row.connection_info
+        }
+        return tuple(
+            Grant(initiator, info['auth_username'], info['auth_password']) for initiator, info in sorted(infos.items())
+        )
 
-    def resume(self, owns: Callable[[str], bool] = lambda _ident: True,
-               after: datetime.datetime | None = None) -> None:
+    def resume(self, owns: Callable[[str], bool] = lambda _ident: True, after: datetime.datetime | None = None) -> None:
         """Carry on with every attachment whose next step is this worker's.
 
         :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
         :param after: leave alone what stands there since before this moment.
         """
-        rows = {row.id: row for row in self._exports.list_open(self._host)
-                if owns(row.volume_id) and (after is None or row.state_at >= after)}
+        rows = {
+            row.id: row
+            for row in self._exports.list_open(self._host)
+            if owns(row.volume_id) and (after is None or row.state_at >= after)
+        }
         for due in self._leases.list_due([Step(ATTACHMENT, row.id, row.state_at) for row in rows.values()]):
             self._carry_on(due, rows[due.step.ident])
 
     def _carry_on(self, due: Due, row: Attachment) -> None:
         steps: dict[str, Callable[[str, str], Any]] = {
-            A.EXPORTING: self.export, A.UNEXPORTING: self.unexport, A.FENCING: self.fencer.fence}
+            A.EXPORTING: self.export,
+            A.UNEXPORTING: self.unexport,
+            A.FENCING: self.fencer.fence,
+        }
         step = functools.partial(steps[row.state], row.volume_id, row.id)
         # What a fence promised nobody takes back.
         give_up = None if row.state == A.FENCING else functools.partial(self.give_up, row.volume_id, row.id)
@@ -363,10 +375,8 @@ def _connection_info(plan: ExportPlan, info: TargetInfo, grant: Grant) -> dict[s
         'encrypted': False,
         'cacheable': False,
         'qos_specs': plan.qos,
-        'enforce_multipath': strutils.bool_from_string(
-            str(plan.connector.get('enforce_multipath', False))),
+        'enforce_multipath': strutils.bool_from_string(str(plan.connector.get('enforce_multipath', False))),
     }
     if strutils.bool_from_string(str(multipath)):
-        answer |= {'target_iqns': [info.iqn], 'target_portals': [info.portal],
-                   'target_luns': [info.lun]}
+        answer |= {'target_iqns': [info.iqn], 'target_portals': [info.portal], 'target_luns': [info.lun]}
     return answer

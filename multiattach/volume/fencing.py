@@ -78,8 +78,7 @@ class Fencer:
             for one in done:
                 for ident in one.plan.infos:
                     self._unwritten.pop(ident, None)
-        return {ident: dict(one.proof) if isinstance(one, Outcome) else {'error': one}
-                for ident, one in found.items()}
+        return {ident: dict(one.proof) if isinstance(one, Outcome) else {'error': one} for ident, one in found.items()}
 
     def _try(self, order: Sequence[str]) -> Outcome | str:
         volume_id, attachment_id = order
@@ -105,8 +104,7 @@ class Fencer:
         if plan.state == A.FENCED and plan.proof is not None and not plan.is_last_of_initiator:
             return Outcome(plan, plan.proof, 0.0)
         if plan.state not in (A.FENCING, A.FENCED):
-            raise errors.Conflict(
-                f'The attachment {attachment_id} was changed by another request meanwhile.')
+            raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
         started = time.monotonic()
         failpoints.reach('volume.fence.planned')
         try:
@@ -120,17 +118,22 @@ class Fencer:
         seconds = time.monotonic() - started
         failpoints.reach('volume.fence.cut')
         proof = describe(plan, cut, self._plans.worker, seconds)
-        LOG.info('Initiator %s is cut off volume %s: %d sessions ended', plan.initiator, plan.volume_id,
-                 len(cut.sessions))
+        LOG.info(
+            'Initiator %s is cut off volume %s: %d sessions ended', plan.initiator, plan.volume_id, len(cut.sessions)
+        )
         known = self._unwritten.get(attachment_id)
         return Outcome(plan, _confirm(known.proof if known else plan.proof, proof, cut), seconds)
 
     def _cut(self, plan: FencePlan) -> Cut:
         if plan.initiator is None:
             return Cut(whole=True)
-        return self._target.fence(plan.volume_id, plan.initiator,
-                                  account_name(plan.volume_id, plan.initiator),
-                                  alone=plan.is_last_on_target, again=_is_whole(plan))
+        return self._target.fence(
+            plan.volume_id,
+            plan.initiator,
+            account_name(plan.volume_id, plan.initiator),
+            alone=plan.is_last_on_target,
+            again=_is_whole(plan),
+        )
 
     def fence_pending(self, volume_id: str, initiator: str) -> None:
         """Finish what is to be cut off before the same initiator is admitted anew."""
@@ -160,12 +163,10 @@ class Fencer:
         try:
             proof = self.fence(row.volume_id, row.id)
         except errors.MultiattachError as exc:
-            LOG.error('Fenced initiator %s may be logged in at volume %s: %s', row.initiator, row.volume_id,
-                      exc)
+            LOG.error('Fenced initiator %s may be logged in at volume %s: %s', row.initiator, row.volume_id, exc)
             return
         if proof['cut']['sessions']:
-            LOG.error('Fenced initiator %s was logged in at volume %s again: cut off', row.initiator,
-                      row.volume_id)
+            LOG.error('Fenced initiator %s was logged in at volume %s again: cut off', row.initiator, row.volume_id)
 
 
 def _is_whole(plan: FencePlan) -> bool:
@@ -175,8 +176,7 @@ def _is_whole(plan: FencePlan) -> bool:
 
 def _confirm(before: Mapping[str, Any] | None, now: dict[str, Any], cut: Cut) -> dict[str, Any]:
     """What was cut stands in the first proof; that nothing is left was seen just now."""
-    if before is None or cut.acl or cut.account or cut.sessions or (
-            cut.whole and before.get('scope') != _TARGET):
+    if before is None or cut.acl or cut.account or cut.sessions or (cut.whole and before.get('scope') != _TARGET):
         return now
     return dict(before) | {key: now[key] for key in ('verified_at', 'left')}
 
@@ -188,12 +188,19 @@ def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str
     :param worker: who did it.
     """
     return {
-        'initiator': plan.initiator, 'worker': worker,
+        'initiator': plan.initiator,
+        'worker': worker,
         'verified_at': models.now().isoformat(timespec='microseconds'),
-        'seconds': round(seconds, 4), 'attachments': sorted(plan.infos),
+        'seconds': round(seconds, 4),
+        'attachments': sorted(plan.infos),
         'scope': _TARGET if cut.whole else _INITIATOR,
-        'cut': {'acl': cut.acl, 'account': cut.account, 'sessions': _show(cut.sessions),
-                'others': _show(cut.others), 'logins': list(cut.logins)},
+        'cut': {
+            'acl': cut.acl,
+            'account': cut.account,
+            'sessions': _show(cut.sessions),
+            'others': _show(cut.others),
+            'logins': list(cut.logins),
+        },
         'left': {'acl': cut.left_acl, 'account': cut.left_account, 'sessions': _show(cut.left_sessions)},
     }
 

@@ -48,8 +48,10 @@ def describe(state: TargetState) -> dict[str, Any]:
     :param state: what the driver read.
     """
     return {
-        'volume_id': state.volume_id, 'iqn': state.iqn,
+        'volume_id': state.volume_id,
+        'iqn': state.iqn,
         'luns': [{'lun': lun.lun, 'device': lun.device, 'online': lun.online} for lun in state.luns],
-        'initiators': list(state.initiators), 'accounts': list(state.accounts),
+        'initiators': list(state.initiators),
+        'accounts': list(state.accounts),
         'sessions': [{'initiator': one.initiator, 'address': one.address} for one in state.sessions],
     }

@@ -118,13 +118,17 @@ def _acquire(lock: Any, volume_id: str) -> bool:
     except _FAILURES as exc:
         why = getattr(exc, 'strerror', None) or type(exc).__name__
         raise errors.OutcomeUnknown(
-            f'The lock of volume {volume_id} cannot be taken ({why}): see '
-            'option backend_url in [coordination].') from exc
+            f'The lock of volume {volume_id} cannot be taken ({why}): see option backend_url in [coordination].'
+        ) from exc
 
 
 def _make_late(volume_id: str, step: str, holder: Holder | None, waited: float) -> errors.OutcomeUnknown:
     """Say what was waited for."""
-    by = 'another process' if holder is None else (
-        f'"{holder.step}" of volume {holder.volume_id} (for {time.monotonic() - holder.since:.0f} s)')
-    return errors.OutcomeUnknown(f'"{step}" of volume {volume_id} waited {waited:.0f} s for a lock that {by} '
-                                 'holds; nothing was done yet.')
+    by = (
+        'another process'
+        if holder is None
+        else (f'"{holder.step}" of volume {holder.volume_id} (for {time.monotonic() - holder.since:.0f} s)')
+    )
+    return errors.OutcomeUnknown(
+        f'"{step}" of volume {volume_id} waited {waited:.0f} s for a lock that {by} holds; nothing was done yet.'
+    )

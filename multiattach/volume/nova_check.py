@@ -70,10 +70,10 @@ class NovaCheck:
         oldest = sorted(known, key=lambda one: (one not in self._gone, self._asked.get(one, 0.0), one))
         try:
             with concurrent.futures.ThreadPoolExecutor(_PARALLEL, 'nova') as pool:
-                list(pool.map(self._ask, oldest if everything else oldest[:self._most]))
+                list(pool.map(self._ask, oldest if everything else oldest[: self._most]))
         except errors.Unavailable:
             self._failures += 1
-            self._skip = min(2 ** self._failures, _LONGEST) - 1
+            self._skip = min(2**self._failures, _LONGEST) - 1
             raise
         self._failures = self._skip = 0
         return self._gone
@@ -83,7 +83,7 @@ class NovaCheck:
 
         :returns: those that are.
         """
-        return {ident for ident in sorted(server_ids)[:self._most] if self._compute.is_on_host(ident)}
+        return {ident for ident in sorted(server_ids)[: self._most] if self._compute.is_on_host(ident)}
 
     def is_gone(self, server_id: str) -> bool:
         """Ask once more, before something is taken away.

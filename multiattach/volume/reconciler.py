@@ -35,14 +35,17 @@ Owns = Callable[[str], bool]
 
 # What only people can put right, whatever the operator wrote.
 _FOR_PEOPLE = frozenset({Drift.NO_CONNECTOR, Drift.SHARED_NAME, Drift.SHARED_LOGIN, Drift.STUCK_STEP})
-_ALL_TARGETS = ('Not one target of this backend is named by the database. That is believed only of '
-                'attachments whose end is recorded, in a database that is known to be that of these targets.')
-_ALL_SERVERS = ('Nova has none of the servers that were asked for. That is believed only of servers which '
-                'Nova itself says it deleted.')
+_ALL_TARGETS = (
+    'Not one target of this backend is named by the database. That is believed only of '
+    'attachments whose end is recorded, in a database that is known to be that of these targets.'
+)
+_ALL_SERVERS = (
+    'Nova has none of the servers that were asked for. That is believed only of servers which '
+    'Nova itself says it deleted.'
+)
 # Suspects that a round looks at under their locks; of more the next round takes care.
 _MOST = 100
-_IN_FLIGHT = frozenset({A.EXPORTED, *states.owned_states(states.Owner.VOLUME),
-                        *states.owned_states(states.Owner.HOST)})
+_IN_FLIGHT = frozenset({A.EXPORTED, *states.owned_states(states.Owner.VOLUME), *states.owned_states(states.Owner.HOST)})
 
 
 class VolumeReconciler:
@@ -55,9 +58,18 @@ class VolumeReconciler:
     :param epoch: tells whether the database is the one that wrote the targets; None if nobody does.
     """
 
-    def __init__(self, side: Reconciliation, exporter: Exporter, target: Target, locks: VolumeLocks,
-                 host: str, rules: Rules, interval: float, nova: NovaCheck | None = None,
-                 epoch: Epoch | None = None) -> None:
+    def __init__(
+        self,
+        side: Reconciliation,
+        exporter: Exporter,
+        target: Target,
+        locks: VolumeLocks,
+        host: str,
+        rules: Rules,
+        interval: float,
+        nova: NovaCheck | None = None,
+        epoch: Epoch | None = None,
+    ) -> None:
         self._side = side
         self._exporter = exporter
         self._target = target
@@ -89,8 +101,9 @@ class VolumeReconciler:
         if time.monotonic() >= self._due:
             self.run(owns)
 
-    def run(self, owns: Owns = lambda _ident: True, *, fix: bool | None = None,
-            release: Collection[str] = ()) -> list[Finding]:
+    def run(
+        self, owns: Owns = lambda _ident: True, *, fix: bool | None = None, release: Collection[str] = ()
+    ) -> list[Finding]:
         """Do a round.
 
         :param owns: as for :meth:`tick`.
@@ -115,8 +128,7 @@ class VolumeReconciler:
         """
         return [one.write() for one in self._ledger.last if one.volume_id in (volume_id, None)]
 
-    def _run(self, owns: Owns, fix: bool | None, release: Collection[str]
-             ) -> tuple[list[Finding], dict[str, str]]:
+    def _run(self, owns: Owns, fix: bool | None, release: Collection[str]) -> tuple[list[Finding], dict[str, str]]:
         with self._round:
             accounts = {Account.DATABASE, Account.TARGET, Account.NOVA}
             unread: dict[str, str] = {}
@@ -142,9 +154,12 @@ class VolumeReconciler:
             seen += self._look_at_records(rows, unread)
             for reason in unread.values():
                 LOG.warning('%s cannot be compared as a whole: %s', self._host, reason)
-            settled, due = self._ledger.settle(seen, self._find_step,
-                                             Wish(fix, release, there, doubt.tell() if doubt else None),
-                                             accounts - set(unread))
+            settled, due = self._ledger.settle(
+                seen,
+                self._find_step,
+                Wish(fix, release, there, doubt.tell() if doubt else None),
+                accounts - set(unread),
+            )
             after = time.monotonic() + min(self._interval, self._interval if due is None else due)
             # A person who looks often must not put off the round that repairs.
             self._due = after if fix is None else min(self._due, after)
@@ -163,8 +178,7 @@ class VolumeReconciler:
                 age = (now - row.state_at).total_seconds()
                 kind = self._judge_step(row, age)
                 if kind is not None:
-                    seen.append(Seen(kind, self._host, volume_id, row.attachment_id,
-                                     row.server_id or '', age))
+                    seen.append(Seen(kind, self._host, volume_id, row.attachment_id, row.server_id or '', age))
         slow = [str(one.attachment_id) for one in seen if one.kind is Drift.STUCK_STEP]
         held = self._side.find_held(slow, self._rules.stuck_after) if slow else set()
         return [one for one in seen if one.attachment_id not in held]
@@ -189,12 +203,16 @@ class VolumeReconciler:
             return None
         return Drift.RESERVATION_OF_SERVER if row.server_id else Drift.RESERVATION
 
-    def _look_at_target(self, rows: Rows, owns: Owns, shown: Mapping[str, TargetState]
-                        ) -> tuple[list[Seen], str | None]:
+    def _look_at_target(
+        self, rows: Rows, owns: Owns, shown: Mapping[str, TargetState]
+    ) -> tuple[list[Seen], str | None]:
         """Return what was seen, and why not all was looked at: a lock that was not free in time."""
         files = self._target.list_files()
-        suspects = [ident for ident in {*rows, *shown, *(files or ())}
-                    if self._is_suspect(ident, rows.get(ident, ()), shown.get(ident), files)]
+        suspects = [
+            ident
+            for ident in {*rows, *shown, *(files or ())}
+            if self._is_suspect(ident, rows.get(ident, ()), shown.get(ident), files)
+        ]
         self._clean = {ident: key for ident, key in self._clean.items() if ident in rows or ident in shown}
         suspects = sorted(ident for ident in suspects if ident in rows or owns(ident))
         if not suspects:
@@ -204,8 +222,7 @@ class VolumeReconciler:
         # A step that was taken between the two reads has left rows that agree with the target.
         after = _group(self._side.list_of_volumes(mine), lambda _ident: True)
         seen: list[Seen] = []
-        wrong = [ident for ident in mine
-                 if self._is_suspect(ident, after.get(ident, ()), shown.get(ident), files)]
+        wrong = [ident for ident in mine if self._is_suspect(ident, after.get(ident, ()), shown.get(ident), files)]
         late = None
         for ident in wrong[:_MOST]:
             try:
@@ -221,8 +238,12 @@ class VolumeReconciler:
         taken = [one for one in seen if one.kind in drift.DESTRUCTIVE]
         ended = self._side.find_ended([str(one.volume_id) for one in taken]) if taken else {}
         sure = self._epoch is not None and self._epoch.is_sure
-        return [one if one.kind not in drift.DESTRUCTIVE or (sure and self._is_ended(one, ended))
-                else dataclasses.replace(one, hold=_ALL_TARGETS) for one in seen]
+        return [
+            one
+            if one.kind not in drift.DESTRUCTIVE or (sure and self._is_ended(one, ended))
+            else dataclasses.replace(one, hold=_ALL_TARGETS)
+            for one in seen
+        ]
 
     def _is_ended(self, one: Seen, ended: Mapping[str, Collection[str]]) -> bool:
         """Tell whether the database remembers that what a repair takes away was detached."""
@@ -235,11 +256,15 @@ class VolumeReconciler:
         if one.kind is Drift.STRAY_FILE:
             return bool(names)
         state = self._target.list_exports().get(volume_id)
-        return bool(names) if state is None else {
-            *state.initiators, *(session.initiator for session in state.sessions)} <= set(names)
+        return (
+            bool(names)
+            if state is None
+            else {*state.initiators, *(session.initiator for session in state.sessions)} <= set(names)
+        )
 
-    def _is_suspect(self, ident: str, rows: Sequence[BackendRow], state: TargetState | None,
-                    files: frozenset[str] | None) -> bool:
+    def _is_suspect(
+        self, ident: str, rows: Sequence[BackendRow], state: TargetState | None, files: frozenset[str] | None
+    ) -> bool:
         key = state, tuple(sorted((row.state or '', row.initiator) for row in rows if row.initiator))
         if files is not None and _judge_file(ident, key[1], files) is not None:
             return True
@@ -257,8 +282,10 @@ class VolumeReconciler:
             rows = self._side.list_of_volumes([ident])
         recorded = tuple(sorted((row.state or '', row.initiator) for row in rows if row.initiator))
         found = drift.compare(ident, self._record(ident, recorded), _show(state))
-        seen = [Seen(_name(one.kind, known), self._host, ident, None, one.about,
-                     units=_weigh(one.kind, state)) for one in found]
+        seen = [
+            Seen(_name(one.kind, known), self._host, ident, None, one.about, units=_weigh(one.kind, state))
+            for one in found
+        ]
         kind = None if files is None else _judge_file(ident, recorded, files)
         if kind is not None and not any(one.kind in (Drift.UNUSED, Drift.NO_TARGET) for one in found):
             kind = Drift.NO_VOLUME if known is None else kind
@@ -269,8 +296,11 @@ class VolumeReconciler:
         return whole[:1] or seen
 
     def _record(self, ident: str, rows: Iterable[tuple[str, str]]) -> list[drift.Recorded]:
-        return [drift.Recorded(state, initiator, self._name_account(ident, initiator))
-                for state, initiator in rows if state in states.ON_TARGET]
+        return [
+            drift.Recorded(state, initiator, self._name_account(ident, initiator))
+            for state, initiator in rows
+            if state in states.ON_TARGET
+        ]
 
     def _name_account(self, ident: str, initiator: str) -> str:
         key = ident, initiator
@@ -281,19 +311,34 @@ class VolumeReconciler:
         return self._accounts[key]
 
     def _ask_nova(self, rows: Rows, *, everything: bool) -> list[Seen]:
-        if self._nova is None or (self._rules.find_action(Drift.SERVER_GONE) is Action.IGNORE
-                                  and self._rules.find_action(Drift.SERVER_UNKNOWN) is Action.IGNORE):
+        if self._nova is None or (
+            self._rules.find_action(Drift.SERVER_GONE) is Action.IGNORE
+            and self._rules.find_action(Drift.SERVER_UNKNOWN) is Action.IGNORE
+        ):
             return []
-        mine = [row for its in rows.values() for row in its
-                if row.server_id and row.agent_host is None and row.state in AT_REST]
+        mine = [
+            row
+            for its in rows.values()
+            for row in its
+            if row.server_id and row.agent_host is None and row.state in AT_REST
+        ]
         gone = self._nova.look({str(row.server_id) for row in mine}, everything=everything)
         now = models.now()
         hold = None if self._nova.has_any else _ALL_SERVERS
         # Nova takes places for a server before it tells anybody of the server.
-        return [Seen(gone[row.server_id], self._host, row.volume_id, row.attachment_id, row.server_id,
-                     (now - row.state_at).total_seconds() if row.state == A.RESERVED else float('inf'),
-                     None if self._nova.is_deleted(row.server_id) else hold)
-                for row in mine if row.server_id in gone and row.state_at is not None]
+        return [
+            Seen(
+                gone[row.server_id],
+                self._host,
+                row.volume_id,
+                row.attachment_id,
+                row.server_id,
+                (now - row.state_at).total_seconds() if row.state == A.RESERVED else float('inf'),
+                None if self._nova.is_deleted(row.server_id) else hold,
+            )
+            for row in mine
+            if row.server_id in gone and row.state_at is not None
+        ]
 
     # -- putting right -------------------------------------------------------------------------
 
@@ -306,8 +351,7 @@ class VolumeReconciler:
         if one.kind in _FOR_PEOPLE:
             return ('nothing', one), _do_nothing
         if one.kind is Drift.OLD_PORTAL:
-            return ('relocate', one.attachment_id), lambda: self._exporter.relocate(
-                volume_id, str(one.attachment_id))
+            return ('relocate', one.attachment_id), lambda: self._exporter.relocate(volume_id, str(one.attachment_id))
         if one.attachment_id is not None:
             return ('delete', one.attachment_id), lambda: self._delete(one)
         if one.kind in drift.DESTRUCTIVE:
@@ -320,8 +364,9 @@ class VolumeReconciler:
             assert self._nova is not None
             if not self._nova.is_gone(one.about):
                 raise errors.Conflict(f'Nova has the server {one.about} by now.')
-        rows = [row for row in self._side.list_of_volumes([str(one.volume_id)])
-                if row.attachment_id == one.attachment_id]
+        rows = [
+            row for row in self._side.list_of_volumes([str(one.volume_id)]) if row.attachment_id == one.attachment_id
+        ]
         if not rows or rows[0].state not in AT_REST:
             return  # it is being taken away, or gone
         reserved = rows[0].state == A.RESERVED and rows[0].attached_host is None
@@ -352,10 +397,18 @@ def _derive(rows: Sequence[BackendRow]) -> str:
 
 
 def _show(state: TargetState | None) -> drift.Shown | None:
-    return None if state is None else drift.Shown(
-        bool(state.luns) and all(lun.online for lun in state.luns), state.initiators, state.accounts,
-        [one.initiator for one in state.sessions], state.is_open,
-        [(one.initiator, one.address) for one in state.sessions])
+    return (
+        None
+        if state is None
+        else drift.Shown(
+            bool(state.luns) and all(lun.online for lun in state.luns),
+            state.initiators,
+            state.accounts,
+            [one.initiator for one in state.sessions],
+            state.is_open,
+            [(one.initiator, one.address) for one in state.sessions],
+        )
+    )
 
 
 def _count(state: TargetState) -> int:

@@ -29,8 +29,10 @@ _UNPLACED = 5.0
 _DELETIONS = 4
 # What ends a step for good, and what it is called.
 FAILURES: dict[str, tuple[str, str]] = {
-    V.CREATING: ('create_failed', 'create'), V.DELETING: ('delete_failed', 'delete'),
-    V.EXTENDING: ('extend_failed', 'extend')}
+    V.CREATING: ('create_failed', 'create'),
+    V.DELETING: ('delete_failed', 'delete'),
+    V.EXTENDING: ('extend_failed', 'extend'),
+}
 
 
 class StorageSteps:
@@ -42,8 +44,16 @@ class StorageSteps:
     :param nova: Nova, to be told the same of its servers; None without.
     """
 
-    def __init__(self, storage: Storage, backend: Backend, target: Target, locks: VolumeLocks,
-                 agents: HostAgents, leases: StepLeases, nova: NovaEvents | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        backend: Backend,
+        target: Target,
+        locks: VolumeLocks,
+        agents: HostAgents,
+        leases: StepLeases,
+        nova: NovaEvents | None = None,
+    ) -> None:
         self._agents = agents
         self._leases = leases
         self._nova = nova
@@ -99,8 +109,7 @@ class StorageSteps:
 
     def delete(self, volume_id: str) -> None:
         """Have the storage of a volume in ``deleting`` deleted, and a target left of it."""
-        self._deletions.begin(volume_id, functools.partial(
-            self._attempt, volume_id, V.DELETING, self._delete))
+        self._deletions.begin(volume_id, functools.partial(self._attempt, volume_id, V.DELETING, self._delete))
 
     def _delete(self, volume_id: str) -> None:
         with self._own_storage(volume_id):
@@ -176,22 +185,25 @@ class StorageSteps:
                 LOG.error('Volume %s has no backend: the API ended before it chose one', volume_id)
                 self._storage.fail_unplaced(volume_id)
 
-    def resume(self, owns: Callable[[str], bool] = lambda _ident: True,
-               after: datetime.datetime | None = None) -> None:
+    def resume(self, owns: Callable[[str], bool] = lambda _ident: True, after: datetime.datetime | None = None) -> None:
         """Carry on with every volume whose next step is this worker's.
 
         :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
         :param after: leave alone what stands there since before this moment.
         """
-        rows = {volume_id: (status, since) for volume_id, status, since in self._storage.list_open()
-                if owns(volume_id) and (after is None or since >= after)}
+        rows = {
+            volume_id: (status, since)
+            for volume_id, status, since in self._storage.list_open()
+            if owns(volume_id) and (after is None or since >= after)
+        }
         steps = {'creating': self.create, 'deleting': self.delete, 'extending': self.extend}
         for due in self._leases.list_due([Step(VOLUME, ident, since) for ident, (_, since) in rows.items()]):
             volume_id = due.step.ident
             status = rows[volume_id][0]
             try:
-                self._leases.carry_on(due, functools.partial(steps[status], volume_id),
-                                      functools.partial(self.give_up, volume_id, status))
+                self._leases.carry_on(
+                    due, functools.partial(steps[status], volume_id), functools.partial(self.give_up, volume_id, status)
+                )
             except errors.MultiattachError as exc:
                 LOG.warning('Volume %s is taken up later: %s', volume_id, exc)
 

@@ -140,8 +140,12 @@ class VolumeEndpoint(FenceEndpoint):
 
 _WATCH_PAUSE = 0.5  # s between two looks whether the target daemon is still the same
 # What extra specs of existing volume types ask for most often; vendor and protocol as LVM with tgt has them.
-_CAPABILITIES = {'multiattach': True, 'storage_protocol': 'iSCSI', 'vendor_name': 'Open Source',
-                 'driver_version': '1.0'}
+_CAPABILITIES = {
+    'multiattach': True,
+    'storage_protocol': 'iSCSI',
+    'vendor_name': 'Open Source',
+    'driver_version': '1.0',
+}
 
 
 class VolumeWorker:
@@ -156,10 +160,25 @@ class VolumeWorker:
     :param epoch: tells whether the database is the newest one.
     """
 
-    def __init__(self, db: Database, rpc: messaging.Transport, host: str, serves: str, crew: Crew,
-                 zone: str, backend: Backend, exporter: Exporter, storage: StorageSteps,
-                 leases: StepLeases, *, capabilities: dict[str, Any], over_subscription: float,
-                 report_interval: float, reconciler: VolumeReconciler, epoch: Epoch) -> None:
+    def __init__(
+        self,
+        db: Database,
+        rpc: messaging.Transport,
+        host: str,
+        serves: str,
+        crew: Crew,
+        zone: str,
+        backend: Backend,
+        exporter: Exporter,
+        storage: StorageSteps,
+        leases: StepLeases,
+        *,
+        capabilities: dict[str, Any],
+        over_subscription: float,
+        report_interval: float,
+        reconciler: VolumeReconciler,
+        epoch: Epoch,
+    ) -> None:
         self._db = db
         self._host = host
         self._serves = serves
@@ -171,22 +190,26 @@ class VolumeWorker:
         self._leases = leases
         self._capabilities = {**_CAPABILITIES, **capabilities}
         self._over_subscription = over_subscription
-        servers = (transport.make_server(rpc, clients.FENCE_TOPIC, serves, FenceEndpoint(exporter.fencer)),
-                   transport.make_server(rpc, clients.VOLUME_TOPIC, serves,
-                                         VolumeEndpoint(exporter, storage, reconciler)))
+        servers = (
+            transport.make_server(rpc, clients.FENCE_TOPIC, serves, FenceEndpoint(exporter.fencer)),
+            transport.make_server(rpc, clients.VOLUME_TOPIC, serves, VolumeEndpoint(exporter, storage, reconciler)),
+        )
         self._reconciler = reconciler
         self._epoch = epoch
         self._began = models.now()
         self._fenced_after: datetime.datetime | None = None  # None: whenever it was
         # Apart: a slow backend must not make the worker look dead.
-        self._serving = Serving(servers, (
-            Periodic(f'beat:{host}', report_interval, (self.beat,)),
-            Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
-            Periodic(f'tend:{host}', report_interval, (self.tend,)),
-            # Apart, too: servers whose target daemon died wait for nothing else.
-            Periodic(f'watch:{host}', min(report_interval, _WATCH_PAUSE), (self.watch,)),
-            *([Periodic(f'reconcile:{host}', reconciler.pause, (self.reconcile,))]
-              if reconciler.pause else ())))
+        self._serving = Serving(
+            servers,
+            (
+                Periodic(f'beat:{host}', report_interval, (self.beat,)),
+                Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
+                Periodic(f'tend:{host}', report_interval, (self.tend,)),
+                # Apart, too: servers whose target daemon died wait for nothing else.
+                Periodic(f'watch:{host}', min(report_interval, _WATCH_PAUSE), (self.watch,)),
+                *([Periodic(f'reconcile:{host}', reconciler.pause, (self.reconcile,))] if reconciler.pause else ()),
+            ),
+        )
 
     def start(self) -> None:
         """Export again what is to be exported, then take calls, then take up what was left."""
@@ -206,15 +229,16 @@ class VolumeWorker:
 
     def beat(self) -> None:
         """Report that the worker is alive and what its backend has."""
-        report: dict[str, Any] = {'capabilities': self._capabilities,
-                                  'max_over_subscription_ratio': self._over_subscription,
-                                  'portal': self._exporter.portal,
-                                  'cluster': self._serves if self._serves != self._host else None,
-                                  'fences_apart': True}
+        report: dict[str, Any] = {
+            'capabilities': self._capabilities,
+            'max_over_subscription_ratio': self._over_subscription,
+            'portal': self._exporter.portal,
+            'cluster': self._serves if self._serves != self._host else None,
+            'fences_apart': True,
+        }
         try:
             room = self._backend.capacity()
-            report |= {'total_capacity_gb': round(room.total_gb, 2),
-                       'free_capacity_gb': round(room.free_gb, 2)}
+            report |= {'total_capacity_gb': round(room.total_gb, 2), 'free_capacity_gb': round(room.free_gb, 2)}
         except BackendError as exc:
             LOG.error('The backend of %s cannot be read: %s', self._host, exc)
             report |= {'total_capacity_gb': 0, 'free_capacity_gb': 0}

@@ -37,6 +37,7 @@ class ChunkedInput:
         # uWSGI's router serves nothing more on such a connection, and tells nobody.
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             return start_response(status, [*headers, ('Connection', 'close')], *more)
+
         return start
 
     def _read_body(self) -> bytes:

@@ -56,8 +56,7 @@ def make() -> Any:
 
     registry = prometheus_client.CollectorRegistry()
     registry.register(_Processes(pathlib.Path(conf.metrics.multiprocess_dir)))
-    registry.register(collectors.Collector(
-        {'database': operations.make_row_reader(conf, parts.open_database(conf))}))
+    registry.register(collectors.Collector({'database': operations.make_row_reader(conf, parts.open_database(conf))}))
     return prometheus_client.make_wsgi_app(registry)
 
 

@@ -30,14 +30,23 @@ examples (from the top of the tree, as root for the databases' private servers):
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='python -m tests.benchmarks', description=__doc__, epilog=_EPILOG,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog='python -m tests.benchmarks',
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--url', help='endpoint to measure instead of our own parts')
-    parser.add_argument('--token', default=os.environ.get('OS_TOKEN', 'admin'),
-                        help='token of an admin (default: $OS_TOKEN)')
+    parser.add_argument(
+        '--token', default=os.environ.get('OS_TOKEN', 'admin'), help='token of an admin (default: $OS_TOKEN)'
+    )
     parser.add_argument('--microversion', type=int, default=60, metavar='N', help='3.N (default: 60)')
-    parser.add_argument('--target', choices=('null', 'tgt'), default='null',
-                        help="our worker's target driver (default: null, which does nothing)")
+    parser.add_argument(
+        '--target',
+        choices=('null', 'tgt'),
+        default='null',
+        help="our worker's target driver (default: null, which does nothing)",
+    )
     parser.add_argument('--only', nargs='+', choices=MEASURES, default=list(MEASURES), help='what to measure')
     parser.add_argument('--seconds', type=float, default=10, help='how long each load runs (default: 10)')
     parser.add_argument('--processes', type=int, default=2, help='processes of our API (default: 2)')
@@ -67,15 +76,25 @@ def main() -> int:
         for name in options.only:
             print(f'{name}:', flush=True)
             MEASURES[name](bench)
-    print(f"measured in {time.monotonic() - began:.0f} s on {os.cpu_count()} cores, "
-          f"Python {platform.python_version()}")
+    print(f'measured in {time.monotonic() - began:.0f} s on {os.cpu_count()} cores, Python {platform.python_version()}')
     for text in sorted(set(bench.failures))[:10]:
         print(f'failed: {bench.failures.count(text)} times {text}', file=sys.stderr)
     if options.json:
-        options.json.write_text(json.dumps({
-            'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-            'cores': os.cpu_count(), 'python': platform.python_version(), 'target': options.target,
-            'url': options.url, 'figures': bench.figures, 'failures': len(bench.failures)}, indent=1) + '\n')
+        options.json.write_text(
+            json.dumps(
+                {
+                    'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+                    'cores': os.cpu_count(),
+                    'python': platform.python_version(),
+                    'target': options.target,
+                    'url': options.url,
+                    'figures': bench.figures,
+                    'failures': len(bench.failures),
+                },
+                indent=1,
+            )
+            + '\n'
+        )
     return 1 if bench.failures else 0
 
 

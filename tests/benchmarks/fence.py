@@ -46,12 +46,21 @@ class Writers:
         self.failures = 0
         more = ['--come-back'] if comes_back else []
         self._child = subprocess.Popen(
-            [sys.executable, '-m', 'tests.benchmarks.writers', str(writing), *more], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            [sys.executable, '-m', 'tests.benchmarks.writers', str(writing), *more],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         assert self._child.stdin is not None
-        self._child.stdin.write(json.dumps([
-            [info['target_portal'], info['target_iqn'], initiator, info['auth_username'],
-             info['auth_password']] for info, initiator in logins]) + '\n')
+        self._child.stdin.write(
+            json.dumps(
+                [
+                    [info['target_portal'], info['target_iqn'], initiator, info['auth_username'], info['auth_password']]
+                    for info, initiator in logins
+                ]
+            )
+            + '\n'
+        )
         self._child.stdin.flush()
 
     def __enter__(self) -> 'Writers':
@@ -94,8 +103,13 @@ class Bench:
         deployed.make_type()
 
     def attach(self, volume_id: str, host: str) -> tuple[str, dict[str, Any], str]:
-        row = self._deployed.engine.attachments.create(self._deployed.ctx, volume_id, str(uuid.uuid4()), {
-            'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}, None)
+        row = self._deployed.engine.attachments.create(
+            self._deployed.ctx,
+            volume_id,
+            str(uuid.uuid4()),
+            {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'},
+            None,
+        )
         self._deployed.engine.attachments.complete(self._deployed.ctx, row.id)
         return row.id, dict(row.connection_info), row.initiator or ''
 
@@ -139,8 +153,11 @@ def main() -> int:
 
     :returns: exit status; 1 if an aim is missed.
     """
-    parser = argparse.ArgumentParser(prog='python -m tests.benchmarks.fence', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog='python -m tests.benchmarks.fence',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--rounds', type=int, default=20, help='fences of one attachment (default: 20)')
     parser.add_argument('--others', type=int, default=1, help='other writers of the volume (default: 1)')
     parser.add_argument('--host', type=int, default=100, help='attachments of the host (default: 100)')
@@ -157,10 +174,13 @@ def main() -> int:
                 host = bench.measure_host(args.host) if args.host else None
         finally:
             tgtd.stop()
-    found = {'load': os.getloadavg()[0],
-             'one_median_ms': round(statistics.median(one) * 1e3, 1) if one else None,
-             'one_worst_ms': round(one[-1] * 1e3, 1) if one else None, 'host_attachments': args.host,
-             'host_s': None if host is None else round(host, 3)}
+    found = {
+        'load': os.getloadavg()[0],
+        'one_median_ms': round(statistics.median(one) * 1e3, 1) if one else None,
+        'one_worst_ms': round(one[-1] * 1e3, 1) if one else None,
+        'host_attachments': args.host,
+        'host_s': None if host is None else round(host, 3),
+    }
     for name, value in found.items():
         print(f'{name:20} {value}')
     if args.json:

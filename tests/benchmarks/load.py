@@ -46,8 +46,9 @@ class Result:
         return statistics.median(self.latencies) * 1000 if self.latencies else float('nan')
 
 
-def run(endpoint: Endpoint, clients: int, work: Callable[[Wire, int], None], *, seconds: float,
-        once: bool = False) -> Result:
+def run(
+    endpoint: Endpoint, clients: int, work: Callable[[Wire, int], None], *, seconds: float, once: bool = False
+) -> Result:
     """Let clients repeat an operation.
 
     :param endpoint: where to.

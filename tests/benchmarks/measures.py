@@ -37,8 +37,9 @@ class Bench:
     def __post_init__(self) -> None:
         self.wire = Wire(self.endpoint)
         name = f'bench-{uuid.uuid4().hex[:8]}'
-        made = self.wire.call('POST', '/types', {'volume_type': {
-            'name': name, 'extra_specs': {'multiattach': '<is> True'}}})
+        made = self.wire.call(
+            'POST', '/types', {'volume_type': {'name': name, 'extra_specs': {'multiattach': '<is> True'}}}
+        )
         self.type_name, self.type_id = name, made['volume_type']['id']
 
     def put(self, name: str, value: float) -> None:
@@ -63,8 +64,10 @@ class Bench:
         :param count: how many.
         :returns: their UUIDs.
         """
-        idents = [self.wire.call('POST', '/volumes', {'volume': {
-            'size': 1, 'volume_type': self.type_name}})['volume']['id'] for _ in range(count)]
+        idents = [
+            self.wire.call('POST', '/volumes', {'volume': {'size': 1, 'volume_type': self.type_name}})['volume']['id']
+            for _ in range(count)
+        ]
         self.made += idents
         for ident in idents:
             end = time.monotonic() + 120
@@ -82,14 +85,22 @@ class Bench:
 
 
 def _connector(number: int) -> dict[str, Any]:
-    return {'host': f'host-{number}', 'initiator': f'iqn.1994-05.com.example:{number}', 'ip': '127.0.0.1',
-            'platform': 'x86_64', 'os_type': 'linux', 'multipath': False, 'mountpoint': '/dev/vdb',
-            'mode': 'rw'}
+    return {
+        'host': f'host-{number}',
+        'initiator': f'iqn.1994-05.com.example:{number}',
+        'ip': '127.0.0.1',
+        'platform': 'x86_64',
+        'os_type': 'linux',
+        'multipath': False,
+        'mountpoint': '/dev/vdb',
+        'mode': 'rw',
+    }
 
 
 def _attach(wire: Wire, volume_id: str, number: int) -> str:
-    made = wire.call('POST', '/attachments', {'attachment': {
-        'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4())}})
+    made = wire.call(
+        'POST', '/attachments', {'attachment': {'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4())}}
+    )
     ident: str = made['attachment']['id']
     wire.call('PUT', f'/attachments/{ident}', {'attachment': {'connector': _connector(number)}})
     wire.call('POST', f'/attachments/{ident}/action', {'os-complete': None})
@@ -118,18 +129,21 @@ def measure_cycles(bench: Bench) -> None:
 def _account(bench: Bench) -> tuple[float, float, dict[str, int]] | None:
     if bench.parts is None:
         return None
-    return (accounting.cpu_seconds(bench.parts.own_pids), accounting.cpu_seconds(bench.parts.all_pids),
-            accounting.count_statements(bench.parts.engine))
+    return (
+        accounting.cpu_seconds(bench.parts.own_pids),
+        accounting.cpu_seconds(bench.parts.all_pids),
+        accounting.count_statements(bench.parts.engine),
+    )
 
 
 def _put_costs(bench: Bench, before: Any, done: int, clients: int) -> None:
     after = _account(bench)
     if after is None or not done:
         return
-    bench.put(f'CPU s per 1,000 cycles, own processes, {clients} clients',
-              (after[0] - before[0]) / done * 1000)
-    bench.put(f'CPU s per 1,000 cycles, with database and broker, {clients} clients',
-              (after[1] - before[1]) / done * 1000)
+    bench.put(f'CPU s per 1,000 cycles, own processes, {clients} clients', (after[0] - before[0]) / done * 1000)
+    bench.put(
+        f'CPU s per 1,000 cycles, with database and broker, {clients} clients', (after[1] - before[1]) / done * 1000
+    )
     if clients == 1:
         spent = {kind: (after[2][kind] - before[2][kind]) / done for kind in after[2]}
         bench.put('SQL statements per cycle', sum(spent[k] for k in ('select', 'insert', 'update', 'delete')))
@@ -163,8 +177,9 @@ def measure_show(bench: Bench) -> None:
     """Requests for one volume."""
     volume = bench.make_volumes(1)[0]
     for clients in CLIENTS:
-        result = load.run(bench.endpoint, clients, lambda wire, _n: wire.call('GET', f'/volumes/{volume}'),
-                          seconds=bench.seconds)
+        result = load.run(
+            bench.endpoint, clients, lambda wire, _n: wire.call('GET', f'/volumes/{volume}'), seconds=bench.seconds
+        )
         bench.note(result)
         bench.put(f'show volume requests/s, {clients} clients', result.rate)
 
@@ -183,8 +198,9 @@ def measure_many_attachments(bench: Bench, counts: tuple[int, ...] = (10, 100, 1
             bench.note(load.run(bench.endpoint, missing, fill, seconds=60, once=True))
             if bench.failures:
                 return
-        shown = load.run(bench.endpoint, 1, lambda wire, _n: wire.call('GET', f'/volumes/{volume}'),
-                         seconds=min(3, bench.seconds))
+        shown = load.run(
+            bench.endpoint, 1, lambda wire, _n: wire.call('GET', f'/volumes/{volume}'), seconds=min(3, bench.seconds)
+        )
         bench.put(f'GET volume with {count} attachments p50 (ms)', shown.median)
 
         def cycle(wire: Wire, number: int) -> None:
@@ -209,11 +225,14 @@ def measure_pages(bench: Bench, counts: tuple[int, ...] = (1000, 10000)) -> None
             bench.parts.seed(count, attached=attached, type_id=bench.type_id)
             kind = f'{count:,} volumes, {"attached" if attached else "free"}'
             last = bench.wire.call('GET', '/volumes?sort=created_at:asc,id:asc&limit=101')['volumes']
-            pages = {'first': '/volumes/detail?limit=100',
-                     'last': f'/volumes/detail?limit=100&sort=created_at:desc&marker={last[100]["id"]}'}
+            pages = {
+                'first': '/volumes/detail?limit=100',
+                'last': f'/volumes/detail?limit=100&sort=created_at:desc&marker={last[100]["id"]}',
+            }
             for name, path in pages.items():
-                result = load.run(bench.endpoint, 1, lambda wire, _n, path=path: wire.call('GET', path),
-                                  seconds=min(3, bench.seconds))
+                result = load.run(
+                    bench.endpoint, 1, lambda wire, _n, path=path: wire.call('GET', path), seconds=min(3, bench.seconds)
+                )
                 bench.note(result)
                 bench.put(f'detail page of 100, {name}, {kind}: p50 (ms)', result.median)
     bench.put('memory of own processes with rows (PSS MiB)', accounting.memory_mib(bench.parts.own_pids))
@@ -237,12 +256,14 @@ def measure_hung_worker(bench: Bench) -> None:
 
     def hang(number: int) -> None:
         wire = Wire(bench.endpoint)
-        made = wire.call('POST', '/attachments', {'attachment': {
-            'volume_uuid': volumes[number], 'instance_uuid': str(uuid.uuid4())}})
+        made = wire.call(
+            'POST', '/attachments', {'attachment': {'volume_uuid': volumes[number], 'instance_uuid': str(uuid.uuid4())}}
+        )
         waiting.wait()
         with contextlib.suppress(Exception):
-            wire.call('PUT', f'/attachments/{made["attachment"]["id"]}',
-                      {'attachment': {'connector': _connector(number)}})
+            wire.call(
+                'PUT', f'/attachments/{made["attachment"]["id"]}', {'attachment': {'connector': _connector(number)}}
+            )
         with contextlib.suppress(Exception):
             wire.call('DELETE', f'/attachments/{made["attachment"]["id"]}')
 
@@ -252,8 +273,7 @@ def measure_hung_worker(bench: Bench) -> None:
             thread.start()
         waiting.wait(60)
         time.sleep(1)
-        result = load.run(bench.endpoint, 1, lambda wire, _n: wire.call('GET', f'/volumes/{volumes[0]}'),
-                          seconds=3)
+        result = load.run(bench.endpoint, 1, lambda wire, _n: wire.call('GET', f'/volumes/{volumes[0]}'), seconds=3)
     bench.note(result)
     bench.put('8 updates hang on a worker: unrelated GET p50 (ms)', result.median)
     bench.put('8 updates hang on a worker: unrelated GET, longest (ms)', result.percentile(1))
@@ -261,6 +281,12 @@ def measure_hung_worker(bench: Bench) -> None:
         thread.join(120)
 
 
-MEASURES = {'memory': measure_memory, 'cycles': measure_cycles, 'one-volume': measure_one_volume,
-            'show': measure_show, 'many-attachments': measure_many_attachments, 'pages': measure_pages,
-            'hung-worker': measure_hung_worker}
+MEASURES = {
+    'memory': measure_memory,
+    'cycles': measure_cycles,
+    'one-volume': measure_one_volume,
+    'show': measure_show,
+    'many-attachments': measure_many_attachments,
+    'pages': measure_pages,
+    'hung-worker': measure_hung_worker,
+}

@@ -31,8 +31,7 @@ class Parts:
     :param api_threads: threads of each.
     """
 
-    def __init__(self, folder: pathlib.Path, target: str, api_processes: int = 2, api_threads: int = 8
-                 ) -> None:
+    def __init__(self, folder: pathlib.Path, target: str, api_processes: int = 2, api_threads: int = 8) -> None:
         self._folder = folder
         self._target = target
         self._shape = (api_processes, api_threads)
@@ -68,13 +67,26 @@ class Parts:
             '[quota]\nvolumes = -1\ngigabytes = -1\n'
             f'[file]\ndirectory = {self._folder}/state/volumes\ntarget_driver = {self._target}\n'
             f'[tgt]\nprivate = true\nportal = 127.0.0.1:{pick_port()}\n'
-            '[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n')
+            '[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n'
+        )
         self._run('multiattach-manage', 'db', 'sync')
         self._spawn('worker', [_BIN / 'multiattach-volume', '--config-file', self.conf])
-        self._spawn('api', [
-            _BIN / 'uwsgi', '--ini', pathlib.Path('etc/multiattach/uwsgi.ini').resolve(),
-            '--set-placeholder', 'unused=1', '--http', f'127.0.0.1:{self.port}',
-            '--processes', str(self._shape[0]), '--threads', str(self._shape[1])])
+        self._spawn(
+            'api',
+            [
+                _BIN / 'uwsgi',
+                '--ini',
+                pathlib.Path('etc/multiattach/uwsgi.ini').resolve(),
+                '--set-placeholder',
+                'unused=1',
+                '--http',
+                f'127.0.0.1:{self.port}',
+                '--processes',
+                str(self._shape[0]),
+                '--threads',
+                str(self._shape[1]),
+            ],
+        )
         self._wait()
 
     def _run(self, program: str, *words: str) -> None:
@@ -136,27 +148,54 @@ class Parts:
         rows, held = [], []
         for _ in range(volumes):
             ident = str(uuid.uuid4())
-            rows.append({
-                'id': ident, 'project_id': PROJECT, 'user_id': 'admin', 'display_name': f'v-{ident[:8]}',
-                'size': 1, 'volume_type_id': type_id, 'multiattach': True, 'bootable': False,
-                'host': 'bench@file', 'availability_zone': 'nova', 'service_uuid': str(service),
-                'status': 'in-use' if attached else 'available', 'status_at': now, 'created_at': now})
-            held.append({
-                'id': str(uuid.uuid4()), 'volume_id': ident, 'instance_uuid': str(uuid.uuid4()),
-                'state': 'attached', 'state_at': now, 'attach_mode': 'rw', 'attached_host': 'h1',
-                'initiator': 'iqn.1994-05.com.example:h1', 'mountpoint': '/dev/vdb',
-                'connector': {'host': 'h1'}, 'connection_info': {'driver_volume_type': 'iscsi'},
-                'attached_at': now, 'created_at': now, 'timeline': ''})
+            rows.append(
+                {
+                    'id': ident,
+                    'project_id': PROJECT,
+                    'user_id': 'admin',
+                    'display_name': f'v-{ident[:8]}',
+                    'size': 1,
+                    'volume_type_id': type_id,
+                    'multiattach': True,
+                    'bootable': False,
+                    'host': 'bench@file',
+                    'availability_zone': 'nova',
+                    'service_uuid': str(service),
+                    'status': 'in-use' if attached else 'available',
+                    'status_at': now,
+                    'created_at': now,
+                }
+            )
+            held.append(
+                {
+                    'id': str(uuid.uuid4()),
+                    'volume_id': ident,
+                    'instance_uuid': str(uuid.uuid4()),
+                    'state': 'attached',
+                    'state_at': now,
+                    'attach_mode': 'rw',
+                    'attached_host': 'h1',
+                    'initiator': 'iqn.1994-05.com.example:h1',
+                    'mountpoint': '/dev/vdb',
+                    'connector': {'host': 'h1'},
+                    'connection_info': {'driver_volume_type': 'iscsi'},
+                    'attached_at': now,
+                    'created_at': now,
+                    'timeline': '',
+                }
+            )
         with self.engine.begin() as connection:
             for start in range(0, volumes, 1000):
-                connection.execute(sa.insert(models.Volume), rows[start:start + 1000])
+                connection.execute(sa.insert(models.Volume), rows[start : start + 1000])
                 if attached:
-                    connection.execute(sa.insert(models.Attachment), held[start:start + 1000])
+                    connection.execute(sa.insert(models.Attachment), held[start : start + 1000])
 
     def sweep(self) -> None:
         """Forget all volumes that were seeded."""
         with self.engine.begin() as connection:
-            connection.execute(sa.text(
-                "DELETE FROM attachments WHERE volume_id IN (SELECT id FROM volumes WHERE display_name "
-                "LIKE 'v-%')"))
+            connection.execute(
+                sa.text(
+                    "DELETE FROM attachments WHERE volume_id IN (SELECT id FROM volumes WHERE display_name LIKE 'v-%')"
+                )
+            )
             connection.execute(sa.text("DELETE FROM volumes WHERE display_name LIKE 'v-%'"))

@@ -48,11 +48,17 @@ class SpokenDaemon:
     """Says what tgtd said of one target, of many."""
 
     def __init__(self, text: str, volume_ids: list[str]) -> None:
-        self._text = '\n'.join(
-            text.replace('VOLUME', ident).replace('Target 1:', f'Target {number}:')
-            .replace('ACCOUNT', account_name(ident, _initiator(number)))
-            .replace('INITIATOR', _initiator(number)).strip('\n')
-            for number, ident in enumerate(volume_ids, 1)) + '\n'
+        self._text = (
+            '\n'.join(
+                text.replace('VOLUME', ident)
+                .replace('Target 1:', f'Target {number}:')
+                .replace('ACCOUNT', account_name(ident, _initiator(number)))
+                .replace('INITIATOR', _initiator(number))
+                .strip('\n')
+                for number, ident in enumerate(volume_ids, 1)
+            )
+            + '\n'
+        )
 
     def show_targets(self) -> Listing:
         return Listing(self._text)
@@ -83,25 +89,47 @@ def _initiator(number: int) -> str:
     return f'iqn.1994-05.com.redhat:host-{number // _SERVERS:05}'
 
 
-def insert(deployed: deployment.Deployment, number: int,
-           locate: Callable[[str], Address] = _locate) -> list[str]:
+def insert(deployed: deployment.Deployment, number: int, locate: Callable[[str], Address] = _locate) -> list[str]:
     """Insert attachments, each of a volume of its own, _SERVERS to a host."""
     with deployed.db.reader() as session:
         type_id = session.scalars(sa.select(models.VolumeType.id)).first()
     volumes, rows, now = [], [], models.now()
     for count in range(1, number + 1):
         ident = str(uuid.uuid4())
-        volumes.append({'id': ident, 'project_id': 'p', 'size': 1, 'volume_type_id': type_id,
-                        'status': 'in-use',
-                        'host': deployment.BACKEND, 'multiattach': True, 'bootable': False,
-                        'created_at': now, 'status_at': now})
-        rows.append({'id': str(uuid.uuid4()), 'volume_id': ident, 'instance_uuid': str(uuid.uuid4()),
-                     'state': 'attached', 'state_at': now, 'initiator': _initiator(count),
-                     'attached_host': f'host-{count // _SERVERS:05}',
-                     'agent_host': f'host-{count // _SERVERS:05}',
-                     'connection_info': {'auth_username': account_name(ident, _initiator(count)),
-                                         'auth_password': 'x' * 16, **locate(ident).tell()},
-                     'created_at': now, 'timeline': '', 'delete_on_termination': False})
+        volumes.append(
+            {
+                'id': ident,
+                'project_id': 'p',
+                'size': 1,
+                'volume_type_id': type_id,
+                'status': 'in-use',
+                'host': deployment.BACKEND,
+                'multiattach': True,
+                'bootable': False,
+                'created_at': now,
+                'status_at': now,
+            }
+        )
+        rows.append(
+            {
+                'id': str(uuid.uuid4()),
+                'volume_id': ident,
+                'instance_uuid': str(uuid.uuid4()),
+                'state': 'attached',
+                'state_at': now,
+                'initiator': _initiator(count),
+                'attached_host': f'host-{count // _SERVERS:05}',
+                'agent_host': f'host-{count // _SERVERS:05}',
+                'connection_info': {
+                    'auth_username': account_name(ident, _initiator(count)),
+                    'auth_password': 'x' * 16,
+                    **locate(ident).tell(),
+                },
+                'created_at': now,
+                'timeline': '',
+                'delete_on_termination': False,
+            }
+        )
     with deployed.db.writer() as session:
         session.execute(sa.insert(models.Volume), volumes)
         session.execute(sa.insert(models.Attachment), rows)
@@ -127,8 +155,14 @@ def read_cpu(pid: int) -> float:
 
 def make_reconciler(deployed: deployment.Deployment, target: Any) -> VolumeReconciler:
     return VolumeReconciler(
-        Reconciliation(deployed.db, Actor('benchmark')), deployed.exporter, target,
-        deployed.exporter._locks, deployment.BACKEND, Rules(), 60.0)
+        Reconciliation(deployed.db, Actor('benchmark')),
+        deployed.exporter,
+        target,
+        deployed.exporter._locks,
+        deployment.BACKEND,
+        Rules(),
+        60.0,
+    )
 
 
 def capture(tgtd: PrivateTgtd, target: TgtTarget, folder: pathlib.Path) -> str:
@@ -154,8 +188,7 @@ def measure_tgtd(folder: pathlib.Path, number: int) -> tuple[str, dict[str, floa
             store.write_bytes(b'\0' * (1 << 20))
             for count, ident in enumerate(insert(deployed, number, target.locate), 1):
                 name = _initiator(count)
-                target.ensure_export(Export(ident, str(store), (
-                    Grant(name, account_name(ident, name), 'x' * 16),)))
+                target.ensure_export(Export(ident, str(store), (Grant(name, account_name(ident, name), 'x' * 16),)))
             reconciler = make_reconciler(deployed, target)
             began = read_cpu(tgtd.daemon.pid)
             first, each = measure(lambda: reconciler.run(fix=None))
@@ -173,17 +206,28 @@ class Domains:
     def __init__(self, rows: list[tuple[str, str, str]]) -> None:
         self._servers = []
         for server, volume, attachment in rows:
-            disk = xml.build_disk(Disk(attachment, volume, DeviceInfo(
-                'block', path=f'/dev/disk/by-path/ip-192.0.2.1:3260-iscsi-{PREFIX}volume-{volume}-lun-1'),
-                '/dev/vdb', multiattach=True), 'vdb')
+            disk = xml.build_disk(
+                Disk(
+                    attachment,
+                    volume,
+                    DeviceInfo(
+                        'block', path=f'/dev/disk/by-path/ip-192.0.2.1:3260-iscsi-{PREFIX}volume-{volume}-lun-1'
+                    ),
+                    '/dev/vdb',
+                    multiattach=True,
+                ),
+                'vdb',
+            )
             text = _DOMAIN.replace('DISK', disk)
             self._servers.append((server, text.encode()))
         self._reader = DiskReader()
 
     def list_disks(self) -> list[ServerDisks]:
         # As it comes from libvirt: a text of its own each time.
-        return self._reader.read([DomainState(server, 'web', 'running', text.decode(), text.decode())
-                                  for server, text in self._servers], frozenset())
+        return self._reader.read(
+            [DomainState(server, 'web', 'running', text.decode(), text.decode()) for server, text in self._servers],
+            frozenset(),
+        )
 
 
 class NoSessions:
@@ -202,14 +246,17 @@ def _render_domain() -> str:
     ports = ''.join(
         f"<controller type='pci' index='{number}' model='pcie-root-port'><model name='pcie-root-port'/>"
         f"<target chassis='{number}'/><address type='pci' slot='0x{number:02x}'/></controller>"
-        for number in range(1, 16))
-    return ("<domain type='kvm'><name>web</name><memory>4194304</memory><devices>"
-            "<emulator>/usr/bin/qemu-system-x86_64</emulator><disk type='file' device='disk'>"
-            "<driver name='qemu' type='qcow2'/><source file='/var/lib/instances/disk'/>"
-            "<target dev='vda' bus='virtio'/><alias name='virtio-disk0'/></disk>DISK"
-            f"{ports}<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br-int'/>"
-            "<model type='virtio'/></interface><serial type='pty'><target port='0'/></serial>"
-            "<video><model type='virtio'/></video></devices></domain>")
+        for number in range(1, 16)
+    )
+    return (
+        "<domain type='kvm'><name>web</name><memory>4194304</memory><devices>"
+        "<emulator>/usr/bin/qemu-system-x86_64</emulator><disk type='file' device='disk'>"
+        "<driver name='qemu' type='qcow2'/><source file='/var/lib/instances/disk'/>"
+        "<target dev='vda' bus='virtio'/><alias name='virtio-disk0'/></disk>DISK"
+        f"{ports}<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br-int'/>"
+        "<model type='virtio'/></interface><serial type='pty'><target port='0'/></serial>"
+        "<video><model type='virtio'/></video></devices></domain>"
+    )
 
 
 _DOMAIN = _render_domain()
@@ -219,9 +266,14 @@ def measure_host(deployed: deployment.Deployment) -> tuple[float, float]:
     """One host agent with _SERVERS servers."""
     name = f'host-{1:05}'
     with deployed.db.reader() as session:
-        rows = [(str(row[0]), row[1], row[2]) for row in session.execute(
-            sa.select(models.Attachment.instance_uuid, models.Attachment.volume_id, models.Attachment.id)
-            .where(models.Attachment.agent_host == name))]
+        rows = [
+            (str(row[0]), row[1], row[2])
+            for row in session.execute(
+                sa.select(models.Attachment.instance_uuid, models.Attachment.volume_id, models.Attachment.id).where(
+                    models.Attachment.agent_host == name
+                )
+            )
+        ]
     assert len(rows) == _SERVERS
     parts: tuple[Any, ...] = Domains(rows), NoSessions(), NoAgent()
     agent = HostReconciler(Reconciliation(deployed.db, Actor('benchmark')), *parts, name, Rules(), 60.0)
@@ -233,8 +285,11 @@ def main() -> int:
 
     :returns: exit status; 1 if the aim is missed.
     """
-    parser = argparse.ArgumentParser(prog='python -m tests.benchmarks.reconcile', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog='python -m tests.benchmarks.reconcile',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--attachments', type=int, default=10_000, help='default: 10000')
     parser.add_argument('--targets', type=int, default=1000, help='real ones, 0 for none (default: 1000)')
     parser.add_argument('--json', type=pathlib.Path, help='write the results there')
@@ -253,11 +308,20 @@ def main() -> int:
     hosts = args.attachments // _SERVERS
     daemon = real['tgtd'] / max(real['targets'], 1) * args.attachments
     found = {
-        'load': os.getloadavg()[0], 'attachments': args.attachments, 'worker_first_s': first,
-        'worker_s': each, 'real_targets': real['targets'], 'real_worker_s': real['worker'],
+        'load': os.getloadavg()[0],
+        'attachments': args.attachments,
+        'worker_first_s': first,
+        'worker_s': each,
+        'real_targets': real['targets'],
+        'real_worker_s': real['worker'],
         'real_tgtd_s': real['tgtd'],
-        'tgtd_s_for_all': daemon, 'host_s': host_each, 'hosts': hosts, 'hosts_s': host_each * hosts,
-        'hosts_first_s': host_first * hosts, 'sum_s_per_minute': each + daemon + host_each * hosts}
+        'tgtd_s_for_all': daemon,
+        'host_s': host_each,
+        'hosts': hosts,
+        'hosts_s': host_each * hosts,
+        'hosts_first_s': host_first * hosts,
+        'sum_s_per_minute': each + daemon + host_each * hosts,
+    }
     for key, value in found.items():
         print(f'{key:20} {round(value, 4)}')
     if args.json:

@@ -27,7 +27,7 @@ _ROUNDS = 3
 _SECONDS = 2
 _EXPORTS = 100
 _DELAYS = (100, 2000)  # us: an SSD, a disk behind a cache
-_DISK = '''
+_DISK = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -40,14 +40,13 @@ ssize_t pread64(int file, void *data, size_t size, off64_t at)
     usleep(atoi(getenv("DISK_DELAY")));
     return real(file, data, size, at);
 }
-'''
+"""
 _SIZE = 256 << 20
 _INITIATOR = 'iqn.2010-10.org.openstack.test:bench'
 
 
 @contextlib.contextmanager
-def _exported(threads: int, count: int, folder: pathlib.Path, delay: int = 0
-              ) -> Iterator[tuple[int, list[str]]]:
+def _exported(threads: int, count: int, folder: pathlib.Path, delay: int = 0) -> Iterator[tuple[int, list[str]]]:
     """Export volumes; give tgtd's process id and the URLs of the volumes."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
@@ -82,10 +81,10 @@ def _read(pid: int, name: str) -> int:
 
 def _load(urls: list[str], depth: int) -> float:
     """Read at random from all of them at once; return reads per second."""
-    words = ['timeout', '-s', 'INT', str(_SECONDS), 'iscsi-perf', '-i', _INITIATOR, '-b', '8',
-             '-m', str(depth), '-r']
-    running = [subprocess.Popen([*words, url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-               for url in urls]
+    words = ['timeout', '-s', 'INT', str(_SECONDS), 'iscsi-perf', '-i', _INITIATOR, '-b', '8', '-m', str(depth), '-r']
+    running = [
+        subprocess.Popen([*words, url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for url in urls
+    ]
     total = 0.0
     for one in running:
         said = one.communicate(timeout=60)[0]
@@ -100,15 +99,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix='threads-') as name:
         folder = pathlib.Path(name)
         (folder / 'disk.c').write_text(_DISK)
-        subprocess.run(['gcc', '-shared', '-fPIC', '-o', folder / 'disk.so', folder / 'disk.c', '-ldl'],
-                       check=True)
+        subprocess.run(['gcc', '-shared', '-fPIC', '-o', folder / 'disk.so', folder / 'disk.c', '-ldl'], check=True)
         print(f'{"threads":>8} {"of tgtd":>8} {"files":>6} {"memory":>10}   with {_EXPORTS} exports')
         for threads in _THREADS:
             with _exported(threads, _EXPORTS, folder) as (pid, _):
                 files = len(os.listdir(f'/proc/{pid}/fd'))
-                print(f'{threads:>8} {_read(pid, "Threads"):>8} {files:>6} '
-                      f'{_read(pid, "VmRSS") // 1024:>6} MiB',
-                      flush=True)
+                print(
+                    f'{threads:>8} {_read(pid, "Threads"):>8} {files:>6} {_read(pid, "VmRSS") // 1024:>6} MiB',
+                    flush=True,
+                )
         for delay, count, depth in itertools.product(_DELAYS, (1, 8), (16,)):
             ratios: dict[int, list[float]] = {}
             for _ in range(_ROUNDS):
@@ -118,10 +117,12 @@ def main() -> None:
                         found = _load(urls, depth)
                     one = one or found
                     ratios.setdefault(threads, []).append(found / one)
-            text = ', '.join(f'{threads}: {statistics.median(values):.2f}'
-                             for threads, values in ratios.items())
-            print(f'{count} volumes, {depth} reads at once of each, {delay} us each; reads per second, one '
-                  f'thread = 1: {text}', flush=True)
+            text = ', '.join(f'{threads}: {statistics.median(values):.2f}' for threads, values in ratios.items())
+            print(
+                f'{count} volumes, {depth} reads at once of each, {delay} us each; reads per second, one '
+                f'thread = 1: {text}',
+                flush=True,
+            )
 
 
 if __name__ == '__main__':

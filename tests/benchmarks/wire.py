@@ -29,8 +29,10 @@ class Endpoint:
             raise SystemExit('--url must be an http:// URL: TLS would be measured, too.')
         self.address = (parts.hostname or '127.0.0.1', parts.port or 80)
         self.prefix = parts.path.rstrip('/')
-        self.head = (f'Host: {parts.netloc}\r\nX-Auth-Token: {token}\r\nAccept: application/json\r\n'
-                     f'OpenStack-API-Version: volume 3.{microversion}\r\n')
+        self.head = (
+            f'Host: {parts.netloc}\r\nX-Auth-Token: {token}\r\nAccept: application/json\r\n'
+            f'OpenStack-API-Version: volume 3.{microversion}\r\n'
+        )
 
 
 class Wire:
@@ -46,8 +48,7 @@ class Wire:
         self._socket: socket.socket | None = None
         self._rest = b''
 
-    def call(self, method: str, path: str, body: Any = None, *, expect: tuple[int, ...] = (200, 202, 204)
-             ) -> Any:
+    def call(self, method: str, path: str, body: Any = None, *, expect: tuple[int, ...] = (200, 202, 204)) -> Any:
         """Send a request.
 
         :param method: HTTP method.
@@ -59,8 +60,10 @@ class Wire:
         """
         data = b'' if body is None else json.dumps(body).encode()
         kind = 'Content-Type: application/json\r\n' if data else ''
-        head = (f'{method} {self._endpoint.prefix}{path} HTTP/1.1\r\n{self._endpoint.head}{kind}'
-                f'Content-Length: {len(data)}\r\n\r\n')
+        head = (
+            f'{method} {self._endpoint.prefix}{path} HTTP/1.1\r\n{self._endpoint.head}{kind}'
+            f'Content-Length: {len(data)}\r\n\r\n'
+        )
         try:
             self._open().sendall(head.encode() + data)
             status, answer = self._read()
@@ -88,7 +91,7 @@ class Wire:
         data = self._rest
         while (end := data.find(b'\r\n\r\n')) < 0:
             data += self._receive()
-        head, data = data[:end].lower(), data[end + 4:]
+        head, data = data[:end].lower(), data[end + 4 :]
         status = int(head[9:12])
         fields = dict(line.split(b': ', 1) for line in head.split(b'\r\n')[1:] if b': ' in line)
         if fields.get(b'transfer-encoding') == b'chunked':
@@ -111,8 +114,8 @@ class Wire:
             size = int(data[:end].split(b';')[0], 16)
             while len(data) < end + 4 + size:
                 data += self._receive()
-            body += data[end + 2:end + 2 + size]
-            data = data[end + 4 + size:]
+            body += data[end + 2 : end + 2 + size]
+            data = data[end + 4 + size :]
             if not size:
                 return body, data
 

@@ -39,8 +39,10 @@ def main() -> None:
             print('cut', flush=True)
         session._destroy()
 
-    threads = [threading.Thread(target=run, args=(login, 0 if number < writing else 0.2))
-               for number, login in enumerate(json.loads(sys.stdin.readline()))]
+    threads = [
+        threading.Thread(target=run, args=(login, 0 if number < writing else 0.2))
+        for number, login in enumerate(json.loads(sys.stdin.readline()))
+    ]
     for thread in threads:
         thread.start()
     for _ in threads:

@@ -12,12 +12,12 @@ from tests.devstack.machine import BIN, TOP, Devstack
 
 GUIDE = TOP / 'doc/source/install.rst'
 # What is there already, or is another machine's business.
-_SHELL = r'''
+_SHELL = r"""
 set -e
 function apt-get { :; }
 function mariadb { command mariadb --no-defaults --socket="$DATABASE_SOCKET" --user=root "$@"; }
 function rabbitmqctl { env $RABBITMQ /usr/lib/rabbitmq/bin/rabbitmqctl --quiet "$@"; }
-'''
+"""
 
 
 def read_blocks(title: str) -> list[str]:
@@ -33,7 +33,7 @@ def read_blocks(title: str) -> list[str]:
     for number, line in enumerate(lines):
         if line.endswith('::') or line.startswith('.. code-block::'):
             block: list[str] = []
-            for inner in lines[number + 1:]:
+            for inner in lines[number + 1 :]:
                 if inner and not inner.startswith('    '):
                     break
                 block.append(inner[4:])
@@ -70,10 +70,14 @@ class Guide:
         }
         broker = pathlib.Path(f'/proc/{machine.broker.daemons[-1].pid}/environ').read_bytes()
         self.env = machine.env | {
-            'HOME': str(self.home), 'OS_CLOUD': 'devstack-admin',
+            'HOME': str(self.home),
+            'OS_CLOUD': 'devstack-admin',
             'DATABASE_SOCKET': str(machine.database.socket_path),
-            'RABBITMQ': ' '.join(word for word in broker.decode().split('\0')
-                                 if re.match(r'(HOME|RABBITMQ_NODENAME|ERL_\w+|LC_ALL)=\S+$', word)),
+            'RABBITMQ': ' '.join(
+                word
+                for word in broker.decode().split('\0')
+                if re.match(r'(HOME|RABBITMQ_NODENAME|ERL_\w+|LC_ALL)=\S+$', word)
+            ),
         }
 
     def fit(self, text: str) -> str:
@@ -89,9 +93,15 @@ class Guide:
         :param env: further variables.
         :returns: what they print.
         """
-        done = subprocess.run(['bash', '-c', _SHELL + self.fit(script)], env=self.env | env,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
-                              check=False)
+        done = subprocess.run(
+            ['bash', '-c', _SHELL + self.fit(script)],
+            env=self.env | env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, f'{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}'
         return done.stdout
 
@@ -105,26 +115,33 @@ class Guide:
         state = f'state_path = {self.home}/state\n'
         text = self.fit('\n'.join(blocks)).replace('[DEFAULT]\n', f'[DEFAULT]\n{state}')
         assert state in text
-        self.conf.write_text(text.replace('[host_agent]', (
-            '[host_agent]\nconnector = qemu\n'
-            f'libvirt_uri = {self.machine.libvirtd.uri}')).replace('[tgt]', '[tgt]\nprivate = true'))
+        self.conf.write_text(
+            text.replace(
+                '[host_agent]', (f'[host_agent]\nconnector = qemu\nlibvirt_uri = {self.machine.libvirtd.uri}')
+            ).replace('[tgt]', '[tgt]\nprivate = true')
+        )
 
     def start(self) -> None:
         """Start what the units start."""
         sample = self.home / 'uwsgi.ini'
-        sample.write_text((TOP / 'etc/multiattach/uwsgi.ini').read_text().replace(
-            '127.0.0.1:8776', f'127.0.0.1:{self.port}'))
-        for argv in ([BIN / 'uwsgi', '--ini', sample], [BIN / 'multiattach-volume'],
-                     [BIN / 'multiattach-host']):
+        sample.write_text(
+            (TOP / 'etc/multiattach/uwsgi.ini').read_text().replace('127.0.0.1:8776', f'127.0.0.1:{self.port}')
+        )
+        for argv in ([BIN / 'uwsgi', '--ini', sample], [BIN / 'multiattach-volume'], [BIN / 'multiattach-host']):
             self._programs.append(processes.spawn(argv, self.home / f'{argv[0].name}.log', env=self.env))
         wait_until(self._answers, 90, 'the API')
 
     def _answers(self) -> bool:
         for program in self._programs:
             assert program.poll() is None, self.read_logs()
-        return subprocess.run(['curl', '-s', '--noproxy', '*', '--fail',
-                               f'http://127.0.0.1:{self.port}/healthcheck'], check=False,
-                              capture_output=True).returncode == 0
+        return (
+            subprocess.run(
+                ['curl', '-s', '--noproxy', '*', '--fail', f'http://127.0.0.1:{self.port}/healthcheck'],
+                check=False,
+                capture_output=True,
+            ).returncode
+            == 0
+        )
 
     def read_logs(self) -> str:
         """What the programs said last."""
@@ -141,5 +158,14 @@ class Guide:
         for user in identity.ask('GET', '/users?name=multiattach')['users']:
             identity.ask('DELETE', f'/users/{user["id"]}')
         self.machine.database.create_database('multiattach')
-        subprocess.run(['mariadb', '--no-defaults', f'--socket={self.env["DATABASE_SOCKET"]}', '--user=root',
-                        '-e', 'DROP DATABASE multiattach'], check=True)
+        subprocess.run(
+            [
+                'mariadb',
+                '--no-defaults',
+                f'--socket={self.env["DATABASE_SOCKET"]}',
+                '--user=root',
+                '-e',
+                'DROP DATABASE multiattach',
+            ],
+            check=True,
+        )

@@ -46,29 +46,50 @@ class Machine:
             user.give(path)
         self.settings = {
             # of devstack itself
-            'DEST': str(dest), 'DATA_DIR': str(folder / 'data'), 'STACK_USER': user.NAME,
-            'HOST_IP': '127.0.0.1', 'SERVICE_HOST': '127.0.0.1', 'SERVICE_PROTOCOL': 'http',
-            'REGION_NAME': 'RegionOne', 'SERVICE_PASSWORD': SERVICE_PASSWORD,
-            'SERVICE_DOMAIN_NAME': 'Default', 'SERVICE_PROJECT_NAME': 'service', 'SERVICE_TIMEOUT': '60',
-            'API_WORKERS': '2', 'WORKER_TIMEOUT': '80', 'ENABLE_DEBUG_LOG_LEVEL': 'True',
-            'SYSLOG': 'False', 'VOLUME_GROUP_NAME': 'stack-volumes', 'VOLUME_BACKING_FILE_SIZE': '30G',
-            'NOVA_CONF': str(self.nova_conf), 'TEMPEST_CONFIG': str(self.tempest_conf),
-            'ENABLED_SERVICES': 'key,mysql,rabbit,tempest', 'DISABLED_SERVICES': '',
+            'DEST': str(dest),
+            'DATA_DIR': str(folder / 'data'),
+            'STACK_USER': user.NAME,
+            'HOST_IP': '127.0.0.1',
+            'SERVICE_HOST': '127.0.0.1',
+            'SERVICE_PROTOCOL': 'http',
+            'REGION_NAME': 'RegionOne',
+            'SERVICE_PASSWORD': SERVICE_PASSWORD,
+            'SERVICE_DOMAIN_NAME': 'Default',
+            'SERVICE_PROJECT_NAME': 'service',
+            'SERVICE_TIMEOUT': '60',
+            'API_WORKERS': '2',
+            'WORKER_TIMEOUT': '80',
+            'ENABLE_DEBUG_LOG_LEVEL': 'True',
+            'SYSLOG': 'False',
+            'VOLUME_GROUP_NAME': 'stack-volumes',
+            'VOLUME_BACKING_FILE_SIZE': '30G',
+            'NOVA_CONF': str(self.nova_conf),
+            'TEMPEST_CONFIG': str(self.tempest_conf),
+            'ENABLED_SERVICES': 'key,mysql,rabbit,tempest',
+            'DISABLED_SERVICES': '',
             # of the functions here
-            'PYTHON_BIN': str(BIN), 'UWSGI_PORT': str(self.port), 'PROCESSES': str(self.processes),
-            'CALLS': str(self.calls), 'KEYSTONE_SERVICE_URI': 'http://127.0.0.1:9/identity',
+            'PYTHON_BIN': str(BIN),
+            'UWSGI_PORT': str(self.port),
+            'PROCESSES': str(self.processes),
+            'CALLS': str(self.calls),
+            'KEYSTONE_SERVICE_URI': 'http://127.0.0.1:9/identity',
             'DATABASE_URL': 'mysql+pymysql://nobody@127.0.0.1:9/DATABASE',
             'TRANSPORT_URL': 'rabbit://nobody@127.0.0.1:9/',
             # of a user
             'MULTIATTACH_SERVICE_HOST': f'127.0.0.1:{self.port}',
             'MULTIATTACH_CONF_DIR': str(self.conf.parent),
             'MULTIATTACH_ISCSID_CONF': str(folder / 'iscsid.conf'),
-            'MULTIATTACH_TGT_PRIVATE': 'True', 'MULTIATTACH_TGT_PORTAL': f'127.0.0.1:{self.portal}',
+            'MULTIATTACH_TGT_PRIVATE': 'True',
+            'MULTIATTACH_TGT_PORTAL': f'127.0.0.1:{self.portal}',
             **settings,
         }
         self.env = {
-            'PATH': f'{BIN}:{os.environ["PATH"]}', 'HOME': str(folder), 'LC_ALL': 'C.UTF-8', 'no_proxy': '*',
-            'PYTHONPATH': str(TOP), 'PYTHONWARNINGS': 'ignore',
+            'PATH': f'{BIN}:{os.environ["PATH"]}',
+            'HOME': str(folder),
+            'LC_ALL': 'C.UTF-8',
+            'no_proxy': '*',
+            'PYTHONPATH': str(TOP),
+            'PYTHONWARNINGS': 'ignore',
             'OS_CLIENT_CONFIG_FILE': str(folder / 'clouds.yaml'),
         }
 
@@ -82,14 +103,20 @@ class Machine:
         """
         conf = self.folder / 'local.conf'
         conf.touch(0o600)
-        conf.write_text(''.join(f'{key}={shlex.quote(value)}\n'
-                                for key, value in (self.settings | settings).items()))
+        conf.write_text(''.join(f'{key}={shlex.quote(value)}\n' for key, value in (self.settings | settings).items()))
         user.give(conf)
         log = self.folder / f'{mode}.log'
         with log.open('w') as out:  # no pipe: what it starts would keep that open
             argv = user.wrap([RUN, conf, mode, *phases], self.folder, (TOP, pathlib.Path(sys.prefix)))
-            done = subprocess.run(argv, stdout=out, stderr=subprocess.STDOUT,
-                                  env=self.env, stdin=subprocess.DEVNULL, timeout=600, check=False)
+            done = subprocess.run(
+                argv,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                timeout=600,
+                check=False,
+            )
         return subprocess.CompletedProcess(done.args, done.returncode, log.read_text())
 
     def find_programs(self) -> dict[str, int]:
@@ -122,8 +149,7 @@ class Devstack(Machine):
     """A machine on which Keystone, MariaDB, RabbitMQ and libvirtd serve."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        super().__init__(folder, MULTIATTACH_HOST_CONNECTOR='qemu',
-                         MULTIATTACH_HOST_PROJECT='project')
+        super().__init__(folder, MULTIATTACH_HOST_CONNECTOR='qemu', MULTIATTACH_HOST_PROJECT='project')
         self.keystone = Keystone(folder / 'keystone')
         self.database = MariaDB(folder / 'mariadb')
         self.broker = RabbitMQ(folder / 'rabbitmq')
@@ -132,14 +158,16 @@ class Devstack(Machine):
     def start(self) -> None:
         """Start the servers; devstack's accounts are there, the plugin's own is not."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            starts = [pool.submit(server.start)
-                      for server in (self.keystone, self.database, self.broker, self.libvirtd)]
+            starts = [
+                pool.submit(server.start) for server in (self.keystone, self.database, self.broker, self.libvirtd)
+            ]
         for start in starts:
             start.result()
         own = self.keystone.accounts['multiattach']
         self.keystone.identity.ask('DELETE', f'/users/{own.user_id}')
         self.settings |= {
-            'KEYSTONE_SERVICE_URI': self.keystone.url, 'TRANSPORT_URL': self.broker.url,
+            'KEYSTONE_SERVICE_URI': self.keystone.url,
+            'TRANSPORT_URL': self.broker.url,
             'DATABASE_SOCKET': str(self.database.socket_path),
             'DATABASE_URL': self.database.build_url('DATABASE'),
             'MULTIATTACH_LIBVIRT_URI': self.libvirtd.uri,
@@ -159,9 +187,16 @@ class Devstack(Machine):
         user.give(path)
 
     def _describe(self, account: Account, **scope: str) -> dict[str, Any]:
-        return {'region_name': 'RegionOne', 'auth': {
-            'auth_url': self.keystone.url, 'username': account.name, 'password': account.password,
-            'user_domain_id': 'default', **scope}}
+        return {
+            'region_name': 'RegionOne',
+            'auth': {
+                'auth_url': self.keystone.url,
+                'username': account.name,
+                'password': account.password,
+                'user_domain_id': 'default',
+                **scope,
+            },
+        }
 
     def openstack(self, cloud: str, *words: str) -> str:
         """Run the standard client.
@@ -182,7 +217,8 @@ class Devstack(Machine):
         try:
             connection.defineXML(
                 f'<domain type="qemu"><name>{name}</name><uuid>{ident}</uuid><memory unit="MiB">64</memory>'
-                '<vcpu>1</vcpu><os><type arch="x86_64">hvm</type></os></domain>')
+                '<vcpu>1</vcpu><os><type arch="x86_64">hvm</type></os></domain>'
+            )
         finally:
             connection.close()
 

@@ -31,13 +31,15 @@ def test_cinder_beside_it_is_refused(machine: Machine) -> None:
 
 
 def test_cinder_beside_it_is_fine_with_a_type_of_its_own(machine: Machine) -> None:
-    done = machine.run('stack', 'pre-install', ENABLED_SERVICES='key,mysql,c-api,c-vol',
-                       MULTIATTACH_SERVICE_TYPES='multiattach')
+    done = machine.run(
+        'stack', 'pre-install', ENABLED_SERVICES='key,mysql,c-api,c-vol', MULTIATTACH_SERVICE_TYPES='multiattach'
+    )
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize(('name', 'value'), [('MULTIATTACH_ENABLED_BACKENDS', 'ceph:one'),
-                                             ('MULTIATTACH_TARGET_DRIVER', 'lio')])
+@pytest.mark.parametrize(
+    ('name', 'value'), [('MULTIATTACH_ENABLED_BACKENDS', 'ceph:one'), ('MULTIATTACH_TARGET_DRIVER', 'lio')]
+)
 def test_what_it_cannot_do_is_refused(machine: Machine, name: str, value: str) -> None:
     done = machine.run('stack', 'pre-install', **{name: value})
     assert done.returncode != 0
@@ -64,11 +66,9 @@ def test_a_disabled_service_stays_disabled(machine: Machine) -> None:
 
 
 def test_several_backends(machine: Machine) -> None:
-    conf = configure(machine, MULTIATTACH_ENABLED_BACKENDS='lvm:fast,file:slow',
-                     MULTIATTACH_TARGET_DRIVER='null')
+    conf = configure(machine, MULTIATTACH_ENABLED_BACKENDS='lvm:fast,file:slow', MULTIATTACH_TARGET_DRIVER='null')
     assert conf['volume']['enabled_backends'] == 'fast,slow'
-    assert dict(conf['fast']) == {'driver': 'lvm', 'target_driver': 'null',
-                                  'volume_group': 'stack-volumes-fast'}
+    assert dict(conf['fast']) == {'driver': 'lvm', 'target_driver': 'null', 'volume_group': 'stack-volumes-fast'}
     assert conf['slow']['directory'].endswith('/data/multiattach/volumes/slow')
     assert machine.run('clean', MULTIATTACH_ENABLED_BACKENDS='lvm:fast,file:slow').returncode == 0
     assert machine.calls.read_text() == 'clean_lvm_volume_group stack-volumes-fast\n'
@@ -90,19 +90,32 @@ def test_the_initiator_is_told_to_use_the_digest_of_tgtd(machine: Machine, servi
     assert conf.read_text() == before
     for _ in range(2):
         configure(machine, **told)
-        assert conf.read_text() == ('node.startup = manual\nnode.conn[0].x = 1\n'
-                                    'node.session.auth.chap_algs = MD5\n')
+        assert conf.read_text() == ('node.startup = manual\nnode.conn[0].x = 1\nnode.session.auth.chap_algs = MD5\n')
 
 
 def test_the_branch_that_is_named_exists() -> None:
     """devstack's enable_plugin takes master where no branch is named."""
-    found = re.search(r'^ +enable_plugin multiattach <[^>]+>(.*)$', (TOP / 'devstack/README.rst').read_text(),
-                      re.MULTILINE)
+    found = re.search(
+        r'^ +enable_plugin multiattach <[^>]+>(.*)$', (TOP / 'devstack/README.rst').read_text(), re.MULTILINE
+    )
     assert found
     branch = found[1].strip() or 'master'
     if not (TOP / '.git').exists():
         pytest.skip('no repository')
-    names = subprocess.run(['git', '-c', 'safe.directory=*', '-C', TOP, 'for-each-ref', '--format=%(refname)',
-                            'refs/heads', 'refs/remotes'],
-                           capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(
+        [
+            'git',
+            '-c',
+            'safe.directory=*',
+            '-C',
+            TOP,
+            'for-each-ref',
+            '--format=%(refname)',
+            'refs/heads',
+            'refs/remotes',
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
     assert any(re.fullmatch(rf'refs/(heads|remotes/[^/]+)/{branch}', name) for name in names), names

@@ -28,12 +28,12 @@ def tgtd(machine: Machine) -> Iterator[PrivateTgtd]:
 
 
 def administer(machine: Machine, *words: str) -> str:
-    return subprocess.run(['tgtadm', '--lld', 'iscsi', *words], capture_output=True, text=True, check=True,
-                          env=os.environ | machine.env).stdout
+    return subprocess.run(
+        ['tgtadm', '--lld', 'iscsi', *words], capture_output=True, text=True, check=True, env=os.environ | machine.env
+    ).stdout
 
 
-def test_clean_takes_targets_and_accounts_and_nothing_of_others(
-        machine: Machine, tgtd: PrivateTgtd) -> None:
+def test_clean_takes_targets_and_accounts_and_nothing_of_others(machine: Machine, tgtd: PrivateTgtd) -> None:
     state = machine.folder / 'data/multiattach'
     state.mkdir(parents=True)
     target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=state / 'targets')
@@ -45,8 +45,7 @@ def test_clean_takes_targets_and_accounts_and_nothing_of_others(
         grants = [volume.grant(1), volume.grant(2)]
         info = volume.grant_all(target, grants)
     assert (state / 'targets').stat().st_mode & 0o077 == 0
-    administer(machine, '--mode', 'target', '--op', 'new', '--tid', '99',
-               '--targetname', 'iqn.2001-01.org:other')
+    administer(machine, '--mode', 'target', '--op', 'new', '--tid', '99', '--targetname', 'iqn.2001-01.org:other')
     administer(machine, '--mode', 'account', '--op', 'new', '--user', 'other', '--password', 'another-secret')
     claim = Claim(tgtd.portal, info.iqn, grants[0].initiator, grants[0].username, grants[0].secret)
     assert len(administer(machine, '--mode', 'account', '--op', 'show').split()) == 2 + 4 + 1

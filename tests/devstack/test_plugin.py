@@ -32,26 +32,37 @@ def test_the_programs_run(stacked: Devstack) -> None:
 def test_the_catalogue_has_the_endpoints(stacked: Devstack) -> None:
     rows = json.loads(stacked.openstack('devstack-admin', 'endpoint', 'list', '-f', 'json'))
     base = f'http://127.0.0.1:{stacked.port}/multiattach'
-    found = {(row['Service Type'], row['Interface'], row['URL']) for row in rows
-             if row['Service Type'] != 'identity'}
-    assert found == {(kind, interface, base + path)
-                     for kind, path in (('block-storage', '/v3'), ('volumev3', '/v3'),
-                                        ('compute', '/compute/v2.1'))
-                     for interface in ('public', 'internal', 'admin')}
+    found = {(row['Service Type'], row['Interface'], row['URL']) for row in rows if row['Service Type'] != 'identity'}
+    assert found == {
+        (kind, interface, base + path)
+        for kind, path in (('block-storage', '/v3'), ('volumev3', '/v3'), ('compute', '/compute/v2.1'))
+        for interface in ('public', 'internal', 'admin')
+    }
 
 
 def test_the_service_user_has_one_role(stacked: Devstack) -> None:
-    rows = json.loads(stacked.openstack('devstack-admin', 'role', 'assignment', 'list', '--names', '--user',
-                                        'multiattach', '-f', 'json'))
+    rows = json.loads(
+        stacked.openstack(
+            'devstack-admin', 'role', 'assignment', 'list', '--names', '--user', 'multiattach', '-f', 'json'
+        )
+    )
     assert [(row['Role'], row['Project']) for row in rows] == [('service', 'service@Default')]
 
 
 def test_the_configuration_is_private_and_has_known_options_only(stacked: Devstack) -> None:
     assert stacked.conf.stat().st_mode & 0o007 == 0
     assert SERVICE_PASSWORD in stacked.conf.read_text()
-    said = processes.run([BIN / 'oslo-config-validator', '--config-file',
-                          TOP / 'etc/multiattach/config-generator.conf', '--input-file', stacked.conf,
-                          '--fatal-warnings'], env=stacked.env)
+    said = processes.run(
+        [
+            BIN / 'oslo-config-validator',
+            '--config-file',
+            TOP / 'etc/multiattach/config-generator.conf',
+            '--input-file',
+            stacked.conf,
+            '--fatal-warnings',
+        ],
+        env=stacked.env,
+    )
     assert 'not found' not in said
 
 
@@ -77,8 +88,9 @@ def test_the_commands_of_the_readme(stacked: Devstack) -> None:
     stacked.define_server('one', SERVER)
     stacked.define_server('two', OTHER)
     # The agent reports its servers with its next heartbeat.
-    wait_until(lambda: len(json.loads(stacked.openstack('member', 'server', 'list', '-f', 'json'))) == 2, 60,
-               'the servers')
+    wait_until(
+        lambda: len(json.loads(stacked.openstack('member', 'server', 'list', '-f', 'json'))) == 2, 60, 'the servers'
+    )
     create, show, *attach = read_commands()
     stacked.openstack('member', *create[1:])
     wait_until(lambda: 'available' in stacked.openstack('member', *show[1:]), 60, 'the volume')

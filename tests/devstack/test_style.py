@@ -26,13 +26,19 @@ def test_shellcheck_finds_nothing() -> None:
     scripts = find_scripts()
     assert TOP / 'devstack/lib/multiattach' in scripts
     # SC1091: a file that is on another machine only
-    done = subprocess.run(['shellcheck', '-x', '-e', 'SC1091', '--source-path', TOP, *scripts], cwd=TOP,
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ['shellcheck', '-x', '-e', 'SC1091', '--source-path', TOP, *scripts],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_bashate_finds_nothing() -> None:
     # As devstack itself does: E006 is lines of 79 characters.
-    done = subprocess.run([BIN / 'bashate', '-i', 'E006', '-e', 'E005,E042', *find_scripts()],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [BIN / 'bashate', '-i', 'E006', '-e', 'E005,E042', *find_scripts()], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -24,8 +24,7 @@ def give(path: pathlib.Path) -> None:
     os.chown(path, NUMBER, NUMBER)
 
 
-def wrap(argv: Sequence[str | pathlib.Path], folder: pathlib.Path,
-         needed: Sequence[pathlib.Path]) -> list[str]:
+def wrap(argv: Sequence[str | pathlib.Path], folder: pathlib.Path, needed: Sequence[pathlib.Path]) -> list[str]:
     """Have a command run as the user, who has a real sudo; for root.
 
     :param argv: the command.
@@ -37,7 +36,9 @@ def wrap(argv: Sequence[str | pathlib.Path], folder: pathlib.Path,
     etc.mkdir(mode=0o700, exist_ok=True)
     files = {
         # No "x": it has no entry in shadow.
-        'passwd': f'{NAME}:*:{NUMBER}:{NUMBER}::{folder}:/bin/bash\n', 'group': f'{NAME}:*:{NUMBER}:\n'}
+        'passwd': f'{NAME}:*:{NUMBER}:{NUMBER}::{folder}:/bin/bash\n',
+        'group': f'{NAME}:*:{NUMBER}:\n',
+    }
     script = ['set -e']
     for name, line in files.items():
         path = etc / name
@@ -57,8 +58,11 @@ def wrap(argv: Sequence[str | pathlib.Path], folder: pathlib.Path,
 def _open(place: pathlib.Path, needed: Sequence[pathlib.Path]) -> list[str]:
     """Show folders below one that is root's alone, such as a clone in /root, and nothing else of that."""
     resolved = [path.resolve() for path in needed]
-    closed = {parent for path in resolved
-              for parent in [one for one in list(path.parents)[::-1] if not one.stat().st_mode & 1][:1]}
+    closed = {
+        parent
+        for path in resolved
+        for parent in [one for one in list(path.parents)[::-1] if not one.stat().st_mode & 1][:1]
+    }
     lines = []
     hidden = [path for path in resolved if closed & set(path.parents)]
     for number, path in enumerate(hidden):

@@ -64,12 +64,15 @@ class Deployment:
         self.tgtd = Tgtd(folder / 'tgtd', network=self.network)
         self.config = folder / 'multiattach.conf'
         place = (self.network, self.config)
-        self.apis = [Program(*place, 'multiattach-api', f'api{port}', ' is ready',
-                             f'[api]\nlisten_port = {port}\n') for port in API_PORTS]
-        self.workers = [Program(*place, 'multiattach-volume', name, ' is ready',
-                                f'[DEFAULT]\nhost = {name}\n') for name in ('left', 'right')]
-        self.agents = [HostProgram(host, 'multiattach-host', 'agent.conf', ' is ready')
-                       for host in self.cluster.hosts]
+        self.apis = [
+            Program(*place, 'multiattach-api', f'api{port}', ' is ready', f'[api]\nlisten_port = {port}\n')
+            for port in API_PORTS
+        ]
+        self.workers = [
+            Program(*place, 'multiattach-volume', name, ' is ready', f'[DEFAULT]\nhost = {name}\n')
+            for name in ('left', 'right')
+        ]
+        self.agents = [HostProgram(host, 'multiattach-host', 'agent.conf', ' is ready') for host in self.cluster.hosts]
         self.lvm_host = self.cluster.hosts[1]
         self.lvm_worker = HostProgram(self.lvm_host, 'multiattach-volume', 'lvm.conf', ' is ready')
         self.url = f'http://{self.network.address}:{API_PORTS[0]}'
@@ -121,18 +124,19 @@ class Deployment:
         )
         self.config.touch(0o600)
         self.config.write_text(
-            common.format(more=f'report_interval = 1\nrpc_monitor_timeout = 2\n'
-                               f'state_path = {self.folder}/state')
+            common.format(more=f'report_interval = 1\nrpc_monitor_timeout = 2\nstate_path = {self.folder}/state')
             + f'[api]\nauth_strategy = noauth\nlisten_host = {self.network.address}\n'
             f'[volume]\ncluster = {CLUSTER}\n'
-            f'[tgt]\nportal = {self.tgtd.portal}\ncontrol_port = {self.tgtd.control_port}\n')
+            f'[tgt]\nportal = {self.tgtd.portal}\ncontrol_port = {self.tgtd.control_port}\n'
+        )
         for agent in self.agents:
             text = common.format(more='report_interval = 3') + f'[host_agent]\nmy_ip = {agent.host.address}\n'
             agent.host.put_file(SHARE / 'agent.conf', text.encode(), 0o600)
         text = (
             common.format(more='report_interval = 10')
             + f'[volume]\nenabled_backends = lvm\n[lvm]\ndriver = lvm\nvolume_group = {VOLUME_GROUP}\n'
-            f'[tgt]\nprivate = yes\nportal = {self.lvm_host.address}:3260\n')
+            f'[tgt]\nprivate = yes\nportal = {self.lvm_host.address}:3260\n'
+        )
         self.lvm_host.put_file(SHARE / 'lvm.conf', text.encode(), 0o600)
         (self.folder / 'clouds.yaml').write_text(render_clouds_yaml(self.url))
 
@@ -173,8 +177,7 @@ class Deployment:
     def wait_listed(self, guest: Guest) -> None:
         """Wait until a guest's agent has told of it."""
         server = guest.domain.UUIDString()
-        wait_until(lambda: server in [one['id'] for one in self.list_servers()], 60,
-                   f'server {guest.name}', 0.2)
+        wait_until(lambda: server in [one['id'] for one in self.list_servers()], 60, f'server {guest.name}', 0.2)
 
     @property
     def hosts(self) -> list[ComputeHost]:
@@ -197,9 +200,11 @@ class Deployment:
         :raises Refused: it is an error.
         """
         request = urllib.request.Request(
-            next(self._urls) + path, method=method, data=None if body is None else json.dumps(body).encode(),
-            headers={'X-Auth-Token': 'admin', 'Content-Type': 'application/json',
-                     'OpenStack-API-Version': version})
+            next(self._urls) + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={'X-Auth-Token': 'admin', 'Content-Type': 'application/json', 'OpenStack-API-Version': version},
+        )
         try:
             with self.network.inside(), _LOCAL.open(request, timeout=60) as reply:
                 text = reply.read()
@@ -214,8 +219,7 @@ class Deployment:
         :returns: its output, parsed if it was asked for as JSON.
         """
         env = os.environ | ENVIRONMENT | {'OS_CLIENT_CONFIG_FILE': str(self.folder / 'clouds.yaml')}
-        text = processes.run(
-            self.network.wrap([str(BIN / 'openstack'), '--os-cloud', CLOUD, *words]), env=env)
+        text = processes.run(self.network.wrap([str(BIN / 'openstack'), '--os-cloud', CLOUD, *words]), env=env)
         return json.loads(text) if 'json' in words else text
 
     def doctor(self, *words: str) -> tuple[int, dict[str, Any]]:
@@ -226,10 +230,20 @@ class Deployment:
         """
         patient = self.folder / 'doctor.conf'  # the default: emulated hosts take their time
         patient.write_text('[DEFAULT]\nrpc_response_timeout = 60\n')
-        argv = self.network.wrap([str(BIN / 'multiattach-manage'), '--config-file', str(self.config),
-                                  '--config-file', str(patient), 'doctor', '-f', 'json', *words])
-        done = subprocess.run(argv, env=os.environ | ENVIRONMENT, capture_output=True, timeout=300,
-                              check=False)
+        argv = self.network.wrap(
+            [
+                str(BIN / 'multiattach-manage'),
+                '--config-file',
+                str(self.config),
+                '--config-file',
+                str(patient),
+                'doctor',
+                '-f',
+                'json',
+                *words,
+            ]
+        )
+        done = subprocess.run(argv, env=os.environ | ENVIRONMENT, capture_output=True, timeout=300, check=False)
         try:
             return done.returncode, json.loads(done.stdout)
         except ValueError:
@@ -237,8 +251,7 @@ class Deployment:
             raise AssertionError(f'exit code {done.returncode}: {said}') from None
 
     def list_servers(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask(
-            'GET', '/compute/v2.1/servers', version=COMPUTE)['servers']
+        found: list[dict[str, Any]] = self.ask('GET', '/compute/v2.1/servers', version=COMPUTE)['servers']
         return found
 
     def make_type(self, name: str, specs: dict[str, str]) -> None:
@@ -288,8 +301,10 @@ class Deployment:
     def state_of(self, guest: Guest, volume_id: str) -> str | None:
         """Return the internal state of an attachment, None if no row is alive."""
         rows = self.query(
-            'SELECT state FROM attachments WHERE deleted_at IS NULL AND instance_uuid = %s AND '
-            'volume_id = %s', guest.domain.UUIDString(), volume_id)
+            'SELECT state FROM attachments WHERE deleted_at IS NULL AND instance_uuid = %s AND volume_id = %s',
+            guest.domain.UUIDString(),
+            volume_id,
+        )
         assert len(rows) <= 1
         return rows[0][0] if rows else None
 
@@ -298,6 +313,7 @@ class Deployment:
 
         :returns: the device in the guest.
         """
+
         def check() -> bool:
             state = self.state_of(guest, volume_id)
             assert state is not None, 'the attachment is gone'
@@ -318,8 +334,7 @@ class Deployment:
     def detach(self, guest: Guest, volume_id: str) -> None:
         """Detach a volume and wait until its row is gone."""
         server = guest.domain.UUIDString()
-        self.ask('DELETE', f'/compute/v2.1/servers/{server}/os-volume_attachments/{volume_id}',
-                 version=COMPUTE)
+        self.ask('DELETE', f'/compute/v2.1/servers/{server}/os-volume_attachments/{volume_id}', version=COMPUTE)
         wait_until(lambda: self._is_left(guest, volume_id), 180, f'{guest.name} lets go', 0.1)
         guest.wait_gone(volume_id)
 
@@ -332,10 +347,17 @@ class Deployment:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Ask the database itself."""
-        with contextlib.closing(pymysql.connect(
-                unix_socket=str(self.cluster.mariadb.socket_path), user='root',
-                database='multiattach', autocommit=True)) as connection, \
-                connection.cursor() as cursor:
+        with (
+            contextlib.closing(
+                pymysql.connect(
+                    unix_socket=str(self.cluster.mariadb.socket_path),
+                    user='root',
+                    database='multiattach',
+                    autocommit=True,
+                )
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(sql, values)
             return list(cursor.fetchall())
 
@@ -347,9 +369,11 @@ class Deployment:
 
     def find_attachment(self, guest: Guest, volume_id: str) -> str:
         """Return the id of a guest's attachment."""
-        (ident,), = self.query(
+        ((ident,),) = self.query(
             'SELECT id FROM attachments WHERE deleted_at IS NULL AND instance_uuid = %s AND volume_id = %s',
-            guest.domain.UUIDString(), volume_id)
+            guest.domain.UUIDString(),
+            volume_id,
+        )
         return str(ident)
 
     @property
@@ -370,8 +394,8 @@ class Deployment:
 
     def check_nothing_left(self) -> None:
         """See that no row, session, device, target, file or logical volume is left."""
-        assert self.query("SELECT id, status FROM volumes WHERE deleted_at IS NULL") == []
-        assert self.query("SELECT id, state FROM attachments WHERE deleted_at IS NULL") == []
+        assert self.query('SELECT id, status FROM volumes WHERE deleted_at IS NULL') == []
+        assert self.query('SELECT id, state FROM attachments WHERE deleted_at IS NULL') == []
         for host in self.hosts:
             for what in (facts.list_sessions, facts.list_nodes, facts.list_disks):
                 assert what(host) == [], f'{what.__name__} of {host.name}'

@@ -71,7 +71,7 @@ def check_disk(host: ComputeHost, guest: Guest, volume_id: str) -> str:
         assert disk.find('readonly') is None
         assert target.get('bus') == 'virtio'
         sources.add(source.get('dev'))
-    device, = sources
+    (device,) = sources
     assert device is not None
     assert read_disk_name(host, device) == f'naa.{wwn(volume_id)}'
     return device
@@ -105,7 +105,8 @@ class Writer:
             'read now rest </proc/uptime; now=${now%.*}${now#*.}\n'
             '[ $((now - last)) -gt $longest ] && longest=$((now - last)); last=$now\n'
             'number=$((number + 1)); echo $number $longest >/tmp/next; mv /tmp/next /tmp/done\n'
-            'done; : >/tmp/ended ) </dev/null >/dev/null 2>&1 &')
+            'done; : >/tmp/ended ) </dev/null >/dev/null 2>&1 &'
+        )
 
     def count(self) -> int:
         """Return how many writes were answered."""
@@ -118,8 +119,7 @@ class Writer:
     def wait_progress(self, seconds: float = 60, writes: int = 5) -> None:
         """Wait for some more writes."""
         before = self.count()
-        wait_until(lambda: self.count() >= before + writes, seconds,
-                   f'{self._guest.name} goes on writing', 0.1)
+        wait_until(lambda: self.count() >= before + writes, seconds, f'{self._guest.name} goes on writing', 0.1)
 
     def read_errors(self) -> str:
         """Return what writes that failed have said."""
@@ -155,7 +155,7 @@ def read_stamps(blocks: bytes) -> list[tuple[str, int]]:
     """
     found = []
     for start in range(0, len(blocks), BLOCK_SIZE):
-        words = blocks[start:start + BLOCK_SIZE].rstrip(b'\0').decode().split()
+        words = blocks[start : start + BLOCK_SIZE].rstrip(b'\0').decode().split()
         if words:
             found.append((' '.join(words[:-1]), int(words[-1])))
     return found

@@ -73,8 +73,7 @@ class HostProgram:
 class Program:
     """A program in the network namespace, one of several."""
 
-    def __init__(self, network: Network, common: pathlib.Path, program: str, name: str, ready: str,
-                 text: str) -> None:
+    def __init__(self, network: Network, common: pathlib.Path, program: str, name: str, ready: str, text: str) -> None:
         self._network = network
         self._common = common
         self._program = program
@@ -97,10 +96,8 @@ class Program:
         self._starts += 1
         own = self._common.parent / f'{self._name}.conf'
         own.write_text(self._text)
-        argv = [str(BIN / self._program), '--config-file', str(self._common),
-                '--config-file', str(own)]
-        self._process = processes.spawn(self._network.wrap(argv), self.log,
-                                        env=os.environ | ENVIRONMENT)
+        argv = [str(BIN / self._program), '--config-file', str(self._common), '--config-file', str(own)]
+        self._process = processes.spawn(self._network.wrap(argv), self.log, env=os.environ | ENVIRONMENT)
 
     def wait_ready(self) -> None:
         wait_until(self._is_ready, 120, f'{self._program} {self._name}')

@@ -22,7 +22,8 @@ def test_servers_on_two_hosts_share_bytes_both_ways(cloud: deployment.Deployment
     shown = cloud.show_volume(volume)
     assert (shown['status'], shown['multiattach']) == ('in-use', True)
     assert {(a['server_id'], a['host_name']) for a in shown['attachments']} == {
-        (guest.domain.UUIDString(), host.name) for host, guest in pairs}
+        (guest.domain.UUIDString(), host.name) for host, guest in pairs
+    }
     target = cloud.list_exports()[volume]
     initiators = sorted(host.initiator for host in cloud.hosts)
     assert sorted(target.initiators) == initiators

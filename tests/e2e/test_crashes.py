@@ -58,8 +58,7 @@ def test_one_of_two_workers_killed_while_both_hosts_attach(cloud: deployment.Dep
     with frozen(cloud.tgtd_pid):
         for guest in guests:
             cloud.request_attach(guest, volume)
-        wait_until(lambda: [cloud.state_of(guest, volume) for guest in guests] == ['exporting'] * 2, 30,
-                   'both intents')
+        wait_until(lambda: [cloud.state_of(guest, volume) for guest in guests] == ['exporting'] * 2, 30, 'both intents')
         killed.kill()
     # The other one takes over what the killed one had, and the volume's lock if it died with it.
     one, far = (cloud.wait_attached(guest, volume) for guest in guests)
@@ -107,8 +106,7 @@ def test_host_agent_killed_in_mid_connect(cloud: deployment.Deployment, volume: 
 def test_tgtd_killed_while_both_write(cloud: deployment.Deployment, volume: str) -> None:
     one, far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
     before = cloud.list_exports()[volume]
-    with facts.Writer(cloud.one, one, 0).running() as near, \
-            facts.Writer(cloud.far, far, 100).running() as other:
+    with facts.Writer(cloud.one, one, 0).running() as near, facts.Writer(cloud.far, far, 100).running() as other:
         cloud.tgtd.kill()
         cloud.tgtd.start()
         for writer in (near, other):

@@ -42,10 +42,23 @@ def race(number: int, call: Callable[[int], object]) -> collections.Counter[int]
 def connect(cloud: deployment.Deployment, volume: str, index: int) -> str:
     """Attach a volume through the Block Storage API, as Nova on a host of its own would."""
     name = f'nova{index}'
-    ident: str = cloud.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()),
-        'connector': {'host': name, 'ip': '10.99.0.200', 'platform': 'x86_64', 'os_type': 'linux',
-                      'initiator': f'iqn.1993-08.org.debian:01:{name}'}}})['attachment']['id']
+    ident: str = cloud.ask(
+        'POST',
+        '/v3/attachments',
+        {
+            'attachment': {
+                'volume_uuid': volume,
+                'instance_uuid': str(uuid.uuid4()),
+                'connector': {
+                    'host': name,
+                    'ip': '10.99.0.200',
+                    'platform': 'x86_64',
+                    'os_type': 'linux',
+                    'initiator': f'iqn.1993-08.org.debian:01:{name}',
+                },
+            }
+        },
+    )['attachment']['id']
     cloud.ask('POST', f'/v3/attachments/{ident}/action', {'os-complete': {}})
     return ident
 

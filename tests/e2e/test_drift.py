@@ -42,10 +42,23 @@ def elsewhere(cloud: deployment.Deployment, volume_id: str, host: ComputeHost) -
 
     :returns: connection_info.
     """
-    made = cloud.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4()),
-        'connector': {'host': 'elsewhere', 'ip': '10.99.0.200', 'platform': 'x86_64', 'os_type': 'linux',
-                      'initiator': host.initiator}}})['attachment']
+    made = cloud.ask(
+        'POST',
+        '/v3/attachments',
+        {
+            'attachment': {
+                'volume_uuid': volume_id,
+                'instance_uuid': str(uuid.uuid4()),
+                'connector': {
+                    'host': 'elsewhere',
+                    'ip': '10.99.0.200',
+                    'platform': 'x86_64',
+                    'os_type': 'linux',
+                    'initiator': host.initiator,
+                },
+            }
+        },
+    )['attachment']
     cloud.ask('POST', f'/v3/attachments/{made["id"]}/action', {'os-complete': {}})
     yield made['connection_info']
     cloud.ask('DELETE', f'/v3/attachments/{made["id"]}')
@@ -55,8 +68,7 @@ def log_in(host: ComputeHost, info: dict[str, Any]) -> None:
     """Log a host in to a target by hand, as a person with iscsiadm does."""
     node = f'iscsiadm -m node -T {info["target_iqn"]} -p {info["target_portal"]}'
     words = {'authmethod': 'CHAP', 'username': info['auth_username'], 'password': info['auth_password']}
-    updates = ''.join(
-        f'{node} -o update -n node.session.auth.{key} -v {word}\n' for key, word in words.items())
+    updates = ''.join(f'{node} -o update -n node.session.auth.{key} -v {word}\n' for key, word in words.items())
     host.check(f'set -e\n{node} -o new\n{updates}{node} --login')
     link = f'/dev/disk/by-path/*{info["target_iqn"]}*'
     wait_until(lambda: host.run(f'ls {link}')[0] == 0, 60, 'the device', 0.2)
@@ -80,8 +92,9 @@ def look_past_name(cloud: deployment.Deployment, *words: str) -> dict[tuple[str,
     return {key: outcome for key, outcome in found.items() if key not in told}
 
 
-def spoil_and_look(cloud: deployment.Deployment, spoil: Callable[[], None], kind: str
-                   ) -> tuple[int, dict[tuple[str, str], str]]:
+def spoil_and_look(
+    cloud: deployment.Deployment, spoil: Callable[[], None], kind: str
+) -> tuple[int, dict[tuple[str, str], str]]:
     """Make a drift that a worker may have repaired before the doctor asks, and look."""
     for _ in range(2):  # the worker's next round is a minute away then
         spoil()
@@ -93,8 +106,9 @@ def spoil_and_look(cloud: deployment.Deployment, spoil: Callable[[], None], kind
 
 def shut_out(cloud: deployment.Deployment, volume_id: str, host: ComputeHost) -> None:
     target = cloud.list_exports()[volume_id]
-    cloud.tgtd.administer('--op', 'unbind', '--mode', 'target', '--tid', str(target.tid),
-                          '--initiator-name', host.initiator)
+    cloud.tgtd.administer(
+        '--op', 'unbind', '--mode', 'target', '--tid', str(target.tid), '--initiator-name', host.initiator
+    )
 
 
 def check_only(host: ComputeHost, volume_id: str) -> None:
@@ -116,8 +130,7 @@ def check_gone(cloud: deployment.Deployment, host: ComputeHost, server: str) -> 
     assert all(host.initiator not in target.initiators for target in cloud.list_exports().values())
 
 
-def test_the_doctor_finds_and_repairs(
-        cloud: deployment.Deployment, volume: str, deleted: Callable[[], str]) -> None:
+def test_the_doctor_finds_and_repairs(cloud: deployment.Deployment, volume: str, deleted: Callable[[], str]) -> None:
     near, away = cloud.hosts
     cloud.lvm_worker.wait_ready()
     other = cloud.make_volume('shared')
@@ -131,8 +144,10 @@ def test_the_doctor_finds_and_repairs(
         status, found = spoil_and_look(cloud, lambda: shut_out(cloud, volume, near), 'shut_out')
         assert status == 1
         assert {key: outcome for key, outcome in found.items() if key[0] != 'shared_name'} == {
-            ('shut_out', near.initiator): 'found', ('domain_gone', server): 'waiting',
-            ('stray_session', f'volume-{other}'): 'waiting'}
+            ('shut_out', near.initiator): 'found',
+            ('domain_gone', server): 'waiting',
+            ('stray_session', f'volume-{other}'): 'waiting',
+        }
         assert set(look_past_name(cloud, '--fix').values()) == {'repaired'}
         check_gone(cloud, away, server)
         # The other server of the host with the stray session has kept its own.
@@ -162,7 +177,8 @@ def test_it_goes_by_itself(cloud: deployment.Deployment, volume: str, deleted: C
         start[Drift.DOMAIN_GONE] = time.monotonic()
         checks: dict[Drift, Callable[[], bool]] = {
             Drift.DOMAIN_GONE: lambda: not list_attachments(cloud, server),
-            Drift.STRAY_SESSION: lambda: len(facts.list_nodes(near)) == 1}
+            Drift.STRAY_SESSION: lambda: len(facts.list_nodes(near)) == 1,
+        }
         took = {}
         for kind, check in checks.items():
             wait_until(check, 2 * INTERVAL + TABLE[kind].grace, f'end of {kind}', 0.5)
@@ -178,12 +194,12 @@ def test_it_goes_by_itself(cloud: deployment.Deployment, volume: str, deleted: C
 
 
 @pytest.mark.slow  # the kernel gives a session up that the target has ended
-def test_a_row_that_was_deleted_by_hand(
-        cloud: deployment.Deployment, volume: str, impatient: ComputeHost) -> None:
+def test_a_row_that_was_deleted_by_hand(cloud: deployment.Deployment, volume: str, impatient: ComputeHost) -> None:
     one, _ = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
     with facts.Writer(cloud.one, one, 0).running() as writer:
-        cloud.query('UPDATE attachments SET deleted_at = updated_at WHERE id = %s',
-                    cloud.find_attachment(cloud.far, volume))
+        cloud.query(
+            'UPDATE attachments SET deleted_at = updated_at WHERE id = %s', cloud.find_attachment(cloud.far, volume)
+        )
         status, found = look(cloud)
         assert (status, found['stray_disk', cloud.far.domain.UUIDString()]) == (1, 'waiting')
         # The target ends the session first; QEMU lets go of the disk when the kernel gives the session up.

@@ -17,19 +17,18 @@ _WATCHED = 5  # s; a write that was on its way would have arrived long before
 
 def fence(cloud: deployment.Deployment, guest: Guest, volume_id: str) -> dict[str, Any]:
     ident = cloud.find_attachment(guest, volume_id)
-    found: dict[str, Any] = cloud.ask(
-        'POST', f'/v3/multiattach/attachments/{ident}/fence', {'fence': {}})['fence']['attachments'][0]
+    found: dict[str, Any] = cloud.ask('POST', f'/v3/multiattach/attachments/{ident}/fence', {'fence': {}})['fence'][
+        'attachments'
+    ][0]
     return found
 
 
 def fence_host(cloud: deployment.Deployment, host: ComputeHost, **words: Any) -> dict[str, Any]:
-    found: dict[str, Any] = cloud.ask(
-        'POST', f'/v3/multiattach/hosts/{host.name}/fence', {'fence': words})['fence']
+    found: dict[str, Any] = cloud.ask('POST', f'/v3/multiattach/hosts/{host.name}/fence', {'fence': words})['fence']
     return found
 
 
-def check_silence(cloud: deployment.Deployment, volume_id: str, at_answer: bytes,
-                  other: facts.Writer) -> None:
+def check_silence(cloud: deployment.Deployment, volume_id: str, at_answer: bytes, other: facts.Writer) -> None:
     """See that a region stays what it was when the fence was answered, while the other one writes."""
     end = time.monotonic() + _WATCHED
     while time.monotonic() < end:
@@ -49,8 +48,7 @@ def wait_swept(cloud: deployment.Deployment, host: ComputeHost, guest: Guest, vo
         wait_until(lambda what=what: what(host) == [], 120, f'{what.__name__} of {host.name}: none', 0.5)
 
 
-def test_a_fenced_server_writes_no_more(cloud: deployment.Deployment, volume: str,
-                                        impatient: ComputeHost) -> None:
+def test_a_fenced_server_writes_no_more(cloud: deployment.Deployment, volume: str, impatient: ComputeHost) -> None:
     one, far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
     with facts.Writer(cloud.one, one, NEAR, 'one').running() as near:
         with facts.Writer(cloud.far, far, FAR, 'far').running(fails=True):
@@ -75,8 +73,7 @@ def test_a_fenced_server_writes_no_more(cloud: deployment.Deployment, volume: st
         cloud.detach(guest, volume)
 
 
-def test_a_host_that_was_cut_off_comes_back(cloud: deployment.Deployment, volume: str,
-                                            impatient: ComputeHost) -> None:
+def test_a_host_that_was_cut_off_comes_back(cloud: deployment.Deployment, volume: str, impatient: ComputeHost) -> None:
     """Nobody reaches the host while it is fenced; what it finds when it is back is its own fence."""
     one, far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
     with facts.Writer(cloud.one, one, NEAR, 'one').running() as near:

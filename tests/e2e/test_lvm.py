@@ -32,14 +32,17 @@ def test_a_volume_is_written_extended_and_deleted(cloud: deployment.Deployment) 
 
     def show(columns: str) -> str:
         return cloud.lvm_host.check(
-            f'lvs --noheadings --nosuffix --units b -o {columns} {deployment.VOLUME_GROUP}').strip()
+            f'lvs --noheadings --nosuffix --units b -o {columns} {deployment.VOLUME_GROUP}'
+        ).strip()
 
     assert show('lv_name,lv_size').split() == [name, str(GIB)]
     device = cloud.attach(cloud.one, volume)
     facts.check_disk(initiator, cloud.one, volume)
     cloud.one.write_block(device, 5, b'on a logical volume')
-    cloud.lvm_host.check(f'dd if=/dev/{deployment.VOLUME_GROUP}/{name} bs=4096 skip=5 count=1 iflag=direct '
-                         '2>/dev/null | grep -q "on a logical volume"')
+    cloud.lvm_host.check(
+        f'dd if=/dev/{deployment.VOLUME_GROUP}/{name} bs=4096 skip=5 count=1 iflag=direct '
+        '2>/dev/null | grep -q "on a logical volume"'
+    )
     cloud.ask('POST', f'/v3/volumes/{volume}/action', {'os-extend': {'new_size': 2}})
     wait_until(lambda: cloud.show_volume(volume)['size'] == 2, 60, 'the larger volume', 0.2)
     cloud.wait_status(volume, 'in-use')

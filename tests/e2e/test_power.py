@@ -25,8 +25,9 @@ def check_only_one(cloud: deployment.Deployment, volume_id: str) -> None:
     assert cloud.tgtd.list_logins(target.tid) == [first.initiator]
     assert len(target.accounts) == 1
     assert len(cloud.tgtd.administer('--op', 'show', '--mode', 'account').split()) == len(
-        [*target.accounts, 'Account', 'list:'])
-    saved, = [path for path in (cloud.folder / 'state' / 'targets').glob('*') if volume_id in path.name]
+        [*target.accounts, 'Account', 'list:']
+    )
+    (saved,) = [path for path in (cloud.folder / 'state' / 'targets').glob('*') if volume_id in path.name]
     assert first.initiator in saved.read_text()
     assert second.initiator not in saved.read_text()
     shown = cloud.show_volume(volume_id)
@@ -42,6 +43,7 @@ def define_again(cloud: deployment.Deployment, connection: Any, server: str) -> 
 
 def wait_answers(cloud: deployment.Deployment) -> dict[str, Any]:
     """Return what the doctor says once nobody's silence is left of the host that was away."""
+
     def ask() -> dict[str, Any]:
         told = cloud.doctor()[1]
         return {} if told['unanswered'] else told
@@ -60,17 +62,22 @@ def test_a_host_without_power_is_fenced_and_comes_back(cloud: deployment.Deploym
         writer.start()
         writer.wait_progress()
         cloud.cut_power(host)
-        fenced, = cloud.openstack('multiattach', 'host', 'fence', host.name, '--out-of-service',
-                                  '--reason', 'no power', '-f', 'json')
+        (fenced,) = cloud.openstack(
+            'multiattach', 'host', 'fence', host.name, '--out-of-service', '--reason', 'no power', '-f', 'json'
+        )
         at_answer = cloud.read_volume(volume, FAR, SPAN)
         assert facts.read_stamps(at_answer)
         assert (fenced['Attachment ID'], fenced['Fenced']) == (ident, True)
         # A host without power says no farewell: its session was still there to be cut.
-        assert fenced['Cut'] == {'acl': True, 'account': True, 'sessions': [
-            {'initiator': host.initiator, 'address': host.address}]}
+        assert fenced['Cut'] == {
+            'acl': True,
+            'account': True,
+            'sessions': [{'initiator': host.initiator, 'address': host.address}],
+        }
         assert fenced['Left'] == {'acl': False, 'account': False, 'sessions': []}
-        assert cloud.query('SELECT id FROM attachments WHERE deleted_at IS NULL AND attached_host = %s',
-                           host.name) == []
+        assert (
+            cloud.query('SELECT id FROM attachments WHERE deleted_at IS NULL AND attached_host = %s', host.name) == []
+        )
         check_only_one(cloud, volume)
         check_silence(cloud, volume, at_answer, near)
         # It has kept what its libvirt knew, and nothing else.
@@ -107,8 +114,7 @@ def test_a_host_without_power_is_fenced_and_comes_back(cloud: deployment.Deploym
         cloud.detach(guest, volume)
 
 
-def test_a_host_without_power_comes_back_and_nobody_fenced_it(
-        cloud: deployment.Deployment, volume: str) -> None:
+def test_a_host_without_power_comes_back_and_nobody_fenced_it(cloud: deployment.Deployment, volume: str) -> None:
     """One of its servers is there again without its disk, the other one is not; their rows say "attached"."""
     agent, host, server = cloud.agents[1], cloud.hosts[1], cloud.far.domain.UUIDString()
     brief = host.define_guest(cloud.far.connection, f'brief-{uuid.uuid4()}')
@@ -133,9 +139,14 @@ def test_a_host_without_power_comes_back_and_nobody_fenced_it(
         assert found.pop(('lost_disk', server)) == 'reported'
         assert set(found) <= {('domain_gone', lost)}
         # The attachment of the server that is gone goes by itself, and takes nothing else along.
-        wait_until(lambda: cloud.query(
-            'SELECT state FROM attachments WHERE deleted_at IS NULL AND instance_uuid = %s', lost) == [],
-            150, 'the end of the lost server\'s attachment', 0.5)
+        wait_until(
+            lambda: (
+                cloud.query('SELECT state FROM attachments WHERE deleted_at IS NULL AND instance_uuid = %s', lost) == []
+            ),
+            150,
+            "the end of the lost server's attachment",
+            0.5,
+        )
         assert cloud.state_of(cloud.far, volume) == 'attached'
         status, told = cloud.doctor()
         assert (status, [one['kind'] for one in told['findings']]) == (1, ['lost_disk'])
@@ -151,7 +162,8 @@ def test_a_host_without_power_comes_back_and_nobody_fenced_it(
 
 
 def test_a_host_that_was_started_again_connects_to_what_its_servers_have(
-        cloud: deployment.Deployment, volume: str) -> None:
+    cloud: deployment.Deployment, volume: str
+) -> None:
     """Its libvirt has kept the servers, with their disks; they could not start without a session."""
     agent, host, server = cloud.agents[1], cloud.hosts[1], cloud.far.domain.UUIDString()
     one, _far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))

@@ -23,7 +23,11 @@ class Personas:
         if roles is None:
             return self._noauth(environ, start_response)
         environ[CONTEXT] = RequestContext(
-            user_id='somebody', project_id=environ['HTTP_X_PROJECT_ID'], roles=auth.split_roles(roles),
-            is_admin='admin' in roles, request_id=environ.get('openstack.request_id'),
-            service_roles=auth.split_roles(environ.get('HTTP_X_SERVICE_ROLES', '')))
+            user_id='somebody',
+            project_id=environ['HTTP_X_PROJECT_ID'],
+            roles=auth.split_roles(roles),
+            is_admin='admin' in roles,
+            request_id=environ.get('openstack.request_id'),
+            service_roles=auth.split_roles(environ.get('HTTP_X_SERVICE_ROLES', '')),
+        )
         return self._application(environ, start_response)

@@ -50,8 +50,14 @@ class Openstack:
 
     def run(self, *words: str) -> Done:
         """Run a command."""
-        done = subprocess.run([str(BIN / 'openstack'), *self._options, *words], env=self._environment,
-                              text=True, capture_output=True, timeout=300, check=False)
+        done = subprocess.run(
+            [str(BIN / 'openstack'), *self._options, *words],
+            env=self._environment,
+            text=True,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
         return Done(done.returncode, done.stdout, done.stderr)
 
     def ask(self, *words: str) -> Any:
@@ -105,14 +111,11 @@ def play(cloud: Openstack, first: str, second: str) -> None:
     shown = explained.json
     assert (shown['status'], shown['next_step_of'], len(shown['attachments'])) == ('in-use', 'nobody', 2)
     timeline = cloud.ask('multiattach', 'attachment', 'explain', one.json['attachment_id'])['timeline']
-    assert [step['to'] for step in timeline] == [
-        'reserved', 'exporting', 'exported', 'connecting', 'attached']
+    assert [step['to'] for step in timeline] == ['reserved', 'exporting', 'exported', 'connecting', 'attached']
     assert all(step['error'] is None for step in timeline)
 
-    [row] = [row for row in cloud.ask('multiattach', 'server', 'volume', 'list', second)
-             if row['Volume ID'] == volume]
-    assert (row['Mode'], row['Status'], row['Attachment ID']) == (
-        'ro', 'attached', two.json['attachment_id'])
+    [row] = [row for row in cloud.ask('multiattach', 'server', 'volume', 'list', second) if row['Volume ID'] == volume]
+    assert (row['Mode'], row['Status'], row['Attachment ID']) == ('ro', 'attached', two.json['attachment_id'])
     [target] = [row for row in cloud.ask('multiattach', 'target', 'list') if row['Volume ID'] == volume]
     assert (target['Exists'], target['LUNs'], target['Differences']) == (True, 1, [])
     target = cloud.ask('multiattach', 'target', 'show', name)

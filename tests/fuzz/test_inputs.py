@@ -17,13 +17,9 @@ from tests.fuzz.conftest import FACTOR, Service
 from tests.fuzz.test_schemathesis import CONNECTOR, NEWEST, settings
 
 LATIN = st.text(st.characters(min_codepoint=1, max_codepoint=255, exclude_characters='\r\n'), max_size=40)
-NUMBER = st.one_of(
-    st.integers(-1, 100).map(str), st.sampled_from(['', '071', '1' * 30, '٣', '1e1', '0x1', ' 1'])
-)
+NUMBER = st.one_of(st.integers(-1, 100).map(str), st.sampled_from(['', '071', '1' * 30, '٣', '1e1', '0x1', ' 1']))
 VERSION = st.one_of(
-    st.builds(
-        '{} {}.{}'.format, st.sampled_from(['volume', 'volumev3', 'Volume', 'compute', '']), NUMBER, NUMBER
-    ),
+    st.builds('{} {}.{}'.format, st.sampled_from(['volume', 'volumev3', 'Volume', 'compute', '']), NUMBER, NUMBER),
     st.sampled_from(
         [
             'volume latest',
@@ -104,9 +100,7 @@ WORDS = st.one_of(
 )
 
 
-def send(
-    service: Service, method: str, path: str, headers: dict[str, str], body: bytes = b''
-) -> webob.Response:
+def send(service: Service, method: str, path: str, headers: dict[str, str], body: bytes = b'') -> webob.Response:
     request = webob.Request.blank(path, method=method)
     for name, value in headers.items():
         key = name.upper().replace('-', '_')
@@ -147,11 +141,7 @@ def test_paths(service: Service) -> None:
     @hypothesis.given(st.lists(WORDS, max_size=6), METHODS, st.sampled_from(['/v3', '', '/compute', '//v3']))
     def check(words: list[str], method: str, mount: str) -> None:
         reply = send(
-            service,
-            method,
-            '/'.join([mount, *words]) or '/',
-            {'OpenStack-API-Version': f'volume 3.{NEWEST}'},
-            b'{}',
+            service, method, '/'.join([mount, *words]) or '/', {'OpenStack-API-Version': f'volume 3.{NEWEST}'}, b'{}'
         )
         assert reply.status_int < 500
 
@@ -309,11 +299,7 @@ ACTIONS = [
     *({'os-retype': {'new_type': name, 'migration_policy': 'never'}} for name in 'TF'),
 ]
 CALLS: list[tuple[str, str, Any]] = [
-    (
-        'POST',
-        '/attachments',
-        {'attachment': {'volume_uuid': 'V', 'instance_uuid': str(uuid.UUID(int=2))}},
-    ),
+    ('POST', '/attachments', {'attachment': {'volume_uuid': 'V', 'instance_uuid': str(uuid.UUID(int=2))}}),
     (
         'POST',
         '/attachments',
@@ -340,11 +326,7 @@ CALLS: list[tuple[str, str, Any]] = [
     ('POST', '/types/F/extra_specs', {'extra_specs': {'multiattach': '<is> False'}}),
     ('POST', '/types/F/extra_specs', {'extra_specs': {'a': None}}),
     ('DELETE', '/types/F/extra_specs/a', None),
-    (
-        'POST',
-        '/types/F/encryption',
-        {'encryption': {'provider': 'luks', 'control_location': 'front-end'}},
-    ),
+    ('POST', '/types/F/encryption', {'encryption': {'provider': 'luks', 'control_location': 'front-end'}}),
     ('POST', '/types/T/action', {'addProjectAccess': {'project': 'b' * 32}}),
     (
         'PUT',
@@ -388,12 +370,7 @@ def test_walks(service: Service) -> None:
 def walk(service: Service, chance: random.Random) -> None:
     service.replenish()
     fresh = service.send('POST', '/types', {'volume_type': {'name': f'fresh-{uuid.uuid4()}'}}).json
-    places = {
-        'V': service.volume_id,
-        'A': service.attachment_id,
-        'T': service.type_id,
-        'F': fresh['volume_type']['id'],
-    }
+    places = {'V': service.volume_id, 'A': service.attachment_id, 'T': service.type_id, 'F': fresh['volume_type']['id']}
     if chance.random() < 0.5:
         service.send('DELETE', f'/attachments/{service.attachment_id}')
     for _ in range(12):
@@ -401,9 +378,7 @@ def walk(service: Service, chance: random.Random) -> None:
         if chance.random() < 0.4:
             method, path, body = 'POST', '/volumes/V/action', chance.choice(ACTIONS)
         path = '/'.join(places.get(piece, piece) for piece in path.split('/')).replace('/?', '?')
-        reply = service.send(
-            method, path, _name(body, places), f'3.{chance.choice((27, 50, NEWEST, NEWEST))}'
-        )
+        reply = service.send(method, path, _name(body, places), f'3.{chance.choice((27, 50, NEWEST, NEWEST))}')
         if method == 'POST' and path == '/attachments' and reply.status_int == 200:
             places['A'] = reply.json['attachment']['id']
 

@@ -71,9 +71,7 @@ def run(service: Service, case: Any, minor: int, revived: bool) -> None:
     service.replenish()
     if revived:
         known = service.known()
-        case.path_parameters = {
-            name: known.get(name, value) for name, value in (case.path_parameters or {}).items()
-        }
+        case.path_parameters = {name: known.get(name, value) for name, value in (case.path_parameters or {}).items()}
         case.body = revive(
             case.body,
             {
@@ -132,11 +130,7 @@ def test_what_was_made_is_used(service: Service) -> None:
         def before_call(self, case: Any) -> None:
             case.headers = {**(case.headers or {}), microversion.HEADER: f'volume 3.{NEWEST}'}
             case.body = revive(case.body, {'volume_type': service.type_id, 'connector': CONNECTOR})
-            if (
-                isinstance(case.body, dict)
-                and isinstance(case.body.get('volume'), dict)
-                and case.method == 'POST'
-            ):
+            if isinstance(case.body, dict) and isinstance(case.body.get('volume'), dict) and case.method == 'POST':
                 for source in SOURCES:
                     case.body['volume'].pop(source, None)
 

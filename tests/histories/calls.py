@@ -98,16 +98,20 @@ class Event:
         :param names: short names of ids.
         """
         names = names or {}
-        words = [f'{key}={names.get(str(value), value)}'
-                 for key, value in dataclasses.asdict(self.call).items()
-                 if key not in ('kind', 'volume') and value]
+        words = [
+            f'{key}={names.get(str(value), value)}'
+            for key, value in dataclasses.asdict(self.call).items()
+            if key not in ('kind', 'volume') and value
+        ]
         told = '(no answer)'
         if self.reply is not None:
             facts = {key: _shorten(value, names) for key, value in self.reply.facts.items()}
             told = f'{self.reply.code} {facts or ""}'.strip() + (' (partly)' if self.partial else '')
         end = '      ' if math.isinf(self.end) else f'{self.end - origin:6.3f}'
-        return (f'{self.start - origin:6.3f} - {end}  client {self.client} #{self.number:<3} '
-                f'{" ".join((self.call.kind, *words))} → {told}')
+        return (
+            f'{self.start - origin:6.3f} - {end}  client {self.client} #{self.number:<3} '
+            f'{" ".join((self.call.kind, *words))} → {told}'
+        )
 
 
 def _shorten(value: Any, names: dict[str, str]) -> Any:

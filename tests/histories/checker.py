@@ -84,13 +84,15 @@ class Search:
     :param unexplained: whether rows that no call has made are a failure.
     """
 
-    def __init__(self, model: Model, history: History, *, limit: int = 400_000, patience: float = 60.0,
-                 unexplained: bool = True) -> None:
+    def __init__(
+        self, model: Model, history: History, *, limit: int = 400_000, patience: float = 60.0, unexplained: bool = True
+    ) -> None:
         self._model = model
         self._history = history
         self._events = sorted(
             (event for event in history.events if event.reply or event.call.kind not in _LOOKS),
-            key=lambda event: event.start)
+            key=lambda event: event.start,
+        )
         self._limit = limit
         self._patience = patience
         self._unexplained = unexplained
@@ -147,14 +149,23 @@ class Search:
 
     def _taken(self, phases: tuple[Any, ...]) -> set[str]:
         """Ids that reservations got."""
-        return {ident for event, phase in zip(self._events, phases, strict=True)
-                if event.call.kind in _CREATORS and phase != START for ident in phase[1:2]}
+        return {
+            ident
+            for event, phase in zip(self._events, phases, strict=True)
+            if event.call.kind in _CREATORS and phase != START
+            for ident in phase[1:2]
+        }
 
     def _enabled(self, phases: tuple[Any, ...]) -> list[int]:
-        horizon = min((event.end for event, phase in zip(self._events, phases, strict=True)
-                       if not self._is_done(phase)), default=math.inf)
-        return [index for index, phase in enumerate(phases)
-                if not self._is_done(phase) and self._events[index].start <= horizon]
+        horizon = min(
+            (event.end for event, phase in zip(self._events, phases, strict=True) if not self._is_done(phase)),
+            default=math.inf,
+        )
+        return [
+            index
+            for index, phase in enumerate(phases)
+            if not self._is_done(phase) and self._events[index].start <= horizon
+        ]
 
     def _settle(self, node: _Node) -> None:
         """Take all steps that change nothing and have no rival."""
@@ -174,15 +185,14 @@ class Search:
 
     def _after(self, phases: tuple[Any, ...], index: int, one: Step) -> tuple[Any, ...]:
         phase = one.phase if one.reply is None else (DONE, one.phase)
-        return (*phases[:index], phase, *phases[index + 1:])
+        return (*phases[:index], phase, *phases[index + 1 :])
 
     def _expand(self, node: _Node) -> list[_Node]:
         found = []
         for index in sorted(self._enabled(node.phases), key=lambda i: self._events[i].end):
             for one in self._steps(node, index):
                 if self._explains(index, one) and self._is_recorded(node.state, one.state):
-                    found.append(_Node(self._after(node.phases, index, one), one.state, node,
-                                       self._name(index)))
+                    found.append(_Node(self._after(node.phases, index, one), one.state, node, self._name(index)))
         for state in self._model.drift(node.state):
             if self._is_recorded(node.state, state):
                 found.append(_Node(node.phases, state, node, '(worker)'))
@@ -191,8 +201,14 @@ class Search:
             if self._events[index].partial:
                 phase = node.phases[index]
                 ident = phase[1] if isinstance(phase, tuple) else None
-                found.append(_Node((*node.phases[:index], (DONE, ident), *node.phases[index + 1:]),
-                                   node.state, node, f'{self._name(index)} ends'))
+                found.append(
+                    _Node(
+                        (*node.phases[:index], (DONE, ident), *node.phases[index + 1 :]),
+                        node.state,
+                        node,
+                        f'{self._name(index)} ends',
+                    )
+                )
         for one in found:
             self._settle(one)
         return found
@@ -219,8 +235,7 @@ class Search:
         if one.reply is None:
             if event.call.kind is Kind.SHOW:
                 facts = event.reply.facts
-                return event.reply.code == 200 and one.phase == (
-                    facts['status'], facts['type'], facts['size'])
+                return event.reply.code == 200 and one.phase == (facts['status'], facts['type'], facts['size'])
             return True
         if event.partial:
             return one.reply.code == event.reply.code
@@ -254,8 +269,11 @@ class Search:
         while at is not None:
             order[:0] = (at.move or '').splitlines()
             at = at.came
-        stuck = tuple(self._events[index] for index in self._enabled(node.phases)
-                      if not self._is_open(index)) if not ok else ()
+        stuck = (
+            tuple(self._events[index] for index in self._enabled(node.phases) if not self._is_open(index))
+            if not ok
+            else ()
+        )
         return Verdict(ok, gave_up, nodes, time.monotonic() - began, tuple(order), stuck, node.state)
 
 

@@ -11,10 +11,28 @@ from tests.histories.field import Field
 
 # How often each is chosen; those that take seconds seldom.
 _WEIGHTS = {
-    'service': 10, 'tgtd': 5, 'slow-tgtd': 5, 'pause': 5, 'api': 10, 'worker': 10, 'sleeper': 1,
-    'connections': 12, 'orders': 12, 'slow-database': 5, 'slow-broker': 4, 'database': 2, 'broker': 0.7,
-    'redis': 3, 'database-failover': 2, 'broker-failover': 0.7, 'clock': 5, 'full-disk': 5,
-    'cheat': 8, 'half-open': 8, 'old-database': 4, 'libvirt': 2,
+    'service': 10,
+    'tgtd': 5,
+    'slow-tgtd': 5,
+    'pause': 5,
+    'api': 10,
+    'worker': 10,
+    'sleeper': 1,
+    'connections': 12,
+    'orders': 12,
+    'slow-database': 5,
+    'slow-broker': 4,
+    'database': 2,
+    'broker': 0.7,
+    'redis': 3,
+    'database-failover': 2,
+    'broker-failover': 0.7,
+    'clock': 5,
+    'full-disk': 5,
+    'cheat': 8,
+    'half-open': 8,
+    'old-database': 4,
+    'libvirt': 2,
 }
 
 
@@ -60,8 +78,11 @@ class Storm:
         self._seed = seed
         self._blows = blows
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._trials = {number: field.trials[blow.name](random.Random(f'{seed}/trials/{number}'))
-                        for number, blow in enumerate(blows) if blow.name in field.trials}
+        self._trials = {
+            number: field.trials[blow.name](random.Random(f'{seed}/trials/{number}'))
+            for number, blow in enumerate(blows)
+            if blow.name in field.trials
+        }
         self._acts: list[threading.Thread] = []
         self.complaint: str | None = None
 
@@ -78,8 +99,7 @@ class Storm:
             if trial is not None and trial.is_alone:
                 continue
             if trial is not None:  # it takes seconds, in which all else may happen
-                self._acts.append(threading.Thread(
-                    target=self._try, args=(blow, trial.act), daemon=True))
+                self._acts.append(threading.Thread(target=self._try, args=(blow, trial.act), daemon=True))
                 self._acts[-1].start()
             else:
                 self._try(blow, self._strike, number)
@@ -114,5 +134,6 @@ class Storm:
             if trial.is_alone:
                 self._try(self._blows[number], trial.act)
         trouble = [f'the test bed: {self.complaint}'] if self.complaint else []
-        return trouble + [f'{self._blows[number].name}: {text}' for number, trial in self._trials.items()
-                for text in trial.end()]
+        return trouble + [
+            f'{self._blows[number].name}: {text}' for number, trial in self._trials.items() for text in trial.end()
+        ]

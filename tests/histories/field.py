@@ -26,8 +26,7 @@ from tests.histories.restored import RestoredDatabase
 from tests.histories.vanished import Host
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
-TYPES: dict[str, Type] = {
-    'plain': Type(False), 'shared': Type(True), 'shared2': Type(True), 'capped': Type(True, 2)}
+TYPES: dict[str, Type] = {'plain': Type(False), 'shared': Type(True), 'shared2': Type(True), 'capped': Type(True, 2)}
 Fault = Callable[[random.Random], None]
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -59,8 +58,9 @@ class Field(abc.ABC):
     #: whether a volume and its attachments are read at one moment
     snapshot: bool
 
-    def __init__(self, ports: Sequence[int], folder: pathlib.Path, volumes: pathlib.Path,
-                 target_files: pathlib.Path) -> None:
+    def __init__(
+        self, ports: Sequence[int], folder: pathlib.Path, volumes: pathlib.Path, target_files: pathlib.Path
+    ) -> None:
         self.ports = ports
         self.folder = folder
         self.volumes = volumes
@@ -68,8 +68,10 @@ class Field(abc.ABC):
         self.faults: dict[str, Fault] = {}
         #: faults that are judged by themselves
         self.trials: dict[str, Callable[[random.Random], Trial]] = {
-            'cheat': lambda chance: Cheat(self, chance), 'half-open': lambda chance: HalfOpen(self, chance),
-            'old-database': lambda chance: RestoredDatabase(self, chance)}
+            'cheat': lambda chance: Cheat(self, chance),
+            'half-open': lambda chance: HalfOpen(self, chance),
+            'old-database': lambda chance: RestoredDatabase(self, chance),
+        }
         self.clock: WallClock | None = None
         self.disk: SmallDisk | None = None
         self.host: Host | None = None
@@ -134,8 +136,9 @@ class Field(abc.ABC):
 
     def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         """Ask the database itself; a tuple as a value is expanded."""
-        statement = sa.text(sql).bindparams(*(
-            sa.bindparam(name, expanding=True) for name, value in values.items() if isinstance(value, tuple)))
+        statement = sa.text(sql).bindparams(
+            *(sa.bindparam(name, expanding=True) for name, value in values.items() if isinstance(value, tuple))
+        )
         if self._engine is None:
             self._engine = sa.create_engine(self.url, pool_pre_ping=True, hide_parameters=True)
         for attempt in range(40):
@@ -188,26 +191,33 @@ class Field(abc.ABC):
                 listing = Listing(self.administer('--op', 'show', '--mode', 'target'))
                 accounts = parse_accounts(self.administer('--op', 'show', '--mode', 'account'))
                 targets = {one.iqn.removeprefix(PREFIX): one for one in listing}
-                return Ground(targets, list(accounts), {
-                    ident: [nexus.initiator for nexus in parse_connections(self.administer(
-                        '--op', 'show', '--mode', 'conn', '--tid', str(one.tid)))]
-                    for ident, one in targets.items()})
+                return Ground(
+                    targets,
+                    list(accounts),
+                    {
+                        ident: [
+                            nexus.initiator
+                            for nexus in parse_connections(
+                                self.administer('--op', 'show', '--mode', 'conn', '--tid', str(one.tid))
+                            )
+                        ]
+                        for ident, one in targets.items()
+                    },
+                )
             except (TestbedError, LookupError):
                 if attempt == 59:
                     raise
                 time.sleep(0.25)
         raise AssertionError
 
-    def ask(self, method: str, path: str, body: Any = None, seconds: float = 60, version: str = ''
-            ) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, body: Any = None, seconds: float = 60, version: str = '') -> tuple[int, Any]:
         """Make a request to any API that answers; again if the answer was lost or unknown."""
         deadline, number = time.monotonic() + seconds, 0
         headers = HEADERS | ({'OpenStack-API-Version': version} if version else {})
         while True:
             number += 1
             try:
-                connection = http.client.HTTPConnection(
-                    '127.0.0.1', self.ports[number % len(self.ports)], timeout=40)
+                connection = http.client.HTTPConnection('127.0.0.1', self.ports[number % len(self.ports)], timeout=40)
                 with contextlib.closing(connection):
                     connection.request(method, path, None if body is None else json.dumps(body), headers)
                     reply = connection.getresponse()
@@ -263,16 +273,17 @@ def _swap(connection: sa.Connection, names: Sequence[str], rows: Rows | None) ->
         lock = ' FOR UPDATE'  # nobody writes between what is read and what is put there
     quote = connection.dialect.identifier_preparer.quote_identifier
     # As the database has them, without types that would make something else of them.
-    found = {name: [dict(row) for row in connection.exec_driver_sql(
-        f'SELECT * FROM {quote(name)}{lock}').mappings()] for name in names}
+    found = {
+        name: [dict(row) for row in connection.exec_driver_sql(f'SELECT * FROM {quote(name)}{lock}').mappings()]
+        for name in names
+    }
     for name in names if rows is not None else ():
         connection.exec_driver_sql(f'DELETE FROM {quote(name)}')
     for name, those in (rows or {}).items():
         if those:
-            columns = ", ".join(map(quote, those[0]))
-            values = ", ".join(f":{column}" for column in those[0])
-            connection.execute(sa.text(f'INSERT INTO {quote(name)} ({columns}) VALUES ({values})'),
-                               list(those))
+            columns = ', '.join(map(quote, those[0]))
+            values = ', '.join(f':{column}' for column in those[0])
+            connection.execute(sa.text(f'INSERT INTO {quote(name)} ({columns}) VALUES ({values})'), list(those))
     if connection.dialect.name != 'sqlite':
         connection.exec_driver_sql('SET FOREIGN_KEY_CHECKS = 1')
     return found
@@ -290,8 +301,7 @@ class Keeper:
         self.deaths = 0
         self.complaints: list[str] = []
         self._busy = {id(program): threading.Lock() for program in programs}
-        self._threads = [threading.Thread(target=self._keep, args=(program,), daemon=True)
-                         for program in programs]
+        self._threads = [threading.Thread(target=self._keep, args=(program,), daemon=True) for program in programs]
 
     def _keep(self, program: Any) -> None:
         while not self._end.wait(0.05):

@@ -18,11 +18,24 @@ from tests.functional.drivers.tgt.initiator import LoginRefused, Session
 from tests.histories.calls import Call, Event, Kind, Reply
 
 PROJECT = 'a' * 32
-HEADERS = {'X-Auth-Token': f'admin:{PROJECT}', 'OpenStack-API-Version': 'volume 3.71',
-           'Content-Type': 'application/json', 'Accept': 'application/json'}
+HEADERS = {
+    'X-Auth-Token': f'admin:{PROJECT}',
+    'OpenStack-API-Version': 'volume 3.71',
+    'Content-Type': 'application/json',
+    'Accept': 'application/json',
+}
 _WEIGHTS = {
-    Kind.CREATE: 8, Kind.UPDATE: 5, Kind.COMPLETE: 5, Kind.DELETE: 6, Kind.FENCE: 3, Kind.RETYPE: 2,
-    Kind.EXTEND: 2, Kind.REMOVE: 0.4, Kind.SHOW: 4, Kind.SHOW_ATTACHMENT: 3, Kind.LIST: 3,
+    Kind.CREATE: 8,
+    Kind.UPDATE: 5,
+    Kind.COMPLETE: 5,
+    Kind.DELETE: 6,
+    Kind.FENCE: 3,
+    Kind.RETYPE: 2,
+    Kind.EXTEND: 2,
+    Kind.REMOVE: 0.4,
+    Kind.SHOW: 4,
+    Kind.SHOW_ATTACHMENT: 3,
+    Kind.LIST: 3,
 }
 _ABOUT_ATTACHMENT = (Kind.UPDATE, Kind.COMPLETE, Kind.DELETE, Kind.FENCE, Kind.SHOW_ATTACHMENT)
 _RETURN = 20.0  # s that a client waits for an API that is away
@@ -88,16 +101,22 @@ def plan(seed: str, client: int, volumes: Sequence[str], mix: Mix) -> list[Wish]
         kind = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
         host = f'host{chance.randrange(mix.hosts)}'
         call = Call(
-            kind, chance.choice(volumes),
+            kind,
+            chance.choice(volumes),
             server=name_server(chance.randrange(mix.servers)) if kind is Kind.CREATE else None,
             host=host if kind is Kind.UPDATE or (kind is Kind.CREATE and chance.random() < 0.5) else None,
             type=chance.choice(mix.types) if kind is Kind.RETYPE else None,
             size=chance.randint(1, 5) if kind is Kind.EXTEND else None,
-            force=kind is Kind.FENCE and chance.random() < 0.5)
-        instead = Call(Kind.LIST, call.volume) if chance.random() < 0.4 else Call(
-            Kind.CREATE, call.volume, server=name_server(chance.randrange(mix.servers)), host=call.host)
-        wishes.append(Wish(call, instead, 1 - chance.random() ** 2, chance.random() * mix.pause,
-                           chance.random() < mix.logins))
+            force=kind is Kind.FENCE and chance.random() < 0.5,
+        )
+        instead = (
+            Call(Kind.LIST, call.volume)
+            if chance.random() < 0.4
+            else Call(Kind.CREATE, call.volume, server=name_server(chance.randrange(mix.servers)), host=call.host)
+        )
+        wishes.append(
+            Wish(call, instead, 1 - chance.random() ** 2, chance.random() * mix.pause, chance.random() < mix.logins)
+        )
     return wishes
 
 
@@ -110,15 +129,12 @@ def write_request(call: Call) -> tuple[str, str, Any]:
     connector = {'host': call.host, 'initiator': call.initiator, 'ip': '127.0.0.1'}
     new = {'volume_uuid': call.volume, 'instance_uuid': call.server}
     return {
-        Kind.CREATE: ('POST', '/v3/attachments', {'attachment': new | (
-            {'connector': connector} if call.host else {})}),
+        Kind.CREATE: ('POST', '/v3/attachments', {'attachment': new | ({'connector': connector} if call.host else {})}),
         Kind.UPDATE: ('PUT', attachment, {'attachment': {'connector': connector}}),
         Kind.COMPLETE: ('POST', f'{attachment}/action', {'os-complete': {}}),
         Kind.DELETE: ('DELETE', attachment, None),
-        Kind.FENCE: ('POST', f'/v3/multiattach/attachments/{call.attachment}/fence',
-                     {'fence': {'force': call.force}}),
-        Kind.RETYPE: ('POST', f'{volume}/action', {'os-retype': {
-            'new_type': call.type, 'migration_policy': 'never'}}),
+        Kind.FENCE: ('POST', f'/v3/multiattach/attachments/{call.attachment}/fence', {'fence': {'force': call.force}}),
+        Kind.RETYPE: ('POST', f'{volume}/action', {'os-retype': {'new_type': call.type, 'migration_policy': 'never'}}),
         Kind.EXTEND: ('POST', f'{volume}/action', {'os-extend': {'new_size': call.size}}),
         Kind.REMOVE: ('DELETE', volume, None),
         Kind.SHOW: ('GET', volume, None),
@@ -143,8 +159,12 @@ def read_reply(call: Call, code: int, body: Any) -> Reply:
         facts = {'fenced': all(one['fenced'] for one in body['fence']['attachments'])}
     elif call.kind is Kind.SHOW:
         found = body['volume']
-        facts = {'status': found['status'], 'type': found['volume_type'], 'size': found['size'],
-                 'attached': sorted(one['attachment_id'] for one in found['attachments'])}
+        facts = {
+            'status': found['status'],
+            'type': found['volume_type'],
+            'size': found['size'],
+            'attached': sorted(one['attachment_id'] for one in found['attachments']),
+        }
     return Reply(code, facts)
 
 
@@ -161,8 +181,7 @@ class Client:
     :param timeout: seconds that it waits for an answer.
     """
 
-    def __init__(self, number: int, ports: Sequence[int], known: dict[str, list[str]], timeout: float
-                 ) -> None:
+    def __init__(self, number: int, ports: Sequence[int], known: dict[str, list[str]], timeout: float) -> None:
         self._number = number
         self._ports = ports
         self._port = number
@@ -223,8 +242,16 @@ class Client:
         """Log in; whether it works is up to what others do meanwhile."""
         info = self._info
         with contextlib.suppress(LoginRefused, KeyError):  # what was fenced shows no secret
-            self.sessions.append(Session(info['target_portal'], info['target_iqn'], call.initiator or '',
-                                         info['auth_username'], info['auth_password'], timeout=3))
+            self.sessions.append(
+                Session(
+                    info['target_portal'],
+                    info['target_iqn'],
+                    call.initiator or '',
+                    info['auth_username'],
+                    info['auth_password'],
+                    timeout=3,
+                )
+            )
 
     def _learn(self, call: Call, reply: Reply) -> None:
         known = self._known.setdefault(call.volume, [])
@@ -235,7 +262,8 @@ class Client:
     def _ask(self, method: str, path: str, body: Any) -> tuple[int, Any, str | None]:
         if self._connection is None:
             connection = http.client.HTTPConnection(
-                '127.0.0.1', self._ports[self._port % len(self._ports)], timeout=self._timeout)
+                '127.0.0.1', self._ports[self._port % len(self._ports)], timeout=self._timeout
+            )
             try:
                 connection.connect()
             except OSError as exc:
@@ -256,30 +284,37 @@ class Client:
         deadline = time.monotonic() + _RETURN
         while time.monotonic() < deadline:
             for port in self._ports:
-                with contextlib.suppress(OSError), contextlib.closing(
-                        http.client.HTTPConnection('127.0.0.1', port, timeout=1)) as probe:
+                with (
+                    contextlib.suppress(OSError),
+                    contextlib.closing(http.client.HTTPConnection('127.0.0.1', port, timeout=1)) as probe,
+                ):
                     probe.connect()
                     return
             time.sleep(0.05)
 
 
-def run_clients(numbers: Sequence[int], ports: Sequence[int], plans: dict[int, list[Wish]],
-                timeout: float) -> tuple[list[Event], list[str], list[Session]]:
+def run_clients(
+    numbers: Sequence[int], ports: Sequence[int], plans: dict[int, list[Wish]], timeout: float
+) -> tuple[list[Event], list[str], list[Session]]:
     """Run clients side by side in this process.
 
     :returns: what they saw, answers that should not be, and logins.
     """
     known: dict[str, list[str]] = {}
     clients = [Client(number, ports, known, timeout) for number in numbers]
-    threads = [threading.Thread(target=client.run, args=(plans[number],))
-               for number, client in zip(numbers, clients, strict=True)]
+    threads = [
+        threading.Thread(target=client.run, args=(plans[number],))
+        for number, client in zip(numbers, clients, strict=True)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [event for client in clients for event in client.events], [
-        odd for client in clients for odd in client.oddities], [
-        session for client in clients for session in client.sessions]
+    return (
+        [event for client in clients for event in client.events],
+        [odd for client in clients for odd in client.oddities],
+        [session for client in clients for session in client.sessions],
+    )
 
 
 def _serve(pipe: Connection) -> None:
@@ -315,8 +350,9 @@ class Crowd:
             self._pipes.append(mine)
             self._processes.append(process)
 
-    def run(self, ports: Sequence[int], plans: dict[int, list[Wish]], timeout: float = 30.0
-            ) -> tuple[list[Event], list[str]]:
+    def run(
+        self, ports: Sequence[int], plans: dict[int, list[Wish]], timeout: float = 30.0
+    ) -> tuple[list[Event], list[str]]:
         """Have all plans carried out, spread over the processes.
 
         :param ports: where the API listens.
@@ -324,7 +360,7 @@ class Crowd:
         :param timeout: seconds that a client waits for an answer.
         :returns: what clients saw, in order of time, and answers that should not be.
         """
-        shares = [sorted(plans)[index::len(self._pipes)] for index in range(len(self._pipes))]
+        shares = [sorted(plans)[index :: len(self._pipes)] for index in range(len(self._pipes))]
         for pipe, share in zip(self._pipes, shares, strict=True):
             pipe.send((share, ports, {number: plans[number] for number in share}, timeout))
         events, oddities = [], []

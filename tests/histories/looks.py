@@ -64,5 +64,8 @@ def find_repairs(found: Mapping[str, Any], surroundings: str) -> list[str]:
 
     :param surroundings: what the text begins with.
     """
-    return [f'{surroundings} {one["kind"]} {one["about"]} is {one["outcome"]}: {one["error"]}'
-            for one in found['findings'] if one['outcome'] in (Outcome.REPAIRED, Outcome.FAILED)]
+    return [
+        f'{surroundings} {one["kind"]} {one["about"]} is {one["outcome"]}: {one["error"]}'
+        for one in found['findings']
+        if one['outcome'] in (Outcome.REPAIRED, Outcome.FAILED)
+    ]

@@ -113,10 +113,19 @@ class Model:
         self.snapshot = snapshot
         self.refusals = refusals
         self._calls = {
-            Kind.CREATE: self._create, Kind.UPDATE: self._update, Kind.COMPLETE: self._complete,
-            Kind.DELETE: self._delete, Kind.FENCE: self._fence, Kind.RETYPE: self._retype,
-            Kind.EXTEND: self._extend, Kind.REMOVE: self._remove, Kind.SHOW: self._show,
-            Kind.SHOW_ATTACHMENT: self._show_attachment, Kind.LIST: self._list, Kind.OBSERVE: self._observe}
+            Kind.CREATE: self._create,
+            Kind.UPDATE: self._update,
+            Kind.COMPLETE: self._complete,
+            Kind.DELETE: self._delete,
+            Kind.FENCE: self._fence,
+            Kind.RETYPE: self._retype,
+            Kind.EXTEND: self._extend,
+            Kind.REMOVE: self._remove,
+            Kind.SHOW: self._show,
+            Kind.SHOW_ATTACHMENT: self._show_attachment,
+            Kind.LIST: self._list,
+            Kind.OBSERVE: self._observe,
+        }
 
     def step(self, state: State, call: Call, phase: Any, idents: Sequence[str] = ()) -> Iterator[Step]:
         """Tell what the next step of a call may do.
@@ -209,8 +218,13 @@ class Model:
         if state.status in (V.DELETING, V.CREATING):
             return refuse(state, 400)
         try:
-            sharing.check_connect(self.facts(state), found.sharer, call.host or '', call.initiator or '',
-                                  [one.sharer for one in state.held])
+            sharing.check_connect(
+                self.facts(state),
+                found.sharer,
+                call.host or '',
+                call.initiator or '',
+                [one.sharer for one in state.held],
+            )
         except errors.MultiattachError as exc:
             return refuse(state, exc.code, final=False)
         if found.state in states.ADMITTED and found.info:
@@ -262,9 +276,15 @@ class Model:
             if found.state == A.FENCED:
                 yield Step(state, None, Reply(200, {'fenced': True}), True)
         else:
-            mates = [one for one in state.held if found.initiator is not None and found.state != A.FENCED
-                     and one.initiator == found.initiator and one.id != found.id
-                     and one.state in states.ON_TARGET]
+            mates = [
+                one
+                for one in state.held
+                if found.initiator is not None
+                and found.state != A.FENCED
+                and one.initiator == found.initiator
+                and one.id != found.id
+                and one.state in states.ON_TARGET
+            ]
             if mates and not call.force:
                 yield refuse(state, 409)
                 return
@@ -283,8 +303,7 @@ class Model:
         changes = self._types[wanted].multiattach != self._types[state.type].multiattach
         taken = any(one.state not in states.PLACELESS for one in state.held)
         allowed = _VOLUME['retype'].sources
-        if wanted == state.type or state.status not in allowed or (
-                changes and (state.status != V.AVAILABLE or taken)):
+        if wanted == state.type or state.status not in allowed or (changes and (state.status != V.AVAILABLE or taken)):
             yield refuse(state, 400)
         else:
             yield Step(state._replace(type=wanted), None, Reply(202))
@@ -301,8 +320,10 @@ class Model:
     def _remove(self, state: State, _call: Call, _phase: Any, _idents: Sequence[str]) -> Iterator[Step]:
         if state.status == V.DELETED:
             yield refuse(state, 404)
-        elif (any(one.state not in states.PLACELESS for one in state.held)
-                or state.status not in _VOLUME['delete'].sources):
+        elif (
+            any(one.state not in states.PLACELESS for one in state.held)
+            or state.status not in _VOLUME['delete'].sources
+        ):
             yield refuse(state, 400)
         else:
             yield Step(state._replace(status=_target('delete'), held=()), None, Reply(202))
@@ -320,11 +341,9 @@ class Model:
                 yield Step(state, phase, None, True)
                 return
         status, kind, size = phase
-        yield Step(state, None, Reply(200, {
-            'status': status, 'type': kind, 'size': size, 'attached': attached}), True)
+        yield Step(state, None, Reply(200, {'status': status, 'type': kind, 'size': size, 'attached': attached}), True)
 
-    def _show_attachment(self, state: State, call: Call, _phase: Any, _idents: Sequence[str]
-                         ) -> Iterator[Step]:
+    def _show_attachment(self, state: State, call: Call, _phase: Any, _idents: Sequence[str]) -> Iterator[Step]:
         found = state.find(call.attachment)
         yield refuse(state, 404) if found is None else Step(state, None, Reply(200, _shown(found)), True)
 
@@ -333,9 +352,20 @@ class Model:
         yield Step(state, None, Reply(200, {'held': shown}), True)
 
     def _observe(self, state: State, _call: Call, _phase: Any, _idents: Sequence[str]) -> Iterator[Step]:
-        yield Step(state, None, Reply(200, {
-            'status': state.status, 'type': state.type, 'size': state.size,
-            'held': {one.id: one.state for one in state.held}}), True)
+        yield Step(
+            state,
+            None,
+            Reply(
+                200,
+                {
+                    'status': state.status,
+                    'type': state.type,
+                    'size': state.size,
+                    'held': {one.id: one.state for one in state.held},
+                },
+            ),
+            True,
+        )
 
     # -- what nobody asked for -----------------------------------------------------------------
 

@@ -68,14 +68,18 @@ class Production(Field):
         self.faults = {
             'api': lambda chance: chance.choice(self._apis).send(signal.SIGKILL),
             'worker': lambda chance: chance.choice(self._workers).send(signal.SIGKILL),
-            'tgtd': self._kill_tgtd, 'slow-tgtd': self._freeze_tgtd, 'sleeper': self._freeze_worker,
-            'connections': self._cut_connections, 'orders': self._repeat_orders,
+            'tgtd': self._kill_tgtd,
+            'slow-tgtd': self._freeze_tgtd,
+            'sleeper': self._freeze_worker,
+            'connections': self._cut_connections,
+            'orders': self._repeat_orders,
             'slow-database': lambda chance: self._freeze_server(self._cloud.database, chance.uniform(0.1, 2)),
             'slow-broker': lambda chance: self._freeze_server(self._cloud.broker, chance.uniform(0.1, 3)),
             'database': lambda _chance: self._crash(self._cloud.database),
             'broker': lambda _chance: self._crash(self._cloud.broker),
             'redis': lambda _chance: self._crash(self._cloud.redis),
-            'clock': self.step_clock, 'full-disk': self.fill_disk,
+            'clock': self.step_clock,
+            'full-disk': self.fill_disk,
         }
 
     @contextlib.contextmanager
@@ -98,14 +102,16 @@ class Production(Field):
     @property
     def url(self) -> str:
         database = self._cloud.database
-        return (f'mysql+pymysql://root@localhost/multiattach?unix_socket={database.socket_path}')
+        return f'mysql+pymysql://root@localhost/multiattach?unix_socket={database.socket_path}'
 
     def administer(self, *words: str) -> str:
         return self._cloud.tgtd.administer(*words)
 
     def report(self) -> str:
-        return '\n'.join(f'== {program.log.name}\n{processes.tail(program.log, 8000)}'
-                         for program in (*self._cloud.workers, *self._cloud.apis))
+        return '\n'.join(
+            f'== {program.log.name}\n{processes.tail(program.log, 8000)}'
+            for program in (*self._cloud.workers, *self._cloud.apis)
+        )
 
     def is_whole(self) -> bool:
         return self._keeper.is_whole()
@@ -155,9 +161,10 @@ class Production(Field):
         """Several times in a row: some of them are in the middle of a COMMIT."""
         for _ in range(chance.randint(1, 4)):
             with contextlib.suppress(pymysql.MySQLError):
-                for ident, in self._cloud.query(
-                        'SELECT id FROM information_schema.processlist WHERE db = %s '
-                        'AND id != connection_id()', 'multiattach'):
+                for (ident,) in self._cloud.query(
+                    'SELECT id FROM information_schema.processlist WHERE db = %s AND id != connection_id()',
+                    'multiattach',
+                ):
                     with contextlib.suppress(pymysql.MySQLError):
                         self._cloud.query(f'KILL {int(ident)}')
             time.sleep(chance.uniform(0, 0.15))
@@ -165,8 +172,9 @@ class Production(Field):
     def _repeat_orders(self, chance: random.Random) -> None:
         """Orders that come twice, late, or for what is in no state for them."""
         if self._orders is None:
-            conf = configuration.load(['--config-file', str(self._cloud.apis[0].config)], program='soak',
-                                      description='soak')
+            conf = configuration.load(
+                ['--config-file', str(self._cloud.apis[0].config)], program='soak', description='soak'
+            )
             self._orders = VolumeWorkers(transport.make_transport(conf), 20, 5)
         rows = self.query('SELECT id, volume_id FROM attachments ORDER BY created_at DESC LIMIT 12')
         for _ in range(8):

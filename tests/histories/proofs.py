@@ -30,8 +30,7 @@ _PATIENCE = 60.0  # s within which a fence is answered, and the others write aga
 _WATCH = 1.5  # s that the storage is looked at after the answer
 _EXTENDS = 0.5  # share of trials in which the volume grows as well
 # As tgtd shows a session and the next target: text that is part of a name proves nothing.
-_ALIASES = (None, b'node',
-            b'x\n            Connection: 0\n    ACL information:\n        ALL\nTarget 1: iqn.x:y\n')
+_ALIASES = (None, b'node', b'x\n            Connection: 0\n    ACL information:\n        ALL\nTarget 1: iqn.x:y\n')
 
 
 class Trial(Protocol):
@@ -55,8 +54,9 @@ class Trial(Protocol):
         """
 
 
-def find_false_proof(name: str, late: Collection[int], at_answer: Mapping[int, bytes],
-                     afterwards: Mapping[int, bytes]) -> list[str]:
+def find_false_proof(
+    name: str, late: Collection[int], at_answer: Mapping[int, bytes], afterwards: Mapping[int, bytes]
+) -> list[str]:
     """Look for what a fenced writer has written after it was proven that it cannot.
 
     :param name: name in its stamps.
@@ -76,11 +76,15 @@ def find_false_proof(name: str, late: Collection[int], at_answer: Mapping[int, b
             if stamp is None or stamp.writer != name:
                 continue
             if stamp.sequence in late:
-                wrong.append(f'a false proof: {name} was fenced, and block {number} has its write '
-                             f'{stamp.sequence}, which it sent after the answer')
+                wrong.append(
+                    f'a false proof: {name} was fenced, and block {number} has its write '
+                    f'{stamp.sequence}, which it sent after the answer'
+                )
             elif data != at_answer[number]:
-                wrong.append(f'a false proof: {name} was fenced, and its write {stamp.sequence} of block '
-                             f'{number} came to the storage after the answer')
+                wrong.append(
+                    f'a false proof: {name} was fenced, and its write {stamp.sequence} of block '
+                    f'{number} came to the storage after the answer'
+                )
     return list(dict.fromkeys(wrong))
 
 
@@ -101,8 +105,11 @@ def attach(field: 'Field', volume: str, host: str) -> Admission:
     """
     initiator = f'iqn.1994-05.com.redhat:{host}'
     connector = {'host': host, 'initiator': initiator, 'ip': '127.0.0.1'}
-    code, reply = field.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()), 'connector': connector}})
+    code, reply = field.ask(
+        'POST',
+        '/v3/attachments',
+        {'attachment': {'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()), 'connector': connector}},
+    )
     made = re.search(r'connected from .* by attachment ([0-9a-f-]{36})', str(reply)) if code == 409 else None
     if made:  # the service died before it answered, and was asked again
         code, reply = field.ask('PUT', f'/v3/attachments/{made[1]}', {'attachment': {'connector': connector}})
@@ -157,8 +164,9 @@ class FenceTrial:
         with find(self._field, self.volumes[0]).open('r+b') as file:
             os.posix_fallocate(file.fileno(), 0, (_CHEAT.stop) * BLOCK)
         self._good, self._bad = (attach(self._field, self.volumes[0], name) for name in ('honest', 'cheat'))
-        self.honest = Writer(self._good.claim, first=_HONEST.start, count=len(_HONEST), pause=_PACE,
-                             give_up=None).start()
+        self.honest = Writer(
+            self._good.claim, first=_HONEST.start, count=len(_HONEST), pause=_PACE, give_up=None
+        ).start()
         self.honest.await_more(1)
         self._begin_cheating()
 
@@ -186,8 +194,10 @@ class FenceTrial:
         """
         self.honest.stop()
         self._stop_cheating()
-        return self._wrong + [f'the honest host: {one}' for one in self.honest.verify(
-            lambda number: read(self._field, self.volumes[0], number))]
+        return self._wrong + [
+            f'the honest host: {one}'
+            for one in self.honest.verify(lambda number: read(self._field, self.volumes[0], number))
+        ]
 
     # -- how it cheats -------------------------------------------------------------------------
 
@@ -206,8 +216,9 @@ class FenceTrial:
         raise NotImplementedError
 
     def _make_writer(self, login: Claim | Login) -> Writer:
-        return Writer(login, first=_CHEAT.start, count=len(_CHEAT), stamp=self._stamp, pause=_PACE,
-                      renumber=True, give_up=None)
+        return Writer(
+            login, first=_CHEAT.start, count=len(_CHEAT), stamp=self._stamp, pause=_PACE, renumber=True, give_up=None
+        )
 
     # -- parts ---------------------------------------------------------------------------------
 
@@ -240,8 +251,9 @@ class Cheat(FenceTrial):
 
     def _begin_cheating(self) -> None:
         good, bad = self._good.claim, self._bad.claim
-        self._writer = self._make_writer(dataclasses.replace(
-            bad, initiator=good.initiator, alias=self._chance.choice(_ALIASES))).start()
+        self._writer = self._make_writer(
+            dataclasses.replace(bad, initiator=good.initiator, alias=self._chance.choice(_ALIASES))
+        ).start()
         self._writer.await_more(len(_CHEAT))
 
     def _go_on(self) -> list[Writer]:
@@ -258,8 +270,11 @@ class HalfOpen(FenceTrial):
         claim = dataclasses.replace(self._bad.claim, alias=self._chance.choice(_ALIASES))
         liar = dataclasses.replace(claim, initiator=self._good.claim.initiator)
         # Most of them where it matters most, one of each kind of name.
-        self._held = [Login(claim).advance(Stage.PROVEN), Login(liar).advance(Stage.PROVEN),
-                      Login(claim).advance(self._chance.choice(list(Stage)[1:-1]))]
+        self._held = [
+            Login(claim).advance(Stage.PROVEN),
+            Login(liar).advance(Stage.PROVEN),
+            Login(claim).advance(self._chance.choice(list(Stage)[1:-1])),
+        ]
 
     def _go_on(self) -> list[Writer]:
         writers = []
@@ -274,4 +289,3 @@ class HalfOpen(FenceTrial):
     def _stop_cheating(self) -> None:
         for login in self._held:
             login.close()
-

@@ -15,10 +15,12 @@ from tests.functional.standalone.process import Standalone
 from tests.histories.field import Field, Keeper
 from tests.histories.vanished import Host, VanishedLibvirt
 
-_SETTINGS = ('[DEFAULT]\nreport_interval = 0.5\nrpc_response_timeout = 10\n'
-             '[tgt]\nportal = 127.0.0.1:{portal}\n[host_agent]\n{agent}'
-             '[reconcile]\ninterval = 2\ngraces = domain_gone:1\n'
-             '[quota]\nvolumes = -1\ngigabytes = -1\n')
+_SETTINGS = (
+    '[DEFAULT]\nreport_interval = 0.5\nrpc_response_timeout = 10\n'
+    '[tgt]\nportal = 127.0.0.1:{portal}\n[host_agent]\n{agent}'
+    '[reconcile]\ninterval = 2\ngraces = domain_gone:1\n'
+    '[quota]\nvolumes = -1\ngigabytes = -1\n'
+)
 
 
 class _Program(Standalone):
@@ -53,8 +55,14 @@ class Quick(Field):
         state = self._program.state
         super().__init__([self._program.port], folder, state / 'volumes', state / 'targets')
         self.trials['libvirt'] = lambda chance: VanishedLibvirt(self, chance)
-        self.faults = {'service': self._kill, 'tgtd': self._kill_tgtd, 'slow-tgtd': self._freeze_tgtd,
-                       'pause': self._freeze, 'clock': self.step_clock, 'full-disk': self.fill_disk}
+        self.faults = {
+            'service': self._kill,
+            'tgtd': self._kill_tgtd,
+            'slow-tgtd': self._freeze_tgtd,
+            'pause': self._freeze,
+            'clock': self.step_clock,
+            'full-disk': self.fill_disk,
+        }
 
     def prepare(self, names: Collection[str]) -> None:
         super().prepare(names)
@@ -64,12 +72,14 @@ class Quick(Field):
     @contextlib.contextmanager
     def run(self) -> Iterator['Quick']:
         """Bring it up, and down again."""
-        with (self.disk.mounted() if self.disk is not None else contextlib.nullcontext(),
-              self.host.run() if self.host is not None else contextlib.nullcontext()):
-            agent = (f'{self.host.settings}project_id = {self.project}\n' if self.host is not None
-                     else 'enabled = no\n')
+        with (
+            self.disk.mounted() if self.disk is not None else contextlib.nullcontext(),
+            self.host.run() if self.host is not None else contextlib.nullcontext(),
+        ):
+            agent = f'{self.host.settings}project_id = {self.project}\n' if self.host is not None else 'enabled = no\n'
             (self._program.state / 'multiattach.conf').write_text(
-                _SETTINGS.format(portal=self._program.portal, agent=agent) + SETTINGS)
+                _SETTINGS.format(portal=self._program.portal, agent=agent) + SETTINGS
+            )
             yield from self._run()
 
     def _run(self) -> Iterator['Quick']:

@@ -17,8 +17,7 @@ class Replicated(Production):
 
     def __init__(self, folder: pathlib.Path) -> None:
         super().__init__(folder, Deployment(folder, paired=True))
-        self.faults |= {'database-failover': self._fail_database_over,
-                        'broker-failover': self._fail_broker_over}
+        self.faults |= {'database-failover': self._fail_database_over, 'broker-failover': self._fail_broker_over}
 
     def _fail_database_over(self, _chance: random.Random) -> None:
         """The primary dies, its replica takes over; what was answered is there."""

@@ -63,8 +63,9 @@ class RestoredDatabase:
             self._look_back()
         finally:
             self._field.swap_rows(newest)
-        self._looks.await_(lambda found: found['left'] == 0, _PATIENCE,
-                           'the newest database is back, and all is not well')
+        self._looks.await_(
+            lambda found: found['left'] == 0, _PATIENCE, 'the newest database is back, and all is not well'
+        )
         for writer, before in zip(self.writers, logins, strict=True):
             self._judge(writer, before)
 
@@ -75,28 +76,35 @@ class RestoredDatabase:
         """
         for writer in self.writers:
             writer.stop()
-        return self._looks.wrong + [text for writer, volume in zip(self.writers, self._places, strict=True)
-                              for text in writer.verify(functools.partial(read, self._field, volume))]
+        return self._looks.wrong + [
+            text
+            for writer, volume in zip(self.writers, self._places, strict=True)
+            for text in writer.verify(functools.partial(read, self._field, volume))
+        ]
 
     # -- parts ---------------------------------------------------------------------------------
 
     def _join(self, volume: str, host: str) -> Admission:
         found = attach(self._field, volume, host)
-        self.writers.append(Writer(found.claim, first=len(self.writers) * _BLOCKS, count=_BLOCKS,
-                                   depth=_BLOCKS, pause=_PACE, give_up=None).start())
+        self.writers.append(
+            Writer(
+                found.claim, first=len(self.writers) * _BLOCKS, count=_BLOCKS, depth=_BLOCKS, pause=_PACE, give_up=None
+            ).start()
+        )
         self._places.append(volume)
         return found
 
     def _look_back(self) -> None:
         """The older copy is there; a person looks, and asks for repairs, and nothing is taken away."""
-        self._looks.await_(lambda found: Drift.OLD_DATABASE in _kinds(found), _PATIENCE,
-                           'an older copy of the database is not noticed')
+        self._looks.await_(
+            lambda found: Drift.OLD_DATABASE in _kinds(found), _PATIENCE, 'an older copy of the database is not noticed'
+        )
         found = self._looks.ask_repairs(_ROUNDS, _BETWEEN, 'with an older copy of the database')
-        if not any('is an older copy' in str(one['error']) for one in found['findings']
-                   if one['outcome'] == Outcome.WAITING):
+        if not any(
+            'is an older copy' in str(one['error']) for one in found['findings'] if one['outcome'] == Outcome.WAITING
+        ):
             self._looks.wrong.append(f'nobody says why things wait: {str(found)[:2000]}')
-        self._looks.explain(self._known.attachment, Drift.OLD_DATABASE,
-                            'the explanation does not name the older copy')
+        self._looks.explain(self._known.attachment, Drift.OLD_DATABASE, 'the explanation does not name the older copy')
 
     def _judge(self, writer: Writer, before: int) -> None:
         name = writer.ledger.writer

@@ -45,8 +45,16 @@ class Outcome:
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def run_history(field: Field, crowd: Crowd, seed: str, *, names: Sequence[str] = (), share: float = 0.0,
-                mix: Mix | None = None, refusals: bool = False) -> Outcome:
+def run_history(
+    field: Field,
+    crowd: Crowd,
+    seed: str,
+    *,
+    names: Sequence[str] = (),
+    share: float = 0.0,
+    mix: Mix | None = None,
+    refusals: bool = False,
+) -> Outcome:
     """Run one history, judge it, look at what there really is, and take everything away again.
 
     :param field: the deployment.
@@ -86,9 +94,13 @@ def run_history(field: Field, crowd: Crowd, seed: str, *, names: Sequence[str] =
     crowd.hang_up()
     outcome.failures += tidy(field, everything)
     marks.append(time.monotonic())
-    outcome.seconds = dict(zip(('make', 'calls', 'truth', 'check', 'tidy'),
-                               (after - before for before, after in itertools.pairwise(marks)),
-                               strict=True))
+    outcome.seconds = dict(
+        zip(
+            ('make', 'calls', 'truth', 'check', 'tidy'),
+            (after - before for before, after in itertools.pairwise(marks)),
+            strict=True,
+        )
+    )
     return outcome
 
 
@@ -99,8 +111,10 @@ def _judge(outcome: Outcome, model: Model, history: History) -> None:
         return
     outcome.gave_up += verdict.gave_up
     outcome.broken.append((model, history, verdict))
-    outcome.failures.append(f'volume {history.events[0].call.volume}: ' + (
-        'the checker gave up' if verdict.gave_up else 'the history is not linearizable'))
+    outcome.failures.append(
+        f'volume {history.events[0].call.volume}: '
+        + ('the checker gave up' if verdict.gave_up else 'the history is not linearizable')
+    )
 
 
 def record(field: Field, events: Sequence[Event], volume: str, kind: str) -> History:
@@ -113,12 +127,16 @@ def record(field: Field, events: Sequence[Event], volume: str, kind: str) -> His
     """
     mine = [event for event in events if event.call.volume == volume]
     told = {event.reply.facts.get('id') for event in mine if event.reply and event.call.kind is Kind.CREATE}
-    makers = {event.request: index for index, event in enumerate(mine)
-              if event.call.kind is Kind.CREATE and event.request and event.reply}
+    makers = {
+        event.request: index
+        for index, event in enumerate(mine)
+        if event.call.kind is Kind.CREATE and event.request and event.reply
+    }
     strays: dict[str | None, list[str]] = {}
     timelines = {}
-    for ident, server, timeline in field.query('SELECT id, instance_uuid, timeline FROM attachments '
-                                               'WHERE volume_id = :ident ORDER BY created_at', ident=volume):
+    for ident, server, timeline in field.query(
+        'SELECT id, instance_uuid, timeline FROM attachments WHERE volume_id = :ident ORDER BY created_at', ident=volume
+    ):
         timelines[ident] = truth.read_timeline(timeline)
         maker = makers.get(truth.read_maker(timeline) or '')
         if maker is not None:
@@ -127,17 +145,25 @@ def record(field: Field, events: Sequence[Event], volume: str, kind: str) -> His
             strays.setdefault(server, []).append(ident)
     now = time.monotonic()
     mine.append(Event(-1, 0, Call(Kind.OBSERVE, volume), now, now, observe(field, volume)))
-    return History(State(states.Volume.AVAILABLE, kind, 1), mine,
-                   {server: tuple(idents) for server, idents in strays.items()}, timelines)
+    return History(
+        State(states.Volume.AVAILABLE, kind, 1),
+        mine,
+        {server: tuple(idents) for server, idents in strays.items()},
+        timelines,
+    )
 
 
 def observe(field: Field, volume: str) -> Reply:
     """Read how a volume stands, as the model says it."""
-    held = dict(field.query('SELECT id, state FROM attachments WHERE volume_id = :ident '
-                            'AND deleted_at IS NULL', ident=volume))
+    held = dict(
+        field.query('SELECT id, state FROM attachments WHERE volume_id = :ident AND deleted_at IS NULL', ident=volume)
+    )
     facts: dict[str, Any] = {'held': held}
-    row, = field.query('SELECT v.status, t.name, v.size FROM volumes v JOIN volume_types t '
-                       'ON t.id = v.volume_type_id WHERE v.id = :ident', ident=volume)
+    (row,) = field.query(
+        'SELECT v.status, t.name, v.size FROM volumes v JOIN volume_types t '
+        'ON t.id = v.volume_type_id WHERE v.id = :ident',
+        ident=volume,
+    )
     facts |= dict(zip(('status', 'type', 'size'), row, strict=True))
     return Reply(200, facts)
 
@@ -172,8 +198,11 @@ def _take_away(field: Field, volume: str) -> list[str]:
         return []
     if status != states.Volume.DELETING:
         action = status == states.Volume.ERROR_DELETING
-        code, said = (field.ask('POST', f'/v3/volumes/{volume}/action', {'os-force_delete': {}}) if action
-                      else field.ask('DELETE', f'/v3/volumes/{volume}'))
+        code, said = (
+            field.ask('POST', f'/v3/volumes/{volume}/action', {'os-force_delete': {}})
+            if action
+            else field.ask('DELETE', f'/v3/volumes/{volume}')
+        )
         if code not in (202, 404):
             return [f'{status}: {code} {said}']
     return [f'it is {status}']

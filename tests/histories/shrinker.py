@@ -46,8 +46,9 @@ def _fails(model: Model, history: History) -> bool | None:
     return None if verdict.gave_up else not verdict.ok
 
 
-def shrink(model: Model, history: History, tell: Callable[[str], None] = lambda _text: None,
-           seconds: float = 60.0) -> History:
+def shrink(
+    model: Model, history: History, tell: Callable[[str], None] = lambda _text: None, seconds: float = 60.0
+) -> History:
     """Make a failing history small.
 
     :param model: the specification.
@@ -87,17 +88,21 @@ class _Shrinking:
 
     def run(self) -> History:
         matters = self._find_ids()
-        self._fixed = [event for event in self._history.events if event is not self._culprit
-                       and event.call.kind not in _LOOKS and matters & _ids_of(event)
-                       and (event.reply is None or event.reply.code < 400)]
-        events = [event for event in self._history.events
-                  if event is not self._culprit and event not in self._fixed]
+        self._fixed = [
+            event
+            for event in self._history.events
+            if event is not self._culprit
+            and event.call.kind not in _LOOKS
+            and matters & _ids_of(event)
+            and (event.reply is None or event.reply.code < 400)
+        ]
+        events = [event for event in self._history.events if event is not self._culprit and event not in self._fixed]
         groups = _group(events)
         size = len(groups)
         while size >= 1:
             index = 0
             while index < len(groups) and time.monotonic() < self._deadline:
-                left = groups[:index] + groups[index + size:]
+                left = groups[:index] + groups[index + size :]
                 if self._is_bad(left):
                     groups = left
                 else:
@@ -131,8 +136,11 @@ class _Shrinking:
 
 def _ids_of(event: Event) -> set[str]:
     facts = event.reply.facts if event.reply else {}
-    return {ident for ident in (event.call.attachment, facts.get('id'), *facts.get('held', ()),
-                                *facts.get('attached', ())) if ident}
+    return {
+        ident
+        for ident in (event.call.attachment, facts.get('id'), *facts.get('held', ()), *facts.get('attached', ()))
+        if ident
+    }
 
 
 def _group(events: Sequence[Event]) -> list[tuple[Event, ...]]:
@@ -162,8 +170,9 @@ def describe(model: Model, history: History) -> str:
     names = name_ids(events)
     origin = events[0].start if events else 0.0
     verdict = check(model, history, unexplained=False)
-    lines = [f'volume {events[0].call.volume if events else ""}, at first {history.start.status}, '
-             f'type {history.start.type}']
+    lines = [
+        f'volume {events[0].call.volume if events else ""}, at first {history.start.status}, type {history.start.type}'
+    ]
     lines += [event.describe(origin, names) for event in events]
     if verdict.ok:
         made = {ident: server for server, idents in history.strays.items() for ident in idents}
@@ -173,7 +182,9 @@ def describe(model: Model, history: History) -> str:
         lines += [f'  {event.describe(origin, names)}' for event in verdict.stuck]
         if verdict.state is not None:
             held = ', '.join(f'{names.get(one.id, one.id)} {one.state}' for one in verdict.state.held)
-            lines.append(f'  the model has then: {verdict.state.status}, {verdict.state.size} GiB, '
-                         f'{verdict.state.type}; {held or "no attachment"}')
+            lines.append(
+                f'  the model has then: {verdict.state.status}, {verdict.state.size} GiB, '
+                f'{verdict.state.type}; {held or "no attachment"}'
+            )
         lines.append(f'  that order: {"; ".join(verdict.order) or "(nothing)"}')
     return '\n'.join(lines)

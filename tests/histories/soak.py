@@ -34,25 +34,35 @@ _FAILPOINTS = '*=kill%0.0004'
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog='soak', description='Runs random histories against a real deployment while it is disturbed, and '
-        'checks each: linearizable, and database, target, sessions, files and quotas agree.')
+        prog='soak',
+        description='Runs random histories against a real deployment while it is disturbed, and '
+        'checks each: linearizable, and database, target, sessions, files and quotas agree.',
+    )
     parser.add_argument('--seconds', type=float, help='end after so many seconds (3600 without --histories)')
     parser.add_argument('--histories', type=int, help='end after so many histories')
-    parser.add_argument('--seed', default=None, help='of the first history; by default a random one. '
-                        'History number N of seed S has the seed S-N, which may be given here, too')
-    parser.add_argument('--faults', default='all', help='all, none, or a list of names separated by commas '
-                        '(failpoints among them); a wrong name lists them')
+    parser.add_argument(
+        '--seed',
+        default=None,
+        help='of the first history; by default a random one. '
+        'History number N of seed S has the seed S-N, which may be given here, too',
+    )
+    parser.add_argument(
+        '--faults',
+        default='all',
+        help='all, none, or a list of names separated by commas (failpoints among them); a wrong name lists them',
+    )
     parser.add_argument('--share', type=float, default=0.5, help='how many histories have a fault (0 to 1)')
     parser.add_argument('--deployment', choices=sorted(_DEPLOYMENTS), default='quick')
     parser.add_argument('--keep-going', action='store_true', help='go on after a failure')
-    parser.add_argument('--folder', type=pathlib.Path, default=None,
-                        help='where failing histories are kept (default: the current one)')
+    parser.add_argument(
+        '--folder', type=pathlib.Path, default=None, help='where failing histories are kept (default: the current one)'
+    )
     parser.add_argument('--check', type=pathlib.Path, metavar='FILE', help='judge a kept history again')
     options = parser.parse_args(words)
     if options.seconds is None and options.histories is None:
         options.seconds = 3600.0
     if options.seed is None:
-        options.seed = f'{random.SystemRandom().randrange(16 ** 6):06x}'
+        options.seed = f'{random.SystemRandom().randrange(16**6):06x}'
     return options
 
 
@@ -76,9 +86,11 @@ class Soak:
     def is_over(self) -> bool:
         """Tell whether enough was done."""
         most, limit = self._options.histories, self._options.seconds
-        return (most is not None and self.histories >= most) or (
-            limit is not None and time.monotonic() - self._began > limit) or (
-            bool(self.failures) and not self._options.keep_going)
+        return (
+            (most is not None and self.histories >= most)
+            or (limit is not None and time.monotonic() - self._began > limit)
+            or (bool(self.failures) and not self._options.keep_going)
+        )
 
     def note(self, outcome: Outcome) -> None:
         """Count a history."""
@@ -103,9 +115,12 @@ class Soak:
             return
         self._told = now
         spent = now - self._began
-        print(f'{spent:7.0f} s  {self.histories} histories, {self.events} calls ({self.open} without an '
-              f'answer), {sum(self.blows.values())} faults, {_deaths(field)} restarts, {self.failures} '
-              f'failures, {self.histories / spent:.2f} histories/s', flush=True)
+        print(
+            f'{spent:7.0f} s  {self.histories} histories, {self.events} calls ({self.open} without an '
+            f'answer), {sum(self.blows.values())} faults, {_deaths(field)} restarts, {self.failures} '
+            f'failures, {self.histories / spent:.2f} histories/s',
+            flush=True,
+        )
 
     def fail(self, outcome: Outcome, field: Field) -> None:
         """Print a failure, shrunk, with what reproduces it."""
@@ -114,33 +129,41 @@ class Soak:
         kept = folder / f'history-{outcome.seed}.json'
         kept.write_text(write_histories([(model, history) for model, history, _verdict in outcome.broken]))
         (folder / f'history-{outcome.seed}.log').write_text(field.report())
-        print(f'\nHistory {outcome.seed} failed; faults: '
-              f'{", ".join(f"{blow.name} after {blow.after:.2f} s" for blow in outcome.blows) or "none"}')
+        print(
+            f'\nHistory {outcome.seed} failed; faults: '
+            f'{", ".join(f"{blow.name} after {blow.after:.2f} s" for blow in outcome.blows) or "none"}'
+        )
         for text in outcome.failures:
             print(f'* {text}')
         for model, history, _verdict in outcome.broken:
             print(shrinker.describe(model, shrinker.shrink(model, history)))
         options = self._options
-        print(f'Again: tools/soak --histories 1 --seed {outcome.seed} --deployment {options.deployment} '
-              f'--faults {options.faults} --share {options.share}\n'
-              f'Judge it again: tools/soak --check {kept}', flush=True)
+        print(
+            f'Again: tools/soak --histories 1 --seed {outcome.seed} --deployment {options.deployment} '
+            f'--faults {options.faults} --share {options.share}\n'
+            f'Judge it again: tools/soak --check {kept}',
+            flush=True,
+        )
 
     def summarise(self, field: Field) -> str:
         """Write the table for the documentation."""
         spent = time.monotonic() - self._began
         rows = [
-            ('Deployment', self._options.deployment), ('Seeds', f'{self._options.seed}-0 to '
-             f'{self._options.seed}-{self.histories - 1}'),
+            ('Deployment', self._options.deployment),
+            ('Seeds', f'{self._options.seed}-0 to {self._options.seed}-{self.histories - 1}'),
             ('Histories', f'{self.histories} in {spent:.0f} s ({self.histories / spent:.2f}/s)'),
             ('Failures', f'{self.failures}, searches given up: {self.gave_up}'),
             ('Calls', f'{self.events}, of these without an answer: {self.open}'),
-            ('Calls by kind', _list(self.kinds)), ('Answers', _list(self.codes)),
-            ('Faults', _list(self.blows) or 'none'), ('Restarts of killed programs', str(_deaths(field))),
+            ('Calls by kind', _list(self.kinds)),
+            ('Answers', _list(self.codes)),
+            ('Faults', _list(self.blows) or 'none'),
+            ('Restarts of killed programs', str(_deaths(field))),
             ('Configurations searched', f'{self.nodes}, most for one history: {self.slowest}'),
             ('Time by part', ', '.join(f'{name} {value:.0f} s' for name, value in self.seconds.items())),
         ]
         return '.. list-table::\n   :stub-columns: 1\n   :widths: 25 75\n\n' + '\n'.join(
-            f'   * - {name}\n     - {value}' for name, value in rows)
+            f'   * - {name}\n     - {value}' for name, value in rows
+        )
 
 
 def _list(counts: collections.Counter[str]) -> str:
@@ -157,9 +180,14 @@ def write_histories(found: Sequence[tuple[Model, History]]) -> str:
 
 
 def _write(model: Model, history: History) -> dict[str, object]:
-    return {'start': history.start._replace(held=()), 'strays': [[k, v] for k, v in history.strays.items()],
-            'timelines': history.timelines, 'snapshot': model.snapshot, 'refusals': model.refusals,
-            'events': [calls.to_json(event) for event in history.events]}
+    return {
+        'start': history.start._replace(held=()),
+        'strays': [[k, v] for k, v in history.strays.items()],
+        'timelines': history.timelines,
+        'snapshot': model.snapshot,
+        'refusals': model.refusals,
+        'events': [calls.to_json(event) for event in history.events],
+    }
 
 
 def check_again(path: pathlib.Path) -> int:
@@ -172,9 +200,11 @@ def check_again(path: pathlib.Path) -> int:
         model = Model(TYPES, snapshot=found['snapshot'], refusals=found['refusals'])
         status, kind, size, new_size, _held = found['start']
         history = History(
-            State(status, kind, size, new_size), [calls.from_json(one) for one in found['events']],
+            State(status, kind, size, new_size),
+            [calls.from_json(one) for one in found['events']],
             {server: tuple(idents) for server, idents in found['strays']},
-            {ident: tuple(line) for ident, line in found['timelines'].items()})
+            {ident: tuple(line) for ident, line in found['timelines'].items()},
+        )
         verdict = check(model, history)
         print(f'{"linearizable" if verdict.ok else "not linearizable"}, {verdict.nodes} configurations')
         if not verdict.ok:
@@ -207,14 +237,26 @@ def run(options: argparse.Namespace) -> int:
         if points:
             stack.enter_context(_armed(_FAILPOINTS, options.seed))
         stack.enter_context(field.run())
-        print(f'{options.deployment} is up; seed {options.seed}; faults: '
-              f'{", ".join([*names, *(["failpoints"] if points else [])]) or "none"}', flush=True)
+        print(
+            f'{options.deployment} is up; seed {options.seed}; faults: '
+            f'{", ".join([*names, *(["failpoints"] if points else [])]) or "none"}',
+            flush=True,
+        )
         try:
             while not soak.is_over():
-                seed = (options.seed if options.histories == 1 and '-' in options.seed
-                        else f'{options.seed}-{soak.histories}')
-                outcome = run_history(field, people, seed, names=names, share=options.share if names else 0.0,
-                                      refusals=bool(names or points))
+                seed = (
+                    options.seed
+                    if options.histories == 1 and '-' in options.seed
+                    else f'{options.seed}-{soak.histories}'
+                )
+                outcome = run_history(
+                    field,
+                    people,
+                    seed,
+                    names=names,
+                    share=options.share if names else 0.0,
+                    refusals=bool(names or points),
+                )
                 soak.note(outcome)
                 if outcome.failures:
                     soak.fail(outcome, field)

@@ -29,9 +29,17 @@ class Scribe:
 
     def add(self, start, end, kind, code=None, facts=None, **call):
         """A call from start to end; no code: no answer."""
-        self.events.append(Event(
-            len(self.events), 0, Call(kind, VOLUME, **call), start + 0.1, math.inf if code is None else end,
-            None if code is None else Reply(code, facts or {}), code in (500, 503)))
+        self.events.append(
+            Event(
+                len(self.events),
+                0,
+                Call(kind, VOLUME, **call),
+                start + 0.1,
+                math.inf if code is None else end,
+                None if code is None else Reply(code, facts or {}),
+                code in (500, 503),
+            )
+        )
         return self
 
     def reserve(self, start, end, ident=A, server=S1, code=200):
@@ -39,16 +47,21 @@ class Scribe:
         return self.add(start, end, Kind.CREATE, code, facts, server=server)
 
     def attach(self, start, end, ident=A, server=S1, host='h'):
-        return self.add(start, end, Kind.CREATE, 200, {'id': ident, 'status': 'attaching', 'info': True},
-                        server=server, host=host)
+        return self.add(
+            start, end, Kind.CREATE, 200, {'id': ident, 'status': 'attaching', 'info': True}, server=server, host=host
+        )
 
     def delete(self, start, end, ident=A, code=200, **held):
-        return self.add(start, end, Kind.DELETE, code, {'held': held} if code == 200 else None,
-                        attachment=ident)
+        return self.add(start, end, Kind.DELETE, code, {'held': held} if code == 200 else None, attachment=ident)
 
     def show(self, start, end, status, attached=(), kind=None, size=1):
-        return self.add(start, end, Kind.SHOW, 200, {
-            'status': status, 'type': kind or self.start.type, 'size': size, 'attached': sorted(attached)})
+        return self.add(
+            start,
+            end,
+            Kind.SHOW,
+            200,
+            {'status': status, 'type': kind or self.start.type, 'size': size, 'attached': sorted(attached)},
+        )
 
     def look(self, start, end, **held):
         return self.add(start, end, Kind.LIST, 200, {'held': held})
@@ -62,11 +75,16 @@ class Scribe:
 
 
 def test_one_after_the_other():
-    good = (Scribe().reserve(0, 1).show(1, 2, 'reserved')
-            .add(2, 3, Kind.UPDATE, 200, {'id': A, 'status': 'attaching', 'info': True}, attachment=A,
-                 host='h')
-            .add(3, 4, Kind.COMPLETE, 204, attachment=A).show(4, 5, 'in-use', [A]).delete(5, 6)
-            .show(6, 7, 'available'))
+    good = (
+        Scribe()
+        .reserve(0, 1)
+        .show(1, 2, 'reserved')
+        .add(2, 3, Kind.UPDATE, 200, {'id': A, 'status': 'attaching', 'info': True}, attachment=A, host='h')
+        .add(3, 4, Kind.COMPLETE, 204, attachment=A)
+        .show(4, 5, 'in-use', [A])
+        .delete(5, 6)
+        .show(6, 7, 'available')
+    )
     assert good.verdict().ok
 
 
@@ -118,9 +136,14 @@ def test_a_fence_that_leaves_its_attachment_usable():
 
 
 def test_one_sharer_who_leaves_hides_no_other():
-    shared = (Scribe('shared').attach(0, 1, A, S1, 'h').attach(1, 2, B, S2, 'g')
-              .add(2, 3, Kind.COMPLETE, 204, attachment=A).add(3, 4, Kind.COMPLETE, 204, attachment=B)
-              .delete(4, 9, A, **{B: 'attached'}))
+    shared = (
+        Scribe('shared')
+        .attach(0, 1, A, S1, 'h')
+        .attach(1, 2, B, S2, 'g')
+        .add(2, 3, Kind.COMPLETE, 204, attachment=A)
+        .add(3, 4, Kind.COMPLETE, 204, attachment=B)
+        .delete(4, 9, A, **{B: 'attached'})
+    )
     copy = dataclasses.replace(shared.history, events=list(shared.events))
     assert shared.show(5, 6, 'in-use', [A, B]).verdict().ok
     hidden = Scribe('shared')
@@ -170,8 +193,7 @@ def test_a_failure_on_the_way_counts_as_far_as_it_came():
 
 def test_a_volume_and_its_attachments_read_at_two_moments():
     def write(**model):
-        return Scribe(**model).attach(0, 1).add(2, 9, Kind.COMPLETE, 204, attachment=A).show(
-            3, 8, 'attaching', [A])
+        return Scribe(**model).attach(0, 1).add(2, 9, Kind.COMPLETE, 204, attachment=A).show(3, 8, 'attaching', [A])
 
     assert write(snapshot=False).verdict().ok
     assert not write(snapshot=True).verdict().ok
@@ -199,9 +221,14 @@ def test_it_gives_up_and_says_so():
 
 
 def _busy() -> Scribe:
-    return (Scribe('shared').reserve(0, 1, A, S1).reserve(1, 2, B, S2)
-            .add(2, 3, Kind.COMPLETE, 204, attachment=A).show(3, 4, 'in-use', [A])
-            .delete(5, 6, B, **{A: 'attached'}))
+    return (
+        Scribe('shared')
+        .reserve(0, 1, A, S1)
+        .reserve(1, 2, B, S2)
+        .add(2, 3, Kind.COMPLETE, 204, attachment=A)
+        .show(3, 4, 'in-use', [A])
+        .delete(5, 6, B, **{A: 'attached'})
+    )
 
 
 def test_a_broken_rule_of_sharing_is_seen(monkeypatch):

@@ -30,8 +30,13 @@ def test_a_create_that_fails_leaves_the_row_to_the_delete_that_came_between(depl
     monkeypatch.setattr(Orders, 'export', export)
     deployed.worker.stop()  # nobody carries on meanwhile
     with pytest.raises(errors.Conflict):
-        deployed.engine.attachments.create(deployed.ctx, volume, str(uuid.uuid4()), {
-            'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a', 'ip': '127.0.0.1'}, None)
+        deployed.engine.attachments.create(
+            deployed.ctx,
+            volume,
+            str(uuid.uuid4()),
+            {'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a', 'ip': '127.0.0.1'},
+            None,
+        )
     assert deployed.engine.attachments.show(deployed.ctx, seen[0].attachment_id).state == 'unexporting'
     deployed.exporter.unexport(volume, seen[0].attachment_id)
     with pytest.raises(errors.AttachmentNotFound):
@@ -42,8 +47,13 @@ def test_a_delete_that_a_fence_overtook_is_no_success_if_the_worker_died(deploye
     """Its worker gave no answer, the row was not being unexported any more: 200, and it was there."""
     deployed.make_type()
     volume = deployed.make_volume('multi')
-    ident = deployed.engine.attachments.create(deployed.ctx, volume, str(uuid.uuid4()), {
-        'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a', 'ip': '127.0.0.1'}, None).id
+    ident = deployed.engine.attachments.create(
+        deployed.ctx,
+        volume,
+        str(uuid.uuid4()),
+        {'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a', 'ip': '127.0.0.1'},
+        None,
+    ).id
     deployed.worker.stop()
 
     def unexport(order, _request_id):

@@ -29,8 +29,13 @@ def people() -> Iterator[Crowd]:
 
 
 def _explain(outcome: Outcome) -> str:
-    return '\n'.join([f'seed {outcome.seed}, {[blow.name for blow in outcome.blows]}', *outcome.failures, *(
-        shrinker.describe(model, shrinker.shrink(model, history)) for model, history, _ in outcome.broken)])
+    return '\n'.join(
+        [
+            f'seed {outcome.seed}, {[blow.name for blow in outcome.blows]}',
+            *outcome.failures,
+            *(shrinker.describe(model, shrinker.shrink(model, history)) for model, history, _ in outcome.broken),
+        ]
+    )
 
 
 def test_a_seed_gives_a_plan() -> None:
@@ -49,8 +54,15 @@ def test_histories_of_one_process(people: Crowd, tmp_path: pathlib.Path) -> None
             if number > 4 and time.monotonic() - began > _ENOUGH:
                 break
             killed = number == 3
-            outcome = run_history(field, people, f'{_SEED}-{number}', names=('service',) if killed else _CALM,
-                                  share=1.0 if killed else 0.3, mix=_MIX, refusals=True)
+            outcome = run_history(
+                field,
+                people,
+                f'{_SEED}-{number}',
+                names=('service',) if killed else _CALM,
+                share=1.0 if killed else 0.3,
+                mix=_MIX,
+                refusals=True,
+            )
             assert outcome.failures == [], f'{_explain(outcome)}\n{field.report()}'
             assert len(outcome.events) >= 15
         check_that_drift_is_seen(field)
@@ -58,10 +70,18 @@ def test_histories_of_one_process(people: Crowd, tmp_path: pathlib.Path) -> None
 
 def check_that_drift_is_seen(field: Field) -> None:
     """Whoever looks for what does not agree finds what was made so."""
-    volume, = field.make_volumes(['shared'])
-    code, reply = field.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume, 'instance_uuid': name_server(1),
-        'connector': {'host': 'host1', 'initiator': 'iqn.1994-05.com.redhat:host1', 'ip': '127.0.0.1'}}})
+    (volume,) = field.make_volumes(['shared'])
+    code, reply = field.ask(
+        'POST',
+        '/v3/attachments',
+        {
+            'attachment': {
+                'volume_uuid': volume,
+                'instance_uuid': name_server(1),
+                'connector': {'host': 'host1', 'initiator': 'iqn.1994-05.com.redhat:host1', 'ip': '127.0.0.1'},
+            }
+        },
+    )
     assert code == 200, reply
     assert truth.check(field, [volume]) == []
     ident = reply['attachment']['id']
@@ -79,8 +99,9 @@ sharing.check_reserve = lambda volume, same_server, others: None
 """
 
 
-def test_a_service_with_a_broken_rule_is_found_out(people: Crowd, tmp_path: pathlib.Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_with_a_broken_rule_is_found_out(
+    people: Crowd, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same histories, and a service that lets two servers have a volume for one."""
     mutant = tmp_path / 'mutant'
     mutant.mkdir()
@@ -106,6 +127,12 @@ def test_histories_of_the_distributed_deployment(people: Crowd, tmp_path: pathli
     field.prepare(field.faults)
     with field.run():
         for number in range(40):
-            outcome = run_history(field, people, f'{_SEED}-{number}',
-                                  names=sorted({*field.faults, *field.trials}), share=0.4, refusals=True)
+            outcome = run_history(
+                field,
+                people,
+                f'{_SEED}-{number}',
+                names=sorted({*field.faults, *field.trials}),
+                share=0.4,
+                refusals=True,
+            )
             assert outcome.failures == [], f'{_explain(outcome)}\n{field.report()}'

@@ -47,17 +47,20 @@ def test_what_was_there_at_the_answer_may_stay() -> None:
     assert find_false_proof(CHEAT, {5, 6}, there, there | blocks(b3=stamped(5, 3, OTHER))) == []
 
 
-@pytest.mark.parametrize(('late', 'first', 'second', 'words'), [
-    ({5}, stamped(4, 1), stamped(5, 1), 'which it sent after the answer'),
-    ({5}, stamped(5, 1), stamped(5, 1), 'which it sent after the answer'),
-    ({5}, bytes(BLOCK), stamped(5, 1), 'which it sent after the answer'),
-    ({5}, stamped(5, 1), bytes(BLOCK), 'which it sent after the answer'),
-    ((), stamped(3, 1), stamped(4, 1), 'came to the storage after the answer'),
-    ((), bytes(BLOCK), stamped(4, 1), 'came to the storage after the answer'),
-    ((), stamped(3, 1), stamped(4, 1)[:2048] + stamped(3, 1)[2048:], 'the checksum'),
-], ids=['later', 'at once', 'new', 'and gone', 'older one comes late', 'first one comes late', 'half'])
-def test_what_comes_after_the_answer_is_a_false_proof(
-        late: set[int], first: bytes, second: bytes, words: str) -> None:
+@pytest.mark.parametrize(
+    ('late', 'first', 'second', 'words'),
+    [
+        ({5}, stamped(4, 1), stamped(5, 1), 'which it sent after the answer'),
+        ({5}, stamped(5, 1), stamped(5, 1), 'which it sent after the answer'),
+        ({5}, bytes(BLOCK), stamped(5, 1), 'which it sent after the answer'),
+        ({5}, stamped(5, 1), bytes(BLOCK), 'which it sent after the answer'),
+        ((), stamped(3, 1), stamped(4, 1), 'came to the storage after the answer'),
+        ((), bytes(BLOCK), stamped(4, 1), 'came to the storage after the answer'),
+        ((), stamped(3, 1), stamped(4, 1)[:2048] + stamped(3, 1)[2048:], 'the checksum'),
+    ],
+    ids=['later', 'at once', 'new', 'and gone', 'older one comes late', 'first one comes late', 'half'],
+)
+def test_what_comes_after_the_answer_is_a_false_proof(late: set[int], first: bytes, second: bytes, words: str) -> None:
     [wrong] = find_false_proof(CHEAT, late, {1: first}, {1: second})
     assert wrong.startswith('a false proof: ')
     assert words in wrong
@@ -105,11 +108,15 @@ def test_a_false_proof_is_seen(misled: Quick, kind: Callable[..., FenceTrial]) -
     assert any('a false proof' in text and 'which it sent after the answer' in text for text in found), found
 
 
-@pytest.mark.parametrize('spoil', [
-    lambda _data, number: bytes(BLOCK),
-    lambda _data, number: make_block(Stamp('iqn.1994-05.com.redhat:honest', 1, number)),
-    lambda data, _number: data[:512] + bytes(512) + data[1024:],
-], ids=['gone', 'older', 'a sector'])
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda _data, number: bytes(BLOCK),
+        lambda _data, number: make_block(Stamp('iqn.1994-05.com.redhat:honest', 1, number)),
+        lambda data, _number: data[:512] + bytes(512) + data[1024:],
+    ],
+    ids=['gone', 'older', 'a sector'],
+)
 def test_a_lost_write_is_seen(field: Quick, spoil: Callable[[bytes, int], bytes]) -> None:
     trial = Cheat(field, random.Random(1))
     trial.begin()

@@ -64,7 +64,7 @@ def test_whoever_is_cut_off_is_seen(credulous: Quick) -> None:
 def test_rows_are_swapped_as_they_are(tmp_path: pathlib.Path) -> None:
     with Quick(tmp_path).run() as field:
         before = field.swap_rows()
-        volume, = field.make_volumes(['plain'])
+        (volume,) = field.make_volumes(['plain'])
         newest = field.swap_rows(before)
         assert field.show(volume) is None
         assert volume in {row['id'] for row in newest['volumes']}

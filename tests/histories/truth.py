@@ -32,12 +32,20 @@ def wait_quiet(field: Field, volumes: Iterable[str], seconds: float = QUIET) -> 
 def list_in_flight(field: Field, volumes: Iterable[str]) -> list[str]:
     """List the steps that somebody is to take."""
     idents = list(volumes)
-    return [f'attachment {ident} is {state}' for ident, volume, state in field.query(
-        'SELECT id, volume_id, state FROM attachments WHERE deleted_at IS NULL AND state IN :states',
-        states=_IN_FLIGHT) if volume in idents] + [
-        f'volume {ident} is {status}' for ident, status in field.query(
-            'SELECT id, status FROM volumes WHERE deleted_at IS NULL AND status IN :states', states=_MOVING)
-        if ident in idents]
+    return [
+        f'attachment {ident} is {state}'
+        for ident, volume, state in field.query(
+            'SELECT id, volume_id, state FROM attachments WHERE deleted_at IS NULL AND state IN :states',
+            states=_IN_FLIGHT,
+        )
+        if volume in idents
+    ] + [
+        f'volume {ident} is {status}'
+        for ident, status in field.query(
+            'SELECT id, status FROM volumes WHERE deleted_at IS NULL AND status IN :states', states=_MOVING
+        )
+        if ident in idents
+    ]
 
 
 def settle(look: Callable[[], list[str]], seconds: float) -> list[str]:
@@ -61,8 +69,11 @@ def check(field: Field, volumes: Iterable[str], seconds: float = 15.0) -> list[s
     :returns: what does not agree.
     """
     idents = sorted(volumes)
-    return settle(lambda: compare(field, idents), seconds) + [
-        wrong for ident in idents for wrong in check_rows(field, ident)] + check_quotas(field)
+    return (
+        settle(lambda: compare(field, idents), seconds)
+        + [wrong for ident in idents for wrong in check_rows(field, ident)]
+        + check_quotas(field)
+    )
 
 
 def compare(field: Field, idents: list[str]) -> list[str]:
@@ -76,16 +87,29 @@ def compare(field: Field, idents: list[str]) -> list[str]:
 
 def _compare_volume(field: Field, ground: Ground, ident: str) -> list[str]:
     alive = bool(field.query('SELECT id FROM volumes WHERE id = :ident AND deleted_at IS NULL', ident=ident))
-    rows = field.query('SELECT state, initiator FROM attachments WHERE volume_id = :ident '
-                       'AND deleted_at IS NULL', ident=ident)
-    recorded = [drift.Recorded(state, initiator, account_name(ident, initiator))
-                for state, initiator in rows if initiator and state in states.ON_TARGET]
+    rows = field.query(
+        'SELECT state, initiator FROM attachments WHERE volume_id = :ident AND deleted_at IS NULL', ident=ident
+    )
+    recorded = [
+        drift.Recorded(state, initiator, account_name(ident, initiator))
+        for state, initiator in rows
+        if initiator and state in states.ON_TARGET
+    ]
     target = ground.targets.get(ident)
-    shown = None if target is None else drift.Shown(
-        bool(target.luns.get(1)) and target.luns[1].online, target.initiators, target.accounts,
-        ground.sessions[ident])
-    wrong = [f'volume {ident}: {one.kind} {one.about}: {one.text}'
-             for one in drift.compare(ident, recorded if alive else None, shown)]
+    shown = (
+        None
+        if target is None
+        else drift.Shown(
+            bool(target.luns.get(1)) and target.luns[1].online,
+            target.initiators,
+            target.accounts,
+            ground.sessions[ident],
+        )
+    )
+    wrong = [
+        f'volume {ident}: {one.kind} {one.about}: {one.text}'
+        for one in drift.compare(ident, recorded if alive else None, shown)
+    ]
     # Stricter than drift: nothing is in flight, so the target is exactly what rows wish.
     wished = sorted({one.initiator for one in recorded if one.state in states.ADMITTED})
     found = sorted(target.initiators) if target else []
@@ -107,8 +131,10 @@ def _compare_volume(field: Field, ground: Ground, ident: str) -> list[str]:
 def check_rows(field: Field, ident: str) -> list[str]:
     """Check that rows say what the tables of states say: status, and each line of each timeline."""
     wrong = []
-    rows = field.query('SELECT id, state, timeline, deleted_at, connection_info, initiator FROM attachments '
-                       'WHERE volume_id = :ident', ident=ident)
+    rows = field.query(
+        'SELECT id, state, timeline, deleted_at, connection_info, initiator FROM attachments WHERE volume_id = :ident',
+        ident=ident,
+    )
     counts: dict[str, int] = {}
     for name, state, timeline, deleted, info, initiator in rows:
         if deleted is None:
@@ -116,8 +142,9 @@ def check_rows(field: Field, ident: str) -> list[str]:
             if state in states.ADMITTED and initiator and not info:
                 wrong.append(f'attachment {name}: {state} without a connection_info')
         wrong += [f'attachment {name}: {text}' for text in check_timeline(timeline, state)]
-    for status, claim in field.query('SELECT status, claim FROM volumes WHERE id = :ident '
-                                     'AND deleted_at IS NULL', ident=ident):
+    for status, claim in field.query(
+        'SELECT status, claim FROM volumes WHERE id = :ident AND deleted_at IS NULL', ident=ident
+    ):
         derived = states.derive_status(counts, claim)
         if status in states.DERIVED_STATUSES and status != derived:
             wrong.append(f'volume {ident}: status {status}, and its attachments give {derived}')
@@ -127,9 +154,12 @@ def check_rows(field: Field, ident: str) -> list[str]:
 def read_timeline(timeline: str) -> tuple[str, ...]:
     """List the states that a timeline went through, as the model counts them."""
     entries = [json.loads(line) for line in timeline.splitlines()]
-    return tuple(entry['state'] for entry in entries
-                 if entry['event'] == 'reserve' or (entry['event'] in states.ATTACHMENT_EVENTS
-                                                    and entry['event'] != 'fence_failed'))
+    return tuple(
+        entry['state']
+        for entry in entries
+        if entry['event'] == 'reserve'
+        or (entry['event'] in states.ATTACHMENT_EVENTS and entry['event'] != 'fence_failed')
+    )
 
 
 def read_maker(timeline: str) -> str | None:
@@ -163,10 +193,19 @@ def check_quotas(field: Field) -> list[str]:
     taken = tuple(set(states.Attachment) - states.PLACELESS)
     counted: dict[str, Any] = {
         'volumes': field.query('SELECT count(*) FROM volumes WHERE deleted_at IS NULL')[0][0],
-        'gigabytes': int(field.query('SELECT coalesce(sum(coalesce(new_size, size)), 0) FROM volumes '
-                                     'WHERE deleted_at IS NULL')[0][0]),
-        'attachments': len({(volume, server or ident) for volume, server, ident in field.query(
-            'SELECT volume_id, instance_uuid, id FROM attachments WHERE deleted_at IS NULL '
-            'AND state IN :states', states=taken)})}
+        'gigabytes': int(
+            field.query('SELECT coalesce(sum(coalesce(new_size, size)), 0) FROM volumes WHERE deleted_at IS NULL')[0][0]
+        ),
+        'attachments': len(
+            {
+                (volume, server or ident)
+                for volume, server, ident in field.query(
+                    'SELECT volume_id, instance_uuid, id FROM attachments WHERE deleted_at IS NULL '
+                    'AND state IN :states',
+                    states=taken,
+                )
+            }
+        ),
+    }
     told = {key: reply['quota_set'][key]['in_use'] for key in counted}
     return [] if told == counted else [f'quotas: told {told}, counted {counted}']

@@ -45,8 +45,7 @@ class Host:
     def run(self) -> Iterator['Host']:
         """Bring it up, and down again."""
         # Not the folder of others: the path of a Unix socket has a limit.
-        with tempfile.TemporaryDirectory(prefix='ma-lh-') as name, Libvirtd(
-                pathlib.Path(name, 'lv')) as self._daemon:
+        with tempfile.TemporaryDirectory(prefix='ma-lh-') as name, Libvirtd(pathlib.Path(name, 'lv')) as self._daemon:
             connection = self._connect()
             for number, ident in enumerate(self.servers):
                 connection.defineXML(_DOMAIN.format(name=f'server{number}', uuid=ident))
@@ -128,8 +127,9 @@ class VanishedLibvirt:
             self._look(before)
         finally:
             self._host.return_()
-        self._looks.await_(lambda found: found['left'] == 0, _PATIENCE,
-                           'libvirt has its servers again, and all is not well')
+        self._looks.await_(
+            lambda found: found['left'] == 0, _PATIENCE, 'libvirt has its servers again, and all is not well'
+        )
         self._judge(before)
 
     def end(self) -> list[str]:
@@ -139,8 +139,8 @@ class VanishedLibvirt:
         """
         for server in self._host.servers:
             code, reply = self._field.ask(
-                'DELETE', f'/compute/v2.1/servers/{server}/os-volume_attachments/{self.volumes[0]}',
-                version=COMPUTE)
+                'DELETE', f'/compute/v2.1/servers/{server}/os-volume_attachments/{self.volumes[0]}', version=COMPUTE
+            )
             if code != 202:
                 self._looks.wrong.append(f'server {server} does not let go: {code} {reply}')
         self._looks.await_(lambda found: self._list() == [], _PATIENCE, 'servers do not let go of the volume')
@@ -149,30 +149,39 @@ class VanishedLibvirt:
     # -- parts ---------------------------------------------------------------------------------
 
     def _ask(self, method: str, server: str, body: Any) -> tuple[int, Any]:
-        return self._field.ask(method, f'/compute/v2.1/servers/{server}/os-volume_attachments', body,
-                               version=COMPUTE)
+        return self._field.ask(method, f'/compute/v2.1/servers/{server}/os-volume_attachments', body, version=COMPUTE)
 
     def _are_registered(self) -> bool:
         _, reply = self._field.ask('GET', '/compute/v2.1/servers', version=COMPUTE)
         return {one['id'] for one in reply['servers']} >= set(self._host.servers)
 
     def _list(self) -> list[str]:
-        return [state for state, in self._field.query(
-            'SELECT state FROM attachments WHERE volume_id = :ident AND deleted_at IS NULL',
-            ident=self.volumes[0])]
+        return [
+            state
+            for (state,) in self._field.query(
+                'SELECT state FROM attachments WHERE volume_id = :ident AND deleted_at IS NULL', ident=self.volumes[0]
+            )
+        ]
 
     def _read_admitted(self) -> list[str]:
         target = self._field.look().targets.get(self.volumes[0])
         return sorted(target.initiators) if target is not None else []
 
     def _look(self, before: list[str]) -> None:
-        self._looks.await_(lambda found: len(_waiting(found)) == _SERVERS, _PATIENCE,
-                           f'not all of {_SERVERS} servers are missed, and wait')
+        self._looks.await_(
+            lambda found: len(_waiting(found)) == _SERVERS,
+            _PATIENCE,
+            f'not all of {_SERVERS} servers are missed, and wait',
+        )
         found = self._looks.ask_repairs(_ROUNDS, 0.5, 'with an empty libvirt')
         if not all(one['error'] for one in _waiting(found)):
             self._looks.wrong.append(f'nobody says why things wait: {str(found)[:2000]}')
-        idents = [ident for ident, in self._field.query(
-            'SELECT id FROM attachments WHERE volume_id = :ident', ident=self.volumes[0])]
+        idents = [
+            ident
+            for (ident,) in self._field.query(
+                'SELECT id FROM attachments WHERE volume_id = :ident', ident=self.volumes[0]
+            )
+        ]
         self._looks.explain(idents[0], Drift.DOMAIN_GONE, 'the explanation does not say what is missed')
         self._judge(before)
 
@@ -185,5 +194,4 @@ class VanishedLibvirt:
 
 
 def _waiting(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [one for one in found['findings']
-            if one['kind'] == Drift.DOMAIN_GONE and one['outcome'] == Outcome.WAITING]
+    return [one for one in found['findings'] if one['kind'] == Drift.DOMAIN_GONE and one['outcome'] == Outcome.WAITING]

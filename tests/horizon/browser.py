@@ -78,7 +78,9 @@ class Page(html.parser.HTMLParser):
         """Find what it says of ``success``, ``info``, ``danger`` or ``warning``."""
         found = re.findall(
             rf'<div class="alert alert-{kind} [^>]*>\s*<a.*?</a>\s*<p>\s*<strong>[^<]*</strong>(.*?)<',
-            self.text, re.DOTALL)
+            self.text,
+            re.DOTALL,
+        )
         return [html.unescape(' '.join(one.split())) for one in found]
 
     def find_form(self, action: str) -> Form:
@@ -161,15 +163,18 @@ class Browser:
     def __init__(self, base: str) -> None:
         self.base = base
         self._opener = urllib.request.build_opener(
-            urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar(
-                http.cookiejar.DefaultCookiePolicy(strict_domain=False))))
+            urllib.request.HTTPCookieProcessor(
+                http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(strict_domain=False))
+            )
+        )
 
     def open(self, path: str, fields: dict[str, str] | None = None) -> Page:
         """Go somewhere, with a form's fields if they are given."""
         request = urllib.request.Request(
             urllib.parse.urljoin(self.base, path),
             None if fields is None else urllib.parse.urlencode(fields).encode(),
-            {'Referer': self.base})
+            {'Referer': self.base},
+        )
         try:
             with self._opener.open(request, timeout=120) as reply:
                 return Page(reply.url, reply.status, reply.read().decode())

@@ -45,8 +45,9 @@ def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
 
 
 @pytest.fixture(scope='session')
-def cloud(keystone: Keystone, guests: tuple[str, list[Guest]], tmp_path_factory: pytest.TempPathFactory
-          ) -> Iterator[Cloud]:
+def cloud(
+    keystone: Keystone, guests: tuple[str, list[Guest]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
     """The service and its compute endpoint."""
     service = Standalone(tmp_path_factory.mktemp('service'))
     base = f'http://127.0.0.1:{service.port}'
@@ -58,7 +59,8 @@ def cloud(keystone: Keystone, guests: tuple[str, list[Guest]], tmp_path_factory:
         f'[DEFAULT]\nreport_interval = 0.5\n[tgt]\nportal = 127.0.0.1:{service.portal}\n'
         f'[host_agent]\nenabled = yes\nconnector = qemu\nlibvirt_uri = {guests[0]}\n'
         f'project_id = {keystone.accounts["member"].project_id}\n'
-        f'[api]\nauth_strategy = keystone\n{keystone.render_authtoken()}')
+        f'[api]\nauth_strategy = keystone\n{keystone.render_authtoken()}'
+    )
     service.start()
     try:
         yield Cloud(service, keystone)

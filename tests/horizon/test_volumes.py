@@ -9,14 +9,7 @@ import pytest
 from testbed.guest import BLOCK_SIZE, Guest
 from tests.functional.keystone.conftest import Cloud
 from tests.horizon.browser import Browser, Page
-from tests.horizon.conftest import (
-    VOLUMES,
-    assert_fine,
-    create_volume,
-    delete_volume,
-    find_status,
-    wait_for_status,
-)
+from tests.horizon.conftest import VOLUMES, assert_fine, create_volume, delete_volume, find_status, wait_for_status
 
 NAME, STATUS, SIZE, TYPE, ATTACHED = 1, 4, 3, 6, 7
 
@@ -62,8 +55,9 @@ def detach(browser: Browser, volume: str, server_name: str) -> None:
     page = browser.press(page, f'{VOLUMES}{volume}/attach/', f'attachments__detach__{row.ident}')
     [said] = page.find_messages('success')
     assert said.startswith('Detaching Volume: Volume data-')
-    browser.wait(lambda: server_name not in
-                 browser.open(VOLUMES).find_row(volume).cells[ATTACHED].replace(',', ' ').split())
+    browser.wait(
+        lambda: server_name not in browser.open(VOLUMES).find_row(volume).cells[ATTACHED].replace(',', ' ').split()
+    )
 
 
 def test_the_list_has_no_errors(member: Browser, kept: str) -> None:
@@ -73,8 +67,7 @@ def test_the_list_has_no_errors(member: Browser, kept: str) -> None:
     assert row.cells[NAME].startswith('data-')
     assert (row.cells[SIZE], row.cells[STATUS], row.cells[ATTACHED]) == ('1GiB', 'Available', '-')
     # What it offers depends on what the service says of itself.
-    for action in ('Edit Volume', 'Extend Volume', 'Manage Attachments', 'Change Volume Type',
-                   'Delete Volume'):
+    for action in ('Edit Volume', 'Extend Volume', 'Manage Attachments', 'Change Volume Type', 'Delete Volume'):
         assert action in row.cells[-1]
 
 
@@ -95,8 +88,15 @@ def test_nobody_else_does(keystone_browser: dict[str, Browser], kept: str) -> No
 def test_details(member: Browser, kept: str, shared: str) -> None:
     page = member.open(f'{VOLUMES}{kept}/')
     assert_fine(page)
-    expected = {'ID': kept, 'Status': 'Available', 'Size': '1 GiB', 'Type': shared, 'Bootable': 'No',
-                'Encrypted': 'No', 'Attached To': 'Not attached'}
+    expected = {
+        'ID': kept,
+        'Status': 'Available',
+        'Size': '1 GiB',
+        'Type': shared,
+        'Bootable': 'No',
+        'Encrypted': 'No',
+        'Attached To': 'Not attached',
+    }
     assert {key: page.facts[key] for key in expected} == expected
     for tab in ('snapshots', 'messages'):
         assert_fine(member.open(f'{VOLUMES}{kept}/?tab=volume_details__{tab}_tab'))
@@ -134,10 +134,18 @@ def test_change_the_type(member: Browser, volume: str) -> None:
 
 
 FILTERS = [
-    ('status', 'available', True), ('status', 'in-use', False), ('size', '1', True), ('size', '3', False),
-    ('bootable', 'no', True), ('bootable', 'yes', False), ('encrypted', 'no', True),
-    ('encrypted', 'yes', False), ('availability_zone', 'nova', True), ('availability_zone', 'mars', False),
-    ('name', 'nothing', False)]
+    ('status', 'available', True),
+    ('status', 'in-use', False),
+    ('size', '1', True),
+    ('size', '3', False),
+    ('bootable', 'no', True),
+    ('bootable', 'yes', False),
+    ('encrypted', 'no', True),
+    ('encrypted', 'yes', False),
+    ('availability_zone', 'nova', True),
+    ('availability_zone', 'mars', False),
+    ('name', 'nothing', False),
+]
 
 
 def test_filters(member: Browser, kept: str) -> None:
@@ -162,8 +170,12 @@ def test_two_servers_share_a_volume(member: Browser, volume: str, guests: tuple[
     assert page.path == '/project/instances/'
     assert page.find_messages('info')[-1].startswith('Attaching volume data-')
     assert {row.cells[1] for row in page.rows} == {'web', 'db'}
-    member.wait(lambda: member.open(VOLUMES).find_row(volume).cells[ATTACHED]
-                in ('/dev/vdb on web, /dev/vdb on db', '/dev/vdb on db, /dev/vdb on web'))
+    member.wait(
+        lambda: (
+            member.open(VOLUMES).find_row(volume).cells[ATTACHED]
+            in ('/dev/vdb on web, /dev/vdb on db', '/dev/vdb on db, /dev/vdb on web')
+        )
+    )
     page = member.open(f'{VOLUMES}{volume}/attach/')
     assert_fine(page)
     assert {(row.cells[1], row.cells[2]) for row in page.rows} == {('web', '/dev/vdb'), ('db', '/dev/vdb')}
@@ -190,8 +202,7 @@ def test_two_servers_share_a_volume(member: Browser, volume: str, guests: tuple[
     db.wait_gone(volume)
 
 
-def test_what_cannot_be_shared_is_offered_to_one_server(
-        member: Browser, guests: tuple[str, list[Guest]]) -> None:
+def test_what_cannot_be_shared_is_offered_to_one_server(member: Browser, guests: tuple[str, list[Guest]]) -> None:
     web, db = guests[1]
     volume = create_volume(member, f'data-{uuid.uuid4()}', '__DEFAULT__')
     attach(member, volume, web.domain.UUIDString())
@@ -203,16 +214,20 @@ def test_what_cannot_be_shared_is_offered_to_one_server(
     delete_volume(member, volume)
 
 
-def test_a_refusal_reaches_the_user(member: Browser, cloud: Cloud, volume: str,
-                                    guests: tuple[str, list[Guest]]) -> None:
+def test_a_refusal_reaches_the_user(
+    member: Browser, cloud: Cloud, volume: str, guests: tuple[str, list[Guest]]
+) -> None:
     """The volume was taken after the page was shown."""
     page = member.open(f'{VOLUMES}{volume}/attach/')
     [form] = [form for form in page.forms if 'instance' in form.fields]
     ident = cloud.reserve(volume)
-    assert cloud('admin', 'POST', f'/v3/volumes/{volume}/action',
-                 {'os-reset_status': {'status': 'error'}}).status == 202
+    assert (
+        cloud('admin', 'POST', f'/v3/volumes/{volume}/action', {'os-reset_status': {'status': 'error'}}).status == 202
+    )
     page = member.submit(page, form, instance=guests[1][0].domain.UUIDString())
     assert 'Unable to attach volume.' in page.find_messages('danger')
     assert cloud('member', 'DELETE', f'/v3/attachments/{ident}').status == 200
-    assert cloud('admin', 'POST', f'/v3/volumes/{volume}/action',
-                 {'os-reset_status': {'status': 'available'}}).status == 202
+    assert (
+        cloud('admin', 'POST', f'/v3/volumes/{volume}/action', {'os-reset_status': {'status': 'available'}}).status
+        == 202
+    )

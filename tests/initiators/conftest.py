@@ -11,7 +11,26 @@ from tests.functional.drivers.tgt.conftest import make_tgtd, make_volume, target
 @pytest.fixture
 def tune(tgtd: PrivateTgtd) -> Callable[[int, str, str], None]:  # noqa: F811
     """Set a parameter of a target, by its own tool."""
+
     def tune(tid: int, name: str, value: str) -> None:
-        processes.run(['tgtadm', '-C', str(tgtd.daemon.control_port), '--lld', 'iscsi', '--op', 'update',
-                       '--mode', 'target', '--tid', str(tid), '--name', name, '--value', value])
+        processes.run(
+            [
+                'tgtadm',
+                '-C',
+                str(tgtd.daemon.control_port),
+                '--lld',
+                'iscsi',
+                '--op',
+                'update',
+                '--mode',
+                'target',
+                '--tid',
+                str(tid),
+                '--name',
+                name,
+                '--value',
+                value,
+            ]
+        )
+
     return tune

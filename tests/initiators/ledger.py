@@ -61,7 +61,7 @@ def read_block(data: bytes) -> Stamp | None:
         if data.count(0) == len(data):
             return None
         raise TornBlock(f'neither stamped nor empty: {data[:16].hex()}')
-    name = data[_HEAD.size:_HEAD.size + length].decode('utf-8', 'replace')
+    name = data[_HEAD.size : _HEAD.size + length].decode('utf-8', 'replace')
     stamp = Stamp(name, sequence, number)
     if data[-_SUM:] != hashlib.blake2b(data[:-_SUM], digest_size=_SUM).digest():
         raise TornBlock(f'the checksum of {stamp} is wrong')
@@ -164,9 +164,9 @@ class Ledger:
             if found is None:
                 wrong.append(f'block {number}: write {sequence} was acknowledged, and the block is empty')
             elif found.writer != self.writer or found.number != number:
-                wrong.append(f'block {number}: write {sequence} of {self.writer} was acknowledged, and '
-                             f'{found} is there')
+                wrong.append(
+                    f'block {number}: write {sequence} of {self.writer} was acknowledged, and {found} is there'
+                )
             elif not sequence <= found.sequence <= sent[number]:
-                wrong.append(f'block {number}: write {sequence} was acknowledged, and {found.sequence} is '
-                             'there')
+                wrong.append(f'block {number}: write {sequence} was acknowledged, and {found.sequence} is there')
         return wrong

@@ -61,8 +61,13 @@ class Message:
 
     def encode(self) -> bytes:
         """Return what goes over the wire."""
-        return _LAYOUT.pack(self.opcode, self.flags, self.third, self.fourth, len(self.data), self.lun,
-                            self.tag, *self.words) + self.data + bytes(-len(self.data) % 4)
+        return (
+            _LAYOUT.pack(
+                self.opcode, self.flags, self.third, self.fourth, len(self.data), self.lun, self.tag, *self.words
+            )
+            + self.data
+            + bytes(-len(self.data) % 4)
+        )
 
 
 def measure(header: bytes | bytearray) -> int:
@@ -81,8 +86,7 @@ def decode(raw: bytes) -> Message:
     """
     opcode, flags, third, fourth, lengths, lun, tag, *words = _LAYOUT.unpack_from(raw)
     start = HEADER + (lengths >> 24) * 4
-    return Message(opcode, flags, third, fourth, lun, tag, tuple(words),
-                   raw[start:start + (lengths & 0xFFFFFF)])
+    return Message(opcode, flags, third, fourth, lun, tag, tuple(words), raw[start : start + (lengths & 0xFFFFFF)])
 
 
 def encode_keys(pairs: Iterable[tuple[str, str | bytes]]) -> bytes:
@@ -90,8 +94,9 @@ def encode_keys(pairs: Iterable[tuple[str, str | bytes]]) -> bytes:
 
     :param pairs: keys and values.
     """
-    return b''.join(key.encode() + b'=' + (value.encode() if isinstance(value, str) else value) + b'\0'
-                    for key, value in pairs)
+    return b''.join(
+        key.encode() + b'=' + (value.encode() if isinstance(value, str) else value) + b'\0' for key, value in pairs
+    )
 
 
 def decode_keys(data: bytes) -> list[tuple[str, str]]:

@@ -45,7 +45,7 @@ class Result:
     def code(self) -> int:
         """Additional sense code and its qualifier, as one number."""
         at = 2 if self.sense and self.sense[0] & 0x7E == 0x72 else 12
-        return int.from_bytes(self.sense[at:at + 2])
+        return int.from_bytes(self.sense[at : at + 2])
 
     def describe(self) -> str:
         """Say it for a message."""
@@ -123,9 +123,13 @@ class Session:
         flags = (0 if more else pdu.FINAL) | (_READ if wanted else 0) | (_WRITE if out else 0) | _SIMPLE
         cdb = struct.unpack('>4I', command.ljust(16, b'\0'))
         self._outgoing += Message(
-            Opcode.COMMAND, flags, lun=self._lun, tag=tag,
+            Opcode.COMMAND,
+            flags,
+            lun=self._lun,
+            tag=tag,
             words=(len(out) or wanted, self._command_number, self._status_number, *cdb),
-            data=out[:now]).encode()
+            data=out[:now],
+        ).encode()
         self._command_number = self._command_number + 1 & 0xFFFFFFFF
         if more:
             self._send_data(tag, pdu.NO_TAG, self._lun, out, now, unsolicited)
@@ -249,8 +253,11 @@ class Session:
         tag = next(self._tags)
         self._tasks[tag] = _Task(b'', bytearray())
         self._outgoing += Message(
-            Opcode.TEXT, tag=tag, data=pdu.encode_keys([('SendTargets', 'All')]),
-            words=(pdu.NO_TAG, self._command_number, self._status_number, 0, 0, 0, 0)).encode()
+            Opcode.TEXT,
+            tag=tag,
+            data=pdu.encode_keys([('SendTargets', 'All')]),
+            words=(pdu.NO_TAG, self._command_number, self._status_number, 0, 0, 0, 0),
+        ).encode()
         self._command_number += 1
         return [value for key, value in pdu.decode_keys(self.wait().data) if key == 'TargetName']
 
@@ -262,8 +269,8 @@ class Session:
             tag = next(self._tags)
             self._tasks[tag] = _Task(b'', bytearray())
             self._outgoing += Message(
-                Opcode.LOGOUT | pdu.IMMEDIATE, tag=tag,
-                words=(0, self._command_number, self._status_number, 0, 0, 0, 0)).encode()
+                Opcode.LOGOUT | pdu.IMMEDIATE, tag=tag, words=(0, self._command_number, self._status_number, 0, 0, 0, 0)
+            ).encode()
             deadline = time.monotonic() + min(self.login.claim.timeout, _LOGOUT)
             while tag in self._tasks:
                 self._pump(max(deadline - time.monotonic(), 0.001))
@@ -279,8 +286,9 @@ class Session:
     def __enter__(self) -> 'Session':
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     # -- messages ------------------------------------------------------------------------------
@@ -295,8 +303,13 @@ class Session:
         for number, at in enumerate(range(start, end, self._segment)):
             upto = min(at + self._segment, end)
             self._outgoing += Message(
-                Opcode.DATA_OUT, pdu.FINAL if upto == end else 0, lun=lun, tag=tag,
-                words=(answers, 0, self._status_number, 0, number, at, 0), data=out[at:upto]).encode()
+                Opcode.DATA_OUT,
+                pdu.FINAL if upto == end else 0,
+                lun=lun,
+                tag=tag,
+                words=(answers, 0, self._status_number, 0, number, at, 0),
+                data=out[at:upto],
+            ).encode()
 
     def _pump(self, timeout: float) -> None:
         """Send what is to be sent, and take in one message."""
@@ -319,14 +332,14 @@ class Session:
             task = self._tasks[message.tag]
             self._send_data(message.tag, words[0], message.lun, task.out, words[5], words[5] + words[6])
         elif kind is Opcode.DATA_IN:
-            self._tasks[message.tag].data[words[5]:] = message.data
+            self._tasks[message.tag].data[words[5] :] = message.data
             if message.flags & _STATUS_HERE:
                 self._end(message.tag, message.fourth)
         elif kind is Opcode.RESPONSE:
             length = int.from_bytes(message.data[:2])
             # "Response" tells whether the target got so far as to have a status.
             status = message.fourth if message.third == 0 else ABORTED
-            self._end(message.tag, status, message.data[2:2 + length])
+            self._end(message.tag, status, message.data[2 : 2 + length])
         elif kind is Opcode.TEXT_RESPONSE:
             self._tasks[message.tag].data += message.data
             self._end(message.tag, GOOD)
@@ -338,8 +351,11 @@ class Session:
     def _answer(self, message: Message) -> None:
         if message.words[0] != pdu.NO_TAG:
             self._outgoing += Message(
-                Opcode.NOP_OUT | pdu.IMMEDIATE, lun=message.lun, data=message.data,
-                words=(message.words[0], self._command_number, self._status_number, 0, 0, 0, 0)).encode()
+                Opcode.NOP_OUT | pdu.IMMEDIATE,
+                lun=message.lun,
+                data=message.data,
+                words=(message.words[0], self._command_number, self._status_number, 0, 0, 0, 0),
+            ).encode()
 
     def _end(self, tag: int, status: int, sense: bytes = b'') -> None:
         task = self._tasks.pop(tag, None)

@@ -54,8 +54,14 @@ def test_data_comes_back(claim: Claim) -> None:
 @pytest.mark.parametrize('immediate', ['Yes', 'No'])
 @pytest.mark.parametrize('length', [1, 16, 129, 1024])
 def test_all_ways_in_which_data_may_go_out(
-        claim: Claim, target: TgtTarget, volume: Volume, tune: Callable[[int, str, str], None], ready: str,
-        immediate: str, length: int) -> None:
+    claim: Claim,
+    target: TgtTarget,
+    volume: Volume,
+    tune: Callable[[int, str, str], None],
+    ready: str,
+    immediate: str,
+    length: int,
+) -> None:
     """With the command, after it without being asked for, and when the target asks for it."""
     tune(target.list_exports()[volume.id].tid, 'InitialR2T', ready)
     offers = {'InitialR2T': ready, 'ImmediateData': immediate}
@@ -85,10 +91,16 @@ def test_many_commands_are_out_at_once(claim: Claim) -> None:
         assert session.read(0, 300) == pattern(SECTOR) * 300
 
 
-@pytest.mark.parametrize(('change', 'status'), [
-    ({'secret': 'not the secret'}, 0x0201), ({'user': 'nobody'}, 0x0201), ({'user': ''}, None),
-    ({'initiator': 'iqn.2010-10.org.openstack.test:stranger'}, None),
-    ({'target': 'iqn.2010-10.org.openstack:none'}, 0x0203)])
+@pytest.mark.parametrize(
+    ('change', 'status'),
+    [
+        ({'secret': 'not the secret'}, 0x0201),
+        ({'user': 'nobody'}, 0x0201),
+        ({'user': ''}, None),
+        ({'initiator': 'iqn.2010-10.org.openstack.test:stranger'}, None),
+        ({'target': 'iqn.2010-10.org.openstack:none'}, 0x0203),
+    ],
+)
 def test_who_is_not_let_in(claim: Claim, change: dict[str, str], status: int | None) -> None:
     with pytest.raises(LoginRefused) as caught:
         Session(dataclasses.replace(claim, **change))  # type: ignore[arg-type]
@@ -97,8 +109,9 @@ def test_who_is_not_let_in(claim: Claim, change: dict[str, str], status: int | N
 
 
 @pytest.mark.parametrize('stage', list(Stage)[:-1])
-def test_a_login_is_held_anywhere_and_finished_later(claim: Claim, target: TgtTarget, volume: Volume,
-                                                     stage: Stage) -> None:
+def test_a_login_is_held_anywhere_and_finished_later(
+    claim: Claim, target: TgtTarget, volume: Volume, stage: Stage
+) -> None:
     login = Login(claim).advance(stage)
     assert login.stage is stage
     time.sleep(0.3)
@@ -117,16 +130,23 @@ def test_a_held_login_has_proven_its_secret(claim: Claim) -> None:
         Login(liar).advance(Stage.PROVEN)
 
 
-def test_an_account_may_be_used_under_another_name(claim: Claim, target: TgtTarget, volume: Volume,
-                                                   grants: tuple[Grant, Grant]) -> None:
+def test_an_account_may_be_used_under_another_name(
+    claim: Claim, target: TgtTarget, volume: Volume, grants: tuple[Grant, Grant]
+) -> None:
     with Session(dataclasses.replace(claim, initiator=grants[1].initiator)) as session:
         assert [one.initiator for one in target.list_exports()[volume.id].sessions] == [grants[1].initiator]
         session.write(0, pattern(SECTOR))
 
 
-@pytest.mark.parametrize(('alias', 'shown'), [
-    (b'plain', 'alias: plain\n'), (b'two\nlines: x\n', 'alias: two\nlines: x\n\n'),
-    (b'\xff\xfe\r\v', 'alias: \ufffd\ufffd\r\v\n'), (b'y' * 6000, 'alias: ' + 'y' * 500)])
+@pytest.mark.parametrize(
+    ('alias', 'shown'),
+    [
+        (b'plain', 'alias: plain\n'),
+        (b'two\nlines: x\n', 'alias: two\nlines: x\n\n'),
+        (b'\xff\xfe\r\v', 'alias: \ufffd\ufffd\r\v\n'),
+        (b'y' * 6000, 'alias: ' + 'y' * 500),
+    ],
+)
 def test_an_alias_may_be_anything(claim: Claim, tgtd: PrivateTgtd, alias: bytes, shown: str) -> None:
     with Session(dataclasses.replace(claim, alias=alias)) as session:
         session.test_ready()
@@ -134,8 +154,7 @@ def test_an_alias_may_be_anything(claim: Claim, tgtd: PrivateTgtd, alias: bytes,
     assert shown in listing
 
 
-def test_each_isid_is_a_session_and_the_same_one_replaces_it(claim: Claim, target: TgtTarget,
-                                                             volume: Volume) -> None:
+def test_each_isid_is_a_session_and_the_same_one_replaces_it(claim: Claim, target: TgtTarget, volume: Volume) -> None:
     with Session(claim) as first, Session(dataclasses.replace(claim, isid=wire.make_isid())) as second:
         assert len(target.list_exports()[volume.id].sessions) == 2
         with Session(claim) as third:
@@ -146,8 +165,9 @@ def test_each_isid_is_a_session_and_the_same_one_replaces_it(claim: Claim, targe
                 first.test_ready()
 
 
-def test_a_connection_that_is_closed_is_seen(claim: Claim, target: TgtTarget, tgtd: PrivateTgtd,
-                                             volume: Volume) -> None:
+def test_a_connection_that_is_closed_is_seen(
+    claim: Claim, target: TgtTarget, tgtd: PrivateTgtd, volume: Volume
+) -> None:
     with Session(claim) as session:
         session.test_ready()
         tid = target.list_exports()[volume.id].tid
@@ -157,8 +177,7 @@ def test_a_connection_that_is_closed_is_seen(claim: Claim, target: TgtTarget, tg
             session.write(0, pattern(SECTOR))
 
 
-def test_a_target_that_does_not_answer_is_told_from_one_that_is_gone(
-        claim: Claim, tgtd: PrivateTgtd) -> None:
+def test_a_target_that_does_not_answer_is_told_from_one_that_is_gone(claim: Claim, tgtd: PrivateTgtd) -> None:
     session = Session(dataclasses.replace(claim, timeout=0.5))
     session.test_ready()
     assert tgtd.pid is not None
@@ -171,8 +190,9 @@ def test_a_target_that_does_not_answer_is_told_from_one_that_is_gone(
     session.hang_up()
 
 
-def test_pings_are_answered(target: TgtTarget, tune: Callable[[int, str, str], None], claim: Claim,
-                            volume: Volume) -> None:
+def test_pings_are_answered(
+    target: TgtTarget, tune: Callable[[int, str, str], None], claim: Claim, volume: Volume
+) -> None:
     tid = target.list_exports()[volume.id].tid
     tune(tid, 'nop_interval', '1')
     tune(tid, 'nop_count', '2')
@@ -183,8 +203,9 @@ def test_pings_are_answered(target: TgtTarget, tune: Callable[[int, str, str], N
         session.test_ready()
 
 
-@pytest.mark.parametrize(('change', 'shown'), [
-    ({}, True), ({'initiator': 'iqn.2010-10.org.openstack.test:stranger'}, False)])
+@pytest.mark.parametrize(
+    ('change', 'shown'), [({}, True), ({'initiator': 'iqn.2010-10.org.openstack.test:stranger'}, False)]
+)
 def test_discovery_shows_what_its_name_may_see(claim: Claim, change: dict[str, str], shown: bool) -> None:
     found = dataclasses.replace(claim, target='', user='', secret='', **change)  # type: ignore[arg-type]
     with Session(found) as session:
@@ -220,12 +241,20 @@ def test_messages_keep_their_form() -> None:
     assert pdu.decode_keys(pdu.encode_keys(keys)) == [('A', 'b'), ('A', 'c=d'), ('E', '')]
 
 
-@pytest.mark.parametrize('line', [
-    '', '#node.session.auth.chap_algs = SHA3-256,SHA256,SHA1,MD5', 'node.session.auth.chap_algs = MD5',
-    'node.session.auth.chap_algs = SHA3-256,SHA256', 'node.session.auth.chap_algs = SHA1',
-    'node.session.auth.chap_algs = SHA3-256,SHA256,SHA1,MD5', 'node.session.auth.chap_algs = SHA1,MD5,SHA256',
-    'node.session.auth.chap_algs = SHA256,MD5', 'node.session.auth.chap_algs = SHA3-256,MD5',
-])
+@pytest.mark.parametrize(
+    'line',
+    [
+        '',
+        '#node.session.auth.chap_algs = SHA3-256,SHA256,SHA1,MD5',
+        'node.session.auth.chap_algs = MD5',
+        'node.session.auth.chap_algs = SHA3-256,SHA256',
+        'node.session.auth.chap_algs = SHA1',
+        'node.session.auth.chap_algs = SHA3-256,SHA256,SHA1,MD5',
+        'node.session.auth.chap_algs = SHA1,MD5,SHA256',
+        'node.session.auth.chap_algs = SHA256,MD5',
+        'node.session.auth.chap_algs = SHA3-256,MD5',
+    ],
+)
 def test_what_is_known_of_digests_is_what_tgtd_does(claim: Claim, line: str) -> None:
     """The agent warns of exactly those settings of open-iscsi with which tgtd refuses the right secret."""
     names = chap.parse_digests(f'# what Debian has before\n{line}\nnode.startup = manual\n')

@@ -151,8 +151,7 @@ def test_a_login_that_was_held_becomes_a_writer(bench: Bench) -> None:
 def test_two_writers_do_not_disturb_each_other(bench: Bench) -> None:
     grant = bench.volume.grant(2)
     bench.volume.grant_all(bench.target, [grant])
-    second = dataclasses.replace(bench.claim, initiator=grant.initiator, user=grant.username,
-                                 secret=grant.secret)
+    second = dataclasses.replace(bench.claim, initiator=grant.initiator, user=grant.username, secret=grant.secret)
     writers = [Writer(bench.claim, count=64).start(), Writer(second, first=64, count=64).start()]
     for writer in writers:
         writer.await_more(300)
@@ -183,16 +182,20 @@ def name(written: Writer) -> str:
     return written.ledger.writer
 
 
-@pytest.mark.parametrize('spoil', [
-    lambda name, newest: bytes(BLOCK),
-    lambda name, newest: make_block(Stamp(name, newest - 32, 5)),
-    lambda name, newest: make_block(Stamp(name, newest + 9999, 5)),
-    lambda name, newest: make_block(Stamp('iqn.x:another', newest, 5)),
-    lambda name, newest: make_block(Stamp(name, newest, 6)),
-    lambda name, newest: make_block(Stamp(name, newest, 5))[:2048] + bytes(2048),
-    lambda name, newest: make_block(Stamp(name, newest, 5))[:-1] + b'?',
-    lambda name, newest: b'?' * BLOCK,
-], ids=['empty', 'older', 'never sent', 'of another', 'of another block', 'half', 'one byte', 'foreign'])
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda name, newest: bytes(BLOCK),
+        lambda name, newest: make_block(Stamp(name, newest - 32, 5)),
+        lambda name, newest: make_block(Stamp(name, newest + 9999, 5)),
+        lambda name, newest: make_block(Stamp('iqn.x:another', newest, 5)),
+        lambda name, newest: make_block(Stamp(name, newest, 6)),
+        lambda name, newest: make_block(Stamp(name, newest, 5))[:2048] + bytes(2048),
+        lambda name, newest: make_block(Stamp(name, newest, 5))[:-1] + b'?',
+        lambda name, newest: b'?' * BLOCK,
+    ],
+    ids=['empty', 'older', 'never sent', 'of another', 'of another block', 'half', 'one byte', 'foreign'],
+)
 def test_a_lost_write_is_seen(bench: Bench, written: Writer, spoil: Callable[[str, int], bytes]) -> None:
     newest = max(sequence for number, sequence, _ in written.ledger.acknowledged() if number == 5)
     change(bench, 5, spoil(name(written), newest))
@@ -223,7 +226,7 @@ def test_a_pause_is_measured_until_now() -> None:
 
 
 def test_stamps() -> None:
-    stamp = Stamp('iqn.1994-05.com.redhat:é' + 'x' * 190, 2 ** 60, 7)
+    stamp = Stamp('iqn.1994-05.com.redhat:é' + 'x' * 190, 2**60, 7)
     assert read_block(make_block(stamp)) == stamp
     assert read_block(bytes(BLOCK)) is None
     with pytest.raises(TornBlock):

@@ -19,15 +19,31 @@ _SECURITY, _OPERATIONAL, _FULL = 0, 1, 3
 # by their numbers (IANA, iSCSI CHAP)
 _DIGESTS = {'5': 'md5', '6': 'sha1', '7': 'sha256', '8': 'sha3_256'}
 _OFFERS = {
-    'HeaderDigest': 'None', 'DataDigest': 'None', 'ErrorRecoveryLevel': '0', 'InitialR2T': 'No',
-    'ImmediateData': 'Yes', 'MaxBurstLength': '262144', 'FirstBurstLength': '65536',
-    'MaxOutstandingR2T': '1', 'MaxRecvDataSegmentLength': '262144', 'DefaultTime2Wait': '0',
-    'DefaultTime2Retain': '0', 'IFMarker': 'No', 'OFMarker': 'No', 'MaxConnections': '1',
-    'DataPDUInOrder': 'Yes', 'DataSequenceInOrder': 'Yes',
+    'HeaderDigest': 'None',
+    'DataDigest': 'None',
+    'ErrorRecoveryLevel': '0',
+    'InitialR2T': 'No',
+    'ImmediateData': 'Yes',
+    'MaxBurstLength': '262144',
+    'FirstBurstLength': '65536',
+    'MaxOutstandingR2T': '1',
+    'MaxRecvDataSegmentLength': '262144',
+    'DefaultTime2Wait': '0',
+    'DefaultTime2Retain': '0',
+    'IFMarker': 'No',
+    'OFMarker': 'No',
+    'MaxConnections': '1',
+    'DataPDUInOrder': 'Yes',
+    'DataSequenceInOrder': 'Yes',
 }
 # What holds unless something else was agreed upon.
-DEFAULTS = {'InitialR2T': 'Yes', 'ImmediateData': 'Yes', 'MaxBurstLength': '262144',
-            'FirstBurstLength': '65536', 'MaxRecvDataSegmentLength': '8192'}
+DEFAULTS = {
+    'InitialR2T': 'Yes',
+    'ImmediateData': 'Yes',
+    'MaxBurstLength': '262144',
+    'FirstBurstLength': '65536',
+    'MaxRecvDataSegmentLength': '8192',
+}
 
 
 class LoginRefused(Exception):
@@ -74,7 +90,8 @@ class Connection:
     def __init__(self, portal: str, source: str = '', timeout: float = TIMEOUT) -> None:
         host, _, port = portal.rpartition(':')
         self.socket = socket.create_connection(
-            (host.strip('[]'), int(port)), timeout, source_address=(source, 0) if source else None)
+            (host.strip('[]'), int(port)), timeout, source_address=(source, 0) if source else None
+        )
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = bytearray()
 
@@ -172,8 +189,13 @@ class Claim:
         :param initiator: name of the initiator.
         :param changes: fields that shall be otherwise.
         """
-        found = cls(info['target_portal'], info['target_iqn'], initiator, info.get('auth_username') or '',
-                    info.get('auth_password') or '')
+        found = cls(
+            info['target_portal'],
+            info['target_iqn'],
+            initiator,
+            info.get('auth_username') or '',
+            info.get('auth_password') or '',
+        )
         return dataclasses.replace(found, **changes)  # type: ignore[arg-type]
 
 
@@ -196,8 +218,13 @@ class Login:
         self.status_number = 0
         self._challenge: dict[str, str] = {}
         self._steps: dict[Stage, Callable[[], None]] = {
-            Stage.CONNECTED: self._connect, Stage.GREETED: self._greet, Stage.CHALLENGED: self._ask,
-            Stage.PROVEN: self._prove, Stage.NEGOTIATED: self._negotiate, Stage.FULL: self._enter}
+            Stage.CONNECTED: self._connect,
+            Stage.GREETED: self._greet,
+            Stage.CHALLENGED: self._ask,
+            Stage.PROVEN: self._prove,
+            Stage.NEGOTIATED: self._negotiate,
+            Stage.FULL: self._enter,
+        }
 
     def advance(self, stage: Stage) -> 'Login':
         """Go on to a stage, and stop there.
@@ -263,15 +290,20 @@ class Login:
     def _enter(self) -> None:
         self.agreed.update(self._say([], _OPERATIONAL, _FULL))
 
-    def _say(self, keys: list[tuple[str, str | bytes]], stage: int, following: int | None = None
-             ) -> dict[str, str]:
+    def _say(self, keys: list[tuple[str, str | bytes]], stage: int, following: int | None = None) -> dict[str, str]:
         assert self.connection is not None
         flags = stage << 2 if following is None else pdu.FINAL | stage << 2 | following
         # Words: CID, CmdSN, ExpStatSN.
-        self.connection.send(Message(
-            Opcode.LOGIN | pdu.IMMEDIATE, flags, lun=self.claim.isid + self.claim.tsih, tag=0,
-            words=(self.claim.cid << 16, self.command_number, self.status_number, 0, 0, 0, 0),
-            data=pdu.encode_keys(keys)).encode())
+        self.connection.send(
+            Message(
+                Opcode.LOGIN | pdu.IMMEDIATE,
+                flags,
+                lun=self.claim.isid + self.claim.tsih,
+                tag=0,
+                words=(self.claim.cid << 16, self.command_number, self.status_number, 0, 0, 0, 0),
+                data=pdu.encode_keys(keys),
+            ).encode()
+        )
         answer = self.connection.receive()
         if answer.opcode != Opcode.LOGIN_RESPONSE:
             raise ConnectionEnded(f'the answer to a login is a message of kind {answer.opcode:#x}')

@@ -48,9 +48,19 @@ class Writer:
     :param renumber: give a new number to what is sent again, so that its stamp tells when it went out.
     """
 
-    def __init__(self, claim: Claim | Login, *, first: int = 0, count: int = 256, depth: int = 32,
-                 comes_back: bool = True, give_up: float | None = 30.0, stamp: str | None = None,
-                 pause: float = 0.0, renumber: bool = False) -> None:
+    def __init__(
+        self,
+        claim: Claim | Login,
+        *,
+        first: int = 0,
+        count: int = 256,
+        depth: int = 32,
+        comes_back: bool = True,
+        give_up: float | None = 30.0,
+        stamp: str | None = None,
+        pause: float = 0.0,
+        renumber: bool = False,
+    ) -> None:
         assert depth <= count
         self._login: Login | None = claim if isinstance(claim, Login) else None
         self.claim = claim.claim if isinstance(claim, Login) else claim
@@ -132,8 +142,7 @@ class Writer:
         if read is not None:
             return wrong + self.ledger.verify(read)
         with Session(self.claim) as session:
-            return wrong + self.ledger.verify(
-                lambda number: session.read(number * _PER_BLOCK, _PER_BLOCK))
+            return wrong + self.ledger.verify(lambda number: session.read(number * _PER_BLOCK, _PER_BLOCK))
 
     # -- its thread ----------------------------------------------------------------------------
 

@@ -67,8 +67,11 @@ class Machine(RuleBasedStateMachine):
         self.servers: dict[str, str | None] = {}
         self.ended: dict[str, tuple[str, str]] = {}
         with self.database.writer() as session:
-            session.add(models.Volume(id=self.volume, project_id='p', size=1, volume_type_id=TYPE,
-                                      multiattach=False, status=V.AVAILABLE))
+            session.add(
+                models.Volume(
+                    id=self.volume, project_id='p', size=1, volume_type_id=TYPE, multiattach=False, status=V.AVAILABLE
+                )
+            )
 
     # -- what may be done ----------------------------------------------------------------------
 
@@ -90,17 +93,18 @@ class Machine(RuleBasedStateMachine):
                 volume = db_volumes.lock(session, self.volume)
                 room = db_attachments.count_room(session, volume, server)
                 assert (room.mine, room.others) == (mine, len(placed) - mine)
-                sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach),
-                                      room.mine, room.others)
+                sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
                 transitions.add_attachment(
-                    session, models.Attachment(id=ident, volume_id=self.volume, instance_uuid=server), ACTOR)
+                    session, models.Attachment(id=ident, volume_id=self.volume, instance_uuid=server), ACTOR
+                )
                 transitions.derive_volume(session, self.volume)
         except errors.VolumeNotFound:
             assert self.status == V.DELETED
             return ident
         except errors.InvalidVolume:
-            assert (self.status not in states.DERIVED_STATUSES or mine >= sharing.MAX_PER_SERVER
-                    or not self.shared), 'refused without a reason'
+            assert self.status not in states.DERIVED_STATUSES or mine >= sharing.MAX_PER_SERVER or not self.shared, (
+                'refused without a reason'
+            )
             return ident
         self.expected[ident], self.servers[ident] = A.RESERVED, server
         self._derive()
@@ -167,7 +171,9 @@ class Machine(RuleBasedStateMachine):
         with self.database.reader() as session:
             rows = session.execute(
                 sa.select(v.status, a.id, a.state, a.timeline, a.deleted_at)
-                .outerjoin(a, a.volume_id == v.id).where(v.id == self.volume)).all()
+                .outerjoin(a, a.volume_id == v.id)
+                .where(v.id == self.volume)
+            ).all()
         assert {row.status for row in rows} == {self.status}
         assert {row.id: row.state for row in rows if row.id and row.deleted_at is None} == self.expected
         assert {row.id: (row.state, row.timeline) for row in rows if row.deleted_at is not None} == self.ended
@@ -204,8 +210,9 @@ class Machine(RuleBasedStateMachine):
 
     def _read(self, ident: str) -> tuple[str, str]:
         with self.database.reader() as session:
-            row = session.execute(sa.select(models.Attachment.state, models.Attachment.timeline).where(
-                models.Attachment.id == ident)).first()
+            row = session.execute(
+                sa.select(models.Attachment.state, models.Attachment.timeline).where(models.Attachment.id == ident)
+            ).first()
         return (row.state, row.timeline) if row else ('', '')
 
 
@@ -219,23 +226,37 @@ def _reaches_rest(state: str) -> bool:
             return True
         if at not in seen:
             seen.add(at)
-            left += [row.target for event in OWNED[owner]
-                     if at in (row := states.ATTACHMENT_EVENTS[event]).sources and row.target is not None]
+            left += [
+                row.target
+                for event in OWNED[owner]
+                if at in (row := states.ATTACHMENT_EVENTS[event]).sources and row.target is not None
+            ]
     return False
 
 
 def test_random_walks(database: Database) -> None:
     Machine.database = database
-    run_state_machine_as_test(Machine, settings=settings(  # type: ignore[no-untyped-call]
-        max_examples=25, stateful_step_count=30, deadline=None, derandomize=True,
-        suppress_health_check=list(HealthCheck)))
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(  # type: ignore[no-untyped-call]
+            max_examples=25,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 @pytest.mark.slow
 def test_many_random_walks(database: Database) -> None:
     Machine.database = database
-    run_state_machine_as_test(Machine, settings=settings(  # type: ignore[no-untyped-call]
-        max_examples=1500, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)))
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(  # type: ignore[no-untyped-call]
+            max_examples=1500, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
 
 
 @pytest.mark.parametrize('state', list(A))
@@ -256,8 +277,11 @@ def test_a_user_can_get_rid_of_each_state(state: A) -> None:
         seen.add(at)
         owner = states.ATTACHMENT_STATES[A(at)].owner
         events = OWNED[owner] if owner is states.Owner.VOLUME else (*USER, 'fence')
-        left += [row.target for event in events
-                 if at in (row := states.ATTACHMENT_EVENTS[event]).sources and row.target is not None]
+        left += [
+            row.target
+            for event in events
+            if at in (row := states.ATTACHMENT_EVENTS[event]).sources and row.target is not None
+        ]
     pytest.fail(f'{state} cannot be got rid of')
 
 
@@ -267,9 +291,14 @@ def test_the_end_is_the_end() -> None:
 
 
 def test_the_worker_leaves_no_volume_in_flight() -> None:
-    ways = {state: [row.event for row in states.VOLUME_EVENTS.values() if state in row.sources
-                    and row.target not in states.VOLUME_WORKER_STATUSES]
-            for state in states.VOLUME_WORKER_STATUSES}
+    ways = {
+        state: [
+            row.event
+            for row in states.VOLUME_EVENTS.values()
+            if state in row.sources and row.target not in states.VOLUME_WORKER_STATUSES
+        ]
+        for state in states.VOLUME_WORKER_STATUSES
+    }
     assert all(len(found) >= 2 for found in ways.values()), ways  # a good end and a bad one
 
 

@@ -34,8 +34,14 @@ class Nova:
     :param program: what to run.
     """
 
-    def __init__(self, python: pathlib.Path, folder: pathlib.Path, configuration: str,
-                 who: Mapping[str, dict[str, Any] | None], program: pathlib.Path = DRIVER) -> None:
+    def __init__(
+        self,
+        python: pathlib.Path,
+        folder: pathlib.Path,
+        configuration: str,
+        who: Mapping[str, dict[str, Any] | None],
+        program: pathlib.Path = DRIVER,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         conf = folder / 'nova.conf'
         conf.touch(0o600)
@@ -44,8 +50,13 @@ class Nova:
         self.log = folder / 'nova.log'
         with self.log.open('w') as log:
             self._child = subprocess.Popen(
-                [python, '-W', 'ignore', program, conf], text=True, stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=log, cwd=folder)
+                [python, '-W', 'ignore', program, conf],
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=folder,
+            )
 
     def order(self, do: str, who: str | None = 'user', **words: Any) -> Any:
         """Give an order of ``driver.py``.

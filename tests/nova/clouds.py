@@ -37,8 +37,9 @@ class Cloud:
 
     keystone: Keystone | None = None
 
-    def __init__(self, service: Standalone, configuration: str, who: dict[str, dict[str, Any] | None],
-                 python: pathlib.Path) -> None:
+    def __init__(
+        self, service: Standalone, configuration: str, who: dict[str, dict[str, Any] | None], python: pathlib.Path
+    ) -> None:
         self.service = service
         self.configuration = configuration
         self.who = who
@@ -59,16 +60,16 @@ class Cloud:
         if multiattach not in self._types:
             name = 'shared' if multiattach else 'single'
             specs = {'multiattach': '<is> True'} if multiattach else {}
-            code, reply = self.service.ask('POST', '/v3/types', {'volume_type': {
-                'name': name, 'extra_specs': specs}})
+            code, reply = self.service.ask('POST', '/v3/types', {'volume_type': {'name': name, 'extra_specs': specs}})
             assert code == 200, reply
             self._types[multiattach] = reply['volume_type']['id']
         return self._types[multiattach]
 
     def make_volume(self, multiattach: bool) -> str:
         """Make a volume of 1 GiB in the users' project."""
-        code, reply = self.service.ask('POST', '/v3/volumes', {'volume': {
-            'size': 1, 'volume_type': self.get_type(multiattach)}})
+        code, reply = self.service.ask(
+            'POST', '/v3/volumes', {'volume': {'size': 1, 'volume_type': self.get_type(multiattach)}}
+        )
         assert code == 202, reply
         ident = str(reply['volume']['id'])
         self.service.wait(lambda: self.service.status(ident) == 'available')
@@ -98,8 +99,9 @@ def opens(connection_info: dict[str, Any], initiator: str) -> bool:
     """Tell whether the target that Nova was told of lets an initiator in and gives it data."""
     data = connection_info['data']
     try:
-        with Session(data['target_portal'], data['target_iqn'], initiator, data['auth_username'],
-                     data['auth_password']) as session:
+        with Session(
+            data['target_portal'], data['target_iqn'], initiator, data['auth_username'], data['auth_password']
+        ) as session:
             session.read(0)
     except LoginRefused:
         return False
@@ -111,17 +113,26 @@ def run_without_keystone(folder: pathlib.Path, python: pathlib.Path) -> Iterator
     """The service with ``noauth``: Nova's token is ``USER:PROJECT``, its endpoint is configured."""
 
     def describe(user: str, project: str, *roles: str, is_admin: bool = False) -> dict[str, Any]:
-        return {'user_id': user, 'project_id': project, 'token': f'{user}:{project}', 'roles': roles,
-                'is_admin': is_admin, 'catalog': []}
+        return {
+            'user_id': user,
+            'project_id': project,
+            'token': f'{user}:{project}',
+            'roles': roles,
+            'is_admin': is_admin,
+            'catalog': [],
+        }
 
     service = _prepare(folder, _SERVICE)
     service.headers['X-Auth-Token'] = f'admin:{_PROJECT}'
     base = f'http://127.0.0.1:{service.port}/v3'
-    configuration = (f'{_NOVA}endpoint_template = {base}\n'
-                     f'auth_type = admin_token\nendpoint = {base}\ntoken = nova:{_PROJECT}\n')
-    who = {'user': describe('user', _PROJECT, 'member', 'reader'),
-           'admin': describe('admin', _PROJECT, 'admin', is_admin=True),
-           'foreign': describe('foreign', _FOREIGN, 'member', 'reader')}
+    configuration = (
+        f'{_NOVA}endpoint_template = {base}\nauth_type = admin_token\nendpoint = {base}\ntoken = nova:{_PROJECT}\n'
+    )
+    who = {
+        'user': describe('user', _PROJECT, 'member', 'reader'),
+        'admin': describe('admin', _PROJECT, 'admin', is_admin=True),
+        'foreign': describe('foreign', _FOREIGN, 'member', 'reader'),
+    }
     service.start()
     try:
         yield Cloud(service, configuration, who, python)
@@ -134,13 +145,17 @@ def run_with_keystone(folder: pathlib.Path, python: pathlib.Path) -> Iterator[Cl
     """The service with Keystone: Nova finds the endpoint in the catalogue and sends a service token."""
     keystone = Keystone(folder / 'keystone')
     with keystone:
-        service = _prepare(folder / 'service', f'{_SERVICE}[api]\nauth_strategy = keystone\n'
-                           f'{keystone.render_authtoken()}service_token_roles_required = true\n')
+        service = _prepare(
+            folder / 'service',
+            f'{_SERVICE}[api]\nauth_strategy = keystone\n'
+            f'{keystone.render_authtoken()}service_token_roles_required = true\n',
+        )
         keystone.register_volume(f'http://127.0.0.1:{service.port}/v3/%(project_id)s')
         service.headers['X-Auth-Token'] = keystone.issue_token('admin')
         personas = {'user': 'member', 'admin': 'admin', 'reader': 'reader', 'foreign': 'foreign-member'}
         who: dict[str, dict[str, Any] | None] = {
-            name: _describe(keystone, persona) for name, persona in personas.items()}
+            name: _describe(keystone, persona) for name, persona in personas.items()
+        }
         who['expired'] = {**(who['user'] or {}), 'token': 'gAAAAABnot-a-token'}
         service.start()
         try:
@@ -164,20 +179,26 @@ def render_nova(keystone: Keystone, *, send_service_token: bool) -> str:
     """Write a ``nova.conf``; ``[cinder]`` is for Nova's periodic tasks."""
     cinder = '\n'.join(f'{key} = {value}' for key, value in keystone.list_credentials('admin').items())
     service = '\n'.join(f'{key} = {value}' for key, value in keystone.list_credentials('nova').items())
-    return (f'{_NOVA}{cinder}\n[service_user]\nsend_service_user_token = {send_service_token}\n{service}\n')
+    return f'{_NOVA}{cinder}\n[service_user]\nsend_service_user_token = {send_service_token}\n{service}\n'
 
 
 def _describe(keystone: Keystone, persona: str) -> dict[str, Any]:
     """Read a token as keystonemiddleware does for Nova; its catalogue in the form of version 2."""
     token = keystone.issue_token(persona)
-    request = urllib.request.Request(f'{keystone.url}/auth/tokens', headers={
-        'X-Auth-Token': token, 'X-Subject-Token': token})
+    request = urllib.request.Request(
+        f'{keystone.url}/auth/tokens', headers={'X-Auth-Token': token, 'X-Subject-Token': token}
+    )
     with urllib.request.urlopen(request, timeout=30) as reply:
         read = json.loads(reply.read())['token']
     roles = [role['name'] for role in read['roles']]
-    return {'user_id': read['user']['id'], 'project_id': read['project']['id'], 'token': token,
-            'roles': roles, 'is_admin': 'admin' in roles,
-            'catalog': [_convert(service) for service in read['catalog']]}
+    return {
+        'user_id': read['user']['id'],
+        'project_id': read['project']['id'],
+        'token': token,
+        'roles': roles,
+        'is_admin': 'admin' in roles,
+        'catalog': [_convert(service) for service in read['catalog']],
+    }
 
 
 def _convert(service: dict[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,9 @@ def nova_python() -> pathlib.Path:
 
 
 @pytest.fixture(scope='session', params=list(_RUN))
-def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
-          nova_python: pathlib.Path) -> Iterator[Cloud]:
+def cloud(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, nova_python: pathlib.Path
+) -> Iterator[Cloud]:
     """The service, with real targets."""
     with _RUN[request.param](tmp_path_factory.mktemp(request.param), nova_python) as running:
         yield running
@@ -60,10 +61,18 @@ def server() -> str:
 
 def make_connector(host: str) -> dict[str, Any]:
     """What os-brick says of a compute host."""
-    return {'platform': 'x86_64', 'os_type': 'linux', 'ip': '127.0.0.1', 'host': host, 'multipath': False,
-            'enforce_multipath': True, 'initiator': f'iqn.1994-05.com.redhat:{host}',
-            'do_local_attach': False, 'nvme_native_multipath': False,
-            'system uuid': '9d0a11a4-5b2b-4f1e-9f70-5b7d07f0cf5e'}
+    return {
+        'platform': 'x86_64',
+        'os_type': 'linux',
+        'ip': '127.0.0.1',
+        'host': host,
+        'multipath': False,
+        'enforce_multipath': True,
+        'initiator': f'iqn.1994-05.com.redhat:{host}',
+        'do_local_attach': False,
+        'nvme_native_multipath': False,
+        'system uuid': '9d0a11a4-5b2b-4f1e-9f70-5b7d07f0cf5e',
+    }
 
 
 def initiator(host: str) -> str:

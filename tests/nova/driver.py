@@ -79,19 +79,40 @@ def make_context(who):
     if who is None:
         return nova_context.get_admin_context()
     return nova_context.RequestContext(
-        user_id=who['user_id'], project_id=who['project_id'], auth_token=who['token'], roles=who['roles'],
-        is_admin=who['is_admin'], service_catalog=who['catalog'])
+        user_id=who['user_id'],
+        project_id=who['project_id'],
+        auth_token=who['token'],
+        roles=who['roles'],
+        is_admin=who['is_admin'],
+        service_catalog=who['catalog'],
+    )
 
 
 def make_mapping(order):
     kept = order['mapping']
     mapping = objects.BlockDeviceMapping(
-        id=1, uuid=str(uuid.uuid4()), source_type='volume', destination_type='volume', device_type='disk',
-        disk_bus='virtio', guest_format=None, volume_size=None, boot_index=None, delete_on_termination=False,
-        device_name=kept.get('device', '/dev/vdb'), instance_uuid=kept['instance'], volume_id=kept['volume'],
-        attachment_id=kept.get('attachment'), snapshot_id=None, image_id=None, no_device=False,
-        volume_type=None, tag=None, encrypted=False,
-        connection_info=json.dumps(kept.get('connection_info') or {}))
+        id=1,
+        uuid=str(uuid.uuid4()),
+        source_type='volume',
+        destination_type='volume',
+        device_type='disk',
+        disk_bus='virtio',
+        guest_format=None,
+        volume_size=None,
+        boot_index=None,
+        delete_on_termination=False,
+        device_name=kept.get('device', '/dev/vdb'),
+        instance_uuid=kept['instance'],
+        volume_id=kept['volume'],
+        attachment_id=kept.get('attachment'),
+        snapshot_id=None,
+        image_id=None,
+        no_device=False,
+        volume_type=None,
+        tag=None,
+        encrypted=False,
+        connection_info=json.dumps(kept.get('connection_info') or {}),
+    )
     mapping.obj_reset_changes()
     return mapping
 
@@ -104,16 +125,20 @@ def show(mapping, host=None):
     """Write a block device mapping as the next order is to give it."""
     return {
         'mapping': {
-            'volume': mapping.volume_id, 'instance': mapping.instance_uuid, 'device': mapping.device_name,
-            'attachment': mapping.attachment_id, 'connection_info': json.loads(mapping.connection_info),
-            'destroyed': mapping.uuid in FORGOTTEN},
-        'told': host.told if host else []}
+            'volume': mapping.volume_id,
+            'instance': mapping.instance_uuid,
+            'device': mapping.device_name,
+            'attachment': mapping.attachment_id,
+            'connection_info': json.loads(mapping.connection_info),
+            'destroyed': mapping.uuid in FORGOTTEN,
+        },
+        'told': host.told if host else [],
+    }
 
 
 def call(order):
     """Call a method of Nova's client of the Block Storage service."""
-    return getattr(API, order['name'])(make_context(order['who']), *order.get('args', []),
-                                       **order.get('kwargs', {}))
+    return getattr(API, order['name'])(make_context(order['who']), *order.get('args', []), **order.get('kwargs', {}))
 
 
 def attach(order):
@@ -157,11 +182,13 @@ def manage(order):
 def render_disk(order):
     """Write the XML of a disk as Nova's libvirt driver does."""
     volumes = LibvirtISCSIVolumeDriver(Secrets())
-    libvirt = types.SimpleNamespace(disk_cachemodes=dict(order.get('cachemodes', {})),
-                                    _get_volume_driver=lambda _info: volumes)
+    libvirt = types.SimpleNamespace(
+        disk_cachemodes=dict(order.get('cachemodes', {})), _get_volume_driver=lambda _info: volumes
+    )
     libvirt._set_cache_mode = types.MethodType(LibvirtDriver._set_cache_mode, libvirt)
     disk = LibvirtDriver._get_volume_config(
-        libvirt, order['connection_info'], {'type': 'disk', 'dev': order['dev'], 'bus': 'virtio'})
+        libvirt, order['connection_info'], {'type': 'disk', 'dev': order['dev'], 'bus': 'virtio'}
+    )
     assert isinstance(disk, libvirt_config.LibvirtConfigGuestDisk)
     return disk.to_xml(pretty_print=False)
 
@@ -177,13 +204,26 @@ def get_connector(_order):
     return LibvirtDriver.get_volume_connector(types.SimpleNamespace(), None)
 
 
-ORDERS = {'call': call, 'attach': attach, 'detach': detach, 'refresh': refresh, 'manage': manage,
-          'render_disk': render_disk, 'find_paths': find_paths, 'get_connector': get_connector}
+ORDERS = {
+    'call': call,
+    'attach': attach,
+    'detach': detach,
+    'refresh': refresh,
+    'manage': manage,
+    'render_disk': render_disk,
+    'find_paths': find_paths,
+    'get_connector': get_connector,
+}
 
 
 def tell(exc):
-    return {'class': type(exc).__name__, 'module': type(exc).__module__, 'code': getattr(exc, 'code', None),
-            'text': str(exc), 'trace': traceback.format_exc()[-3000:]}
+    return {
+        'class': type(exc).__name__,
+        'module': type(exc).__module__,
+        'code': getattr(exc, 'code', None),
+        'text': str(exc),
+        'trace': traceback.format_exc()[-3000:],
+    }
 
 
 def main():

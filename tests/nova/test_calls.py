@@ -9,12 +9,38 @@ from tests.nova.client import Nova
 from tests.nova.clouds import Cloud, opens
 from tests.nova.conftest import initiator, make_connector
 
-_KEYS = {'id', 'status', 'size', 'availability_zone', 'created_at', 'attach_time', 'mountpoint',
-         'multiattach', 'attach_status', 'display_name', 'display_description', 'volume_type_id',
-         'snapshot_id', 'bootable', 'volume_metadata'}
-_DATA = {'target_discovered', 'target_iqn', 'target_portal', 'target_lun', 'volume_id', 'auth_method',
-         'auth_username', 'auth_password', 'access_mode', 'encrypted', 'cacheable', 'enforce_multipath',
-         'qos_specs'}
+_KEYS = {
+    'id',
+    'status',
+    'size',
+    'availability_zone',
+    'created_at',
+    'attach_time',
+    'mountpoint',
+    'multiattach',
+    'attach_status',
+    'display_name',
+    'display_description',
+    'volume_type_id',
+    'snapshot_id',
+    'bootable',
+    'volume_metadata',
+}
+_DATA = {
+    'target_discovered',
+    'target_iqn',
+    'target_portal',
+    'target_lun',
+    'volume_id',
+    'auth_method',
+    'auth_username',
+    'auth_password',
+    'access_mode',
+    'encrypted',
+    'cacheable',
+    'enforce_multipath',
+    'qos_specs',
+}
 
 
 @pytest.mark.parametrize(('kind', 'multiattach'), [('single', False), ('shared', True)])
@@ -43,13 +69,14 @@ def test_get_of_a_shared_volume_names_each_server(nova: Nova, shared: str) -> No
     attachments = {}
     for number, server in enumerate(servers):
         attachments[server] = nova.call(
-            'attachment_create', shared, server, connector=make_connector(f'host{number}'),
-            mountpoint='/dev/vdc')['id']
+            'attachment_create', shared, server, connector=make_connector(f'host{number}'), mountpoint='/dev/vdc'
+        )['id']
         nova.call('attachment_complete', attachments[server])
     volume = nova.call('get', shared)
     assert (volume['status'], volume['attach_status']) == ('in-use', 'attached')
     assert volume['attachments'] == {
-        server: {'attachment_id': ident, 'mountpoint': '/dev/vdc'} for server, ident in attachments.items()}
+        server: {'attachment_id': ident, 'mountpoint': '/dev/vdc'} for server, ident in attachments.items()
+    }
     for ident in attachments.values():
         nova.call('attachment_delete', ident)
 
@@ -63,8 +90,9 @@ def test_get_all(nova: Nova, single: str, shared: str) -> None:
 
 def test_create_and_delete(cloud: Cloud, nova: Nova) -> None:
     type_id = cloud.get_type(True)
-    made = nova.call('create', 1, 'root', 'of a server', volume_type=type_id, metadata={'a': 'b'},
-                     availability_zone='nova')
+    made = nova.call(
+        'create', 1, 'root', 'of a server', volume_type=type_id, metadata={'a': 'b'}, availability_zone='nova'
+    )
     assert set(made) >= _KEYS
     assert (made['display_name'], made['display_description']) == ('root', 'of a server')
     assert (made['volume_metadata'], made['multiattach']) == ({'a': 'b'}, True)
@@ -83,9 +111,16 @@ def test_create_with_what_nova_leaves_out(cloud: Cloud, nova: Nova) -> None:
 
 def test_an_attachment_is_reserved_without_a_connector(nova: Nova, single: str, server: str) -> None:
     made = nova.call('attachment_create', single, server)
-    assert made == {'id': made['id'], 'status': 'reserved', 'instance': server, 'volume_id': single,
-                    'attached_at': '', 'detached_at': '', 'attach_mode': made['attach_mode'],
-                    'connection_info': {}}
+    assert made == {
+        'id': made['id'],
+        'status': 'reserved',
+        'instance': server,
+        'volume_id': single,
+        'attached_at': '',
+        'detached_at': '',
+        'attach_mode': made['attach_mode'],
+        'connection_info': {},
+    }
     assert nova.call('get', single)['status'] == 'reserved'
     nova.call('attachment_delete', made['id'])
 
@@ -147,8 +182,14 @@ def test_begin_and_roll_detaching(nova: Nova, single: str, server: str) -> None:
 def test_absolute_limits(nova: Nova, single: str) -> None:
     limits = nova.call('get_absolute_limits')
     # what Nova's own /limits and quota checks of snapshots read
-    assert {'maxTotalSnapshots', 'totalSnapshotsUsed', 'maxTotalVolumeGigabytes', 'totalGigabytesUsed',
-            'maxTotalVolumes', 'totalVolumesUsed'} <= set(limits)
+    assert {
+        'maxTotalSnapshots',
+        'totalSnapshotsUsed',
+        'maxTotalVolumeGigabytes',
+        'totalGigabytesUsed',
+        'maxTotalVolumes',
+        'totalVolumesUsed',
+    } <= set(limits)
     assert limits['totalVolumesUsed'] >= 1
     assert limits['totalSnapshotsUsed'] == 0
 

@@ -22,8 +22,7 @@ def render(nova: Nova, mapping: Mapping, cachemodes: dict[str, str]) -> dict[str
     """Render it as for a device that os-brick has found; elements by their tag."""
     info = mapping['connection_info']
     info['data']['device_path'] = find_path(nova, mapping)
-    root = ElementTree.fromstring(nova.order(
-        'render_disk', connection_info=info, dev='vdb', cachemodes=cachemodes))
+    root = ElementTree.fromstring(nova.order('render_disk', connection_info=info, dev='vdb', cachemodes=cachemodes))
     return {'disk': root.attrib} | {element.tag: element.attrib or element.text for element in root}
 
 
@@ -31,21 +30,24 @@ def test_os_brick_looks_for_the_device_of_the_target(nova: Nova, shared: str, se
     mapping = attach(nova, shared, server)
     portal = mapping['connection_info']['data']['target_portal']
     assert find_path(nova, mapping) == (
-        f'/dev/disk/by-path/ip-{portal}-iscsi-iqn.2010-10.org.openstack:volume-{shared}-lun-1')
+        f'/dev/disk/by-path/ip-{portal}-iscsi-iqn.2010-10.org.openstack:volume-{shared}-lun-1'
+    )
     detach(nova, mapping)
 
 
 @pytest.mark.parametrize('cachemodes', [{}, _WRITEBACK])
-def test_a_shared_disk_is_never_cached(
-        nova: Nova, shared: str, server: str, cachemodes: dict[str, str]) -> None:
+def test_a_shared_disk_is_never_cached(nova: Nova, shared: str, server: str, cachemodes: dict[str, str]) -> None:
     """Whatever the operator says; requirement row 14."""
     mapping = attach(nova, shared, server)
     assert render(nova, mapping, cachemodes) == {
         'disk': {'type': 'block', 'device': 'disk'},
         'driver': {'name': 'qemu', 'type': 'raw', 'cache': 'none', 'io': 'native'},
         'source': {'dev': mapping['connection_info']['data']['device_path']},
-        'target': {'dev': 'vdb', 'bus': 'virtio'}, 'serial': shared, 'shareable': None,
-        'alias': {'name': f'ua-{shared}'}}
+        'target': {'dev': 'vdb', 'bus': 'virtio'},
+        'serial': shared,
+        'shareable': None,
+        'alias': {'name': f'ua-{shared}'},
+    }
     detach(nova, mapping)
 
 
@@ -61,8 +63,13 @@ def test_a_disk_that_is_not_shared(nova: Nova, single: str, server: str) -> None
 
 def test_a_disk_that_is_read_only(nova: Nova, shared: str, server: str) -> None:
     """An attachment in mode ro is so down to the guest."""
-    connector = {'platform': 'x86_64', 'ip': '127.0.0.1', 'host': 'one', 'mode': 'ro',
-                 'initiator': 'iqn.1994-05.com.redhat:one'}
+    connector = {
+        'platform': 'x86_64',
+        'ip': '127.0.0.1',
+        'host': 'one',
+        'mode': 'ro',
+        'initiator': 'iqn.1994-05.com.redhat:one',
+    }
     ident = nova.call('attachment_create', shared, server)['id']
     info = nova.call('attachment_update', ident, connector, '/dev/vdb')['connection_info']
     assert info['data']['access_mode'] == 'ro'

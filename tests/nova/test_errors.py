@@ -26,25 +26,28 @@ def check(error: NovaError, module: str, name: str, code: int | None = None) -> 
         assert error.code == code
 
 
-@pytest.mark.parametrize(('name', 'args', 'raised'), [
-    ('get', [], 'VolumeNotFound'),
-    ('delete', [], 'VolumeNotFound'),
-    ('reserve_volume', [], 'VolumeNotFound'),
-    ('unreserve_volume', [], 'VolumeNotFound'),
-    ('begin_detaching', [], 'VolumeNotFound'),
-    ('roll_detaching', [], 'VolumeNotFound'),
-    ('attach', ['10000000-0000-4000-8000-000000000001', '/dev/vdb'], 'VolumeNotFound'),
-    ('detach', [], 'VolumeNotFound'),
-    ('initialize_connection', [make_connector('one')], 'VolumeNotFound'),
-    ('terminate_connection', [make_connector('one')], 'VolumeNotFound'),
-    ('attachment_create', ['10000000-0000-4000-8000-000000000001'], 'VolumeNotFound'),
-    ('reimage_volume', ['20000000-0000-4000-8000-000000000001'], 'VolumeNotFound'),
-    ('get_snapshot', [], 'SnapshotNotFound'),
-    ('delete_snapshot', [], 'SnapshotNotFound'),
-    ('attachment_get', [], 'VolumeAttachmentNotFound'),
-    ('attachment_update', [make_connector('one'), '/dev/vdb'], 'VolumeAttachmentNotFound'),
-    ('attachment_complete', [], 'VolumeAttachmentNotFound'),
-])
+@pytest.mark.parametrize(
+    ('name', 'args', 'raised'),
+    [
+        ('get', [], 'VolumeNotFound'),
+        ('delete', [], 'VolumeNotFound'),
+        ('reserve_volume', [], 'VolumeNotFound'),
+        ('unreserve_volume', [], 'VolumeNotFound'),
+        ('begin_detaching', [], 'VolumeNotFound'),
+        ('roll_detaching', [], 'VolumeNotFound'),
+        ('attach', ['10000000-0000-4000-8000-000000000001', '/dev/vdb'], 'VolumeNotFound'),
+        ('detach', [], 'VolumeNotFound'),
+        ('initialize_connection', [make_connector('one')], 'VolumeNotFound'),
+        ('terminate_connection', [make_connector('one')], 'VolumeNotFound'),
+        ('attachment_create', ['10000000-0000-4000-8000-000000000001'], 'VolumeNotFound'),
+        ('reimage_volume', ['20000000-0000-4000-8000-000000000001'], 'VolumeNotFound'),
+        ('get_snapshot', [], 'SnapshotNotFound'),
+        ('delete_snapshot', [], 'SnapshotNotFound'),
+        ('attachment_get', [], 'VolumeAttachmentNotFound'),
+        ('attachment_update', [make_connector('one'), '/dev/vdb'], 'VolumeAttachmentNotFound'),
+        ('attachment_complete', [], 'VolumeAttachmentNotFound'),
+    ],
+)
 def test_nothing_is_there(nova: Nova, name: str, args: list[Any], raised: str) -> None:
     check(catch(nova, name, _UNKNOWN, *args), _NOVA, raised)
 
@@ -141,10 +144,13 @@ def test_a_backend_that_fails(cloud: Cloud, nova: Nova, single: str, server: str
     nova.call('attachment_delete', ident)
 
 
-@pytest.mark.parametrize(('name', 'args'), [
-    ('reimage_volume', ['20000000-0000-4000-8000-000000000001']),
-    ('migrate_volume_completion', ['20000000-0000-4000-8000-000000000001']),
-])
+@pytest.mark.parametrize(
+    ('name', 'args'),
+    [
+        ('reimage_volume', ['20000000-0000-4000-8000-000000000001']),
+        ('migrate_volume_completion', ['20000000-0000-4000-8000-000000000001']),
+    ],
+)
 def test_what_is_outside_of_this_service(nova: Nova, single: str, name: str, args: list[Any]) -> None:
     who = 'admin' if name == 'migrate_volume_completion' else 'user'
     check(catch(nova, name, single, *args, who=who), _NOVA, 'InvalidInput')
@@ -162,12 +168,14 @@ def test_another_project(cloud: Cloud, nova: Nova, single: str, server: str) -> 
         return
     ident = nova.call('attachment_create', single, server)['id']
     for name, args, raised in (
-            ('get', [single], 'VolumeNotFound'), ('delete', [single], 'VolumeNotFound'),
-            ('attachment_create', [single, server], 'VolumeNotFound'),
-            ('begin_detaching', [single], 'VolumeNotFound'),
-            ('attachment_get', [ident], 'VolumeAttachmentNotFound'),
-            ('attachment_complete', [ident], 'VolumeAttachmentNotFound'),
-            ('attachment_update', [ident, make_connector('one'), '/dev/vdb'], 'VolumeAttachmentNotFound')):
+        ('get', [single], 'VolumeNotFound'),
+        ('delete', [single], 'VolumeNotFound'),
+        ('attachment_create', [single, server], 'VolumeNotFound'),
+        ('begin_detaching', [single], 'VolumeNotFound'),
+        ('attachment_get', [ident], 'VolumeAttachmentNotFound'),
+        ('attachment_complete', [ident], 'VolumeAttachmentNotFound'),
+        ('attachment_update', [ident, make_connector('one'), '/dev/vdb'], 'VolumeAttachmentNotFound'),
+    ):
         check(catch(nova, name, *args, who='foreign'), _NOVA, raised)
     assert nova.call('attachment_delete', ident, who='foreign') is None
     assert nova.call('attachment_get_all', instance_id=server, who='foreign') == []

@@ -19,8 +19,12 @@ Mapping = dict[str, Any]
 
 def reserve(nova: Nova, volume_id: str, server: str) -> Mapping:
     """What the Compute API does when a volume is attached, or a server boots from it."""
-    return {'volume': volume_id, 'instance': server, 'device': '/dev/vdb',
-            'attachment': nova.call('attachment_create', volume_id, server)['id']}
+    return {
+        'volume': volume_id,
+        'instance': server,
+        'device': '/dev/vdb',
+        'attachment': nova.call('attachment_create', volume_id, server)['id'],
+    }
 
 
 def attach(nova: Nova, volume_id: str, server: str, host: str = 'one') -> Mapping:
@@ -32,8 +36,13 @@ def attach(nova: Nova, volume_id: str, server: str, host: str = 'one') -> Mappin
 
 def prepare_destination(nova: Nova, mapping: Mapping) -> dict[str, Any]:
     """What the destination of a live migration does: an attachment, connected from the start."""
-    made: dict[str, Any] = nova.call('attachment_create', mapping['volume'], mapping['instance'],
-                                     connector=make_connector('two'), mountpoint=mapping['device'])
+    made: dict[str, Any] = nova.call(
+        'attachment_create',
+        mapping['volume'],
+        mapping['instance'],
+        connector=make_connector('two'),
+        mountpoint=mapping['device'],
+    )
     return made
 
 
@@ -61,7 +70,8 @@ def test_attach_and_detach(cloud: Cloud, nova: Nova, single: str, server: str) -
     [attachment] = cloud.list_attachments(single)
     assert (attachment['status'], attachment['instance']) == ('attached', server)
     assert nova.call('get', single)['attachments'] == {
-        server: {'attachment_id': mapping['attachment'], 'mountpoint': '/dev/vdb'}}
+        server: {'attachment_id': mapping['attachment'], 'mountpoint': '/dev/vdb'}
+    }
     nova.call('begin_detaching', single)
     told = nova.order('detach', mapping=mapping, connector=make_connector('one'))['told']
     assert [(verb, info) for verb, info, _ in told] == [('detach', given)]
@@ -73,8 +83,7 @@ def test_attach_and_detach(cloud: Cloud, nova: Nova, single: str, server: str) -
 def test_a_host_that_cannot_attach(cloud: Cloud, nova: Nova, single: str, server: str) -> None:
     """Nova takes its attachment back."""
     with pytest.raises(NovaError) as caught:
-        nova.order('attach', mapping=reserve(nova, single, server), connector=make_connector('one'),
-                   fails=True)
+        nova.order('attach', mapping=reserve(nova, single, server), connector=make_connector('one'), fails=True)
     assert caught.value.name == 'DeviceNotFound'
     assert cloud.list_attachments(single) == []
     assert nova.call('get', single)['status'] == 'available'
@@ -119,8 +128,10 @@ def test_two_servers_of_one_host_share_a_volume(nova: Nova, shared: str) -> None
 def test_two_servers_boot_from_one_volume_at_once(nova: Nova, shared: str) -> None:
     """Both are reserved before either is connected (real Cinder refuses the second)."""
     reserved = [reserve(nova, shared, str(uuid.uuid4())) for _ in range(2)]
-    done = [nova.order('attach', mapping=mapping, connector=make_connector(host))['mapping']
-            for mapping, host in zip(reserved, ('one', 'two'), strict=True)]
+    done = [
+        nova.order('attach', mapping=mapping, connector=make_connector(host))['mapping']
+        for mapping, host in zip(reserved, ('one', 'two'), strict=True)
+    ]
     assert nova.call('get', shared)['status'] == 'in-use'
     for mapping in done:
         detach(nova, mapping)
@@ -187,8 +198,9 @@ def test_live_migration_of_a_server_that_shares(cloud: Cloud, nova: Nova, shared
 
 @pytest.mark.parametrize('kind', ['single', 'shared'])
 @pytest.mark.parametrize('destination', ['one', 'two'])
-def test_cold_migration_and_resize(cloud: Cloud, nova: Nova, request: pytest.FixtureRequest, server: str,
-                                   kind: str, destination: str) -> None:
+def test_cold_migration_and_resize(
+    cloud: Cloud, nova: Nova, request: pytest.FixtureRequest, server: str, kind: str, destination: str
+) -> None:
     """The source reserves for the same server and lets go; the destination connects and completes."""
     volume_id = request.getfixturevalue(kind)
     old = attach(nova, volume_id, server, 'one')
@@ -228,8 +240,9 @@ def test_rebuild_on_the_same_host(cloud: Cloud, nova: Nova, single: str, server:
     assert nova.call('get', single)['status'] == 'in-use'
     nova.order('detach', mapping=old, connector=make_connector('one'))
     assert nova.call('get', single)['status'] == 'reserved'
-    mapping = nova.order('attach', mapping={**old, 'attachment': new, 'connection_info': {}},
-                         connector=make_connector('one'))['mapping']
+    mapping = nova.order(
+        'attach', mapping={**old, 'attachment': new, 'connection_info': {}}, connector=make_connector('one')
+    )['mapping']
     assert opens(mapping['connection_info'], initiator('one'))
     [left] = cloud.list_attachments(single)
     assert (left['id'], left['status']) == (new, 'attached')
@@ -243,8 +256,9 @@ def test_evacuation(cloud: Cloud, nova: Nova, single: str, server: str) -> None:
     done = nova.order('detach', mapping=old, connector=make_connector('one'), instance_host='dead')
     assert done['told'] == []
     assert not opens(old['connection_info'], initiator('dead'))
-    mapping = nova.order('attach', mapping={**old, 'attachment': new, 'connection_info': {}},
-                         connector=make_connector('one'))['mapping']
+    mapping = nova.order(
+        'attach', mapping={**old, 'attachment': new, 'connection_info': {}}, connector=make_connector('one')
+    )['mapping']
     assert opens(mapping['connection_info'], initiator('one'))
     detach(nova, mapping)
 
@@ -252,16 +266,18 @@ def test_evacuation(cloud: Cloud, nova: Nova, single: str, server: str) -> None:
 def test_shelve_offload_and_unshelve(cloud: Cloud, nova: Nova, single: str, server: str) -> None:
     shelved = manage(nova, '_terminate_volume_connections', attach(nova, single, server, 'one'), 'one')
     assert nova.call('get', single)['status'] == 'reserved'
-    mapping = nova.order('attach', mapping={**shelved, 'connection_info': {}},
-                         connector=make_connector('two'))['mapping']
+    mapping = nova.order('attach', mapping={**shelved, 'connection_info': {}}, connector=make_connector('two'))[
+        'mapping'
+    ]
     assert opens(mapping['connection_info'], initiator('two'))
     assert nova.call('get', single)['status'] == 'in-use'
     detach(nova, mapping)
 
 
 @pytest.mark.parametrize('kind', ['single', 'shared'])
-def test_attach_to_a_shelved_server_and_unshelve(cloud: Cloud, nova: Nova, request: pytest.FixtureRequest,
-                                                 server: str, kind: str) -> None:
+def test_attach_to_a_shelved_server_and_unshelve(
+    cloud: Cloud, nova: Nova, request: pytest.FixtureRequest, server: str, kind: str
+) -> None:
     """Completed without a connector, and connected when the server has a host again."""
     volume_id = request.getfixturevalue(kind)
     mapping = reserve(nova, volume_id, server)
@@ -294,8 +310,9 @@ def test_hard_reboot_reads_connection_info_again(nova: Nova, shared: str, server
     detach(nova, new)
 
 
-def test_reboot_removes_attachments_that_nova_does_not_know(cloud: Cloud, nova: Nova, single: str,
-                                                             shared: str, server: str) -> None:
+def test_reboot_removes_attachments_that_nova_does_not_know(
+    cloud: Cloud, nova: Nova, single: str, shared: str, server: str
+) -> None:
     known = attach(nova, single, server)
     stray = nova.call('attachment_create', shared, server)['id']
     assert not manage(nova, '_delete_dangling_bdms', known)['destroyed']

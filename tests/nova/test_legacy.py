@@ -19,8 +19,11 @@ def attach(nova: Nova, volume_id: str, server: str, host: str = 'one') -> Mappin
     It never shared volumes so: for a volume in use it leaves os-attach out.
     """
     nova.call('reserve_volume', volume_id)
-    done = nova.order('attach', mapping={'volume': volume_id, 'instance': server, 'device': '/dev/vdb'},
-                      connector=make_connector(host))
+    done = nova.order(
+        'attach',
+        mapping={'volume': volume_id, 'instance': server, 'device': '/dev/vdb'},
+        connector=make_connector(host),
+    )
     mapping: Mapping = done['mapping']
     assert mapping['attachment'] is None
     return mapping
@@ -38,8 +41,13 @@ def detach(nova: Nova, mapping: Mapping, host: str = 'one', **words: Any) -> Non
     """Detach as Nova does; its API looks the attachment's id up in the volume."""
     volume = nova.call('get', mapping['volume'])
     nova.call('begin_detaching', mapping['volume'])
-    nova.order('detach', mapping=mapping, connector=make_connector(host),
-               attachment_id=volume['attachments'][mapping['instance']]['attachment_id'], **words)
+    nova.order(
+        'detach',
+        mapping=mapping,
+        connector=make_connector(host),
+        attachment_id=volume['attachments'][mapping['instance']]['attachment_id'],
+        **words,
+    )
 
 
 def test_reserve_and_unreserve(nova: Nova, single: str) -> None:
@@ -101,8 +109,7 @@ def test_detach_of_a_shared_volume_by_its_server_alone(nova: Nova, shared: str) 
 
 def test_detach_that_does_not_say_from_whom(nova: Nova, shared: str) -> None:
     servers = [str(uuid.uuid4()) for _ in range(2)]
-    mappings = [share(nova, shared, server, host)
-                for server, host in zip(servers, ('one', 'two'), strict=True)]
+    mappings = [share(nova, shared, server, host) for server, host in zip(servers, ('one', 'two'), strict=True)]
     with pytest.raises(NovaError) as caught:
         nova.call('detach', shared)
     assert (caught.value.name, caught.value.code) in (('ClientException', 409), ('InvalidInput', 400))
@@ -114,8 +121,9 @@ def test_detach_that_does_not_say_from_whom(nova: Nova, shared: str) -> None:
 def test_a_host_that_cannot_attach(cloud: Cloud, nova: Nova, single: str, server: str) -> None:
     nova.call('reserve_volume', single)
     with pytest.raises(NovaError) as caught:
-        nova.order('attach', mapping={'volume': single, 'instance': server}, connector=make_connector('one'),
-                   fails=True)
+        nova.order(
+            'attach', mapping={'volume': single, 'instance': server}, connector=make_connector('one'), fails=True
+        )
     assert caught.value.name == 'DeviceNotFound'
     nova.call('unreserve_volume', single)
     assert nova.call('get', single)['status'] == 'available'

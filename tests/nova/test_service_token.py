@@ -24,7 +24,8 @@ def bare_nova(cloud: Cloud) -> Iterator[Nova]:
 
 
 def test_only_a_service_token_lets_nova_take_away_what_a_server_uses(
-        cloud: Cloud, nova: Nova, bare_nova: Nova, shared: str, server: str) -> None:
+    cloud: Cloud, nova: Nova, bare_nova: Nova, shared: str, server: str
+) -> None:
     """CVE-2023-2088, contract 7.3: without one Nova itself would be asked, and none is in the catalogue."""
     mapping = attach(nova, shared, server)
     for who in ('user', 'admin'):
@@ -43,7 +44,8 @@ def test_a_reservation_needs_no_service_token(bare_nova: Nova, shared: str, serv
 
 
 def test_only_a_service_token_shows_what_opens_the_target(
-        nova: Nova, bare_nova: Nova, shared: str, server: str) -> None:
+    nova: Nova, bare_nova: Nova, shared: str, server: str
+) -> None:
     """Whoever supplies a connector sees it once; Nova reads it again before a hard reboot."""
     ident = bare_nova.call('attachment_create', shared, server)['id']
     given = bare_nova.call('attachment_update', ident, make_connector('one'), '/dev/vdb')['connection_info']
@@ -54,15 +56,25 @@ def test_only_a_service_token_shows_what_opens_the_target(
     nova.call('attachment_delete', ident)
 
 
-@pytest.mark.parametrize(('name', 'args'), [
-    ('create', [1, 'v', '']), ('delete', ['VOLUME']), ('reserve_volume', ['VOLUME']),
-    ('unreserve_volume', ['VOLUME']), ('begin_detaching', ['VOLUME']), ('roll_detaching', ['VOLUME']),
-    ('attach', ['VOLUME', '10000000-0000-4000-8000-000000000001', '/dev/vdb']), ('detach', ['VOLUME']),
-    ('initialize_connection', ['VOLUME', make_connector('one')]),
-    ('terminate_connection', ['VOLUME', make_connector('one')]),
-    ('attachment_create', ['VOLUME', '10000000-0000-4000-8000-000000000001']),
-    ('attachment_update', ['ATTACHMENT', make_connector('one'), '/dev/vdb']),
-    ('attachment_complete', ['ATTACHMENT']), ('attachment_delete', ['ATTACHMENT'])])
+@pytest.mark.parametrize(
+    ('name', 'args'),
+    [
+        ('create', [1, 'v', '']),
+        ('delete', ['VOLUME']),
+        ('reserve_volume', ['VOLUME']),
+        ('unreserve_volume', ['VOLUME']),
+        ('begin_detaching', ['VOLUME']),
+        ('roll_detaching', ['VOLUME']),
+        ('attach', ['VOLUME', '10000000-0000-4000-8000-000000000001', '/dev/vdb']),
+        ('detach', ['VOLUME']),
+        ('initialize_connection', ['VOLUME', make_connector('one')]),
+        ('terminate_connection', ['VOLUME', make_connector('one')]),
+        ('attachment_create', ['VOLUME', '10000000-0000-4000-8000-000000000001']),
+        ('attachment_update', ['ATTACHMENT', make_connector('one'), '/dev/vdb']),
+        ('attachment_complete', ['ATTACHMENT']),
+        ('attachment_delete', ['ATTACHMENT']),
+    ],
+)
 def test_a_reader_may_not(nova: Nova, single: str, server: str, name: str, args: list[Any]) -> None:
     """403; the service token takes nothing from what the user may not do."""
     ident = nova.call('attachment_create', single, server)['id']

@@ -35,14 +35,19 @@ class Compute:
     def make_server(self, name: str = 'web', *, persona: str = 'member', offloaded: bool = False) -> str:
         """Make a server of a persona that runs on a host, or is shelved and on none."""
         account = self.keystone.accounts[persona]
-        ident: str = self.rows.order('make_server', None, name=name, project=account.project_id,
-                                     user=account.user_id, host=None if offloaded else 'compute-1')
+        ident: str = self.rows.order(
+            'make_server',
+            None,
+            name=name,
+            project=account.project_id,
+            user=account.user_id,
+            host=None if offloaded else 'compute-1',
+        )
         return ident
 
     def use(self, server: str, volume: str, attachment: str) -> None:
         """Let the server use the volume by this attachment."""
-        self.rows.order('map_volume', None, server=server, volume=volume, attachment=attachment,
-                        device='/dev/vdb')
+        self.rows.order('map_volume', None, server=server, volume=volume, attachment=attachment, device='/dev/vdb')
 
     def forget(self, server: str, volume: str) -> None:
         """End the use, as a detach does."""
@@ -55,20 +60,22 @@ class Compute:
     def find_requests(self, *words: str) -> list[str]:
         """Find lines of Nova's request log that have all of the words."""
         lines = self.api.log.read_text().splitlines()
-        return [line for line in lines if ' nova.api.openstack.requestlog ' in line
-                and all(word in line for word in words)]
+        return [
+            line for line in lines if ' nova.api.openstack.requestlog ' in line and all(word in line for word in words)
+        ]
 
     def ask(self, path: str, persona: str = 'member') -> Any:
         """GET something."""
-        request = urllib.request.Request(f'{self.api.url}{path}', headers={
-            'X-Auth-Token': self.keystone.issue_token(persona), 'OpenStack-API-Version': 'compute 2.89'})
+        request = urllib.request.Request(
+            f'{self.api.url}{path}',
+            headers={'X-Auth-Token': self.keystone.issue_token(persona), 'OpenStack-API-Version': 'compute 2.89'},
+        )
         with urllib.request.urlopen(request, timeout=60) as reply:
             return json.loads(reply.read())
 
     def list_actions(self, server: str) -> list[str]:
         """List what was done with a server, as its user sees it."""
-        return [action['action'] for action in
-                self.ask(f'/servers/{server}/os-instance-actions')['instanceActions']]
+        return [action['action'] for action in self.ask(f'/servers/{server}/os-instance-actions')['instanceActions']]
 
 
 @pytest.fixture(scope='session')
@@ -77,7 +84,8 @@ def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
         # Nova finds the servers of all projects for admins only, the role "service" notwithstanding.
         service = running.accounts['multiattach']
         running.accounts['events'] = running.identity.create_account(
-            'events', service.project, service.project_id, 'admin', 'service')
+            'events', service.project, service.project_id, 'admin', 'service'
+        )
         yield running
 
 

@@ -23,27 +23,65 @@ def get_cell(context):
 
 def make_flavor():
     return objects.Flavor(
-        flavorid='1', name='small', memory_mb=64, vcpus=1, root_gb=0, ephemeral_gb=0, swap=0,
-        rxtx_factor=1.0, vcpu_weight=0, disabled=False, is_public=True, extra_specs={}, description=None,
-        projects=[])
+        flavorid='1',
+        name='small',
+        memory_mb=64,
+        vcpus=1,
+        root_gb=0,
+        ephemeral_gb=0,
+        swap=0,
+        rxtx_factor=1.0,
+        vcpu_weight=0,
+        disabled=False,
+        is_public=True,
+        extra_specs={},
+        description=None,
+        projects=[],
+    )
 
 
 def make_server(context, cell, order):
     """A server that a compute host runs."""
     with nova_context.target_cell(context, cell) as here:
         instance = objects.Instance(
-            here, uuid=str(uuid.uuid4()), project_id=order['project'], user_id=order['user'],
-            display_name=order['name'], hostname=order['name'], host=order['host'],
-            launched_on=order['host'], vm_state='active' if order['host'] else 'shelved_offloaded',
-            power_state=1 if order['host'] else 4, task_state=None, image_ref='', memory_mb=64, vcpus=1,
-            root_gb=0, ephemeral_gb=0, metadata={}, system_metadata={}, old_flavor=None, new_flavor=None,
-            flavor=make_flavor(), locked=False, config_drive='', availability_zone='nova',
+            here,
+            uuid=str(uuid.uuid4()),
+            project_id=order['project'],
+            user_id=order['user'],
+            display_name=order['name'],
+            hostname=order['name'],
+            host=order['host'],
+            launched_on=order['host'],
+            vm_state='active' if order['host'] else 'shelved_offloaded',
+            power_state=1 if order['host'] else 4,
+            task_state=None,
+            image_ref='',
+            memory_mb=64,
+            vcpus=1,
+            root_gb=0,
+            ephemeral_gb=0,
+            metadata={},
+            system_metadata={},
+            old_flavor=None,
+            new_flavor=None,
+            flavor=make_flavor(),
+            locked=False,
+            config_drive='',
+            availability_zone='nova',
             info_cache=objects.InstanceInfoCache(network_info=network_model.NetworkInfo()),
-            reservation_id='r-1', launch_index=0, root_device_name='/dev/vda')
+            reservation_id='r-1',
+            launch_index=0,
+            root_device_name='/dev/vda',
+        )
         instance.create()
     objects.InstanceMapping(
-        context, instance_uuid=instance.uuid, project_id=order['project'], user_id=order['user'],
-        cell_mapping=cell, queued_for_delete=False).create()
+        context,
+        instance_uuid=instance.uuid,
+        project_id=order['project'],
+        user_id=order['user'],
+        cell_mapping=cell,
+        queued_for_delete=False,
+    ).create()
     return instance.uuid
 
 
@@ -60,10 +98,21 @@ def map_volume(context, cell, order):
     """A block device mapping: Nova uses the volume by this attachment."""
     with nova_context.target_cell(context, cell) as here:
         mapping = objects.BlockDeviceMapping(
-            here, uuid=str(uuid.uuid4()), source_type='volume', destination_type='volume', device_type='disk',
-            disk_bus='virtio', boot_index=None, delete_on_termination=False, device_name=order['device'],
-            instance_uuid=order['server'], volume_id=order['volume'], attachment_id=order['attachment'],
-            connection_info='{}', tag=None)
+            here,
+            uuid=str(uuid.uuid4()),
+            source_type='volume',
+            destination_type='volume',
+            device_type='disk',
+            disk_bus='virtio',
+            boot_index=None,
+            delete_on_termination=False,
+            device_name=order['device'],
+            instance_uuid=order['server'],
+            volume_id=order['volume'],
+            attachment_id=order['attachment'],
+            connection_info='{}',
+            tag=None,
+        )
         mapping.create()
     return mapping.uuid
 
@@ -71,12 +120,15 @@ def map_volume(context, cell, order):
 def unmap_volume(context, cell, order):
     """As after a detach."""
     with nova_context.target_cell(context, cell) as here:
-        objects.BlockDeviceMapping.get_by_volume_and_instance(
-            here, order['volume'], order['server']).destroy()
+        objects.BlockDeviceMapping.get_by_volume_and_instance(here, order['volume'], order['server']).destroy()
 
 
-ORDERS = {'make_server': make_server, 'delete_server': delete_server, 'map_volume': map_volume,
-          'unmap_volume': unmap_volume}
+ORDERS = {
+    'make_server': make_server,
+    'delete_server': delete_server,
+    'map_volume': map_volume,
+    'unmap_volume': unmap_volume,
+}
 
 
 def main():
@@ -92,8 +144,15 @@ def main():
         try:
             answer = {'value': ORDERS[order['do']](context, get_cell(context), order)}
         except Exception as exc:
-            answer = {'error': {'class': type(exc).__name__, 'module': type(exc).__module__, 'code': None,
-                                'text': str(exc), 'trace': traceback.format_exc()[-3000:]}}
+            answer = {
+                'error': {
+                    'class': type(exc).__name__,
+                    'module': type(exc).__module__,
+                    'code': None,
+                    'text': str(exc),
+                    'trace': traceback.format_exc()[-3000:],
+                }
+            }
         answers.write(json.dumps(answer) + '\n')
         answers.flush()
 

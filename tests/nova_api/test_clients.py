@@ -25,15 +25,19 @@ def run(cloud: Cloud, tmp_path: pathlib.Path) -> Run:
     """The client, told nothing but who asks."""
     known = cloud.keystone.list_credentials('member')
     known.pop('auth_type')
-    env = {'PATH': os.environ['PATH'], 'HOME': str(tmp_path), 'PYTHONWARNINGS': 'ignore',
-           **{f'OS_{name.upper()}': value for name, value in known.items()}}
+    env = {
+        'PATH': os.environ['PATH'],
+        'HOME': str(tmp_path),
+        'PYTHONWARNINGS': 'ignore',
+        **{f'OS_{name.upper()}': value for name, value in known.items()},
+    }
 
     program = pathlib.Path(sys.executable).with_name('openstack')
 
     def run(*words: str) -> Any:
         done = subprocess.run(
-            [program, *words, '-f', 'json'], env=env, text=True,
-            capture_output=True, check=False, timeout=120)
+            [program, *words, '-f', 'json'], env=env, text=True, capture_output=True, check=False, timeout=120
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -50,7 +50,8 @@ def test_every_server_of_a_shared_volume_is_told(cloud: Cloud, compute: Compute,
 
 
 def test_an_event_that_nova_drops_keeps_nobody_from_being_told(
-        cloud: Cloud, compute: Compute, volume: str, server: str) -> None:
+    cloud: Cloud, compute: Compute, volume: str, server: str
+) -> None:
     attach(cloud, compute, volume, server)
     unknown, offloaded = str(uuid.uuid4()), compute.make_server('offloaded', offloaded=True)
     attach(cloud, compute, volume, offloaded, 'two')
@@ -58,8 +59,10 @@ def test_an_event_that_nova_drops_keeps_nobody_from_being_told(
     cloud.connect(stray, 'three')
     cloud.complete(stray)
     extend(cloud, volume)
-    told = {f'{gone} was not told that volume {volume} has grown: Nova answers {code}'
-            for gone, code in ((unknown, 404), (offloaded, 422))}
+    told = {
+        f'{gone} was not told that volume {volume} has grown: Nova answers {code}'
+        for gone, code in ((unknown, 404), (offloaded, 422))
+    }
     cloud.service.wait(lambda: all(text in read_log(cloud) for text in told))
     assert 'status: 207 ' in compute.find_requests(EVENTS)[-1]
     assert compute.list_actions(server) == ['extend_volume']
@@ -74,8 +77,7 @@ def test_a_volume_that_no_server_has(cloud: Cloud, compute: Compute, volume: str
     assert len(compute.find_requests(EVENTS)) == known
 
 
-def test_the_volume_grows_while_nova_is_down(
-        cloud: Cloud, compute: Compute, volume: str, server: str) -> None:
+def test_the_volume_grows_while_nova_is_down(cloud: Cloud, compute: Compute, volume: str, server: str) -> None:
     attach(cloud, compute, volume, server)
     compute.api.halt()
     try:
@@ -87,7 +89,8 @@ def test_the_volume_grows_while_nova_is_down(
 
 
 def test_an_account_without_the_role_admin_is_told_of_no_server(
-        keystone: Keystone, compute: Compute, server: str, caplog: pytest.LogCaptureFixture) -> None:
+    keystone: Keystone, compute: Compute, server: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Why the documentation asks for that role: Nova takes the call and drops each event."""
     login: dict[str, Any] = {**keystone.list_credentials('multiattach')}
     login.pop('auth_type')

@@ -15,8 +15,7 @@ from tests.nova_api.conftest import Compute
 
 HOST = 'one'
 # Each call that could take an attachment away, and the least who may make it.
-WAYS = {'delete': 'member', 'os-detach': 'member', 'os-terminate_connection': 'member',
-        'os-force_detach': 'admin'}
+WAYS = {'delete': 'member', 'os-detach': 'member', 'os-terminate_connection': 'member', 'os-force_detach': 'admin'}
 every_way = pytest.mark.parametrize('way', list(WAYS))
 
 
@@ -147,8 +146,7 @@ def test_only_the_deleted_one_of_two_servers_loses_it(cloud: Cloud, compute: Com
     assert_conflict(use.take_away('delete'), use)
 
 
-def test_a_half_made_attachment_is_guarded_too(cloud: Cloud, compute: Compute, volume: str, server: str
-                                               ) -> None:
+def test_a_half_made_attachment_is_guarded_too(cloud: Cloud, compute: Compute, volume: str, server: str) -> None:
     """Row 8: between connector and os-complete the host logs in."""
     ident = cloud.reserve(volume, server)
     compute.use(server, volume, ident)

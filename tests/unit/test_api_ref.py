@@ -15,20 +15,32 @@ api_ref = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(api_ref)
 
 # What tells nothing of anybody: whoever has a token may read it, for discovery without one.
-OPEN = {('GET', ''), ('GET', '/'), ('GET', '/extensions'), ('GET', '/extensions/{}'),
-        ('GET', '/resource_filters'), ('GET', '/flavors'), ('GET', '/flavors/detail'), ('GET', '/flavors/{}')}
+OPEN = {
+    ('GET', ''),
+    ('GET', '/'),
+    ('GET', '/extensions'),
+    ('GET', '/extensions/{}'),
+    ('GET', '/resource_filters'),
+    ('GET', '/flavors'),
+    ('GET', '/flavors/detail'),
+    ('GET', '/flavors/{}'),
+}
 
 
 def routes():
-    return {api_ref.shape(route.method, route.path): controller
-            for route, _, controller in api_ref.list_routes(
-                (*blockstorage.CONTROLLERS, *compute.CONTROLLERS))}
+    return {
+        api_ref.shape(route.method, route.path): controller
+        for route, _, controller in api_ref.list_routes((*blockstorage.CONTROLLERS, *compute.CONTROLLERS))
+    }
 
 
 def test_every_route_names_its_rule():
     known = api_ref.list_rules()
-    nameless = {found for found, controller in routes().items()
-                if found not in known and controller is not absent.AbsentController}
+    nameless = {
+        found
+        for found, controller in routes().items()
+        if found not in known and controller is not absent.AbsentController
+    }
     assert nameless == OPEN
 
 

@@ -22,8 +22,14 @@ def run(mode: str | None, program: str = _PROBE) -> subprocess.CompletedProcess[
     env = {key: value for key, value in os.environ.items() if key != 'MULTIATTACH_CONCURRENCY'}
     if mode is not None:
         env['MULTIATTACH_CONCURRENCY'] = mode
-    return subprocess.run([sys.executable, '-W', 'error::UserWarning', '-c', program], env=env,
-                          capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [sys.executable, '-W', 'error::UserWarning', '-c', program],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize('mode', [None, '', 'threading'])
@@ -40,8 +46,9 @@ def test_eventlet_is_chosen_by_one_variable():
 def test_another_word_stops_the_start_and_names_the_variable():
     done = run('gevent')
     assert done.returncode != 0
-    assert done.stderr == ("Environment variable MULTIATTACH_CONCURRENCY must be threading or eventlet, "
-                           "not 'gevent'.\n")
+    assert done.stderr == (
+        "Environment variable MULTIATTACH_CONCURRENCY must be threading or eventlet, not 'gevent'.\n"
+    )
 
 
 def test_each_program_chooses_first():

@@ -27,9 +27,7 @@ def ask(
     reply = webob.Response(status=status, headers={'x-openstack-request-id': f'req-{ID}', **headers})
     reply.content_type = 'application/json'
     reply.body = b'' if value is None else json.dumps(value).encode()
-    request = webob.Request.blank(
-        f'/v3{path}', method=method, headers={'OpenStack-API-Version': f'volume {version}'}
-    )
+    request = webob.Request.blank(f'/v3{path}', method=method, headers={'OpenStack-API-Version': f'volume {version}'})
     request.body = body
     request.get_response(Conformance(reply, strict=strict))
 
@@ -56,16 +54,8 @@ def test_what_is_described_passes(path: str) -> None:
         (200, {'volumes': []}, {'OpenStack-API-Version': 'volume 3.0'}),
         (200, {'volumes': []}, {'x-openstack-request-id': 'x'}),
         (202, {}, {'path': f'/volumes/{ID}', 'method': 'DELETE'}),
-        (
-            200,
-            None,
-            {'path': '/volumes/x/action', 'method': 'POST', 'body': b'{"os-show_image_metadata": null}'},
-        ),
-        (
-            200,
-            {'metadata': {}},
-            {'path': '/volumes/x/action', 'method': 'POST', 'body': b'{"os-set_bootable": {}}'},
-        ),
+        (200, None, {'path': '/volumes/x/action', 'method': 'POST', 'body': b'{"os-show_image_metadata": null}'}),
+        (200, {'metadata': {}}, {'path': '/volumes/x/action', 'method': 'POST', 'body': b'{"os-set_bootable": {}}'}),
         (400, {'itemNotFound': {'code': 404, 'message': 'x'}}, {}),
         (400, {'badRequest': {'code': 404, 'message': 'x'}}, {}),
         (400, {'badRequest': {'code': 400, 'message': ''}}, {}),

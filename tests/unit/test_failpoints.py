@@ -19,8 +19,14 @@ _NAME = 'volume.export.granted'
 def _run(setting: str | None, code: str, seed: str | None = None) -> subprocess.CompletedProcess[str]:
     env = {} if setting is None else {failpoints.VARIABLE: setting}
     env |= {} if seed is None else {failpoints.SEED_VARIABLE: seed}
-    return subprocess.run([sys.executable, '-c', f'from multiattach import failpoints\n{code}'], env=env,
-                          capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(
+        [sys.executable, '-c', f'from multiattach import failpoints\n{code}'],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
 
 
 def _reach(points: Failpoints, name: str, times: int) -> list[int]:
@@ -34,11 +40,17 @@ def _reach(points: Failpoints, name: str, times: int) -> list[int]:
 
 
 def test_each_name_of_the_table_is_reached_at_one_place_or_more_and_no_other_name() -> None:
-    used = {name for path in _SOURCE.rglob('*.py') for name in re.findall(
-        r"failpoints\.reach\(\s*'([^']+)'", path.read_text())}
+    used = {
+        name
+        for path in _SOURCE.rglob('*.py')
+        for name in re.findall(r"failpoints\.reach\(\s*'([^']+)'", path.read_text())
+    }
     # Names that are put together from an event are listed by their prefix.
-    for prefix in {found for path in _SOURCE.rglob('*.py') for found in re.findall(
-            r"failpoints\.reach\(\s*f'([^'{]+)\{", path.read_text())}:
+    for prefix in {
+        found
+        for path in _SOURCE.rglob('*.py')
+        for found in re.findall(r"failpoints\.reach\(\s*f'([^'{]+)\{", path.read_text())
+    }:
         used |= {name for name in failpoints.POINTS if name.startswith(prefix)}
     assert used == set(failpoints.POINTS)
 
@@ -55,15 +67,17 @@ def test_nothing_happens_without_the_variable() -> None:
 
 
 def test_kill_is_sigkill() -> None:
-    done = _run(f'{_NAME}=kill', f'failpoints.reach("volume.export.planned")\nprint("there", flush=True)\n'
-                                 f'failpoints.reach("{_NAME}")\nprint("alive")')
+    done = _run(
+        f'{_NAME}=kill',
+        f'failpoints.reach("volume.export.planned")\nprint("there", flush=True)\n'
+        f'failpoints.reach("{_NAME}")\nprint("alive")',
+    )
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, 'there\n')
     assert done.stderr == f'failpoint {_NAME}: kill\n'
 
 
 def test_exit_cleans_nothing_up() -> None:
-    done = _run(f'{_NAME}=exit', f'import atexit\natexit.register(print, "cleaned")\n'
-                                 f'failpoints.reach("{_NAME}")')
+    done = _run(f'{_NAME}=exit', f'import atexit\natexit.register(print, "cleaned")\nfailpoints.reach("{_NAME}")')
     assert (done.returncode, done.stdout) == (1, '')
 
 
@@ -106,10 +120,19 @@ def test_the_first_rule_that_takes_effect_counts() -> None:
     assert _reach(points, _NAME, 3) == [2, 3]
 
 
-@pytest.mark.parametrize(('text', 'named'), [
-    ('volume.export.grated=kill', 'volume.export.grated'), ('nothing*=kill', 'nothing*'),
-    (f'{_NAME}=maim', 'maim'), (f'{_NAME}=sleep', 'sleep'), (f'{_NAME}=kill@0', 'kill@0'),
-    (f'{_NAME}=kill%1.5', 'kill%1.5'), (_NAME, _NAME), ('=kill', "''")])
+@pytest.mark.parametrize(
+    ('text', 'named'),
+    [
+        ('volume.export.grated=kill', 'volume.export.grated'),
+        ('nothing*=kill', 'nothing*'),
+        (f'{_NAME}=maim', 'maim'),
+        (f'{_NAME}=sleep', 'sleep'),
+        (f'{_NAME}=kill@0', 'kill@0'),
+        (f'{_NAME}=kill%1.5', 'kill%1.5'),
+        (_NAME, _NAME),
+        ('=kill', "''"),
+    ],
+)
 def test_what_is_wrong_is_named(text: str, named: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=re.escape(named)) as caught:
         Failpoints(text)
@@ -118,8 +141,9 @@ def test_what_is_wrong_is_named(text: str, named: str) -> None:
 
 @pytest.mark.parametrize('program', ['api', 'volume', 'host', 'standalone', 'manage'])
 def test_a_wrong_variable_ends_a_start_with_one_line(program: str) -> None:
-    done = _run('volume.export.nowhere=kill', f'from multiattach.cmd import {program}\nimport sys\n'
-                                              f'sys.exit({program}.main())')
+    done = _run(
+        'volume.export.nowhere=kill', f'from multiattach.cmd import {program}\nimport sys\nsys.exit({program}.main())'
+    )
     assert done.returncode == 2
     assert "no failpoint is named 'volume.export.nowhere'" in done.stderr
     assert done.stderr.count('\n') == 1

@@ -20,10 +20,19 @@ ALLOWED = {
     'engine': {'engine', 'db', 'domain', 'rpc', 'policies', 'failpoints', 'metrics.__init__'},
     'drivers': {'drivers', 'domain', 'concurrency', 'listening'},
     'api': {'api', 'engine', 'domain', 'metrics.__init__', 'request_ids', 'probe', 'trouble'},
-    'volume': {'volume', 'engine', 'db', 'domain', 'drivers', 'rpc', 'periodic', 'coordination',
-              'failpoints', 'trouble'},
-    'host': {'host', 'engine', 'db', 'domain', 'drivers', 'rpc', 'periodic', 'coordination',
-            'failpoints'},
+    'volume': {
+        'volume',
+        'engine',
+        'db',
+        'domain',
+        'drivers',
+        'rpc',
+        'periodic',
+        'coordination',
+        'failpoints',
+        'trouble',
+    },
+    'host': {'host', 'engine', 'db', 'domain', 'drivers', 'rpc', 'periodic', 'coordination', 'failpoints'},
     'conf': {'conf', 'domain'},
     # Of the service they may know its words, and nothing else: they run on other people's machines.
     'client': {'client', 'domain'},
@@ -106,8 +115,11 @@ def _public(tree):
     """Yield public functions and methods that take arguments or return something."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith('_'):
-            yield from ((f'{node.name}.{n.name}', n) for n in node.body
-                        if isinstance(n, ast.FunctionDef) and not n.name.startswith('_'))
+            yield from (
+                (f'{node.name}.{n.name}', n)
+                for n in node.body
+                if isinstance(n, ast.FunctionDef) and not n.name.startswith('_')
+            )
         elif isinstance(node, ast.FunctionDef) and not node.name.startswith('_'):
             yield node.name, node
 

@@ -8,20 +8,44 @@ from multiattach import listening
 from multiattach.listening import Address
 
 
-@pytest.mark.parametrize(('text', 'host', 'port'), [
-    ('127.0.0.1:1', '127.0.0.1', 1), ('[::1]:8776', '::1', 8776), ('localhost:0', 'localhost', 0),
-    ('0.0.0.0:80', '0.0.0.0', 80), ('[::]:80', '::', 80), ('a-b.example.org:65535', 'a-b.example.org', 65535),
-])
+@pytest.mark.parametrize(
+    ('text', 'host', 'port'),
+    [
+        ('127.0.0.1:1', '127.0.0.1', 1),
+        ('[::1]:8776', '::1', 8776),
+        ('localhost:0', 'localhost', 0),
+        ('0.0.0.0:80', '0.0.0.0', 80),
+        ('[::]:80', '::', 80),
+        ('a-b.example.org:65535', 'a-b.example.org', 65535),
+    ],
+)
 def test_addresses(text, host, port):
     found = listening.parse(text)
     assert found == Address(host, port)
     assert str(found) == text
 
 
-@pytest.mark.parametrize('text', [
-    '', 'nonsense', ':1', '::1:8776', '[::1]', '[127.0.0.1]:1', '[fe80::1%eth0]:1', '127.0.0.1:',
-    '127.0.0.1:65536', '127.0.0.1:-1', '127.0.0.1:x', '127.0.0.1:\u0663', 'http://x:1', 'a b:1', 'a,b:1',
-    '[a]:1'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        'nonsense',
+        ':1',
+        '::1:8776',
+        '[::1]',
+        '[127.0.0.1]:1',
+        '[fe80::1%eth0]:1',
+        '127.0.0.1:',
+        '127.0.0.1:65536',
+        '127.0.0.1:-1',
+        '127.0.0.1:x',
+        '127.0.0.1:\u0663',
+        'http://x:1',
+        'a b:1',
+        'a,b:1',
+        '[a]:1',
+    ],
+)
 def test_what_is_no_address(text):
     with pytest.raises(ValueError, match='must be HOST:PORT'):
         listening.parse(text)

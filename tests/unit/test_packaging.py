@@ -20,8 +20,15 @@ PROGRAMS = [line.split()[0] for line in _SETUP['entry_points']['console_scripts'
 
 
 def run(*words, cwd=TOP, **env):
-    done = subprocess.run([str(word) for word in words], cwd=cwd, env={**os.environ, **env}, timeout=300,
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env={**os.environ, **env},
+        timeout=300,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -80,8 +87,12 @@ def test_the_wheel_has_what_the_guide_needs(built):
     assert metadata['License-Expression'] or metadata['License']
     assert 'Quick start' in metadata.get_payload()
     tails = {name.partition('.data/data/')[2] for name in names}
-    assert {'share/multiattach/alembic/alembic.ini', 'share/multiattach/systemd/multiattach-api.service',
-            'etc/multiattach/uwsgi.ini', 'share/multiattach/nginx/multiattach.conf'} <= tails
+    assert {
+        'share/multiattach/alembic/alembic.ini',
+        'share/multiattach/systemd/multiattach-api.service',
+        'etc/multiattach/uwsgi.ini',
+        'share/multiattach/nginx/multiattach.conf',
+    } <= tails
     assert sorted(names) == sorted(read(built[2])[1])
 
 
@@ -91,8 +102,9 @@ def test_what_is_installed_tells_its_version(built, tmp_path):
     version = read(wheel)[0]['Version']
     assert len(PROGRAMS) >= 6
     for name in PROGRAMS:
-        said = run(tmp_path / 'bin' / name, '--version', cwd=tmp_path, PYTHONPATH=str(tmp_path),
-                   PYTHONWARNINGS='ignore')
+        said = run(
+            tmp_path / 'bin' / name, '--version', cwd=tmp_path, PYTHONPATH=str(tmp_path), PYTHONWARNINGS='ignore'
+        )
         assert said.strip() == f'{name} {version}'
 
 

@@ -19,18 +19,24 @@ def test_no_lower_bound_is_above_a_constraint_of_openstack(choice):
 def test_the_constraints_say_of_when_they_are(choice):
     first = (constraints.FILES / f'{choice}.txt').read_text().splitlines()[0]
     branch = r'stable/\d{4}\.\d' if choice == 'stable' else 'master'
-    assert re.fullmatch(rf'# upper-constraints.txt of openstack/requirements, {branch} at [0-9a-f]{{40}}, '
-                        r'20\d\d-\d\d-\d\d', first)
+    assert re.fullmatch(
+        rf'# upper-constraints.txt of openstack/requirements, {branch} at [0-9a-f]{{40}}, '
+        r'20\d\d-\d\d-\d\d',
+        first,
+    )
 
 
 def test_a_bound_that_is_too_high_is_found(tmp_path, monkeypatch):
     """As SQLAlchemy 2.1.0 was against 2.0.52; also where the names are spelt otherwise."""
     (tmp_path / 'master.txt').write_text('SQLAlchemy===1.4.52\noslo-db===17.2.1\nWEBOB===1.8.9\n')
     monkeypatch.setattr(constraints, 'FILES', tmp_path)
-    monkeypatch.setattr(constraints, 'list_requirements',
-                        lambda: ['SQLAlchemy>=2.0.38', 'oslo.db>=17.2.10', 'WebOb>=1.8.9', 'tooz>=99'])
+    monkeypatch.setattr(
+        constraints, 'list_requirements', lambda: ['SQLAlchemy>=2.0.38', 'oslo.db>=17.2.10', 'WebOb>=1.8.9', 'tooz>=99']
+    )
     assert list(constraints.find_low_constraints('master')) == [
-        'SQLAlchemy>=2.0.38: master has 1.4.52', 'oslo.db>=17.2.10: master has 17.2.1']
+        'SQLAlchemy>=2.0.38: master has 1.4.52',
+        'oslo.db>=17.2.10: master has 17.2.1',
+    ]
 
 
 def test_every_line_has_one_lower_bound():

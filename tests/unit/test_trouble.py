@@ -32,8 +32,7 @@ def test_a_count_between_and_another_reason(caplog):
     time.sleep(0.1)
     trouble.note('is away')
     trouble.note('is in pieces')
-    assert read(caplog) == [
-        'The thing is away', 'The thing is away (2 times in 0 s)', 'The thing is in pieces']
+    assert read(caplog) == ['The thing is away', 'The thing is away (2 times in 0 s)', 'The thing is in pieces']
 
 
 def test_periodic_work_that_fails_is_told_of_once(caplog):

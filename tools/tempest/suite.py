@@ -36,15 +36,25 @@ _PRETENDED = {'glance': True, 'neutron': True}
 def parse(args: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog='tools/tempest/run', description='Runs Tempest against multiattach-standalone and Keystone. '
-        'The tests are those of include.txt without those of exclude.txt.')
+        prog='tools/tempest/run',
+        description='Runs Tempest against multiattach-standalone and Keystone. '
+        'The tests are those of include.txt without those of exclude.txt.',
+    )
     parser.add_argument('--cache', type=Path, help='cache folder of virtual environments')
-    parser.add_argument('--folder', type=Path, help='where to work; it must not exist, and stays. '
-                        'Default: a temporary folder, which goes')
+    parser.add_argument(
+        '--folder',
+        type=Path,
+        help='where to work; it must not exist, and stays. Default: a temporary folder, which goes',
+    )
     parser.add_argument('--concurrency', type=int, default=2, help='tests at a time (default: 2)')
     parser.add_argument('--list', action='store_true', help='list the chosen tests and do nothing else')
-    parser.add_argument('--regex', action='append', default=[], metavar='REGEX',
-                        help='run what matches of the chosen tests only; may be given again')
+    parser.add_argument(
+        '--regex',
+        action='append',
+        default=[],
+        metavar='REGEX',
+        help='run what matches of the chosen tests only; may be given again',
+    )
     parser.add_argument('--report', type=Path, help='file for the results as subunit stream')
     return parser.parse_args(args)
 
@@ -62,25 +72,36 @@ def render_configuration(keystone: Keystone, folder: Path) -> RawConfigParser:
         'DEFAULT': {'log_dir': folder / 'logs', 'debug': True},
         'oslo_concurrency': {'lock_path': folder / 'tempest_lock'},
         'auth': {
-            'use_dynamic_credentials': True, 'create_isolated_networks': False, 'tempest_roles': 'member',
-            'admin_username': root.name, 'admin_password': root.password,
-            'admin_project_name': root.project, 'admin_domain_name': 'Default',
+            'use_dynamic_credentials': True,
+            'create_isolated_networks': False,
+            'tempest_roles': 'member',
+            'admin_username': root.name,
+            'admin_password': root.password,
+            'admin_project_name': root.project,
+            'admin_domain_name': 'Default',
         },
-        'identity': {
-            'auth_version': 'v3', 'uri_v3': keystone.url, 'region': REGION, 'v3_endpoint_type': 'public',
-        },
+        'identity': {'auth_version': 'v3', 'uri_v3': keystone.url, 'region': REGION, 'v3_endpoint_type': 'public'},
         'service_available': {'cinder': True, 'nova': False, 'swift': False, **_PRETENDED},
         'enforce_scope': {'cinder': True},
         'compute-feature-enabled': {'volume_multiattach': True},
         'volume': {
-            'catalog_type': 'block-storage', 'min_microversion': '3.0', 'max_microversion': '3.71',
+            'catalog_type': 'block-storage',
+            'min_microversion': '3.0',
+            'max_microversion': '3.71',
             'backend_names': ','.join(_BACKENDS),
         },
         'volume-feature-enabled': {
-            'snapshot': False, 'clone': True, 'backup': False, 'multi_backend': True,
-            'manage_volume': False, 'manage_snapshot': False, 'replication': False,
-            'extend_attached_volume': True, 'extend_volume_with_snapshot': False,
-            'enable_volume_image_dep_tests': False, 'api_extensions': 'os-services',
+            'snapshot': False,
+            'clone': True,
+            'backup': False,
+            'multi_backend': True,
+            'manage_volume': False,
+            'manage_snapshot': False,
+            'replication': False,
+            'extend_attached_volume': True,
+            'extend_volume_with_snapshot': False,
+            'enable_volume_image_dep_tests': False,
+            'api_extensions': 'os-services',
         },
     }
     conf.read_dict(options)
@@ -107,12 +128,15 @@ def serve(folder: Path, keystone: Keystone) -> Iterator[str]:
         f'[tgt]\nportal = {_HOST}:{pick_port()}\n'
         f'[volume]\nenabled_backends = {",".join(_BACKENDS)}\n'
         f'[{_BACKENDS[1]}]\ndirectory = {folder / _BACKENDS[1]}\n'
-        '[host_agent]\nenabled = no\n' + keystone.render_authtoken())
+        '[host_agent]\nenabled = no\n' + keystone.render_authtoken()
+    )
     port = pick_port()
     base = f'http://{_HOST}:{port}'
     child = processes.spawn(
         [program, '--state-dir', folder, '--listen', f'{_HOST}:{port}', '--config-file', conf, '--debug'],
-        folder / 'output', env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+        folder / 'output',
+        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+    )
 
     def is_up() -> bool:
         if child.poll() is not None:
@@ -164,8 +188,7 @@ def choose(known: list[str], regexes: list[str]) -> list[str]:
         if not matched:
             raise TestbedError(f'exclude.txt: {regex.pattern} matches no test')
         excluded |= matched
-    return sorted(test for test in chosen - excluded
-                  if not regexes or any(re.search(regex, test) for regex in regexes))
+    return sorted(test for test in chosen - excluded if not regexes or any(re.search(regex, test) for regex in regexes))
 
 
 def run(options: argparse.Namespace, folder: Path) -> int:
@@ -205,10 +228,15 @@ def run(options: argparse.Namespace, folder: Path) -> int:
             render_configuration(keystone, work).write(file)
         done = subprocess.run(
             [program, 'run', '--load-list', names, '--concurrency', str(options.concurrency)],
-            cwd=work, env=env, stdin=subprocess.DEVNULL, check=False)
+            cwd=work,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
         if options.report:
-            stream = subprocess.run([program.parent / 'stestr', 'last', '--subunit'], cwd=work, env=env,
-                                    capture_output=True, check=False)
+            stream = subprocess.run(
+                [program.parent / 'stestr', 'last', '--subunit'], cwd=work, env=env, capture_output=True, check=False
+            )
             options.report.write_bytes(stream.stdout)
     return done.returncode
 

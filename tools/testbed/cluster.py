@@ -49,12 +49,7 @@ class Cluster(Lifetime):
             self._servers.append(self.redis)
         self.hosts = [
             ComputeHost(
-                self.network,
-                self.workdir / f'compute{index}',
-                index,
-                cache=self.cache,
-                memory=memory,
-                disks=disks,
+                self.network, self.workdir / f'compute{index}', index, cache=self.cache, memory=memory, disks=disks
             )
             for index in range(1, hosts + 1)
         ]

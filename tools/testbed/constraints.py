@@ -72,8 +72,10 @@ def find_low_constraints(choice: str) -> Iterator[str]:
     :returns: an explanation for each.
     """
     text = (FILES / f'{choice}.txt').read_text()
-    constraints = {_normalise(name): version for name, version in
-                   re.findall(r'^([\w.-]+)===([\w.]+)(?:;python_version>=\S+)?$', text, re.MULTILINE)}
+    constraints = {
+        _normalise(name): version
+        for name, version in re.findall(r'^([\w.-]+)===([\w.]+)(?:;python_version>=\S+)?$', text, re.MULTILINE)
+    }
     for line in list_requirements():
         if (found := _LINE.match(line)) is None:
             yield f'{line}: not NAME>=VERSION'
@@ -96,18 +98,17 @@ def refresh(repository: str = REPOSITORY) -> list[str]:
     :returns: the first line of each file.
     :raises TestbedError: git cannot read it.
     """
-    heads = re.findall(r'refs/heads/(stable/\d{4}\.\d)$', run(['git', 'ls-remote', '--heads', repository]),
-                       re.MULTILINE)
+    heads = re.findall(
+        r'refs/heads/(stable/\d{4}\.\d)$', run(['git', 'ls-remote', '--heads', repository]), re.MULTILINE
+    )
     if not heads:
         raise TestbedError(f'{repository} has no stable branch')
-    return [_read(repository, branch, choice)
-            for branch, choice in (('master', 'master'), (max(heads), 'stable'))]
+    return [_read(repository, branch, choice) for branch, choice in (('master', 'master'), (max(heads), 'stable'))]
 
 
 def _read(repository: str, branch: str, choice: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        run(['git', 'clone', '-q', '--bare', '--depth', '1', '--branch', branch, repository, folder],
-            timeout=600)
+        run(['git', 'clone', '-q', '--bare', '--depth', '1', '--branch', branch, repository, folder], timeout=600)
         text = run(['git', '-C', folder, 'show', 'HEAD:upper-constraints.txt'])
         commit = run(['git', '-C', folder, 'log', '-1', '--format=%H, %cs']).strip()
     title = f'# upper-constraints.txt of openstack/requirements, {branch} at {commit}'
@@ -126,7 +127,8 @@ def write_metadata(folder: Path) -> None:
     info = folder / 'multiattach-0.dist-info'
     info.mkdir(parents=True)
     (info / 'METADATA').write_text(
-        f'Metadata-Version: 2.1\nName: multiattach\nVersion: {conf["metadata"]["version"]}\n')
+        f'Metadata-Version: 2.1\nName: multiattach\nVersion: {conf["metadata"]["version"]}\n'
+    )
     lines = [f'[{group}]\n{entries.strip()}\n' for group, entries in conf['entry_points'].items()]
     (info / 'entry_points.txt').write_text('\n'.join(lines))
 

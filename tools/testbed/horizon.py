@@ -37,14 +37,34 @@ class Horizon(Server):
 
     def _launch(self) -> None:
         python = ensure_venv(self._cache, 'horizon', REQUIREMENTS) / 'python'
-        env = {'PATH': os.environ['PATH'], 'HOME': str(self.folder), 'LC_ALL': 'C.UTF-8',
-               'OPENSTACK_KEYSTONE_URL': self._keystone.url, 'PYTHONWARNINGS': 'ignore',
-               'PYTHONDONTWRITEBYTECODE': '1'}
-        self._spawn([
-            str(python), '-m', 'gunicorn', '--workers', '1', '--threads', '4',
-            '--bind', f'{self.address}:{self.port}', '--timeout', '120', '--pythonpath', str(_FILES),
-            '--no-control-socket', 'horizon_wsgi:application',
-        ], env)
+        env = {
+            'PATH': os.environ['PATH'],
+            'HOME': str(self.folder),
+            'LC_ALL': 'C.UTF-8',
+            'OPENSTACK_KEYSTONE_URL': self._keystone.url,
+            'PYTHONWARNINGS': 'ignore',
+            'PYTHONDONTWRITEBYTECODE': '1',
+        }
+        self._spawn(
+            [
+                str(python),
+                '-m',
+                'gunicorn',
+                '--workers',
+                '1',
+                '--threads',
+                '4',
+                '--bind',
+                f'{self.address}:{self.port}',
+                '--timeout',
+                '120',
+                '--pythonpath',
+                str(_FILES),
+                '--no-control-socket',
+                'horizon_wsgi:application',
+            ],
+            env,
+        )
 
     def _greet(self, connection: socket.socket) -> bool:
         connection.sendall(b'GET /auth/login/ HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n')

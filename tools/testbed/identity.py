@@ -83,9 +83,11 @@ class Identity:
         """
         service = self.ask('POST', '/services', {'service': {'type': kind, 'name': name}})['service']
         for interface in ('public', 'internal', 'admin'):
-            self.ask('POST', '/endpoints', {'endpoint': {
-                'interface': interface, 'service_id': service['id'], 'url': url, 'region_id': REGION,
-            }})
+            self.ask(
+                'POST',
+                '/endpoints',
+                {'endpoint': {'interface': interface, 'service_id': service['id'], 'url': url, 'region_id': REGION}},
+            )
 
     def unregister(self, kind: str) -> None:
         """Take a service out of the catalogue; none of this type is fine.
@@ -101,8 +103,7 @@ class Identity:
         :param account: who
         :returns: the token
         """
-        return self._issue(account.user_id, None, account.password,
-                           {'project': {'id': account.project_id}})
+        return self._issue(account.user_id, None, account.password, {'project': {'id': account.project_id}})
 
     def issue_system_token(self) -> str:
         """Issue a token of admin for the whole system: it names no project.
@@ -137,25 +138,27 @@ class Identity:
 
     def _issue(self, user_id: str | None, name: str | None, password: str, scope: Any) -> str:
         user = {'id': user_id} if user_id else {'name': name, 'domain': {'id': _DOMAIN}}
-        body = {'auth': {
-            'identity': {'methods': ['password'], 'password': {'user': {**user, 'password': password}}},
-            'scope': scope,
-        }}
+        body = {
+            'auth': {
+                'identity': {'methods': ['password'], 'password': {'user': {**user, 'password': password}}},
+                'scope': scope,
+            }
+        }
         token = self._send('POST', '/auth/tokens', body, {}, None)[1]
         if token is None:
             raise TestbedError('Keystone issued no token')
         return token
 
-    def _send(self, method: str, path: str, body: Any, headers: dict[str, str], token: str | None
-              ) -> tuple[Any, str | None]:
+    def _send(
+        self, method: str, path: str, body: Any, headers: dict[str, str], token: str | None
+    ) -> tuple[Any, str | None]:
         place = urlsplit(self.url)
         connection = http.client.HTTPConnection(place.hostname or '', place.port, timeout=60)
         headers = {'Content-Type': 'application/json', **headers}
         if token:
             headers['X-Auth-Token'] = token
         try:
-            connection.request(method, place.path + path,
-                               None if body is None else json.dumps(body), headers)
+            connection.request(method, place.path + path, None if body is None else json.dumps(body), headers)
             reply = connection.getresponse()
             text = reply.read()
         finally:

@@ -35,8 +35,15 @@ class Keystone(Server):
     title = 'Keystone'
     standard_port = 5000
 
-    def __init__(self, folder: Path, python: Path | None = None, host: str = '127.0.0.1',
-                 port: int | None = None, *, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        python: Path | None = None,
+        host: str = '127.0.0.1',
+        port: int | None = None,
+        *,
+        cache: Path | None = None,
+    ) -> None:
         """Choose where it runs.
 
         :param folder: for database, keys and log; made, and removed by stop
@@ -132,16 +139,34 @@ class Keystone(Server):
 
     def _launch(self) -> None:
         python = self._find_python()
-        env = {'PATH': os.environ['PATH'], 'HOME': str(self.folder), 'LC_ALL': 'C.UTF-8',
-               'OS_KEYSTONE_CONFIG_FILES': str(self.configuration), 'PYTHONWARNINGS': 'ignore',
-               'PYTHONDONTWRITEBYTECODE': '1'}
+        env = {
+            'PATH': os.environ['PATH'],
+            'HOME': str(self.folder),
+            'LC_ALL': 'C.UTF-8',
+            'OS_KEYSTONE_CONFIG_FILES': str(self.configuration),
+            'PYTHONWARNINGS': 'ignore',
+            'PYTHONDONTWRITEBYTECODE': '1',
+        }
         if not self.configuration.exists():
             self._set_up(python, env)
-        self._spawn([
-            str(python), '-m', 'gunicorn', '--workers', '1', '--bind', f'{self.address}:{self.port}',
-            '--timeout', '120', '--pythonpath', str(_FILES), '--no-control-socket',
-            'keystone_wsgi:application',
-        ], env)
+        self._spawn(
+            [
+                str(python),
+                '-m',
+                'gunicorn',
+                '--workers',
+                '1',
+                '--bind',
+                f'{self.address}:{self.port}',
+                '--timeout',
+                '120',
+                '--pythonpath',
+                str(_FILES),
+                '--no-control-socket',
+                'keystone_wsgi:application',
+            ],
+            env,
+        )
 
     def _find_python(self) -> Path:
         if self._python is None:
@@ -176,8 +201,10 @@ class Keystone(Server):
         run([*manage, 'fernet_setup', *us], env=env)
         run([*manage, 'credential_setup', *us], env=env)
         urls = [f'--bootstrap-{name}-url={self.url}' for name in ('public', 'internal', 'admin')]
-        run([*manage, 'bootstrap', *urls, '--bootstrap-region-id', REGION],
-            env={**env, 'OS_BOOTSTRAP_PASSWORD': self.password})
+        run(
+            [*manage, 'bootstrap', *urls, '--bootstrap-region-id', REGION],
+            env={**env, 'OS_BOOTSTRAP_PASSWORD': self.password},
+        )
         work.rename(self.configuration)
 
     def _make_accounts(self) -> None:

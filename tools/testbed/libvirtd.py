@@ -28,12 +28,7 @@ cgroup_controllers = []
 stdio_handler = "file"
 """
 # where libvirtd keeps things → folder of ours that is mounted over it
-_MOUNTS = {
-    '/etc/libvirt': 'etc',
-    '/run/libvirt': 'run',
-    '/var/lib/libvirt': 'lib',
-    '/var/log/libvirt': 'log',
-}
+_MOUNTS = {'/etc/libvirt': 'etc', '/run/libvirt': 'run', '/var/lib/libvirt': 'lib', '/var/log/libvirt': 'log'}
 
 
 def write_configuration(folder: Path, sockets: Path, log: Path) -> None:
@@ -149,7 +144,6 @@ class Libvirtd(Lifetime):
             if _is_qemu(pid):
                 processes.stop_pid(pid)
         shutil.rmtree(self.folder, ignore_errors=True)
-
 
 
 def _is_qemu(pid: int) -> bool:

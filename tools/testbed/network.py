@@ -125,7 +125,6 @@ class Network(Lifetime):
             return socket.create_connection((address, port), timeout)
 
 
-
 def sweep_networks() -> list[str]:
     """Remove the networks of test beds that were killed, with all that runs in them.
 

@@ -53,16 +53,34 @@ class NovaApi(Server):
 
     def _launch(self) -> None:
         python = self.python
-        env = {'PATH': os.environ['PATH'], 'HOME': str(self.folder), 'LC_ALL': 'C.UTF-8',
-               'OS_NOVA_CONFIG_FILES': f'{python.parents[1]}/etc/nova/api-paste.ini;{self.configuration}',
-               'PYTHONWARNINGS': 'ignore', 'PYTHONDONTWRITEBYTECODE': '1'}
+        env = {
+            'PATH': os.environ['PATH'],
+            'HOME': str(self.folder),
+            'LC_ALL': 'C.UTF-8',
+            'OS_NOVA_CONFIG_FILES': f'{python.parents[1]}/etc/nova/api-paste.ini;{self.configuration}',
+            'PYTHONWARNINGS': 'ignore',
+            'PYTHONDONTWRITEBYTECODE': '1',
+        }
         if not self.configuration.exists():
             self._set_up(python, env)
-        self._spawn([
-            str(python), '-m', 'gunicorn', '--workers', '1', '--bind', f'{self.address}:{self.port}',
-            '--timeout', '120', '--pythonpath', str(_FILES), '--no-control-socket',
-            'nova_wsgi:application',
-        ], env)
+        self._spawn(
+            [
+                str(python),
+                '-m',
+                'gunicorn',
+                '--workers',
+                '1',
+                '--bind',
+                f'{self.address}:{self.port}',
+                '--timeout',
+                '120',
+                '--pythonpath',
+                str(_FILES),
+                '--no-control-socket',
+                'nova_wsgi:application',
+            ],
+            env,
+        )
 
     def _set_up(self, python: Path, env: dict[str, str]) -> None:
         work = self.configuration.with_suffix('.new')

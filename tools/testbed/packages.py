@@ -50,10 +50,7 @@ _SERVERS = (
 )
 
 #: package names per purpose
-PACKAGES: dict[str, tuple[str, ...]] = {
-    'quickstart': _GUESTS + _BUILD,
-    'e2e': _GUESTS + _BUILD + _HOSTS + _SERVERS,
-}
+PACKAGES: dict[str, tuple[str, ...]] = {'quickstart': _GUESTS + _BUILD, 'e2e': _GUESTS + _BUILD + _HOSTS + _SERVERS}
 
 _POLICY = Path('/usr/sbin/policy-rc.d')
 _APT = ('apt-get', '-q', '-y', '-o', 'DPkg::Lock::Timeout=600')
@@ -66,10 +63,7 @@ def find_missing(names: Iterable[str]) -> list[str]:
     :returns: those missing, in the same order
     """
     done = subprocess.run(
-        ['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\n'],
-        capture_output=True,
-        text=True,
-        check=True,
+        ['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\n'], capture_output=True, text=True, check=True
     )
     installed = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(' installed')}
     return [name for name in names if name not in installed]
@@ -96,11 +90,7 @@ def install(purpose: str) -> list[str]:
         _POLICY.write_text('#!/bin/sh\nexit 101\n')
         _POLICY.chmod(0o755)
     try:
-        run(
-            [*_APT, 'install', '--no-install-recommends', *missing],
-            env=env,
-            timeout=3600,
-        )
+        run([*_APT, 'install', '--no-install-recommends', *missing], env=env, timeout=3600)
     finally:
         if ours:
             _POLICY.unlink(missing_ok=True)

@@ -136,12 +136,25 @@ class MariaDBPair(_Pair[MariaDB]):
 
         :param folder: for data, logs and sockets
         """
-        super().__init__(folder, lambda place, number: MariaDB(place, durable=False, more={
-            'server-id': number, 'log-bin': 'binlog', 'log-slave-updates': 'ON', 'binlog-format': 'ROW',
-            'rpl-semi-sync-master-enabled': 'ON', 'rpl-semi-sync-slave-enabled': 'ON',
-            # A commit is seen by others, too, only when the replica has it; it waits as long as it takes.
-            'rpl-semi-sync-master-wait-point': 'AFTER_SYNC', 'rpl-semi-sync-master-timeout': 3_600_000,
-            'rpl-semi-sync-master-wait-no-slave': 'OFF'}))
+        super().__init__(
+            folder,
+            lambda place, number: MariaDB(
+                place,
+                durable=False,
+                more={
+                    'server-id': number,
+                    'log-bin': 'binlog',
+                    'log-slave-updates': 'ON',
+                    'binlog-format': 'ROW',
+                    'rpl-semi-sync-master-enabled': 'ON',
+                    'rpl-semi-sync-slave-enabled': 'ON',
+                    # A commit is seen by others, too, only when the replica has it; it waits as long as it takes.
+                    'rpl-semi-sync-master-wait-point': 'AFTER_SYNC',
+                    'rpl-semi-sync-master-timeout': 3_600_000,
+                    'rpl-semi-sync-master-wait-no-slave': 'OFF',
+                },
+            ),
+        )
         self._databases: list[str] = []
 
     @property
@@ -161,23 +174,50 @@ class MariaDBPair(_Pair[MariaDB]):
         return f'mysql+pymysql://{USER}:{self.active.password}@{place}?charset=utf8mb4'
 
     def _prepare(self) -> None:
-        wait_until(lambda: _ask(self.active, "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")[0]['Value']
-                   == '1', 60, 'the replica')
+        wait_until(
+            lambda: _ask(self.active, "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")[0]['Value'] == '1',
+            60,
+            'the replica',
+        )
 
     def _follow(self) -> None:
         dump = ''
         if self._databases:
-            dump = processes.run([
-                'mariadb-dump', '--no-defaults', f'--socket={self.active.socket_path}', '--user=root',
-                '--single-transaction', '--master-data=1', '--gtid', '--databases', *self._databases])
+            dump = processes.run(
+                [
+                    'mariadb-dump',
+                    '--no-defaults',
+                    f'--socket={self.active.socket_path}',
+                    '--user=root',
+                    '--single-transaction',
+                    '--master-data=1',
+                    '--gtid',
+                    '--databases',
+                    *self._databases,
+                ]
+            )
             file = self.spare.folder / 'dump.sql'
             file.write_text(f'SET sql_log_bin = 0;\n{dump}')
-            processes.run(['mariadb', '--no-defaults', f'--socket={self.spare.socket_path}', '--user=root',
-                           '-e', f'source {file}'])
+            processes.run(
+                [
+                    'mariadb',
+                    '--no-defaults',
+                    f'--socket={self.spare.socket_path}',
+                    '--user=root',
+                    '-e',
+                    f'source {file}',
+                ]
+            )
             file.unlink()
-        _ask(self.spare, 'CHANGE MASTER TO master_host = %s, master_port = %s, master_user = %s, '
-             'master_password = %s, master_connect_retry = 1, master_use_gtid = slave_pos',
-             _LOOPBACK, self.active.port, USER, self.active.password)
+        _ask(
+            self.spare,
+            'CHANGE MASTER TO master_host = %s, master_port = %s, master_user = %s, '
+            'master_password = %s, master_connect_retry = 1, master_use_gtid = slave_pos',
+            _LOOPBACK,
+            self.active.port,
+            USER,
+            self.active.password,
+        )
         _ask(self.spare, 'START SLAVE')
 
     def _promote(self) -> None:
@@ -187,16 +227,19 @@ class MariaDBPair(_Pair[MariaDB]):
         _ask(self.spare, 'RESET SLAVE ALL')
 
     def _has_all(self) -> bool:
-        status, = _ask(self.spare, 'SHOW SLAVE STATUS')
+        (status,) = _ask(self.spare, 'SHOW SLAVE STATUS')
         if status['Last_SQL_Errno']:
             raise TestbedError(f'the replica: {status["Last_SQL_Error"]}')
-        done, = _ask(self.spare, 'SELECT @@gtid_slave_pos AS position')
+        (done,) = _ask(self.spare, 'SELECT @@gtid_slave_pos AS position')
         return set(str(status['Gtid_IO_Pos']).split(',')) == set(str(done['position']).split(','))
 
 
 def _ask(server: MariaDB, sql: str, *values: Any) -> list[dict[str, Any]]:
-    with contextlib.closing(pymysql.connect(
-            unix_socket=str(server.socket_path), user='root', autocommit=True,
-            cursorclass=DictCursor)) as connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(
+            pymysql.connect(unix_socket=str(server.socket_path), user='root', autocommit=True, cursorclass=DictCursor)
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute(sql, values)
         return list(cursor.fetchall())

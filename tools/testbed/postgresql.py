@@ -24,8 +24,9 @@ class PostgreSQL(Server):
     title = 'PostgreSQL'
     standard_port = 5432
 
-    def __init__(self, folder: Path, *, network: Network | None = None, port: int | None = None,
-                 durable: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, network: Network | None = None, port: int | None = None, durable: bool = True
+    ) -> None:
         """Choose where it listens.
 
         :param folder: for data, logs and sockets; made, and removed by stop
@@ -61,8 +62,9 @@ class PostgreSQL(Server):
         :param sql: statements
         :returns: rows, one a line
         """
-        return self._run('psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-h', self._data, '-p', self.port,
-                         '-d', 'postgres', '-c', sql)
+        return self._run(
+            'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-h', self._data, '-p', self.port, '-d', 'postgres', '-c', sql
+        )
 
     @property
     def _data(self) -> Path:
@@ -97,8 +99,18 @@ class PostgreSQL(Server):
         secret.touch(0o600)
         secret.write_text(self.password + '\n')
         shutil.chown(secret, _ACCOUNT)
-        self._run('initdb', '--no-sync', '-D', work, f'--username={USER}', f'--pwfile={secret}',
-                  '--encoding=UTF8', '--locale=C.UTF-8', '--auth-local=peer', '--auth-host=scram-sha-256')
+        self._run(
+            'initdb',
+            '--no-sync',
+            '-D',
+            work,
+            f'--username={USER}',
+            f'--pwfile={secret}',
+            '--encoding=UTF8',
+            '--locale=C.UTF-8',
+            '--auth-local=peer',
+            '--auth-host=scram-sha-256',
+        )
         (work / 'pg_ident.conf').write_text(f'own {_ACCOUNT} {USER}\n')
         (work / 'pg_hba.conf').write_text('local all all peer map=own\nhost all all all scram-sha-256\n')
         work.rename(self._data)
@@ -110,8 +122,15 @@ class PostgreSQL(Server):
         path = str(find_program(program))
         if program == 'psql':
             words = ('-U', USER, *words)
-        return ['setpriv', f'--reuid={_ACCOUNT}', f'--regid={_ACCOUNT}', '--init-groups', '--reset-env',
-                path, *map(str, words)]
+        return [
+            'setpriv',
+            f'--reuid={_ACCOUNT}',
+            f'--regid={_ACCOUNT}',
+            '--init-groups',
+            '--reset-env',
+            path,
+            *map(str, words),
+        ]
 
     def _greet(self, connection: socket.socket) -> bool:
         # 'N' is "no TLS"; but a server that is still starting says so to a real login only.

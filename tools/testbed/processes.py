@@ -13,11 +13,7 @@ from testbed.polling import wait_until
 
 
 def run(
-    argv: Sequence[str | Path],
-    *,
-    timeout: float = 600,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    argv: Sequence[str | Path], *, timeout: float = 600, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> str:
     """Run a command that has to succeed.
 
@@ -44,11 +40,7 @@ def run(
 
 
 def spawn(
-    argv: Sequence[str | Path],
-    log: Path,
-    *,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
+    argv: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a daemon in a session of its own.
 

@@ -149,10 +149,7 @@ class Remote:
         :param mode: permissions
         """
         name = shlex.quote(str(path))
-        self.check(
-            f'mkdir -p $(dirname {name}) && (umask 077; cat >{name}) && chmod {mode:o} {name}',
-            data=data,
-        )
+        self.check(f'mkdir -p $(dirname {name}) && (umask 077; cat >{name}) && chmod {mode:o} {name}', data=data)
 
     def get_file(self, path: Path | str) -> str:
         """Read a file in the host.

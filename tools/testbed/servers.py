@@ -134,15 +134,21 @@ class Server(Lifetime):
         """Tell whether a server that speaks the protocol is at the other end."""
 
 
-
 class MariaDB(Server):
     """A database server with one all-powerful user."""
 
     title = 'MariaDB'
     standard_port = 3306
 
-    def __init__(self, folder: Path, *, network: Network | None = None, port: int | None = None,
-                 durable: bool = True, more: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        network: Network | None = None,
+        port: int | None = None,
+        durable: bool = True,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
         """Choose where it listens.
 
         :param folder: for data, logs and sockets; made, and removed by stop
@@ -224,8 +230,14 @@ class RabbitMQ(Server):
     title = 'RabbitMQ'
     standard_port = 5672
 
-    def __init__(self, folder: Path, *, network: Network | None = None, port: int | None = None,
-                 management_port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        network: Network | None = None,
+        port: int | None = None,
+        management_port: int | None = None,
+    ) -> None:
         """Choose where it listens.
 
         :param folder: for data, logs and sockets; made, and removed by stop
@@ -264,9 +276,11 @@ class RabbitMQ(Server):
         if self._management_port is not None:
             plugins = 'rabbitmq_management'
             with configuration.open('a') as out:
-                out.write(f'management.tcp.ip = {self.address}\n'
-                          f'management.tcp.port = {self._management_port}\n'
-                          'management_agent.disable_metrics_collector = true\n')
+                out.write(
+                    f'management.tcp.ip = {self.address}\n'
+                    f'management.tcp.port = {self._management_port}\n'
+                    'management_agent.disable_metrics_collector = true\n'
+                )
         (self.folder / 'plugins').write_text(f'[{plugins}].\n')
         env = {
             'PATH': os.environ['PATH'],

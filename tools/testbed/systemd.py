@@ -33,15 +33,17 @@ class Systemd(Lifetime):
 
     def start(self) -> None:
         """Start it, and wait until it takes jobs."""
-        tops = [path for path in (Path('/sys/fs/cgroup/unified'), Path('/sys/fs/cgroup'))
-                if (path / 'cgroup.controllers').exists()]
+        tops = [
+            path
+            for path in (Path('/sys/fs/cgroup/unified'), Path('/sys/fs/cgroup'))
+            if (path / 'cgroup.controllers').exists()
+        ]
         if not tops:
             raise TestbedError('no cgroup2 is mounted, which systemd needs')
         # Its own group: the one it is started in becomes the root of what it sees.
         self._group = tops[0] / self._root.name
         self._group.mkdir()
-        script = (f'echo $$ >{self._group}/cgroup.procs && {_UNSHARE}'
-                  f' bash {FILES}/systemd-main {self._root}')
+        script = f'echo $$ >{self._group}/cgroup.procs && {_UNSHARE} bash {FILES}/systemd-main {self._root}'
         try:
             self._process = processes.spawn(['bash', '-c', script], self._log)
             wait_until(self._is_ready, 120, 'start of systemd', 0.2)
@@ -83,6 +85,7 @@ class Systemd(Lifetime):
             except OSError:
                 return not group.exists()
             return True
+
         wait_until(gone, 30, f'end of {group}', 0.1)
 
     def run(self, command: str, timeout: float = 120, data: bytes = b'') -> tuple[int, str]:
@@ -93,10 +96,23 @@ class Systemd(Lifetime):
         :param data: its standard input
         :returns: exit code and what it printed
         """
-        argv = ['nsenter', '-t', str(self._find()), '--pid', '--mount', '--cgroup', '--net', '--uts', '--ipc',
-                '/bin/bash', '-c', command]
-        done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=timeout, check=False)
+        argv = [
+            'nsenter',
+            '-t',
+            str(self._find()),
+            '--pid',
+            '--mount',
+            '--cgroup',
+            '--net',
+            '--uts',
+            '--ipc',
+            '/bin/bash',
+            '-c',
+            command,
+        ]
+        done = subprocess.run(
+            argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False
+        )
         return done.returncode, done.stdout.decode(errors='replace')
 
     def check(self, command: str, timeout: float = 120, data: bytes = b'') -> str:

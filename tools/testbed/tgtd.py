@@ -121,7 +121,6 @@ class Tgtd(Lifetime):
         self.kill()
 
 
-
 def _pick_control_port() -> int:
     while True:
         number = random.randrange(1000, 32000)

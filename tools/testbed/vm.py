@@ -244,9 +244,7 @@ class ComputeHost(Remote):
             shutil.copy2(found, work)
             work.replace(target / found.name)
 
-    def define_guest(
-        self, connection: Any, name: str, *, kind: str = 'kvm', server_id: str | None = None
-    ) -> Guest:
+    def define_guest(self, connection: Any, name: str, *, kind: str = 'kvm', server_id: str | None = None) -> Guest:
         """Define a small guest on this host.
 
         :param connection: of connect_libvirt
@@ -256,11 +254,5 @@ class ComputeHost(Remote):
         :returns: the guest
         """
         return Guest.define(
-            connection,
-            name,
-            Path('/run/guests') / name,
-            cache=self._cache,
-            kind=kind,
-            server_id=server_id,
-            place=self,
+            connection, name, Path('/run/guests') / name, cache=self._cache, kind=kind, server_id=server_id, place=self
         )

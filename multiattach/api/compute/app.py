@@ -25,13 +25,14 @@ def make_app(engine: Engine, settings: ApiSettings, authenticate: auth.Middlewar
 
     :param authenticate: middleware that leaves a context.
     """
+
     def build(*kinds: type[routing.Controller]) -> WsgiApp:
         return routing.make_app(microversion.COMPUTE, [kind(engine, settings) for kind in kinds], settings)
 
     guarded = authenticate(build(*CONTROLLERS), settings)
     return Mounts(
-        {'/v2.1': _Version(build(discovery.VersionController), guarded)},
-        _Root(build(discovery.VersionsController)))
+        {'/v2.1': _Version(build(discovery.VersionController), guarded)}, _Root(build(discovery.VersionsController))
+    )
 
 
 class _Version:

@@ -56,15 +56,19 @@ class VersionController(Controller):
 
     def _show(self, req: Request) -> dict[str, Any]:
         version = _describe(f'{base_url(req, self.settings)}/v2.1/')
-        version['links'].append(
-            {'rel': 'describedby', 'type': 'text/html', 'href': 'https://docs.openstack.org/'})
-        version['media-types'] = [{'base': 'application/json',
-                                   'type': 'application/vnd.openstack.compute+json;version=2.1'}]
+        version['links'].append({'rel': 'describedby', 'type': 'text/html', 'href': 'https://docs.openstack.org/'})
+        version['media-types'] = [
+            {'base': 'application/json', 'type': 'application/vnd.openstack.compute+json;version=2.1'}
+        ]
         return {'version': version}
 
 
 def _describe(href: str) -> dict[str, Any]:
     return {
-        'id': 'v2.1', 'status': 'CURRENT', 'version': str(_API.maximum), 'min_version': str(_API.minimum),
-        'updated': '2013-07-23T11:33:21Z', 'links': [{'rel': 'self', 'href': href}],
+        'id': 'v2.1',
+        'status': 'CURRENT',
+        'version': str(_API.maximum),
+        'min_version': str(_API.minimum),
+        'updated': '2013-07-23T11:33:21Z',
+        'links': [{'rel': 'self', 'href': href}],
     }

@@ -47,13 +47,20 @@ class ServersController(Controller):
         return {'server': self._views(req).detail(row, volumes[row.id], alone=True)}
 
     def _views(self, req: Request) -> ServerViews:
-        return ServerViews(req, self.settings, sees_hosts=self.engine.servers.sees_hosts(req.ctx),
-                           hosts=self.engine.servers.list_hosts(req.ctx) if req.minor >= 16 else None)
+        return ServerViews(
+            req,
+            self.settings,
+            sees_hosts=self.engine.servers.sees_hosts(req.ctx),
+            hosts=self.engine.servers.list_hosts(req.ctx) if req.minor >= 16 else None,
+        )
 
     def _list(self, req: Request) -> tuple[list[Server], Page]:
         query = req.query
-        page = paging.parse_page({key: query[key] for key in ('limit', 'marker') if key in query},
-                                 self.settings, {'created_at': 'created_at', 'id': 'id'})
+        page = paging.parse_page(
+            {key: query[key] for key in ('limit', 'marker') if key in query},
+            self.settings,
+            {'created_at': 'created_at', 'id': 'id'},
+        )
         page = dataclasses.replace(page, sort=_parse_sort(req) or page.sort)
         all_projects = _wants_all(query)
         wanted = {key: value for key, value in query.items() if key in FILTERS}
@@ -61,19 +68,16 @@ class ServersController(Controller):
             wanted['status'] = _parse_status(req)
         conditions = server_conditions(req.ctx, wanted, req.minor, all_projects=all_projects)
         try:
-            return self.engine.servers.list_page(
-                req.ctx, conditions, page, all_projects=all_projects), page
+            return self.engine.servers.list_page(req.ctx, conditions, page, all_projects=all_projects), page
         except errors.NotFound as exc:
             raise errors.InvalidInput(f'marker [{page.marker}] not found') from exc
 
-    def _reply(self, req: Request, page: Page, rows: list[Server], shown: list[dict[str, Any]]
-               ) -> dict[str, Any]:
+    def _reply(self, req: Request, page: Page, rows: list[Server], shown: list[dict[str, Any]]) -> dict[str, Any]:
         reply: dict[str, Any] = {'servers': shown}
         if rows and len(rows) == page.limit:
             kept = [(key, value) for key, value in req.GET.items() if key != 'marker']
             tail = urlencode([*kept, ('marker', rows[-1].id)])
-            reply['servers_links'] = [
-                {'rel': 'next', 'href': f'{paging.collection_url(req, self.settings)}?{tail}'}]
+            reply['servers_links'] = [{'rel': 'next', 'href': f'{paging.collection_url(req, self.settings)}?{tail}'}]
         return reply
 
 

@@ -30,11 +30,18 @@ def flavor(req: Request, settings: ApiSettings) -> dict[str, Any]:
     base, project = base_url(req, settings), f'{req.url_project}/' if req.url_project else ''
     tail = f'{project}flavors/{FLAVOR}'
     shown = {
-        'id': FLAVOR, 'name': FLAVOR, 'ram': 0, 'vcpus': 0, 'disk': 0, 'swap': '' if req.minor < 75 else 0,
-        'OS-FLV-EXT-DATA:ephemeral': 0, 'OS-FLV-DISABLED:disabled': False,
-        'os-flavor-access:is_public': True, 'rxtx_factor': 1.0,
-        'links': [{'rel': 'self', 'href': f'{base}/v2.1/{tail}'},
-                  {'rel': 'bookmark', 'href': f'{base}/{tail}'}]}
+        'id': FLAVOR,
+        'name': FLAVOR,
+        'ram': 0,
+        'vcpus': 0,
+        'disk': 0,
+        'swap': '' if req.minor < 75 else 0,
+        'OS-FLV-EXT-DATA:ephemeral': 0,
+        'OS-FLV-DISABLED:disabled': False,
+        'os-flavor-access:is_public': True,
+        'rxtx_factor': 1.0,
+        'links': [{'rel': 'self', 'href': f'{base}/v2.1/{tail}'}, {'rel': 'bookmark', 'href': f'{base}/{tail}'}],
+    }
     if req.minor >= 55:
         shown['description'] = None
     if req.minor >= 61:
@@ -70,8 +77,9 @@ class ServerViews:
     :param hosts: status of hosts by name, as far as the caller may know it.
     """
 
-    def __init__(self, req: Request, settings: ApiSettings, *, sees_hosts: bool = False,
-                 hosts: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, req: Request, settings: ApiSettings, *, sees_hosts: bool = False, hosts: Mapping[str, str] | None = None
+    ) -> None:
         self._minor = req.minor
         self._base = base_url(req, settings)
         self._project = f'{req.url_project}/' if req.url_project else ''
@@ -81,12 +89,16 @@ class ServerViews:
     def summary(self, server: Server) -> dict[str, Any]:
         """Show a server in a list."""
         tail = f'{self._project}servers/{server.id}'
-        return {'id': server.id, 'name': server.name,
-                'links': [{'rel': 'self', 'href': f'{self._base}/v2.1/{tail}'},
-                          {'rel': 'bookmark', 'href': f'{self._base}/{tail}'}]}
+        return {
+            'id': server.id,
+            'name': server.name,
+            'links': [
+                {'rel': 'self', 'href': f'{self._base}/v2.1/{tail}'},
+                {'rel': 'bookmark', 'href': f'{self._base}/{tail}'},
+            ],
+        }
 
-    def detail(self, server: Server, volumes: Sequence[Attachment], *,
-               alone: bool = False) -> dict[str, Any]:
+    def detail(self, server: Server, volumes: Sequence[Attachment], *, alone: bool = False) -> dict[str, Any]:
         """Show a server with all that is known of it; what has no meaning here is empty.
 
         :param alone: it is shown by itself and not in a list.
@@ -94,17 +106,27 @@ class ServerViews:
         state = servers.describe(server.power_state)
         shown = {
             **self.summary(server),
-            'status': state.status, 'tenant_id': server.project_id, 'user_id': '',
+            'status': state.status,
+            'tenant_id': server.project_id,
+            'user_id': '',
             'hostId': hashlib.sha224(f'{server.project_id}{server.host}'.encode()).hexdigest(),
-            'image': '', 'flavor': _FLAVOR if self._minor >= 47 else self._name_flavor(),
-            'addresses': {}, 'accessIPv4': '', 'accessIPv6': '', 'metadata': {},
+            'image': '',
+            'flavor': _FLAVOR if self._minor >= 47 else self._name_flavor(),
+            'addresses': {},
+            'accessIPv4': '',
+            'accessIPv6': '',
+            'metadata': {},
             'created': _format_time(server.created_at),
             'updated': _format_time(server.updated_at or server.created_at),
-            'config_drive': '', 'key_name': None,
-            'OS-DCF:diskConfig': 'MANUAL', 'OS-EXT-AZ:availability_zone': '',
-            'OS-EXT-STS:task_state': None, 'OS-EXT-STS:vm_state': state.vm_state,
+            'config_drive': '',
+            'key_name': None,
+            'OS-DCF:diskConfig': 'MANUAL',
+            'OS-EXT-AZ:availability_zone': '',
+            'OS-EXT-STS:task_state': None,
+            'OS-EXT-STS:vm_state': state.vm_state,
             'OS-EXT-STS:power_state': state.number,
-            'OS-SRV-USG:launched_at': None, 'OS-SRV-USG:terminated_at': None,
+            'OS-SRV-USG:launched_at': None,
+            'OS-SRV-USG:terminated_at': None,
             'os-extended-volumes:volumes_attached': [self._volume(row) for row in volumes],
         }
         if state.status == 'ACTIVE':
@@ -127,21 +149,32 @@ class ServerViews:
     def _place(self, server: Server) -> dict[str, Any]:
         prefix = 'OS-EXT-SRV-ATTR:'
         shown: dict[str, Any] = {
-            f'{prefix}host': server.host, f'{prefix}hypervisor_hostname': server.host,
-            f'{prefix}instance_name': server.name}
+            f'{prefix}host': server.host,
+            f'{prefix}hypervisor_hostname': server.host,
+            f'{prefix}instance_name': server.name,
+        }
         if self._minor >= 3:
             shown |= {
-                f'{prefix}hostname': server.name, f'{prefix}kernel_id': '', f'{prefix}ramdisk_id': '',
-                f'{prefix}launch_index': 0, f'{prefix}reservation_id': '',
-                f'{prefix}root_device_name': None, f'{prefix}user_data': None}
+                f'{prefix}hostname': server.name,
+                f'{prefix}kernel_id': '',
+                f'{prefix}ramdisk_id': '',
+                f'{prefix}launch_index': 0,
+                f'{prefix}reservation_id': '',
+                f'{prefix}root_device_name': None,
+                f'{prefix}user_data': None,
+            }
         return shown
 
     def _later(self, server: Server, alone: bool) -> dict[str, Any]:
         """Return what later microversions added."""
         shown: dict[str, Any] = {}
         added: tuple[tuple[int, str, Any], ...] = (
-            (9, 'locked', False), (19, 'description', None), (26, 'tags', []),
-            (63, 'trusted_image_certificates', None), (73, 'locked_reason', None))
+            (9, 'locked', False),
+            (19, 'description', None),
+            (26, 'tags', []),
+            (63, 'trusted_image_certificates', None),
+            (73, 'locked_reason', None),
+        )
         shown |= {key: value for since, key, value in added if self._minor >= since}
         if self._minor >= 16 and self._hosts:
             shown['host_status'] = self._hosts.get(server.host, 'UNKNOWN')

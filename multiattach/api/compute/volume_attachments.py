@@ -27,8 +27,7 @@ class VolumeAttachmentsController(Controller):
         rows = self.engine.servers.list_attachments(req.ctx, server_id)
         offset = int(req.query.get('offset', 0))
         limit = min(int(req.query.get('limit', 0)) or self.settings.max_limit, self.settings.max_limit)
-        return {'volumeAttachments': [views.attachment(row, req.minor)
-                                      for row in rows[offset:offset + limit]]}
+        return {'volumeAttachments': [views.attachment(row, req.minor) for row in rows[offset : offset + limit]]}
 
     @route('GET', _ONE)
     def show(self, req: Request, server_id: str, volume_id: str) -> dict[str, Any]:
@@ -40,10 +39,17 @@ class VolumeAttachmentsController(Controller):
     def create(self, req: Request, body: dict[str, Any], server_id: str) -> dict[str, Any]:
         """Attach a volume; the host's agent does it after the reply."""
         wish = body['volumeAttachment']
-        row = self.engine.servers.attach(req.ctx, server_id, ServerAttach(
-            volume_id=wish['volumeId'], device=wish.get('device'), tag=wish.get('tag'),
-            delete_on_termination=_parse_flag(wish.get('delete_on_termination', False)),
-            supports_multiattach=req.minor >= _MULTIATTACH))
+        row = self.engine.servers.attach(
+            req.ctx,
+            server_id,
+            ServerAttach(
+                volume_id=wish['volumeId'],
+                device=wish.get('device'),
+                tag=wish.get('tag'),
+                delete_on_termination=_parse_flag(wish.get('delete_on_termination', False)),
+                supports_multiattach=req.minor >= _MULTIATTACH,
+            ),
+        )
         return {'volumeAttachment': views.new_attachment(row, req.minor)}
 
     @route('PUT', _ONE, body=schemas.UPDATE, status=202)
@@ -55,12 +61,14 @@ class VolumeAttachmentsController(Controller):
         row = self.engine.servers.show_attachment(req.ctx, server_id, volume_id)
         wish = body['volumeAttachment']
         if req.minor < _UPDATE or wish['volumeId'] != volume_id:
-            raise errors.Conflict(f'volume {volume_id} is not migrating; this API should only be called '
-                                  'by the Block Storage service')
+            raise errors.Conflict(
+                f'volume {volume_id} is not migrating; this API should only be called by the Block Storage service'
+            )
         _check_unchanged(row, wish)
         flag = wish.get('delete_on_termination')
         self.engine.servers.update_attachment(
-            req.ctx, server_id, volume_id, None if flag is None else _parse_flag(flag))
+            req.ctx, server_id, volume_id, None if flag is None else _parse_flag(flag)
+        )
 
     @route('DELETE', _ONE, status=202)
     def delete(self, req: Request, server_id: str, volume_id: str) -> None:
@@ -70,8 +78,7 @@ class VolumeAttachmentsController(Controller):
 
 def _check_unchanged(row: Attachment, wish: dict[str, Any]) -> None:
     """Refuse to change what cannot be changed; clients may send back what they have read."""
-    fixed = {'id': row.volume_id, 'serverId': row.instance_uuid, 'device': row.mountpoint,
-             'tag': row.tag}
+    fixed = {'id': row.volume_id, 'serverId': row.instance_uuid, 'device': row.mountpoint, 'tag': row.tag}
     for key, value in fixed.items():
         if key in wish and wish[key] != value:
             raise errors.InvalidInput(f'The {key} property is not mutable')

@@ -43,22 +43,38 @@ class Noun:
 # Sort keys that all of them have.
 _SORT_KEYS = {key: key for key in ('id', 'name', 'status', 'created_at', 'updated_at', 'project_id')}
 NOUNS = (
-    Noun('/snapshots', 'snapshots', 'Snapshot', body=schemas.SNAPSHOT,
-         filters=('name', 'status', 'volume_id', 'metadata', 'availability_zone')),
-    Noun('/backups', 'backups', 'Backup', body=schemas.BACKUP,
-         filters=('name', 'status', 'volume_id')),
+    Noun(
+        '/snapshots',
+        'snapshots',
+        'Snapshot',
+        body=schemas.SNAPSHOT,
+        filters=('name', 'status', 'volume_id', 'metadata', 'availability_zone'),
+    ),
+    Noun('/backups', 'backups', 'Backup', body=schemas.BACKUP, filters=('name', 'status', 'volume_id')),
     Noun('/os-volume-transfer', 'transfers', 'Transfer', body=schemas.TRANSFER),
     Noun('/volume-transfers', 'transfers', 'Transfer', since=55, body=schemas.TRANSFER),
     Noun('/groups', 'groups', 'Group', since=13),
-    Noun('/group_snapshots', 'group_snapshots', 'Group snapshot', since=14,
-         filters=('name', 'status', 'group_id')),
-    Noun('/group_types', 'group_types', 'Group type', since=11, detail=False,
-         filters=('is_public', 'group_specs')),
+    Noun('/group_snapshots', 'group_snapshots', 'Group snapshot', since=14, filters=('name', 'status', 'group_id')),
+    Noun('/group_types', 'group_types', 'Group type', since=11, detail=False, filters=('is_public', 'group_specs')),
     Noun('/consistencygroups', 'consistencygroups', 'Consistency group'),
     Noun('/cgsnapshots', 'cgsnapshots', 'Consistency group snapshot'),
-    Noun('/clusters', 'clusters', 'Cluster', since=7, creates=False,
-         filters=('name', 'binary', 'num_hosts', 'num_down_hosts', 'disabled', 'replication_status',
-                  'frozen', 'active_backend_id')),
+    Noun(
+        '/clusters',
+        'clusters',
+        'Cluster',
+        since=7,
+        creates=False,
+        filters=(
+            'name',
+            'binary',
+            'num_hosts',
+            'num_down_hosts',
+            'disabled',
+            'replication_status',
+            'frozen',
+            'active_backend_id',
+        ),
+    ),
 )
 
 
@@ -66,8 +82,12 @@ def _list_nothing(path: str, noun: Noun) -> routing.Handler:
     def index(self: routing.Controller, req: Request) -> dict[str, Any]:
         query = req.query
         page = paging.parse_page(query, self.settings, _SORT_KEYS)
-        queries.check_absent(req.ctx, {key: value for key, value in query.items()
-                                       if key not in paging.PARAMETERS}, req.minor, noun.filters)
+        queries.check_absent(
+            req.ctx,
+            {key: value for key, value in query.items() if key not in paging.PARAMETERS},
+            req.minor,
+            noun.filters,
+        )
         if 'all_tenants' in query:
             queries.parse_boolean(query['all_tenants'])
         if page.marker is not None:
@@ -94,8 +114,9 @@ def _miss(method: str, noun: Noun) -> routing.Handler:
     return _mark(method, noun.path + '/{ident}', noun, show, f'Find no {noun.title.lower()}.')
 
 
-def _mark(method: str, path: str, noun: Noun, handler: routing.Handler, doc: str,
-          body: Versioned | None = None) -> routing.Handler:
+def _mark(
+    method: str, path: str, noun: Noun, handler: routing.Handler, doc: str, body: Versioned | None = None
+) -> routing.Handler:
     handler.__name__ = f'{method}{path}'.lower().translate(str.maketrans('/-', '__', '{}'))
     handler.__doc__ = doc
     return routing.route(method, path, since=noun.since, body=body)(handler)

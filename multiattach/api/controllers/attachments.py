@@ -35,11 +35,17 @@ class AttachmentsController(Controller):
         page = paging.parse_page(query, self.settings, queries.ATTACHMENT_SORT_KEYS)
         wanted = {key: value for key, value in query.items() if key not in paging.PARAMETERS}
         found = self.engine.attachments.list_page(
-            req.ctx, queries.attachment_conditions(req.ctx, wanted, req.minor), page, detail=detail,
-            all_projects='all_tenants' in query and queries.parse_boolean(query['all_tenants']))
-        reply: dict[str, Any] = {'attachments': [
-            views.detail(row, sees_secrets=req.ctx.sees_secrets) if detail else views.summary(row)
-            for row in found]}
+            req.ctx,
+            queries.attachment_conditions(req.ctx, wanted, req.minor),
+            page,
+            detail=detail,
+            all_projects='all_tenants' in query and queries.parse_boolean(query['all_tenants']),
+        )
+        reply: dict[str, Any] = {
+            'attachments': [
+                views.detail(row, sees_secrets=req.ctx.sees_secrets) if detail else views.summary(row) for row in found
+            ]
+        }
         links = paging.next_link(req, self.settings, found, page)
         return reply | ({'attachments_links': links} if links else {})
 
@@ -48,8 +54,8 @@ class AttachmentsController(Controller):
         """Reserve a volume for a server and, given a connector, connect it; 200 (contract 11.5)."""
         wanted = body['attachment']
         found = self.engine.attachments.create(
-            req.ctx, wanted['volume_uuid'], wanted.get('instance_uuid'),
-            wanted.get('connector'), wanted.get('mode'))
+            req.ctx, wanted['volume_uuid'], wanted.get('instance_uuid'), wanted.get('connector'), wanted.get('mode')
+        )
         return {'attachment': views.detail(found, sees_secrets=True)}
 
     @route('GET', '/attachments/{attachment_id}', since=_SINCE)

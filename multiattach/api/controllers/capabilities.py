@@ -17,9 +17,13 @@ class CapabilitiesController(Controller):
     def list_filters(self, req: Request) -> dict[str, Any]:
         """List the filters that everybody may use."""
         wanted = req.query.get('resource')
-        return {'resource_filters': [
-            {'resource': resource, 'filters': list(names)}
-            for resource, names in queries.RESOURCE_FILTERS.items() if wanted in (None, resource)]}
+        return {
+            'resource_filters': [
+                {'resource': resource, 'filters': list(names)}
+                for resource, names in queries.RESOURCE_FILTERS.items()
+                if wanted in (None, resource)
+            ]
+        }
 
     @route('GET', '/capabilities/{host}')
     def show(self, req: Request, host: str) -> dict[str, Any]:

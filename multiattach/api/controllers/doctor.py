@@ -17,8 +17,7 @@ class DoctorController(Controller):
 
     @route('POST', '/multiattach/doctor', body=schemas.EXAMINE)
     def examine(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
-        """Have every worker and agent compare what is recorded with what is there; put it right if asked to.
-        """
+        """Have every worker and agent compare what is recorded with what is there; put it right if asked to."""
         fix = bool(strutils.bool_from_string(str(body['doctor'].get('fix', False))))
         release = body['doctor'].get('release', [])
         if release and not fix:

@@ -21,15 +21,13 @@ class ExplainController(Controller):
     def explain_attachment(self, req: Request, attachment_id: str) -> dict[str, Any]:
         """Explain an attachment, one that is gone too: its timeline, and what comes next."""
         found = self.engine.explanations.explain_attachment(req.ctx, attachment_id, live=_is_live(req))
-        return {'explanation': views.attachment(
-            found, sees_internals=self.engine.explanations.sees_internals(req.ctx))}
+        return {'explanation': views.attachment(found, sees_internals=self.engine.explanations.sees_internals(req.ctx))}
 
     @route('GET', '/multiattach/volumes/{volume_id}/explain', query=schemas.EXPLAIN)
     def explain_volume(self, req: Request, volume_id: str) -> dict[str, Any]:
         """Explain a volume: why it has its status, and what comes next."""
         found = self.engine.explanations.explain_volume(req.ctx, volume_id, live=_is_live(req))
-        return {'explanation': views.volume(
-            found, sees_internals=self.engine.explanations.sees_internals(req.ctx))}
+        return {'explanation': views.volume(found, sees_internals=self.engine.explanations.sees_internals(req.ctx))}
 
     @route('GET', '/multiattach/hosts/{host}/explain')
     def explain_host(self, req: Request, host: str) -> dict[str, Any]:

@@ -17,17 +17,24 @@ class FencesController(Controller):
     @route('POST', '/multiattach/attachments/{attachment_id}/fence', body=schemas.ATTACHMENT)
     def fence_attachment(self, req: Request, body: dict[str, Any], attachment_id: str) -> dict[str, Any]:
         """Cut an attachment's initiator off its volume, and see on the target that it is."""
-        found = self.engine.fences.fence_attachment(
-            req.ctx, attachment_id, force=_flag(body['fence'], 'force'))
+        found = self.engine.fences.fence_attachment(req.ctx, attachment_id, force=_flag(body['fence'], 'force'))
         return {'fence': views.attachments(found)}
 
     @route('POST', '/multiattach/hosts/{host}/fence', body=schemas.HOST)
     def fence_host(self, req: Request, body: dict[str, Any], host: str) -> dict[str, Any]:
         """Cut off all that a host has, and keep it from getting more."""
         wish = body['fence']
-        return {'fence': views.host(self.engine.fences.fence_host(
-            req.ctx, host, out_of_service=_flag(wish, 'out_of_service'), reason=wish.get('reason') or None,
-            expected=_flag(wish, 'expected')))}
+        return {
+            'fence': views.host(
+                self.engine.fences.fence_host(
+                    req.ctx,
+                    host,
+                    out_of_service=_flag(wish, 'out_of_service'),
+                    reason=wish.get('reason') or None,
+                    expected=_flag(wish, 'expected'),
+                )
+            )
+        }
 
     @route('POST', '/multiattach/hosts/{host}/unfence', body=schemas.UNFENCE)
     def unfence_host(self, req: Request, _body: dict[str, Any], host: str) -> dict[str, Any]:

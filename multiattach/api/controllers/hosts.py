@@ -27,7 +27,11 @@ class HostsController(Controller):
     def attach(self, req: Request, body: dict[str, Any], server_id: str) -> dict[str, Any]:
         """Attach a volume to a server of a host agent, as the compute API does, with a mode."""
         wish = body['attachment']
-        row = self.engine.servers.attach(req.ctx, server_id, ServerAttach(
-            volume_id=wish['volume_id'], device=wish.get('device'), mode=wish.get('mode'),
-            supports_multiattach=True))
+        row = self.engine.servers.attach(
+            req.ctx,
+            server_id,
+            ServerAttach(
+                volume_id=wish['volume_id'], device=wish.get('device'), mode=wish.get('mode'), supports_multiattach=True
+            ),
+        )
         return {'attachment': views.server_attachment(row)}

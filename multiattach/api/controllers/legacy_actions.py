@@ -23,13 +23,17 @@ class LegacyActionController(ActionController):
         if not value.get('instance_uuid') and not value.get('host_name'):
             raise errors.InvalidInput('Invalid input: instance_uuid or host_name is required.')
         if value.get('host_name') and not host_names.is_valid(value['host_name']):
-            raise errors.InvalidInput('Invalid input: host_name must be 1 to 255 printable characters '
-                                      'without blanks at its ends.')
+            raise errors.InvalidInput(
+                'Invalid input: host_name must be 1 to 255 printable characters without blanks at its ends.'
+            )
         connection.check_mountpoint(value['mountpoint'])
         if value.get('host_name'):
             host_names.check(value['host_name'])
-        self.engine.legacy.attach(req.ctx, volume_id, LegacyAttach(
-            value['mountpoint'], value.get('instance_uuid'), value.get('host_name'), value.get('mode')))
+        self.engine.legacy.attach(
+            req.ctx,
+            volume_id,
+            LegacyAttach(value['mountpoint'], value.get('instance_uuid'), value.get('host_name'), value.get('mode')),
+        )
 
     @action('os-detach', schemas.DETACH)
     def detach(self, req: Request, volume_id: str, value: dict[str, Any] | None) -> None:
@@ -40,8 +44,10 @@ class LegacyActionController(ActionController):
     def initialize_connection(self, req: Request, volume_id: str, value: dict[str, Any]) -> dict[str, Any]:
         """Have an initiator admitted."""
         info = self.engine.legacy.initialize_connection(req.ctx, volume_id, value['connector'])
-        return {'connection_info': {key: info[key] for key in _TOP} | {
-            'data': {key: item for key, item in info.items() if key not in (*_TOP, *_ATTACHMENT_ONLY)}}}
+        return {
+            'connection_info': {key: info[key] for key in _TOP}
+            | {'data': {key: item for key, item in info.items() if key not in (*_TOP, *_ATTACHMENT_ONLY)}}
+        }
 
     @action('os-terminate_connection', schemas.TERMINATE)
     def terminate_connection(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:

@@ -6,12 +6,20 @@ from typing import Any
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
 
-_LIMITS = {'maxTotalVolumes': 'volumes', 'maxTotalVolumeGigabytes': 'gigabytes',
-           'maxTotalSnapshots': 'snapshots', 'maxTotalBackups': 'backups',
-           'maxTotalBackupGigabytes': 'backup_gigabytes'}
-_USES = {'totalVolumesUsed': 'volumes', 'totalGigabytesUsed': 'gigabytes',
-         'totalSnapshotsUsed': 'snapshots', 'totalBackupsUsed': 'backups',
-         'totalBackupGigabytesUsed': 'backup_gigabytes'}
+_LIMITS = {
+    'maxTotalVolumes': 'volumes',
+    'maxTotalVolumeGigabytes': 'gigabytes',
+    'maxTotalSnapshots': 'snapshots',
+    'maxTotalBackups': 'backups',
+    'maxTotalBackupGigabytes': 'backup_gigabytes',
+}
+_USES = {
+    'totalVolumesUsed': 'volumes',
+    'totalGigabytesUsed': 'gigabytes',
+    'totalSnapshotsUsed': 'snapshots',
+    'totalBackupsUsed': 'backups',
+    'totalBackupGigabytesUsed': 'backup_gigabytes',
+}
 _OTHER_PROJECT = 39
 _USED = 'limits_extension:used_limits'
 

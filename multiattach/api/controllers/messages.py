@@ -22,8 +22,7 @@ class MessagesController(Controller):
         """List messages, newest first unless another order is asked for."""
         page = paging.parse_page(req.query, self.settings, queries.MESSAGE_SORT_KEYS)
         wanted = {key: value for key, value in req.query.items() if key not in paging.PARAMETERS}
-        found = self.engine.messages.list_page(
-            req.ctx, queries.message_conditions(req.ctx, wanted, req.minor), page)
+        found = self.engine.messages.list_page(req.ctx, queries.message_conditions(req.ctx, wanted, req.minor), page)
         links = Links(req, self.settings)
         reply: dict[str, Any] = {'messages': [views.show(row, links) for row in found]}
         after = paging.next_link(req, self.settings, found, page)

@@ -29,14 +29,22 @@ class MetadataController(Controller):
     @route('POST', '/volumes/{volume_id}/metadata', body=schemas.SET_METADATA)
     def create(self, req: Request, body: dict[str, Any], volume_id: str) -> pecan.Response:
         """Set metadata; items that are not named stay."""
-        return _tag(req, self.engine.volumes.set_metadata(
-            req.ctx, volume_id, body['metadata'], keep_others=True, check=_make_check(req)))
+        return _tag(
+            req,
+            self.engine.volumes.set_metadata(
+                req.ctx, volume_id, body['metadata'], keep_others=True, check=_make_check(req)
+            ),
+        )
 
     @route('PUT', '/volumes/{volume_id}/metadata', body=schemas.SET_METADATA)
     def replace(self, req: Request, body: dict[str, Any], volume_id: str) -> pecan.Response:
         """Replace the metadata."""
-        return _tag(req, self.engine.volumes.set_metadata(
-            req.ctx, volume_id, body['metadata'], keep_others=False, check=_make_check(req)))
+        return _tag(
+            req,
+            self.engine.volumes.set_metadata(
+                req.ctx, volume_id, body['metadata'], keep_others=False, check=_make_check(req)
+            ),
+        )
 
     @route('GET', '/volumes/{volume_id}/metadata/{key}')
     def show(self, req: Request, volume_id: str, key: str) -> dict[str, Any]:
@@ -51,8 +59,9 @@ class MetadataController(Controller):
         """Set one item."""
         if key not in body['meta']:
             raise errors.InvalidInput('Request body and URI mismatch')
-        items = self.engine.volumes.set_metadata(req.ctx, volume_id, body['meta'], keep_others=True,
-                                                 check=_make_check(req))
+        items = self.engine.volumes.set_metadata(
+            req.ctx, volume_id, body['meta'], keep_others=True, check=_make_check(req)
+        )
         return {'meta': {key: items[key]}}
 
     @route('DELETE', '/volumes/{volume_id}/metadata/{key}')

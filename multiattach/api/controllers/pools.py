@@ -18,14 +18,19 @@ class PoolsController(Controller):
     def index(self, req: Request) -> dict[str, Any]:
         """List the pools, with ``detail`` also what they report."""
         detail = parse_boolean(req.query.get('detail', 'false'))
-        return {'pools': [
-            {'name': name_pool(backend.host), **({'capabilities': views.show(backend)} if detail else {})}
-            for backend in self.engine.services.list_pools(req.ctx)]}
+        return {
+            'pools': [
+                {'name': name_pool(backend.host), **({'capabilities': views.show(backend)} if detail else {})}
+                for backend in self.engine.services.list_pools(req.ctx)
+            ]
+        }
 
     @route('GET', '/os-availability-zone')
     def list_zones(self, req: Request) -> dict[str, Any]:
         """List the availability zones."""
         zones = self.engine.services.list_zones(req.ctx)
-        return {'availabilityZoneInfo': [
-            {'zoneName': name, 'zoneState': {'available': available}}
-            for name, available in sorted(zones.items())]}
+        return {
+            'availabilityZoneInfo': [
+                {'zoneName': name, 'zoneState': {'available': available}} for name, available in sorted(zones.items())
+            ]
+        }

@@ -25,8 +25,7 @@ class QosSpecsController(Controller):
         """List QoS specs."""
         page = paging.parse_page(req.query, self.settings, queries.QOS_SORT_KEYS)
         wanted = {key: value for key, value in req.query.items() if key not in paging.PARAMETERS}
-        found = self.engine.qos_specs.list_page(
-            req.ctx, queries.qos_conditions(req.ctx, wanted, req.minor), page)
+        found = self.engine.qos_specs.list_page(req.ctx, queries.qos_conditions(req.ctx, wanted, req.minor), page)
         reply: dict[str, Any] = {'qos_specs': [views.show_brief(row) for row in found]}
         links = paging.next_link(req, self.settings, found, page)
         return reply | ({'qos_specs_links': links} if links else {})
@@ -37,7 +36,8 @@ class QosSpecsController(Controller):
         specs = dict(body['qos_specs'])
         name, consumer = specs.pop('name').strip(), specs.pop('consumer', None)
         found = self.engine.qos_specs.create(
-            req.ctx, name, qos.DEFAULT_CONSUMER if consumer is None else consumer, specs)
+            req.ctx, name, qos.DEFAULT_CONSUMER if consumer is None else consumer, specs
+        )
         return views.show(found, Links(req, self.settings))
 
     @route('GET', _ONE)
@@ -54,8 +54,7 @@ class QosSpecsController(Controller):
     @route('DELETE', _ONE, status=202, query=schemas.DELETE)
     def delete(self, req: Request, qos_id: str) -> None:
         """Delete QoS specs; by force also those that types have."""
-        self.engine.qos_specs.delete(
-            req.ctx, qos_id, force=strutils.bool_from_string(req.query.get('force', False)))
+        self.engine.qos_specs.delete(req.ctx, qos_id, force=strutils.bool_from_string(req.query.get('force', False)))
 
     @route('PUT', _ONE + '/delete_keys', status=202, body=schemas.DELETE_KEYS)
     def delete_keys(self, req: Request, body: dict[str, Any], qos_id: str) -> None:
@@ -67,8 +66,7 @@ class QosSpecsController(Controller):
     @route('GET', _ONE + '/associations')
     def list_types(self, req: Request, qos_id: str) -> dict[str, Any]:
         """List the types that have QoS specs."""
-        return {'qos_associations': [
-            views.show_type(row) for row in self.engine.qos_specs.list_types(req.ctx, qos_id)]}
+        return {'qos_associations': [views.show_type(row) for row in self.engine.qos_specs.list_types(req.ctx, qos_id)]}
 
     @route('GET', _ONE + '/associate', status=202, query=schemas.ASSOCIATE)
     def associate(self, req: Request, qos_id: str) -> None:

@@ -20,9 +20,13 @@ class QuotaSetsController(Controller):
         """Show a project's quotas, with what is used if that is asked for."""
         found = self.engine.quotas.show(req.ctx, project_id)
         if queries.parse_boolean(req.query.get('usage', 'false')):
-            return {'quota_set': {'id': found.name} | {
-                key: {'limit': limit, 'in_use': found.in_use[key], 'reserved': 0}
-                for key, limit in found.limits.items()}}
+            return {
+                'quota_set': {'id': found.name}
+                | {
+                    key: {'limit': limit, 'in_use': found.in_use[key], 'reserved': 0}
+                    for key, limit in found.limits.items()
+                }
+            }
         return {'quota_set': _show(found)}
 
     @route('GET', '/os-quota-sets/{project_id}/defaults')

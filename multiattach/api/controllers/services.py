@@ -19,12 +19,16 @@ class ServicesController(Controller):
         """List services."""
         query = req.query
         found = self.engine.services.list_all(
-            req.ctx, views.find_binary(query.get('binary') or query.get('service') or None),
-            query.get('host') or None)
-        return {'services': [
-            views.show(row, is_up=self.engine.services.is_up(row), is_backend=row.binary == VOLUME_BINARY,
-                       minor=req.minor)
-            for row in found]}
+            req.ctx, views.find_binary(query.get('binary') or query.get('service') or None), query.get('host') or None
+        )
+        return {
+            'services': [
+                views.show(
+                    row, is_up=self.engine.services.is_up(row), is_backend=row.binary == VOLUME_BINARY, minor=req.minor
+                )
+                for row in found
+            ]
+        }
 
     @route('PUT', '/os-services/enable', body=schemas.ENABLE)
     def enable(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
@@ -43,8 +47,12 @@ class ServicesController(Controller):
 
     def _set(self, req: Request, body: dict[str, Any], *, disabled: bool) -> Any:
         return self.engine.services.set_disabled(
-            req.ctx, views.find_binary(body.get('binary') or body['service']), body['host'], disabled,
-            body.get('disabled_reason'))
+            req.ctx,
+            views.find_binary(body.get('binary') or body['service']),
+            body['host'],
+            disabled,
+            body.get('disabled_reason'),
+        )
 
     # -- what this service does not have -------------------------------------------------------
 
@@ -65,5 +73,4 @@ class ServicesController(Controller):
 
     def _refuse(self, req: Request, host: str, rule: str) -> NoReturn:
         self.engine.policy.check(req.ctx, rule)
-        raise errors.InvalidInput(
-            f'Host {host[:64]} has no replication: it cannot be frozen, thawed or failed over.')
+        raise errors.InvalidInput(f'Host {host[:64]} has no replication: it cannot be frozen, thawed or failed over.')

@@ -11,11 +11,29 @@ from multiattach.api.schemas import volume_actions as schemas
 from multiattach.domain import errors
 
 # Not deleting, error_deleting and detaching: what they tell of is going on, or is not (11.4 number 21).
-_RESETTABLE = frozenset({
-    'creating', 'available', 'error', 'error_extending', 'attaching', 'in-use', 'maintenance', 'reserved',
-    'retyping', 'extending', 'error_managing', 'managing', 'restoring-backup', 'error_restoring',
-    'awaiting-transfer', 'backing-up', 'error_backing-up', 'downloading', 'uploading',
-})
+_RESETTABLE = frozenset(
+    {
+        'creating',
+        'available',
+        'error',
+        'error_extending',
+        'attaching',
+        'in-use',
+        'maintenance',
+        'reserved',
+        'retyping',
+        'extending',
+        'error_managing',
+        'managing',
+        'restoring-backup',
+        'error_restoring',
+        'awaiting-transfer',
+        'backing-up',
+        'error_backing-up',
+        'downloading',
+        'uploading',
+    }
+)
 
 
 class SettingActionController(ActionController):
@@ -26,8 +44,7 @@ class SettingActionController(ActionController):
         """Put a volume's status right."""
         status = value['status'].lower() if value.get('status') else None
         if status is None and not value.get('attach_status') and not value.get('migration_status'):
-            raise errors.InvalidInput(
-                "Must specify 'status', 'attach_status' or 'migration_status' to update.")
+            raise errors.InvalidInput("Must specify 'status', 'attach_status' or 'migration_status' to update.")
         if status is not None and status not in _RESETTABLE:
             raise errors.InvalidInput(f'Invalid volume status: {status[:64]}')
         self.engine.settings.reset(req.ctx, volume_id, status, value.get('attach_status'))

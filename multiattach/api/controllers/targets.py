@@ -19,11 +19,13 @@ class TargetsController(Controller):
         query = req.query
         limit = min(int(query.get('limit') or self.settings.max_limit), self.settings.max_limit)
         found = self.engine.targets.list_page(
-            req.ctx, idents.normalise(query.get('marker', '')) or None, limit, query.get('host') or None)
-        return {'targets': [views.show(target) for target in found.targets],
-                'unanswered': [{'host': host, 'reason': reason} for host, reason in
-                               sorted(found.unanswered.items())],
-                'next_marker': found.marker}
+            req.ctx, idents.normalise(query.get('marker', '')) or None, limit, query.get('host') or None
+        )
+        return {
+            'targets': [views.show(target) for target in found.targets],
+            'unanswered': [{'host': host, 'reason': reason} for host, reason in sorted(found.unanswered.items())],
+            'next_marker': found.marker,
+        }
 
     @route('GET', '/multiattach/targets/{volume_id}')
     def show(self, req: Request, volume_id: str) -> dict[str, Any]:

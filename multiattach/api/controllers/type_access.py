@@ -20,9 +20,12 @@ class TypeAccessController(ActionController):
     @route('GET', '/types/{type_id}/os-volume-type-access')
     def index(self, req: Request, type_id: str) -> dict[str, Any]:
         """List the projects that may use a type."""
-        return {'volume_type_access': [
-            {'volume_type_id': type_id, 'project_id': project_id}
-            for project_id in self.engine.type_access.list_projects(req.ctx, type_id)]}
+        return {
+            'volume_type_access': [
+                {'volume_type_id': type_id, 'project_id': project_id}
+                for project_id in self.engine.type_access.list_projects(req.ctx, type_id)
+            ]
+        }
 
     @route('POST', '/types/{type_id}/action', body=ANY_BODY)
     def act(self, req: Request, body: Any, type_id: str) -> pecan.Response:
@@ -49,8 +52,14 @@ class EncryptionController(Controller):
         found = self.engine.encryptions.show(req.ctx, type_id)
         if found is None:
             return {}
-        return {**_show(found), 'volume_type_id': type_id, 'deleted': False, 'deleted_at': None,
-                'created_at': format_time(found.created_at), 'updated_at': format_time(found.updated_at)}
+        return {
+            **_show(found),
+            'volume_type_id': type_id,
+            'deleted': False,
+            'deleted_at': None,
+            'created_at': format_time(found.created_at),
+            'updated_at': format_time(found.updated_at),
+        }
 
     @route('GET', '/types/{type_id}/encryption/{key}')
     def show(self, req: Request, type_id: str, key: str) -> dict[str, Any]:
@@ -65,8 +74,9 @@ class EncryptionController(Controller):
     def create(self, req: Request, body: dict[str, Any], type_id: str) -> dict[str, Any]:
         """Give a type an encryption record."""
         wanted = {'cipher': None, 'key_size': None} | _parse(body['encryption'])
-        return {'encryption': {**_show(self.engine.encryptions.create(req.ctx, type_id, wanted)),
-                               'volume_type_id': type_id}}
+        return {
+            'encryption': {**_show(self.engine.encryptions.create(req.ctx, type_id, wanted)), 'volume_type_id': type_id}
+        }
 
     @route('PUT', '/types/{type_id}/encryption/{encryption_id}', body=schemas.UPDATE_ENCRYPTION)
     def update(self, req: Request, body: dict[str, Any], type_id: str, encryption_id: str) -> dict[str, Any]:
@@ -81,8 +91,13 @@ class EncryptionController(Controller):
 
 
 def _show(found: rows.TypeEncryption) -> dict[str, Any]:
-    return {'encryption_id': found.encryption_id, 'provider': found.provider, 'cipher': found.cipher,
-            'key_size': found.key_size, 'control_location': found.control_location}
+    return {
+        'encryption_id': found.encryption_id,
+        'provider': found.provider,
+        'cipher': found.cipher,
+        'key_size': found.key_size,
+        'control_location': found.control_location,
+    }
 
 
 def _parse(wanted: dict[str, Any]) -> dict[str, Any]:

@@ -23,8 +23,7 @@ class TypesController(Controller):
     def index(self, req: Request) -> dict[str, Any]:
         """List types."""
         page = paging.parse_page(req.query, self.settings, queries.TYPE_SORT_KEYS)
-        found = self.engine.types.list_page(
-            req.ctx, queries.type_conditions(req.ctx, req.query, req.minor), page)
+        found = self.engine.types.list_page(req.ctx, queries.type_conditions(req.ctx, req.query, req.minor), page)
         specs, qos = self.engine.types.make_spec_view(req.ctx), self.engine.types.shows_qos(req.ctx)
         reply: dict[str, Any] = {'volume_types': [views.show(row, specs(row), qos=qos) for row in found]}
         links = paging.next_link(req, self.settings, found, page)
@@ -35,8 +34,12 @@ class TypesController(Controller):
         """Create a type."""
         wanted = body['volume_type']
         found = self.engine.types.create(
-            req.ctx, wanted['name'].strip(), wanted.get('description'),
-            strutils.bool_from_string(wanted.get(_PUBLIC, True)), wanted.get('extra_specs') or {})
+            req.ctx,
+            wanted['name'].strip(),
+            wanted.get('description'),
+            strutils.bool_from_string(wanted.get(_PUBLIC, True)),
+            wanted.get('extra_specs') or {},
+        )
         return {'volume_type': views.show(found, self.engine.types.make_spec_view(req.ctx)(found))}
 
     @route('GET', '/types/default')
@@ -64,8 +67,7 @@ class TypesController(Controller):
         if 'is_public' in changes:
             changes['is_public'] = strutils.bool_from_string(changes['is_public'])
         if not changes:
-            raise errors.InvalidInput('Specify volume type name, description, is_public or a combination '
-                                      'thereof.')
+            raise errors.InvalidInput('Specify volume type name, description, is_public or a combination thereof.')
         found = self.engine.types.update(req.ctx, type_id, changes)
         specs = self.engine.types.make_spec_view(req.ctx)
         return {'volume_type': views.show(found, specs(found), access=False)}

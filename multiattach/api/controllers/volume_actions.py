@@ -51,8 +51,9 @@ class VolumeActionsController(LegacyActionController, SettingActionController):
     @action('os-extend', schemas.EXTEND)
     def extend(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
         """Grow a volume."""
-        self.engine.actions.extend(req.ctx, volume_id, int(value['new_size']),
-                                   in_use_allowed=req.minor >= _EXTEND_IN_USE)
+        self.engine.actions.extend(
+            req.ctx, volume_id, int(value['new_size']), in_use_allowed=req.minor >= _EXTEND_IN_USE
+        )
 
     @action('os-force_delete')
     def force_delete(self, req: Request, volume_id: str, _value: Any) -> None:

@@ -17,7 +17,8 @@ class VolumeHostsController(Controller):
     def index(self, req: Request) -> dict[str, Any]:
         """List the services of all hosts."""
         found = self.engine.volume_hosts.list_all(
-            req.ctx, req.query.get('zone') or None, find_binary(req.query.get('service') or None))
+            req.ctx, req.query.get('zone') or None, find_binary(req.query.get('service') or None)
+        )
         return {'hosts': [views.show_brief(row, is_up=self.engine.services.is_up(row)) for row in found]}
 
     @route('GET', '/os-hosts/{host}')

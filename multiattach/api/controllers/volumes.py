@@ -19,8 +19,12 @@ _WITH_COUNT = 45
 _SUMMARY_METADATA = 36
 _FORCE = 23
 # Sources that this service does not have: naming one is naming nothing.
-_UNKNOWN_SOURCES = {'snapshot_id': 'Snapshot', 'consistencygroup_id': 'ConsistencyGroup',
-                    'group_id': 'Group', 'backup_id': 'Backup'}
+_UNKNOWN_SOURCES = {
+    'snapshot_id': 'Snapshot',
+    'consistencygroup_id': 'ConsistencyGroup',
+    'group_id': 'Group',
+    'backup_id': 'Backup',
+}
 
 
 class VolumesController(Controller):
@@ -78,7 +82,8 @@ class VolumesController(Controller):
             raise errors.InvalidInput(
                 'multiattach parameter has been removed. The default behavior is to use multiattach enabled '
                 'volume types. Contact your administrator to create a multiattach enabled volume type and '
-                'use it to create multiattach volumes.')
+                'use it to create multiattach volumes.'
+            )
         self._refuse_sources(wanted)
         source = idents.normalise(wanted.get('source_volid') or '') or None
         size = wanted.get('size')
@@ -90,10 +95,14 @@ class VolumesController(Controller):
         if source is None:  # a clone is where its source is
             zone = zone or self.settings.default_availability_zone or None
         return VolumeWish(
-            size=None if size is None else int(size), type_name=wanted.get('volume_type') or None,
+            size=None if size is None else int(size),
+            type_name=wanted.get('volume_type') or None,
             name=_pick(wanted, 'name', 'display_name'),
             description=_pick(wanted, 'description', 'display_description'),
-            zone=zone, metadata=wanted.get('metadata') or {}, source_volid=source)
+            zone=zone,
+            metadata=wanted.get('metadata') or {},
+            source_volid=source,
+        )
 
     def _refuse_sources(self, wanted: Mapping[str, Any]) -> None:
         for key, noun in _UNKNOWN_SOURCES.items():
@@ -102,7 +111,8 @@ class VolumesController(Controller):
         if wanted.get('imageRef') or wanted.get('image_id'):
             raise errors.InvalidInput(
                 'Volumes of images: this service does not offer them. Make an empty volume, or a clone of '
-                'one (source_volid), and write the image to it from a server.')
+                'one (source_volid), and write the image to it from a server.'
+            )
 
     @route('GET', '/volumes/{volume_id}')
     def show(self, req: Request, volume_id: str) -> dict[str, Any]:
@@ -115,8 +125,10 @@ class VolumesController(Controller):
         """Change a volume's name, description or metadata."""
         wanted = body['volume']
         changes = {}
-        for column, *keys in (('display_name', 'name', 'display_name'),
-                              ('display_description', 'description', 'display_description')):
+        for column, *keys in (
+            ('display_name', 'name', 'display_name'),
+            ('display_description', 'description', 'display_description'),
+        ):
             if any(key in wanted for key in keys):
                 changes[column] = _pick(wanted, *keys)
         volume = self.engine.volumes.update(req.ctx, volume_id, changes, wanted.get('metadata'))

@@ -7,8 +7,7 @@ from multiattach.api.validation import Versioned
 
 
 def _of_volume(noun: str, of: str | list[str] = 'string') -> Versioned:
-    inner: dict[str, Any] = {
-        'type': 'object', 'properties': {'volume_id': {'type': of}}, 'required': ['volume_id']}
+    inner: dict[str, Any] = {'type': 'object', 'properties': {'volume_id': {'type': of}}, 'required': ['volume_id']}
     return Versioned({0: {'type': 'object', 'properties': {noun: inner}, 'required': [noun]}})
 
 

@@ -8,11 +8,11 @@ _CREATE = {'volume_uuid': UUID, 'instance_uuid': UUID, 'connector': {'type': ['o
 # The openstack client sends null for "no mode".
 _MODE = {'mode': {'enum': ['rw', 'ro', None]}}
 
-CREATE = Versioned({
-    0: wrap('attachment', fields(_CREATE, 'volume_uuid')),
-    54: wrap('attachment', fields(_CREATE | _MODE, 'volume_uuid')),
-})
-UPDATE = Versioned({
-    0: wrap('attachment', fields({'connector': {'type': 'object', 'minProperties': 1}}, 'connector')),
-})
+CREATE = Versioned(
+    {
+        0: wrap('attachment', fields(_CREATE, 'volume_uuid')),
+        54: wrap('attachment', fields(_CREATE | _MODE, 'volume_uuid')),
+    }
+)
+UPDATE = Versioned({0: wrap('attachment', fields({'connector': {'type': 'object', 'minProperties': 1}}, 'connector'))})
 INDEX = Versioned({0: query({'all_tenants': BOOLEAN_QUERY})})

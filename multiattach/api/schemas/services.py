@@ -11,8 +11,8 @@ _NAMED = [{'required': ['binary']}, {'required': ['service']}]
 
 INDEX = Versioned({0: fields({'host': _TEXT, 'binary': _TEXT, 'service': _TEXT}, strict=False)})
 ENABLE = Versioned({0: fields(_ONE, 'host', anyOf=_NAMED)})
-DISABLE = Versioned({0: fields(_ONE | {'disabled_reason': {'type': ['string', 'null'], 'maxLength': 255}},
-                               'host', anyOf=_NAMED)})
+DISABLE = Versioned(
+    {0: fields(_ONE | {'disabled_reason': {'type': ['string', 'null'], 'maxLength': 255}}, 'host', anyOf=_NAMED)}
+)
 HOST = Versioned({0: fields({'host': NAME}, 'host', strict=False)})
-DISABLE_LOG_REASON = Versioned({0: fields(_ONE | {'disabled_reason': NAME}, 'host', 'disabled_reason',
-                                          anyOf=_NAMED)})
+DISABLE_LOG_REASON = Versioned({0: fields(_ONE | {'disabled_reason': NAME}, 'host', 'disabled_reason', anyOf=_NAMED)})

@@ -4,6 +4,14 @@
 from multiattach.api.schemas.elements import NUMBER_QUERY, fields
 from multiattach.api.validation import Versioned
 
-INDEX = Versioned({0: fields({
-    'limit': NUMBER_QUERY, 'marker': {'type': 'string', 'maxLength': 36},
-    'host': {'type': 'string', 'maxLength': 255}})})
+INDEX = Versioned(
+    {
+        0: fields(
+            {
+                'limit': NUMBER_QUERY,
+                'marker': {'type': 'string', 'maxLength': 36},
+                'host': {'type': 'string', 'maxLength': 255},
+            }
+        )
+    }
+)

@@ -7,10 +7,16 @@ from multiattach.api.validation import Versioned
 _PROJECT = fields({'project': {'type': 'string', 'minLength': 1, 'maxLength': 255}}, 'project')
 _PROVIDER = {'type': 'string', 'minLength': 1, 'maxLength': 255}
 _ENCRYPTION = {
-    'provider': _PROVIDER, 'control_location': {'enum': ['front-end', 'back-end']},
+    'provider': _PROVIDER,
+    'control_location': {'enum': ['front-end', 'back-end']},
     'cipher': {'type': ['string', 'null'], 'maxLength': 255},
-    'key_size': {'anyOf': [{'type': 'integer', 'minimum': 0, 'maximum': 2**31 - 1}, {'type': 'null'},
-                           {'type': 'string', 'pattern': r'^[0-9]{1,9}\Z'}]},
+    'key_size': {
+        'anyOf': [
+            {'type': 'integer', 'minimum': 0, 'maximum': 2**31 - 1},
+            {'type': 'null'},
+            {'type': 'string', 'pattern': r'^[0-9]{1,9}\Z'},
+        ]
+    },
 }
 
 ACCESS = Versioned({0: _PROJECT})

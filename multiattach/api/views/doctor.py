@@ -22,6 +22,10 @@ def unanswered(found: Unanswered) -> dict[str, Any]:
 
 def diagnosis(found: Diagnosis) -> dict[str, Any]:
     """Show what was found everywhere."""
-    return {'fix': found.fix, 'answered': found.answered, 'left': found.left,
-            'findings': [finding(one) for one in found.findings],
-            'unanswered': [unanswered(one) for one in found.unanswered]}
+    return {
+        'fix': found.fix,
+        'answered': found.answered,
+        'left': found.left,
+        'findings': [finding(one) for one in found.findings],
+        'unanswered': [unanswered(one) for one in found.unanswered],
+    }

@@ -31,5 +31,4 @@ class Links:
         :returns: ``self`` and ``bookmark``.
         """
         tail = f'{self._project}{collection}/{ident}'
-        return [{'rel': 'self', 'href': f'{self._base}/v3/{tail}'},
-                {'rel': 'bookmark', 'href': f'{self._base}/{tail}'}]
+        return [{'rel': 'self', 'href': f'{self._base}/v3/{tail}'}, {'rel': 'bookmark', 'href': f'{self._base}/{tail}'}]

@@ -35,8 +35,11 @@ def show(service: rows.Service, *, is_up: bool, is_backend: bool, minor: int) ->
     """
     state = 'up' if is_up else 'down'
     view: dict[str, Any] = {
-        'binary': name_binary(service), 'host': service.host, 'zone': service.availability_zone,
-        'status': 'disabled' if service.disabled else 'enabled', 'state': state,
+        'binary': name_binary(service),
+        'host': service.host,
+        'zone': service.availability_zone,
+        'status': 'disabled' if service.disabled else 'enabled',
+        'state': state,
         'updated_at': format_time(service.heartbeat_at or service.updated_at),
         'disabled_reason': service.disabled_reason,
     }
@@ -56,8 +59,11 @@ def changed(service: rows.Service, *, reason: bool = False) -> dict[str, Any]:
     :param reason: show why it is disabled.
     """
     view: dict[str, Any] = {
-        'host': service.host, 'service': name_binary(service), 'binary': name_binary(service),
-        'status': 'disabled' if service.disabled else 'enabled', 'disabled': service.disabled,
+        'host': service.host,
+        'service': name_binary(service),
+        'binary': name_binary(service),
+        'status': 'disabled' if service.disabled else 'enabled',
+        'disabled': service.disabled,
     }
     if reason:
         view['disabled_reason'] = service.disabled_reason

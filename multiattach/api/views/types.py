@@ -7,8 +7,9 @@ from typing import Any
 from multiattach.engine import rows
 
 
-def show(found: rows.VolumeType, specs: Mapping[str, str | None] | None, *, access: bool = True,
-         qos: bool = False) -> dict[str, Any]:
+def show(
+    found: rows.VolumeType, specs: Mapping[str, str | None] | None, *, access: bool = True, qos: bool = False
+) -> dict[str, Any]:
     """Show a volume type.
 
     :param specs: the extra specs that the caller may see, None if none at all.
@@ -16,7 +17,10 @@ def show(found: rows.VolumeType, specs: Mapping[str, str | None] | None, *, acce
     :param qos: show ``qos_specs_id``.
     """
     view: dict[str, Any] = {
-        'id': found.id, 'name': found.name, 'description': found.description, 'is_public': found.is_public,
+        'id': found.id,
+        'name': found.name,
+        'description': found.description,
+        'is_public': found.is_public,
     }
     if access:
         view['os-volume-type-access:is_public'] = found.is_public

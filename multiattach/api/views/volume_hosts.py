@@ -18,7 +18,9 @@ def show_brief(service: rows.Service, *, is_up: bool) -> dict[str, Any]:
     :param is_up: its last heartbeat is recent.
     """
     return {
-        'host_name': service.host, 'service': name_binary(service), 'zone': service.availability_zone,
+        'host_name': service.host,
+        'service': name_binary(service),
+        'zone': service.availability_zone,
         'service-status': 'available' if is_up else 'unavailable',
         'service-state': 'disabled' if service.disabled else 'enabled',
         'last-update': format_time(service.heartbeat_at or service.updated_at),
@@ -33,7 +35,16 @@ def show(host: str, usages: Sequence[Usage]) -> list[dict[str, Any]]:
     :returns: JSON array; all numbers in it are texts.
     """
     total = Usage(_TOTAL, sum(usage.volumes for usage in usages), sum(usage.gigabytes for usage in usages))
-    return [{'resource': {
-        'host': host, 'project': usage.project_id, 'volume_count': str(usage.volumes),
-        'total_volume_gb': str(usage.gigabytes), 'snapshot_count': '0', 'total_snapshot_gb': '0',
-    }} for usage in (total, *usages)]
+    return [
+        {
+            'resource': {
+                'host': host,
+                'project': usage.project_id,
+                'volume_count': str(usage.volumes),
+                'total_volume_gb': str(usage.gigabytes),
+                'snapshot_count': '0',
+                'total_snapshot_gb': '0',
+            }
+        }
+        for usage in (total, *usages)
+    ]

@@ -40,14 +40,25 @@ class VolumeView:
         :param extended: show the ``os-*`` keys, which create and update leave out.
         """
         view: dict[str, Any] = {
-            'id': volume.id, 'status': volume.status, 'size': volume.size,
-            'availability_zone': volume.availability_zone, 'created_at': format_time(volume.created_at),
-            'updated_at': format_time(volume.updated_at), 'name': volume.display_name,
-            'description': volume.display_description, 'volume_type': volume.volume_type.name,
-            'snapshot_id': None, 'source_volid': volume.source_volid, 'metadata': _metadata(volume),
-            'links': self._links.of('volumes', volume.id), 'user_id': volume.user_id,
-            'bootable': str(volume.bootable).lower(), 'encrypted': False, 'replication_status': None,
-            'consistencygroup_id': None, 'multiattach': volume.multiattach,
+            'id': volume.id,
+            'status': volume.status,
+            'size': volume.size,
+            'availability_zone': volume.availability_zone,
+            'created_at': format_time(volume.created_at),
+            'updated_at': format_time(volume.updated_at),
+            'name': volume.display_name,
+            'description': volume.display_description,
+            'volume_type': volume.volume_type.name,
+            'snapshot_id': None,
+            'source_volid': volume.source_volid,
+            'metadata': _metadata(volume),
+            'links': self._links.of('volumes', volume.id),
+            'user_id': volume.user_id,
+            'bootable': str(volume.bootable).lower(),
+            'encrypted': False,
+            'replication_status': None,
+            'consistencygroup_id': None,
+            'multiattach': volume.multiattach,
             'attachments': self._attachments(volume),
         }
         if image := volume.image_metadata:
@@ -75,9 +86,13 @@ class VolumeView:
         sees_host = self._ctx.is_admin or SERVICE in self._ctx.roles or self._ctx.is_service_request
         return [
             {
-                'id': volume.id, 'attachment_id': row.id, 'volume_id': volume.id,
-                'server_id': row.instance_uuid, 'host_name': row.attached_host if sees_host else None,
-                'device': row.mountpoint or _NO_DEVICE, 'attached_at': format_time(row.attached_at),
+                'id': volume.id,
+                'attachment_id': row.id,
+                'volume_id': volume.id,
+                'server_id': row.instance_uuid,
+                'host_name': row.attached_host if sees_host else None,
+                'device': row.mountpoint or _NO_DEVICE,
+                'attached_at': format_time(row.attached_at),
             }
             for row in volume.attachments
             if states.public_status(row.state) == states.Attachment.ATTACHED
@@ -127,6 +142,10 @@ def _add_quota(view: dict[str, Any], _volume: rows.Volume, _is_admin: bool) -> N
 
 
 _LATER: tuple[tuple[int, Callable[[dict[str, Any], rows.Volume, bool], None]], ...] = (
-    (13, _add_group), (21, _add_provider), (48, _add_target), (61, _add_cluster), (63, _add_type),
+    (13, _add_group),
+    (21, _add_provider),
+    (48, _add_target),
+    (61, _add_cluster),
+    (63, _add_type),
     (65, _add_quota),
 )

@@ -90,7 +90,7 @@ def _read_and_write(source: int, target: int, start: int, end: int, proceed: Pro
         while start < end:
             if start % _PIECE < _BUFFER:
                 _check(proceed)
-            with view[:min(_BUFFER, end - start)] as wanted:
+            with view[: min(_BUFFER, end - start)] as wanted:
                 read = os.preadv(source, [wanted], start)
                 if not read:
                     raise OSError(errno.EIO, 'the source ends early')

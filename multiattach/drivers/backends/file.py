@@ -26,11 +26,11 @@ class FileBackend:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
-            raise BackendError(f'Option directory of a file backend: {self._directory} cannot be '
-                               f'made: {exc.strerror}.') from exc
+            raise BackendError(
+                f'Option directory of a file backend: {self._directory} cannot be made: {exc.strerror}.'
+            ) from exc
         if not os.access(self._directory, os.W_OK | os.X_OK):
-            raise BackendError(f'Option directory of a file backend: {self._directory} is not '
-                               'writable.')
+            raise BackendError(f'Option directory of a file backend: {self._directory} is not writable.')
 
     def create(self, volume_id: str, size_gb: int) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.create`."""
@@ -44,8 +44,7 @@ class FileBackend:
                 file.truncate(size)
                 os.fsync(file.fileno())
         except OSError as exc:
-            raise BackendError(f'The file of volume {volume_id} cannot be made: '
-                               f'{exc.strerror}.') from exc
+            raise BackendError(f'The file of volume {volume_id} cannot be made: {exc.strerror}.') from exc
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.clone`."""
@@ -58,11 +57,9 @@ class FileBackend:
             draft.rename(path)
             self._sync_directory()
         except OSError as exc:
-            raise BackendError(f'The file of volume {source_id} cannot be copied: '
-                               f'{exc.strerror}.') from exc
+            raise BackendError(f'The file of volume {source_id} cannot be copied: {exc.strerror}.') from exc
 
-    def _copy(self, source: pathlib.Path, draft: pathlib.Path, size: int, proceed: Callable[[], bool]
-              ) -> None:
+    def _copy(self, source: pathlib.Path, draft: pathlib.Path, size: int, proceed: Callable[[], bool]) -> None:
         with source.open('rb') as reader:
             # A file of its own: whoever made an earlier draft, and still writes, does not write here.
             try:
@@ -96,8 +93,7 @@ class FileBackend:
                     path.rename(self._directory / f'trash-{volume_id}.{secrets.token_hex(4)}')
             self._sync_directory()
         except OSError as exc:
-            raise BackendError(f'The file of volume {volume_id} cannot be renamed: '
-                               f'{exc.strerror}.') from exc
+            raise BackendError(f'The file of volume {volume_id} cannot be renamed: {exc.strerror}.') from exc
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.clear`."""
@@ -107,8 +103,7 @@ class FileBackend:
                     raise ClearAborted('the worker stops')
                 path.unlink(missing_ok=True)
         except OSError as exc:
-            raise BackendError(f'The file of volume {volume_id} cannot be deleted: '
-                               f'{exc.strerror}.') from exc
+            raise BackendError(f'The file of volume {volume_id} cannot be deleted: {exc.strerror}.') from exc
 
     def extend(self, volume_id: str, size_gb: int) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.extend`."""

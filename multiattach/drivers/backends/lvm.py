@@ -33,8 +33,7 @@ class LvmBackend:
         try:
             self.capacity()
         except BackendError as exc:
-            raise BackendError(f'Option volume_group of an lvm backend: {self._group} cannot be '
-                               f'used. {exc}') from exc
+            raise BackendError(f'Option volume_group of an lvm backend: {self._group} cannot be used. {exc}') from exc
 
     def create(self, volume_id: str, size_gb: int) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.create`."""
@@ -46,8 +45,19 @@ class LvmBackend:
 
     def _make(self, name: str, size_gb: int) -> None:
         # Wiping keeps the host from taking what is in there for its own; delete has zeroed it.
-        self._run('lvcreate', '--yes', '--wipesignatures', 'y', '--zero', 'y', '--size',
-                  f'{size_gb}g', '--name', name, self._group)
+        self._run(
+            'lvcreate',
+            '--yes',
+            '--wipesignatures',
+            'y',
+            '--zero',
+            'y',
+            '--size',
+            f'{size_gb}g',
+            '--name',
+            name,
+            self._group,
+        )
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
         """See :meth:`multiattach.drivers.backend.Backend.clone`."""
@@ -61,8 +71,7 @@ class LvmBackend:
         try:
             self._copy(_name(source_id), _draft(volume_id), min(source, size_gb * GIB), proceed)
         except OSError as exc:
-            raise BackendError(f'The logical volume of volume {source_id} cannot be copied: '
-                               f'{exc.strerror}.') from exc
+            raise BackendError(f'The logical volume of volume {source_id} cannot be copied: {exc.strerror}.') from exc
         self._run('lvrename', self._group, _draft(volume_id), _name(volume_id))
 
     def _copy(self, source: str, target: str, size: int, proceed: Callable[[], bool]) -> None:
@@ -102,8 +111,16 @@ class LvmBackend:
             length = min(piece, size - start)
             begun = time.monotonic()
             try:
-                self._run('blkdiscard', '--zeroout', '--offset', str(start), '--length', str(length),
-                          self._device(name), timeout=_TIMEOUT + length / GIB * _CLEAR_SECONDS_PER_GIB)
+                self._run(
+                    'blkdiscard',
+                    '--zeroout',
+                    '--offset',
+                    str(start),
+                    '--length',
+                    str(length),
+                    self._device(name),
+                    timeout=_TIMEOUT + length / GIB * _CLEAR_SECONDS_PER_GIB,
+                )
             except BackendError:
                 if self._is_busy(name):  # a process of a worker that was killed goes on
                     raise ClearAborted('another process has it open') from None
@@ -142,22 +159,20 @@ class LvmBackend:
 
     def _size(self, name: str) -> int | None:
         """Return a logical volume's size in bytes, None if there is none."""
-        report = self._report('lvs', '--options', 'lv_size', '--select',
-                              f'lv_name={name}', self._group)
+        report = self._report('lvs', '--options', 'lv_size', '--select', f'lv_name={name}', self._group)
         rows = report['report'][0]['lv']
         return int(rows[0]['lv_size']) if rows else None
 
     def _report(self, program: str, *args: str) -> Any:
-        return json.loads(self._run(program, '--reportformat', 'json', '--units', 'b',
-                                    '--nosuffix', *args))
+        return json.loads(self._run(program, '--reportformat', 'json', '--units', 'b', '--nosuffix', *args))
 
     def _run(self, program: str, *args: str, timeout: float = _TIMEOUT) -> str:
         try:
-            done = subprocess.run([program, *args], capture_output=True, text=True, check=False,
-                                  stdin=subprocess.DEVNULL, timeout=timeout)
+            done = subprocess.run(
+                [program, *args], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=timeout
+            )
         except FileNotFoundError as exc:
-            raise BackendError(f'{program} is missing: install the packages lvm2 and util-linux.'
-                               ) from exc
+            raise BackendError(f'{program} is missing: install the packages lvm2 and util-linux.') from exc
         except subprocess.TimeoutExpired as exc:
             raise BackendError(f'{program} did not end in {timeout:.0f} s.') from exc
         if done.returncode:

@@ -37,7 +37,8 @@ class BoundedCalls:
                 before, began = self._late[about]
                 raise ConnectorUnavailable(
                     f'The host does not {what}: it was to {before} {time.monotonic() - began:.0f} s ago, and '
-                    'that has not ended.')
+                    'that has not ended.'
+                )
             self._late[about] = what, time.monotonic()
 
         def run() -> None:
@@ -57,7 +58,8 @@ class BoundedCalls:
             result, error = answers.get(timeout=timeout)
         except queue.Empty:
             raise ConnectorUnavailable(
-                f'The host did not {what} within {timeout:g} s; it goes on and is tried again.') from None
+                f'The host did not {what} within {timeout:g} s; it goes on and is tried again.'
+            ) from None
         if error is not None:
             raise error
         return result  # type: ignore[return-value]

@@ -39,9 +39,18 @@ class BrickConnector:
 
     shares_sessions = True
 
-    def __init__(self, host: str, ip: str, *, lock_path: str, root_helper: str = 'sudo',
-                 portal_timeout: float = 10.0, step_timeout: float = 150.0,
-                 udev_timeout: float = 5.0, scan_attempts: int = 5) -> None:
+    def __init__(
+        self,
+        host: str,
+        ip: str,
+        *,
+        lock_path: str,
+        root_helper: str = 'sudo',
+        portal_timeout: float = 10.0,
+        step_timeout: float = 150.0,
+        udev_timeout: float = 5.0,
+        scan_attempts: int = 5,
+    ) -> None:
         self._host = host
         self._ip = ip
         self._lock_path = lock_path
@@ -63,8 +72,9 @@ class BrickConnector:
         brick = self._open()
         with self._asking:
             if self._properties is None:
-                self._properties = self._calls.run('', lambda: self._ask_properties(brick),
-                                                   self._step_timeout, 'tell what it is')
+                self._properties = self._calls.run(
+                    '', lambda: self._ask_properties(brick), self._step_timeout, 'tell what it is'
+                )
             return dict(self._properties)
 
     def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
@@ -75,12 +85,14 @@ class BrickConnector:
         from os_brick.initiator import connector
 
         found: dict[str, Any] = connector.get_connector_properties(
-            self._root_helper, self._ip, False, False, host=self._host)
+            self._root_helper, self._ip, False, False, host=self._host
+        )
         if not found.get('initiator'):
             raise ConnectorError(
                 'The host has no iSCSI initiator name: install open-iscsi and see that '
                 '/etc/iscsi/initiatorname.iscsi has a line InitiatorName=… that only this host '
-                'has.')
+                'has.'
+            )
         if obstacle := chap.find_obstacle():
             # Not the end: what is attached is detached here, and the file may be put right meanwhile.
             LOG.warning('Host %s: %s', self._host, obstacle)
@@ -94,8 +106,9 @@ class BrickConnector:
         portal = str(connection_info.get('target_portal', ''))
         await_portal(portal, self._portal_timeout)
         try:
-            found = self._run('connect the volume', connection_info,
-                              lambda properties: brick.connect_volume(properties))
+            found = self._run(
+                'connect the volume', connection_info, lambda properties: brick.connect_volume(properties)
+            )
         except ConnectorError as exc:
             if connection_info.get('auth_method') == 'CHAP' and (obstacle := chap.find_obstacle()):
                 raise ConnectorError(f'{exc.message} {obstacle}') from None
@@ -108,20 +121,22 @@ class BrickConnector:
         """See :meth:`HostConnector.verify`: by the name that the device itself tells."""
         identity.check_device(device.path, str(connection_info.get('volume_id')))
 
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *,
-                   lost: bool = False) -> None:
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
         """See :meth:`HostConnector.disconnect`."""
         brick = self._open()
         known = {'path': os.path.realpath(device.path)} if device and device.path else None
-        self._run('disconnect the volume', connection_info,
-                  lambda properties: brick.disconnect_volume(properties, known, force=lost,
-                                                             ignore_errors=lost))
+        self._run(
+            'disconnect the volume',
+            connection_info,
+            lambda properties: brick.disconnect_volume(properties, known, force=lost, ignore_errors=lost),
+        )
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
         """See :meth:`HostConnector.extend`; os-brick needs the program lsscsi for it."""
         brick = self._open()
-        size: int | None = self._run('see the new size of the volume', connection_info,
-                                     lambda properties: brick.extend_volume(properties))
+        size: int | None = self._run(
+            'see the new size of the volume', connection_info, lambda properties: brick.extend_volume(properties)
+        )
         return size
 
     def list_sessions(self) -> list[HostSession]:
@@ -143,19 +158,22 @@ class BrickConnector:
             time.sleep(_UDEV_PAUSE)
         return link
 
-    def _run(self, what: str, connection_info: Mapping[str, Any],
-             call: Callable[[dict[str, Any]], R]) -> R:
+    def _run(self, what: str, connection_info: Mapping[str, Any], call: Callable[[dict[str, Any]], R]) -> R:
         try:
-            return self._calls.run(str(connection_info.get('volume_id')),
-                                   lambda: call(_complete(connection_info)), self._step_timeout, what)
+            return self._calls.run(
+                str(connection_info.get('volume_id')),
+                lambda: call(_complete(connection_info)),
+                self._step_timeout,
+                what,
+            )
         except ConnectorUnavailable:
             raise
         except Exception as exc:
-            LOG.warning('The host could not %s %s: %s', what, connection_info.get('volume_id'),
-                        _describe(exc, connection_info))
+            LOG.warning(
+                'The host could not %s %s: %s', what, connection_info.get('volume_id'), _describe(exc, connection_info)
+            )
             # Without the cause: os-brick's errors hold command lines with the CHAP secret.
-            raise ConnectorError(
-                f'The host could not {what}: {_describe(exc, connection_info)}') from None
+            raise ConnectorError(f'The host could not {what}: {_describe(exc, connection_info)}') from None
 
     def _open(self) -> Any:
         """Make os-brick's connector; its import takes seconds, so it is done once and late."""
@@ -165,8 +183,8 @@ class BrickConnector:
 
                 self._prepare()
                 self._connector = connector.InitiatorConnector.factory(
-                    'ISCSI', self._root_helper, use_multipath=False,
-                    device_scan_attempts=self._scan_attempts)
+                    'ISCSI', self._root_helper, use_multipath=False, device_scan_attempts=self._scan_attempts
+                )
             return self._connector
 
     def _prepare(self) -> None:
@@ -188,8 +206,7 @@ def by_path_link(connection_info: Mapping[str, Any]) -> str:
     :returns: path of the link; it contains no brackets of IPv6 addresses.
     """
     portal = str(connection_info['target_portal']).replace('[', '').replace(']', '')
-    return (f'{_BY_PATH}/ip-{portal}-iscsi-{connection_info["target_iqn"]}'
-            f'-lun-{connection_info["target_lun"]}')
+    return f'{_BY_PATH}/ip-{portal}-iscsi-{connection_info["target_iqn"]}-lun-{connection_info["target_lun"]}'
 
 
 def _complete(connection_info: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,8 +215,11 @@ def _complete(connection_info: Mapping[str, Any]) -> dict[str, Any]:
     Without them os-brick looks for further portals in iscsiadm's database of discoveries, finds
     none, logs a traceback and, after a failed connect, cleans up nothing.
     """
-    single = {f'{key}s': [connection_info[key]]
-              for key in ('target_portal', 'target_iqn', 'target_lun') if key in connection_info}
+    single = {
+        f'{key}s': [connection_info[key]]
+        for key in ('target_portal', 'target_iqn', 'target_lun')
+        if key in connection_info
+    }
     return single | dict(connection_info)
 
 
@@ -212,8 +232,9 @@ def _describe(error: Exception, connection_info: Mapping[str, Any]) -> str:
         output = getattr(error, 'stderr', None) or getattr(error, 'stdout', None) or ''
         text = f'a command ended with status {code}: {str(output).strip()}'
     elif name in ('VolumeDeviceNotFound', 'VolumePathsNotFound'):
-        text = ('no device of it is there: the target refused the login or has no such LUN '
-                '(the log of the agent says more)')
+        text = (
+            'no device of it is there: the target refused the login or has no such LUN (the log of the agent says more)'
+        )
     for key in _PASSWORDS:
         if secret := connection_info.get(key):
             text = text.replace(str(secret), '***')

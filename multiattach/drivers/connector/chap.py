@@ -48,13 +48,15 @@ def find_obstacle() -> str | None:
         return (
             f'This host is in FIPS mode ({FIPS_ENABLED} is 1), which forbids MD5, the only CHAP digest that '
             'tgtd can check: this host cannot log in to volumes that tgtd exports. Run servers that need '
-            'such volumes on a host without FIPS mode.')
+            'such volumes on a host without FIPS mode.'
+        )
     digests = parse_digests(_read(ISCSID_CONF))
     if is_taken(digests):
         return None
     return (
         f'{ISCSID_CONF} has "{OPTION} = {",".join(digests)}", and tgtd can check none but MD5: it refuses '
-        f'every login of this host. Set "{OPTION} = MD5" there; the next login uses it.')
+        f'every login of this host. Set "{OPTION} = MD5" there; the next login uses it.'
+    )
 
 
 def _read(path: str) -> str:

@@ -27,9 +27,13 @@ def parse_names(page: bytes) -> list[str]:
     at = _HEADER
     while at + _HEADER <= end:
         code_set, kind, length = page[at] & 0x0F, page[at + 1], page[at + 3]
-        value = page[at + _HEADER:at + _HEADER + length]
-        if (code_set == _BINARY and kind & 0x0F == _NAA and (kind >> 4) & 3 == _LOGICAL_UNIT
-                and len(value) == _NAA_6_LENGTH):
+        value = page[at + _HEADER : at + _HEADER + length]
+        if (
+            code_set == _BINARY
+            and kind & 0x0F == _NAA
+            and (kind >> 4) & 3 == _LOGICAL_UNIT
+            and len(value) == _NAA_6_LENGTH
+        ):
             names.append(value.hex())
         at += _HEADER + length
     return names
@@ -64,4 +68,5 @@ def check_device(device: str, volume_id: str, sys: Path = _SYS) -> None:
         found = ', '.join(names) or 'nothing'
         raise WrongDevice(
             f'The device {device} is not the volume {volume_id}: it should call itself '
-            f'{expected} and calls itself {found}. It was not attached.')
+            f'{expected} and calls itself {found}. It was not attached.'
+        )

@@ -46,6 +46,6 @@ def await_portal(portal: str, timeout: float) -> None:
         except OSError as exc:
             if time.monotonic() + _PAUSE > end:
                 raise ConnectorError(
-                    f'Nothing answers at the target portal {portal} within {timeout:g} s '
-                    f'({exc.strerror or exc}).') from exc
+                    f'Nothing answers at the target portal {portal} within {timeout:g} s ({exc.strerror or exc}).'
+                ) from exc
         time.sleep(_PAUSE)

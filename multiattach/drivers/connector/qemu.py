@@ -28,8 +28,9 @@ class QemuConnector:
 
     shares_sessions = False
 
-    def __init__(self, host: str, ip: str, *, initiator_prefix: str = DEFAULT_PREFIX,
-                 portal_timeout: float = 10.0) -> None:
+    def __init__(
+        self, host: str, ip: str, *, initiator_prefix: str = DEFAULT_PREFIX, portal_timeout: float = 10.0
+    ) -> None:
         self._host = host
         self._ip = ip
         self._prefix = initiator_prefix
@@ -37,13 +38,17 @@ class QemuConnector:
 
     def describe(self) -> dict[str, Any]:
         """See :meth:`HostConnector.describe`."""
-        return {'host': self._host, 'ip': self._ip, 'platform': platform.machine(),
-                'os_type': sys.platform, 'multipath': False}
+        return {
+            'host': self._host,
+            'ip': self._ip,
+            'platform': platform.machine(),
+            'os_type': sys.platform,
+            'multipath': False,
+        }
 
     def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
         """See :meth:`HostConnector.properties`."""
-        return {**self.describe(), 'initiator': self._initiator(attachment_id),
-                'instance': server_id}
+        return {**self.describe(), 'initiator': self._initiator(attachment_id), 'instance': server_id}
 
     def connect(self, connection_info: Mapping[str, Any]) -> DeviceInfo:
         """See :meth:`HostConnector.connect`: only tells QEMU where to find the volume.
@@ -57,11 +62,15 @@ class QemuConnector:
             raise ConnectorError(f'The connection_info has no {exc}.') from exc
         await_portal(portal, self._portal_timeout)
         address, port = split_portal(portal)
-        details = {'protocol': 'iscsi', 'name': f'{name}/{lun}', 'host': address, 'port': port,
-                   'initiator': self._initiator(attachment_id)}
+        details = {
+            'protocol': 'iscsi',
+            'name': f'{name}/{lun}',
+            'host': address,
+            'port': port,
+            'initiator': self._initiator(attachment_id),
+        }
         if connection_info.get('auth_method'):
-            details |= {'username': connection_info['auth_username'],
-                        'password': connection_info['auth_password']}
+            details |= {'username': connection_info['auth_username'], 'password': connection_info['auth_password']}
         return DeviceInfo(NETWORK, details=details)
 
     def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
@@ -71,8 +80,7 @@ class QemuConnector:
         if not name.endswith(volume_id):
             raise WrongDevice(f'The target {name} is not one of the volume {volume_id}.')
 
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *,
-                   lost: bool = False) -> None:
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
         """See :meth:`HostConnector.disconnect`: QEMU logged out with the detach."""
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:

@@ -108,7 +108,8 @@ class Calls:
             left = min(end, holder.end) - time.monotonic()
             if left <= 0 or self._interrupted:
                 raise HypervisorUnavailable(
-                    f'The server {holder.server_id} is left alone: libvirt was to {_describe(holder)}.')
+                    f'The server {holder.server_id} is left alone: libvirt was to {_describe(holder)}.'
+                )
             wait(holder.wake, left)
 
     def _run(self, mine: _Call, call: Callable[[], R]) -> R:
@@ -148,7 +149,8 @@ class Calls:
         if len(overdue) >= (MOST_OVERDUE_QUESTIONS if mine.server_id is None else MOST_OVERDUE):
             raise HypervisorUnavailable(
                 f'libvirt is not asked to {mine.what}: {len(overdue)} earlier calls have not come back; it '
-                f'was to {_describe(overdue[0])}.')
+                f'was to {_describe(overdue[0])}.'
+            )
 
     def _find_overdue(self) -> list[_Call]:
         now = time.monotonic()

@@ -79,10 +79,15 @@ class LibvirtConnection:
         self._ended: dict[str, None] = {}  # those that were, until they are shown again
         lib = self._lib
         self._power_states = {
-            lib.VIR_DOMAIN_NOSTATE: 'nostate', lib.VIR_DOMAIN_RUNNING: 'running',
-            lib.VIR_DOMAIN_BLOCKED: 'running', lib.VIR_DOMAIN_PAUSED: 'paused',
-            lib.VIR_DOMAIN_SHUTDOWN: 'running', lib.VIR_DOMAIN_SHUTOFF: 'shutdown',
-            lib.VIR_DOMAIN_CRASHED: 'crashed', lib.VIR_DOMAIN_PMSUSPENDED: 'suspended'}
+            lib.VIR_DOMAIN_NOSTATE: 'nostate',
+            lib.VIR_DOMAIN_RUNNING: 'running',
+            lib.VIR_DOMAIN_BLOCKED: 'running',
+            lib.VIR_DOMAIN_PAUSED: 'paused',
+            lib.VIR_DOMAIN_SHUTDOWN: 'running',
+            lib.VIR_DOMAIN_SHUTOFF: 'shutdown',
+            lib.VIR_DOMAIN_CRASHED: 'crashed',
+            lib.VIR_DOMAIN_PMSUSPENDED: 'suspended',
+        }
 
     # -- the connection ------------------------------------------------------------------------
 
@@ -123,7 +128,8 @@ class LibvirtConnection:
         """Run a call that changes a server, with a connection of its own."""
         with self._translated():
             return self._calls.change(
-                f'{what} the server {server_id}', server_id, lambda: self._run(server_id, call, live))
+                f'{what} the server {server_id}', server_id, lambda: self._run(server_id, call, live)
+            )
 
     def _run(self, server_id: str, call: Callable[[Any], R], live: bool) -> R:
         with self._lock:
@@ -153,7 +159,8 @@ class LibvirtConnection:
         if state == self._lib.VIR_DOMAIN_CONTROL_OCCUPIED and age >= self._calls.timeout * 1000:
             raise HypervisorUnavailable(
                 f'The QEMU of the server {domain.UUIDString()} has not answered libvirt for '
-                f'{age / 1000:.0f} s: nothing more is asked of it until it does.')
+                f'{age / 1000:.0f} s: nothing more is asked of it until it does.'
+            )
 
     def _leave_connection(self) -> None:
         """Have the next call open another connection; whoever hangs in this one may go on."""
@@ -193,12 +200,12 @@ class LibvirtConnection:
         return connection
 
     def _listen(self, connection: Any) -> None:
-        for event, outcome in ((self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, Outcome.REMOVED),
-                               (self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
-                                Outcome.REFUSED)):
+        for event, outcome in (
+            (self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, Outcome.REMOVED),
+            (self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, Outcome.REFUSED),
+        ):
             connection.domainEventRegisterAny(None, event, self._on_device, outcome)
-        connection.domainEventRegisterAny(
-            None, self._lib.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_life, None)
+        connection.domainEventRegisterAny(None, self._lib.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_life, None)
 
     def _on_device(self, _connection: Any, domain: Any, alias: str, outcome: Outcome) -> None:
         self._removals.report(domain.UUIDString(), alias, outcome)
@@ -243,8 +250,9 @@ class LibvirtConnection:
 
         :returns: the server as it is now.
         """
-        return self._ask(f'show the server {server_id}',
-                         lambda connection: self._read(connection.lookupByUUIDString(server_id)))
+        return self._ask(
+            f'show the server {server_id}', lambda connection: self._read(connection.lookupByUUIDString(server_id))
+        )
 
     def _read(self, domain: Any) -> DomainState:
         lib = self._lib
@@ -253,15 +261,18 @@ class LibvirtConnection:
         if live is not None and not domain.isActive():
             live, state = None, lib.VIR_DOMAIN_SHUTOFF  # it stopped between the calls
         config = domain.XMLDesc(lib.VIR_DOMAIN_XML_INACTIVE) if domain.isPersistent() else None
-        return DomainState(domain.UUIDString(), domain.name(),
-                           self._power_states.get(state, 'nostate'), live, config)
+        return DomainState(domain.UUIDString(), domain.name(), self._power_states.get(state, 'nostate'), live, config)
 
     # -- devices -------------------------------------------------------------------------------
 
     def attach_device(self, server_id: str, device: str, *, live: bool, config: bool) -> None:
         """Give a server a device."""
-        self._change('give a device to', server_id,
-                     lambda domain: domain.attachDeviceFlags(device, self._affect(live, config)), live=live)
+        self._change(
+            'give a device to',
+            server_id,
+            lambda domain: domain.attachDeviceFlags(device, self._affect(live, config)),
+            live=live,
+        )
 
     def detach_device(self, server_id: str, device: str, *, live: bool, config: bool) -> None:
         """Take a device from a server; a running one lets go later: see :meth:`expect_removal`.
@@ -269,8 +280,12 @@ class LibvirtConnection:
         :raises DeviceNotFound: it has none.
         :raises DetachPending: it was asked before.
         """
-        self._change('take a device from', server_id,
-                     lambda domain: domain.detachDeviceFlags(device, self._affect(live, config)), live=live)
+        self._change(
+            'take a device from',
+            server_id,
+            lambda domain: domain.detachDeviceFlags(device, self._affect(live, config)),
+            live=live,
+        )
 
     def resize_device(self, server_id: str, target: str, size: int) -> None:
         """Show a running server the new size of a disk.
@@ -279,8 +294,12 @@ class LibvirtConnection:
         :param size: bytes.
         """
         flags = self._lib.VIR_DOMAIN_BLOCK_RESIZE_BYTES
-        self._change('show the new size of a disk to', server_id,
-                     lambda domain: domain.blockResize(target, size, flags), live=True)
+        self._change(
+            'show the new size of a disk to',
+            server_id,
+            lambda domain: domain.blockResize(target, size, flags),
+            live=True,
+        )
 
     def expect_removal(self, server_id: str, alias: str) -> Any:
         """Listen for the end of a live detach; enter it before asking.
@@ -300,8 +319,7 @@ class LibvirtConnection:
 
         :param description: XML.
         """
-        self._ask('keep a secret', lambda connection: connection.secretDefineXML(description).setValue(
-            value.encode()))
+        self._ask('keep a secret', lambda connection: connection.secretDefineXML(description).setValue(value.encode()))
 
     def undefine_secret(self, secret_id: str) -> None:
         """Take a secret from libvirt; absent is success."""
@@ -316,16 +334,17 @@ class LibvirtConnection:
 
     def list_secrets(self) -> frozenset[str]:
         """List the secrets that libvirt has."""
-        return self._ask('list its secrets', lambda connection: frozenset(
-            secret.UUIDString() for secret in connection.listAllSecrets()))
+        return self._ask(
+            'list its secrets',
+            lambda connection: frozenset(secret.UUIDString() for secret in connection.listAllSecrets()),
+        )
 
     def versions(self) -> tuple[int, int]:
         """Tell the versions of libvirt and of its hypervisor.
 
         :returns: each as major * 1,000,000 + minor * 1,000 + release.
         """
-        return self._ask('tell its versions',
-                         lambda connection: (connection.getLibVersion(), connection.getVersion()))
+        return self._ask('tell its versions', lambda connection: (connection.getLibVersion(), connection.getVersion()))
 
     # -- errors --------------------------------------------------------------------------------
 
@@ -340,8 +359,9 @@ class LibvirtConnection:
         lib, code = self._lib, exc.get_error_code()
         message = exc.get_error_message() or str(exc)
         of_wire = exc.get_error_domain() in (lib.VIR_FROM_REMOTE, lib.VIR_FROM_RPC)
-        lost = (code in (lib.VIR_ERR_NO_CONNECT, lib.VIR_ERR_INVALID_CONN, lib.VIR_ERR_RPC)
-                or (of_wire and code in (lib.VIR_ERR_SYSTEM_ERROR, lib.VIR_ERR_INTERNAL_ERROR)))
+        lost = code in (lib.VIR_ERR_NO_CONNECT, lib.VIR_ERR_INVALID_CONN, lib.VIR_ERR_RPC) or (
+            of_wire and code in (lib.VIR_ERR_SYSTEM_ERROR, lib.VIR_ERR_INTERNAL_ERROR)
+        )
         # OPERATION_TIMEOUT: another job holds the server; nothing was done, it may be repeated.
         if lost or code == lib.VIR_ERR_OPERATION_TIMEOUT:
             return HypervisorUnavailable(f'libvirt does not answer: {message}')

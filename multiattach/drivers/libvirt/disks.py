@@ -27,9 +27,15 @@ class DiskReader:
             if found is None or found[0] != state.live or found[1] != state.config:
                 found = state.live, state.config, xml.list_own(state.live, state.config)
             read[state.uuid] = found
-            servers.append(ServerDisks(
-                state.uuid, state.name, state.power_state, state.config is not None,
-                tuple(_look_for_secret(disk, secrets) for disk in found[2])))
+            servers.append(
+                ServerDisks(
+                    state.uuid,
+                    state.name,
+                    state.power_state,
+                    state.config is not None,
+                    tuple(_look_for_secret(disk, secrets) for disk in found[2]),
+                )
+            )
         self._known = read
         return servers
 

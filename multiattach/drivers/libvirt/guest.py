@@ -8,12 +8,7 @@ from oslo_log import log
 
 from multiattach.drivers.hypervisor import DetachRefused, Disk, DomainNotFound, HypervisorError
 from multiattach.drivers.libvirt import xml
-from multiattach.drivers.libvirt.connection import (
-    DetachPending,
-    DeviceNotFound,
-    DomainState,
-    LibvirtConnection,
-)
+from multiattach.drivers.libvirt.connection import DetachPending, DeviceNotFound, DomainState, LibvirtConnection
 from multiattach.drivers.libvirt.events import Outcome, Removal
 
 LOG = log.getLogger(__name__)
@@ -31,8 +26,7 @@ class GuestDisks:
     :param detach_attempts: number of requests.
     """
 
-    def __init__(self, connection: LibvirtConnection, *, detach_timeout: float,
-                 detach_attempts: int) -> None:
+    def __init__(self, connection: LibvirtConnection, *, detach_timeout: float, detach_attempts: int) -> None:
         self._connection = connection
         self._detach_timeout = detach_timeout
         self._detach_attempts = detach_attempts
@@ -58,8 +52,9 @@ class GuestDisks:
             target = _choose(state, present, disk)
             tries -= 1
             try:
-                self._connection.attach_device(server_id, xml.build_disk(disk, target),
-                                               live=add_live, config=add_config)
+                self._connection.attach_device(
+                    server_id, xml.build_disk(disk, target), live=add_live, config=add_config
+                )
                 return target
             except HypervisorError:
                 # Somebody took the name, started or stopped the server: look and try again.
@@ -68,8 +63,9 @@ class GuestDisks:
 
     def _has_changed(self, before: DomainState, target: str) -> bool:
         now = self._connection.find(before.uuid)
-        return ((now.live is None) != (before.live is None)
-                or target in xml.list_targets(now.live) + xml.list_targets(now.config))
+        return (now.live is None) != (before.live is None) or target in xml.list_targets(now.live) + xml.list_targets(
+            now.config
+        )
 
     def _remove_stale(self, server_id: str, disk: Disk) -> None:
         """Take away what an attachment that was cut off left of the volume in the server."""
@@ -77,8 +73,7 @@ class GuestDisks:
         for domain in (state.live, state.config):
             found = xml.find_disk(domain, disk.volume_id)
             if found is not None and found.source != wanted:
-                LOG.warning('Server %s has volume %s from another source: taking that away',
-                            server_id, disk.volume_id)
+                LOG.warning('Server %s has volume %s from another source: taking that away', server_id, disk.volume_id)
                 self.detach(server_id, disk.volume_id, insist=False)  # no target answers it: it goes or stays
                 return
 
@@ -109,13 +104,14 @@ class GuestDisks:
                 outcome = self._await(removal, server_id, volume_id)
             if outcome is Outcome.REMOVED:
                 return
-            LOG.warning('Server %s keeps volume %s after request %d of %d', server_id, volume_id,
-                        attempt, attempts)
+            LOG.warning('Server %s keeps volume %s after request %d of %d', server_id, volume_id, attempt, attempts)
             if outcome is Outcome.REFUSED:
                 break
         if self._find_live(server_id, volume_id) is not None:
-            raise DetachRefused('The guest did not let go of the device: see that nothing in the '
-                                'server uses it and that its system runs, then detach again.')
+            raise DetachRefused(
+                'The guest did not let go of the device: see that nothing in the '
+                'server uses it and that its system runs, then detach again.'
+            )
 
     def _ask(self, server_id: str, volume_id: str, device: str) -> None:
         try:
@@ -157,6 +153,7 @@ class GuestDisks:
 
 def _choose(state: DomainState, present: xml.DiskElement | None, disk: Disk) -> str:
     """Choose a name that is free now and at the next start; one that the volume has stays."""
-    taken = {target for domain in (state.live, state.config)
-             for target in xml.list_targets(domain, without=disk.volume_id)}
+    taken = {
+        target for domain in (state.live, state.config) for target in xml.list_targets(domain, without=disk.volume_id)
+    }
     return xml.choose_device(present.target if present else disk.device, taken)

@@ -25,11 +25,17 @@ class LibvirtHypervisor:
     :raises ConfigurationError: libvirt-python is not installed.
     """
 
-    def __init__(self, uri: str = 'qemu:///system', *, detach_timeout: float = 20.0,
-                 detach_attempts: int = 8, timeout: float = 20.0, ephemeral_secrets: bool = True) -> None:
+    def __init__(
+        self,
+        uri: str = 'qemu:///system',
+        *,
+        detach_timeout: float = 20.0,
+        detach_attempts: int = 8,
+        timeout: float = 20.0,
+        ephemeral_secrets: bool = True,
+    ) -> None:
         self._connection = LibvirtConnection(uri, timeout)
-        self._disks = GuestDisks(self._connection, detach_timeout=detach_timeout,
-                                 detach_attempts=detach_attempts)
+        self._disks = GuestDisks(self._connection, detach_timeout=detach_timeout, detach_attempts=detach_attempts)
         self._ephemeral_secrets = ephemeral_secrets
         self._reader = DiskReader()
 
@@ -60,7 +66,8 @@ class LibvirtHypervisor:
         secret = disk.source.details.get('password')
         if secret:
             self._connection.define_secret(
-                xml.build_secret(disk.attachment_id, ephemeral=self._ephemeral_secrets), secret)
+                xml.build_secret(disk.attachment_id, ephemeral=self._ephemeral_secrets), secret
+            )
         return f'/dev/{self._disks.attach(server_id, disk)}'
 
     def detach(self, server_id: str, volume_id: str, attachment_id: str, *, insist: bool = True) -> None:
@@ -75,10 +82,13 @@ class LibvirtHypervisor:
     def domains(self) -> list[Domain]:
         """See :meth:`Hypervisor.domains`."""
         return [
-            Domain(state.uuid, state.name, state.power_state,
-                   tuple(dict.fromkeys(xml.list_targets(state.live)
-                                       + xml.list_targets(state.config))),
-                   xml.find_project(state.config or state.live))
+            Domain(
+                state.uuid,
+                state.name,
+                state.power_state,
+                tuple(dict.fromkeys(xml.list_targets(state.live) + xml.list_targets(state.config))),
+                xml.find_project(state.config or state.live),
+            )
             for state in self._connection.list_domains()
         ]
 
@@ -90,8 +100,10 @@ class LibvirtHypervisor:
         """See :meth:`Hypervisor.cannot_share`."""
         libvirt, qemu = self._connection.versions()
         if libvirt < _SHARING_LIBVIRT and qemu >= _LOCKING_QEMU:
-            return (f'libvirt {_format(libvirt)} with QEMU {_format(qemu)} cannot share volumes; '
-                    f'it takes libvirt {_format(_SHARING_LIBVIRT)} or later.')
+            return (
+                f'libvirt {_format(libvirt)} with QEMU {_format(qemu)} cannot share volumes; '
+                f'it takes libvirt {_format(_SHARING_LIBVIRT)} or later.'
+            )
         return None
 
     def versions(self) -> dict[str, str]:

@@ -26,8 +26,9 @@ def start(lib: Any) -> None:
             # Errors come as exceptions; the default handler prints each once more.
             lib.registerErrorHandler(lambda _context, _error: None, None)
             lib.virEventRegisterDefaultImpl()
-            _loop = threading.Thread(target=_run, args=(lib.virEventRunDefaultImpl,),
-                                     name='libvirt-events', daemon=True)
+            _loop = threading.Thread(
+                target=_run, args=(lib.virEventRunDefaultImpl,), name='libvirt-events', daemon=True
+            )
             _loop.start()
 
 

@@ -66,8 +66,7 @@ def build_disk(disk: Disk, target: str) -> str:
 
 def _add_network_source(root: ElementTree.Element, disk: Disk) -> None:
     details = disk.source.details
-    source = ElementTree.SubElement(root, 'source', protocol=details['protocol'],
-                                    name=details['name'])
+    source = ElementTree.SubElement(root, 'source', protocol=details['protocol'], name=details['name'])
     ElementTree.SubElement(source, 'host', name=details['host'], port=str(details['port']))
     if details.get('username'):
         auth = ElementTree.SubElement(source, 'auth', username=details['username'])
@@ -110,9 +109,11 @@ def list_targets(domain: str | None, without: str | None = None) -> list[str]:
     :param without: UUID of a volume whose disk is left out.
     :returns: names, ``vda``.
     """
-    return [target.get('dev', '') for element in _disks(domain)
-            if (target := element.find('target')) is not None
-            and (without is None or element.findtext('serial') != without)]
+    return [
+        target.get('dev', '')
+        for element in _disks(domain)
+        if (target := element.find('target')) is not None and (without is None or element.findtext('serial') != without)
+    ]
 
 
 def find_project(domain: str | None) -> str | None:
@@ -154,8 +155,13 @@ def _describe(serial: str, live: ElementTree.Element | None, config: ElementTree
     element = config if live is None else live
     assert element is not None
     secret = element.find('./source/auth/secret')
-    return FoundDisk(serial, _read_disk(element).target, live is not None, config is not None,
-                     None if secret is None else secret.get('uuid'))
+    return FoundDisk(
+        serial,
+        _read_disk(element).target,
+        live is not None,
+        config is not None,
+        None if secret is None else secret.get('uuid'),
+    )
 
 
 def source_of(disk: Disk) -> tuple[str, ...]:
@@ -200,7 +206,8 @@ def _read_disk(element: ElementTree.Element) -> DiskElement:
         target=target.get('dev', '') if target is not None else '',
         alias=alias.get('name', '') if alias is not None else '',
         source=_read_source(element.find('source')),
-        text=ElementTree.tostring(element, encoding='unicode'))
+        text=ElementTree.tostring(element, encoding='unicode'),
+    )
 
 
 def _read_source(source: ElementTree.Element | None) -> tuple[str, ...]:
@@ -209,7 +216,10 @@ def _read_source(source: ElementTree.Element | None) -> tuple[str, ...]:
     if (device := source.get('dev')) is not None:
         return (os.path.realpath(device),)
     host, initiator = source.find('host'), source.find('./initiator/iqn')
-    return (source.get('protocol', ''), source.get('name', ''),
-            host.get('name', '') if host is not None else '',
-            host.get('port', '') if host is not None else '',
-            initiator.get('name', '') if initiator is not None else '')
+    return (
+        source.get('protocol', ''),
+        source.get('name', ''),
+        host.get('name', '') if host is not None else '',
+        host.get('port', '') if host is not None else '',
+        initiator.get('name', '') if initiator is not None else '',
+    )

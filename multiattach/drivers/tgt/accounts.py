@@ -112,7 +112,7 @@ class AccountSlots:
             # Left over from a crash between making and binding, or between unbinding and
             # deleting. Deleting one that is bound elsewhere would leave a hole there.
             if listing.bound_elsewhere(user, target.iqn):
-                raise TargetError(f"account {user} belongs to another target") from error
+                raise TargetError(f'account {user} belongs to another target') from error
             self._delete(user)
             self._daemon.new_account(user, secret)
 

@@ -21,10 +21,9 @@ from pathlib import Path
 from multiattach.drivers.target import Grant, TargetFull, TargetRequestInvalid
 from multiattach.drivers.tgt.protocol import check_value
 
-NOBODY_ADDRESS = "255.255.255.255"
+NOBODY_ADDRESS = '255.255.255.255'
 _GRANT = re.compile(
-    r"^\s*initiator-name (?P<initiator>\S+)\n\s*incominguser (?P<user>\S+) (?P<secret>\S+)$",
-    re.MULTILINE,
+    r'^\s*initiator-name (?P<initiator>\S+)\n\s*incominguser (?P<user>\S+) (?P<secret>\S+)$', re.MULTILINE
 )
 # What Config::General would read as a comment, a quote, an escape or a block.
 _SPECIAL = re.compile(r"[#\\\"'<>$\s]")
@@ -63,29 +62,29 @@ def render(target: TargetFile) -> str:
     if _SPECIAL.search(target.device):
         raise TargetRequestInvalid("the device's path has characters that tgt-admin can not read")
     lines = [
-        f"<target {target.iqn}>",
-        "  driver iscsi",
-        f"  initiator-address {NOBODY_ADDRESS}",
-        f"  <backing-store {target.device}>",
-        f"    lun {target.lun}",
-        f"    bs-type {target.bstype}",
-        *([f"    bsoflags {target.bsoflags}"] if target.bsoflags else []),
-        "    allow-in-use yes",
-        f"    write-cache {'on' if target.write_cache else 'off'}",
-        f"    scsi_id {target.scsi_id}",
-        f"    scsi_sn {target.scsi_sn}",
-        "  </backing-store>",
+        f'<target {target.iqn}>',
+        '  driver iscsi',
+        f'  initiator-address {NOBODY_ADDRESS}',
+        f'  <backing-store {target.device}>',
+        f'    lun {target.lun}',
+        f'    bs-type {target.bstype}',
+        *([f'    bsoflags {target.bsoflags}'] if target.bsoflags else []),
+        '    allow-in-use yes',
+        f'    write-cache {"on" if target.write_cache else "off"}',
+        f'    scsi_id {target.scsi_id}',
+        f'    scsi_sn {target.scsi_sn}',
+        '  </backing-store>',
     ]
-    return "\n".join(lines) + "\n" + "".join(map(_render_grant, target.grants)) + "</target>\n"
+    return '\n'.join(lines) + '\n' + ''.join(map(_render_grant, target.grants)) + '</target>\n'
 
 
 def _render_grant(grant: Grant) -> str:
-    check_value("initiator-name", grant.initiator)
-    check_value("user", grant.username)
-    check_value("password", grant.secret)
+    check_value('initiator-name', grant.initiator)
+    check_value('user', grant.username)
+    check_value('password', grant.secret)
     if _SPECIAL.search(grant.secret):
-        raise TargetRequestInvalid("the secret has characters that tgt-admin can not read")
-    return f"  initiator-name {grant.initiator}\n  incominguser {grant.username} {grant.secret}\n"
+        raise TargetRequestInvalid('the secret has characters that tgt-admin can not read')
+    return f'  initiator-name {grant.initiator}\n  incominguser {grant.username} {grant.secret}\n'
 
 
 def parse_grants(text: str) -> tuple[Grant, ...]:
@@ -94,7 +93,7 @@ def parse_grants(text: str) -> tuple[Grant, ...]:
     :param text: the file's text.
     :returns: the grants in order.
     """
-    return tuple(Grant(m["initiator"], m["user"], m["secret"]) for m in _GRANT.finditer(text))
+    return tuple(Grant(m['initiator'], m['user'], m['secret']) for m in _GRANT.finditer(text))
 
 
 def with_grant(grants: Sequence[Grant], grant: Grant) -> tuple[Grant, ...]:
@@ -120,8 +119,8 @@ def replace_grants(text: str, grants: Sequence[Grant]) -> str:
     :param text: text that :func:`render` wrote.
     :returns: the new text.
     """
-    head, _, _ = text.partition("  </backing-store>\n")
-    return head + "  </backing-store>\n" + "".join(_render_grant(g) for g in grants) + "</target>\n"
+    head, _, _ = text.partition('  </backing-store>\n')
+    return head + '  </backing-store>\n' + ''.join(_render_grant(g) for g in grants) + '</target>\n'
 
 
 def read(path: Path) -> str | None:
@@ -130,7 +129,7 @@ def read(path: Path) -> str | None:
     :returns: its text, None when there is none.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding='utf-8')
     except FileNotFoundError:
         return None
 
@@ -147,7 +146,7 @@ def write(path: Path, text: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise TargetFull(f"the file of the target cannot be written: {error.strerror}") from error
+        raise TargetFull(f'the file of the target cannot be written: {error.strerror}') from error
 
 
 def _write(path: Path, text: str) -> None:
@@ -155,7 +154,7 @@ def _write(path: Path, text: str) -> None:
     draft = _draft(path)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
             os.fchmod(descriptor, 0o600)
             file.write(text)
             file.flush()
@@ -179,7 +178,7 @@ def _draft(path: Path) -> Path:
     """Name the file that becomes the target's: always the same one, so that what a killed worker
     left of it is found by the next step on the volume. "include DIR/*" does not match its dot.
     """
-    return path.with_name(f".{path.name}.new")
+    return path.with_name(f'.{path.name}.new')
 
 
 def _sync_folder(folder: Path) -> None:

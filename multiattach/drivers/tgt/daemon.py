@@ -24,13 +24,13 @@ from multiattach.drivers.tgt.roster import Roster
 
 LOG = logging.getLogger(__name__)
 
-DEFAULT_SOCKET_PREFIX = "/var/run/tgtd/socket"
+DEFAULT_SOCKET_PREFIX = '/var/run/tgtd/socket'
 DEFAULT_TIMEOUT = 30.0
-_CREDENTIALS = struct.Struct("=iII")
+_CREDENTIALS = struct.Struct('=iII')
 # tgtd lets 32 connections wait; with fewer of ours there is room for other tools.
 _MAX_PARALLEL = 8
-_HARMLESS = Request("list the portals", Mode.PORTAL, Op.SHOW).encode()
-_IN_SERVICE = "System:\n    State: ready\n"
+_HARMLESS = Request('list the portals', Mode.PORTAL, Op.SHOW).encode()
+_IN_SERVICE = 'System:\n    State: ready\n'
 _BUSY_PAUSE = 0.002
 # Reads of a list in which initiators imitate targets; each ends the sessions that may do so.
 _READS = 20
@@ -48,11 +48,7 @@ class TgtDaemon:
     """
 
     def __init__(
-        self,
-        control_port: int,
-        *,
-        socket_prefix: str = DEFAULT_SOCKET_PREFIX,
-        timeout: float = DEFAULT_TIMEOUT,
+        self, control_port: int, *, socket_prefix: str = DEFAULT_SOCKET_PREFIX, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
         self._prefix = socket_prefix
         #: process id of the one tgtd to speak to, None for whichever answers
@@ -71,7 +67,7 @@ class TgtDaemon:
         :param control_port: the number that it was given with ``-C``.
         """
         self.control_port = control_port
-        self.socket_path = f"{self._prefix}.{control_port}"
+        self.socket_path = f'{self._prefix}.{control_port}'
 
     @property
     def pid(self) -> int:
@@ -111,20 +107,18 @@ class TgtDaemon:
             self._pin.pid = None
 
     def _check_pin(self, connection: socket.socket, deadline: float) -> None:
-        pid = getattr(self._pin, "pid", None)
+        pid = getattr(self._pin, 'pid', None)
         if pid is not None and pid != _peer_pid(connection):
             _dismiss(connection, deadline)
             raise TargetUnavailable(
-                f"tgtd at {self.socket_path} restarted in the middle of a change; repeat it",
-                delivered=False,
+                f'tgtd at {self.socket_path} restarted in the middle of a change; repeat it', delivered=False
             )
 
     def _check_owner(self, connection: socket.socket, deadline: float) -> None:
         if self.owner is not None and self.owner != _peer_pid(connection):
             _dismiss(connection, deadline)
             raise TargetUnavailable(
-                f"another tgtd has taken the number {self.control_port} of one that died",
-                delivered=False,
+                f'another tgtd has taken the number {self.control_port} of one that died', delivered=False
             )
 
     def call(self, request: Request) -> str:
@@ -154,15 +148,15 @@ class TgtDaemon:
                 text = _receive(connection, length, deadline)
             except (OSError, EOFError, ValueError) as error:
                 raise TargetUnavailable(
-                    f"tgtd at {self.socket_path} did not answer the request to "
-                    f"{request.action} ({type(error).__name__}: {error}); it died, hangs, or "
-                    "runs as another user than this process"
+                    f'tgtd at {self.socket_path} did not answer the request to '
+                    f'{request.action} ({type(error).__name__}: {error}); it died, hangs, or '
+                    'runs as another user than this process'
                 ) from error
         if code is not ErrorCode.SUCCESS:
-            LOG.debug("tgtd %s: %s: %s", self.control_port, request.action, code.name)
+            LOG.debug('tgtd %s: %s: %s', self.control_port, request.action, code.name)
             raise TgtError(code, request.action)
         if request.op not in (Op.SHOW, Op.STATISTICS):
-            LOG.debug("tgtd %s: %s: done", self.control_port, request.action)
+            LOG.debug('tgtd %s: %s: done', self.control_port, request.action)
         return protocol.decode_reply_text(text), pid
 
     def _connect(self, deadline: float) -> socket.socket:
@@ -180,8 +174,8 @@ class TgtDaemon:
         except OSError as error:
             connection.close()
             raise TargetUnavailable(
-                f"no tgtd answers at {self.socket_path} ({error.strerror or error}); start it, "
-                "or set the control port to the one that it was given with -C",
+                f'no tgtd answers at {self.socket_path} ({error.strerror or error}); start it, '
+                'or set the control port to the one that it was given with -C',
                 delivered=False,
             ) from error
 
@@ -192,7 +186,7 @@ class TgtDaemon:
         with contextlib.ExitStack() as held:
             shut: set[int] = set()
             for number in range(_READS):
-                text, pid = self._exchange(Request("list the targets", Mode.TARGET, Op.SHOW))
+                text, pid = self._exchange(Request('list the targets', Mode.TARGET, Op.SHOW))
                 heads, doubted = self._roster.resolve(text, pid, self.has_target)
                 if not doubted:
                     return parse.Listing(text, heads)
@@ -204,7 +198,7 @@ class TgtDaemon:
                     time.sleep(_READS_PAUSE)
                 self._expel(doubted)
         raise TargetError(
-            f"initiators that are logged in at targets {', '.join(map(str, sorted(doubted)))} imitate other "
+            f'initiators that are logged in at targets {", ".join(map(str, sorted(doubted)))} imitate other '
             "targets in tgtd's list by their aliases, again and again: fence them"
         )
 
@@ -214,8 +208,10 @@ class TgtDaemon:
             with tolerate(ErrorCode.NO_TARGET):
                 for nexus in self.show_connections(tid):
                     LOG.warning(
-                        "Target %s: the session of %s from %s is ended: its alias may imitate a target",
-                        tid, nexus.initiator, ", ".join(one.address for one in nexus.connections),
+                        'Target %s: the session of %s from %s is ended: its alias may imitate a target',
+                        tid,
+                        nexus.initiator,
+                        ', '.join(one.address for one in nexus.connections),
                     )
                     for connection in nexus.connections:
                         with tolerate(ErrorCode.NO_SESSION, ErrorCode.NO_CONNECTION):
@@ -255,7 +251,7 @@ class TgtDaemon:
 
         :returns: its sessions with their connections; their names are those of the ACL.
         """
-        request = Request(f"list the connections of target {tid}", Mode.CONNECTION, Op.SHOW, tid=tid)
+        request = Request(f'list the connections of target {tid}', Mode.CONNECTION, Op.SHOW, tid=tid)
         return parse.parse_connections(self.call(request))
 
     def show_portals(self) -> list[str]:
@@ -263,12 +259,12 @@ class TgtDaemon:
 
         :returns: ``address:port`` of each portal.
         """
-        text = self.call(Request("list the portals", Mode.PORTAL, Op.SHOW))
+        text = self.call(Request('list the portals', Mode.PORTAL, Op.SHOW))
         return parse.parse_portals(text)
 
     def show_accounts(self) -> list[str]:
         """Read the CHAP names that exist."""
-        text = self.call(Request("list the accounts", Mode.ACCOUNT, Op.SHOW))
+        text = self.call(Request('list the accounts', Mode.ACCOUNT, Op.SHOW))
         return parse.parse_accounts(text)
 
     def check_ready(self) -> None:
@@ -276,11 +272,11 @@ class TgtDaemon:
 
         :raises TargetUnavailable: it takes no connections now.
         """
-        text = self.call(Request("show the system", Mode.SYSTEM, Op.SHOW))
+        text = self.call(Request('show the system', Mode.SYSTEM, Op.SHOW))
         if _IN_SERVICE not in text:
             raise TargetUnavailable(
-                f"tgtd at {self.socket_path} is not in service (its system state is not ready): it is "
-                "starting or ending, and its targets may change",
+                f'tgtd at {self.socket_path} is not in service (its system state is not ready): it is '
+                'starting or ending, and its targets may change',
                 delivered=False,
             )
 
@@ -291,15 +287,15 @@ class TgtDaemon:
 
         :param tid: a number that is free.
         """
-        params = (("targetname", iqn),)
-        self._change(Request(f"make target {tid} {iqn}", Mode.TARGET, Op.NEW, params, tid=tid), iqn)
+        params = (('targetname', iqn),)
+        self._change(Request(f'make target {tid} {iqn}', Mode.TARGET, Op.NEW, params, tid=tid), iqn)
 
     def delete_target(self, tid: int, *, force: bool = False) -> None:
         """Delete a target.
 
         :param force: also when initiators are logged in.
         """
-        self._change(Request(f"delete target {tid}", Mode.TARGET, Op.DELETE, tid=tid, force=force), None)
+        self._change(Request(f'delete target {tid}', Mode.TARGET, Op.DELETE, tid=tid, force=force), None)
 
     def _change(self, request: Request, iqn: str | None) -> None:
         """Make or delete a target, and know from now on which number is whose."""
@@ -313,42 +309,41 @@ class TgtDaemon:
 
         :param is_open: whether it takes them.
         """
-        state = "ready" if is_open else "offline"
-        request = Request(f"set target {tid} {state}", Mode.TARGET, Op.UPDATE, (("state", state),), tid=tid)
+        state = 'ready' if is_open else 'offline'
+        request = Request(f'set target {tid} {state}', Mode.TARGET, Op.UPDATE, (('state', state),), tid=tid)
         self.call(request)
 
-    def new_lun(self, tid: int, lun: int, path: str, bstype: str, bsoflags: str = "") -> None:
+    def new_lun(self, tid: int, lun: int, path: str, bstype: str, bsoflags: str = '') -> None:
         """Add a logical unit.
 
         :param path: backing device or file.
         :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
         """
-        params = [("path", path), ("bstype", bstype)]
+        params = [('path', path), ('bstype', bstype)]
         if bsoflags:
-            params.append(("bsoflags", bsoflags))
+            params.append(('bsoflags', bsoflags))
         request = Request(
-            f"add {path} to target {tid} as LUN {lun}", Mode.DEVICE, Op.NEW, tuple(params),
-            tid=tid, lun=lun,
+            f'add {path} to target {tid} as LUN {lun}', Mode.DEVICE, Op.NEW, tuple(params), tid=tid, lun=lun
         )
         self.call(request)
 
     def update_lun(self, tid: int, lun: int, params: tuple[tuple[str, str], ...]) -> None:
         """Change a logical unit; all changes happen at once, in order."""
-        action = f"update LUN {lun} of target {tid} ({', '.join(dict(params))})"
+        action = f'update LUN {lun} of target {tid} ({", ".join(dict(params))})'
         self.call(Request(action, Mode.DEVICE, Op.UPDATE, params, tid=tid, lun=lun))
 
     # Who may log in ---------------------------------------------------------------------
 
     def bind_initiator(self, tid: int, initiator: str) -> None:
         """Let an initiator log in."""
-        params = (("initiator-name", initiator),)
-        action = f"admit initiator {initiator} to target {tid}"
+        params = (('initiator-name', initiator),)
+        action = f'admit initiator {initiator} to target {tid}'
         self.call(Request(action, Mode.TARGET, Op.BIND, params, tid=tid))
 
     def unbind_initiator(self, tid: int, initiator: str) -> None:
         """Let an initiator log in no more; its live sessions stay."""
-        params = (("initiator-name", initiator),)
-        action = f"shut initiator {initiator} out of target {tid}"
+        params = (('initiator-name', initiator),)
+        action = f'shut initiator {initiator} out of target {tid}'
         self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
 
     def unbind_address(self, tid: int, address: str) -> None:
@@ -356,41 +351,41 @@ class TgtDaemon:
 
         :param address: the rule as shown.
         """
-        params = (("initiator-address", address),)
-        action = f"shut address {address} out of target {tid}"
+        params = (('initiator-address', address),)
+        action = f'shut address {address} out of target {tid}'
         self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
 
     def new_account(self, user: str, secret: str) -> None:
         """Make a CHAP account."""
-        params = (("user", user), ("password", secret))
-        self.call(Request(f"make account {user}", Mode.ACCOUNT, Op.NEW, params))
+        params = (('user', user), ('password', secret))
+        self.call(Request(f'make account {user}', Mode.ACCOUNT, Op.NEW, params))
 
     def delete_account(self, user: str) -> None:
         """Delete a CHAP account; targets lose it."""
-        params = (("user", user),)
-        self.call(Request(f"delete account {user}", Mode.ACCOUNT, Op.DELETE, params))
+        params = (('user', user),)
+        self.call(Request(f'delete account {user}', Mode.ACCOUNT, Op.DELETE, params))
 
     def bind_account(self, tid: int, user: str) -> None:
         """Accept a CHAP account at a target."""
-        action = f"bind account {user} to target {tid}"
-        self.call(Request(action, Mode.ACCOUNT, Op.BIND, (("user", user),), tid=tid))
+        action = f'bind account {user} to target {tid}'
+        self.call(Request(action, Mode.ACCOUNT, Op.BIND, (('user', user),), tid=tid))
 
     def unbind_account(self, tid: int, user: str) -> None:
         """Accept a CHAP account no more.
 
         Only ever for the last account of a target: see :mod:`multiattach.drivers.tgt.accounts`.
         """
-        action = f"unbind account {user} from target {tid}"
-        self.call(Request(action, Mode.ACCOUNT, Op.UNBIND, (("user", user),), tid=tid))
+        action = f'unbind account {user} from target {tid}'
+        self.call(Request(action, Mode.ACCOUNT, Op.UNBIND, (('user', user),), tid=tid))
 
     def close_connection(self, tid: int, sid: int, cid: int) -> None:
         """Ask tgtd to drop a connection; it is gone a moment later."""
-        action = f"close connection {cid} of session {sid} at target {tid}"
+        action = f'close connection {cid} of session {sid} at target {tid}'
         self.call(Request(action, Mode.CONNECTION, Op.DELETE, tid=tid, sid=sid, cid=cid))
 
     def shut_down(self) -> None:
         """Ask tgtd to end; it refuses while it has targets."""
-        self.call(Request("shut tgtd down", Mode.SYSTEM, Op.DELETE))
+        self.call(Request('shut tgtd down', Mode.SYSTEM, Op.DELETE))
 
 
 def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
@@ -399,7 +394,7 @@ def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
         part = connection.recv(min(length - len(parts), 1 << 20))
         if not part:
-            raise EOFError("the connection was closed")
+            raise EOFError('the connection was closed')
         parts += part
     return bytes(parts)
 
@@ -426,8 +421,8 @@ def _peer_pid(connection: socket.socket) -> int:
 def _start_time(pid: int) -> int:
     # Field 22 of proc(5) stat, clock ticks since boot: tells a reused pid from the old one.
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return int(stat.rpartition(")")[2].split()[19])
+        stat = Path(f'/proc/{pid}/stat').read_text(encoding='utf-8', errors='replace')
+        return int(stat.rpartition(')')[2].split()[19])
     except (OSError, IndexError, ValueError):
         return 0
 
@@ -438,4 +433,4 @@ def environment(socket_prefix: str) -> dict[str, str]:
     :param socket_prefix: path of the socket without ``.<control_port>``.
     :returns: this process's environment with the place of the socket.
     """
-    return {**os.environ, "TGT_IPC_SOCKET": socket_prefix}
+    return {**os.environ, 'TGT_IPC_SOCKET': socket_prefix}

@@ -72,9 +72,12 @@ class Fence:
             logins = self._end_all(target.tid, ended)
             left = self._read(who)
             if left.is_left:
-                raise TargetError(f"{who.initiator} is still at target {who.iqn}: {left.describe()}")
+                raise TargetError(f'{who.initiator} is still at target {who.iqn}: {left.describe()}')
         return Cut(
-            acl=had.left_acl, account=had.left_account, whole=True, logins=tuple(logins),
+            acl=had.left_acl,
+            account=had.left_account,
+            whole=True,
+            logins=tuple(logins),
             sessions=_show(nexus for nexus in ended.values() if nexus.initiator == who.initiator),
             others=_show(nexus for nexus in ended.values() if nexus.initiator != who.initiator),
         )
@@ -91,10 +94,11 @@ class Fence:
         nexuses = self._list_sessions(target.tid) if target is not None else []
         remove()
         if self._daemon.show_targets().find(who.iqn) is not None:
-            raise TargetError(f"somebody made target {who.iqn} again while it was removed")
+            raise TargetError(f'somebody made target {who.iqn} again while it was removed')
         return Cut(
             acl=target is not None and who.initiator in target.initiators,
-            account=target is not None and who.username in target.accounts, whole=True,
+            account=target is not None and who.username in target.accounts,
+            whole=True,
             sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
             others=_show(nexus for nexus in nexuses if nexus.initiator != who.initiator),
         )
@@ -110,7 +114,7 @@ class Fence:
                 return logins
             ended |= {nexus.sid: nexus for nexus in late}
             if not pause.take():
-                raise TargetError(f"logins at target {tid} turn up again and again while it is shut")
+                raise TargetError(f'logins at target {tid} turn up again and again while it is shut')
 
     def confirm(self, who: Intruder) -> Cut:
         """Read again that an initiator that was cut off still is; what turned up under its name is cut.
@@ -154,9 +158,9 @@ class Fence:
             if error.code is not ErrorCode.NO_ACL:
                 raise
         else:
-            raise TargetError(f"somebody admitted initiator {who.initiator} while it was shut out")
+            raise TargetError(f'somebody admitted initiator {who.initiator} while it was shut out')
         if who.username in target.accounts or who.username in self._daemon.show_accounts():
-            raise TargetError(f"account {who.username} of {target.iqn} is still there")
+            raise TargetError(f'account {who.username} of {target.iqn} is still there')
 
     def _shut_out(self, listing: Listing, target: ShownTarget, who: Intruder) -> None:
         if who.initiator in target.initiators:
@@ -166,7 +170,7 @@ class Fence:
         self._slots.remove(listing, target, [who.username])
 
     def _forget(self, listing: Listing, who: Intruder) -> None:
-        if not listing.bound_elsewhere(who.username, ""):
+        if not listing.bound_elsewhere(who.username, ''):
             self._slots.forget(who.username)
 
     def _read(self, who: Intruder) -> Cut:
@@ -184,13 +188,13 @@ class Fence:
 
 def _find(target: ShownTarget, who: Intruder, nexuses: Iterable[Nexus]) -> Cut:
     return Cut(
-        left_acl=who.initiator in target.initiators, left_account=who.username in target.accounts,
+        left_acl=who.initiator in target.initiators,
+        left_account=who.username in target.accounts,
         left_sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
     )
 
 
 def _show(nexuses: Iterable[Nexus]) -> tuple[SessionState, ...]:
     return tuple(
-        SessionState(nexus.initiator, next((one.address for one in nexus.connections), ""))
-        for nexus in nexuses
+        SessionState(nexus.initiator, next((one.address for one in nexus.connections), '')) for nexus in nexuses
     )

@@ -42,4 +42,4 @@ def shut(daemon: TgtDaemon, tid: int, timeout: float) -> Iterator[dict[int, Nexu
                 # A login that was past the gate before it was shut: its commands were dropped.
                 close_sessions(daemon, tid, timeout=timeout)
             except (TargetError, TargetUnavailable) as error:
-                LOG.warning("Target %s: %s", tid, error)
+                LOG.warning('Target %s: %s', tid, error)

@@ -13,10 +13,10 @@ import re
 
 from multiattach.drivers.target import TargetRequestInvalid
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(r'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 _SERIAL_LENGTH = 36
-_MODE_PAGE_CACHING = "8:0:18:{flags}:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0"
-_WRITE_CACHE_ON, _WRITE_CACHE_OFF = "0x14", "0x10"
+_MODE_PAGE_CACHING = '8:0:18:{flags}:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0'
+_WRITE_CACHE_ON, _WRITE_CACHE_OFF = '0x14', '0x10'
 
 
 def scsi_id(volume_id: str) -> str:
@@ -28,7 +28,7 @@ def scsi_id(volume_id: str) -> str:
     # One spelling only: the id becomes part of names and of a file's path.
     if not _UUID.fullmatch(volume_id):
         raise TargetRequestInvalid("the volume's id is not a UUID in lower case with dashes")
-    return volume_id.replace("-", "")
+    return volume_id.replace('-', '')
 
 
 def scsi_serial(volume_id: str) -> str:
@@ -36,7 +36,7 @@ def scsi_serial(volume_id: str) -> str:
 
     :returns: ``volume-UUID`` as far as tgtd keeps it: 36 characters, so without the last 7.
     """
-    return f"volume-{volume_id}"[:_SERIAL_LENGTH]
+    return f'volume-{volume_id}'[:_SERIAL_LENGTH]
 
 
 def wwn(volume_id: str) -> str:
@@ -46,7 +46,7 @@ def wwn(volume_id: str) -> str:
         udev as ``ID_SERIAL=3WWN``, ``ID_WWN_WITH_EXTENSION=0xWWN`` and the link
         ``/dev/disk/by-id/wwn-0xWWN``.
     """
-    return "6" + scsi_id(volume_id)[1:]
+    return '6' + scsi_id(volume_id)[1:]
 
 
 def lun_parameters(volume_id: str, *, write_cache: bool) -> tuple[tuple[str, str], ...]:
@@ -57,7 +57,7 @@ def lun_parameters(volume_id: str, *, write_cache: bool) -> tuple[tuple[str, str
     """
     flags = _WRITE_CACHE_ON if write_cache else _WRITE_CACHE_OFF
     return (
-        ("scsi_id", scsi_id(volume_id)),
-        ("scsi_sn", scsi_serial(volume_id)),
-        ("mode_page", _MODE_PAGE_CACHING.format(flags=flags)),
+        ('scsi_id', scsi_id(volume_id)),
+        ('scsi_sn', scsi_serial(volume_id)),
+        ('mode_page', _MODE_PAGE_CACHING.format(flags=flags)),
     )

@@ -57,13 +57,13 @@ class Logins:
             if time.monotonic() > patient_until:
                 for peer in rest.values():
                     if peer.inode not in ended:
-                        LOG.warning("A login from %s is held open half-way: it is ended", peer.address)
+                        LOG.warning('A login from %s is held open half-way: it is ended', peer.address)
                         ended[peer.inode] = peer.address
                         shut_down(pid, peer)
             if not pause.take():
                 raise TargetError(
-                    f"{len(rest)} logins from {', '.join(sorted({one.address for one in rest.values()}))} "
-                    "are held open half-way and cannot be ended"
+                    f'{len(rest)} logins from {", ".join(sorted({one.address for one in rest.values()}))} '
+                    'are held open half-way and cannot be ended'
                 )
         return sorted(ended.values())
 

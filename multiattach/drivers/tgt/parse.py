@@ -17,20 +17,20 @@ from typing import NamedTuple
 from multiattach.drivers.target import TargetError
 from multiattach.drivers.tgt.protocol import looks_like_address
 
-_HEAD = "Target "
-_NEXT_HEAD = "\nTarget "
-_TARGET_LINE = re.compile(r"Target (\d{1,10}): (\S+)$", re.MULTILINE)
-_SECTION = "    "
-_ITEM = "        "
-_DETAIL = "            "
-_NEXUS_SECTION = "    I_T nexus information:\n"
-_LUN_SECTION = "    LUN information:\n"
-_READY = "\n        State: ready\n"
+_HEAD = 'Target '
+_NEXT_HEAD = '\nTarget '
+_TARGET_LINE = re.compile(r'Target (\d{1,10}): (\S+)$', re.MULTILINE)
+_SECTION = '    '
+_ITEM = '        '
+_DETAIL = '            '
+_NEXUS_SECTION = '    I_T nexus information:\n'
+_LUN_SECTION = '    LUN information:\n'
+_READY = '\n        State: ready\n'
 _NEXUS = re.compile(
-    r"        I_T nexus: (?P<sid>\d+)\n"
-    r"            Initiator: (?P<initiator>\S+) alias: [^\n]*\n"
-    r"            Connection: \d+\n"
-    r"                [^\n]*\n"
+    r'        I_T nexus: (?P<sid>\d+)\n'
+    r'            Initiator: (?P<initiator>\S+) alias: [^\n]*\n'
+    r'            Connection: \d+\n'
+    r'                [^\n]*\n'
 )
 
 
@@ -43,7 +43,7 @@ class Connection:
     """
 
     cid: int
-    address: str = ""
+    address: str = ''
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Nexus:
     """
 
     sid: int
-    initiator: str = ""
+    initiator: str = ''
     connections: list[Connection] = field(default_factory=list)
 
 
@@ -72,18 +72,18 @@ class Lun:
     @property
     def path(self) -> str:
         """Path of the backing store, "" when it has none."""
-        path = self.details.get("Backing store path", "None")
-        return "" if path == "None" else path
+        path = self.details.get('Backing store path', 'None')
+        return '' if path == 'None' else path
 
     @property
     def online(self) -> bool:
         """Whether it serves I/O."""
-        return self.details.get("Online") == "Yes"
+        return self.details.get('Online') == 'Yes'
 
     @property
     def scsi_id(self) -> str:
         """The id from which the WWN is made."""
-        return self.details.get("SCSI ID", "")
+        return self.details.get('SCSI ID', '')
 
 
 @dataclass
@@ -162,7 +162,7 @@ class Listing:
 
         :returns: by name the text from its number on.
         """
-        return {iqn: f"{tid}{self._text[start:end]}" for iqn, (tid, start, end) in self._places.items()}
+        return {iqn: f'{tid}{self._text[start:end]}' for iqn, (tid, start, end) in self._places.items()}
 
     def find(self, iqn: str) -> ShownTarget | None:
         """Look for one target.
@@ -202,7 +202,7 @@ class Listing:
         :param iqn: the target that is not counted.
         :returns: True when another target has it.
         """
-        shown = self._text.count(f"\n{_ITEM}{user}\n")
+        shown = self._text.count(f'\n{_ITEM}{user}\n')
         own = self.find(iqn)
         if shown <= (own is not None and user in own.accounts):
             return False
@@ -215,22 +215,22 @@ def _parse_body(tid: int, iqn: str, text: str) -> ShownTarget:
     if head < 0 or tail < head:
         raise TargetError(f"tgtd's list of targets is broken at {iqn}: its logical units are missing")
     target = ShownTarget(tid, iqn, is_open=_READY in text[:head])
-    section = ""
+    section = ''
     lun: Lun | None = None
-    for line in text[tail:].split("\n"):
+    for line in text[tail:].split('\n'):
         body = line.strip()
         if line.startswith(_SECTION) and not line.startswith(_ITEM):
             section = body
-        elif section == "LUN information:":
-            key, _, value = body.partition(":")
-            if key == "LUN" and not line.startswith(_DETAIL):
+        elif section == 'LUN information:':
+            key, _, value = body.partition(':')
+            if key == 'LUN' and not line.startswith(_DETAIL):
                 lun = Lun(int(value))
                 target.luns[lun.number] = lun
             elif lun is not None:
                 lun.details[key] = value.strip()
-        elif section == "Account information:" and body and not body.endswith(" (outgoing)"):
+        elif section == 'Account information:' and body and not body.endswith(' (outgoing)'):
             target.accounts.append(body)
-        elif section == "ACL information:" and body:
+        elif section == 'ACL information:' and body:
             names = target.addresses if looks_like_address(body) else target.initiators
             names.append(body)
     return target
@@ -245,7 +245,7 @@ def tells_of(text: str, nexuses: Sequence[Nexus]) -> bool:
     """
     end, found = 0, set()
     while match := _NEXUS.match(text, end):
-        found.add((int(match["sid"]), match["initiator"]))
+        found.add((int(match['sid']), match['initiator']))
         end = match.end()
     return end == len(text) and found == {(nexus.sid, nexus.initiator) for nexus in nexuses}
 
@@ -258,17 +258,17 @@ def parse_connections(text: str) -> list[Nexus]:
     """
     nexuses: dict[int, Nexus] = {}
     current: Nexus | None = None
-    for line in text.split("\n"):
-        key, _, value = line.strip().partition(": ")
-        if key == "Session":
+    for line in text.split('\n'):
+        key, _, value = line.strip().partition(': ')
+        if key == 'Session':
             current = nexuses.setdefault(int(value), Nexus(int(value)))
         elif current is None:
             continue
-        elif key == "Connection":
+        elif key == 'Connection':
             current.connections.append(Connection(int(value)))
-        elif key == "Initiator":
+        elif key == 'Initiator':
             current.initiator = value
-        elif key == "IP Address" and current.connections:
+        elif key == 'IP Address' and current.connections:
             current.connections[-1] = Connection(current.connections[-1].cid, value)
     return list(nexuses.values())
 
@@ -279,7 +279,7 @@ def parse_portals(text: str) -> list[str]:
     :param text: reply to "show portals".
     :returns: ``address:port`` of each portal.
     """
-    found = re.findall(r"^Portal: (\S+),\d+$", text, re.MULTILINE)
+    found = re.findall(r'^Portal: (\S+),\d+$', text, re.MULTILINE)
     return [str(portal) for portal in found]
 
 
@@ -289,4 +289,4 @@ def parse_accounts(text: str) -> list[str]:
     :param text: reply to "show accounts".
     :returns: names, the newest first.
     """
-    return [line.strip() for line in text.split("\n") if line.startswith(_SECTION)]
+    return [line.strip() for line in text.split('\n') if line.startswith(_SECTION)]

@@ -20,7 +20,7 @@ from multiattach.drivers.tgt.protocol import ErrorCode, TgtError, tolerate
 LOG = logging.getLogger(__name__)
 
 _FIRST_PORT, _LAST_PORT = 100, 32767  # tgtd keeps the number in a short
-_SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+_SEARCH_PATH = os.pathsep.join((os.environ.get('PATH', os.defpath), '/usr/sbin', '/sbin'))
 _POLL = 0.02
 _LOOKS = 15
 
@@ -72,7 +72,7 @@ class PrivateTgtd:
         :raises TargetUnavailable: it was not started.
         """
         if self._daemon is None:
-            raise TargetUnavailable("the private tgtd was not started", delivered=False)
+            raise TargetUnavailable('the private tgtd was not started', delivered=False)
         return self._daemon
 
     @property
@@ -98,7 +98,7 @@ class PrivateTgtd:
         if self.alive():
             return self.daemon
         if threading.current_thread() is not threading.main_thread():
-            LOG.warning("tgtd is started outside the main thread and will end with this thread")
+            LOG.warning('tgtd is started outside the main thread and will end with this thread')
         self._check_portal_free()
         last = self._daemon.control_port if self._daemon else self._wanted_port
         ports = [last] if self._wanted_port is not None and last is not None else None
@@ -109,8 +109,7 @@ class PrivateTgtd:
             if self._spawn(port):
                 return self.daemon
         raise TargetUnavailable(
-            f"no control port is free at {self._socket_prefix} for a private tgtd: another tgtd has it",
-            delivered=False,
+            f'no control port is free at {self._socket_prefix} for a private tgtd: another tgtd has it', delivered=False
         )
 
     def _check_portal_free(self) -> None:
@@ -120,14 +119,13 @@ class PrivateTgtd:
             listening.probe(address)
         except OSError as error:
             raise TargetUnavailable(
-                f"tgtd can not listen at {self.portal}: {listening.explain(error, address.port)}",
-                delivered=False,
+                f'tgtd can not listen at {self.portal}: {listening.explain(error, address.port)}', delivered=False
             ) from error
 
     def _is_free(self, port: int) -> bool:
         """Try tgtd's own lock; tgtd takes it again itself and ends when it comes too late."""
         try:
-            descriptor = os.open(f"{self._socket_prefix}.{port}.lock", os.O_WRONLY)
+            descriptor = os.open(f'{self._socket_prefix}.{port}.lock', os.O_WRONLY)
         except FileNotFoundError:
             return True
         try:
@@ -144,11 +142,20 @@ class PrivateTgtd:
         """Start tgtd with this number; False when another one got the number first."""
         Path(self._socket_prefix).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         argv = [
-            _find("setpriv", "util-linux"), "--pdeathsig", "KILL", "--",
-            _find("tgtd", "tgt"), "-f", "-C", str(port), "-t", str(self._threads),
-            "--iscsi", f"portal={self.portal}",
+            _find('setpriv', 'util-linux'),
+            '--pdeathsig',
+            'KILL',
+            '--',
+            _find('tgtd', 'tgt'),
+            '-f',
+            '-C',
+            str(port),
+            '-t',
+            str(self._threads),
+            '--iscsi',
+            f'portal={self.portal}',
         ]
-        output = open(self._log_path, "ab") if self._log_path else None  # noqa: SIM115
+        output = open(self._log_path, 'ab') if self._log_path else None  # noqa: SIM115
         # Read-only: in tgtd's window without a device a write must fail, see module reopen.
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:
@@ -182,26 +189,23 @@ class PrivateTgtd:
                 if child.returncode == 1 and not self._is_free(daemon.control_port):
                     return False
                 raise TargetUnavailable(
-                    f"tgtd ended at its start with status {child.returncode}"
-                    + (f", see {self._log_path}" if self._log_path else ""),
+                    f'tgtd ended at its start with status {child.returncode}'
+                    + (f', see {self._log_path}' if self._log_path else ''),
                     delivered=False,
                 )
             portals: list[str] = []
             with suppress(TargetUnavailable, TargetError):
                 portals = daemon.show_portals() if daemon.pid == child.pid else []
             if self.portal in portals:
-                LOG.info("tgtd runs: pid %s, control port %s, portal %s",
-                         child.pid, daemon.control_port, self.portal)
+                LOG.info('tgtd runs: pid %s, control port %s, portal %s', child.pid, daemon.control_port, self.portal)
                 return True
             if portals:
                 raise TargetUnavailable(
-                    f"tgtd listens at {', '.join(portals)} instead of {self.portal}",
-                    delivered=False,
+                    f'tgtd listens at {", ".join(portals)} instead of {self.portal}', delivered=False
                 )
             if time.monotonic() > deadline:
                 raise TargetUnavailable(
-                    f"tgtd does not listen at {self.portal} after {self._start_timeout:g} s",
-                    delivered=False,
+                    f'tgtd does not listen at {self.portal} after {self._start_timeout:g} s', delivered=False
                 )
             time.sleep(_POLL)
 
@@ -213,7 +217,7 @@ class PrivateTgtd:
             try:
                 self._end(self._child, self._daemon)
             except (TargetError, TargetUnavailable, subprocess.TimeoutExpired) as error:
-                LOG.warning("tgtd does not end by itself (%s): killing it", error)
+                LOG.warning('tgtd does not end by itself (%s): killing it', error)
         self._kill()
         self._remove_files(self._daemon)
 
@@ -237,7 +241,7 @@ class PrivateTgtd:
             if not targets:
                 break
             if time.monotonic() > deadline:
-                raise TargetError(f"{len(targets)} targets are still in use")
+                raise TargetError(f'{len(targets)} targets are still in use')
             time.sleep(_POLL)
         daemon.shut_down()
         child.wait(max(deadline - time.monotonic(), 1.0))
@@ -253,7 +257,7 @@ class PrivateTgtd:
         # number holds the lock for a moment, too.
         for _ in range(_LOOKS):
             if self._is_free(daemon.control_port):
-                for path in (daemon.socket_path, f"{daemon.socket_path}.lock"):
+                for path in (daemon.socket_path, f'{daemon.socket_path}.lock'):
                     with suppress(FileNotFoundError):
                         Path(path).unlink()
                 return
@@ -263,5 +267,5 @@ class PrivateTgtd:
 def _find(program: str, package: str) -> str:
     path = shutil.which(program, path=_SEARCH_PATH)
     if path is None:
-        raise TargetUnavailable(f"{program} is not installed; install the package {package}", delivered=False)
+        raise TargetUnavailable(f'{program} is not installed; install the package {package}', delivered=False)
     return path

@@ -22,11 +22,11 @@ from multiattach.domain.connection import INITIATOR_NAME
 from multiattach.drivers.target import TargetError, TargetRequestInvalid
 
 SHOW_ALL = -1
-DRIVER = b"iscsi"
+DRIVER = b'iscsi'
 MAX_PARAMETERS = 8 * 1024
 MAX_VALUE = 1000
-_REQUEST = struct.Struct("=II64sIiQQIIIIII")
-_REPLY = struct.Struct("=II")
+_REQUEST = struct.Struct('=II64sIiQQIIIIII')
+_REPLY = struct.Struct('=II')
 REPLY_HEADER_SIZE = _REPLY.size
 
 
@@ -86,7 +86,7 @@ class ErrorCode(enum.IntEnum):
     UNLISTED = -1
 
     @classmethod
-    def _missing_(cls, value: object) -> "ErrorCode":
+    def _missing_(cls, value: object) -> 'ErrorCode':
         return cls.UNLISTED
 
 
@@ -98,7 +98,7 @@ class TgtError(TargetError):
     """
 
     def __init__(self, code: ErrorCode, action: str) -> None:
-        super().__init__(f"tgtd refused to {action}: {code.name.lower().replace('_', ' ')}")
+        super().__init__(f'tgtd refused to {action}: {code.name.lower().replace("_", " ")}')
         self.code = code
 
 
@@ -117,15 +117,15 @@ def tolerate(*codes: ErrorCode) -> Iterator[None]:
 
 # Which characters a value may have. Whatever is not listed has MAX_VALUE printable characters
 # without the comma, which would end it.
-_ADDRESS = re.compile(r"[A-Fa-f0-9:./\[\]]+")
-_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f,]+")
+_ADDRESS = re.compile(r'[A-Fa-f0-9:./\[\]]+')
+_PRINTABLE = re.compile(r'[^\x00-\x1f\x7f,]+')
 _RULES = {
-    "targetname": re.compile(r"[A-Za-z0-9:.-]{1,223}"),
-    "initiator-name": INITIATOR_NAME,
-    "initiator-address": re.compile(r"[A-Fa-f0-9:./\[\]]{1,64}|ALL"),
-    "state": re.compile(r"ready|offline"),
-    "user": re.compile(r"[A-Za-z0-9._-]{1,64}"),
-    "password": re.compile(r"[!-+\--~]{1,64}"),
+    'targetname': re.compile(r'[A-Za-z0-9:.-]{1,223}'),
+    'initiator-name': INITIATOR_NAME,
+    'initiator-address': re.compile(r'[A-Fa-f0-9:./\[\]]{1,64}|ALL'),
+    'state': re.compile(r'ready|offline'),
+    'user': re.compile(r'[A-Za-z0-9._-]{1,64}'),
+    'password': re.compile(r'[!-+\--~]{1,64}'),
 }
 
 
@@ -135,12 +135,12 @@ def looks_like_address(text: str) -> bool:
     :param text: the entry.
     :returns: True for ``ALL`` and what reads as an address or a network.
     """
-    if text == "ALL":
+    if text == 'ALL':
         return True
     if not _ADDRESS.fullmatch(text):
         return False
     try:
-        ipaddress.ip_network(text.replace("[", "").replace("]", ""), strict=False)
+        ipaddress.ip_network(text.replace('[', '').replace(']', ''), strict=False)
     except ValueError:
         return False
     return True
@@ -154,11 +154,9 @@ def check_value(name: str, value: str) -> None:
     :raises TargetRequestInvalid: it has characters or a length that can not be passed on.
     """
     rule = _RULES.get(name, _PRINTABLE)
-    foreign = name == "initiator-name" and looks_like_address(value)
+    foreign = name == 'initiator-name' and looks_like_address(value)
     if foreign or not rule.fullmatch(value) or len(value.encode()) > MAX_VALUE:
-        raise TargetRequestInvalid(
-            f"the {name.replace('-', ' ')} has characters or a length that tgt can not take"
-        )
+        raise TargetRequestInvalid(f'the {name.replace("-", " ")} has characters or a length that tgt can not take')
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,7 @@ class Request:
     force: bool = False
 
     def __repr__(self) -> str:
-        return f"<Request {self.action}>"
+        return f'<Request {self.action}>'
 
     def encode(self) -> bytes:
         """Make the bytes to send.
@@ -193,14 +191,25 @@ class Request:
         """
         for name, value in self.params:
             check_value(name, value)
-        text = b""
+        text = b''
         if self.params:
-            text = ",".join(f"{name}={value}" for name, value in self.params).encode() + b"\0"
+            text = ','.join(f'{name}={value}' for name, value in self.params).encode() + b'\0'
         if len(text) > MAX_PARAMETERS:
-            raise TargetRequestInvalid(f"the request to {self.action} is too long")
+            raise TargetRequestInvalid(f'the request to {self.action} is too long')
         header = _REQUEST.pack(
-            self.mode, self.op, DRIVER, _REQUEST.size + len(text), self.tid, self.sid,
-            self.lun, self.cid, 0, 0, 0, 0, int(self.force),
+            self.mode,
+            self.op,
+            DRIVER,
+            _REQUEST.size + len(text),
+            self.tid,
+            self.sid,
+            self.lun,
+            self.cid,
+            0,
+            0,
+            0,
+            0,
+            int(self.force),
         )
         return header + text
 
@@ -224,4 +233,4 @@ def decode_reply_text(text: bytes) -> str:
     :param text: the bytes after the header.
     :returns: the text without the NUL at its end.
     """
-    return text.rstrip(b"\0").decode("utf-8", "replace")
+    return text.rstrip(b'\0').decode('utf-8', 'replace')

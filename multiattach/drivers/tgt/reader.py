@@ -13,7 +13,7 @@ from multiattach.drivers.tgt.protocol import ErrorCode, TgtError
 
 LOG = logging.getLogger(__name__)
 
-_FILE = re.compile(r"volume-([0-9a-f-]{36})")
+_FILE = re.compile(r'volume-([0-9a-f-]{36})')
 
 
 class ExportReader:
@@ -26,7 +26,7 @@ class ExportReader:
     def __init__(self, daemon: TgtDaemon, iqn_prefix: str, volumes_dir: Path | None) -> None:
         self._daemon = daemon
         self._volumes_dir = volumes_dir
-        self._pattern = re.compile(re.escape(f"{iqn_prefix}volume-") + r"([0-9a-f-]{36})")
+        self._pattern = re.compile(re.escape(f'{iqn_prefix}volume-') + r'([0-9a-f-]{36})')
         # What was read last, by target name: the text, and what it says.
         self._known: dict[str, tuple[str, TargetState]] = {}
 
@@ -46,7 +46,7 @@ class ExportReader:
             try:
                 found = self._read(listing, iqn, match[1])
             except TargetError as error:  # the others are none the worse for it
-                LOG.error("Target %s cannot be read: %s", iqn, error)
+                LOG.error('Target %s cannot be read: %s', iqn, error)
                 continue
             if found is None:
                 continue
@@ -88,15 +88,12 @@ def _state(volume_id: str, target: ShownTarget, nexuses: list[Nexus]) -> TargetS
         iqn=target.iqn,
         tid=target.tid,
         luns=tuple(
-            LunState(lun.number, lun.path, lun.online, lun.scsi_id)
-            for lun in target.luns.values()
-            if lun.number
+            LunState(lun.number, lun.path, lun.online, lun.scsi_id) for lun in target.luns.values() if lun.number
         ),
         initiators=tuple(target.initiators),
         accounts=tuple(target.accounts),
         sessions=tuple(
-            SessionState(nexus.initiator, next((c.address for c in nexus.connections), ""))
-            for nexus in nexuses
+            SessionState(nexus.initiator, next((c.address for c in nexus.connections), '')) for nexus in nexuses
         ),
         is_open=target.is_open,
     )

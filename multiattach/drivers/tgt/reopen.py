@@ -28,9 +28,9 @@ def reopen(daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeou
     :raises TargetError: tgtd can not open the device; then the unit is offline.
     """
     with gate.shut(daemon, target.tid, timeout):
-        daemon.update_lun(target.tid, lun, (("online", "0"), ("path", device), ("online", "1")))
+        daemon.update_lun(target.tid, lun, (('online', '0'), ('path', device), ('online', '1')))
         # tgtd answers for the last parameter only.
         shown = daemon.show_targets().find(target.iqn)
     state = shown.luns.get(lun) if shown else None
     if state is None or not state.online or state.path != device:
-        raise TargetError(f"tgtd can not open {device} for {target.iqn}: the LUN is offline")
+        raise TargetError(f'tgtd can not open {device} for {target.iqn}: the LUN is offline')

@@ -44,8 +44,7 @@ class Roster:
             else:
                 self._names[tid] = iqn
 
-    def resolve(self, text: str, pid: int, exists: Callable[[int], bool]
-                ) -> tuple[list[Head], set[int]]:
+    def resolve(self, text: str, pid: int, exists: Callable[[int], bool]) -> tuple[list[Head], set[int]]:
         """Tell which headings of a list are tgtd's own.
 
         :param pid: process id of the tgtd.
@@ -97,9 +96,10 @@ class Roster:
                 if len(self._told) < 1000:
                     self._told.add((head.tid, head.iqn))
                 LOG.warning(
-                    "An initiator that is logged in at target %s has an alias that imitates a target of "
-                    "number %s: look who it is (tgtadm --op show --mode conn), and fence it",
-                    before.iqn if before else "?", head.tid,
+                    'An initiator that is logged in at target %s has an alias that imitates a target of '
+                    'number %s: look who it is (tgtadm --op show --mode conn), and fence it',
+                    before.iqn if before else '?',
+                    head.tid,
                 )
 
 

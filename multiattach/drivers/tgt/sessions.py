@@ -38,12 +38,7 @@ class Pause:
 
 
 def close_sessions(
-    daemon: TgtDaemon,
-    tid: int,
-    *,
-    timeout: float,
-    only: set[str] | None = None,
-    keep: set[str] | None = None,
+    daemon: TgtDaemon, tid: int, *, timeout: float, only: set[str] | None = None, keep: set[str] | None = None
 ) -> list[Nexus]:
     """Close live sessions of a target and wait until they are gone.
 
@@ -73,9 +68,9 @@ def close_sessions(
             ended[nexus.sid] = nexus
             for cid, count in collections.Counter(one.cid for one in nexus.connections).items():
                 if closed.get((nexus.sid, cid)) != count:
-                    LOG.info("Closing a session of %s at target %s", nexus.initiator, tid)
+                    LOG.info('Closing a session of %s at target %s', nexus.initiator, tid)
                     with tolerate(ErrorCode.NO_SESSION, ErrorCode.NO_CONNECTION):
                         daemon.close_connection(tid, nexus.sid, cid)
                     closed[nexus.sid, cid] = count
         if not pause.take():
-            raise TargetBusy(f"{len(left)} sessions at target {tid} did not end in {timeout:g} s")
+            raise TargetBusy(f'{len(left)} sessions at target {tid} did not end in {timeout:g} s')

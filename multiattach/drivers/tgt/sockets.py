@@ -20,8 +20,8 @@ from typing import NamedTuple
 from multiattach.drivers.target import TargetError
 
 _PIDFD_GETFD = 438  # the same number on every architecture
-_SOCKET = re.compile(r"socket:\[(\d+)\]")
-_LISTEN = "0A"
+_SOCKET = re.compile(r'socket:\[(\d+)\]')
+_LISTEN = '0A'
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -50,18 +50,18 @@ def list_peers(pid: int) -> dict[int, Peer]:
         remote = _list_remote(pid)
     except OSError as error:
         raise TargetError(
-            f"the connections of tgtd (process {pid}) cannot be read: {error.strerror or error}; "
-            "run this worker as the same user, or as root"
+            f'the connections of tgtd (process {pid}) cannot be read: {error.strerror or error}; '
+            'run this worker as the same user, or as root'
         ) from error
     return {inode: Peer(inode, fd, remote[inode]) for inode, fd in inodes.items() if inode in remote}
 
 
 def _list_inodes(pid: int) -> dict[int, int]:
-    folder = f"/proc/{pid}/fd"
+    folder = f'/proc/{pid}/fd'
     found = {}
     for name in os.listdir(folder):
         with suppress(FileNotFoundError):  # closed meanwhile
-            match = _SOCKET.fullmatch(os.readlink(f"{folder}/{name}"))
+            match = _SOCKET.fullmatch(os.readlink(f'{folder}/{name}'))
             if match is not None:
                 found[int(match[1])] = int(name)
     return found
@@ -69,22 +69,22 @@ def _list_inodes(pid: int) -> dict[int, int]:
 
 def _list_remote(pid: int) -> dict[int, str]:
     found = {}
-    for table in ("tcp", "tcp6"):
-        path = Path(f"/proc/{pid}/net/{table}")
+    for table in ('tcp', 'tcp6'):
+        path = Path(f'/proc/{pid}/net/{table}')
         if not path.exists():  # a kernel without IPv6
             continue
-        for line in path.read_text(encoding="ascii").splitlines()[1:]:
+        for line in path.read_text(encoding='ascii').splitlines()[1:]:
             fields = line.split()
             if fields[3] != _LISTEN:
-                found[int(fields[9])] = _read_address(fields[2].partition(":")[0])
+                found[int(fields[9])] = _read_address(fields[2].partition(':')[0])
     return found
 
 
 def _read_address(text: str) -> str:
     # The kernel prints words of 32 bits as numbers of this machine.
     words = bytes.fromhex(text)
-    swapped = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
-    data = swapped if sys.byteorder == "little" else words
+    swapped = b''.join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
+    data = swapped if sys.byteorder == 'little' else words
     return plain_address(str(ipaddress.ip_address(data)))
 
 
@@ -95,7 +95,7 @@ def plain_address(text: str) -> str:
     :returns: the address; the text as it is if it is none.
     """
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(text.partition('%')[0])
     except ValueError:
         return text
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
@@ -122,8 +122,8 @@ def shut_down(pid: int, peer: Peer) -> None:
         if code in (errno.EBADF, errno.ESRCH):
             return
         raise TargetError(
-            f"a connection of tgtd (process {pid}) cannot be ended: {os.strerror(code)}; this worker "
-            "needs the capability CAP_SYS_PTRACE, or to run as the same user"
+            f'a connection of tgtd (process {pid}) cannot be ended: {os.strerror(code)}; this worker '
+            'needs the capability CAP_SYS_PTRACE, or to run as the same user'
         )
     with socket.socket(fileno=descriptor) as borrowed:
         if os.fstat(borrowed.fileno()).st_ino == peer.inode:  # else the descriptor is another's by now

@@ -49,17 +49,17 @@ class TgtTarget:
     :param close_timeout: how long a fenced session may take to end, seconds.
     """
 
-    protocol = "iscsi"
+    protocol = 'iscsi'
 
     def __init__(
         self,
         daemon: TgtDaemon,
         *,
         portal: str,
-        listen: str = "",
-        iqn_prefix: str = "iqn.2010-10.org.openstack:",
-        bstype: str = "rdwr",
-        bsoflags: str = "",
+        listen: str = '',
+        iqn_prefix: str = 'iqn.2010-10.org.openstack:',
+        bstype: str = 'rdwr',
+        bsoflags: str = '',
         write_cache: bool = True,
         volumes_dir: Path | None = None,
         close_timeout: float = 10.0,
@@ -86,10 +86,10 @@ class TgtTarget:
     def iqn(self, volume_id: str) -> str:
         """Name the target of a volume."""
         scsi_id(volume_id)
-        return f"{self._iqn_prefix}volume-{volume_id}"
+        return f'{self._iqn_prefix}volume-{volume_id}'
 
     def _path(self, volume_id: str) -> Path | None:
-        return self._volumes_dir / f"volume-{volume_id}" if self._volumes_dir else None
+        return self._volumes_dir / f'volume-{volume_id}' if self._volumes_dir else None
 
     def _info(self, target: ShownTarget) -> TargetInfo:
         return TargetInfo(target.iqn, self._portal, LUN, target.tid)
@@ -153,8 +153,7 @@ class TgtTarget:
         with self._daemon.pinned():
             self._fence.revoke(Intruder(self.iqn(volume_id), initiator, username))
 
-    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False,
-              again: bool = False) -> Cut:
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
         """See :meth:`multiattach.drivers.target.Target.fence`."""
         path = self._path(volume_id)
         if alone and path:
@@ -223,7 +222,7 @@ class TgtTarget:
         with self._daemon.pinned():
             target = self._daemon.show_targets().find(iqn)
             if target is None or LUN not in target.luns:
-                raise TargetError(f"there is no LUN {LUN} at target {iqn} to extend")
+                raise TargetError(f'there is no LUN {LUN} at target {iqn} to extend')
             reopen(self._daemon, target, LUN, device, self._close_timeout)
 
     # Reading ----------------------------------------------------------------------------
@@ -249,12 +248,12 @@ class TgtTarget:
         :raises TargetUnavailable: with what to do about it.
         """
         portals = self._daemon.show_portals()
-        _, _, port = self._listen.rpartition(":")
-        if not {self._listen, f"0.0.0.0:{port}", f"[::]:{port}"} & set(portals):
+        _, _, port = self._listen.rpartition(':')
+        if not {self._listen, f'0.0.0.0:{port}', f'[::]:{port}'} & set(portals):
             raise TargetUnavailable(
-                f"tgtd does not listen at {self._listen} but at {', '.join(portals) or 'nothing'};"
-                " start it with --iscsi portal=ADDRESS:PORT and see that the port is free, or"
-                " set the portal, or listen, to one of these",
+                f'tgtd does not listen at {self._listen} but at {", ".join(portals) or "nothing"};'
+                ' start it with --iscsi portal=ADDRESS:PORT and see that the port is free, or'
+                ' set the portal, or listen, to one of these',
                 delivered=True,
             )
 
@@ -277,14 +276,14 @@ class TgtTarget:
                 break
             listing = self._daemon.show_targets()
         else:
-            raise TargetError(f"no number is free for target {iqn}")
+            raise TargetError(f'no number is free for target {iqn}')
         for address in [a for a in target.addresses if a != NOBODY_ADDRESS]:
-            LOG.warning("Target %s admits by address %s: taken away", iqn, address)
+            LOG.warning('Target %s admits by address %s: taken away', iqn, address)
             with tolerate(ErrorCode.NO_ACL):
                 self._daemon.unbind_address(target.tid, address)
         self._settle_lun(target, volume_id, device)
         if not target.is_open:
-            LOG.warning("Target %s was left shut: it is opened", iqn)
+            LOG.warning('Target %s was left shut: it is opened', iqn)
             self._daemon.set_open(target.tid, True)
             target.is_open = True
         return listing, target
@@ -329,20 +328,18 @@ class TgtTarget:
                 self._daemon.unbind_initiator(target.tid, initiator)
             target.initiators.remove(initiator)
 
-    def _close_sessions(
-        self, tid: int, *, only: set[str] | None = None, keep: set[str] | None = None
-    ) -> None:
+    def _close_sessions(self, tid: int, *, only: set[str] | None = None, keep: set[str] | None = None) -> None:
         close_sessions(self._daemon, tid, timeout=self._close_timeout, only=only, keep=keep)
 
     # Files ------------------------------------------------------------------------------
 
     def _drop_grant(self, volume_id: str, initiator: str, username: str) -> None:
         """Take a grant out of the target's file first: a tgtd that is started now must not know it."""
-        check_value("initiator-name", initiator)
-        check_value("user", username)
+        check_value('initiator-name', initiator)
+        check_value('user', username)
         path = self._path(volume_id)
         if path and path.exists():
-            text = config_file.read(path) or ""
+            text = config_file.read(path) or ''
             others = config_file.without_grant(config_file.parse_grants(text), initiator, username)
             new = config_file.replace_grants(text, others)
             if new != text:
@@ -354,7 +351,7 @@ class TgtTarget:
         try:
             config_file.write(path, text)
         except TargetFull as error:
-            LOG.warning("%s is removed: %s", path, error)
+            LOG.warning('%s is removed: %s', path, error)
             config_file.remove(path)
 
     def _read_grants(self, volume_id: str) -> tuple[Grant, ...]:
@@ -363,7 +360,10 @@ class TgtTarget:
         return config_file.parse_grants(text) if text else ()
 
     def _write_file(
-        self, volume_id: str, device: str, grants: tuple[Grant, ...],
+        self,
+        volume_id: str,
+        device: str,
+        grants: tuple[Grant, ...],
         write: Callable[[Path, str], None] = config_file.write,
     ) -> None:
         path = self._path(volume_id)
@@ -371,8 +371,15 @@ class TgtTarget:
             return
         text = config_file.render(
             config_file.TargetFile(
-                self.iqn(volume_id), device, LUN, self._bstype, self._bsoflags,
-                self._write_cache, scsi_id(volume_id), scsi_serial(volume_id), grants,
+                self.iqn(volume_id),
+                device,
+                LUN,
+                self._bstype,
+                self._bsoflags,
+                self._write_cache,
+                scsi_id(volume_id),
+                scsi_serial(volume_id),
+                grants,
             )
         )
         if config_file.read(path) != text:
@@ -380,6 +387,6 @@ class TgtTarget:
 
 
 def _check_grant(grant: Grant) -> None:
-    check_value("initiator-name", grant.initiator)
-    check_value("user", grant.username)
-    check_value("password", grant.secret)
+    check_value('initiator-name', grant.initiator)
+    check_value('user', grant.username)
+    check_value('password', grant.secret)

@@ -28,9 +28,14 @@ class Doctor(command.Lister):
         """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('--fix', action='store_true', help='Put right what can be')
-        parser.add_argument('--release', action='append', default=[], metavar='SEAL',
-                            help='With --fix: put right all that waits for a person under this seal, as it '
-                                 'was shown; may be given again')
+        parser.add_argument(
+            '--release',
+            action='append',
+            default=[],
+            metavar='SEAL',
+            help='With --fix: put right all that waits for a person under this seal, as it '
+            'was shown; may be given again',
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
@@ -45,10 +50,21 @@ class Doctor(command.Lister):
         self._is_well = bool(found.answered) and not found.left and not found.unanswered
         if self._is_well and not found.findings:
             self.terminal.note('Nothing differs: database, targets, hosts and servers tell the same.')
-        return ('Kind', 'Host', 'Volume ID', 'Attachment ID', 'About', 'Outcome', 'Since', 'Text', 'Step',
-                'Error'), [
-            (one['kind'], one['host'], one['volume_id'], one['attachment_id'], one['about'], one['outcome'],
-             one['since'], one['text'], one['step'], one['error']) for one in found.findings]
+        return ('Kind', 'Host', 'Volume ID', 'Attachment ID', 'About', 'Outcome', 'Since', 'Text', 'Step', 'Error'), [
+            (
+                one['kind'],
+                one['host'],
+                one['volume_id'],
+                one['attachment_id'],
+                one['about'],
+                one['outcome'],
+                one['since'],
+                one['text'],
+                one['step'],
+                one['error'],
+            )
+            for one in found.findings
+        ]
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command.

@@ -20,8 +20,11 @@ def _split(pairs: dict[str, Any]) -> command.Fields:
 
 
 def _add_live(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--no-live', action='store_true',
-                        help='Only what is recorded: do not ask target and hosts what is true now (admin)')
+    parser.add_argument(
+        '--no-live',
+        action='store_true',
+        help='Only what is recorded: do not ask target and hosts what is true now (admin)',
+    )
 
 
 def _show_live(service: command.Service, live: dict[str, Any] | None) -> dict[str, Any]:
@@ -31,8 +34,7 @@ def _show_live(service: command.Service, live: dict[str, Any] | None) -> dict[st
     for one in live['unanswered']:
         service.terminal.warn(f'No answer from {one["binary"]} on {one["host"]}: {one["reason"]}')
     target = {} if live['target'] is None else {'on_target': columns.TargetLines(live['target'])}
-    return {**target, 'on_hosts': columns.HostLines(live['hosts']),
-            'findings': columns.Findings(live['findings'])}
+    return {**target, 'on_hosts': columns.HostLines(live['hosts']), 'findings': columns.Findings(live['findings'])}
 
 
 class ExplainAttachment(command.ShowOne):
@@ -49,22 +51,39 @@ class ExplainAttachment(command.ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Make the parser."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('attachment', metavar='<attachment>',
-                            help='UUID of the attachment ("openstack volume attachment list" shows them)')
+        parser.add_argument(
+            'attachment',
+            metavar='<attachment>',
+            help='UUID of the attachment ("openstack volume attachment list" shows them)',
+        )
         _add_live(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
         """Explain."""
-        found = self.service.explain_attachment(
-            parsed_args.attachment, is_live=not parsed_args.no_live)
-        return _split({
-            'id': found.id, 'volume_id': found.volume_id, 'server_id': found.server_id,
-            'status': found.status, 'state': found.state, 'since': found.since, 'meaning': found.meaning,
-            'error': found.error, 'next_step_of': _describe_owner(found), 'next': found.next,
-            'advice': found.advice, 'mode': found.mode, 'device': found.device,
-            'driven_by': found.driven_by, 'host': found.host, 'initiator': found.initiator,
-            'timeline': columns.Timeline(found.timeline), **_show_live(self, found.live)})
+        found = self.service.explain_attachment(parsed_args.attachment, is_live=not parsed_args.no_live)
+        return _split(
+            {
+                'id': found.id,
+                'volume_id': found.volume_id,
+                'server_id': found.server_id,
+                'status': found.status,
+                'state': found.state,
+                'since': found.since,
+                'meaning': found.meaning,
+                'error': found.error,
+                'next_step_of': _describe_owner(found),
+                'next': found.next,
+                'advice': found.advice,
+                'mode': found.mode,
+                'device': found.device,
+                'driven_by': found.driven_by,
+                'host': found.host,
+                'initiator': found.initiator,
+                'timeline': columns.Timeline(found.timeline),
+                **_show_live(self, found.live),
+            }
+        )
 
 
 class ExplainVolume(command.ShowOne):
@@ -84,16 +103,28 @@ class ExplainVolume(command.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
         """Explain."""
-        found = self.service.explain_volume(
-            self.find_volume(parsed_args.volume).id, is_live=not parsed_args.no_live)
+        found = self.service.explain_volume(self.find_volume(parsed_args.volume).id, is_live=not parsed_args.no_live)
         if found.warning:
             self.terminal.warn(found.warning)
-        return _split({
-            'id': found.id, 'name': found.name, 'size': found.size, 'type': found.volume_type,
-            'multiattach': found.is_multiattach, 'status': found.status, 'since': found.since,
-            'meaning': found.meaning, 'reason': found.reason, 'next_step_of': _describe_owner(found),
-            'next': found.next, 'advice': found.advice, 'backend': found.backend,
-            'attachments': columns.Attachments(found.attachments), **_show_live(self, found.live)})
+        return _split(
+            {
+                'id': found.id,
+                'name': found.name,
+                'size': found.size,
+                'type': found.volume_type,
+                'multiattach': found.is_multiattach,
+                'status': found.status,
+                'since': found.since,
+                'meaning': found.meaning,
+                'reason': found.reason,
+                'next_step_of': _describe_owner(found),
+                'next': found.next,
+                'advice': found.advice,
+                'backend': found.backend,
+                'attachments': columns.Attachments(found.attachments),
+                **_show_live(self, found.live),
+            }
+        )
 
 
 class ExplainHost(command.ShowOne):
@@ -114,10 +145,21 @@ class ExplainHost(command.ShowOne):
         """Explain."""
         found = self.service.explain_host(parsed_args.host)
         fenced = found.fenced or {}
-        return _split({
-            'host': found.host, 'driven_by': found.driven_by, 'state': found.state,
-            'heartbeat_at': found.heartbeat_at, 'cannot_share': found.cannot_share,
-            'fenced_at': fenced.get('fenced_at'), 'fence_reason': fenced.get('reason'),
-            'meaning': found.meaning, 'next_step_of': found.owner, 'next': found.next,
-            'advice': found.advice, 'initiators': columns.Lines(found.initiators),
-            'attachments': columns.HostAttachments(found.attachments), **_show_live(self, found.live)})
+        return _split(
+            {
+                'host': found.host,
+                'driven_by': found.driven_by,
+                'state': found.state,
+                'heartbeat_at': found.heartbeat_at,
+                'cannot_share': found.cannot_share,
+                'fenced_at': fenced.get('fenced_at'),
+                'fence_reason': fenced.get('reason'),
+                'meaning': found.meaning,
+                'next_step_of': found.owner,
+                'next': found.next,
+                'advice': found.advice,
+                'initiators': columns.Lines(found.initiators),
+                'attachments': columns.HostAttachments(found.attachments),
+                **_show_live(self, found.live),
+            }
+        )

@@ -10,15 +10,36 @@ from osc_lib import exceptions
 
 from multiattach.osc import columns, command
 
-_NAMES = ('Attachment ID', 'Volume ID', 'Server ID', 'Host', 'Fenced', 'Cut', 'Left', 'Verified At', 'Worker',
-          'Initiator', 'Error')
+_NAMES = (
+    'Attachment ID',
+    'Volume ID',
+    'Server ID',
+    'Host',
+    'Fenced',
+    'Cut',
+    'Left',
+    'Verified At',
+    'Worker',
+    'Initiator',
+    'Error',
+)
 
 
 def _row(found: dict[str, Any]) -> tuple[Any, ...]:
     proof = found['proof'] or {}
-    return (found['id'], found['volume_id'], found['server_id'], found['host'], found['fenced'],
-            columns.Cut(proof.get('cut')), columns.Cut(proof.get('left')), proof.get('verified_at'),
-            proof.get('worker'), proof.get('initiator'), found['error'])
+    return (
+        found['id'],
+        found['volume_id'],
+        found['server_id'],
+        found['host'],
+        found['fenced'],
+        columns.Cut(proof.get('cut')),
+        columns.Cut(proof.get('left')),
+        proof.get('verified_at'),
+        proof.get('worker'),
+        proof.get('initiator'),
+        found['error'],
+    )
 
 
 class _Fence(command.Lister):
@@ -45,7 +66,8 @@ class _Fence(command.Lister):
         if self._unproven:
             raise exceptions.CommandError(
                 f'{self._unproven} attachments may still write, see "Error". The service goes on trying by '
-                'itself; run the command again for a proof.')
+                'itself; run the command again for a proof.'
+            )
         return status
 
 
@@ -65,10 +87,16 @@ class FenceAttachment(_Fence):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Make the parser."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('attachment', metavar='<attachment>',
-                            help='UUID of the attachment ("openstack volume attachment list" shows them)')
-        parser.add_argument('--force', action='store_true',
-                            help='Also if other servers of the host share the session: they are cut off, too')
+        parser.add_argument(
+            'attachment',
+            metavar='<attachment>',
+            help='UUID of the attachment ("openstack volume attachment list" shows them)',
+        )
+        parser.add_argument(
+            '--force',
+            action='store_true',
+            help='Also if other servers of the host share the session: they are cut off, too',
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
@@ -94,23 +122,33 @@ class FenceHost(_Fence):
         """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('host', metavar='<host>', help='Name of the compute host')
-        parser.add_argument('--out-of-service', action='store_true',
-                            help='Also remove its attachments: the host is not coming back soon')
+        parser.add_argument(
+            '--out-of-service',
+            action='store_true',
+            help='Also remove its attachments: the host is not coming back soon',
+        )
         parser.add_argument('--reason', metavar='<reason>', help='Why, for those who look at the host')
-        parser.add_argument('--expected', action='store_true',
-                            help='The host is not known yet: it will appear later, and is to have no volume')
+        parser.add_argument(
+            '--expected',
+            action='store_true',
+            help='The host is not known yet: it will appear later, and is to have no volume',
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
         """Fence."""
         found = self.service.fence_host(
-            parsed_args.host, is_out_of_service=parsed_args.out_of_service, reason=parsed_args.reason,
-            is_expected=parsed_args.expected)
+            parsed_args.host,
+            is_out_of_service=parsed_args.out_of_service,
+            reason=parsed_args.reason,
+            is_expected=parsed_args.expected,
+        )
         if found.is_known is False and not parsed_args.expected:
             self._stranger = (
                 f'Nobody knows a host "{parsed_args.host}": nothing was cut off.{_suggest(found.near)} It is '
                 'marked as fenced, in case it is about to appear. If it is misspelt: openstack multiattach '
-                f'host unfence {shlex.quote(parsed_args.host)}. If you mean it, say --expected.')
+                f'host unfence {shlex.quote(parsed_args.host)}. If you mean it, say --expected.'
+            )
         return self.show(found.attachments)
 
 
@@ -137,8 +175,9 @@ class UnfenceHost(command.Command):
         if found.was_fenced:
             return
         if found.is_known is False:
-            raise exceptions.CommandError(f'Nobody knows a host "{parsed_args.host}", and it was not fenced.'
-                                          f'{_suggest(found.near)}')
+            raise exceptions.CommandError(
+                f'Nobody knows a host "{parsed_args.host}", and it was not fenced.{_suggest(found.near)}'
+            )
         self.terminal.warn(f'Host {parsed_args.host} was not fenced.')
 
 

@@ -22,14 +22,16 @@ _NAMES = ('attachment_id', 'volume_id', 'server_id', 'device', 'mode', 'status')
 
 def _add_wait(parser: argparse.ArgumentParser, until: str) -> None:
     parser.add_argument('--wait', action='store_true', help=f'Wait until {until}')
-    parser.add_argument('--timeout', metavar='<seconds>', type=float, default=_TIMEOUT,
-                        help=f'How long to wait (default: {_TIMEOUT:g})')
+    parser.add_argument(
+        '--timeout', metavar='<seconds>', type=float, default=_TIMEOUT, help=f'How long to wait (default: {_TIMEOUT:g})'
+    )
 
 
 def _make_report(terminal: Terminal) -> waiting.Report:
     def report(found: AttachmentExplanation) -> None:
         owner = '' if found.owner == 'nobody' else f', waiting for {found.owner}'
         terminal.tell(f'{found.state}{owner}')
+
     return report
 
 
@@ -51,9 +53,13 @@ class AttachVolume(command.ShowOne):
         parser.add_argument('server', metavar='<server>', help='Name or UUID of the server')
         parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
         parser.add_argument('--device', metavar='<device>', help='Device name in the server, like /dev/vdb')
-        parser.add_argument('--mode', choices=('rw', 'ro'), default='rw',
-                            help='Whether the server may write (default: rw); ro needs a server of a host '
-                                 'agent, Nova has no such attach')
+        parser.add_argument(
+            '--mode',
+            choices=('rw', 'ro'),
+            default='rw',
+            help='Whether the server may write (default: rw); ro needs a server of a host '
+            'agent, Nova has no such attach',
+        )
         _add_wait(parser, 'the server has the volume')
         return parser
 
@@ -69,8 +75,8 @@ class AttachVolume(command.ShowOne):
             self.terminal.warn(SHARED_WARNING)
         if ident is None:
             raise exceptions.CommandError(
-                'The attach was asked for, and its attachment is gone already: openstack server event list '
-                f'{server.id}')
+                f'The attach was asked for, and its attachment is gone already: openstack server event list {server.id}'
+            )
         if parsed_args.wait:
             terminal = self.terminal
             try:
@@ -78,8 +84,7 @@ class AttachVolume(command.ShowOne):
             finally:
                 terminal.end()
         found = self.service.explain_attachment(ident)
-        return _NAMES, (ident, volume.id, server.id, found.device, found.mode or parsed_args.mode,
-                        found.status)
+        return _NAMES, (ident, volume.id, server.id, found.device, found.mode or parsed_args.mode, found.status)
 
     def _attach(self, server: Any, volume: Any, parsed_args: argparse.Namespace) -> str | None:
         if parsed_args.mode == 'ro':
@@ -98,7 +103,8 @@ class AttachVolume(command.ShowOne):
             raise exceptions.CommandError(
                 f'Server {server.id} is not one of a multiattach host agent, and Nova has no read-only '
                 'attach. To let nobody write to the volume: openstack volume set --read-only '
-                f'{volume.id}') from exc
+                f'{volume.id}'
+            ) from exc
 
 
 class DetachVolume(command.Command):
@@ -146,6 +152,5 @@ class ListServerVolume(command.Lister):
         rows = []
         for row in self.storage.attachments(instance_id=server.id):
             shown = self.service.explain_attachment(row.id)
-            rows.append((row.id, row.volume_id, devices.get(row.volume_id) or shown.device, shown.mode,
-                         row.status))
+            rows.append((row.id, row.volume_id, devices.get(row.volume_id) or shown.device, shown.mode, row.status))
         return names, rows

@@ -23,8 +23,9 @@ class ListTarget(command.Lister):
         """Make the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument('--host', metavar='<host>', help='Only those of this backend (host@backend)')
-        parser.add_argument('--differences', action='store_true',
-                            help='Only those where the target and the record disagree')
+        parser.add_argument(
+            '--differences', action='store_true', help='Only those where the target and the record disagree'
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
@@ -41,8 +42,15 @@ class ListTarget(command.Lister):
 
 def _row(target: dict[str, Any]) -> tuple[Any, ...]:
     kinds = sorted({one['kind'] for one in target['differences']})
-    return (target['volume_id'], target['host'], target['exists'], len(target['luns']),
-            len(target['initiators']), len(target['sessions']), columns.Lines(kinds))
+    return (
+        target['volume_id'],
+        target['host'],
+        target['exists'],
+        len(target['luns']),
+        len(target['initiators']),
+        len(target['sessions']),
+        columns.Lines(kinds),
+    )
 
 
 class ShowTarget(command.ShowOne):
@@ -66,9 +74,15 @@ class ShowTarget(command.ShowOne):
         """Show."""
         found = self.service.get_target(self.find_volume(parsed_args.volume).id)
         shown = {
-            'volume_id': found.volume_id, 'host': found.host, 'exists': found.is_there, 'iqn': found.iqn,
-            'luns': columns.Luns(found.luns), 'initiators': columns.Lines(found.initiators),
-            'accounts': columns.Lines(found.accounts), 'sessions': columns.Sessions(found.sessions),
+            'volume_id': found.volume_id,
+            'host': found.host,
+            'exists': found.is_there,
+            'iqn': found.iqn,
+            'luns': columns.Luns(found.luns),
+            'initiators': columns.Lines(found.initiators),
+            'accounts': columns.Lines(found.accounts),
+            'sessions': columns.Sessions(found.sessions),
             'recorded': columns.Recorded(found.recorded),
-            'differences': columns.Differences(found.differences)}
+            'differences': columns.Differences(found.differences),
+        }
         return tuple(shown), tuple(shown.values())

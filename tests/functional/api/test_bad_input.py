@@ -106,9 +106,7 @@ def test_a_body_too_large_is_413(rejecting: WsgiApp, size: int) -> None:
 
 
 def test_a_large_body_without_a_length_is_413(rejecting: WsgiApp) -> None:
-    request = webob.Request.blank(
-        '/v3/attachments', method='POST', headers=HEADERS, content_type='application/json'
-    )
+    request = webob.Request.blank('/v3/attachments', method='POST', headers=HEADERS, content_type='application/json')
     request.body = b' ' * 200_000
     request.environ.pop('CONTENT_LENGTH')
     request.environ['wsgi.input_terminated'] = True
@@ -178,11 +176,7 @@ def test_no_value_of_a_known_key_gives_500(call: Caller, value: Any) -> None:
             for key in ('volume_uuid', 'instance_uuid', 'connector', 'mode', 'other')
         ),
         *(
-            (
-                'PUT',
-                f'/attachments/{attachment}',
-                {'attachment': {'connector': {**connector('h'), key: value}}},
-            )
+            ('PUT', f'/attachments/{attachment}', {'attachment': {'connector': {**connector('h'), key: value}}})
             for key in ('host', 'initiator')
         ),
         *(
@@ -203,17 +197,10 @@ def test_no_value_of_a_known_key_gives_500(call: Caller, value: Any) -> None:
                 'consistencygroup_id',
             )
         ),
-        *(
-            ('PUT', f'/volumes/{volume}', {'volume': {key: value}})
-            for key in ('name', 'description', 'metadata')
-        ),
+        *(('PUT', f'/volumes/{volume}', {'volume': {key: value}}) for key in ('name', 'description', 'metadata')),
         *(
             ('POST', f'/volumes/{volume}/action', {action: {key: value}})
-            for action, key in (
-                ('os-extend', 'new_size'),
-                ('os-retype', 'new_type'),
-                ('os-retype', 'migration_policy'),
-            )
+            for action, key in (('os-extend', 'new_size'), ('os-retype', 'new_type'), ('os-retype', 'migration_policy'))
         ),
         *(('POST', f'/volumes/{volume}/action', {action: value}) for action in ('os-extend', 'os-retype')),
         *(
@@ -298,8 +285,22 @@ def test_no_query_gives_500(call: Caller, value: str) -> None:
                     check(reply)
 
 
-@pytest.mark.parametrize('name', ['iqn.1994-05.com.example:a#b', "a'b", 'initiator-address=ALL', 'a,b', 'a b',
-                                  '\u00e4', 'ALL', '10.0.0.1', 'fe80::1', 'x' * 224, 'a\n'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'iqn.1994-05.com.example:a#b',
+        "a'b",
+        'initiator-address=ALL',
+        'a,b',
+        'a b',
+        '\u00e4',
+        'ALL',
+        '10.0.0.1',
+        'fe80::1',
+        'x' * 224,
+        'a\n',
+    ],
+)
 def test_an_initiator_that_no_target_can_be_told(call: Caller, name: str) -> None:
     volume = call.make_volume()
     wrong = {**connector('one'), 'initiator': name}

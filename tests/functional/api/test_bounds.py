@@ -137,8 +137,7 @@ def test_keys_of_image_metadata(call: Caller) -> None:
     volume = call.make_volume()
 
     def set_some(start: int, number: int) -> int:
-        return int(call.act(volume, 'os-set_image_metadata',
-                            {'metadata': numbered(start, number)}).status_int)
+        return int(call.act(volume, 'os-set_image_metadata', {'metadata': numbered(start, number)}).status_int)
 
     assert set_some(0, bounds.ITEMS + 1) == 400
     assert set_some(0, bounds.ITEMS) == 200

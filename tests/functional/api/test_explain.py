@@ -116,8 +116,14 @@ def test_secrets_are_nowhere(call: Caller) -> None:
     volume_id = call.make_volume()
     ident = call.attach(volume_id, 'one')
     secret = call('GET', f'/attachments/{ident}').json['attachment']['connection_info'][SECRET]
-    paths = (f'attachments/{ident}/explain', f'volumes/{volume_id}/explain', 'hosts', 'hosts/one', 'targets',
-             f'targets/{volume_id}')
+    paths = (
+        f'attachments/{ident}/explain',
+        f'volumes/{volume_id}/explain',
+        'hosts',
+        'hosts/one',
+        'targets',
+        f'targets/{volume_id}',
+    )
     for path in paths:
         reply = call('GET', f'/multiattach/{path}')
         assert reply.status_int == 200
@@ -218,8 +224,7 @@ def test_a_worker_that_is_down_is_not_waited_for(awkward: Caller) -> None:
         assert row is not None
         row.state = 'unexporting'
     shown = explain(awkward, 'attachments', ident)
-    assert (shown['owner'], shown['owner_name'], shown['owner_is_up']) == (
-        'volume worker', deployment.BACKEND, False)
+    assert (shown['owner'], shown['owner_name'], shown['owner_is_up']) == ('volume worker', deployment.BACKEND, False)
     assert shown['advice'].startswith('The volume worker does not report: start it again.')
 
 
@@ -261,27 +266,38 @@ def test_hosts_of_agents_and_of_connectors(call: Caller) -> None:
         host.register()
         volume_id = call.make_volume()
         call.attach(volume_id, 'nova-1')
-        reply = call('POST', f'/multiattach/servers/{compute_host.WEB}/attachments',
-                     {'attachment': {'volume_id': volume_id, 'mode': 'ro'}})
+        reply = call(
+            'POST',
+            f'/multiattach/servers/{compute_host.WEB}/attachments',
+            {'attachment': {'volume_id': volume_id, 'mode': 'ro'}},
+        )
         assert reply.status_int == 202, reply.text
         made = reply.json['attachment']
         assert (made['status'], made['mode'], made['server_id']) == ('reserved', 'ro', compute_host.WEB)
         call.deployed.wait(lambda: explain(call, 'attachments', made['id'])['state'] == 'attached')
         shown = explain(call, 'attachments', made['id'])
         assert (shown['driven_by'], shown['mode'], shown['host'], shown['device']) == (
-            'host agent', 'ro', compute_host.HOST, '/dev/vdb')
-        assert call('GET', f'/attachments/{made["id"]}').json['attachment']['connection_info'][
-            'access_mode'] == 'ro'
+            'host agent',
+            'ro',
+            compute_host.HOST,
+            '/dev/vdb',
+        )
+        assert call('GET', f'/attachments/{made["id"]}').json['attachment']['connection_info']['access_mode'] == 'ro'
         found = {one['host']: one for one in call('GET', '/multiattach/hosts').json['hosts']}
         assert set(found) == {'nova-1', compute_host.HOST}
         assert found['nova-1']['state'] is None
         agent = found[compute_host.HOST]
         assert (agent['state'], agent['status'], agent['zone'], agent['attachments']) == (
-            'up', 'enabled', 'nova', {'attached': 1})
+            'up',
+            'enabled',
+            'nova',
+            {'attached': 1},
+        )
         detail = call('GET', f'/multiattach/hosts/{compute_host.HOST}').json['host']
         assert detail['server_count'] == len(compute_host.SERVERS) == len(detail['servers'])
-        assert {'id': compute_host.WEB, 'name': 'web', 'project_id': MINE,
-                'power_state': 'running'} in detail['servers']
+        assert {'id': compute_host.WEB, 'name': 'web', 'project_id': MINE, 'power_state': 'running'} in detail[
+            'servers'
+        ]
         host.beat(cannot_share='libvirt is too old')
         shown = call('GET', f'/multiattach/hosts/{compute_host.HOST}').json['host']
         assert shown['cannot_share'] == 'libvirt is too old'
@@ -294,11 +310,11 @@ def test_an_attach_that_waits_for_a_dead_agent_says_so(call: Caller) -> None:
         host.register()
         host.may_go_on.clear()
         volume_id = call.make_volume()
-        made = call('POST', f'/multiattach/servers/{compute_host.WEB}/attachments',
-                    {'attachment': {'volume_id': volume_id}}).json['attachment']
+        made = call(
+            'POST', f'/multiattach/servers/{compute_host.WEB}/attachments', {'attachment': {'volume_id': volume_id}}
+        ).json['attachment']
         shown = explain(call, 'attachments', made['id'])
-        assert (shown['owner'], shown['owner_name'], shown['owner_is_up']) == (
-            'host agent', compute_host.HOST, True)
+        assert (shown['owner'], shown['owner_name'], shown['owner_is_up']) == ('host agent', compute_host.HOST, True)
         silence(call, compute_host.HOST, HOST_BINARY)
         shown = explain(call, 'volumes', volume_id, **MEMBER)
         assert (shown['owner'], shown['owner_is_up']) == ('host agent', False)

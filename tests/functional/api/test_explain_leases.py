@@ -8,8 +8,7 @@ from tests.functional.api.conftest import AwkwardTarget, Caller
 from tests.functional.api.test_explain import MEMBER, explain
 
 
-def test_an_attempt_without_a_result_is_told(awkward: Caller, target: AwkwardTarget,
-                                             monkeypatch: Any) -> None:
+def test_an_attempt_without_a_result_is_told(awkward: Caller, target: AwkwardTarget, monkeypatch: Any) -> None:
     volume_id = awkward.make_volume()
     ident = awkward.reserve(volume_id).json['attachment']['id']
     assert explain(awkward, 'attachments', ident)['lease'] is None

@@ -13,8 +13,10 @@ from multiattach.api.routing import Route
 from tests.functional.api.conftest import Caller, connector
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
-    'upper': str.upper, 'plain': lambda ident: ident.replace('-', ''),
-    'braces': lambda ident: f'{{{ident}}}', 'urn': lambda ident: f'urn:uuid:{ident}',
+    'upper': str.upper,
+    'plain': lambda ident: ident.replace('-', ''),
+    'braces': lambda ident: f'{{{ident}}}',
+    'urn': lambda ident: f'urn:uuid:{ident}',
 }
 
 
@@ -47,8 +49,7 @@ def test_block_storage(call: Caller, spell: Callable[[str], str]) -> None:
     shown = call('GET', f'/attachments/{parse.quote(spell(attachment))}')
     assert shown.json['attachment']['id'] == attachment
     assert call.show(spell(volume))['id'] == volume
-    for key, value in {'volume_id': volume, 'instance_id': server, 'instance_uuid': server,
-                       'id': attachment}.items():
+    for key, value in {'volume_id': volume, 'instance_id': server, 'instance_uuid': server, 'id': attachment}.items():
         assert ids(call, f'/attachments?{key}={parse.quote(spell(value))}') == [attachment], key
     assert ids(call, f'/attachments?volume_id~={volume[:23].upper()}') == [attachment]
     assert ids(call, f'/volumes?id={parse.quote(spell(volume))}', 'volumes') == [volume]

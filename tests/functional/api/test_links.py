@@ -47,11 +47,17 @@ WAYS = {
     'SCRIPT_NAME': Way('http://localhost/volume', script='/volume'),
     'SCRIPT_NAME like a version': Way('http://localhost/block/v3', script='/block/v3'),
     'public_endpoint and SCRIPT_NAME': Way('https://cloud.example/a', 'https://cloud.example/a', '/b'),
-    'X-Forwarded': Way('https://cloud.example/volume', headers=(
-        ('X-Forwarded-Proto', 'https'), ('X-Forwarded-Host', 'cloud.example'),
-        ('X-Forwarded-Prefix', '/volume'))),
-    'Forwarded': Way('https://cloud.example', headers=(
-        ('Forwarded', 'for=192.0.2.1;proto=https;host=cloud.example, for=192.0.2.2'),)),
+    'X-Forwarded': Way(
+        'https://cloud.example/volume',
+        headers=(
+            ('X-Forwarded-Proto', 'https'),
+            ('X-Forwarded-Host', 'cloud.example'),
+            ('X-Forwarded-Prefix', '/volume'),
+        ),
+    ),
+    'Forwarded': Way(
+        'https://cloud.example', headers=(('Forwarded', 'for=192.0.2.1;proto=https;host=cloud.example, for=192.0.2.2'),)
+    ),
 }
 
 
@@ -71,9 +77,15 @@ class Client:
         base = self._way.base
         assert url == base or url.startswith(f'{base}/'), url
         request = webob.Request.blank(
-            url.removeprefix(base), environ={'SCRIPT_NAME': self._way.script},
-            headers={**dict(self._way.headers), 'Accept': 'application/json',
-                     'X-OpenStack-Nova-API-Version': '2.1', 'OpenStack-API-Version': 'volume 3.71'})
+            url.removeprefix(base),
+            environ={'SCRIPT_NAME': self._way.script},
+            headers={
+                **dict(self._way.headers),
+                'Accept': 'application/json',
+                'X-OpenStack-Nova-API-Version': '2.1',
+                'OpenStack-API-Version': 'volume 3.71',
+            },
+        )
         return request.get_response(self._application)
 
     def crawl(self, *paths: str) -> dict[str, Any]:
@@ -103,10 +115,16 @@ def _links(value: Any) -> Iterator[str]:
 
 def _collections(controllers: Any, prefix: str, project: str) -> list[str]:
     """Every path without wildcard that can be read, a page of one thing each."""
-    paths = {member.route.path for controller in controllers for member in vars(controller).values()
-             if hasattr(member, 'route') and member.route.method == 'GET' and '{' not in member.route.path}
-    return [f'{prefix}{project if path.strip("/") else ""}{path}{"?limit=1" if path.strip("/") else ""}'
-            for path in sorted(paths)]
+    paths = {
+        member.route.path
+        for controller in controllers
+        for member in vars(controller).values()
+        if hasattr(member, 'route') and member.route.method == 'GET' and '{' not in member.route.path
+    }
+    return [
+        f'{prefix}{project if path.strip("/") else ""}{path}{"?limit=1" if path.strip("/") else ""}'
+        for path in sorted(paths)
+    ]
 
 
 @pytest.fixture
@@ -128,8 +146,7 @@ def make_client(tmp_path: pathlib.Path) -> Iterator[Callable[[Way], Client]]:
             conf = cfg.ConfigOpts()
             lines = f'[oslo_middleware]\n{_PARSED} = {bool(way.headers)}\n'
             (tmp_path / 'proxy.conf').write_text(lines)
-            conf([], project='multiattach', default_config_files=[str(tmp_path / 'proxy.conf')],
-                 default_config_dirs=[])
+            conf([], project='multiattach', default_config_files=[str(tmp_path / 'proxy.conf')], default_config_dirs=[])
             settings = deploy.ApiSettings(public_endpoint=way.endpoint, noauth_hosts=('cloud.example',))
             return Client(deploy.make_application(parts.engine, settings, conf), way)
 
@@ -140,25 +157,35 @@ def make_client(tmp_path: pathlib.Path) -> Iterator[Callable[[Way], Client]]:
 @pytest.mark.parametrize('way', WAYS.values(), ids=WAYS)
 def test_every_link_leads_somewhere(make_client: Callable[[Way], Client], way: Way, project: str) -> None:
     found = make_client(way).crawl(
-        '', '/', '/v3', '/v3/', '/compute', '/compute/', '/compute/v2.1', '/compute/v2.1/',
+        '',
+        '/',
+        '/v3',
+        '/v3/',
+        '/compute',
+        '/compute/',
+        '/compute/v2.1',
+        '/compute/v2.1/',
         *_collections(blockstorage.CONTROLLERS, '/v3', project),
-        *_collections(compute_app.CONTROLLERS, '/compute/v2.1', project))
+        *_collections(compute_app.CONTROLLERS, '/compute/v2.1', project),
+    )
     seen: dict[str, set[str]] = {}
     for url in found:
         _, _, path, query, _ = urllib.parse.urlsplit(url.removeprefix(way.base))
         if 'marker=' in query:
-            seen.setdefault(path.removeprefix('/v3').removeprefix('/compute/v2.1').removeprefix(project),
-                            set()).add(query)
+            seen.setdefault(path.removeprefix('/v3').removeprefix('/compute/v2.1').removeprefix(project), set()).add(
+                query
+            )
     pages = {path: len(queries) for path, queries in seen.items()}
-    assert pages.items() >= {'/volumes': 3, '/volumes/detail': 3, '/messages': 2, '/servers': 3,
-                             '/servers/detail': 3}.items(), pages
+    assert (
+        pages.items()
+        >= {'/volumes': 3, '/volumes/detail': 3, '/messages': 2, '/servers': 3, '/servers/detail': 3}.items()
+    ), pages
     assert f'{way.base}/compute/v2.1{project}/servers/{compute_host.WEB}' in found
     if project:  # the longer way around
         assert f'{way.base}/compute{project}/flavors/libvirt' in found
 
 
-def test_a_client_that_says_it_came_by_a_proxy_is_not_believed(
-        make_client: Callable[[Way], Client]) -> None:
+def test_a_client_that_says_it_came_by_a_proxy_is_not_believed(make_client: Callable[[Way], Client]) -> None:
     client = make_client(WAYS['at the root'])
     client._way = dataclasses.replace(client._way, headers=WAYS['X-Forwarded'].headers)
     [version] = client.ask('http://localhost/').json['versions']

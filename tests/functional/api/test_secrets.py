@@ -27,18 +27,21 @@ class RecordingTarget(NullTarget):
 
 # Ways to have a database refuse to store a secret, with the statement in its error; and back.
 BREAK = {
-    'sqlite': "CREATE TRIGGER broken BEFORE UPDATE OF connection_info ON attachments "
-              "BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END",
-    'mysql': "CREATE TRIGGER broken BEFORE UPDATE ON attachments FOR EACH ROW "
-             "IF NOT NEW.connection_info <=> OLD.connection_info THEN "
-             "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the disk is broken'; END IF",
-    'postgresql': "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
-                  "$$ BEGIN RAISE EXCEPTION 'the disk is broken'; END $$; "
-                  "CREATE TRIGGER broken BEFORE UPDATE OF connection_info ON attachments "
-                  "FOR EACH ROW EXECUTE FUNCTION fail()",
+    'sqlite': 'CREATE TRIGGER broken BEFORE UPDATE OF connection_info ON attachments '
+    "BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END",
+    'mysql': 'CREATE TRIGGER broken BEFORE UPDATE ON attachments FOR EACH ROW '
+    'IF NOT NEW.connection_info <=> OLD.connection_info THEN '
+    "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the disk is broken'; END IF",
+    'postgresql': 'CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS '
+    "$$ BEGIN RAISE EXCEPTION 'the disk is broken'; END $$; "
+    'CREATE TRIGGER broken BEFORE UPDATE OF connection_info ON attachments '
+    'FOR EACH ROW EXECUTE FUNCTION fail()',
 }
-MEND = {'sqlite': 'DROP TRIGGER broken', 'mysql': 'DROP TRIGGER broken',
-        'postgresql': 'DROP TRIGGER broken ON attachments; DROP FUNCTION fail'}
+MEND = {
+    'sqlite': 'DROP TRIGGER broken',
+    'mysql': 'DROP TRIGGER broken',
+    'postgresql': 'DROP TRIGGER broken ON attachments; DROP FUNCTION fail',
+}
 
 
 def execute(parts: deployment.Deployment, statements: str) -> None:

@@ -66,9 +66,7 @@ def test_05_a_reservation_uses_no_export(awkward: Caller, target: AwkwardTarget)
 
 
 @pytest.mark.parametrize('multiattach', [True, False])
-def test_07_a_failed_create_leaves_no_reservation(
-    awkward: Caller, target: AwkwardTarget, multiattach: bool
-) -> None:
+def test_07_a_failed_create_leaves_no_reservation(awkward: Caller, target: AwkwardTarget, multiattach: bool) -> None:
     volume = awkward.make_volume(multiattach=multiattach)
     target.refuses = True
     reply = awkward.reserve(volume, connector=connector('one'))
@@ -160,13 +158,8 @@ def test_10_a_value_that_means_nothing_is_refused_when_it_is_set(call: Caller, v
 
 def test_10_cacheable_is_refused_on_every_way(call: Caller) -> None:
     shared, cached = {'multiattach': '<is> True'}, {'cacheable': '<is> True'}
-    assert (
-        call('POST', '/types', {'volume_type': {'name': 'x', 'extra_specs': shared | cached}}).status_int
-        == 400
-    )
-    kind = call('POST', '/types', {'volume_type': {'name': 'x', 'extra_specs': shared}}).json['volume_type'][
-        'id'
-    ]
+    assert call('POST', '/types', {'volume_type': {'name': 'x', 'extra_specs': shared | cached}}).status_int == 400
+    kind = call('POST', '/types', {'volume_type': {'name': 'x', 'extra_specs': shared}}).json['volume_type']['id']
     assert call('PUT', f'/types/{kind}/extra_specs/cacheable', cached).status_int == 400
     assert call('POST', f'/types/{kind}/extra_specs', {'extra_specs': cached}).status_int == 400
 
@@ -183,13 +176,7 @@ def test_11_readonly_is_a_boolean(call: Caller, flag: bool | None, mode: str) ->
 
 @pytest.mark.parametrize(
     ('asked', 'in_connector', 'expected'),
-    [
-        (None, None, 'rw'),
-        ('ro', None, 'ro'),
-        ('rw', None, 'rw'),
-        (None, 'ro', 'ro'),
-        ('ro', 'rw', 'ro'),
-    ],
+    [(None, None, 'rw'), ('ro', None, 'ro'), ('rw', None, 'rw'), (None, 'ro', 'ro'), ('ro', 'rw', 'ro')],
 )
 @pytest.mark.parametrize('at_once', [True, False])
 def test_12_one_mode_everywhere(
@@ -346,9 +333,7 @@ def test_22_no_force_takes_a_volume_from_its_servers(call: Caller, by_action: bo
         call.connect(ident, 'one')
     if state == 'attached':
         call.complete(ident)
-    reply = (
-        call.act(volume, 'os-force_delete') if by_action else call('DELETE', f'/volumes/{volume}?force=true')
-    )
+    reply = call.act(volume, 'os-force_delete') if by_action else call('DELETE', f'/volumes/{volume}?force=true')
     assert code(reply, 'badRequest') == 400
     assert call('GET', f'/attachments/{ident}').json['attachment']['status'] == state
 

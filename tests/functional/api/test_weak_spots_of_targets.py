@@ -25,16 +25,17 @@ TESTS = HERE.parents[1]
 ELSEWHERE = {
     3: ('functional/races/test_attachments.py::test_concurrent_deletes_take_the_export_away',),
     4: ('functional/races/test_attachments.py::test_delete_during_connect_leaves_nothing_on_the_target',),
-    9: ('functional/races/test_attachments.py::'
-        'test_attach_against_retype_never_shares_a_single_attach_volume',),
-    15: ('unit/volume/test_exporter.py::'
-         'test_servers_of_one_host_share_credentials_and_the_last_one_takes_them_away',
-         'functional/drivers/tgt/test_target.py::'
-         'test_one_initiator_can_not_use_its_account_at_another_volume'),
+    9: ('functional/races/test_attachments.py::test_attach_against_retype_never_shares_a_single_attach_volume',),
+    15: (
+        'unit/volume/test_exporter.py::test_servers_of_one_host_share_credentials_and_the_last_one_takes_them_away',
+        'functional/drivers/tgt/test_target.py::test_one_initiator_can_not_use_its_account_at_another_volume',
+    ),
     18: ('functional/races/test_attachments.py::test_processes_race_on_one_database',),
     19: ('functional/standalone/test_life.py::test_a_killed_tgtd_comes_back_with_every_export',),
-    20: ('functional/keystone/test_guard.py::test_row_8_in_any_state',
-         'functional/standalone/test_life.py::test_kill_9_during_an_attach'),
+    20: (
+        'functional/keystone/test_guard.py::test_row_8_in_any_state',
+        'functional/standalone/test_life.py::test_kill_9_during_an_attach',
+    ),
 }
 
 
@@ -64,9 +65,7 @@ def race(calls: list[Callable[[], webob.Response]]) -> list[webob.Response]:
 
 
 @pytest.mark.parametrize('late', [False, True])
-def test_02_a_failure_on_one_host_leaves_the_others_alone(
-    awkward: Caller, target: AwkwardTarget, late: bool
-) -> None:
+def test_02_a_failure_on_one_host_leaves_the_others_alone(awkward: Caller, target: AwkwardTarget, late: bool) -> None:
     volume = awkward.make_volume()
     awkward.attach(volume, 'one')
     second = awkward.reserve(volume).json['attachment']['id']
@@ -122,8 +121,10 @@ def test_15_each_attachment_has_credentials_of_its_own(awkward: Caller, target: 
 def test_18_no_lock_is_a_file(tmp_path: pathlib.Path) -> None:
     """Two API services that share a database and nothing else: of rivals one wins."""
     url = surroundings.current.find_database(tmp_path)
-    with deployment.deploy(tmp_path / 'a', url=url) as one, \
-            deployment.deploy(tmp_path / 'b', url=url, start_worker=False) as two:
+    with (
+        deployment.deploy(tmp_path / 'a', url=url) as one,
+        deployment.deploy(tmp_path / 'b', url=url, start_worker=False) as two,
+    ):
         callers = [Caller(make_application(parts), parts) for parts in (one, two)]
         for _ in range(5):
             volume = callers[0].make_volume(multiattach=False)

@@ -76,9 +76,17 @@ class Recorder:
             return start_response(status, headers, *rest)
 
         replied = b''.join(self._application(environ, start))
-        self.exchanges.append(Exchange(
-            environ['REQUEST_METHOD'], _strip(path), environ.get('QUERY_STRING', ''),
-            environ.get('HTTP_OPENSTACK_API_VERSION', ''), _parse(sent), statuses[-1], _parse(replied)))
+        self.exchanges.append(
+            Exchange(
+                environ['REQUEST_METHOD'],
+                _strip(path),
+                environ.get('QUERY_STRING', ''),
+                environ.get('HTTP_OPENSTACK_API_VERSION', ''),
+                _parse(sent),
+                statuses[-1],
+                _parse(replied),
+            )
+        )
         return [replied]
 
 
@@ -123,8 +131,15 @@ class Cloud:
     :param sdk: how openstacksdk is.
     """
 
-    def __init__(self, url: str, recorder: Recorder, environment: Mapping[str, str],
-                 openstack_options: list[str], cinder_options: list[str], sdk: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        url: str,
+        recorder: Recorder,
+        environment: Mapping[str, str],
+        openstack_options: list[str],
+        cinder_options: list[str],
+        sdk: dict[str, Any],
+    ) -> None:
         self.url = url
         self.recorder = recorder
         self._environment = environment
@@ -138,8 +153,11 @@ class Cloud:
 
     def cinder(self, *words: str, version: str = '3.71') -> Session:
         """Run ``cinder``."""
-        return self._run(lambda: cinder_shell.OpenStackCinderShell().main(
-            [*self._cinder, '--os-volume-api-version', version, *words]))
+        return self._run(
+            lambda: cinder_shell.OpenStackCinderShell().main(
+                [*self._cinder, '--os-volume-api-version', version, *words]
+            )
+        )
 
     def connect(self) -> Any:
         """Make a connection of openstacksdk."""
@@ -203,8 +221,9 @@ class Cloud:
             root.handlers[:] = handlers
             root.setLevel(level)
         assert not code, (code, err.getvalue(), [exchange.line for exchange in self.recorder.exchanges])
-        return Session(out.getvalue(), [
-            exchange for exchange in self.recorder.exchanges if exchange.path not in _DISCOVERY])
+        return Session(
+            out.getvalue(), [exchange for exchange in self.recorder.exchanges if exchange.path not in _DISCOVERY]
+        )
 
 
 def _forget_clients() -> None:
@@ -234,14 +253,21 @@ def _serve(application: WsgiApp, port: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _run(folder: pathlib.Path, port: int, project: str,
-         make_strategy: Callable[[deployment.Deployment], auth.Middleware | None],
-         settings: deploy.ApiSettings | None = None) -> Iterator[Recorder]:
+def _run(
+    folder: pathlib.Path,
+    port: int,
+    project: str,
+    make_strategy: Callable[[deployment.Deployment], auth.Middleware | None],
+    settings: deploy.ApiSettings | None = None,
+) -> Iterator[Recorder]:
     with deployment.deploy(folder) as parts, compute_host.run(parts) as host:
-        host.engine.register_servers({
-            ident: {**known, 'project_id': project} for ident, known in compute_host.SERVERS.items()})
-        recorder = Recorder(deploy.make_application(
-            parts.engine, settings or deploy.ApiSettings(), authenticate=make_strategy(parts)), host)
+        host.engine.register_servers(
+            {ident: {**known, 'project_id': project} for ident, known in compute_host.SERVERS.items()}
+        )
+        recorder = Recorder(
+            deploy.make_application(parts.engine, settings or deploy.ApiSettings(), authenticate=make_strategy(parts)),
+            host,
+        )
         beat = Periodic('beat', 10, (host.beat,))
         with _serve(recorder, port):
             beat.start()
@@ -263,9 +289,13 @@ def run_without_keystone(folder: pathlib.Path, most: int = 1000) -> Iterator[Clo
     environment = {'HOME': str(folder), 'OS_COMPUTE_ENDPOINT_OVERRIDE': f'{base}/compute/v2.1'}
     with _run(folder, port, project, lambda _parts: None, deploy.ApiSettings(max_limit=most)) as recorder:
         yield Cloud(
-            base, recorder, environment, ['--os-auth-type', 'none', '--os-endpoint', f'{base}/v3'],
+            base,
+            recorder,
+            environment,
+            ['--os-auth-type', 'none', '--os-endpoint', f'{base}/v3'],
             ['--os-auth-type', 'noauth', '--os-endpoint', f'{base}/v3', '--os-project-id', project],
-            {'auth_type': 'none', 'endpoint': f'{base}/v3', 'block_storage_endpoint_override': f'{base}/v3'})
+            {'auth_type': 'none', 'endpoint': f'{base}/v3', 'block_storage_endpoint_override': f'{base}/v3'},
+        )
 
 
 @contextlib.contextmanager

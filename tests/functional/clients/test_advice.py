@@ -23,11 +23,19 @@ _AFTER = re.compile(r' (?:says why|needs|for any)\b.*| +$')
 def _read_texts(path: pathlib.Path) -> list[str]:
     """Read the texts of a module, without docstrings; what is put into a text is ``X``."""
     tree = ast.parse(path.read_text())
-    known = {key: value for node in ast.walk(tree) if isinstance(node, ast.Assign)
-             for key, value in [(getattr(node.targets[0], 'id', ''), node.value)]}
-    skipped = {id(node.body[0].value) for node in ast.walk(tree)
-               if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
-               and node.body and isinstance(node.body[0], ast.Expr)}
+    known = {
+        key: value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for key, value in [(getattr(node.targets[0], 'id', ''), node.value)]
+    }
+    skipped = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
 
     def fill(value: ast.expr) -> str:
         if isinstance(value, ast.Constant):
@@ -41,15 +49,22 @@ def _read_texts(path: pathlib.Path) -> list[str]:
         if isinstance(node, ast.JoinedStr):
             texts.append(''.join(fill(value) for value in node.values))
             skipped |= {id(value) for value in node.values}
-    texts += [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)
-              and isinstance(node.value, str) and id(node) not in skipped]
+    texts += [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped
+    ]
     return texts
 
 
 def find_commands() -> set[str]:
-    return {_AFTER.sub('', found) for path in _PACKAGE.rglob('*.py')
-            if path.relative_to(_PACKAGE).parts[0] not in _ELSEWHERE
-            for text in _read_texts(path) for found in _COMMAND.findall(text)}
+    return {
+        _AFTER.sub('', found)
+        for path in _PACKAGE.rglob('*.py')
+        if path.relative_to(_PACKAGE).parts[0] not in _ELSEWHERE
+        for text in _read_texts(path)
+        for found in _COMMAND.findall(text)
+    }
 
 
 ADVISED = {
@@ -119,8 +134,7 @@ def test_release(cloud: Cloud, seal: str) -> None:
 def test_go_on_by_hand(cloud: Cloud) -> None:
     """Every command of the README up to a volume that two servers share, and back."""
     text = (pathlib.Path(__file__).parents[3] / 'README.rst').read_text()
-    lines = [line.strip() for line in text.splitlines()
-             if line.startswith('    openstack --os-cloud multiattach ')]
+    lines = [line.strip() for line in text.splitlines() if line.startswith('    openstack --os-cloud multiattach ')]
     assert len(lines) >= 9
     for line in lines:
         words = shlex.split(line)[3:]

@@ -7,8 +7,9 @@ from tests.functional.compute import compute_host
 
 def parse(printed: str) -> list[dict[str, str]]:
     """Parse a table."""
-    rows = [[cell.strip() for cell in line.strip('|').split('|')]
-            for line in printed.splitlines() if line.startswith('|')]
+    rows = [
+        [cell.strip() for cell in line.strip('|').split('|')] for line in printed.splitlines() if line.startswith('|')
+    ]
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
@@ -31,27 +32,46 @@ def test_list_and_show(cloud: Cloud, volume: str) -> None:
     assert f'GET /volumes/detail?all_tenants=1&name={volume}' in shown.lines
     properties = parse_properties(shown.printed)
     assert (properties['id'], properties['name'], properties['multiattach'], properties['status']) == (
-        row['ID'], volume, 'True', 'available')
+        row['ID'],
+        volume,
+        'True',
+        'available',
+    )
 
 
 def test_attachments(cloud: Cloud, volume: str) -> None:
     ident = cloud.show(volume)['id']
     created = cloud.cinder(
-        'attachment-create', ident, compute_host.WEB, '--connect', 'True', '--host', 'one', '--initiator',
-        'iqn.1994-05.com.example:one', '--ip', '192.0.2.1', version='3.44')
+        'attachment-create',
+        ident,
+        compute_host.WEB,
+        '--connect',
+        'True',
+        '--host',
+        'one',
+        '--initiator',
+        'iqn.1994-05.com.example:one',
+        '--ip',
+        '192.0.2.1',
+        version='3.44',
+    )
     assert created.lines[-1] == 'POST /attachments'
     assert created.exchanges[-1].version == 'volume 3.44'
     properties = parse_properties(created.printed)
     assert (properties['volume_id'], properties['instance'], properties['status']) == (
-        ident, compute_host.WEB, 'attaching')
+        ident,
+        compute_host.WEB,
+        'attaching',
+    )
     attachment = properties['id']
     done = cloud.cinder('attachment-complete', attachment, version='3.44')
     assert done.lines == [f'POST /attachments/{attachment}/action']
     assert done.exchanges[0].body == {'os-complete': None}
     listed = cloud.cinder('attachment-list', version='3.44')
     assert listed.lines == ['GET /attachments']
-    assert parse(listed.printed) == [{
-        'ID': attachment, 'Volume ID': ident, 'Status': 'attached', 'Server ID': compute_host.WEB}]
+    assert parse(listed.printed) == [
+        {'ID': attachment, 'Volume ID': ident, 'Status': 'attached', 'Server ID': compute_host.WEB}
+    ]
     shown = cloud.cinder('attachment-show', attachment, version='3.44')
     assert shown.lines == [f'GET /attachments/{attachment}']
     assert parse_properties(shown.printed)['attach_mode'] == 'rw'

@@ -26,25 +26,48 @@ def test_discovery(cloud: Cloud) -> None:
 
 def test_create_list_show_delete(cloud: Cloud, shared: str) -> None:
     name = f'data-{uuid.uuid4()}'
-    created = cloud.openstack('volume', 'create', '--size', '1', '--type', shared, '--property', 'a=b', name,
-                              '-f', 'json')
+    created = cloud.openstack(
+        'volume', 'create', '--size', '1', '--type', shared, '--property', 'a=b', name, '-f', 'json'
+    )
     assert created.lines == ['POST /volumes']
     [exchange] = created.exchanges
     assert (exchange.status, exchange.version) == (202, 'volume 3.71')
     nulls = {key for key, value in exchange.body['volume'].items() if value is None}
-    assert nulls == {'imageRef', 'availability_zone', 'description', 'source_volid', 'snapshot_id',
-                     'consistencygroup_id', 'backup_id'}
+    assert nulls == {
+        'imageRef',
+        'availability_zone',
+        'description',
+        'source_volid',
+        'snapshot_id',
+        'consistencygroup_id',
+        'backup_id',
+    }
     printed = created.json
-    assert (printed['name'], printed['size'], printed['status'], printed['type'], printed['multiattach'],
-            printed['bootable'], printed['properties'], printed['attachments']) == (
-        name, 1, 'creating', shared, True, False, {'a': 'b'}, [])
+    assert (
+        printed['name'],
+        printed['size'],
+        printed['status'],
+        printed['type'],
+        printed['multiattach'],
+        printed['bootable'],
+        printed['properties'],
+        printed['attachments'],
+    ) == (name, 1, 'creating', shared, True, False, {'a': 'b'}, [])
     cloud.wait(name, 'available')
 
     listed = cloud.openstack('volume', 'list', '--long', '-f', 'json')
     assert listed.lines == ['GET /volumes/detail']
     [row] = [row for row in listed.json if row['Name'] == name]
-    assert row == {'ID': printed['id'], 'Name': name, 'Status': 'available', 'Size': 1, 'Type': shared,
-                   'Bootable': False, 'Attached to': [], 'Properties': {'a': 'b'}}
+    assert row == {
+        'ID': printed['id'],
+        'Name': name,
+        'Status': 'available',
+        'Size': 1,
+        'Type': shared,
+        'Bootable': False,
+        'Attached to': [],
+        'Properties': {'a': 'b'},
+    }
 
     shown = cloud.openstack('volume', 'show', name, '-f', 'json')
     assert shown.lines == find(name)
@@ -74,30 +97,37 @@ def test_create_from_a_source(cloud: Cloud, volume: str) -> None:
 
 def test_set(cloud: Cloud, volume: str) -> None:
     ident = cloud.show(volume)['id']
-    done = cloud.openstack('volume', 'set', '--name', volume + 'x', '--description', 'new', '--property',
-                           'color=red', volume)
+    done = cloud.openstack(
+        'volume', 'set', '--name', volume + 'x', '--description', 'new', '--property', 'color=red', volume
+    )
     assert done.lines == [*find(volume), f'POST /volumes/{ident}/metadata', f'PUT /volumes/{ident}']
     assert done.exchanges[-2].body == {'metadata': {'color': 'red'}}
     assert done.exchanges[-1].body == {'volume': {'name': volume + 'x', 'description': 'new'}}
     shown = cloud.show(ident)
-    assert (shown['name'], shown['description'], shown['properties']) == (
-        volume + 'x', 'new', {'color': 'red'})
+    assert (shown['name'], shown['description'], shown['properties']) == (volume + 'x', 'new', {'color': 'red'})
     cloud.openstack('volume', 'unset', '--property', 'color', ident)
     cloud.openstack('volume', 'set', '--name', volume, ident)
     assert cloud.show(volume)['properties'] == {}
 
 
-@pytest.mark.parametrize(('words', 'body', 'field', 'value'), [
-    (('--size', '2'), {'os-extend': {'new_size': 2}}, 'size', 2),
-    (('--bootable',), {'os-set_bootable': {'bootable': True}}, 'bootable', True),
-    (('--read-only',), {'os-update_readonly_flag': {'readonly': True}}, 'properties', {'readonly': 'True'}),
-    (('--read-write',), {'os-update_readonly_flag': {'readonly': False}}, 'properties',
-     {'readonly': 'False'}),
-    (('--image-property', 'os=debian'), {'os-set_image_metadata': {'metadata': {'os': 'debian'}}},
-     'volume_image_metadata', {'os': 'debian'}),
-])
-def test_set_by_an_action(cloud: Cloud, volume: str, words: tuple[str, ...], body: object, field: str,
-                          value: object) -> None:
+@pytest.mark.parametrize(
+    ('words', 'body', 'field', 'value'),
+    [
+        (('--size', '2'), {'os-extend': {'new_size': 2}}, 'size', 2),
+        (('--bootable',), {'os-set_bootable': {'bootable': True}}, 'bootable', True),
+        (('--read-only',), {'os-update_readonly_flag': {'readonly': True}}, 'properties', {'readonly': 'True'}),
+        (('--read-write',), {'os-update_readonly_flag': {'readonly': False}}, 'properties', {'readonly': 'False'}),
+        (
+            ('--image-property', 'os=debian'),
+            {'os-set_image_metadata': {'metadata': {'os': 'debian'}}},
+            'volume_image_metadata',
+            {'os': 'debian'},
+        ),
+    ],
+)
+def test_set_by_an_action(
+    cloud: Cloud, volume: str, words: tuple[str, ...], body: object, field: str, value: object
+) -> None:
     ident = cloud.show(volume)['id']
     done = cloud.openstack('volume', 'set', *words, volume)
     assert done.lines[-1] == f'POST /volumes/{ident}/action'
@@ -126,13 +156,17 @@ def test_retype(cloud: Cloud, volume: str) -> None:
 
 def test_types(cloud: Cloud) -> None:
     name = f'type-{uuid.uuid4()}'
-    created = cloud.openstack('volume', 'type', 'create', '--property', 'multiattach=<is> True', name,
-                              '-f', 'json')
+    created = cloud.openstack('volume', 'type', 'create', '--property', 'multiattach=<is> True', name, '-f', 'json')
     ident = created.json['id']
     assert created.lines == ['POST /types', f'POST /types/{ident}/extra_specs']
     assert created.exchanges[0].body == {'volume_type': {'name': name, 'description': None}}
-    assert created.json == {'id': ident, 'name': name, 'description': None, 'is_public': True,
-                            'properties': {'multiattach': '<is> True'}}
+    assert created.json == {
+        'id': ident,
+        'name': name,
+        'description': None,
+        'is_public': True,
+        'properties': {'multiattach': '<is> True'},
+    }
 
     listed = cloud.openstack('volume', 'type', 'list', '-f', 'json')
     assert [line.lower() for line in listed.lines] == ['get /types?is_public=none']
@@ -154,22 +188,39 @@ def test_types(cloud: Cloud) -> None:
 def test_attachments(cloud: Cloud, volume: str) -> None:
     ident = cloud.show(volume)['id']
     created = cloud.openstack('volume', 'attachment', 'create', volume, compute_host.WEB, '-f', 'json')
-    assert created.lines == [*find(volume), f'GET /compute/v2.1/servers/{compute_host.WEB}',
-                             'POST /attachments']
+    assert created.lines == [*find(volume), f'GET /compute/v2.1/servers/{compute_host.WEB}', 'POST /attachments']
     wanted = created.exchanges[-1].body['attachment']
-    assert (wanted['connector'], wanted['volume_uuid'], wanted['instance_uuid']) == (
-        {}, ident, compute_host.WEB)
+    assert (wanted['connector'], wanted['volume_uuid'], wanted['instance_uuid']) == ({}, ident, compute_host.WEB)
     attachment = created.json['ID']
     assert created.json == {
-        'ID': attachment, 'Volume ID': ident, 'Instance ID': compute_host.WEB, 'Status': 'reserved',
-        'Attach Mode': 'null', 'Attached At': '', 'Detached At': '', 'Properties': {}}
+        'ID': attachment,
+        'Volume ID': ident,
+        'Instance ID': compute_host.WEB,
+        'Status': 'reserved',
+        'Attach Mode': 'null',
+        'Attached At': '',
+        'Detached At': '',
+        'Properties': {},
+    }
 
     shown = cloud.openstack('volume', 'attachment', 'show', attachment, '-f', 'json')
     assert shown.lines == [f'GET /attachments/{attachment}']
     assert shown.json == created.json
 
-    done = cloud.openstack('volume', 'attachment', 'set', attachment, '--host', 'one', '--initiator',
-                           'iqn.1994-05.com.example:one', '--ip', '192.0.2.1', '-f', 'json')
+    done = cloud.openstack(
+        'volume',
+        'attachment',
+        'set',
+        attachment,
+        '--host',
+        'one',
+        '--initiator',
+        'iqn.1994-05.com.example:one',
+        '--ip',
+        '192.0.2.1',
+        '-f',
+        'json',
+    )
     assert done.lines == [f'PUT /attachments/{attachment}']
     assert (done.json['Status'], done.json['Attach Mode']) == ('attaching', 'rw')
     assert done.json['Properties']['driver_volume_type'] == 'iscsi'
@@ -181,15 +232,26 @@ def test_attachments(cloud: Cloud, volume: str) -> None:
 
     listed = cloud.openstack('volume', 'attachment', 'list', '-f', 'json')
     assert listed.lines == ['GET /attachments/detail?all_tenants=False']
-    assert listed.json == [{'ID': attachment, 'Volume ID': ident, 'Server ID': compute_host.WEB,
-                            'Status': 'attached'}]
+    assert listed.json == [{'ID': attachment, 'Volume ID': ident, 'Server ID': compute_host.WEB, 'Status': 'attached'}]
     [row] = cloud.show(volume)['attachments']
-    assert (row['server_id'], row['attachment_id'], row['host_name']) == (
-        compute_host.WEB, attachment, 'one')
+    assert (row['server_id'], row['attachment_id'], row['host_name']) == (compute_host.WEB, attachment, 'one')
 
-    second = cloud.openstack('volume', 'attachment', 'create', volume, compute_host.DB, '--connect',
-                             '--host', 'two', '--initiator', 'iqn.1994-05.com.example:two', '--mode', 'ro',
-                             '-f', 'json')
+    second = cloud.openstack(
+        'volume',
+        'attachment',
+        'create',
+        volume,
+        compute_host.DB,
+        '--connect',
+        '--host',
+        'two',
+        '--initiator',
+        'iqn.1994-05.com.example:two',
+        '--mode',
+        'ro',
+        '-f',
+        'json',
+    )
     assert (second.json['Status'], second.json['Attach Mode']) == ('attaching', 'ro')
     assert second.json['Properties']['access_mode'] == 'ro'
     assert cloud.show(volume)['status'] == 'in-use'
@@ -206,14 +268,12 @@ def test_no_attachment_before_there_were_modes(cloud: Cloud, volume: str, versio
     with pytest.raises(AssertionError, match='Invalid input for field/attribute attachment'):
         cloud.openstack('volume', 'attachment', 'create', volume, compute_host.WEB, version=version)
     exchange = cloud.recorder.exchanges[-1]
-    assert (exchange.line, exchange.version, exchange.status) == (
-        'POST /attachments', f'volume {version}', 400)
+    assert (exchange.line, exchange.version, exchange.status) == ('POST /attachments', f'volume {version}', 400)
     assert exchange.body['attachment']['mode'] is None
 
 
 def test_an_attachment_at_3_54(cloud: Cloud, volume: str) -> None:
-    done = cloud.openstack('volume', 'attachment', 'create', volume, compute_host.WEB, '-f', 'json',
-                           version='3.54')
+    done = cloud.openstack('volume', 'attachment', 'create', volume, compute_host.WEB, '-f', 'json', version='3.54')
     exchange = done.find('POST /attachments')
     assert (exchange.version, exchange.status) == ('volume 3.54', 200)
     assert exchange.body['attachment'].get('mode') is None
@@ -235,13 +295,14 @@ def test_services(cloud: Cloud) -> None:
     listed = cloud.openstack('volume', 'service', 'list', '-f', 'json')
     assert listed.lines[-1].startswith('GET /os-services')
     [row] = [row for row in listed.json if row['Binary'] == 'cinder-volume']
-    assert (row['Host'], row['Zone'], row['Status'], row['State']) == (
-        'testhost@file', 'nova', 'enabled', 'up')
-    chosen = cloud.openstack('volume', 'service', 'list', '--service', 'cinder-volume', '--host',
-                             'testhost@file', '-f', 'json')
+    assert (row['Host'], row['Zone'], row['Status'], row['State']) == ('testhost@file', 'nova', 'enabled', 'up')
+    chosen = cloud.openstack(
+        'volume', 'service', 'list', '--service', 'cinder-volume', '--host', 'testhost@file', '-f', 'json'
+    )
     assert [row['Binary'] for row in chosen.json] == ['cinder-volume']
-    done = cloud.openstack('volume', 'service', 'set', '--disable', '--disable-reason', 'repair',
-                           'testhost@file', 'cinder-volume')
+    done = cloud.openstack(
+        'volume', 'service', 'set', '--disable', '--disable-reason', 'repair', 'testhost@file', 'cinder-volume'
+    )
     assert done.exchanges[-1].path == '/os-services/disable-log-reason'
     listed = cloud.openstack('volume', 'service', 'list', '--long', '-f', 'json')
     [row] = [row for row in listed.json if row['Binary'] == 'cinder-volume']

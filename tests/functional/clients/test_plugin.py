@@ -33,8 +33,18 @@ def test_two_servers_share_a_volume(openstack: Openstack) -> None:
 
 @without_keystone
 def test_formats(openstack: Openstack, cloud: Cloud, volume: str) -> None:
-    cloud.openstack('volume', 'attachment', 'create', volume, compute_host.WEB, '--connect', '--host', 'one',
-                    '--initiator', 'iqn.1994-05.com.example:one')
+    cloud.openstack(
+        'volume',
+        'attachment',
+        'create',
+        volume,
+        compute_host.WEB,
+        '--connect',
+        '--host',
+        'one',
+        '--initiator',
+        'iqn.1994-05.com.example:one',
+    )
     listed = openstack.plugin('host list', '-f', 'json').json
     [one] = [row for row in listed if row['Host'] == 'one']
     assert (one['Driven By'], one['State'], one['Attachments']) == ('client', None, {'exported': 1})
@@ -43,7 +53,8 @@ def test_formats(openstack: Openstack, cloud: Cloud, volume: str) -> None:
     parsed = list(csv.DictReader(io.StringIO(openstack.plugin('target list', '-f', 'csv').out)))
     assert [row['Host'] for row in parsed] == ['testhost@file']
     assert openstack.plugin('host show', 'one', '-f', 'value', '-c', 'initiators').out.strip() == (
-        "['iqn.1994-05.com.example:one']")
+        "['iqn.1994-05.com.example:one']"
+    )
     table = openstack.plugin('volume explain', volume).out
     assert re.search(r'\| reason +\| One attachment is in state exported\. +\|', table)
     assert re.search(r'exported server \S+ on one rw, next: user', table)
@@ -53,11 +64,12 @@ def test_formats(openstack: Openstack, cloud: Cloud, volume: str) -> None:
 def test_errors_say_what_to_do(openstack: Openstack) -> None:
     nothing = str(uuid.uuid4())
     for words, text in (
-            (('attachment explain', nothing), f'attachment_id = {nothing}'),
-            (('volume explain', 'nothing'), 'No Volume found for nothing'),
-            (('host show', 'nowhere'), 'no agent and no attachment names it'),
-            (('server volume attach', 'nobody', 'nothing'), 'No Server found for nobody'),
-            (('target list', '--host', 'a@b'), 'Backend a@b could not be found')):
+        (('attachment explain', nothing), f'attachment_id = {nothing}'),
+        (('volume explain', 'nothing'), 'No Volume found for nothing'),
+        (('host show', 'nowhere'), 'no agent and no attachment names it'),
+        (('server volume attach', 'nobody', 'nothing'), 'No Server found for nobody'),
+        (('target list', '--host', 'a@b'), 'Backend a@b could not be found'),
+    ):
         done = openstack.plugin(*words)
         assert (done.code, done.out) == (1, '')
         assert text in done.err
@@ -115,10 +127,23 @@ def test_completion_and_help(openstack: Openstack) -> None:
 @without_keystone
 def test_fences(openstack: Openstack, cloud: Cloud, volume: str) -> None:
     host = f'dead-{uuid.uuid4()}'
-    idents = [cloud.openstack(
-        'volume', 'attachment', 'create', volume, server, '--connect', '--host', host,
-        '--initiator', f'iqn.1994-05.com.example:{host}', '-f', 'json').json['ID']
-        for server in (compute_host.WEB, compute_host.DB)]
+    idents = [
+        cloud.openstack(
+            'volume',
+            'attachment',
+            'create',
+            volume,
+            server,
+            '--connect',
+            '--host',
+            host,
+            '--initiator',
+            f'iqn.1994-05.com.example:{host}',
+            '-f',
+            'json',
+        ).json['ID']
+        for server in (compute_host.WEB, compute_host.DB)
+    ]
     refused = openstack.plugin('attachment fence', idents[0])
     assert refused.code == 1
     assert idents[1] in refused.err
@@ -138,8 +163,18 @@ def test_fences(openstack: Openstack, cloud: Cloud, volume: str) -> None:
 @without_keystone
 def test_a_misspelt_host_is_no_success(openstack: Openstack, cloud: Cloud, volume: str) -> None:
     host = f'compute-{uuid.uuid4().hex[:8]}'
-    cloud.openstack('volume', 'attachment', 'create', volume, compute_host.WEB, '--connect', '--host', host,
-                    '--initiator', f'iqn.1994-05.com.example:{host}')
+    cloud.openstack(
+        'volume',
+        'attachment',
+        'create',
+        volume,
+        compute_host.WEB,
+        '--connect',
+        '--host',
+        host,
+        '--initiator',
+        f'iqn.1994-05.com.example:{host}',
+    )
     wrong = host.upper()
     failed = openstack.plugin('host fence', wrong)
     assert openstack.plugin('host unfence', wrong).code == 0  # takes the mark away that the fence has left

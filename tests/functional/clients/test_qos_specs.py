@@ -14,14 +14,18 @@ from tests.functional.clients.test_cinder import parse, parse_properties
 def gold(cloud: Cloud) -> Iterator[str]:
     """Name of QoS specs that hosts see to."""
     name = f'gold-{uuid.uuid4()}'
-    done = cloud.openstack('volume', 'qos', 'create', '--consumer', 'front-end', '--property',
-                           'read_iops_sec=2000', name, '-f', 'json')
+    done = cloud.openstack(
+        'volume', 'qos', 'create', '--consumer', 'front-end', '--property', 'read_iops_sec=2000', name, '-f', 'json'
+    )
     assert done.lines == ['POST /qos-specs']
     [exchange] = done.exchanges
-    assert exchange.body == {
-        'qos_specs': {'name': name, 'consumer': 'front-end', 'read_iops_sec': '2000'}}
-    assert done.json == {'name': name, 'consumer': 'front-end', 'properties': {'read_iops_sec': '2000'},
-                         'id': exchange.reply['qos_specs']['id']}
+    assert exchange.body == {'qos_specs': {'name': name, 'consumer': 'front-end', 'read_iops_sec': '2000'}}
+    assert done.json == {
+        'name': name,
+        'consumer': 'front-end',
+        'properties': {'read_iops_sec': '2000'},
+        'id': exchange.reply['qos_specs']['id'],
+    }
     yield name
     done = cloud.openstack('volume', 'qos', 'delete', '--force', name)
     assert done.lines[-1].endswith('?force=True')
@@ -40,8 +44,7 @@ def show(cloud: Cloud, name: str) -> dict[str, object]:
 
 def test_set_and_unset(cloud: Cloud, gold: str) -> None:
     ident = show(cloud, gold)['id']
-    done = cloud.openstack('volume', 'qos', 'set', '--property', 'total_iops_sec=5', '--property', 'a=b',
-                           gold)
+    done = cloud.openstack('volume', 'qos', 'set', '--property', 'total_iops_sec=5', '--property', 'a=b', gold)
     assert done.lines == [*find(gold), f'PUT /qos-specs/{ident}']
     assert done.exchanges[-1].body == {'qos_specs': {'total_iops_sec': '5', 'a': 'b'}}
     assert show(cloud, gold)['properties'] == {'read_iops_sec': '2000', 'total_iops_sec': '5', 'a': 'b'}
@@ -61,12 +64,22 @@ def test_associate_list_show_disassociate(cloud: Cloud, gold: str, shared: str) 
     assert done.exchanges[-1].status == 202
     shown = cloud.openstack('volume', 'qos', 'show', gold, '-f', 'json')
     assert shown.lines == [*find(gold), f'GET /qos-specs/{ident}/associations']
-    assert shown.json == {'id': ident, 'name': gold, 'consumer': 'front-end', 'associations': [shared],
-                          'properties': {'read_iops_sec': '2000'}}
+    assert shown.json == {
+        'id': ident,
+        'name': gold,
+        'consumer': 'front-end',
+        'associations': [shared],
+        'properties': {'read_iops_sec': '2000'},
+    }
     listed = cloud.openstack('volume', 'qos', 'list', '-f', 'json')
     [row] = [row for row in listed.json if row['Name'] == gold]
-    assert row == {'ID': ident, 'Name': gold, 'Consumer': 'front-end', 'Associations': [shared],
-                   'Properties': {'read_iops_sec': '2000'}}
+    assert row == {
+        'ID': ident,
+        'Name': gold,
+        'Consumer': 'front-end',
+        'Associations': [shared],
+        'Properties': {'read_iops_sec': '2000'},
+    }
     done = cloud.openstack('volume', 'qos', 'disassociate', '--volume-type', shared, gold)
     assert done.lines[-1] == f'GET /qos-specs/{ident}/disassociate?vol_type_id={kind}'
     assert 'associations' not in show(cloud, gold)
@@ -85,22 +98,20 @@ def test_what_is_in_use_is_not_deleted(cloud: Cloud, gold: str, shared: str) -> 
 def test_cinder(cloud: Cloud, shared: str) -> None:
     name = f'silver-{uuid.uuid4()}'
     created = cloud.cinder('qos-create', name, 'consumer=both', 'read_iops_sec=1')
-    assert created.exchanges[-1].body == {
-        'qos_specs': {'name': name, 'consumer': 'both', 'read_iops_sec': '1'}}
+    assert created.exchanges[-1].body == {'qos_specs': {'name': name, 'consumer': 'both', 'read_iops_sec': '1'}}
     properties = parse_properties(created.printed)
-    assert (properties['name'], properties['consumer'], properties['specs']) == (
-        name, 'both', 'read_iops_sec : 1')
+    assert (properties['name'], properties['consumer'], properties['specs']) == (name, 'both', 'read_iops_sec : 1')
     ident = properties['id']
     listed = cloud.cinder('qos-list')
     assert listed.lines == ['GET /qos-specs']
-    assert {'ID': ident, 'Name': name, 'Consumer': 'both', 'specs': "{'read_iops_sec': '1'}"} in parse(
-        listed.printed)
+    assert {'ID': ident, 'Name': name, 'Consumer': 'both', 'specs': "{'read_iops_sec': '1'}"} in parse(listed.printed)
     done = cloud.cinder('qos-key', ident, 'set', 'color=red')
     assert (done.exchanges[-1].line, done.exchanges[-1].body) == (
-        f'PUT /qos-specs/{ident}', {'qos_specs': {'color': 'red'}})
+        f'PUT /qos-specs/{ident}',
+        {'qos_specs': {'color': 'red'}},
+    )
     kind = cloud.openstack('volume', 'type', 'show', shared, '-f', 'json').json['id']
-    assert cloud.cinder('qos-associate', ident, kind).lines == [
-        f'GET /qos-specs/{ident}/associate?vol_type_id={kind}']
+    assert cloud.cinder('qos-associate', ident, kind).lines == [f'GET /qos-specs/{ident}/associate?vol_type_id={kind}']
     associated = cloud.cinder('qos-get-association', ident)
     assert parse(associated.printed) == [{'Association_Type': 'volume_type', 'Name': shared, 'ID': kind}]
     assert 'color : red' in cloud.cinder('qos-show', ident).printed

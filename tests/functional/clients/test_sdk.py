@@ -18,16 +18,25 @@ def test_a_session(cloud: Cloud) -> None:
     assert storage.get_type(kind.id).extra_specs == {'multiattach': '<is> True'}
     volume = storage.create_volume(name=name, size=1, volume_type=name, metadata={'a': 'b'})
     volume = storage.wait_for_status(volume, 'available', interval=0.1, wait=20)
-    assert (volume.name, volume.size, volume.is_multiattach, volume.is_bootable, volume.volume_type,
-            volume.metadata, volume.attachments) == (name, 1, True, False, name, {'a': 'b'}, [])
+    assert (
+        volume.name,
+        volume.size,
+        volume.is_multiattach,
+        volume.is_bootable,
+        volume.volume_type,
+        volume.metadata,
+        volume.attachments,
+    ) == (name, 1, True, False, name, {'a': 'b'}, [])
     assert storage.find_volume(name).id == volume.id
     assert name in [each.name for each in storage.volumes(limit=1)]  # page after page
 
     attachment = storage.create_attachment(
-        volume, connector={'host': 'one', 'initiator': 'iqn.1994-05.com.example:one', 'ip': '192.0.2.1'},
-        instance=compute_host.WEB, mode='ro')
-    assert (attachment.status, attachment.attach_mode, attachment.instance) == (
-        'attaching', 'ro', compute_host.WEB)
+        volume,
+        connector={'host': 'one', 'initiator': 'iqn.1994-05.com.example:one', 'ip': '192.0.2.1'},
+        instance=compute_host.WEB,
+        mode='ro',
+    )
+    assert (attachment.status, attachment.attach_mode, attachment.instance) == ('attaching', 'ro', compute_host.WEB)
     assert attachment.connection_info['access_mode'] == 'ro'
     storage.complete_attachment(attachment)
     assert storage.get_attachment(attachment.id).status == 'attached'

@@ -15,8 +15,11 @@ from typing import Any
 from testbed.polling import wait_until
 
 PROJECT = 'a' * 32
-HEADERS = {'X-Auth-Token': f'admin:{PROJECT}', 'OpenStack-API-Version': 'volume 3.71',
-           'Content-Type': 'application/json'}
+HEADERS = {
+    'X-Auth-Token': f'admin:{PROJECT}',
+    'OpenStack-API-Version': 'volume 3.71',
+    'Content-Type': 'application/json',
+}
 THREADS = 16
 _LONGEST = 90  # s that one attach or detach may take with all repetitions
 _PAUSE = 0.2
@@ -71,8 +74,7 @@ class Client:
         if not hasattr(local, 'index'):
             local.index, local.connection = next(self._threads) % len(self._ports), None
         if local.connection is None:
-            local.connection = http.client.HTTPConnection(
-                '127.0.0.1', self._ports[local.index], timeout=60)
+            local.connection = http.client.HTTPConnection('127.0.0.1', self._ports[local.index], timeout=60)
         try:
             local.connection.request(method, path, None if body is None else json.dumps(body), HEADERS)
             reply = local.connection.getresponse()
@@ -94,7 +96,7 @@ class Client:
         code, reply = done
         if code in good:
             return True
-        fault, = reply.values()
+        (fault,) = reply.values()
         assert code in (409, 503, 504), reply
         assert fault['code'] == code
         assert len(fault['message']) > 20, reply
@@ -127,8 +129,9 @@ class Client:
         if place.ident is None and again:
             place.ident = self.find(place)
         if place.ident is None:
-            done = self.ask('POST', '/v3/attachments', {'attachment': {
-                'volume_uuid': place.volume, 'instance_uuid': place.server}})
+            done = self.ask(
+                'POST', '/v3/attachments', {'attachment': {'volume_uuid': place.volume, 'instance_uuid': place.server}}
+            )
             if not self._works('create', done, 200):
                 return False
             place.ident = done[1]['attachment']['id']
@@ -178,8 +181,7 @@ class Client:
         return status
 
 
-def do_all(call: Callable[[Place], None], places: Sequence[Place], after: int,
-           disturb: Callable[[], None]) -> None:
+def do_all(call: Callable[[Place], None], places: Sequence[Place], after: int, disturb: Callable[[], None]) -> None:
     """Do the same at all places, and disturb it when some of them are done.
 
     :param after: how many.

@@ -46,5 +46,8 @@ def places(volumes: dict[str, list[str]]) -> list[Place]:
     """100 servers that are to have a volume; those that share one come close together."""
     mixed = [Place(volume, f'host-{number % 7}') for number, volume in enumerate(volumes['plain'])]
     shared = [Place(volume, host) for volume in volumes['shared'] for host in SHARER_HOSTS]
-    return [place for number in range(20)
-            for place in (*mixed[number * 2:number * 2 + 2], *shared[number * 3:number * 3 + 3])]
+    return [
+        place
+        for number in range(20)
+        for place in (*mixed[number * 2 : number * 2 + 2], *shared[number * 3 : number * 3 + 3])
+    ]

@@ -57,7 +57,7 @@ class Program:
     def _is_ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, processes.tail(self.log)
-        return self._ready in self.log.read_bytes()[self._seen:].decode(errors='replace')
+        return self._ready in self.log.read_bytes()[self._seen :].decode(errors='replace')
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -96,15 +96,16 @@ class Deployment:
         if paired:
             self.database, self.broker = MariaDBPair(folder / 'm'), RabbitMQPair(folder / 'r')
         else:
-            self.database, self.broker = (
-                MariaDB(folder / 'mariadb', durable=False), RabbitMQ(folder / 'rabbitmq'))
+            self.database, self.broker = (MariaDB(folder / 'mariadb', durable=False), RabbitMQ(folder / 'rabbitmq'))
         self.redis = Redis(folder / 'redis')
         self.tgtd = Tgtd(folder / 'tgtd', port=pick_port())
         self.ports = (pick_port(), pick_port())
-        self.apis = [Program('multiattach-api', folder / f'api-{number}.conf', 'multiattach-api is ready')
-                     for number in (1, 2)]
-        self.workers = [Program('multiattach-volume', folder / f'{name}.conf', ' is ready')
-                        for name in ('left', 'right')]
+        self.apis = [
+            Program('multiattach-api', folder / f'api-{number}.conf', 'multiattach-api is ready') for number in (1, 2)
+        ]
+        self.workers = [
+            Program('multiattach-volume', folder / f'{name}.conf', ' is ready') for name in ('left', 'right')
+        ]
 
     @contextlib.contextmanager
     def run(self) -> Iterator['Deployment']:
@@ -113,8 +114,10 @@ class Deployment:
             for server in (self.database, self.broker, self.redis, self.tgtd):
                 stack.enter_context(server)
             self._configure()
-            processes.run([BIN / 'multiattach-manage', '--config-file', self.apis[0].config, 'db', 'sync'],
-                          env=os.environ | ENVIRONMENT)
+            processes.run(
+                [BIN / 'multiattach-manage', '--config-file', self.apis[0].config, 'db', 'sync'],
+                env=os.environ | ENVIRONMENT,
+            )
             programs = (*self.apis, *self.workers)
             for program in programs:
                 program.start()
@@ -135,7 +138,8 @@ class Deployment:
             f'[coordination]\nbackend_url = {self.redis.url}?timeout=5\n'
             '[quota]\nvolumes = -1\ngigabytes = -1\n'
             f'[volume]\ncluster = {CLUSTER}\n[file]\ndirectory = {self.folder}/volumes\n'
-            f'[tgt]\nportal = {self.tgtd.portal}\ncontrol_port = {self.tgtd.control_port}\n')
+            f'[tgt]\nportal = {self.tgtd.portal}\ncontrol_port = {self.tgtd.control_port}\n'
+        )
         for program in (*self.apis, *self.workers):
             program.config.touch(0o600)
             program.config.write_text(common.format(name=program.config.stem) + self.settings)
@@ -145,9 +149,14 @@ class Deployment:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Ask the database itself."""
-        with contextlib.closing(pymysql.connect(
-                unix_socket=str(self.database.socket_path), user='root', database='multiattach',
-                autocommit=True)) as connection, connection.cursor() as cursor:
+        with (
+            contextlib.closing(
+                pymysql.connect(
+                    unix_socket=str(self.database.socket_path), user='root', database='multiattach', autocommit=True
+                )
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(sql, values)
             return list(cursor.fetchall())
 

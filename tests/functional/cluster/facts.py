@@ -21,23 +21,28 @@ def wait_settled(cloud: Deployment, seconds: float = 30) -> None:
 
 
 def list_under_way(cloud: Deployment) -> list[tuple[str, str]]:
-    return cloud.query(
-        f'SELECT id, state FROM attachments WHERE deleted_at IS NULL AND state IN {_UNDER_WAY}')
+    return cloud.query(f'SELECT id, state FROM attachments WHERE deleted_at IS NULL AND state IN {_UNDER_WAY}')
 
 
 def check_agreement(cloud: Deployment) -> None:
     """Compare rows with targets, leave to log in, and accounts."""
     wished: dict[str, set[str]] = {}
     for volume, initiator, state in cloud.query(
-            'SELECT volume_id, initiator, state FROM attachments WHERE deleted_at IS NULL'):
+        'SELECT volume_id, initiator, state FROM attachments WHERE deleted_at IS NULL'
+    ):
         if state in states.ADMITTED:
             wished.setdefault(volume, set()).add(initiator)
-    shown = {target.iqn.removeprefix(PREFIX): target
-             for target in Listing(cloud.tgtd.administer('--op', 'show', '--mode', 'target'))}
+    shown = {
+        target.iqn.removeprefix(PREFIX): target
+        for target in Listing(cloud.tgtd.administer('--op', 'show', '--mode', 'target'))
+    }
     assert {volume: sorted(target.initiators) for volume, target in shown.items()} == {
-        volume: sorted(initiators) for volume, initiators in wished.items()}
-    accounts = {volume: sorted(account_name(volume, initiator) for initiator in initiators)
-                for volume, initiators in wished.items()}
+        volume: sorted(initiators) for volume, initiators in wished.items()
+    }
+    accounts = {
+        volume: sorted(account_name(volume, initiator) for initiator in initiators)
+        for volume, initiators in wished.items()
+    }
     assert {volume: sorted(target.accounts) for volume, target in shown.items()} == accounts
     for volume, target in shown.items():
         assert target.luns[1].path == f'{cloud.folder}/volumes/volume-{volume}'
@@ -66,5 +71,10 @@ def check_logins(places: Sequence[Place]) -> None:
     """Log in with what the API answered: the target knows the very secret that the row has."""
     for place in places:
         info = place.info
-        Session(info['target_portal'], info['target_iqn'], place.connector['initiator'],
-                info['auth_username'], info['auth_password']).close()
+        Session(
+            info['target_portal'],
+            info['target_iqn'],
+            place.connector['initiator'],
+            info['auth_username'],
+            info['auth_password'],
+        ).close()

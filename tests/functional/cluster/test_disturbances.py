@@ -48,14 +48,24 @@ def restart_api(cloud: Deployment) -> None:
     cloud.apis[0].restart()
 
 
-@pytest.mark.parametrize(('disturb', 'repair'), [
-    (kill_worker, restart_worker), pytest.param(kill_api, restart_api, marks=pytest.mark.slow),
-    (crash_broker, nothing), (crash_database, nothing),
-    pytest.param(crash_redis, nothing, marks=pytest.mark.slow),
-], ids=['worker', 'api', 'broker', 'database', 'redis'])
-def test_all_come_to_an_end(cloud: Deployment, client: Client, places: list[Place],
-                            disturb: Callable[[Deployment], None],
-                            repair: Callable[[Deployment], None]) -> None:
+@pytest.mark.parametrize(
+    ('disturb', 'repair'),
+    [
+        (kill_worker, restart_worker),
+        pytest.param(kill_api, restart_api, marks=pytest.mark.slow),
+        (crash_broker, nothing),
+        (crash_database, nothing),
+        pytest.param(crash_redis, nothing, marks=pytest.mark.slow),
+    ],
+    ids=['worker', 'api', 'broker', 'database', 'redis'],
+)
+def test_all_come_to_an_end(
+    cloud: Deployment,
+    client: Client,
+    places: list[Place],
+    disturb: Callable[[Deployment], None],
+    repair: Callable[[Deployment], None],
+) -> None:
     assert len(places) == 100
     do_all(client.attach, places, AFTER, lambda: disturb(cloud))
     facts.check_attached(cloud, places)  # by those who are left

@@ -18,8 +18,7 @@ PLACES, AFTER = 40, 12
 @pytest.fixture(scope='module')
 def paired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with Deployment(tmp_path_factory.mktemp('paired'), paired=True).run() as deployed:
-        Client(deployed.ports).make_type(
-            'shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
+        Client(deployed.ports).make_type('shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
         yield deployed
 
 

@@ -43,8 +43,9 @@ def attached(cloud: Deployment, client: Client, volumes: dict[str, list[str]]) -
 
 
 def read(cloud: Deployment) -> list[tuple[object, ...]]:
-    return cloud.query('SELECT id, state, connection_info, updated_at FROM attachments '
-                       'WHERE deleted_at IS NULL ORDER BY id')
+    return cloud.query(
+        'SELECT id, state, connection_info, updated_at FROM attachments WHERE deleted_at IS NULL ORDER BY id'
+    )
 
 
 def order(place: Place) -> ExportOrder:
@@ -52,8 +53,7 @@ def order(place: Place) -> ExportOrder:
     return ExportOrder(BACKEND, place.volume, place.ident)
 
 
-def test_what_is_done_is_not_done_again(cloud: Deployment, workers: VolumeWorkers,
-                                        attached: list[Place]) -> None:
+def test_what_is_done_is_not_done_again(cloud: Deployment, workers: VolumeWorkers, attached: list[Place]) -> None:
     before = read(cloud)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(workers.export, order(place), None) for place in attached * 4]
@@ -70,8 +70,9 @@ def test_what_is_done_is_not_done_again(cloud: Deployment, workers: VolumeWorker
     facts.check_logins(attached)
 
 
-def test_an_order_for_what_is_gone(cloud: Deployment, client: Client, workers: VolumeWorkers,
-                                   attached: list[Place]) -> None:
+def test_an_order_for_what_is_gone(
+    cloud: Deployment, client: Client, workers: VolumeWorkers, attached: list[Place]
+) -> None:
     late = [order(place) for place in attached]
     for place in attached:
         client.detach(place)
@@ -83,12 +84,14 @@ def test_an_order_for_what_is_gone(cloud: Deployment, client: Client, workers: V
     assert facts.list_under_way(cloud) == []
 
 
-def test_an_order_for_a_reservation(cloud: Deployment, client: Client, workers: VolumeWorkers,
-                                    volumes: dict[str, list[str]]) -> None:
+def test_an_order_for_a_reservation(
+    cloud: Deployment, client: Client, workers: VolumeWorkers, volumes: dict[str, list[str]]
+) -> None:
     """Late by a whole round: exported, taken back and reserved again."""
     place = Place(volumes['shared'][1], 'a')
-    code, reply = client.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': place.volume, 'instance_uuid': place.server}})
+    code, reply = client.ask(
+        'POST', '/v3/attachments', {'attachment': {'volume_uuid': place.volume, 'instance_uuid': place.server}}
+    )
     assert code == 200
     place.ident = reply['attachment']['id']
     for call in (workers.export, workers.unexport):
@@ -103,12 +106,10 @@ def opened(cloud: Deployment) -> Iterator[kombu.Queue]:
     """The workers' queue."""
     url = cloud.broker.url.replace('rabbit://', 'amqp://')
     with kombu.Connection(url) as connection:
-        yield kombu.Queue(QUEUE, channel=connection.channel(), durable=True,
-                          queue_arguments={'x-queue-type': 'quorum'})
+        yield kombu.Queue(QUEUE, channel=connection.channel(), durable=True, queue_arguments={'x-queue-type': 'quorum'})
 
 
-def test_an_order_that_no_worker_reads(cloud: Deployment, client: Client,
-                                       volumes: dict[str, list[str]]) -> None:
+def test_an_order_that_no_worker_reads(cloud: Deployment, client: Client, volumes: dict[str, list[str]]) -> None:
     """The broker loses an order while no worker is there; the next one that comes finds the row."""
     place = Place(volumes['shared'][2], 'a')
     for worker in cloud.workers:

@@ -39,11 +39,13 @@ class Worker:
         self._text = (
             f'[DEFAULT]\nhost = here\nstate_path = {folder}\ntransport_url = {url}\n'
             f'[database]\nconnection = sqlite:///{folder}/x.sqlite\n[file]\ntarget_driver = null\n'
-            '[oslo_messaging_rabbit]\n')
+            '[oslo_messaging_rabbit]\n'
+        )
         self.config.touch(0o600)
         self.config.write_text(self._text)
-        processes.run([BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'],
-                      env=os.environ | ENVIRONMENT)
+        processes.run(
+            [BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'], env=os.environ | ENVIRONMENT
+        )
 
     def run(self, kind: str) -> tuple[int, str]:
         """Start it and, as soon as it is ready, end it.
@@ -55,26 +57,38 @@ class Worker:
         command = [str(BIN / 'multiattach-volume'), '--config-file', str(self.config)]
         process = processes.spawn(command, self.log, env=os.environ | ENVIRONMENT)
         try:
-            wait_until(lambda: process.poll() is not None or b' is ready' in self.log.read_bytes(), 60,
-                       'the worker', 0.1)
+            wait_until(
+                lambda: process.poll() is not None or b' is ready' in self.log.read_bytes(), 60, 'the worker', 0.1
+            )
         finally:
             processes.stop(process)
         return process.returncode, self.log.read_text()
 
 
-@pytest.mark.parametrize(('first', 'then', 'refused'), [
-    ('classic', 'quorum', "'x-queue-type' for queue 'multiattach-volume'"),
-    pytest.param('quorum', 'classic', "'durable' for exchange 'openstack'", marks=pytest.mark.slow)])
-def test_a_queue_of_the_other_kind(broker: RabbitMQ, url: str, tmp_path: pathlib.Path, first: str,
-                                   then: str, refused: str) -> None:
+@pytest.mark.parametrize(
+    ('first', 'then', 'refused'),
+    [
+        ('classic', 'quorum', "'x-queue-type' for queue 'multiattach-volume'"),
+        pytest.param('quorum', 'classic', "'durable' for exchange 'openstack'", marks=pytest.mark.slow),
+    ],
+)
+def test_a_queue_of_the_other_kind(
+    broker: RabbitMQ, url: str, tmp_path: pathlib.Path, first: str, then: str, refused: str
+) -> None:
     worker = Worker(tmp_path, url)
     code, said = worker.run(first)
     assert (code, 'is ready' in said) == (0, True), said
     code, said = worker.run(then)
     assert code == 2, said
-    line, = [line for line in said.splitlines() if line.startswith('multiattach-volume: ')]
-    for words in ('rabbit_quorum_queue', 'amqp_durable_queues', '[oslo_messaging_rabbit]', 'transport_url',
-                  refused, 'rabbitmqctl delete_vhost'):
+    (line,) = [line for line in said.splitlines() if line.startswith('multiattach-volume: ')]
+    for words in (
+        'rabbit_quorum_queue',
+        'amqp_durable_queues',
+        '[oslo_messaging_rabbit]',
+        'transport_url',
+        refused,
+        'rabbitmqctl delete_vhost',
+    ):
         assert words in line
     assert broker.password not in said
     assert 'unexpected' not in said

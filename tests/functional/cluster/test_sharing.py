@@ -22,15 +22,14 @@ def are_up(client: Client) -> bool:
     return all(one['state'] == 'up' for one in list_services(client).values())
 
 
-def test_both_are_listed_and_count_once(cloud: Deployment, client: Client,
-                                        volumes: dict[str, list[str]]) -> None:
+def test_both_are_listed_and_count_once(cloud: Deployment, client: Client, volumes: dict[str, list[str]]) -> None:
     wait_until(lambda: are_up(client), 30, 'both', 0.2)
     services = list_services(client)
     assert sorted(services) == ['left@file', 'right@file']
     assert {service['cluster'] for service in services.values()} == {BACKEND}
-    pool, = client.get('/v3/scheduler-stats/get_pools?detail=true')['pools']
+    (pool,) = client.get('/v3/scheduler-stats/get_pools?detail=true')['pools']
     assert pool['name'].partition('#')[0] == BACKEND
-    total = shutil.disk_usage(cloud.folder).total / 2 ** 30
+    total = shutil.disk_usage(cloud.folder).total / 2**30
     assert abs(pool['capabilities']['total_capacity_gb'] - total) < total / 100
     assert pool['capabilities']['allocated_capacity_gb'] == len(volumes['plain'] + volumes['shared'])
     shown = client.get(f'/v3/volumes/{volumes["shared"][0]}')['volume']
@@ -40,9 +39,11 @@ def test_both_are_listed_and_count_once(cloud: Deployment, client: Client,
 def test_both_do_their_share(cloud: Deployment, client: Client, places: list[Place]) -> None:
     do_all(client.attach, places, len(places), lambda: None)
     actors = collections.Counter(
-        json.loads(line)['by'] for timeline, in cloud.query(
-            'SELECT timeline FROM attachments WHERE deleted_at IS NULL')
-        for line in timeline.splitlines() if json.loads(line)['event'] == 'exported')
+        json.loads(line)['by']
+        for (timeline,) in cloud.query('SELECT timeline FROM attachments WHERE deleted_at IS NULL')
+        for line in timeline.splitlines()
+        if json.loads(line)['event'] == 'exported'
+    )
     assert sorted(actors) == ['volume:left@file', 'volume:right@file']
     assert min(actors.values()) >= 10, actors
     facts.check_agreement(cloud)
@@ -51,8 +52,7 @@ def test_both_do_their_share(cloud: Deployment, client: Client, places: list[Pla
     assert not client.refusals
 
 
-def test_one_that_slept_through_its_lock_does_no_harm(cloud: Deployment, client: Client,
-                                                      places: list[Place]) -> None:
+def test_one_that_slept_through_its_lock_does_no_harm(cloud: Deployment, client: Client, places: list[Place]) -> None:
     """A worker that is stopped for longer than its locks last wakes up in the middle of steps."""
     sleeper = cloud.workers[0].process
     assert sleeper is not None

@@ -16,8 +16,10 @@ from multiattach.rpc import clients, transport
 from tests import deployment
 
 HOST = 'compute-1'
-WEB, DB, IDLE, FOREIGN = (str(number) * 8 + f'-{str(number) * 4}-4{str(number) * 3}-8{str(number) * 3}-'
-                          + str(number) * 12 for number in range(1, 5))
+WEB, DB, IDLE, FOREIGN = (
+    str(number) * 8 + f'-{str(number) * 4}-4{str(number) * 3}-8{str(number) * 3}-' + str(number) * 12
+    for number in range(1, 5)
+)
 PROJECT = ApiSettings.default_project_id
 OTHER_PROJECT = 'b' * 32
 SERVERS: Mapping[str, Mapping[str, Any]] = {
@@ -40,20 +42,19 @@ class ComputeHost:
     def __init__(self, deployed: deployment.Deployment, host: str = HOST) -> None:
         self._deployed = deployed
         self._host = host
-        self.engine = HostAttachments(deployed.db, deployed.engine.attachments,
-                                      deployed.engine.orders, host)
+        self.engine = HostAttachments(deployed.db, deployed.engine.attachments, deployed.engine.orders, host)
         self.failure: str | None = None  # why the next attaches fail
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
     def beat(self, cannot_share: str | None = None) -> None:
-        db_services.beat(self._deployed.db, HOST_BINARY, self._host, 'nova',
-                         {'cannot_share': cannot_share})
+        db_services.beat(self._deployed.db, HOST_BINARY, self._host, 'nova', {'cannot_share': cannot_share})
 
     def register(self, **facts: Mapping[str, Any]) -> None:
         """Register the servers of the tests, with facts of some of them changed."""
-        self.engine.register_servers({ident: {**known, **facts.get(str(known['name']), {})}
-                                      for ident, known in SERVERS.items()})
+        self.engine.register_servers(
+            {ident: {**known, **facts.get(str(known['name']), {})} for ident, known in SERVERS.items()}
+        )
 
     @messaging.expose
     def attach(self, context: Mapping[str, Any], attachment_id: str) -> None:
@@ -63,9 +64,11 @@ class ComputeHost:
         if self.failure is not None:
             self.engine.fail_attach(task, self.failure, request_id)
             return
-        self.engine.connect(task, {
-            'host': self._host, 'initiator': f'iqn.1994-05.com.example:{self._host}', 'ip': '192.0.2.1',
-        }, request_id)
+        self.engine.connect(
+            task,
+            {'host': self._host, 'initiator': f'iqn.1994-05.com.example:{self._host}', 'ip': '192.0.2.1'},
+            request_id,
+        )
         task = self.engine.begin_attach(attachment_id)
         self.engine.finish_attach(task, task.device, 0.1)
 
@@ -84,8 +87,10 @@ class ComputeHost:
 
     @messaging.expose
     def show_host(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        servers = [{'id': ident, 'name': known['name'], 'power_state': known['power_state'], 'disks': []}
-                   for ident, known in SERVERS.items()]
+        servers = [
+            {'id': ident, 'name': known['name'], 'power_state': known['power_state'], 'disks': []}
+            for ident, known in SERVERS.items()
+        ]
         return {'servers': servers, 'sessions': [], **self.reconcile(context, False)}
 
 

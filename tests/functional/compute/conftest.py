@@ -36,20 +36,23 @@ class Caller:
     application: WsgiApp
     deployed: deployment.Deployment
 
-    def __call__(self, method: str, path: str, body: Any = None, minor: int = 89,
-                 **headers: str) -> webob.Response:
+    def __call__(self, method: str, path: str, body: Any = None, minor: int = 89, **headers: str) -> webob.Response:
         headers = {name.replace('_', '-'): value for name, value in headers.items()}
         request = webob.Request.blank(
-            f'/compute/v2.1{path}', method=method,
-            headers={'OpenStack-API-Version': f'compute 2.{minor}', **headers})
+            f'/compute/v2.1{path}', method=method, headers={'OpenStack-API-Version': f'compute 2.{minor}', **headers}
+        )
         if body is not None:
             request.body = json.dumps(body).encode()
             request.content_type = 'application/json'
         return request.get_response(self.application)
 
     def attach(self, server: str, volume_id: str, minor: int = 89, **more: Any) -> webob.Response:
-        return self('POST', f'/servers/{server}/os-volume_attachments',
-                    {'volumeAttachment': {'volumeId': volume_id, **more}}, minor)
+        return self(
+            'POST',
+            f'/servers/{server}/os-volume_attachments',
+            {'volumeAttachment': {'volumeId': volume_id, **more}},
+            minor,
+        )
 
     def detach(self, server: str, volume_id: str) -> webob.Response:
         return self('DELETE', f'/servers/{server}/os-volume_attachments/{volume_id}')
@@ -61,16 +64,16 @@ class Caller:
     def make_volume(self, *, multiattach: bool = True) -> str:
         if multiattach and 'multi' not in self.types():
             self.deployed.make_type()
-        return self.deployed.make_volume('multi' if multiattach else None,
-                                         ctx=deployment.make_context(PROJECT))
+        return self.deployed.make_volume('multi' if multiattach else None, ctx=deployment.make_context(PROJECT))
 
     def types(self) -> list[str]:
         request = webob.Request.blank('/v3/types')
         return [row['name'] for row in request.get_response(self.application).json['volume_types']]
 
     def states(self, volume_id: str) -> list[str]:
-        request = webob.Request.blank(f'/v3/attachments?volume_id={volume_id}',
-                                      headers={'OpenStack-API-Version': 'volume 3.71'})
+        request = webob.Request.blank(
+            f'/v3/attachments?volume_id={volume_id}', headers={'OpenStack-API-Version': 'volume 3.71'}
+        )
         reply = request.get_response(self.application).json
         return sorted(row['status'] for row in reply['attachments'])
 

@@ -28,8 +28,13 @@ def at_once(number, run):
 
 def live_rows(deployed, volume_id):
     with deployed.db.reader() as session:
-        return list(session.scalars(sa.select(models.Attachment).where(
-            models.Attachment.volume_id == volume_id, models.Attachment.deleted_at.is_(None))))
+        return list(
+            session.scalars(
+                sa.select(models.Attachment).where(
+                    models.Attachment.volume_id == volume_id, models.Attachment.deleted_at.is_(None)
+                )
+            )
+        )
 
 
 @pytest.mark.parametrize('multiattach', [True, False])
@@ -135,8 +140,11 @@ def test_a_detach_clears_a_failed_attach(call, host):
 def test_a_host_that_is_down_is_asked_for_nothing(call, deployed):
     volume_id = call.make_volume()
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.Service).where(models.Service.binary == HOST_BINARY)
-                        .values(heartbeat_at=models.datetime.datetime(2020, 1, 1)))
+        session.execute(
+            sa.update(models.Service)
+            .where(models.Service.binary == HOST_BINARY)
+            .values(heartbeat_at=models.datetime.datetime(2020, 1, 1))
+        )
     reply = call.attach(WEB, volume_id)
     assert reply.status_int == 409
     assert HOST in reply.json['conflictingRequest']['message']
@@ -147,8 +155,9 @@ def test_a_host_that_is_down_is_asked_for_nothing(call, deployed):
 def test_a_host_that_never_reported_is_down(call, deployed):
     stranger = compute_host.ComputeHost(deployed, 'compute-9')
     server = '77777777-7777-4777-8777-777777777777'
-    stranger.engine.register_servers({server: {
-        'name': 'lost', 'project_id': compute_host.PROJECT, 'power_state': 'running', 'devices': []}})
+    stranger.engine.register_servers(
+        {server: {'name': 'lost', 'project_id': compute_host.PROJECT, 'power_state': 'running', 'devices': []}}
+    )
     assert call.attach(server, call.make_volume()).status_int == 409
     assert call('GET', f'/servers/{server}').json['server']['host_status'] == 'UNKNOWN'
 
@@ -170,24 +179,28 @@ def test_block_storage_leaves_the_attachment_to_the_compute_endpoint(call, appli
     call.attach(WEB, volume_id)
     call.wait_for(volume_id, 'attached')
     ident = call('GET', f'/servers/{WEB}/os-volume_attachments').json['volumeAttachments'][0]['attachment_id']
-    request = webob.Request.blank(f'/v3/attachments/{ident}', method='DELETE',
-                                  headers={'OpenStack-API-Version': 'volume 3.71'})
+    request = webob.Request.blank(
+        f'/v3/attachments/{ident}', method='DELETE', headers={'OpenStack-API-Version': 'volume 3.71'}
+    )
     assert request.get_response(application).status_int == 409
     assert call.volumes_of(WEB) == [volume_id]
 
 
 def test_a_volume_of_another_project_is_not_there(call, deployed):
     volume_id = call.make_volume()
-    reply = call('POST', f'/servers/{compute_host.FOREIGN}/os-volume_attachments',
-                 {'volumeAttachment': {'volumeId': volume_id}},
-                 X_Roles='member', X_Project_Id=compute_host.OTHER_PROJECT)
+    reply = call(
+        'POST',
+        f'/servers/{compute_host.FOREIGN}/os-volume_attachments',
+        {'volumeAttachment': {'volumeId': volume_id}},
+        X_Roles='member',
+        X_Project_Id=compute_host.OTHER_PROJECT,
+    )
     assert reply.status_int == 404
     assert deployed.status(volume_id) == 'available'
 
 
 def test_people_without_the_admin_role_see_no_host(call):
-    reply = call('GET', f'/servers/{compute_host.FOREIGN}', X_Roles='reader',
-                 X_Project_Id=compute_host.OTHER_PROJECT)
+    reply = call('GET', f'/servers/{compute_host.FOREIGN}', X_Roles='reader', X_Project_Id=compute_host.OTHER_PROJECT)
     server = reply.json['server']
     assert server['name'] == 'foreign'
     assert server['status'] == 'PAUSED'
@@ -217,9 +230,15 @@ def test_a_list_of_details_costs_the_same_for_every_length(call, host, deployed)
 
     sa.event.listen(deployed.db.engine, 'before_cursor_execute', listen)
     before = count()
-    many = {f'{number:08}-1111-4111-8111-111111111111': {
-        'name': f's{number}', 'project_id': compute_host.PROJECT, 'power_state': 'running', 'devices': []}
-        for number in range(40)}
+    many = {
+        f'{number:08}-1111-4111-8111-111111111111': {
+            'name': f's{number}',
+            'project_id': compute_host.PROJECT,
+            'power_state': 'running',
+            'devices': [],
+        }
+        for number in range(40)
+    }
     host.engine.register_servers(many)
     assert len(call('GET', '/servers/detail').json['servers']) == 40
     assert count() == before <= 8
@@ -228,8 +247,7 @@ def test_a_list_of_details_costs_the_same_for_every_length(call, host, deployed)
 def test_a_disabled_host_is_in_maintenance(call, deployed):
     db_services.beat(deployed.db, HOST_BINARY, HOST, 'nova', {})
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.Service).where(models.Service.binary == HOST_BINARY)
-                        .values(disabled=True))
+        session.execute(sa.update(models.Service).where(models.Service.binary == HOST_BINARY).values(disabled=True))
     servers = call('GET', '/servers/detail').json['servers']
     assert {server['host_status'] for server in servers} == {'MAINTENANCE'}
     assert 'host_status' not in call('GET', '/servers/detail', minor=15).json['servers'][0]
@@ -241,8 +259,7 @@ def test_what_is_no_utf8_is_refused(call, path):
 
 
 def test_a_megabyte_is_refused(call):
-    reply = call('POST', f'/servers/{WEB}/os-volume_attachments',
-                 {'volumeAttachment': {'volumeId': 'x' * (1 << 20)}})
+    reply = call('POST', f'/servers/{WEB}/os-volume_attachments', {'volumeAttachment': {'volumeId': 'x' * (1 << 20)}})
     assert reply.status_int == 413
 
 
@@ -257,8 +274,7 @@ def test_ids_in_other_spellings(call, host, spell):
     found = call('GET', f'/servers?all_tenants=1&uuid={spell(server)}').json['servers']
     assert [row['id'] for row in found] == [server]
     path = f'/servers/{spell(server)}/os-volume_attachments/{spell(volume)}'
-    body = {'volumeAttachment': {'volumeId': spell(volume), 'serverId': spell(server),
-                                 'delete_on_termination': True}}
+    body = {'volumeAttachment': {'volumeId': spell(volume), 'serverId': spell(server), 'delete_on_termination': True}}
     assert call('PUT', path, body).status_int == 202
     assert call('GET', path).json['volumeAttachment']['delete_on_termination'] is True
     assert call.detach(spell(server), spell(volume)).status_int == 202

@@ -23,9 +23,20 @@ def openstack(application, tmp_path):
 
     def run(*args, fails=False, shows=True):
         done = subprocess.run(
-            [sys.executable, '-m', 'openstackclient.shell', '--os-cloud', 'multiattach', *args,
-             *(['-f', 'json'] if shows and not fails else [])],
-            env=environ, capture_output=True, text=True, timeout=120)
+            [
+                sys.executable,
+                '-m',
+                'openstackclient.shell',
+                '--os-cloud',
+                'multiattach',
+                *args,
+                *(['-f', 'json'] if shows and not fails else []),
+            ],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert (done.returncode != 0) == fails, done.stderr
         if fails:
             return done.stderr
@@ -43,8 +54,7 @@ def test_volumes_and_servers_with_one_cloud(openstack, call):
     volume = openstack('volume', 'create', '--size', '1', '--type', 'multi', 'shared')['id']
     call.deployed.wait(lambda: call.deployed.status(volume) == 'available')
 
-    refusal = openstack('--os-compute-api-version', '2.59', 'server', 'add', 'volume', 'web', 'shared',
-                        fails=True)
+    refusal = openstack('--os-compute-api-version', '2.59', 'server', 'add', 'volume', 'web', 'shared', fails=True)
     assert 'only supported starting with compute API version 2.60' in refusal
     added = openstack('--os-compute-api-version', '2.60', 'server', 'add', 'volume', 'web', 'shared')
     assert added['Device'] == '/dev/vdb'
@@ -54,20 +64,22 @@ def test_volumes_and_servers_with_one_cloud(openstack, call):
 
     attachments = openstack('volume', 'show', '-c', 'attachments', 'shared')['attachments']
     assert {(row['server_id'], row['device']) for row in attachments} == {
-        (servers['web']['ID'], '/dev/vdb'), (servers['db']['ID'], '/dev/vdc')}
+        (servers['web']['ID'], '/dev/vdb'),
+        (servers['db']['ID'], '/dev/vdc'),
+    }
     shown = openstack('server', 'show', 'db')
     assert [row['id'] for row in shown['volumes_attached']] == [volume]
-    listed, = openstack('server', 'volume', 'list', 'db')
+    (listed,) = openstack('server', 'volume', 'list', 'db')
     assert listed['Volume ID'] == volume
     assert listed['Attachment ID'] in {row['attachment_id'] for row in attachments}
     openstack('server', 'volume', 'update', '--delete-on-termination', 'db', 'shared', shows=False)
-    listed, = openstack('server', 'volume', 'list', 'db')
+    (listed,) = openstack('server', 'volume', 'list', 'db')
     assert listed['Delete On Termination?'] is True
 
     for name in ('web', 'db'):
         openstack('server', 'remove', 'volume', name, 'shared', shows=False)
     call.wait_for(volume)
-    row, = openstack('volume', 'list')
+    (row,) = openstack('volume', 'list')
     assert (row['Status'], row['Attached to']) == ('available', [])
 
 

@@ -16,8 +16,16 @@ TABLES = pathlib.Path(__file__).parent / 'tables'
 def test_table(path: pathlib.Path, application: WsgiApp) -> None:
     table = utils.load_yaml(yaml_file=str(path))
     suite = suitemaker.test_suite_from_dict(
-        unittest.TestLoader(), path.stem, table, str(TABLES), 'localhost', 80, None, lambda: application,
-        handlers=[handler() for handler in handlers.RESPONSE_HANDLERS])
+        unittest.TestLoader(),
+        path.stem,
+        table,
+        str(TABLES),
+        'localhost',
+        80,
+        None,
+        lambda: application,
+        handlers=[handler() for handler in handlers.RESPONSE_HANDLERS],
+    )
     result = unittest.TestResult()
     suite.run(result)
     assert not result.failures + result.errors, '\n'.join(text for _, text in result.failures + result.errors)

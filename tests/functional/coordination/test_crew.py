@@ -32,8 +32,7 @@ def connected(url: str, name: str) -> Iterator[coordination.CoordinationDriver]:
 @contextlib.contextmanager
 def member(url: str, name: str) -> Iterator[subprocess.Popen[str]]:
     program = 'tests.functional.coordination.member'
-    child = subprocess.Popen([sys.executable, '-m', program, url, name, VOLUME],
-                             stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, '-m', program, url, name, VOLUME], stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == 'ready\n'
@@ -198,6 +197,7 @@ def test_a_member_that_the_backend_forgot_joins_again(redis: Any) -> None:
 def test_without_the_backend_nothing_is_done(redis: Any, tmp_path: Any) -> None:
     from multiattach.domain import errors
     from testbed.coordination import Redis
+
     with Redis(tmp_path) as server, connected(f'{server.url}?timeout=2', 'one') as one:
         locks = VolumeLocks(one)
         server.stop()

@@ -43,6 +43,7 @@ class Meter:
         def counted(*args):
             self.counts['rpc'] += 1
             return call(*args)
+
         return counted
 
     def read(self):
@@ -68,8 +69,11 @@ def cycle(deployed, app, meter, volume_id, host, keep=False):
     """One attachment from create to delete; counts by call."""
     taken = {}
     meter.read()
-    reply = app.post_json('/v3/attachments', {'attachment': {
-        'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4())}}, headers=HEADERS)
+    reply = app.post_json(
+        '/v3/attachments',
+        {'attachment': {'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4())}},
+        headers=HEADERS,
+    )
     ident = reply.json['attachment']['id']
     taken['create'] = meter.read()
     app.put_json(f'/v3/attachments/{ident}', {'attachment': {'connector': connector(host)}}, headers=HEADERS)
@@ -107,8 +111,7 @@ def test_the_costs_are_those_of_the_documentation(metered):
     deployed, app, meter = metered
     volume_id = deployed.make_volume('multi', ctx=deployment.make_context(project='0' * 32))
     measured = cycle(deployed, app, meter, volume_id, 'h')
-    rows = re.findall(r'^   \* - ([a-z ]+)\n     - (\d+)\n     - (\d+)\n     - (\d+)$',
-                      DOC.read_text(), re.MULTILINE)
+    rows = re.findall(r'^   \* - ([a-z ]+)\n     - (\d+)\n     - (\d+)\n     - (\d+)$', DOC.read_text(), re.MULTILINE)
     expected = {name: tuple(map(int, numbers)) for name, *numbers in rows}
     if deployed.db.engine.dialect.name == 'mysql':  # the volume is locked first, by a statement of its own
         for name in ('update', 'complete', 'delete'):

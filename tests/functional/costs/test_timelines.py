@@ -19,8 +19,7 @@ def add(deployed):
     """Make an attachment that no worker looks at, on a volume without a backend."""
     kind = deployed.make_type()
     with deployed.db.writer() as session:
-        volume = models.Volume(id=str(uuid.uuid4()), project_id='p', size=1, volume_type_id=kind,
-                               status='available')
+        volume = models.Volume(id=str(uuid.uuid4()), project_id='p', size=1, volume_type_id=kind, status='available')
         session.add(volume)
         session.flush()
         row = models.Attachment(id=str(uuid.uuid4()), volume_id=volume.id)
@@ -43,11 +42,11 @@ def read(deployed, ident):
 def check(entries, moments):
     """Compare what is kept with what was written: both ends are there, and the number of the others."""
     [place] = [number for number, entry in enumerate(entries) if 'dropped' in entry]
-    first, last = entries[:place], entries[place + 1:]
+    first, last = entries[:place], entries[place + 1 :]
     assert len(first) > 5
     assert len(last) > 5
-    assert [entry['at'] for entry in first] == moments[:len(first)]
-    assert [entry['at'] for entry in last] == moments[-len(last):]
+    assert [entry['at'] for entry in first] == moments[: len(first)]
+    assert [entry['at'] for entry in last] == moments[-len(last) :]
     assert len(first) + int(entries[place]['dropped']) + len(last) == len(moments)
 
 
@@ -82,8 +81,9 @@ def test_what_is_long_already_is_cut_by_the_next_move(deployed, size):
     line = json.dumps(entry) + '\n'
     number = max(size, timelines.LIMIT) // len(line) + 1
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.Attachment).where(models.Attachment.id == ident)
-                        .values(timeline=line * number))
+        session.execute(
+            sa.update(models.Attachment).where(models.Attachment.id == ident).values(timeline=line * number)
+        )
     move(deployed, ident, 'export')
     text, entries = read(deployed, ident)
     assert len(text) < timelines.LIMIT

@@ -15,7 +15,8 @@ from alembic.runtime.migration import MigrationContext
 from multiattach.db import database, migration, models
 
 SCRIPTS = alembic.script.ScriptDirectory.from_config(
-    alembic.config.Config(str(migration.find_scripts() / 'alembic.ini')))
+    alembic.config.Config(str(migration.find_scripts() / 'alembic.ini'))
+)
 REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
 MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901)
 VERSIONS = 'alembic_version'
@@ -48,11 +49,15 @@ def value_of(column, number):
     text = f'{number}é\N{SNOWMAN}\N{PILE OF POO}'
     if 'json' in str(column.type).lower() or column.name in JSON_COLUMNS:
         return '{}'
-    return (text + 'x' * length)[:min(length, 60_000 // 4)]
+    return (text + 'x' * length)[: min(length, 60_000 // 4)]
 
 
-JSON_COLUMNS = {column.name for table in models.Base.metadata.tables.values() for column in table.columns
-                if isinstance(column.type, models.Json)}
+JSON_COLUMNS = {
+    column.name
+    for table in models.Base.metadata.tables.values()
+    for column in table.columns
+    if isinstance(column.type, models.Json)
+}
 
 
 def fill(db):
@@ -61,8 +66,11 @@ def fill(db):
     with db.engine.begin() as connection:
         for table in tables:
             for number in (1, 2):
-                row = {column.name: value_of(column, number) for column in table.columns
-                       if number == 1 or not column.nullable}
+                row = {
+                    column.name: value_of(column, number)
+                    for column in table.columns
+                    if number == 1 or not column.nullable
+                }
                 connection.execute(table.insert().values(row))
                 rows.setdefault(table.name, []).append(row)
     return rows
@@ -117,8 +125,11 @@ def test_a_moment_and_a_long_text_come_back_whole(empty):
     migration.sync(empty)
     text = '\N{PILE OF POO}' * 40_000
     with empty.writer() as session:
-        session.add(models.Server(id='s', name='n', project_id='p', host='h', power_state='running',
-                                  devices=[text], created_at=MOMENT))
+        session.add(
+            models.Server(
+                id='s', name='n', project_id='p', host='h', power_state='running', devices=[text], created_at=MOMENT
+            )
+        )
     with empty.reader() as session:
         row = session.get(models.Server, 's')
         assert (row.created_at, row.devices) == (MOMENT, [text])
@@ -142,9 +153,16 @@ def listen(db, statements):
 def list_files(db):
     """Return the file of each table: another one after it was written anew."""
     with db.engine.connect() as connection:
-        return dict(connection.execute(sa.text(
-            "SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' AND relnamespace = "
-            "'public'::regnamespace")).tuples().all())
+        return dict(
+            connection.execute(
+                sa.text(
+                    "SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' AND relnamespace = "
+                    "'public'::regnamespace"
+                )
+            )
+            .tuples()
+            .all()
+        )
 
 
 def test_mariadb_changes_no_table_by_writing_it_anew(mariadb):

@@ -24,8 +24,7 @@ _AWAY = 12  # s, of which calls are tried again for 8
 def busy(server, tmp_path, relay):
     """A control plane whose worker does something all the time."""
     url = sa.make_url(server.find_database(tmp_path)).set(port=relay.port)
-    with deployment.deploy(tmp_path, url=url.render_as_string(hide_password=False),
-                           report_interval=0.1) as parts:
+    with deployment.deploy(tmp_path, url=url.render_as_string(hide_password=False), report_interval=0.1) as parts:
         yield parts
     server.recycle()
 
@@ -47,8 +46,11 @@ def test_one_line_when_it_goes_and_one_when_it_is_back(busy, relay, caplog):
         parts.wait(lambda: any('works again' in record.getMessage() for record in caplog.records))
         time.sleep(1)
     # Messaging that tests before this one have left behind has nothing to do with the database.
-    said = [record for record in caplog.records
-            if record.levelno >= logging.INFO and not record.name.startswith(('oslo_messaging', 'oslo.messaging'))]
+    said = [
+        record
+        for record in caplog.records
+        if record.levelno >= logging.INFO and not record.name.startswith(('oslo_messaging', 'oslo.messaging'))
+    ]
     text = '\n'.join(f'{record.name} {record.getMessage()}' for record in said)
     assert text.count('The database takes no connection') == 1
     assert text.count('The database works again; it failed') == 1
@@ -65,12 +67,19 @@ def test_commands_say_in_time_that_it_is_away(tmp_path, words, kind, hangs):
         if hangs:  # it accepts, and never says a word
             place.listen()
         config = tmp_path / 'x.conf'
-        config.write_text(f'[database]\nconnection = {kind}://u:s3cret@127.0.0.1:{place.getsockname()[1]}/x\n'
-                          f'[DEFAULT]\nstate_path = {tmp_path}\ntransport_url = fake://\n')
+        config.write_text(
+            f'[database]\nconnection = {kind}://u:s3cret@127.0.0.1:{place.getsockname()[1]}/x\n'
+            f'[DEFAULT]\nstate_path = {tmp_path}\ntransport_url = fake://\n'
+        )
         began = time.monotonic()
         done = subprocess.run(
-            [BIN / 'multiattach-manage', '--config-file', config, *words], capture_output=True, text=True,
-            check=False, timeout=60, env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+            [BIN / 'multiattach-manage', '--config-file', config, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+        )
         took = time.monotonic() - began
     assert done.returncode in (1, 2)
     assert 'Option connection in [database]' in done.stderr

@@ -29,8 +29,7 @@ def clocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployme
     clock = WallClock(cloud.folder / 'clock')
     cloud.workers[0].environment = clock.environment
     with cloud.run():
-        Client(cloud.ports).make_type(
-            'shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
+        Client(cloud.ports).make_type('shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
         yield cloud, clock
         clock.step(0)
         cloud.heal()

@@ -28,8 +28,9 @@ class SmallDisk:
     def mounted(self) -> Iterator['SmallDisk']:
         """Mount it, and unmount it whatever happens."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        processes.run(['mount', '-t', 'tmpfs', '-o', f'size={_SIZE},nr_inodes={_FILES},mode=0700', 'tmpfs',
-                       self.folder])
+        processes.run(
+            ['mount', '-t', 'tmpfs', '-o', f'size={_SIZE},nr_inodes={_FILES},mode=0700', 'tmpfs', self.folder]
+        )
         try:
             for user in self._users:
                 user.parent.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,12 @@ def reach(cloud: Deployment, victim: Victim, point: str, action: str) -> Scenari
         elif number % 3 == 0:
             scenario.make_one_more()
         scenario.begin(1)
-        wait_until(lambda: victim.is_dead or (scenario.is_answered and not cloud.list_open()), 30,  # noqa: B023
-                   'a death, or an end', 0.02)
+        wait_until(
+            lambda scenario=scenario: victim.is_dead or (scenario.is_answered and not cloud.list_open()),
+            30,
+            'a death, or an end',
+            0.02,
+        )
         time.sleep(0.1)
         if victim.is_dead:
             return scenario
@@ -43,12 +47,18 @@ def reach(cloud: Deployment, victim: Victim, point: str, action: str) -> Scenari
     raise AssertionError(f'nobody came to {point}')
 
 
-@pytest.mark.parametrize(('step', 'point', 'action', 'state'), [
-    (HOUR, POINTS[0], 'connect', 'exported'),
-    (-HOUR, POINTS[0], 'connect', 'exported'), (HOUR, POINTS[1], 'disconnect', None),
-    (-HOUR, POINTS[1], 'disconnect', None)])
-def test_its_step_is_taken_over_in_time(clocked: Clocked, step: int, point: str, action: str,
-                                        state: str | None) -> None:
+@pytest.mark.parametrize(
+    ('step', 'point', 'action', 'state'),
+    [
+        (HOUR, POINTS[0], 'connect', 'exported'),
+        (-HOUR, POINTS[0], 'connect', 'exported'),
+        (HOUR, POINTS[1], 'disconnect', None),
+        (-HOUR, POINTS[1], 'disconnect', None),
+    ],
+)
+def test_its_step_is_taken_over_in_time(
+    clocked: Clocked, step: int, point: str, action: str, state: str | None
+) -> None:
     cloud, clock = clocked
     victim: Victim = cloud.workers[0]  # type: ignore[assignment]
     clock.step(step)

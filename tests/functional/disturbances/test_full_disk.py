@@ -37,20 +37,26 @@ class Service:
         return reply
 
     def reserve(self, volume: str) -> str:
-        reply = self.ask('POST', '/v3/attachments', {'attachment': {
-            'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4())}}, 200)
+        reply = self.ask(
+            'POST', '/v3/attachments', {'attachment': {'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4())}}, 200
+        )
         return str(reply['attachment']['id'])
 
     def connect(self, ident: str, host: str, *good: int) -> Any:
-        return self.ask('PUT', f'/v3/attachments/{ident}',
-                        {'attachment': {'connector': connector(host)}}, *good)
+        return self.ask('PUT', f'/v3/attachments/{ident}', {'attachment': {'connector': connector(host)}}, *good)
 
     def log_in(self, info: dict[str, Any], host: str) -> Session:
-        return Session(info['target_portal'], info['target_iqn'], connector(host)['initiator'],
-                       info['auth_username'], info['auth_password'], comes_back=True)
+        return Session(
+            info['target_portal'],
+            info['target_iqn'],
+            connector(host)['initiator'],
+            info['auth_username'],
+            info['auth_password'],
+            comes_back=True,
+        )
 
     def targets(self) -> dict[str, Any]:
-        pid, = self.program.tgtd_pids()
+        (pid,) = self.program.tgtd_pids()
         command = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
         port = command[command.index(b'-C') + 1].decode()
         shown = processes.run(['tgtadm', '-C', port, '--lld', 'iscsi', '--op', 'show', '--mode', 'target'])
@@ -109,8 +115,9 @@ def test_volumes_and_targets_without_room(service: Service) -> None:
     program = service.program
     shared, other = program.make_volume(), program.make_volume()
     idents = {host: service.reserve(shared) for host in ('a', 'b', 'c', 'd')}
-    infos = {host: service.connect(idents[host], host, 200)['attachment']['connection_info']
-             for host in ('a', 'b', 'c')}
+    infos = {
+        host: service.connect(idents[host], host, 200)['attachment']['connection_info'] for host in ('a', 'b', 'c')
+    }
     sessions = {host: service.log_in(infos[host], host) for host in ('a', 'b', 'c')}
     busy = service.reserve(other)
     before = (service.program.state / 'targets' / f'volume-{shared}').read_text()
@@ -119,12 +126,15 @@ def test_volumes_and_targets_without_room(service: Service) -> None:
         # A volume that cannot be made says why.
         made = service.ask('POST', '/v3/volumes', {'volume': {'size': 1}}, 202)['volume']['id']
         program.wait(lambda: program.status(made) == 'error')
-        told = [one['user_message'] for one in service.ask('GET', '/v3/messages', None, 200)['messages']
-                if one['resource_uuid'] == made]
+        told = [
+            one['user_message']
+            for one in service.ask('GET', '/v3/messages', None, 200)['messages']
+            if one['resource_uuid'] == made
+        ]
         assert any('No space left on device' in text for text in told), told
         # An initiator that cannot be written down is not admitted; what was there is as it was.
         for ident, host, volume in ((idents['d'], 'd', shared), (busy, 'e', other)):
-            fault, = service.connect(ident, host, 503).values()
+            (fault,) = service.connect(ident, host, 503).values()
             assert 'No space left on device' in fault['message']
             shown = service.ask('GET', f'/v3/multiattach/attachments/{ident}/explain', None, 200)
             assert 'No space left on device' in json.dumps(shown)
@@ -175,20 +185,22 @@ def test_a_service_without_room(tmp_path: pathlib.Path) -> None:
         session = service.log_in(info, 'a')
         with service.disk.full():
             for method, path, body in (
-                    ('POST', '/v3/volumes', {'volume': {'size': 1}}),
-                    ('PUT', f'/v3/attachments/{waits}', {'attachment': {'connector': connector('b')}}),
-                    ('POST', f'/v3/attachments/{ident}/action', {'os-complete': {}}),
-                    ('DELETE', f'/v3/volumes/{other}', None)):
+                ('POST', '/v3/volumes', {'volume': {'size': 1}}),
+                ('PUT', f'/v3/attachments/{waits}', {'attachment': {'connector': connector('b')}}),
+                ('POST', f'/v3/attachments/{ident}/action', {'os-complete': {}}),
+                ('DELETE', f'/v3/volumes/{other}', None),
+            ):
                 code, reply = program.ask(method, path, body)
                 if code < 300:
                     continue
-                fault, = reply.values()
+                (fault,) = reply.values()
                 assert code in (400, 409, 503, 504), (method, path, reply)
                 assert len(fault['message']) > 20
             assert program.ask('GET', f'/v3/volumes/{volume}')[0] in (200, 503)
             assert len(session.read(0)) == 512
-        program.wait(lambda: service.program.ask('GET', f'/v3/attachments/{waits}')[1]
-                     ['attachment']['status'] == 'reserved')
+        program.wait(
+            lambda: service.program.ask('GET', f'/v3/attachments/{waits}')[1]['attachment']['status'] == 'reserved'
+        )
         info = service.connect(waits, 'b', 200)['attachment']['connection_info']
         service.log_in(info, 'b').close()
         session.close()

@@ -64,8 +64,7 @@ class Pair(Deployment):
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     cloud = Pair(tmp_path_factory.mktemp('unplug'))
     with cloud.run():
-        Client(cloud.ports).make_type(
-            'shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
+        Client(cloud.ports).make_type('shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
         yield cloud
 
 
@@ -76,8 +75,12 @@ class Shared:
         self.cloud = cloud
         self._scenario = Scenario(cloud, 'plug')
         for guest in cloud.guests:
-            wait_until(lambda guest=guest: self._scenario.ask('GET', self._server(guest))[0] == 200, 30,
-                       'the agent knows the server', 0.1)
+            wait_until(
+                lambda guest=guest: self._scenario.ask('GET', self._server(guest))[0] == 200,
+                30,
+                'the agent knows the server',
+                0.1,
+            )
         self._scenario.prepare()
         self.volume = self._scenario.volume
 
@@ -91,23 +94,27 @@ class Shared:
 
     def attach_one(self, number: int) -> str:
         guest = self.cloud.guests[number]
-        code, reply = self._scenario.ask('POST', f'{self._server(guest)}/os-volume_attachments',
-                                         {'volumeAttachment': {'volumeId': self.volume}})
+        code, reply = self._scenario.ask(
+            'POST', f'{self._server(guest)}/os-volume_attachments', {'volumeAttachment': {'volumeId': self.volume}}
+        )
         assert code == 200, reply
         wait_until(lambda: self.states().get(number) == 'attached', 60, f'{self.states()}', 0.1)
         return guest.wait_for_disk(self.volume)
 
     def detach(self, number: int) -> None:
         code, reply = self._scenario.ask(
-            'DELETE', f'{self._server(self.cloud.guests[number])}/os-volume_attachments/{self.volume}',
-            api=number)
+            'DELETE', f'{self._server(self.cloud.guests[number])}/os-volume_attachments/{self.volume}', api=number
+        )
         assert code == 202, reply
 
     def states(self) -> dict[int, str]:
         idents = [guest.domain.UUIDString() for guest in self.cloud.guests]
-        return {idents.index(server): state for server, state in self.cloud.query(
-            'SELECT instance_uuid, state FROM attachments WHERE volume_id = %s AND deleted_at IS NULL',
-            self.volume)}
+        return {
+            idents.index(server): state
+            for server, state in self.cloud.query(
+                'SELECT instance_uuid, state FROM attachments WHERE volume_id = %s AND deleted_at IS NULL', self.volume
+            )
+        }
 
     def check_gone(self, number: int) -> None:
         """One of them has nothing of it any more, now and after its next start."""
@@ -120,7 +127,7 @@ class Shared:
         assert self.cloud.sessions() == []
         assert self.cloud.libvirt.listAllSecrets() == []
         facts.check_agreement(self.cloud)
-        status, = self.cloud.query('SELECT status FROM volumes WHERE id = %s', self.volume)[0]
+        (status,) = self.cloud.query('SELECT status FROM volumes WHERE id = %s', self.volume)[0]
         assert status == 'available'
 
     def delete(self) -> None:
@@ -178,8 +185,9 @@ def test_a_server_that_does_not_let_go_while_its_agent_dies(running: Pair) -> No
                 running.agent.restart()
                 # It asks again, eight times, in vain; the volume stays, and the reason is told.
                 wait_until(lambda: shared.states()[0] == 'attached', 120, 'the end of a detach', 0.1)
-                error, = running.query('SELECT error FROM attachments WHERE volume_id = %s '
-                                       'AND error IS NOT NULL', shared.volume)[0]
+                (error,) = running.query(
+                    'SELECT error FROM attachments WHERE volume_id = %s AND error IS NOT NULL', shared.volume
+                )[0]
                 assert error
                 assert running.sessions() == both
                 assert running.disks_of(0, saved=False) == {shared.volume}
@@ -210,8 +218,10 @@ def test_two_servers_of_a_host_let_go_at_once(running: Pair) -> None:
         for number in range(_ROUNDS):
             devices = shared.attach()
             with contextlib.ExitStack() as stack:
-                writers = [stack.enter_context(Writer(guest, device))
-                           for guest, device in zip(running.guests, devices, strict=True)]
+                writers = [
+                    stack.enter_context(Writer(guest, device))
+                    for guest, device in zip(running.guests, devices, strict=True)
+                ]
                 wait_until(lambda: all(one.blocks or one.error for one in writers), 60, 'writes')  # noqa: B023
             gate = threading.Barrier(2)
 

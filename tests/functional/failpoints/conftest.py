@@ -10,8 +10,7 @@ from tests.functional.failpoints.deployment import Deployment
 @pytest.fixture(scope='package')
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with Deployment(tmp_path_factory.mktemp('failpoints')).run() as deployed:
-        Client(deployed.ports).make_type(
-            'shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
+        Client(deployed.ports).make_type('shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
         yield deployed
         deployed.heal()
 

@@ -17,8 +17,10 @@ from tests.functional.cluster.client import PROJECT
 from tests.functional.cluster.deployment import BIN, ENVIRONMENT, Program
 
 DURATION = 4.0  # s, of leases
-_MORE = (f'[DEFAULT]\nreport_interval = 0.5\n[leases]\nduration = {DURATION}\nretry_pause = 0.2\n'
-         'longest_pause = 1.0\n[coordination]\nbackend_url = {redis}?timeout=2\n[reconcile]\ninterval = 0\n')
+_MORE = (
+    f'[DEFAULT]\nreport_interval = 0.5\n[leases]\nduration = {DURATION}\nretry_pause = 0.2\n'
+    'longest_pause = 1.0\n[coordination]\nbackend_url = {redis}?timeout=2\n[reconcile]\ninterval = 0\n'
+)
 _SPARE = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
 <os><type arch='x86_64' machine='pc'>hvm</type></os><devices>
 <emulator>/usr/bin/qemu-system-x86_64</emulator><controller type='usb' model='none'/>
@@ -68,8 +70,7 @@ class Deployment(deployment.Deployment):
     def run(self) -> Iterator['Deployment']:
         """Bring it up, and down again whatever happens."""
         # Not pytest's folder: the path of a Unix socket has a limit.
-        with (tempfile.TemporaryDirectory(prefix='ma-fp-') as name,
-              Libvirtd(pathlib.Path(name) / 'lv') as daemon):
+        with tempfile.TemporaryDirectory(prefix='ma-fp-') as name, Libvirtd(pathlib.Path(name) / 'lv') as daemon:
             self._uri = daemon.uri
             self.libvirt = daemon.connect()
             self.guest = Guest.define(self.libvirt, 'guest', pathlib.Path(name) / 'guest')
@@ -96,8 +97,10 @@ class Deployment(deployment.Deployment):
             with program.config.open('a') as out:
                 out.write(more)
         with self.agent.config.open('a') as out:
-            out.write(f'[host_agent]\nconnector = qemu\nlibvirt_uri = {self._uri}\nproject_id = {PROJECT}\n'
-                      'detach_timeout = 20\n')
+            out.write(
+                f'[host_agent]\nconnector = qemu\nlibvirt_uri = {self._uri}\nproject_id = {PROJECT}\n'
+                'detach_timeout = 20\n'
+            )
 
     def victims(self) -> list[Victim]:
         """List all that can be killed."""
@@ -128,28 +131,42 @@ class Deployment(deployment.Deployment):
 
     def check_host(self) -> None:
         """Compare the rows with the guest's disks, and with libvirt's secrets."""
-        wished = {row[0] for row in self.query(
-            "SELECT volume_id FROM attachments WHERE deleted_at IS NULL AND state = 'attached' "
-            'AND instance_uuid = %s', self.server_id)}
+        wished = {
+            row[0]
+            for row in self.query(
+                "SELECT volume_id FROM attachments WHERE deleted_at IS NULL AND state = 'attached' "
+                'AND instance_uuid = %s',
+                self.server_id,
+            )
+        }
         assert self.disks() == wished
         assert len(self.libvirt.listAllSecrets()) == len(wished)
 
     def check_storage(self) -> None:
         """Compare the rows with the files."""
-        wished = {f'volume-{row[0]}' for row in self.query(
-            "SELECT id FROM volumes WHERE deleted_at IS NULL AND host IS NOT NULL")}
+        wished = {
+            f'volume-{row[0]}'
+            for row in self.query('SELECT id FROM volumes WHERE deleted_at IS NULL AND host IS NOT NULL')
+        }
         assert {path.name for path in (self.folder / 'volumes').iterdir()} == wished
 
     def list_open(self) -> list[Any]:
         """List what somebody of the service is to go on with."""
-        return [*self.query(
-            "SELECT id, state FROM attachments WHERE deleted_at IS NULL AND (state IN ('exporting', "
-            "'unexporting', 'fencing', 'connecting', 'detaching') OR (agent_host IS NOT NULL AND state IN "
-            "('reserved', 'exported')))"),
-            *self.query("SELECT id, status FROM volumes WHERE deleted_at IS NULL AND status IN ('creating', "
-                        "'deleting', 'extending')"),
-            *self.query("SELECT id, state FROM attachments WHERE state = 'fenced' AND agent_host IS NOT NULL "
-                        'AND swept_at IS NULL AND deleted_at IS NULL')]
+        return [
+            *self.query(
+                "SELECT id, state FROM attachments WHERE deleted_at IS NULL AND (state IN ('exporting', "
+                "'unexporting', 'fencing', 'connecting', 'detaching') OR (agent_host IS NOT NULL AND state IN "
+                "('reserved', 'exported')))"
+            ),
+            *self.query(
+                "SELECT id, status FROM volumes WHERE deleted_at IS NULL AND status IN ('creating', "
+                "'deleting', 'extending')"
+            ),
+            *self.query(
+                "SELECT id, state FROM attachments WHERE state = 'fenced' AND agent_host IS NOT NULL "
+                'AND swept_at IS NULL AND deleted_at IS NULL'
+            ),
+        ]
 
     def wait_settled(self, seconds: float) -> None:
         """Wait until nobody has a step to take."""

@@ -66,8 +66,12 @@ class Scenario:
         return str(ident)
 
     def _wait_status(self, ident: str, status: str) -> None:
-        wait_until(lambda: self._do('GET', f'/v3/volumes/{ident}')['volume']['status'] == status, 30,
-                   f'a volume that is {status}', 0.05)
+        wait_until(
+            lambda: self._do('GET', f'/v3/volumes/{ident}')['volume']['status'] == status,
+            30,
+            f'a volume that is {status}',
+            0.05,
+        )
 
     def _server_path(self, server: str) -> str:
         return f'/compute/v2.1/servers/{server}/os-volume_attachments'
@@ -106,12 +110,14 @@ class Scenario:
         self._make()
 
     def _reserve(self) -> None:
-        self.ident = self._do('POST', '/v3/attachments', {'attachment': {
-            'volume_uuid': self.volume, 'instance_uuid': str(uuid.uuid4())}})['attachment']['id']
+        self.ident = self._do(
+            'POST', '/v3/attachments', {'attachment': {'volume_uuid': self.volume, 'instance_uuid': str(uuid.uuid4())}}
+        )['attachment']['id']
 
     def _plug(self, server: str, api: int = 1) -> None:
-        code, reply = self.ask('POST', self._server_path(server),
-                               {'volumeAttachment': {'volumeId': self.volume}}, api=api)
+        code, reply = self.ask(
+            'POST', self._server_path(server), {'volumeAttachment': {'volumeId': self.volume}}, api=api
+        )
         assert code == 200, reply
 
     def _file(self) -> Any:
@@ -124,6 +130,7 @@ class Scenario:
 
         :param api: number of the API that is asked.
         """
+
         def run() -> None:
             with contextlib.suppress(Gone):
                 getattr(self, f'_{self.action}_now', self._nothing)(api)
@@ -145,8 +152,12 @@ class Scenario:
         """A start alone leads there."""
 
     def _create_now(self, api: int) -> None:
-        self.ask('POST', '/v3/attachments', {'attachment': {
-            'volume_uuid': self.volume, 'instance_uuid': str(uuid.uuid4()), 'connector': CONNECTOR}}, api=api)
+        self.ask(
+            'POST',
+            '/v3/attachments',
+            {'attachment': {'volume_uuid': self.volume, 'instance_uuid': str(uuid.uuid4()), 'connector': CONNECTOR}},
+            api=api,
+        )
 
     def _connect_now(self, api: int) -> None:
         self.ask('PUT', f'/v3/attachments/{self.ident}', {'attachment': {'connector': CONNECTOR}}, api=api)
@@ -174,8 +185,12 @@ class Scenario:
         self.ask('POST', f'/v3/volumes/{self.volume}/action', {'os-extend': {'new_size': 2}}, api=api)
 
     def _fence_now(self, api: int) -> None:
-        ident = self.ident or self.cloud.query(
-            'SELECT id FROM attachments WHERE volume_id = %s AND deleted_at IS NULL', self.volume)[0][0]
+        ident = (
+            self.ident
+            or self.cloud.query('SELECT id FROM attachments WHERE volume_id = %s AND deleted_at IS NULL', self.volume)[
+                0
+            ][0]
+        )
         self.ask('POST', f'/v3/multiattach/attachments/{ident}/fence', {'fence': {}}, api=api)
 
     _sweep_now = _fence_now
@@ -197,8 +212,11 @@ class Scenario:
 
     def state(self) -> str | None:
         """Return the state of the newest attachment of the volume; None if all are gone."""
-        found = self.cloud.query('SELECT state FROM attachments WHERE volume_id = %s AND deleted_at IS NULL '
-                                 'ORDER BY created_at DESC LIMIT 1', self.volume)
+        found = self.cloud.query(
+            'SELECT state FROM attachments WHERE volume_id = %s AND deleted_at IS NULL '
+            'ORDER BY created_at DESC LIMIT 1',
+            self.volume,
+        )
         return str(found[0][0]) if found else None
 
     def check(self, outcome: str) -> None:
@@ -225,23 +243,23 @@ class Scenario:
 
     def _check_refused(self) -> None:
         assert self.state() == 'reserved'
-        error, = self.cloud.query('SELECT error FROM attachments WHERE volume_id = %s', self.volume)[0]
+        (error,) = self.cloud.query('SELECT error FROM attachments WHERE volume_id = %s', self.volume)[0]
         assert error.startswith('export volume: ')
 
     def _check_cut_off(self) -> None:
         assert self.state() == 'fenced'
-        proof, = self.cloud.query('SELECT fence_proof FROM attachments WHERE volume_id = %s', self.volume)[0]
+        (proof,) = self.cloud.query('SELECT fence_proof FROM attachments WHERE volume_id = %s', self.volume)[0]
         assert json.loads(proof)['left'] == {'acl': False, 'account': False, 'sessions': []}
 
     _check_swept = _check_cut_off
 
     def _check_error_attaching(self) -> None:
         assert self.state() == 'error_attaching'
-        error, = self.cloud.query('SELECT error FROM attachments WHERE volume_id = %s', self.volume)[0]
+        (error,) = self.cloud.query('SELECT error FROM attachments WHERE volume_id = %s', self.volume)[0]
         assert error
 
     def _newest(self) -> tuple[str, str]:
-        row, = self.cloud.query('SELECT id, status FROM volumes ORDER BY created_at DESC LIMIT 1')
+        (row,) = self.cloud.query('SELECT id, status FROM volumes ORDER BY created_at DESC LIMIT 1')
         return row[0], row[1]
 
     def _check_available(self) -> None:
@@ -252,8 +270,9 @@ class Scenario:
     def _check_unplaced(self) -> None:
         ident, status = self._newest()
         assert status == 'error'
-        told = [one['user_message'] for one in self._do('GET', '/v3/messages')['messages']
-                if one['resource_uuid'] == ident]
+        told = [
+            one['user_message'] for one in self._do('GET', '/v3/messages')['messages'] if one['resource_uuid'] == ident
+        ]
         assert any('create it anew' in text for text in told)
 
     def _check_deleted(self) -> None:
@@ -262,7 +281,7 @@ class Scenario:
         assert not list(self._file().parent.glob(f'trash-{self.volume}.*'))
 
     def _check_extended(self) -> None:
-        row, = self.cloud.query('SELECT status, size FROM volumes WHERE id = %s', self.volume)
+        (row,) = self.cloud.query('SELECT status, size FROM volumes WHERE id = %s', self.volume)
         assert row == ('available', 2)
         assert self._file().stat().st_size == 2 << 30
 
@@ -277,14 +296,15 @@ class Scenario:
             with contextlib.suppress(Exception):
                 self.spare.undefine()
         for ident, agent, state in self.cloud.query(
-                'SELECT id, agent_host, state FROM attachments WHERE deleted_at IS NULL'):
+            'SELECT id, agent_host, state FROM attachments WHERE deleted_at IS NULL'
+        ):
             if agent and state == 'attached':
                 self.ask('DELETE', f'{self._server_path(self.cloud.server_id)}/{self.volume}')
             else:
                 self.ask('DELETE', f'/v3/attachments/{ident}')
         self.cloud.wait_settled(30)
         assert self.cloud.query('SELECT id, state FROM attachments WHERE deleted_at IS NULL') == []
-        for ident, in self.cloud.query('SELECT id FROM volumes WHERE deleted_at IS NULL'):
+        for (ident,) in self.cloud.query('SELECT id FROM volumes WHERE deleted_at IS NULL'):
             self._do('DELETE', f'/v3/volumes/{ident}')
         self.cloud.wait_settled(30)
         assert self.cloud.query('SELECT id, status FROM volumes WHERE deleted_at IS NULL') == []

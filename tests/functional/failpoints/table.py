@@ -18,14 +18,13 @@ OUTCOMES = {
     'available': 'The volume is ``available``.',
     'cut off': 'The attachment is ``fenced``, with its proof.',
     'deleted': 'The volume is gone, and its storage.',
-    'error_attaching': 'The attachment is in ``error_attaching`` and says why; nothing of it is left on the '
-                       'host.',
+    'error_attaching': 'The attachment is in ``error_attaching`` and says why; nothing of it is left on the host.',
     'exported': 'The attachment has its connection_info; a client that repeats its request gets it.',
     'exports': 'The targets are what the rows say.',
     'extended': 'The volume has its new size, and its servers see it.',
     'gone': 'The attachment is gone, and all that it had on target and host.',
     'reserved': 'The reservation is there; the client goes on with it or takes it back, and one that nobody '
-                'goes on with is reported by its age.',
+    'goes on with is reported by its age.',
     'refused': 'The attachment is ``reserved`` again and says why; nothing of it is on the target.',
     'swept': 'The attachment is ``fenced``; the server has no disk of it.',
     'unplaced': 'The volume is in ``error``; a message says that it is to be created anew.',
@@ -111,8 +110,15 @@ CASES: dict[str, Case] = {
 
 def render() -> str:
     """Write the table of the documentation."""
-    lines = ['.. list-table::', '   :header-rows: 1', '   :widths: 25 40 35', '',
-             '   * - Failpoint', '     - Killed when', '     - Afterwards, by itself']
+    lines = [
+        '.. list-table::',
+        '   :header-rows: 1',
+        '   :widths: 25 40 35',
+        '',
+        '   * - Failpoint',
+        '     - Killed when',
+        '     - Afterwards, by itself',
+    ]
     for name, text in failpoints.POINTS.items():
         lines += [f'   * - ``{name}``', f'     - {text}', f'     - {OUTCOMES[CASES[name].outcome]}']
     return '\n'.join(lines)

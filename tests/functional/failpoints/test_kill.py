@@ -14,8 +14,7 @@ from tests.functional.failpoints.scenarios import Scenario
 from tests.functional.failpoints.table import CASES
 
 # One of each kind of process runs in the gate.
-QUICK = {'orders.export.written', 'volume.export.granted', 'volume.unexport.turned_away',
-         'host.attach.plugged'}
+QUICK = {'orders.export.written', 'volume.export.granted', 'volume.unexport.turned_away', 'host.attach.plugged'}
 _TRIES = 12
 
 
@@ -46,8 +45,9 @@ def reach(cloud: Deployment, victim: Victim, point: str, action: str) -> Scenari
         if number and random.random() < 0.5:  # the two workers get orders in turn
             scenario.make_one_more()
         scenario.begin(0 if victim is cloud.apis[0] else 1)
-        wait_until(lambda: victim.is_dead or has_ended(cloud, scenario), 30,  # noqa: B023
-                   'a death, or an end', 0.02)
+        wait_until(
+            lambda scenario=scenario: victim.is_dead or has_ended(cloud, scenario), 30, 'a death, or an end', 0.02
+        )
         if not victim.is_dead and not wait_dead(victim):
             scenario.await_answer()
             scenario.clean()
@@ -68,8 +68,9 @@ def wait_dead(victim: Victim) -> bool:
     return victim.is_dead
 
 
-@pytest.mark.parametrize('point', [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in failpoints.POINTS])
+@pytest.mark.parametrize(
+    'point', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in failpoints.POINTS]
+)
 def test_kill(cloud: Deployment, point: str) -> None:
     case = CASES[point]
     victim = find_victim(cloud, point)

@@ -39,20 +39,31 @@ class Cloud:
             self._tokens[persona] = self.keystone.issue_token(persona)
         return self._tokens[persona]
 
-    def __call__(self, persona: str | None, method: str, path: str, body: Any = None, *,
-                 version: str = '3.71', service: str | None = None, token: str | None = None,
-                 headers: dict[str, str] | None = None) -> Reply:
+    def __call__(
+        self,
+        persona: str | None,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        version: str = '3.71',
+        service: str | None = None,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
         """Make a call as a persona, or with a token, perhaps with a service token of another one."""
-        headers = {'Content-Type': 'application/json', 'OpenStack-API-Version': f'volume {version}',
-                   **(headers or {})}
+        headers = {'Content-Type': 'application/json', 'OpenStack-API-Version': f'volume {version}', **(headers or {})}
         token = token or (self.token(persona) if persona else None)
         if token:
             headers['X-Auth-Token'] = token
         if service:
             headers['X-Service-Token'] = self.token(service)
         request = urllib.request.Request(
-            f'http://127.0.0.1:{self.service.port}{path}', method=method, headers=headers,
-            data=None if body is None else json.dumps(body).encode())
+            f'http://127.0.0.1:{self.service.port}{path}',
+            method=method,
+            headers=headers,
+            data=None if body is None else json.dumps(body).encode(),
+        )
         opener = urllib.request.build_opener(_NoRedirect)
         try:
             with opener.open(request, timeout=60) as reply:
@@ -63,19 +74,20 @@ class Cloud:
     def make_type(self, multiattach: bool) -> str:
         if multiattach not in self._types:
             specs = {'multiattach': '<is> True'} if multiattach else {}
-            reply = self('admin', 'POST', '/v3/types', {'volume_type': {
-                'name': str(uuid.uuid4()), 'extra_specs': specs}})
+            reply = self(
+                'admin', 'POST', '/v3/types', {'volume_type': {'name': str(uuid.uuid4()), 'extra_specs': specs}}
+            )
             assert reply.status == 200, reply
             self._types[multiattach] = reply.json['volume_type']['id']
         return self._types[multiattach]
 
     def make_volume(self, *, multiattach: bool = True, persona: str = 'member') -> str:
-        reply = self(persona, 'POST', '/v3/volumes', {'volume': {
-            'size': 1, 'volume_type': self.make_type(multiattach)}})
+        reply = self(
+            persona, 'POST', '/v3/volumes', {'volume': {'size': 1, 'volume_type': self.make_type(multiattach)}}
+        )
         assert reply.status == 202, reply
         ident: str = reply.json['volume']['id']
-        self.service.wait(lambda: self('root', 'GET', f'/v3/volumes/{ident}')
-                          .json['volume']['status'] == 'available')
+        self.service.wait(lambda: self('root', 'GET', f'/v3/volumes/{ident}').json['volume']['status'] == 'available')
         return ident
 
     def reserve(self, volume_id: str, server: str | None = None) -> str:
@@ -86,8 +98,9 @@ class Cloud:
         return ident
 
     def connect(self, attachment_id: str, host: str = 'one') -> Any:
-        reply = self('member', 'PUT', f'/v3/attachments/{attachment_id}',
-                     {'attachment': {'connector': connector(host)}})
+        reply = self(
+            'member', 'PUT', f'/v3/attachments/{attachment_id}', {'attachment': {'connector': connector(host)}}
+        )
         assert reply.status == 200, reply
         return reply.json['attachment']
 

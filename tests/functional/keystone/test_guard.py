@@ -50,8 +50,7 @@ def used(cloud: Cloud, nova: StandInNova, volume: str, server: str) -> str:
     return ident
 
 
-def test_row_1_a_service_request_passes_and_nova_is_not_asked(
-        cloud: Cloud, nova: StandInNova, used: str) -> None:
+def test_row_1_a_service_request_passes_and_nova_is_not_asked(cloud: Cloud, nova: StandInNova, used: str) -> None:
     assert delete(cloud, 'member', used, service='nova').status == 200
     assert nova.asked == []
 
@@ -72,8 +71,7 @@ def test_row_5_without_a_connector(cloud: Cloud, nova: StandInNova, volume: str,
     assert nova.asked == []
 
 
-def test_row_6_nova_knows_of_no_use(cloud: Cloud, nova: StandInNova, used: str, volume: str,
-                                    server: str) -> None:
+def test_row_6_nova_knows_of_no_use(cloud: Cloud, nova: StandInNova, used: str, volume: str, server: str) -> None:
     nova.use(None)
     assert delete(cloud, 'member', used).status == 200
     [asked] = nova.asked
@@ -89,8 +87,7 @@ def test_row_7_the_server_uses_another_attachment(cloud: Cloud, nova: StandInNov
 
 
 @pytest.mark.parametrize('persona', ['member', 'admin', 'root'])
-def test_row_8_the_server_uses_it(cloud: Cloud, nova: StandInNova, used: str, server: str,
-                                  persona: str) -> None:
+def test_row_8_the_server_uses_it(cloud: Cloud, nova: StandInNova, used: str, server: str, persona: str) -> None:
     is_conflict(delete(cloud, persona, used), server)
     assert len(nova.asked) == 1
     stays(cloud, used)
@@ -111,11 +108,18 @@ def test_row_9_nova_refuses(cloud: Cloud, nova: StandInNova, used: str, answer: 
     stays(cloud, used)
 
 
-@pytest.mark.parametrize(('answer', 'body'), [
-    (404, '<html>no such page</html>'), (404, {'code': '404 Not Found', 'title': 'Not Found'}),
-    (200, '<html>'), (200, {}), (200, {'volumeAttachment': {'id': 'x'}}), (200, [])])
-def test_what_is_no_nova_opens_no_door(cloud: Cloud, nova: StandInNova, used: str, answer: int,
-                                       body: Any) -> None:
+@pytest.mark.parametrize(
+    ('answer', 'body'),
+    [
+        (404, '<html>no such page</html>'),
+        (404, {'code': '404 Not Found', 'title': 'Not Found'}),
+        (200, '<html>'),
+        (200, {}),
+        (200, {'volumeAttachment': {'id': 'x'}}),
+        (200, []),
+    ],
+)
+def test_what_is_no_nova_opens_no_door(cloud: Cloud, nova: StandInNova, used: str, answer: int, body: Any) -> None:
     nova.answer(answer, body)
     assert delete(cloud, 'admin', used).status == 503
     stays(cloud, used)
@@ -147,12 +151,12 @@ def test_row_9_nova_is_down(cloud: Cloud, nova: StandInNova, used: str) -> None:
     stays(cloud, used)
 
 
-def test_roles_of_a_user_make_no_service_request(cloud: Cloud, nova: StandInNova, used: str, server: str
-                                                 ) -> None:
+def test_roles_of_a_user_make_no_service_request(cloud: Cloud, nova: StandInNova, used: str, server: str) -> None:
     """Contract 7.2: the service token counts, and what a client says of it does not."""
     accounts = cloud.keystone.accounts
     both = cloud.keystone.identity.create_account(
-        f'both-{uuid.uuid4()}', 'project', accounts['member'].project_id, 'member', 'service')
+        f'both-{uuid.uuid4()}', 'project', accounts['member'].project_id, 'member', 'service'
+    )
     token = cloud.keystone.identity.issue_token(both)
     forged = {'X-Service-Roles': 'service', 'X-Service-Identity-Status': 'Confirmed'}
     is_conflict(delete(cloud, 'member', used, token=token), server)
@@ -175,14 +179,19 @@ def act(cloud: Cloud, persona: str, volume_id: str, action: str, value: Any, **m
     return cloud(persona, 'POST', f'/v3/volumes/{volume_id}/action', {action: value}, **more)
 
 
-ACTIONS = [('member', 'os-detach', {}), ('admin', 'os-detach', {}), ('admin', 'os-force_detach', {}),
-           ('member', 'os-terminate_connection', {'connector': connector('one')}),
-           ('admin', 'os-terminate_connection', {'connector': None})]
+ACTIONS = [
+    ('member', 'os-detach', {}),
+    ('admin', 'os-detach', {}),
+    ('admin', 'os-force_detach', {}),
+    ('member', 'os-terminate_connection', {'connector': connector('one')}),
+    ('admin', 'os-terminate_connection', {'connector': None}),
+]
 
 
 @pytest.mark.parametrize(('persona', 'action', 'value'), ACTIONS)
-def test_actions_ask_about_the_one_attachment(cloud: Cloud, nova: StandInNova, used: str, volume: str,
-                                              server: str, persona: str, action: str, value: Any) -> None:
+def test_actions_ask_about_the_one_attachment(
+    cloud: Cloud, nova: StandInNova, used: str, volume: str, server: str, persona: str, action: str, value: Any
+) -> None:
     """Row 2: exactly one."""
     is_conflict(act(cloud, persona, volume, action, value), server)
     assert len(nova.asked) == 1
@@ -191,10 +200,12 @@ def test_actions_ask_about_the_one_attachment(cloud: Cloud, nova: StandInNova, u
     assert len(nova.asked) == 1
 
 
-@pytest.mark.parametrize(('persona', 'action', 'value'), [
-    row for row in ACTIONS if row[2] != {'connector': connector('one')}])
-def test_actions_that_name_none_of_several(cloud: Cloud, nova: StandInNova, used: str, volume: str,
-                                           persona: str, action: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ('persona', 'action', 'value'), [row for row in ACTIONS if row[2] != {'connector': connector('one')}]
+)
+def test_actions_that_name_none_of_several(
+    cloud: Cloud, nova: StandInNova, used: str, volume: str, persona: str, action: str, value: Any
+) -> None:
     """Row 2: several; Nova cannot be asked about which."""
     other = cloud.reserve(volume, str(uuid.uuid4()))
     cloud.connect(other, 'two')
@@ -205,8 +216,9 @@ def test_actions_that_name_none_of_several(cloud: Cloud, nova: StandInNova, used
 
 
 @pytest.mark.parametrize(('persona', 'action', 'value'), ACTIONS)
-def test_actions_without_an_attachment(cloud: Cloud, nova: StandInNova, volume: str, persona: str,
-                                       action: str, value: Any) -> None:
+def test_actions_without_an_attachment(
+    cloud: Cloud, nova: StandInNova, volume: str, persona: str, action: str, value: Any
+) -> None:
     """Row 2: none."""
     nova.use(None)
     assert act(cloud, persona, volume, action, value).status == 202

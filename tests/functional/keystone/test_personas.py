@@ -16,30 +16,36 @@ _ACTION = '/v3/attachments/{attachment}/action'
 
 # The columns are PERSONAS. May not see: 404; may not do: 403. What only shows or cannot change
 # anything for those who may is tried by everybody, on the same volume.
-@pytest.mark.parametrize(('method', 'path', 'body', 'statuses'), [
-    ('GET', '/v3/volumes/{volume}', None, '200 200 200 404 404 404'),
-    ('GET', '/v3/volumes/{volume}/metadata', None, '200 200 200 404 404 404'),
-    ('PUT', '/v3/volumes/{volume}', _UPDATE, '403 200 200 404 404 404'),
-    ('POST', '/v3/volumes/{volume}/metadata', {'metadata': {'a': 'b'}}, '403 200 200 404 404 404'),
-    ('DELETE', '/v3/volumes/{volume}', None, '403 400 400 404 404 404'),
-    ('POST', '/v3/volumes/{volume}/action', {'os-extend': {'new_size': 1}}, '403 400 400 404 404 404'),
-    ('POST', '/v3/volumes/{volume}/action', {'os-begin_detaching': None}, '403 400 400 404 404 404'),
-    ('GET', '/v3/attachments/{attachment}', None, '200 200 200 404 404 404'),
-    ('PUT', '/v3/attachments/{attachment}', {'attachment': {'connector': connector('one')}},
-     '403 200 200 404 404 404'),
-    ('POST', '/v3/attachments', {'attachment': {'volume_uuid': '{spare}'}}, '403 200 200 404 404 404'),
-    ('GET', '/v3/volumes/detail', None, '200 200 200 403 200 200'),
-    ('GET', '/v3/attachments', None, '200 200 200 403 200 200'),
-    ('GET', '/v3/types', None, '200 200 200 403 200 200'),
-    ('POST', '/v3/types', {'volume_type': {'name': ' '}}, '400 400 400 400 400 400'),
-    ('PUT', '/v3/types/{type}', {'volume_type': {'description': 'x'}}, '403 403 200 403 403 403'),
-    ('GET', '/v3/os-services', None, '403 403 200 403 403 403'),
-    ('GET', '/v3/scheduler-stats/get_pools', None, '403 403 200 403 403 403'),
-    ('GET', '/v3/messages', None, '200 200 200 403 200 200'),
-    ('GET', '/v3/limits', None, '200 200 200 200 200 200'),
-])
-def test_personas(cloud: Cloud, attached: dict[str, str], method: str, path: str, body: Any,
-                  statuses: str) -> None:
+@pytest.mark.parametrize(
+    ('method', 'path', 'body', 'statuses'),
+    [
+        ('GET', '/v3/volumes/{volume}', None, '200 200 200 404 404 404'),
+        ('GET', '/v3/volumes/{volume}/metadata', None, '200 200 200 404 404 404'),
+        ('PUT', '/v3/volumes/{volume}', _UPDATE, '403 200 200 404 404 404'),
+        ('POST', '/v3/volumes/{volume}/metadata', {'metadata': {'a': 'b'}}, '403 200 200 404 404 404'),
+        ('DELETE', '/v3/volumes/{volume}', None, '403 400 400 404 404 404'),
+        ('POST', '/v3/volumes/{volume}/action', {'os-extend': {'new_size': 1}}, '403 400 400 404 404 404'),
+        ('POST', '/v3/volumes/{volume}/action', {'os-begin_detaching': None}, '403 400 400 404 404 404'),
+        ('GET', '/v3/attachments/{attachment}', None, '200 200 200 404 404 404'),
+        (
+            'PUT',
+            '/v3/attachments/{attachment}',
+            {'attachment': {'connector': connector('one')}},
+            '403 200 200 404 404 404',
+        ),
+        ('POST', '/v3/attachments', {'attachment': {'volume_uuid': '{spare}'}}, '403 200 200 404 404 404'),
+        ('GET', '/v3/volumes/detail', None, '200 200 200 403 200 200'),
+        ('GET', '/v3/attachments', None, '200 200 200 403 200 200'),
+        ('GET', '/v3/types', None, '200 200 200 403 200 200'),
+        ('POST', '/v3/types', {'volume_type': {'name': ' '}}, '400 400 400 400 400 400'),
+        ('PUT', '/v3/types/{type}', {'volume_type': {'description': 'x'}}, '403 403 200 403 403 403'),
+        ('GET', '/v3/os-services', None, '403 403 200 403 403 403'),
+        ('GET', '/v3/scheduler-stats/get_pools', None, '403 403 200 403 403 403'),
+        ('GET', '/v3/messages', None, '200 200 200 403 200 200'),
+        ('GET', '/v3/limits', None, '200 200 200 200 200 200'),
+    ],
+)
+def test_personas(cloud: Cloud, attached: dict[str, str], method: str, path: str, body: Any, statuses: str) -> None:
     if path == '/v3/attachments' and body:
         body = {'attachment': {'volume_uuid': attached['spare']}}
     found = [str(cloud(persona, method, path.format(**attached), body).status) for persona in PERSONAS]
@@ -51,8 +57,7 @@ def attached(cloud: Cloud) -> dict[str, str]:
     volume_id = cloud.make_volume()
     ident = cloud.reserve(volume_id)
     cloud.connect(ident)
-    return {'volume': volume_id, 'attachment': ident, 'spare': cloud.make_volume(),
-            'type': cloud.make_type(True)}
+    return {'volume': volume_id, 'attachment': ident, 'spare': cloud.make_volume(), 'type': cloud.make_type(True)}
 
 
 def test_lists_hold_what_the_project_has(cloud: Cloud, attached: dict[str, str]) -> None:
@@ -79,19 +84,28 @@ SECRETS = ('auth_username', 'auth_password')
 
 def test_replies_that_give_a_connector_are_whole(cloud: Cloud) -> None:
     volume_id = cloud.make_volume()
-    reply = cloud('member', 'POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume_id, 'connector': connector('one')}})
+    reply = cloud(
+        'member', 'POST', '/v3/attachments', {'attachment': {'volume_uuid': volume_id, 'connector': connector('one')}}
+    )
     info = reply.json['attachment']['connection_info']
     assert all(info[key] for key in SECRETS)
     again = cloud.connect(reply.json['attachment']['id'])
     assert again['connection_info'] == info
 
 
-@pytest.mark.parametrize(('persona', 'service', 'sees'), [
-    ('reader', None, False), ('member', None, False), ('admin', None, True),
-    ('member', 'nova', True), ('reader', 'nova', True)])
-def test_secrets_are_for_services_and_admins(cloud: Cloud, attached: dict[str, str], persona: str,
-                                             service: str | None, sees: bool) -> None:
+@pytest.mark.parametrize(
+    ('persona', 'service', 'sees'),
+    [
+        ('reader', None, False),
+        ('member', None, False),
+        ('admin', None, True),
+        ('member', 'nova', True),
+        ('reader', 'nova', True),
+    ],
+)
+def test_secrets_are_for_services_and_admins(
+    cloud: Cloud, attached: dict[str, str], persona: str, service: str | None, sees: bool
+) -> None:
     shown = cloud(persona, 'GET', f'/v3/attachments/{attached["attachment"]}', service=service)
     listed = cloud(persona, 'GET', f'/v3/attachments/detail?volume_id={attached["volume"]}', service=service)
     [row] = listed.json['attachments']

@@ -75,12 +75,13 @@ def test_what_somebody_did_to_the_target_is_told(cloud: Cloud, run: Run, attache
     daemon.bind_initiator(target.tid, 'iqn.1994-05.com.example:stray')
     after = run('admin', 'target show', volume_id, '-f', 'json').json
     assert [(one['kind'], one['about']) for one in after['differences']] == [
-        ('shut_out', initiator), ('admitted', 'iqn.1994-05.com.example:stray')]
+        ('shut_out', initiator),
+        ('admitted', 'iqn.1994-05.com.example:stray'),
+    ]
     different = run('admin', 'target list', '--differences', '-f', 'json').json
     [row] = [row for row in different if row['Volume ID'] == volume_id]
     assert row['Differences'] == ['admitted', 'shut_out']
-    secret = cloud('root', 'GET', f'/v3/attachments/{ident}').json['attachment']['connection_info'][
-        'auth_password']
+    secret = cloud('root', 'GET', f'/v3/attachments/{ident}').json['attachment']['connection_info']['auth_password']
     assert secret not in json.dumps(after)
 
 

@@ -23,8 +23,7 @@ project_domain_id = default
 """
 
 
-@pytest.mark.parametrize('path', ['/v3', '/v3/', '/v3/volumes', '/v3/types', '/v3/nowhere',
-                                  '/compute/v2.1/servers'])
+@pytest.mark.parametrize('path', ['/v3', '/v3/', '/v3/volumes', '/v3/types', '/v3/nowhere', '/compute/v2.1/servers'])
 @pytest.mark.parametrize('token', [None, 'nonsense', 'admin', 'admin:project'])
 def test_no_token_no_entry(cloud: Cloud, path: str, token: str | None) -> None:
     reply = cloud(None, 'GET', path, token=token)
@@ -51,8 +50,14 @@ def test_a_revoked_token(cloud: Cloud) -> None:
 
 
 def test_headers_of_a_client_say_nothing(cloud: Cloud) -> None:
-    forged = {'X-Roles': 'admin', 'X-Is-Admin': 'True', 'X-Identity-Status': 'Confirmed', 'X-User-Id': 'root',
-              'X-Project-Id': cloud.keystone.accounts['root'].project_id, 'X-Service-Roles': 'service'}
+    forged = {
+        'X-Roles': 'admin',
+        'X-Is-Admin': 'True',
+        'X-Identity-Status': 'Confirmed',
+        'X-User-Id': 'root',
+        'X-Project-Id': cloud.keystone.accounts['root'].project_id,
+        'X-Service-Roles': 'service',
+    }
     assert cloud(None, 'GET', '/v3/os-services', headers=forged).status == 401
     assert cloud('reader', 'GET', '/v3/os-services', headers=forged).status == 403
 
@@ -114,16 +119,23 @@ _WRONG = [
 def test_a_wrong_option_stops_the_start(tmp_path: pathlib.Path, section: str, named: str) -> None:
     conf = write_configuration(tmp_path, 'inproc')
     configure(tmp_path, section.format(port=pick_port()))
-    refuses(named, 'standalone', '--config-file', conf, '--state-dir', tmp_path / 'state',
-            '--listen', f'127.0.0.1:{pick_port()}')
+    refuses(
+        named,
+        'standalone',
+        '--config-file',
+        conf,
+        '--state-dir',
+        tmp_path / 'state',
+        '--listen',
+        f'127.0.0.1:{pick_port()}',
+    )
 
 
 def test_a_wrong_option_stops_the_start_of_the_api(tmp_path: pathlib.Path) -> None:
     conf = write_configuration(tmp_path, 'fake')
     with conf.open('a') as file:
         file.write(f'[database]\nconnection = sqlite:///{tmp_path}/x.sqlite\n')
-    subprocess.run([BIN / 'multiattach-manage', '--config-file', conf, 'db', 'sync'], check=True,
-                   capture_output=True)
+    subprocess.run([BIN / 'multiattach-manage', '--config-file', conf, 'db', 'sync'], check=True, capture_output=True)
     section, named = _WRONG[2]
     configure(tmp_path, section)
     refuses(named, 'api', '--config-file', conf)
@@ -131,14 +143,17 @@ def test_a_wrong_option_stops_the_start_of_the_api(tmp_path: pathlib.Path) -> No
 
 def write_configuration(folder: pathlib.Path, transport: str) -> pathlib.Path:
     conf = folder / 'multiattach.conf'
-    conf.write_text(f'[DEFAULT]\ntransport_url = {transport}://\n'
-                    f'[tgt]\nportal = 127.0.0.1:{pick_port()}\n[host_agent]\nenabled = no\n')
+    conf.write_text(
+        f'[DEFAULT]\ntransport_url = {transport}://\n'
+        f'[tgt]\nportal = 127.0.0.1:{pick_port()}\n[host_agent]\nenabled = no\n'
+    )
     return conf
 
 
 def refuses(named: str, program: str, *words: str | pathlib.Path) -> None:
-    done = subprocess.run([BIN / f'multiattach-{program}', *words], capture_output=True, text=True,
-                          check=False, timeout=60)
+    done = subprocess.run(
+        [BIN / f'multiattach-{program}', *words], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if line.startswith('multiattach-')]
     assert len(lines) == 1
@@ -149,18 +164,19 @@ def refuses(named: str, program: str, *words: str | pathlib.Path) -> None:
 
 def test_the_timeline_tells_admins_who_did_it_through_which_service(cloud: Cloud) -> None:
     volume = cloud.make_volume()
-    reply = cloud('member', 'POST', '/v3/attachments', {'attachment': {'volume_uuid': volume}},
-                  service='nova')
+    reply = cloud('member', 'POST', '/v3/attachments', {'attachment': {'volume_uuid': volume}}, service='nova')
     ident = reply.json['attachment']['id']
     path = f'/v3/multiattach/attachments/{ident}/explain'
     [step] = cloud('admin', 'GET', path).json['explanation']['timeline']
     accounts = cloud.keystone.accounts
     assert (step['user_id'], step['project_id'], step['address']) == (
-        accounts['member'].user_id, accounts['member'].project_id, '127.0.0.1')
+        accounts['member'].user_id,
+        accounts['member'].project_id,
+        '127.0.0.1',
+    )
     assert step['service_id'] == accounts['nova'].user_id
     [step] = cloud('member', 'GET', path).json['explanation']['timeline']
-    assert (step['user_id'], step['service_id'], step['address']) == (
-        accounts['member'].user_id, None, None)
+    assert (step['user_id'], step['service_id'], step['address']) == (accounts['member'].user_id, None, None)
     assert cloud('member', 'DELETE', f'/v3/attachments/{ident}').status == 200
 
 
@@ -177,8 +193,9 @@ def test_what_opens_the_target_of_a_server_is_told_a_user_once(cloud: Cloud) -> 
     told = cloud('member', 'PUT', path, body).json['attachment']['connection_info']
     hidden = ('auth_username', 'auth_password')
     assert told == {key: value for key, value in mine.items() if key not in hidden}
-    legacy = cloud('member', 'POST', f'/v3/volumes/{volume}/action',
-                   {'os-initialize_connection': {'connector': connector('one')}})
+    legacy = cloud(
+        'member', 'POST', f'/v3/volumes/{volume}/action', {'os-initialize_connection': {'connector': connector('one')}}
+    )
     assert legacy.status == 200
     assert mine['auth_password'] not in str(legacy.json)
     assert cloud('member', 'DELETE', path, service='nova').status == 200

@@ -19,8 +19,9 @@ class Api:
 
     def __init__(self, deployed):
         self.deployed = deployed
-        self.app = webtest.TestApp(make_application(deployed.conf, deployed.engine, deployed.rpc),
-                                   extra_environ={'REMOTE_ADDR': '192.0.2.9'})
+        self.app = webtest.TestApp(
+            make_application(deployed.conf, deployed.engine, deployed.rpc), extra_environ={'REMOTE_ADDR': '192.0.2.9'}
+        )
 
     def ask(self, method, path, body=None, status=None, **headers):
         headers = {'OpenStack-API-Version': 'volume 3.71', **headers}
@@ -29,9 +30,17 @@ class Api:
         return getattr(self.app, f'{method.lower()}_json')(path, body, headers=headers, status=status)
 
     def attach(self, volume_id, complete=True):
-        reply = self.ask('POST', '/v3/attachments', {'attachment': {
-            'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4()),
-            'connector': {**CONNECTOR, 'host': f'h-{uuid.uuid4()}'}}})
+        reply = self.ask(
+            'POST',
+            '/v3/attachments',
+            {
+                'attachment': {
+                    'volume_uuid': volume_id,
+                    'instance_uuid': str(uuid.uuid4()),
+                    'connector': {**CONNECTOR, 'host': f'h-{uuid.uuid4()}'},
+                }
+            },
+        )
         ident = reply.json['attachment']['id']
         if complete:
             self.ask('POST', f'/v3/attachments/{ident}/action', {'os-complete': None})
@@ -55,5 +64,6 @@ def scrape(deployed):
         def get():
             with urllib.request.urlopen(f'http://127.0.0.1:{port}/metrics', timeout=10) as reply:
                 return reply.read().decode()
+
         yield get
     assert metrics._sinks == []

@@ -16,8 +16,10 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-MODULES = {f'multiattach-{name}': f'multiattach.cmd.{name}'
-           for name in ('api', 'volume', 'host', 'standalone', 'manage', 'status')}
+MODULES = {
+    f'multiattach-{name}': f'multiattach.cmd.{name}'
+    for name in ('api', 'volume', 'host', 'standalone', 'manage', 'status')
+}
 WSGI = 'multiattach-wsgi'
 _PATIENCE = 60
 
@@ -27,8 +29,8 @@ class Nursery:
 
     def __init__(self) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, '-W', 'ignore', __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True)
+            [sys.executable, '-W', 'ignore', __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def run(self, *words: str) -> tuple[int, str]:
         """Run a program until it ends, or until it is ready, and stop it then.

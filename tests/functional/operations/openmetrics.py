@@ -20,6 +20,7 @@ def check(plain: str, strict: str) -> None:
     for text in (plain, strict):
         for word in ('HELP', 'TYPE'):
             declared = collections.Counter(
-                line.split()[2] for line in text.splitlines() if line.startswith(f'# {word} '))
+                line.split()[2] for line in text.splitlines() if line.startswith(f'# {word} ')
+            )
             assert declared
             assert not [name for name, number in declared.items() if number > 1]

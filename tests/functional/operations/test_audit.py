@@ -27,6 +27,7 @@ def audited(caplog):
                 method, path, status, *rest = record.getMessage().split(' ')
                 found.append({'what': f'{method} {path} {status}', **dict(one.split('=', 1) for one in rest)})
         return found
+
     return read
 
 
@@ -49,8 +50,13 @@ def test_each_act_has_a_line(api, audited):
     assert extended['what'] == f'POST /v3/volumes/{volume}/action 202'
     assert extended['action'] == 'os-extend'
     assert deleted == {
-        'what': f'DELETE /v3/volumes/{volume} 202', 'user': 'eve', 'project': 'c' * 32, 'from': '192.0.2.9',
-        'request': reply.headers['X-OpenStack-Request-ID'], 'global_request': WHO['X-OpenStack-Request-ID']}
+        'what': f'DELETE /v3/volumes/{volume} 202',
+        'user': 'eve',
+        'project': 'c' * 32,
+        'from': '192.0.2.9',
+        'request': reply.headers['X-OpenStack-Request-ID'],
+        'global_request': WHO['X-OpenStack-Request-ID'],
+    }
     assert missed['what'].endswith(' 404')
 
 
@@ -62,8 +68,7 @@ def test_those_who_are_not_let_in_have_a_line_too(api, audited):
 
 
 def test_nobody_forges_a_line(api, audited):
-    api.ask('DELETE', '/v3/volumes/a%0Auser=root%20b', status='*',
-            **{'X-Auth-Token': 'eve user=root\x1b[31m:p q'})
+    api.ask('DELETE', '/v3/volumes/a%0Auser=root%20b', status='*', **{'X-Auth-Token': 'eve user=root\x1b[31m:p q'})
     [line] = audited()
     assert line['what'] == 'DELETE /v3/volumes/a%0Auser%3Droot%20b 404'
     assert line['user'] == 'eve?user?root??31m'
@@ -72,9 +77,18 @@ def test_nobody_forges_a_line(api, audited):
 
 def test_the_timeline_names_the_user(api):
     volume = make_volume(api)
-    reply = api.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()), 'connector': {
-            'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h', 'ip': '192.0.2.7'}}}, **WHO)
+    reply = api.ask(
+        'POST',
+        '/v3/attachments',
+        {
+            'attachment': {
+                'volume_uuid': volume,
+                'instance_uuid': str(uuid.uuid4()),
+                'connector': {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h', 'ip': '192.0.2.7'},
+            }
+        },
+        **WHO,
+    )
     ident = reply.json['attachment']['id']
     deleted = api.ask('DELETE', f'/v3/attachments/{ident}', **WHO)
     with api.deployed.db.reader() as session:
@@ -82,8 +96,7 @@ def test_the_timeline_names_the_user(api):
     by_event = {line['event']: line for line in lines}
     for event in ('reserve', 'export', 'unexport'):
         line = by_event[event]
-        assert (line['by'], line['user'], line['project'], line['from']) == (
-            'api', 'eve', 'c' * 32, '192.0.2.9'), event
+        assert (line['by'], line['user'], line['project'], line['from']) == ('api', 'eve', 'c' * 32, '192.0.2.9'), event
     assert by_event['unexport']['request_id'] == deleted.headers['X-OpenStack-Request-ID']
     # What the worker does is found by the request.
     assert by_event['remove']['request_id'] == by_event['unexport']['request_id']
@@ -97,16 +110,28 @@ def test_notifications_name_the_user(api):
     _impl_test.reset()
     volume = make_volume(api)
     with notifying(api.deployed, 'test'):
-        api.ask('POST', '/v3/attachments', {'attachment': {
-            'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()), 'connector': {
-                'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h', 'ip': '192.0.2.7'}}},
-            **{**WHO, 'X-Auth-Token': f'mallory:{"c" * 32}'})
+        api.ask(
+            'POST',
+            '/v3/attachments',
+            {
+                'attachment': {
+                    'volume_uuid': volume,
+                    'instance_uuid': str(uuid.uuid4()),
+                    'connector': {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h', 'ip': '192.0.2.7'},
+                }
+            },
+            **{**WHO, 'X-Auth-Token': f'mallory:{"c" * 32}'},
+        )
         api.deployed.wait(lambda: len(_impl_test.NOTIFICATIONS) >= 1)
     ctxt, message, *_ = _impl_test.NOTIFICATIONS[0]
     payload = message['payload']
     assert payload['user_id'] == 'eve'  # whose volume it is
     assert re.fullmatch('req-.*', payload['request_id'])
-    assert payload['caller'] == {'user_id': 'mallory', 'project_id': 'c' * 32, 'service_id': None,
-                                 'address': '192.0.2.9'}
+    assert payload['caller'] == {
+        'user_id': 'mallory',
+        'project_id': 'c' * 32,
+        'service_id': None,
+        'address': '192.0.2.9',
+    }
     assert ctxt.user_id == 'mallory'
     _impl_test.reset()

@@ -72,10 +72,12 @@ def test_keystone_wants_a_token(tmp_path: pathlib.Path) -> None:
     assert 'use "openstack multiattach doctor"' in done.stderr
 
 
-def test_a_house_where_nobody_lives_is_not_well(monkeypatch: pytest.MonkeyPatch,
-                                                capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(doctor, '_ask_api', lambda *_args, **_more: {
-        'findings': [], 'unanswered': [], 'answered': 0, 'left': 0})
+def test_a_house_where_nobody_lives_is_not_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        doctor, '_ask_api', lambda *_args, **_more: {'findings': [], 'unanswered': [], 'answered': 0, 'left': 0}
+    )
 
     class Conf:
         command = argparse.Namespace(fix=False, release=[], format='table', url='http://127.0.0.1:1')
@@ -86,8 +88,9 @@ def test_a_house_where_nobody_lives_is_not_well(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize('fix', [False, True])
-def test_it_asks_over_the_broker(deployed: deployment.Deployment, monkeypatch: pytest.MonkeyPatch,
-                                 capsys: pytest.CaptureFixture[str], fix: bool) -> None:
+def test_it_asks_over_the_broker(
+    deployed: deployment.Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fix: bool
+) -> None:
     """Whatever carries the messages: who does not answer is told, and counts."""
     volume = deployed.make_volume()
     with deployed.db.writer() as session:

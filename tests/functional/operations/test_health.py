@@ -27,6 +27,7 @@ def ask(deployed):
 
     def call(status):
         return app.get('/healthcheck', headers={'Accept': 'application/json'}, status=status)
+
     return call
 
 
@@ -45,6 +46,7 @@ def test_an_old_schema(ask, deployed, monkeypatch):
 def test_a_database_that_is_away(ask, deployed, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError('cannot connect with password s3cret')
+
     monkeypatch.setattr(deployed.db.engine, 'connect', refuse)
     text = ask(503).text
     assert 'option connection in [database]' in text
@@ -70,8 +72,7 @@ def test_a_broken_policy_file(ask, deployed, tmp_path):
     path.write_text('"volume:get": "role:reader"\n')
     deployed.conf.set_override('policy_file', str(path), group='oslo_policy')
     try:
-        app = webtest.TestApp(make_application(
-            deployed.conf, _with_policy(deployed), deployed.rpc))
+        app = webtest.TestApp(make_application(deployed.conf, _with_policy(deployed), deployed.rpc))
         assert app.get('/healthcheck', status=200)
         path.write_text('"volume:get": [\n')
         assert 'Option policy_file in [oslo_policy]' in app.get('/healthcheck', status=503).text
@@ -83,6 +84,7 @@ def _with_policy(deployed):
     import dataclasses
 
     from multiattach.cmd import parts
+
     return dataclasses.replace(deployed.engine, policy=parts.make_policy(deployed.conf))
 
 

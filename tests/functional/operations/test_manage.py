@@ -20,9 +20,14 @@ SECRET = 's3cretword'
 
 
 def run(program, config, *words):
-    done = subprocess.run([BIN / f'multiattach-{program}', '--config-file', config, *words], check=False,
-                          capture_output=True, text=True, timeout=120,
-                          env={**os.environ, 'PYTHONWARNINGS': 'ignore', 'COLUMNS': '400'})
+    done = subprocess.run(
+        [BIN / f'multiattach-{program}', '--config-file', config, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, 'PYTHONWARNINGS': 'ignore', 'COLUMNS': '400'},
+    )
     assert 'Traceback' not in done.stderr + done.stdout, done.stderr
     return done
 
@@ -30,8 +35,10 @@ def run(program, config, *words):
 @pytest.fixture
 def config(tmp_path, deployed):
     path = tmp_path / 'multiattach.conf'
-    path.write_text(f'[database]\nconnection = {deployed.db.engine.url.render_as_string(False)}\n'
-                    f'[oslo_policy]\npolicy_file = {tmp_path}/policy.yaml\n')
+    path.write_text(
+        f'[database]\nconnection = {deployed.db.engine.url.render_as_string(False)}\n'
+        f'[oslo_policy]\npolicy_file = {tmp_path}/policy.yaml\n'
+    )
     return path
 
 
@@ -42,11 +49,15 @@ def add(config, text):
 
 # -- services and database ---------------------------------------------------------------------
 
+
 def forget(deployed, host, binary='multiattach-volume', *, days=2, **report):
     db_services.beat(deployed.db, binary, host, 'nova', report)
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.Service).where(models.Service.host == host).values(
-            heartbeat_at=models.now() - datetime.timedelta(days=days)))
+        session.execute(
+            sa.update(models.Service)
+            .where(models.Service.host == host)
+            .values(heartbeat_at=models.now() - datetime.timedelta(days=days))
+        )
 
 
 def test_services(config, deployed):
@@ -64,9 +75,11 @@ def test_services(config, deployed):
 
 def test_logs_are_apart_from_what_was_asked_for(config):
     """oslo.messaging logs a reply that comes too late: it must not end up in the JSON."""
-    script = ("import logging, sys\nfrom multiattach.cmd import manage\n"
-              "manage._tell_state = lambda *_: logging.getLogger('oslo_messaging').info('late') or 'up'\n"
-              "sys.exit(manage.manage(sys.argv[1:]))")
+    script = (
+        'import logging, sys\nfrom multiattach.cmd import manage\n'
+        "manage._tell_state = lambda *_: logging.getLogger('oslo_messaging').info('late') or 'up'\n"
+        'sys.exit(manage.manage(sys.argv[1:]))'
+    )
     argv = [sys.executable, '-c', script, '--config-file', config, 'service', 'list', '-f', 'json']
     done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120)
     assert [row['host'] for row in json.loads(done.stdout)] == ['testhost@file']
@@ -90,13 +103,16 @@ def test_an_empty_database(tmp_path):
 
 
 def test_config_check_says_all_at_once(config):
-    add(config, f"""[DEFAULT]
+    add(
+        config,
+        f"""[DEFAULT]
 transport_url = rabbit://u:{SECRET}@127.0.0.1:1/
 [api]
 auth_strategy = hope
 [tgt]
 prtal = x
-""")
+""",
+    )
     done = run('manage', config, 'config', 'check')
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 2
@@ -117,6 +133,7 @@ def test_policy_check(config, tmp_path):
 
 
 # -- upgrade check -----------------------------------------------------------------------------
+
 
 def checks(done):
     """The table of ``upgrade check``: results by name."""
@@ -145,8 +162,7 @@ def test_upgrade_check_finds_what_is_wrong(config, deployed, tmp_path):
         old.report = {'release': '0.0.9'}
     volume_id = deployed.make_volume()
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.Volume).where(models.Volume.id == volume_id).values(
-            status='hovering'))
+        session.execute(sa.update(models.Volume).where(models.Volume.id == volume_id).values(status='hovering'))
     (tmp_path / 'policy.yaml').write_text('{"volume:gett": "role:reader"}')
     add(config, f'[DEFAULT]\ntransport_url = rabbit://u:{SECRET}@127.0.0.1:1/\n')
     done = run('status', config, 'upgrade', 'check')

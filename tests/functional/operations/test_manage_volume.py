@@ -31,8 +31,11 @@ def deployed(tmp_path):
 
 def age(deployed, host, seconds=86400):
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.Service).where(models.Service.host == host).values(
-            heartbeat_at=models.now() - datetime.timedelta(seconds=seconds)))
+        session.execute(
+            sa.update(models.Service)
+            .where(models.Service.host == host)
+            .values(heartbeat_at=models.now() - datetime.timedelta(seconds=seconds))
+        )
 
 
 def beat(deployed, host=NEW, **report):
@@ -40,16 +43,20 @@ def beat(deployed, host=NEW, **report):
 
 
 def attach(deployed, volume_id, host='one'):
-    row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), {
-        'host': host, 'initiator': f'iqn.1994-05.com.example:{host}'}, None)
+    row = deployed.engine.attachments.create(
+        deployed.ctx, volume_id, str(uuid.uuid4()), {'host': host, 'initiator': f'iqn.1994-05.com.example:{host}'}, None
+    )
     deployed.engine.attachments.complete(deployed.ctx, row.id)
     return row.id
 
 
 def read(deployed, table, ident):
     with deployed.db.reader() as session:
-        return session.scalars(sa.select(table).where(table.id == ident).options(
-            *([sa.orm.undefer(table.timeline)] if table is models.Attachment else []))).one()
+        return session.scalars(
+            sa.select(table)
+            .where(table.id == ident)
+            .options(*([sa.orm.undefer(table.timeline)] if table is models.Attachment else []))
+        ).one()
 
 
 def hosts(deployed):
@@ -97,9 +104,16 @@ def test_the_new_worker_looks_after_what_it_got(config, deployed):  # noqa: F811
     row = deployed.engine.attachments.reserve(deployed.ctx, volume, None, Reservation())
     with deployed.db.writer() as session:
         session.execute(sa.update(models.Volume).where(models.Volume.id == volume).values(host='old@file'))
-        session.execute(sa.update(models.Attachment).where(models.Attachment.id == row.id).values(
-            state=A.EXPORTING, initiator='iqn.1994-05.com.example:one', attached_host='one',
-            connector={'host': 'one', 'initiator': 'iqn.1994-05.com.example:one'}))
+        session.execute(
+            sa.update(models.Attachment)
+            .where(models.Attachment.id == row.id)
+            .values(
+                state=A.EXPORTING,
+                initiator='iqn.1994-05.com.example:one',
+                attached_host='one',
+                connector={'host': 'one', 'initiator': 'iqn.1994-05.com.example:one'},
+            )
+        )
     done = rename(config, old='old@file', new=OLD)
     assert done.returncode == 0, done.stderr
     deployed.worker.tend()
@@ -112,8 +126,11 @@ def test_in_transactions_of_bounded_size_that_may_be_interrupted(deployed, monke
     with deployed.db.writer() as session:
         type_id = session.scalars(sa.select(models.VolumeType.id)).first()
         for number in range(5):
-            session.add(models.Volume(id=f'volume-{number}', project_id='p', size=1, volume_type_id=type_id,
-                                      status='available', host=OLD))
+            session.add(
+                models.Volume(
+                    id=f'volume-{number}', project_id='p', size=1, volume_type_id=type_id, status='available', host=OLD
+                )
+            )
     age(deployed, OLD)
     beat(deployed)
     commits = []
@@ -138,9 +155,15 @@ def test_in_transactions_of_bounded_size_that_may_be_interrupted(deployed, monke
     assert len(commits) >= 3
 
 
-@pytest.mark.parametrize(('old', 'new', 'text'), [
-    (OLD, 'other', 'is no name of a backend'), ('one', NEW, 'is no name of a backend'),
-    (OLD, 'new@file#gold', 'no such pool'), (OLD, OLD, 'both names')])
+@pytest.mark.parametrize(
+    ('old', 'new', 'text'),
+    [
+        (OLD, 'other', 'is no name of a backend'),
+        ('one', NEW, 'is no name of a backend'),
+        (OLD, 'new@file#gold', 'no such pool'),
+        (OLD, OLD, 'both names'),
+    ],
+)
 def test_names_that_are_none(config, deployed, old, new, text):  # noqa: F811
     volume = deployed.make_volume('multi')
     age(deployed, OLD)
@@ -195,8 +218,10 @@ def test_a_new_worker_that_does_not_report_gets_nothing_without_force(config, de
 
 
 def test_help_tells_what_is_refused(config):  # noqa: F811
-    for verb, words in (('update-host', ('--current-host', '--dry-run', 'No data is moved', 'Refuses')),
-                        ('remove', ('VOLUME_ID', '--force', 'Refuses', 'openstack volume delete'))):
+    for verb, words in (
+        ('update-host', ('--current-host', '--dry-run', 'No data is moved', 'Refuses')),
+        ('remove', ('VOLUME_ID', '--force', 'Refuses', 'openstack volume delete')),
+    ):
         done = run('manage', config, 'volume', verb, '--help')
         assert done.returncode == 0
         assert all(word in done.stdout for word in words)
@@ -291,8 +316,9 @@ def test_what_is_not_removed(config, deployed):  # noqa: F811
 def test_the_source_of_a_clone_that_is_made_goes_after_the_clone(config, deployed):  # noqa: F811
     source, clone = deployed.make_volume('multi'), deployed.make_volume('multi')
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.Volume).where(models.Volume.id == clone).values(
-            status='creating', source_volid=source))
+        session.execute(
+            sa.update(models.Volume).where(models.Volume.id == clone).values(status='creating', source_volid=source)
+        )
     age(deployed, OLD)
     refused = run('manage', config, 'volume', 'remove', source)
     assert refused.returncode == 1

@@ -24,8 +24,11 @@ from tests.functional.operations import openmetrics
 
 
 def read(text):
-    return {(sample.name.removeprefix('multiattach_'), frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text) for sample in family.samples}
+    return {
+        (sample.name.removeprefix('multiattach_'), frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 def value(text, name, **labels):
@@ -40,8 +43,7 @@ def test_requests_rpc_stages_and_database(api, scrape):
     api.ask('GET', '/v3/no/such/thing', status=404)
     text = scrape()
     assert value(text, 'http_requests_total', route='/v3/attachments', method='POST', status='200') == 3
-    assert value(text, 'http_requests_total', route='/v3/volumes/{volume_id}', method='GET',
-                 status='404') == 1
+    assert value(text, 'http_requests_total', route='/v3/volumes/{volume_id}', method='GET', status='404') == 1
     assert value(text, 'http_requests_total', route='none', method='GET', status='404') == 1
     assert value(text, 'http_request_seconds_count', route='/v3/attachments', method='POST') == 3
     assert value(text, 'rpc_seconds_count', topic='multiattach-volume', method='export', outcome='ok') == 3
@@ -77,10 +79,16 @@ def test_what_is_stuck_is_counted_by_state(api, scrape):
     late = models.now() - datetime.timedelta(seconds=1000)
     deployed.worker.stop()  # nobody takes the step
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.Attachment).where(models.Attachment.id == ident).values(
-            state=states.Attachment.UNEXPORTING, state_at=late))
-        session.execute(sa.update(models.Volume).where(models.Volume.id == volume_id).values(
-            status=states.Volume.EXTENDING, status_at=late))
+        session.execute(
+            sa.update(models.Attachment)
+            .where(models.Attachment.id == ident)
+            .values(state=states.Attachment.UNEXPORTING, state_at=late)
+        )
+        session.execute(
+            sa.update(models.Volume)
+            .where(models.Volume.id == volume_id)
+            .values(status=states.Volume.EXTENDING, status_at=late)
+        )
     text = scrape()
     assert value(text, 'stuck', noun='attachment', state='unexporting') == 1
     assert value(text, 'stuck', noun='volume', state='extending') == 1
@@ -109,8 +117,7 @@ def test_outcomes_of_rpc(deployed, scrape):
     with pytest.raises(errors.OutcomeUnknown):
         VolumeWorkers(deployed.rpc, 0.2).export(ExportOrder('nobody@there', 'v', 'a'), None)
     with pytest.raises(errors.MultiattachError):
-        VolumeWorkers(deployed.rpc, 60).export(
-            ExportOrder('testhost@file', str(uuid.uuid4()), str(uuid.uuid4())), None)
+        VolumeWorkers(deployed.rpc, 60).export(ExportOrder('testhost@file', str(uuid.uuid4()), str(uuid.uuid4())), None)
     text = scrape()
     labels = {'topic': 'multiattach-volume', 'method': 'export'}
     assert value(text, 'rpc_seconds_count', outcome='unknown', **labels) == 1
@@ -146,8 +153,7 @@ def test_nothing_is_on_by_default(api):
     assert metrics._sinks == []
     assert api.deployed.db._observers == ()
     # Neither is the library loaded.
-    code = ('import sys, multiattach.cmd.operations, multiattach.cmd.api; '
-            'sys.exit("prometheus_client" in sys.modules)')
+    code = 'import sys, multiattach.cmd.operations, multiattach.cmd.api; sys.exit("prometheus_client" in sys.modules)'
     assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=False).returncode == 0
 
 
@@ -190,13 +196,21 @@ print(json.dumps([app.get('/metrics').text, app.get('/metrics', headers={'Accept
 
 def test_processes_of_a_wsgi_server_count_together(deployed, tmp_path):
     config = tmp_path / 'wsgi.conf'
-    config.write_text(f'[metrics]\nmultiprocess_dir = {tmp_path}/metrics\n'
-                      f'[database]\nconnection = {deployed.db.engine.url.render_as_string(False)}\n')
+    config.write_text(
+        f'[metrics]\nmultiprocess_dir = {tmp_path}/metrics\n'
+        f'[database]\nconnection = {deployed.db.engine.url.render_as_string(False)}\n'
+    )
     env = {**os.environ, 'MULTIATTACH_CONFIG_FILES': str(config), 'PYTHONWARNINGS': 'ignore'}
     for _ in range(2):
         subprocess.run([sys.executable, '-c', _COUNTING, config], check=True, env=env, timeout=60)
-    done = subprocess.run([sys.executable, '-c', _ASKING, openmetrics.ACCEPT], check=True, env=env,
-                          timeout=60, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, '-c', _ASKING, openmetrics.ACCEPT],
+        check=True,
+        env=env,
+        timeout=60,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     text, strict = json.loads(done.stdout.splitlines()[-1])
     openmetrics.check(text, strict)
     assert value(text, 'http_requests_total', route='/v3/volumes', method='GET', status='200') == 4

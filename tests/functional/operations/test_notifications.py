@@ -24,9 +24,24 @@ from tests.functional.operations.conftest import Api
 
 # What Cinder's _usage_from_volume has, release 2026.1.
 CINDER_FIELDS = {
-    'tenant_id', 'host', 'user_id', 'availability_zone', 'volume_id', 'volume_type', 'display_name',
-    'launched_at', 'created_at', 'status', 'snapshot_id', 'size', 'replication_status',
-    'replication_extended_status', 'replication_driver_data', 'metadata', 'volume_attachment'}
+    'tenant_id',
+    'host',
+    'user_id',
+    'availability_zone',
+    'volume_id',
+    'volume_type',
+    'display_name',
+    'launched_at',
+    'created_at',
+    'status',
+    'snapshot_id',
+    'size',
+    'replication_status',
+    'replication_extended_status',
+    'replication_driver_data',
+    'metadata',
+    'volume_attachment',
+}
 OVERRIDES = 'oslo_messaging_notifications'
 
 
@@ -57,11 +72,15 @@ def sent(deployed):
     """What was sent so far: (context, event type, payload, priority) each."""
     _impl_test.reset()
     with notifying(deployed, 'test'):
+
         def take(number):
             deployed.wait(lambda: len(_impl_test.NOTIFICATIONS) >= number)
             time.sleep(0.2)  # and no more of them
-            return [(ctxt, message['event_type'], message['payload'], message)
-                    for ctxt, message, _priority, _retry in _impl_test.NOTIFICATIONS]
+            return [
+                (ctxt, message['event_type'], message['payload'], message)
+                for ctxt, message, _priority, _retry in _impl_test.NOTIFICATIONS
+            ]
+
         yield take
     _impl_test.reset()
 
@@ -77,13 +96,21 @@ def test_the_life_of_a_volume(deployed, sent):
     api.ask('POST', f'/v3/volumes/{volume_id}/action', {'os-extend': {'new_size': 2}})
     deployed.wait(lambda: deployed.status(volume_id) == 'available')
     deployed.make_type('other', multiattach=False)
-    api.ask('POST', f'/v3/volumes/{volume_id}/action', {
-        'os-retype': {'new_type': 'other', 'migration_policy': 'never'}})
+    api.ask(
+        'POST', f'/v3/volumes/{volume_id}/action', {'os-retype': {'new_type': 'other', 'migration_policy': 'never'}}
+    )
     api.ask('DELETE', f'/v3/volumes/{volume_id}')
     found = sent(8)
     assert names(found) == [
-        'volume.create.start', 'volume.create.end', 'volume.update.end', 'volume.resize.start',
-        'volume.resize.end', 'volume.retype', 'volume.delete.start', 'volume.delete.end']
+        'volume.create.start',
+        'volume.create.end',
+        'volume.update.end',
+        'volume.resize.start',
+        'volume.resize.end',
+        'volume.retype',
+        'volume.delete.start',
+        'volume.delete.end',
+    ]
     for _ctxt, _event, payload, message in found:
         assert payload.keys() >= CINDER_FIELDS
         assert payload['version'] == '1.0'
@@ -103,9 +130,10 @@ def test_attach_and_detach(deployed, sent):
     api.ask('DELETE', f'/v3/attachments/{first}')
     found = sent(8)[2:]
     assert names(found) == ['volume.attach.start', 'volume.attach.end'] * 2 + [
-        'volume.detach.start', 'volume.detach.end']
-    assert [payload['attachment_id'] for _, _, payload, _ in found] == (
-        [first] * 2 + [second] * 2 + [first] * 2)
+        'volume.detach.start',
+        'volume.detach.end',
+    ]
+    assert [payload['attachment_id'] for _, _, payload, _ in found] == ([first] * 2 + [second] * 2 + [first] * 2)
     for _ctxt, _event, payload, _message in found:
         assert payload['attachment']['id'] == payload['attachment_id']
         assert payload['instance_uuid'] == payload['attachment']['instance_uuid']
@@ -128,8 +156,9 @@ def test_the_request_is_named(deployed, sent):
 def test_a_place_that_was_never_used_is_no_detach(deployed, sent):
     api = Api(deployed)
     volume_id = deployed.make_volume()
-    reply = api.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4())}})
+    reply = api.ask(
+        'POST', '/v3/attachments', {'attachment': {'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4())}}
+    )
     api.ask('DELETE', f'/v3/attachments/{reply.json["attachment"]["id"]}')
     assert names(sent(2)) == ['volume.create.start', 'volume.create.end']
 
@@ -140,17 +169,27 @@ def test_errors_are_told_with_their_reason(deployed, sent, monkeypatch):
 
     def refuse(self, *args):
         raise TargetError('the target is full')
+
     volume_id = deployed.make_volume()
     monkeypatch.setattr(NullTarget, 'grant', refuse)
     monkeypatch.setattr(NullTarget, 'ensure_export', refuse)
-    Api(deployed).ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4()),
-        'connector': {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h'}}}, status='*')
+    Api(deployed).ask(
+        'POST',
+        '/v3/attachments',
+        {
+            'attachment': {
+                'volume_uuid': volume_id,
+                'instance_uuid': str(uuid.uuid4()),
+                'connector': {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h'},
+            }
+        },
+        status='*',
+    )
     found = sent(4)
     error = next(item for item in found if item[1] == 'volume.attach.error')
     assert 'full' in error[2]['error']
     assert error[3]['priority'] == 'ERROR'
-    assert deployed.engine.volumes.create(deployed.ctx, VolumeWish(10 ** 6, None)).id
+    assert deployed.engine.volumes.create(deployed.ctx, VolumeWish(10**6, None)).id
     deployed.wait(lambda: 'volume.create.error' in names(sent(1)))
 
 
@@ -182,17 +221,18 @@ def test_off_by_default(deployed):
     assert deployed.db._observers == ()
 
 
-@pytest.mark.parametrize(('driver', 'url', 'named'), [
-    ('messagingv2', None, 'driver'), ('messaging', None, 'driver'),
-    ('messagingv2', 'pigeon://x/', 'transport_url'),
-])
+@pytest.mark.parametrize(
+    ('driver', 'url', 'named'),
+    [('messagingv2', None, 'driver'), ('messaging', None, 'driver'), ('messagingv2', 'pigeon://x/', 'transport_url')],
+)
 def test_what_cannot_be_sent_is_refused_at_start(deployed, driver, url, named):
     if url is None:
         deployed.conf.set_override('transport_url', 'inproc://')
     try:
-        with (pytest.raises(errors.ConfigurationError,
-                            match=rf'Option {named} in \[oslo_messaging_notifications\]'),
-              notifying(deployed, driver, url)):
+        with (
+            pytest.raises(errors.ConfigurationError, match=rf'Option {named} in \[oslo_messaging_notifications\]'),
+            notifying(deployed, driver, url),
+        ):
             pass
     finally:
         deployed.conf.clear_override('transport_url')
@@ -219,6 +259,7 @@ def test_a_full_queue_drops_and_says_so(deployed, caplog):
 
         def info(self, *args):
             gate.wait(10)
+
         error = info
 
     sender = Sender(deployed.db, Slow(), queue_size=1)
@@ -250,11 +291,17 @@ def test_over_a_real_broker(deployed, tmp_path):
     with RabbitMQ(tmp_path / 'rabbitmq') as rabbit, notifying(deployed, 'messagingv2', rabbit.url):
         listener = messaging.get_notification_listener(
             messaging.get_notification_transport(deployed.conf, url=rabbit.url),
-            [messaging.Target(topic='notifications')], [Endpoint()])
+            [messaging.Target(topic='notifications')],
+            [Endpoint()],
+        )
         listener.start()
         Api(deployed).attach(deployed.make_volume())
         deployed.wait(lambda: len(got) == 4, 30)
         listener.stop()
         listener.wait()
     assert [name for name, _ in got] == [
-        'volume.create.start', 'volume.create.end', 'volume.attach.start', 'volume.attach.end']
+        'volume.create.start',
+        'volume.create.end',
+        'volume.attach.start',
+        'volume.attach.end',
+    ]

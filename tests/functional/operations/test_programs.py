@@ -31,9 +31,16 @@ def wait(condition, seconds=60):
 
 def fetch(url, method='GET', body=None):
     request = urllib.request.Request(
-        url, method=method, data=None if body is None else json.dumps(body).encode(),
-        headers={'Content-Type': 'application/json', 'X-OpenStack-Request-ID': GLOBAL,
-                 'OpenStack-API-Version': 'volume 3.71', 'X-Auth-Token': 'admin'})
+        url,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={
+            'Content-Type': 'application/json',
+            'X-OpenStack-Request-ID': GLOBAL,
+            'OpenStack-API-Version': 'volume 3.71',
+            'X-Auth-Token': 'admin',
+        },
+    )
     with urllib.request.urlopen(request, timeout=20) as reply:
         return reply.read().decode(), reply.headers
 
@@ -46,7 +53,8 @@ class Program:
         self.port, self.metrics_port = pick_port(), pick_port()
         self.log = folder / 'log.json'
         self.config = folder / 'multiattach.conf'
-        self.config.write_text(f"""[DEFAULT]
+        self.config.write_text(
+            f"""[DEFAULT]
 state_path = {folder}
 host = thishost
 transport_url = {'inproc://' if name == 'standalone' else f'fake://u:{SECRET}@x/'}
@@ -74,7 +82,8 @@ auth_type = password
 auth_url = http://127.0.0.1:1/
 username = nova
 password = {SECRET}
-""".replace(f'?x={SECRET}', ''))
+""".replace(f'?x={SECRET}', '')
+        )
         (folder / 'reports').mkdir()
 
     def start(self):
@@ -83,10 +92,16 @@ password = {SECRET}
         if self.name == 'standalone':
             words += ['--state-dir', self.folder, '--listen', f'127.0.0.1:{self.port}']
         else:
-            subprocess.run([BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'],
-                           check=True, env=env, timeout=60, stdout=subprocess.DEVNULL)
-        self.child = subprocess.Popen([BIN / f'multiattach-{self.name}', *words], env=env,
-                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'],
+                check=True,
+                env=env,
+                timeout=60,
+                stdout=subprocess.DEVNULL,
+            )
+        self.child = subprocess.Popen(
+            [BIN / f'multiattach-{self.name}', *words], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         wait(self.answers)
 
     def answers(self):
@@ -98,8 +113,9 @@ password = {SECRET}
         return fetch(f'http://127.0.0.1:{self.metrics_port}/metrics')[0]
 
     def scrape_strictly(self):
-        request = urllib.request.Request(f'http://127.0.0.1:{self.metrics_port}/metrics',
-                                         headers={'Accept': openmetrics.ACCEPT})
+        request = urllib.request.Request(
+            f'http://127.0.0.1:{self.metrics_port}/metrics', headers={'Accept': openmetrics.ACCEPT}
+        )
         with urllib.request.urlopen(request, timeout=20) as reply:
             return reply.read().decode()
 
@@ -129,8 +145,9 @@ def test_a_program_at_work(program):
         _check_requests(program)
     openmetrics.check(program.scrape(), program.scrape_strictly())
     if program.name == 'standalone':  # all that a program reads, in one family
-        assert {'multiattach_source_up{source="database"} 1.0', 'multiattach_source_up{source="targets"} 1.0'
-                } <= set(program.scrape().splitlines())
+        assert {'multiattach_source_up{source="database"} 1.0', 'multiattach_source_up{source="targets"} 1.0'} <= set(
+            program.scrape().splitlines()
+        )
     wait(lambda: program.log.exists() and program.lines())
     report = program.report()
     assert 'Guru Meditation' in report

@@ -34,8 +34,11 @@ class Lines(logging.Handler):
 
 @pytest.fixture(params=['text', 'json'])
 def lines(request, deployed):
-    formatter = (formatters.JSONFormatter() if request.param == 'json'
-                 else formatters.ContextFormatter(config=deployed.conf, project='multiattach'))
+    formatter = (
+        formatters.JSONFormatter()
+        if request.param == 'json'
+        else formatters.ContextFormatter(config=deployed.conf, project='multiattach')
+    )
     handler = Lines(formatter)
     root = logging.getLogger('multiattach')
     level = root.level
@@ -55,17 +58,27 @@ def test_from_the_caller_to_the_worker(lines, deployed, monkeypatch):
     def export(self, *args):
         LOG.info('the worker is asked')
         return real(self, *args)
+
     monkeypatch.setattr(type(exporter), 'export', export)
     real_reserve = type(deployed.engine.attachments).reserve
 
     def reserve(self, *args):
         LOG.info('the API is asked')
         return real_reserve(self, *args)
+
     monkeypatch.setattr(type(deployed.engine.attachments), 'reserve', reserve)
-    reply = api.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume_id, 'instance_uuid': GLOBAL.removeprefix('req-'),
-        'connector': {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h'}}},
-        **{'X-OpenStack-Request-ID': GLOBAL})
+    reply = api.ask(
+        'POST',
+        '/v3/attachments',
+        {
+            'attachment': {
+                'volume_uuid': volume_id,
+                'instance_uuid': GLOBAL.removeprefix('req-'),
+                'connector': {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h'},
+            }
+        },
+        **{'X-OpenStack-Request-ID': GLOBAL},
+    )
     own = reply.headers['X-OpenStack-Request-ID']
     assert REQUEST_ID.fullmatch(own)
     assert own != GLOBAL
@@ -80,8 +93,9 @@ def test_from_the_caller_to_the_worker(lines, deployed, monkeypatch):
 def test_the_next_request_has_ids_of_its_own(lines, deployed, monkeypatch):
     api = Api(deployed)
     seen = []
-    monkeypatch.setattr(type(deployed.engine.volumes), 'list_page',
-                        lambda self, *a, **k: seen.append(oslo_context.get_current()) or [])
+    monkeypatch.setattr(
+        type(deployed.engine.volumes), 'list_page', lambda self, *a, **k: seen.append(oslo_context.get_current()) or []
+    )
     for index in range(3):
         reply = api.ask('GET', '/v3/volumes', **{'X-Auth-Token': f'user{index}:{"a" * 32}'})
         assert seen[index].request_id == reply.headers['X-OpenStack-Request-ID']
@@ -119,8 +133,9 @@ def test_a_worker_takes_contexts_of_an_older_release(deployed):
 
     server = transport.make_server(deployed.rpc, clients.VOLUME_TOPIC, 'old@x', Endpoint())
     server.start()
-    client = messaging.get_rpc_client(deployed.rpc, messaging.Target(
-        topic=clients.VOLUME_TOPIC, server='old@x', version='1.0'), timeout=10)
+    client = messaging.get_rpc_client(
+        deployed.rpc, messaging.Target(topic=clients.VOLUME_TOPIC, server='old@x', version='1.0'), timeout=10
+    )
     client.call({'request_id': 'req-old'}, 'create_volume', volume_id='v')
     client.call({'request_id': None}, 'create_volume', volume_id='v')
     client.call({}, 'create_volume', volume_id='v')

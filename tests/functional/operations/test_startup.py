@@ -12,8 +12,7 @@ from tests.functional.operations.nursery import open_nursery
 
 BIN = pathlib.Path(sys.executable).parent
 SECRET = 's3cretword'
-PROGRAMS = ('multiattach-api', 'multiattach-volume', 'multiattach-host', 'multiattach-standalone',
-            'multiattach-wsgi')
+PROGRAMS = ('multiattach-api', 'multiattach-volume', 'multiattach-host', 'multiattach-standalone', 'multiattach-wsgi')
 
 
 @pytest.fixture(scope='module')
@@ -25,6 +24,7 @@ def nursery():
 @pytest.fixture
 def files(tmp_path, nursery):
     """A configuration that would do, and how to write another section into it."""
+
     class Files:
         path = tmp_path / 'multiattach.conf'
         options = {
@@ -33,13 +33,17 @@ def files(tmp_path, nursery):
             'api': {'auth_strategy': 'noauth'},
             'tgt': {'private': 'true', 'portal': '127.0.0.1:1'},
             'host_agent': {'connector': 'qemu', 'libvirt_uri': 'qemu+unix:///system?socket=/none'},
-            'file': {'target_driver': 'null', 'directory': tmp_path / 'volumes'}}
+            'file': {'target_driver': 'null', 'directory': tmp_path / 'volumes'},
+        }
 
         def set(self, group, **values):
             self.options.setdefault(group, {}).update(values)
-            self.path.write_text(''.join(
-                f'[{group}]\n' + ''.join(f'{key} = {value}\n' for key, value in options.items())
-                for group, options in self.options.items()))
+            self.path.write_text(
+                ''.join(
+                    f'[{group}]\n' + ''.join(f'{key} = {value}\n' for key, value in options.items())
+                    for group, options in self.options.items()
+                )
+            )
 
         def sync(self):
             assert nursery.run('multiattach-manage', '--config-file', self.path, 'db', 'sync')[0] == 0
@@ -49,6 +53,7 @@ def files(tmp_path, nursery):
             if program == 'multiattach-standalone':
                 words += ['--state-dir', tmp_path, '--listen', '127.0.0.1:0']
             return nursery.run(program, *words)
+
     Files.options = {group: dict(options) for group, options in Files.options.items()}
     found = Files()
     found.set('DEFAULT')
@@ -80,8 +85,7 @@ def test_a_transport_url_that_is_none(files, program):
     check(files.start(program), program, 'Option transport_url in [DEFAULT]', 'rabbit://USER:PASSWORD@HOST')
 
 
-@pytest.mark.parametrize('program', ['multiattach-api', 'multiattach-volume', 'multiattach-host',
-                                     'multiattach-wsgi'])
+@pytest.mark.parametrize('program', ['multiattach-api', 'multiattach-volume', 'multiattach-host', 'multiattach-wsgi'])
 def test_no_broker_for_several_programs(files, program):
     files.sync()
     check(files.start(program), program, 'Option transport_url in [DEFAULT]', 'multiattach-standalone')
@@ -92,14 +96,20 @@ def test_a_broker_that_is_down(files, program, closed_port):
     """The API starts, and /healthcheck says it (test_health.py)."""
     files.sync()
     files.set('DEFAULT', transport_url=f'rabbit://u:{SECRET}@127.0.0.1:{closed_port}/')
-    check(files.start(program), program, 'Option transport_url in [DEFAULT]', f'127.0.0.1:{closed_port}',
-          'check that it runs')
+    check(
+        files.start(program),
+        program,
+        'Option transport_url in [DEFAULT]',
+        f'127.0.0.1:{closed_port}',
+        'check that it runs',
+    )
 
 
 @pytest.mark.parametrize('program', PROGRAMS)
 def test_a_database_that_is_down(files, program, closed_port):
-    files.set('database', connection=f'mysql+pymysql://u:{SECRET}@127.0.0.1:{closed_port}/x',
-              max_retries=1, retry_interval=0)
+    files.set(
+        'database', connection=f'mysql+pymysql://u:{SECRET}@127.0.0.1:{closed_port}/x', max_retries=1, retry_interval=0
+    )
     check(files.start(program), program, 'Option connection in [database]', 'Check the URL')
 
 
@@ -130,10 +140,10 @@ def test_a_bad_policy_file(files, program, tmp_path):
 
 
 @pytest.mark.parametrize('program', PROGRAMS)
-@pytest.mark.parametrize(('group', 'name', 'value'), [
-    ('api', 'auth_strategy', 'hope'), ('DEFAULT', 'report_interval', 'often'),
-    ('metrics', 'stuck_after', 'never'),
-])
+@pytest.mark.parametrize(
+    ('group', 'name', 'value'),
+    [('api', 'auth_strategy', 'hope'), ('DEFAULT', 'report_interval', 'often'), ('metrics', 'stuck_after', 'never')],
+)
 def test_a_wrong_value(files, program, group, name, value):
     files.sync()
     files.set(group, **{name: value})
@@ -159,8 +169,7 @@ def test_no_authentication_is_said_aloud(files, program, tmp_path):
     else:
         files.set('DEFAULT', transport_url='fake://')
         files.set('api', listen_port=0)
-    child = subprocess.Popen([BIN / program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             text=True)
+    child = subprocess.Popen([BIN / program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said = []
         while not said or ' is ready' not in said[-1]:
@@ -173,11 +182,13 @@ def test_no_authentication_is_said_aloud(files, program, tmp_path):
     assert 'whoever reaches the API is an administrator' in line
 
 
-@pytest.mark.parametrize(('group', 'values', 'named'), [
-    ('metrics', {'listen': 'nonsense'}, 'Option listen in [metrics]'),
-    ('oslo_messaging_notifications', {'driver': 'messagingv2'},
-     'Option driver in [oslo_messaging_notifications]'),
-])
+@pytest.mark.parametrize(
+    ('group', 'values', 'named'),
+    [
+        ('metrics', {'listen': 'nonsense'}, 'Option listen in [metrics]'),
+        ('oslo_messaging_notifications', {'driver': 'messagingv2'}, 'Option driver in [oslo_messaging_notifications]'),
+    ],
+)
 def test_what_operators_switch_on(files, group, values, named):
     files.set(group, **values)
     check(files.start('multiattach-standalone'), 'multiattach-standalone', named)

@@ -17,6 +17,7 @@ def main() -> None:
     url = sys.stdin.readline().strip()  # arguments are readable by everybody
     outcome: dict[str, list[object]] = {'won': [], 'codes': []}
     with deployment.deploy(directory, url=url, start_worker=False) as deployed:
+
         def reserve(volume_id: str) -> None:
             try:
                 deployed.engine.attachments.reserve(deployed.ctx, volume_id, str(uuid.uuid4()), Reservation())

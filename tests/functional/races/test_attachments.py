@@ -55,7 +55,8 @@ def test_32_sharers_all_get_in_and_out(deployed):
 
     def attach(index):
         row = deployed.engine.attachments.create(
-            deployed.ctx, volume_id, str(uuid.uuid4()), connector(f'host{index}'), None)
+            deployed.ctx, volume_id, str(uuid.uuid4()), connector(f'host{index}'), None
+        )
         deployed.engine.attachments.complete(deployed.ctx, row.id)
         return row
 
@@ -67,8 +68,7 @@ def test_32_sharers_all_get_in_and_out(deployed):
     secrets = {r.connection_info['auth_password'] for r in won}
     assert len(secrets) == 32
 
-    _, failed = split(at_once(
-        32, lambda i: deployed.engine.attachments.delete(deployed.ctx, won[i].id)))
+    _, failed = split(at_once(32, lambda i: deployed.engine.attachments.delete(deployed.ctx, won[i].id)))
     assert failed == []
     assert deployed.status(volume_id) == 'available'
     assert deployed.target.list_exports() == {}
@@ -76,8 +76,11 @@ def test_32_sharers_all_get_in_and_out(deployed):
 
 def test_16_race_for_a_single_attach_volume_and_one_wins(deployed):
     volume_id = deployed.make_volume()
-    won, failed = split(at_once(16, lambda i: deployed.engine.attachments.create(
-        deployed.ctx, volume_id, str(uuid.uuid4()), None, None)))
+    won, failed = split(
+        at_once(
+            16, lambda i: deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), None, None)
+        )
+    )
     assert len(won) == 1
     assert {type(e) for e in failed} == {errors.InvalidVolume}
     assert {e.code for e in failed} == {400}
@@ -89,8 +92,11 @@ def test_16_requests_of_one_server_leave_two_attachments_and_one_host(deployed, 
     deployed.make_type()
     volume_id = deployed.make_volume('multi' if shared else None)
     server = str(uuid.uuid4())
-    won, failed = split(at_once(16, lambda i: deployed.engine.attachments.create(
-        deployed.ctx, volume_id, server, connector('host'), None)))
+    won, failed = split(
+        at_once(
+            16, lambda i: deployed.engine.attachments.create(deployed.ctx, volume_id, server, connector('host'), None)
+        )
+    )
     assert {e.code for e in failed} <= {400, 409}
     left = rows(deployed, volume_id)
     assert len(left) <= 2
@@ -106,8 +112,7 @@ def test_attach_against_delete_of_the_volume(deployed):
         def race(index, volume_id=volume_id):
             if index == 0:
                 return deployed.engine.volumes.delete(deployed.ctx, volume_id)
-            return deployed.engine.attachments.create(
-                deployed.ctx, volume_id, str(uuid.uuid4()), None, None)
+            return deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), None, None)
 
         results = at_once(4, race)
         attached = [r for r in results[1:] if not isinstance(r, Exception)]
@@ -128,8 +133,7 @@ def test_attach_against_retype_never_shares_a_single_attach_volume(deployed):
         def race(index, volume_id=volume_id):
             if index == 0:
                 return deployed.engine.actions.retype(deployed.ctx, volume_id, '__DEFAULT__')
-            return deployed.engine.attachments.create(
-                deployed.ctx, volume_id, str(uuid.uuid4()), None, None)
+            return deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), None, None)
 
         results = at_once(5, race)
         attached = [r for r in results[1:] if not isinstance(r, Exception)]
@@ -150,10 +154,8 @@ def test_attach_against_extend(deployed):
 
         def race(index, volume_id=volume_id):
             if index == 0:
-                return deployed.engine.actions.extend(deployed.ctx, volume_id, 2,
-                                                      in_use_allowed=True)
-            return deployed.engine.attachments.create(
-                deployed.ctx, volume_id, str(uuid.uuid4()), None, None)
+                return deployed.engine.actions.extend(deployed.ctx, volume_id, 2, in_use_allowed=True)
+            return deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), None, None)
 
         results = at_once(4, race)
         attached = [r for r in results[1:] if not isinstance(r, Exception)]
@@ -168,8 +170,7 @@ def test_delete_during_connect_leaves_nothing_on_the_target(deployed):
     deployed.make_type()
     volume_id = deployed.make_volume('multi')
     for _ in range(20):
-        ident = deployed.engine.attachments.create(
-            deployed.ctx, volume_id, str(uuid.uuid4()), None, None).id
+        ident = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), None, None).id
 
         def race(index, ident=ident):
             if index:
@@ -191,11 +192,13 @@ def test_concurrent_deletes_take_the_export_away(deployed):
     deployed.make_type()
     volume_id = deployed.make_volume('multi')
     for _ in range(10):
-        idents = [deployed.engine.attachments.create(
-            deployed.ctx, volume_id, str(uuid.uuid4()), connector(f'h{i}'), None).id
-            for i in range(4)]
-        _, failed = split(at_once(
-            8, lambda i, ids=idents: deployed.engine.attachments.delete(deployed.ctx, ids[i // 2])))
+        idents = [
+            deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(f'h{i}'), None).id
+            for i in range(4)
+        ]
+        _, failed = split(
+            at_once(8, lambda i, ids=idents: deployed.engine.attachments.delete(deployed.ctx, ids[i // 2]))
+        )
         assert {e.code for e in failed} <= {404, 409}
         assert deployed.target.list_exports() == {}
 
@@ -207,8 +210,9 @@ def test_processes_race_on_one_database(tmp_path):
         single = [deployed.make_volume() for _ in range(5)]
         shared = deployed.make_volume('multi')
         program = [sys.executable, '-m', 'tests.functional.races.reserver', str(tmp_path), shared, *single]
-        children = [subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-                    for _ in range(4)]
+        children = [
+            subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+        ]
         for child in children:
             child.stdin.write(surroundings.current.find_database(tmp_path) + '\n')
             child.stdin.flush()

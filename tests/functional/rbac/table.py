@@ -130,8 +130,7 @@ ATTACHMENTS = (
     Call('GET', '/attachments/detail', readers(200)),
     Call('POST', '/attachments', project_members(200), {'attachment': {'volume_uuid': '{volume_id}'}}),
     Call('GET', '/attachments/{attachment_id}', project_readers(200)),
-    Call('PUT', '/attachments/{attachment_id}', project_members(200),
-         {'attachment': {'connector': CONNECTOR}}),
+    Call('PUT', '/attachments/{attachment_id}', project_members(200), {'attachment': {'connector': CONNECTOR}}),
     Call('DELETE', '/attachments/{attachment_id}', project_members(200)),
     Call('POST', '/attachments/{attachment_id}/action', project_members(204), {'os-complete': None}),
 )
@@ -210,10 +209,13 @@ EXTENSION = (
     Call('GET', '/multiattach/hosts', admins(200)),
     Call('GET', '/multiattach/hosts/{name}', admins(404)),
     Call('GET', '/multiattach/hosts/{name}/explain', admins(404)),
-    Call('POST', '/multiattach/servers/{server_id}/attachments', project_members(202),
-         {'attachment': {'volume_id': '{volume_id}', 'mode': 'ro'}}),
-    Call('POST', '/multiattach/attachments/{attachment_id}/fence', (403, 403, 200, 200, 404, 404),
-         {'fence': {}}),
+    Call(
+        'POST',
+        '/multiattach/servers/{server_id}/attachments',
+        project_members(202),
+        {'attachment': {'volume_id': '{volume_id}', 'mode': 'ro'}},
+    ),
+    Call('POST', '/multiattach/attachments/{attachment_id}/fence', (403, 403, 200, 200, 404, 404), {'fence': {}}),
     Call('POST', '/multiattach/hosts/{name}/fence', (403, 403, 200, 200, 403, 403), {'fence': {}}),
     Call('POST', '/multiattach/hosts/{name}/unfence', (403, 403, 200, 200, 403, 403), {'unfence': {}}),
     Call('POST', '/multiattach/doctor', (403, 403, 200, 200, 403, 403), {'doctor': {'fix': False}}),
@@ -222,19 +224,34 @@ EXTENSION = (
 )
 
 # What this service does not have: the lists are empty for everybody, nobody can make any.
-_LISTS = ('/snapshots', '/backups', '/os-volume-transfer', '/volume-transfers', '/groups', '/group_snapshots',
-          '/group_types', '/consistencygroups', '/cgsnapshots', '/clusters')
-_OF_VOLUMES = {'/snapshots': 'snapshot', '/backups': 'backup', '/os-volume-transfer': 'transfer',
-               '/volume-transfers': 'transfer'}
+_LISTS = (
+    '/snapshots',
+    '/backups',
+    '/os-volume-transfer',
+    '/volume-transfers',
+    '/groups',
+    '/group_snapshots',
+    '/group_types',
+    '/consistencygroups',
+    '/cgsnapshots',
+    '/clusters',
+)
+_OF_VOLUMES = {
+    '/snapshots': 'snapshot',
+    '/backups': 'backup',
+    '/os-volume-transfer': 'transfer',
+    '/volume-transfers': 'transfer',
+}
 _WITHOUT_DETAIL = ('/group_types',)
 ABSENT = (
     *(Call('GET', path, open_to_all(200)) for path in _LISTS),
     *(Call('GET', f'{path}/detail', open_to_all(200)) for path in _LISTS if path not in _WITHOUT_DETAIL),
     *(Call('POST', path, open_to_all(400), {}) for path in _LISTS if path not in ('/clusters', *_OF_VOLUMES)),
-    *(Call('POST', path, project_readers(400), {noun: {'volume_id': '{volume_id}'}})
-      for path, noun in _OF_VOLUMES.items()),
-    *(Call(method, f'{path}/{{name}}', open_to_all(404)) for path in _LISTS
-      for method in ('GET', 'PUT', 'DELETE')),
+    *(
+        Call('POST', path, project_readers(400), {noun: {'volume_id': '{volume_id}'}})
+        for path, noun in _OF_VOLUMES.items()
+    ),
+    *(Call(method, f'{path}/{{name}}', open_to_all(404)) for path in _LISTS for method in ('GET', 'PUT', 'DELETE')),
 )
 
 BLOCK_STORAGE = (*VOLUMES, *ATTACHMENTS, *TYPES, *QOS_SPECS, *OTHERS, *EXTENSION, *ABSENT)
@@ -247,8 +264,12 @@ COMPUTE = (
     Call('GET', '/servers/{server_id}/os-volume_attachments', project_readers(200)),
     Call('POST', '/servers/{server_id}/os-volume_attachments', project_members(200), _NEW),
     Call('GET', '/servers/{server_id}/os-volume_attachments/{volume_of_server}', project_readers(200)),
-    Call('PUT', '/servers/{server_id}/os-volume_attachments/{volume_of_server}', project_members(202),
-         {'volumeAttachment': {'volumeId': '{volume_of_server}', 'delete_on_termination': True}}),
+    Call(
+        'PUT',
+        '/servers/{server_id}/os-volume_attachments/{volume_of_server}',
+        project_members(202),
+        {'volumeAttachment': {'volumeId': '{volume_of_server}', 'delete_on_termination': True}},
+    ),
     Call('DELETE', '/servers/{server_id}/os-volume_attachments/{volume_of_server}', project_members(202)),
     Call('GET', '/flavors', open_to_all(200)),
     Call('GET', '/flavors/detail', open_to_all(200)),

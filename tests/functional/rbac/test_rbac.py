@@ -40,8 +40,9 @@ def list_calls(controllers: Iterable[Any]) -> set[str]:
     return {_PLACE.sub('{}', call) for call in calls}
 
 
-@pytest.mark.parametrize(('controllers', 'rows'), [
-    (blockstorage.CONTROLLERS, table.BLOCK_STORAGE), (compute_app.CONTROLLERS, table.COMPUTE)])
+@pytest.mark.parametrize(
+    ('controllers', 'rows'), [(blockstorage.CONTROLLERS, table.BLOCK_STORAGE), (compute_app.CONTROLLERS, table.COMPUTE)]
+)
 def test_every_call_has_a_row(controllers: Iterable[Any], rows: tuple[Call, ...]) -> None:
     assert {_PLACE.sub('{}', row.name) for row in rows} == list_calls(controllers)
 
@@ -57,8 +58,7 @@ class Things:
     def __init__(self, deployed: deployment.Deployment, host: ComputeHost) -> None:
         self._deployed = deployed
         self.host = host
-        self.application = deploy.make_application(
-            deployed.engine, deploy.ApiSettings(), authenticate=Personas)
+        self.application = deploy.make_application(deployed.engine, deploy.ApiSettings(), authenticate=Personas)
         self._ctx = deployment.make_context(PROJECTS['mine'])
         deployed.make_type('shared')
         for project in PROJECTS.values():
@@ -89,8 +89,7 @@ class Things:
         return ident
 
     def attachment_id(self) -> str:
-        made = self._deployed.engine.attachments.create(
-            self._ctx, self.volume_id(), None, table.CONNECTOR, None)
+        made = self._deployed.engine.attachments.create(self._ctx, self.volume_id(), None, table.CONNECTOR, None)
         return str(made.id)
 
     def type_id(self) -> str:
@@ -101,8 +100,7 @@ class Things:
         return str(self._deployed.engine.types.create(self._ctx, self.name(), None, True, {}).id)
 
     def qos_id(self) -> str:
-        return str(self._deployed.engine.qos_specs.create(
-            self._ctx, self.name(), 'both', {'color': 'blue'}).id)
+        return str(self._deployed.engine.qos_specs.create(self._ctx, self.name(), 'both', {'color': 'blue'}).id)
 
     def message_id(self) -> str:
         about = str(uuid.uuid4())
@@ -114,9 +112,17 @@ class Things:
 
     def volume_of_server(self) -> str:
         volume_id = self.volume_id()
-        reply = ask(self.application, 'admin', '/compute/v2.1', Call(
-            'POST', f'/servers/{self.server_id}/os-volume_attachments', (),
-            {'volumeAttachment': {'volumeId': volume_id}}))
+        reply = ask(
+            self.application,
+            'admin',
+            '/compute/v2.1',
+            Call(
+                'POST',
+                f'/servers/{self.server_id}/os-volume_attachments',
+                (),
+                {'volumeAttachment': {'volumeId': volume_id}},
+            ),
+        )
         assert reply.status_int == 200, reply.text
         self._deployed.wait(lambda: self._deployed.status(volume_id) == 'in-use')
         return volume_id
@@ -124,8 +130,7 @@ class Things:
 
 @pytest.fixture(scope='module')
 def things(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Things]:
-    with (deployment.deploy(tmp_path_factory.mktemp('rbac')) as deployed,
-          compute_host.run(deployed) as host):
+    with deployment.deploy(tmp_path_factory.mktemp('rbac')) as deployed, compute_host.run(deployed) as host:
         host.register()
         yield Things(deployed, host)
 
@@ -134,7 +139,9 @@ def ask(application: Any, persona: str, prefix: str, call: Call) -> webob.Respon
     """Make a call as a persona."""
     project, roles = PERSONAS[persona]
     headers = {
-        'X-Roles': ','.join(roles), 'X-Project-Id': PROJECTS[project], 'Accept': 'application/json',
+        'X-Roles': ','.join(roles),
+        'X-Project-Id': PROJECTS[project],
+        'Accept': 'application/json',
         'OpenStack-API-Version': 'volume 3.71, compute 2.89',
     }
     if persona == 'service':

@@ -39,8 +39,13 @@ class Bench:
     def attach(self, volume_id: str, host: str = 'one', server: str | None = None) -> models.Attachment:
         """As a client does."""
         attachments, ctx = self.deployed.engine.attachments, self.deployed.ctx
-        row = attachments.create(ctx, volume_id, server or str(uuid.uuid4()), {
-            'host': host, 'initiator': f'iqn.1994-05.com.example:{host}'}, None)
+        row = attachments.create(
+            ctx,
+            volume_id,
+            server or str(uuid.uuid4()),
+            {'host': host, 'initiator': f'iqn.1994-05.com.example:{host}'},
+            None,
+        )
         attachments.complete(ctx, row.id)
         return row
 
@@ -49,8 +54,9 @@ class Bench:
 
     def login(self, row: models.Attachment) -> Session:
         info = row.connection_info
-        return Session(info['target_portal'], info['target_iqn'], str(row.initiator), info['auth_username'],
-                       info['auth_password'])
+        return Session(
+            info['target_portal'], info['target_iqn'], str(row.initiator), info['auth_username'], info['auth_password']
+        )
 
     def tid(self, volume_id: str) -> int:
         target = self.daemon.show_targets().find(f'iqn.2010-10.org.openstack:volume-{volume_id}')
@@ -75,8 +81,14 @@ class Bench:
 
     def exists(self, attachment_id: str) -> bool:
         with self.deployed.db.reader() as session:
-            return session.scalar(sa.select(models.Attachment.id).where(
-                models.Attachment.id == attachment_id, models.Attachment.deleted_at.is_(None))) is not None
+            return (
+                session.scalar(
+                    sa.select(models.Attachment.id).where(
+                        models.Attachment.id == attachment_id, models.Attachment.deleted_at.is_(None)
+                    )
+                )
+                is not None
+            )
 
 
 @pytest.fixture(scope='module')

@@ -41,14 +41,17 @@ class House:
     @contextlib.contextmanager
     def start(self, interval: float = INTERVAL) -> Iterator[Bench]:
         url = f'sqlite:///{self.database}'
-        with deployment.deploy(self.folder, self.target, url=url, report_interval=0.1,
-                               reconcile_interval=interval) as deployed:
+        with deployment.deploy(
+            self.folder, self.target, url=url, report_interval=0.1, reconcile_interval=interval
+        ) as deployed:
             yield Bench(deployed, self.tgtd, self.folder / 'targets')
 
     def copy(self) -> pathlib.Path:
         copy = self.folder / 'copy.sqlite'
-        with contextlib.closing(sqlite3.connect(self.database)) as source, \
-                contextlib.closing(sqlite3.connect(copy)) as target:
+        with (
+            contextlib.closing(sqlite3.connect(self.database)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
             source.backup(target)
         return copy
 
@@ -117,8 +120,9 @@ def test_an_older_copy_cuts_no_login(house: House, has_mark: bool) -> None:
 
 
 @pytest.mark.parametrize('has_mark', [True, False])
-def test_an_older_copy_that_knows_the_volumes_cuts_no_login(house: House, has_mark: bool,
-                                                            capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_older_copy_that_knows_the_volumes_cuts_no_login(
+    house: House, has_mark: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     with house.start() as bench:
         shared = bench.deployed.make_volume('multi')
         volumes = [shared] * (LOGINS // 2) + [bench.deployed.make_volume('multi') for _ in range(LOGINS // 2)]
@@ -205,8 +209,7 @@ def test_a_step_of_the_copy_is_not_carried_on_with(house: House) -> None:
 
 
 @pytest.mark.parametrize('has_mark', [True, False])
-def test_who_was_fenced_in_the_copy_and_came_back_since_is_not_cut_off_again(house: House, has_mark: bool
-                                                                             ) -> None:
+def test_who_was_fenced_in_the_copy_and_came_back_since_is_not_cut_off_again(house: House, has_mark: bool) -> None:
     """For ten minutes a worker looks whether somebody whom it has cut off is logged in."""
     with house.start(0.0) as bench:
         volume = bench.deployed.make_volume('multi')
@@ -267,8 +270,13 @@ def test_one_attachment_of_which_nothing_is_recorded(house: House, spoil: str) -
     if spoil == 'unsure':
         house.mark.unlink()
     with house.start(0.0) as bench:
-        bench.write(models.Attachment, row.id, deleted_at=models.now(), state='detached',
-                    **({'initiator': None} if spoil == 'purged' else {}))
+        bench.write(
+            models.Attachment,
+            row.id,
+            deleted_at=models.now(),
+            state='detached',
+            **({'initiator': None} if spoil == 'purged' else {}),
+        )
         bench.write(models.Volume, volume, status='available')
         for fix in (None, None, True):
             [seen] = bench.look(fix)

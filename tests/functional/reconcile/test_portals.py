@@ -117,12 +117,15 @@ def test_a_host_that_asks_again_is_told_the_portal_of_today(moving: Move) -> Non
     row = bench.attach(bench.deployed.make_volume('multi'))
     before = dict(row.connection_info)
     bench = moving.move()
-    again = call(bench, 'PUT', f'/attachments/{row.id}', {'attachment': {'connector': {
-        'host': 'one', 'initiator': row.initiator}}})['attachment']
+    again = call(
+        bench,
+        'PUT',
+        f'/attachments/{row.id}',
+        {'attachment': {'connector': {'host': 'one', 'initiator': row.initiator}}},
+    )['attachment']
     assert again['connection_info'] == {**before, 'target_portal': bench.tgtd.portal}
     assert again['status'] == 'attached'
-    assert call(bench, 'GET', f'/attachments/{row.id}')['attachment']['connection_info'] == (
-        again['connection_info'])
+    assert call(bench, 'GET', f'/attachments/{row.id}')['attachment']['connection_info'] == (again['connection_info'])
     login(bench, row)
     assert bench.look() == []
 
@@ -130,8 +133,11 @@ def test_a_host_that_asks_again_is_told_the_portal_of_today(moving: Move) -> Non
 def test_os_initialize_connection_answers_the_portal_of_today(moving: Move) -> None:
     bench = moving.bench
     volume = bench.deployed.make_volume()
-    body = {'os-initialize_connection': {'connector': {
-        'host': 'h', 'initiator': 'iqn.1994-05.com.example:h', 'multipath': True}}}
+    body = {
+        'os-initialize_connection': {
+            'connector': {'host': 'h', 'initiator': 'iqn.1994-05.com.example:h', 'multipath': True}
+        }
+    }
     before = call(bench, 'POST', f'/volumes/{volume}/action', body)['connection_info']['data']
     assert call(bench, 'POST', f'/volumes/{volume}/action', body)['connection_info']['data'] == before
     bench = moving.move()
@@ -141,7 +147,8 @@ def test_os_initialize_connection_answers_the_portal_of_today(moving: Move) -> N
 
 
 def test_a_worker_that_does_not_answer_keeps_nobody_from_what_is_stored(
-        moving: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    moving: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = moving.bench
     row = bench.attach(bench.deployed.make_volume('multi'))
     before = dict(row.connection_info)
@@ -151,8 +158,9 @@ def test_a_worker_that_does_not_answer_keeps_nobody_from_what_is_stored(
         raise errors.Unanswered('No answer.')
 
     monkeypatch.setattr(bench.deployed.engine.orders._workers, 'export', be_silent)
-    again = bench.deployed.engine.attachments.connect(bench.deployed.ctx, row.id, {
-        'host': 'one', 'initiator': row.initiator})
+    again = bench.deployed.engine.attachments.connect(
+        bench.deployed.ctx, row.id, {'host': 'one', 'initiator': row.initiator}
+    )
     assert again.connection_info == before
 
 

@@ -55,8 +55,13 @@ MARKS = [(Drift.RESERVE_MARK, reserve, 'attaching'), (Drift.DETACH_MARK, begin_d
 
 @pytest.mark.parametrize(('kind', 'leave', 'status'), MARKS)
 def test_a_mark_that_nobody_takes_back_is_reported_with_its_age(
-        bench: Bench, kind: Drift, leave: Callable[[Bench], tuple[str, str]], status: str,
-        caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Bench,
+    kind: Drift,
+    leave: Callable[[Bench], tuple[str, str]],
+    status: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     counted: list[tuple[str, str]] = []
     monkeypatch.setattr(metrics, 'drift', lambda *labels: counted.append(labels))
     volume, _after = leave(bench)
@@ -81,8 +86,8 @@ def test_a_mark_that_nobody_takes_back_is_reported_with_its_age(
 
 @pytest.mark.parametrize(('kind', 'leave', 'status'), MARKS)
 def test_a_mark_is_taken_back_as_its_client_would_if_the_operator_says_so(
-        make_bench: Callable[..., Bench], kind: Drift, leave: Callable[[Bench], tuple[str, str]],
-        status: str) -> None:
+    make_bench: Callable[..., Bench], kind: Drift, leave: Callable[[Bench], tuple[str, str]], status: str
+) -> None:
     bench = make_bench(target=NullTarget(), rules=Rules({kind: 'repair'}, {kind: 60.0}))
     volume, after = leave(bench)
     assert bench.look(fix=None) == []
@@ -152,13 +157,22 @@ def complete_bare(bench: Bench, server: str, *, minutes: float = 10) -> str:
 def register(bench: Bench, *, gone: bool = False) -> str:
     server = str(uuid.uuid4())
     with bench.deployed.db.writer() as session:
-        session.add(models.Server(id=server, name='s', project_id='p', host='node-1', power_state='running',
-                                  deleted_at=models.now() if gone else None))
+        session.add(
+            models.Server(
+                id=server,
+                name='s',
+                project_id='p',
+                host='node-1',
+                power_state='running',
+                deleted_at=models.now() if gone else None,
+            )
+        )
     return server
 
 
 def test_a_server_of_a_host_agent_without_a_connector_is_reported_and_warned_of(
-        bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     server = register(bench)
     ident = complete_bare(bench, server)
     assert f'Attachment {ident} ' in caplog.text
@@ -166,7 +180,11 @@ def test_a_server_of_a_host_agent_without_a_connector_is_reported_and_warned_of(
     for fix in (False, None, True):
         [seen] = bench.look(fix)
         assert (seen.kind, seen.attachment_id, seen.about, seen.outcome) == (
-            Drift.NO_CONNECTOR, ident, server, 'reported')
+            Drift.NO_CONNECTOR,
+            ident,
+            server,
+            'reported',
+        )
     found = bench.deployed.engine.explanations.explain_attachment(bench.deployed.ctx, ident, live=True)
     assert found.truth is not None
     assert [one.kind for one in found.truth.findings] == [Drift.NO_CONNECTOR]
@@ -174,8 +192,7 @@ def test_a_server_of_a_host_agent_without_a_connector_is_reported_and_warned_of(
 
 def test_os_attach_without_a_connection_is_warned_of(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     volume = bench.deployed.make_volume()
-    bench.deployed.engine.legacy.attach(bench.deployed.ctx, volume,
-                                        LegacyAttach('/dev/vdb', register(bench)))
+    bench.deployed.engine.legacy.attach(bench.deployed.ctx, volume, LegacyAttach('/dev/vdb', register(bench)))
     assert 'is on host node-1' in caplog.text
 
 
@@ -184,8 +201,11 @@ def test_what_is_right_without_a_connector(bench: Bench, caplog: pytest.LogCaptu
     complete_bare(bench, register(bench, gone=True))
     young = complete_bare(bench, register(bench), minutes=1)
     assert bench.look() == []
-    [warning] = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING
-                 and 'without a connector' in one.getMessage()]
+    [warning] = [
+        one.getMessage()
+        for one in caplog.records
+        if one.levelno == logging.WARNING and 'without a connector' in one.getMessage()
+    ]
     assert young in warning
 
 
@@ -193,8 +213,9 @@ def test_an_attachment_whose_connection_was_taken_back_had_one(bench: Bench) -> 
     """os-terminate_connection before os-detach."""
     server, volume = register(bench), bench.deployed.make_volume('multi')
     row = bench.attach(volume, 'node-1', server)
-    bench.deployed.engine.legacy.terminate_connection(bench.deployed.ctx, volume, {
-        'host': 'node-1', 'initiator': row.initiator})
+    bench.deployed.engine.legacy.terminate_connection(
+        bench.deployed.ctx, volume, {'host': 'node-1', 'initiator': row.initiator}
+    )
     bench.write(models.Attachment, row.id, state_at=models.now() - datetime.timedelta(hours=1))
     assert bench.look() == []
 
@@ -214,20 +235,21 @@ def test_servers_of_nova_are_asked_for(make_bench: Callable[..., Bench]) -> None
 # -- one name, two hosts ---------------------------------------------------------------------------
 
 
-def connect(bench: Bench, host: str, volume: str | None = None,
-            ctx: RequestContext | None = None) -> models.Attachment:
+def connect(bench: Bench, host: str, volume: str | None = None, ctx: RequestContext | None = None) -> models.Attachment:
     return bench.deployed.engine.attachments.create(
-        ctx or bench.deployed.ctx, volume or bench.deployed.make_volume('multi'), str(uuid.uuid4()),
-        {'host': host, 'initiator': NAME}, None)
+        ctx or bench.deployed.ctx,
+        volume or bench.deployed.make_volume('multi'),
+        str(uuid.uuid4()),
+        {'host': host, 'initiator': NAME},
+        None,
+    )
 
 
 def said(caplog: pytest.LogCaptureFixture) -> Collection[str]:
-    return [record.getMessage() for record in caplog.records if 'presents the initiator name' in
-            record.getMessage()]
+    return [record.getMessage() for record in caplog.records if 'presents the initiator name' in record.getMessage()]
 
 
-def test_two_hosts_with_one_name_are_warned_of_and_reported(bench: Bench,
-                                                            caplog: pytest.LogCaptureFixture) -> None:
+def test_two_hosts_with_one_name_are_warned_of_and_reported(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     connect(bench, 'one')
     same = connect(bench, 'one')
     assert said(caplog) == []
@@ -238,11 +260,9 @@ def test_two_hosts_with_one_name_are_warned_of_and_reported(bench: Bench,
     for fix in (False, None, True):
         [seen] = bench.look(fix)
         assert (seen.kind, seen.about, seen.outcome) == (Drift.SHARED_NAME, f'{NAME}: one, two', 'reported')
-    found = bench.deployed.engine.explanations.explain_volume(
-        bench.deployed.ctx, str(same.volume_id), live=True)
+    found = bench.deployed.engine.explanations.explain_volume(bench.deployed.ctx, str(same.volume_id), live=True)
     assert found.truth is not None
-    assert [(one.kind, one.volume_id) for one in found.truth.findings] == [
-        (Drift.SHARED_NAME, same.volume_id)]
+    assert [(one.kind, one.volume_id) for one in found.truth.findings] == [(Drift.SHARED_NAME, same.volume_id)]
     bench.deployed.engine.attachments.delete(bench.deployed.ctx, other.id)
     assert bench.look() == []
 

@@ -25,8 +25,9 @@ def long_ago(seconds: float = 100_000) -> datetime.datetime:
     return models.now() - datetime.timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize(('status', 'attached'), [
-    ('available', True), ('in-use', False), ('detaching', True), ('reserved', False)])
+@pytest.mark.parametrize(
+    ('status', 'attached'), [('available', True), ('in-use', False), ('detaching', True), ('reserved', False)]
+)
 def test_a_status_that_disagrees_with_the_attachments(bench: Bench, status: str, attached: bool) -> None:
     volume = bench.deployed.make_volume('multi')
     if attached:
@@ -55,22 +56,22 @@ def test_a_reservation_that_nobody_used(bench: Bench) -> None:
     for ident in (old, of_server, attached.id):
         bench.write(models.Attachment, ident, state_at=long_ago())
     assert {(one.kind, one.attachment_id, one.outcome) for one in bench.look_twice()} == {
-        (Drift.RESERVATION, old, 'repaired'), (Drift.RESERVATION_OF_SERVER, of_server, 'reported')}
+        (Drift.RESERVATION, old, 'repaired'),
+        (Drift.RESERVATION_OF_SERVER, of_server, 'reported'),
+    }
     assert not bench.exists(old)
     assert all(map(bench.exists, (young, of_server, attached.id)))
     assert bench.kinds() == [Drift.RESERVATION_OF_SERVER]
 
 
-def test_a_host_that_connects_just_in_time_keeps_its_place(bench: Bench,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_connects_just_in_time_keeps_its_place(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     ident = bench.reserve(bench.deployed.make_volume('multi'))
     bench.write(models.Attachment, ident, state_at=long_ago())
     reconciler, attachments = bench.deployed.reconciler, bench.deployed.engine.attachments
     find_step = reconciler._find_step
 
     def connect_first(one: Seen) -> Step:
-        attachments.connect(bench.deployed.ctx, ident, {
-            'host': 'one', 'initiator': 'iqn.1994-05.com.example:one'})
+        attachments.connect(bench.deployed.ctx, ident, {'host': 'one', 'initiator': 'iqn.1994-05.com.example:one'})
         return find_step(one)
 
     monkeypatch.setattr(reconciler, '_find_step', connect_first)
@@ -98,9 +99,15 @@ def test_a_step_that_stands_still_is_reported(bench: Bench) -> None:
     [seen] = bench.look(fix=True)
     assert (seen.kind, seen.outcome, seen.attachment_id) == (Drift.STUCK_STEP, 'reported', row.id)
     with bench.deployed.db.writer() as session:
-        session.add(models.StepLease(
-            ident=row.id, since=long_ago(700), owner='somebody', attempts=0,
-            lease_until=models.now() + datetime.timedelta(seconds=30)))
+        session.add(
+            models.StepLease(
+                ident=row.id,
+                since=long_ago(700),
+                owner='somebody',
+                attempts=0,
+                lease_until=models.now() + datetime.timedelta(seconds=30),
+            )
+        )
     assert bench.look() == [], 'it is slow, and somebody is at it'
     with bench.deployed.db.writer() as session:
         session.execute(sa.delete(models.StepLease))
@@ -118,8 +125,9 @@ def nova() -> Iterator[StandInServers]:
 
 
 def make_check(nova: StandInServers, most: int = 100) -> NovaCheck:
-    client = adapter.Adapter(session.Session(auth=noauth.NoAuth(endpoint=nova.url)), service_type='compute',
-                             endpoint_override=nova.url)
+    client = adapter.Adapter(
+        session.Session(auth=noauth.NoAuth(endpoint=nova.url)), service_type='compute', endpoint_override=nova.url
+    )
     return NovaCheck(NovaServers(client), most)
 
 
@@ -139,8 +147,9 @@ def test_a_server_that_nova_had_is_gone(make_bench: Callable[..., Bench], nova: 
     assert bench.look() == []
 
 
-def test_a_server_that_nova_deleted_before_this_worker_came(make_bench: Callable[..., Bench],
-                                                            nova: StandInServers) -> None:
+def test_a_server_that_nova_deleted_before_this_worker_came(
+    make_bench: Callable[..., Bench], nova: StandInServers
+) -> None:
     bench = make_bench(nova=make_check(nova))
     volume = bench.deployed.make_volume('multi')
     row = bench.attach(volume, server=nova.make(deleted=True))
@@ -150,16 +159,18 @@ def test_a_server_that_nova_deleted_before_this_worker_came(make_bench: Callable
     assert bench.deployed.target.list_exports() == {}
 
 
-def test_a_server_that_nova_never_knew_may_be_bare_metal(make_bench: Callable[..., Bench],
-                                                         nova: StandInServers) -> None:
+def test_a_server_that_nova_never_knew_may_be_bare_metal(
+    make_bench: Callable[..., Bench], nova: StandInServers
+) -> None:
     bench = make_bench(nova=make_check(nova))
     row = bench.attach(bench.deployed.make_volume('multi'))
     assert [(one.kind, one.outcome) for one in bench.look(fix=True)] == [(Drift.SERVER_UNKNOWN, 'reported')]
     assert bench.exists(row.id)
 
 
-def test_a_place_for_a_server_that_nova_is_about_to_make_waits(make_bench: Callable[..., Bench],
-                                                               nova: StandInServers) -> None:
+def test_a_place_for_a_server_that_nova_is_about_to_make_waits(
+    make_bench: Callable[..., Bench], nova: StandInServers
+) -> None:
     bench = make_bench(nova=make_check(nova), rules=Rules({Drift.SERVER_UNKNOWN: 'repair'}))
     bench.attach(bench.deployed.make_volume('multi'), server=nova.make())
     ident = bench.reserve(bench.deployed.make_volume('multi'), str(uuid.uuid4()))
@@ -169,11 +180,19 @@ def test_a_place_for_a_server_that_nova_is_about_to_make_waits(make_bench: Calla
     assert not bench.exists(ident)
 
 
-@pytest.mark.parametrize(('status', 'body'), [
-    (403, {'forbidden': {'code': 403, 'message': 'all_tenants'}}), (404, 'not here'), (500, {}),
-    (200, {'something': []}), (200, 'no json')])
-def test_a_nova_that_cannot_tell_takes_nothing_away(make_bench: Callable[..., Bench], nova: StandInServers,
-                                                    status: int, body: object) -> None:
+@pytest.mark.parametrize(
+    ('status', 'body'),
+    [
+        (403, {'forbidden': {'code': 403, 'message': 'all_tenants'}}),
+        (404, 'not here'),
+        (500, {}),
+        (200, {'something': []}),
+        (200, 'no json'),
+    ],
+)
+def test_a_nova_that_cannot_tell_takes_nothing_away(
+    make_bench: Callable[..., Bench], nova: StandInServers, status: int, body: object
+) -> None:
     bench = make_bench(nova=make_check(nova), rules=Rules({Drift.SERVER_UNKNOWN: 'repair'}))
     row = bench.attach(bench.deployed.make_volume('multi'))
     nova.trouble = status, body
@@ -186,8 +205,9 @@ def test_a_nova_that_cannot_tell_takes_nothing_away(make_bench: Callable[..., Be
     assert len(nova.asked) == asked, 'it is left in peace for some rounds'
 
 
-def test_many_servers_that_are_gone_at_once_wait_for_a_person(make_bench: Callable[..., Bench],
-                                                              nova: StandInServers) -> None:
+def test_many_servers_that_are_gone_at_once_wait_for_a_person(
+    make_bench: Callable[..., Bench], nova: StandInServers
+) -> None:
     bench = make_bench(nova=make_check(nova), rules=Rules(most=2))
     volume = bench.deployed.make_volume('multi')
     kept = bench.attach(volume, 'kept', nova.make())
@@ -204,8 +224,9 @@ def test_many_servers_that_are_gone_at_once_wait_for_a_person(make_bench: Callab
     assert bench.exists(kept.id)
 
 
-def test_a_nova_that_has_no_server_at_all_is_not_believed(make_bench: Callable[..., Bench],
-                                                          nova: StandInServers) -> None:
+def test_a_nova_that_has_no_server_at_all_is_not_believed(
+    make_bench: Callable[..., Bench], nova: StandInServers
+) -> None:
     """It may have lost its database: of one server it has to say itself that it was deleted."""
     bench = make_bench(nova=make_check(nova))
     rows = [bench.attach(bench.deployed.make_volume('multi'), server=nova.make()) for _ in range(2)]
@@ -218,14 +239,17 @@ def test_a_nova_that_has_no_server_at_all_is_not_believed(make_bench: Callable[.
         assert 'Nova has none of the servers' in str(found[0].error)
     nova.deleted.add(servers[0])
     assert {one.attachment_id: one.outcome for one in bench.look(fix=None)} == {
-        rows[0].id: 'repaired', rows[1].id: 'waiting'}
+        rows[0].id: 'repaired',
+        rows[1].id: 'waiting',
+    }
     nova.servers.add(servers[1])
     assert bench.look(fix=None) == []
     assert bench.exists(rows[1].id)
 
 
-def test_a_round_asks_for_a_few_servers_and_comes_round_to_all(make_bench: Callable[..., Bench],
-                                                               nova: StandInServers) -> None:
+def test_a_round_asks_for_a_few_servers_and_comes_round_to_all(
+    make_bench: Callable[..., Bench], nova: StandInServers
+) -> None:
     bench = make_bench(nova=make_check(nova, most=2))
     volume = bench.deployed.make_volume('multi')
     rows = [bench.attach(volume, f'host-{number}', nova.make()) for number in range(5)]
@@ -238,14 +262,20 @@ def test_a_round_asks_for_a_few_servers_and_comes_round_to_all(make_bench: Calla
     assert outcomes == ['waiting', 'repaired']
 
 
-@pytest.mark.parametrize(('shown', 'found'), [
-    ({'status': 'ACTIVE', 'OS-EXT-SRV-ATTR:host': 'c1'}, True),
-    ({'status': 'SHUTOFF', 'OS-EXT-SRV-ATTR:host': 'c1'}, True),
-    ({'status': 'SHELVED_OFFLOADED', 'OS-EXT-SRV-ATTR:host': None}, False),
-    ({'status': 'SHELVED_OFFLOADED', 'OS-EXT-SRV-ATTR:host': 'c1'}, False),  # it is about to come back
-    ({'status': 'BUILD', 'OS-EXT-SRV-ATTR:host': 'c1'}, False), ({'status': 'ACTIVE'}, False)])
-def test_nova_tells_whether_a_server_is_on_a_host(nova: StandInServers, shown: dict[str, str | None],
-                                                  found: bool) -> None:
+@pytest.mark.parametrize(
+    ('shown', 'found'),
+    [
+        ({'status': 'ACTIVE', 'OS-EXT-SRV-ATTR:host': 'c1'}, True),
+        ({'status': 'SHUTOFF', 'OS-EXT-SRV-ATTR:host': 'c1'}, True),
+        ({'status': 'SHELVED_OFFLOADED', 'OS-EXT-SRV-ATTR:host': None}, False),
+        ({'status': 'SHELVED_OFFLOADED', 'OS-EXT-SRV-ATTR:host': 'c1'}, False),  # it is about to come back
+        ({'status': 'BUILD', 'OS-EXT-SRV-ATTR:host': 'c1'}, False),
+        ({'status': 'ACTIVE'}, False),
+    ],
+)
+def test_nova_tells_whether_a_server_is_on_a_host(
+    nova: StandInServers, shown: dict[str, str | None], found: bool
+) -> None:
     server = nova.make()
     nova.shown[server] = shown
     assert make_check(nova).find_on_host([server, str(uuid.uuid4())]) == ({server} if found else set())
@@ -286,12 +316,12 @@ def test_a_round_by_itself_repairs_within_one_interval(make_bench: Callable[...,
     bench.attach(volume)
     bench.write(models.Volume, volume, status='available')
     bench.daemon.delete_target(bench.tid(volume), force=True)
-    bench.deployed.wait(lambda: volume in bench.deployed.target.list_exports()
-                        and bench.deployed.status(volume) == 'in-use', 5)
+    bench.deployed.wait(
+        lambda: volume in bench.deployed.target.list_exports() and bench.deployed.status(volume) == 'in-use', 5
+    )
 
 
-def test_a_worker_that_was_away_for_an_hour_finds_its_house_in_order(
-        make_bench: Callable[..., Bench]) -> None:
+def test_a_worker_that_was_away_for_an_hour_finds_its_house_in_order(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(start_worker=False, reconcile_interval=60.0)
     bench.deployed.worker.start()
     try:
@@ -307,10 +337,15 @@ def test_a_worker_that_was_away_for_an_hour_finds_its_house_in_order(
     bench.deployed.worker.start()
     try:
         target = bench.deployed.target
-        bench.deployed.wait(lambda: gone not in target.list_exports()
-                            and bench.deployed.status(kept) == 'in-use'
-                            and bench.deployed.status(gone) == 'available'
-                            and target.list_exports()[kept].initiators == (rows[1].initiator,), 10)
+        bench.deployed.wait(
+            lambda: (
+                gone not in target.list_exports()
+                and bench.deployed.status(kept) == 'in-use'
+                and bench.deployed.status(gone) == 'available'
+                and target.list_exports()[kept].initiators == (rows[1].initiator,)
+            ),
+            10,
+        )
         bench.login(rows[1]).close()
         assert bench.look() == []
     finally:

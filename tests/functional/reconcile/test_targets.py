@@ -22,8 +22,7 @@ def remove_target(bench: Bench, volume: str, row: models.Attachment) -> None:
 
 
 def remove_unit(bench: Bench, volume: str, row: models.Attachment) -> None:
-    bench.daemon.call(Request('delete a unit', Mode.DEVICE, Op.DELETE,
-                              tid=bench.tid(volume), lun=1))
+    bench.daemon.call(Request('delete a unit', Mode.DEVICE, Op.DELETE, tid=bench.tid(volume), lun=1))
 
 
 def shut_out(bench: Bench, volume: str, row: models.Attachment) -> None:
@@ -70,9 +69,16 @@ def leave_file(bench: Bench, volume: str, row: models.Attachment) -> None:
 
 
 CASES = {
-    Drift.NO_TARGET: remove_target, Drift.NO_LUN: remove_unit, Drift.SHUT_OUT: shut_out,
-    Drift.SHUT: shut, Drift.ADMITTED: admit, Drift.NO_ACCOUNT: unbind_account, Drift.ACCOUNT: bind_account,
-    Drift.NO_FILE: remove_file, Drift.UNUSED: remove_row, Drift.LEFTOVER: remove_volume,
+    Drift.NO_TARGET: remove_target,
+    Drift.NO_LUN: remove_unit,
+    Drift.SHUT_OUT: shut_out,
+    Drift.SHUT: shut,
+    Drift.ADMITTED: admit,
+    Drift.NO_ACCOUNT: unbind_account,
+    Drift.ACCOUNT: bind_account,
+    Drift.NO_FILE: remove_file,
+    Drift.UNUSED: remove_row,
+    Drift.LEFTOVER: remove_volume,
     Drift.STRAY_FILE: leave_file,
 }
 
@@ -133,7 +139,8 @@ def test_every_kind_of_a_target_is_provoked() -> None:
 
 
 def test_two_addresses_that_are_logged_in_under_one_name_are_reported(
-        bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     volume = bench.deployed.make_volume('multi')
     row, kept = bench.attach(volume), bench.attach(volume, 'two')
     sessions = [bench.login(row), bench.login(row), bench.login(kept)]
@@ -166,6 +173,10 @@ def test_the_operator_decides(make_bench: Callable[..., Bench]) -> None:
     remove_row(bench, other, bench.attach(other))
     for fix in (None, False, None):
         assert {(one.kind, one.outcome) for one in bench.look(fix)} == {
-            (Drift.ADMITTED, 'reported'), (Drift.UNUSED, 'waiting')}
+            (Drift.ADMITTED, 'reported'),
+            (Drift.UNUSED, 'waiting'),
+        }
     assert {(one.kind, one.outcome) for one in bench.look(fix=True)} == {
-        (Drift.ADMITTED, 'reported'), (Drift.UNUSED, 'repaired')}
+        (Drift.ADMITTED, 'reported'),
+        (Drift.UNUSED, 'repaired'),
+    }

@@ -21,8 +21,9 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
 
 
 @pytest.fixture(scope='session', params=SERVERS)
-def server(request: pytest.FixtureRequest, backend: Backend,
-           tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     running = Server(backend, request.param, tmp_path_factory.mktemp(request.param))
     try:
         running.start()
@@ -56,9 +57,11 @@ def shared(client: Client) -> str:
 
 
 def make_shared(client: Client) -> str:
-    code, reply = client.ask('POST', '/v3/types', {'volume_type': {
-        'name': 'shared', 'extra_specs': {'multiattach': '<is> True'}}})
+    code, reply = client.ask(
+        'POST', '/v3/types', {'volume_type': {'name': 'shared', 'extra_specs': {'multiattach': '<is> True'}}}
+    )
     assert code in (200, 409), reply
-    wait_until(lambda: client.ask('GET', '/v3/os-services?binary=cinder-volume')[1]['services'],
-               60, 'the volume worker')
+    wait_until(
+        lambda: client.ask('GET', '/v3/os-services?binary=cinder-volume')[1]['services'], 60, 'the volume worker'
+    )
     return client.make_volume('shared')

@@ -21,8 +21,11 @@ TOP = pathlib.Path(__file__).parents[3]
 BIN = pathlib.Path(sys.executable).parent
 PROJECT = 'a' * 32
 _ENVIRONMENT = {'PYTHONPATH': str(TOP), 'PYTHONWARNINGS': 'ignore', 'no_proxy': '*'}
-HEADERS = {'X-Auth-Token': f'admin:{PROJECT}', 'OpenStack-API-Version': 'volume 3.71',
-           'Content-Type': 'application/json'}
+HEADERS = {
+    'X-Auth-Token': f'admin:{PROJECT}',
+    'OpenStack-API-Version': 'volume 3.71',
+    'Content-Type': 'application/json',
+}
 
 
 class Backend:
@@ -48,11 +51,16 @@ class Backend:
             f'[database]\nconnection = {self.database.create_database("multiattach")}\n'
             '[quota]\nvolumes = -1\ngigabytes = -1\n'
             f'[file]\ndirectory = {self.folder}/volumes\ntarget_driver = null\n'
-            '[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n')
-        processes.run([BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'],
-                      env=os.environ | _ENVIRONMENT)
-        self.worker = processes.spawn([BIN / 'multiattach-volume', '--config-file', self.config],
-                                      self.folder / 'worker.log', env=os.environ | _ENVIRONMENT)
+            '[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n'
+        )
+        processes.run(
+            [BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'], env=os.environ | _ENVIRONMENT
+        )
+        self.worker = processes.spawn(
+            [BIN / 'multiattach-volume', '--config-file', self.config],
+            self.folder / 'worker.log',
+            env=os.environ | _ENVIRONMENT,
+        )
 
     def stop(self) -> None:
         if self.worker is not None:
@@ -142,13 +150,18 @@ class Client:
     def __init__(self, port: int, timeout: float = 60) -> None:
         self._connection = http.client.HTTPConnection('127.0.0.1', port, timeout=timeout)
 
-    def ask(self, method: str, path: str, body: Any = None, *, chunked: bool = False,
-            headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    def ask(
+        self, method: str, path: str, body: Any = None, *, chunked: bool = False, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
         """Make a request; a body of bytes is sent as it is."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         self._connection.request(
-            method, path, iter([data[:7], data[7:]]) if chunked and data else data,
-            HEADERS | (headers or {}), encode_chunked=chunked)
+            method,
+            path,
+            iter([data[:7], data[7:]]) if chunked and data else data,
+            HEADERS | (headers or {}),
+            encode_chunked=chunked,
+        )
         reply = self._connection.getresponse()
         text = reply.read()
         return reply.status, json.loads(text) if re.match(r'\s*[{\[]', text.decode()) else text.decode()

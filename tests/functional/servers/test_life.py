@@ -23,9 +23,17 @@ def test_a_request_in_work_ends_before_the_server_does(backend: Backend, own_ser
 
     def attach() -> tuple[int, object]:
         with contextlib.closing(Client(own_server.port)) as client:
-            return client.ask('POST', '/v3/attachments', {'attachment': {
-                'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()),
-                'connector': make_connector('host')}})
+            return client.ask(
+                'POST',
+                '/v3/attachments',
+                {
+                    'attachment': {
+                        'volume_uuid': volume,
+                        'instance_uuid': str(uuid.uuid4()),
+                        'connector': make_connector('host'),
+                    }
+                },
+            )
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         with backend.frozen():

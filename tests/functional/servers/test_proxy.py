@@ -30,24 +30,45 @@ class Proxy:
         self.folder = folder
         self.port = pick_port()
         text = (TOP / 'etc/nginx/multiattach.conf').read_text()
-        for old, new in (('127.0.0.1:8776', f'127.0.0.1:{upstream}'),
-                         ('listen 443 ssl', f'listen 127.0.0.1:{self.port} ssl'),
-                         ('/etc/multiattach/tls/', f'{folder}/')):
+        for old, new in (
+            ('127.0.0.1:8776', f'127.0.0.1:{upstream}'),
+            ('listen 443 ssl', f'listen 127.0.0.1:{self.port} ssl'),
+            ('/etc/multiattach/tls/', f'{folder}/'),
+        ):
             assert old in text
             text = text.replace(old, new)
         (folder / 'site.conf').write_text(text)
-        paths = ''.join(f'{kind}_temp_path {folder}/{kind};\n'
-                        for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
+        paths = ''.join(
+            f'{kind}_temp_path {folder}/{kind};\n' for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')
+        )
         (folder / 'nginx.conf').write_text(
             f'daemon off;\nuser root;\npid {folder}/pid;\nerror_log {folder}/error.log;\n'
             'worker_processes 1;\nevents {}\n'
-            f'http {{\naccess_log off;\n{paths}include {folder}/site.conf;\n}}\n')
+            f'http {{\naccess_log off;\n{paths}include {folder}/site.conf;\n}}\n'
+        )
         subprocess.run(
-            ['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj',
-             '/CN=volume.example.org', '-keyout', folder / 'key.pem', '-out', folder / 'certificate.pem'],
-            check=True, capture_output=True)
-        self._process = processes.spawn(['nginx', '-p', folder, '-c', folder / 'nginx.conf', '-e',
-                                         folder / 'error.log'], folder / 'log')
+            [
+                'openssl',
+                'req',
+                '-x509',
+                '-newkey',
+                'rsa:2048',
+                '-nodes',
+                '-days',
+                '2',
+                '-subj',
+                '/CN=volume.example.org',
+                '-keyout',
+                folder / 'key.pem',
+                '-out',
+                folder / 'certificate.pem',
+            ],
+            check=True,
+            capture_output=True,
+        )
+        self._process = processes.spawn(
+            ['nginx', '-p', folder, '-c', folder / 'nginx.conf', '-e', folder / 'error.log'], folder / 'log'
+        )
         self._context = ssl.create_default_context(cafile=str(folder / 'certificate.pem'))
         self._context.check_hostname = False
         wait_until(self._is_up, 30, f'nginx: {processes.tail(folder / "log")}')
@@ -59,12 +80,16 @@ class Proxy:
         except OSError:
             return False
 
-    def ask(self, method: str, path: str, body: bytes | None = None, *, chunked: bool = False
-            ) -> tuple[int, bytes]:
+    def ask(self, method: str, path: str, body: bytes | None = None, *, chunked: bool = False) -> tuple[int, bytes]:
         connection = http.client.HTTPSConnection('127.0.0.1', self.port, timeout=60, context=self._context)
         try:
-            connection.request(method, path, iter([body]) if chunked and body else body,
-                               HEADERS | {'Host': 'volume.example.org'}, encode_chunked=chunked)
+            connection.request(
+                method,
+                path,
+                iter([body]) if chunked and body else body,
+                HEADERS | {'Host': 'volume.example.org'},
+                encode_chunked=chunked,
+            )
             reply = connection.getresponse()
             return reply.status, reply.read()
         finally:
@@ -98,8 +123,7 @@ def test_links_are_the_public_ones(proxy: Proxy) -> None:
 
 def test_a_chunked_body_gets_its_length_on_the_way(proxy: Proxy) -> None:
     name = str(uuid.uuid4())
-    code, text = proxy.ask('POST', '/v3/types', json.dumps({'volume_type': {'name': name}}).encode(),
-                           chunked=True)
+    code, text = proxy.ask('POST', '/v3/types', json.dumps({'volume_type': {'name': name}}).encode(), chunked=True)
     assert (code, json.loads(text)['volume_type']['name']) == (200, name)
 
 

@@ -39,9 +39,17 @@ def test_idle_connections_hold_no_thread(server: Server, client: Client) -> None
 def test_sharers_attach_all_at_once(server: Server, shared: str) -> None:
     def attach(number: int) -> int:
         with contextlib.closing(Client(server.port)) as client:
-            code, reply = client.ask('POST', '/v3/attachments', {'attachment': {
-                'volume_uuid': shared, 'instance_uuid': str(uuid.uuid4()),
-                'connector': make_connector(f'host-{number}')}})
+            code, reply = client.ask(
+                'POST',
+                '/v3/attachments',
+                {
+                    'attachment': {
+                        'volume_uuid': shared,
+                        'instance_uuid': str(uuid.uuid4()),
+                        'connector': make_connector(f'host-{number}'),
+                    }
+                },
+            )
             assert code == 200, reply
             ident = reply['attachment']['id']
             complete = client.ask('POST', f'/v3/attachments/{ident}/action', {'os-complete': None})
@@ -66,8 +74,9 @@ def test_a_long_reply_is_not_cut_in_pieces(server: Server, client: Client, share
             more = connection.recv(1 << 20)
             assert more, 'the connection was closed'
             reply += more
-        segments, = struct.unpack_from('I', connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160),
-                                       _DATA_SEGMENTS_IN)
+        (segments,) = struct.unpack_from(
+            'I', connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160), _DATA_SEGMENTS_IN
+        )
     assert len(reply) > 20_000
     if server.kind == 'uwsgi':  # Gunicorn's connections have TCP_NODELAY
         assert segments == 1
@@ -75,8 +84,9 @@ def test_a_long_reply_is_not_cut_in_pieces(server: Server, client: Client, share
 
 def test_a_chunked_body_is_read(client: Client, shared: str) -> None:
     for round_ in range(3):
-        code, reply = client.ask('PUT', f'/v3/volumes/{shared}', {'volume': {'name': f'chunked {round_}'}},
-                                 chunked=True)
+        code, reply = client.ask(
+            'PUT', f'/v3/volumes/{shared}', {'volume': {'name': f'chunked {round_}'}}, chunked=True
+        )
         assert (code, reply['volume']['name']) == (200, f'chunked {round_}')
 
 
@@ -91,8 +101,7 @@ def test_a_body_too_large_is_refused_and_the_server_goes_on(server: Server) -> N
 
 
 def test_a_bad_body_is_answered_and_the_connection_stays(client: Client) -> None:
-    for body in (b'{', b'[]', b'\xff\xfe', b'"volume"', b'{"volume": null}',
-                 b'{"volume": {"size": "\\u0000"}}'):
+    for body in (b'{', b'[]', b'\xff\xfe', b'"volume"', b'{"volume": null}', b'{"volume": {"size": "\\u0000"}}'):
         code, reply = client.ask('POST', '/v3/volumes', body)
         assert (code, list(reply)) == (400, ['badRequest']), (body, reply)
     source = client.source

@@ -15,8 +15,7 @@ import pytest
 from testbed.systemd import Systemd
 from tests.functional.servers.deployment import TOP
 
-FOLDERS = {'api': '/var/lib/multiattach-api', 'host': '/var/lib/multiattach-host',
-           'volume': '/var/lib/multiattach'}
+FOLDERS = {'api': '/var/lib/multiattach-api', 'host': '/var/lib/multiattach-host', 'volume': '/var/lib/multiattach'}
 # What lies in the worker's folder: a target with its CHAP secret, and a volume.
 SECRET, VOLUME = '/var/lib/multiattach/targets/one', '/var/lib/multiattach/volumes/volume-one'
 PROBE = '/opt/multiattach/unit_probe.py'
@@ -33,8 +32,10 @@ class Machine:
 
     def install(self) -> None:
         """The guide's user, and the units."""
-        self.host.check('useradd --system --user-group --no-create-home --home-dir /nonexistent'
-                        ' --shell /usr/sbin/nologin multiattach; mkdir -p /opt/multiattach')
+        self.host.check(
+            'useradd --system --user-group --no-create-home --home-dir /nonexistent'
+            ' --shell /usr/sbin/nologin multiattach; mkdir -p /opt/multiattach'
+        )
         self.host.put_file(PROBE, pathlib.Path(__file__).with_name('unit_probe.py').read_bytes())
         for unit in (TOP / 'etc/systemd').glob('*.service'):
             self.host.put_file(f'/etc/systemd/system/{unit.name}', unit.read_bytes())
@@ -59,13 +60,20 @@ class Machine:
         """
         words = ' '.join(f'"{word}"' for word in attempts)
         self.host.check('mkdir -p ' + (drop := f'/run/systemd/system/multiattach-{role}.service.d'))
-        self.host.put_file(f'{drop}/probe.conf', (
-            '[Unit]\nWants=\n[Service]\nType=oneshot\nRestart=no\nExecStart=\n'
-            f'ExecStart=/usr/bin/python3 -I -S {PROBE} {words}\n'
-            f'StandardOutput=truncate:/run/probe-{role}\n').encode())
+        self.host.put_file(
+            f'{drop}/probe.conf',
+            (
+                '[Unit]\nWants=\n[Service]\nType=oneshot\nRestart=no\nExecStart=\n'
+                f'ExecStart=/usr/bin/python3 -I -S {PROBE} {words}\n'
+                f'StandardOutput=truncate:/run/probe-{role}\n'
+            ).encode(),
+        )
         unit = f'multiattach-{role}'
-        self.host.check(f'systemctl daemon-reload && systemctl start {unit} ||'
-                        f' {{ journalctl -n 30 -u {unit} --no-pager; exit 1; }}', 300)
+        self.host.check(
+            f'systemctl daemon-reload && systemctl start {unit} ||'
+            f' {{ journalctl -n 30 -u {unit} --no-pager; exit 1; }}',
+            300,
+        )
         found: dict[str, Any] = json.loads(self.host.check(f'cat /run/probe-{role}'))
         return found
 
@@ -104,13 +112,19 @@ def test_each_unit_has_a_folder_of_its_own(machine: Machine) -> None:
     assert users['api'] > 0 == users['host'] == users['volume']
 
 
-@pytest.mark.parametrize('first', [(), ('volume',), ('host', 'volume')],
-                         ids=lambda roles: '-'.join(roles) or 'alone')
+@pytest.mark.parametrize('first', [(), ('volume',), ('host', 'volume')], ids=lambda roles: '-'.join(roles) or 'alone')
 def test_the_api_reads_no_secret_and_writes_no_volume(machine: Machine, first: tuple[str, ...]) -> None:
     for role in first:
         machine.probe(role)
-    attempts = [f'read:{SECRET}', f'write:{SECRET}', f'read:{VOLUME}', f'write:{VOLUME}',
-                f'write:{FOLDERS["volume"]}/new', f'write:{FOLDERS["host"]}/new', 'write:/etc/new']
+    attempts = [
+        f'read:{SECRET}',
+        f'write:{SECRET}',
+        f'read:{VOLUME}',
+        f'write:{VOLUME}',
+        f'write:{FOLDERS["volume"]}/new',
+        f'write:{FOLDERS["host"]}/new',
+        'write:/etc/new',
+    ]
     found = machine.probe('api', *attempts)
     assert 'done' not in [found[attempt] for attempt in attempts], found
     assert machine.host.check(f'cat {SECRET} {VOLUME}').split() == ['kept', 'kept']
@@ -140,8 +154,12 @@ def test_the_worker_reaches_tgtd_and_devices_and_the_api_neither(machine: Machin
     machine.host.check('systemctl start tgt; mkdir -p /dev/mapper /etc/lvm/archive')
     pid = machine.host.check('systemctl show --value -p MainPID tgt').strip()
     # A fence takes connections out of tgtd; LVM makes devices, and archives below /etc/lvm.
-    attempts = ['connect:/run/tgtd/socket.0', f'take-socket:{pid}', 'write:/dev/mapper/one',
-                'write:/etc/lvm/archive/one']
+    attempts = [
+        'connect:/run/tgtd/socket.0',
+        f'take-socket:{pid}',
+        'write:/dev/mapper/one',
+        'write:/etc/lvm/archive/one',
+    ]
     found = machine.probe('api', *attempts)
     assert 'done' not in [found[attempt] for attempt in attempts], found
     found = machine.probe('volume', *attempts)

@@ -22,8 +22,12 @@ def test_systemd_understands_a_unit(unit: pathlib.Path, tmp_path: pathlib.Path) 
     # The programs are in the environment of the tests, not in /opt.
     copy = tmp_path / unit.name
     copy.write_text(unit.read_text().replace('/opt/multiattach/bin', str(BIN)))
-    done = subprocess.run(['systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', copy],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ['systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', copy],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert unit.name not in done.stderr
 
@@ -31,8 +35,7 @@ def test_systemd_understands_a_unit(unit: pathlib.Path, tmp_path: pathlib.Path) 
 def test_a_wrong_unit_is_noticed(tmp_path: pathlib.Path) -> None:
     unit = tmp_path / 'wrong.service'
     unit.write_text('[Service]\nExecStart=/bin/true\nProtectSystem=nonsense\n')
-    done = subprocess.run(['systemd-analyze', 'verify', '--man=no', unit], capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(['systemd-analyze', 'verify', '--man=no', unit], capture_output=True, text=True, check=False)
     assert done.returncode != 0 or unit.name in done.stderr
 
 

@@ -52,5 +52,8 @@ def _try(word: str) -> str:
     return 'done'
 
 
-print(json.dumps({word: _try(word) for word in sys.argv[1:]}
-                 | {'uid': os.getuid(), 'folder': os.environ.get('STATE_DIRECTORY')}))
+print(
+    json.dumps(
+        {word: _try(word) for word in sys.argv[1:]} | {'uid': os.getuid(), 'folder': os.environ.get('STATE_DIRECTORY')}
+    )
+)

@@ -32,8 +32,8 @@ class Standalone:
         state.mkdir(parents=True, exist_ok=True)
         state.chmod(0o700)  # it may be there, with a small disk mounted in it
         (state / 'multiattach.conf').write_text(
-            '[DEFAULT]\nreport_interval = 0.5\n'
-            f'[tgt]\nportal = 127.0.0.1:{self.portal}\n[host_agent]\nenabled = no\n')
+            f'[DEFAULT]\nreport_interval = 0.5\n[tgt]\nportal = 127.0.0.1:{self.portal}\n[host_agent]\nenabled = no\n'
+        )
 
     def start(self) -> None:
         self.spawn()
@@ -41,10 +41,20 @@ class Standalone:
 
     def spawn(self) -> None:
         self.child = subprocess.Popen(
-            [str(BIN / 'multiattach-standalone'), '--state-dir', str(self.state), '--listen',
-             f'127.0.0.1:{self.port}', '--config-file', str(self.state / 'multiattach.conf')],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, 'PYTHONWARNINGS': 'ignore', **self.environment})
+            [
+                str(BIN / 'multiattach-standalone'),
+                '--state-dir',
+                str(self.state),
+                '--listen',
+                f'127.0.0.1:{self.port}',
+                '--config-file',
+                str(self.state / 'multiattach.conf'),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, 'PYTHONWARNINGS': 'ignore', **self.environment},
+        )
 
     def await_ready(self) -> None:
         assert self.child is not None
@@ -78,13 +88,15 @@ class Standalone:
                 found.append(int(entry.parent.name))
         return found
 
-    def ask(self, method: str, path: str, body: Any = None, version: str = '3.71',
-            timeout: float = 60) -> tuple[int, Any]:
+    def ask(
+        self, method: str, path: str, body: Any = None, version: str = '3.71', timeout: float = 60
+    ) -> tuple[int, Any]:
         request = urllib.request.Request(
-            f'{self.base}{path}', method=method,
+            f'{self.base}{path}',
+            method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={'Content-Type': 'application/json', 'OpenStack-API-Version': f'volume {version}',
-                     **self.headers})
+            headers={'Content-Type': 'application/json', 'OpenStack-API-Version': f'volume {version}', **self.headers},
+        )
         try:
             with urllib.request.urlopen(request, timeout=timeout) as reply:
                 text = reply.read()

@@ -34,16 +34,22 @@ def connected(service, volume_id):
 
 
 def attach(service, volume_id, host):
-    return service.ask('POST', '/v3/attachments', {'attachment': {
-        'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4()), 'connector': connector(host)}})
+    return service.ask(
+        'POST',
+        '/v3/attachments',
+        {'attachment': {'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4()), 'connector': connector(host)}},
+    )
 
 
 def log_in(service, info):
     """Log in as the connection_info says; libiscsi is a real initiator."""
-    url = (f'iscsi://{info["auth_username"]}%{info["auth_password"]}@{info["target_portal"]}/'
-           f'{info["target_iqn"]}/{info["target_lun"]}')
-    done = subprocess.run(['iscsi-inq', '-i', info['initiator'], url], capture_output=True, text=True,
-                          check=False, timeout=20)
+    url = (
+        f'iscsi://{info["auth_username"]}%{info["auth_password"]}@{info["target_portal"]}/'
+        f'{info["target_iqn"]}/{info["target_lun"]}'
+    )
+    done = subprocess.run(
+        ['iscsi-inq', '-i', info['initiator'], url], capture_output=True, text=True, check=False, timeout=20
+    )
     return done.returncode == 0 and 'DISK' in done.stdout.upper().replace('DIRECT_ACCESS', 'DISK')
 
 
@@ -67,8 +73,10 @@ def test_sigterm_leaves_nothing_and_a_new_start_finds_everything(service):
 
 def test_a_killed_tgtd_comes_back_with_every_export(service):
     volume_id = service.make_volume()
-    info = {**attach(service, volume_id, 'a')[1]['attachment']['connection_info'],
-            'initiator': connector('a')['initiator']}
+    info = {
+        **attach(service, volume_id, 'a')[1]['attachment']['connection_info'],
+        'initiator': connector('a')['initiator'],
+    }
     [pid] = service.tgtd_pids()
     os.kill(pid, signal.SIGKILL)
     service.wait(lambda: service.tgtd_pids() not in ([], [pid]))
@@ -91,9 +99,12 @@ def test_kill_9_during_an_attach(service, frozen):
         [future.result() for future in pending]
     service.wait(lambda: service.tgtd_pids() == [])
     service.start()
-    service.wait(lambda: all(a['status'] in ('reserved', 'attaching') and
-                             (a['connection_info'] or a['status'] == 'reserved')
-                             for a in connected(service, volume_id)))
+    service.wait(
+        lambda: all(
+            a['status'] in ('reserved', 'attaching') and (a['connection_info'] or a['status'] == 'reserved')
+            for a in connected(service, volume_id)
+        )
+    )
     for row in connected(service, volume_id):
         if row['connection_info']:
             initiator = connector('x')['initiator'].removesuffix('x')
@@ -101,8 +112,7 @@ def test_kill_9_during_an_attach(service, frozen):
             assert initiator
     code, reply = attach(service, volume_id, 'new')
     assert code == 200
-    assert service.ask('POST', f'/v3/attachments/{reply["attachment"]["id"]}/action',
-                       {'os-complete': None})[0] == 204
+    assert service.ask('POST', f'/v3/attachments/{reply["attachment"]["id"]}/action', {'os-complete': None})[0] == 204
     assert service.status(volume_id) == 'in-use'
     for row in connected(service, volume_id):
         assert service.ask('DELETE', f'/v3/attachments/{row["id"]}')[0] == 200
@@ -119,12 +129,13 @@ def test_kill_9_during_a_detach(service):
     rows = [attach(service, volume_id, f'h{i}')[1]['attachment'] for i in range(3)]
     os.kill(service.tgtd_pids()[0], signal.SIGSTOP)
     with concurrent.futures.ThreadPoolExecutor() as pool:
+
         def cut(row):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 service.ask('DELETE', f'/v3/attachments/{row["id"]}')
+
         pending = [pool.submit(cut, row) for row in rows[:2]]
-        service.wait(lambda: len([a for a in connected(service, volume_id)
-                                  if a['status'] == 'detaching']) == 2)
+        service.wait(lambda: len([a for a in connected(service, volume_id) if a['status'] == 'detaching']) == 2)
         service.kill()
         [future.result() for future in pending]
     service.wait(lambda: service.tgtd_pids() == [])
@@ -140,8 +151,7 @@ def test_32_sharers_at_once_over_http(service):
     def one(index):
         code, reply = attach(service, volume_id, f'h{index}')
         if code == 200:
-            code, _ = service.ask('POST', f'/v3/attachments/{reply["attachment"]["id"]}/action',
-                                  {'os-complete': None})
+            code, _ = service.ask('POST', f'/v3/attachments/{reply["attachment"]["id"]}/action', {'os-complete': None})
         return code
 
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
@@ -161,36 +171,54 @@ def test_16_race_for_one_over_http(service):
 def test_the_state_folder_is_for_one(service):
     second = subprocess.run(
         [BIN / 'multiattach-standalone', '--state-dir', service.state, '--listen', '127.0.0.1:0'],
-        capture_output=True, text=True, check=False)
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert second.returncode == 2
     assert '--state-dir' in second.stderr
     assert 'Traceback' not in second.stderr
 
 
-@pytest.mark.parametrize(('words', 'config', 'named'), [
-    (['--listen', 'nonsense'], '', '--listen'),
-    (['--listen', '127.0.0.1:99999'], '', '--listen'),
-    (['--config-file', '/does/not/exist'], '', '--config-file'),
-    ([], '[tgt]\nportal = 203.0.113.1:3260\n', 'portal'),
-    ([], '[tgt]\ndriver_threads = many\n', 'driver_threads'),
-    ([], '[api]\nauth_strategy = hope\n', 'auth_strategy'),
-    ([], '[volume]\nenabled_backends = file,file\n', 'enabled_backends'),
-    ([], '[file]\ndirectory = /proc/no/such\n', 'directory'),
-    ([], '[file]\ndriver = tape\n', 'driver'),
-    ([], '[nova]\nauth_type = handshake\n', 'auth_type'),
-    ([], '[DEFAULT]\ntransport_url = pigeon://x/\n', 'transport_url'),
-    ([], '[database]\nconnection = sqlite:////no/such/folder/x.sqlite\n', 'connection'),
-    ([], '[host_agent]\nenabled = yes\nlibvirt_uri = qemu+unix:///system?socket=/none\n', 'libvirt'),
-])
+@pytest.mark.parametrize(
+    ('words', 'config', 'named'),
+    [
+        (['--listen', 'nonsense'], '', '--listen'),
+        (['--listen', '127.0.0.1:99999'], '', '--listen'),
+        (['--config-file', '/does/not/exist'], '', '--config-file'),
+        ([], '[tgt]\nportal = 203.0.113.1:3260\n', 'portal'),
+        ([], '[tgt]\ndriver_threads = many\n', 'driver_threads'),
+        ([], '[api]\nauth_strategy = hope\n', 'auth_strategy'),
+        ([], '[volume]\nenabled_backends = file,file\n', 'enabled_backends'),
+        ([], '[file]\ndirectory = /proc/no/such\n', 'directory'),
+        ([], '[file]\ndriver = tape\n', 'driver'),
+        ([], '[nova]\nauth_type = handshake\n', 'auth_type'),
+        ([], '[DEFAULT]\ntransport_url = pigeon://x/\n', 'transport_url'),
+        ([], '[database]\nconnection = sqlite:////no/such/folder/x.sqlite\n', 'connection'),
+        ([], '[host_agent]\nenabled = yes\nlibvirt_uri = qemu+unix:///system?socket=/none\n', 'libvirt'),
+    ],
+)
 def test_a_wrong_option_stops_with_a_message_that_names_it(tmp_path, words, config, named):
     file = tmp_path / 'x.conf'
     portal = '' if 'portal' in config else f'[tgt]\nportal = 127.0.0.1:{pick_port()}\n'
     file.write_text(portal + config)
     done = subprocess.run(
-        [BIN / 'multiattach-standalone', '--state-dir', tmp_path / 's', '--listen',
-         f'127.0.0.1:{pick_port()}', '--config-file', file, *words],
-        capture_output=True, text=True, check=False, timeout=60,
-        env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+        [
+            BIN / 'multiattach-standalone',
+            '--state-dir',
+            tmp_path / 's',
+            '--listen',
+            f'127.0.0.1:{pick_port()}',
+            '--config-file',
+            file,
+            *words,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+    )
     assert done.returncode in (1, 2)
     assert named in done.stderr
     assert 'Traceback' not in done.stderr
@@ -199,8 +227,13 @@ def test_a_wrong_option_stops_with_a_message_that_names_it(tmp_path, words, conf
 
 @pytest.mark.parametrize('program', ['standalone', 'api', 'volume', 'host', 'manage', 'status'])
 def test_help(program):
-    done = subprocess.run([BIN / f'multiattach-{program}', '--help'], capture_output=True, text=True,
-                          check=False, env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+    done = subprocess.run(
+        [BIN / f'multiattach-{program}', '--help'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+    )
     assert done.returncode == 0
     assert 'usage' in done.stdout.lower()
     assert f'multiattach-{program}' in done.stdout or program == 'status'

@@ -11,13 +11,24 @@ from tests.functional.standalone.process import Standalone, connector
 def test_with_clouds_yaml(tmp_path: pathlib.Path) -> None:
     service = Standalone(tmp_path / 'state')
     service.start()
-    cloud = Openstack(['--os-cloud', 'multiattach'], {
-        'OS_CLIENT_CONFIG_FILE': str(service.state / 'clouds.yaml'), 'HOME': str(tmp_path)})
+    cloud = Openstack(
+        ['--os-cloud', 'multiattach'],
+        {'OS_CLIENT_CONFIG_FILE': str(service.state / 'clouds.yaml'), 'HOME': str(tmp_path)},
+    )
     try:
         volume_id = service.make_volume()
         for host in ('one', 'two'):
-            code, _ = service.ask('POST', '/v3/attachments', {'attachment': {
-                'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4()), 'connector': connector(host)}})
+            code, _ = service.ask(
+                'POST',
+                '/v3/attachments',
+                {
+                    'attachment': {
+                        'volume_uuid': volume_id,
+                        'instance_uuid': str(uuid.uuid4()),
+                        'connector': connector(host),
+                    }
+                },
+            )
             assert code == 200
         explained = cloud.plugin('volume explain', volume_id, '-f', 'json')
         assert ' '.join(explained.err.split()).count(WARNING) == 1

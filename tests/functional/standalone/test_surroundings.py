@@ -42,9 +42,20 @@ class Plain(Standalone):
 
     def start(self):
         self.child = subprocess.Popen(
-            [str(BIN / 'multiattach-standalone'), '--state-dir', str(self.state), '--listen',
-             self.listen.format(self.port), '--config-file', str(self.state / 'multiattach.conf')],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=QUIET)
+            [
+                str(BIN / 'multiattach-standalone'),
+                '--state-dir',
+                str(self.state),
+                '--listen',
+                self.listen.format(self.port),
+                '--config-file',
+                str(self.state / 'multiattach.conf'),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=QUIET,
+        )
         for line in self.child.stdout:
             self.said.append(line)
             if line.startswith('Try:'):  # the URL that it tells is one that leads there
@@ -81,7 +92,12 @@ def test_whatever_it_listens_at_hosts_are_told_where_the_target_is(plain):
 def test_a_state_folder_that_volumes_cannot_be_exported_from(tmp_path, sign):
     done = subprocess.run(
         [BIN / 'multiattach-standalone', '--state-dir', tmp_path / f'a{sign}b', '--listen', '127.0.0.1:0'],
-        capture_output=True, text=True, check=False, timeout=60, env=QUIET)
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=QUIET,
+    )
     assert done.returncode == 2
     assert 'Option --state-dir' in done.stderr
     assert 'character' in done.stderr
@@ -93,23 +109,40 @@ def test_a_state_folder_with_letters_of_another_language(tmp_path):
         attach_and_log_in(service)
 
 
-@pytest.mark.parametrize(('config', 'named'), [
-    ('[file]\ndirectory = /srv/a b\n', 'Option directory in [file]'),
-    ('[tgt]\nvolumes_dir = /srv/a,b\n', 'Option volumes_dir in [tgt]'),
-    ('[tgt]\niqn_prefix = iqn.2010-10.org#x\n', 'Option iqn_prefix in [tgt]'),
-    ('[tgt]\nportal = 0.0.0.0:3260\n', 'Option portal in [tgt]'),
-    ('[tgt]\nportal = localhost:3260\n', 'Option portal in [tgt]'),
-    ('[tgt]\nportal = 127.0.0.1\n', 'Option portal in [tgt]'),
-    ('[tgt]\nlisten = everywhere\n', 'Option listen in [tgt]'),
-    ('[host_agent]\nenabled = yes\nconnector = qemu\ninitiator_prefix = iqn.2010-10.a b:\n',
-     'Option initiator_prefix in [host_agent]'),
-])
+@pytest.mark.parametrize(
+    ('config', 'named'),
+    [
+        ('[file]\ndirectory = /srv/a b\n', 'Option directory in [file]'),
+        ('[tgt]\nvolumes_dir = /srv/a,b\n', 'Option volumes_dir in [tgt]'),
+        ('[tgt]\niqn_prefix = iqn.2010-10.org#x\n', 'Option iqn_prefix in [tgt]'),
+        ('[tgt]\nportal = 0.0.0.0:3260\n', 'Option portal in [tgt]'),
+        ('[tgt]\nportal = localhost:3260\n', 'Option portal in [tgt]'),
+        ('[tgt]\nportal = 127.0.0.1\n', 'Option portal in [tgt]'),
+        ('[tgt]\nlisten = everywhere\n', 'Option listen in [tgt]'),
+        (
+            '[host_agent]\nenabled = yes\nconnector = qemu\ninitiator_prefix = iqn.2010-10.a b:\n',
+            'Option initiator_prefix in [host_agent]',
+        ),
+    ],
+)
 def test_what_cannot_work_is_refused_at_the_start(tmp_path, config, named):
     (tmp_path / 'x.conf').write_text(config)
     done = subprocess.run(
-        [BIN / 'multiattach-standalone', '--state-dir', tmp_path / 'state', '--listen', '127.0.0.1:0',
-         '--config-file', tmp_path / 'x.conf'],
-        capture_output=True, text=True, check=False, timeout=60, env=QUIET)
+        [
+            BIN / 'multiattach-standalone',
+            '--state-dir',
+            tmp_path / 'state',
+            '--listen',
+            '127.0.0.1:0',
+            '--config-file',
+            tmp_path / 'x.conf',
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=QUIET,
+    )
     assert done.returncode == 2, done.stderr
     assert named in done.stderr
     assert 'Traceback' not in done.stderr
@@ -117,14 +150,14 @@ def test_what_cannot_work_is_refused_at_the_start(tmp_path, config, named):
 
 def test_the_address_bound_and_the_address_told_are_two(tmp_path):
     bound, told = pick_port(), pick_port()
-    config = (f'[host_agent]\nenabled = no\n[tgt]\nlisten = 127.0.0.1:{bound}\n'
-              f'portal = 192.0.2.20:{told}\n')
+    config = f'[host_agent]\nenabled = no\n[tgt]\nlisten = 127.0.0.1:{bound}\nportal = 192.0.2.20:{told}\n'
     with running(Plain(tmp_path / 'state', '127.0.0.1:{}', config)) as service:
         volume_id = service.make_volume()
         info = attach(service, volume_id, 'a')[1]['attachment']['connection_info']
         assert info['target_portal'] == f'192.0.2.20:{told}'
-        assert log_in(service, {**info, 'target_portal': f'127.0.0.1:{bound}',
-                                'initiator': connector('a')['initiator']})
+        assert log_in(
+            service, {**info, 'target_portal': f'127.0.0.1:{bound}', 'initiator': connector('a')['initiator']}
+        )
 
 
 @pytest.fixture
@@ -152,9 +185,21 @@ def test_beside_the_tgt_of_the_distribution(tmp_path):
     port = listening.parse_portal(portal).port
     with socket.create_server(('127.0.0.1', port)):
         done = subprocess.run(
-            [BIN / 'multiattach-standalone', '--state-dir', service.state, '--listen', '127.0.0.1:0',
-             '--config-file', service.state / 'multiattach.conf'],
-            capture_output=True, text=True, check=False, timeout=60, env=QUIET)
+            [
+                BIN / 'multiattach-standalone',
+                '--state-dir',
+                service.state,
+                '--listen',
+                '127.0.0.1:0',
+                '--config-file',
+                service.state / 'multiattach.conf',
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=QUIET,
+        )
     assert done.returncode == 2
     assert f'(pid {os.getpid()}) has the port' in done.stderr, 'who has it is said'
     assert f'127.0.0.1:{port}' in done.stderr

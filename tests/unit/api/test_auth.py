@@ -21,9 +21,7 @@ def identify():
     guarded = auth.NoAuth(application, ApiSettings())
 
     def identify(path='/volumes', **headers):
-        request = webob.Request.blank(
-            path, headers={name.replace('_', '-'): text for name, text in headers.items()}
-        )
+        request = webob.Request.blank(path, headers={name.replace('_', '-'): text for name, text in headers.items()})
         assert request.get_response(guarded).status_int == 200
         return seen[-1]
 

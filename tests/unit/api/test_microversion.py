@@ -110,9 +110,7 @@ def test_an_api_with_a_legacy_header(header, legacy, expected):
 )
 def test_which_version_the_reply_tells(version, expected):
     headers = microversion.reply_headers(BLOCK_STORAGE, Version(*version))
-    assert headers == (
-        {} if expected is None else {'OpenStack-API-Version': expected, 'Vary': 'OpenStack-API-Version'}
-    )
+    assert headers == ({} if expected is None else {'OpenStack-API-Version': expected, 'Vary': 'OpenStack-API-Version'})
 
 
 def test_the_legacy_header_is_in_the_reply_too():

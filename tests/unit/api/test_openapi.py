@@ -28,10 +28,7 @@ def marks(name):
 
 def operations(document):
     return [
-        described
-        for item in document['paths'].values()
-        for described in item.values()
-        if isinstance(described, dict)
+        described for item in document['paths'].values() for described in item.values() if isinstance(described, dict)
     ]
 
 
@@ -106,24 +103,14 @@ def test_what_came_later_is_not_described():
 def test_each_action_is_a_choice_of_the_body():
     schema = describe(MAXIMUM)['paths']['/volumes/{volume_id}/action']['post']['requestBody']
     choices = schema['content']['application/json']['schema']['oneOf']
-    controller = next(
-        found for found in blockstorage.CONTROLLERS if found.__name__ == 'VolumeActionsController'
-    )
+    controller = next(found for found in blockstorage.CONTROLLERS if found.__name__ == 'VolumeActionsController')
     assert issubclass(controller, ActionController)
-    names = {
-        member.action.name for _, member in inspect.getmembers(controller, lambda m: hasattr(m, 'action'))
-    }
+    names = {member.action.name for _, member in inspect.getmembers(controller, lambda m: hasattr(m, 'action'))}
     assert {name for choice in choices for name in choice['properties']} == names
 
 
 SPELLINGS = {
-    'uuid-like': [
-        '12345678-1234-1234-1234-123456789abc',
-        '12345678123412341234123456789ABC',
-        'x',
-        '',
-        '1' * 31,
-    ],
+    'uuid-like': ['12345678-1234-1234-1234-123456789abc', '12345678123412341234123456789ABC', 'x', '', '1' * 31],
     'not-blank': ['a', ' a ', '', ' ', '\t\n'],
     'boolean-like': ['true', 'TRUE', 'oFf', '0', '1', 'y', 'no', '', 'none', '2', 'truee', 't'],
     'boolean-or-none': ['none', 'None', 'true', '', 'nil'],

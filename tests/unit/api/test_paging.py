@@ -24,9 +24,7 @@ def test_defaults():
     assert page.sort == (('created_at', 'desc'), ('id', 'desc'))
 
 
-@pytest.mark.parametrize(
-    ('text', 'limit'), [('0', 0), ('1', 1), ('100', 100), ('101', 100), ('', 100), ('007', 7)]
-)
+@pytest.mark.parametrize(('text', 'limit'), [('0', 0), ('1', 1), ('100', 100), ('101', 100), ('', 100), ('007', 7)])
 def test_limits(text, limit):
     assert parse(limit=text).limit == limit
 

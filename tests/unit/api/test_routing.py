@@ -76,10 +76,7 @@ def call(application):
         request = webob.Request.blank(
             path,
             method=method,
-            headers={
-                'Accept': 'application/json',
-                **{name.replace('_', '-'): text for name, text in headers.items()},
-            },
+            headers={'Accept': 'application/json', **{name.replace('_', '-'): text for name, text in headers.items()}},
         )
         if body is not None:
             request.body = body
@@ -169,8 +166,7 @@ def test_types_of_bodies(call, kind):
 
 
 @pytest.mark.parametrize(
-    'kind',
-    ['text/plain', 'application/xml', 'multipart/form-data', 'nonsense', 'application/x-www-form-urlencoded'],
+    'kind', ['text/plain', 'application/xml', 'multipart/form-data', 'nonsense', 'application/x-www-form-urlencoded']
 )
 def test_other_types_of_bodies(call, kind):
     assert call('POST', '/things', b'1', content_type=kind).json['badMediaType']['code'] == 415

@@ -54,33 +54,10 @@ GOOD = {
     'BOOLEAN_QUERY': ['true', '0', 'False'],
 }
 BAD = {
-    'UUID': [
-        None,
-        1,
-        '',
-        'x',
-        '11111111-2222-4333-8444-55555555555',
-        '11111111-2222-4333-8444-555555555555\n',
-    ],
+    'UUID': [None, 1, '', 'x', '11111111-2222-4333-8444-55555555555', '11111111-2222-4333-8444-555555555555\n'],
     'TEXT_OR_NULL': [1, 'x' * 256, []],
     'NAME': [None, '', ' ', '\n', 'x' * 256, 1],
-    'SIZE': [
-        0,
-        -1,
-        2**31,
-        1.5,
-        True,
-        None,
-        '',
-        '0',
-        '-1',
-        ' 1',
-        '1\n',
-        '\uff12',
-        '2147483648',
-        '9' * 6000,
-        '1e3',
-    ],
+    'SIZE': [0, -1, 2**31, 1.5, True, None, '', '0', '-1', ' 1', '1\n', '\uff12', '2147483648', '9' * 6000, '1e3'],
     'BOOLEAN': [None, 2, 0, 1, '', 'x', 'true\n', []],
     'METADATA': [
         None,
@@ -99,16 +76,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'), [(name, value) for name, values in GOOD.items() for value in values]
-)
+@pytest.mark.parametrize(('name', 'value'), [(name, value) for name, values in GOOD.items() for value in values])
 def test_what_a_piece_takes(name, value):
     Schema(getattr(elements, name)).check(value)
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'), [(name, value) for name, values in BAD.items() for value in values]
-)
+@pytest.mark.parametrize(('name', 'value'), [(name, value) for name, values in BAD.items() for value in values])
 def test_what_a_piece_refuses(name, value):
     refusal(getattr(elements, name), value)
 

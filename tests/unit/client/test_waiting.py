@@ -17,8 +17,13 @@ class Service:
     def explain_attachment(self, _attachment_id: str) -> AttachmentExplanation:
         state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
         return AttachmentExplanation(
-            state=state, owner='host agent', next='NEXT', advice='ADVICE', error=None,
-            timeline=[{'event': self._event, 'error': self._error}])
+            state=state,
+            owner='host agent',
+            next='NEXT',
+            advice='ADVICE',
+            error=None,
+            timeline=[{'event': self._event, 'error': self._error}],
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +39,9 @@ def run(wait: Any, service: Service, timeout: float = 30) -> tuple[str, list[str
 
 def test_until_attached() -> None:
     assert run(waiting.wait_attached, Service('reserved', 'exporting', 'attached')) == (
-        'attached', ['reserved', 'exporting', 'attached'])
+        'attached',
+        ['reserved', 'exporting', 'attached'],
+    )
 
 
 @pytest.mark.parametrize('state', ['error_attaching', 'error_detaching', 'detached'])
@@ -48,8 +55,7 @@ def test_until_detached() -> None:
     assert run(waiting.wait_detached, service)[0] == 'detached'
 
 
-@pytest.mark.parametrize(('state', 'event'), [('error_detaching', 'detach_failed'),
-                                              ('attached', 'detach_refused')])
+@pytest.mark.parametrize(('state', 'event'), [('error_detaching', 'detach_failed'), ('attached', 'detach_refused')])
 def test_a_detach_that_failed_says_why(state: str, event: str) -> None:
     with pytest.raises(waiting.StepFailed, match='The detach failed: the server kept it'):
         run(waiting.wait_detached, Service(state, event=event, error='the server kept it'))

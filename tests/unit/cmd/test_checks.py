@@ -8,16 +8,19 @@ from oslo_policy import opts
 from multiattach.cmd import checks
 
 
-@pytest.mark.parametrize(('text', 'said'), [
-    (None, None),
-    ('', None),
-    ('"volume:get": "role:reader"\n', None),
-    ('"my_own": "role:x"\n"volume:get": "rule:my_own or not rule:admin_api"\n', None),
-    ('"volume:gett": "role:reader"\n', 'nobody asks rule volume:gett; did you mean volume:get?'),
-    ('"volume:get": [\n', 'Option policy_file in [oslo_policy]'),
-    ('"volume:get": "rule:no_such_rule"\n', 'Option policy_file in [oslo_policy]'),
-    ('- a\n- list\n', 'Option policy_file in [oslo_policy]'),
-])
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        (None, None),
+        ('', None),
+        ('"volume:get": "role:reader"\n', None),
+        ('"my_own": "role:x"\n"volume:get": "rule:my_own or not rule:admin_api"\n', None),
+        ('"volume:gett": "role:reader"\n', 'nobody asks rule volume:gett; did you mean volume:get?'),
+        ('"volume:get": [\n', 'Option policy_file in [oslo_policy]'),
+        ('"volume:get": "rule:no_such_rule"\n', 'Option policy_file in [oslo_policy]'),
+        ('- a\n- list\n', 'Option policy_file in [oslo_policy]'),
+    ],
+)
 def test_policy_file(tmp_path, text, said):
     path = tmp_path / 'policy.yaml'
     if text is not None:

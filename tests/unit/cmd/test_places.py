@@ -31,8 +31,18 @@ def test_a_path_that_cannot_be_exported_is_named():
         places.check_path('Option --state-dir', pathlib.Path('/srv/' + 'a/' * 300))
 
 
-@pytest.mark.parametrize('prefix', ['', 'iqn', 'iqn.2010-10.org.openstack:a b', 'iqn.2010-10.org,x:',
-                                    'iqn.2010-10.org.' + 'x' * 200, 'eui.0123', 'iqn.2010-10.org#'])
+@pytest.mark.parametrize(
+    'prefix',
+    [
+        '',
+        'iqn',
+        'iqn.2010-10.org.openstack:a b',
+        'iqn.2010-10.org,x:',
+        'iqn.2010-10.org.' + 'x' * 200,
+        'eui.0123',
+        'iqn.2010-10.org#',
+    ],
+)
 def test_a_prefix_that_no_target_can_have(prefix):
     with pytest.raises(errors.ConfigurationError, match='Option iqn_prefix'):
         places.check_iqn_prefix('Option iqn_prefix in [tgt]', prefix)
@@ -53,8 +63,16 @@ def mode(path):
 def test_a_folder_of_before_is_closed_with_all_that_is_in_it(tmp_path):
     state = tmp_path / 'state'
     outside = make(tmp_path / 'outside', 0o644)
-    files = [make(state / name, 0o644) for name in (
-        'standalone.lock', 'multiattach.sqlite', 'multiattach.sqlite-wal', 'clouds.yaml', 'targets/volume-1')]
+    files = [
+        make(state / name, 0o644)
+        for name in (
+            'standalone.lock',
+            'multiattach.sqlite',
+            'multiattach.sqlite-wal',
+            'clouds.yaml',
+            'targets/volume-1',
+        )
+    ]
     (state / 'link').symlink_to(outside)
     for folder in (state, state / 'targets'):
         folder.chmod(0o755)

@@ -25,8 +25,7 @@ sys.exit(run_program(main))
 
 
 def test_a_thread_that_hangs_keeps_no_process() -> None:
-    done = subprocess.run([sys.executable, '-c', _HANGS], capture_output=True, text=True, timeout=30,
-                          check=False)
+    done = subprocess.run([sys.executable, '-c', _HANGS], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (3, 'said\n')
 
 

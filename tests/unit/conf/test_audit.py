@@ -19,22 +19,27 @@ def inspect(path):
     return [str(finding) for finding in audit.inspect(conf)]
 
 
-@pytest.mark.parametrize(('text', 'said'), [
-    ('[DEFAULT]\nuse_jsn = true\n', '[DEFAULT]: nobody reads option use_jsn; did you mean use_json?'),
-    ('[databse]\nx = 1\n', 'nobody reads this section; did you mean [database]?'),
-    ('[api]\ntransport_url = rabbit://x\n', 'it belongs into [DEFAULT]'),
-    ('[api]\nauth_strategy = hope\n', 'auth_strategy has a wrong value'),
-    ('[DEFAULT]\nrpc_response_timeout = soon\n', 'rpc_response_timeout has a wrong value'),
-    ('[oslo_messaging_rabbit]\nrabbit_quorum_queue = maybe\n', 'rabbit_quorum_queue has a wrong value'),
-    ('[volume]\nenabled_backends = fast\n[fast]\ndirectry = /x\n', 'did you mean directory?'),
-    ('[volume]\nenabled_backends = fast\n[fast]\ndriver = tape\n', 'driver has a wrong value'),
-    ('[volume]\nenabled_backends = fast\n[file]\ndriver = lvm\n', 'nobody reads this section'),
-    (f'[keystone_authtoken]\nauth_type = password\npassword = {SECRET}\nauth_ulr = {SECRET}\n',
-     'did you mean auth_url?'),
-    (f'[nova]\nauth_type = password\npasswort = {SECRET}\n', 'did you mean password?'),
-    ('[metrics]\nlistn = 1\n', 'did you mean listen?'),
-    ('[healthcheck]\nbackend = x\n', 'did you mean backends?'),
-])
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('[DEFAULT]\nuse_jsn = true\n', '[DEFAULT]: nobody reads option use_jsn; did you mean use_json?'),
+        ('[databse]\nx = 1\n', 'nobody reads this section; did you mean [database]?'),
+        ('[api]\ntransport_url = rabbit://x\n', 'it belongs into [DEFAULT]'),
+        ('[api]\nauth_strategy = hope\n', 'auth_strategy has a wrong value'),
+        ('[DEFAULT]\nrpc_response_timeout = soon\n', 'rpc_response_timeout has a wrong value'),
+        ('[oslo_messaging_rabbit]\nrabbit_quorum_queue = maybe\n', 'rabbit_quorum_queue has a wrong value'),
+        ('[volume]\nenabled_backends = fast\n[fast]\ndirectry = /x\n', 'did you mean directory?'),
+        ('[volume]\nenabled_backends = fast\n[fast]\ndriver = tape\n', 'driver has a wrong value'),
+        ('[volume]\nenabled_backends = fast\n[file]\ndriver = lvm\n', 'nobody reads this section'),
+        (
+            f'[keystone_authtoken]\nauth_type = password\npassword = {SECRET}\nauth_ulr = {SECRET}\n',
+            'did you mean auth_url?',
+        ),
+        (f'[nova]\nauth_type = password\npasswort = {SECRET}\n', 'did you mean password?'),
+        ('[metrics]\nlistn = 1\n', 'did you mean listen?'),
+        ('[healthcheck]\nbackend = x\n', 'did you mean backends?'),
+    ],
+)
 def test_what_is_wrong_is_named(tmp_path, text, said):
     path = tmp_path / 'x.conf'
     path.write_text(text)
@@ -89,8 +94,8 @@ auth-url = http://192.0.2.1:5000
 def test_every_group_is_in_the_sample():
     """The generator's input lists every library whose options a program reads."""
     import pathlib
-    text = pathlib.Path(configuration.__file__).parents[2].joinpath(
-        'etc/multiattach/config-generator.conf').read_text()
+
+    text = pathlib.Path(configuration.__file__).parents[2].joinpath('etc/multiattach/config-generator.conf').read_text()
     listed = {line.removeprefix('namespace = ') for line in text.splitlines() if 'namespace' in line}
     assert listed == set(audit.NAMESPACES)
     groups = {group for group, _opts in configuration.list_opts()}

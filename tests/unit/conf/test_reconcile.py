@@ -30,8 +30,11 @@ def test_the_table_holds_by_default(tmp_path: pathlib.Path) -> None:
 
 
 def test_what_the_operator_says(tmp_path: pathlib.Path) -> None:
-    rules = load(tmp_path, 'actions = lost_disk:repair, no_file:ignore\ngraces = stray_disk:600\n'
-                           'reservation_age = 0\nmost_gone = 3\nstuck_after = 5')
+    rules = load(
+        tmp_path,
+        'actions = lost_disk:repair, no_file:ignore\ngraces = stray_disk:600\n'
+        'reservation_age = 0\nmost_gone = 3\nstuck_after = 5',
+    )
     assert rules.find_action(Drift.LOST_DISK) is Action.REPAIR
     assert rules.find_action(Drift.NO_FILE) is Action.IGNORE
     assert rules.find_action(Drift.NO_TARGET) is Action.REPAIR
@@ -39,13 +42,23 @@ def test_what_the_operator_says(tmp_path: pathlib.Path) -> None:
     assert (rules.reservation_age, rules.most, rules.stuck_after) == (0, 3, 5), 'most_gone is its old name'
 
 
-@pytest.mark.parametrize(('text', 'named', 'word'), [
-    ('actions = nothing:repair', 'actions', 'nothing'), ('actions = status:mend', 'actions', 'mend'),
-    ('actions = status', 'actions', 'not valid'), ('graces = status:soon', 'graces', 'soon'),
-    ('actions = old_database:repair', 'actions', 'accepts'), ('most_at_once = -1', 'most_at_once', 'greater'),
-    ('most_percent = 101', 'most_percent', '100'), ('window = -1', 'window', 'greater'),
-    ('graces = status:-1', 'graces', 'greater'), ('graces = some:1', 'graces', 'some'),
-    ('interval = often', 'interval', 'often'), ('interval = -1', 'interval', 'greater')])
+@pytest.mark.parametrize(
+    ('text', 'named', 'word'),
+    [
+        ('actions = nothing:repair', 'actions', 'nothing'),
+        ('actions = status:mend', 'actions', 'mend'),
+        ('actions = status', 'actions', 'not valid'),
+        ('graces = status:soon', 'graces', 'soon'),
+        ('actions = old_database:repair', 'actions', 'accepts'),
+        ('most_at_once = -1', 'most_at_once', 'greater'),
+        ('most_percent = 101', 'most_percent', '100'),
+        ('window = -1', 'window', 'greater'),
+        ('graces = status:-1', 'graces', 'greater'),
+        ('graces = some:1', 'graces', 'some'),
+        ('interval = often', 'interval', 'often'),
+        ('interval = -1', 'interval', 'greater'),
+    ],
+)
 def test_a_wrong_word_is_named(tmp_path: pathlib.Path, text: str, named: str, word: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=rf'Option {named} in \[reconcile\].*{word}'):
         load(tmp_path, text)

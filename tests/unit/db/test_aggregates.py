@@ -6,9 +6,19 @@ import pytest
 from multiattach.db import volumes as db_volumes
 from tests.deployment import Deployment
 
-ODD = {'plain': 'value', 'quote"': 'a "b" c', 'back\\slash': 'c:\\dir\\', 'line': 'one\ntwo\ttab',
-       'ключ': 'значение ✓', 'face': '\U0001f600', 'empty': '', 'brace{': '}],[{', "it's": "o'clock",
-       'number': '1', 'control': '\x01'}
+ODD = {
+    'plain': 'value',
+    'quote"': 'a "b" c',
+    'back\\slash': 'c:\\dir\\',
+    'line': 'one\ntwo\ttab',
+    'ключ': 'значение ✓',
+    'face': '\U0001f600',
+    'empty': '',
+    'brace{': '}],[{',
+    "it's": "o'clock",
+    'number': '1',
+    'control': '\x01',
+}
 
 
 def set_metadata(session, ident, items):

@@ -32,9 +32,12 @@ def test_sync_twice_is_success_and_check_passes(db):
 def test_0002_leaves_what_is_there_alone(db):
     migration.sync(db, '0001')
     with db.engine.begin() as connection:
-        connection.execute(sa.text(
-            "INSERT INTO volume_types (id, name, live_name, is_public, created_at) "
-            "VALUES ('one', 'multi', 'multi', 1, '2026-01-01 00:00:00.000000')"))
+        connection.execute(
+            sa.text(
+                'INSERT INTO volume_types (id, name, live_name, is_public, created_at) '
+                "VALUES ('one', 'multi', 'multi', 1, '2026-01-01 00:00:00.000000')"
+            )
+        )
     migration.sync(db, '0002')
     with db.reader() as session:
         found = session.execute(sa.text('SELECT id, name FROM volume_types')).all()
@@ -46,13 +49,19 @@ def test_0002_leaves_what_is_there_alone(db):
 def test_0003_makes_clones_of_nothing_of_what_is_there(db):
     migration.sync(db, '0002')
     with db.engine.begin() as connection:
-        connection.execute(sa.text(
-            "INSERT INTO volume_types (id, name, live_name, is_public, created_at) "
-            "VALUES ('one', 'multi', 'multi', 1, '2026-01-01 00:00:00.000000')"))
-        connection.execute(sa.text(
-            "INSERT INTO volumes (id, project_id, size, volume_type_id, multiattach, bootable, status, "
-            "status_at, created_at) VALUES ('v', 'p', 1, 'one', 1, 0, 'available', "
-            "'2026-01-01 00:00:00.000000', '2026-01-01 00:00:00.000000')"))
+        connection.execute(
+            sa.text(
+                'INSERT INTO volume_types (id, name, live_name, is_public, created_at) '
+                "VALUES ('one', 'multi', 'multi', 1, '2026-01-01 00:00:00.000000')"
+            )
+        )
+        connection.execute(
+            sa.text(
+                'INSERT INTO volumes (id, project_id, size, volume_type_id, multiattach, bootable, status, '
+                "status_at, created_at) VALUES ('v', 'p', 1, 'one', 1, 0, 'available', "
+                "'2026-01-01 00:00:00.000000', '2026-01-01 00:00:00.000000')"
+            )
+        )
     migration.sync(db, '0003')
     with db.reader() as session:
         assert session.execute(sa.text('SELECT id, source_volid FROM volumes')).all() == [('v', None)]

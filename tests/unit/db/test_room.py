@@ -26,15 +26,30 @@ def fill(deployed: Deployment) -> None:
         pages = session.execute(sa.text('PRAGMA page_count')).scalar_one()
         session.execute(sa.text(f'PRAGMA max_page_count = {pages}'))
         for number in range(1000):
-            session.add(models.Message(
-                id=str(number), project_id='p', resource_type='VOLUME', event_id='e', message_level='ERROR',
-                user_message='x' * 1000, guaranteed_until=models.now()))
+            session.add(
+                models.Message(
+                    id=str(number),
+                    project_id='p',
+                    resource_type='VOLUME',
+                    event_id='e',
+                    message_level='ERROR',
+                    user_message='x' * 1000,
+                    guaranteed_until=models.now(),
+                )
+            )
 
 
-@pytest.mark.parametrize(('cause', 'is_full'), [
-    (SimpleNamespace(pgcode='53100'), True), (SimpleNamespace(pgcode='53200'), False),
-    (SimpleNamespace(sqlite_errorcode=13), True), (SimpleNamespace(sqlite_errorcode=778), True),
-    (SimpleNamespace(sqlite_errorcode=19), False), (SimpleNamespace(), False)])
+@pytest.mark.parametrize(
+    ('cause', 'is_full'),
+    [
+        (SimpleNamespace(pgcode='53100'), True),
+        (SimpleNamespace(pgcode='53200'), False),
+        (SimpleNamespace(sqlite_errorcode=13), True),
+        (SimpleNamespace(sqlite_errorcode=778), True),
+        (SimpleNamespace(sqlite_errorcode=19), False),
+        (SimpleNamespace(), False),
+    ],
+)
 def test_what_servers_say(cause: SimpleNamespace, is_full: bool) -> None:
     class Cause(Exception):
         pass

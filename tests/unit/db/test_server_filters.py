@@ -11,17 +11,29 @@ from tests.deployment import Deployment
 NAMES = ('web', 'WEB-2', 'db', 'webdb', 'a.b', 'a_b', '50%', 'x!y')
 
 
-@pytest.mark.parametrize(('pattern', 'found'), [
-    ('web', {'web', 'WEB-2', 'webdb'}), ('^web$', {'web'}), ('^web', {'web', 'WEB-2', 'webdb'}),
-    ('db$', {'db', 'webdb'}), ('^(web|db)$', {'web', 'db'}), ('^w.*b$', {'web', 'webdb'}),
-    (r'a\.b', {'a.b'}), ('a.b', {'a.b', 'a_b'}), ('a_b', {'a_b'}), ('50%', {'50%'}), ('%', {'50%'}),
-    ('x!y', {'x!y'}), ('', set(NAMES)), ('nobody', set()),
-])
+@pytest.mark.parametrize(
+    ('pattern', 'found'),
+    [
+        ('web', {'web', 'WEB-2', 'webdb'}),
+        ('^web$', {'web'}),
+        ('^web', {'web', 'WEB-2', 'webdb'}),
+        ('db$', {'db', 'webdb'}),
+        ('^(web|db)$', {'web', 'db'}),
+        ('^w.*b$', {'web', 'webdb'}),
+        (r'a\.b', {'a.b'}),
+        ('a.b', {'a.b', 'a_b'}),
+        ('a_b', {'a_b'}),
+        ('50%', {'50%'}),
+        ('%', {'50%'}),
+        ('x!y', {'x!y'}),
+        ('', set(NAMES)),
+        ('nobody', set()),
+    ],
+)
 def test_names(deployed: Deployment, pattern: str, found: set[str]) -> None:
     with deployed.db.writer() as session:
         for number, name in enumerate(NAMES):
-            session.add(models.Server(id=f'{number:036}', name=name, project_id='p', host='h',
-                                      power_state='running'))
+            session.add(models.Server(id=f'{number:036}', name=name, project_id='p', host='h', power_state='running'))
     _, build = server_filters.EVERYBODY['name']
     with deployed.db.reader() as session:
         assert set(session.scalars(sa.select(models.Server.name).where(build(pattern)))) == found

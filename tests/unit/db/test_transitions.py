@@ -26,8 +26,7 @@ def db(tmp_path_factory):
 
 
 def add_volume(session, status='available', **values):
-    volume = models.Volume(id=str(uuid.uuid4()), project_id='p', size=1, volume_type_id=TYPE,
-                           status=status, **values)
+    volume = models.Volume(id=str(uuid.uuid4()), project_id='p', size=1, volume_type_id=TYPE, status=status, **values)
     session.add(volume)
     session.flush()
     return volume.id
@@ -36,19 +35,20 @@ def add_volume(session, status='available', **values):
 def add_attachment(session, volume_id, state='reserved'):
     row = models.Attachment(id=str(uuid.uuid4()), volume_id=volume_id)
     transitions.add_attachment(session, row, ACTOR)
-    session.execute(sa.update(models.Attachment).where(models.Attachment.id == row.id)
-                    .values(state=state))
+    session.execute(sa.update(models.Attachment).where(models.Attachment.id == row.id).values(state=state))
     return row.id
 
 
 def read(session, model, ident):
-    return session.scalars(sa.select(model).where(model.id == ident).options(
-        *([sa.orm.undefer(model.timeline)] if model is models.Attachment else []))
-        .execution_options(populate_existing=True)).one()
+    return session.scalars(
+        sa.select(model)
+        .where(model.id == ident)
+        .options(*([sa.orm.undefer(model.timeline)] if model is models.Attachment else []))
+        .execution_options(populate_existing=True)
+    ).one()
 
 
-@pytest.mark.parametrize(('event', 'state'), list(itertools.product(
-    states.ATTACHMENT_EVENTS, states.Attachment)))
+@pytest.mark.parametrize(('event', 'state'), list(itertools.product(states.ATTACHMENT_EVENTS, states.Attachment)))
 def test_each_attachment_event_in_each_state(db, event, state):
     row = states.ATTACHMENT_EVENTS[event]
     with db.writer() as session:
@@ -63,13 +63,18 @@ def test_each_attachment_event_in_each_state(db, event, state):
         assert after.state == row.target
         assert (after.deleted_at is not None) == (row.target == 'detached')
         last = json.loads(after.timeline.splitlines()[-1])
-        assert {'event': event, 'state': row.target, 'by': 'test', 'request_id': 'req-1',
-                'error': 'why', 'seconds': 0.25}.items() <= last.items()
+        assert {
+            'event': event,
+            'state': row.target,
+            'by': 'test',
+            'request_id': 'req-1',
+            'error': 'why',
+            'seconds': 0.25,
+        }.items() <= last.items()
         assert len(after.timeline.splitlines()) == 2
 
 
-@pytest.mark.parametrize(('event', 'status'), list(itertools.product(
-    states.VOLUME_EVENTS, states.Volume)))
+@pytest.mark.parametrize(('event', 'status'), list(itertools.product(states.VOLUME_EVENTS, states.Volume)))
 def test_each_volume_event_in_each_status(db, event, status):
     row = states.VOLUME_EVENTS[event]
     with db.writer() as session:
@@ -116,8 +121,7 @@ def test_the_end_of_a_detach_takes_its_mark(db, claim, event, had_it, others):
             session.flush()
         transitions.move_attachment(session, leaving, event, ACTOR)
         transitions.derive_volume(session, volume_id, left=leaving)
-        after = before if not had_it else (
-            before.end_detaching() if others else before._replace(detaching=0))
+        after = before if not had_it else (before.end_detaching() if others else before._replace(detaching=0))
         volume = read(session, models.Volume, volume_id)
         assert volume.claim == after.claim
         transitions.derive_volume(session, volume_id)
@@ -155,11 +159,14 @@ def test_only_transitions_writes_states():
     """No other module assigns ``state`` or ``status`` of a row."""
     import pathlib
     import re
+
     package = pathlib.Path(models.__file__).parents[1]
-    writing = re.compile(
-        r"\.(state|status)\s*=[^=]|values\([^)]*\b(state|status)=|'(state|status)':\s*states\.")
-    guilty = {str(p.relative_to(package)) for p in package.rglob('*.py')
-              if p.name != 'transitions.py' and ('db' in p.parts or 'engine' in p.parts
-                                                or 'volume' in p.parts or 'host' in p.parts)
-              and writing.search(p.read_text())}
+    writing = re.compile(r"\.(state|status)\s*=[^=]|values\([^)]*\b(state|status)=|'(state|status)':\s*states\.")
+    guilty = {
+        str(p.relative_to(package))
+        for p in package.rglob('*.py')
+        if p.name != 'transitions.py'
+        and ('db' in p.parts or 'engine' in p.parts or 'volume' in p.parts or 'host' in p.parts)
+        and writing.search(p.read_text())
+    }
     assert guilty == set()

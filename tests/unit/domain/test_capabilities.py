@@ -23,8 +23,7 @@ def test_numbers(known, have, want):
 @pytest.mark.parametrize('have', WORDS)
 @pytest.mark.parametrize('want', WORDS)
 def test_words(known, have, want):
-    assert capabilities.is_met(have, f'{known} {want}'.strip()) is specs_matcher.match(
-        have, f'{known} {want}'.strip())
+    assert capabilities.is_met(have, f'{known} {want}'.strip()) is specs_matcher.match(have, f'{known} {want}'.strip())
 
 
 @pytest.mark.parametrize('have', WORDS)
@@ -40,19 +39,37 @@ def test_ranges(have, text):
     assert capabilities.is_met(have, f'<range-in> {text}') is specs_matcher.match(have, f'<range-in> {text}')
 
 
-@pytest.mark.parametrize(('wanted', 'met'), [
-    ('<all-in> a b', True), ('<all-in> a c', False), ('<all-in> b', True)])
+@pytest.mark.parametrize(('wanted', 'met'), [('<all-in> a b', True), ('<all-in> a c', False), ('<all-in> b', True)])
 def test_all_of_a_list(wanted, met):
     assert capabilities.is_met(['a', 'b'], wanted) is met
     assert specs_matcher.match("['a', 'b']", wanted) is met
 
 
-@pytest.mark.parametrize(('have', 'wanted', 'met'), [
-    (True, '<is> True', True), ('true', '<is> yes', True), (False, '<is> False', True),
-    ('x', '<is> False', True), ('x', '<is> True', False), (True, 'True', True), (True, 'yes', True),
-    (False, 'True', False), (True, 'whatever', False), (7, '7', True), ('a b', 'a b', True),
-    ('a', 'a b', False), (None, '<is> False', False), (None, None, True), ('x', None, False),
-    (None, 's!= a', False), ('many', '>= 1', False), (True, '>= 1', False), ([], 'a', False),
-    ('x', '>=60', False), ('>=60', '>=60', True)])
+@pytest.mark.parametrize(
+    ('have', 'wanted', 'met'),
+    [
+        (True, '<is> True', True),
+        ('true', '<is> yes', True),
+        (False, '<is> False', True),
+        ('x', '<is> False', True),
+        ('x', '<is> True', False),
+        (True, 'True', True),
+        (True, 'yes', True),
+        (False, 'True', False),
+        (True, 'whatever', False),
+        (7, '7', True),
+        ('a b', 'a b', True),
+        ('a', 'a b', False),
+        (None, '<is> False', False),
+        (None, None, True),
+        ('x', None, False),
+        (None, 's!= a', False),
+        ('many', '>= 1', False),
+        (True, '>= 1', False),
+        ([], 'a', False),
+        ('x', '>=60', False),
+        ('>=60', '>=60', True),
+    ],
+)
 def test_what_only_the_scheduler_of_block_storage_knows(have, wanted, met):
     assert capabilities.is_met(have, wanted) is met

@@ -13,16 +13,33 @@ GOOD = {'host': 'h1', 'initiator': 'iqn.1994-05.com.redhat:abc', 'mountpoint': '
 def test_a_connector():
     parsed = connection.parse_connector({**GOOD, 'mode': 'ro', 'anything': [1]})
     assert (parsed.host, parsed.initiator, parsed.mountpoint, parsed.mode) == (
-        'h1', GOOD['initiator'], '/dev/vdb', 'ro')
+        'h1',
+        GOOD['initiator'],
+        '/dev/vdb',
+        'ro',
+    )
 
 
-@pytest.mark.parametrize('change', [
-    {'host': None}, {'host': ''}, {'host': ' '}, {'host': 7}, {'host': 'x' * 256},
-    {'initiator': None}, {'initiator': ''}, {'initiator': 'ALL'}, {'initiator': '10.0.0.1'},
-    {'initiator': 'fe80::1'},
-    {'initiator': '::'}, {'initiator': ['iqn']},
-    {'initiator': 'iqn.1994-05.com.redhat:' + 'x' * 223},
-    {'initiator': 'iqn.1994-05.com.redhat:a b'}, {'initiator': 'iqn.1994-05.com,x:a'}])
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'host': None},
+        {'host': ''},
+        {'host': ' '},
+        {'host': 7},
+        {'host': 'x' * 256},
+        {'initiator': None},
+        {'initiator': ''},
+        {'initiator': 'ALL'},
+        {'initiator': '10.0.0.1'},
+        {'initiator': 'fe80::1'},
+        {'initiator': '::'},
+        {'initiator': ['iqn']},
+        {'initiator': 'iqn.1994-05.com.redhat:' + 'x' * 223},
+        {'initiator': 'iqn.1994-05.com.redhat:a b'},
+        {'initiator': 'iqn.1994-05.com,x:a'},
+    ],
+)
 def test_a_connector_that_no_target_could_use_is_refused(change):
     with pytest.raises(errors.InvalidConnector) as caught:
         connection.parse_connector({**GOOD, **change})
@@ -43,10 +60,12 @@ def test_secrets_are_hidden_and_the_rest_stays():
 ADDRESS = connection.Address('iqn.2010-10.org.openstack:volume-v', '192.0.2.7:3260', 1)
 
 
-@pytest.mark.parametrize('more', [{}, {
-    'target_iqns': [ADDRESS.iqn], 'target_portals': [ADDRESS.portal], 'target_luns': [1]}])
-@pytest.mark.parametrize('change', [
-    {}, {'portal': '192.0.2.8:3260'}, {'iqn': 'iqn.2010-10.org.example:volume-v'}, {'lun': 2}])
+@pytest.mark.parametrize(
+    'more', [{}, {'target_iqns': [ADDRESS.iqn], 'target_portals': [ADDRESS.portal], 'target_luns': [1]}]
+)
+@pytest.mark.parametrize(
+    'change', [{}, {'portal': '192.0.2.8:3260'}, {'iqn': 'iqn.2010-10.org.example:volume-v'}, {'lun': 2}]
+)
 def test_another_address_and_the_same_credentials(more, change):
     info = {**ADDRESS.tell(), **more, 'auth_username': 'u', 'auth_password': 'p', 'qos_specs': None}
     new = dataclasses.replace(ADDRESS, **change)
@@ -59,17 +78,28 @@ def test_another_address_and_the_same_credentials(more, change):
     assert connection.relocate(found, new) is None
 
 
-@pytest.mark.parametrize('sign', [
-    *'#/=@\'"%,\\ \t\n\0;&$`*?~+[]{}()|<>^!', '\u00e4', '\u0430', '\u2024', '\ud83d'])
+@pytest.mark.parametrize('sign', [*'#/=@\'"%,\\ \t\n\0;&$`*?~+[]{}()|<>^!', '\u00e4', '\u0430', '\u2024', '\ud83d'])
 @pytest.mark.parametrize('form', ['{}', 'iqn.1994-05.com.redhat:a{}b', 'fake{}', 'eui.{}0123456789abcdef'])
 def test_signs_that_no_target_can_be_told(sign, form):
     with pytest.raises(errors.InvalidConnector, match='letters, digits'):
         connection.parse_connector({**GOOD, 'initiator': form.format(sign)})
 
 
-@pytest.mark.parametrize('name', [
-    'fake', 'h1', 'cafe', '1', 'a' * 223, 'fake.initiator', 'iqn.no:date_At-all', 'ALL-of-them', 'host:1',
-    '10.0.0.1-host'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'fake',
+        'h1',
+        'cafe',
+        '1',
+        'a' * 223,
+        'fake.initiator',
+        'iqn.no:date_At-all',
+        'ALL-of-them',
+        'host:1',
+        '10.0.0.1-host',
+    ],
+)
 def test_names_of_any_form(name):
     assert connection.parse_connector({**GOOD, 'initiator': name}).initiator == name
     protocol.check_value('initiator-name', name)

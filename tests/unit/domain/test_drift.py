@@ -14,33 +14,41 @@ def find(recorded: list[Recorded] | None, shown: Shown | None) -> list[tuple[str
     return [(one.kind, one.about) for one in drift.compare('VOLUME', recorded, shown)]
 
 
-@pytest.mark.parametrize(('recorded', 'shown', 'found'), [
-    ([ONE], SHOWN, []),
-    ([], None, []),
-    ([ONE, ONE], SHOWN, []),
-    ([ONE], None, [(Drift.NO_TARGET, 'VOLUME')]),
-    (None, Shown(True, [], [], []), [(Drift.NO_VOLUME, 'VOLUME')]),
-    ([], Shown(True, [], [], []), [(Drift.UNUSED, 'VOLUME')]),
-    ([ONE], Shown(False, ['iqn.one'], ['user1'], []), [(Drift.NO_LUN, 'VOLUME')]),
-    ([ONE], Shown(True, ['iqn.one'], ['user1'], [], is_open=False), [(Drift.SHUT, 'VOLUME')]),
-    ([ONE, TWO], SHOWN, [(Drift.SHUT_OUT, 'iqn.two'), (Drift.NO_ACCOUNT, 'user2')]),
-    ([ONE], Shown(True, ['iqn.one', 'iqn.bad'], ['user1'], []), [(Drift.ADMITTED, 'iqn.bad')]),
-    ([ONE], Shown(True, ['iqn.one'], ['user1', 'stray'], []), [(Drift.ACCOUNT, 'stray')]),
-    ([ONE], Shown(True, ['iqn.one'], ['user1'], ['iqn.bad']), [(Drift.SESSION, 'iqn.bad')]),
-])
-def test_what_differs(recorded: list[Recorded] | None, shown: Shown | None,
-                      found: list[tuple[str, str]]) -> None:
+@pytest.mark.parametrize(
+    ('recorded', 'shown', 'found'),
+    [
+        ([ONE], SHOWN, []),
+        ([], None, []),
+        ([ONE, ONE], SHOWN, []),
+        ([ONE], None, [(Drift.NO_TARGET, 'VOLUME')]),
+        (None, Shown(True, [], [], []), [(Drift.NO_VOLUME, 'VOLUME')]),
+        ([], Shown(True, [], [], []), [(Drift.UNUSED, 'VOLUME')]),
+        ([ONE], Shown(False, ['iqn.one'], ['user1'], []), [(Drift.NO_LUN, 'VOLUME')]),
+        ([ONE], Shown(True, ['iqn.one'], ['user1'], [], is_open=False), [(Drift.SHUT, 'VOLUME')]),
+        ([ONE, TWO], SHOWN, [(Drift.SHUT_OUT, 'iqn.two'), (Drift.NO_ACCOUNT, 'user2')]),
+        ([ONE], Shown(True, ['iqn.one', 'iqn.bad'], ['user1'], []), [(Drift.ADMITTED, 'iqn.bad')]),
+        ([ONE], Shown(True, ['iqn.one'], ['user1', 'stray'], []), [(Drift.ACCOUNT, 'stray')]),
+        ([ONE], Shown(True, ['iqn.one'], ['user1'], ['iqn.bad']), [(Drift.SESSION, 'iqn.bad')]),
+    ],
+)
+def test_what_differs(recorded: list[Recorded] | None, shown: Shown | None, found: list[tuple[str, str]]) -> None:
     assert find(recorded, shown) == found
 
 
-@pytest.mark.parametrize(('logins', 'about'), [
-    ([], None), ([('iqn.one', '10.0.0.1'), ('iqn.one', '10.0.0.1'), ('iqn.two', '10.0.0.2')], None),
-    ([('iqn.one', ''), ('iqn.one', '10.0.0.1')], None),
-    ([('iqn.one', '10.0.0.2'), ('iqn.one', '10.0.0.1')], 'iqn.one: 10.0.0.1, 10.0.0.2'),
-    ([('iqn.one', f'10.0.0.{number}') for number in range(1, 8)],
-     'iqn.one: 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5 and 2 more')])
-def test_one_name_that_is_logged_in_from_several_addresses(logins: list[tuple[str, str]],
-                                                           about: str | None) -> None:
+@pytest.mark.parametrize(
+    ('logins', 'about'),
+    [
+        ([], None),
+        ([('iqn.one', '10.0.0.1'), ('iqn.one', '10.0.0.1'), ('iqn.two', '10.0.0.2')], None),
+        ([('iqn.one', ''), ('iqn.one', '10.0.0.1')], None),
+        ([('iqn.one', '10.0.0.2'), ('iqn.one', '10.0.0.1')], 'iqn.one: 10.0.0.1, 10.0.0.2'),
+        (
+            [('iqn.one', f'10.0.0.{number}') for number in range(1, 8)],
+            'iqn.one: 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5 and 2 more',
+        ),
+    ],
+)
+def test_one_name_that_is_logged_in_from_several_addresses(logins: list[tuple[str, str]], about: str | None) -> None:
     shown = Shown(True, ['iqn.one'], ['user1'], ['iqn.one'], logins=logins)
     assert find([ONE], shown) == ([] if about is None else [(Drift.SHARED_LOGIN, about)])
 

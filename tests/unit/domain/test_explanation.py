@@ -35,13 +35,19 @@ def test_owners_are_the_table_s_but_for_what_an_agent_carries_on(state: Attachme
         assert owner is states.ATTACHMENT_STATES[state].owner
 
 
-@pytest.mark.parametrize('state', [state for state in Attachment
-                                   if explanation.find_owner(state, driven_by_agent=True)
-                                   in (Owner.HOST, Owner.VOLUME)])
+@pytest.mark.parametrize(
+    'state',
+    [
+        state
+        for state in Attachment
+        if explanation.find_owner(state, driven_by_agent=True) in (Owner.HOST, Owner.VOLUME)
+    ],
+)
 def test_an_owner_who_is_down_or_slow_comes_first(state: Attachment) -> None:
     owner = explanation.find_owner(state, driven_by_agent=True)
     assert explain_attachment(facts(state, owner_is_up=False)).advice.startswith(
-        f'The {owner} does not report: start it again.')
+        f'The {owner} does not report: start it again.'
+    )
     assert '(90 s)' in explain_attachment(facts(state, seconds=90.0, owner_is_up=True)).advice
     assert explain_attachment(facts(state, seconds=30.0, owner_is_up=True)).advice.startswith('Wait')
 
@@ -78,7 +84,8 @@ def test_every_status_of_a_volume(status: Volume) -> None:
 @pytest.mark.parametrize('status', sorted(states.VOLUME_WORKER_STATUSES))
 def test_a_worker_that_is_down(status: str) -> None:
     assert explanation.explain_volume(status, [], worker_is_up=False).advice.startswith(
-        'The volume worker does not report')
+        'The volume worker does not report'
+    )
 
 
 def test_a_volume_waits_for_what_its_attachment_waits_for() -> None:
@@ -89,8 +96,9 @@ def test_a_volume_waits_for_what_its_attachment_waits_for() -> None:
     assert explanation.explain_volume(Volume.IN_USE, [attached]).owner is Owner.NOBODY
 
 
-@pytest.mark.parametrize('found', [
-    found for number in (0, 1, 2) for found in itertools.combinations_with_replacement(Attachment, number)])
+@pytest.mark.parametrize(
+    'found', [found for number in (0, 1, 2) for found in itertools.combinations_with_replacement(Attachment, number)]
+)
 @pytest.mark.parametrize('claim', [None, *Claim])
 def test_every_derived_status_has_its_reason(found: tuple[Attachment, ...], claim: str | None) -> None:
     rows = {str(number): state for number, state in enumerate(found) if state is not Attachment.DETACHED}
@@ -124,8 +132,10 @@ def test_other_statuses_are_not_the_attachments_doing(status: Volume) -> None:
     assert verdict.decided_by == ()
 
 
-@pytest.mark.parametrize(('multiattach', 'servers', 'warns'), [
-    (True, 0, False), (True, 1, False), (True, 2, True), (True, 3, True), (False, 2, False)])
+@pytest.mark.parametrize(
+    ('multiattach', 'servers', 'warns'),
+    [(True, 0, False), (True, 1, False), (True, 2, True), (True, 3, True), (False, 2, False)],
+)
 def test_who_is_warned(multiattach: bool, servers: int, warns: bool) -> None:
     assert explanation.must_warn(multiattach, servers) is warns
 

@@ -6,11 +6,21 @@ from multiattach.domain import errors, host_names
 KNOWN = ['compute-1', 'compute-10', 'db.example.org', '192.0.2.11', 'storage_2']
 
 
-@pytest.mark.parametrize(('name', 'first'), [
-    ('compute1', 'compute-1'), ('COMPUTE-1', 'compute-1'), ('compute-1.example.org', 'compute-1'),
-    ('compute-1 ', 'compute-1'), ('comptue-1', 'compute-1'), ('compute_10', 'compute-10'),
-    ('db', 'db.example.org'), ('DB.example.com', 'db.example.org'),
-    ('192.0.2.1', '192.0.2.11'), ('storage-2', 'storage_2')])
+@pytest.mark.parametrize(
+    ('name', 'first'),
+    [
+        ('compute1', 'compute-1'),
+        ('COMPUTE-1', 'compute-1'),
+        ('compute-1.example.org', 'compute-1'),
+        ('compute-1 ', 'compute-1'),
+        ('comptue-1', 'compute-1'),
+        ('compute_10', 'compute-10'),
+        ('db', 'db.example.org'),
+        ('DB.example.com', 'db.example.org'),
+        ('192.0.2.1', '192.0.2.11'),
+        ('storage-2', 'storage_2'),
+    ],
+)
 def test_another_spelling_of_a_host_is_near(name, first):
     assert host_names.find_near(name, KNOWN)[0] == first
 

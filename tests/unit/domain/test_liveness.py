@@ -8,8 +8,9 @@ from multiattach.domain import liveness
 NOW = datetime.datetime(2026, 1, 1, 12)
 
 
-@pytest.mark.parametrize(('ago', 'expected'), [
-    (0, True), (60, True), (61, False), (-60, True), (-61, False), (3600, False), (-3600, False)])
+@pytest.mark.parametrize(
+    ('ago', 'expected'), [(0, True), (60, True), (61, False), (-60, True), (-61, False), (3600, False), (-3600, False)]
+)
 def test_a_heartbeat_of_the_future_is_none(ago: int, expected: bool) -> None:
     assert liveness.is_up(NOW - datetime.timedelta(seconds=ago), NOW, 60) is expected
 

@@ -5,8 +5,7 @@ import pytest
 
 from multiattach.domain import states
 
-PUBLIC = {'reserved', 'attaching', 'attached', 'detaching', 'detached', 'error_attaching',
-          'error_detaching'}
+PUBLIC = {'reserved', 'attaching', 'attached', 'detaching', 'detached', 'error_attaching', 'error_detaching'}
 
 
 def test_every_attachment_state_has_a_row_with_a_public_status():
@@ -14,8 +13,9 @@ def test_every_attachment_state_has_a_row_with_a_public_status():
     assert {info.public for info in states.ATTACHMENT_STATES.values()} == PUBLIC
 
 
-@pytest.mark.parametrize(('table', 'enumeration'), [
-    (states.ATTACHMENT_EVENTS, states.Attachment), (states.VOLUME_EVENTS, states.Volume)])
+@pytest.mark.parametrize(
+    ('table', 'enumeration'), [(states.ATTACHMENT_EVENTS, states.Attachment), (states.VOLUME_EVENTS, states.Volume)]
+)
 def test_events_name_known_states_only(table, enumeration):
     known = set(enumeration)
     for row in table.values():
@@ -72,26 +72,29 @@ def test_admitted_and_on_host_are_parts_of_on_target():
     assert states.ON_HOST <= states.ADMITTED
 
 
-@pytest.mark.parametrize(('counts', 'claim', 'status'), [
-    ({}, None, 'available'),
-    ({}, 'attaching', 'attaching'),
-    ({}, 'detaching', 'available'),
-    ({'reserved': 3}, None, 'reserved'),
-    ({'reserved': 1, 'exporting': 1}, None, 'attaching'),
-    ({'reserved': 1, 'exported': 1, 'attached': 1}, None, 'in-use'),
-    ({'attached': 1, 'detaching': 1}, None, 'in-use'),
-    ({'detaching': 1}, None, 'detaching'),
-    ({'unexporting': 1, 'reserved': 1}, None, 'reserved'),
-    ({'attached': 1}, 'detaching', 'detaching'),
-    ({'attached': 2}, 'detaching', 'detaching'),
-    ({'attached': 3}, 'detaching 2', 'detaching'),
-    ({'attached': 1, 'unexporting': 1}, 'detaching', 'detaching'),
-    ({'attached': 1}, 'attaching 1', 'detaching'),
-    ({'attached': 1}, 'attaching', 'in-use'),
-    ({}, 'attaching 1', 'attaching'),
-    ({'exported': 1}, 'detaching', 'attaching'),
-    ({'error_attaching': 2}, None, 'available'),
-])
+@pytest.mark.parametrize(
+    ('counts', 'claim', 'status'),
+    [
+        ({}, None, 'available'),
+        ({}, 'attaching', 'attaching'),
+        ({}, 'detaching', 'available'),
+        ({'reserved': 3}, None, 'reserved'),
+        ({'reserved': 1, 'exporting': 1}, None, 'attaching'),
+        ({'reserved': 1, 'exported': 1, 'attached': 1}, None, 'in-use'),
+        ({'attached': 1, 'detaching': 1}, None, 'in-use'),
+        ({'detaching': 1}, None, 'detaching'),
+        ({'unexporting': 1, 'reserved': 1}, None, 'reserved'),
+        ({'attached': 1}, 'detaching', 'detaching'),
+        ({'attached': 2}, 'detaching', 'detaching'),
+        ({'attached': 3}, 'detaching 2', 'detaching'),
+        ({'attached': 1, 'unexporting': 1}, 'detaching', 'detaching'),
+        ({'attached': 1}, 'attaching 1', 'detaching'),
+        ({'attached': 1}, 'attaching', 'in-use'),
+        ({}, 'attaching 1', 'attaching'),
+        ({'exported': 1}, 'detaching', 'attaching'),
+        ({'error_attaching': 2}, None, 'available'),
+    ],
+)
 def test_derivation(counts, claim, status):
     assert states.derive_status(counts, claim) == status
 

@@ -15,13 +15,11 @@ CAP = 'multiattach:max_attachments'
 
 
 def reserve(deployed, volume_id, server=None):
-    return deployed.engine.attachments.create(
-        deployed.ctx, volume_id, server or str(uuid.uuid4()), None, None).id
+    return deployed.engine.attachments.create(deployed.ctx, volume_id, server or str(uuid.uuid4()), None, None).id
 
 
 def make_type(deployed, cap):
-    deployed.engine.types.create(
-        deployed.ctx, 'capped', None, True, {'multiattach': '<is> True', CAP: cap})
+    deployed.engine.types.create(deployed.ctx, 'capped', None, True, {'multiattach': '<is> True', CAP: cap})
 
 
 def race(deployed, volume_ids):
@@ -129,6 +127,7 @@ def test_legacy_actions_do_not_get_past_it(deployed):
     reserve(deployed, volume_id)
     with pytest.raises(errors.InvalidVolume, match='the most that it may have is 1'):
         deployed.engine.legacy.initialize_connection(
-            deployed.ctx, volume_id, {'host': 'one', 'initiator': 'iqn.1994-05.com.redhat:one'})
+            deployed.ctx, volume_id, {'host': 'one', 'initiator': 'iqn.1994-05.com.redhat:one'}
+        )
     with pytest.raises(errors.InvalidVolume, match='the most that it may have is 1'):
         deployed.engine.legacy.attach(deployed.ctx, volume_id, LegacyAttach('/dev/vdb', str(uuid.uuid4())))

@@ -60,7 +60,7 @@ def pass_time(bench: Bench, clocks: Clocks, seconds: float, who: StepLeases) -> 
 @pytest.mark.parametrize('step', [HOUR, -HOUR])
 def test_a_dead_worker_whose_clock_was_wrong_holds_nothing(bench: Bench, clocks: Clocks, step: float) -> None:
     clocks.gone += 31
-    due, = bench.due(bench.one)
+    (due,) = bench.due(bench.one)
     with clocks.wrong_by(step):
         bench.one.carry_on(due, lambda: None, None)  # it dies here
     assert bench.due(bench.two) == []
@@ -119,7 +119,7 @@ def test_attempts_do_not_run_out_while_somebody_is_at_it(bench: Bench, clocks: C
     """A worker that took a step too early waits for its lock in vain: who has it gets its lease back."""
     with bench.one.attempt('attachment', bench.ident, bench.give_up):
         clocks.gone += 31
-        due, = bench.due(bench.two)
+        (due,) = bench.due(bench.two)
         bench.two.carry_on(due, lambda: bench.fail(bench.two), bench.give_up)
         for number in range(100):
             clocks.gone += 5

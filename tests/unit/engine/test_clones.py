@@ -87,7 +87,8 @@ def test_a_clone_has_the_data_of_its_source(deployed, source, size):
 
 def test_of_a_source_in_use(deployed, source):
     row = deployed.engine.attachments.create(
-        deployed.ctx, source, None, {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h'}, None)
+        deployed.ctx, source, None, {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h'}, None
+    )
     deployed.engine.attachments.complete(deployed.ctx, row.id)
     assert deployed.status(source) == 'in-use'
     made = clone(deployed, source)
@@ -144,8 +145,9 @@ def test_without_its_backend_a_clone_ends_in_error_and_holds_nobody_up(deployed,
     deployed.engine.services.set_disabled(deployed.ctx, VOLUME_BINARY, BACKEND, True, 'for a test')
     made = clone(deployed, source)
     assert deployed.status(made) == 'error'
-    assert messages(deployed) == ['schedule allocate volume: No volume backend is up and enabled. A clone is '
-                                  'made on the backend of its source.']
+    assert messages(deployed) == [
+        'schedule allocate volume: No volume backend is up and enabled. A clone is made on the backend of its source.'
+    ]
     deployed.engine.volumes.delete(deployed.ctx, source)
     deployed.engine.volumes.delete(deployed.ctx, made)
     assert deployed.status(made) is None
@@ -156,12 +158,16 @@ def test_in_another_zone(deployed, source):
         clone(deployed, source, zone='moon')
 
 
-@pytest.mark.parametrize('step', [
-    lambda d, ident: d.engine.volumes.delete(d.ctx, ident),
-    lambda d, ident: d.engine.volumes.delete(d.ctx, ident, force=True),
-    lambda d, ident: d.engine.actions.extend(d.ctx, ident, 2, in_use_allowed=True),
-    lambda d, ident: d.engine.actions.retype(d.ctx, ident, 'multi'),
-], ids=['delete', 'force-delete', 'extend', 'retype'])
+@pytest.mark.parametrize(
+    'step',
+    [
+        lambda d, ident: d.engine.volumes.delete(d.ctx, ident),
+        lambda d, ident: d.engine.volumes.delete(d.ctx, ident, force=True),
+        lambda d, ident: d.engine.actions.extend(d.ctx, ident, 2, in_use_allowed=True),
+        lambda d, ident: d.engine.actions.retype(d.ctx, ident, 'multi'),
+    ],
+    ids=['delete', 'force-delete', 'extend', 'retype'],
+)
 def test_a_source_stays_as_it_is_while_it_is_copied(deployed, source, held, step):
     deployed.make_type()
     made = clone(deployed, source)

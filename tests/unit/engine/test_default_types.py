@@ -40,8 +40,11 @@ def test_it_goes_once_no_project_has_it(deployed, fast):
 def test_one_that_is_gone_all_the_same_is_nobodys(deployed, fast):
     """A release before this one let it go."""
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.VolumeType).where(models.VolumeType.id == fast)
-                        .values(deleted_at=models.now(), live_name=None))
+        session.execute(
+            sa.update(models.VolumeType)
+            .where(models.VolumeType.id == fast)
+            .values(deleted_at=models.now(), live_name=None)
+        )
     assert create(deployed) == '__DEFAULT__'
 
 
@@ -84,8 +87,9 @@ def test_a_type_goes_with_its_qos_specs_and_access_and_nobody_misses_it(deployed
 
 def test_no_scoped_multiattach_is_left_alone(deployed):
     ctx, types = deployed.ctx, deployed.engine.types
-    ident = types.create(ctx, 'both', None, True, {
-        'multiattach': '<is> True', 'capabilities:multiattach': '<is> True', 'odd': 'x'}).id
+    ident = types.create(
+        ctx, 'both', None, True, {'multiattach': '<is> True', 'capabilities:multiattach': '<is> True', 'odd': 'x'}
+    ).id
     with pytest.raises(errors.InvalidInput, match='would not be shared'):
         types.delete_spec(ctx, ident, 'multiattach')
     types.delete_spec(ctx, ident, 'odd')

@@ -47,8 +47,9 @@ def d(tmp_path):
 
 
 def attach(d, volume_id, host):
-    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), {
-        'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}, None)
+    row = d.engine.attachments.create(
+        d.ctx, volume_id, str(uuid.uuid4()), {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}, None
+    )
     d.engine.attachments.complete(d.ctx, row.id)
     return row
 
@@ -79,8 +80,7 @@ def test_the_intent_is_written_before_the_act_and_carried_on_with(d):
     d.target.mood = None
     d.worker.tend()
     assert state(d, row) == 'fenced'
-    assert events(d, row) == ['reserve', 'export', 'exported', 'complete', 'fence', 'fence', 'fence_failed',
-                              'fenced']
+    assert events(d, row) == ['reserve', 'export', 'exported', 'complete', 'fence', 'fence', 'fence_failed', 'fenced']
     [answer] = d.engine.fences.fence_attachment(d.ctx, row.id)
     assert answer.proof['cut'] == CUT
 
@@ -133,8 +133,7 @@ def test_an_answer_for_a_host_that_was_lost_is_read_from_the_rows(d):
 
     d.engine.fences._workers.fencing.fence_many = lose
     found = d.engine.fences.fence_host(d.ctx, 'one')
-    assert sorted((one.proof is not None, one.error) for one in found.attachments) == [
-        (False, 'lost'), (True, None)]
+    assert sorted((one.proof is not None, one.error) for one in found.attachments) == [(False, 'lost'), (True, None)]
     d.worker.tend()
     assert {state(d, row) for row in rows} == {'fenced'}
 
@@ -151,9 +150,10 @@ def test_every_state_can_be_fenced_and_the_end_cannot(d, reached):
     assert answer.proof['initiator'] == (None if reached == 'reserved' else 'iqn.1994-05.com.redhat:a')
     assert state(d, row) == 'fenced'
     assert d.status(volume_id) == 'available'
-    for again in (lambda: d.engine.attachments.connect(
-            d.ctx, row.id, {'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a'}),
-            lambda: d.engine.attachments.complete(d.ctx, row.id)):
+    for again in (
+        lambda: d.engine.attachments.connect(d.ctx, row.id, {'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a'}),
+        lambda: d.engine.attachments.complete(d.ctx, row.id),
+    ):
         with pytest.raises((errors.InvalidTransition, errors.InvalidAttachment)):
             again()
     assert d.engine.attachments.delete(d.ctx, row.id) == []
@@ -212,7 +212,10 @@ def test_one_volume_that_cannot_be_fenced_does_not_hide_the_others(d):
     found = d.engine.fences.fence_host(d.ctx, 'one')
     assert not found.is_complete
     assert {one.id: one.proof is not None for one in found.attachments} == {
-        rows[0].id: True, rows[1].id: False, rows[2].id: True}
+        rows[0].id: True,
+        rows[1].id: False,
+        rows[2].id: True,
+    }
     [failed] = [one for one in found.attachments if one.error]
     assert 'busy' in failed.error
     d.target.fence = real
@@ -222,8 +225,9 @@ def test_one_volume_that_cannot_be_fenced_does_not_hide_the_others(d):
 def test_a_host_that_shares_an_initiator_with_another_name_is_cut_off_whole(d):
     volume_id = d.make_volume('multi')
     mine = attach(d, volume_id, 'one')
-    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), {
-        'host': 'one.example', 'initiator': mine.initiator}, None)
+    row = d.engine.attachments.create(
+        d.ctx, volume_id, str(uuid.uuid4()), {'host': 'one.example', 'initiator': mine.initiator}, None
+    )
     found = d.engine.fences.fence_host(d.ctx, 'one')
     assert {one.id for one in found.attachments} == {mine.id, row.id}
     assert state(d, row) == 'fenced'
@@ -278,10 +282,16 @@ def test_who_knows_a_host(d):
     gone = attach(d, d.make_volume('multi'), 'gone')
     d.engine.attachments.delete(d.ctx, gone.id)
     with d.db.writer() as session:
-        session.add(models.Service(id=str(uuid.uuid4()), binary='multiattach-host', host='agent',
-                                   availability_zone='nova', report={}))
-        session.add(models.Service(id=str(uuid.uuid4()), binary='multiattach-volume', host='storage',
-                                   availability_zone='nova', report={}))
+        session.add(
+            models.Service(
+                id=str(uuid.uuid4()), binary='multiattach-host', host='agent', availability_zone='nova', report={}
+            )
+        )
+        session.add(
+            models.Service(
+                id=str(uuid.uuid4()), binary='multiattach-volume', host='storage', availability_zone='nova', report={}
+            )
+        )
     for name in ('gone', 'agent'):
         found = fence(d.ctx, name)
         assert (found.is_known, found.is_complete, found.attachments) == (True, True, []), name
@@ -310,10 +320,14 @@ def test_out_of_service_leaves_no_attachment(d):
         assert events(d, row)[-2:] == ['fenced', 'remove']
 
 
-@pytest.mark.parametrize(('context', 'error'), [
-    (make_context(admin=False, roles=('member', 'reader')), errors.NotAuthorized),
-    (make_context('b' * 32, admin=False, roles=('member', 'reader')), errors.AttachmentNotFound),
-    (make_context('b' * 32, admin=False, roles=('service',), service_roles=('service',)), None)])
+@pytest.mark.parametrize(
+    ('context', 'error'),
+    [
+        (make_context(admin=False, roles=('member', 'reader')), errors.NotAuthorized),
+        (make_context('b' * 32, admin=False, roles=('member', 'reader')), errors.AttachmentNotFound),
+        (make_context('b' * 32, admin=False, roles=('service',), service_roles=('service',)), None),
+    ],
+)
 def test_admins_and_services_only(d, context, error):
     row = attach(d, d.make_volume('multi'), 'one')
     if error is None:

@@ -32,13 +32,20 @@ class Bench:
         self.ran: list[str | None] = []
         self.error: Exception | None = None
 
-    def settle(self, *seen: Seen, fix: bool | None = None, accounts: frozenset[Account] = EVERYTHING,
-               at: float | None = None, there: int = 100, release: tuple[str, ...] = (),
-               doubt: str | None = None) -> list[str]:
+    def settle(
+        self,
+        *seen: Seen,
+        fix: bool | None = None,
+        accounts: frozenset[Account] = EVERYTHING,
+        at: float | None = None,
+        there: int = 100,
+        release: tuple[str, ...] = (),
+        doubt: str | None = None,
+    ) -> list[str]:
         self.clock.now = self.clock.now if at is None else at
         found, self.due = self.ledger.settle(
-            seen, lambda one: (one.volume_id, lambda: self.run(one)),
-            Wish(fix, release, there, doubt), accounts)
+            seen, lambda one: (one.volume_id, lambda: self.run(one)), Wish(fix, release, there, doubt), accounts
+        )
         self.found = found
         return [one.outcome for one in found]
 
@@ -125,8 +132,7 @@ def test_what_is_held_waits_for_a_person(bench: Bench) -> None:
     assert bench.settle(held) == ['waiting']
     [found] = bench.found
     assert found.seal
-    assert found.error == ('Too many. If it is right: openstack multiattach doctor --fix --release '
-                           + found.seal)
+    assert found.error == ('Too many. If it is right: openstack multiattach doctor --fix --release ' + found.seal)
     assert bench.due is None
     assert bench.settle(held, fix=True) == ['waiting'], 'it has to be named'
     assert bench.settle(held, fix=True, release=(found.seal,)) == ['repaired']
@@ -160,8 +166,9 @@ def test_the_operator_decides() -> None:
     assert bench.ran == []
 
 
-def test_each_is_said_and_counted_once_per_outcome(bench: Bench, counter: Counter,
-                                                   caplog: pytest.LogCaptureFixture) -> None:
+def test_each_is_said_and_counted_once_per_outcome(
+    bench: Bench, counter: Counter, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
     for at in (0, 10, 20, 60):
         bench.settle(STRAY, at=at)
@@ -182,8 +189,7 @@ def test_a_finding_survives_its_message(bench: Bench, kind: Drift) -> None:
 
 
 def strays(number: int, first: int = 0) -> list[Seen]:
-    return [Seen(Drift.ADMITTED, 'backend', f'volume-{one}', about='initiator')
-            for one in range(first, first + number)]
+    return [Seen(Drift.ADMITTED, 'backend', f'volume-{one}', about='initiator') for one in range(first, first + number)]
 
 
 def test_nothing_is_taken_away_at_first_sight(bench: Bench) -> None:
@@ -196,8 +202,7 @@ def test_nothing_is_taken_away_at_first_sight(bench: Bench) -> None:
     assert bench.settle(*strays(1), fix=True) == ['repaired'], 'a person who asks has looked'
 
 
-def test_many_at_once_wait_for_a_person(bench: Bench, counter: Counter,
-                                        caplog: pytest.LogCaptureFixture) -> None:
+def test_many_at_once_wait_for_a_person(bench: Bench, counter: Counter, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     many = strays(11)
     for fix in (None, None, False, True, None):
@@ -249,8 +254,7 @@ def test_many_one_after_the_other_wait_for_a_person(bench: Bench) -> None:
 
 def test_several_kinds_tell_of_one_login(bench: Bench) -> None:
     kinds = (Drift.ADMITTED, 'initiator'), (Drift.ACCOUNT, 'account'), (Drift.SESSION, 'initiator')
-    told = [Seen(kind, 'backend', f'volume-{number}', about=about)
-            for number in range(10) for kind, about in kinds]
+    told = [Seen(kind, 'backend', f'volume-{number}', about=about) for number in range(10) for kind, about in kinds]
     bench.settle(*told)
     assert bench.settle(*told) == ['repaired'] * 30
     shared = [Seen(Drift.SESSION, 'backend', 'shared', about=str(number)) for number in range(11)]
@@ -270,8 +274,26 @@ def test_in_doubt_nothing_is_repaired(bench: Bench) -> None:
 
 
 def test_every_kind_that_takes_something_away_is_known() -> None:
-    adds = {Drift.NO_TARGET, Drift.NO_LUN, Drift.SHUT, Drift.SHUT_OUT, Drift.NO_ACCOUNT, Drift.NO_FILE,
-            Drift.OLD_PORTAL, Drift.LOST_DISK, Drift.UNSAVED_DISK, Drift.LOST_SECRET, Drift.LOST_SESSION}
-    tells = {Drift.STATUS, Drift.OLD_DATABASE, Drift.STUCK_STEP, Drift.DOMAIN_MOVED, Drift.NO_CONNECTOR,
-             Drift.SHARED_NAME, Drift.SHARED_LOGIN}
+    adds = {
+        Drift.NO_TARGET,
+        Drift.NO_LUN,
+        Drift.SHUT,
+        Drift.SHUT_OUT,
+        Drift.NO_ACCOUNT,
+        Drift.NO_FILE,
+        Drift.OLD_PORTAL,
+        Drift.LOST_DISK,
+        Drift.UNSAVED_DISK,
+        Drift.LOST_SECRET,
+        Drift.LOST_SESSION,
+    }
+    tells = {
+        Drift.STATUS,
+        Drift.OLD_DATABASE,
+        Drift.STUCK_STEP,
+        Drift.DOMAIN_MOVED,
+        Drift.NO_CONNECTOR,
+        Drift.SHARED_NAME,
+        Drift.SHARED_LOGIN,
+    }
     assert set(Drift) - adds - tells == DESTRUCTIVE

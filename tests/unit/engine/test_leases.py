@@ -31,16 +31,23 @@ class Bench:
         self.one, self.two = self.make('volume.one'), self.make('volume.two')
         deployed.make_type()
         self.volume_id = deployed.make_volume()
-        self.ident = deployed.engine.attachments.create(
-            deployed.ctx, self.volume_id, str(uuid.uuid4()), None, None).id
+        self.ident = deployed.engine.attachments.create(deployed.ctx, self.volume_id, str(uuid.uuid4()), None, None).id
         with deployed.db.writer() as session:
-            move_attachment(session, self.ident, 'export', Actor('test'), connector={'host': 'a'},
-                            initiator='iqn.1994-05.com.redhat:a', attached_host='a')
+            move_attachment(
+                session,
+                self.ident,
+                'export',
+                Actor('test'),
+                connector={'host': 'a'},
+                initiator='iqn.1994-05.com.redhat:a',
+                attached_host='a',
+            )
         self.given_up: list[str] = []
 
     def make(self, member: str, *, is_alone: bool = False) -> StepLeases:
-        return StepLeases(self.deployed.db, RULES, 'volume', member, lambda name: name in self.gone,
-                          WORKER_STEPS, is_alone=is_alone)
+        return StepLeases(
+            self.deployed.db, RULES, 'volume', member, lambda name: name in self.gone, WORKER_STEPS, is_alone=is_alone
+        )
 
     def step(self) -> Step:
         with self.deployed.db.reader() as session:
@@ -53,8 +60,9 @@ class Bench:
         past = models.now() - datetime.timedelta(seconds=seconds)
         moments = {name: models.now() - datetime.timedelta(seconds=value) for name, value in columns.items()}
         with self.deployed.db.writer() as session:
-            session.execute(sa.update(models.Attachment).where(models.Attachment.id == self.ident)
-                            .values(state_at=past))
+            session.execute(
+                sa.update(models.Attachment).where(models.Attachment.id == self.ident).values(state_at=past)
+            )
             session.execute(sa.update(models.StepLease).values(since=past, **moments))
 
     def lease(self) -> Lease | None:
@@ -68,8 +76,7 @@ class Bench:
         self.given_up.append(error)
 
     def fail(self, leases: StepLeases, error: Exception | None = None) -> None:
-        with (pytest.raises(errors.OutcomeUnknown),
-              leases.attempt(ATTACHMENT, self.ident, self.give_up)):
+        with pytest.raises(errors.OutcomeUnknown), leases.attempt(ATTACHMENT, self.ident, self.give_up):
             raise error or errors.OutcomeUnknown('The target does not answer.')
 
     def fail_inside(self, leases: StepLeases) -> None:
@@ -103,7 +110,7 @@ def test_a_quick_step_costs_no_statement(bench: Bench) -> None:
     seen = count_statements(bench)
     with bench.one.attempt(ATTACHMENT, bench.ident, bench.give_up):
         bench.one.keep()
-    with (pytest.raises(errors.BackendError), bench.one.attempt(ATTACHMENT, bench.ident, bench.give_up)):
+    with pytest.raises(errors.BackendError), bench.one.attempt(ATTACHMENT, bench.ident, bench.give_up):
         raise errors.BackendError('refused')  # a result, too
     bench.one.keep()
     assert bench.one.list_due([]) == []
@@ -174,7 +181,7 @@ def test_the_lease_of_a_dead_worker_is_taken_over(bench: Bench) -> None:
     bench.one.carry_on(bench.due(bench.one)[0], lambda: None, None)  # it dies here
     assert bench.due(bench.two) == []
     bench.gone.add('volume.one')
-    due, = bench.due(bench.two)
+    (due,) = bench.due(bench.two)
     ran: list[int] = []
     assert bench.two.carry_on(due, lambda: ran.append(1), bench.give_up)
     taken = bench.lease()
@@ -224,7 +231,7 @@ def test_an_attempt_without_a_result_is_tried_again_later(bench: Bench) -> None:
     bench.age(100)
     assert bench.due(bench.one) == bench.due(bench.two) == []
     bench.age(100, retry_at=1, lease_until=1)
-    due, = bench.due(bench.two)
+    (due,) = bench.due(bench.two)
     with pytest.raises(errors.OutcomeUnknown):
         bench.two.carry_on(due, lambda: bench.fail_inside(bench.two), bench.give_up)
     again = bench.lease()

@@ -172,8 +172,7 @@ def test_detach_leaves_the_others_alone(deployed):
     volume_id = deployed.make_volume('multi')
     rows = []
     for host in ('a', 'b'):
-        row = deployed.engine.attachments.create(
-            deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+        row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
         deployed.engine.attachments.complete(deployed.ctx, row.id)
         rows.append(row)
     with pytest.raises(errors.Conflict):
@@ -225,11 +224,15 @@ def test_readonly_is_a_boolean_and_can_be_unset(deployed):
 def test_encrypted_types_are_refused(deployed):
     engine, ctx = deployed.engine, deployed.ctx
     plain = engine.types.create(ctx, 'plain', None, True, {}).id
-    engine.encryptions.create(ctx, plain, {'provider': 'luks', 'control_location': 'front-end',
-                                           'cipher': None, 'key_size': None})
+    engine.encryptions.create(
+        ctx, plain, {'provider': 'luks', 'control_location': 'front-end', 'cipher': None, 'key_size': None}
+    )
     with pytest.raises(errors.InvalidInput):
-        engine.encryptions.create(ctx, deployed.make_type(), {
-            'provider': 'luks', 'control_location': 'front-end', 'cipher': None, 'key_size': None})
+        engine.encryptions.create(
+            ctx,
+            deployed.make_type(),
+            {'provider': 'luks', 'control_location': 'front-end', 'cipher': None, 'key_size': None},
+        )
     volume_id = deployed.make_volume()
     with pytest.raises(errors.InvalidVolume, match='encrypted'):
         engine.actions.retype(ctx, volume_id, 'plain')

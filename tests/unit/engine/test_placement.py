@@ -5,8 +5,18 @@ import pytest
 
 from multiattach.engine.placement import Backend, Wish, choose
 
-GOOD = Backend('h@a', 'nova', 'id', is_up=True, is_enabled=True, total_gb=100, free_gb=50, allocated_gb=10,
-               max_over_subscription=1.0, capabilities={'multiattach': True})
+GOOD = Backend(
+    'h@a',
+    'nova',
+    'id',
+    is_up=True,
+    is_enabled=True,
+    total_gb=100,
+    free_gb=50,
+    allocated_gb=10,
+    max_over_subscription=1.0,
+    capabilities={'multiattach': True},
+)
 SHARED = {'multiattach': '<is> True'}
 
 
@@ -15,14 +25,17 @@ def test_the_backend_with_the_most_room_is_chosen():
     assert choose(Wish(1, None, SHARED), [fuller, GOOD]).backend is GOOD
 
 
-@pytest.mark.parametrize(('change', 'wish', 'reason'), [
-    ({'is_up': False}, Wish(1, None, {}), 'up and enabled'),
-    ({'is_enabled': False}, Wish(1, None, {}), 'up and enabled'),
-    ({}, Wish(1, 'mars', {}), 'availability zone mars'),
-    ({'capabilities': {'multiattach': False}}, Wish(1, None, SHARED), 'multiattach=<is> True'),
-    ({'capabilities': {}}, Wish(1, None, SHARED), 'multiattach=<is> True'),
-    ({'allocated_gb': 99.5}, Wish(1, None, {}), 'room for 1 GiB'),
-])
+@pytest.mark.parametrize(
+    ('change', 'wish', 'reason'),
+    [
+        ({'is_up': False}, Wish(1, None, {}), 'up and enabled'),
+        ({'is_enabled': False}, Wish(1, None, {}), 'up and enabled'),
+        ({}, Wish(1, 'mars', {}), 'availability zone mars'),
+        ({'capabilities': {'multiattach': False}}, Wish(1, None, SHARED), 'multiattach=<is> True'),
+        ({'capabilities': {}}, Wish(1, None, SHARED), 'multiattach=<is> True'),
+        ({'allocated_gb': 99.5}, Wish(1, None, {}), 'room for 1 GiB'),
+    ],
+)
 def test_the_reason_names_what_nobody_met(change, wish, reason):
     choice = choose(wish, [dataclasses.replace(GOOD, **change)])
     assert choice.backend is None

@@ -33,9 +33,14 @@ def count(d, model):
         return session.execute(sa.select(sa.func.count()).select_from(model)).scalar_one()
 
 
-@pytest.mark.parametrize(('consumer', 'told'), [
-    ('front-end', {'read_iops_sec': 200, 'vendor': 'x'}), ('both', {'read_iops_sec': 200, 'vendor': 'x'}),
-    ('back-end', None)])
+@pytest.mark.parametrize(
+    ('consumer', 'told'),
+    [
+        ('front-end', {'read_iops_sec': 200, 'vendor': 'x'}),
+        ('both', {'read_iops_sec': 200, 'vendor': 'x'}),
+        ('back-end', None),
+    ],
+)
 def test_connection_info_tells_hosts_their_part(deployed, consumer, told):
     make(deployed, consumer, {'read_iops_sec_per_gb': '100', 'vendor': 'x'}, deployed.make_type())
     row = attach(deployed, deployed.make_volume('multi', size=2))
@@ -73,10 +78,19 @@ def test_a_volume_that_has_grown_may_be_faster(deployed):
     assert attach(deployed, volume_id).connection_info['qos_specs'] == {'total_bytes_sec': 30}
 
 
-@pytest.mark.parametrize(('old', 'new', 'allowed'), [
-    (None, None, True), ('back-end', None, True), (None, 'back-end', True), ('back-end', 'back-end', True),
-    ('front-end', None, False), (None, 'both', False), ('front-end', 'front-end', False),
-    ('both', 'back-end', False)])
+@pytest.mark.parametrize(
+    ('old', 'new', 'allowed'),
+    [
+        (None, None, True),
+        ('back-end', None, True),
+        (None, 'back-end', True),
+        ('back-end', 'back-end', True),
+        ('front-end', None, False),
+        (None, 'both', False),
+        ('front-end', 'front-end', False),
+        ('both', 'back-end', False),
+    ],
+)
 def test_a_volume_in_use_keeps_what_hosts_see_to(deployed, old, new, allowed):
     """Contract 5; while it is available, it may be retyped."""
     for name, consumer in (('old', old), ('new', new)):
@@ -119,8 +133,11 @@ def test_a_type_that_an_older_program_deleted(deployed):
     type_id, other = deployed.make_type('one'), deployed.make_type('two')
     first, second = make(deployed, type_id=type_id), make(deployed, type_id=other)
     with deployed.db.writer() as session:
-        session.execute(sa.update(models.VolumeType).where(models.VolumeType.id.in_([type_id, other]))
-                        .values(deleted_at=models.now(), live_name=None))
+        session.execute(
+            sa.update(models.VolumeType)
+            .where(models.VolumeType.id.in_([type_id, other]))
+            .values(deleted_at=models.now(), live_name=None)
+        )
     assert deployed.engine.qos_specs.list_types(deployed.ctx, first) == []
     deployed.engine.qos_specs.delete(deployed.ctx, first, force=False)
     assert history.purge(deployed.db, models.now())['volume_types'] == 2
@@ -155,9 +172,9 @@ def at_once(*calls):
 def test_a_race_for_a_type_has_one_winner(deployed):
     type_id = deployed.make_type()
     idents = [make(deployed) for _ in range(8)]
-    results = at_once(*(
-        lambda ident=ident: deployed.engine.qos_specs.associate(deployed.ctx, ident, type_id)
-        for ident in idents))
+    results = at_once(
+        *(lambda ident=ident: deployed.engine.qos_specs.associate(deployed.ctx, ident, type_id) for ident in idents)
+    )
     assert [type(result) for result in results].count(errors.InvalidInput) == 7
     assert deployed.engine.types.show(deployed.ctx, type_id).qos_specs_id == idents[results.index(None)]
 
@@ -165,20 +182,20 @@ def test_a_race_for_a_type_has_one_winner(deployed):
 def test_associate_and_delete_at_once_leave_nothing_half(deployed):
     for _ in range(5):
         type_id, ident = deployed.make_type(uuid.uuid4().hex), make(deployed)
-        at_once(lambda i=ident, t=type_id: deployed.engine.qos_specs.associate(deployed.ctx, i, t),
-                lambda i=ident: deployed.engine.qos_specs.delete(deployed.ctx, i, force=False),
-                lambda t=type_id: deployed.engine.types.delete(deployed.ctx, t))
+        at_once(
+            lambda i=ident, t=type_id: deployed.engine.qos_specs.associate(deployed.ctx, i, t),
+            lambda i=ident: deployed.engine.qos_specs.delete(deployed.ctx, i, force=False),
+            lambda t=type_id: deployed.engine.types.delete(deployed.ctx, t),
+        )
     with deployed.db.reader() as session:
         left = set(session.execute(sa.select(models.TypeQos.volume_type_id, models.TypeQos.qos_specs_id)))
-        types = set(session.scalars(sa.select(models.VolumeType.id).where(
-            models.VolumeType.deleted_at.is_(None))))
+        types = set(session.scalars(sa.select(models.VolumeType.id).where(models.VolumeType.deleted_at.is_(None))))
         specs = set(session.scalars(sa.select(models.QosSpecs.id)))
     assert all(type_id in types and qos_id in specs for type_id, qos_id in left)
 
 
 def test_a_name_is_taken_once(deployed):
-    results = at_once(*[
-        lambda: deployed.engine.qos_specs.create(deployed.ctx, 'gold', 'both', {'a': 'b'})] * 6)
+    results = at_once(*[lambda: deployed.engine.qos_specs.create(deployed.ctx, 'gold', 'both', {'a': 'b'})] * 6)
     assert [type(result) for result in results].count(errors.Conflict) == 5
     assert (count(deployed, models.QosSpecs), count(deployed, models.QosSpec)) == (1, 1)
 
@@ -186,11 +203,17 @@ def test_a_name_is_taken_once(deployed):
 def test_who_may(deployed):
     member = deployment.make_context(admin=False, roles=('member', 'reader'))
     ident, specs = make(deployed), deployed.engine.qos_specs
-    for call in (lambda: specs.show(member, ident), lambda: specs.create(member, 'x', 'both', {}),
-                 lambda: specs.update(member, ident, {}), lambda: specs.delete(member, ident, force=True),
-                 lambda: specs.delete_keys(member, ident, []), lambda: specs.list_types(member, ident),
-                 lambda: specs.associate(member, ident, None), lambda: specs.disassociate_all(member, ident),
-                 lambda: specs.disassociate(member, ident, None)):
+    for call in (
+        lambda: specs.show(member, ident),
+        lambda: specs.create(member, 'x', 'both', {}),
+        lambda: specs.update(member, ident, {}),
+        lambda: specs.delete(member, ident, force=True),
+        lambda: specs.delete_keys(member, ident, []),
+        lambda: specs.list_types(member, ident),
+        lambda: specs.associate(member, ident, None),
+        lambda: specs.disassociate_all(member, ident),
+        lambda: specs.disassociate(member, ident, None),
+    ):
         with pytest.raises(errors.NotAuthorized):
             call()
 

@@ -19,10 +19,7 @@ def compile_all(conditions):
 
 @pytest.mark.parametrize(
     ('build', 'names'),
-    [
-        (queries.volume_conditions, filters.VOLUMES),
-        (queries.attachment_conditions, filters.ATTACHMENTS),
-    ],
+    [(queries.volume_conditions, filters.VOLUMES), (queries.attachment_conditions, filters.ATTACHMENTS)],
 )
 def test_everybody_may_use_the_public_filters(build, names):
     values = {
@@ -98,9 +95,7 @@ def test_a_public_status_stands_for_its_states(name, status):
 )
 def test_types_are_public_unless_an_admin_asks(wanted, expected):
     conditions = compile_all(queries.type_conditions(ADMIN, wanted, 0))
-    assert conditions == (
-        [] if expected is None else [f'volume_types.is_public IS {str(bool(expected)).lower()}']
-    )
+    assert conditions == ([] if expected is None else [f'volume_types.is_public IS {str(bool(expected)).lower()}'])
     # Others are scoped to the public ones by the use case itself.
     assert queries.type_conditions(READER, wanted, 0) == []
 
@@ -117,21 +112,13 @@ def test_people_filter_types_by_what_they_may_see():
 
 
 @pytest.mark.parametrize(
-    ('text', 'expected'),
-    [
-        ("{'a': 'b'}", {'a': 'b'}),
-        ('{"a": "b"}', {'a': 'b'}),
-        ("{'a': 1}", {'a': '1'}),
-        ('{}', {}),
-    ],
+    ('text', 'expected'), [("{'a': 'b'}", {'a': 'b'}), ('{"a": "b"}', {'a': 'b'}), ("{'a': 1}", {'a': '1'}), ('{}', {})]
 )
 def test_mappings(text, expected):
     assert filters.parse_mapping(text) == expected
 
 
-@pytest.mark.parametrize(
-    'text', ['', 'x', '[]', '{', '1', '{[]: 1}', '__import__("os")', '[' * 10_000, '{1, 2}']
-)
+@pytest.mark.parametrize('text', ['', 'x', '[]', '{', '1', '{[]: 1}', '__import__("os")', '[' * 10_000, '{1, 2}'])
 def test_mappings_that_are_none(text):
     with pytest.raises(errors.InvalidInput):
         filters.parse_mapping(text)
@@ -153,9 +140,7 @@ def test_times(text, operator):
     assert moment.isoformat() == '2024-01-02T03:04:05'
 
 
-@pytest.mark.parametrize(
-    'text', ['', 'x', 'gt:', 'gt:x', 'about:2024-01-01', ',', 'gt:0001-01-01T00:00:00+14:00']
-)
+@pytest.mark.parametrize('text', ['', 'x', 'gt:', 'gt:x', 'about:2024-01-01', ',', 'gt:0001-01-01T00:00:00+14:00'])
 def test_times_that_are_none(text):
     with pytest.raises(errors.InvalidInput):
         filters.VOLUMES['created_at'](text)

@@ -29,13 +29,16 @@ def test_defaults_classes_and_projects(deployed):
         quotas.update(deployed.ctx, PROJECT, {'nonsense': 1})
 
 
-@pytest.mark.parametrize(('limits', 'size', 'text'), [
-    ({'volumes': 1}, 1, 'VolumeLimitExceeded'),
-    ({'gigabytes': 2}, 2, 'VolumeSizeExceedsAvailableQuota'),
-    ({'per_volume_gigabytes': 1}, 2, 'VolumeSizeExceedsLimit'),
-    ({'volumes_multi': 1}, 1, 'volumes_multi'),
-    ({'gigabytes_multi': 1}, 1, 'gigabytes_multi'),
-])
+@pytest.mark.parametrize(
+    ('limits', 'size', 'text'),
+    [
+        ({'volumes': 1}, 1, 'VolumeLimitExceeded'),
+        ({'gigabytes': 2}, 2, 'VolumeSizeExceedsAvailableQuota'),
+        ({'per_volume_gigabytes': 1}, 2, 'VolumeSizeExceedsLimit'),
+        ({'volumes_multi': 1}, 1, 'volumes_multi'),
+        ({'gigabytes_multi': 1}, 1, 'gigabytes_multi'),
+    ],
+)
 def test_each_limit_refuses_with_413_and_leaves_nothing(deployed, limits, size, text):
     deployed.make_type()
     deployed.make_volume('multi')

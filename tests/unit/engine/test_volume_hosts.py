@@ -15,8 +15,7 @@ def test_sums_follow_what_is_there(deployed):
     first = deployed.make_volume(size=2)
     deployed.make_volume(size=3)
     deployed.make_volume(size=4, ctx=other)
-    assert deployed.engine.volume_hosts.show(deployed.ctx, BACKEND) == [
-        Usage('a' * 32, 2, 5), Usage('b' * 32, 1, 4)]
+    assert deployed.engine.volume_hosts.show(deployed.ctx, BACKEND) == [Usage('a' * 32, 2, 5), Usage('b' * 32, 1, 4)]
     deployed.engine.volumes.delete(deployed.ctx, first)
     deployed.wait(lambda: deployed.status(first) is None)
     assert deployed.engine.volume_hosts.show(deployed.ctx, BACKEND)[0] == Usage('a' * 32, 1, 3)
@@ -33,16 +32,20 @@ def test_a_disabled_host_takes_no_new_volume(deployed):
 
 
 def test_unknown_hosts(deployed):
-    for call in (lambda: deployed.engine.volume_hosts.show(deployed.ctx, 'nowhere'),
-                 lambda: deployed.engine.volume_hosts.set_enabled(deployed.ctx, 'nowhere', False)):
+    for call in (
+        lambda: deployed.engine.volume_hosts.show(deployed.ctx, 'nowhere'),
+        lambda: deployed.engine.volume_hosts.set_enabled(deployed.ctx, 'nowhere', False),
+    ):
         with pytest.raises(errors.NotFound, match='nowhere'):
             call()
 
 
 def test_who_may(deployed):
     member = make_context(admin=False, roles=('member', 'reader'))
-    for call in (lambda: deployed.engine.volume_hosts.list_all(member),
-                 lambda: deployed.engine.volume_hosts.show(member, BACKEND),
-                 lambda: deployed.engine.volume_hosts.set_enabled(member, BACKEND, False)):
+    for call in (
+        lambda: deployed.engine.volume_hosts.list_all(member),
+        lambda: deployed.engine.volume_hosts.show(member, BACKEND),
+        lambda: deployed.engine.volume_hosts.set_enabled(member, BACKEND, False),
+    ):
         with pytest.raises(errors.NotAuthorized):
             call()

@@ -78,8 +78,9 @@ def test_retype_moves_type_and_flag_together_and_only_while_available(deployed):
 
 def test_a_retype_that_the_backend_cannot_serve_changes_nothing_and_says_why(deployed):
     """Contract 11.4 number 9."""
-    deployed.engine.types.create(deployed.ctx, 'far', None, True,
-                                 {'multiattach': '<is> True', 'volume_backend_name': 'elsewhere'})
+    deployed.engine.types.create(
+        deployed.ctx, 'far', None, True, {'multiattach': '<is> True', 'volume_backend_name': 'elsewhere'}
+    )
     volume_id = deployed.make_volume()
     deployed.engine.actions.retype(deployed.ctx, volume_id, 'far')
     volume = deployed.engine.volumes.show(deployed.ctx, volume_id)
@@ -91,8 +92,7 @@ def test_retype_to_multiattach_asks_its_policy(deployed):
     deployed.make_type()
     member = make_context(admin=False, roles=('member', 'reader'))
     volume_id = deployed.make_volume(ctx=member)
-    deployed.engine.policy._enforcer.set_rules(
-        {'volume:multiattach': _parse('!')}, overwrite=False, use_conf=False)
+    deployed.engine.policy._enforcer.set_rules({'volume:multiattach': _parse('!')}, overwrite=False, use_conf=False)
     with pytest.raises(errors.NotAuthorized):
         deployed.engine.actions.retype(member, volume_id, 'multi')
     with pytest.raises(errors.NotAuthorized):
@@ -101,6 +101,7 @@ def test_retype_to_multiattach_asks_its_policy(deployed):
 
 def _parse(rule):
     from oslo_policy import _parser
+
     return _parser.parse_rule(rule)
 
 
@@ -159,8 +160,7 @@ def share(deployed, number):
 
 
 def add_sharer(deployed, volume_id, host):
-    row = deployed.engine.attachments.create(
-        deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+    row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
     deployed.engine.attachments.complete(deployed.ctx, row.id)
     return row
 

@@ -32,8 +32,7 @@ class Bench:
 
     def __init__(self, deployed: deployment.Deployment) -> None:
         self.deployed = deployed
-        self.engine_side = HostAttachments(
-            deployed.db, deployed.engine.attachments, deployed.engine.orders, HOST)
+        self.engine_side = HostAttachments(deployed.db, deployed.engine.attachments, deployed.engine.orders, HOST)
         self.hypervisor = FakeHypervisor()
         self.connector = FakeConnector(HOST)
         self.agent = self.start_agent()
@@ -41,17 +40,22 @@ class Bench:
         self.engine_side.register_servers(self.agent.domains())
         deployed.make_type()
 
-    def start_agent(self, fuse: Fuse | None = None, rules: Rules = deployment.AT_ONCE,
-                    drift: findings.Rules | None = None) -> HostAgent:
+    def start_agent(
+        self, fuse: Fuse | None = None, rules: Rules = deployment.AT_ONCE, drift: findings.Rules | None = None
+    ) -> HostAgent:
         parts: tuple[Any, ...] = (self.engine_side, self.hypervisor, self.connector)
         if fuse is not None:
             parts = tuple(map(fuse.wrap, parts))
-        return HostAgent(*parts, HOST, self.make_leases(rules), project_id=PROJECT, reconciling=(
-            Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), drift or findings.Rules(), 0.0))
+        return HostAgent(
+            *parts,
+            HOST,
+            self.make_leases(rules),
+            project_id=PROJECT,
+            reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), drift or findings.Rules(), 0.0),
+        )
 
     def make_leases(self, rules: Rules = deployment.AT_ONCE) -> StepLeases:
-        return StepLeases(self.deployed.db, rules, 'host', 'host.one', lambda _name: False, AGENT_STEPS,
-                          is_alone=True)
+        return StepLeases(self.deployed.db, rules, 'host', 'host.one', lambda _name: False, AGENT_STEPS, is_alone=True)
 
     def use_own_sessions(self) -> None:
         self.connector = FakeConnector(HOST, shares_sessions=False)
@@ -73,16 +77,14 @@ class Bench:
 
     def row(self, ident: str) -> models.Attachment:
         with self.deployed.db.reader() as session:
-            return session.scalars(sa.select(models.Attachment).where(
-                models.Attachment.id == ident)).one()
+            return session.scalars(sa.select(models.Attachment).where(models.Attachment.id == ident)).one()
 
     def state(self, ident: str) -> str:
         return self.row(ident).state
 
     def timeline(self, ident: str) -> str:
         with self.deployed.db.reader() as session:
-            text = session.scalars(sa.select(models.Attachment.timeline).where(
-                models.Attachment.id == ident)).one()
+            text = session.scalars(sa.select(models.Attachment.timeline).where(models.Attachment.id == ident)).one()
             return str(text)
 
     def admitted(self, volume_id: str) -> tuple[str, ...]:

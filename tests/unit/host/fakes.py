@@ -51,9 +51,16 @@ class FakeHypervisor:
         return [Domain(server, f'server-{server[0]}', 'running', ('vda',)) for server in self.disks]
 
     def list_disks(self) -> list[ServerDisks]:
-        return [ServerDisks(server, f'server-{server[0]}', 'running', True, tuple(
-            FoundDisk(volume, 'vdb', True, True) for volume in disks))
-            for server, disks in self.disks.items()]
+        return [
+            ServerDisks(
+                server,
+                f'server-{server[0]}',
+                'running',
+                True,
+                tuple(FoundDisk(volume, 'vdb', True, True) for volume in disks),
+            )
+            for server, disks in self.disks.items()
+        ]
 
     def cannot_share(self) -> str | None:
         return self.reason
@@ -103,8 +110,7 @@ class FakeConnector:
             raise WrongDevice(f'The device is {self.presents}.')
         assert device.path == f'/dev/{connection_info["volume_id"]}'
 
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *,
-                   lost: bool = False) -> None:
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
         with _Alone(self, connection_info['volume_id']):
             self._before('disconnect')
             self.sessions.discard(self._key(connection_info))
@@ -115,8 +121,14 @@ class FakeConnector:
         return None
 
     def list_sessions(self) -> list[HostSession]:
-        return [HostSession(one, f'iqn.2010-10.org.openstack:volume-{one}', '127.0.0.1:3260')
-                for one in sorted(self.sessions)] if self.shares_sessions else []
+        return (
+            [
+                HostSession(one, f'iqn.2010-10.org.openstack:volume-{one}', '127.0.0.1:3260')
+                for one in sorted(self.sessions)
+            ]
+            if self.shares_sessions
+            else []
+        )
 
     def _key(self, connection_info: Mapping[str, Any]) -> str:
         return str(connection_info['volume_id' if self.shares_sessions else 'attachment_id'])

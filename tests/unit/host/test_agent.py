@@ -58,8 +58,9 @@ def test_attach_and_detach_by_message(bench: Bench) -> None:
 
 def test_the_hypervisor_keeps_the_rates_of_qos_specs(bench: Bench) -> None:
     engine, ctx = bench.deployed.engine, bench.deployed.ctx
-    specs = engine.qos_specs.create(ctx, 'gold', 'front-end', {
-        'read_iops_sec_per_gb': '10', 'write_bytes_sec_max': '9', 'vendor': 'x'})
+    specs = engine.qos_specs.create(
+        ctx, 'gold', 'front-end', {'read_iops_sec_per_gb': '10', 'write_bytes_sec_max': '9', 'vendor': 'x'}
+    )
     engine.qos_specs.associate(ctx, specs.id, engine.types.find(ctx, 'multi').id)
     volume_id = bench.deployed.make_volume('multi', size=2)
     bench.attach(volume_id)
@@ -91,6 +92,7 @@ def test_every_server_sees_a_shared_volume_grow_whatever_gets_lost(bench: Bench)
 
 # -- crashes: at every call that leaves the agent, before and after it took effect -------------
 
+
 def count_calls(bench: Bench, detach: bool) -> list[str]:
     volume_id = bench.deployed.make_volume('multi')
     if detach:
@@ -109,8 +111,7 @@ def count_calls(bench: Bench, detach: bool) -> list[str]:
 @pytest.mark.parametrize('after', [False, True])
 def test_crash_at_every_step_of_an_attach(bench: Bench, after: bool) -> None:
     calls = count_calls(bench, detach=False)
-    assert {'load', 'properties', 'connect', 'begin_attach', 'verify', 'attach',
-            'finish_attach'} <= set(calls)
+    assert {'load', 'properties', 'connect', 'begin_attach', 'verify', 'attach', 'finish_attach'} <= set(calls)
     for at, name in enumerate(calls, 1):
         volume_id = bench.deployed.make_volume('multi')
         ident = bench.reserve(volume_id)
@@ -169,8 +170,15 @@ def put_into(bench: Bench, state: str, volume_id: str) -> str:
     if state == 'exporting':
         with bench.deployed.db.writer() as session:
             connector = bench.connector.properties(ident, SERVERS[0])
-            move_attachment(session, ident, 'export', Actor('test'), connector=connector,
-                            attached_host=HOST, initiator=connector['initiator'])
+            move_attachment(
+                session,
+                ident,
+                'export',
+                Actor('test'),
+                connector=connector,
+                attached_host=HOST,
+                initiator=connector['initiator'],
+            )
     elif state != 'reserved':
         task = bench.engine_side.load(ident)
         bench.engine_side.connect(task, bench.connector.properties(ident, SERVERS[0]), None)
@@ -195,15 +203,18 @@ def test_resume_from_each_state(bench: Bench, state: str) -> None:
 
 # -- final errors ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(('part', 'step', 'error'), [
-    ('connector', 'properties', ConnectorError('no initiator name')),
-    ('connector', 'connect', ConnectorError('nothing answers')),
-    ('connector', 'after connect', ConnectorError('no device')),
-    ('hypervisor', 'attach', HypervisorError('no slot')),
-    ('hypervisor', 'after attach', HypervisorError('no slot after all')),
-])
-def test_final_error_is_undone_and_told(bench: Bench, part: str, step: str,
-                                        error: errors.MultiattachError) -> None:
+
+@pytest.mark.parametrize(
+    ('part', 'step', 'error'),
+    [
+        ('connector', 'properties', ConnectorError('no initiator name')),
+        ('connector', 'connect', ConnectorError('nothing answers')),
+        ('connector', 'after connect', ConnectorError('no device')),
+        ('hypervisor', 'attach', HypervisorError('no slot')),
+        ('hypervisor', 'after attach', HypervisorError('no slot after all')),
+    ],
+)
+def test_final_error_is_undone_and_told(bench: Bench, part: str, step: str, error: errors.MultiattachError) -> None:
     volume_id = bench.deployed.make_volume('multi')
     getattr(bench, part).trouble[step] = Trouble(error)
     ident = bench.reserve(volume_id)
@@ -257,15 +268,18 @@ def test_session_that_cannot_be_ended_does_not_stop_the_undo(bench: Bench) -> No
 
 # -- unknown outcomes --------------------------------------------------------------------------
 
-@pytest.mark.parametrize(('part', 'step', 'error'), [
-    ('connector', 'connect', ConnectorUnavailable('too long')),
-    ('connector', 'after connect', ConnectorUnavailable('too long')),
-    ('hypervisor', 'attach', HypervisorUnavailable('libvirtd restarts')),
-    ('hypervisor', 'after attach', HypervisorUnavailable('libvirtd restarts')),
-    ('hypervisor', 'after attach', RuntimeError('not foreseen')),
-])
-def test_unknown_outcome_leaves_the_row_and_is_resumed(bench: Bench, part: str, step: str,
-                                                       error: Exception) -> None:
+
+@pytest.mark.parametrize(
+    ('part', 'step', 'error'),
+    [
+        ('connector', 'connect', ConnectorUnavailable('too long')),
+        ('connector', 'after connect', ConnectorUnavailable('too long')),
+        ('hypervisor', 'attach', HypervisorUnavailable('libvirtd restarts')),
+        ('hypervisor', 'after attach', HypervisorUnavailable('libvirtd restarts')),
+        ('hypervisor', 'after attach', RuntimeError('not foreseen')),
+    ],
+)
+def test_unknown_outcome_leaves_the_row_and_is_resumed(bench: Bench, part: str, step: str, error: Exception) -> None:
     volume_id = bench.deployed.make_volume('multi')
     getattr(bench, part).trouble[step] = Trouble(error)
     ident = bench.reserve(volume_id)
@@ -279,8 +293,7 @@ def test_unknown_outcome_leaves_the_row_and_is_resumed(bench: Bench, part: str, 
 def test_target_without_an_answer_leaves_the_row(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     volume_id = bench.deployed.make_volume('multi')
     with monkeypatch.context() as patch:
-        patch.setattr(bench.deployed.target, 'grant',
-                      lambda *_: Trouble(TargetUnavailable('tgtd restarts'))())
+        patch.setattr(bench.deployed.target, 'grant', lambda *_: Trouble(TargetUnavailable('tgtd restarts'))())
         ident = bench.reserve(volume_id)
         bench.agent.attach({}, ident)
         assert bench.state(ident) == 'exporting'
@@ -288,10 +301,13 @@ def test_target_without_an_answer_leaves_the_row(bench: Bench, monkeypatch: pyte
     bench.check_attached(ident, volume_id)
 
 
-@pytest.mark.parametrize(('part', 'step', 'error'), [
-    ('hypervisor', 'detach', HypervisorUnavailable('libvirtd restarts')),
-    ('connector', 'disconnect', ConnectorUnavailable('too long')),
-])
+@pytest.mark.parametrize(
+    ('part', 'step', 'error'),
+    [
+        ('hypervisor', 'detach', HypervisorUnavailable('libvirtd restarts')),
+        ('connector', 'disconnect', ConnectorUnavailable('too long')),
+    ],
+)
 def test_unknown_outcome_of_a_detach(bench: Bench, part: str, step: str, error: Exception) -> None:
     volume_id = bench.deployed.make_volume('multi')
     ident = bench.attach(volume_id)
@@ -305,6 +321,7 @@ def test_unknown_outcome_of_a_detach(bench: Bench, part: str, step: str, error: 
 
 
 # -- detaching ---------------------------------------------------------------------------------
+
 
 def test_refused_unplug_is_attached_as_before(bench: Bench) -> None:
     volume_id = bench.deployed.make_volume('multi')
@@ -321,12 +338,13 @@ def test_refused_unplug_is_attached_as_before(bench: Bench) -> None:
     bench.check_gone(volume_id)
 
 
-@pytest.mark.parametrize(('part', 'step', 'error'), [
-    ('hypervisor', 'detach', HypervisorError('refused')),
-    ('connector', 'disconnect', ConnectorError('cannot flush')),
-])
-def test_failed_detach_may_be_asked_for_again(bench: Bench, part: str, step: str,
-                                              error: errors.MultiattachError) -> None:
+@pytest.mark.parametrize(
+    ('part', 'step', 'error'),
+    [('hypervisor', 'detach', HypervisorError('refused')), ('connector', 'disconnect', ConnectorError('cannot flush'))],
+)
+def test_failed_detach_may_be_asked_for_again(
+    bench: Bench, part: str, step: str, error: errors.MultiattachError
+) -> None:
     volume_id = bench.deployed.make_volume('multi')
     ident = bench.attach(volume_id)
     getattr(bench, part).trouble[step] = Trouble(error)
@@ -352,6 +370,7 @@ def test_attachment_completed_without_connector(bench: Bench) -> None:
 
 
 # -- sharers of one host -----------------------------------------------------------------------
+
 
 def test_last_one_out_ends_the_session(bench: Bench) -> None:
     volume_id = bench.deployed.make_volume('multi')
@@ -391,8 +410,9 @@ def test_one_comes_while_the_other_leaves(bench: Bench) -> None:
         new = bench.reserve(volume_id, 1)
         bench.ask_detach(volume_id, 0)
         calls = [(bench.agent.attach, new), (bench.agent.detach, old)]
-        threads = [threading.Thread(target=call, args=({}, ident))
-                   for call, ident in (calls if turn % 2 else reversed(calls))]
+        threads = [
+            threading.Thread(target=call, args=({}, ident)) for call, ident in (calls if turn % 2 else reversed(calls))
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -429,6 +449,7 @@ def test_sessions_of_ones_own_end_with_each(bench: Bench) -> None:
 
 # -- somebody else meanwhile -------------------------------------------------------------------
 
+
 @pytest.mark.parametrize('step', ['attach', 'after attach'])
 def test_delete_during_the_attach_is_undone(bench: Bench, step: str) -> None:
     volume_id = bench.deployed.make_volume('multi')
@@ -460,15 +481,13 @@ def test_delete_during_the_export(bench: Bench) -> None:
     """The reply finds no attachment: it is somebody else's, and no failure is written."""
     volume_id = bench.deployed.make_volume('multi')
     ident = bench.reserve(volume_id)
-    bench.connector.trouble['properties'] = lambda: bench.deployed.engine.attachments.delete(
-        bench.deployed.ctx, ident)
+    bench.connector.trouble['properties'] = lambda: bench.deployed.engine.attachments.delete(bench.deployed.ctx, ident)
     bench.agent.attach({}, ident)
     assert bench.state(ident) == 'detached'
     assert messages(bench) == []
 
 
-def test_delete_that_makes_the_attach_fail_ends_in_removal(bench: Bench,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delete_that_makes_the_attach_fail_ends_in_removal(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The login fails because the target has just turned the host away."""
     volume_id = bench.deployed.make_volume('multi')
     ident = bench.reserve(volume_id)
@@ -480,8 +499,7 @@ def test_delete_that_makes_the_attach_fail_ends_in_removal(bench: Bench,
         raise ConnectorError('login refused')
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.deployed.target, 'remove_export',
-                      lambda *_: Trouble(TargetUnavailable('tgtd restarts'))())
+        patch.setattr(bench.deployed.target, 'remove_export', lambda *_: Trouble(TargetUnavailable('tgtd restarts'))())
         bench.connector.trouble['connect'] = delete
         bench.agent.attach({}, ident)
     assert bench.state(ident) == 'unexporting'
@@ -535,13 +553,20 @@ def test_message_that_comes_too_early_is_not_lost(bench: Bench) -> None:
 
 # -- what it tells -----------------------------------------------------------------------------
 
+
 def test_report_and_servers(bench: Bench) -> None:
     bench.hypervisor.reason = 'too old'
     assert bench.agent.report() == {
-        'connector': {'host': HOST, 'ip': '127.0.0.1'}, 'cannot_share': 'too old',
-        'hypervisor': {'libvirt': '9.0.0', 'qemu': '7.2.0'}}
+        'connector': {'host': HOST, 'ip': '127.0.0.1'},
+        'cannot_share': 'too old',
+        'hypervisor': {'libvirt': '9.0.0', 'qemu': '7.2.0'},
+    }
     assert bench.agent.domains()[SERVERS[0]] == {
-        'name': 'server-1', 'project_id': PROJECT, 'power_state': 'running', 'devices': ['vda']}
+        'name': 'server-1',
+        'project_id': PROJECT,
+        'power_state': 'running',
+        'devices': ['vda'],
+    }
     found = bench.deployed.engine.servers.show(bench.deployed.ctx, SERVERS[0])
     assert (found.name, found.host) == ('server-1', HOST)
 
@@ -549,8 +574,11 @@ def test_report_and_servers(bench: Bench) -> None:
 def test_whose_a_server_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that names its project is out of reach for the members of the host's."""
     theirs, ours = SERVERS[:2]
-    monkeypatch.setattr(bench.hypervisor, 'domains', lambda: [
-        Domain(theirs, 'theirs', 'running', project='other'), Domain(ours, 'ours', 'running')])
+    monkeypatch.setattr(
+        bench.hypervisor,
+        'domains',
+        lambda: [Domain(theirs, 'theirs', 'running', project='other'), Domain(ours, 'ours', 'running')],
+    )
     found = bench.agent.domains()
     assert {ident: known['project_id'] for ident, known in found.items()} == {theirs: 'other', ours: PROJECT}
     bench.engine_side.register_servers(found)
@@ -571,8 +599,7 @@ def test_read_only_attachment_gives_a_read_only_disk(bench: Bench) -> None:
     assert bench.hypervisor.disks[SERVERS[0]][volume_id].mode == 'ro'
 
 
-def test_wished_device_is_told_and_the_real_one_written(bench: Bench,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wished_device_is_told_and_the_real_one_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     volume_id = bench.deployed.make_volume('multi')
     monkeypatch.setattr(bench.hypervisor, 'attach', lambda server, disk: '/dev/vdq')
     wish = ServerAttach(volume_id, device='/dev/vdf', supports_multiattach=True)

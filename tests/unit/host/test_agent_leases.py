@@ -111,8 +111,7 @@ def test_an_export_that_the_worker_gave_up_is_not_asked_for_for_ever(bench: Benc
     ident = bench.reserve(volume_id)
     agent = start(bench)
     with bench.deployed.db.writer() as session:
-        session.execute(
-            sa.update(models.Attachment).values(error='export volume: given up after 10 attempts'))
+        session.execute(sa.update(models.Attachment).values(error='export volume: given up after 10 attempts'))
     agent.attach({}, ident)
     assert bench.state(ident) == 'error_attaching'
     assert 'given up' in (bench.row(ident).error or '')
@@ -144,8 +143,7 @@ def test_an_agent_that_was_dead_for_an_hour_finds_its_house_in_order(bench: Benc
     assert count_leases(bench) == 0
 
 
-def test_what_is_given_up_and_cannot_be_written_stays_due(
-        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_given_up_and_cannot_be_written_stays_due(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     volume_id = bench.deployed.make_volume('multi')
     ident = bench.reserve(volume_id)
     bench.hypervisor.trouble['attach'] = unavailable

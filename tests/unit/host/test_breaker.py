@@ -41,10 +41,20 @@ def fill(bench: Bench, number: int) -> list[str]:
         for count in range(1, number):
             ident = f'{count:08}-aaaa-4aaa-8aaa-aaaaaaaaaaaa'
             server = f'{count:08}-bbbb-4bbb-8bbb-bbbbbbbbbbbb'
-            session.add(models.Attachment(
-                id=ident, volume_id=first.volume_id, instance_uuid=server, state='attached',
-                agent_host=first.agent_host, attached_host=first.attached_host, attach_mode='rw',
-                initiator=first.initiator, connector=first.connector, connection_info=first.connection_info))
+            session.add(
+                models.Attachment(
+                    id=ident,
+                    volume_id=first.volume_id,
+                    instance_uuid=server,
+                    state='attached',
+                    agent_host=first.agent_host,
+                    attached_host=first.attached_host,
+                    attach_mode='rw',
+                    initiator=first.initiator,
+                    connector=first.connector,
+                    connection_info=first.connection_info,
+                )
+            )
             bench.hypervisor.disks[server] = dict(bench.hypervisor.disks[SERVERS[0]])
             idents.append(ident)
     bench.engine_side.register_servers(bench.agent.domains())
@@ -128,7 +138,9 @@ def test_rows_that_are_gone_unplug_nothing(host: Bench) -> None:
     for fix in (None, None, True):
         found = look(host, fix)
         assert [(one.kind, one.outcome) for one in found] == [
-            (Drift.STRAY_DISK, 'waiting'), (Drift.STRAY_SESSION, 'waiting')]
+            (Drift.STRAY_DISK, 'waiting'),
+            (Drift.STRAY_SESSION, 'waiting'),
+        ]
     assert host.hypervisor.holders(volume) == {SERVERS[0]}
     seal = str(found[0].seal)
     assert set(outcomes(look(host, True, (seal,)))) == {'repaired'}
@@ -139,8 +151,11 @@ def test_what_is_recorded_to_have_been_detached_is_unplugged(host: Bench) -> Non
     volume = host.deployed.make_volume('multi')
     ident = host.attach(volume)
     with host.deployed.db.writer() as session:
-        session.execute(sa.update(models.Attachment).where(models.Attachment.id == ident).values(
-            state='detached', deleted_at=models.now()))
+        session.execute(
+            sa.update(models.Attachment)
+            .where(models.Attachment.id == ident)
+            .values(state='detached', deleted_at=models.now())
+        )
     look(host)
     assert set(outcomes(look(host))) == {'repaired'}
     assert host.hypervisor.holders(volume) == set()
@@ -149,9 +164,11 @@ def test_what_is_recorded_to_have_been_detached_is_unplugged(host: Bench) -> Non
 def doubt(bench: Bench) -> None:
     """A volume worker has found that the database is an older copy."""
     with bench.deployed.db.writer() as session:
-        session.execute(sa.update(models.Epoch).values(
-            doubted_at=models.now(), seen_lineage=models.Epoch.lineage,
-            seen_counter=models.Epoch.counter + 9))
+        session.execute(
+            sa.update(models.Epoch).values(
+                doubted_at=models.now(), seen_lineage=models.Epoch.lineage, seen_counter=models.Epoch.counter + 9
+            )
+        )
 
 
 def test_with_an_older_database_the_host_lets_go_of_nothing(host: Bench) -> None:
@@ -159,10 +176,16 @@ def test_with_an_older_database_the_host_lets_go_of_nothing(host: Bench) -> None
     ident, going = host.attach(volume, 0), host.attach(other, 1)
     host.ask_detach(other, 1)
     with host.deployed.db.writer() as session:
-        session.execute(sa.update(models.Attachment).where(models.Attachment.id == ident).values(
-            state='fenced', fenced_at=models.now()))
-        session.execute(sa.update(models.Attachment).where(models.Attachment.id == going).values(
-            state_at=models.now() - datetime.timedelta(seconds=60)))
+        session.execute(
+            sa.update(models.Attachment)
+            .where(models.Attachment.id == ident)
+            .values(state='fenced', fenced_at=models.now())
+        )
+        session.execute(
+            sa.update(models.Attachment)
+            .where(models.Attachment.id == going)
+            .values(state_at=models.now() - datetime.timedelta(seconds=60))
+        )
     doubt(host)
     host.hypervisor.disks[SERVERS[1]][volume] = Disk('a' * 36, volume, DeviceInfo('block', ''), '/dev/vdz')
     host.agent.obey()

@@ -44,10 +44,12 @@ def test_an_agent_that_returns_lets_go_before_anything_else(bench: Bench, out_of
     agent = bench.start_agent()
     for name in ('report', 'domains'):
         real = getattr(agent, name)
-        setattr(agent, name, lambda name=name, real=real: (
-            seen.append((name, bench.connector.sessions.copy())), real())[1])
-    service = HostService(bench.deployed.db, bench.deployed.rpc, HOST, 'nova', agent, bench.engine_side,
-                          Crew(), bench.make_leases(), 3600)  # type: ignore[arg-type]
+        setattr(
+            agent, name, lambda name=name, real=real: (seen.append((name, bench.connector.sessions.copy())), real())[1]
+        )
+    service = HostService(
+        bench.deployed.db, bench.deployed.rpc, HOST, 'nova', agent, bench.engine_side, Crew(), bench.make_leases(), 3600
+    )  # type: ignore[arg-type]
     service.start()
     try:
         assert seen
@@ -98,8 +100,9 @@ def test_a_live_agent_is_told(bench: Bench) -> None:
         server.wait()
 
 
-@pytest.mark.parametrize(('step', 'error'), [
-    ('detach', DetachRefused('the guest keeps it')), ('disconnect', ConnectorError('busy'))])
+@pytest.mark.parametrize(
+    ('step', 'error'), [('detach', DetachRefused('the guest keeps it')), ('disconnect', ConnectorError('busy'))]
+)
 def test_what_does_not_go_at_once_goes_later(bench: Bench, step: str, error: errors.HostError) -> None:
     volume_id = bench.deployed.make_volume('multi')
     ident = bench.attach(volume_id)
@@ -228,8 +231,17 @@ def test_an_agent_starts_and_stops_whatever_hangs(bench: Bench, monkeypatch: pyt
     fence_host(bench)
     bench.deployed.engine.fences.unfence_host(bench.deployed.ctx, HOST)
     hang = Hang(bench)
-    service = HostService(bench.deployed.db, bench.deployed.rpc, HOST, 'nova', bench.start_agent(),
-                          bench.engine_side, Crew(), bench.make_leases(), 0.1)  # type: ignore[arg-type]
+    service = HostService(
+        bench.deployed.db,
+        bench.deployed.rpc,
+        HOST,
+        'nova',
+        bench.start_agent(),
+        bench.engine_side,
+        Crew(),
+        bench.make_leases(),
+        0.1,
+    )  # type: ignore[arg-type]
     began = time.monotonic()
     service.start()
     try:
@@ -244,12 +256,20 @@ def test_an_agent_starts_and_stops_whatever_hangs(bench: Bench, monkeypatch: pyt
     assert time.monotonic() - began < 5
 
 
-def test_a_step_that_does_not_end_keeps_no_agent_from_stopping(bench: Bench, monkeypatch: pytest.MonkeyPatch
-                                                               ) -> None:
+def test_a_step_that_does_not_end_keeps_no_agent_from_stopping(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does one that waits for something else than the hypervisor."""
     monkeypatch.setattr(service_module, '_STOP_PATIENCE', 0.5)
-    service = HostService(bench.deployed.db, bench.deployed.rpc, HOST, 'nova', bench.start_agent(),
-                          bench.engine_side, Crew(), bench.make_leases(), 0.1)  # type: ignore[arg-type]
+    service = HostService(
+        bench.deployed.db,
+        bench.deployed.rpc,
+        HOST,
+        'nova',
+        bench.start_agent(),
+        bench.engine_side,
+        Crew(),
+        bench.make_leases(),
+        0.1,
+    )  # type: ignore[arg-type]
     began, go = threading.Event(), threading.Event()
 
     def hang() -> None:

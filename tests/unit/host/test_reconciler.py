@@ -35,8 +35,7 @@ def volume(bench: Bench) -> str:
 
 
 def plug(bench: Bench, volume: str, server: int) -> None:
-    bench.hypervisor.disks[SERVERS[server]][volume] = Disk(
-        FOREIGN, volume, DeviceInfo('block', '/dev/sdz'), '/dev/vdz')
+    bench.hypervisor.disks[SERVERS[server]][volume] = Disk(FOREIGN, volume, DeviceInfo('block', '/dev/sdz'), '/dev/vdz')
 
 
 def test_a_server_that_is_gone_loses_its_volumes(bench: Bench, volume: str) -> None:
@@ -47,8 +46,11 @@ def test_a_server_that_is_gone_loses_its_volumes(bench: Bench, volume: str) -> N
     bench.engine_side.register_servers(bench.agent.domains())
     assert look(bench) == [(Drift.DOMAIN_GONE, 'waiting')]
     with bench.deployed.db.writer() as session:
-        session.execute(sa.update(models.Server).where(models.Server.id == SERVERS[0]).values(
-            deleted_at=models.now() - datetime.timedelta(seconds=31)))
+        session.execute(
+            sa.update(models.Server)
+            .where(models.Server.id == SERVERS[0])
+            .values(deleted_at=models.now() - datetime.timedelta(seconds=31))
+        )
     assert look(bench) == [(Drift.DOMAIN_GONE, 'found')]
     assert look(bench, None) == [(Drift.DOMAIN_GONE, 'repaired')]
     assert look(bench, None) == []
@@ -141,8 +143,9 @@ def test_a_disk_that_is_lost_is_reported(bench: Bench, volume: str) -> None:
 def test_a_failed_attach_of_a_server_that_is_gone_is_cleared_away(bench: Bench, volume: str) -> None:
     ident = bench.attach(volume)
     with bench.deployed.db.writer() as session:
-        session.execute(sa.update(models.Attachment).where(models.Attachment.id == ident).values(
-            state='error_attaching'))
+        session.execute(
+            sa.update(models.Attachment).where(models.Attachment.id == ident).values(state='error_attaching')
+        )
     bench.hypervisor.disks[SERVERS[0]].clear()
     bench.connector.sessions.clear()
     del bench.hypervisor.disks[SERVERS[0]]
@@ -156,8 +159,7 @@ def test_a_fenced_host_only_looks(bench: Bench, volume: str) -> None:
     assert look(bench, True) == [(Drift.STRAY_DISK, 'waiting')]
 
 
-def test_a_hypervisor_that_does_not_answer(bench: Bench, volume: str,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hypervisor_that_does_not_answer(bench: Bench, volume: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plug(bench, volume, 0)
     [before] = bench.agent.reconciler.run(fix=False)
 
@@ -184,7 +186,9 @@ def test_what_it_shows_over_rpc(bench: Bench, volume: str) -> None:
         server.wait()
     assert [one['volume_id'] for one in shown['sessions']] == [volume]
     assert {one['id']: [disk['volume_id'] for disk in one['disks']] for one in shown['servers']} == {
-        SERVERS[0]: [volume], SERVERS[1]: []}
+        SERVERS[0]: [volume],
+        SERVERS[1]: [],
+    }
     assert (shown['findings'], shown['unread']) == ([], {})
 
 
@@ -203,10 +207,17 @@ class Alone:
 def serving(bench: Bench, **graces: float) -> Iterator[HostAgent]:
     """An agent as a program runs it, new each time."""
     agent = HostAgent(
-        bench.engine_side, bench.hypervisor, bench.connector, HOST, bench.make_leases(), project_id=PROJECT,
-        reconciling=(Reconciliation(bench.deployed.db, Actor(f'host:{HOST}')), Rules(graces=graces), 0.5))
-    service = HostService(bench.deployed.db, bench.deployed.rpc, HOST, 'nova', agent, bench.engine_side,
-                          Alone(), bench.make_leases(), 0.2)  # type: ignore[arg-type]
+        bench.engine_side,
+        bench.hypervisor,
+        bench.connector,
+        HOST,
+        bench.make_leases(),
+        project_id=PROJECT,
+        reconciling=(Reconciliation(bench.deployed.db, Actor(f'host:{HOST}')), Rules(graces=graces), 0.5),
+    )
+    service = HostService(
+        bench.deployed.db, bench.deployed.rpc, HOST, 'nova', agent, bench.engine_side, Alone(), bench.make_leases(), 0.2
+    )  # type: ignore[arg-type]
     service.start()
     try:
         yield agent
@@ -231,8 +242,14 @@ def test_an_agent_that_was_away_for_an_hour_finds_its_house_in_order(bench: Benc
     plug(bench, stray, 1)
     bench.connector.sessions.add(stray)
     with serving(bench, domain_gone=0.0, stray_disk=0.0, stray_session=0.0) as agent:
-        bench.deployed.wait(lambda: bench.connector.sessions == {volume} and bench.state(gone) == 'detached'
-                            and bench.state(taken) == 'detached', 10)
+        bench.deployed.wait(
+            lambda: (
+                bench.connector.sessions == {volume}
+                and bench.state(gone) == 'detached'
+                and bench.state(taken) == 'detached'
+            ),
+            10,
+        )
         assert agent.reconciler.run(fix=False) == []
     assert bench.hypervisor.holders(volume) == {SERVERS[1]}
     assert bench.hypervisor.holders(stray) == bench.hypervisor.holders(other) == set()

@@ -34,16 +34,18 @@ def explain(error: Exception) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(('status', 'body', 'text'), [
-    (404, {'itemNotFound': {'code': 404, 'message': 'Host x could not be found.'}},
-     'Host x could not be found.'),
-    (403, {'forbidden': {'message': "Policy doesn't allow."}}, "Policy doesn't allow. Ask an admin"),
-    (401, {'error': {'message': 'Who?'}}, 'Who? Check user, password and project'),
-    (503, {'serviceUnavailable': {'message': 'Down.'}}, 'Down. Try again when it is back'),
-    (504, {'gatewayTimeout': {'message': 'Late.'}}, 'Late. The step may go on'),
-    (404, None, 'http://192.0.2.1:8776/v3 knows no "multiattach" calls'),
-    (404, {'message': 'x', 'code': '404 Not Found'}, 'knows no "multiattach" calls'),
-])
+@pytest.mark.parametrize(
+    ('status', 'body', 'text'),
+    [
+        (404, {'itemNotFound': {'code': 404, 'message': 'Host x could not be found.'}}, 'Host x could not be found.'),
+        (403, {'forbidden': {'message': "Policy doesn't allow."}}, "Policy doesn't allow. Ask an admin"),
+        (401, {'error': {'message': 'Who?'}}, 'Who? Check user, password and project'),
+        (503, {'serviceUnavailable': {'message': 'Down.'}}, 'Down. Try again when it is back'),
+        (504, {'gatewayTimeout': {'message': 'Late.'}}, 'Late. The step may go on'),
+        (404, None, 'http://192.0.2.1:8776/v3 knows no "multiattach" calls'),
+        (404, {'message': 'x', 'code': '404 Not Found'}, 'knows no "multiattach" calls'),
+    ],
+)
 def test_what_a_service_says(status: int, body: object, text: str) -> None:
     assert text in explain(sdk_exceptions.HttpException('Error', response=reply(status, body)))
 
@@ -52,13 +54,16 @@ def test_what_the_client_does_not_find() -> None:
     assert explain(sdk_exceptions.NotFoundException('No Volume found for x')) == 'No Volume found for x'
 
 
-@pytest.mark.parametrize(('error', 'text'), [
-    (auth_exceptions.ConnectFailure('refused'), 'Is the service running'),
-    (auth_exceptions.DiscoveryFailure('nothing'), 'Is the service running'),
-    (auth_exceptions.EndpointNotFound('none'), 'registered in the catalogue'),
-    (sdk_exceptions.ServiceDisabledException('none'), 'registered in the catalogue'),
-    (StepFailed('The attach failed: x'), 'The attach failed: x'),
-])
+@pytest.mark.parametrize(
+    ('error', 'text'),
+    [
+        (auth_exceptions.ConnectFailure('refused'), 'Is the service running'),
+        (auth_exceptions.DiscoveryFailure('nothing'), 'Is the service running'),
+        (auth_exceptions.EndpointNotFound('none'), 'registered in the catalogue'),
+        (sdk_exceptions.ServiceDisabledException('none'), 'registered in the catalogue'),
+        (StepFailed('The attach failed: x'), 'The attach failed: x'),
+    ],
+)
 def test_what_is_not_there(error: Exception, text: str) -> None:
     assert text in explain(error)
 
@@ -73,13 +78,24 @@ COMMANDS = list(importlib.metadata.entry_points(group='openstack.multiattach.v1'
 
 def test_the_commands_are_registered() -> None:
     assert {entry.name for entry in COMMANDS} >= {
-        'multiattach_attachment_explain', 'multiattach_volume_explain', 'multiattach_host_list',
-        'multiattach_host_show', 'multiattach_target_list', 'multiattach_target_show',
-        'multiattach_server_volume_attach', 'multiattach_server_volume_detach',
+        'multiattach_attachment_explain',
+        'multiattach_volume_explain',
+        'multiattach_host_list',
+        'multiattach_host_show',
+        'multiattach_target_list',
+        'multiattach_target_show',
+        'multiattach_server_volume_attach',
+        'multiattach_server_volume_detach',
         'multiattach_server_volume_list',
-        'multiattach_attachment_fence', 'multiattach_host_fence', 'multiattach_host_unfence'}
-    [plugin] = [entry for entry in importlib.metadata.entry_points(group='openstack.cli.extension')
-                if entry.name == 'multiattach']
+        'multiattach_attachment_fence',
+        'multiattach_host_fence',
+        'multiattach_host_unfence',
+    }
+    [plugin] = [
+        entry
+        for entry in importlib.metadata.entry_points(group='openstack.cli.extension')
+        if entry.name == 'multiattach'
+    ]
     assert plugin.load().API_NAME == 'multiattach'
 
 

@@ -23,7 +23,8 @@ def make(compute: Any, service: Any = None) -> AttachVolume:
     volume = types.SimpleNamespace(id='V', attachments=[], is_multiattach=True)
     storage = types.SimpleNamespace(find_volume=lambda *_args, **_more: volume)
     manager = types.SimpleNamespace(
-        multiattach=service, sdk_connection=types.SimpleNamespace(block_storage=storage, compute=compute))
+        multiattach=service, sdk_connection=types.SimpleNamespace(block_storage=storage, compute=compute)
+    )
     return AttachVolume(types.SimpleNamespace(client_manager=manager, stderr=None), None)
 
 
@@ -52,7 +53,8 @@ def test_nova_has_no_read_only_attach() -> None:
 def test_an_attachment_that_is_gone_at_once_is_told() -> None:
     compute = types.SimpleNamespace(
         find_server=lambda *_args, **_more: types.SimpleNamespace(id='S'),
-        create_volume_attachment=lambda *_args, **_more: types.SimpleNamespace(attachment_id=None))
+        create_volume_attachment=lambda *_args, **_more: types.SimpleNamespace(attachment_id=None),
+    )
     command = make(compute)
     command.storage.attachments = lambda **_query: iter(())
     with pytest.raises(exceptions.CommandError, match='openstack server event list S'):

@@ -16,8 +16,7 @@ def workers():
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))  # it does not listen
         url = f'rabbit://user:s3cretword@127.0.0.1:{probe.getsockname()[1]}/'
-        conf = configuration.load([], program='t', description='t',
-                                  defaults={('DEFAULT', 'transport_url'): url})
+        conf = configuration.load([], program='t', description='t', defaults={('DEFAULT', 'transport_url'): url})
         rpc = transport.make_transport(conf)
         yield clients.VolumeWorkers(rpc, 2.0)
         broker.close(rpc)

@@ -10,8 +10,9 @@ from oslo_messaging._drivers import common
 from multiattach.domain import errors
 from multiattach.rpc import transport
 
-CLASSES = [member for _, member in inspect.getmembers(errors, inspect.isclass)
-           if issubclass(member, errors.MultiattachError)]
+CLASSES = [
+    member for _, member in inspect.getmembers(errors, inspect.isclass) if issubclass(member, errors.MultiattachError)
+]
 
 
 @pytest.mark.parametrize('kind', CLASSES, ids=lambda kind: kind.__name__)

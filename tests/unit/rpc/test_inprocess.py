@@ -40,8 +40,7 @@ class Endpoint:
 
 @pytest.fixture
 def served():
-    conf = configuration.load([], program='t', description='t',
-                              defaults={('DEFAULT', 'transport_url'): 'inproc://'})
+    conf = configuration.load([], program='t', description='t', defaults={('DEFAULT', 'transport_url'): 'inproc://'})
     rpc = transport.make_transport(conf)
     endpoint = Endpoint()
     server = transport.make_server(rpc, clients.VOLUME_TOPIC, 'h@b', endpoint)
@@ -93,8 +92,9 @@ def test_a_server_that_is_not_there_is_unknown(served):
 
 
 def test_a_url_of_no_driver_names_the_option():
-    conf = configuration.load([], program='t', description='t',
-                              defaults={('DEFAULT', 'transport_url'): 'pigeon://coop/'})
+    conf = configuration.load(
+        [], program='t', description='t', defaults={('DEFAULT', 'transport_url'): 'pigeon://coop/'}
+    )
     with pytest.raises(errors.ConfigurationError, match='transport_url'):
         transport.make_transport(conf)
     assert isinstance(conf, cfg.ConfigOpts)

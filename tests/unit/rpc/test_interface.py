@@ -39,10 +39,7 @@ TABLE = {
         'list_findings': (CALL, '1.4', ('volume_id',)),
     },
     # By threads that do nothing else; the topic above serves them for APIs that do not know this one.
-    'multiattach-fence': {
-        'fence': (CALL, '1.2', _ATTACHMENT),
-        'fence_many': (CALL, '1.2', ('orders',)),
-    },
+    'multiattach-fence': {'fence': (CALL, '1.2', _ATTACHMENT), 'fence_many': (CALL, '1.2', ('orders',))},
     'multiattach-host': {
         'attach': (CAST, '1.0', ('attachment_id',)),
         'detach': (CAST, '1.0', ('attachment_id',)),
@@ -55,17 +52,22 @@ TABLE = {
     },
 }
 SERVED = '1.4'  # what workers and agents answer to: 1.0 up to this
-SIDES = {'multiattach-volume': (VolumeEndpoint, clients.VolumeWorkers),
-         'multiattach-fence': (FenceEndpoint, clients.FenceWorkers),
-         'multiattach-host': (HostAgent, clients.HostAgents)}
+SIDES = {
+    'multiattach-volume': (VolumeEndpoint, clients.VolumeWorkers),
+    'multiattach-fence': (FenceEndpoint, clients.FenceWorkers),
+    'multiattach-host': (HostAgent, clients.HostAgents),
+}
 
 topics = pytest.mark.parametrize('topic', list(TABLE))
 
 
 def list_own(kind):
     # Those of a base, too; "within" makes a client and calls nobody.
-    return {name: member for name, member in inspect.getmembers(kind, inspect.isfunction)
-            if not name.startswith('_') and name != 'within'}
+    return {
+        name: member
+        for name, member in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith('_') and name != 'within'
+    }
 
 
 def list_parameters(method):
@@ -76,8 +78,11 @@ def list_parameters(method):
 @topics
 def test_what_is_served(topic):
     endpoint = SIDES[topic][0]
-    served = {name: list_parameters(member)
-              for name, member in list_own(endpoint).items() if getattr(member, 'exposed', False)}
+    served = {
+        name: list_parameters(member)
+        for name, member in list_own(endpoint).items()
+        if getattr(member, 'exposed', False)
+    }
     assert served == {name: ('self', 'context', *carried) for name, (_, _, carried) in TABLE[topic].items()}
     assert endpoint.target.version == clients.VERSION == SERVED
     assert endpoint.target.namespace is None
@@ -92,13 +97,15 @@ class Wire:
     def note(self, how):
         def send(server, method, request_id, *version, **carried):
             self.sent.append((how, method, server, request_id, version[0] if version else '1.0', carried))
+
         return send
 
 
 @topics
 def test_what_is_sent(topic, monkeypatch):
-    conf = configuration.load([], program='t', description='t',
-                              defaults={('DEFAULT', 'transport_url'): 'inproc:///interface'})
+    conf = configuration.load(
+        [], program='t', description='t', defaults={('DEFAULT', 'transport_url'): 'inproc:///interface'}
+    )
     client = SIDES[topic][1](transport.make_transport(conf), 1.0)
     assert client._topic == topic
     wire = Wire()
@@ -108,14 +115,25 @@ def test_what_is_sent(topic, monkeypatch):
     assert set(methods) == set(TABLE[topic])
     order = clients.ExportOrder('h@b', 'volume_id', 'attachment_id')
     for name, method in methods.items():
-        values = {'host': 'h@b', 'order': order, 'orders': [order], 'request_id': 'req-1', 'limit': 7,
-                  'seals': ['seal']}
+        values = {
+            'host': 'h@b',
+            'order': order,
+            'orders': [order],
+            'request_id': 'req-1',
+            'limit': 7,
+            'seals': ['seal'],
+        }
         words = list(inspect.signature(method).parameters)[1:]
         method(client, *(values.get(word, word) for word in words))
         how, version, carried = TABLE[topic][name]
         assert wire.sent.pop() == (
-            how, name, 'h@b', 'req-1', version,
-            {word: [list(_ATTACHMENT)] if word == 'orders' else values.get(word, word) for word in carried})
+            how,
+            name,
+            'h@b',
+            'req-1',
+            version,
+            {word: [list(_ATTACHMENT)] if word == 'orders' else values.get(word, word) for word in carried},
+        )
         assert not wire.sent
 
 
@@ -128,6 +146,7 @@ def test_no_release_asks_for_what_it_does_not_serve():
 @pytest.fixture
 def older():
     """A worker of the first release, as its client finds it."""
+
     class Endpoint:
         target = messaging.Target(version='1.0')
 
@@ -135,8 +154,9 @@ def older():
         def export(self, context, volume_id, attachment_id):
             assert (volume_id, attachment_id) == ('v', 'a')
 
-    conf = configuration.load([], program='t', description='t',
-                              defaults={('DEFAULT', 'transport_url'): 'inproc:///older'})
+    conf = configuration.load(
+        [], program='t', description='t', defaults={('DEFAULT', 'transport_url'): 'inproc:///older'}
+    )
     assert isinstance(conf, cfg.ConfigOpts)
     rpc = transport.make_transport(conf)
     server = transport.make_server(rpc, clients.VOLUME_TOPIC, 'h@b', Endpoint())
@@ -150,8 +170,11 @@ def older():
 def test_an_older_worker_does_what_it_knows_and_refuses_the_rest(older):
     order = clients.ExportOrder('h@b', 'v', 'a')
     older.export(order, None)
-    for call in (lambda: older.fence(order, None), lambda: older.show_target('h@b', 'v', None),
-                 lambda: older.list_targets('h@b', None, 5, None),
-                 lambda: older.reconcile('h@b', False, None)):
+    for call in (
+        lambda: older.fence(order, None),
+        lambda: older.show_target('h@b', 'v', None),
+        lambda: older.list_targets('h@b', None, 5, None),
+        lambda: older.reconcile('h@b', False, None),
+    ):
         with pytest.raises(errors.Unavailable, match='older release'):
             call()

@@ -92,8 +92,9 @@ def test_a_worker_that_starts_again_and_again_has_no_doubt(bench: Bench) -> None
 
 
 @pytest.mark.parametrize('orderly', [True, False])
-def test_an_older_copy_is_told_until_a_person_accepts_it(bench: Bench, caplog: pytest.LogCaptureFixture,
-                                                         orderly: bool) -> None:
+def test_an_older_copy_is_told_until_a_person_accepts_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture, orderly: bool
+) -> None:
     first = run(bench.start())
     copy = bench.copy()
     if orderly:
@@ -170,15 +171,21 @@ def test_a_commit_that_was_lost_is_no_older_copy(bench: Bench) -> None:
     assert bench.start().check() is None
 
 
-@pytest.mark.parametrize('spoil', [
-    lambda path: path.unlink(), lambda path: path.write_text(''), lambda path: path.write_text('[]'),
-    lambda path: path.write_text('{"lineage": 1}'), lambda path: path.write_bytes(b'\xff' * 9000),
-    lambda path: path.write_text('{"lineage": "x", "counter": "many"}'),
-    lambda path: path.write_text('{"lineage": "x", "counter": -1}'),
-    lambda path: path.write_text(json.dumps({'lineage': 'x' * 99, 'counter': 10 ** 30})),
-    lambda path: (path.unlink(), path.mkdir())])
-def test_a_file_that_says_nothing_is_unknown_and_not_older(bench: Bench, spoil: Callable[[pathlib.Path], None]
-                                                           ) -> None:
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_text(''),
+        lambda path: path.write_text('[]'),
+        lambda path: path.write_text('{"lineage": 1}'),
+        lambda path: path.write_bytes(b'\xff' * 9000),
+        lambda path: path.write_text('{"lineage": "x", "counter": "many"}'),
+        lambda path: path.write_text('{"lineage": "x", "counter": -1}'),
+        lambda path: path.write_text(json.dumps({'lineage': 'x' * 99, 'counter': 10**30})),
+        lambda path: (path.unlink(), path.mkdir()),
+    ],
+)
+def test_a_file_that_says_nothing_is_unknown_and_not_older(bench: Bench, spoil: Callable[[pathlib.Path], None]) -> None:
     run(bench.start())
     spoil(bench.path)
     epoch = run(bench.start())
@@ -219,8 +226,7 @@ def test_marks() -> None:
     assert Mark('b', 1).is_ahead_of(Mark('a', 9)), 'nothing is known of it'
 
 
-def test_a_database_that_is_away_or_hangs_holds_up_no_end(bench: Bench,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_away_or_hangs_holds_up_no_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     epoch, released = run(bench.start()), threading.Event()
 
     def hang(*_args: object) -> None:

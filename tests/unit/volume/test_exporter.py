@@ -187,8 +187,7 @@ def test_servers_of_one_host_share_credentials_and_the_last_one_takes_them_away(
     volume_id = d.make_volume('multi')
     first, second = attach(d, volume_id, 'a'), attach(d, volume_id, 'a')
     other = attach(d, volume_id, 'b')
-    info = {row.id: d.engine.attachments.show(d.ctx, row.id).connection_info
-            for row in (first, second, other)}
+    info = {row.id: d.engine.attachments.show(d.ctx, row.id).connection_info for row in (first, second, other)}
     assert info[first.id]['auth_password'] == info[second.id]['auth_password']
     assert info[first.id]['auth_password'] != info[other.id]['auth_password']
     d.engine.attachments.delete(d.ctx, first.id)
@@ -217,6 +216,7 @@ def sleep_before(d, method, meanwhile):
         setattr(d.target, method, real)
         meanwhile()
         return real(*args)
+
     setattr(d.target, method, act)
 
 
@@ -264,6 +264,7 @@ def test_a_sleeper_does_not_turn_away_who_came_meanwhile(d, free):
     def meanwhile():
         d.exporter.unexport(volume_id, row.id)
         attach(d, volume_id, 'a')
+
     sleep_before(d, 'remove_export', meanwhile)
     with pytest.raises(errors.InvalidTransition):
         d.exporter.unexport(volume_id, row.id)

@@ -93,8 +93,7 @@ def test_a_wait_ends_and_says_what_it_waited_for(tmp_path: pathlib.Path) -> None
         for waiting, by in ((locks, r'"extend" of volume a-volume \(for 0 s\)'), (others, 'another process')):
             started = time.monotonic()
             said = rf'"fence" of volume {OTHER} waited 0 s for a lock that {by} holds; nothing was done yet'
-            with (pytest.raises(errors.OutcomeUnknown, match=said),
-                  waiting.hold(OTHER, 'fence', urgent=True)):
+            with pytest.raises(errors.OutcomeUnknown, match=said), waiting.hold(OTHER, 'fence', urgent=True):
                 raise AssertionError('the lock was not free')
             assert time.monotonic() - started < 5
     with connected(tmp_path, 0.2) as again, again.hold(OTHER, 'export'):
@@ -122,6 +121,7 @@ def test_who_gave_up_waiting_holds_nobody_up() -> None:
 
 def test_what_is_done_to_a_storage_is_in_no_other_s_way_and_leaves_no_file(tmp_path: pathlib.Path) -> None:
     with connected(tmp_path) as locks, connected(tmp_path) as others:
+
         def list_files() -> list[str]:
             return [path.name for path in tmp_path.rglob('*') if 'storage' in path.name]
 

@@ -79,8 +79,9 @@ def zeroing(d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def attach(d: deployment.Deployment, volume_id: str, host: str) -> Any:
-    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), {
-        'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}, None)
+    row = d.engine.attachments.create(
+        d.ctx, volume_id, str(uuid.uuid4()), {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}, None
+    )
     d.engine.attachments.complete(d.ctx, row.id)
     return row
 
@@ -89,8 +90,7 @@ def list_trash(d: deployment.Deployment) -> list[pathlib.Path]:
     return list((d.directory / 'volumes').glob('trash-*'))
 
 
-def test_a_fence_an_attach_and_a_re_export_do_not_wait_for_zeroing(d: deployment.Deployment, zeroing: Zeroing
-                                                                   ) -> None:
+def test_a_fence_an_attach_and_a_re_export_do_not_wait_for_zeroing(d: deployment.Deployment, zeroing: Zeroing) -> None:
     shared, doomed = d.make_volume('multi'), d.make_volume('multi', size=3)
     attach(d, shared, 'one')
     before = d.engine.services.list_backends()[0].allocated_gb
@@ -113,8 +113,7 @@ def test_a_fence_an_attach_and_a_re_export_do_not_wait_for_zeroing(d: deployment
     assert list_trash(d) == []
 
 
-def test_the_worker_s_rounds_and_its_end_do_not_wait_for_zeroing(d: deployment.Deployment, zeroing: Zeroing
-                                                                 ) -> None:
+def test_the_worker_s_rounds_and_its_end_do_not_wait_for_zeroing(d: deployment.Deployment, zeroing: Zeroing) -> None:
     doomed = d.make_volume('multi')
     d.engine.volumes.delete(d.ctx, doomed)
     assert zeroing.begun.wait(20)
@@ -133,10 +132,12 @@ def test_the_worker_s_rounds_and_its_end_do_not_wait_for_zeroing(d: deployment.D
     assert list_trash(d) == []
 
 
-def test_zeroing_that_fails_is_told_and_can_be_asked_for_again(d: deployment.Deployment,
-                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zeroing_that_fails_is_told_and_can_be_asked_for_again(
+    d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     doomed = d.make_volume('multi')
     with monkeypatch.context() as patch:
+
         def fail(*_args: Any) -> None:
             raise BackendError('blkdiscard failed')
 
@@ -149,8 +150,9 @@ def test_zeroing_that_fails_is_told_and_can_be_asked_for_again(d: deployment.Dep
     assert list_trash(d) == []
 
 
-def test_a_fence_begins_while_exports_take_all_threads_of_the_worker(d: deployment.Deployment,
-                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fence_begins_while_exports_take_all_threads_of_the_worker(
+    d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One export is at the target and holds the lock that all share, the others wait for it."""
     monkeypatch.setattr(locks, '_NAMES', 1)
     target: Any = d.target
@@ -168,6 +170,7 @@ def test_a_fence_begins_while_exports_take_all_threads_of_the_worker(d: deployme
 
     monkeypatch.setattr(target, 'fence', fence)
     with ThreadPoolExecutor(len(others) + 1) as pool:
+
         def export(volume_id: str) -> None:
             attach(d, volume_id, 'alive')
             ended.append('export')
@@ -189,13 +192,13 @@ def test_a_fence_begins_while_exports_take_all_threads_of_the_worker(d: deployme
 
 
 def test_callers_and_workers_of_the_release_before_fence_over_the_topic_that_they_know(
-        d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = attach(d, d.make_volume('multi'), 'one')
     workers = d.engine.fences._workers
     assert d.engine.services.fences_apart(deployment.BACKEND)
     with d.db.writer() as session:
-        service = session.scalars(sa.select(models.Service).where(
-            models.Service.binary == 'multiattach-volume')).one()
+        service = session.scalars(sa.select(models.Service).where(models.Service.binary == 'multiattach-volume')).one()
         service.report = {key: value for key, value in service.report.items() if key != 'fences_apart'}
     assert not d.engine.services.fences_apart(deployment.BACKEND)
 
@@ -211,8 +214,9 @@ def test_callers_and_workers_of_the_release_before_fence_over_the_topic_that_the
     assert workers.fence(ExportOrder(deployment.BACKEND, row.volume_id, row.id), None)['cut']['acl']
 
 
-def test_a_volume_whose_lock_is_busy_is_no_drift_and_is_told(d: deployment.Deployment,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_volume_whose_lock_is_busy_is_no_drift_and_is_told(
+    d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     volume_id = d.make_volume('multi')
     attach(d, volume_id, 'one')
     d.target.remove_export(volume_id)

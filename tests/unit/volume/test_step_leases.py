@@ -50,8 +50,11 @@ def count_leases(d: Any) -> int:
 def make_older(d: Any) -> None:
     """Set everything an hour back."""
     with d.db.writer() as session:
-        for table, names in ((models.Attachment, ('state_at',)), (models.Volume, ('status_at',)),
-                             (models.StepLease, ('since', 'lease_until', 'retry_at'))):
+        for table, names in (
+            (models.Attachment, ('state_at',)),
+            (models.Volume, ('status_at',)),
+            (models.StepLease, ('since', 'lease_until', 'retry_at')),
+        ):
             for row in session.scalars(sa.select(table)):
                 for name in names:
                     if getattr(row, name) is not None:
@@ -156,8 +159,10 @@ def test_an_unexpected_failure_is_retried_and_bounded(d: Any, monkeypatch: pytes
 
 @pytest.mark.parametrize('step', [0, 50, -50])
 def test_a_volume_without_a_backend_ends_when_its_api_is_gone(
-        d: Any, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    d: Any, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
     """The clock of the API may have been wrong: the worker counts by itself."""
+
     class Killed(BaseException):
         pass
 
@@ -212,8 +217,7 @@ def test_a_worker_that_was_dead_for_an_hour_finds_its_house_in_order(d: Any) -> 
     assert count_leases(d) == 0
 
 
-def test_one_that_wakes_up_after_its_lease_was_taken_does_no_harm(d: Any, monkeypatch: pytest.MonkeyPatch
-                                                                  ) -> None:
+def test_one_that_wakes_up_after_its_lease_was_taken_does_no_harm(d: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It slept in the target's answer; the step was carried on, and the attachment is gone since."""
     volume_id = d.make_volume('multi')
     ident = reserve(d, volume_id)
@@ -258,8 +262,7 @@ class _FreeLocks:
 
 
 @pytest.mark.parametrize(('rounds', 'status', 'size'), [(1, 'in-use', 2), (5, 'error_extending', 1)])
-def test_an_extend_waits_for_a_target_that_is_busy_and_gives_up(
-        d: Any, rounds: int, status: str, size: int) -> None:
+def test_an_extend_waits_for_a_target_that_is_busy_and_gives_up(d: Any, rounds: int, status: str, size: int) -> None:
     volume_id = d.make_volume('multi')
     attach(d, volume_id, 'a')
     d.target.mood = TargetBusy('2 sessions did not end')

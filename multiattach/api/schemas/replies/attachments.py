@@ -24,21 +24,35 @@ _SUMMARY = {'id': UUID, 'status': TEXT, 'instance': TEXT_OR_NULL, 'volume_id': U
 # Rates per GiB are multiplied out to numbers.
 _QOS = {'anyOf': [NULL, {'type': 'object', 'additionalProperties': {'type': ['string', 'integer', 'null']}}]}
 _TARGET: Mapping[str, Any] = {
-    'volume_id': UUID, 'target_discovered': FLAG, 'target_iqn': TEXT, 'target_portal': TEXT,
-    'target_lun': COUNT, 'auth_method': TEXT, 'access_mode': {'enum': ['rw', 'ro']}, 'encrypted': FLAG,
-    'cacheable': FLAG, 'qos_specs': _QOS,
+    'volume_id': UUID,
+    'target_discovered': FLAG,
+    'target_iqn': TEXT,
+    'target_portal': TEXT,
+    'target_lun': COUNT,
+    'auth_method': TEXT,
+    'access_mode': {'enum': ['rw', 'ro']},
+    'encrypted': FLAG,
+    'cacheable': FLAG,
+    'qos_specs': _QOS,
 }
 _OPTIONAL: Mapping[str, Any] = {
-    'auth_username': TEXT, 'auth_password': TEXT, 'target_iqns': many(TEXT), 'target_portals': many(TEXT),
+    'auth_username': TEXT,
+    'auth_password': TEXT,
+    'target_iqns': many(TEXT),
+    'target_portals': many(TEXT),
     'target_luns': many(COUNT),
 }
 _TOP: Mapping[str, Any] = {'driver_volume_type': TEXT, 'enforce_multipath': FLAG}
 _CONNECTION = strict({**_TARGET, **_TOP, 'attachment_id': UUID}, _OPTIONAL)
-_DETAIL = strict({
-    **_SUMMARY, 'attached_at': TIME_OR_EMPTY, 'detached_at': TIME_OR_EMPTY,
-    'attach_mode': {'enum': ['rw', 'ro', 'null']},
-    'connection_info': {'anyOf': [strict({}), _CONNECTION]},
-})
+_DETAIL = strict(
+    {
+        **_SUMMARY,
+        'attached_at': TIME_OR_EMPTY,
+        'detached_at': TIME_OR_EMPTY,
+        'attach_mode': {'enum': ['rw', 'ro', 'null']},
+        'connection_info': {'anyOf': [strict({}), _CONNECTION]},
+    }
+)
 
 INDEX = always(strict({'attachments': many(strict(_SUMMARY))}, {'attachments_links': NEXT}))
 DETAIL = always(strict({'attachments': many(_DETAIL)}, {'attachments_links': NEXT}))

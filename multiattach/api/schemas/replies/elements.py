@@ -13,8 +13,7 @@ NULL: Mapping[str, Any] = {'type': 'null'}
 FLAG: Mapping[str, Any] = {'type': 'boolean'}
 COUNT: Mapping[str, Any] = {'type': 'integer', 'minimum': 0}
 LIMIT: Mapping[str, Any] = {'type': 'integer', 'minimum': -1}
-UUID: Mapping[str, Any] = {
-    'type': 'string', 'pattern': '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'}
+UUID: Mapping[str, Any] = {'type': 'string', 'pattern': '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'}
 UUID_OR_NULL: Mapping[str, Any] = {'anyOf': [UUID, NULL]}
 # ISO 8601, UTC without zone.
 _TIME = '[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}'
@@ -30,8 +29,12 @@ def strict(required: Mapping[str, Any], optional: Mapping[str, Any] | None = Non
     :param required: schemas of the keys that are always there.
     :param optional: schemas of those that depend on the caller or on the data.
     """
-    return {'type': 'object', 'required': list(required), 'additionalProperties': False,
-            'properties': {**required, **(optional or {})}}
+    return {
+        'type': 'object',
+        'required': list(required),
+        'additionalProperties': False,
+        'properties': {**required, **(optional or {})},
+    }
 
 
 def many(items: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,8 +54,9 @@ class Host:
         domain = self.guests[number].domain
         for disk in ElementTree.fromstring(domain.XMLDesc()).findall('./devices/disk'):
             if disk.find("./target[@dev='vda']") is None:
-                domain.detachDeviceFlags(ElementTree.tostring(disk, encoding='unicode'),
-                                         libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+                domain.detachDeviceFlags(
+                    ElementTree.tostring(disk, encoding='unicode'), libvirt.VIR_DOMAIN_AFFECT_CONFIG
+                )
 
     @contextlib.contextmanager
     def frozen(self, number: int) -> Iterator[None]:
@@ -116,10 +117,18 @@ class Volume:
         grant = Grant(initiator, account_name(self.id, initiator), generate_secret())
         info = self.target.grant(self.id, str(self.path), grant)
         return {
-            'driver_volume_type': 'iscsi', 'attachment_id': ident, 'volume_id': self.id,
-            'target_iqn': info.iqn, 'target_portal': info.portal, 'target_lun': info.lun,
-            'auth_method': 'CHAP', 'auth_username': grant.username, 'auth_password': grant.secret,
-            'access_mode': 'rw', **changes}
+            'driver_volume_type': 'iscsi',
+            'attachment_id': ident,
+            'volume_id': self.id,
+            'target_iqn': info.iqn,
+            'target_portal': info.portal,
+            'target_lun': info.lun,
+            'auth_method': 'CHAP',
+            'auth_username': grant.username,
+            'auth_password': grant.secret,
+            'access_mode': 'rw',
+            **changes,
+        }
 
     def make_disk(self, info: dict[str, Any], **changes: Any) -> Disk:
         wanted: dict[str, Any] = {'device': '/dev/vdb', 'multiattach': True} | changes

@@ -31,8 +31,7 @@ NAME = 'compute1'
 class Bench:
     def __init__(self, deployed: deployment.Deployment, host: Host) -> None:
         self.deployed, self.host = deployed, host
-        self.engine_side = HostAttachments(
-            deployed.db, deployed.engine.attachments, deployed.engine.orders, NAME)
+        self.engine_side = HostAttachments(deployed.db, deployed.engine.attachments, deployed.engine.orders, NAME)
         self.connector = QemuConnector(NAME, '127.0.0.1', portal_timeout=2)
         self.hypervisor = LibvirtHypervisor(host.daemon.uri, detach_timeout=1, detach_attempts=1)
         self.agent = self.start_agent()
@@ -41,23 +40,28 @@ class Bench:
         deployed.make_type()
         self.volume_id = deployed.make_volume('multi')
 
-    def start_agent(self, fuse: Fuse | None = None, hypervisor: LibvirtHypervisor | None = None,
-                    rules: Rules | None = None) -> HostAgent:
+    def start_agent(
+        self, fuse: Fuse | None = None, hypervisor: LibvirtHypervisor | None = None, rules: Rules | None = None
+    ) -> HostAgent:
         parts = [self.engine_side, hypervisor or self.hypervisor, self.connector]
         wrapped = [fuse.wrap(part) if fuse else part for part in parts]
-        leases = StepLeases(self.deployed.db, deployment.AT_ONCE, 'host', 'host.one', lambda _name: False,
-                            AGENT_STEPS, is_alone=True)
-        return HostAgent(*wrapped, NAME, leases, project_id='a' * 32, reconciling=(
-            Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), rules or Rules(), 0.0))
+        leases = StepLeases(
+            self.deployed.db, deployment.AT_ONCE, 'host', 'host.one', lambda _name: False, AGENT_STEPS, is_alone=True
+        )
+        return HostAgent(
+            *wrapped,
+            NAME,
+            leases,
+            project_id='a' * 32,
+            reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), rules or Rules(), 0.0),
+        )
 
     def ask_attach(self, number: int) -> str:
         wish = ServerAttach(self.volume_id, supports_multiattach=True)
-        return self.deployed.engine.servers.attach(
-            self.deployed.ctx, self.host.server_id(number), wish).id
+        return self.deployed.engine.servers.attach(self.deployed.ctx, self.host.server_id(number), wish).id
 
     def ask_detach(self, number: int) -> None:
-        self.deployed.engine.servers.detach(
-            self.deployed.ctx, self.host.server_id(number), self.volume_id)
+        self.deployed.engine.servers.detach(self.deployed.ctx, self.host.server_id(number), self.volume_id)
 
     def state(self, ident: str) -> str:
         return self.engine_side.load(ident).state
@@ -113,8 +117,10 @@ def test_every_server_sees_a_shared_volume_grow_while_it_is_in_use(bench: Bench)
         names = [guest.wait_for_disk(bench.volume_id).removeprefix('/dev/') for guest in bench.host.guests]
 
         def sizes() -> list[str]:
-            return [guest.run(f'cat /sys/block/{name}/size')[1].strip()
-                    for guest, name in zip(bench.host.guests, names, strict=True)]
+            return [
+                guest.run(f'cat /sys/block/{name}/size')[1].strip()
+                for guest, name in zip(bench.host.guests, names, strict=True)
+            ]
 
         assert sizes() == [str(1 << 21)] * 2  # sectors of 512 bytes
         bench.deployed.engine.actions.extend(bench.deployed.ctx, bench.volume_id, 2, in_use_allowed=True)

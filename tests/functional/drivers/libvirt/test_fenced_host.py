@@ -31,21 +31,29 @@ class Service(Standalone):
         self.host = host
         config = state / 'multiattach.conf'
         config.write_text(
-            config.read_text().replace('[DEFAULT]\n', f'[DEFAULT]\nhost = {NAME}\n')
-            .replace('enabled = no\n', 'enabled = yes\nconnector = qemu\n'
-                                       f'libvirt_uri = {host.daemon.uri}\n'))
+            config.read_text()
+            .replace('[DEFAULT]\n', f'[DEFAULT]\nhost = {NAME}\n')
+            .replace('enabled = no\n', f'enabled = yes\nconnector = qemu\nlibvirt_uri = {host.daemon.uri}\n')
+        )
 
     def attach(self, volume_id: str, number: int) -> str:
         """Have a server take a volume; return the attachment's id."""
         server_id = self.host.server_id(number)
         with self._headers(COMPUTE):
-            code, reply = self.ask('POST', f'/compute/v2.1/servers/{server_id}/os-volume_attachments',
-                                   {'volumeAttachment': {'volumeId': volume_id}})
+            code, reply = self.ask(
+                'POST',
+                f'/compute/v2.1/servers/{server_id}/os-volume_attachments',
+                {'volumeAttachment': {'volumeId': volume_id}},
+            )
         assert code == 200, reply
         code, reply = self.ask('GET', f'/v3/attachments/detail?volume_id={volume_id}')
         assert code == 200, reply
-        return str(max((one for one in reply['attachments'] if one['instance'] == server_id),
-                       key=lambda one: one['status'] != 'error_detaching')['id'])
+        return str(
+            max(
+                (one for one in reply['attachments'] if one['instance'] == server_id),
+                key=lambda one: one['status'] != 'error_detaching',
+            )['id']
+        )
 
     @contextlib.contextmanager
     def _headers(self, headers: dict[str, str]) -> Iterator[None]:
@@ -110,8 +118,9 @@ def test_servers_that_were_writing_take_volumes_right_after_the_unfence(host: Ho
     for number, guest in enumerate(host.guests):
         service.attach_and_wait(shared, number)
         path = guest.wait_for_disk(shared)
-        code, _ = guest.run(f'(dd if=/dev/zero of={path} bs=4096 oflag=direct conv=notrunc'
-                            ' >/dev/null 2>&1 </dev/null &)')
+        code, _ = guest.run(
+            f'(dd if=/dev/zero of={path} bs=4096 oflag=direct conv=notrunc >/dev/null 2>&1 </dev/null &)'
+        )
         assert code == 0
     service.fence_and_unfence()
     began = time.monotonic()

@@ -35,8 +35,8 @@ def clock(call: Callable[[], object]) -> float:
 
 
 def test_a_server_that_hangs_holds_up_nobody_else(
-        host: Host, volume: Volume, make_volume: Callable[[], Volume],
-        make_hypervisor: Callable[[], LibvirtHypervisor]) -> None:
+    host: Host, volume: Volume, make_volume: Callable[[], Volume], make_hypervisor: Callable[[], LibvirtHypervisor]
+) -> None:
     hypervisor, other = make_hypervisor(), make_volume()
     info, server = volume.make_attachment(), host.server_id(0)
     host.hypervisor.attach(server, volume.make_disk(info))
@@ -69,7 +69,8 @@ def test_a_server_that_hangs_holds_up_nobody_else(
 
 
 def test_a_libvirtd_that_hangs_is_asked_again_when_it_answers(
-        host: Host, make_hypervisor: Callable[[], LibvirtHypervisor]) -> None:
+    host: Host, make_hypervisor: Callable[[], LibvirtHypervisor]
+) -> None:
     hypervisor, fresh = make_hypervisor(), make_hypervisor()
     hypervisor.domains()
     with host.frozen_libvirtd():
@@ -84,7 +85,8 @@ def test_a_libvirtd_that_hangs_is_asked_again_when_it_answers(
 
 
 def test_whoever_waits_is_told_when_the_program_stops(
-        host: Host, volume: Volume, make_hypervisor: Callable[[], LibvirtHypervisor]) -> None:
+    host: Host, volume: Volume, make_hypervisor: Callable[[], LibvirtHypervisor]
+) -> None:
     hypervisor = LibvirtHypervisor(host.daemon.uri, timeout=60)
     info, server = volume.make_attachment(), host.server_id(0)
     host.hypervisor.attach(server, volume.make_disk(info))

@@ -11,13 +11,7 @@ import libvirt
 import pytest
 
 from multiattach.domain.connection import DeviceInfo
-from multiattach.drivers.hypervisor import (
-    DetachRefused,
-    Disk,
-    DomainNotFound,
-    HypervisorError,
-    HypervisorUnavailable,
-)
+from multiattach.drivers.hypervisor import DetachRefused, Disk, DomainNotFound, HypervisorError, HypervisorUnavailable
 from multiattach.drivers.libvirt.hypervisor import LibvirtHypervisor
 
 from .conftest import Host, Volume
@@ -43,7 +37,11 @@ def test_disk_is_attached_live_and_persistent_and_leaves_nothing(host: Host, vol
         driver = disk.find('driver')
         assert driver is not None
         assert {key: driver.get(key) for key in ('name', 'type', 'cache', 'discard')} == {
-            'name': 'qemu', 'type': 'raw', 'cache': 'none', 'discard': 'unmap'}
+            'name': 'qemu',
+            'type': 'raw',
+            'cache': 'none',
+            'discard': 'unmap',
+        }
         assert disk.find('shareable') is not None
         assert disk.find('readonly') is None
         assert disk.find('alias').get('name') == f'ua-{volume.id}'  # type: ignore[union-attr]
@@ -92,7 +90,7 @@ def test_two_guests_share_bytes_both_ways(host: Host, volume: Volume) -> None:
     for writer, reader, block in ((0, 1, 100), (1, 0, 200)):
         token = uuid.uuid4().hex.encode()
         host.guests[writer].write_block(paths[writer], block, token)
-        assert host.guests[reader].read_block(paths[reader], block)[:len(token)] == token
+        assert host.guests[reader].read_block(paths[reader], block)[: len(token)] == token
     host.hypervisor.detach(host.server_id(0), volume.id, infos[0]['attachment_id'])
     host.guests[1].write_block(paths[1], 300, b'still here')
     assert host.guests[1].read_block(paths[1], 300)[:10] == b'still here'
@@ -119,8 +117,7 @@ def test_not_multiattach_has_no_shareable(host: Host, volume: Volume) -> None:
     host.hypervisor.detach(host.server_id(0), volume.id, info['attachment_id'])
 
 
-def test_taken_device_name_gives_the_next_free_one(host: Host,
-                                                   make_volume: Callable[[], Volume]) -> None:
+def test_taken_device_name_gives_the_next_free_one(host: Host, make_volume: Callable[[], Volume]) -> None:
     one, two = make_volume(), make_volume()
     infos = [volume.make_attachment() for volume in (one, two)]
     server = host.server_id(0)
@@ -193,8 +190,8 @@ def test_disk_missing_in_one_place_is_added_there_only(host: Host, volume: Volum
     info, server = volume.make_attachment(), host.server_id(0)
     host.hypervisor.attach(server, volume.make_disk(info))
     host.guests[0].domain.detachDeviceFlags(
-        ElementTree.tostring(disks(host, 0)[volume.id], encoding='unicode'),
-        libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        ElementTree.tostring(disks(host, 0)[volume.id], encoding='unicode'), libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    )
     assert host.hypervisor.attach(server, volume.make_disk(info)) == '/dev/vdb'
     assert volume.id in disks(host, 0, libvirt.VIR_DOMAIN_XML_INACTIVE)
     assert sessions(volume) == 1
@@ -252,8 +249,7 @@ def test_server_that_is_gone(host: Host, volume: Volume) -> None:
 
 def test_block_disk_as_os_brick_gives_it(host: Host, tmp_path: object) -> None:
     """Row 14's XML is taken by libvirt; a loop device is not at hand, a device node is."""
-    disk = Disk(str(uuid.uuid4()), str(uuid.uuid4()), DeviceInfo('block', '/dev/null'), '/dev/vdb',
-                multiattach=True)
+    disk = Disk(str(uuid.uuid4()), str(uuid.uuid4()), DeviceInfo('block', '/dev/null'), '/dev/vdb', multiattach=True)
     server = host.server_id(0)
     host.power_off(0)
     host.hypervisor.attach(server, disk)
@@ -285,9 +281,12 @@ def test_libvirtd_that_dies_and_comes_back(host: Host, volume: Volume) -> None:
     host.hypervisor.attach(server, volume.make_disk(info))
     path = host.guests[0].wait_for_disk(volume.id)
     host.kill_libvirtd()
-    for step in (host.hypervisor.domains, host.hypervisor.cannot_share,
-                 lambda: host.hypervisor.attach(server, volume.make_disk(info)),
-                 lambda: host.hypervisor.detach(server, volume.id, info['attachment_id'])):
+    for step in (
+        host.hypervisor.domains,
+        host.hypervisor.cannot_share,
+        lambda: host.hypervisor.attach(server, volume.make_disk(info)),
+        lambda: host.hypervisor.detach(server, volume.id, info['attachment_id']),
+    ):
         with pytest.raises(HypervisorUnavailable):
             step()
     host.guests[0].write_block(path, 7, b'without libvirtd')

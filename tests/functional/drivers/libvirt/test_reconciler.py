@@ -160,8 +160,11 @@ def test_a_guest_that_lets_go_when_its_detach_was_given_up(bench: Bench) -> None
 def test_a_disk_whose_row_is_gone(bench: Bench) -> None:
     ident = attach(bench)
     with bench.deployed.db.writer() as session:
-        session.execute(sa.update(models.Attachment).where(models.Attachment.id == ident).values(
-            state='detached', deleted_at=models.now()))
+        session.execute(
+            sa.update(models.Attachment)
+            .where(models.Attachment.id == ident)
+            .values(state='detached', deleted_at=models.now())
+        )
     assert look(bench) == [(Drift.STRAY_DISK, 'waiting')]
     assert look(bench, True) == [(Drift.STRAY_DISK, 'repaired')]
     assert find_disk(bench, 0) is None

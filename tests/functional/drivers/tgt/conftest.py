@@ -18,7 +18,7 @@ VOLUME_SIZE = 8 * 1024 * 1024
 
 
 def free_portal() -> str:
-    return f"127.0.0.1:{pick_port()}"
+    return f'127.0.0.1:{pick_port()}'
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Volume:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def grant(self, number: int) -> Grant:
-        initiator = f"iqn.2010-10.org.openstack.test:host-{number}"
+        initiator = f'iqn.2010-10.org.openstack.test:host-{number}'
         return Grant(initiator, account_name(self.id, initiator), generate_secret())
 
     def grant_all(self, target: TgtTarget, grants: list[Grant]) -> TargetInfo:
@@ -40,9 +40,13 @@ class Volume:
 
     def login(self, info: TargetInfo, grant: Grant, *, comes_back: bool = False, **changes: str) -> Session:
         return Session(
-            self.portal, info.iqn, changes.get("initiator", grant.initiator),
-            changes.get("user", grant.username), changes.get("secret", grant.secret),
-            comes_back=comes_back, alias=changes.get("alias", ""),
+            self.portal,
+            info.iqn,
+            changes.get('initiator', grant.initiator),
+            changes.get('user', grant.username),
+            changes.get('secret', grant.secret),
+            comes_back=comes_back,
+            alias=changes.get('alias', ''),
         )
 
 
@@ -50,7 +54,7 @@ def list_files(tgtd: PrivateTgtd) -> set[tuple[str, int, int]]:
     """List the files of a management socket, told from those that another tgtd makes in their place."""
     path = Path(tgtd.daemon.socket_path)
     found = set()
-    for each in (path, Path(f"{path}.lock")):
+    for each in (path, Path(f'{path}.lock')):
         with contextlib.suppress(FileNotFoundError):
             shown = each.stat()
             found.add((each.name, shown.st_ino, shown.st_ctime_ns))
@@ -82,16 +86,16 @@ def tgtd(make_tgtd: Callable[[], PrivateTgtd]) -> PrivateTgtd:
 
 @pytest.fixture
 def target(tgtd: PrivateTgtd, tmp_path: Path) -> TgtTarget:
-    return TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / "targets")
+    return TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / 'targets')
 
 
 @pytest.fixture
 def make_volume(tgtd: PrivateTgtd, tmp_path: Path) -> Callable[[], Volume]:
     def make() -> Volume:
-        volume = Volume("", tgtd.portal)
-        path = tmp_path / f"volume-{volume.id}"
+        volume = Volume('', tgtd.portal)
+        path = tmp_path / f'volume-{volume.id}'
         path.touch()
-        with path.open("r+b") as file:
+        with path.open('r+b') as file:
             file.truncate(VOLUME_SIZE)
         volume.device = str(path)
         return volume

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from types import TracebackType
 
 BLOCK = 512
-_library = ctypes.CDLL("libiscsi.so.7")
+_library = ctypes.CDLL('libiscsi.so.7')
 _NORMAL_SESSION, _HEADER_DIGEST_NONE = 2, 0
 
 
 class _Vector(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+    _fields_ = [('base', ctypes.c_void_p), ('length', ctypes.c_size_t)]
 
 
 def _declare(name: str, result: object, *arguments: object) -> None:
@@ -22,37 +22,29 @@ def _declare(name: str, result: object, *arguments: object) -> None:
 
 
 _context = ctypes.c_void_p
-_declare("iscsi_create_context", _context, ctypes.c_char_p)
-_declare("iscsi_destroy_context", ctypes.c_int, _context)
-_declare("iscsi_set_session_type", ctypes.c_int, _context, ctypes.c_int)
-_declare("iscsi_set_header_digest", ctypes.c_int, _context, ctypes.c_int)
-_declare("iscsi_set_alias", ctypes.c_int, _context, ctypes.c_char_p)
-_declare("iscsi_set_targetname", ctypes.c_int, _context, ctypes.c_char_p)
-_declare("iscsi_set_timeout", ctypes.c_int, _context, ctypes.c_int)
-_declare("iscsi_set_noautoreconnect", None, _context, ctypes.c_int)
-_declare("iscsi_set_initiator_username_pwd", ctypes.c_int, _context, ctypes.c_char_p, ctypes.c_char_p)
-_declare("iscsi_full_connect_sync", ctypes.c_int, _context, ctypes.c_char_p, ctypes.c_int)
-_declare("iscsi_logout_sync", ctypes.c_int, _context)
-_declare("iscsi_get_error", ctypes.c_char_p, _context)
-_declare("scsi_free_scsi_task", None, ctypes.c_void_p)
+_declare('iscsi_create_context', _context, ctypes.c_char_p)
+_declare('iscsi_destroy_context', ctypes.c_int, _context)
+_declare('iscsi_set_session_type', ctypes.c_int, _context, ctypes.c_int)
+_declare('iscsi_set_header_digest', ctypes.c_int, _context, ctypes.c_int)
+_declare('iscsi_set_alias', ctypes.c_int, _context, ctypes.c_char_p)
+_declare('iscsi_set_targetname', ctypes.c_int, _context, ctypes.c_char_p)
+_declare('iscsi_set_timeout', ctypes.c_int, _context, ctypes.c_int)
+_declare('iscsi_set_noautoreconnect', None, _context, ctypes.c_int)
+_declare('iscsi_set_initiator_username_pwd', ctypes.c_int, _context, ctypes.c_char_p, ctypes.c_char_p)
+_declare('iscsi_full_connect_sync', ctypes.c_int, _context, ctypes.c_char_p, ctypes.c_int)
+_declare('iscsi_logout_sync', ctypes.c_int, _context)
+_declare('iscsi_get_error', ctypes.c_char_p, _context)
+_declare('scsi_free_scsi_task', None, ctypes.c_void_p)
 _RW = (_context, ctypes.c_int, ctypes.c_uint64)
 _FLAGS = (ctypes.c_int,) * 5
 _VECTORS = (ctypes.POINTER(_Vector), ctypes.c_int)
-_declare(
-    "iscsi_read16_iov_sync", ctypes.c_void_p, *_RW, ctypes.c_uint32, ctypes.c_int, *_FLAGS,
-    *_VECTORS,
-)
-_declare(
-    "iscsi_write16_sync", ctypes.c_void_p, *_RW, ctypes.c_char_p, ctypes.c_uint32, ctypes.c_int,
-    *_FLAGS,
-)
+_declare('iscsi_read16_iov_sync', ctypes.c_void_p, *_RW, ctypes.c_uint32, ctypes.c_int, *_FLAGS, *_VECTORS)
+_declare('iscsi_write16_sync', ctypes.c_void_p, *_RW, ctypes.c_char_p, ctypes.c_uint32, ctypes.c_int, *_FLAGS)
 
 
-_declare("iscsi_scsi_command_sync", ctypes.c_void_p, _context, ctypes.c_int, ctypes.c_void_p,
-         ctypes.c_void_p)
-_declare("scsi_create_task", ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int,
-         ctypes.c_int)
-_declare("scsi_task_set_iov_in", None, ctypes.c_void_p, *_VECTORS)
+_declare('iscsi_scsi_command_sync', ctypes.c_void_p, _context, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_declare('scsi_create_task', ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
+_declare('scsi_task_set_iov_in', None, ctypes.c_void_p, *_VECTORS)
 _XFER_READ = 1
 
 
@@ -72,8 +64,16 @@ class Session:
     """One login to one target; by itself it comes back only if asked to, as every kernel's initiator does."""
 
     def __init__(
-        self, portal: str, iqn: str, initiator: str, user: str = "", secret: str = "",
-        timeout: int = 10, *, comes_back: bool = False, alias: str = "",
+        self,
+        portal: str,
+        iqn: str,
+        initiator: str,
+        user: str = '',
+        secret: str = '',
+        timeout: int = 10,
+        *,
+        comes_back: bool = False,
+        alias: str = '',
     ) -> None:
         #: how often it has logged in again, as far as commands have noticed
         self.returns = 0
@@ -95,7 +95,7 @@ class Session:
             raise LoginRefused(error)
 
     def _error(self) -> str:
-        return (_library.iscsi_get_error(self._context) or b"").decode("utf-8", "replace")
+        return (_library.iscsi_get_error(self._context) or b'').decode('utf-8', 'replace')
 
     def _finish(self, task: int | None) -> None:
         if not task:
@@ -104,8 +104,8 @@ class Session:
         _library.scsi_free_scsi_task(task)
         if status != 0:
             error = self._error()
-            kind = NewSession if self._comes_back and "BUS_RESET" in error else IoFailed
-            raise kind(f"status {status:#x}: {error}")
+            kind = NewSession if self._comes_back and 'BUS_RESET' in error else IoFailed
+            raise kind(f'status {status:#x}: {error}')
 
     def _retry(self, act: Callable[[], int | None]) -> None:
         """Carry a command out; the first one of a new session is answered with its news."""
@@ -118,14 +118,15 @@ class Session:
     def read(self, block: int, count: int = 1) -> bytes:
         buffer = ctypes.create_string_buffer(count * BLOCK)
         vector = _Vector(ctypes.addressof(buffer), count * BLOCK)
-        self._retry(lambda: _library.iscsi_read16_iov_sync(
-            self._context, 1, block, count * BLOCK, BLOCK, 0, 0, 0, 0, 0, ctypes.byref(vector), 1
-        ))
+        self._retry(
+            lambda: _library.iscsi_read16_iov_sync(
+                self._context, 1, block, count * BLOCK, BLOCK, 0, 0, 0, 0, 0, ctypes.byref(vector), 1
+            )
+        )
         return buffer.raw
 
     def write(self, block: int, data: bytes) -> None:
-        self._retry(lambda: _library.iscsi_write16_sync(
-            self._context, 1, block, data, len(data), BLOCK, 0, 0, 0, 0, 0))
+        self._retry(lambda: _library.iscsi_write16_sync(self._context, 1, block, data, len(data), BLOCK, 0, 0, 0, 0, 0))
 
     def mode_page(self, code: int) -> bytes:
         """MODE SENSE(10), without block descriptors: the page with its two header bytes."""
@@ -164,13 +165,10 @@ class Session:
         _library.iscsi_destroy_context(self._context)
         self._context = None
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> 'Session':
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()

@@ -49,8 +49,9 @@ def speak_to_another(daemon: TgtDaemon) -> None:
 
 
 @pytest.mark.parametrize('use', [ask_who, speak_pinned, speak_to_another])
-def test_no_connection_is_left_behind(tgtd: PrivateTgtd, target: TgtTarget, volume: Volume,
-                                      use: Callable[[TgtDaemon], None]) -> None:
+def test_no_connection_is_left_behind(
+    tgtd: PrivateTgtd, target: TgtTarget, volume: Volume, use: Callable[[TgtDaemon], None]
+) -> None:
     daemon = tgtd.daemon
     pid = daemon.pid
     # With an initiator logged in tgtd's last error is mostly EAGAIN, which it takes for "more to come".

@@ -48,9 +48,12 @@ def anybody_s(request: pytest.FixtureRequest) -> tuple[TgtTarget, str]:
 @pytest.fixture
 def load() -> Iterator[None]:
     """Programs that want all processors, as often as there are some, and twice over."""
-    programs = [subprocess.Popen([sys.executable, '-c', 'import time\nend = time.monotonic() + 600\n'
-                                  'while time.monotonic() < end: pass'])
-                for _ in range(2 * (os.cpu_count() or 1))]
+    programs = [
+        subprocess.Popen(
+            [sys.executable, '-c', 'import time\nend = time.monotonic() + 600\nwhile time.monotonic() < end: pass']
+        )
+        for _ in range(2 * (os.cpu_count() or 1))
+    ]
     yield
     for program in programs:
         program.kill()
@@ -72,8 +75,10 @@ def extend_under_load(target: TgtTarget, volume: Volume, extends: int) -> list[W
     """Extend a volume while three hosts write, and see that all that was acknowledged is there."""
     grants = [volume.grant(number) for number in range(3)]
     info = volume.grant_all(target, grants)
-    writers = [Writer(claim(volume, info, grant), first=number * COUNT, count=COUNT, depth=DEPTH, give_up=60)
-               for number, grant in enumerate(grants)]
+    writers = [
+        Writer(claim(volume, info, grant), first=number * COUNT, count=COUNT, depth=DEPTH, give_up=60)
+        for number, grant in enumerate(grants)
+    ]
     for writer in writers:
         writer.start()
     for number in range(extends):
@@ -101,12 +106,14 @@ def test_nothing_is_lost(anybody_s: tuple[TgtTarget, str], tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_nothing_is_lost_in_hundreds_of_extends_on_a_busy_machine(
-        anybody_s: tuple[TgtTarget, str], tmp_path: Path, load: None) -> None:
+    anybody_s: tuple[TgtTarget, str], tmp_path: Path, load: None
+) -> None:
     extend_under_load(anybody_s[0], make(tmp_path, anybody_s[1]), 300)
 
 
 def test_a_command_that_does_not_end_keeps_the_volume_as_it_is(
-        target: TgtTarget, tgtd: PrivateTgtd, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    target: TgtTarget, tgtd: PrivateTgtd, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     impatient = TgtTarget(tgtd.daemon, portal=tgtd.portal, close_timeout=0.2)
     grant = volume.grant(1)
     info = volume.grant_all(target, [grant])
@@ -126,7 +133,8 @@ def test_a_command_that_does_not_end_keeps_the_volume_as_it_is(
 
 
 def test_a_login_that_is_completed_in_the_middle_writes_nothing_into_the_void(
-        target: TgtTarget, tgtd: PrivateTgtd, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    target: TgtTarget, tgtd: PrivateTgtd, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It got past the gate before that was shut; its commands are dropped, and it is made to come again."""
     grant = volume.grant(1)
     info = volume.grant_all(target, [grant])

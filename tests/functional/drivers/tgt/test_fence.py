@@ -50,8 +50,15 @@ class Writer(threading.Thread):
 
 
 def login(info: dict, initiator: str, *, comes_back: bool = False) -> Session:
-    return Session(info['target_portal'], info['target_iqn'], initiator, info['auth_username'],
-                   info['auth_password'], timeout=5, comes_back=comes_back)
+    return Session(
+        info['target_portal'],
+        info['target_iqn'],
+        initiator,
+        info['auth_username'],
+        info['auth_password'],
+        timeout=5,
+        comes_back=comes_back,
+    )
 
 
 class Bench:
@@ -63,8 +70,13 @@ class Bench:
         deployed.make_type()
 
     def attach(self, volume_id: str, host: str):
-        row = self.d.engine.attachments.create(self.d.ctx, volume_id, str(uuid.uuid4()), {
-            'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}, None)
+        row = self.d.engine.attachments.create(
+            self.d.ctx,
+            volume_id,
+            str(uuid.uuid4()),
+            {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'},
+            None,
+        )
         self.d.engine.attachments.complete(self.d.ctx, row.id)
         return row
 
@@ -262,7 +274,8 @@ def test_a_host_with_several_volumes_and_one_that_it_shares(bench: Bench) -> Non
 
 
 def test_sessions_that_do_not_end_are_no_proof(
-        tgtd: PrivateTgtd, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    tgtd: PrivateTgtd, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = TgtTarget(tgtd.daemon, portal=tgtd.portal, close_timeout=0.2)
     grant, other = volume.grant(1), volume.grant(2)
     info = volume.grant_all(target, [grant, other])
@@ -279,12 +292,10 @@ def test_sessions_that_do_not_end_are_no_proof(
     volume.login(info, other).close()
 
 
-def test_two_logins_of_one_initiator_both_end(
-        target: TgtTarget, make_volume: Callable[[], Volume]) -> None:
+def test_two_logins_of_one_initiator_both_end(target: TgtTarget, make_volume: Callable[[], Volume]) -> None:
     first, second = make_volume(), make_volume()
     grants = [first.grant(1), second.grant(1)]
-    infos = [target.grant(one.id, one.device, grant)
-             for one, grant in zip((first, second), grants, strict=True)]
+    infos = [target.grant(one.id, one.device, grant) for one, grant in zip((first, second), grants, strict=True)]
     session, elsewhere = first.login(infos[0], grants[0]), second.login(infos[1], grants[1])
     started = time.monotonic()
     assert len(target.fence(first.id, grants[0].initiator, grants[0].username).sessions) == 1
@@ -299,7 +310,8 @@ def test_two_logins_of_one_initiator_both_end(
 @pytest.mark.parametrize('alone', [False, True])
 @pytest.mark.parametrize('again', [False, True])
 def test_there_is_no_proof_while_targets_are_being_restored(
-        tgtd: PrivateTgtd, target: TgtTarget, volume: Volume, alone: bool, again: bool) -> None:
+    tgtd: PrivateTgtd, target: TgtTarget, volume: Volume, alone: bool, again: bool
+) -> None:
     """tgt-admin has read all files when it begins: it brings back a grant that was taken out since."""
     grant = volume.grant(1)
 

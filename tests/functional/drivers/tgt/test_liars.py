@@ -42,8 +42,13 @@ def test_a_host_that_gives_another_name_is_cut_off(bench: Bench) -> None:  # noq
     assert bench.read(volume_id, 0) == frozen
     for name in (bad.initiator, good.initiator):
         with pytest.raises(Refused):
-            Session(bad.connection_info['target_portal'], bad.connection_info['target_iqn'], name,
-                    bad.connection_info['auth_username'], bad.connection_info['auth_password'])
+            Session(
+                bad.connection_info['target_portal'],
+                bad.connection_info['target_iqn'],
+                name,
+                bad.connection_info['auth_username'],
+                bad.connection_info['auth_password'],
+            )
     # Who was let in again is not cut by a fence that is repeated.
     returns = honest.session.returns
     bench.fence(bad)
@@ -78,14 +83,16 @@ def test_a_login_that_is_held_half_way_can_be_completed_while_nobody_fences(benc
 
 @pytest.mark.parametrize('name', ['bad', 'good'])
 @pytest.mark.parametrize('source', [HOST, '127.0.0.1'])
-def test_a_login_that_is_held_half_way_ends_with_the_fence(
-        bench: Bench, name: str, source: str) -> None:  # noqa: F811
+def test_a_login_that_is_held_half_way_ends_with_the_fence(bench: Bench, name: str, source: str) -> None:  # noqa: F811
     """Under its own name or another, from an address of its own or from that of all others."""
     volume_id = bench.d.make_volume('multi')
     rows = {host: bench.attach(volume_id, host) for host in ('bad', 'good')}
     honest = bench.write(rows['good'], 1, comes_back=True)
-    held = [hold(rows['bad'].connection_info, rows[name].initiator, source, stage)
-            for stage in Stage if Stage.NOTHING < stage < Stage.FULL]
+    held = [
+        hold(rows['bad'].connection_info, rows[name].initiator, source, stage)
+        for stage in Stage
+        if Stage.NOTHING < stage < Stage.FULL
+    ]
     [answer] = bench.fence(rows['bad'])
     frozen, before = bench.read(volume_id, 0), honest.sequence
     assert answer.proof is not None
@@ -126,8 +133,7 @@ def test_a_login_that_is_completed_while_the_fence_is_at_work_is_ended(bench: Be
 
 
 @pytest.mark.parametrize('stage', [Stage.PROVEN, Stage.FULL])
-def test_connections_that_share_a_number_in_a_session_all_end(
-        bench: Bench, stage: Stage) -> None:  # noqa: F811
+def test_connections_that_share_a_number_in_a_session_all_end(bench: Bench, stage: Stage) -> None:  # noqa: F811
     """tgtd takes any number of connections of one CID into a session, and shows and ends them by it."""
     volume_id = bench.d.make_volume('multi')
     bad, good = (bench.attach(volume_id, host) for host in ('bad', 'good'))
@@ -170,7 +176,8 @@ def forge(iqn: str, number: int) -> str:
         f'        LUN: 1\n            Online: Yes\n            Backing store path: /dev/null\n'
         f'    Account information:\n        forged\n    ACL information:\n        iqn.x:forged\n'
         f'Target {number}: {iqn}\n    System information:\n        State: offline\n'
-        f'    I_T nexus information:\n        I_T nexus: 9')
+        f'    I_T nexus information:\n        I_T nexus: 9'
+    )
 
 
 ALIASES: dict[str, Callable[[str, int], str]] = {
@@ -183,7 +190,8 @@ ALIASES: dict[str, Callable[[str, int], str]] = {
     'no end': lambda _iqn, _number: 'y' * 3000,
     'another session': lambda _iqn, _number: (
         'x\n            Connection: 0\n                IP Address: 192.0.2.1\n'
-        '        I_T nexus: 77\n            Initiator: iqn.x:forged alias: y'),
+        '        I_T nexus: 77\n            Initiator: iqn.x:forged alias: y'
+    ),
     'all kinds of line ends': lambda _iqn, number: f'a\r\v\f\x85\u2028Target {number}: iqn.x:y\nTarget',
 }
 
@@ -198,12 +206,22 @@ def test_no_alias_keeps_anybody_from_anything(bench: Bench, kind: str) -> None: 
     before = deployed.target.list_exports()[volume_id]
     alias = ALIASES[kind](before.iqn, before.tid)
     info = bad.connection_info
-    hostile = Session(info['target_portal'], info['target_iqn'], bad.initiator, info['auth_username'],
-                      info['auth_password'], alias=alias, comes_back=True)
+    hostile = Session(
+        info['target_portal'],
+        info['target_iqn'],
+        bad.initiator,
+        info['auth_username'],
+        info['auth_password'],
+        alias=alias,
+        comes_back=True,
+    )
     shown = deployed.target.list_exports()
     assert set(shown) == {volume_id, elsewhere}
     assert (shown[volume_id].initiators, shown[volume_id].accounts, shown[volume_id].luns) == (
-        before.initiators, before.accounts, before.luns)
+        before.initiators,
+        before.accounts,
+        before.luns,
+    )
     assert {one.initiator for one in shown[volume_id].sessions} <= {bad.initiator}
     assert shown[volume_id].is_open
     late = bench.attach(volume_id, 'late')
@@ -219,8 +237,13 @@ def test_no_alias_keeps_anybody_from_anything(bench: Bench, kind: str) -> None: 
     assert bench.state(bad) == 'fenced'
     assert set(deployed.target.list_exports()[volume_id].initiators) == {good.initiator, late.initiator}
     hostile._destroy()
-    with Session(info['target_portal'], info['target_iqn'], good.initiator,
-                 good.connection_info['auth_username'], good.connection_info['auth_password']) as session:
+    with Session(
+        info['target_portal'],
+        info['target_iqn'],
+        good.initiator,
+        good.connection_info['auth_username'],
+        good.connection_info['auth_password'],
+    ) as session:
         assert session.read(0) == bytes(BLOCK)
 
 
@@ -260,11 +283,11 @@ def test_an_alias_whose_owner_comes_back_at_once_keeps_nobody_from_anything(benc
 
 
 def test_an_initiator_cannot_speak_for_a_target_that_is_gone(
-        target: TgtTarget, tgtd: PrivateTgtd, make_volume: Callable[[], Volume]) -> None:
+    target: TgtTarget, tgtd: PrivateTgtd, make_volume: Callable[[], Volume]
+) -> None:
     one, two = make_volume(), make_volume()
     grants = [one.grant(1), two.grant(2)]
-    infos = [target.grant(each.id, each.device, grant)
-             for each, grant in zip((one, two), grants, strict=True)]
+    infos = [target.grant(each.id, each.device, grant) for each, grant in zip((one, two), grants, strict=True)]
     with one.login(infos[0], grants[0], alias=forge(infos[1].iqn, infos[1].tid)):
         target.remove_export(two.id)
         assert set(target.list_exports()) == {one.id}

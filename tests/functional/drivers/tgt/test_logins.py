@@ -54,8 +54,7 @@ def test_sessions_are_not_ended(logins: Logins, session: Session) -> None:
     assert session.read(0) == bytes(BLOCK)
 
 
-def test_what_is_no_session_is_ended_and_only_that(
-        logins: Logins, session: Session, tgtd: PrivateTgtd) -> None:
+def test_what_is_no_session_is_ended_and_only_that(logins: Logins, session: Session, tgtd: PrivateTgtd) -> None:
     with connect(tgtd.portal) as held, connect(tgtd.portal) as second:
         assert logins.end_unfinished() == [STRANGER, STRANGER]
         assert is_ended(held)
@@ -65,7 +64,8 @@ def test_what_is_no_session_is_ended_and_only_that(
 
 
 def test_sessions_that_were_seen_before_are_told_from_a_held_login_of_the_same_address(
-        logins: Logins, session: Session, tgtd: PrivateTgtd) -> None:
+    logins: Logins, session: Session, tgtd: PrivateTgtd
+) -> None:
     logins.end_unfinished()
     with connect(tgtd.portal, '127.0.0.1') as held:
         assert logins.end_unfinished() == ['127.0.0.1']
@@ -73,8 +73,7 @@ def test_sessions_that_were_seen_before_are_told_from_a_held_login_of_the_same_a
     assert session.read(0) == bytes(BLOCK)
 
 
-def test_what_cannot_be_told_apart_is_ended_together(
-        logins: Logins, session: Session, tgtd: PrivateTgtd) -> None:
+def test_what_cannot_be_told_apart_is_ended_together(logins: Logins, session: Session, tgtd: PrivateTgtd) -> None:
     with connect(tgtd.portal, '127.0.0.1') as held:
         assert logins.end_unfinished() == ['127.0.0.1'] * 2
         assert is_ended(held)
@@ -83,8 +82,8 @@ def test_what_cannot_be_told_apart_is_ended_together(
 
 
 def test_logins_that_come_and_go_all_the_time_hold_nobody_up(
-        logins: Logins, target: TgtTarget, make_volume: Callable[[], Volume], session: Session,
-        tgtd: PrivateTgtd) -> None:
+    logins: Logins, target: TgtTarget, make_volume: Callable[[], Volume], session: Session, tgtd: PrivateTgtd
+) -> None:
     """An honest host logs in and out at another volume, from the address that everybody has here."""
     logins.end_unfinished()
     other = make_volume()
@@ -112,7 +111,8 @@ def test_logins_that_come_and_go_all_the_time_hold_nobody_up(
 
 
 def test_another_tgtd_has_other_connections(
-        logins: Logins, target: TgtTarget, tgtd: PrivateTgtd, volume: Volume) -> None:
+    logins: Logins, target: TgtTarget, tgtd: PrivateTgtd, volume: Volume
+) -> None:
     grant = volume.grant(1)
     for _ in range(2):
         with volume.login(volume.grant_all(target, [grant]), grant) as session:
@@ -122,18 +122,19 @@ def test_another_tgtd_has_other_connections(
         tgtd.start()
 
 
-CHILD = '''
+CHILD = """
 import socket, sys
 server = socket.create_server(('{host}', 0), family=socket.{family})
 print(server.getsockname()[1], flush=True)
 held, _ = server.accept()
 print('accepted', flush=True)
 print(held.recv(1), flush=True)
-'''
+"""
 
 
-@pytest.mark.parametrize(('family', 'host', 'address'), [
-    ('AF_INET', '127.0.0.1', '127.0.0.1'), ('AF_INET6', '::1', '::1')])
+@pytest.mark.parametrize(
+    ('family', 'host', 'address'), [('AF_INET', '127.0.0.1', '127.0.0.1'), ('AF_INET6', '::1', '::1')]
+)
 def test_connections_of_another_process_are_read_and_ended(family: str, host: str, address: str) -> None:
     program = CHILD.format(host=host, family=family)
     with subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE, text=True) as child:
@@ -154,8 +155,16 @@ def test_connections_of_another_process_are_read_and_ended(family: str, host: st
             sockets.list_peers(child.pid)
 
 
-@pytest.mark.parametrize(('text', 'plain'), [
-    ('192.0.2.1', '192.0.2.1'), ('::ffff:192.0.2.1', '192.0.2.1'), ('fe80::1%eth0', 'fe80::1'),
-    ('2001:0db8:0:0::1', '2001:db8::1'), ('', ''), ('host', 'host')])
+@pytest.mark.parametrize(
+    ('text', 'plain'),
+    [
+        ('192.0.2.1', '192.0.2.1'),
+        ('::ffff:192.0.2.1', '192.0.2.1'),
+        ('fe80::1%eth0', 'fe80::1'),
+        ('2001:0db8:0:0::1', '2001:db8::1'),
+        ('', ''),
+        ('host', 'host'),
+    ],
+)
 def test_one_address_has_one_spelling(text: str, plain: str) -> None:
     assert sockets.plain_address(text) == plain

@@ -36,7 +36,7 @@ def run(*argv: str) -> str:
 
 
 def url(volume: Volume, iqn: str, grant: Grant) -> str:
-    return f"iscsi://{grant.username}%{grant.secret}@{volume.portal}/{iqn}/1"
+    return f'iscsi://{grant.username}%{grant.secret}@{volume.portal}/{iqn}/1'
 
 
 def pattern(number: int) -> bytes:
@@ -49,43 +49,41 @@ def pattern(number: int) -> bytes:
 def test_right_chap_logs_in_and_reads(target: TgtTarget, volume: Volume) -> None:
     grant = volume.grant(1)
     info = target.grant(volume.id, volume.device, grant)
-    assert info.iqn == f"iqn.2010-10.org.openstack:volume-{volume.id}"
+    assert info.iqn == f'iqn.2010-10.org.openstack:volume-{volume.id}'
     assert (info.lun, info.portal) == (1, volume.portal)
     with volume.login(info, grant) as session:
         assert session.read(0) == bytes(BLOCK)
 
 
 @pytest.mark.parametrize(
-    "name",
+    'name',
     [
-        "fake",
-        "iqn.1994-05.com.example:A_b-c.d:e",
-        "initiator-address",
-        "fake:initiator-name.targetname",
-        "password.user-10",
-        "h" * 223,
+        'fake',
+        'iqn.1994-05.com.example:A_b-c.d:e',
+        'initiator-address',
+        'fake:initiator-name.targetname',
+        'password.user-10',
+        'h' * 223,
     ],
 )
-def test_a_name_of_any_form_is_told_as_it_is(
-    tgtd: PrivateTgtd, target: TgtTarget, volume: Volume, name: str
-) -> None:
+def test_a_name_of_any_form_is_told_as_it_is(tgtd: PrivateTgtd, target: TgtTarget, volume: Volume, name: str) -> None:
     grant = dataclasses.replace(volume.grant(1), initiator=name)
     info = target.grant(volume.id, volume.device, grant)
-    shown = run("tgtadm", "-C", str(tgtd.daemon.control_port), "--op", "show", "--mode", "target")
-    assert shown.split("ACL information:")[1].split() == [name]
+    shown = run('tgtadm', '-C', str(tgtd.daemon.control_port), '--op', 'show', '--mode', 'target')
+    assert shown.split('ACL information:')[1].split() == [name]
     with volume.login(info, grant) as session:
         assert session.read(0) == bytes(BLOCK)
     with pytest.raises(LoginRefused):
-        volume.login(info, grant, initiator="iqn.1994-05.com.example:other")
+        volume.login(info, grant, initiator='iqn.1994-05.com.example:other')
 
 
 @pytest.mark.parametrize(
-    "changes",
+    'changes',
     [
-        {"secret": "wrongwrongwrong1"},
-        {"user": "", "secret": ""},
-        {"user": "nobody"},
-        {"initiator": "iqn.2010-10.org.openstack.test:stranger"},
+        {'secret': 'wrongwrongwrong1'},
+        {'user': '', 'secret': ''},
+        {'user': 'nobody'},
+        {'initiator': 'iqn.2010-10.org.openstack.test:stranger'},
     ],
 )
 def test_anything_else_is_refused(target: TgtTarget, volume: Volume, changes: dict[str, str]) -> None:
@@ -111,11 +109,11 @@ def test_discovery_shows_only_what_is_granted(target: TgtTarget, make_volume: Ca
     first, second = make_volume(), make_volume()
     target.grant(first.id, first.device, first.grant(1))
     target.grant(second.id, second.device, second.grant(2))
-    seen = run("iscsi-ls", "-i", first.grant(1).initiator, f"iscsi://{first.portal}")
+    seen = run('iscsi-ls', '-i', first.grant(1).initiator, f'iscsi://{first.portal}')
     assert first.id in seen
     assert second.id not in seen
-    nobody = run("iscsi-ls", "-i", "iqn.2010-10.org.openstack.test:x", f"iscsi://{first.portal}")
-    assert nobody.strip() == ""
+    nobody = run('iscsi-ls', '-i', 'iqn.2010-10.org.openstack.test:x', f'iscsi://{first.portal}')
+    assert nobody.strip() == ''
 
 
 def test_identity_is_made_from_the_uuid(target: TgtTarget, volume: Volume) -> None:
@@ -128,13 +126,13 @@ def test_identity_is_made_from_the_uuid(target: TgtTarget, volume: Volume) -> No
         designators.append((page[1] & 0x0F, page[4 : 4 + page[3]]))
         page = page[4 + page[3] :]
     t10, naa_local, naa = designators
-    assert t10 == (1, scsi_id(volume.id).encode().ljust(36, b"\0"))
-    assert (naa_local[0], naa_local[1].hex()[0], len(naa_local[1])) == (3, "3", 8)
+    assert t10 == (1, scsi_id(volume.id).encode().ljust(36, b'\0'))
+    assert (naa_local[0], naa_local[1].hex()[0], len(naa_local[1])) == (3, '3', 8)
     assert (naa[0], naa[1].hex()) == (3, wwn(volume.id))
     assert serial.decode() == scsi_serial(volume.id)
-    shown = run("iscsi-inq", "-i", grant.initiator, url(volume, info.iqn, grant))
-    assert "Vendor:IET" in shown
-    assert "Product:VIRTUAL-DISK" in shown
+    shown = run('iscsi-inq', '-i', grant.initiator, url(volume, info.iqn, grant))
+    assert 'Vendor:IET' in shown
+    assert 'Product:VIRTUAL-DISK' in shown
 
 
 # Sharing ----------------------------------------------------------------------------------
@@ -206,7 +204,7 @@ def test_revoked_session_dies_and_stays_out_while_another_reads_on(target: TgtTa
     first.close()
 
 
-@pytest.mark.parametrize("leaver", range(5))
+@pytest.mark.parametrize('leaver', range(5))
 def test_whoever_leaves_the_others_log_in_again(
     target: TgtTarget, tgtd: PrivateTgtd, volume: Volume, leaver: int
 ) -> None:
@@ -285,7 +283,7 @@ def test_grant_with_another_secret_replaces_it(target: TgtTarget, volume: Volume
 
 def test_leftover_account_gets_the_new_secret(target: TgtTarget, tgtd: PrivateTgtd, volume: Volume) -> None:
     grant = volume.grant(1)
-    tgtd.daemon.new_account(grant.username, "leftleftleft1234")
+    tgtd.daemon.new_account(grant.username, 'leftleftleft1234')
     info = target.grant(volume.id, volume.device, grant)
     volume.login(info, grant).close()
 
@@ -316,8 +314,21 @@ def test_ensure_makes_exactly_the_grants(target: TgtTarget, tgtd: PrivateTgtd, v
     target.grant(volume.id, volume.device, stranger)
     info = target.grant(volume.id, volume.device, keeps)
     # Somebody opens the target for everybody.
-    run("tgtadm", "-C", str(tgtd.daemon.control_port), "--lld", "iscsi", "--op", "bind",
-        "--mode", "target", "--tid", str(info.tid), "-I", "ALL")
+    run(
+        'tgtadm',
+        '-C',
+        str(tgtd.daemon.control_port),
+        '--lld',
+        'iscsi',
+        '--op',
+        'bind',
+        '--mode',
+        'target',
+        '--tid',
+        str(info.tid),
+        '-I',
+        'ALL',
+    )
     with volume.login(info, stranger) as out, volume.login(info, keeps) as stays:
         again = target.ensure_export(Export(volume.id, volume.device, (keeps, comes)))
         assert again == info
@@ -328,7 +339,7 @@ def test_ensure_makes_exactly_the_grants(target: TgtTarget, tgtd: PrivateTgtd, v
         assert set(state.initiators) == {keeps.initiator, comes.initiator}
         assert set(state.accounts) == {keeps.username, comes.username}
         assert [session.initiator for session in state.sessions] == [keeps.initiator]
-        for initiator in ("iqn.2010-10.org.openstack.test:x", stranger.initiator):
+        for initiator in ('iqn.2010-10.org.openstack.test:x', stranger.initiator):
             with pytest.raises(LoginRefused):
                 volume.login(info, keeps, initiator=initiator)
     for grant in (keeps, comes):
@@ -340,7 +351,7 @@ def test_remove_leaves_nothing(target: TgtTarget, tgtd: PrivateTgtd, volume: Vol
     grants = [volume.grant(number) for number in range(3)]
     info = volume.grant_all(target, grants)
     session = volume.login(info, grants[1])
-    file = tmp_path / "targets" / f"volume-{volume.id}"
+    file = tmp_path / 'targets' / f'volume-{volume.id}'
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     target.remove_export(volume.id)
     with pytest.raises(IoFailed):
@@ -349,7 +360,7 @@ def test_remove_leaves_nothing(target: TgtTarget, tgtd: PrivateTgtd, volume: Vol
     assert target.list_exports() == {}
     assert tgtd.daemon.show_targets().tids() == set()
     assert tgtd.daemon.show_accounts() == []
-    assert list((tmp_path / "targets").iterdir()) == []
+    assert list((tmp_path / 'targets').iterdir()) == []
 
 
 def test_remove_while_everybody_writes(target: TgtTarget, tgtd: PrivateTgtd, volume: Volume) -> None:
@@ -384,7 +395,7 @@ def test_twenty_volumes_by_eight_threads(
     target: TgtTarget, tgtd: PrivateTgtd, make_volume: Callable[[], Volume]
 ) -> None:
     volumes = [make_volume() for _ in range(20)]
-    tgtd.daemon.new_target(1, "iqn.2001-01.org.example:foreign")
+    tgtd.daemon.new_target(1, 'iqn.2001-01.org.example:foreign')
 
     def life(volume: Volume) -> int:
         grants = [volume.grant(number) for number in range(3)]
@@ -410,10 +421,7 @@ def test_two_drivers_fight_for_the_same_numbers(tgtd: PrivateTgtd, make_volume: 
     volumes = [make_volume() for _ in range(24)]
     with ThreadPoolExecutor(4) as pool:
         infos = list(
-            pool.map(
-                lambda n: drivers[n % 4].grant(volumes[n].id, volumes[n].device, volumes[n].grant(n)),
-                range(24),
-            )
+            pool.map(lambda n: drivers[n % 4].grant(volumes[n].id, volumes[n].device, volumes[n].grant(n)), range(24))
         )
     assert len({info.tid for info in infos}) == 24
 
@@ -421,9 +429,7 @@ def test_two_drivers_fight_for_the_same_numbers(tgtd: PrivateTgtd, make_volume: 
 # Restart ----------------------------------------------------------------------------------
 
 
-def test_killed_tgtd_is_noticed_and_everything_comes_back(
-    target: TgtTarget, tgtd: PrivateTgtd, volume: Volume
-) -> None:
+def test_killed_tgtd_is_noticed_and_everything_comes_back(target: TgtTarget, tgtd: PrivateTgtd, volume: Volume) -> None:
     grants = tuple(volume.grant(number) for number in range(2))
     info = target.ensure_export(Export(volume.id, volume.device, grants))
     with volume.login(info, grants[0]) as session:
@@ -435,7 +441,7 @@ def test_killed_tgtd_is_noticed_and_everything_comes_back(
     while tgtd.alive():
         time.sleep(0.01)
     for attempt in (target.generation, target.check, target.list_exports):
-        with pytest.raises(TargetUnavailable, match="no tgtd answers"):
+        with pytest.raises(TargetUnavailable, match='no tgtd answers'):
             attempt()
     with pytest.raises(TargetUnavailable):
         target.revoke(volume.id, grants[0].initiator, grants[0].username)
@@ -468,7 +474,7 @@ def test_restart_in_the_middle_of_a_change_changes_nothing(
         tgtd.stop()
         tgtd.start()
         restarted.set()
-        with pytest.raises(TargetUnavailable, match="restarted in the middle") as error:
+        with pytest.raises(TargetUnavailable, match='restarted in the middle') as error:
             changing.result(30)
     assert not error.value.delivered
     assert target.list_exports() == {}
@@ -487,9 +493,9 @@ def test_tgt_admin_restores_an_equal_target(
     while tgtd.alive():
         time.sleep(0.01)
     tgtd.start()
-    main = tmp_path / "targets.conf"
-    main.write_text(f"default-driver iscsi\ninclude {tmp_path / 'targets'}/*\n")
-    run("tgt-admin", "-C", str(tgtd.daemon.control_port), "-c", str(main), "-e")
+    main = tmp_path / 'targets.conf'
+    main.write_text(f'default-driver iscsi\ninclude {tmp_path / "targets"}/*\n')
+    run('tgt-admin', '-C', str(tgtd.daemon.control_port), '-c', str(main), '-e')
     after = target.list_exports()[volume.id]
     assert after.luns == before.luns
     assert set(after.initiators) == set(before.initiators)
@@ -497,7 +503,7 @@ def test_tgt_admin_restores_an_equal_target(
     info = target.grant(volume.id, volume.device, grants[0])
     for grant in (grants[0], grants[2]):
         volume.login(info, grant).close()
-    for initiator in (grants[1].initiator, "iqn.2010-10.org.openstack.test:stranger"):
+    for initiator in (grants[1].initiator, 'iqn.2010-10.org.openstack.test:stranger'):
         with pytest.raises(LoginRefused):
             volume.login(info, grants[0], initiator=initiator)
 
@@ -510,8 +516,7 @@ def test_extend_is_seen_under_io(target: TgtTarget, volume: Volume) -> None:
     target.grant(volume.id, volume.device, one)
     info = target.grant(volume.id, volume.device, two)
     beyond = VOLUME_SIZE // BLOCK
-    with (volume.login(info, one, comes_back=True) as first,
-          volume.login(info, two, comes_back=True) as second):
+    with volume.login(info, one, comes_back=True) as first, volume.login(info, two, comes_back=True) as second:
         with pytest.raises(IoFailed):
             first.write(beyond, pattern(1))
         failures, writes, stop = [], [0], threading.Event()
@@ -539,11 +544,11 @@ def test_extend_is_seen_under_io(target: TgtTarget, volume: Volume) -> None:
 
 
 def test_extend_of_what_is_absent_fails(target: TgtTarget, volume: Volume) -> None:
-    with pytest.raises(TargetError, match="no LUN"):
+    with pytest.raises(TargetError, match='no LUN'):
         target.extend(volume.id, volume.device)
 
 
-@pytest.mark.parametrize("write_cache", [True, False])
+@pytest.mark.parametrize('write_cache', [True, False])
 def test_write_cache_is_told_to_the_initiator(tgtd: PrivateTgtd, volume: Volume, write_cache: bool) -> None:
     target = TgtTarget(tgtd.daemon, portal=tgtd.portal, write_cache=write_cache)
     grant = volume.grant(1)
@@ -553,9 +558,7 @@ def test_write_cache_is_told_to_the_initiator(tgtd: PrivateTgtd, volume: Volume,
     assert bool(page[2] & 0x04) is write_cache
 
 
-def test_no_secret_in_logs_errors_or_reprs(
-    target: TgtTarget, volume: Volume, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_secret_in_logs_errors_or_reprs(target: TgtTarget, volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     grant = volume.grant(1)
     texts = [repr(grant), repr(Export(volume.id, volume.device, (grant,)))]
@@ -563,33 +566,33 @@ def test_no_secret_in_logs_errors_or_reprs(
     target.ensure_export(Export(volume.id, volume.device, (grant, volume.grant(2))))
     texts.append(repr(info))
     with pytest.raises(TargetError) as refused:
-        target.grant(volume.id, "/nonexistent/device", grant)
+        target.grant(volume.id, '/nonexistent/device', grant)
     texts.append(repr(refused.value))
-    bad = Grant(grant.initiator, grant.username, grant.secret + ",user=x")
+    bad = Grant(grant.initiator, grant.username, grant.secret + ',user=x')
     with pytest.raises(TargetRequestInvalid) as invalid:
         target.grant(volume.id, volume.device, bad)
     texts.append(repr(invalid.value))
     target.revoke(volume.id, grant.initiator, grant.username)
     target.remove_export(volume.id)
-    assert "make account" in caplog.text
-    assert grant.secret not in caplog.text + "".join(texts)
+    assert 'make account' in caplog.text
+    assert grant.secret not in caplog.text + ''.join(texts)
 
 
 @pytest.mark.parametrize(
-    "initiator",
+    'initiator',
     [
-        "iqn.x:a,initiator-address=ALL",
-        "initiator-address=ALL",
-        "iqn.x:a initiator-address=ALL",
-        "iqn.x:a\ninitiator-name iqn.y:b",
-        "ALL",
-        "",
-        "iqn." + "x" * 300,
+        'iqn.x:a,initiator-address=ALL',
+        'initiator-address=ALL',
+        'iqn.x:a initiator-address=ALL',
+        'iqn.x:a\ninitiator-name iqn.y:b',
+        'ALL',
+        '',
+        'iqn.' + 'x' * 300,
     ],
 )
 def test_odd_initiator_names_reach_nobody(target: TgtTarget, volume: Volume, initiator: str) -> None:
     with pytest.raises(TargetRequestInvalid):
-        target.grant(volume.id, volume.device, Grant(initiator, "user", generate_secret()))
+        target.grant(volume.id, volume.device, Grant(initiator, 'user', generate_secret()))
     assert target.list_exports() == {}
 
 
@@ -597,9 +600,22 @@ def test_address_rules_of_half_a_configuration_are_taken_away(
     target: TgtTarget, tgtd: PrivateTgtd, volume: Volume
 ) -> None:
     tgtd.daemon.new_target(1, target.iqn(volume.id))
-    run("tgtadm", "-C", str(tgtd.daemon.control_port), "--lld", "iscsi", "--op", "bind",
-        "--mode", "target", "--tid", "1", "-I", "ALL")
+    run(
+        'tgtadm',
+        '-C',
+        str(tgtd.daemon.control_port),
+        '--lld',
+        'iscsi',
+        '--op',
+        'bind',
+        '--mode',
+        'target',
+        '--tid',
+        '1',
+        '-I',
+        'ALL',
+    )
     grant = volume.grant(1)
     info = target.grant(volume.id, volume.device, grant)
     with pytest.raises(LoginRefused):
-        volume.login(info, grant, initiator="iqn.2010-10.org.openstack.test:x")
+        volume.login(info, grant, initiator='iqn.2010-10.org.openstack.test:x')

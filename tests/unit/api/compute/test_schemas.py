@@ -19,25 +19,27 @@ def attachment(**fields):
     return {'volumeAttachment': {'volumeId': VOLUME, **fields}}
 
 
-@pytest.mark.parametrize(('schema', 'fields', 'since'), [
-    (schemas.CREATE, {}, 1),
-    (schemas.CREATE, {'device': None}, 1),
-    (schemas.CREATE, {'device': '/dev/vdb'}, 1),
-    (schemas.CREATE, {'tag': 'data'}, 49),
-    (schemas.CREATE, {'delete_on_termination': True}, 79),
-    (schemas.CREATE, {'delete_on_termination': 'on'}, 79),
-    (schemas.UPDATE, {}, 1),
-    (schemas.UPDATE, {'delete_on_termination': False}, 85),
-    (schemas.UPDATE, {'device': '/dev/vdb'}, 85),
-    (schemas.UPDATE, {'id': VOLUME, 'serverId': VOLUME, 'tag': 'data'}, 85),
-])
+@pytest.mark.parametrize(
+    ('schema', 'fields', 'since'),
+    [
+        (schemas.CREATE, {}, 1),
+        (schemas.CREATE, {'device': None}, 1),
+        (schemas.CREATE, {'device': '/dev/vdb'}, 1),
+        (schemas.CREATE, {'tag': 'data'}, 49),
+        (schemas.CREATE, {'delete_on_termination': True}, 79),
+        (schemas.CREATE, {'delete_on_termination': 'on'}, 79),
+        (schemas.UPDATE, {}, 1),
+        (schemas.UPDATE, {'delete_on_termination': False}, 85),
+        (schemas.UPDATE, {'device': '/dev/vdb'}, 85),
+        (schemas.UPDATE, {'id': VOLUME, 'serverId': VOLUME, 'tag': 'data'}, 85),
+    ],
+)
 def test_fields_exist_from_their_microversion_on(schema, fields, since):
     for minor in range(1, 90):
         assert accepts(schema, attachment(**fields), minor) == (minor >= since), minor
 
 
-@pytest.mark.parametrize('device', ['', 'vdb', '/dev/', '/dev/vd b', '/dev/vdb\n', '/dev/../vdb',
-                                    '/dev/VDB', 5])
+@pytest.mark.parametrize('device', ['', 'vdb', '/dev/', '/dev/vd b', '/dev/vdb\n', '/dev/../vdb', '/dev/VDB', 5])
 def test_odd_devices(device):
     assert not accepts(schemas.CREATE, attachment(device=device), 89)
 
@@ -47,9 +49,22 @@ def test_odd_tags(tag):
     assert not accepts(schemas.CREATE, attachment(tag=tag), 89)
 
 
-@pytest.mark.parametrize(('key', 'since'), [
-    ('name', 1), ('status', 1), ('uuid', 1), ('tenant_id', 1), ('deleted', 1), ('user_id', 1),
-    ('vm_state', 1), ('availability_zone', 1), ('changes-since', 1), ('locked', 1), ('tags', 1)])
+@pytest.mark.parametrize(
+    ('key', 'since'),
+    [
+        ('name', 1),
+        ('status', 1),
+        ('uuid', 1),
+        ('tenant_id', 1),
+        ('deleted', 1),
+        ('user_id', 1),
+        ('vm_state', 1),
+        ('availability_zone', 1),
+        ('changes-since', 1),
+        ('locked', 1),
+        ('tags', 1),
+    ],
+)
 def test_filters_of_nova_are_filters_at_every_microversion_that_lets_others_pass(key, since):
     for minor in (1, 38, 73, 75, 89):
         assert accepts(schemas.SERVERS, {key: 'x'}, minor) == (minor >= since)
@@ -62,9 +77,19 @@ def test_unknown_filters_are_refused_from_2_75():
     assert not accepts(schemas.ATTACHMENTS, {'colour': 'red'}, 75)
 
 
-@pytest.mark.parametrize('query', [
-    {'limit': '-1'}, {'limit': ''}, {'limit': '1\n'}, {'limit': '9' * 30}, {'sort_key': 'nonsense'},
-    {'_private': '1'}, {'system_metadata': '1'}, {'name': 'x' * 256}])
+@pytest.mark.parametrize(
+    'query',
+    [
+        {'limit': '-1'},
+        {'limit': ''},
+        {'limit': '1\n'},
+        {'limit': '9' * 30},
+        {'sort_key': 'nonsense'},
+        {'_private': '1'},
+        {'system_metadata': '1'},
+        {'name': 'x' * 256},
+    ],
+)
 def test_odd_queries(query):
     for minor in (1, 89):
         assert not accepts(schemas.SERVERS, query, minor)

@@ -10,13 +10,24 @@ from multiattach.api.request import PROJECT, VERSION, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.engine.rows import Attachment, Server
 
-ATTACHMENT = Attachment(id='a', volume_id='v', instance_uuid='s', mountpoint='/dev/vdb', tag='data',
-                        delete_on_termination=True)
+ATTACHMENT = Attachment(
+    id='a', volume_id='v', instance_uuid='s', mountpoint='/dev/vdb', tag='data', delete_on_termination=True
+)
 
 
 def server(**fields):
-    return Server(**{'id': 's', 'name': 'web', 'project_id': 'p', 'host': 'h', 'power_state': 'running',
-                     'created_at': datetime.datetime(2026, 1, 2, 3, 4, 5, 6), 'updated_at': None, **fields})
+    return Server(
+        **{
+            'id': 's',
+            'name': 'web',
+            'project_id': 'p',
+            'host': 'h',
+            'power_state': 'running',
+            'created_at': datetime.datetime(2026, 1, 2, 3, 4, 5, 6),
+            'updated_at': None,
+            **fields,
+        }
+    )
 
 
 def request(minor=89, project=None, **environ):
@@ -30,15 +41,18 @@ def show(minor=89, alone=False, volumes=(ATTACHMENT,), **kwargs):
     return shown.detail(server(), list(volumes), alone=alone)
 
 
-@pytest.mark.parametrize(('minor', 'keys'), [
-    (1, {'id', 'volumeId', 'serverId', 'device'}),
-    (69, {'id', 'volumeId', 'serverId', 'device'}),
-    (70, {'id', 'volumeId', 'serverId', 'device', 'tag'}),
-    (78, {'id', 'volumeId', 'serverId', 'device', 'tag'}),
-    (79, {'id', 'volumeId', 'serverId', 'device', 'tag', 'delete_on_termination'}),
-    (88, {'id', 'volumeId', 'serverId', 'device', 'tag', 'delete_on_termination'}),
-    (89, {'volumeId', 'serverId', 'device', 'tag', 'delete_on_termination', 'attachment_id', 'bdm_uuid'}),
-])
+@pytest.mark.parametrize(
+    ('minor', 'keys'),
+    [
+        (1, {'id', 'volumeId', 'serverId', 'device'}),
+        (69, {'id', 'volumeId', 'serverId', 'device'}),
+        (70, {'id', 'volumeId', 'serverId', 'device', 'tag'}),
+        (78, {'id', 'volumeId', 'serverId', 'device', 'tag'}),
+        (79, {'id', 'volumeId', 'serverId', 'device', 'tag', 'delete_on_termination'}),
+        (88, {'id', 'volumeId', 'serverId', 'device', 'tag', 'delete_on_termination'}),
+        (89, {'volumeId', 'serverId', 'device', 'tag', 'delete_on_termination', 'attachment_id', 'bdm_uuid'}),
+    ],
+)
 def test_attachments_by_microversion(minor, keys):
     assert set(views.attachment(ATTACHMENT, minor)) == keys
 
@@ -46,14 +60,29 @@ def test_attachments_by_microversion(minor, keys):
 def test_the_reply_to_a_creation_keeps_the_id():
     """Nova forgot to apply 2.89 there, and clients read it."""
     assert views.new_attachment(ATTACHMENT, 89) == {
-        'id': 'v', 'volumeId': 'v', 'serverId': 's', 'device': '/dev/vdb', 'tag': 'data',
-        'delete_on_termination': True}
+        'id': 'v',
+        'volumeId': 'v',
+        'serverId': 's',
+        'device': '/dev/vdb',
+        'tag': 'data',
+        'delete_on_termination': True,
+    }
 
 
-@pytest.mark.parametrize(('key', 'since'), [
-    ('locked', 9), ('description', 19), ('tags', 26), ('trusted_image_certificates', 63),
-    ('locked_reason', 73), ('host_status', 16), ('server_groups', 71),
-    ('OS-EXT-SRV-ATTR:hostname', 3), ('OS-EXT-SRV-ATTR:host', 1)])
+@pytest.mark.parametrize(
+    ('key', 'since'),
+    [
+        ('locked', 9),
+        ('description', 19),
+        ('tags', 26),
+        ('trusted_image_certificates', 63),
+        ('locked_reason', 73),
+        ('host_status', 16),
+        ('server_groups', 71),
+        ('OS-EXT-SRV-ATTR:hostname', 3),
+        ('OS-EXT-SRV-ATTR:host', 1),
+    ],
+)
 def test_keys_of_servers_by_microversion(key, since):
     for minor in range(1, 90):
         shown = show(minor, alone=True, sees_hosts=True, hosts={'h': 'UP'})
@@ -87,9 +116,18 @@ def test_times_are_as_nova_writes_them():
     assert shown['created'] == shown['updated'] == '2026-01-02T03:04:05Z'
 
 
-@pytest.mark.parametrize(('power_state', 'status', 'number'), [
-    ('running', 'ACTIVE', 1), ('paused', 'PAUSED', 3), ('shutdown', 'SHUTOFF', 4), ('crashed', 'ERROR', 6),
-    ('suspended', 'SUSPENDED', 7), ('nostate', 'UNKNOWN', 0), ('another', 'UNKNOWN', 0)])
+@pytest.mark.parametrize(
+    ('power_state', 'status', 'number'),
+    [
+        ('running', 'ACTIVE', 1),
+        ('paused', 'PAUSED', 3),
+        ('shutdown', 'SHUTOFF', 4),
+        ('crashed', 'ERROR', 6),
+        ('suspended', 'SUSPENDED', 7),
+        ('nostate', 'UNKNOWN', 0),
+        ('another', 'UNKNOWN', 0),
+    ],
+)
 def test_power_states(power_state, status, number):
     shown = views.ServerViews(request(), ApiSettings()).detail(server(power_state=power_state), [])
     assert shown['status'] == status
@@ -97,10 +135,14 @@ def test_power_states(power_state, status, number):
     assert ('progress' in shown) == (status == 'ACTIVE')
 
 
-@pytest.mark.parametrize(('endpoint', 'base'), [
-    ('', 'http://api.example/compute'), ('https://proxy.example/x/', 'https://proxy.example/x/compute')])
+@pytest.mark.parametrize(
+    ('endpoint', 'base'),
+    [('', 'http://api.example/compute'), ('https://proxy.example/x/', 'https://proxy.example/x/compute')],
+)
 def test_links(endpoint, base):
     req = request(project='p')
     links = views.ServerViews(req, ApiSettings(public_endpoint=endpoint)).summary(server())['links']
-    assert links == [{'rel': 'self', 'href': f'{base}/v2.1/p/servers/s'},
-                     {'rel': 'bookmark', 'href': f'{base}/p/servers/s'}]
+    assert links == [
+        {'rel': 'self', 'href': f'{base}/v2.1/p/servers/s'},
+        {'rel': 'bookmark', 'href': f'{base}/p/servers/s'},
+    ]

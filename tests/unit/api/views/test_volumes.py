@@ -35,11 +35,7 @@ BASE = {
     'attachments',
 }
 TENANT = {'os-vol-tenant-attr:tenant_id'}
-EXTENDED = TENANT | {
-    'os-vol-host-attr:host',
-    'os-vol-mig-status-attr:migstat',
-    'os-vol-mig-status-attr:name_id',
-}
+EXTENDED = TENANT | {'os-vol-host-attr:host', 'os-vol-mig-status-attr:migstat', 'os-vol-mig-status-attr:name_id'}
 ADMIN = {'migration_status'}
 LATER = [
     (13, {'group_id'}, set()),
@@ -87,9 +83,7 @@ def make_volume(**values):
     return volume
 
 
-def make_view(
-    minor=71, *, url='http://example.org/v3/volumes', project=None, settings=None, rules=None, **who
-):
+def make_view(minor=71, *, url='http://example.org/v3/volumes', project=None, settings=None, rules=None, **who):
     req = Request.blank(url)
     req.environ['SCRIPT_NAME'], req.environ[ROOT] = '/v3', ''
     req.environ[CONTEXT] = make_context('p', **who)
@@ -138,13 +132,7 @@ def test_links(project, endpoint, expected):
 
 def make_attachment(state, **values):
     return models.Attachment(
-        id=state,
-        volume_id='v',
-        instance_uuid='i',
-        state=state,
-        attached_host='h',
-        attached_at=MOMENT,
-        **values,
+        id=state, volume_id='v', instance_uuid='i', state=state, attached_host='h', attached_at=MOMENT, **values
     )
 
 

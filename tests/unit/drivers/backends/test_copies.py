@@ -17,7 +17,7 @@ from multiattach.drivers.backends.file import FileBackend
 MIB = 1 << 20
 DATA = {0: b'begin', 300 * MIB + 4096: os.urandom(3 * MIB), GIB - 4096: b'end'.ljust(4096, b'.')}
 # A process that copies, says so, and goes on for ever.
-SLOW = '''
+SLOW = """
 import pathlib, sys, time
 from multiattach.drivers.backends.file import FileBackend
 calls = []
@@ -28,7 +28,7 @@ def proceed():
         time.sleep(600)
     return True
 FileBackend(pathlib.Path(sys.argv[1])).clone('clone', 'source', 2, proceed)
-'''
+"""
 
 
 def go_on() -> bool:
@@ -72,8 +72,8 @@ def refuse(*_args: object) -> int:
 @pytest.mark.parametrize('missing', [(), ('ioctl',), ('ioctl', 'copy_file_range')])
 @pytest.mark.parametrize('size', [1, 2])
 def test_a_clone_has_the_data_the_holes_and_its_own_size(
-        backend: FileBackend, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch, size: int,
-        missing: tuple[str, ...]) -> None:
+    backend: FileBackend, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch, size: int, missing: tuple[str, ...]
+) -> None:
     for name in missing:
         monkeypatch.setattr(copying.fcntl if name == 'ioctl' else os, name, refuse)
     for _ in range(2):
@@ -100,12 +100,10 @@ def test_a_clone_that_is_there_is_not_made_again(backend: FileBackend, directory
     assert (directory / 'volume-clone').open('rb').read(11) == b'of the user'
 
 
-def test_killed_in_the_middle(backend: FileBackend, directory: pathlib.Path,
-                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_in_the_middle(backend: FileBackend, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying.fcntl, 'ioctl', refuse)  # for the second try; SLOW has its own way
     code = f'import fcntl\ndef ioctl(*_args): raise OSError({errno.EOPNOTSUPP}, "")\nfcntl.ioctl = ioctl\n'
-    with subprocess.Popen([sys.executable, '-c', code + SLOW, str(directory)],
-                          stdout=subprocess.PIPE) as child:
+    with subprocess.Popen([sys.executable, '-c', code + SLOW, str(directory)], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b'half\n'
         child.send_signal(signal.SIGKILL)
@@ -137,7 +135,8 @@ def test_half_a_copy_goes_with_the_volume(backend: FileBackend, directory: pathl
 
 
 def test_a_full_file_system_is_an_error_and_is_not_left_full(
-        backend: FileBackend, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend: FileBackend, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fill(*_args: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -154,7 +153,8 @@ def test_a_source_that_is_gone(backend: FileBackend) -> None:
 
 
 def test_who_lost_the_draft_does_not_publish_that_of_another(
-        backend: FileBackend, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend: FileBackend, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(copying.fcntl, 'ioctl', refuse)
 
     def interfere() -> bool:

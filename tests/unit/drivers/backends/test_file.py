@@ -46,8 +46,7 @@ def test_a_volume_of_the_same_id_can_be_made_while_there_is_trash(backend):
         backend.clear('v', lambda: False)
     backend.clear('v', lambda: True)
     folder = pathlib.Path(backend.path('v')).parent
-    assert sorted(one.name.rpartition('.')[0] or one.name for one in folder.iterdir()) == [
-        'trash-v-2', 'volume-v']
+    assert sorted(one.name.rpartition('.')[0] or one.name for one in folder.iterdir()) == ['trash-v-2', 'volume-v']
 
 
 def test_a_creation_that_broke_off_is_completed(backend, tmp_path):

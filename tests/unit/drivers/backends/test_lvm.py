@@ -36,8 +36,11 @@ class Group(LvmBackend):
         if program == 'lvs':
             wanted = [arg.removeprefix('lv_name=') for arg in args if arg.startswith('lv_name=')]
             assert wanted or args[-1] == 'vg'
-            rows = [{'lv_name': path.name, 'lv_size': str(path.stat().st_size)}
-                    for path in sorted(self.directory.iterdir()) if not wanted or path.name in wanted]
+            rows = [
+                {'lv_name': path.name, 'lv_size': str(path.stat().st_size)}
+                for path in sorted(self.directory.iterdir())
+                if not wanted or path.name in wanted
+            ]
             return json.dumps({'report': [{'lv': rows}]})
         self.ran.append((program, *args))
         if program == 'blkdiscard':
@@ -71,9 +74,12 @@ def go_on():
 @pytest.fixture
 def group(tmp_path, monkeypatch):
     # A GiB of real blocks for each test would take long: the first MiB stands for it.
-    monkeypatch.setattr('multiattach.drivers.backends.lvm.copy_device',
-                        lambda source, target, size, proceed: copying.copy_device(
-                            source, target, 1 << 20 if size == GIB else -1, proceed))
+    monkeypatch.setattr(
+        'multiattach.drivers.backends.lvm.copy_device',
+        lambda source, target, size, proceed: copying.copy_device(
+            source, target, 1 << 20 if size == GIB else -1, proceed
+        ),
+    )
     made = Group(tmp_path)
     made.create('source', 1)
     with open(made.path('source'), 'r+b') as file:
@@ -89,9 +95,9 @@ def test_a_clone_has_its_name_only_when_it_is_complete(group, tmp_path):
         assert (tmp_path / 'volume-clone').open('rb').read(20) == b'data'.ljust(20, b'\0')
         assert (tmp_path / 'volume-clone').stat().st_size == 2 * GIB
     assert group.ran == [
-        ('lvcreate', '--yes', '--wipesignatures', 'y', '--zero', 'y', '--size', '2g', '--name', 'draft-clone',
-         'vg'),
-        ('lvrename', 'vg', 'draft-clone', 'volume-clone')]
+        ('lvcreate', '--yes', '--wipesignatures', 'y', '--zero', 'y', '--size', '2g', '--name', 'draft-clone', 'vg'),
+        ('lvrename', 'vg', 'draft-clone', 'volume-clone'),
+    ]
 
 
 def test_a_copy_that_broke_off_is_made_anew_in_the_same_place(group, tmp_path):
@@ -117,12 +123,12 @@ def test_half_a_copy_is_zeroed_and_removed_with_the_volume(group, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['volume-source']
     # Each byte once, in larger and larger pieces: a disk that zeroes by itself is not held up.
     pieces = [(int(words[3]), int(words[5])) for words in group.ran[1:-1]]
-    assert [start for start, _ in pieces] == [sum(length for _, length in pieces[:number])
-                                              for number in range(len(pieces))]
+    assert [start for start, _ in pieces] == [
+        sum(length for _, length in pieces[:number]) for number in range(len(pieces))
+    ]
     assert sum(length for _, length in pieces) == GIB
     assert [length >> 20 for _, length in pieces] == [64, 128, 256, 512, 64]
-    assert {words[:2] + words[6:] for words in group.ran[1:-1]} == {
-        ('blkdiscard', '--zeroout', str(tmp_path / trash))}
+    assert {words[:2] + words[6:] for words in group.ran[1:-1]} == {('blkdiscard', '--zeroout', str(tmp_path / trash))}
 
 
 def test_a_slow_disk_is_zeroed_in_pieces_of_seconds(group, monkeypatch):

@@ -35,8 +35,7 @@ class Brick:
             raise self.error
         return {'type': 'block', 'scsi_wwn': '3' + 'x', 'path': self.path}
 
-    def disconnect_volume(self, properties: dict[str, Any], device: Any, *, force: bool,
-                          ignore_errors: bool) -> None:
+    def disconnect_volume(self, properties: dict[str, Any], device: Any, *, force: bool, ignore_errors: bool) -> None:
         assert force == ignore_errors
         self.calls.append(('disconnect by force' if force else 'disconnect', device))
         if self.error is not None:
@@ -48,17 +47,27 @@ def info() -> Any:
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
         server.listen()
-        yield {'driver_volume_type': 'iscsi', 'volume_id': VOLUME, 'target_discovered': False,
-               'target_iqn': f'iqn.2010-10.org.openstack:volume-{VOLUME}', 'target_lun': 1,
-               'target_portal': f'127.0.0.1:{server.getsockname()[1]}', 'auth_method': 'CHAP',
-               'auth_username': 'user', 'auth_password': SECRET, 'encrypted': False,
-               'access_mode': 'rw', 'qos_specs': None}
+        yield {
+            'driver_volume_type': 'iscsi',
+            'volume_id': VOLUME,
+            'target_discovered': False,
+            'target_iqn': f'iqn.2010-10.org.openstack:volume-{VOLUME}',
+            'target_lun': 1,
+            'target_portal': f'127.0.0.1:{server.getsockname()[1]}',
+            'auth_method': 'CHAP',
+            'auth_username': 'user',
+            'auth_password': SECRET,
+            'encrypted': False,
+            'access_mode': 'rw',
+            'qos_specs': None,
+        }
 
 
 @pytest.fixture
 def connector(tmp_path: pathlib.Path) -> BrickConnector:
-    return BrickConnector('host1', '127.0.0.1', lock_path=str(tmp_path / 'locks'),
-                          portal_timeout=0.3, step_timeout=30, udev_timeout=0.2)
+    return BrickConnector(
+        'host1', '127.0.0.1', lock_path=str(tmp_path / 'locks'), portal_timeout=0.3, step_timeout=30, udev_timeout=0.2
+    )
 
 
 def use(connector: BrickConnector, fake: Brick) -> Brick:
@@ -67,9 +76,11 @@ def use(connector: BrickConnector, fake: Brick) -> Brick:
 
 
 def test_import_of_os_brick_waits_until_it_is_needed() -> None:
-    code = ('import sys, multiattach.drivers.connector.brick as b;'
-            'b.BrickConnector("h", "::1", lock_path="/nonexistent");'
-            'sys.exit("os_brick" in sys.modules)')
+    code = (
+        'import sys, multiattach.drivers.connector.brick as b;'
+        'b.BrickConnector("h", "::1", lock_path="/nonexistent");'
+        'sys.exit("os_brick" in sys.modules)'
+    )
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
 
 
@@ -83,8 +94,7 @@ def test_properties_are_the_hosts_own_and_stay(connector: BrickConnector) -> Non
     assert connector.shares_sessions
 
 
-def test_host_without_an_initiator_name(connector: BrickConnector,
-                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_without_an_initiator_name(connector: BrickConnector, monkeypatch: pytest.MonkeyPatch) -> None:
     from os_brick.initiator import connector as os_brick_connector
 
     monkeypatch.setattr(os_brick_connector, 'get_connector_properties', lambda *a, **k: {'host': 'h'})
@@ -99,8 +109,7 @@ def test_nothing_to_disconnect(connector: BrickConnector, info: dict[str, Any]) 
     assert (pathlib.Path(connector._lock_path) / 'os-brick-connect_volume').exists()
 
 
-def test_login_that_fails(connector: BrickConnector, info: dict[str, Any],
-                          caplog: pytest.LogCaptureFixture) -> None:
+def test_login_that_fails(connector: BrickConnector, info: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     """Nobody answers the login; how soon that is known depends on the machine's iscsid."""
     caplog.set_level('DEBUG')
     with pytest.raises((ConnectorError, ConnectorUnavailable), match='connect the volume') as caught:
@@ -108,11 +117,15 @@ def test_login_that_fails(connector: BrickConnector, info: dict[str, Any],
     assert SECRET not in str(caught.value) + caplog.text
 
 
-@pytest.mark.parametrize('line', ['node.session.auth.chap_algs = MD5',
-                                  'node.session.auth.chap_algs = SHA3-256,SHA256'])
+@pytest.mark.parametrize('line', ['node.session.auth.chap_algs = MD5', 'node.session.auth.chap_algs = SHA3-256,SHA256'])
 def test_a_digest_that_tgtd_does_not_know_is_told(
-        connector: BrickConnector, info: dict[str, Any], tmp_path: pathlib.Path, line: str,
-        monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    connector: BrickConnector,
+    info: dict[str, Any],
+    tmp_path: pathlib.Path,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     conf = tmp_path / 'iscsid.conf'
     conf.write_text(f'{line}\n')
     monkeypatch.setattr(chap, 'ISCSID_CONF', str(conf))
@@ -138,8 +151,9 @@ def test_nobody_listens_is_found_out_at_once(connector: BrickConnector, info: di
     assert fake.calls == []
 
 
-def test_link_of_udev_is_preferred(connector: BrickConnector, info: dict[str, Any],
-                                   tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_link_of_udev_is_preferred(
+    connector: BrickConnector, info: dict[str, Any], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(brick, '_BY_PATH', str(tmp_path))
     device = tmp_path / 'sdb'
     device.touch()
@@ -157,13 +171,17 @@ def test_link_of_udev_is_preferred(connector: BrickConnector, info: dict[str, An
     timer.join()
 
 
-def test_os_brick_is_told_every_portal(connector: BrickConnector, info: dict[str, Any],
-                                       caplog: pytest.LogCaptureFixture) -> None:
+def test_os_brick_is_told_every_portal(
+    connector: BrickConnector, info: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     fake = use(connector, Brick())
     connector.connect(info)
-    (_, told), = fake.calls
+    ((_, told),) = fake.calls
     assert (told['target_portals'], told['target_iqns'], told['target_luns']) == (
-        [info['target_portal']], [info['target_iqn']], [1])
+        [info['target_portal']],
+        [info['target_iqn']],
+        [1],
+    )
     assert {key: told[key] for key in info} == info
     connector._connector = None
     connector.disconnect(info, None)  # os-brick's own: it searches nowhere else
@@ -175,28 +193,38 @@ def test_link_of_an_ipv6_portal_has_no_brackets() -> None:
     assert found == '/dev/disk/by-path/ip-fd00::1:3260-iscsi-iqn.x-lun-1'
 
 
-def test_disconnect_names_the_node(connector: BrickConnector, info: dict[str, Any],
-                                   tmp_path: pathlib.Path) -> None:
+def test_disconnect_names_the_node(connector: BrickConnector, info: dict[str, Any], tmp_path: pathlib.Path) -> None:
     fake = use(connector, Brick())
     (tmp_path / 'sdb').touch()
     (tmp_path / 'link').symlink_to(tmp_path / 'sdb')
     connector.disconnect(info, DeviceInfo('block', str(tmp_path / 'link')))
     connector.disconnect(info, None)
     connector.disconnect(info, None, lost=True)
-    assert fake.calls == [('disconnect', {'path': str(tmp_path / 'sdb')}), ('disconnect', None),
-                          ('disconnect by force', None)]
+    assert fake.calls == [
+        ('disconnect', {'path': str(tmp_path / 'sdb')}),
+        ('disconnect', None),
+        ('disconnect by force', None),
+    ]
 
 
-def test_command_line_with_the_secret_is_not_told(connector: BrickConnector, info: dict[str, Any],
-                                                  caplog: pytest.LogCaptureFixture) -> None:
+def test_command_line_with_the_secret_is_not_told(
+    connector: BrickConnector, info: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level('DEBUG')
     command = f'iscsiadm --op update -n node.session.auth.password -v {SECRET}'
-    use(connector, Brick(error=processutils.ProcessExecutionError(
-        exit_code=7, cmd=command, stderr=f'iscsiadm: cannot write {SECRET}')))
+    use(
+        connector,
+        Brick(
+            error=processutils.ProcessExecutionError(
+                exit_code=7, cmd=command, stderr=f'iscsiadm: cannot write {SECRET}'
+            )
+        ),
+    )
     with pytest.raises(ConnectorError) as caught:
         connector.connect(info)
-    assert str(caught.value) == ('The host could not connect the volume: a command ended with '
-                                 'status 7: iscsiadm: cannot write ***')
+    assert str(caught.value) == (
+        'The host could not connect the volume: a command ended with status 7: iscsiadm: cannot write ***'
+    )
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert SECRET not in caplog.text
@@ -230,8 +258,7 @@ def test_step_that_hangs_is_left_alone(tmp_path: pathlib.Path, info: dict[str, A
     assert fake.calls == [('disconnect', None)] * 2
 
 
-def test_a_host_that_hangs_when_it_is_asked_what_it_is(tmp_path: pathlib.Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_hangs_when_it_is_asked_what_it_is(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connector = BrickConnector('h', '::1', lock_path=str(tmp_path), step_timeout=0.2)
     use(connector, Brick())
     release = threading.Event()

@@ -15,15 +15,18 @@ def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
     return tmp_path
 
 
-@pytest.mark.parametrize(('text', 'names'), [
-    ('', ('MD5',)),
-    ('# node.session.auth.chap_algs = SHA1\n', ('MD5',)),
-    ('node.session.auth.chap_algs=SHA3-256,SHA256\n', ('SHA3-256', 'SHA256')),
-    ('node.session.auth.chap_algs = sha1 , md5 \n', ('SHA1', 'MD5')),
-    ('node.session.auth.chap_algs = MD5\nnode.session.auth.chap_algs = SHA1\n', ('SHA1',)),
-    ('node.session.auth.chap_algs = \nnode.startup = manual\n', ()),
-    ('discovery.sendtargets.auth.chap_algs = SHA1\n', ('MD5',)),
-])
+@pytest.mark.parametrize(
+    ('text', 'names'),
+    [
+        ('', ('MD5',)),
+        ('# node.session.auth.chap_algs = SHA1\n', ('MD5',)),
+        ('node.session.auth.chap_algs=SHA3-256,SHA256\n', ('SHA3-256', 'SHA256')),
+        ('node.session.auth.chap_algs = sha1 , md5 \n', ('SHA1', 'MD5')),
+        ('node.session.auth.chap_algs = MD5\nnode.session.auth.chap_algs = SHA1\n', ('SHA1',)),
+        ('node.session.auth.chap_algs = \nnode.startup = manual\n', ()),
+        ('discovery.sendtargets.auth.chap_algs = SHA1\n', ('MD5',)),
+    ],
+)
 def test_the_digests_of_the_file(text: str, names: tuple[str, ...]) -> None:
     assert chap.parse_digests(text) == names
 

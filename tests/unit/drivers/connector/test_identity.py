@@ -16,9 +16,11 @@ def designator(code_set: int, kind: int, value: bytes) -> bytes:
 
 
 # As tgtd 1.0.85 answers: T10 text, NAA 3 (not unique), NAA 6.
-PAGE_BODY = (designator(2, 1, b'IET     f3a1b2c3d4e54f608718293a4b5c6d7e')
-             + designator(1, 3, bytes.fromhex('3000000100000001'))
-             + designator(1, 3, bytes.fromhex(NAME)))
+PAGE_BODY = (
+    designator(2, 1, b'IET     f3a1b2c3d4e54f608718293a4b5c6d7e')
+    + designator(1, 3, bytes.fromhex('3000000100000001'))
+    + designator(1, 3, bytes.fromhex(NAME))
+)
 PAGE = b'\x00\x83' + len(PAGE_BODY).to_bytes(2) + PAGE_BODY
 
 
@@ -63,8 +65,7 @@ def test_volume_is_recognised_by_wwid(device: tuple[str, pathlib.Path], tmp_path
 
 
 @pytest.mark.parametrize('text', ['', 't10.ATA something', 'naa.3000000100000001'])
-def test_device_without_a_name_is_none(device: tuple[str, pathlib.Path], tmp_path: pathlib.Path,
-                                       text: str) -> None:
+def test_device_without_a_name_is_none(device: tuple[str, pathlib.Path], tmp_path: pathlib.Path, text: str) -> None:
     path, folder = device
     (folder / 'wwid').write_text(text)
     with pytest.raises(WrongDevice, match='nothing'):

@@ -9,11 +9,16 @@ from multiattach.drivers.connector.portal import await_portal, split_portal
 from multiattach.drivers.host_connector import ConnectorError
 
 
-@pytest.mark.parametrize(('portal', 'parts'), [
-    ('10.0.0.1:3260', ('10.0.0.1', 3260)), ('10.0.0.1:3261,1', ('10.0.0.1', 3261)),
-    ('[fd00::1]:3260', ('fd00::1', 3260)), ('[fd00::1]', ('fd00::1', 3260)),
-    ('storage.example', ('storage.example', 3260)),
-])
+@pytest.mark.parametrize(
+    ('portal', 'parts'),
+    [
+        ('10.0.0.1:3260', ('10.0.0.1', 3260)),
+        ('10.0.0.1:3261,1', ('10.0.0.1', 3261)),
+        ('[fd00::1]:3260', ('fd00::1', 3260)),
+        ('[fd00::1]', ('fd00::1', 3260)),
+        ('storage.example', ('storage.example', 3260)),
+    ],
+)
 def test_parts(portal: str, parts: tuple[str, int]) -> None:
     assert split_portal(portal) == parts
 

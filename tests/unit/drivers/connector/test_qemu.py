@@ -20,10 +20,16 @@ def info() -> Iterator[dict[str, Any]]:
         server.bind(('127.0.0.1', 0))
         server.listen()
         yield {
-            'driver_volume_type': 'iscsi', 'attachment_id': ATTACHMENT, 'volume_id': VOLUME,
-            'target_iqn': f'iqn.2010-10.org.openstack:volume-{VOLUME}', 'target_lun': 1,
-            'target_portal': f'127.0.0.1:{server.getsockname()[1]}', 'auth_method': 'CHAP',
-            'auth_username': 'user', 'auth_password': SECRET}
+            'driver_volume_type': 'iscsi',
+            'attachment_id': ATTACHMENT,
+            'volume_id': VOLUME,
+            'target_iqn': f'iqn.2010-10.org.openstack:volume-{VOLUME}',
+            'target_lun': 1,
+            'target_portal': f'127.0.0.1:{server.getsockname()[1]}',
+            'auth_method': 'CHAP',
+            'auth_username': 'user',
+            'auth_password': SECRET,
+        }
 
 
 @pytest.fixture
@@ -44,9 +50,14 @@ def test_what_qemu_needs(connector: HostConnector, info: dict[str, Any]) -> None
     device = connector.connect(info)
     assert device.source_type == 'network'
     assert device.details == {
-        'protocol': 'iscsi', 'name': f'{info["target_iqn"]}/1', 'host': '127.0.0.1',
-        'port': int(info['target_portal'].split(':')[1]), 'username': 'user', 'password': SECRET,
-        'initiator': f'iqn.2010-10.org.openstack:{ATTACHMENT}'}
+        'protocol': 'iscsi',
+        'name': f'{info["target_iqn"]}/1',
+        'host': '127.0.0.1',
+        'port': int(info['target_portal'].split(':')[1]),
+        'username': 'user',
+        'password': SECRET,
+        'initiator': f'iqn.2010-10.org.openstack:{ATTACHMENT}',
+    }
     assert SECRET not in repr(device)
     connector.verify(device, info)
     connector.disconnect(info, device)
@@ -74,8 +85,7 @@ def test_target_of_another_volume(connector: HostConnector, info: dict[str, Any]
 
 
 @pytest.mark.parametrize('key', ['target_portal', 'target_iqn', 'target_lun', 'attachment_id'])
-def test_connection_info_that_lacks_something(connector: HostConnector, info: dict[str, Any],
-                                              key: str) -> None:
+def test_connection_info_that_lacks_something(connector: HostConnector, info: dict[str, Any], key: str) -> None:
     del info[key]
     with pytest.raises(ConnectorError, match=key):
         connector.connect(info)

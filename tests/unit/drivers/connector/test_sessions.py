@@ -26,7 +26,8 @@ def test_sessions_of_volumes_are_found(tmp_path: pathlib.Path) -> None:
     ends.mkdir()
     assert sessions.read(tmp_path) == [
         HostSession(four, f'iqn.2010-10.org.openstack:volume-{four}', '192.0.2.1:3260'),
-        HostSession(six, f'iqn.2010-10.org.openstack:volume-{six}', '[2001:db8::1]:3260')]
+        HostSession(six, f'iqn.2010-10.org.openstack:volume-{six}', '[2001:db8::1]:3260'),
+    ]
 
 
 def test_a_kernel_without_iscsi_has_none(tmp_path: pathlib.Path) -> None:

@@ -11,9 +11,18 @@ from multiattach.drivers.libvirt.disks import DiskReader
 
 VOLUME, OTHER, ATTACHMENT = (str(uuid.uuid4()) for _ in range(3))
 BLOCK = DeviceInfo('block', path='/dev/disk/by-path/one')
-NETWORK = DeviceInfo('network', details={
-    'protocol': 'iscsi', 'name': 'iqn/1', 'host': '192.0.2.1', 'port': 3260, 'initiator': 'iqn.one',
-    'username': 'user', 'password': 'x'})
+NETWORK = DeviceInfo(
+    'network',
+    details={
+        'protocol': 'iscsi',
+        'name': 'iqn/1',
+        'host': '192.0.2.1',
+        'port': 3260,
+        'initiator': 'iqn.one',
+        'username': 'user',
+        'password': 'x',
+    },
+)
 
 
 def make(*disks: str) -> str:
@@ -24,8 +33,7 @@ def disk(volume: str, source: DeviceInfo = BLOCK) -> str:
     return xml.build_disk(Disk(ATTACHMENT, volume, source, '/dev/vdb'), 'vdb')
 
 
-def read(live: str | None, config: str | None, secrets: frozenset[str] = frozenset()
-         ) -> tuple[FoundDisk, ...]:
+def read(live: str | None, config: str | None, secrets: frozenset[str] = frozenset()) -> tuple[FoundDisk, ...]:
     [server] = DiskReader().read([DomainState('id', 'web', 'running', live, config)], secrets)
     return server.disks
 
@@ -33,14 +41,15 @@ def read(live: str | None, config: str | None, secrets: frozenset[str] = frozens
 def test_only_what_is_marked_as_ours_is_found() -> None:
     root = "<disk type='file' device='disk'><target dev='vda'/><serial>x</serial></disk>"
     renamed = disk(OTHER).replace(f'ua-{OTHER}', 'ua-else')
-    assert read(make(root, disk(VOLUME), renamed), make(disk(VOLUME))) == (
-        FoundDisk(VOLUME, 'vdb', True, True),)
+    assert read(make(root, disk(VOLUME), renamed), make(disk(VOLUME))) == (FoundDisk(VOLUME, 'vdb', True, True),)
 
 
 def test_now_and_later_are_told_apart() -> None:
     found = read(make(disk(VOLUME)), make(disk(OTHER)))
     assert {one.volume_id: (one.is_live, one.is_saved) for one in found} == {
-        VOLUME: (True, False), OTHER: (False, True)}
+        VOLUME: (True, False),
+        OTHER: (False, True),
+    }
     assert read(None, make(disk(VOLUME)))[0].is_live is False
 
 

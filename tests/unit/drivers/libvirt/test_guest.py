@@ -19,8 +19,9 @@ from multiattach.drivers.libvirt.guest import GuestDisks
 
 SERVER = str(uuid.uuid4())
 VOLUME = 'f3a1b2c3-d4e5-4f60-8718-293a4b5c6d7e'
-DISK = Disk('0c2e2d01-58bf-42ec-bba6-52019e687c85', VOLUME, DeviceInfo('block', '/dev/null'),
-            '/dev/vdb', multiattach=True)
+DISK = Disk(
+    '0c2e2d01-58bf-42ec-bba6-52019e687c85', VOLUME, DeviceInfo('block', '/dev/null'), '/dev/vdb', multiattach=True
+)
 VDA = '<disk><source file="/a"/><target dev="vda"/></disk>'
 
 
@@ -40,7 +41,8 @@ class Wall:
             raise DomainNotFound('no such server')
         live, config = (
             None if disks is None else f'<domain><devices>{"".join(disks)}</devices></domain>'
-            for disks in (self.live, self.config))
+            for disks in (self.live, self.config)
+        )
         return DomainState(SERVER, 'one', 'running', live, config)
 
     def attach_device(self, server_id: str, device: str, *, live: bool, config: bool) -> None:
@@ -154,8 +156,9 @@ def test_name_that_the_volume_has_stays_if_it_can(wall: Wall, disks: GuestDisks)
     assert wall.asked == [('attach', True, False)]
 
 
-def test_event_that_comes_before_the_answer_is_heard(wall: Wall, disks: GuestDisks,
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_that_comes_before_the_answer_is_heard(
+    wall: Wall, disks: GuestDisks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     disks.attach(SERVER, DISK)
     monkeypatch.setattr(guest_module, '_LOOK_INTERVAL', 60)
     patient = GuestDisks(wall, detach_timeout=60, detach_attempts=1)  # type: ignore[arg-type]
@@ -166,8 +169,7 @@ def test_event_that_comes_before_the_answer_is_heard(wall: Wall, disks: GuestDis
     assert wall.removals._waiting == {}
 
 
-def test_lost_event_is_made_up_for(wall: Wall, disks: GuestDisks,
-                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_event_is_made_up_for(wall: Wall, disks: GuestDisks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guest_module, '_LOOK_INTERVAL', 0.02)
     disks.attach(SERVER, DISK)
     wall.on_detach = wall.drop
@@ -207,8 +209,7 @@ def test_unplug_that_is_under_way_is_waited_for(wall: Wall, disks: GuestDisks) -
     assert targets(wall.live) == ['vda']
 
 
-@pytest.mark.parametrize('error', [DeviceNotFound('device not found'),
-                                   HypervisorError('domain is not running')])
+@pytest.mark.parametrize('error', [DeviceNotFound('device not found'), HypervisorError('domain is not running')])
 def test_let_go_before_it_was_asked(wall: Wall, disks: GuestDisks, error: HypervisorError) -> None:
     disks.attach(SERVER, DISK)
 
@@ -240,13 +241,17 @@ def test_absent_is_success(wall: Wall, disks: GuestDisks) -> None:
     assert wall.asked == []
 
 
-@pytest.mark.parametrize(('inner', 'project'), [
-    ('<m:server xmlns:m="urn:multiattach:server:1"><project> abc </project></m:server>', 'abc'),
-    ('<m:server xmlns:m="urn:multiattach:server:1"><m:project>abc</m:project></m:server>', 'abc'),
-    ('<m:server xmlns:m="urn:multiattach:server:1"/>', None),
-    ('<server><project>abc</project></server>', None),
-    ('<m:server xmlns:m="urn:multiattach:server:1"><project>a&#10;b</project></m:server>', None),
-    (f'<m:server xmlns:m="urn:multiattach:server:1"><project>{"x" * 256}</project></m:server>', None)])
+@pytest.mark.parametrize(
+    ('inner', 'project'),
+    [
+        ('<m:server xmlns:m="urn:multiattach:server:1"><project> abc </project></m:server>', 'abc'),
+        ('<m:server xmlns:m="urn:multiattach:server:1"><m:project>abc</m:project></m:server>', 'abc'),
+        ('<m:server xmlns:m="urn:multiattach:server:1"/>', None),
+        ('<server><project>abc</project></server>', None),
+        ('<m:server xmlns:m="urn:multiattach:server:1"><project>a&#10;b</project></m:server>', None),
+        (f'<m:server xmlns:m="urn:multiattach:server:1"><project>{"x" * 256}</project></m:server>', None),
+    ],
+)
 def test_the_project_that_a_server_says_it_is_of(inner: str, project: str | None) -> None:
     assert xml.find_project(f'<domain><metadata>{inner}</metadata></domain>') == project
     assert xml.find_project(f'<domain>{inner}</domain>') is None

@@ -12,12 +12,17 @@ from multiattach.drivers.libvirt.connection import DetachPending, DeviceNotFound
 from multiattach.drivers.libvirt.hypervisor import LibvirtHypervisor
 
 
-@pytest.mark.parametrize(('libvirt_version', 'qemu_version', 'shares'), [
-    (3_009_000, 2_010_000, False), (3_009_999, 5_000_000, False), (3_010_000, 2_010_000, True),
-    (3_009_000, 2_009_001, True), (9_000_000, 7_002_000, True),
-])
-def test_row_18(monkeypatch: pytest.MonkeyPatch, libvirt_version: int, qemu_version: int,
-                shares: bool) -> None:
+@pytest.mark.parametrize(
+    ('libvirt_version', 'qemu_version', 'shares'),
+    [
+        (3_009_000, 2_010_000, False),
+        (3_009_999, 5_000_000, False),
+        (3_010_000, 2_010_000, True),
+        (3_009_000, 2_009_001, True),
+        (9_000_000, 7_002_000, True),
+    ],
+)
+def test_row_18(monkeypatch: pytest.MonkeyPatch, libvirt_version: int, qemu_version: int, shares: bool) -> None:
     hypervisor = LibvirtHypervisor()
     monkeypatch.setattr(hypervisor._connection, 'versions', lambda: (libvirt_version, qemu_version))
     reason = hypervisor.cannot_share()
@@ -50,9 +55,11 @@ def test_program_without_libvirt_python(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_only_the_wall_imports_libvirt() -> None:
-    code = ('import sys\n'
-            'import multiattach.drivers.libvirt.hypervisor, multiattach.host.agent\n'
-            'sys.exit("libvirt" in sys.modules)')
+    code = (
+        'import sys\n'
+        'import multiattach.drivers.libvirt.hypervisor, multiattach.host.agent\n'
+        'sys.exit("libvirt" in sys.modules)'
+    )
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
     assert importlib.import_module('multiattach.drivers.libvirt.hypervisor')
 
@@ -63,25 +70,32 @@ class Refusal(libvirt.libvirtError):  # type: ignore[misc]
         self.err = (code, domain, message, 2, None, None, None, -1, -1)
 
 
-@pytest.mark.parametrize(('code', 'message', 'domain', 'kind'), [
-    (libvirt.VIR_ERR_NO_DOMAIN, 'Domain not found', libvirt.VIR_FROM_QEMU, DomainNotFound),
-    (libvirt.VIR_ERR_DEVICE_MISSING, 'device not found', libvirt.VIR_FROM_QEMU, DeviceNotFound),
-    (libvirt.VIR_ERR_INTERNAL_ERROR, "Device ua-1 is already in the process of unplug",
-     libvirt.VIR_FROM_QEMU, DetachPending),
-    (libvirt.VIR_ERR_INTERNAL_ERROR, 'PCI slots', libvirt.VIR_FROM_QEMU, HypervisorError),
-    (libvirt.VIR_ERR_CONFIG_UNSUPPORTED, 'no', libvirt.VIR_FROM_QEMU, HypervisorError),
-    (libvirt.VIR_ERR_INTERNAL_ERROR, 'client socket is closed', libvirt.VIR_FROM_RPC,
-     HypervisorUnavailable),
-    (libvirt.VIR_ERR_SYSTEM_ERROR, 'Cannot write data: Broken pipe', libvirt.VIR_FROM_RPC,
-     HypervisorUnavailable),
-    (libvirt.VIR_ERR_SYSTEM_ERROR, 'Unable to open file', libvirt.VIR_FROM_QEMU, HypervisorError),
-    (libvirt.VIR_ERR_OPERATION_TIMEOUT, 'cannot acquire state change lock', libvirt.VIR_FROM_QEMU,
-     HypervisorUnavailable),
-    (libvirt.VIR_ERR_INVALID_CONN, 'invalid connection', libvirt.VIR_FROM_NONE,
-     HypervisorUnavailable),
-])
-def test_failed_and_unknown_are_different(code: int, message: str, domain: int,
-                                          kind: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ('code', 'message', 'domain', 'kind'),
+    [
+        (libvirt.VIR_ERR_NO_DOMAIN, 'Domain not found', libvirt.VIR_FROM_QEMU, DomainNotFound),
+        (libvirt.VIR_ERR_DEVICE_MISSING, 'device not found', libvirt.VIR_FROM_QEMU, DeviceNotFound),
+        (
+            libvirt.VIR_ERR_INTERNAL_ERROR,
+            'Device ua-1 is already in the process of unplug',
+            libvirt.VIR_FROM_QEMU,
+            DetachPending,
+        ),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, 'PCI slots', libvirt.VIR_FROM_QEMU, HypervisorError),
+        (libvirt.VIR_ERR_CONFIG_UNSUPPORTED, 'no', libvirt.VIR_FROM_QEMU, HypervisorError),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, 'client socket is closed', libvirt.VIR_FROM_RPC, HypervisorUnavailable),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, 'Cannot write data: Broken pipe', libvirt.VIR_FROM_RPC, HypervisorUnavailable),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, 'Unable to open file', libvirt.VIR_FROM_QEMU, HypervisorError),
+        (
+            libvirt.VIR_ERR_OPERATION_TIMEOUT,
+            'cannot acquire state change lock',
+            libvirt.VIR_FROM_QEMU,
+            HypervisorUnavailable,
+        ),
+        (libvirt.VIR_ERR_INVALID_CONN, 'invalid connection', libvirt.VIR_FROM_NONE, HypervisorUnavailable),
+    ],
+)
+def test_failed_and_unknown_are_different(code: int, message: str, domain: int, kind: type[Exception]) -> None:
     connection = LibvirtConnection('test:///default')
     with pytest.raises(kind, match=message) as caught, connection._translated():
         raise Refusal(code, message, domain)

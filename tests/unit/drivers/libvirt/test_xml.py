@@ -11,8 +11,15 @@ from multiattach.drivers.libvirt import xml
 VOLUME = 'f3a1b2c3-d4e5-4f60-8718-293a4b5c6d7e'
 ATTACHMENT = '0c2e2d01-58bf-42ec-bba6-52019e687c85'
 PATH = '/dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn.x-lun-1'
-NETWORK = {'protocol': 'iscsi', 'name': 'iqn.x/1', 'host': '10.0.0.1', 'port': 3260,
-           'username': 'user', 'password': 'chap-secret-1234', 'initiator': 'iqn.y:1'}
+NETWORK = {
+    'protocol': 'iscsi',
+    'name': 'iqn.x/1',
+    'host': '10.0.0.1',
+    'port': 3260,
+    'username': 'user',
+    'password': 'chap-secret-1234',
+    'initiator': 'iqn.y:1',
+}
 
 
 def make_disk(source: DeviceInfo | None = None, **changes: Any) -> Disk:
@@ -20,22 +27,26 @@ def make_disk(source: DeviceInfo | None = None, **changes: Any) -> Disk:
 
 
 def same(one: str, other: str) -> bool:
-    return ElementTree.canonicalize(one, strip_text=True) == ElementTree.canonicalize(
-        other, strip_text=True)
+    return ElementTree.canonicalize(one, strip_text=True) == ElementTree.canonicalize(other, strip_text=True)
 
 
 def test_disk_of_row_14() -> None:
-    assert same(xml.build_disk(make_disk(multiattach=True), 'vdb'), f"""
+    assert same(
+        xml.build_disk(make_disk(multiattach=True), 'vdb'),
+        f"""
         <disk type="block" device="disk">
           <driver name="qemu" type="raw" cache="none" io="native" discard="unmap"/>
           <source dev="{PATH}"/><target dev="vdb" bus="virtio"/>
           <shareable/><serial>{VOLUME}</serial><alias name="ua-{VOLUME}"/>
-        </disk>""")
+        </disk>""",
+    )
 
 
 def test_disk_of_qemus_own_initiator_names_the_secret_and_does_not_hold_it() -> None:
     text = xml.build_disk(make_disk(DeviceInfo('network', details=NETWORK), mode='ro'), 'vdc')
-    assert same(text, f"""
+    assert same(
+        text,
+        f"""
         <disk type="network" device="disk">
           <driver name="qemu" type="raw" cache="none" discard="unmap"/>
           <source protocol="iscsi" name="iqn.x/1"><host name="10.0.0.1" port="3260"/>
@@ -43,7 +54,8 @@ def test_disk_of_qemus_own_initiator_names_the_secret_and_does_not_hold_it() -> 
             <initiator><iqn name="iqn.y:1"/></initiator></source>
           <target dev="vdc" bus="virtio"/><readonly/>
           <serial>{VOLUME}</serial><alias name="ua-{VOLUME}"/>
-        </disk>""")
+        </disk>""",
+    )
 
 
 def test_rates_of_qos_specs() -> None:
@@ -56,11 +68,14 @@ def test_rates_of_qos_specs() -> None:
 
 @pytest.mark.parametrize('ephemeral', [True, False])
 def test_secret(ephemeral: bool) -> None:
-    assert same(xml.build_secret(ATTACHMENT, ephemeral=ephemeral), f"""
+    assert same(
+        xml.build_secret(ATTACHMENT, ephemeral=ephemeral),
+        f"""
         <secret ephemeral="{'yes' if ephemeral else 'no'}" private="yes"><uuid>{ATTACHMENT}</uuid>
           <description>CHAP of attachment {ATTACHMENT}</description>
           <usage type="iscsi"><target>multiattach-{ATTACHMENT}</target></usage>
-        </secret>""")
+        </secret>""",
+    )
 
 
 def domain(*disks: str) -> str:
@@ -70,8 +85,7 @@ def domain(*disks: str) -> str:
 VDA = '<disk type="file"><source file="/a"/><target dev="vda" bus="virtio"/></disk>'
 
 
-@pytest.mark.parametrize('source', [DeviceInfo('block', '/dev/null'),
-                                    DeviceInfo('network', details=NETWORK)])
+@pytest.mark.parametrize('source', [DeviceInfo('block', '/dev/null'), DeviceInfo('network', details=NETWORK)])
 def test_what_was_built_is_found_again(source: DeviceInfo) -> None:
     disk = make_disk(source)
     found = xml.find_disk(domain(VDA, xml.build_disk(disk, 'vdd')), VOLUME)
@@ -79,8 +93,7 @@ def test_what_was_built_is_found_again(source: DeviceInfo) -> None:
     assert (found.target, found.alias) == ('vdd', f'ua-{VOLUME}')
     assert found.source == xml.source_of(disk)
     assert found.source != xml.source_of(make_disk(DeviceInfo('block', '/dev/zero')))
-    assert xml.source_of(make_disk(DeviceInfo('network', details=NETWORK | {'initiator': 'iqn.y:2'}))
-                         ) != found.source
+    assert xml.source_of(make_disk(DeviceInfo('network', details=NETWORK | {'initiator': 'iqn.y:2'}))) != found.source
 
 
 def test_what_is_not_there() -> None:
@@ -93,11 +106,17 @@ def test_what_is_not_there() -> None:
     assert xml.list_targets(text, without=VOLUME) == ['vda', 'sda']
 
 
-@pytest.mark.parametrize(('wished', 'taken', 'name'), [
-    ('/dev/vdb', {'vda'}, 'vdb'), ('vdf', {'vda'}, 'vdf'), ('/dev/vdb', {'vda', 'vdb'}, 'vdc'),
-    ('', set(), 'vdb'), ('/dev/sdb', {'vda'}, 'vdb'),
-    ('', {f'vd{letter}' for letter in 'abcdefghijklmnopqrstuvwxyz'}, 'vdaa'),
-])
+@pytest.mark.parametrize(
+    ('wished', 'taken', 'name'),
+    [
+        ('/dev/vdb', {'vda'}, 'vdb'),
+        ('vdf', {'vda'}, 'vdf'),
+        ('/dev/vdb', {'vda', 'vdb'}, 'vdc'),
+        ('', set(), 'vdb'),
+        ('/dev/sdb', {'vda'}, 'vdb'),
+        ('', {f'vd{letter}' for letter in 'abcdefghijklmnopqrstuvwxyz'}, 'vdaa'),
+    ],
+)
 def test_device_name(wished: str, taken: set[str], name: str) -> None:
     assert xml.choose_device(wished, taken) == name
 

@@ -34,16 +34,24 @@ def events():
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Nova)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f'http://127.0.0.1:{server.server_port}/v2.1'
-    yield NovaEvents(adapter.Adapter(session.Session(auth=token_endpoint.Token(url, 't')),
-                                     service_type='compute', endpoint_override=url))
+    yield NovaEvents(
+        adapter.Adapter(
+            session.Session(auth=token_endpoint.Token(url, 't')), service_type='compute', endpoint_override=url
+        )
+    )
     server.shutdown()
     server.server_close()
 
 
 def test_one_event_for_each_server(events):
     events.tell_extended('v', ['a', 'b'])
-    assert Nova.seen == [('/v2.1/os-server-external-events', 'compute 2.51', {'events': [
-        {'name': 'volume-extended', 'server_uuid': server, 'tag': 'v'} for server in ('a', 'b')]})]
+    assert Nova.seen == [
+        (
+            '/v2.1/os-server-external-events',
+            'compute 2.51',
+            {'events': [{'name': 'volume-extended', 'server_uuid': server, 'tag': 'v'} for server in ('a', 'b')]},
+        )
+    ]
 
 
 def test_nobody_to_tell(events):
@@ -60,11 +68,18 @@ def test_a_refusal_is_logged_and_no_more(events, status, caplog):
 
 def test_events_that_nova_drops_are_logged(events, caplog):
     """207: Nova finds no such server, or finds it on no host."""
-    Nova.status, Nova.reply = 207, json.dumps({'events': [
-        {'name': 'volume-extended', 'server_uuid': 'a', 'tag': 'v', 'status': 'completed', 'code': 200},
-        {'name': 'volume-extended', 'server_uuid': 'b', 'tag': 'v', 'status': 'failed', 'code': 404},
-        {'name': 'volume-extended', 'server_uuid': 'c', 'tag': 'v', 'status': 'failed', 'code': 422},
-    ]}).encode()
+    Nova.status, Nova.reply = (
+        207,
+        json.dumps(
+            {
+                'events': [
+                    {'name': 'volume-extended', 'server_uuid': 'a', 'tag': 'v', 'status': 'completed', 'code': 200},
+                    {'name': 'volume-extended', 'server_uuid': 'b', 'tag': 'v', 'status': 'failed', 'code': 404},
+                    {'name': 'volume-extended', 'server_uuid': 'c', 'tag': 'v', 'status': 'failed', 'code': 422},
+                ]
+            }
+        ).encode(),
+    )
     events.tell_extended('v', ['a', 'b', 'c'])
     assert 'server b was not told that volume v has grown: Nova answers 404' in caplog.text
     assert 'server c was not told that volume v has grown: Nova answers 422' in caplog.text
