@@ -47,8 +47,8 @@ class Servers:
             raise
 
     def _start(self, database: str, broker: str) -> None:
-        from testbed.postgresql import PostgreSQL
-        from testbed.servers import MariaDB, RabbitMQ, pick_port
+        from tests.testbed.postgresql import PostgreSQL
+        from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
 
         if database != 'sqlite':
             kind = {'mariadb': MariaDB, 'postgresql': PostgreSQL}[database]

@@ -23,9 +23,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from testbed import packages  # noqa: F401  (fails early where tools/ is not on the path)
-from testbed.guest import Guest
-from testbed.libvirtd import Libvirtd
+from tests.testbed.guest import Guest
+from tests.testbed.libvirtd import Libvirtd
 
 BIN = pathlib.Path(sys.executable).parent
 STARTED = time.monotonic()

@@ -15,8 +15,6 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, 'tools')
-
 from tests.benchmarks.measures import MEASURES, Bench
 from tests.benchmarks.parts import Parts
 from tests.benchmarks.wire import Endpoint

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from multiattach.db import models
-from testbed import processes
-from testbed.servers import MariaDB, RabbitMQ, pick_port
 from tests.benchmarks.wire import Endpoint, Wire
+from tests.testbed import processes
+from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
 
 _BIN = pathlib.Path(sys.executable).parent
 PROJECT = 'b' * 32

@@ -5,10 +5,10 @@ import pathlib
 import re
 import subprocess
 
-from testbed import processes
-from testbed.polling import wait_until
-from testbed.servers import pick_port
 from tests.devstack.machine import BIN, TOP, Devstack
+from tests.testbed import processes
+from tests.testbed.polling import wait_until
+from tests.testbed.servers import pick_port
 
 GUIDE = TOP / 'doc/source/install.rst'
 # What is there already, or is another machine's business.

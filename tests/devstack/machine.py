@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from testbed import processes
-from testbed.identity import Account
-from testbed.keystone import Keystone
-from testbed.libvirtd import Libvirtd
-from testbed.servers import MariaDB, RabbitMQ, pick_port
 from tests.devstack import user
+from tests.testbed import processes
+from tests.testbed.identity import Account
+from tests.testbed.keystone import Keystone
+from tests.testbed.libvirtd import Libvirtd
+from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
 
 TOP = pathlib.Path(__file__).parents[2]
 BIN = pathlib.Path(sys.executable).parent

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from testbed import processes
-from testbed.polling import wait_until
 from tests.devstack.machine import BIN, SERVICE_PASSWORD, TOP, Devstack
 from tests.functional import plugin
+from tests.testbed import processes
+from tests.testbed.polling import wait_until
 
 SERVER = '11111111-2222-3333-4444-555555555555'
 OTHER = '11111111-2222-3333-4444-666666666666'

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed.vm import ComputeHost
 from tests.e2e import deployment
+from tests.testbed.vm import ComputeHost
 
 _ISCSID = '/etc/iscsi/iscsid.conf'
 _PATIENCE = 'node.session.timeo.replacement_timeout'

@@ -24,15 +24,15 @@ import pymysql
 
 from multiattach.cmd.clouds import CLOUD, render_clouds_yaml
 from multiattach.drivers.tgt.parse import Listing, ShownTarget
-from testbed import processes
-from testbed.cluster import Cluster
-from testbed.guest import BLOCK_SIZE, Guest
-from testbed.polling import wait_until
-from testbed.remote import SHARE
-from testbed.tgtd import Tgtd
-from testbed.vm import ComputeHost
 from tests.e2e import facts
 from tests.e2e.programs import BIN, ENVIRONMENT, HostProgram, Program
+from tests.testbed import processes
+from tests.testbed.cluster import Cluster
+from tests.testbed.guest import BLOCK_SIZE, Guest
+from tests.testbed.polling import wait_until
+from tests.testbed.remote import SHARE
+from tests.testbed.tgtd import Tgtd
+from tests.testbed.vm import ComputeHost
 
 API_PORTS = (8776, 8777)
 CLUSTER = 'control'

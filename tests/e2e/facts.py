@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import libvirt
 
 from multiattach.drivers.tgt.identity import wwn
-from testbed.guest import BLOCK_SIZE, Guest
-from testbed.polling import wait_until
-from testbed.vm import ComputeHost
+from tests.testbed.guest import BLOCK_SIZE, Guest
+from tests.testbed.polling import wait_until
+from tests.testbed.vm import ComputeHost
 
 
 def list_sessions(host: ComputeHost) -> list[str]:

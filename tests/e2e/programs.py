@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 
-from testbed import processes
-from testbed.network import Network
-from testbed.polling import wait_until
-from testbed.remote import SHARE, Process
-from testbed.vm import ComputeHost
+from tests.testbed import processes
+from tests.testbed.network import Network
+from tests.testbed.polling import wait_until
+from tests.testbed.remote import SHARE, Process
+from tests.testbed.vm import ComputeHost
 
 BIN = pathlib.Path(sys.executable).parent
 # The code of this checkout, whatever else is installed.

@@ -7,8 +7,8 @@ import pathlib
 import signal
 from collections.abc import Iterator
 
-from testbed.polling import wait_until
 from tests.e2e import deployment, facts
+from tests.testbed.polling import wait_until
 
 
 @contextlib.contextmanager

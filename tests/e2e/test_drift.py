@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from multiattach.domain.drift import TABLE, Drift
-from testbed.polling import wait_until
-from testbed.vm import ComputeHost
 from tests.e2e import deployment, facts
+from tests.testbed.polling import wait_until
+from tests.testbed.vm import ComputeHost
 
 INTERVAL = 60  # s; [reconcile] interval as it is
 _PARTS = 4  # the cluster of two workers, the worker of the volume group, two agents

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from testbed.guest import Guest
-from testbed.polling import wait_until
-from testbed.vm import ComputeHost
 from tests.e2e import deployment, facts
+from tests.testbed.guest import Guest
+from tests.testbed.polling import wait_until
+from tests.testbed.vm import ComputeHost
 
 NEAR, FAR, SPAN = 0, 1000, facts.Writer.SPAN
 _WATCHED = 5  # s; a write that was on its way would have arrived long before

@@ -8,9 +8,9 @@ import uuid
 import pytest
 
 from multiattach.drivers.backend import GIB
-from testbed.guest import BLOCK_SIZE
-from testbed.polling import wait_until
 from tests.e2e import deployment, facts
+from tests.testbed.guest import BLOCK_SIZE
+from tests.testbed.polling import wait_until
 
 STEPS = pathlib.Path(__file__).with_name('lvm_steps.py')
 

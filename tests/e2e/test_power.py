@@ -7,10 +7,10 @@ from typing import Any
 import libvirt
 import pytest
 
-from testbed.guest import Guest
-from testbed.polling import wait_until
 from tests.e2e import deployment, facts
 from tests.e2e.test_fences import FAR, NEAR, SPAN, check_complete, check_silence
+from tests.testbed.guest import Guest
+from tests.testbed.polling import wait_until
 
 pytestmark = pytest.mark.slow  # an emulated machine boots twice
 

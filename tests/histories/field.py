@@ -16,7 +16,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from multiattach.drivers.tgt.parse import Listing, ShownTarget, parse_accounts, parse_connections
-from testbed.errors import TestbedError
 from tests.functional.disturbances.clock import HOUR, WallClock
 from tests.functional.disturbances.disk import SmallDisk
 from tests.histories.generator import HEADERS, PROJECT
@@ -24,6 +23,7 @@ from tests.histories.model import Type
 from tests.histories.proofs import Cheat, HalfOpen, Trial
 from tests.histories.restored import RestoredDatabase
 from tests.histories.vanished import Host
+from tests.testbed.errors import TestbedError
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
 TYPES: dict[str, Type] = {'plain': Type(False), 'shared': Type(True), 'shared2': Type(True), 'capped': Type(True, 2)}

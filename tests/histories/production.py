@@ -18,12 +18,12 @@ from multiattach import conf as configuration
 from multiattach.domain import errors
 from multiattach.rpc import transport
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
-from testbed import processes
-from testbed.pairs import MariaDBPair, RabbitMQPair
-from testbed.servers import Server
 from tests.functional.cluster.deployment import BACKEND, Deployment, Program
 from tests.functional.disturbances.disk import SETTINGS
 from tests.histories.field import Field, Keeper
+from tests.testbed import processes
+from tests.testbed.pairs import MariaDBPair, RabbitMQPair
+from tests.testbed.servers import Server
 
 _LOCK = 5  # s, as the deployment's configuration has it
 

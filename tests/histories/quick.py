@@ -9,11 +9,11 @@ import signal
 import time
 from collections.abc import Collection, Iterator
 
-from testbed import processes
 from tests.functional.disturbances.disk import SETTINGS
 from tests.functional.standalone.process import Standalone
 from tests.histories.field import Field, Keeper
 from tests.histories.vanished import Host, VanishedLibvirt
+from tests.testbed import processes
 
 _SETTINGS = (
     '[DEFAULT]\nreport_interval = 0.5\nrpc_response_timeout = 10\n'

@@ -4,9 +4,9 @@
 import pathlib
 import random
 
-from testbed.pairs import MariaDBPair, RabbitMQPair
 from tests.functional.cluster.deployment import Deployment
 from tests.histories.production import Production
+from tests.testbed.pairs import MariaDBPair, RabbitMQPair
 
 
 class Replicated(Production):

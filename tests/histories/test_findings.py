@@ -13,7 +13,7 @@ from multiattach.domain import errors
 from multiattach.drivers.target import TargetUnavailable
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.engine.orders import Orders
-from testbed.servers import pick_port
+from tests.testbed.servers import pick_port
 
 
 def test_a_create_that_fails_leaves_the_row_to_the_delete_that_came_between(deployed, monkeypatch):

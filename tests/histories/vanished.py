@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Outcome
-from testbed.libvirtd import Libvirtd
-from testbed.polling import wait_until
 from tests.histories.looks import Looks
+from tests.testbed.libvirtd import Libvirtd
+from tests.testbed.polling import wait_until
 
 if TYPE_CHECKING:
     from tests.histories.field import Field

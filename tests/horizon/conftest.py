@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed.guest import Guest
-from testbed.horizon import Horizon
-from testbed.keystone import Keystone
-from testbed.libvirtd import Libvirtd
 from tests.functional.keystone.conftest import Cloud
 from tests.functional.standalone.process import Standalone
 from tests.horizon.browser import Browser, Page
+from tests.testbed.guest import Guest
+from tests.testbed.horizon import Horizon
+from tests.testbed.keystone import Keystone
+from tests.testbed.libvirtd import Libvirtd
 
 VOLUMES = '/project/volumes/'
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed.guest import BLOCK_SIZE, Guest
 from tests.functional.keystone.conftest import Cloud
 from tests.horizon.browser import Browser, Page
 from tests.horizon.conftest import VOLUMES, assert_fine, create_volume, delete_volume, find_status, wait_for_status
+from tests.testbed.guest import BLOCK_SIZE, Guest
 
 NAME, STATUS, SIZE, TYPE, ATTACHED = 1, 4, 3, 6, 7
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 import pytest
 
 from multiattach.drivers.tgt.process import PrivateTgtd
-from testbed import processes
 from tests.functional.drivers.tgt.conftest import make_tgtd, make_volume, target, tgtd, volume  # noqa: F401 - fixtures
+from tests.testbed import processes
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from testbed.keystone import Keystone
 from tests.functional.drivers.tgt.initiator import LoginRefused, Session
 from tests.functional.standalone.process import Standalone
 from tests.nova.client import Nova
+from tests.testbed.keystone import Keystone
 
 _NOBODY = 'f' * 32
 _PROJECT, _FOREIGN = 'a' * 32, 'b' * 32

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from testbed.environments import ensure_venv
 from tests.nova import clouds
 from tests.nova.client import Nova
 from tests.nova.clouds import Cloud
+from tests.testbed.environments import ensure_venv
 
-REQUIREMENTS = pathlib.Path(__file__).parents[2] / 'tools/testbed/files/requirements/nova.txt'
+REQUIREMENTS = pathlib.Path(__file__).parents[2] / 'tests/testbed/files/requirements/nova.txt'
 _RUN = {'noauth': clouds.run_without_keystone, 'keystone': clouds.run_with_keystone}
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from testbed.keystone import Keystone
-from testbed.nova_api import NovaApi
 from tests.functional.keystone.conftest import Cloud, configure
 from tests.functional.standalone.process import Standalone
 from tests.nova.client import Nova
+from tests.testbed.keystone import Keystone
+from tests.testbed.nova_api import NovaApi
 
 ROWS = pathlib.Path(__file__).with_name('rows.py')
 

@@ -10,10 +10,10 @@ from keystoneauth1 import adapter, session
 from keystoneauth1.identity import v3
 
 from multiattach.drivers.nova_events import NovaEvents
-from testbed.keystone import Keystone
 from tests.functional.keystone.conftest import Cloud
 from tests.nova_api.conftest import Compute
 from tests.nova_api.test_guard import attach
+from tests.testbed.keystone import Keystone
 
 EVENTS = '"POST /v2.1/os-server-external-events"'
 

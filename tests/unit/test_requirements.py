@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from testbed import constraints
+from tests.testbed import constraints
 
 
 @pytest.mark.parametrize('choice', ['master', 'stable'])

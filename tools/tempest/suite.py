@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping
 from configparser import RawConfigParser
 from pathlib import Path
 
-from testbed import processes
-from testbed.environments import ensure_venv
-from testbed.errors import TestbedError
-from testbed.identity import REGION
-from testbed.keystone import REQUIREMENTS, Keystone
-from testbed.polling import wait_until
-from testbed.progress import report
-from testbed.servers import pick_port
+from tests.testbed import processes
+from tests.testbed.environments import ensure_venv
+from tests.testbed.errors import TestbedError
+from tests.testbed.identity import REGION
+from tests.testbed.keystone import REQUIREMENTS, Keystone
+from tests.testbed.polling import wait_until
+from tests.testbed.progress import report
+from tests.testbed.servers import pick_port
 
 _HERE = Path(__file__).resolve().parent
 _HOST = '127.0.0.1'

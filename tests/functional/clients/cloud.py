@@ -27,11 +27,11 @@ from multiattach.api import auth, deploy
 from multiattach.api import keystone as api_keystone
 from multiattach.api.faults import WsgiApp
 from multiattach.periodic import Periodic
-from testbed.keystone import Keystone
-from testbed.servers import pick_port
 from tests import deployment
 from tests.functional import plugin
 from tests.functional.compute import compute_host
+from tests.testbed.keystone import Keystone
+from tests.testbed.servers import pick_port
 
 _DISCOVERY = ('/', '/v3', '/compute', '/compute/', '/compute/v2.1', '/compute/v2.1/')
 _PROJECT = re.compile(r'^/v3/[0-9a-f]{32}(?=/)')

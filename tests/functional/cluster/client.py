@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from testbed.polling import wait_until
+from tests.testbed.polling import wait_until
 
 PROJECT = 'a' * 32
 HEADERS = {

@@ -15,12 +15,12 @@ from typing import Any
 
 import pymysql
 
-from testbed import processes
-from testbed.coordination import Redis
-from testbed.pairs import MariaDBPair, RabbitMQPair
-from testbed.polling import wait_until
-from testbed.servers import MariaDB, RabbitMQ, pick_port
-from testbed.tgtd import Tgtd
+from tests.testbed import processes
+from tests.testbed.coordination import Redis
+from tests.testbed.pairs import MariaDBPair, RabbitMQPair
+from tests.testbed.polling import wait_until
+from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
+from tests.testbed.tgtd import Tgtd
 
 TOP = pathlib.Path(__file__).parents[3]
 BIN = pathlib.Path(sys.executable).parent

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from multiattach.domain import states
 from multiattach.drivers.target import account_name
 from multiattach.drivers.tgt.parse import Listing, parse_accounts
-from testbed.polling import wait_until
 from tests.functional.cluster.client import Place
 from tests.functional.cluster.deployment import Deployment
 from tests.functional.drivers.tgt.initiator import Session
+from tests.testbed.polling import wait_until
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
 _UNDER_WAY = "('exporting', 'unexporting', 'fencing')"

@@ -12,10 +12,10 @@ from multiattach import conf as configuration
 from multiattach.domain import errors
 from multiattach.rpc import transport
 from multiattach.rpc.clients import VOLUME_TOPIC, ExportOrder, VolumeWorkers
-from testbed.polling import wait_until
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place
 from tests.functional.cluster.deployment import BACKEND, Deployment
+from tests.testbed.polling import wait_until
 
 GONE = '00000000-0000-4000-8000-000000000000'
 QUEUE = f'{VOLUME_TOPIC}.{BACKEND}'

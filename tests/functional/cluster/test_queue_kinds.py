@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed import processes
-from testbed.polling import wait_until
-from testbed.servers import RabbitMQ, pick_port
 from tests import surroundings
 from tests.functional.cluster.deployment import BIN, ENVIRONMENT
+from tests.testbed import processes
+from tests.testbed.polling import wait_until
+from tests.testbed.servers import RabbitMQ, pick_port
 
 pytestmark = pytest.mark.slow  # a broker of its own, restarted each time
 KINDS = {'classic': '', 'quorum': 'rabbit_quorum_queue = true\namqp_durable_queues = true\n'}

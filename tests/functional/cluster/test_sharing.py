@@ -7,10 +7,10 @@ import shutil
 import signal
 import time
 
-from testbed.polling import wait_until
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place, do_all
 from tests.functional.cluster.deployment import BACKEND, Deployment
+from tests.testbed.polling import wait_until
 
 
 def list_services(client: Client) -> dict[str, dict[str, object]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed.coordination import Etcd, Redis
+from tests.testbed.coordination import Etcd, Redis
 
 SECONDS = 3  # after which a killed process counts as gone
 

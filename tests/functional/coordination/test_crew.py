@@ -196,7 +196,7 @@ def test_a_member_that_the_backend_forgot_joins_again(redis: Any) -> None:
 
 def test_without_the_backend_nothing_is_done(redis: Any, tmp_path: Any) -> None:
     from multiattach.domain import errors
-    from testbed.coordination import Redis
+    from tests.testbed.coordination import Redis
 
     with Redis(tmp_path) as server, connected(f'{server.url}?timeout=2', 'one') as one:
         locks = VolumeLocks(one)

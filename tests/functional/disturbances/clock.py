@@ -5,7 +5,7 @@ import mmap
 import pathlib
 import struct
 
-from testbed import processes
+from tests.testbed import processes
 
 HOUR = 3600
 _SOURCE = pathlib.Path(__file__).with_name('wall_clock.c')

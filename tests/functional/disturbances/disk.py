@@ -6,7 +6,7 @@ import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from testbed import processes
+from tests.testbed import processes
 
 _SIZE, _FILES = 16 << 20, 400
 # Volumes are sparse: that many of them fit.

@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from testbed.polling import wait_until
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place, do_all
 from tests.functional.disturbances.clock import HOUR, WallClock
 from tests.functional.failpoints.deployment import DURATION, Deployment, Victim
 from tests.functional.failpoints.scenarios import Scenario
+from tests.testbed.polling import wait_until
 
 pytestmark = pytest.mark.slow  # a deployment of its own, whose workers are started again and again
 Clocked = tuple[Deployment, WallClock]

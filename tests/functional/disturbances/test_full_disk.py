@@ -14,10 +14,10 @@ import pytest
 
 from multiattach.drivers.target import account_name
 from multiattach.drivers.tgt.parse import Listing
-from testbed import processes
 from tests.functional.disturbances.disk import SETTINGS, SmallDisk
 from tests.functional.drivers.tgt.initiator import Session
 from tests.functional.standalone.process import Standalone, connector
+from tests.testbed import processes
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
 

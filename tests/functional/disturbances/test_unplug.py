@@ -14,12 +14,12 @@ from xml.etree import ElementTree
 import libvirt
 import pytest
 
-from testbed import Guest
-from testbed.polling import wait_until
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client
 from tests.functional.failpoints.deployment import Deployment
 from tests.functional.failpoints.scenarios import Scenario
+from tests.testbed import Guest
+from tests.testbed.polling import wait_until
 
 pytestmark = pytest.mark.slow  # two guests have to boot
 _ROUNDS = 4

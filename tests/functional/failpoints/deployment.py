@@ -10,11 +10,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 from multiattach import failpoints
-from testbed import Guest, Libvirtd, processes
-from testbed.polling import wait_until
 from tests.functional.cluster import deployment
 from tests.functional.cluster.client import PROJECT
 from tests.functional.cluster.deployment import BIN, ENVIRONMENT, Program
+from tests.testbed import Guest, Libvirtd, processes
+from tests.testbed.polling import wait_until
 
 DURATION = 4.0  # s, of leases
 _MORE = (

@@ -10,9 +10,9 @@ import time
 import uuid
 from typing import Any
 
-from testbed.polling import wait_until
 from tests.functional.cluster.client import HEADERS
 from tests.functional.failpoints.deployment import Deployment
+from tests.testbed.polling import wait_until
 
 _COMPUTE = HEADERS | {'OpenStack-API-Version': 'compute 2.60'}
 CONNECTOR = {'host': 'a', 'initiator': 'iqn.1994-05.com.redhat:a', 'ip': '127.0.0.1'}

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from multiattach import failpoints
-from testbed.polling import wait_until
 from tests.functional.cluster import facts
 from tests.functional.failpoints.deployment import DURATION, Deployment, Victim
 from tests.functional.failpoints.scenarios import Scenario
 from tests.functional.failpoints.table import CASES
+from tests.testbed.polling import wait_until
 
 # One of each kind of process runs in the gate.
 QUICK = {'orders.export.written', 'volume.export.granted', 'volume.unexport.turned_away', 'host.attach.plugged'}

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from testbed.keystone import Keystone
 from tests.functional.keystone.stand_in import StandInNova
 from tests.functional.standalone.process import Standalone, connector
+from tests.testbed.keystone import Keystone
 
 
 class Reply(NamedTuple):

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from testbed.servers import pick_port
 from tests.functional.keystone.conftest import Cloud, Reply
 from tests.functional.keystone.stand_in import BASE, StandInNova
 from tests.functional.standalone.process import connector
+from tests.testbed.servers import pick_port
 
 
 @pytest.fixture

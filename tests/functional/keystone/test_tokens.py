@@ -7,9 +7,9 @@ import uuid
 
 import pytest
 
-from testbed.servers import pick_port
 from tests.functional.keystone.conftest import Cloud, configure
 from tests.functional.standalone.process import BIN, Standalone, connector
+from tests.testbed.servers import pick_port
 
 _GOOD = """\
 [keystone_authtoken]

@@ -9,7 +9,7 @@ import webtest
 from multiattach import metrics
 from multiattach.cmd import operations
 from multiattach.cmd.application import make_application
-from testbed.servers import pick_port
+from tests.testbed.servers import pick_port
 
 CONNECTOR = {'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h', 'ip': '192.0.2.7'}
 

@@ -280,7 +280,7 @@ def test_every_event_of_the_tables_is_known_or_silent():
 
 
 def test_over_a_real_broker(deployed, tmp_path):
-    from testbed.servers import RabbitMQ
+    from tests.testbed.servers import RabbitMQ
 
     got = []
 

@@ -13,8 +13,8 @@ import urllib.request
 
 import pytest
 
-from testbed.servers import pick_port
 from tests.functional.operations import openmetrics
+from tests.testbed.servers import pick_port
 
 BIN = pathlib.Path(sys.executable).parent
 SECRET = 's3cretword'

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed.polling import wait_until
 from tests.functional.servers.deployment import Backend, Client, Server
+from tests.testbed.polling import wait_until
 
 SERVERS = ('uwsgi', 'gunicorn')
 

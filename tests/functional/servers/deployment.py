@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from testbed import processes
-from testbed.polling import wait_until
-from testbed.servers import MariaDB, RabbitMQ, pick_port
+from tests.testbed import processes
+from tests.testbed.polling import wait_until
+from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
 
 TOP = pathlib.Path(__file__).parents[3]
 BIN = pathlib.Path(sys.executable).parent

@@ -12,9 +12,9 @@ import uuid
 
 import pytest
 
-from testbed.polling import wait_until
 from tests.functional.servers.conftest import SERVERS, make_shared
 from tests.functional.servers.deployment import Backend, Client, Server, make_connector
+from tests.testbed.polling import wait_until
 
 
 def test_a_request_in_work_ends_before_the_server_does(backend: Backend, own_server: Server) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed import processes
-from testbed.polling import wait_until
-from testbed.servers import pick_port
 from tests.functional.servers.deployment import HEADERS, TOP, Backend, Server
+from tests.testbed import processes
+from tests.testbed.polling import wait_until
+from tests.testbed.servers import pick_port
 
 PUBLIC = 'https://volume.example.org'
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from testbed.systemd import Systemd
 from tests.functional.servers.deployment import TOP
+from tests.testbed.systemd import Systemd
 
 FOLDERS = {'api': '/var/lib/multiattach-api', 'host': '/var/lib/multiattach-host', 'volume': '/var/lib/multiattach'}
 # What lies in the worker's folder: a target with its CHAP secret, and a volume.

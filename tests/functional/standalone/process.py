@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from testbed.servers import pick_port
+from tests.testbed.servers import pick_port
 
 BIN = pathlib.Path(sys.executable).parent
 

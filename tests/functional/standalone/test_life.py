@@ -14,8 +14,8 @@ import uuid
 
 import pytest
 
-from testbed.servers import pick_port
 from tests.functional.standalone.process import BIN, Standalone, connector
+from tests.testbed.servers import pick_port
 
 
 @pytest.fixture

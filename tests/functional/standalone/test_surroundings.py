@@ -14,9 +14,9 @@ import pytest
 
 from multiattach import listening
 from multiattach.drivers.tgt.process import PrivateTgtd
-from testbed.servers import pick_port
 from tests.functional.standalone.process import BIN, Standalone, connector
 from tests.functional.standalone.test_life import attach, log_in
+from tests.testbed.servers import pick_port
 
 QUIET = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
 

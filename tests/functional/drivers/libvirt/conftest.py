@@ -5,7 +5,6 @@ import contextlib
 import os
 import pathlib
 import signal
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,11 +23,8 @@ from multiattach.drivers.target import Grant, account_name, generate_secret
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
 from tests.functional.drivers.tgt.conftest import free_portal
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / 'tools'))
-
-from testbed import Guest, Libvirtd
-from testbed.polling import wait_until
+from tests.testbed import Guest, Libvirtd
+from tests.testbed.polling import wait_until
 
 VOLUME_SIZE = 16 * 1024 * 1024
 

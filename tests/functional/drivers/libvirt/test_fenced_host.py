@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from multiattach.drivers.libvirt import xml
-from testbed.polling import wait_until
 from tests.functional.standalone.process import Standalone
+from tests.testbed.polling import wait_until
 
 from .conftest import Host
 

@@ -17,11 +17,11 @@ from multiattach.domain.findings import Rules
 from multiattach.drivers.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
-from testbed import Libvirtd
-from testbed.polling import wait_until
 from tests import deployment
 from tests.functional.drivers.libvirt.conftest import Host
 from tests.functional.drivers.libvirt.test_agent import Bench
+from tests.testbed import Libvirtd
+from tests.testbed.polling import wait_until
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from multiattach.drivers.target import Grant, TargetInfo, account_name, generate_secret
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
-from testbed.servers import pick_port
+from tests.testbed.servers import pick_port
 
 from .initiator import Session
 

@@ -14,12 +14,12 @@ from multiattach.drivers.target import TargetBusy, TargetInfo
 from multiattach.drivers.tgt.daemon import TgtDaemon
 from multiattach.drivers.tgt.process import PrivateTgtd
 from multiattach.drivers.tgt.target import TgtTarget
-from testbed.servers import pick_port
-from testbed.tgtd import Tgtd
 from tests.initiators.ledger import BLOCK
 from tests.initiators.session import Session
 from tests.initiators.wire import Claim, Login, Stage
 from tests.initiators.writer import Writer
+from tests.testbed.servers import pick_port
+from tests.testbed.tgtd import Tgtd
 
 from .conftest import VOLUME_SIZE, Volume
 

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import Protocol
 
-from testbed.errors import TestbedError
+from tests.testbed.errors import TestbedError
 
 
 def check_socket_path(path: Path) -> Path:

@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from testbed.environments import ensure_venv
-from testbed.errors import TestbedError
-from testbed.processes import run
+from tests.testbed.environments import ensure_venv
+from tests.testbed.errors import TestbedError
+from tests.testbed.processes import run
 
 TOP = Path(__file__).parents[2]
 FILES = TOP / 'tests' / 'constraints'

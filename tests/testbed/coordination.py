@@ -3,7 +3,7 @@
 
 import socket
 
-from testbed.servers import Server, pick_port
+from tests.testbed.servers import Server, pick_port
 
 
 class Redis(Server):

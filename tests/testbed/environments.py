@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from testbed.kernel import find_cache
-from testbed.processes import run
-from testbed.progress import report
+from tests.testbed.kernel import find_cache
+from tests.testbed.processes import run
+from tests.testbed.progress import report
 
 _STAMP = 'installed'
 

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from testbed.errors import TestbedError, WaitTimeoutError
+from tests.testbed.errors import TestbedError, WaitTimeoutError
 
 
 class Console:

@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from testbed import libvirtd, processes
-from testbed.errors import TestbedError, WaitTimeoutError
-from testbed.guest import Guest
-from testbed.initramfs import FILES, build_host_image
-from testbed.kernel import fetch_kernel, find_cache
-from testbed.network import Network
-from testbed.polling import wait_until
-from testbed.relay import Relay
-from testbed.remote import AGENT_PORT, SHARE, Remote
+from tests.testbed import libvirtd, processes
+from tests.testbed.errors import TestbedError, WaitTimeoutError
+from tests.testbed.guest import Guest
+from tests.testbed.initramfs import FILES, build_host_image
+from tests.testbed.kernel import fetch_kernel, find_cache
+from tests.testbed.network import Network
+from tests.testbed.polling import wait_until
+from tests.testbed.relay import Relay
+from tests.testbed.remote import AGENT_PORT, SHARE, Remote
 
 _CAPABILITIES = '/var/cache/libvirt/qemu/capabilities'
 _LIBVIRT_SOCKET = Path('/run/libvirt/libvirt-sock')

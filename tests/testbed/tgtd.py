@@ -6,11 +6,11 @@ import re
 import subprocess
 from pathlib import Path
 
-from testbed import processes
-from testbed.errors import TestbedError
-from testbed.lifetime import Lifetime
-from testbed.network import Network
-from testbed.polling import wait_until
+from tests.testbed import processes
+from tests.testbed.errors import TestbedError
+from tests.testbed.lifetime import Lifetime
+from tests.testbed.network import Network
+from tests.testbed.polling import wait_until
 
 
 class Tgtd(Lifetime):

@@ -5,15 +5,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from testbed.cluster import Cluster
-    from testbed.errors import TestbedError, WaitTimeoutError
-    from testbed.guest import Guest
-    from testbed.keystone import Keystone
-    from testbed.libvirtd import Libvirtd
-    from testbed.network import Network
-    from testbed.servers import MariaDB, RabbitMQ
-    from testbed.tgtd import Tgtd
-    from testbed.vm import ComputeHost
+    from tests.testbed.cluster import Cluster
+    from tests.testbed.errors import TestbedError, WaitTimeoutError
+    from tests.testbed.guest import Guest
+    from tests.testbed.keystone import Keystone
+    from tests.testbed.libvirtd import Libvirtd
+    from tests.testbed.network import Network
+    from tests.testbed.servers import MariaDB, RabbitMQ
+    from tests.testbed.tgtd import Tgtd
+    from tests.testbed.vm import ComputeHost
 
 __all__ = [
     'Cluster',
@@ -45,7 +45,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Late: "python -m testbed install" runs before libvirt-python can be built.
+    # Late: "python3 -m tests.testbed install" runs before libvirt-python can be built.
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(importlib.import_module(f'testbed.{_HOMES[name]}'), name)
+    return getattr(importlib.import_module(f'tests.testbed.{_HOMES[name]}'), name)

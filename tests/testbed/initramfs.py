@@ -10,8 +10,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed.errors import TestbedError
-from testbed.kernel import Kernel, find_cache, lock_cache
+from tests.testbed.errors import TestbedError
+from tests.testbed.kernel import Kernel, find_cache, lock_cache
 
 FILES = Path(__file__).resolve().parent / 'files'
 _BUSYBOX = Path('/bin/busybox')

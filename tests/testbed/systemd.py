@@ -10,11 +10,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from testbed import processes
-from testbed.errors import TestbedError
-from testbed.initramfs import FILES
-from testbed.lifetime import Lifetime
-from testbed.polling import wait_until
+from tests.testbed import processes
+from tests.testbed.errors import TestbedError
+from tests.testbed.initramfs import FILES
+from tests.testbed.lifetime import Lifetime
+from tests.testbed.polling import wait_until
 
 _UNSHARE = 'exec unshare --pid --fork --kill-child --mount --cgroup --net --uts --ipc'
 

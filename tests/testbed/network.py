@@ -10,9 +10,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from testbed import processes
-from testbed.errors import TestbedError
-from testbed.lifetime import Lifetime
+from tests.testbed import processes
+from tests.testbed.errors import TestbedError
+from tests.testbed.lifetime import Lifetime
 
 _CLONE_NEWNET = 0x40000000
 _NUMBERS = itertools.count(1)

@@ -5,9 +5,9 @@ import os
 import socket
 from pathlib import Path
 
-from testbed.environments import ensure_venv
-from testbed.keystone import Keystone
-from testbed.servers import Server
+from tests.testbed.environments import ensure_venv
+from tests.testbed.keystone import Keystone
+from tests.testbed.servers import Server
 
 _FILES = Path(__file__).resolve().parent / 'files'
 REQUIREMENTS = _FILES / 'requirements' / 'horizon.txt'

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.errors import TestbedError
-from testbed.processes import run
-from testbed.progress import report
+from tests.testbed.errors import TestbedError
+from tests.testbed.processes import run
+from tests.testbed.progress import report
 
 #: flavour → the Debian package that depends on the newest kernel of that flavour
 FLAVOURS = {

@@ -10,11 +10,11 @@ from xml.sax.saxutils import escape
 
 import libvirt
 
-from testbed.console import Console
-from testbed.errors import TestbedError, WaitTimeoutError
-from testbed.initramfs import build_guest_image
-from testbed.kernel import fetch_kernel
-from testbed.place import Here, Place, check_socket_path
+from tests.testbed.console import Console
+from tests.testbed.errors import TestbedError, WaitTimeoutError
+from tests.testbed.initramfs import build_guest_image
+from tests.testbed.kernel import fetch_kernel
+from tests.testbed.place import Here, Place, check_socket_path
 
 BLOCK_SIZE = 4096  # bytes; the unit of write_block and read_block
 SERIAL_LENGTH = 20  # a virtio disk shows no more of <serial> (virtio 1.2, 5.2.6.1)

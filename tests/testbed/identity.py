@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from testbed.errors import TestbedError
+from tests.testbed.errors import TestbedError
 
 _DOMAIN = 'default'
 REGION = 'RegionOne'

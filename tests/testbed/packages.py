@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from testbed.processes import run
-from testbed.progress import report
+from tests.testbed.processes import run
+from tests.testbed.progress import report
 
 _GUESTS = (
     'qemu-system-x86',

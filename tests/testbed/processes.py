@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from testbed.errors import TestbedError, WaitTimeoutError
-from testbed.polling import wait_until
+from tests.testbed.errors import TestbedError, WaitTimeoutError
+from tests.testbed.polling import wait_until
 
 
 def run(

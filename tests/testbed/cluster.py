@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from testbed.coordination import Redis
-from testbed.errors import TestbedError
-from testbed.kernel import find_cache
-from testbed.lifetime import Lifetime
-from testbed.network import Network
-from testbed.progress import report
-from testbed.servers import MariaDB, RabbitMQ, Server
-from testbed.vm import ComputeHost
+from tests.testbed.coordination import Redis
+from tests.testbed.errors import TestbedError
+from tests.testbed.kernel import find_cache
+from tests.testbed.lifetime import Lifetime
+from tests.testbed.network import Network
+from tests.testbed.progress import report
+from tests.testbed.servers import MariaDB, RabbitMQ, Server
+from tests.testbed.vm import ComputeHost
 
 
 class Cluster(Lifetime):

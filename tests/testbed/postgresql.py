@@ -7,10 +7,10 @@ import socket
 import struct
 from pathlib import Path
 
-from testbed import processes
-from testbed.errors import TestbedError
-from testbed.network import Network
-from testbed.servers import USER, Server
+from tests.testbed import processes
+from tests.testbed.errors import TestbedError
+from tests.testbed.network import Network
+from tests.testbed.servers import USER, Server
 
 _PROGRAMS = Path('/usr/lib/postgresql')
 _ACCOUNT = 'postgres'

@@ -10,12 +10,12 @@ from typing import Any, Generic, TypeVar
 import pymysql
 from pymysql.cursors import DictCursor
 
-from testbed import processes
-from testbed.errors import TestbedError
-from testbed.lifetime import Lifetime
-from testbed.polling import wait_until
-from testbed.relay import PortRelay
-from testbed.servers import USER, MariaDB, RabbitMQ, Server, pick_port
+from tests.testbed import processes
+from tests.testbed.errors import TestbedError
+from tests.testbed.lifetime import Lifetime
+from tests.testbed.polling import wait_until
+from tests.testbed.relay import PortRelay
+from tests.testbed.servers import USER, MariaDB, RabbitMQ, Server, pick_port
 
 _LOOPBACK = '127.0.0.1'
 S = TypeVar('S', bound=Server)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command line of the test bed: python -m testbed COMMAND."""
+"""Command line of the test bed: python3 -m tests.testbed COMMAND."""
 
 import argparse
 import signal
@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from testbed import network, packages
-from testbed.progress import report
+from tests.testbed import network, packages
+from tests.testbed.progress import report
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
             report(f'removed {name}')
         return 0
 
-    from testbed import demo  # needs libvirt-python, which install prepares
+    from tests.testbed import demo  # needs libvirt-python, which install prepares
 
     if args.command == 'guest-demo':
         demo.demonstrate_guests(args.cache, args.kind, args.memory)

@@ -5,10 +5,10 @@ import os
 import socket
 from pathlib import Path
 
-from testbed.environments import ensure_venv
-from testbed.keystone import Keystone
-from testbed.processes import run
-from testbed.servers import Server
+from tests.testbed.environments import ensure_venv
+from tests.testbed.keystone import Keystone
+from tests.testbed.processes import run
+from tests.testbed.servers import Server
 
 _FILES = Path(__file__).resolve().parent / 'files'
 REQUIREMENTS = _FILES / 'requirements' / 'nova.txt'

@@ -12,11 +12,11 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed import processes
-from testbed.errors import TestbedError
-from testbed.lifetime import Lifetime
-from testbed.network import Network
-from testbed.polling import wait_until
+from tests.testbed import processes
+from tests.testbed.errors import TestbedError
+from tests.testbed.lifetime import Lifetime
+from tests.testbed.network import Network
+from tests.testbed.polling import wait_until
 
 USER = 'testbed'
 _LOOPBACK = '127.0.0.1'

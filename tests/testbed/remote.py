@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import TestbedError, WaitTimeoutError
-from testbed.network import Network
-from testbed.polling import wait_until
+from tests.testbed.errors import TestbedError, WaitTimeoutError
+from tests.testbed.network import Network
+from tests.testbed.polling import wait_until
 
 AGENT_PORT = 2222
 SHARE = Path('/testbed')  # the shared folder, as the host sees it

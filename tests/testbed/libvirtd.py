@@ -10,12 +10,12 @@ from typing import Any
 
 import libvirt
 
-from testbed import processes
-from testbed.errors import TestbedError
-from testbed.kernel import find_cache
-from testbed.lifetime import Lifetime
-from testbed.place import check_socket_path
-from testbed.polling import wait_until
+from tests.testbed import processes
+from tests.testbed.errors import TestbedError
+from tests.testbed.kernel import find_cache
+from tests.testbed.lifetime import Lifetime
+from tests.testbed.place import check_socket_path
+from tests.testbed.polling import wait_until
 
 _QEMU_CONF = """\
 user = "root"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import libvirt
 
-from testbed.cluster import Cluster
-from testbed.guest import BLOCK_SIZE, Guest
-from testbed.initramfs import FILES
-from testbed.libvirtd import Libvirtd
-from testbed.progress import report
-from testbed.tgtd import Tgtd
-from testbed.vm import ComputeHost
+from tests.testbed.cluster import Cluster
+from tests.testbed.guest import BLOCK_SIZE, Guest
+from tests.testbed.initramfs import FILES
+from tests.testbed.libvirtd import Libvirtd
+from tests.testbed.progress import report
+from tests.testbed.tgtd import Tgtd
+from tests.testbed.vm import ComputeHost
 
 _DISK = """\
 <disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/>

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from testbed.errors import WaitTimeoutError
+from tests.testbed.errors import WaitTimeoutError
 
 T = TypeVar('T')
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from testbed.place import check_socket_path
+from tests.testbed.place import check_socket_path
 
 
 class PortRelay:

@@ -5,10 +5,10 @@ import os
 import socket
 from pathlib import Path
 
-from testbed.environments import ensure_venv
-from testbed.identity import REGION, Account, Identity
-from testbed.processes import run
-from testbed.servers import Server
+from tests.testbed.environments import ensure_venv
+from tests.testbed.identity import REGION, Account, Identity
+from tests.testbed.processes import run
+from tests.testbed.servers import Server
 
 _FILES = Path(__file__).resolve().parent / 'files'
 REQUIREMENTS = _FILES / 'requirements' / 'keystone.txt'
