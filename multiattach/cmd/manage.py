@@ -21,7 +21,7 @@ _Call = Callable[[cfg.ConfigOpts], int | None]
 _Places: TypeAlias = 'argparse._SubParsersAction[argparse.ArgumentParser]'
 
 _EPILOG = (
-    'COMMAND --help tells the verbs of a command. Example: multiattach-manage --config-file '
+    'Use COMMAND --help for the verbs of a command. Example: multiattach-manage --config-file '
     '/etc/multiattach/multiattach.conf config check --connect'
 )
 
@@ -162,71 +162,66 @@ def _add_noun(place: _Places, name: str, text: str) -> _Places:
 
 
 def _add_commands(subparsers: _Places) -> None:
-    db = _add_noun(subparsers, 'db', 'the database: its tables and their history')
-    _add(db, 'sync', 'Make the tables, or bring them to this release.', _sync).add_argument(
-        '--revision', default='head', help='revision to go to (default: the newest)'
+    db = _add_noun(subparsers, 'db', 'manage the database')
+    _add(db, 'sync', 'Create the tables, or migrate them to this release.', _sync).add_argument(
+        '--revision', default='head', help='target revision (default: the newest)'
     )
     _add(db, 'version', 'Show the revision of the database and of this release.', _version)
     _add(
         db,
         'check',
-        'See that the database answers and is at the revision of this release; ends with 2 if not.',
+        'Check that the database is available and at the revision of this release; exits with status 2 if not.',
         _check_database,
     )
-    _add(db, 'purge', 'Delete rows that were deleted days ago.', _purge).add_argument(
+    _add(db, 'purge', 'Purge rows that were soft-deleted a number of days ago.', _purge).add_argument(
         '--days', type=int, default=90, help='age in days (default: 90)'
     )
     _add(
         db,
         'accept',
-        "Take this database as the newest one of a backend's targets, after an older copy "
-        'was restored on purpose; without a backend, show which are in doubt.',
+        "Accept this database as the current one for a backend's targets, after an older copy "
+        'was restored on purpose. Without a backend, show the backends in doubt.',
         _accept,
     ).add_argument('backend', nargs='?', help='backend, as "service list" shows it, or cluster@backend')
-    service = _add_noun(subparsers, 'service', 'workers and agents, as their heartbeats tell')
+    service = _add_noun(subparsers, 'service', 'manage the records of workers and agents')
     _add(service, 'list', 'List workers and agents with their state.', _list_services).add_argument(
         '-f', '--format', choices=['table', 'json'], default='table', help='default: table'
     )
-    remove = _add(service, 'remove', 'Forget a worker or an agent that is down for good.', _remove_service)
+    remove = _add(service, 'remove', 'Remove the record of a worker or agent that was decommissioned.', _remove_service)
     remove.add_argument('binary', help='program, as "service list" shows it')
     # Not "host", which is an option of every program.
     remove.add_argument('service_host', metavar='host', help='host, as "service list" shows it')
-    _add_volume_commands(_add_noun(subparsers, 'volume', 'volumes whose backend has another name, or is gone for good'))
-    config = _add_noun(subparsers, 'config', 'the configuration files')
+    _add_volume_commands(_add_noun(subparsers, 'volume', 'manage volumes whose backend was renamed or lost'))
+    config = _add_noun(subparsers, 'config', 'manage the configuration files')
     _add(
         config,
         'check',
-        'Check every option in the files and the policy file: wrong values, and names that '
-        'nobody reads, with the nearest known one; ends with 1 if something is wrong.',
+        'Check the configuration files and the policy file for invalid values and unknown names, '
+        'and suggest similar ones; exits with status 1 if a problem is found.',
         _check_configuration,
-    ).add_argument('--connect', action='store_true', help='ask the database and the broker, too')
-    policy = _add_noun(subparsers, 'policy', 'the policy file')
-    _add(
-        policy,
-        'check',
-        'Check that the policy file can be used, and that somebody asks each of its rules.',
-        _check_policy,
-    )
+    ).add_argument('--connect', action='store_true', help='also connect to the database and the message broker')
+    policy = _add_noun(subparsers, 'policy', 'manage the policy file')
+    _add(policy, 'check', 'Check that the policy file is valid and contains no unknown rules.', _check_policy)
     examine = _add(
         subparsers,
         'doctor',
-        'Have every worker and agent compare the database with targets, '
-        'hosts and Nova; ends with 1 if something is left, or somebody did not answer.',
+        'Have all workers and agents compare the database with targets, hosts and Nova; '
+        'exits with status 1 if drift remains or one of them did not respond.',
         doctor.examine,
     )
-    examine.add_argument('--fix', action='store_true', help='put right what can be')
+    examine.add_argument('--fix', action='store_true', help='repair what can be repaired')
     examine.add_argument(
         '--release',
         action='append',
         default=[],
         metavar='SEAL',
-        help='with --fix: put right all that waits for a person under this seal, as it was shown; may be given again',
+        help='with --fix: also make the repairs that wait for an operator under this seal; repeatable',
     )
-    examine.add_argument('--url', help='ask this API instead of the broker: that of multiattach-standalone')
+    examine.add_argument('--url', help='use this API instead of the message broker, for multiattach-standalone')
     examine.add_argument('-f', '--format', choices=['table', 'json'], default='table', help='default: table')
-    attachment = _add_noun(subparsers, 'attachment', 'attachments and what became of them')
-    _add(attachment, 'explain', 'Show the timeline of an attachment, of a deleted one too.', _explain).add_argument(
-        'attachment', help='id of the attachment'
+    attachment = _add_noun(subparsers, 'attachment', 'inspect attachments')
+    _add(attachment, 'explain', 'Show the timeline of an attachment, even if it is deleted.', _explain).add_argument(
+        'attachment', help='ID of the attachment'
     )
 
 
@@ -234,39 +229,34 @@ def _add_volume_commands(volume: _Places) -> None:
     update = _add(
         volume,
         'update-host',
-        'Write another backend into all volumes of one: its storage host '
-        'was renamed, or another host has the storage now. No data is moved: the new backend must '
-        'have the same files or logical volumes. Refuses (status 1) while a worker of the old '
-        'backend reports, and unless one of the new backend does. May be repeated if it was '
-        'interrupted; once nothing is recorded of the old name, that is an error.',
+        'Change the backend of all volumes of a backend, after its storage host was renamed or another host took over '
+        'the storage. No data is moved: the new backend must have the same files or logical volumes. Refused '
+        '(status 1) while a worker of the old backend reports, or unless a worker of the new one does. Can be '
+        'repeated if it was interrupted; fails if nothing is recorded under the old name.',
         volumes.update_host,
     )
     update.add_argument(
-        '--current-host',
-        required=True,
-        metavar='HOST@BACKEND',
-        help='name that the volumes have; os-vol-host-attr:host shows it',
+        '--current-host', required=True, metavar='HOST@BACKEND', help='current name, as os-vol-host-attr:host shows it'
     )
     update.add_argument(
-        '--new-host', required=True, metavar='HOST@BACKEND', help='name that they get, as "service list" shows it'
+        '--new-host', required=True, metavar='HOST@BACKEND', help='new name, as "service list" shows it'
     )
-    update.add_argument('--force', action='store_true', help='also if no worker of the new backend reports (yet)')
+    update.add_argument('--force', action='store_true', help='proceed even if no worker of the new backend reports')
     remove = _add(
         volume,
         'remove',
-        'Remove a volume whose backend is gone for good: its rows go as with a '
-        'delete, quotas and notifications included, and nobody is asked. Says what may be left on '
-        'the storage. Refuses (status 1) while a worker of the backend reports: then "openstack '
-        'volume delete" does more; while a clone of it is being made; and, without --force, while '
-        'it has attachments.',
+        'Remove a volume whose backend is lost. Its records are deleted as by a delete request, including quota usage '
+        'and notifications, without contacting a worker; what may remain on the storage is reported. Refused (status '
+        '1) while a worker of the backend reports (use "openstack volume delete"), while the volume is being cloned '
+        'and, without --force, while it has attachments.',
         volumes.remove,
     )
-    remove.add_argument('volume_id', metavar='VOLUME_ID', help='id of the volume')
+    remove.add_argument('volume_id', metavar='VOLUME_ID', help='ID of the volume')
     remove.add_argument(
-        '--force', action='store_true', help='remove its attachments, too, although their hosts may still be logged in'
+        '--force', action='store_true', help='also remove its attachments, although their hosts may still be logged in'
     )
     for each in (update, remove):
-        each.add_argument('--dry-run', action='store_true', help='say what would be done, and change nothing')
+        each.add_argument('--dry-run', action='store_true', help='only report what would be done')
 
 
 def manage(args: Sequence[str]) -> int | None:
@@ -278,9 +268,9 @@ def manage(args: Sequence[str]) -> int | None:
     conf = configuration.load(
         args,
         program='multiattach-manage',
-        description='What an operator does beside the API.',
+        description='Administer a multiattach deployment.',
         defaults={('DEFAULT', 'use_stderr'): True},
-        cli_opts=[cfg.SubCommandOpt('command', title='commands', handler=_add_commands, help='what to do')],
+        cli_opts=[cfg.SubCommandOpt('command', title='commands', handler=_add_commands, help='command to run')],
         check=False,
         epilog=_EPILOG,
     )

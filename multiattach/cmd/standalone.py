@@ -57,19 +57,19 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
         required=True,
         type=pathlib.Path,
         metavar='DIR',
-        help='folder for database, volumes, locks and clouds.yaml; made if it is missing',
+        help='directory for the database, volumes, locks and clouds.yaml; created if it does not exist',
     )
     parser.add_argument(
         '--listen',
         required=True,
         metavar='HOST:PORT',
-        help='address of the API, and of the embedded target beside it; 0.0.0.0 or [::] for '
-        'all, of which hosts are told the one that leads outside',
+        help='address of the API and of the embedded target; 0.0.0.0 or [::] for all addresses, '
+        'of which hosts are given the one with the default route',
     )
     parser.add_argument(
-        '--config-file', action='append', default=[], metavar='FILE', help='configuration file; may be given again'
+        '--config-file', action='append', default=[], metavar='FILE', help='configuration file; repeatable'
     )
-    parser.add_argument('--debug', action='store_true', help='log more')
+    parser.add_argument('--debug', action='store_true', help='enable debug logging')
     parser.add_argument('--version', action='version', version=f'%(prog)s {release.version()}')
     return parser.parse_args(args)
 

@@ -14,7 +14,7 @@ from multiattach.rpc import broker
 def serve(args: Sequence[str]) -> None:
     """Run the workers of all enabled backends until a signal comes."""
     conf = configuration.load(
-        args, program='multiattach-volume', description='Makes volumes and exports them by iSCSI.'
+        args, program='multiattach-volume', description='Creates volumes and exports them over iSCSI.'
     )
     stop = run.Stop()
     with contextlib.ExitStack() as stack:

@@ -8,26 +8,32 @@ OPTS = [
     cfg.StrOpt(
         'auth_strategy',
         choices=[
-            ('noauth', 'Everybody is admin; the token is USER:PROJECT. For one machine and tests.'),
-            ('keystone', 'Keystone, by [keystone_authtoken].'),
+            (
+                'noauth',
+                'Every caller is an administrator; the token is USER:PROJECT. For tests and single machines only.',
+            ),
+            ('keystone', 'Keystone, configured in [keystone_authtoken].'),
         ],
-        help='How callers are known. multiattach-api and the WSGI application do not start without it; '
-        'multiattach-standalone takes noauth.',
+        help='How callers are authenticated. multiattach-api and the WSGI application require an explicit value; '
+        'multiattach-standalone defaults to noauth.',
     ),
     cfg.ListOpt(
         'noauth_hosts',
         default=[],
-        help='Names by which clients may reach the API with auth_strategy noauth, besides addresses, '
-        'localhost, the name of this machine and that in public_endpoint. A web page that has '
-        'its own name lead here (DNS rebinding) is refused.',
+        help='Additional host names that clients may use in the Host header with auth_strategy noauth. IP '
+        "addresses, localhost, this machine's name and the host of public_endpoint are always accepted. Other "
+        'names are refused, which protects against DNS rebinding.',
     ),
-    cfg.HostAddressOpt('listen_host', default='127.0.0.1', help='Address that multiattach-api listens on.'),
-    cfg.PortOpt('listen_port', default=8776, help='Port that multiattach-api listens on.'),
-    cfg.IntOpt('threads', default=32, min=1, help='Threads that answer requests.'),
+    cfg.HostAddressOpt('listen_host', default='127.0.0.1', help='Address on which multiattach-api listens.'),
+    cfg.PortOpt('listen_port', default=8776, help='Port on which multiattach-api listens.'),
+    cfg.IntOpt('threads', default=32, min=1, help='Number of threads that process requests.'),
     cfg.StrOpt(
         'public_endpoint',
-        help='URL of the service in links, if it is not the URL that clients used, for instance behind a proxy.',
+        help='Base URL of the service for links in replies, if it differs from the URL that clients use, for '
+        'example behind a proxy.',
     ),
-    cfg.IntOpt('max_limit', default=1000, min=1, help='Most items in one reply to a list.'),
-    cfg.StrOpt('project_id_regex', default=r'[0-9a-f\-]+', help='What a project id in a URL looks like.'),
+    cfg.IntOpt('max_limit', default=1000, min=1, help='Maximum number of items in one page of a list.'),
+    cfg.StrOpt(
+        'project_id_regex', default=r'[0-9a-f\-]+', help='Regular expression that a project ID in a URL must match.'
+    ),
 ]

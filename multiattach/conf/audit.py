@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong in configuration files: values that cannot be, and names that nobody reads.
+"""Find invalid values and unknown names in configuration files.
 
 oslo.config ignores a name that it does not know, so a misspelt option is a default that nobody wanted.
 """
@@ -82,19 +82,19 @@ def _inspect_section(
     conf: cfg.ConfigOpts, known: Known, where: str, section: str, names: Mapping[str, list[str]]
 ) -> list[Finding]:
     if section not in known:
-        return [Finding(where, f'nobody reads this section{_suggest(section, known, "[{}]")}')]
+        return [Finding(where, f'unknown section{_suggest(section, known, "[{}]")}')]
     findings = []
     for name in names:
         opt = known[section].get(name.replace('-', '_'))
         if opt is None:
-            findings.append(Finding(where, f'nobody reads option {name}{_find_near(known, section, name)}'))
+            findings.append(Finding(where, f'unknown option {name}{_find_near(known, section, name)}'))
             continue
         try:
             _read(conf, section, opt)
         except (cfg.Error, ValueError) as exc:
             # Not the value: it may be a password.
-            reason = f'it is no {opt.type}' if opt.secret else _shorten(str(exc))
-            findings.append(Finding(where, f'option {name} has a wrong value: {reason}'))
+            reason = f'it is not a valid {opt.type}' if opt.secret else _shorten(str(exc))
+            findings.append(Finding(where, f'option {name} has an invalid value: {reason}'))
     return findings
 
 
@@ -160,7 +160,7 @@ def _find_near(known: Known, section: str, name: str) -> str:
     if near:
         return near
     others = [group for group, opts in known.items() if name.replace('-', '_') in opts]
-    return f'; it belongs into {" or ".join(f"[{group}]" for group in others)}' if others else ''
+    return f'; it belongs in {" or ".join(f"[{group}]" for group in others)}' if others else ''
 
 
 def _suggest(name: str, names: Iterable[str], form: str) -> str:

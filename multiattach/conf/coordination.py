@@ -9,8 +9,8 @@ OPTS = [
         'backend_url',
         default='file://$state_path/locks',
         secret=True,
-        help='tooz backend for locks and groups: a folder (file://) on one host, Redis '
-        '(redis://HOST:6379?timeout=10) or etcd (etcd3+http://HOST:2379) beyond. '
-        'After timeout seconds a killed process counts as gone.',
+        help='URL of the tooz backend for locks and groups: a directory (file://) for a single host; Redis '
+        '(redis://HOST:6379?timeout=10) or etcd (etcd3+http://HOST:2379) for several. A process that was '
+        'killed is considered gone after "timeout" seconds.',
     )
 ]

@@ -8,26 +8,27 @@ OPTS = [
     cfg.StrOpt(
         'enabled',
         default='auto',
-        choices=[('auto', 'If libvirt answers.'), ('yes', 'Always.'), ('no', 'Never.')],
-        help='Whether multiattach-standalone has a host agent.',
+        choices=[('auto', 'Only if libvirt is available.'), ('yes', 'Always.'), ('no', 'Never.')],
+        help='Whether multiattach-standalone runs a host agent.',
     ),
     cfg.StrOpt(
         'connector',
         default='os-brick',
         choices=[
-            ('os-brick', "The host's kernel logs in (open-iscsi)."),
-            ('qemu', "QEMU's own initiator logs in, for hosts whose kernel has no SCSI."),
+            ('os-brick', "The host's kernel initiator (open-iscsi)."),
+            ('qemu', "QEMU's built-in initiator, for hosts whose kernel lacks SCSI support."),
         ],
-        help='How the host reaches targets.',
+        help='How this host connects to targets.',
     ),
-    cfg.StrOpt('libvirt_uri', default='qemu:///system', help='Which libvirt to talk to.'),
-    cfg.StrOpt('my_ip', default='127.0.0.1', help='Address of this host in connectors.'),
+    cfg.StrOpt('libvirt_uri', default='qemu:///system', help='URI of the libvirt connection.'),
+    cfg.StrOpt('my_ip', default='127.0.0.1', help='IP address of this host, as reported in connectors.'),
     cfg.StrOpt(
         'project_id',
         default='0' * 32,
         help=(
-            'Project of those servers of this host whose metadata in libvirt name no other. Each member of a '
-            'project may attach its volumes to its servers. Empty: such servers are not shown to anybody.'
+            'Project that owns those servers on this host whose libvirt metadata does not name a project. Every '
+            'member of that project can attach its volumes to them. If empty, such servers are not visible to '
+            'anyone.'
         ),
     ),
     # With the id of an attachment it is a name of at most 223 signs that a target can be told.
@@ -35,20 +36,20 @@ OPTS = [
         'initiator_prefix',
         default='iqn.2010-10.org.openstack:',
         regex=r'^[A-Za-z0-9:._-]{1,187}$',
-        help='Start of initiator names with connector qemu.',
+        help='Prefix of initiator names with the qemu connector.',
     ),
     cfg.FloatOpt(
         'detach_timeout',
         default=20.0,
         min=1.0,
-        help='Seconds that a server has to let a device go; it is asked 8 times.',
+        help='Time in seconds that a server has to release a device. The request is repeated 8 times within it.',
     ),
     cfg.FloatOpt(
         'libvirt_timeout',
         default=20.0,
         min=1.0,
-        help='Seconds that a call into libvirt may take. One that takes longer goes on unattended; '
-        'its server is left alone until it has come back, and the step is tried again.',
+        help='Time in seconds that a libvirt call may take. A call that takes longer continues in the background; '
+        'its server is left alone until the call returns, and the step is retried.',
     ),
-    cfg.FloatOpt('connect_timeout', default=60.0, min=5.0, help='Seconds that a login to a target may take.'),
+    cfg.FloatOpt('connect_timeout', default=60.0, min=5.0, help='Time in seconds that a login to a target may take.'),
 ]

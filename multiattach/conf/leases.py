@@ -9,19 +9,22 @@ OPTS = [
         'duration',
         default=30.0,
         min=2.0,
-        help='Seconds after which a step belongs to nobody if there was no sign of life of the '
-        'worker or agent that was at it. A step that takes longer is not disturbed: its '
-        'lease is renewed every third of this time. It must be the same in all programs.',
+        help='Time in seconds without a sign of life after which a step no longer belongs to the worker or agent '
+        'that runs it. Long steps are not interrupted: a lease is renewed every third of this time. Use the '
+        'same value for all programs.',
     ),
     cfg.IntOpt(
         'max_attempts',
         default=10,
         min=1,
-        help='Attempts without a result, such as no answer of a target or of libvirt, after which '
-        'a step ends in an error state. A fence is never given up.',
+        help='Number of attempts without a result (for example, because the target or libvirt does not respond) '
+        'after which a step ends in an error state. Fences are retried indefinitely.',
     ),
     cfg.FloatOpt(
-        'retry_pause', default=2.0, min=0.0, help='Seconds before the second attempt; it doubles with each one.'
+        'retry_pause',
+        default=2.0,
+        min=0.0,
+        help='Time in seconds before the second attempt. It doubles with each further attempt.',
     ),
-    cfg.FloatOpt('longest_pause', default=300.0, min=0.0, help='Seconds that two attempts are apart at most.'),
+    cfg.FloatOpt('longest_pause', default=300.0, min=0.0, help='Maximum time in seconds between two attempts.'),
 ]

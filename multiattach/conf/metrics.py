@@ -8,21 +8,20 @@ OPTS = [
     cfg.StrOpt(
         'listen',
         default='',
-        help='ADDRESS:PORT at which this program serves its metrics in the text format of '
-        'Prometheus, for instance 127.0.0.1:9776; empty for no metrics. Whoever reaches it '
-        'may read it. Programs of one host need ports of their own.',
+        help='ADDRESS:PORT on which this program serves Prometheus metrics, for example 127.0.0.1:9776. If empty, '
+        'no metrics are served. There is no access control. Programs on the same host need different ports.',
     ),
     cfg.StrOpt(
         'multiprocess_dir',
         default='',
-        help='Folder that the processes of multiattach.wsgi.api:application share to count '
-        'together; multiattach.wsgi.metrics:application serves the sum. It must be empty '
-        'when the WSGI server starts, best on a tmpfs.',
+        help='Directory in which the processes of multiattach.wsgi.api:application aggregate their metrics; '
+        'multiattach.wsgi.metrics:application serves the sum. It must be empty when the WSGI server starts; a '
+        'tmpfs is recommended.',
     ),
     cfg.FloatOpt(
         'stuck_after',
         default=300.0,
         min=1.0,
-        help='Seconds in flight after which an attachment or a volume counts as stuck.',
+        help='Time in seconds after which an attachment or a volume in a transient state is counted as stuck.',
     ),
 ]

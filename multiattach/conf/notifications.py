@@ -9,10 +9,13 @@ OPTS = [
         'queue_size',
         default=1000,
         min=1,
-        help='Notifications that wait for a slow broker; further ones are dropped, with a '
-        'warning. Nothing else waits for them.',
+        help='Maximum number of notifications that wait for a slow message broker. Further notifications are '
+        'dropped with a warning; nothing else is delayed.',
     ),
     cfg.IntOpt(
-        'retries', default=2, min=0, help='How often a notification is sent again when the broker does not take it.'
+        'retries',
+        default=2,
+        min=0,
+        help='Number of times that a notification is sent again if the message broker does not accept it.',
     ),
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of asking Nova whether a server uses a volume, and of telling it that one has grown."""
+"""Options for querying Nova about servers and for notifying it of extended volumes."""
 
 from keystoneauth1 import adapter, loading
 from oslo_config import cfg
@@ -9,13 +9,20 @@ OPTS = [
     cfg.StrOpt(
         'endpoint',
         default='',
-        help='URL of the Compute API; empty to take it from the catalogue of the caller. '
-        'With auth_strategy noauth nobody is asked unless it is set.',
+        help="URL of the Compute API. If empty, it is taken from the caller's service catalog. With auth_strategy "
+        'noauth, Nova is consulted only if this option is set.',
     ),
     cfg.StrOpt(
-        'interface', default='public', choices=['public', 'internal', 'admin'], help='Interface in the catalogue.'
+        'interface',
+        default='public',
+        choices=['public', 'internal', 'admin'],
+        help='Interface of the Compute API in the service catalog.',
     ),
-    cfg.StrOpt('region_name', default='', help='Region in the catalogue; empty for any.'),
+    cfg.StrOpt(
+        'region_name',
+        default='',
+        help='Region of the Compute API in the service catalog. If empty, any region is used.',
+    ),
 ]
 
 

@@ -5,13 +5,13 @@ from oslo_config import cfg
 
 GROUP = 'quota'
 OPTS = [
-    cfg.IntOpt('volumes', default=10, min=-1, help='Volumes of a project.'),
-    cfg.IntOpt('gigabytes', default=1000, min=-1, help='GiB of all volumes of a project.'),
-    cfg.IntOpt('per_volume_gigabytes', default=-1, min=-1, help='GiB of one volume.'),
+    cfg.IntOpt('volumes', default=10, min=-1, help='Maximum number of volumes per project.'),
+    cfg.IntOpt('gigabytes', default=1000, min=-1, help='Maximum total size of the volumes of a project, in GiB.'),
+    cfg.IntOpt('per_volume_gigabytes', default=-1, min=-1, help='Maximum size of a volume, in GiB.'),
     cfg.IntOpt(
         'attachments',
         default=-1,
         min=-1,
-        help='Servers that have the volumes of a project, counted once for each volume.',
+        help="Maximum number of attachments of a project's volumes, where each server counts once per volume.",
     ),
 ]

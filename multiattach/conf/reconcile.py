@@ -45,60 +45,64 @@ OPTS = [
         'interval',
         default=60.0,
         min=0.0,
-        help='Seconds between two rounds in which volume workers and host agents compare what is '
-        'recorded with what is there; 0 for none but those of "doctor".',
+        help='Time in seconds between two rounds in which volume workers and host agents compare the records with '
+        'the actual state. 0 disables the rounds; "doctor" still runs them on demand.',
     ),
     cfg.Opt(
         'actions',
         type=_Actions(types.String(choices=[str(action) for action in Action])),
         default={},
-        help='What is done about kinds of drift where the table of the documentation says something '
-        'else: kind:repair, kind:report or kind:ignore, with commas between them.',
+        help='Actions for kinds of drift that override those of the table in the documentation, as a '
+        'comma-separated list of kind:repair, kind:report or kind:ignore.',
     ),
     cfg.Opt(
         'graces',
         type=_ByKind(types.Float(min=0.0)),
         default={},
-        help='Seconds that kinds of drift must last before they are repaired, where the table says '
-        'something else: kind:seconds, with commas between them.',
+        help='Time in seconds that a kind of drift must persist before it is repaired, overriding the table in the '
+        'documentation, as a comma-separated list of kind:seconds.',
     ),
     cfg.FloatOpt(
         'reservation_age',
         default=86400.0,
         min=0.0,
-        help='Seconds that a reservation may wait for its host before it is drift; 0 for ever.',
+        help='Time in seconds that a reservation may wait for its host before it is reported as drift; 0 means '
+        'indefinitely.',
     ),
     cfg.FloatOpt(
-        'stuck_after', default=600.0, min=1.0, help='Seconds that a step in flight may stand still before it is drift.'
+        'stuck_after',
+        default=600.0,
+        min=1.0,
+        help='Time in seconds without progress after which a step is reported as drift.',
     ),
     cfg.IntOpt(
         'nova_servers',
         default=100,
         min=0,
-        help="Servers of Nova's that a volume worker asks for in one round, with the account in "
-        '[nova]; 0 to ask for none.',
+        help='Maximum number of Nova servers that a volume worker looks up per round, with the credentials in '
+        '[nova]; 0 disables the lookup.',
     ),
     cfg.IntOpt(
         'most_at_once',
         default=10,
         min=0,
         deprecated_name='most_gone',
-        help='Repairs that take something away (logins, targets, attachments, disks) which a worker '
-        'or agent makes by itself at once, or within window. If there are more, they wait for a '
-        'person; 0 if all of them are to wait.',
+        help='Maximum number of destructive repairs (of logins, targets, attachments or disks) that a worker or '
+        'agent makes automatically within "window". If there are more, all of them wait for an operator; with '
+        '0, they always do.',
     ),
     cfg.IntOpt(
         'most_percent',
         default=20,
         min=0,
         max=100,
-        help='The same as a part of what the backend or host has, if that is less; '
-        f'{FEW} are allowed on the smallest one. 100 if only most_at_once is to count.',
+        help='Maximum share of such repairs, as a percentage of what the backend or host has, if that is less than '
+        f'most_at_once. At least {FEW} are always allowed. 100 disables this limit.',
     ),
     cfg.FloatOpt(
         'window',
         default=3600.0,
         min=0.0,
-        help='Seconds for which a repair that took something away counts against these limits.',
+        help='Time in seconds for which a destructive repair counts against these limits.',
     ),
 ]

@@ -10,15 +10,15 @@ OPTS = [
     cfg.ListOpt(
         'enabled_backends',
         default=['file'],
-        help='Backends of this worker; each is configured in the group of its name.',
+        help='Names of the backends that this worker serves. Each one is configured in the group of the same name.',
     ),
     cfg.StrOpt(
         'cluster',
         regex=r'^[A-Za-z0-9._-]+$',
-        help='Name of a group of volume workers on several hosts (each with a [DEFAULT] host of '
-        'its own) that serve the same backends together: volumes belong to the '
-        'group, and any member carries on for one that died. All of them must reach the '
-        'same storage and the same target. It must not change while volumes live.',
+        help='Name of the cluster that this volume worker belongs to. The members of a cluster run on several '
+        'hosts (each with its own [DEFAULT] host) and serve the same backends: volumes belong to the cluster, '
+        'and any member continues the work of one that has died. All members must reach the same storage and '
+        'the same target. Do not change the name while volumes exist.',
     ),
 ]
 
@@ -27,24 +27,33 @@ BACKEND_OPTS = [
         'driver',
         default='file',
         choices=[('file', 'Sparse files in a directory.'), ('lvm', 'Logical volumes of a volume group.')],
-        help='Where volumes are.',
+        help='Storage driver.',
     ),
-    cfg.StrOpt('directory', default='$state_path/volumes', help='Folder of the files (driver file).'),
-    cfg.StrOpt('volume_group', default='multiattach-volumes', help='Name of the volume group (driver lvm).'),
+    cfg.StrOpt('directory', default='$state_path/volumes', help='Directory of the volume files (file driver).'),
+    cfg.StrOpt('volume_group', default='multiattach-volumes', help='Name of the LVM volume group (lvm driver).'),
     cfg.StrOpt(
         'target_driver',
         default='tgt',
-        choices=[('tgt', 'iSCSI by tgtd.'), ('null', 'No export at all, for benchmarks.')],
-        help='How volumes are exported.',
+        choices=[('tgt', 'iSCSI targets of tgtd.'), ('null', 'No export; for benchmarks only.')],
+        help='Driver that exports volumes to hosts.',
     ),
-    cfg.BoolOpt('multiattach', default=True, help='Report that volumes of this backend may be shared.'),
+    cfg.BoolOpt(
+        'multiattach',
+        default=True,
+        help='Whether this backend reports that its volumes can be attached to several servers.',
+    ),
     cfg.FloatOpt(
         'max_over_subscription_ratio',
         default=20.0,
         min=1.0,
-        help='How many times the capacity may be promised (thin volumes); 1 for never.',
+        help='Ratio of provisioned to physical capacity up to which thin volumes are placed on this backend; 1 '
+        'disables over-subscription.',
     ),
-    cfg.DictOpt('capabilities', default={}, help='Further capabilities that extra specs are matched with.'),
+    cfg.DictOpt(
+        'capabilities',
+        default={},
+        help='Additional capabilities to report, for matching with extra specs of volume types.',
+    ),
 ]
 
 

@@ -18,10 +18,10 @@ LONG = 60.0
 
 # Requirement row 23: the service cannot see what is on a volume, so it says this where a person looks.
 SHARED_WARNING = (
-    'Several servers have this volume at once. ext4, XFS and NTFS are made for one server: mounted by two '
-    "they destroy each other's data, even if one of them only reads. Use a cluster file system (GFS2, "
-    'OCFS2), or software that lets one server write at a time by SCSI-3 persistent reservations '
-    "(Pacemaker's fence_scsi, Windows failover clusters), or an application that coordinates by itself."
+    'This volume is attached to several servers. ext4, XFS and NTFS are file systems for one server: if two servers '
+    'mount one, data is corrupted, even if one of them only reads. Use a cluster file system (GFS2, OCFS2), software '
+    "that lets one server write at a time by SCSI-3 persistent reservations (Pacemaker's fence_scsi, Windows failover "
+    'clusters), or an application that coordinates access itself.'
 )
 
 
@@ -60,8 +60,8 @@ class AttachmentFacts:
     owner_is_up: bool | None = None
 
 
-_NOTHING = 'Nothing: it stays so until somebody asks for something.'
-_WAIT = 'Wait: the step carries on by itself, also after a restart.'
+_NOTHING = 'No action needed; it stays in this state until a request changes it.'
+_WAIT = 'Wait: the step continues automatically, even after a restart.'
 # The client's commands exist from a microversion on only, and the client does not ask for it by itself.
 _DELETE = 'openstack --os-volume-api-version 3.27 volume attachment delete {id}'
 _MESSAGES = 'openstack --os-volume-api-version 3.3 volume message list'
@@ -70,65 +70,65 @@ _MESSAGES = 'openstack --os-volume-api-version 3.3 volume message list'
 _AGENT = {
     A.RESERVED: (
         Owner.HOST,
-        'The host agent asks for the export, connects the device and gives it to the server.',
+        'The host agent requests the export, connects the device and attaches it to the server.',
         _WAIT,
     ),
-    A.EXPORTED: (Owner.HOST, 'The host agent connects the device and gives it to the server.', _WAIT),
+    A.EXPORTED: (Owner.HOST, 'The host agent connects the device and attaches it to the server.', _WAIT),
 }
 _CLIENT = {
     A.RESERVED: (
         Owner.USER,
-        'Nova, or whoever made the reservation, gives the connector of a host; then the '
-        'volume worker admits its initiator.',
-        f'If no server is being attached any more, give the place back: {_DELETE}',
+        'Nova, or the client that made the reservation, supplies the connector of a host; then the volume worker '
+        'exports the volume to its initiator.',
+        f'If the attach was abandoned, delete the reservation: {_DELETE}',
     ),
     A.EXPORTED: (
         Owner.USER,
-        'The host logs in with connection_info, and Nova, or whoever attaches, completes the attachment.',
-        f'If no server is being attached any more, take it back: {_DELETE}',
+        'The host logs in with connection_info, and Nova, or the client that attaches, completes the attachment.',
+        f'If the attach was abandoned, delete the attachment: {_DELETE}',
     ),
 }
 _EITHER = {
     A.EXPORTING: (
         Owner.VOLUME,
-        'The volume worker admits the initiator on the target and stores connection_info.',
+        'The volume worker exports the volume to the initiator and stores connection_info.',
         _WAIT,
     ),
-    A.CONNECTING: (Owner.HOST, 'The host agent finishes the attach, or undoes it and says why.', _WAIT),
+    A.CONNECTING: (Owner.HOST, 'The host agent completes the attach, or reverts it and records the reason.', _WAIT),
     A.ATTACHED: (Owner.NOBODY, _NOTHING, 'To detach it: openstack server remove volume SERVER VOLUME'),
     A.DETACHING: (
         Owner.HOST,
-        'The host agent takes the device from the server; then the volume worker turns '
-        'the initiator away. If the server keeps the device, it is attached again.',
+        'The host agent detaches the device from the server; then the volume worker removes the '
+        "initiator's access. If the server does not release the device, the attachment becomes attached again.",
         _WAIT,
     ),
-    A.UNEXPORTING: (Owner.VOLUME, 'The volume worker turns the initiator away, and the attachment is gone.', _WAIT),
+    A.UNEXPORTING: (
+        Owner.VOLUME,
+        "The volume worker removes the initiator's access, and the attachment is deleted.",
+        _WAIT,
+    ),
     A.FENCING: (
         Owner.VOLUME,
-        "The volume worker takes the initiator's leave and account away, ends its sessions and reads the target again.",
+        "The volume worker removes the initiator's ACL entry and account, ends its sessions and verifies the target.",
         _WAIT,
     ),
     A.FENCED: (
         Owner.USER,
-        'Nothing by itself but this: a host agent that returns takes the disk from the '
-        'server and forgets the device. No host needs to be there for it to be deleted.',
-        f'Attach anew, which gives new credentials, or forget it: {_DELETE}',
+        'A host agent that returns detaches the disk from the server and drops the device; '
+        'otherwise nothing. The attachment can be deleted without its host.',
+        f'Attach the volume again, which issues new credentials, or delete the attachment: {_DELETE}',
     ),
     A.ERROR_ATTACHING: (
         Owner.USER,
-        'Nothing by itself: the attach was undone and takes no place on the volume.',
-        f'Put right what the error says and attach again, or forget it: {_DELETE}',
+        'Nothing: the attach was reverted and no longer counts as a use of the volume.',
+        f'Fix the reported error and attach again, or delete the attachment: {_DELETE}',
     ),
     A.ERROR_DETACHING: (
         Owner.USER,
-        'Nothing by itself: the target may still admit the initiator.',
-        f'Put right what the error says and detach again, or: {_DELETE}',
+        'Nothing: the initiator may still have access to the target.',
+        f'Fix the reported error and detach again, or: {_DELETE}',
     ),
-    A.DETACHED: (
-        Owner.NOBODY,
-        'Nothing: the row is kept for its timeline until it is purged.',
-        'Nothing is to be done.',
-    ),
+    A.DETACHED: (Owner.NOBODY, 'Nothing: the record is kept for its timeline until it is purged.', 'No action needed.'),
 }
 
 
@@ -153,9 +153,9 @@ def explain_attachment(facts: AttachmentFacts) -> Outlook:
     state = Attachment(facts.state)
     owner, coming, advice = _find(state, facts.driven_by_agent)
     if state is A.UNEXPORTING and facts.error:
-        coming = 'The volume worker turns the initiator away; then the attachment is in error_attaching.'
+        coming = "The volume worker removes the initiator's access; then the attachment goes to error_attaching."
     if state is A.RESERVED and facts.error and not facts.driven_by_agent:
-        coming = 'The export failed and was undone; the same or another connector may be given.'
+        coming = 'The export failed and was reverted; the same or another connector can be supplied.'
     return Outlook(
         owner,
         states.ATTACHMENT_STATES[state].doc,
@@ -169,11 +169,11 @@ def _advise(owner: Owner, advice: str, seconds: float, owner_is_up: bool | None)
     if owner not in (Owner.HOST, Owner.VOLUME):
         return advice
     if owner_is_up is False:
-        return f'The {owner} does not report: start it again. It carries on with this step by itself.'
+        return f'The {owner} does not report: restart it. It then continues with this step automatically.'
     if seconds > LONG:
         return (
-            f'The step takes long ({seconds:.0f} s). It is tried again and again; the log of the {owner} '
-            'says what it waits for.'
+            f'The step is taking long ({seconds:.0f} s). It is retried automatically; the log of the {owner} '
+            'says what it is waiting for.'
         )
     return advice
 
@@ -182,23 +182,23 @@ def _advise(owner: Owner, advice: str, seconds: float, owner_is_up: bool | None)
 _VOLUME = {
     V.CREATING: (
         Owner.VOLUME,
-        'The storage is being made.',
-        'The volume worker makes the storage; then the volume is available, or in error with a message that says why.',
+        'Its storage is being created.',
+        'The volume worker creates the storage; then the volume becomes available, or goes to error with a message.',
         _WAIT,
     ),
-    V.AVAILABLE: (Owner.NOBODY, 'No server uses it.', _NOTHING, 'Attach, retype, extend or delete it.'),
+    V.AVAILABLE: (Owner.NOBODY, 'It is not attached to any server.', _NOTHING, 'Attach, retype, extend or delete it.'),
     V.RESERVED: (
         Owner.USER,
-        'A place on it is taken, and no host yet connects.',
+        'It is reserved for a server, and no host has connected yet.',
         'See its attachments.',
         'See its attachments.',
     ),
     V.ATTACHING: (Owner.USER, 'It is being attached.', 'See its attachments.', 'See its attachments.'),
     V.IN_USE: (
         Owner.NOBODY,
-        'At least one server has it.',
+        'It is attached to at least one server.',
         _NOTHING,
-        'It can be extended; it can be shared if it is multiattach.',
+        'It can be extended; if it is multiattach, it can be attached to further servers.',
     ),
     V.DETACHING: (Owner.USER, 'It is being detached.', 'See its attachments.', 'See its attachments.'),
     V.RETYPING: (
@@ -209,40 +209,40 @@ _VOLUME = {
     ),
     V.EXTENDING: (
         Owner.VOLUME,
-        'It is growing.',
-        'The volume worker grows the storage and shows the size to the servers.',
+        'It is being extended.',
+        'The volume worker extends the storage and announces the new size to the servers.',
         _WAIT,
     ),
     V.MAINTENANCE: (
         Owner.USER,
-        'An admin set it aside.',
-        'Nothing until an admin sets another status.',
-        'openstack volume set --state available VOLUME, as an admin',
+        'An administrator put it into maintenance.',
+        'Nothing until an administrator sets another status.',
+        'As an administrator: openstack volume set --state available VOLUME',
     ),
     V.DELETING: (
         Owner.VOLUME,
-        'The storage is being deleted.',
-        'The volume worker deletes the storage, and the volume is gone.',
+        'Its storage is being deleted.',
+        'The volume worker deletes the storage, and then the volume.',
         _WAIT,
     ),
-    V.DELETED: (Owner.NOBODY, 'It is gone.', 'Nothing.', 'Nothing is to be done.'),
+    V.DELETED: (Owner.NOBODY, 'It is deleted.', 'Nothing.', 'No action needed.'),
     V.ERROR: (
         Owner.USER,
-        'It could not be made, or an admin set this status.',
-        'Nothing by itself.',
-        f'{_MESSAGES} says why. Delete it, or as an admin: openstack volume set --state available VOLUME',
+        'It could not be created, or an administrator set this status.',
+        'Nothing until a request changes it.',
+        f'{_MESSAGES} says why. Delete it, or as an administrator: openstack volume set --state available VOLUME',
     ),
     V.ERROR_DELETING: (
         Owner.USER,
         'Its storage could not be deleted.',
-        'Nothing by itself.',
-        f'{_MESSAGES} says why. Put that right, then as an admin: openstack volume delete --force VOLUME',
+        'Nothing until a request changes it.',
+        f'{_MESSAGES} says why. Fix that, then as an administrator: openstack volume delete --force VOLUME',
     ),
     V.ERROR_EXTENDING: (
         Owner.USER,
-        'Its storage could not grow; what was on it is still there.',
-        'Nothing by itself.',
-        f'{_MESSAGES} says why. As an admin: '
+        'Its storage could not be extended; its data is intact.',
+        'Nothing until a request changes it.',
+        f'{_MESSAGES} says why. As an administrator: '
         'openstack volume set --state available VOLUME (or in-use), and extend it again',
     ),
 }
@@ -282,7 +282,7 @@ def judge_status(
         return Verdict(
             True,
             f'The record says {status}, but the attachments make it {expected}. '
-            'The volume worker puts it right by itself; at once: openstack multiattach '
+            'The volume worker corrects it automatically; to correct it now: openstack multiattach '
             'doctor --fix',
         )
     leaving = claim in states.DETACHING_CLAIMS and Attachment.ATTACHED in attachments.values()
@@ -297,8 +297,8 @@ def judge_status(
     if claim is not None:
         action = 'os-reserve' if status == V.ATTACHING else 'os-begin_detaching'
         since = '' if claimed is None else f' {claimed:.0f} s ago'
-        return Verdict(True, f'The action {action} left its mark{since}, and nothing has followed it yet.')
-    return Verdict(True, 'No attachment takes a place on it.')
+        return Verdict(True, f'The action {action} was called{since}, and nothing has followed it yet.')
+    return Verdict(True, 'No attachment uses it.')
 
 
 def explain_volume(
@@ -320,8 +320,8 @@ def explain_volume(
         return Outlook(
             owner,
             meaning,
-            'Whoever marked the volume carries on, or takes the mark back.',
-            f'If nobody does: the action {back}, or as an admin: openstack volume set --state {before} VOLUME',
+            'The client that called the action continues, or reverts it.',
+            f'If it does not: the action {back}, or as an administrator: openstack volume set --state {before} VOLUME',
         )
     return Outlook(owner, meaning, coming, _advise(owner, advice, seconds, worker_is_up))
 
@@ -382,32 +382,31 @@ def explain_host(facts: HostFacts) -> Outlook:
     if facts.is_fenced:
         return Outlook(
             Owner.USER,
-            'It is fenced: it has no volume, and gets none.',
-            'Nothing until a person unfences it; its agent lets go of what it had.',
-            f'When it is sound again: openstack multiattach host unfence {facts.name}',
+            'It is fenced: it has no access to any volume and gets none.',
+            'Nothing until an operator unfences it; its agent releases the devices it had.',
+            f'When the host is healthy again: openstack multiattach host unfence {facts.name}',
         )
     if not facts.has_agent:
         return Outlook(
             Owner.USER,
-            'It is known from connectors only: Nova or another client drives it.',
-            'Whoever drives it carries on.',
-            'What is true on it, its own tools say (virsh, iscsiadm -m session).',
+            'It has no agent of this service: Nova or another client manages it.',
+            'The client that manages it continues.',
+            'Use the tools of the host to see its actual state (virsh, iscsiadm -m session).',
         )
     if not facts.is_up:
         return Outlook(
             Owner.HOST,
             'Its agent does not report.',
-            f'When the agent is back, it carries on with {facts.waiting} steps and puts right what drifted.',
-            'Start the agent again. If the host is lost: openstack multiattach host fence '
-            f'{facts.name} --out-of-service',
+            f'When the agent is back, it continues with {facts.waiting} steps and repairs drift.',
+            f'Restart the agent. If the host is lost: openstack multiattach host fence {facts.name} --out-of-service',
         )
     if facts.drifted:
         return Outlook(
             Owner.HOST,
-            'It is not what is recorded of it.',
-            'The agent repairs what it may when the grace of each finding ends.',
-            'See the findings. To have it done now: openstack multiattach doctor --fix',
+            'Its actual state differs from the records.',
+            'The agent repairs what it is allowed to when the grace period of each finding ends.',
+            'See the findings. To repair them now: openstack multiattach doctor --fix',
         )
     if facts.waiting:
-        return Outlook(Owner.HOST, 'Its agent is at work.', f'{facts.waiting} steps are on their way.', _WAIT)
-    return Outlook(Owner.NOBODY, 'All is as it is recorded.', _NOTHING, 'Nothing is to be done.')
+        return Outlook(Owner.HOST, 'Its agent is working.', f'{facts.waiting} steps are in progress.', _WAIT)
+    return Outlook(Owner.NOBODY, 'Its actual state matches the records.', _NOTHING, 'No action needed.')

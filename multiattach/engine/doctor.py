@@ -120,6 +120,6 @@ class Doctor:
         self, binary: str, host: str, is_up: bool, fix: bool, release: Sequence[str], request_id: str | None
     ) -> dict[str, Any]:
         if not is_up:  # it would not answer in time
-            raise errors.Unavailable(f'{host} does not report: start it again.')
+            raise errors.Unavailable(f'{host} does not report: restart it.')
         asked = self._workers if binary == VOLUME_BINARY else self._agents
         return asked.release(host, release, request_id) if fix and release else asked.reconcile(host, fix, request_id)

@@ -339,7 +339,7 @@ class Fences:
         while (row := self._read(order.attachment_id)) is not None and row.state == A.FENCING:
             if not any(one.is_up for one in self._services.list_backends() if one.host == order.host):
                 raise errors.Unavailable(
-                    f'The volume worker {order.host} does not report: start it again, or have another one '
+                    f'The volume worker {order.host} does not report: restart it, or have another one '
                     'serve the backend. It cuts as soon as it runs; there is no proof yet.'
                 ) from unknown
             if time.monotonic() + pause > deadline:

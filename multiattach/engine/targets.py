@@ -144,7 +144,7 @@ class Targets:
 def _check_up(host: str, is_up: bool) -> None:
     """Do not wait for a worker that does not report."""
     if not is_up:
-        raise errors.Unavailable(f'The volume worker {host} does not report: start it again.')
+        raise errors.Unavailable(f'The volume worker {host} does not report: restart it.')
 
 
 def compare_shown(

@@ -211,7 +211,7 @@ class Witnesses:
 
 def _ask(is_up: bool | None, host: str, call: Callable[[], Any]) -> Any:
     if not is_up:
-        raise errors.Unavailable(f'{host} does not report: start it again.')
+        raise errors.Unavailable(f'{host} does not report: restart it.')
     return call()
 
 

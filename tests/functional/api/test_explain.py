@@ -56,7 +56,7 @@ def test_the_owner_sees_the_timeline_without_hosts(awkward: Caller, target: Awkw
     assert not {'host', 'initiator', 'owner_name'} & set(seen)
     assert 'testhost' not in json.dumps(seen)
     assert whole['timeline'][2]['error'] == 'export volume: no more targets'
-    assert 'may be given' in whole['next']
+    assert 'can be supplied' in whole['next']
 
 
 def test_errors_lose_hosts_and_files_on_the_way_to_the_owner(call: Caller) -> None:
@@ -218,14 +218,14 @@ def test_a_worker_that_is_down_is_not_waited_for(awkward: Caller) -> None:
     reply = awkward('GET', f'/multiattach/targets/{volume_id}')
     assert (reply.status_int, 'does not report' in reply.text) == (503, True)
     [one] = awkward('GET', '/multiattach/targets').json['unanswered']
-    assert 'start it again' in one['reason']
+    assert 'restart it' in one['reason']
     with awkward.deployed.db.writer() as session:
         row = session.get(models.Attachment, ident)
         assert row is not None
         row.state = 'unexporting'
     shown = explain(awkward, 'attachments', ident)
     assert (shown['owner'], shown['owner_name'], shown['owner_is_up']) == ('volume worker', deployment.BACKEND, False)
-    assert shown['advice'].startswith('The volume worker does not report: start it again.')
+    assert shown['advice'].startswith('The volume worker does not report: restart it.')
 
 
 class OldWorker:

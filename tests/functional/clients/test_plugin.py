@@ -199,7 +199,7 @@ def test_what_is_recorded_and_what_is_true(openstack: Openstack, cloud: Cloud, v
     assert shown['findings'] == []
     assert [one['host'] for one in shown['on_hosts']] == [compute_host.HOST]
     table = openstack.plugin('host explain', compute_host.HOST).out
-    assert 'All is as it is recorded.' in table
+    assert 'Its actual state matches the records.' in table
     assert re.search(r'attached since \S+Z volume', table)
     well = openstack.plugin('doctor', '-f', 'json')
     assert (well.code, well.json) == (0, [])

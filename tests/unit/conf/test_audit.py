@@ -22,15 +22,15 @@ def inspect(path):
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('[DEFAULT]\nuse_jsn = true\n', '[DEFAULT]: nobody reads option use_jsn; did you mean use_json?'),
-        ('[databse]\nx = 1\n', 'nobody reads this section; did you mean [database]?'),
-        ('[api]\ntransport_url = rabbit://x\n', 'it belongs into [DEFAULT]'),
-        ('[api]\nauth_strategy = hope\n', 'auth_strategy has a wrong value'),
-        ('[DEFAULT]\nrpc_response_timeout = soon\n', 'rpc_response_timeout has a wrong value'),
-        ('[oslo_messaging_rabbit]\nrabbit_quorum_queue = maybe\n', 'rabbit_quorum_queue has a wrong value'),
+        ('[DEFAULT]\nuse_jsn = true\n', '[DEFAULT]: unknown option use_jsn; did you mean use_json?'),
+        ('[databse]\nx = 1\n', 'unknown section; did you mean [database]?'),
+        ('[api]\ntransport_url = rabbit://x\n', 'it belongs in [DEFAULT]'),
+        ('[api]\nauth_strategy = hope\n', 'auth_strategy has an invalid value'),
+        ('[DEFAULT]\nrpc_response_timeout = soon\n', 'rpc_response_timeout has an invalid value'),
+        ('[oslo_messaging_rabbit]\nrabbit_quorum_queue = maybe\n', 'rabbit_quorum_queue has an invalid value'),
         ('[volume]\nenabled_backends = fast\n[fast]\ndirectry = /x\n', 'did you mean directory?'),
-        ('[volume]\nenabled_backends = fast\n[fast]\ndriver = tape\n', 'driver has a wrong value'),
-        ('[volume]\nenabled_backends = fast\n[file]\ndriver = lvm\n', 'nobody reads this section'),
+        ('[volume]\nenabled_backends = fast\n[fast]\ndriver = tape\n', 'driver has an invalid value'),
+        ('[volume]\nenabled_backends = fast\n[file]\ndriver = lvm\n', 'unknown section'),
         (
             f'[keystone_authtoken]\nauth_type = password\npassword = {SECRET}\nauth_ulr = {SECRET}\n',
             'did you mean auth_url?',

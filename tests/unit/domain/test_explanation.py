@@ -46,7 +46,7 @@ def test_owners_are_the_table_s_but_for_what_an_agent_carries_on(state: Attachme
 def test_an_owner_who_is_down_or_slow_comes_first(state: Attachment) -> None:
     owner = explanation.find_owner(state, driven_by_agent=True)
     assert explain_attachment(facts(state, owner_is_up=False)).advice.startswith(
-        f'The {owner} does not report: start it again.'
+        f'The {owner} does not report: restart it.'
     )
     assert '(90 s)' in explain_attachment(facts(state, seconds=90.0, owner_is_up=True)).advice
     assert explain_attachment(facts(state, seconds=30.0, owner_is_up=True)).advice.startswith('Wait')
@@ -68,7 +68,7 @@ def test_what_a_person_can_do_names_the_attachment() -> None:
 def test_an_error_changes_what_comes_next() -> None:
     going = explain_attachment(facts(Attachment.UNEXPORTING, error='x'))
     assert 'error_attaching' in going.next
-    assert 'gone' in explain_attachment(facts(Attachment.UNEXPORTING)).next
+    assert 'is deleted' in explain_attachment(facts(Attachment.UNEXPORTING)).next
     assert 'may be given' in explain_attachment(facts(Attachment.RESERVED, driven=False, error='x')).next
 
 
@@ -115,7 +115,7 @@ def test_every_derived_status_has_its_reason(found: tuple[Attachment, ...], clai
         assert {rows[ident] for ident in verdict.decided_by} <= only
         assert all(ident in verdict.decided_by for ident, state in rows.items() if state in only)
     elif claim is not None and status in (Volume.ATTACHING, Volume.DETACHING):
-        assert 'left its mark' in verdict.reason
+        assert 'was called' in verdict.reason
     else:
         assert status == Volume.AVAILABLE
 
