@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write doc/source/api-ref/index.rst from routes, schemas and policy rules; a test compares it."""
+"""Write doc/source/reference/api.rst from routes, schemas and policy rules; a test compares it."""
 
 import inspect
 import pathlib
@@ -14,7 +14,7 @@ from multiattach.api.compute import app as compute
 from multiattach.api.controllers import absent
 from multiattach.api.validation import Versioned
 
-TARGET = pathlib.Path(__file__).resolve().parents[1] / 'doc' / 'source' / 'api-ref' / 'index.rst'
+TARGET = pathlib.Path(__file__).resolve().parents[1] / 'doc' / 'source' / 'reference' / 'api.rst'
 _WILDCARD = re.compile(r'{\w+}')
 _NOUN = re.compile(r'^/(?:multiattach/)?(?:servers/{\w+}/)?([^/{]+)')
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write doc/source/drift.rst from the table in multiattach.domain.drift; a test compares them."""
+"""Write doc/source/reference/drift.rst from the table in multiattach.domain.drift; a test compares them."""
 
 import pathlib
 
 from multiattach.domain import drift
 
-TARGET = pathlib.Path(__file__).resolve().parents[1] / 'doc' / 'source' / 'drift.rst'
+TARGET = pathlib.Path(__file__).resolve().parents[1] / 'doc' / 'source' / 'reference' / 'drift.rst'
 
 
 def _grace(row: drift.Row) -> str:
@@ -43,7 +43,7 @@ The table of drift
 ==================
 
 What is done about a kind may be decided otherwise: ``actions`` in ``[reconcile]`` takes ``kind:repair``,
-``kind:report`` and ``kind:ignore``, ``graces`` takes ``kind:seconds``. See :doc:`reconcile`.
+``kind:report`` and ``kind:ignore``, ``graces`` takes ``kind:seconds``. See :doc:`/admin/reconcile`.
 
 {body}"""
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write doc/source/states.rst from the tables in multiattach.domain.states; a test compares them."""
+"""Write doc/source/reference/states.rst from the tables in multiattach.domain.states; a test compares them."""
 
 import pathlib
 
 from multiattach.domain import states
 
-TARGET = pathlib.Path(__file__).resolve().parents[1] / 'doc' / 'source' / 'states.rst'
+TARGET = pathlib.Path(__file__).resolve().parents[1] / 'doc' / 'source' / 'reference' / 'states.rst'
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The REST API under gunicorn; see doc/source/install.rst.
+"""The REST API under gunicorn; see doc/source/install/install.rst.
 
 gunicorn --config /etc/multiattach/gunicorn.conf.py
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands and files of doc/source/install.rst, run on a machine of the tests."""
+"""The commands and files of doc/source/install/install.rst, run on a machine of the tests."""
 
 import pathlib
 import re
@@ -10,7 +10,7 @@ from tests.testbed import processes
 from tests.testbed.polling import wait_until
 from tests.testbed.servers import pick_port
 
-GUIDE = TOP / 'doc/source/install.rst'
+GUIDE = TOP / 'doc/source/install/install.rst'
 # What is there already, or is another machine's business.
 _SHELL = r"""
 set -e

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""doc/source/install.rst, from an empty database to two servers that share a volume."""
+"""doc/source/install/install.rst, from an empty database to two servers that share a volume."""
 
 import json
 import time

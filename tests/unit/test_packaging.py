@@ -110,4 +110,4 @@ def test_what_is_installed_tells_its_version(built, tmp_path):
 
 def test_the_documentation_is_built_without_a_warning(tmp_path):
     run('sphinx-build', '-q', '-W', '--keep-going', '-b', 'html', 'doc/source', tmp_path)
-    assert (tmp_path / 'install.html').exists()
+    assert (tmp_path / 'install' / 'install.html').exists()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQL statements, commits and RPC calls per request: what doc/source/costs.rst says, with any attachments."""
+"""SQL statements, commits and RPC calls per request: what doc/source/reference/costs.rst says, with any attachments."""
 
 import collections
 import pathlib
@@ -15,7 +15,7 @@ from multiattach.api.settings import ApiSettings
 from tests import deployment
 
 HEADERS = {'OpenStack-API-Version': 'volume 3.71'}
-DOC = pathlib.Path(__file__).resolve().parents[3] / 'doc' / 'source' / 'costs.rst'
+DOC = pathlib.Path(__file__).resolve().parents[3] / 'doc' / 'source' / 'reference' / 'costs.rst'
 
 
 class Meter:
