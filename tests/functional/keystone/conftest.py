@@ -149,4 +149,4 @@ def cloud(keystone: Keystone, nova: StandInNova, tmp_path_factory: pytest.TempPa
 def configure(state: pathlib.Path, section: str) -> None:
     """Add Keystone to a service's configuration."""
     with (state / 'multiattach.conf').open('a') as conf:
-        conf.write(f'[api]\nauth_strategy = keystone\n[quota]\nvolumes = -1\n{section}')
+        conf.write(f'[api]\nauth_strategy = keystone\n[quota]\nvolumes = -1\n[reconcile]\ninterval = 0\n{section}')
