@@ -22,8 +22,8 @@ from multiattach.domain import errors
 from multiattach.domain.findings import Rules
 from multiattach.domain.leases import Rules as LeaseRules
 from multiattach.drivers.backends.file import FileBackend
-from multiattach.drivers.null import NullTarget
-from multiattach.drivers.target import Target
+from multiattach.drivers.targets.base import Target
+from multiattach.drivers.targets.null import NullTarget
 from multiattach.engine.assembly import Engine
 from multiattach.engine.context import RequestContext
 from multiattach.engine.epochs import Epochs

@@ -11,10 +11,10 @@ from multiattach.cmd import parts, places
 from multiattach.coordination import Crew
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
-from multiattach.drivers.connector.brick import BrickConnector
-from multiattach.drivers.connector.qemu import QemuConnector
-from multiattach.drivers.host_connector import HostConnector
-from multiattach.drivers.libvirt.hypervisor import LibvirtHypervisor
+from multiattach.drivers.connectors.base import HostConnector
+from multiattach.drivers.connectors.brick import BrickConnector
+from multiattach.drivers.connectors.qemu import QemuConnector
+from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.engine.assembly import Engine
 from multiattach.engine.host_attachments import HostAttachments
 from multiattach.engine.leases import AGENT_STEPS, StepLeases

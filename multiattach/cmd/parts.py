@@ -21,17 +21,18 @@ from multiattach.db.transitions import Actor
 from multiattach.domain import errors
 from multiattach.domain.findings import Rules
 from multiattach.domain.leases import Rules as LeaseRules
-from multiattach.drivers.backend import Backend, BackendError
+from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.backends.lvm import LvmBackend
-from multiattach.drivers.nova import NovaCompute
-from multiattach.drivers.nova_events import NovaEvents
-from multiattach.drivers.nova_servers import NovaServers
-from multiattach.drivers.null import NullTarget
-from multiattach.drivers.target import Target, TargetError, TargetUnavailable
-from multiattach.drivers.tgt.daemon import TgtDaemon
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.drivers.errors import DriverError, StorageError
+from multiattach.drivers.nova.client import NovaServers
+from multiattach.drivers.nova.events import NovaEvents
+from multiattach.drivers.nova.guard import NovaCompute
+from multiattach.drivers.targets.base import Target
+from multiattach.drivers.targets.null import NullTarget
+from multiattach.drivers.targets.tgt.daemon import TgtDaemon
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.engine.assembly import Engine, make_engine
 from multiattach.engine.epochs import Epochs
 from multiattach.engine.exports import Exports
@@ -233,7 +234,7 @@ class Targets:
                     volumes_dir=volumes_dir,
                 )
                 self._target.check()
-            except (TargetError, TargetUnavailable, OSError) as exc:
+            except (DriverError, OSError) as exc:
                 self.stop()
                 raise errors.ConfigurationError(
                     f'Options of [tgt] cannot be used (control_port, portal, listen, private): {exc}'
@@ -264,7 +265,7 @@ class Targets:
             self._trouble.note('died, and is started again')
             try:
                 self._process.start()
-            except (TargetError, TargetUnavailable) as exc:
+            except DriverError as exc:
                 self._trouble.note(f'cannot be started: {exc}')
             else:
                 self._trouble.end()
@@ -315,7 +316,7 @@ def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
     )
     try:
         backend.check()
-    except BackendError as exc:
+    except StorageError as exc:
         raise errors.ConfigurationError(f'[{name}] {exc}') from exc
     return backend
 

@@ -96,6 +96,16 @@ def check_mountpoint(text: str) -> None:
         raise errors.InvalidConnector('Invalid mountpoint: it has characters that cannot be printed.')
 
 
+def wwn(volume_id: str) -> str:
+    """Tell under which WWN every target shows a volume, and every host looks for it.
+
+    :returns: 32 hex digits: 6 and the UUID's last 31. sysfs ``wwid`` shows it as ``naa.WWN``,
+        udev as ``ID_SERIAL=3WWN``, ``ID_WWN_WITH_EXTENSION=0xWWN`` and the link
+        ``/dev/disk/by-id/wwn-0xWWN``.
+    """
+    return '6' + volume_id.replace('-', '')[1:]
+
+
 @dataclasses.dataclass(frozen=True)
 class DeviceInfo:
     """What a connector made of a connection_info on a host.

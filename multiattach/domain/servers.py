@@ -19,7 +19,7 @@ class Condition:
 
 
 _UNKNOWN = Condition('UNKNOWN', None, 0)
-# By the power states of drivers.hypervisor.Domain.
+# By the power states of drivers.hypervisors.base.Domain.
 CONDITIONS: dict[str, Condition] = {
     'running': Condition('ACTIVE', 'active', 1),
     'paused': Condition('PAUSED', 'paused', 3),

@@ -15,8 +15,8 @@ from oslo_log import log
 
 from multiattach.domain import errors, states
 from multiattach.domain.findings import Rules
-from multiattach.drivers.host_connector import HostConnector, HostSession
-from multiattach.drivers.hypervisor import Hypervisor
+from multiattach.drivers.connectors.base import HostConnector, HostSession
+from multiattach.drivers.hypervisors.base import Hypervisor
 from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.engine.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.engine.reconciliation import Reconciliation

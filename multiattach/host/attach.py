@@ -8,8 +8,9 @@ from oslo_log import log
 from multiattach import failpoints
 from multiattach.domain import errors, qos, states
 from multiattach.domain.connection import DeviceInfo
-from multiattach.drivers.host_connector import ConnectorError, HostConnector
-from multiattach.drivers.hypervisor import DetachRefused, Disk, Hypervisor, HypervisorError
+from multiattach.drivers.connectors.base import HostConnector
+from multiattach.drivers.errors import ConnectorError, DetachRefused, HypervisorError
+from multiattach.drivers.hypervisors.base import Disk, Hypervisor
 from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.sessions import HostSessions
 from multiattach.host.work import HostLocks, name_place

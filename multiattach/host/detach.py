@@ -4,8 +4,8 @@
 from oslo_log import log
 
 from multiattach import failpoints
-from multiattach.drivers.host_connector import ConnectorError
-from multiattach.drivers.hypervisor import DetachRefused, Hypervisor, HypervisorError
+from multiattach.drivers.errors import ConnectorError, DetachRefused, HypervisorError
+from multiattach.drivers.hypervisors.base import Hypervisor
 from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.sessions import HostSessions
 

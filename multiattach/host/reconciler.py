@@ -19,8 +19,8 @@ from multiattach.db.reconciliation import AgentRow
 from multiattach.domain import errors, states
 from multiattach.domain.drift import Account, Drift
 from multiattach.domain.findings import Finding, Rules, Seen
-from multiattach.drivers.host_connector import HostConnector, HostSession
-from multiattach.drivers.hypervisor import FoundDisk, Hypervisor, ServerDisks
+from multiattach.drivers.connectors.base import HostConnector, HostSession
+from multiattach.drivers.hypervisors.base import FoundDisk, Hypervisor, ServerDisks
 from multiattach.engine.findings import Ledger, Step, Wish
 from multiattach.engine.reconciliation import Reconciliation
 from multiattach.rpc.clients import ExportOrder

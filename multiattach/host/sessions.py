@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from multiattach import failpoints
 from multiattach.domain.connection import DeviceInfo
-from multiattach.drivers.host_connector import HostConnector, HostSession
+from multiattach.drivers.connectors.base import HostConnector, HostSession
 from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.work import HostLocks
 
@@ -25,7 +25,7 @@ class HostSessions:
 
         :returns: what the hypervisor is to use.
         :raises ConnectorError: failed, or another device was found.
-        :raises ConnectorUnavailable: no end in time.
+        :raises ConnectorTimeout: no end in time.
         """
         assert task.connection_info is not None
         with self._locks.hold(task.volume_id):
@@ -45,7 +45,7 @@ class HostSessions:
         :param write: moves the attachment on.
         :param lost: the target has cut this host off.
         :raises ConnectorError: the host could not disconnect; nothing was written.
-        :raises ConnectorUnavailable: no end in time; nothing was written.
+        :raises ConnectorTimeout: no end in time; nothing was written.
         """
         with self._locks.hold(task.volume_id):
             if task.connection_info is not None and self._may_disconnect(task):

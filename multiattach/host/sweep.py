@@ -7,7 +7,7 @@ from oslo_log import log
 
 from multiattach import failpoints
 from multiattach.domain import errors
-from multiattach.drivers.hypervisor import Hypervisor
+from multiattach.drivers.hypervisors.base import Hypervisor
 from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.sessions import HostSessions
 from multiattach.host.work import HostLocks, name_place

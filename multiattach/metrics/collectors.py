@@ -12,7 +12,7 @@ from prometheus_client import core
 from multiattach.db import models
 from multiattach.db.database import Database
 from multiattach.domain import liveness, states
-from multiattach.drivers.target import Target
+from multiattach.drivers.targets.base import Target
 from multiattach.probe import Probe
 
 LOG = log.getLogger(__name__)

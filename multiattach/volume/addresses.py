@@ -8,7 +8,7 @@ from multiattach.db.reconciliation import BackendRow
 from multiattach.domain import connection, states
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Seen
-from multiattach.drivers.target import Target
+from multiattach.drivers.targets.base import Target
 from multiattach.engine.reconciliation import Reconciliation
 
 

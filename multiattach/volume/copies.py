@@ -9,7 +9,8 @@ from oslo_log import log
 
 from multiattach import failpoints
 from multiattach.domain import errors, states
-from multiattach.drivers.backend import Backend, BackendError, CopyAborted
+from multiattach.drivers.backends.base import Backend
+from multiattach.drivers.errors import CopyAborted, StorageError
 from multiattach.engine.leases import VOLUME, StepLeases
 from multiattach.engine.storage import Storage
 from multiattach.volume.locks import VolumeLocks
@@ -68,7 +69,7 @@ class Copies:
         failpoints.reach('volume.copy.planned')
         try:
             self._backend.clone(volume_id, source_id, volume.size, self._make_proceed(volume_id))
-        except BackendError as exc:
+        except StorageError as exc:
             LOG.error('Volume %s cannot be made of %s: %s', volume_id, source_id, exc)
             self._storage.fail(volume_id, 'create_failed', f'create volume: {exc}')
             return

@@ -16,18 +16,9 @@ from oslo_utils import strutils
 from multiattach import failpoints
 from multiattach.db.models import Attachment
 from multiattach.domain import errors, states
-from multiattach.drivers.backend import Backend
-from multiattach.drivers.target import (
-    Export,
-    Grant,
-    Target,
-    TargetError,
-    TargetFull,
-    TargetInfo,
-    TargetUnavailable,
-    account_name,
-    generate_secret,
-)
+from multiattach.drivers.backends.base import Backend
+from multiattach.drivers.errors import DriverError, TargetError, TargetFull, TargetUnavailable
+from multiattach.drivers.targets.base import Export, Grant, Target, TargetInfo, account_name, generate_secret
 from multiattach.engine.exports import ExportPlan, Exports
 from multiattach.engine.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.trouble import Trouble
@@ -126,7 +117,7 @@ class Exporter:
         """Take back what a refused export left, never what others use (contract 11.4 number 2)."""
         try:
             self._turn_away(plan)
-        except (TargetError, TargetUnavailable) as exc:
+        except DriverError as exc:
             LOG.warning('Attachment %s left something on its target: %s', plan.attachment_id, exc)
         failpoints.reach('volume.export.undone')
         self._exports.fail_export(plan, error)
@@ -207,7 +198,7 @@ class Exporter:
             LOG.warning('Volume %s: somebody else carried on meanwhile; its target is put right', volume_id)
             try:
                 self._make_exact(volume_id)
-            except (TargetError, TargetUnavailable, errors.MultiattachError) as exc:
+            except (DriverError, errors.MultiattachError) as exc:
                 LOG.error('The target of volume %s may not be what the rows say: %s', volume_id, exc)
             raise
 
@@ -224,7 +215,7 @@ class Exporter:
     def _watch(self, may_export: Callable[[], bool]) -> None:
         try:
             generation = self._target.generation()
-        except (TargetError, TargetUnavailable) as exc:
+        except DriverError as exc:
             self._trouble.note(f'does not answer: {exc}', type(exc).__name__)
             return
         self._trouble.end()
@@ -255,7 +246,7 @@ class Exporter:
         for volume_id in volume_ids:
             try:
                 self._supply(volume_id)
-            except (TargetError, TargetUnavailable, errors.OutcomeUnknown) as exc:
+            except (DriverError, errors.OutcomeUnknown) as exc:
                 complete = False
                 LOG.error('Volume %s cannot be exported again: %s', volume_id, exc)
         if volume_ids:

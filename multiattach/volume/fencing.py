@@ -13,7 +13,8 @@ from oslo_log import log
 from multiattach import failpoints
 from multiattach.db import models
 from multiattach.domain import errors, states
-from multiattach.drivers.target import Cut, SessionState, Target, TargetError, TargetUnavailable, account_name
+from multiattach.drivers.errors import DriverError, TargetError, TargetUnavailable
+from multiattach.drivers.targets.base import Cut, SessionState, Target, account_name
 from multiattach.engine.fence_plans import FencePlan, FencePlans, Outcome
 from multiattach.engine.leases import ATTACHMENT, StepLeases
 from multiattach.volume.locks import VolumeLocks
@@ -151,7 +152,7 @@ class Fencer:
             return
         try:
             shown = self._target.list_exports()
-        except (TargetError, TargetUnavailable) as exc:
+        except DriverError as exc:
             LOG.warning('Fenced initiators cannot be watched: %s', exc)
             return
         for row in rows:

@@ -4,7 +4,8 @@
 from typing import Any
 
 from multiattach.domain import errors
-from multiattach.drivers.target import Target, TargetError, TargetState, TargetUnavailable
+from multiattach.drivers.errors import DriverError
+from multiattach.drivers.targets.base import Target, TargetState
 
 
 class Inspection:
@@ -38,7 +39,7 @@ class Inspection:
     def _read(self) -> dict[str, TargetState]:
         try:
             return self._target.list_exports()
-        except (TargetError, TargetUnavailable) as exc:
+        except DriverError as exc:
             raise errors.Unavailable(f'The target daemon cannot be read: {exc}') from exc
 
 

@@ -10,7 +10,7 @@ from oslo_log import log
 
 from multiattach.domain import errors
 from multiattach.domain.drift import Drift
-from multiattach.drivers.nova_servers import ServerState
+from multiattach.drivers.nova.client import ServerState
 
 LOG = log.getLogger(__name__)
 _LONGEST = 32  # rounds that are left out at most
@@ -18,7 +18,7 @@ _PARALLEL = 4  # questions at once
 
 
 class Compute(Protocol):
-    """Who is asked, see :class:`multiattach.drivers.nova_servers.NovaServers`."""
+    """Who is asked, see :class:`multiattach.drivers.nova.client.NovaServers`."""
 
     def find(self, server_id: str) -> ServerState:
         """Ask about a server.

@@ -18,7 +18,8 @@ from multiattach.db.reconciliation import BackendRow
 from multiattach.domain import drift, errors, states
 from multiattach.domain.drift import Account, Action, Drift
 from multiattach.domain.findings import Finding, Rules, Seen
-from multiattach.drivers.target import Target, TargetError, TargetState, TargetUnavailable, account_name
+from multiattach.drivers.errors import DriverError
+from multiattach.drivers.targets.base import Target, TargetState, account_name
 from multiattach.engine.findings import Ledger, Step, Wish
 from multiattach.engine.reconciliation import AT_REST, Reconciliation
 from multiattach.engine.records import MARKS, Records
@@ -145,7 +146,7 @@ class VolumeReconciler:
                 seen += found + self._addresses.look(rows)
                 if late is not None:
                     unread[Account.TARGET] = late
-            except (TargetError, TargetUnavailable) as exc:
+            except DriverError as exc:
                 unread[Account.TARGET] = f'The target daemon cannot be read: {exc}'
             try:
                 seen += self._ask_nova(rows, everything=fix is not None)

@@ -10,9 +10,10 @@ from oslo_log import log
 
 from multiattach import failpoints
 from multiattach.domain import errors, states
-from multiattach.drivers.backend import Backend, BackendError, ClearAborted
-from multiattach.drivers.nova_events import NovaEvents
-from multiattach.drivers.target import Target, TargetBusy, TargetError, TargetUnavailable
+from multiattach.drivers.backends.base import Backend
+from multiattach.drivers.errors import ClearAborted, StorageError, TargetBusy, TargetError, TargetUnavailable
+from multiattach.drivers.nova.events import NovaEvents
+from multiattach.drivers.targets.base import Target
 from multiattach.engine.leases import VOLUME, Step, StepLeases
 from multiattach.engine.storage import Storage
 from multiattach.engine.watch import Watch
@@ -91,7 +92,7 @@ class StorageSteps:
             failpoints.reach('volume.create.planned')
             try:
                 self._backend.create(volume_id, volume.size)
-            except BackendError as exc:
+            except StorageError as exc:
                 LOG.error('Volume %s cannot be created: %s', volume_id, exc)
                 self._storage.fail(volume_id, 'create_failed', f'create volume: {exc}')
                 return
@@ -124,7 +125,7 @@ class StorageSteps:
                     self._backend.discard(volume_id)
                 failpoints.reach('volume.delete.discarded')
                 self._backend.clear(volume_id, lambda: not self._deletions.is_stopping)
-            except (BackendError, TargetError) as exc:
+            except (StorageError, TargetError) as exc:
                 LOG.error('Volume %s cannot be deleted: %s', volume_id, exc)
                 self._storage.fail(volume_id, 'delete_failed', f'delete volume: {exc}')
                 return
@@ -158,7 +159,7 @@ class StorageSteps:
                         self._target.extend(volume_id, self._backend.path(volume_id))
             except TargetBusy as exc:
                 raise errors.OutcomeUnknown(f'The new size cannot be shown now: {exc}') from exc
-            except (BackendError, TargetError) as exc:
+            except (StorageError, TargetError) as exc:
                 LOG.error('Volume %s cannot be extended: %s', volume_id, exc)
                 self._storage.fail(volume_id, 'extend_failed', f'extend volume: {exc}')
                 return

@@ -13,7 +13,8 @@ from multiattach.db import models
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors
-from multiattach.drivers.backend import Backend, BackendError
+from multiattach.drivers.backends.base import Backend
+from multiattach.drivers.errors import StorageError
 from multiattach.engine.leases import StepLeases
 from multiattach.engine.services import VOLUME_BINARY
 from multiattach.periodic import Periodic
@@ -239,7 +240,7 @@ class VolumeWorker:
         try:
             room = self._backend.capacity()
             report |= {'total_capacity_gb': round(room.total_gb, 2), 'free_capacity_gb': round(room.free_gb, 2)}
-        except BackendError as exc:
+        except StorageError as exc:
             LOG.error('The backend of %s cannot be read: %s', self._host, exc)
             report |= {'total_capacity_gb': 0, 'free_capacity_gb': 0}
         db_services.beat(self._db, VOLUME_BINARY, self._host, self._zone, report)

@@ -23,10 +23,10 @@ import webtest
 
 from multiattach.api import deploy
 from multiattach.api.settings import ApiSettings
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests import deployment
-from tests.functional.drivers.tgt.conftest import free_portal
+from tests.functional.drivers.targets.tgt.conftest import free_portal
 
 # s; the others log in again after each fence, and are to be writing when the next one comes.
 _RETURN = 1.5

@@ -23,20 +23,20 @@ from multiattach.db import models
 from multiattach.db.transitions import Actor
 from multiattach.domain.connection import Address, DeviceInfo
 from multiattach.domain.findings import Rules
-from multiattach.drivers.hypervisor import Disk, ServerDisks
-from multiattach.drivers.libvirt import xml
-from multiattach.drivers.libvirt.connection import DomainState
-from multiattach.drivers.libvirt.disks import DiskReader
-from multiattach.drivers.target import Export, Grant, account_name
-from multiattach.drivers.tgt.parse import Listing
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.reader import ExportReader
-from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.drivers.hypervisors.base import Disk, ServerDisks
+from multiattach.drivers.hypervisors.libvirt import xml
+from multiattach.drivers.hypervisors.libvirt.connection import DomainState
+from multiattach.drivers.hypervisors.libvirt.disks import DiskReader
+from multiattach.drivers.targets.base import Export, Grant, account_name
+from multiattach.drivers.targets.tgt.parse import Listing
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.reader import ExportReader
+from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.engine.reconciliation import Reconciliation
 from multiattach.host.reconciler import HostReconciler
 from multiattach.volume.reconciler import VolumeReconciler
 from tests import deployment
-from tests.functional.drivers.tgt.conftest import free_portal
+from tests.functional.drivers.targets.tgt.conftest import free_portal
 
 _TICKS = os.sysconf('SC_CLK_TCK')
 _ROUNDS = 5

@@ -19,10 +19,10 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from multiattach.drivers.target import Export, Grant, account_name, generate_secret
-from multiattach.drivers.tgt.identity import scsi_id, scsi_serial
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.drivers.targets.base import Export, Grant, account_name, generate_secret
+from multiattach.drivers.targets.tgt.identity import scsi_id, scsi_serial
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
 
 ROUNDS = 30
 

@@ -18,9 +18,9 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 
-from multiattach.drivers.target import Export, Grant, account_name, generate_secret
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.drivers.targets.base import Export, Grant, account_name, generate_secret
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
 
 _THREADS = (1, 2, 4, 8, 16)
 _ROUNDS = 3

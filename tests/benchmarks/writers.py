@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from tests.functional.drivers.tgt.initiator import IoFailed, Session
+from tests.functional.drivers.targets.tgt.initiator import IoFailed, Session
 
 BLOCK = b'x' * 4096
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests.devstack.machine import Machine
-from tests.functional.drivers.tgt.conftest import VOLUME_SIZE, Volume
+from tests.functional.drivers.targets.tgt.conftest import VOLUME_SIZE, Volume
 from tests.initiators.session import Session
 from tests.initiators.wire import Claim
 

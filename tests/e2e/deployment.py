@@ -23,7 +23,7 @@ from typing import Any
 import pymysql
 
 from multiattach.cmd.clouds import CLOUD, render_clouds_yaml
-from multiattach.drivers.tgt.parse import Listing, ShownTarget
+from multiattach.drivers.targets.tgt.parse import Listing, ShownTarget
 from tests.e2e import facts
 from tests.e2e.programs import BIN, ENVIRONMENT, HostProgram, Program
 from tests.testbed import processes

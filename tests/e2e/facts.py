@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import libvirt
 
-from multiattach.drivers.tgt.identity import wwn
+from multiattach.domain.connection import wwn
 from tests.testbed.guest import BLOCK_SIZE, Guest
 from tests.testbed.polling import wait_until
 from tests.testbed.vm import ComputeHost

@@ -5,8 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from multiattach.drivers.backend import GIB, BackendError, ClearAborted, CopyAborted
+from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.backends.lvm import LvmBackend
+from multiattach.drivers.errors import ClearAborted, CopyAborted, StorageError
 
 SECRET_AT = 100 << 20
 
@@ -116,7 +117,7 @@ def main(group: str, volume_id: str) -> None:
     check_trash(backend, volume_id)
     try:
         backend.extend(volume_id, 2)
-    except BackendError:
+    except StorageError:
         print('all steps done')
     else:
         raise AssertionError('a volume that is gone was extended')

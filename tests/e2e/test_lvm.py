@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from multiattach.drivers.backend import GIB
+from multiattach.drivers.backends.base import GIB
 from tests.e2e import deployment, facts
 from tests.testbed.guest import BLOCK_SIZE
 from tests.testbed.polling import wait_until

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from multiattach.drivers.tgt.parse import Listing, ShownTarget, parse_accounts, parse_connections
+from multiattach.drivers.targets.tgt.parse import Listing, ShownTarget, parse_accounts, parse_connections
 from tests.functional.disturbances.clock import HOUR, WallClock
 from tests.functional.disturbances.disk import SmallDisk
 from tests.histories.generator import HEADERS, PROJECT

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tests.functional.drivers.tgt.initiator import LoginRefused, Session
+from tests.functional.drivers.targets.tgt.initiator import LoginRefused, Session
 from tests.histories.calls import Call, Event, Kind, Reply
 
 PROJECT = 'a' * 32

@@ -10,8 +10,8 @@ import pytest
 
 from multiattach.db import transitions
 from multiattach.domain import errors
-from multiattach.drivers.target import TargetUnavailable
-from multiattach.drivers.tgt.process import PrivateTgtd
+from multiattach.drivers.errors import TargetUnavailable
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.engine.orders import Orders
 from tests.testbed.servers import pick_port
 

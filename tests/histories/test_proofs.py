@@ -17,9 +17,9 @@ CHEAT, OTHER = 'iqn.x:cheat', 'iqn.x:other'
 TRIALS = [Cheat, HalfOpen]
 # A fence that believes names: what this service did once.
 _BY_NAME = """
-from multiattach.drivers.target import Cut
-from multiattach.drivers.tgt import fence
-from multiattach.drivers.tgt.sessions import close_sessions
+from multiattach.drivers.targets.base import Cut
+from multiattach.drivers.targets.tgt import fence
+from multiattach.drivers.targets.tgt.sessions import close_sessions
 
 def cut(self, who):
     listing = self._daemon.show_targets()

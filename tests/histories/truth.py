@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from multiattach.domain import drift, states
-from multiattach.drivers.target import account_name
+from multiattach.drivers.targets.base import account_name
 from tests.histories.field import Field, Ground
 
 A = states.Attachment

@@ -3,8 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
-from multiattach.drivers.tgt.process import PrivateTgtd
-from tests.functional.drivers.tgt.conftest import make_tgtd, make_volume, target, tgtd, volume  # noqa: F401 - fixtures
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from tests.functional.drivers.targets.tgt.conftest import make_tgtd, make_volume, target, tgtd, volume  # noqa: F401 - fixtures
 from tests.testbed import processes
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
-from multiattach.drivers.connector import chap
-from multiattach.drivers.target import Grant
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.protocol import Mode, Op, Request
-from multiattach.drivers.tgt.target import TgtTarget
-from tests.functional.drivers.tgt.conftest import VOLUME_SIZE, Volume
+from multiattach.drivers.connectors import chap
+from multiattach.drivers.targets.base import Grant
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.protocol import Mode, Op, Request
+from multiattach.drivers.targets.tgt.target import TgtTarget
+from tests.functional.drivers.targets.tgt.conftest import VOLUME_SIZE, Volume
 from tests.initiators import pdu, wire
 from tests.initiators.session import SECTOR, CommandFailed, Session, encode_write
 from tests.initiators.wire import Claim, ConnectionEnded, Login, LoginRefused, Stage

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.target import TgtTarget
-from tests.functional.drivers.tgt.conftest import Volume
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
+from tests.functional.drivers.targets.tgt.conftest import Volume
 from tests.initiators.ledger import BLOCK, Ledger, Stamp, TornBlock, make_block, read_block
 from tests.initiators.wire import Claim, ConnectionEnded, Login, LoginRefused, Stage
 from tests.initiators.writer import WriteFailed, Writer

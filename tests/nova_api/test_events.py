@@ -9,7 +9,7 @@ import pytest
 from keystoneauth1 import adapter, session
 from keystoneauth1.identity import v3
 
-from multiattach.drivers.nova_events import NovaEvents
+from multiattach.drivers.nova.events import NovaEvents
 from tests.functional.keystone.conftest import Cloud
 from tests.nova_api.conftest import Compute
 from tests.nova_api.test_guard import attach

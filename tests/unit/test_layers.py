@@ -52,6 +52,8 @@ ALLOWED = {
     '__init__.py': set(),
 }
 COMPOSING = {'cmd', 'wsgi'}
+# A driver knows its own kind only: hosts run without a target, and the other way round.
+DRIVERS = {'targets', 'backends', 'connectors', 'hypervisors', 'nova'}
 # Libraries that a layer must do without.
 FORBIDDEN_LIBRARIES = {
     'domain': ('oslo', 'sqlalchemy', 'pecan', 'webob', 'libvirt', 'os_brick', 'tooz'),
@@ -92,6 +94,18 @@ def test_imports_point_one_way(path):
         else:
             for library in FORBIDDEN_LIBRARIES.get(layer, ()):
                 assert not name.startswith(library), f'{layer} must not import {name}'
+
+
+@pytest.mark.parametrize('path', sorted((PACKAGE / 'drivers').rglob('*.py')), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_drivers_do_not_import_those_of_another_kind(path):
+    kind = path.relative_to(PACKAGE / 'drivers').parts[0]
+    for name in imports(path):
+        if name.startswith('multiattach.drivers.'):
+            assert name.split('.')[2] in {kind, 'errors'}, f'{kind} must not import {name}'
+
+
+def test_every_kind_of_driver_is_known():
+    assert {p.name for p in (PACKAGE / 'drivers').iterdir() if p.is_dir()} - {'__pycache__'} == DRIVERS
 
 
 def test_the_test_sees_every_layer():

@@ -7,7 +7,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterator
 
-from multiattach.drivers.backend import CopyAborted
+from multiattach.drivers.errors import CopyAborted
 
 _FICLONE = 0x40049409  # <linux/fs.h>: _IOW(0x94, 9, int)
 _PIECE = 64 << 20  # bytes between two questions whether to go on

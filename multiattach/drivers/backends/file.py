@@ -8,8 +8,9 @@ import pathlib
 import secrets
 from collections.abc import Callable
 
-from multiattach.drivers.backend import GIB, BackendError, Capacity, ClearAborted, CopyAborted
+from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.copying import copy_file
+from multiattach.drivers.errors import ClearAborted, CopyAborted, StorageError
 
 
 class FileBackend:
@@ -22,18 +23,18 @@ class FileBackend:
         self._directory = directory
 
     def check(self) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.check`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.check`."""
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
-            raise BackendError(
+            raise StorageError(
                 f'Option directory of a file backend: {self._directory} cannot be made: {exc.strerror}.'
             ) from exc
         if not os.access(self._directory, os.W_OK | os.X_OK):
-            raise BackendError(f'Option directory of a file backend: {self._directory} is not writable.')
+            raise StorageError(f'Option directory of a file backend: {self._directory} is not writable.')
 
     def create(self, volume_id: str, size_gb: int) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.create`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.create`."""
         path = self._file(volume_id)
         size = size_gb * GIB
         try:
@@ -44,10 +45,10 @@ class FileBackend:
                 file.truncate(size)
                 os.fsync(file.fileno())
         except OSError as exc:
-            raise BackendError(f'The file of volume {volume_id} cannot be made: {exc.strerror}.') from exc
+            raise StorageError(f'The file of volume {volume_id} cannot be made: {exc.strerror}.') from exc
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.clone`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.clone`."""
         path, draft = self._file(volume_id), self._draft(volume_id)
         try:
             if path.exists():
@@ -57,7 +58,7 @@ class FileBackend:
             draft.rename(path)
             self._sync_directory()
         except OSError as exc:
-            raise BackendError(f'The file of volume {source_id} cannot be copied: {exc.strerror}.') from exc
+            raise StorageError(f'The file of volume {source_id} cannot be copied: {exc.strerror}.') from exc
 
     def _copy(self, source: pathlib.Path, draft: pathlib.Path, size: int, proceed: Callable[[], bool]) -> None:
         with source.open('rb') as reader:
@@ -85,7 +86,7 @@ class FileBackend:
             os.close(handle)
 
     def discard(self, volume_id: str) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.discard`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.discard`."""
         try:
             for path in (self._file(volume_id), self._draft(volume_id)):
                 # To replace other trash would remove it, which takes long.
@@ -93,34 +94,34 @@ class FileBackend:
                     path.rename(self._directory / f'trash-{volume_id}.{secrets.token_hex(4)}')
             self._sync_directory()
         except OSError as exc:
-            raise BackendError(f'The file of volume {volume_id} cannot be renamed: {exc.strerror}.') from exc
+            raise StorageError(f'The file of volume {volume_id} cannot be renamed: {exc.strerror}.') from exc
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.clear`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.clear`."""
         try:
             for path in self._directory.glob(f'trash-{glob.escape(volume_id)}.*'):
                 if not proceed():
                     raise ClearAborted('the worker stops')
                 path.unlink(missing_ok=True)
         except OSError as exc:
-            raise BackendError(f'The file of volume {volume_id} cannot be deleted: {exc.strerror}.') from exc
+            raise StorageError(f'The file of volume {volume_id} cannot be deleted: {exc.strerror}.') from exc
 
     def extend(self, volume_id: str, size_gb: int) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.extend`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.extend`."""
         if not self._file(volume_id).exists():
-            raise BackendError(f'The file of volume {volume_id} is missing.')
+            raise StorageError(f'The file of volume {volume_id} is missing.')
         self.create(volume_id, size_gb)
 
     def path(self, volume_id: str) -> str:
-        """See :meth:`multiattach.drivers.backend.Backend.path`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.path`."""
         return str(self._file(volume_id))
 
     def capacity(self) -> Capacity:
-        """See :meth:`multiattach.drivers.backend.Backend.capacity`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.capacity`."""
         try:
             stat = os.statvfs(self._directory)
         except OSError as exc:
-            raise BackendError(f'{self._directory} cannot be read: {exc.strerror}.') from exc
+            raise StorageError(f'{self._directory} cannot be read: {exc.strerror}.') from exc
         return Capacity(stat.f_blocks * stat.f_frsize / GIB, stat.f_bavail * stat.f_frsize / GIB)
 
     def _file(self, volume_id: str) -> pathlib.Path:

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from multiattach.drivers.backend import GIB, BackendError, Capacity, ClearAborted
+from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.copying import copy_device
+from multiattach.drivers.errors import ClearAborted, StorageError
 
 _TIMEOUT = 120
 _CLEAR_SECONDS_PER_GIB = 60  # a disk that cannot zero by itself and writes 17 MiB/s
@@ -29,14 +30,14 @@ class LvmBackend:
         self._group = volume_group
 
     def check(self) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.check`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.check`."""
         try:
             self.capacity()
-        except BackendError as exc:
-            raise BackendError(f'Option volume_group of an lvm backend: {self._group} cannot be used. {exc}') from exc
+        except StorageError as exc:
+            raise StorageError(f'Option volume_group of an lvm backend: {self._group} cannot be used. {exc}') from exc
 
     def create(self, volume_id: str, size_gb: int) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.create`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.create`."""
         found = self._size(_name(volume_id))
         if found is None:
             self._make(_name(volume_id), size_gb)
@@ -60,18 +61,18 @@ class LvmBackend:
         )
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.clone`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.clone`."""
         if self._size(_name(volume_id)) is not None:
             return
         source = self._size(_name(source_id))
         if source is None:
-            raise BackendError(f'The logical volume of volume {source_id} is missing.')
+            raise StorageError(f'The logical volume of volume {source_id} is missing.')
         if self._size(_draft(volume_id)) is None:
             self._make(_draft(volume_id), size_gb)
         try:
             self._copy(_name(source_id), _draft(volume_id), min(source, size_gb * GIB), proceed)
         except OSError as exc:
-            raise BackendError(f'The logical volume of volume {source_id} cannot be copied: {exc.strerror}.') from exc
+            raise StorageError(f'The logical volume of volume {source_id} cannot be copied: {exc.strerror}.') from exc
         self._run('lvrename', self._group, _draft(volume_id), _name(volume_id))
 
     def _copy(self, source: str, target: str, size: int, proceed: Callable[[], bool]) -> None:
@@ -88,13 +89,13 @@ class LvmBackend:
             os.close(reader)
 
     def discard(self, volume_id: str) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.discard`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.discard`."""
         for name in (_draft(volume_id), _name(volume_id)):
             if self._size(name) is not None:
                 self._run('lvrename', self._group, name, f'{_trash(volume_id)}{secrets.token_hex(4)}')
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.clear`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.clear`."""
         report = self._report('lvs', '--options', 'lv_name,lv_size', self._group)
         for row in report['report'][0]['lv']:
             if row['lv_name'].startswith(_trash(volume_id)):
@@ -121,7 +122,7 @@ class LvmBackend:
                     self._device(name),
                     timeout=_TIMEOUT + length / GIB * _CLEAR_SECONDS_PER_GIB,
                 )
-            except BackendError:
+            except StorageError:
                 if self._is_busy(name):  # a process of a worker that was killed goes on
                     raise ClearAborted('another process has it open') from None
                 raise
@@ -137,22 +138,22 @@ class LvmBackend:
         return False
 
     def extend(self, volume_id: str, size_gb: int) -> None:
-        """See :meth:`multiattach.drivers.backend.Backend.extend`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.extend`."""
         found = self._size(_name(volume_id))
         if found is None:
-            raise BackendError(f'The logical volume of volume {volume_id} is missing.')
+            raise StorageError(f'The logical volume of volume {volume_id} is missing.')
         if found < size_gb * GIB:
             self._run('lvextend', '--size', f'{size_gb}g', f'{self._group}/{_name(volume_id)}')
 
     def path(self, volume_id: str) -> str:
-        """See :meth:`multiattach.drivers.backend.Backend.path`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.path`."""
         return self._device(_name(volume_id))
 
     def _device(self, name: str) -> str:
         return f'/dev/{self._group}/{name}'
 
     def capacity(self) -> Capacity:
-        """See :meth:`multiattach.drivers.backend.Backend.capacity`."""
+        """See :meth:`multiattach.drivers.backends.base.Backend.capacity`."""
         report = self._report('vgs', '--options', 'vg_size,vg_free', self._group)
         group = report['report'][0]['vg'][0]
         return Capacity(float(group['vg_size']) / GIB, float(group['vg_free']) / GIB)
@@ -172,11 +173,11 @@ class LvmBackend:
                 [program, *args], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=timeout
             )
         except FileNotFoundError as exc:
-            raise BackendError(f'{program} is missing: install the packages lvm2 and util-linux.') from exc
+            raise StorageError(f'{program} is missing: install the packages lvm2 and util-linux.') from exc
         except subprocess.TimeoutExpired as exc:
-            raise BackendError(f'{program} did not end in {timeout:.0f} s.') from exc
+            raise StorageError(f'{program} did not end in {timeout:.0f} s.') from exc
         if done.returncode:
-            raise BackendError(f'{program} failed: {done.stderr.strip()}')
+            raise StorageError(f'{program} failed: {done.stderr.strip()}')
         return done.stdout
 
 

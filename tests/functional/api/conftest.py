@@ -13,8 +13,9 @@ import webob
 
 from multiattach.api import deploy
 from multiattach.api.faults import WsgiApp
-from multiattach.drivers.null import NullTarget
-from multiattach.drivers.target import Grant, TargetError, TargetInfo
+from multiattach.drivers.errors import TargetError
+from multiattach.drivers.targets.base import Grant, TargetInfo
+from multiattach.drivers.targets.null import NullTarget
 from tests import deployment
 from tests.conformance import Conformance
 from tests.functional.personas import Personas

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from multiattach.drivers.target import TargetUnavailable
+from multiattach.drivers.errors import TargetUnavailable
 from tests.functional.api.conftest import AwkwardTarget, Caller
 from tests.functional.api.test_explain import MEMBER, explain
 

@@ -7,8 +7,8 @@ import pathlib
 
 import pytest
 
-from multiattach.drivers.null import NullTarget
-from multiattach.drivers.target import Grant, TargetInfo
+from multiattach.drivers.targets.base import Grant, TargetInfo
+from multiattach.drivers.targets.null import NullTarget
 from tests import deployment
 from tests.functional.api.conftest import Caller, connector, make_application
 

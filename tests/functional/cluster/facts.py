@@ -4,11 +4,11 @@
 from collections.abc import Sequence
 
 from multiattach.domain import states
-from multiattach.drivers.target import account_name
-from multiattach.drivers.tgt.parse import Listing, parse_accounts
+from multiattach.drivers.targets.base import account_name
+from multiattach.drivers.targets.tgt.parse import Listing, parse_accounts
 from tests.functional.cluster.client import Place
 from tests.functional.cluster.deployment import Deployment
-from tests.functional.drivers.tgt.initiator import Session
+from tests.functional.drivers.targets.tgt.initiator import Session
 from tests.testbed.polling import wait_until
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from multiattach.drivers.target import account_name
-from multiattach.drivers.tgt.parse import Listing
+from multiattach.drivers.targets.base import account_name
+from multiattach.drivers.targets.tgt.parse import Listing
 from tests.functional.disturbances.disk import SETTINGS, SmallDisk
-from tests.functional.drivers.tgt.initiator import Session
+from tests.functional.drivers.targets.tgt.initiator import Session
 from tests.functional.standalone.process import Standalone, connector
 from tests.testbed import processes
 

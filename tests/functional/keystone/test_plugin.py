@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from multiattach.drivers.tgt.daemon import TgtDaemon
+from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from tests.functional.keystone.conftest import Cloud
 from tests.functional.plugin import Done, Openstack
 

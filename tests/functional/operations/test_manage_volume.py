@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.db import services as db_services
 from multiattach.domain import states
-from multiattach.drivers.null import NullTarget
+from multiattach.drivers.targets.null import NullTarget
 from multiattach.engine import backends
 from multiattach.engine.attachments import Reservation
 from tests import deployment

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from multiattach import metrics
 from multiattach.db import models
 from multiattach.domain import errors, states
-from multiattach.drivers.target import SessionState, TargetState
+from multiattach.drivers.targets.base import SessionState, TargetState
 from multiattach.metrics import collectors
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
 from tests.functional.operations import openmetrics

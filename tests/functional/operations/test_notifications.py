@@ -164,8 +164,8 @@ def test_a_place_that_was_never_used_is_no_detach(deployed, sent):
 
 
 def test_errors_are_told_with_their_reason(deployed, sent, monkeypatch):
-    from multiattach.drivers.null import NullTarget
-    from multiattach.drivers.target import TargetError
+    from multiattach.drivers.errors import TargetError
+    from multiattach.drivers.targets.null import NullTarget
 
     def refuse(self, *args):
         raise TargetError('the target is full')

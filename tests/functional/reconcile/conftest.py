@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.findings import Finding, Rules
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests import deployment
-from tests.functional.drivers.tgt.conftest import free_portal
-from tests.functional.drivers.tgt.initiator import Session
+from tests.functional.drivers.targets.tgt.conftest import free_portal
+from tests.functional.drivers.targets.tgt.initiator import Session
 
 
 class Bench:

@@ -13,11 +13,11 @@ import pytest
 
 from multiattach.db import models
 from multiattach.domain.drift import Drift
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.rpc import clients
 from tests import deployment
-from tests.functional.drivers.tgt.initiator import LoginRefused, Session
+from tests.functional.drivers.targets.tgt.initiator import LoginRefused, Session
 from tests.functional.operations.test_manage import run
 from tests.functional.reconcile.conftest import Bench
 

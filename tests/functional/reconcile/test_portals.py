@@ -15,11 +15,11 @@ from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Rules
-from multiattach.drivers.tgt.process import PrivateTgtd
-from multiattach.drivers.tgt.target import TgtTarget
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests import deployment
-from tests.functional.drivers.tgt.conftest import free_portal
-from tests.functional.drivers.tgt.initiator import LoginRefused
+from tests.functional.drivers.targets.tgt.conftest import free_portal
+from tests.functional.drivers.targets.tgt.initiator import LoginRefused
 from tests.functional.reconcile.conftest import Bench
 
 SECRETS = ('auth_method', 'auth_username', 'auth_password')

@@ -13,8 +13,8 @@ from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Rules
-from multiattach.drivers.nova_servers import ServerState
-from multiattach.drivers.null import NullTarget
+from multiattach.drivers.nova.client import ServerState
+from multiattach.drivers.targets.null import NullTarget
 from multiattach.engine.context import RequestContext
 from multiattach.engine.legacy import LegacyAttach
 from multiattach.volume.nova_check import NovaCheck

@@ -13,8 +13,8 @@ from keystoneauth1 import adapter, noauth, session
 from multiattach.db import models
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Rules, Seen
-from multiattach.drivers.nova_servers import NovaServers
-from multiattach.drivers.null import NullTarget
+from multiattach.drivers.nova.client import NovaServers
+from multiattach.drivers.targets.null import NullTarget
 from multiattach.engine.findings import Step
 from multiattach.volume.nova_check import NovaCheck
 from tests.functional.reconcile.conftest import Bench

@@ -9,8 +9,8 @@ import pytest
 from multiattach.db import models
 from multiattach.domain.drift import TARGET_KINDS, Drift
 from multiattach.domain.findings import Rules
-from multiattach.drivers.tgt.protocol import Mode, Op, Request
-from tests.functional.drivers.tgt.initiator import LoginRefused
+from multiattach.drivers.targets.tgt.protocol import Mode, Op, Request
+from tests.functional.drivers.targets.tgt.initiator import LoginRefused
 from tests.functional.reconcile.conftest import Bench
 from tests.functional.reconcile.relay import relay
 

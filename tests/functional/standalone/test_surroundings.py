@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 from multiattach import listening
-from multiattach.drivers.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from tests.functional.standalone.process import BIN, Standalone, connector
 from tests.functional.standalone.test_life import attach, log_in
 from tests.testbed.servers import pick_port

@@ -7,8 +7,8 @@ import pytest
 
 from multiattach.cmd import places
 from multiattach.domain import errors
-from multiattach.drivers.tgt import config_file, protocol
-from multiattach.drivers.tgt.config_file import TargetFile
+from multiattach.drivers.targets.tgt import config_file, protocol
+from multiattach.drivers.targets.tgt.config_file import TargetFile
 
 
 @pytest.mark.parametrize('sign', [*string.printable, 'é', 'ж', '日', '\u00a0', '\u2028', '\ud800'])

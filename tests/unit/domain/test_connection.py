@@ -5,7 +5,7 @@ import json
 import pytest
 
 from multiattach.domain import connection, errors
-from multiattach.drivers.tgt import protocol
+from multiattach.drivers.targets.tgt import protocol
 
 GOOD = {'host': 'h1', 'initiator': 'iqn.1994-05.com.redhat:abc', 'mountpoint': '/dev/vdb'}
 

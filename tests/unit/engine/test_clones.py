@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
-from multiattach.drivers.backend import BackendError
 from multiattach.drivers.backends import copying
 from multiattach.drivers.backends.file import FileBackend
+from multiattach.drivers.errors import StorageError
 from multiattach.engine.services import VOLUME_BINARY
 from multiattach.engine.volumes import VolumeWish
 from tests.deployment import BACKEND, deploy, make_context
@@ -209,7 +209,7 @@ def test_a_clone_given_up_while_it_is_copied(deployed, source, held, monkeypatch
 
 def test_a_copy_that_fails_says_why(deployed, source, monkeypatch):
     def refuse(*_args):
-        raise BackendError('no room')
+        raise StorageError('no room')
 
     monkeypatch.setattr(FileBackend, 'clone', refuse)
     made = clone(deployed, source)

@@ -3,7 +3,7 @@
 
 import pytest
 
-from multiattach.drivers.backend import BackendError
+from multiattach.drivers.errors import StorageError
 
 PROJECT = 'a' * 32
 
@@ -18,7 +18,7 @@ def test_of_a_backend_that_refuses(deployed, monkeypatch):
     volume_id = deployed.make_volume()
 
     def refuse(*_args):
-        raise BackendError('no room')
+        raise StorageError('no room')
 
     monkeypatch.setattr('multiattach.drivers.backends.file.FileBackend.extend', refuse)
     deployed.engine.actions.extend(deployed.ctx, volume_id, 2**31 - 1, in_use_allowed=True)

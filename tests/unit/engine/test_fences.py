@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fences on a real database, RPC and worker; the target only remembers. For real ones see drivers/tgt."""
+"""Fences on a real database, RPC and worker; the target only remembers. For real ones see drivers/targets/tgt."""
 
 import uuid
 
@@ -7,8 +7,9 @@ import pytest
 
 from multiattach.db import models
 from multiattach.domain import errors
-from multiattach.drivers.null import NullTarget
-from multiattach.drivers.target import SessionState, TargetError, TargetState, TargetUnavailable
+from multiattach.drivers.errors import TargetError, TargetUnavailable
+from multiattach.drivers.targets.base import SessionState, TargetState
+from multiattach.drivers.targets.null import NullTarget
 from tests import deployment
 from tests.deployment import make_context
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from multiattach.domain.connection import DeviceInfo
-from multiattach.drivers.host_connector import HostSession, WrongDevice
-from multiattach.drivers.hypervisor import Disk, Domain, DomainNotFound, FoundDisk, ServerDisks
+from multiattach.drivers.connectors.base import HostSession
+from multiattach.drivers.errors import DomainNotFound, WrongDevice
+from multiattach.drivers.hypervisors.base import Disk, Domain, FoundDisk, ServerDisks
 
 SERVERS = ('11111111-1111-4111-8111-111111111111', '22222222-2222-4222-8222-222222222222')
 

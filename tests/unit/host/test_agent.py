@@ -9,9 +9,16 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.db.transitions import Actor, move_attachment
 from multiattach.domain import errors
-from multiattach.drivers.host_connector import ConnectorError, ConnectorUnavailable
-from multiattach.drivers.hypervisor import DetachRefused, Domain, HypervisorError, HypervisorUnavailable
-from multiattach.drivers.target import TargetError, TargetUnavailable
+from multiattach.drivers.errors import (
+    ConnectorError,
+    ConnectorTimeout,
+    DetachRefused,
+    HypervisorError,
+    HypervisorUnavailable,
+    TargetError,
+    TargetUnavailable,
+)
+from multiattach.drivers.hypervisors.base import Domain
 from multiattach.engine.host_attachments import OPEN_STATES
 from multiattach.engine.servers import ServerAttach
 from multiattach.rpc import clients, transport
@@ -272,8 +279,8 @@ def test_session_that_cannot_be_ended_does_not_stop_the_undo(bench: Bench) -> No
 @pytest.mark.parametrize(
     ('part', 'step', 'error'),
     [
-        ('connector', 'connect', ConnectorUnavailable('too long')),
-        ('connector', 'after connect', ConnectorUnavailable('too long')),
+        ('connector', 'connect', ConnectorTimeout('too long')),
+        ('connector', 'after connect', ConnectorTimeout('too long')),
         ('hypervisor', 'attach', HypervisorUnavailable('libvirtd restarts')),
         ('hypervisor', 'after attach', HypervisorUnavailable('libvirtd restarts')),
         ('hypervisor', 'after attach', RuntimeError('not foreseen')),
@@ -305,7 +312,7 @@ def test_target_without_an_answer_leaves_the_row(bench: Bench, monkeypatch: pyte
     ('part', 'step', 'error'),
     [
         ('hypervisor', 'detach', HypervisorUnavailable('libvirtd restarts')),
-        ('connector', 'disconnect', ConnectorUnavailable('too long')),
+        ('connector', 'disconnect', ConnectorTimeout('too long')),
     ],
 )
 def test_unknown_outcome_of_a_detach(bench: Bench, part: str, step: str, error: Exception) -> None:

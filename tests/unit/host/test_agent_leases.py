@@ -9,8 +9,7 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.leases import Rules
-from multiattach.drivers.host_connector import ConnectorUnavailable
-from multiattach.drivers.hypervisor import HypervisorUnavailable
+from multiattach.drivers.errors import ConnectorTimeout, HypervisorUnavailable
 from multiattach.host.agent import HostAgent
 
 from .conftest import Bench
@@ -90,7 +89,7 @@ def test_a_detach_is_given_up_and_may_be_asked_for_again(bench: Bench) -> None:
     bench.ask_detach(volume_id)
 
     def hang() -> None:
-        raise ConnectorUnavailable('no end in time')
+        raise ConnectorTimeout('no end in time')
 
     bench.connector.trouble['disconnect'] = hang
     agent = start(bench)

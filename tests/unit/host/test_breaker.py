@@ -10,7 +10,7 @@ from multiattach.db import models
 from multiattach.domain.connection import DeviceInfo
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Finding, Rules
-from multiattach.drivers.hypervisor import Disk
+from multiattach.drivers.hypervisors.base import Disk
 from tests.unit.host.conftest import Bench
 from tests.unit.host.fakes import SERVERS
 

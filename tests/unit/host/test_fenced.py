@@ -8,8 +8,7 @@ import pytest
 
 from multiattach.db import services as db_services
 from multiattach.domain import errors
-from multiattach.drivers.host_connector import ConnectorError
-from multiattach.drivers.hypervisor import DetachRefused, HypervisorUnavailable
+from multiattach.drivers.errors import ConnectorError, DetachRefused, HypervisorUnavailable
 from multiattach.engine.services import HOST_BINARY
 from multiattach.host import service as service_module
 from multiattach.host.service import HostService

@@ -14,7 +14,8 @@ from multiattach.domain import states
 from multiattach.domain.connection import DeviceInfo
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Rules
-from multiattach.drivers.hypervisor import Disk, HypervisorUnavailable
+from multiattach.drivers.errors import HypervisorUnavailable
+from multiattach.drivers.hypervisors.base import Disk
 from multiattach.engine.reconciliation import Reconciliation
 from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService

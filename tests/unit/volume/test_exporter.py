@@ -7,8 +7,8 @@ import uuid
 import pytest
 
 from multiattach.domain import connection, errors
-from multiattach.drivers.null import NullTarget
-from multiattach.drivers.target import TargetError, TargetUnavailable
+from multiattach.drivers.errors import TargetError, TargetUnavailable
+from multiattach.drivers.targets.null import NullTarget
 from tests import deployment
 
 

@@ -4,8 +4,9 @@ import json
 import pytest
 
 from multiattach.domain import errors
-from multiattach.drivers.null import NullTarget
-from multiattach.drivers.target import Grant, TargetUnavailable
+from multiattach.drivers.errors import TargetUnavailable
+from multiattach.drivers.targets.base import Grant
+from multiattach.drivers.targets.null import NullTarget
 from multiattach.volume.inspection import Inspection
 
 SECRET = 'x' * 16

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
-from multiattach.drivers.backend import BackendError, ClearAborted
-from multiattach.drivers.null import NullTarget
+from multiattach.drivers.errors import ClearAborted, StorageError
+from multiattach.drivers.targets.null import NullTarget
 from multiattach.rpc.clients import ExportOrder
 from multiattach.volume import locks
 from tests import deployment
@@ -139,7 +139,7 @@ def test_zeroing_that_fails_is_told_and_can_be_asked_for_again(
     with monkeypatch.context() as patch:
 
         def fail(*_args: Any) -> None:
-            raise BackendError('blkdiscard failed')
+            raise StorageError('blkdiscard failed')
 
         patch.setattr(d.exporter._backend, 'clear', fail)
         d.engine.volumes.delete(d.ctx, doomed)

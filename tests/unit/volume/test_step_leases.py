@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.leases import Rules
-from multiattach.drivers.target import TargetBusy, TargetError, TargetUnavailable
+from multiattach.drivers.errors import TargetBusy, TargetError, TargetUnavailable
 from multiattach.engine.volumes import VolumeWish
 from tests import deployment
 from tests.unit.volume.test_exporter import MoodyTarget, attach, connector

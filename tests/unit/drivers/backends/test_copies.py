@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from multiattach.drivers.backend import GIB, BackendError, CopyAborted
 from multiattach.drivers.backends import copying
+from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.backends.file import FileBackend
+from multiattach.drivers.errors import CopyAborted, StorageError
 
 MIB = 1 << 20
 DATA = {0: b'begin', 300 * MIB + 4096: os.urandom(3 * MIB), GIB - 4096: b'end'.ljust(4096, b'.')}
@@ -142,13 +143,13 @@ def test_a_full_file_system_is_an_error_and_is_not_left_full(
 
     monkeypatch.setattr(copying.fcntl, 'ioctl', refuse)
     monkeypatch.setattr(os, 'copy_file_range', fill)
-    with pytest.raises(BackendError, match='source cannot be copied: No space left'):
+    with pytest.raises(StorageError, match='source cannot be copied: No space left'):
         backend.clone('clone', 'source', 1, go_on)
     assert [path.name for path in directory.iterdir()] == ['volume-source']
 
 
 def test_a_source_that_is_gone(backend: FileBackend) -> None:
-    with pytest.raises(BackendError, match='nothing cannot be copied'):
+    with pytest.raises(StorageError, match='nothing cannot be copied'):
         backend.clone('clone', 'nothing', 1, go_on)
 
 

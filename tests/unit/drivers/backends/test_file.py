@@ -3,8 +3,9 @@ import pathlib
 
 import pytest
 
-from multiattach.drivers.backend import GIB, BackendError, ClearAborted
+from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.backends.file import FileBackend
+from multiattach.drivers.errors import ClearAborted, StorageError
 
 
 @pytest.fixture
@@ -56,10 +57,10 @@ def test_a_creation_that_broke_off_is_completed(backend, tmp_path):
 
 
 def test_refusals_say_why(backend, tmp_path):
-    with pytest.raises(BackendError, match='missing'):
+    with pytest.raises(StorageError, match='missing'):
         backend.extend('nothing', 1)
     (tmp_path / 'file').touch()
-    with pytest.raises(BackendError, match='directory'):
+    with pytest.raises(StorageError, match='directory'):
         FileBackend(tmp_path / 'file' / 'x').check()
 
 

@@ -7,13 +7,14 @@ import os
 
 import pytest
 
-from multiattach.drivers.backend import GIB, BackendError, ClearAborted, CopyAborted
 from multiattach.drivers.backends import copying
+from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.backends.lvm import LvmBackend
+from multiattach.drivers.errors import ClearAborted, CopyAborted, StorageError
 
 
 def test_a_volume_group_that_is_not_there_names_the_option():
-    with pytest.raises(BackendError, match='volume_group'):
+    with pytest.raises(StorageError, match='volume_group'):
         LvmBackend('no-such-group').check()
 
 
@@ -58,7 +59,7 @@ class Group(LvmBackend):
 
     def blkdiscard(self, _offset, start, _length, length, path):
         if self.is_broken:
-            raise BackendError('blkdiscard failed: no such luck')
+            raise StorageError('blkdiscard failed: no such luck')
         with open(path, 'r+b') as file:
             file.seek(int(start))
             file.write(bytes(min(int(length), 100)))
@@ -160,7 +161,7 @@ def test_zeroing_breaks_off_and_is_done_anew(group, tmp_path):
 def test_zeroing_that_fails_removes_nothing(group, tmp_path):
     group.is_broken = True
     group.discard('source')
-    with pytest.raises(BackendError, match='no such luck'):
+    with pytest.raises(StorageError, match='no such luck'):
         group.clear('source', go_on)
     assert [path.name.partition('.')[0] for path in tmp_path.iterdir()] == ['trash-source']
 
@@ -182,7 +183,7 @@ def test_what_a_killed_worker_s_process_still_zeroes_is_left_to_it(group, tmp_pa
 
 
 def test_a_source_that_is_gone(group):
-    with pytest.raises(BackendError, match='nothing is missing'):
+    with pytest.raises(StorageError, match='nothing is missing'):
         group.clone('clone', 'nothing', 1, go_on)
     assert group.ran == []
 
@@ -192,5 +193,5 @@ def test_a_disk_that_fails(group, monkeypatch):
         raise OSError(errno.EIO, 'Input/output error')
 
     monkeypatch.setattr('multiattach.drivers.backends.lvm.copy_device', fail)
-    with pytest.raises(BackendError, match='source cannot be copied: Input/output error'):
+    with pytest.raises(StorageError, match='source cannot be copied: Input/output error'):
         group.clone('clone', 'source', 1, go_on)

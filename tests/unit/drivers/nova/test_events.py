@@ -8,7 +8,7 @@ import threading
 import pytest
 from keystoneauth1 import adapter, session, token_endpoint
 
-from multiattach.drivers.nova_events import NovaEvents
+from multiattach.drivers.nova.events import NovaEvents
 
 
 class Nova(http.server.BaseHTTPRequestHandler):

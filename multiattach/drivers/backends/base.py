@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a storage backend is: the protocol and its report."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+GIB = 1024**3
+
+
+@dataclasses.dataclass(frozen=True)
+class Capacity:
+    """Room of a backend.
+
+    :param total_gb: GiB in all.
+    :param free_gb: GiB not yet written.
+    """
+
+    total_gb: float
+    free_gb: float
+
+
+class Backend(Protocol):
+    """Storage of volumes. Each call is idempotent: "already as wished" is success.
+
+    All methods may raise ``StorageError`` (:mod:`multiattach.drivers.errors`).
+    """
+
+    def check(self) -> None:
+        """See that the backend can serve.
+
+        :raises StorageError: the message names the option and the remedy.
+        """
+
+    def create(self, volume_id: str, size_gb: int) -> None:
+        """Make a volume's storage, reading as zeros.
+
+        :param size_gb: GiB.
+        """
+
+    def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
+        """Make a volume's storage as a copy; half a copy never has the volume's name.
+
+        :param source_id: UUID of the volume to copy; nobody deletes it meanwhile.
+        :param size_gb: GiB, no less than the source has; the rest reads as zeros.
+        :raises CopyAborted: it said no.
+        """
+
+    def discard(self, volume_id: str) -> None:
+        """Take a volume's storage, and half a copy, away from its name; absent is success.
+
+        It takes no time, and what there was is kept as trash until :meth:`clear`. A volume of the same id can
+        be made at once.
+        """
+
+    def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
+        """Make a volume's trash unreadable and remove it, however long it takes; without any nothing is done.
+
+        :raises ClearAborted: it said no, or somebody else is at it.
+        """
+
+    def extend(self, volume_id: str, size_gb: int) -> None:
+        """Grow a volume's storage; never shrinks.
+
+        :param size_gb: GiB.
+        """
+
+    def path(self, volume_id: str) -> str:
+        """Return the path that a target exports."""
+
+    def capacity(self) -> Capacity:
+        """Read the room that there is.
+
+        :raises StorageError: it cannot be read.
+        """

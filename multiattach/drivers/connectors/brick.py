@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's initiator through os-brick: one session a volume, shared by the host's servers."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from oslo_log import log
+
+from multiattach.domain.connection import SECRET_KEYS, DeviceInfo
+from multiattach.drivers.connectors import chap, identity, sessions
+from multiattach.drivers.connectors.base import HostSession
+from multiattach.drivers.connectors.bounded import BoundedCalls
+from multiattach.drivers.connectors.portal import await_portal
+from multiattach.drivers.errors import ConnectorError, ConnectorTimeout
+
+LOG = log.getLogger(__name__)
+R = TypeVar('R')
+
+BLOCK = 'block'
+_BY_PATH = '/dev/disk/by-path'
+_UDEV_PAUSE = 0.05
+_PASSWORDS = sorted(key for key in SECRET_KEYS if key.endswith('password'))
+
+
+class BrickConnector:
+    """The connector ``os-brick``.
+
+    :param ip: address of the host, as the connector tells it.
+    :param lock_path: folder for os-brick's lock files.
+    :param root_helper: prefix of commands where the agent is not root.
+    :param portal_timeout: seconds to wait for a portal that nobody listens at.
+    :param step_timeout: seconds that a connect or a disconnect may take.
+    :param udev_timeout: seconds to wait for udev's link to a new device.
+    :param scan_attempts: rescans until a device must be there.
+    """
+
+    shares_sessions = True
+
+    def __init__(
+        self,
+        host: str,
+        ip: str,
+        *,
+        lock_path: str,
+        root_helper: str = 'sudo',
+        portal_timeout: float = 10.0,
+        step_timeout: float = 150.0,
+        udev_timeout: float = 5.0,
+        scan_attempts: int = 5,
+    ) -> None:
+        self._host = host
+        self._ip = ip
+        self._lock_path = lock_path
+        self._root_helper = root_helper
+        self._portal_timeout = portal_timeout
+        self._step_timeout = step_timeout
+        self._udev_timeout = udev_timeout
+        self._scan_attempts = scan_attempts
+        self._calls = BoundedCalls()
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._connector: Any = None
+        self._properties: dict[str, Any] | None = None
+
+    # -- what the host is ----------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """See :meth:`HostConnector.describe`; asked of the host once (some ten commands)."""
+        brick = self._open()
+        with self._asking:
+            if self._properties is None:
+                self._properties = self._calls.run(
+                    '', lambda: self._ask_properties(brick), self._step_timeout, 'tell what it is'
+                )
+            return dict(self._properties)
+
+    def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
+        """See :meth:`HostConnector.properties`: all attachments of a host have the same."""
+        return self.describe()
+
+    def _ask_properties(self, brick: Any) -> dict[str, Any]:
+        from os_brick.initiator import connector
+
+        found: dict[str, Any] = connector.get_connector_properties(
+            self._root_helper, self._ip, False, False, host=self._host
+        )
+        if not found.get('initiator'):
+            raise ConnectorError(
+                'The host has no iSCSI initiator name: install open-iscsi and see that '
+                '/etc/iscsi/initiatorname.iscsi has a line InitiatorName=… that only this host '
+                'has.'
+            )
+        if obstacle := chap.find_obstacle():
+            # Not the end: what is attached is detached here, and the file may be put right meanwhile.
+            LOG.warning('Host %s: %s', self._host, obstacle)
+        return found
+
+    # -- connecting ----------------------------------------------------------------------------
+
+    def connect(self, connection_info: Mapping[str, Any]) -> DeviceInfo:
+        """See :meth:`HostConnector.connect`."""
+        brick = self._open()
+        portal = str(connection_info.get('target_portal', ''))
+        await_portal(portal, self._portal_timeout)
+        try:
+            found = self._run(
+                'connect the volume', connection_info, lambda properties: brick.connect_volume(properties)
+            )
+        except ConnectorError as exc:
+            if connection_info.get('auth_method') == 'CHAP' and (obstacle := chap.find_obstacle()):
+                raise ConnectorError(f'{exc.message} {obstacle}') from None
+            raise
+        path = found['path']
+        link = self._await_link(connection_info, path)
+        return DeviceInfo(BLOCK, path=link or path)
+
+    def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
+        """See :meth:`HostConnector.verify`: by the name that the device itself tells."""
+        identity.check_device(device.path, str(connection_info.get('volume_id')))
+
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
+        """See :meth:`HostConnector.disconnect`."""
+        brick = self._open()
+        known = {'path': os.path.realpath(device.path)} if device and device.path else None
+        self._run(
+            'disconnect the volume',
+            connection_info,
+            lambda properties: brick.disconnect_volume(properties, known, force=lost, ignore_errors=lost),
+        )
+
+    def extend(self, connection_info: Mapping[str, Any]) -> int | None:
+        """See :meth:`HostConnector.extend`; os-brick needs the program lsscsi for it."""
+        brick = self._open()
+        size: int | None = self._run(
+            'see the new size of the volume', connection_info, lambda properties: brick.extend_volume(properties)
+        )
+        return size
+
+    def list_sessions(self) -> list[HostSession]:
+        """See :meth:`HostConnector.list_sessions`: read from the kernel, no command is run."""
+        return sessions.read()
+
+    def _await_link(self, connection_info: Mapping[str, Any], path: str) -> str | None:
+        """Wait for udev's link to a device (requirement row 13).
+
+        The link, not ``/dev/sdX``, goes into the server's configuration: after a restart of the
+        host ``/dev/sdX`` may be another disk.
+        """
+        link = by_path_link(connection_info)
+        end = time.monotonic() + self._udev_timeout
+        while os.path.realpath(link) != os.path.realpath(path):
+            if time.monotonic() > end:
+                LOG.warning('udev made no link %s to %s', link, path)
+                return None
+            time.sleep(_UDEV_PAUSE)
+        return link
+
+    def _run(self, what: str, connection_info: Mapping[str, Any], call: Callable[[dict[str, Any]], R]) -> R:
+        try:
+            return self._calls.run(
+                str(connection_info.get('volume_id')),
+                lambda: call(_complete(connection_info)),
+                self._step_timeout,
+                what,
+            )
+        except ConnectorTimeout:
+            raise
+        except Exception as exc:
+            LOG.warning(
+                'The host could not %s %s: %s', what, connection_info.get('volume_id'), _describe(exc, connection_info)
+            )
+            # Without the cause: os-brick's errors hold command lines with the CHAP secret.
+            raise ConnectorError(f'The host could not {what}: {_describe(exc, connection_info)}') from None
+
+    def _open(self) -> Any:
+        """Make os-brick's connector; its import takes seconds, so it is done once and late."""
+        with self._lock:
+            if self._connector is None:
+                from os_brick.initiator import connector
+
+                self._prepare()
+                self._connector = connector.InitiatorConnector.factory(
+                    'ISCSI', self._root_helper, use_multipath=False, device_scan_attempts=self._scan_attempts
+                )
+            return self._connector
+
+    def _prepare(self) -> None:
+        from os_brick import privileged
+        from oslo_config import cfg
+
+        Path(self._lock_path).mkdir(parents=True, exist_ok=True)
+        # os-brick reads the global configuration, whatever it is set up with.
+        cfg.CONF.set_override('lock_path', self._lock_path, group='os_brick')
+        if os.geteuid() == 0:
+            # Root needs no privsep daemon, which would be started through sudo.
+            privileged.default.set_client_mode(False)
+            privileged.brick_privsep_hide_output.set_client_mode(False)
+
+
+def by_path_link(connection_info: Mapping[str, Any]) -> str:
+    """Tell which link udev makes to a volume (60-persistent-storage.rules, path_id).
+
+    :returns: path of the link; it contains no brackets of IPv6 addresses.
+    """
+    portal = str(connection_info['target_portal']).replace('[', '').replace(']', '')
+    return f'{_BY_PATH}/ip-{portal}-iscsi-{connection_info["target_iqn"]}-lun-{connection_info["target_lun"]}'
+
+
+def _complete(connection_info: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the lists of one target each.
+
+    Without them os-brick looks for further portals in iscsiadm's database of discoveries, finds
+    none, logs a traceback and, after a failed connect, cleans up nothing.
+    """
+    single = {
+        f'{key}s': [connection_info[key]]
+        for key in ('target_portal', 'target_iqn', 'target_lun')
+        if key in connection_info
+    }
+    return single | dict(connection_info)
+
+
+def _describe(error: Exception, connection_info: Mapping[str, Any]) -> str:
+    """Tell what went wrong without command lines and secrets."""
+    code = getattr(error, 'exit_code', None)
+    name = type(error).__name__
+    text = f'{name}: {error}'
+    if code is not None:
+        output = getattr(error, 'stderr', None) or getattr(error, 'stdout', None) or ''
+        text = f'a command ended with status {code}: {str(output).strip()}'
+    elif name in ('VolumeDeviceNotFound', 'VolumePathsNotFound'):
+        text = (
+            'no device of it is there: the target refused the login or has no such LUN (the log of the agent says more)'
+        )
+    for key in _PASSWORDS:
+        if secret := connection_info.get(key):
+            text = text.replace(str(secret), '***')
+    return text

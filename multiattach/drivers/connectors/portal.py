@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Portals of iSCSI targets."""
+
+import socket
+import time
+
+from multiattach.drivers.errors import ConnectorError
+
+ISCSI_PORT = 3260  # RFC 3720 section 13
+_PAUSE = 0.25
+
+
+def split_portal(portal: str) -> tuple[str, int]:
+    """Split a portal into its parts.
+
+    :param portal: ``address:port``, ``[address]:port`` or without port; what follows a comma
+        (the portal group) is left out.
+    :returns: address without brackets, and port.
+    :raises ConnectorError: it is no portal.
+    """
+    text = portal.split(',')[0].strip()
+    address, colon, port = text.rpartition(':')
+    if not colon or text.endswith(']'):
+        address, port = text, str(ISCSI_PORT)
+    address = address.removeprefix('[').removesuffix(']')
+    if not address or not port.isdecimal():
+        raise ConnectorError(f'The target portal "{portal}" is not of the form ADDRESS:PORT.')
+    return address, int(port)
+
+
+def await_portal(portal: str, timeout: float) -> None:
+    """Wait until something listens at a portal; a target may just be starting again.
+
+    Initiators take minutes to find out that nobody listens (open-iscsi about 400 s).
+
+    :param portal: ``address:port``.
+    :param timeout: seconds to try for.
+    :raises ConnectorError: nothing listens there.
+    """
+    address = split_portal(portal)
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            with socket.create_connection(address, timeout=max(end - time.monotonic(), _PAUSE)):
+                return
+        except OSError as exc:
+            if time.monotonic() + _PAUSE > end:
+                raise ConnectorError(
+                    f'Nothing answers at the target portal {portal} within {timeout:g} s ({exc.strerror or exc}).'
+                ) from exc
+        time.sleep(_PAUSE)

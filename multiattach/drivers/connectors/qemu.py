@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""QEMU's own iSCSI initiator, for hosts whose kernel has no SCSI.
+
+Nothing of a volume is on the host: each attachment is a session of its own, under an initiator
+name of its own.
+"""
+
+import platform
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from multiattach.domain.connection import DeviceInfo
+from multiattach.drivers.connectors.base import HostSession
+from multiattach.drivers.connectors.portal import await_portal, split_portal
+from multiattach.drivers.errors import ConnectorError, WrongDevice
+
+NETWORK = 'network'
+DEFAULT_PREFIX = 'iqn.2010-10.org.openstack:'
+
+
+class QemuConnector:
+    """The connector ``qemu``.
+
+    :param ip: address of the host, as the connector tells it.
+    :param initiator_prefix: what stands before the attachment's id in initiator names.
+    :param portal_timeout: seconds to wait for a portal that nobody listens at.
+    """
+
+    shares_sessions = False
+
+    def __init__(
+        self, host: str, ip: str, *, initiator_prefix: str = DEFAULT_PREFIX, portal_timeout: float = 10.0
+    ) -> None:
+        self._host = host
+        self._ip = ip
+        self._prefix = initiator_prefix
+        self._portal_timeout = portal_timeout
+
+    def describe(self) -> dict[str, Any]:
+        """See :meth:`HostConnector.describe`."""
+        return {
+            'host': self._host,
+            'ip': self._ip,
+            'platform': platform.machine(),
+            'os_type': sys.platform,
+            'multipath': False,
+        }
+
+    def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
+        """See :meth:`HostConnector.properties`."""
+        return {**self.describe(), 'initiator': self._initiator(attachment_id), 'instance': server_id}
+
+    def connect(self, connection_info: Mapping[str, Any]) -> DeviceInfo:
+        """See :meth:`HostConnector.connect`: only tells QEMU where to find the volume.
+
+        QEMU logs in while the guest stands still, so that nobody listens is found out here.
+        """
+        try:
+            portal, name = connection_info['target_portal'], connection_info['target_iqn']
+            lun, attachment_id = connection_info['target_lun'], connection_info['attachment_id']
+        except KeyError as exc:
+            raise ConnectorError(f'The connection_info has no {exc}.') from exc
+        await_portal(portal, self._portal_timeout)
+        address, port = split_portal(portal)
+        details = {
+            'protocol': 'iscsi',
+            'name': f'{name}/{lun}',
+            'host': address,
+            'port': port,
+            'initiator': self._initiator(attachment_id),
+        }
+        if connection_info.get('auth_method'):
+            details |= {'username': connection_info['auth_username'], 'password': connection_info['auth_password']}
+        return DeviceInfo(NETWORK, details=details)
+
+    def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
+        """See :meth:`HostConnector.verify`: the target's name is all that there is."""
+        volume_id = str(connection_info.get('volume_id'))
+        name, _, _ = str(device.details.get('name')).rpartition('/')
+        if not name.endswith(volume_id):
+            raise WrongDevice(f'The target {name} is not one of the volume {volume_id}.')
+
+    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
+        """See :meth:`HostConnector.disconnect`: QEMU logged out with the detach."""
+
+    def extend(self, connection_info: Mapping[str, Any]) -> int | None:
+        """See :meth:`HostConnector.extend`."""
+        return None
+
+    def list_sessions(self) -> list[HostSession]:
+        """See :meth:`HostConnector.list_sessions`: QEMU has them, with its disks."""
+        return []
+
+    def _initiator(self, attachment_id: str) -> str:
+        return f'{self._prefix}{attachment_id}'

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hypervisor drivers: how a server gets a device of its host."""

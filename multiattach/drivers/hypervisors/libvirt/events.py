@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for the events that end a detach."""
+
+import contextlib
+import enum
+from collections.abc import Iterator
+from typing import Any
+
+from multiattach import concurrency
+from multiattach.drivers.hypervisors.libvirt.calls import wait
+
+# Events come in a real thread in any case: libvirt's own loop cannot give way to green threads.
+threading: Any = concurrency.native('threading')
+
+
+class Outcome(enum.Enum):
+    """How a request to let go of a device ended."""
+
+    REMOVED = 'removed'
+    REFUSED = 'refused'
+
+
+class Removal:
+    """A wait for one device of one server."""
+
+    def __init__(self) -> None:
+        self._heard = threading.Event()
+        self._outcome: Outcome | None = None
+
+    def report(self, outcome: Outcome) -> None:
+        """Tell the waiter what happened.
+
+        :param outcome: of the request.
+        """
+        if not self._heard.is_set():
+            self._outcome = outcome
+            self._heard.set()
+
+    def wait(self, timeout: float) -> Outcome | None:
+        """Wait for an event.
+
+        :param timeout: seconds.
+        :returns: what happened, None if nothing was heard in time.
+        """
+        wait(self._heard, timeout)
+        return self._outcome
+
+
+class Removals:
+    """Who waits for which device."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, str], list[Removal]] = {}
+
+    @contextlib.contextmanager
+    def expect(self, server_id: str, alias: str) -> Iterator[Removal]:
+        """Listen for events of a device; to be entered before the device is asked for."""
+        key, removal = (server_id, alias), Removal()
+        with self._lock:
+            self._waiting.setdefault(key, []).append(removal)
+        try:
+            yield removal
+        finally:
+            with self._lock:
+                self._waiting[key].remove(removal)
+                if not self._waiting[key]:
+                    del self._waiting[key]
+
+    def report(self, server_id: str, alias: str, outcome: Outcome) -> None:
+        """Tell those who wait for a device.
+
+        :param outcome: what happened to it.
+        """
+        with self._lock:
+            for removal in self._waiting.get((server_id, alias), ()):
+                removal.report(outcome)

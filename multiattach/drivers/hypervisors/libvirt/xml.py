@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libvirt's XML of disks, domains and secrets: built and read, nothing else."""
+
+import dataclasses
+import itertools
+import os
+import string
+from collections.abc import Collection, Iterator
+from xml.etree import ElementTree
+
+from multiattach.domain import mode
+from multiattach.drivers.errors import HypervisorError
+from multiattach.drivers.hypervisors.base import Disk, FoundDisk
+
+BLOCK, NETWORK = 'block', 'network'
+# libvirt takes an alias from a user only with this prefix (formatdomain, "Device aliases").
+_ALIAS_PREFIX = 'ua-'
+_BUS, _STEM = 'virtio', 'vd'
+# Namespace of what a domain's metadata says for this service.
+METADATA = 'urn:multiattach:server:1'
+_MOST_PROJECT = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskElement:
+    """A disk as a domain has it.
+
+    :param target: device name, ``vdb``.
+    :param alias: name of the device in events, "" if it has none.
+    :param source: what tells one source from another.
+    :param text: the whole element.
+    """
+
+    target: str
+    alias: str
+    source: tuple[str, ...]
+    text: str
+
+
+def build_disk(disk: Disk, target: str) -> str:
+    """Build the element of requirement row 14, as Nova renders it (clients.md section 1).
+
+    :param target: device name, ``vdb``.
+    """
+    network = disk.source.source_type == NETWORK
+    root = ElementTree.Element('disk', type=NETWORK if network else BLOCK, device='disk')
+    # Sharers see each other's writes only if no host caches; io=native needs a device node.
+    driver = {'name': 'qemu', 'type': 'raw', 'cache': 'none', 'discard': 'unmap'}
+    ElementTree.SubElement(root, 'driver', driver if network else driver | {'io': 'native'})
+    if network:
+        _add_network_source(root, disk)
+    else:
+        ElementTree.SubElement(root, 'source', dev=disk.source.path)
+    ElementTree.SubElement(root, 'target', dev=target, bus=_BUS)
+    if disk.rates:
+        tune = ElementTree.SubElement(root, 'iotune')
+        for name, value in disk.rates.items():
+            ElementTree.SubElement(tune, name).text = str(value)
+    if disk.mode == mode.READ_ONLY:
+        ElementTree.SubElement(root, 'readonly')
+    if disk.multiattach:
+        ElementTree.SubElement(root, 'shareable')
+    ElementTree.SubElement(root, 'serial').text = disk.volume_id
+    ElementTree.SubElement(root, 'alias', name=_ALIAS_PREFIX + disk.volume_id)
+    return ElementTree.tostring(root, encoding='unicode')
+
+
+def _add_network_source(root: ElementTree.Element, disk: Disk) -> None:
+    details = disk.source.details
+    source = ElementTree.SubElement(root, 'source', protocol=details['protocol'], name=details['name'])
+    ElementTree.SubElement(source, 'host', name=details['host'], port=str(details['port']))
+    if details.get('username'):
+        auth = ElementTree.SubElement(source, 'auth', username=details['username'])
+        ElementTree.SubElement(auth, 'secret', type='iscsi', uuid=disk.attachment_id)
+    initiator = ElementTree.SubElement(source, 'initiator')
+    ElementTree.SubElement(initiator, 'iqn', name=details['initiator'])
+
+
+def build_secret(attachment_id: str, *, ephemeral: bool) -> str:
+    """Build a secret that nobody can read back; its UUID is the attachment's.
+
+    So whatever is left of an attachment after a crash can be found.
+
+    :param ephemeral: libvirtd keeps it in memory only.
+    """
+    root = ElementTree.Element('secret', ephemeral='yes' if ephemeral else 'no', private='yes')
+    ElementTree.SubElement(root, 'uuid').text = attachment_id
+    ElementTree.SubElement(root, 'description').text = f'CHAP of attachment {attachment_id}'
+    usage = ElementTree.SubElement(root, 'usage', type='iscsi')
+    ElementTree.SubElement(usage, 'target').text = f'multiattach-{attachment_id}'
+    return ElementTree.tostring(root, encoding='unicode')
+
+
+def find_disk(domain: str | None, volume_id: str) -> DiskElement | None:
+    """Find a volume's disk in a domain.
+
+    :param domain: XML of the domain, None if there is none.
+    :returns: the disk, or None.
+    """
+    for element in _disks(domain):
+        if element.findtext('serial') == volume_id:
+            return _read_disk(element)
+    return None
+
+
+def list_targets(domain: str | None, without: str | None = None) -> list[str]:
+    """List the device names of a domain's disks.
+
+    :param domain: XML of the domain, None if there is none.
+    :param without: UUID of a volume whose disk is left out.
+    :returns: names, ``vda``.
+    """
+    return [
+        target.get('dev', '')
+        for element in _disks(domain)
+        if (target := element.find('target')) is not None and (without is None or element.findtext('serial') != without)
+    ]
+
+
+def find_project(domain: str | None) -> str | None:
+    """Find the project that a domain's metadata names.
+
+    :param domain: XML of the domain, None if there is none.
+    :returns: id of the project, None if it names none that can be one.
+    """
+    root = None if domain is None else ElementTree.fromstring(domain)  # noqa: S314 - of libvirt
+    element = None if root is None else root.find(f'metadata/{{{METADATA}}}server')
+    # Some tools give the namespace to the outer element only.
+    names = ('project', f'{{{METADATA}}}project')
+    found = () if element is None else [text for name in names if (text := element.findtext(name))]
+    project = found[0].strip() if found else ''
+    return project if project.isprintable() and 0 < len(project) <= _MOST_PROJECT else None
+
+
+def list_own(live: str | None, config: str | None) -> tuple[FoundDisk, ...]:
+    """List the disks that are marked as this service marks them; their secrets are not looked for.
+
+    :param live: XML of the running domain, or None.
+    :param config: XML of its next start, or None.
+    :returns: disks, by volume.
+    """
+    now, later = _find_own(live), _find_own(config)
+    return tuple(_describe(serial, now.get(serial), later.get(serial)) for serial in sorted({*now, *later}))
+
+
+def _find_own(domain: str | None) -> dict[str, ElementTree.Element]:
+    found = {}
+    for element in _disks(domain):
+        serial, alias = element.findtext('serial'), element.find('alias')
+        if serial and alias is not None and alias.get('name') == _ALIAS_PREFIX + serial:
+            found[serial] = element
+    return found
+
+
+def _describe(serial: str, live: ElementTree.Element | None, config: ElementTree.Element | None) -> FoundDisk:
+    element = config if live is None else live
+    assert element is not None
+    secret = element.find('./source/auth/secret')
+    return FoundDisk(
+        serial,
+        _read_disk(element).target,
+        live is not None,
+        config is not None,
+        None if secret is None else secret.get('uuid'),
+    )
+
+
+def source_of(disk: Disk) -> tuple[str, ...]:
+    """Tell what tells a disk's source from another's.
+
+    :returns: to be compared with :attr:`DiskElement.source`.
+    """
+    found = _read_disk(ElementTree.fromstring(build_disk(disk, '')))  # noqa: S314 - our own
+    return found.source
+
+
+def choose_device(wished: str, taken: Collection[str]) -> str:
+    """Choose a device name.
+
+    :param wished: ``vdb`` or ``/dev/vdb``; another bus than virtio is no wish.
+    :param taken: names that are in use.
+    :returns: the wished name if it is free, else the next free one after ``vda``.
+    :raises HypervisorError: none is left.
+    """
+    name = wished.removeprefix('/dev/')
+    for candidate in itertools.chain((name,) if name.startswith(_STEM) else (), _names()):
+        if candidate not in taken:
+            return candidate
+    raise HypervisorError('The server has no device name left.')
+
+
+def _names() -> Iterator[str]:
+    letters = string.ascii_lowercase
+    yield from (_STEM + letter for letter in letters[1:])
+    yield from (_STEM + one + two for one in letters for two in letters)
+
+
+def _disks(domain: str | None) -> list[ElementTree.Element]:
+    if domain is None:
+        return []
+    return ElementTree.fromstring(domain).findall('./devices/disk')  # noqa: S314 - libvirtd's own
+
+
+def _read_disk(element: ElementTree.Element) -> DiskElement:
+    target, alias = element.find('target'), element.find('alias')
+    return DiskElement(
+        target=target.get('dev', '') if target is not None else '',
+        alias=alias.get('name', '') if alias is not None else '',
+        source=_read_source(element.find('source')),
+        text=ElementTree.tostring(element, encoding='unicode'),
+    )
+
+
+def _read_source(source: ElementTree.Element | None) -> tuple[str, ...]:
+    if source is None:
+        return ()
+    if (device := source.get('dev')) is not None:
+        return (os.path.realpath(device),)
+    host, initiator = source.find('host'), source.find('./initiator/iqn')
+    return (
+        source.get('protocol', ''),
+        source.get('name', ''),
+        host.get('name', '') if host is not None else '',
+        host.get('port', '') if host is not None else '',
+        initiator.get('name', '') if initiator is not None else '',
+    )

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a target driver is: the protocol and its data. It exports a volume's device to initiators."""
+
+import base64
+import hashlib
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from multiattach.domain.connection import Address
+
+ACCOUNT_LENGTH = 20
+SECRET_LENGTH = 16
+_SECRET_ALPHABET = string.ascii_letters + string.digits
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Leave for one initiator to log in to one target.
+
+    :param initiator: the initiator's name (an IQN).
+    :param username: CHAP name, one per volume and initiator, see :func:`account_name`.
+    :param secret: CHAP secret.
+    """
+
+    initiator: str
+    username: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a target is to be.
+
+    :param device: path of the backing device or file on the target's host.
+    :param grants: everyone who may log in, and nobody else.
+    """
+
+    volume_id: str
+    device: str
+    grants: tuple[Grant, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetInfo:
+    """Where initiators find a volume.
+
+    :param portal: ``address:port``.
+    :param lun: logical unit number of the volume.
+    :param tid: the target's number in its daemon; it changes when the daemon restarts.
+    """
+
+    iqn: str
+    portal: str
+    lun: int
+    tid: int
+
+
+@dataclass(frozen=True)
+class LunState:
+    """One logical unit as the target shows it.
+
+    :param device: path of its backing store, "" when it has none.
+    :param online: whether it serves I/O.
+    :param scsi_id: the id from which the WWN is made.
+    """
+
+    lun: int
+    device: str
+    online: bool
+    scsi_id: str
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """One live login.
+
+    :param initiator: name under which the initiator logged in.
+    :param address: the initiator's address, "" when not shown.
+    """
+
+    initiator: str
+    address: str = ''
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """What a target really is now, to be compared with the database.
+
+    :param luns: logical units without the controller (LUN 0).
+    :param initiators: names that may log in.
+    :param accounts: CHAP names that are bound to it.
+    :param sessions: live logins, also those of initiators that may not log in again.
+    :param is_open: whether it takes logins and commands at all.
+    """
+
+    volume_id: str
+    iqn: str
+    tid: int
+    luns: tuple[LunState, ...]
+    initiators: tuple[str, ...]
+    accounts: tuple[str, ...]
+    sessions: tuple[SessionState, ...]
+    is_open: bool = True
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a fence found of one initiator at a target, and what its last read still showed: nothing.
+
+    :param acl: the initiator had leave to log in.
+    :param account: it had an account.
+    :param sessions: its live logins that were ended.
+    :param others: live logins of other names that were ended, as each of them could have been its own;
+        whoever has an account logs in again by itself.
+    :param logins: addresses of logins that were held open half-way, and were ended.
+    :param whole: whether every session that could be the initiator's was ended, whatever name it gave.
+    :param left_acl: it still has leave.
+    :param left_account: it still has an account.
+    :param left_sessions: its logins that are still live.
+    """
+
+    acl: bool = False
+    account: bool = False
+    sessions: tuple[SessionState, ...] = ()
+    others: tuple[SessionState, ...] = ()
+    logins: tuple[str, ...] = ()
+    whole: bool = False
+    left_acl: bool = False
+    left_account: bool = False
+    left_sessions: tuple[SessionState, ...] = ()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the initiator can still read or write, or log in."""
+        return self.left_acl or self.left_account or bool(self.left_sessions)
+
+    def describe(self) -> str:
+        """Say what is left, for an error."""
+        rights = {'leave to log in': self.left_acl, 'an account': self.left_account}
+        found = [name for name, left in rights.items() if left]
+        return ', '.join([*found, f'{len(self.left_sessions)} sessions'])
+
+
+class Target(Protocol):
+    """A target driver. The caller serialises the calls for one volume; volumes run in parallel.
+
+    All methods may raise ``TargetError`` and ``TargetUnavailable`` (:mod:`multiattach.drivers.errors`).
+    """
+
+    @property
+    def protocol(self) -> str:
+        """Name of the transport as connectors know it, for example ``iscsi``."""
+
+    def ensure_export(self, export: Export) -> TargetInfo:
+        """Make or repair a target so that it is exactly what is asked for.
+
+        :param export: device and all grants; other initiators are shut out, sessions included.
+        :returns: where initiators find it.
+        """
+
+    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
+        """Admit one initiator; the target is made when absent, other initiators are left alone.
+
+        :param device: backing path, used when the target must be made or repaired.
+        :param grant: who is admitted; an account of that name gets this secret.
+        :returns: where the initiator finds the volume.
+        """
+
+    def revoke(self, volume_id: str, initiator: str, username: str) -> None:
+        """Shut one initiator out: first no new login, then no live session."""
+
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
+        """Shut one initiator out, with every session that could be its own, and read the target again.
+
+        Nothing that it began before, such as a login that is held open half-way, reads or writes after the
+        return.
+
+        :param alone: nobody else uses the target: it is removed, too.
+        :param again: it was cut off before and was given no leave since: only what is there under its name
+            is cut.
+        :returns: what was cut, and that nothing is left.
+        """
+
+    def remove_export(self, volume_id: str) -> None:
+        """Remove the target, its accounts and its file; absent is success."""
+
+    def extend(self, volume_id: str, device: str) -> None:
+        """Show the grown size of the device to the initiators without stopping I/O."""
+
+    def locate(self, volume_id: str) -> Address:
+        """Tell where initiators find a volume, or would; nothing is asked.
+
+        :returns: the address of today.
+        """
+
+    def list_exports(self) -> dict[str, TargetState]:
+        """Read all targets of this driver.
+
+        :returns: state by volume id; what has not changed since the last time is the same object.
+        """
+
+    def list_files(self) -> frozenset[str] | None:
+        """List the volumes of which there is a file for restarts of the target daemon by itself.
+
+        :returns: ids of volumes, None if there are no such files.
+        """
+
+    def check(self) -> None:
+        """See that the target can serve.
+
+        :raises TargetUnavailable: with what to do about it.
+        """
+
+    def generation(self) -> int:
+        """Tell one life of the target daemon from the next.
+
+        :returns: a number that changes when the daemon was restarted and lost its targets.
+        """
+
+
+def account_name(volume_id: str, initiator: str) -> str:
+    """Derive the CHAP name of an initiator at a volume.
+
+    It is deterministic so that an account left over from a crash is recognised and replaced.
+
+    :returns: 20 characters of a-z and 2-7.
+    """
+    digest = hashlib.sha256(f'{volume_id}\0{initiator}'.encode()).digest()
+    return base64.b32encode(digest).decode().lower()[:ACCOUNT_LENGTH]
+
+
+def generate_secret() -> str:
+    """Make a CHAP secret.
+
+    :returns: 16 random letters and digits: the longest that every initiator takes.
+    """
+    return ''.join(secrets.choice(_SECRET_ALPHABET) for _ in range(SECRET_LENGTH))

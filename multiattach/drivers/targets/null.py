@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A target driver that exports nothing: for benchmarks of the control plane and for tests."""
+
+import threading
+
+from multiattach.domain.connection import Address
+from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, SessionState, TargetInfo, TargetState
+
+
+class NullTarget:
+    """Remembers whom it would admit."""
+
+    protocol = 'iscsi'
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._grants: dict[str, dict[str, str]] = {}
+
+    def ensure_export(self, export: Export) -> TargetInfo:
+        """See :meth:`multiattach.drivers.targets.base.Target.ensure_export`."""
+        with self._lock:
+            self._grants[export.volume_id] = {g.initiator: g.username for g in export.grants}
+        return self._info(export.volume_id)
+
+    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
+        """See :meth:`multiattach.drivers.targets.base.Target.grant`."""
+        with self._lock:
+            self._grants.setdefault(volume_id, {})[grant.initiator] = grant.username
+        return self._info(volume_id)
+
+    def revoke(self, volume_id: str, initiator: str, username: str) -> None:
+        """See :meth:`multiattach.drivers.targets.base.Target.revoke`."""
+        with self._lock:
+            self._grants.get(volume_id, {}).pop(initiator, None)
+
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
+        """See :meth:`multiattach.drivers.targets.base.Target.fence`."""
+        with self._lock:
+            known = self._grants.get(volume_id, {}).pop(initiator, None) is not None
+            if alone:
+                self._grants.pop(volume_id, None)
+        return Cut(acl=known, account=known, whole=not again)
+
+    def remove_export(self, volume_id: str) -> None:
+        """See :meth:`multiattach.drivers.targets.base.Target.remove_export`."""
+        with self._lock:
+            self._grants.pop(volume_id, None)
+
+    def extend(self, volume_id: str, device: str) -> None:
+        """See :meth:`multiattach.drivers.targets.base.Target.extend`."""
+
+    def list_exports(self) -> dict[str, TargetState]:
+        """See :meth:`multiattach.drivers.targets.base.Target.list_exports`."""
+        with self._lock:
+            return {
+                volume_id: TargetState(
+                    volume_id,
+                    self._info(volume_id).iqn,
+                    1,
+                    (LunState(1, '', True, ''),),
+                    tuple(grants),
+                    tuple(grants.values()),
+                    tuple[SessionState, ...](),
+                )
+                for volume_id, grants in self._grants.items()
+            }
+
+    def locate(self, volume_id: str) -> Address:
+        """See :meth:`multiattach.drivers.targets.base.Target.locate`."""
+        info = self._info(volume_id)
+        return Address(info.iqn, info.portal, info.lun)
+
+    def list_files(self) -> frozenset[str] | None:
+        """See :meth:`multiattach.drivers.targets.base.Target.list_files`."""
+        return None
+
+    def check(self) -> None:
+        """See :meth:`multiattach.drivers.targets.base.Target.check`."""
+
+    def generation(self) -> int:
+        """See :meth:`multiattach.drivers.targets.base.Target.generation`."""
+        return 1
+
+    def _info(self, volume_id: str) -> TargetInfo:
+        return TargetInfo(f'iqn.2010-10.org.openstack:volume-{volume_id}', '127.0.0.1:3260', 1, 1)

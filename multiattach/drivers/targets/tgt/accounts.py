@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CHAP accounts of one target, changed without leaving a hole in tgtd's slots.
+
+tgtd keeps a target's accounts in an array and a count, and reads only the first ``count``
+slots. Unbinding (or deleting) an account that is not the last one leaves an empty slot; then
+
+- "show targets", by anybody, ends tgtd with a segmentation fault, and
+- the last account is not found, so its initiator can not log in.
+
+(``usr/target.c`` of tgt 1.0.85 to 1.0.97: account_ctl, account_lookup, tgt_target_show_all.)
+So accounts are taken off from the end only, and those that stay are bound again. For that
+moment (a few milliseconds) their initiators can not log in; live sessions do not notice.
+
+A target without any account needs no CHAP. When all accounts come off for a moment, the
+initiators are shut out for it too.
+"""
+
+import hashlib
+import hmac
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from multiattach.drivers.errors import TargetError
+from multiattach.drivers.targets.tgt.daemon import TgtDaemon
+from multiattach.drivers.targets.tgt.parse import Listing, ShownTarget
+from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, tolerate
+
+
+class KnownSecrets:
+    """Remembers which secret each account was given, as digests that die with the process.
+
+    tgtd does not show secrets. An account whose secret is not known here to be the wished one
+    is made anew.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._digests: dict[str, bytes] = {}
+
+    def _digest(self, secret: str) -> bytes:
+        return hmac.digest(self._key, secret.encode(), hashlib.sha256)
+
+    def matches(self, generation: int, user: str, secret: str) -> bool:
+        """Tell whether an account surely has a secret.
+
+        :param generation: the life of tgtd that is asked.
+        :param secret: the wished secret.
+        :returns: True when it was given this secret in this life of tgtd.
+        """
+        with self._lock:
+            known = self._digests.get(user) if generation == self._generation else None
+        return known is not None and hmac.compare_digest(known, self._digest(secret))
+
+    def put(self, generation: int, user: str, secret: str) -> None:
+        """Remember an account's secret.
+
+        :param generation: the life of tgtd that has it.
+        """
+        with self._lock:
+            if generation != self._generation:
+                self._generation = generation
+                self._digests.clear()
+            self._digests[user] = self._digest(secret)
+
+    def drop(self, user: str) -> None:
+        """Forget an account."""
+        with self._lock:
+            self._digests.pop(user, None)
+
+
+class AccountSlots:
+    """The accounts of targets of one tgtd."""
+
+    def __init__(self, daemon: TgtDaemon) -> None:
+        self._daemon = daemon
+        self._known = KnownSecrets()
+
+    def put(self, listing: Listing, target: ShownTarget, wanted: Mapping[str, str], generation: int) -> None:
+        """Give a target accounts; others that it has are left as they are.
+
+        :param listing: a fresh list of targets.
+        :param target: the target in it; its accounts are brought up to date.
+        :param wanted: secret by CHAP name.
+        :param generation: the life of tgtd that is changed.
+        :raises TargetError: an account of this name belongs to another target.
+        """
+        stale = [
+            user
+            for user in target.accounts
+            if user in wanted and not self._known.matches(generation, user, wanted[user])
+        ]
+        with self._never_open(target, stale):
+            self._take_off(listing, target, stale)
+            for user, secret in wanted.items():
+                if user in target.accounts:
+                    continue
+                self._make(listing, target, user, secret)
+                self._daemon.bind_account(target.tid, user)
+                target.accounts.append(user)
+                self._known.put(generation, user, secret)
+
+    def _make(self, listing: Listing, target: ShownTarget, user: str, secret: str) -> None:
+        try:
+            self._daemon.new_account(user, secret)
+        except TgtError as error:
+            if error.code is not ErrorCode.USER_EXISTS:
+                raise
+            # Left over from a crash between making and binding, or between unbinding and
+            # deleting. Deleting one that is bound elsewhere would leave a hole there.
+            if listing.bound_elsewhere(user, target.iqn):
+                raise TargetError(f'account {user} belongs to another target') from error
+            self._delete(user)
+            self._daemon.new_account(user, secret)
+
+    def remove(self, listing: Listing, target: ShownTarget, users: Sequence[str]) -> None:
+        """Take accounts off a target and delete them; absent ones are deleted all the same.
+
+        :param listing: a fresh list of targets.
+        :param target: the target in it; its accounts are brought up to date.
+        :param users: CHAP names.
+        """
+        with self._never_open(target, users):
+            self._take_off(listing, target, users)
+
+    def _take_off(self, listing: Listing, target: ShownTarget, users: Sequence[str]) -> None:
+        unwanted = [user for user in target.accounts if user in users]
+        if unwanted:
+            keep = target.accounts.index(unwanted[0])
+            staying = [user for user in target.accounts[keep:] if user not in unwanted]
+            try:
+                while len(target.accounts) > keep:
+                    self._daemon.unbind_account(target.tid, target.accounts[-1])
+                    target.accounts.pop()
+            finally:
+                # Also after a failure: whoever came off must not stay off.
+                for user in staying:
+                    if user not in target.accounts:
+                        self._daemon.bind_account(target.tid, user)
+                        target.accounts.append(user)
+        for user in users:
+            if not listing.bound_elsewhere(user, target.iqn):
+                self._delete(user)
+
+    @contextmanager
+    def _never_open(self, target: ShownTarget, leaving: Sequence[str]) -> Iterator[None]:
+        """Shut everybody out while the target has no account, because then it asks for none."""
+        emptied = bool(target.accounts) and target.accounts[0] in leaving
+        doors = list(target.initiators) if emptied else []
+        for initiator in doors:
+            self._daemon.unbind_initiator(target.tid, initiator)
+            target.initiators.remove(initiator)
+        try:
+            yield
+        finally:
+            for initiator in doors if target.accounts else []:
+                self._daemon.bind_initiator(target.tid, initiator)
+                target.initiators.append(initiator)
+
+    def forget(self, user: str) -> None:
+        """Delete an account that no target has, if it exists."""
+        self._delete(user)
+
+    def _delete(self, user: str) -> None:
+        self._known.drop(user)
+        with tolerate(ErrorCode.NO_USER):
+            self._daemon.delete_account(user)

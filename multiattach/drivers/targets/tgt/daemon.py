@@ -1,0 +1,436 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client of tgtd's management socket.
+
+It speaks to the socket itself instead of starting tgtadm: that is faster, and no password
+stands in a command line that others can read.
+"""
+
+import collections
+import contextlib
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from multiattach.drivers.errors import TargetError, TargetUnavailable
+from multiattach.drivers.targets.tgt import parse, protocol
+from multiattach.drivers.targets.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError, tolerate
+from multiattach.drivers.targets.tgt.roster import Roster
+
+LOG = logging.getLogger(__name__)
+
+DEFAULT_SOCKET_PREFIX = '/var/run/tgtd/socket'
+DEFAULT_TIMEOUT = 30.0
+_CREDENTIALS = struct.Struct('=iII')
+# tgtd lets 32 connections wait; with fewer of ours there is room for other tools.
+_MAX_PARALLEL = 8
+_HARMLESS = Request('list the portals', Mode.PORTAL, Op.SHOW).encode()
+_IN_SERVICE = 'System:\n    State: ready\n'
+_BUSY_PAUSE = 0.002
+# Reads of a list in which initiators imitate targets; each ends the sessions that may do so.
+_READS = 20
+_READS_OPEN, _READS_PAUSE = 3, 0.02
+_PID_BITS = 22  # the most that Linux has
+_PID_MASK = (1 << _PID_BITS) - 1
+
+
+class TgtDaemon:
+    """One tgtd, seen through its management socket. Safe for use by several threads.
+
+    :param control_port: the number that tgtd was given with ``-C``.
+    :param socket_prefix: path of the socket without ``.<control_port>``.
+    :param timeout: how long one request may take, seconds.
+    """
+
+    def __init__(
+        self, control_port: int, *, socket_prefix: str = DEFAULT_SOCKET_PREFIX, timeout: float = DEFAULT_TIMEOUT
+    ) -> None:
+        self._prefix = socket_prefix
+        #: process id of the one tgtd to speak to, None for whichever answers
+        self.owner: int | None = None
+        self.move(control_port)
+        self._timeout = timeout
+        self._pin = threading.local()
+        self._slots = threading.BoundedSemaphore(_MAX_PARALLEL)
+        self._roster = Roster()
+        self._shut_lock = threading.Lock()
+        self._shut: collections.Counter[int] = collections.Counter()
+
+    def move(self, control_port: int) -> None:
+        """Speak to a tgtd with another number from now on.
+
+        :param control_port: the number that it was given with ``-C``.
+        """
+        self.control_port = control_port
+        self.socket_path = f'{self._prefix}.{control_port}'
+
+    @property
+    def pid(self) -> int:
+        """Process id of the tgtd that answers at the socket.
+
+        :raises TargetUnavailable: none does.
+        """
+        deadline = time.monotonic() + self._timeout
+        with self._slots, self._connect(deadline) as connection:
+            self._check_owner(connection, deadline)
+            pid = _peer_pid(connection)
+            _dismiss(connection, deadline)
+            return pid
+
+    @property
+    def generation(self) -> int:
+        """A number that changes when another tgtd process answers.
+
+        :raises TargetUnavailable: none does.
+        """
+        pid = self.pid
+        return _start_time(pid) << _PID_BITS | pid
+
+    @contextmanager
+    def pinned(self) -> Iterator[int]:
+        """Speak to one and the same tgtd process while the block lasts, in this thread.
+
+        Target numbers read from one tgtd mean other targets to the next.
+
+        :raises TargetUnavailable: none answers; in the block also: another one answers.
+        """
+        generation = self.generation
+        self._pin.pid = generation & _PID_MASK
+        try:
+            yield generation
+        finally:
+            self._pin.pid = None
+
+    def _check_pin(self, connection: socket.socket, deadline: float) -> None:
+        pid = getattr(self._pin, 'pid', None)
+        if pid is not None and pid != _peer_pid(connection):
+            _dismiss(connection, deadline)
+            raise TargetUnavailable(
+                f'tgtd at {self.socket_path} restarted in the middle of a change; repeat it', delivered=False
+            )
+
+    def _check_owner(self, connection: socket.socket, deadline: float) -> None:
+        if self.owner is not None and self.owner != _peer_pid(connection):
+            _dismiss(connection, deadline)
+            raise TargetUnavailable(
+                f'another tgtd has taken the number {self.control_port} of one that died', delivered=False
+            )
+
+    def call(self, request: Request) -> str:
+        """Send one request and wait for the reply.
+
+        :param request: what is asked.
+        :returns: the text of the reply.
+        :raises TgtError: tgtd refused it.
+        :raises TargetUnavailable: tgtd did not answer; unless ``delivered`` is False it may
+            nevertheless have done it.
+        """
+        return self._exchange(request)[0]
+
+    def _exchange(self, request: Request) -> tuple[str, int]:
+        """Do the same; the answer comes with the process id of the tgtd that gave it."""
+        message = request.encode()
+        deadline = time.monotonic() + self._timeout
+        with self._slots, self._connect(deadline) as connection:
+            self._check_owner(connection, deadline)
+            self._check_pin(connection, deadline)
+            pid = _peer_pid(connection)
+            try:
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+                connection.sendall(message)
+                header = _receive(connection, protocol.REPLY_HEADER_SIZE, deadline)
+                code, length = protocol.decode_reply_header(header)
+                text = _receive(connection, length, deadline)
+            except (OSError, EOFError, ValueError) as error:
+                raise TargetUnavailable(
+                    f'tgtd at {self.socket_path} did not answer the request to '
+                    f'{request.action} ({type(error).__name__}: {error}); it died, hangs, or '
+                    'runs as another user than this process'
+                ) from error
+        if code is not ErrorCode.SUCCESS:
+            LOG.debug('tgtd %s: %s: %s', self.control_port, request.action, code.name)
+            raise TgtError(code, request.action)
+        if request.op not in (Op.SHOW, Op.STATISTICS):
+            LOG.debug('tgtd %s: %s: done', self.control_port, request.action)
+        return protocol.decode_reply_text(text), pid
+
+    def _connect(self, deadline: float) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        connection.settimeout(self._timeout)
+        try:
+            while True:
+                try:
+                    connection.connect(self.socket_path)
+                    return connection
+                except BlockingIOError:  # the queue of waiting connections is full
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(_BUSY_PAUSE)
+        except OSError as error:
+            connection.close()
+            raise TargetUnavailable(
+                f'no tgtd answers at {self.socket_path} ({error.strerror or error}); start it, '
+                'or set the control port to the one that it was given with -C',
+                delivered=False,
+            ) from error
+
+    # Reading ----------------------------------------------------------------------------
+
+    def show_targets(self) -> parse.Listing:
+        """Read all targets."""
+        with contextlib.ExitStack() as held:
+            shut: set[int] = set()
+            for number in range(_READS):
+                text, pid = self._exchange(Request('list the targets', Mode.TARGET, Op.SHOW))
+                heads, doubted = self._roster.resolve(text, pid, self.has_target)
+                if not doubted:
+                    return parse.Listing(text, heads)
+                if number >= _READS_OPEN:  # whoever it is comes back faster than it is ended
+                    for tid in sorted(doubted - shut):
+                        with tolerate(ErrorCode.NO_TARGET):
+                            held.enter_context(self.shut(tid))
+                    shut |= doubted
+                    time.sleep(_READS_PAUSE)
+                self._expel(doubted)
+        raise TargetError(
+            f'initiators that are logged in at targets {", ".join(map(str, sorted(doubted)))} imitate other '
+            "targets in tgtd's list by their aliases, again and again: fence them"
+        )
+
+    def _expel(self, tids: set[int]) -> None:
+        """End the sessions of targets, of which some may have an alias that imitates another target."""
+        for tid in sorted(tids):
+            with tolerate(ErrorCode.NO_TARGET):
+                for nexus in self.show_connections(tid):
+                    LOG.warning(
+                        'Target %s: the session of %s from %s is ended: its alias may imitate a target',
+                        tid,
+                        nexus.initiator,
+                        ', '.join(one.address for one in nexus.connections),
+                    )
+                    for connection in nexus.connections:
+                        with tolerate(ErrorCode.NO_SESSION, ErrorCode.NO_CONNECTION):
+                            self.close_connection(tid, nexus.sid, connection.cid)
+
+    @contextmanager
+    def shut(self, tid: int) -> Iterator[None]:
+        """Let nobody log in to a target while the block lasts; with the last such block here it opens."""
+        with self._shut_lock:
+            self._shut[tid] += 1
+        try:
+            self.set_open(tid, False)
+            yield
+        finally:
+            with self._shut_lock:
+                self._shut[tid] -= 1
+                if not self._shut[tid]:
+                    del self._shut[tid]
+                    with tolerate(ErrorCode.NO_TARGET):
+                        self.set_open(tid, True)
+
+    def has_target(self, tid: int) -> bool:
+        """Ask whether there is a target.
+
+        :returns: whether tgtd knows it.
+        """
+        try:
+            self.show_connections(tid)
+        except TgtError as error:
+            if error.code is ErrorCode.NO_TARGET:
+                return False
+            raise
+        return True
+
+    def show_connections(self, tid: int) -> list[parse.Nexus]:
+        """Read the live sessions of one target, also those that end just now.
+
+        :returns: its sessions with their connections; their names are those of the ACL.
+        """
+        request = Request(f'list the connections of target {tid}', Mode.CONNECTION, Op.SHOW, tid=tid)
+        return parse.parse_connections(self.call(request))
+
+    def show_portals(self) -> list[str]:
+        """Read where tgtd listens.
+
+        :returns: ``address:port`` of each portal.
+        """
+        text = self.call(Request('list the portals', Mode.PORTAL, Op.SHOW))
+        return parse.parse_portals(text)
+
+    def show_accounts(self) -> list[str]:
+        """Read the CHAP names that exist."""
+        text = self.call(Request('list the accounts', Mode.ACCOUNT, Op.SHOW))
+        return parse.parse_accounts(text)
+
+    def check_ready(self) -> None:
+        """See that tgtd is in service: it is not while targets are restored, or taken away at its end.
+
+        :raises TargetUnavailable: it takes no connections now.
+        """
+        text = self.call(Request('show the system', Mode.SYSTEM, Op.SHOW))
+        if _IN_SERVICE not in text:
+            raise TargetUnavailable(
+                f'tgtd at {self.socket_path} is not in service (its system state is not ready): it is '
+                'starting or ending, and its targets may change',
+                delivered=False,
+            )
+
+    # Targets and logical units ----------------------------------------------------------
+
+    def new_target(self, tid: int, iqn: str) -> None:
+        """Make an empty target that admits nobody.
+
+        :param tid: a number that is free.
+        """
+        params = (('targetname', iqn),)
+        self._change(Request(f'make target {tid} {iqn}', Mode.TARGET, Op.NEW, params, tid=tid), iqn)
+
+    def delete_target(self, tid: int, *, force: bool = False) -> None:
+        """Delete a target.
+
+        :param force: also when initiators are logged in.
+        """
+        self._change(Request(f'delete target {tid}', Mode.TARGET, Op.DELETE, tid=tid, force=force), None)
+
+    def _change(self, request: Request, iqn: str | None) -> None:
+        """Make or delete a target, and know from now on which number is whose."""
+        _, pid = self._exchange(request)
+        self._roster.put(pid, request.tid, iqn)
+
+    def set_open(self, tid: int, is_open: bool) -> None:
+        """Have a target take logins and commands, or not.
+
+        While it does not, tgtd refuses logins, and drops commands of live sessions without an answer.
+
+        :param is_open: whether it takes them.
+        """
+        state = 'ready' if is_open else 'offline'
+        request = Request(f'set target {tid} {state}', Mode.TARGET, Op.UPDATE, (('state', state),), tid=tid)
+        self.call(request)
+
+    def new_lun(self, tid: int, lun: int, path: str, bstype: str, bsoflags: str = '') -> None:
+        """Add a logical unit.
+
+        :param path: backing device or file.
+        :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
+        """
+        params = [('path', path), ('bstype', bstype)]
+        if bsoflags:
+            params.append(('bsoflags', bsoflags))
+        request = Request(
+            f'add {path} to target {tid} as LUN {lun}', Mode.DEVICE, Op.NEW, tuple(params), tid=tid, lun=lun
+        )
+        self.call(request)
+
+    def update_lun(self, tid: int, lun: int, params: tuple[tuple[str, str], ...]) -> None:
+        """Change a logical unit; all changes happen at once, in order."""
+        action = f'update LUN {lun} of target {tid} ({", ".join(dict(params))})'
+        self.call(Request(action, Mode.DEVICE, Op.UPDATE, params, tid=tid, lun=lun))
+
+    # Who may log in ---------------------------------------------------------------------
+
+    def bind_initiator(self, tid: int, initiator: str) -> None:
+        """Let an initiator log in."""
+        params = (('initiator-name', initiator),)
+        action = f'admit initiator {initiator} to target {tid}'
+        self.call(Request(action, Mode.TARGET, Op.BIND, params, tid=tid))
+
+    def unbind_initiator(self, tid: int, initiator: str) -> None:
+        """Let an initiator log in no more; its live sessions stay."""
+        params = (('initiator-name', initiator),)
+        action = f'shut initiator {initiator} out of target {tid}'
+        self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
+
+    def unbind_address(self, tid: int, address: str) -> None:
+        """Take an address rule away.
+
+        :param address: the rule as shown.
+        """
+        params = (('initiator-address', address),)
+        action = f'shut address {address} out of target {tid}'
+        self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
+
+    def new_account(self, user: str, secret: str) -> None:
+        """Make a CHAP account."""
+        params = (('user', user), ('password', secret))
+        self.call(Request(f'make account {user}', Mode.ACCOUNT, Op.NEW, params))
+
+    def delete_account(self, user: str) -> None:
+        """Delete a CHAP account; targets lose it."""
+        params = (('user', user),)
+        self.call(Request(f'delete account {user}', Mode.ACCOUNT, Op.DELETE, params))
+
+    def bind_account(self, tid: int, user: str) -> None:
+        """Accept a CHAP account at a target."""
+        action = f'bind account {user} to target {tid}'
+        self.call(Request(action, Mode.ACCOUNT, Op.BIND, (('user', user),), tid=tid))
+
+    def unbind_account(self, tid: int, user: str) -> None:
+        """Accept a CHAP account no more.
+
+        Only ever for the last account of a target: see :mod:`multiattach.drivers.targets.tgt.accounts`.
+        """
+        action = f'unbind account {user} from target {tid}'
+        self.call(Request(action, Mode.ACCOUNT, Op.UNBIND, (('user', user),), tid=tid))
+
+    def close_connection(self, tid: int, sid: int, cid: int) -> None:
+        """Ask tgtd to drop a connection; it is gone a moment later."""
+        action = f'close connection {cid} of session {sid} at target {tid}'
+        self.call(Request(action, Mode.CONNECTION, Op.DELETE, tid=tid, sid=sid, cid=cid))
+
+    def shut_down(self) -> None:
+        """Ask tgtd to end; it refuses while it has targets."""
+        self.call(Request('shut tgtd down', Mode.SYSTEM, Op.DELETE))
+
+
+def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
+    parts = bytearray()
+    while len(parts) < length:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        part = connection.recv(min(length - len(parts), 1 << 20))
+        if not part:
+            raise EOFError('the connection was closed')
+        parts += part
+    return bytes(parts)
+
+
+def _dismiss(connection: socket.socket, deadline: float) -> None:
+    """Ask for something harmless before closing a connection.
+
+    tgtd may take the end of a connection on which no request came for "not yet", never close it, and turn in
+    circles for good: it looks at errno, which is another connection's EAGAIN (usr/mgmt.c).
+    """
+    with contextlib.suppress(OSError, EOFError, ValueError):
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        connection.sendall(_HARMLESS)
+        _, length = protocol.decode_reply_header(_receive(connection, protocol.REPLY_HEADER_SIZE, deadline))
+        _receive(connection, length, deadline)
+
+
+def _peer_pid(connection: socket.socket) -> int:
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(data)[0]
+    return pid
+
+
+def _start_time(pid: int) -> int:
+    # Field 22 of proc(5) stat, clock ticks since boot: tells a reused pid from the old one.
+    try:
+        stat = Path(f'/proc/{pid}/stat').read_text(encoding='utf-8', errors='replace')
+        return int(stat.rpartition(')')[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def environment(socket_prefix: str) -> dict[str, str]:
+    """Make the environment in which tgtd and its tools use a certain socket.
+
+    :param socket_prefix: path of the socket without ``.<control_port>``.
+    :returns: this process's environment with the place of the socket.
+    """
+    return {**os.environ, 'TGT_IPC_SOCKET': socket_prefix}

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cutting one initiator off a target, and seeing in the target that it is.
+
+tgtd lets any account of a target log in under any name of its ACL, and does not tell by which
+account a session came. So the first fence of an initiator ends every session of the target, whatever
+its name: the account is gone by then, and whoever has another one logs in again by itself. In this
+order: the target is shut (:mod:`multiattach.drivers.targets.tgt.gate`), ACL entry and account are taken away,
+all sessions end, logins that are held open half-way end (:mod:`multiattach.drivers.targets.tgt.logins`), the
+target is read again, and opens.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable
+
+from multiattach.drivers.errors import TargetError
+from multiattach.drivers.targets.base import Cut, SessionState
+from multiattach.drivers.targets.tgt import gate
+from multiattach.drivers.targets.tgt.accounts import AccountSlots
+from multiattach.drivers.targets.tgt.daemon import TgtDaemon
+from multiattach.drivers.targets.tgt.logins import Logins
+from multiattach.drivers.targets.tgt.parse import Listing, Nexus, ShownTarget
+from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, tolerate
+from multiattach.drivers.targets.tgt.sessions import Pause, close_sessions
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Intruder:
+    """Who is to be cut off, and where."""
+
+    iqn: str
+    initiator: str
+    username: str
+
+
+class Fence:
+    """Cuts initiators off the targets of one tgtd.
+
+    :param slots: its accounts.
+    :param timeout: how long sessions may take to end, seconds.
+    """
+
+    def __init__(self, daemon: TgtDaemon, slots: AccountSlots, timeout: float) -> None:
+        self._daemon = daemon
+        self._slots = slots
+        self._timeout = timeout
+        self._logins = Logins(daemon, timeout)
+
+    def check_ready(self) -> None:
+        """See that nobody restores targets now from files that were read before: they may have the grant.
+
+        :raises TargetUnavailable: tgtd is starting, or ending.
+        """
+        self._daemon.check_ready()
+
+    def cut(self, who: Intruder) -> Cut:
+        """Cut an initiator off, with every session that could be its own; one that is unknown is success.
+
+        The caller pins the daemon and has taken the grant out of the target's file.
+
+        :raises TargetError: tgtd refused a step, or something was still there in the end.
+        """
+        listing = self._daemon.show_targets()
+        target = listing.find(who.iqn)
+        if target is None:
+            self._forget(listing, who)
+            return Cut(whole=True)
+        had = _find(target, who, ())
+        with gate.shut(self._daemon, target.tid, self._timeout) as ended:
+            self._shut_out(listing, target, who)
+            logins = self._end_all(target.tid, ended)
+            left = self._read(who)
+            if left.is_left:
+                raise TargetError(f'{who.initiator} is still at target {who.iqn}: {left.describe()}')
+        return Cut(
+            acl=had.left_acl,
+            account=had.left_account,
+            whole=True,
+            logins=tuple(logins),
+            sessions=_show(nexus for nexus in ended.values() if nexus.initiator == who.initiator),
+            others=_show(nexus for nexus in ended.values() if nexus.initiator != who.initiator),
+        )
+
+    def cut_last(self, who: Intruder, remove: Callable[[], None]) -> Cut:
+        """Cut off the only initiator of a target, by removing the target.
+
+        A login that is held open half-way finds no target any more: numbers are never used again.
+
+        :param remove: removes the target.
+        :raises TargetError: tgtd refused a step, or the target was still there in the end.
+        """
+        target = self._daemon.show_targets().find(who.iqn)
+        nexuses = self._list_sessions(target.tid) if target is not None else []
+        remove()
+        if self._daemon.show_targets().find(who.iqn) is not None:
+            raise TargetError(f'somebody made target {who.iqn} again while it was removed')
+        return Cut(
+            acl=target is not None and who.initiator in target.initiators,
+            account=target is not None and who.username in target.accounts,
+            whole=True,
+            sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
+            others=_show(nexus for nexus in nexuses if nexus.initiator != who.initiator),
+        )
+
+    def _end_all(self, tid: int, ended: dict[int, Nexus]) -> list[str]:
+        """End sessions and half-open logins until there is neither; nobody is let in meanwhile."""
+        pause = Pause(self._timeout)
+        logins: list[str] = []
+        while True:
+            logins += self._logins.end_unfinished()
+            late = close_sessions(self._daemon, tid, timeout=self._timeout)
+            if not late:
+                return logins
+            ended |= {nexus.sid: nexus for nexus in late}
+            if not pause.take():
+                raise TargetError(f'logins at target {tid} turn up again and again while it is shut')
+
+    def confirm(self, who: Intruder) -> Cut:
+        """Read again that an initiator that was cut off still is; what turned up under its name is cut.
+
+        Whoever logged in since had an account that it may use.
+
+        :raises TargetError: tgtd refused a step, or something was still there in the end.
+        """
+        listing = self._daemon.show_targets()
+        target = listing.find(who.iqn)
+        if target is None:
+            self._forget(listing, who)
+            return Cut()
+        left = _find(target, who, self._list_sessions(target.tid))
+        if not left.is_left:
+            self._forget(listing, who)
+            return Cut()
+        return self.cut(who)
+
+    def revoke(self, who: Intruder) -> None:
+        """Shut an initiator out that is thought to have left: read back by steps that are cheap.
+
+        They take the same time with any number of targets. It is no fence: a session of it under another's
+        name is not ended, nor a login that it holds open half-way.
+
+        :raises TargetError: tgtd refused a step, or a session did not end in time.
+        """
+        listing = self._daemon.show_targets()
+        target = listing.find(who.iqn)
+        if target is None:
+            self._forget(listing, who)
+            return
+        self._shut_out(listing, target, who)
+        self._verify(target, who)
+        close_sessions(self._daemon, target.tid, timeout=self._timeout, only={who.initiator})
+
+    def _verify(self, target: ShownTarget, who: Intruder) -> None:
+        try:
+            self._daemon.unbind_initiator(target.tid, who.initiator)
+        except TgtError as error:
+            if error.code is not ErrorCode.NO_ACL:
+                raise
+        else:
+            raise TargetError(f'somebody admitted initiator {who.initiator} while it was shut out')
+        if who.username in target.accounts or who.username in self._daemon.show_accounts():
+            raise TargetError(f'account {who.username} of {target.iqn} is still there')
+
+    def _shut_out(self, listing: Listing, target: ShownTarget, who: Intruder) -> None:
+        if who.initiator in target.initiators:
+            with tolerate(ErrorCode.NO_ACL):
+                self._daemon.unbind_initiator(target.tid, who.initiator)
+            target.initiators.remove(who.initiator)
+        self._slots.remove(listing, target, [who.username])
+
+    def _forget(self, listing: Listing, who: Intruder) -> None:
+        if not listing.bound_elsewhere(who.username, ''):
+            self._slots.forget(who.username)
+
+    def _read(self, who: Intruder) -> Cut:
+        target = self._daemon.show_targets().find(who.iqn)
+        return Cut() if target is None else _find(target, who, self._list_sessions(target.tid))
+
+    def _list_sessions(self, tid: int) -> list[Nexus]:
+        try:
+            return self._daemon.show_connections(tid)
+        except TgtError as error:
+            if error.code is not ErrorCode.NO_TARGET:
+                raise
+            return []
+
+
+def _find(target: ShownTarget, who: Intruder, nexuses: Iterable[Nexus]) -> Cut:
+    return Cut(
+        left_acl=who.initiator in target.initiators,
+        left_account=who.username in target.accounts,
+        left_sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
+    )
+
+
+def _show(nexuses: Iterable[Nexus]) -> tuple[SessionState, ...]:
+    return tuple(
+        SessionState(nexus.initiator, next((one.address for one in nexus.connections), '')) for nexus in nexuses
+    )

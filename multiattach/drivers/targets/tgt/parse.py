@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tgtd's show texts as data.
+
+The list of targets has foreign text in it: the alias of each live session, up to 1 kB of whatever
+the initiator likes, line ends and whole targets included. tgtd prints it before the logical units,
+the accounts and the ACL of the same target, and nowhere else. So a target's own part is what stands
+after the *last* heading of its logical units, and sessions are never read from the list, but from
+the list of connections, which has no alias. Which headings of targets are tgtd's own is decided by
+:mod:`multiattach.drivers.targets.tgt.roster`.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from multiattach.drivers.errors import TargetError
+from multiattach.drivers.targets.tgt.protocol import looks_like_address
+
+_HEAD = 'Target '
+_NEXT_HEAD = '\nTarget '
+_TARGET_LINE = re.compile(r'Target (\d{1,10}): (\S+)$', re.MULTILINE)
+_SECTION = '    '
+_ITEM = '        '
+_DETAIL = '            '
+_NEXUS_SECTION = '    I_T nexus information:\n'
+_LUN_SECTION = '    LUN information:\n'
+_READY = '\n        State: ready\n'
+_NEXUS = re.compile(
+    r'        I_T nexus: (?P<sid>\d+)\n'
+    r'            Initiator: (?P<initiator>\S+) alias: [^\n]*\n'
+    r'            Connection: \d+\n'
+    r'                [^\n]*\n'
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One connection of a session.
+
+    :param cid: its number, unique within the session.
+    :param address: the initiator's address, "" when not shown.
+    """
+
+    cid: int
+    address: str = ''
+
+
+@dataclass
+class Nexus:
+    """One session.
+
+    :param initiator: the initiator's name.
+    """
+
+    sid: int
+    initiator: str = ''
+    connections: list[Connection] = field(default_factory=list)
+
+
+@dataclass
+class Lun:
+    """One logical unit.
+
+    :param number: its number; 0 is the controller.
+    :param details: the shown properties by name, for example ``SCSI ID``.
+    """
+
+    number: int
+    details: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """Path of the backing store, "" when it has none."""
+        path = self.details.get('Backing store path', 'None')
+        return '' if path == 'None' else path
+
+    @property
+    def online(self) -> bool:
+        """Whether it serves I/O."""
+        return self.details.get('Online') == 'Yes'
+
+    @property
+    def scsi_id(self) -> str:
+        """The id from which the WWN is made."""
+        return self.details.get('SCSI ID', '')
+
+
+@dataclass
+class ShownTarget:
+    """One target, without its sessions.
+
+    :param luns: logical units by number, the controller (0) included.
+    :param accounts: incoming CHAP names, in the order of tgtd's slots.
+    :param initiators: names that may log in.
+    :param addresses: addresses that may log in whatever their name (``ALL``: everybody).
+    :param is_open: whether it takes logins and commands at all (its state is "ready").
+    """
+
+    tid: int
+    iqn: str
+    luns: dict[int, Lun] = field(default_factory=dict)
+    accounts: list[str] = field(default_factory=list)
+    initiators: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    is_open: bool = True
+
+
+class Head(NamedTuple):
+    """A line that looks like the heading of a target.
+
+    :param start: where the line begins in the text.
+    """
+
+    tid: int
+    iqn: str
+    start: int
+    end: int
+
+
+def find_heads(text: str) -> list[Head]:
+    """Look for lines that could be headings of targets; those of tgtd are among them.
+
+    :returns: headings in order.
+    """
+    heads = []
+    start = 0 if text.startswith(_HEAD) else text.find(_NEXT_HEAD) + 1
+    while text.startswith(_HEAD, start):  # plain search: a regex takes ten times as long
+        after = text.find(_NEXT_HEAD, start) + 1 or len(text)
+        line = _TARGET_LINE.match(text, start)
+        if line is not None:
+            heads.append(Head(int(line[1]), line[2], start, line.end()))
+        start = after
+    return heads
+
+
+class Listing:
+    """tgtd's list of all targets, of which only the parts asked for are parsed.
+
+    :param heads: the headings in it that tgtd wrote; None to take all for that.
+    :raises TargetError: headings contradict each other.
+    """
+
+    def __init__(self, text: str, heads: Sequence[Head] | None = None) -> None:
+        self._text = text
+        self._places: dict[str, tuple[int, int, int]] = {}
+        heads = find_heads(text) if heads is None else heads
+        last = -1
+        for number, head in enumerate(heads):
+            if head.tid <= last or head.iqn in self._places:
+                raise TargetError("tgtd's list of targets is inconsistent: forged or broken")
+            last = head.tid
+            after = heads[number + 1].start if number + 1 < len(heads) else len(text)
+            self._places[head.iqn] = (head.tid, head.end, after)
+
+    def tids(self) -> set[int]:
+        """List the numbers in use."""
+        return {tid for tid, _, _ in self._places.values()}
+
+    def texts(self) -> dict[str, str]:
+        """List what is said of each target.
+
+        :returns: by name the text from its number on.
+        """
+        return {iqn: f'{tid}{self._text[start:end]}' for iqn, (tid, start, end) in self._places.items()}
+
+    def find(self, iqn: str) -> ShownTarget | None:
+        """Look for one target.
+
+        :returns: the target, None when there is none of that name.
+        :raises TargetError: what tgtd says of it cannot be read.
+        """
+        place = self._places.get(iqn)
+        if place is None:
+            return None
+        tid, start, end = place
+        return _parse_body(tid, iqn, self._text[start:end])
+
+    def find_sessions(self, iqn: str) -> str:
+        """Find what is said of a target's sessions: foreign text, good only to see that it changed.
+
+        :param iqn: name of a target that is in the list.
+        :returns: the text; "" when nobody is logged in.
+        """
+        _, start, end = self._places[iqn]
+        begin = self._text.find(_NEXUS_SECTION, start, end) + len(_NEXUS_SECTION)
+        return self._text[begin : max(self._text.rfind(_LUN_SECTION, start, end), begin)]
+
+    def list_busy(self) -> list[int]:
+        """List the targets at which somebody may be logged in."""
+        return [tid for iqn, (tid, _, _) in self._places.items() if self.find_sessions(iqn)]
+
+    def __iter__(self) -> Iterator[ShownTarget]:
+        for iqn in self._places:
+            target = self.find(iqn)
+            assert target is not None
+            yield target
+
+    def bound_elsewhere(self, user: str, iqn: str) -> bool:
+        """Tell whether an account belongs to another target too.
+
+        :param iqn: the target that is not counted.
+        :returns: True when another target has it.
+        """
+        shown = self._text.count(f'\n{_ITEM}{user}\n')
+        own = self.find(iqn)
+        if shown <= (own is not None and user in own.accounts):
+            return False
+        return any(user in other.accounts for other in self if other.iqn != iqn)
+
+
+def _parse_body(tid: int, iqn: str, text: str) -> ShownTarget:
+    head = text.find(_NEXUS_SECTION)
+    tail = text.rfind(_LUN_SECTION)
+    if head < 0 or tail < head:
+        raise TargetError(f"tgtd's list of targets is broken at {iqn}: its logical units are missing")
+    target = ShownTarget(tid, iqn, is_open=_READY in text[:head])
+    section = ''
+    lun: Lun | None = None
+    for line in text[tail:].split('\n'):
+        body = line.strip()
+        if line.startswith(_SECTION) and not line.startswith(_ITEM):
+            section = body
+        elif section == 'LUN information:':
+            key, _, value = body.partition(':')
+            if key == 'LUN' and not line.startswith(_DETAIL):
+                lun = Lun(int(value))
+                target.luns[lun.number] = lun
+            elif lun is not None:
+                lun.details[key] = value.strip()
+        elif section == 'Account information:' and body and not body.endswith(' (outgoing)'):
+            target.accounts.append(body)
+        elif section == 'ACL information:' and body:
+            names = target.addresses if looks_like_address(body) else target.initiators
+            names.append(body)
+    return target
+
+
+def tells_of(text: str, nexuses: Sequence[Nexus]) -> bool:
+    """Tell whether the foreign text of a target's sessions says what is true, and nothing else.
+
+    :param text: as :meth:`Listing.find_sessions` returns it.
+    :param nexuses: its sessions, as the list of connections has them.
+    :returns: False when an alias has made it something else, or when a session came or went in between.
+    """
+    end, found = 0, set()
+    while match := _NEXUS.match(text, end):
+        found.add((int(match['sid']), match['initiator']))
+        end = match.end()
+    return end == len(text) and found == {(nexus.sid, nexus.initiator) for nexus in nexuses}
+
+
+def parse_connections(text: str) -> list[Nexus]:
+    """Read a target's live connections.
+
+    :param text: reply to "show connections".
+    :returns: its sessions, each with its connections.
+    """
+    nexuses: dict[int, Nexus] = {}
+    current: Nexus | None = None
+    for line in text.split('\n'):
+        key, _, value = line.strip().partition(': ')
+        if key == 'Session':
+            current = nexuses.setdefault(int(value), Nexus(int(value)))
+        elif current is None:
+            continue
+        elif key == 'Connection':
+            current.connections.append(Connection(int(value)))
+        elif key == 'Initiator':
+            current.initiator = value
+        elif key == 'IP Address' and current.connections:
+            current.connections[-1] = Connection(current.connections[-1].cid, value)
+    return list(nexuses.values())
+
+
+def parse_portals(text: str) -> list[str]:
+    """Read where tgtd listens.
+
+    :param text: reply to "show portals".
+    :returns: ``address:port`` of each portal.
+    """
+    found = re.findall(r'^Portal: (\S+),\d+$', text, re.MULTILINE)
+    return [str(portal) for portal in found]
+
+
+def parse_accounts(text: str) -> list[str]:
+    """Read all CHAP names.
+
+    :param text: reply to "show accounts".
+    :returns: names, the newest first.
+    """
+    return [line.strip() for line in text.split('\n') if line.startswith(_SECTION)]

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Letting tgtd open a logical unit's device again, so that a new size is seen.
+
+tgtd does it within one request, in which its main thread takes no commands. But its I/O
+threads go on with commands that were queued before, and between close and open the unit's
+descriptor is 0: a command that a thread begins then goes to tgtd's standard input, which is
+usually /dev/null. Such a write is acknowledged and lost; a read fails (``usr/target.c``,
+tgt_device_path_update; 59 of 65,000 writes were lost in 1,500 reopenings under load).
+
+There is no moment without commands that can be waited for: one may come between the look and the
+request. So it is only ever done while the target is shut (:mod:`multiattach.drivers.targets.tgt.gate`):
+no session, nothing in flight, and a command of a login that turns up late is dropped, not begun.
+"""
+
+from multiattach.drivers.errors import TargetError
+from multiattach.drivers.targets.tgt import gate
+from multiattach.drivers.targets.tgt.daemon import TgtDaemon
+from multiattach.drivers.targets.tgt.parse import ShownTarget
+
+
+def reopen(daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeout: float) -> None:
+    """Open a logical unit's device again, or another device; the initiators log in again afterwards.
+
+    :param lun: number of the logical unit.
+    :param device: path to open.
+    :param timeout: how long the sessions may take to end, seconds.
+    :raises TargetBusy: a session did not end, and nothing was done.
+    :raises TargetError: tgtd can not open the device; then the unit is offline.
+    """
+    with gate.shut(daemon, target.tid, timeout):
+        daemon.update_lun(target.tid, lun, (('online', '0'), ('path', device), ('online', '1')))
+        # tgtd answers for the last parameter only.
+        shown = daemon.show_targets().find(target.iqn)
+    state = shown.luns.get(lun) if shown else None
+    if state is None or not state.online or state.path != device:
+        raise TargetError(f'tgtd can not open {device} for {target.iqn}: the LUN is offline')

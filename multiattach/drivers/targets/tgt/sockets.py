@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The TCP connections that a process of this machine has, and ending one of them from outside.
+
+tgtd shows a connection only when its login is complete. What is held open half-way is seen in the
+kernel's tables alone, and tgtd has no command that ends it: its descriptor is borrowed
+(pidfd_getfd(2)) and shut down, as if the other side had hung up.
+"""
+
+import ctypes
+import errno
+import ipaddress
+import os
+import re
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from multiattach.drivers.errors import TargetError
+
+_PIDFD_GETFD = 438  # the same number on every architecture
+_SOCKET = re.compile(r'socket:\[(\d+)\]')
+_LISTEN = '0A'
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Peer(NamedTuple):
+    """One end of a TCP connection.
+
+    :param inode: what tells it from all others on this machine.
+    :param fd: its descriptor in the process that has it.
+    :param address: the other side's address, without port.
+    """
+
+    inode: int
+    fd: int
+    address: str
+
+
+def list_peers(pid: int) -> dict[int, Peer]:
+    """List the TCP connections of a process.
+
+    :param pid: process id.
+    :returns: connections by inode.
+    :raises TargetError: its descriptors cannot be read.
+    """
+    try:
+        inodes = _list_inodes(pid)
+        remote = _list_remote(pid)
+    except OSError as error:
+        raise TargetError(
+            f'the connections of tgtd (process {pid}) cannot be read: {error.strerror or error}; '
+            'run this worker as the same user, or as root'
+        ) from error
+    return {inode: Peer(inode, fd, remote[inode]) for inode, fd in inodes.items() if inode in remote}
+
+
+def _list_inodes(pid: int) -> dict[int, int]:
+    folder = f'/proc/{pid}/fd'
+    found = {}
+    for name in os.listdir(folder):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            match = _SOCKET.fullmatch(os.readlink(f'{folder}/{name}'))
+            if match is not None:
+                found[int(match[1])] = int(name)
+    return found
+
+
+def _list_remote(pid: int) -> dict[int, str]:
+    found = {}
+    for table in ('tcp', 'tcp6'):
+        path = Path(f'/proc/{pid}/net/{table}')
+        if not path.exists():  # a kernel without IPv6
+            continue
+        for line in path.read_text(encoding='ascii').splitlines()[1:]:
+            fields = line.split()
+            if fields[3] != _LISTEN:
+                found[int(fields[9])] = _read_address(fields[2].partition(':')[0])
+    return found
+
+
+def _read_address(text: str) -> str:
+    # The kernel prints words of 32 bits as numbers of this machine.
+    words = bytes.fromhex(text)
+    swapped = b''.join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
+    data = swapped if sys.byteorder == 'little' else words
+    return plain_address(str(ipaddress.ip_address(data)))
+
+
+def plain_address(text: str) -> str:
+    """Write an address in one way, however it was written.
+
+    :param text: an IPv4 or IPv6 address, also IPv4 mapped into IPv6, also with a zone.
+    :returns: the address; the text as it is if it is none.
+    """
+    try:
+        address = ipaddress.ip_address(text.partition('%')[0])
+    except ValueError:
+        return text
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def shut_down(pid: int, peer: Peer) -> None:
+    """End a connection of another process; one that has ended is success.
+
+    :param pid: process that has it.
+    :param peer: the connection.
+    :raises TargetError: it cannot be reached.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        descriptor = _libc.syscall(_PIDFD_GETFD, process, peer.fd, 0)
+        code = ctypes.get_errno()
+    finally:
+        os.close(process)
+    if descriptor < 0:
+        if code in (errno.EBADF, errno.ESRCH):
+            return
+        raise TargetError(
+            f'a connection of tgtd (process {pid}) cannot be ended: {os.strerror(code)}; this worker '
+            'needs the capability CAP_SYS_PTRACE, or to run as the same user'
+        )
+    with socket.socket(fileno=descriptor) as borrowed:
+        if os.fstat(borrowed.fileno()).st_ino == peer.inode:  # else the descriptor is another's by now
+            with suppress(OSError):
+                borrowed.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tgt target driver: one iSCSI target per volume, CHAP and an ACL entry per initiator."""
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from multiattach.domain.connection import Address
+from multiattach.drivers.errors import TargetError, TargetFull, TargetUnavailable
+from multiattach.drivers.targets.base import Cut, Export, Grant, TargetInfo, TargetState
+from multiattach.drivers.targets.tgt import config_file
+from multiattach.drivers.targets.tgt.accounts import AccountSlots
+from multiattach.drivers.targets.tgt.config_file import NOBODY_ADDRESS
+from multiattach.drivers.targets.tgt.daemon import TgtDaemon
+from multiattach.drivers.targets.tgt.fence import Fence, Intruder
+from multiattach.drivers.targets.tgt.identity import lun_parameters, scsi_id, scsi_serial
+from multiattach.drivers.targets.tgt.parse import Listing, ShownTarget
+from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, check_value, tolerate
+from multiattach.drivers.targets.tgt.reader import ExportReader
+from multiattach.drivers.targets.tgt.reopen import reopen
+from multiattach.drivers.targets.tgt.sessions import Pause, close_sessions
+
+LOG = logging.getLogger(__name__)
+
+LUN = 1
+_TRIES = 50
+_MOST_TID = 2**31 - 1
+
+
+class TgtTarget:
+    """Targets of one tgtd. Safe for several threads as long as each volume is with one of them.
+
+    :param portal: ``address:port`` that initiators are told.
+    :param listen: ``address:port`` at which tgtd listens; empty if it is the portal.
+    :param iqn_prefix: what stands before ``volume-UUID`` in target names.
+    :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
+    :param write_cache: False makes tgtd sync each write before it answers.
+    :param volumes_dir: where the files for ``tgt-admin -e`` go, None for no files.
+    :param close_timeout: how long a fenced session may take to end, seconds.
+    """
+
+    protocol = 'iscsi'
+
+    def __init__(
+        self,
+        daemon: TgtDaemon,
+        *,
+        portal: str,
+        listen: str = '',
+        iqn_prefix: str = 'iqn.2010-10.org.openstack:',
+        bstype: str = 'rdwr',
+        bsoflags: str = '',
+        write_cache: bool = True,
+        volumes_dir: Path | None = None,
+        close_timeout: float = 10.0,
+    ) -> None:
+        self._daemon = daemon
+        self._portal = portal
+        self._listen = listen or portal
+        self._iqn_prefix = iqn_prefix
+        self._bstype = bstype
+        self._bsoflags = bsoflags
+        self._write_cache = write_cache
+        self._volumes_dir = volumes_dir
+        self._close_timeout = close_timeout
+        self._slots = AccountSlots(daemon)
+        self._fence = Fence(daemon, self._slots, close_timeout)
+        self._reader = ExportReader(daemon, iqn_prefix, volumes_dir)
+        self._tid_lock = threading.Lock()
+        # A login that is held open half-way may be completed at whatever has its target's number later, ACL
+        # and account unasked. So no number is ever used twice: each process begins somewhere else.
+        self._last_tid = secrets.randbelow(_MOST_TID // 2)
+
+    # Names ------------------------------------------------------------------------------
+
+    def iqn(self, volume_id: str) -> str:
+        """Name the target of a volume."""
+        scsi_id(volume_id)
+        return f'{self._iqn_prefix}volume-{volume_id}'
+
+    def _path(self, volume_id: str) -> Path | None:
+        return self._volumes_dir / f'volume-{volume_id}' if self._volumes_dir else None
+
+    def _info(self, target: ShownTarget) -> TargetInfo:
+        return TargetInfo(target.iqn, self._portal, LUN, target.tid)
+
+    # Exporting --------------------------------------------------------------------------
+
+    def ensure_export(self, export: Export) -> TargetInfo:
+        """Make or repair a target so that it is exactly what is asked for.
+
+        An account whose secret this process did not set itself is made anew: tgtd does not
+        show secrets. See :mod:`multiattach.drivers.targets.tgt.accounts` for what others notice.
+
+        :param export: device and all grants.
+        :returns: where initiators find it.
+        """
+        for grant in export.grants:
+            _check_grant(grant)
+        self._write_file(export.volume_id, export.device, export.grants, self._write_or_remove)
+        with self._daemon.pinned() as generation:
+            return self._make_exact(export, generation)
+
+    def _make_exact(self, export: Export, generation: int) -> TargetInfo:
+        listing, target = self._settle(export.volume_id, export.device)
+        admitted = {grant.initiator for grant in export.grants}
+        for initiator in [name for name in target.initiators if name not in admitted]:
+            self._shut_out(target, initiator)
+        wanted = {grant.username: grant.secret for grant in export.grants}
+        extra = [user for user in target.accounts if user not in wanted]
+        self._slots.remove(listing, target, extra)
+        self._slots.put(listing, target, wanted, generation)
+        for grant in export.grants:
+            self._admit(target, grant.initiator)
+        self._close_sessions(target.tid, keep=admitted)
+        return self._info(target)
+
+    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
+        """Admit one initiator; the target is made when absent.
+
+        :param grant: who is admitted.
+        :returns: where the initiator finds the volume.
+        """
+        _check_grant(grant)
+        if self._volumes_dir:
+            others = self._read_grants(volume_id)
+            self._write_file(volume_id, device, config_file.with_grant(others, grant))
+        with self._daemon.pinned() as generation:
+            listing, target = self._settle(volume_id, device)
+            self._slots.put(listing, target, {grant.username: grant.secret}, generation)
+            self._admit(target, grant.initiator)
+            return self._info(target)
+
+    def revoke(self, volume_id: str, initiator: str, username: str) -> None:
+        """Shut one initiator out: ACL entry, then account, then every live session.
+
+        It returns when tgtd shows none of them any more. It is no fence: a session under another
+        initiator's name stays, and so does a login that is held open half-way.
+
+        :raises TargetError: tgtd refused a step, or a session did not end in time.
+        """
+        self._drop_grant(volume_id, initiator, username)
+        with self._daemon.pinned():
+            self._fence.revoke(Intruder(self.iqn(volume_id), initiator, username))
+
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
+        """See :meth:`multiattach.drivers.targets.base.Target.fence`."""
+        path = self._path(volume_id)
+        if alone and path:
+            config_file.remove(path)
+        self._drop_grant(volume_id, initiator, username)
+        who = Intruder(self.iqn(volume_id), initiator, username)
+        with self._daemon.pinned():
+            self._fence.check_ready()
+            if alone:
+                return self._fence.cut_last(who, lambda: self.remove_export(volume_id))
+            return self._fence.confirm(who) if again else self._fence.cut(who)
+
+    def remove_export(self, volume_id: str) -> None:
+        """Remove the target of a volume with its accounts, sessions and file.
+
+        :raises TargetError: tgtd refused a step, or a session did not end in time.
+        """
+        with self._daemon.pinned():
+            listing = self._daemon.show_targets()
+            target = listing.find(self.iqn(volume_id))
+            if target is not None:
+                self._remove_target(listing, target)
+            for grant in self._read_grants(volume_id):
+                if not listing.bound_elsewhere(grant.username, self.iqn(volume_id)):
+                    self._slots.forget(grant.username)
+        path = self._path(volume_id)
+        if path:
+            config_file.remove(path)
+
+    def _remove_target(self, listing: Listing, target: ShownTarget) -> None:
+        # All the time, so that a login that is held open half-way brings no command between the steps.
+        with tolerate(ErrorCode.NO_TARGET), self._daemon.shut(target.tid):
+            self._remove_shut(listing, target)
+
+    def _remove_shut(self, listing: Listing, target: ShownTarget) -> None:
+        for address in target.addresses:
+            with tolerate(ErrorCode.NO_ACL):
+                self._daemon.unbind_address(target.tid, address)
+        for initiator in list(target.initiators):
+            self._shut_out(target, initiator)
+        # Before the target: with commands in flight tgtd refuses to delete a LUN half-way
+        # through, and it exits altogether when a session outlives the target.
+        self._close_sessions(target.tid)
+        # Accounts before the target, so that after a crash they are still found through it.
+        self._slots.remove(listing, target, list(target.accounts))
+        pause = Pause(self._close_timeout)
+        while True:
+            try:
+                self._daemon.delete_target(target.tid, force=True)
+                return
+            except TgtError as error:
+                if error.code is ErrorCode.NO_TARGET:
+                    return
+                busy = error.code in (ErrorCode.LUN_ACTIVE, ErrorCode.TARGET_ACTIVE)
+                if not busy or not pause.take():
+                    raise
+
+    def extend(self, volume_id: str, device: str) -> None:
+        """Show the grown size of the device to the initiators.
+
+        See :mod:`multiattach.drivers.targets.tgt.reopen` for what is done against lost writes.
+
+        :raises TargetError: there is no such target, or tgtd can not open the device.
+        """
+        iqn = self.iqn(volume_id)
+        with self._daemon.pinned():
+            target = self._daemon.show_targets().find(iqn)
+            if target is None or LUN not in target.luns:
+                raise TargetError(f'there is no LUN {LUN} at target {iqn} to extend')
+            reopen(self._daemon, target, LUN, device, self._close_timeout)
+
+    # Reading ----------------------------------------------------------------------------
+
+    def list_exports(self) -> dict[str, TargetState]:
+        """Read all targets whose names this driver would give.
+
+        :returns: state by volume id.
+        """
+        return self._reader.list_exports()
+
+    def locate(self, volume_id: str) -> Address:
+        """See :meth:`multiattach.drivers.targets.base.Target.locate`."""
+        return Address(self.iqn(volume_id), self._portal, LUN)
+
+    def list_files(self) -> frozenset[str] | None:
+        """See :meth:`multiattach.drivers.targets.base.Target.list_files`."""
+        return self._reader.list_files()
+
+    def check(self) -> None:
+        """See that tgtd answers and listens at the portal.
+
+        :raises TargetUnavailable: with what to do about it.
+        """
+        portals = self._daemon.show_portals()
+        _, _, port = self._listen.rpartition(':')
+        if not {self._listen, f'0.0.0.0:{port}', f'[::]:{port}'} & set(portals):
+            raise TargetUnavailable(
+                f'tgtd does not listen at {self._listen} but at {", ".join(portals) or "nothing"};'
+                ' start it with --iscsi portal=ADDRESS:PORT and see that the port is free, or'
+                ' set the portal, or listen, to one of these',
+                delivered=True,
+            )
+
+    def generation(self) -> int:
+        """Tell one life of tgtd from the next.
+
+        :returns: a number that changes when tgtd was restarted.
+        """
+        return self._daemon.generation
+
+    # Steps ------------------------------------------------------------------------------
+
+    def _settle(self, volume_id: str, device: str) -> tuple[Listing, ShownTarget]:
+        """Make or repair target and LUN, and open it; who may log in is left as it is."""
+        iqn = self.iqn(volume_id)
+        listing = self._daemon.show_targets()
+        for _ in range(_TRIES):
+            target = listing.find(iqn) or self._new_target(listing, iqn)
+            if target is not None:
+                break
+            listing = self._daemon.show_targets()
+        else:
+            raise TargetError(f'no number is free for target {iqn}')
+        for address in [a for a in target.addresses if a != NOBODY_ADDRESS]:
+            LOG.warning('Target %s admits by address %s: taken away', iqn, address)
+            with tolerate(ErrorCode.NO_ACL):
+                self._daemon.unbind_address(target.tid, address)
+        self._settle_lun(target, volume_id, device)
+        if not target.is_open:
+            LOG.warning('Target %s was left shut: it is opened', iqn)
+            self._daemon.set_open(target.tid, True)
+            target.is_open = True
+        return listing, target
+
+    def _new_target(self, listing: Listing, iqn: str) -> ShownTarget | None:
+        """Make a target; None when somebody else took the number or the name just now."""
+        with self._tid_lock:
+            used = listing.tids()
+            tid = self._last_tid + 1
+            while tid in used:
+                tid += 1
+            self._last_tid = tid
+        try:
+            self._daemon.new_target(tid, iqn)
+        except TgtError as error:
+            if error.code is ErrorCode.TARGET_EXISTS:
+                return None
+            raise
+        return ShownTarget(tid, iqn)
+
+    def _settle_lun(self, target: ShownTarget, volume_id: str, device: str) -> None:
+        lun = target.luns.get(LUN)
+        if lun is None:
+            self._daemon.new_lun(target.tid, LUN, device, self._bstype, self._bsoflags)
+        elif lun.path != device or not lun.online:
+            reopen(self._daemon, target, LUN, device, self._close_timeout)
+        # Identity and mode page go in one request, so one tells of the other. They are not
+        # repeated: tgtd frees the old mode page while its threads may be reading it.
+        if lun is None or lun.scsi_id != scsi_id(volume_id):
+            params = lun_parameters(volume_id, write_cache=self._write_cache)
+            self._daemon.update_lun(target.tid, LUN, params)
+
+    def _admit(self, target: ShownTarget, initiator: str) -> None:
+        if initiator not in target.initiators:
+            with tolerate(ErrorCode.ACL_EXISTS):
+                self._daemon.bind_initiator(target.tid, initiator)
+            target.initiators.append(initiator)
+
+    def _shut_out(self, target: ShownTarget, initiator: str) -> None:
+        if initiator in target.initiators:
+            with tolerate(ErrorCode.NO_ACL):
+                self._daemon.unbind_initiator(target.tid, initiator)
+            target.initiators.remove(initiator)
+
+    def _close_sessions(self, tid: int, *, only: set[str] | None = None, keep: set[str] | None = None) -> None:
+        close_sessions(self._daemon, tid, timeout=self._close_timeout, only=only, keep=keep)
+
+    # Files ------------------------------------------------------------------------------
+
+    def _drop_grant(self, volume_id: str, initiator: str, username: str) -> None:
+        """Take a grant out of the target's file first: a tgtd that is started now must not know it."""
+        check_value('initiator-name', initiator)
+        check_value('user', username)
+        path = self._path(volume_id)
+        if path and path.exists():
+            text = config_file.read(path) or ''
+            others = config_file.without_grant(config_file.parse_grants(text), initiator, username)
+            new = config_file.replace_grants(text, others)
+            if new != text:
+                self._write_or_remove(path, new)
+
+    @staticmethod
+    def _write_or_remove(path: Path, text: str) -> None:
+        """Without room no file is better than one that admits whom it should not."""
+        try:
+            config_file.write(path, text)
+        except TargetFull as error:
+            LOG.warning('%s is removed: %s', path, error)
+            config_file.remove(path)
+
+    def _read_grants(self, volume_id: str) -> tuple[Grant, ...]:
+        path = self._path(volume_id)
+        text = config_file.read(path) if path else None
+        return config_file.parse_grants(text) if text else ()
+
+    def _write_file(
+        self,
+        volume_id: str,
+        device: str,
+        grants: tuple[Grant, ...],
+        write: Callable[[Path, str], None] = config_file.write,
+    ) -> None:
+        path = self._path(volume_id)
+        if not path:
+            return
+        text = config_file.render(
+            config_file.TargetFile(
+                self.iqn(volume_id),
+                device,
+                LUN,
+                self._bstype,
+                self._bsoflags,
+                self._write_cache,
+                scsi_id(volume_id),
+                scsi_serial(volume_id),
+                grants,
+            )
+        )
+        if config_file.read(path) != text:
+            write(path, text)
+
+
+def _check_grant(grant: Grant) -> None:
+    check_value('initiator-name', grant.initiator)
+    check_value('user', grant.username)
+    check_value('password', grant.secret)

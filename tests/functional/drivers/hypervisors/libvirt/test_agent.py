@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent with everything real: database, worker, tgtd, libvirtd, guests, QEMU's initiator."""
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from multiattach.db import services as db_services
+from multiattach.db.transitions import Actor
+from multiattach.domain.findings import Rules
+from multiattach.drivers.connectors.qemu import QemuConnector
+from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
+from multiattach.engine.host_attachments import HostAttachments
+from multiattach.engine.leases import AGENT_STEPS, StepLeases
+from multiattach.engine.reconciliation import Reconciliation
+from multiattach.engine.servers import ServerAttach
+from multiattach.engine.services import HOST_BINARY
+from multiattach.host.agent import HostAgent
+from multiattach.rpc import clients, transport
+from tests import deployment
+from tests.unit.host.fakes import Crash, Fuse
+
+from .conftest import Host
+
+NAME = 'compute1'
+
+
+class Bench:
+    def __init__(self, deployed: deployment.Deployment, host: Host) -> None:
+        self.deployed, self.host = deployed, host
+        self.engine_side = HostAttachments(deployed.db, deployed.engine.attachments, deployed.engine.orders, NAME)
+        self.connector = QemuConnector(NAME, '127.0.0.1', portal_timeout=2)
+        self.hypervisor = LibvirtHypervisor(host.daemon.uri, detach_timeout=1, detach_attempts=1)
+        self.agent = self.start_agent()
+        db_services.beat(deployed.db, HOST_BINARY, NAME, 'nova', self.agent.report())
+        self.engine_side.register_servers(self.agent.domains())
+        deployed.make_type()
+        self.volume_id = deployed.make_volume('multi')
+
+    def start_agent(
+        self, fuse: Fuse | None = None, hypervisor: LibvirtHypervisor | None = None, rules: Rules | None = None
+    ) -> HostAgent:
+        parts = [self.engine_side, hypervisor or self.hypervisor, self.connector]
+        wrapped = [fuse.wrap(part) if fuse else part for part in parts]
+        leases = StepLeases(
+            self.deployed.db, deployment.AT_ONCE, 'host', 'host.one', lambda _name: False, AGENT_STEPS, is_alone=True
+        )
+        return HostAgent(
+            *wrapped,
+            NAME,
+            leases,
+            project_id='a' * 32,
+            reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), rules or Rules(), 0.0),
+        )
+
+    def ask_attach(self, number: int) -> str:
+        wish = ServerAttach(self.volume_id, supports_multiattach=True)
+        return self.deployed.engine.servers.attach(self.deployed.ctx, self.host.server_id(number), wish).id
+
+    def ask_detach(self, number: int) -> None:
+        self.deployed.engine.servers.detach(self.deployed.ctx, self.host.server_id(number), self.volume_id)
+
+    def state(self, ident: str) -> str:
+        return self.engine_side.load(ident).state
+
+    def initiators(self) -> list[str]:
+        """Names that have a session at the target."""
+        export = self.deployed.target.list_exports().get(self.volume_id)
+        return sorted(session.initiator for session in export.sessions) if export else []
+
+
+@pytest.fixture
+def bench(host: Host, tgtd: PrivateTgtd, tmp_path: pathlib.Path) -> Iterator[Bench]:
+    target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / 'targets')
+    with deployment.deploy(tmp_path, target, report_interval=3600) as deployed:
+        bench = Bench(deployed, host)
+        yield bench
+        bench.hypervisor.close()
+
+
+def test_two_servers_share_a_volume_from_call_to_bytes(bench: Bench) -> None:
+    server = transport.make_server(bench.deployed.rpc, clients.HOST_TOPIC, NAME, bench.agent)
+    server.start()
+    try:
+        idents = [bench.ask_attach(number) for number in (0, 1)]
+        for ident in idents:
+            bench.deployed.wait(lambda ident=ident: bench.state(ident) == 'attached')
+        assert bench.deployed.status(bench.volume_id) == 'in-use'
+        assert bench.initiators() == sorted(f'iqn.2010-10.org.openstack:{i}' for i in idents)
+        one, two = bench.host.guests
+        paths = [guest.wait_for_disk(bench.volume_id) for guest in (one, two)]
+        one.write_block(paths[0], 1, b'by server 1')
+        assert two.read_block(paths[1], 1).startswith(b'by server 1')
+        two.write_block(paths[1], 2, b'by server 2')
+        assert one.read_block(paths[0], 2).startswith(b'by server 2')
+        bench.ask_detach(0)
+        bench.deployed.wait(lambda: len(bench.initiators()) == 1)
+        two.write_block(paths[1], 3, b'still there')
+        bench.ask_detach(1)
+        bench.deployed.wait(lambda: bench.deployed.status(bench.volume_id) == 'available')
+        assert bench.deployed.target.list_exports() == {}
+    finally:
+        server.stop()
+        server.wait()
+
+
+def test_every_server_sees_a_shared_volume_grow_while_it_is_in_use(bench: Bench) -> None:
+    server = transport.make_server(bench.deployed.rpc, clients.HOST_TOPIC, NAME, bench.agent)
+    server.start()
+    try:
+        idents = [bench.ask_attach(number) for number in (0, 1)]
+        for ident in idents:
+            bench.deployed.wait(lambda ident=ident: bench.state(ident) == 'attached')
+        names = [guest.wait_for_disk(bench.volume_id).removeprefix('/dev/') for guest in bench.host.guests]
+
+        def sizes() -> list[str]:
+            return [
+                guest.run(f'cat /sys/block/{name}/size')[1].strip()
+                for guest, name in zip(bench.host.guests, names, strict=True)
+            ]
+
+        assert sizes() == [str(1 << 21)] * 2  # sectors of 512 bytes
+        bench.deployed.engine.actions.extend(bench.deployed.ctx, bench.volume_id, 2, in_use_allowed=True)
+        bench.deployed.wait(lambda: sizes() == [str(2 << 21)] * 2)
+        bench.host.guests[1].write_block(f'/dev/{names[1]}', (2 << 18) - 1, b'the last block')
+        assert bench.host.guests[0].read_block(f'/dev/{names[0]}', (2 << 18) - 1).startswith(b'the last')
+        for number in (0, 1):
+            bench.ask_detach(number)
+        bench.deployed.wait(lambda: bench.deployed.status(bench.volume_id) == 'available')
+    finally:
+        server.stop()
+        server.wait()
+
+
+@pytest.mark.parametrize('after', [False, True])
+def test_agent_that_dies_round_libvirt_carries_on(bench: Bench, after: bool) -> None:
+    ident = bench.ask_attach(0)
+    probe = Fuse(0, after=False)
+    bench.start_agent(probe).attach({}, ident)
+    assert bench.state(ident) == 'attached'
+    bench.ask_detach(0)
+    bench.agent.resume()
+    at = probe.calls.index('attach') + 1
+    ident = bench.ask_attach(0)
+    with pytest.raises(Crash, match='attach'):
+        bench.start_agent(Fuse(at, after=after)).attach({}, ident)
+    assert bench.state(ident) == 'connecting'
+    bench.start_agent().resume()
+    assert bench.state(ident) == 'attached'
+    assert bench.initiators() == [f'iqn.2010-10.org.openstack:{ident}']
+    bench.ask_detach(0)
+    bench.agent.resume()
+    assert bench.initiators() == []
+
+
+def test_guest_that_keeps_the_volume(bench: Bench) -> None:
+    ident = bench.ask_attach(0)
+    bench.agent.attach({}, ident)
+    bench.host.guests[0].domain.suspend()
+    bench.ask_detach(0)
+    bench.agent.detach({}, ident)
+    assert bench.state(ident) == 'attached'
+    assert len(bench.initiators()) == 1
+    bench.host.guests[0].domain.resume()
+    bench.ask_detach(0)
+    bench.agent.resume()
+    assert bench.initiators() == []
+
+
+def test_volume_that_cannot_be_had_leaves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody changed the password at the target: QEMU is refused, and all of it is undone."""
+    connect = bench.connector.connect
+
+    def connect_wrongly(info: dict[str, str]) -> object:
+        return connect({**info, 'auth_password': 'notthepassword16'})
+
+    monkeypatch.setattr(bench.connector, 'connect', connect_wrongly)
+    ident = bench.ask_attach(0)
+    bench.agent.attach({}, ident)
+    with bench.deployed.db.reader():
+        assert bench.state(ident) == 'error_attaching'
+    assert bench.deployed.status(bench.volume_id) == 'available'
+    assert bench.deployed.target.list_exports() == {}

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from multiattach.drivers.targets.base import Grant, TargetInfo, account_name, generate_secret
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
+from tests.testbed.servers import pick_port
+
+from .initiator import Session
+
+VOLUME_SIZE = 8 * 1024 * 1024
+
+
+def free_portal() -> str:
+    return f'127.0.0.1:{pick_port()}'
+
+
+@dataclass
+class Volume:
+    """A file-backed volume and the grants for it."""
+
+    device: str
+    portal: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def grant(self, number: int) -> Grant:
+        initiator = f'iqn.2010-10.org.openstack.test:host-{number}'
+        return Grant(initiator, account_name(self.id, initiator), generate_secret())
+
+    def grant_all(self, target: TgtTarget, grants: list[Grant]) -> TargetInfo:
+        infos = {target.grant(self.id, self.device, grant) for grant in grants}
+        assert len(infos) == 1
+        return infos.pop()
+
+    def login(self, info: TargetInfo, grant: Grant, *, comes_back: bool = False, **changes: str) -> Session:
+        return Session(
+            self.portal,
+            info.iqn,
+            changes.get('initiator', grant.initiator),
+            changes.get('user', grant.username),
+            changes.get('secret', grant.secret),
+            comes_back=comes_back,
+            alias=changes.get('alias', ''),
+        )
+
+
+def list_files(tgtd: PrivateTgtd) -> set[tuple[str, int, int]]:
+    """List the files of a management socket, told from those that another tgtd makes in their place."""
+    path = Path(tgtd.daemon.socket_path)
+    found = set()
+    for each in (path, Path(f'{path}.lock')):
+        with contextlib.suppress(FileNotFoundError):
+            shown = each.stat()
+            found.add((each.name, shown.st_ino, shown.st_ctime_ns))
+    return found
+
+
+@pytest.fixture
+def make_tgtd(tmp_path: Path) -> Iterator[Callable[[], PrivateTgtd]]:
+    made = []
+
+    def make(**options: object) -> PrivateTgtd:
+        tgtd = PrivateTgtd(portal=free_portal(), threads=1, **options)  # type: ignore[arg-type]
+        made.append(tgtd)
+        tgtd.start()
+        return tgtd
+
+    yield make
+    for tgtd in made:
+        before = list_files(tgtd) if tgtd.alive() else set()
+        tgtd.stop()
+        if before & list_files(tgtd):  # another one has taken the number, and with it the file of its lock
+            assert not tgtd._is_free(tgtd.daemon.control_port)
+
+
+@pytest.fixture
+def tgtd(make_tgtd: Callable[[], PrivateTgtd]) -> PrivateTgtd:
+    return make_tgtd()
+
+
+@pytest.fixture
+def target(tgtd: PrivateTgtd, tmp_path: Path) -> TgtTarget:
+    return TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / 'targets')
+
+
+@pytest.fixture
+def make_volume(tgtd: PrivateTgtd, tmp_path: Path) -> Callable[[], Volume]:
+    def make() -> Volume:
+        volume = Volume('', tgtd.portal)
+        path = tmp_path / f'volume-{volume.id}'
+        path.touch()
+        with path.open('r+b') as file:
+            file.truncate(VOLUME_SIZE)
+        volume.device = str(path)
+        return volume
+
+    return make
+
+
+@pytest.fixture
+def volume(make_volume: Callable[[], Volume]) -> Volume:
+    return make_volume()

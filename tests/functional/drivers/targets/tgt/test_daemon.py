@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tgtd is left with: it never closes a connection on which no request came, and spins on it."""
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from multiattach.drivers.errors import TargetUnavailable
+from multiattach.drivers.targets.tgt.daemon import TgtDaemon
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
+from tests.functional.drivers.targets.tgt.conftest import Volume
+
+
+def count_descriptors(pid: int) -> int:
+    return len(os.listdir(f'/proc/{pid}/fd'))
+
+
+def cpu_ticks(pid: int) -> int:
+    with open(f'/proc/{pid}/stat') as stat:
+        fields = stat.read().rpartition(')')[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def settle(pid: int, expected: int) -> int:
+    deadline = time.monotonic() + 5
+    while (found := count_descriptors(pid)) > expected and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return found
+
+
+def ask_who(daemon: TgtDaemon) -> None:
+    assert daemon.pid > 0
+    assert daemon.generation > 0
+
+
+def speak_pinned(daemon: TgtDaemon) -> None:
+    with daemon.pinned():
+        daemon.show_targets()
+
+
+def speak_to_another(daemon: TgtDaemon) -> None:
+    with daemon.pinned():
+        daemon._pin.pid = 1
+        with pytest.raises(TargetUnavailable, match='restarted'):
+            daemon.show_targets()
+
+
+@pytest.mark.parametrize('use', [ask_who, speak_pinned, speak_to_another])
+def test_no_connection_is_left_behind(
+    tgtd: PrivateTgtd, target: TgtTarget, volume: Volume, use: Callable[[TgtDaemon], None]
+) -> None:
+    daemon = tgtd.daemon
+    pid = daemon.pid
+    # With an initiator logged in tgtd's last error is mostly EAGAIN, which it takes for "more to come".
+    grant = volume.grant(1)
+    session = volume.login(volume.grant_all(target, [grant]), grant)
+    session.write(0, b'x' * 512)
+    before = count_descriptors(pid)
+    for _ in range(20):
+        use(daemon)
+        session.write(0, b'x' * 512)
+    assert settle(pid, before) <= before
+    session.close()
+
+
+def test_an_idle_tgtd_does_nothing(tgtd: PrivateTgtd, target: TgtTarget, volume: Volume) -> None:
+    """A whole life of an export, and what a worker asks again and again, leave no work behind."""
+    pid = tgtd.daemon.pid
+    before = count_descriptors(pid)
+    for _ in range(5):
+        volume.grant_all(target, [volume.grant(1)])
+        target.generation()
+        target.remove_export(volume.id)
+    assert settle(pid, before) <= before
+    start = cpu_ticks(pid)
+    time.sleep(1)
+    assert cpu_ticks(pid) - start <= 5  # hundredths of a second
