@@ -26,14 +26,14 @@ from multiattach.drivers.targets.base import Target
 from multiattach.drivers.targets.null import NullTarget
 from multiattach.engine.assembly import Engine
 from multiattach.engine.context import RequestContext
-from multiattach.engine.epochs import Epochs
-from multiattach.engine.exports import Exports
-from multiattach.engine.leases import WORKER_STEPS, StepLeases
-from multiattach.engine.reconciliation import Reconciliation
-from multiattach.engine.storage import Storage
 from multiattach.engine.volumes import VolumeWish
 from multiattach.rpc import transport
 from multiattach.rpc.clients import HostAgents
+from multiattach.steps.epochs import Epochs
+from multiattach.steps.exports import Exports
+from multiattach.steps.leases import WORKER_STEPS, StepLeases
+from multiattach.steps.reconciliation import Reconciliation
+from multiattach.steps.storage import Storage
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from oslo_context import context as oslo_context
 from oslo_log import log
 
-from multiattach import metrics, request_ids
+from multiattach import request_ids, signals
 from multiattach.api.faults import WsgiApp
 from multiattach.api.request import ACTION, CONTEXT, ROUTE
 from multiattach.domain.callers import Caller
@@ -44,7 +44,7 @@ class Meter:
         try:
             return self._application(environ, start)
         finally:
-            metrics.http(_find_route(environ, mount), environ['REQUEST_METHOD'], status, time.perf_counter() - started)
+            signals.http(_find_route(environ, mount), environ['REQUEST_METHOD'], status, time.perf_counter() - started)
 
 
 def _find_route(environ: dict[str, Any], mount: str) -> str:

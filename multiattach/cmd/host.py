@@ -26,7 +26,7 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(operations.start(conf, 'multiattach-host', db))
         coordinator = parts.start_coordinator(conf, 'host')
         stack.callback(coordination.disconnect, coordinator)
-        agent = hosts.make_host_agent(conf, db, rpc, parts.build_engine(conf, db, rpc), coordinator)
+        agent = hosts.make_host_agent(conf, db, rpc, coordinator)
         stop.notify(agent.interrupt)
         try:
             agent.start()

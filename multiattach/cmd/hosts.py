@@ -15,12 +15,13 @@ from multiattach.drivers.connectors.base import HostConnector
 from multiattach.drivers.connectors.brick import BrickConnector
 from multiattach.drivers.connectors.qemu import QemuConnector
 from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
-from multiattach.engine.assembly import Engine
-from multiattach.engine.host_attachments import HostAttachments
-from multiattach.engine.leases import AGENT_STEPS, StepLeases
-from multiattach.engine.reconciliation import Reconciliation
 from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService
+from multiattach.rpc.clients import VolumeWorkers
+from multiattach.steps.host_attachments import HostAttachments
+from multiattach.steps.leases import AGENT_STEPS, StepLeases
+from multiattach.steps.orders import Orders
+from multiattach.steps.reconciliation import Reconciliation
 
 
 def _make_connector(conf: cfg.ConfigOpts) -> HostConnector:
@@ -34,18 +35,16 @@ def _make_connector(conf: cfg.ConfigOpts) -> HostConnector:
 
 
 def make_host_agent(
-    conf: cfg.ConfigOpts,
-    db: Database,
-    rpc: messaging.Transport,
-    engine: Engine,
-    coordinator: coordination.CoordinationDriver,
+    conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport, coordinator: coordination.CoordinationDriver
 ) -> HostService:
     """Make the agent of this host.
 
     :returns: the agent's service, not started.
     """
     group = conf.host_agent
-    side = HostAttachments(db, engine.attachments, engine.orders, conf.host)
+    timeout = conf.rpc_response_timeout
+    orders = Orders(db, VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout), timeout)
+    side = HostAttachments(db, orders, conf.host)
     crew = Crew(coordinator, 'host')
     leases = StepLeases(db, parts.make_lease_rules(conf), 'host', crew.me, crew.is_gone, AGENT_STEPS, is_alone=True)
     agent = HostAgent(

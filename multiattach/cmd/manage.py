@@ -14,8 +14,9 @@ from multiattach import conf as configuration
 from multiattach.cmd import checks, doctor, parts, progress, run, volumes
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
-from multiattach.domain import errors, idents, liveness, timeline
-from multiattach.engine.epochs import Epochs
+from multiattach.domain import errors, idents, timeline
+from multiattach.domain.services import is_up
+from multiattach.steps.epochs import Epochs
 
 _Call = Callable[[cfg.ConfigOpts], int | None]
 _Places: TypeAlias = 'argparse._SubParsersAction[argparse.ArgumentParser]'
@@ -97,7 +98,7 @@ def _list_services(conf: cfg.ConfigOpts) -> None:
 
 
 def _tell_state(conf: cfg.ConfigOpts, service: models.Service) -> str:
-    return 'up' if liveness.is_up(service.heartbeat_at, models.now(), conf.service_down_time) else 'down'
+    return 'up' if is_up(service.heartbeat_at, models.now(), conf.service_down_time) else 'down'
 
 
 def _remove_service(conf: cfg.ConfigOpts) -> None:

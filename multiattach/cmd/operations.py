@@ -12,7 +12,7 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_reports import guru_meditation_report
 
-from multiattach import listening, metrics
+from multiattach import listening, signals
 from multiattach.cmd import parts
 from multiattach.cmd.server import HttpServer
 from multiattach.db.database import Database
@@ -97,7 +97,7 @@ def _install_sink(program: str, db: Database) -> Any:
     if db.read_engine.pool is not db.engine.pool:
         sink.watch_engine(db.read_engine)
     db.observe(sink.changed)
-    metrics.install(sink)
+    signals.install(sink)
     return sink
 
 
@@ -140,12 +140,12 @@ def _start_metrics(
             most=_CONNECTIONS,
         )
     except errors.ConfigurationError:
-        metrics.remove(sink)
+        signals.remove(sink)
         raise
     server.start()
 
     def stop() -> None:
-        metrics.remove(sink)
+        signals.remove(sink)
         server.stop()
 
     return stop

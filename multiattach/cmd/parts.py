@@ -34,15 +34,15 @@ from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.engine.assembly import Engine, make_engine
-from multiattach.engine.epochs import Epochs
-from multiattach.engine.exports import Exports
-from multiattach.engine.leases import WORKER_STEPS, StepLeases
 from multiattach.engine.policy import Policy
-from multiattach.engine.reconciliation import Reconciliation
-from multiattach.engine.storage import Storage
 from multiattach.probe import Probe
 from multiattach.rpc import broker, transport
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
+from multiattach.steps.epochs import Epochs
+from multiattach.steps.exports import Exports
+from multiattach.steps.leases import WORKER_STEPS, StepLeases
+from multiattach.steps.reconciliation import Reconciliation
+from multiattach.steps.storage import Storage
 from multiattach.trouble import Trouble
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter

@@ -26,7 +26,6 @@ from multiattach.cmd.server import HttpServer
 from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.domain import errors, release
-from multiattach.engine.assembly import Engine
 from multiattach.rpc import transport
 
 LOG = log.getLogger(__name__)
@@ -203,7 +202,7 @@ def serve(args: Sequence[str]) -> None:
         # Before the agent: libvirt and servers that hang keep nobody from the API.
         server.start()
         stack.callback(server.stop)
-        note = _start_agent(agents, conf, db, rpc, engine, coordinator, stop)
+        note = _start_agent(agents, conf, db, rpc, coordinator, stop)
         _tell(conf, state, listening.Address(told, server.port), note)
         stop.wait(targets.keep_alive)
         print('multiattach stops', flush=True)
@@ -231,7 +230,6 @@ def _start_agent(
     conf: cfg.ConfigOpts,
     db: Database,
     rpc: messaging.Transport,
-    engine: Engine,
     coordinator: CoordinationDriver,
     stop: run.Stop,
 ) -> str:
@@ -244,7 +242,7 @@ def _start_agent(
     told.daemon = True
     told.start()
     try:
-        agent = hosts.make_host_agent(conf, db, rpc, engine, coordinator)
+        agent = hosts.make_host_agent(conf, db, rpc, coordinator)
         stop.notify(agent.interrupt)
         agent.start()
     except (errors.ConfigurationError, errors.HostError, errors.Unavailable, errors.OutcomeUnknown) as exc:

@@ -13,7 +13,7 @@ from oslo_db import exception as db_exc
 from oslo_log import log
 from sqlalchemy import event, orm
 
-from multiattach import metrics
+from multiattach import signals
 from multiattach.db import changes, commits, connections, room
 from multiattach.domain import errors
 from multiattach.trouble import Trouble
@@ -136,7 +136,7 @@ def retry(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **kwargs)
         except (db_exc.DBDeadlock, db_exc.DBConnectionError, db_exc.RetryRequest) as exc:
-            metrics.retried()
+            signals.retried()
             if isinstance(exc, db_exc.DBConnectionError):
                 _retrying.lost = _retrying.lost or time.monotonic()
                 if time.monotonic() - _retrying.lost > _PATIENCE:

@@ -17,7 +17,6 @@ from multiattach.engine.fences import Fences
 from multiattach.engine.guard import Compute, Guard
 from multiattach.engine.legacy import LegacyActions
 from multiattach.engine.messages import Messages
-from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
 from multiattach.engine.qos_specs import QosSpecs
 from multiattach.engine.quotas import Quotas
@@ -31,6 +30,7 @@ from multiattach.engine.types import Types
 from multiattach.engine.volume_hosts import VolumeHosts
 from multiattach.engine.volumes import Volumes
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
+from multiattach.steps.orders import Orders
 
 
 @dataclasses.dataclass(frozen=True)

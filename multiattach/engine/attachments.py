@@ -16,14 +16,14 @@ from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, paging, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, extra_specs, mode, sharing, states
-from multiattach.engine import oddities
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import AskFirst, Guard, Usage
-from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
 from multiattach.rpc.clients import ExportOrder
+from multiattach.steps import intents, oddities
+from multiattach.steps.orders import Orders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +97,6 @@ class Attachments:
         scope = [] if all_projects and ctx.is_admin else [models.Volume.project_id == ctx.project]
         with self._db.reader() as session:
             return db_attachments.list_page(session, [*filters, *scope], page, detail=detail)
-
-    @database.retry
-    def show_timeline(self, ctx: RequestContext, attachment_id: str) -> str:
-        """Read the timeline of a live attachment."""
-        with self._db.reader() as session:
-            self._load(session, ctx, attachment_id, 'volume:attachment_get')
-            return db_attachments.get_timeline(session, attachment_id)
 
     # -- reserving -----------------------------------------------------------------------------
 
@@ -252,35 +245,7 @@ class Attachments:
         """Write the intent; return what to ask of whom, None for nothing, and whether it had no connector."""
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_update', lock=True)
-            volume = row.volume
-            if volume.status in (states.Volume.DELETING, states.Volume.CREATING):
-                raise errors.InvalidVolume(f'The volume is {volume.status}.')
-            clash = []
-            if not volume.multiattach or row.instance_uuid is not None:
-                same = () if not volume.multiattach else (models.Attachment.instance_uuid == row.instance_uuid,)
-                clash = db_attachments.list_sharers(session, volume.id, *same)
-            me = sharing.Sharer(row.id, row.state, row.instance_uuid, row.attached_host, row.initiator)
-            sharing.check_connect(
-                sharing.VolumeFacts(volume.status, volume.multiattach), me, wanted.host, wanted.initiator, clash
-            )
-            if row.state in states.ADMITTED and row.connection_info is not None:
-                return oddities.find_move(session, row), False
-            if volume.host is None:
-                raise errors.InvalidVolume('The volume has no backend.')
-            is_first = row.initiator is None
-            transitions.move_attachment(
-                session,
-                attachment_id,
-                'export',
-                actor_of(ctx),
-                connector=dict(wanted.raw),
-                attached_host=wanted.host,
-                initiator=wanted.initiator,
-                mountpoint=wanted.mountpoint or row.mountpoint,
-                attach_mode=mode.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)),
-            )
-            transitions.derive_volume(session, volume.id)
-            return ExportOrder(volume.host, volume.id, attachment_id), is_first
+            return intents.begin_connect(session, row, wanted, actor_of(ctx))
 
     @database.retry
     def complete(self, ctx: RequestContext, attachment_id: str) -> None:
@@ -346,7 +311,7 @@ class Attachments:
             alive = row.state not in (states.Attachment.ERROR_ATTACHING, states.Attachment.FENCED)
             if alive and self._guard.must_ask(ctx, usage) and not asked:
                 raise AskFirst(usage)
-            return row.volume_id, leave_target(session, row, actor_of(ctx))
+            return row.volume_id, intents.leave_target(session, row, actor_of(ctx))
 
     @database.retry
     def _cancel(self, ctx: RequestContext, volume_id: str, attachment_id: str) -> None:
@@ -377,24 +342,3 @@ class Attachments:
         self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
         self._policy.check(ctx, rule, row.volume.project_id)
         return row
-
-
-def leave_target(session: Session, row: models.Attachment, actor: transitions.Actor) -> ExportOrder | None:
-    """Write the intent to turn an attachment's initiator away, or remove the row if none came.
-
-    :param row: the attachment with its volume and connector.
-    :param actor: who asks.
-    :returns: what to ask of whom, or None if the row is gone already.
-    """
-    volume = row.volume
-    event, order = 'remove', None
-    # What took no place comes back to none: its step could fail, and then it would be admitted beside others.
-    if (
-        row.state not in (states.Attachment.RESERVED, *states.PLACELESS)
-        and row.connector is not None
-        and volume.host is not None
-    ):
-        event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
-    transitions.move_attachment(session, row.id, event, actor)
-    transitions.derive_volume(session, row.volume_id, left=row.id if order is None else None)
-    return order

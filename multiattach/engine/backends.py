@@ -15,9 +15,9 @@ from multiattach.db import backends as db_backends
 from multiattach.db import database, models, transitions
 from multiattach.db import services as db_services
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import errors, liveness, pools, states
+from multiattach.domain import errors, pools, states
+from multiattach.domain.services import VOLUME_BINARY, is_up
 from multiattach.engine import clones
-from multiattach.engine.services import VOLUME_BINARY
 
 _NAME = re.compile(r'[^\s@#]+@([^\s@#]+)(?:#([^\s@#]+))?')
 _MAX_NAME = 255
@@ -222,7 +222,7 @@ class Backends:
         return db_services.list_of_backend(session, VOLUME_BINARY, backend)
 
     def _is_up(self, row: models.Service) -> bool:
-        return liveness.is_up(row.heartbeat_at, models.now(), self._down_time)
+        return is_up(row.heartbeat_at, models.now(), self._down_time)
 
     def _check_down(self, session: Session, backend: str, advice: str) -> None:
         alive = [row.host for row in self._list(session, backend) if self._is_up(row)]

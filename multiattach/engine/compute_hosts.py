@@ -7,9 +7,10 @@ from multiattach.db import database, explanations, fences, host_names, models
 from multiattach.db import services as db_services
 from multiattach.domain import errors
 from multiattach.domain import host_names as names
+from multiattach.domain.services import HOST_BINARY
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
-from multiattach.engine.services import HOST_BINARY, Services
+from multiattach.engine.services import Services
 
 # A host has some hundred servers at most; a reply has a bound all the same.
 _MAX_SERVERS = 1000

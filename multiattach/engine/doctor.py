@@ -10,9 +10,10 @@ from multiattach.db import database
 from multiattach.db import services as db_services
 from multiattach.domain import errors, findings
 from multiattach.domain.findings import Finding
+from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
-from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY, Services
+from multiattach.engine.services import Services
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
 
 # Workers and agents that are asked at once; one that does not answer takes a thread until its timeout.

@@ -9,11 +9,12 @@ from multiattach.db import database, explanations, models
 from multiattach.db import leases as db_leases
 from multiattach.domain import errors, explanation, leases, states, timeline
 from multiattach.domain.leases import Lease
+from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.domain.states import Owner
 from multiattach.engine.compute_hosts import ComputeHost, ComputeHosts
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
-from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY, Services
+from multiattach.engine.services import Services
 from multiattach.engine.truth import Truth, Witnesses
 
 _INTERNALS = 'multiattach:explain_internals'

@@ -21,10 +21,11 @@ from multiattach.db import database, fences, host_names, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
 from multiattach.domain import host_names as names
+from multiattach.domain.services import HOST_BINARY
 from multiattach.engine.attachments import actor_of
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
-from multiattach.engine.services import HOST_BINARY, Services
+from multiattach.engine.services import Services
 from multiattach.rpc.clients import ExportOrder, FenceWorkers, HostAgents, VolumeWorkers
 
 LOG = log.getLogger(__name__)

@@ -16,14 +16,14 @@ from sqlalchemy.orm import Session
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, transitions
 from multiattach.domain import connection, errors, mode, sharing, states
-from multiattach.engine import oddities
 from multiattach.engine.access import lock_volume
-from multiattach.engine.attachments import Attachments, actor_of, leave_target
+from multiattach.engine.attachments import Attachments, actor_of
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import AskFirst, Guard, Usage, refuse
-from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
 from multiattach.rpc.clients import ExportOrder
+from multiattach.steps import intents, oddities
+from multiattach.steps.orders import Orders
 
 _ACTIONS = 'volume_extension:volume_actions:'
 _ADMIN = 'volume_extension:volume_admin_actions:'
@@ -242,7 +242,7 @@ class LegacyActions:
                 leaving = self._split_connection(session, ctx, full)
                 transitions.derive_volume(session, volume_id)
                 return ExportOrder(str(volume.host), volume_id, leaving)
-            return leave_target(session, full, actor_of(ctx))
+            return intents.leave_target(session, full, actor_of(ctx))
 
     def _split_connection(self, session: Session, ctx: RequestContext, row: models.Attachment) -> str:
         """Give an attachment's connection to a row of its own that leaves; the attachment stays."""

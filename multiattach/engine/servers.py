@@ -16,13 +16,15 @@ from multiattach.db import database, fences, models, paging, transitions
 from multiattach.db import servers as db_servers
 from multiattach.db import services as db_services
 from multiattach.domain import errors, states
-from multiattach.engine.attachments import Attachments, Reservation, actor_of, leave_target
+from multiattach.domain.fences import explain_mark
+from multiattach.domain.services import HOST_BINARY
+from multiattach.engine.attachments import Attachments, Reservation, actor_of
 from multiattach.engine.context import RequestContext
-from multiattach.engine.exports import explain_mark
-from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
-from multiattach.engine.services import HOST_BINARY, Services
+from multiattach.engine.services import Services
 from multiattach.rpc.clients import ExportOrder, HostAgents
+from multiattach.steps import intents
+from multiattach.steps.orders import Orders
 
 _RULE = 'os_compute_api:os-volumes-attachments:'
 _DEVICE = re.compile('/dev/vd[a-z]{1,2}')
@@ -208,7 +210,7 @@ class Servers:
     def _check_host(self, session: Session, host: str, shared: bool) -> None:
         mark = fences.find_mark(session, host)
         if mark is not None:
-            raise errors.Conflict(explain_mark(mark))
+            raise errors.Conflict(explain_mark(mark.host, mark.fenced_at, mark.reason))
         services = [row for row in db_services.list_all(session, HOST_BINARY, host) if row.host == host]
         if not services or not self._services.is_up(services[0]):
             raise errors.Conflict(f'The agent of host {host} is down; try again when it is up.')
@@ -241,7 +243,7 @@ class Servers:
             row = db_attachments.get(session, ident, lock=True)
             order = None
             if row.state in (states.Attachment.ERROR_ATTACHING, states.Attachment.FENCED):
-                order = leave_target(session, row, actor_of(ctx))
+                order = intents.leave_target(session, row, actor_of(ctx))
             else:
                 try:
                     transitions.move_attachment(session, ident, 'detach', actor_of(ctx))

@@ -6,13 +6,11 @@ import datetime
 from multiattach.db import database, models
 from multiattach.db import services as db_services
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import errors, liveness, pools
+from multiattach.domain import errors, pools
+from multiattach.domain.services import VOLUME_BINARY, is_up
 from multiattach.engine.context import RequestContext
 from multiattach.engine.placement import Backend
 from multiattach.engine.policy import Policy
-
-VOLUME_BINARY = 'multiattach-volume'
-HOST_BINARY = 'multiattach-host'
 
 
 class Services:
@@ -31,7 +29,7 @@ class Services:
 
         :returns: True if it is up.
         """
-        return liveness.is_up(service.heartbeat_at, models.now(), self._down_time)
+        return is_up(service.heartbeat_at, models.now(), self._down_time)
 
     @database.retry
     def list_all(self, ctx: RequestContext, binary: str | None = None, host: str | None = None) -> list[models.Service]:

@@ -8,11 +8,12 @@ from multiattach.db import database, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import bounds, errors, states
 from multiattach.engine.access import lock_volume
-from multiattach.engine.attachments import actor_of, leave_target
+from multiattach.engine.attachments import actor_of
 from multiattach.engine.context import RequestContext
-from multiattach.engine.orders import Orders
 from multiattach.engine.policy import Policy
 from multiattach.rpc.clients import ExportOrder
+from multiattach.steps import intents
+from multiattach.steps.orders import Orders
 
 _ADMIN = 'volume_extension:volume_admin_actions:'
 _IMAGE = 'volume_extension:volume_image_metadata:'
@@ -113,7 +114,7 @@ class VolumeSettings:
                 if row.state == states.Attachment.UNEXPORTING and volume.host is not None:
                     orders.append(ExportOrder(volume.host, volume_id, row.id))
                     continue
-                order = leave_target(session, db_attachments.get(session, row.id), actor_of(ctx))
+                order = intents.leave_target(session, db_attachments.get(session, row.id), actor_of(ctx))
                 if order is not None:
                     orders.append(order)
         return orders

@@ -15,12 +15,12 @@ from multiattach.db import services as db_services
 from multiattach.domain import drift, errors, findings, states
 from multiattach.domain.drift import TABLE, TARGET_KINDS, Action, Drift
 from multiattach.domain.findings import Finding, Rules, Seen
+from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.engine.doctor import Unanswered
-from multiattach.engine.reconciliation import Reconciliation
-from multiattach.engine.records import Records
-from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.engine.targets import ComparedTarget, compare_shown
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
+from multiattach.steps.reconciliation import Reconciliation
+from multiattach.steps.records import Records
 
 LOG = log.getLogger(__name__)
 _PATIENCE = 5.0  # s

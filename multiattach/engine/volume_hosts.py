@@ -6,9 +6,9 @@ import dataclasses
 from multiattach.db import database, models
 from multiattach.db import services as db_services
 from multiattach.db import volume_hosts as db_hosts
+from multiattach.domain.services import VOLUME_BINARY
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
-from multiattach.engine.services import VOLUME_BINARY
 
 _RULE = 'volume_extension:hosts'
 

@@ -17,9 +17,6 @@ from multiattach.domain import errors, states
 from multiattach.domain.findings import Rules
 from multiattach.drivers.connectors.base import HostConnector, HostSession
 from multiattach.drivers.hypervisors.base import Hypervisor
-from multiattach.engine.host_attachments import HostAttachments, HostTask
-from multiattach.engine.leases import ATTACHMENT, Due, Step, StepLeases
-from multiattach.engine.reconciliation import Reconciliation
 from multiattach.host.attach import ATTACHING, GONE, UNKNOWN, AttachSteps
 from multiattach.host.detach import DetachSteps
 from multiattach.host.reconciler import HostReconciler
@@ -28,6 +25,9 @@ from multiattach.host.sweep import SweepSteps
 from multiattach.host.work import HostLocks, Work
 from multiattach.rpc import clients
 from multiattach.rpc.clients import ExportOrder
+from multiattach.steps.host_attachments import HostAttachments, HostTask
+from multiattach.steps.leases import ATTACHMENT, Due, Step, StepLeases
+from multiattach.steps.reconciliation import Reconciliation
 
 LOG = log.getLogger(__name__)
 T = TypeVar('T')

@@ -11,9 +11,9 @@ from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.connectors.base import HostConnector
 from multiattach.drivers.errors import ConnectorError, DetachRefused, HypervisorError
 from multiattach.drivers.hypervisors.base import Disk, Hypervisor
-from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.sessions import HostSessions
 from multiattach.host.work import HostLocks, name_place
+from multiattach.steps.host_attachments import HostAttachments, HostTask
 
 LOG = log.getLogger(__name__)
 

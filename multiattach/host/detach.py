@@ -6,8 +6,8 @@ from oslo_log import log
 from multiattach import failpoints
 from multiattach.drivers.errors import ConnectorError, DetachRefused, HypervisorError
 from multiattach.drivers.hypervisors.base import Hypervisor
-from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.sessions import HostSessions
+from multiattach.steps.host_attachments import HostAttachments, HostTask
 
 LOG = log.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from multiattach.domain.drift import Account, Drift
 from multiattach.domain.findings import Finding, Rules, Seen
 from multiattach.drivers.connectors.base import HostConnector, HostSession
 from multiattach.drivers.hypervisors.base import FoundDisk, Hypervisor, ServerDisks
-from multiattach.engine.findings import Ledger, Step, Wish
-from multiattach.engine.reconciliation import Reconciliation
 from multiattach.rpc.clients import ExportOrder
+from multiattach.steps.ledger import Ledger, Step, Wish
+from multiattach.steps.reconciliation import Reconciliation
 
 LOG = log.getLogger(__name__)
 A = states.Attachment

@@ -8,13 +8,13 @@ from multiattach.coordination import Crew
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors
-from multiattach.engine.host_attachments import HostAttachments
-from multiattach.engine.leases import StepLeases
-from multiattach.engine.services import HOST_BINARY
+from multiattach.domain.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
 from multiattach.periodic import Periodic
 from multiattach.rpc import clients, transport
 from multiattach.rpc.serving import Serving
+from multiattach.steps.host_attachments import HostAttachments
+from multiattach.steps.leases import StepLeases
 
 LOG = log.getLogger(__name__)
 # What was fenced usually goes in this time, so that nothing of it is left when the agent is ready.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from multiattach import failpoints
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.connectors.base import HostConnector, HostSession
-from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.work import HostLocks
+from multiattach.steps.host_attachments import HostAttachments, HostTask
 
 
 class HostSessions:

@@ -8,9 +8,9 @@ from oslo_log import log
 from multiattach import failpoints
 from multiattach.domain import errors
 from multiattach.drivers.hypervisors.base import Hypervisor
-from multiattach.engine.host_attachments import HostAttachments, HostTask
 from multiattach.host.sessions import HostSessions
 from multiattach.host.work import HostLocks, name_place
+from multiattach.steps.host_attachments import HostAttachments, HostTask
 
 LOG = log.getLogger(__name__)
 _REPEAT = 60.0  # s between two lines of the log about the same that is left

@@ -11,7 +11,8 @@ from prometheus_client import core
 
 from multiattach.db import models
 from multiattach.db.database import Database
-from multiattach.domain import liveness, states
+from multiattach.domain import states
+from multiattach.domain.services import is_up
 from multiattach.drivers.targets.base import Target
 from multiattach.probe import Probe
 
@@ -98,7 +99,7 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
             stuck |= {(noun, name): number for name, number in rows}
         services: dict[tuple[str, ...], float] = {}
         for binary, heartbeat in session.execute(sa.select(service.binary, service.heartbeat_at)):
-            key = (binary, 'up' if liveness.is_up(heartbeat, now, down_time) else 'down')
+            key = (binary, 'up' if is_up(heartbeat, now, down_time) else 'down')
             services[key] = services.get(key, 0) + 1
         doubted: dict[tuple[str, ...], float] = {
             (backend,): float(since is not None)

@@ -16,7 +16,7 @@ import oslo_messaging as messaging
 from kombu import exceptions as kombu_exc
 from oslo_log import log
 
-from multiattach import metrics, request_ids
+from multiattach import request_ids, signals
 from multiattach.domain import errors
 from multiattach.rpc.broker import ReplyQueue
 
@@ -136,7 +136,7 @@ class _Client:
             outcome = 'failed'
             raise
         finally:
-            metrics.rpc(self._topic, method, outcome, time.perf_counter() - started)
+            signals.rpc(self._topic, method, outcome, time.perf_counter() - started)
 
 
 class _Comparing(_Client):

@@ -9,7 +9,7 @@ from multiattach.domain import connection, states
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Seen
 from multiattach.drivers.targets.base import Target
-from multiattach.engine.reconciliation import Reconciliation
+from multiattach.steps.reconciliation import Reconciliation
 
 
 class Addresses:

@@ -11,8 +11,8 @@ from multiattach import failpoints
 from multiattach.domain import errors, states
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import CopyAborted, StorageError
-from multiattach.engine.leases import VOLUME, StepLeases
-from multiattach.engine.storage import Storage
+from multiattach.steps.leases import VOLUME, StepLeases
+from multiattach.steps.storage import Storage
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.slow_steps import SlowSteps
 

@@ -12,7 +12,7 @@ import threading
 from oslo_log import log
 
 from multiattach.domain.epoch import Doubt, Mark
-from multiattach.engine.epochs import Epochs
+from multiattach.steps.epochs import Epochs
 
 LOG = log.getLogger(__name__)
 _LONGEST = 4096  # bytes of a file that are read

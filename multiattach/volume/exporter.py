@@ -19,8 +19,8 @@ from multiattach.domain import errors, states
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError, TargetError, TargetFull, TargetUnavailable
 from multiattach.drivers.targets.base import Export, Grant, Target, TargetInfo, account_name, generate_secret
-from multiattach.engine.exports import ExportPlan, Exports
-from multiattach.engine.leases import ATTACHMENT, Due, Step, StepLeases
+from multiattach.steps.exports import ExportPlan, Exports
+from multiattach.steps.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.trouble import Trouble
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.inspection import Inspection

@@ -15,8 +15,8 @@ from multiattach.db import models
 from multiattach.domain import errors, states
 from multiattach.drivers.errors import DriverError, TargetError, TargetUnavailable
 from multiattach.drivers.targets.base import Cut, SessionState, Target, account_name
-from multiattach.engine.fence_plans import FencePlan, FencePlans, Outcome
-from multiattach.engine.leases import ATTACHMENT, StepLeases
+from multiattach.steps.fences import FencePlan, FencePlans, Outcome
+from multiattach.steps.leases import ATTACHMENT, StepLeases
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)

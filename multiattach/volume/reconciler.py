@@ -20,9 +20,9 @@ from multiattach.domain.drift import Account, Action, Drift
 from multiattach.domain.findings import Finding, Rules, Seen
 from multiattach.drivers.errors import DriverError
 from multiattach.drivers.targets.base import Target, TargetState, account_name
-from multiattach.engine.findings import Ledger, Step, Wish
-from multiattach.engine.reconciliation import AT_REST, Reconciliation
-from multiattach.engine.records import MARKS, Records
+from multiattach.steps.ledger import Ledger, Step, Wish
+from multiattach.steps.reconciliation import AT_REST, Reconciliation
+from multiattach.steps.records import MARKS, Records
 from multiattach.volume.addresses import Addresses
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter

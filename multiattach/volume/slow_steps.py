@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from oslo_log import log
 
 from multiattach.domain import errors
-from multiattach.engine.leases import VOLUME, StepLeases
+from multiattach.steps.leases import VOLUME, StepLeases
 
 LOG = log.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import ClearAborted, StorageError, TargetBusy, TargetError, TargetUnavailable
 from multiattach.drivers.nova.events import NovaEvents
 from multiattach.drivers.targets.base import Target
-from multiattach.engine.leases import VOLUME, Step, StepLeases
-from multiattach.engine.storage import Storage
-from multiattach.engine.watch import Watch
 from multiattach.rpc.clients import HostAgents
+from multiattach.steps.leases import VOLUME, Step, StepLeases
+from multiattach.steps.storage import Storage
+from multiattach.steps.watch import Watch
 from multiattach.volume.copies import Copies
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.slow_steps import SlowSteps

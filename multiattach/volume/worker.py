@@ -13,13 +13,13 @@ from multiattach.db import models
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors
+from multiattach.domain.services import VOLUME_BINARY
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import StorageError
-from multiattach.engine.leases import StepLeases
-from multiattach.engine.services import VOLUME_BINARY
 from multiattach.periodic import Periodic
 from multiattach.rpc import clients, transport
 from multiattach.rpc.serving import Serving
+from multiattach.steps.leases import StepLeases
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer

@@ -32,8 +32,8 @@ from multiattach.drivers.targets.tgt.parse import Listing
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.reader import ExportReader
 from multiattach.drivers.targets.tgt.target import TgtTarget
-from multiattach.engine.reconciliation import Reconciliation
 from multiattach.host.reconciler import HostReconciler
+from multiattach.steps.reconciliation import Reconciliation
 from multiattach.volume.reconciler import VolumeReconciler
 from tests import deployment
 from tests.functional.drivers.targets.tgt.conftest import free_portal

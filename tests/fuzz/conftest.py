@@ -13,7 +13,7 @@ import pytest
 import webob
 
 from multiattach.api import deploy
-from multiattach.engine.services import VOLUME_BINARY
+from multiattach.domain.services import VOLUME_BINARY
 from tests import deployment, lengths
 from tests.conformance import Conformance
 

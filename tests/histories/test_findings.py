@@ -12,7 +12,7 @@ from multiattach.db import transitions
 from multiattach.domain import errors
 from multiattach.drivers.errors import TargetUnavailable
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
-from multiattach.engine.orders import Orders
+from multiattach.steps.orders import Orders
 from tests.testbed.servers import pick_port
 
 

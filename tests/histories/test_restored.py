@@ -16,7 +16,7 @@ from tests.histories.runner import tidy
 # A service that believes any database, and repairs whatever it sees at once.
 _CREDULOUS = """
 import multiattach.cmd
-from multiattach.engine import breaker
+from multiattach.steps import breaker
 from multiattach.volume import epoch, reconciler
 breaker.Breaker.judge = lambda self, wanted, there, find_key: {}
 epoch.Epoch.check = lambda self: None

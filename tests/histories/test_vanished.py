@@ -14,7 +14,7 @@ from tests.histories.vanished import VanishedLibvirt
 # An agent that believes libvirt, and repairs at once.
 _CREDULOUS = """
 import multiattach.cmd
-from multiattach.engine import breaker
+from multiattach.steps import breaker
 from multiattach.host import reconciler
 breaker.Breaker.judge = lambda self, wanted, there, find_key: {}
 reconciler.HostReconciler._hold_gone = lambda self, seen, rows, servers: seen

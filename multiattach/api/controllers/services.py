@@ -8,7 +8,7 @@ from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import services as schemas
 from multiattach.api.views import services as views
 from multiattach.domain import errors
-from multiattach.engine.services import VOLUME_BINARY
+from multiattach.domain.services import VOLUME_BINARY
 
 
 class ServicesController(Controller):

@@ -4,8 +4,8 @@
 from typing import Any
 
 from multiattach.api.views.elements import format_time
+from multiattach.domain.services import VOLUME_BINARY
 from multiattach.engine import rows
-from multiattach.engine.services import VOLUME_BINARY
 
 _CLUSTERS = 7
 _BACKEND_STATE = 49

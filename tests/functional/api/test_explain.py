@@ -13,9 +13,9 @@ import pytest
 from multiattach.db import models
 from multiattach.db import services as db_services
 from multiattach.domain.explanation import SHARED_WARNING
+from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.drivers.errors import TargetUnavailable
 from multiattach.drivers.targets.base import Grant
-from multiattach.engine.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.rpc import clients, transport
 from tests import deployment
 from tests.functional.api.conftest import AwkwardTarget, Caller, make_application

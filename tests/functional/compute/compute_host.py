@@ -10,9 +10,9 @@ import oslo_messaging as messaging
 
 from multiattach.api.settings import ApiSettings
 from multiattach.db import services as db_services
-from multiattach.engine.host_attachments import HostAttachments
-from multiattach.engine.services import HOST_BINARY
+from multiattach.domain.services import HOST_BINARY
 from multiattach.rpc import clients, transport
+from multiattach.steps.host_attachments import HostAttachments
 from tests import deployment
 
 HOST = 'compute-1'
@@ -42,7 +42,7 @@ class ComputeHost:
     def __init__(self, deployed: deployment.Deployment, host: str = HOST) -> None:
         self._deployed = deployed
         self._host = host
-        self.engine = HostAttachments(deployed.db, deployed.engine.attachments, deployed.engine.orders, host)
+        self.engine = HostAttachments(deployed.db, deployed.engine.orders, host)
         self.failure: str | None = None  # why the next attaches fail
         self.may_go_on = threading.Event()
         self.may_go_on.set()

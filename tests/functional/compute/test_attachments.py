@@ -10,7 +10,7 @@ import webob
 
 from multiattach.db import models
 from multiattach.db import services as db_services
-from multiattach.engine.services import HOST_BINARY
+from multiattach.domain.services import HOST_BINARY
 from tests.functional.compute import compute_host
 from tests.functional.compute.compute_host import DB, HOST, IDLE, WEB
 

@@ -6,7 +6,7 @@ import uuid
 import pytest
 import webtest
 
-from multiattach import metrics
+from multiattach import signals
 from multiattach.cmd import operations
 from multiattach.cmd.application import make_application
 from tests.testbed.servers import pick_port
@@ -66,4 +66,4 @@ def scrape(deployed):
                 return reply.read().decode()
 
         yield get
-    assert metrics._sinks == []
+    assert signals._sinks == []

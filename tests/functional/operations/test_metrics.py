@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
-from multiattach import metrics
+from multiattach import signals
 from multiattach.db import models
 from multiattach.domain import errors, states
 from multiattach.drivers.targets.base import SessionState, TargetState
@@ -150,7 +150,7 @@ def test_targets_and_sessions():
 def test_nothing_is_on_by_default(api):
     assert api.deployed.conf.metrics.listen == ''
     api.deployed.make_volume()
-    assert metrics._sinks == []
+    assert signals._sinks == []
     assert api.deployed.db._observers == ()
     # Neither is the library loaded.
     code = 'import sys, multiattach.cmd.operations, multiattach.cmd.api; sys.exit("prometheus_client" in sys.modules)'
@@ -167,7 +167,7 @@ def test_a_wrong_address_is_named(deployed, listen):
             operations.start(deployed.conf, 'test', deployed.db)
     finally:
         deployed.conf.clear_override('listen', group='metrics')
-    assert metrics._sinks == []
+    assert signals._sinks == []
 
 
 _COUNTING = """

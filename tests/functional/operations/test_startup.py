@@ -128,9 +128,9 @@ def test_a_missing_migration(files, program):
     check(files.start(program), program, 'connection in [database]', 'multiattach-manage db sync')
 
 
-@pytest.mark.parametrize('program', [name for name in PROGRAMS if name != 'multiattach-volume'])
+@pytest.mark.parametrize('program', sorted(set(PROGRAMS) - {'multiattach-volume', 'multiattach-host'}))
 def test_a_bad_policy_file(files, program, tmp_path):
-    """The volume worker asks no policy."""
+    """Workers and agents ask no policy."""
     files.sync()
     (tmp_path / 'policy.yaml').write_text('"volume:get": [\n')
     files.set('oslo_policy', policy_file=tmp_path / 'policy.yaml')

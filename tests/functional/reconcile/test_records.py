@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from multiattach import metrics
+from multiattach import signals
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.drift import Drift
@@ -63,7 +63,7 @@ def test_a_mark_that_nobody_takes_back_is_reported_with_its_age(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted: list[tuple[str, str]] = []
-    monkeypatch.setattr(metrics, 'drift', lambda *labels: counted.append(labels))
+    monkeypatch.setattr(signals, 'drift', lambda *labels: counted.append(labels))
     volume, _after = leave(bench)
     assert bench.deployed.status(volume) == status
     assert bench.look(fix=True) == [], 'a mark that is young is at work'

@@ -15,7 +15,7 @@ from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Rules, Seen
 from multiattach.drivers.nova.client import NovaServers
 from multiattach.drivers.targets.null import NullTarget
-from multiattach.engine.findings import Step
+from multiattach.steps.ledger import Step
 from multiattach.volume.nova_check import NovaCheck
 from tests.functional.reconcile.conftest import Bench
 from tests.functional.reconcile.stand_in import StandInServers

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
+from multiattach.domain.services import VOLUME_BINARY
 from multiattach.drivers.backends import copying
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.errors import StorageError
-from multiattach.engine.services import VOLUME_BINARY
 from multiattach.engine.volumes import VolumeWish
 from tests.deployment import BACKEND, deploy, make_context
 

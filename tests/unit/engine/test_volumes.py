@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
-from multiattach.engine.services import VOLUME_BINARY
+from multiattach.domain.services import VOLUME_BINARY
 from multiattach.engine.volumes import VolumeWish
 from tests.deployment import BACKEND, make_context
 

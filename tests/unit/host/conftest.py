@@ -13,12 +13,12 @@ from multiattach.db import services as db_services
 from multiattach.db.transitions import Actor
 from multiattach.domain import findings
 from multiattach.domain.leases import Rules
-from multiattach.engine.host_attachments import HostAttachments
-from multiattach.engine.leases import AGENT_STEPS, StepLeases
-from multiattach.engine.reconciliation import Reconciliation
+from multiattach.domain.services import HOST_BINARY
 from multiattach.engine.servers import ServerAttach
-from multiattach.engine.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
+from multiattach.steps.host_attachments import HostAttachments
+from multiattach.steps.leases import AGENT_STEPS, StepLeases
+from multiattach.steps.reconciliation import Reconciliation
 from tests import deployment
 
 from .fakes import SERVERS, FakeConnector, FakeHypervisor, Fuse
@@ -32,7 +32,7 @@ class Bench:
 
     def __init__(self, deployed: deployment.Deployment) -> None:
         self.deployed = deployed
-        self.engine_side = HostAttachments(deployed.db, deployed.engine.attachments, deployed.engine.orders, HOST)
+        self.engine_side = HostAttachments(deployed.db, deployed.engine.orders, HOST)
         self.hypervisor = FakeHypervisor()
         self.connector = FakeConnector(HOST)
         self.agent = self.start_agent()

@@ -19,9 +19,9 @@ from multiattach.drivers.errors import (
     TargetUnavailable,
 )
 from multiattach.drivers.hypervisors.base import Domain
-from multiattach.engine.host_attachments import OPEN_STATES
 from multiattach.engine.servers import ServerAttach
 from multiattach.rpc import clients, transport
+from multiattach.steps.host_attachments import OPEN_STATES
 from tests import deployment
 
 from .conftest import HOST, PROJECT, Bench

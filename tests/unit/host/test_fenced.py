@@ -8,8 +8,8 @@ import pytest
 
 from multiattach.db import services as db_services
 from multiattach.domain import errors
+from multiattach.domain.services import HOST_BINARY
 from multiattach.drivers.errors import ConnectorError, DetachRefused, HypervisorUnavailable
-from multiattach.engine.services import HOST_BINARY
 from multiattach.host import service as service_module
 from multiattach.host.service import HostService
 from multiattach.rpc import clients, transport

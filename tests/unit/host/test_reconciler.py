@@ -16,10 +16,10 @@ from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Rules
 from multiattach.drivers.errors import HypervisorUnavailable
 from multiattach.drivers.hypervisors.base import Disk
-from multiattach.engine.reconciliation import Reconciliation
 from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService
 from multiattach.rpc import clients, transport
+from multiattach.steps.reconciliation import Reconciliation
 from tests.unit.host.conftest import HOST, PROJECT, Bench
 from tests.unit.host.fakes import SERVERS
 

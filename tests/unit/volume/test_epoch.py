@@ -14,7 +14,7 @@ from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.domain import errors
 from multiattach.domain.epoch import Mark
-from multiattach.engine.epochs import Epochs
+from multiattach.steps.epochs import Epochs
 from multiattach.volume.epoch import Epoch
 
 BACKEND = 'host@file'

@@ -9,17 +9,17 @@ import pytest
 from multiattach.db import services as db_services
 from multiattach.db.transitions import Actor
 from multiattach.domain.findings import Rules
+from multiattach.domain.services import HOST_BINARY
 from multiattach.drivers.connectors.qemu import QemuConnector
 from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
-from multiattach.engine.host_attachments import HostAttachments
-from multiattach.engine.leases import AGENT_STEPS, StepLeases
-from multiattach.engine.reconciliation import Reconciliation
 from multiattach.engine.servers import ServerAttach
-from multiattach.engine.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
 from multiattach.rpc import clients, transport
+from multiattach.steps.host_attachments import HostAttachments
+from multiattach.steps.leases import AGENT_STEPS, StepLeases
+from multiattach.steps.reconciliation import Reconciliation
 from tests import deployment
 from tests.unit.host.fakes import Crash, Fuse
 
@@ -31,7 +31,7 @@ NAME = 'compute1'
 class Bench:
     def __init__(self, deployed: deployment.Deployment, host: Host) -> None:
         self.deployed, self.host = deployed, host
-        self.engine_side = HostAttachments(deployed.db, deployed.engine.attachments, deployed.engine.orders, NAME)
+        self.engine_side = HostAttachments(deployed.db, deployed.engine.orders, NAME)
         self.connector = QemuConnector(NAME, '127.0.0.1', portal_timeout=2)
         self.hypervisor = LibvirtHypervisor(host.daemon.uri, detach_timeout=1, detach_attempts=1)
         self.agent = self.start_agent()

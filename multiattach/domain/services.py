@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a service lives, by its last heartbeat."""
+"""Services: their names, and whether one lives, by its last heartbeat."""
 
 import datetime
+
+VOLUME_BINARY = 'multiattach-volume'
+HOST_BINARY = 'multiattach-host'
 
 
 def is_up(heartbeat_at: datetime.datetime | None, now: datetime.datetime, down_time: float) -> bool:

@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from oslo_db import exception as db_exc
 from oslo_log import log
 
-from multiattach import metrics
+from multiattach import signals
 from multiattach.db import database, models
 from multiattach.db import leases as db_leases
 from multiattach.db.leases import ATTACHMENT, VOLUME
 from multiattach.domain import errors, leases, states
 from multiattach.domain.leases import Lease, Rules
-from multiattach.engine.watch import Watch
+from multiattach.steps.watch import Watch
 
 __all__ = ['AGENT_STEPS', 'ATTACHMENT', 'UNKNOWN', 'VOLUME', 'WORKER_STEPS', 'Due', 'Step', 'StepLeases']
 
@@ -217,7 +217,7 @@ class StepLeases:
             self._attempts[step.ident] = attempts
             self._taken.add(step.ident)
         if before is None or before.retry_at is None:
-            metrics.taken_over(step.noun)
+            signals.taken_over(step.noun)
         LOG.info('%s %s is taken up (attempt %d)', step.noun, step.ident, attempts + 1)
         return attempts
 
@@ -340,7 +340,7 @@ class StepLeases:
         if self._save(Lease(ident, since, self.owner, retry_at, attempts, retry_at, error[:1000])):
             with self._lock:
                 self._attempts[ident] = attempts
-            metrics.attempt_failed(noun)
+            signals.attempt_failed(noun)
             LOG.warning(
                 '%s %s: attempt %d had no result, the next one is at %s: %s',
                 noun,

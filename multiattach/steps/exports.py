@@ -11,10 +11,12 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, export_rows, models, qos_specs, transitions
+from multiattach.db import database, models, qos_specs, transitions
+from multiattach.db import exports as db_exports
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, qos, sharing, states
-from multiattach.engine.fence_plans import FencePlans
+from multiattach.domain.fences import explain_mark
+from multiattach.steps.fences import FencePlans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Exports:
     def plan(self, attachment_id: str) -> ExportPlan:
         """Read what is to be done for an attachment, in one statement; for an export with QoS specs in two."""
         with self._db.reader() as session:
-            row = export_rows.read(session, attachment_id)
+            row = db_exports.read(session, attachment_id)
             exporting, sharers = row.state == states.Attachment.EXPORTING, row.sharers
             return ExportPlan(
                 row.id,
@@ -88,7 +90,9 @@ class Exports:
                 _find_qos(session, row.volume_id) if exporting and row.has_qos else None,
                 any(one.state == states.Attachment.FENCING for one in row.mates),
                 # Read after the state "exporting" was written: whoever fences the host sees one of both.
-                explain_mark(row.mark) if exporting and row.mark is not None else None,
+                explain_mark(row.mark.host, row.mark.fenced_at, row.mark.reason)
+                if exporting and row.mark is not None
+                else None,
                 row.twin_host if exporting else None,
             )
 
@@ -204,18 +208,6 @@ class Exports:
         """
         with self._db.reader() as session:
             return db_attachments.list_on_backend(session, backend_host, states.owned_states(states.Owner.VOLUME))
-
-
-def explain_mark(mark: models.FencedHost | export_rows.Mark) -> str:
-    """Say why a host is to have no volume.
-
-    :returns: text for the caller.
-    """
-    reason = f' ({mark.reason})' if mark.reason else ''
-    return (
-        f'Host {mark.host} is fenced since {mark.fenced_at:%Y-%m-%d %H:%M:%S} UTC{reason} and takes no '
-        f'volume until "openstack multiattach host unfence {mark.host}".'
-    )
 
 
 def _find_qos(session: Session, volume_id: str) -> Mapping[str, Any] | None:

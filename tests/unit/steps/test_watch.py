@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from multiattach.engine.watch import Watch
+from multiattach.steps.watch import Watch
 
 
 @pytest.fixture

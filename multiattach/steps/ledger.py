@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 
 from oslo_log import log
 
-from multiattach import metrics
+from multiattach import signals
 from multiattach.domain import errors
 from multiattach.domain.drift import DESTRUCTIVE, TABLE, Account, Action
 from multiattach.domain.findings import Finding, Outcome, Rules, Seen
-from multiattach.engine.breaker import Breaker, make_seal
+from multiattach.steps.breaker import Breaker, make_seal
 
 LOG = log.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class Ledger:
             LOG.warning('%d repairs on %s were released by a person (seal %s)', len(held), self._host, seal)
             held, seal = {}, None
         if self._host:
-            metrics.held(self._host, len(held))
+            signals.held(self._host, len(held))
         if seal is not None and seal != self._seal:
             LOG.error(
                 '%s on %s for a person. %s',
@@ -173,7 +173,7 @@ class Ledger:
         if memory.outcome is outcome or (memory.outcome is not None and outcome is Outcome.FOUND):
             return
         memory.outcome = outcome
-        metrics.drift(finding.kind, outcome)
+        signals.drift(finding.kind, outcome)
         LOG.warning(
             'Drift %s (%s) on %s, volume %s, attachment %s, %s: %s%s',
             finding.kind,

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, export_rows, fences, models, transitions
+from multiattach.db import database, fences, models, transitions
+from multiattach.db import exports as db_exports
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, states
 
@@ -66,7 +67,7 @@ class FencePlans:
     def plan(self, attachment_id: str) -> FencePlan:
         """Read what a fence is about."""
         with self._db.reader() as session:
-            row = export_rows.read(session, attachment_id)
+            row = db_exports.read(session, attachment_id)
             mates = [one for one in row.mates if one.state == A.FENCING]
             rest = [one for one in row.mates if one.state != A.FENCING]
             infos = {row.id: row.connection_info} | {one.id: one.connection_info for one in mates}
@@ -140,7 +141,7 @@ class FencePlans:
             return fences.list_recent(session, backend_host, since)
 
 
-def _find_proof(session: Session, row: export_rows.ExportRow) -> dict[str, Any] | None:
+def _find_proof(session: Session, row: db_exports.ExportRow) -> dict[str, Any] | None:
     if row.state != A.FENCED:
         return None
     found = fences.get_proof(session, row.id)

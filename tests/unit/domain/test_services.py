@@ -3,7 +3,7 @@ import datetime
 
 import pytest
 
-from multiattach.domain import liveness
+from multiattach.domain.services import is_up
 
 NOW = datetime.datetime(2026, 1, 1, 12)
 
@@ -12,8 +12,8 @@ NOW = datetime.datetime(2026, 1, 1, 12)
     ('ago', 'expected'), [(0, True), (60, True), (61, False), (-60, True), (-61, False), (3600, False), (-3600, False)]
 )
 def test_a_heartbeat_of_the_future_is_none(ago: int, expected: bool) -> None:
-    assert liveness.is_up(NOW - datetime.timedelta(seconds=ago), NOW, 60) is expected
+    assert is_up(NOW - datetime.timedelta(seconds=ago), NOW, 60) is expected
 
 
 def test_who_never_reported_is_down() -> None:
-    assert not liveness.is_up(None, NOW, 60)
+    assert not is_up(None, NOW, 60)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from multiattach import metrics
+from multiattach import signals
 from multiattach.domain import errors, findings
 from multiattach.domain.drift import DESTRUCTIVE, TABLE, Account, Action, Drift
 from multiattach.domain.findings import Rules, Seen
-from multiattach.engine.findings import Ledger, Wish
+from multiattach.steps.ledger import Ledger, Wish
 
 EVERYTHING = frozenset(Account)
 STRAY = Seen(Drift.STRAY_DISK, 'host', 'volume', None, 'server')
@@ -76,9 +76,9 @@ class Counter:
 @pytest.fixture
 def counter() -> Iterator[Counter]:
     counter = Counter()
-    metrics.install(counter)
+    signals.install(counter)
     yield counter
-    metrics.remove(counter)
+    signals.remove(counter)
 
 
 @pytest.fixture

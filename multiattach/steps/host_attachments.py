@@ -10,12 +10,11 @@ from multiattach.db import attachments as db_attachments
 from multiattach.db import database, fences, messages, models, transitions
 from multiattach.db import servers as db_servers
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import errors, sharing, states
-from multiattach.engine.attachments import Attachments, leave_target
-from multiattach.engine.context import make_admin_context
-from multiattach.engine.exports import explain_mark
-from multiattach.engine.orders import Orders
+from multiattach.domain import connection, errors, sharing, states
+from multiattach.domain.fences import explain_mark
 from multiattach.rpc.clients import ExportOrder
+from multiattach.steps.intents import begin_connect, leave_target
+from multiattach.steps.orders import Orders
 
 ATTACH_FAILED = 'VOLUME_VOLUME_005_001'
 DETACH_FAILED = 'VOLUME_VOLUME_006_001'
@@ -61,9 +60,8 @@ class HostTask:
 class HostAttachments:
     """Plans and outcomes of a host agent's steps."""
 
-    def __init__(self, db: database.Database, attachments: Attachments, orders: Orders, host: str) -> None:
+    def __init__(self, db: database.Database, orders: Orders, host: str) -> None:
         self._db = db
-        self._attachments = attachments
         self._orders = orders
         self._host = host
         self._actor = transitions.Actor(f'host:{host}')
@@ -97,7 +95,7 @@ class HostAttachments:
         """
         with self._db.reader() as session:
             mark = fences.find_mark(session, self._host)
-            return None if mark is None else explain_mark(mark)
+            return None if mark is None else explain_mark(mark.host, mark.fenced_at, mark.reason)
 
     @database.retry
     def list_unswept(self) -> list[HostTask]:
@@ -155,10 +153,33 @@ class HostAttachments:
         """Have the target admit this host; repeating it returns the same.
 
         :param connector: this host's connector.
+        :returns: flat connection_info (contract 8.2).
+        :raises Conflict: the sharing rules say no, or the attachment went elsewhere meanwhile.
+        :raises BackendError: the worker failed; the attachment is ``reserved`` again.
+        :raises OutcomeUnknown: no answer in time; repeat it.
         """
-        ctx = make_admin_context(request_id)
-        info: Mapping[str, Any] = self._attachments.connect(ctx, task.attachment_id, connector).connection_info
+        order = self._begin_connect(task.attachment_id, connection.parse_connector(connector), request_id)
+        if order is not None:
+            self._orders.export(order, request_id)
+        info = self._read_info(task.attachment_id)
+        if info is None:
+            raise errors.Conflict(f'The attachment {task.attachment_id} was changed by another request meanwhile.')
         return info
+
+    @database.retry
+    def _begin_connect(
+        self, attachment_id: str, wanted: connection.Connector, request_id: str | None
+    ) -> ExportOrder | None:
+        with self._db.writer() as session:
+            row = db_attachments.get(session, attachment_id, lock=True)
+            actor = transitions.Actor(self._actor.name, request_id)
+            return begin_connect(session, row, wanted, actor)[0]
+
+    @database.retry
+    def _read_info(self, attachment_id: str) -> Mapping[str, Any] | None:
+        with self._db.reader() as session:
+            info: Mapping[str, Any] | None = db_attachments.get(session, attachment_id).connection_info
+            return info
 
     def begin_attach(self, attachment_id: str) -> HostTask:
         """Write the intent to touch the host.

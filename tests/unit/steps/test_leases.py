@@ -16,7 +16,7 @@ from multiattach.db import models
 from multiattach.db.transitions import Actor, move_attachment
 from multiattach.domain import errors
 from multiattach.domain.leases import Lease, Rules
-from multiattach.engine.leases import ATTACHMENT, WORKER_STEPS, Due, Step, StepLeases
+from multiattach.steps.leases import ATTACHMENT, WORKER_STEPS, Due, Step, StepLeases
 from tests import deployment
 
 RULES = Rules(duration=30.0, max_attempts=3, pause=2.0)

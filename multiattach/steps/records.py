@@ -9,7 +9,7 @@ from multiattach.db.reconciliation import BackendRow
 from multiattach.domain import drift, states
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Rules, Seen
-from multiattach.engine.reconciliation import Reconciliation
+from multiattach.steps.reconciliation import Reconciliation
 
 MARKS = {
     claim: Drift.DETACH_MARK if claim in states.DETACHING_CLAIMS else Drift.RESERVE_MARK

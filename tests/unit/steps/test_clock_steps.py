@@ -11,7 +11,7 @@ import pytest
 
 from multiattach.db import models
 from multiattach.domain.leases import Rules
-from multiattach.engine.leases import StepLeases
+from multiattach.steps.leases import StepLeases
 from tests import deployment
 
 from .test_leases import RULES, Bench

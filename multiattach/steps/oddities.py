@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import models, reconciliation
 from multiattach.db import services as db_services
-from multiattach.engine.services import VOLUME_BINARY
+from multiattach.domain.services import VOLUME_BINARY
 from multiattach.rpc.clients import ExportOrder
 
 LOG = log.getLogger(__name__)
