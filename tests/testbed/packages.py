@@ -42,6 +42,7 @@ _HOSTS = (
 )
 _SERVERS = (
     'curl',
+    'graphviz',  # pictures of the documentation
     'nginx-light',
     'openssl',
     'shellcheck',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made of this tree: documentation, source distribution, wheel, and what programs say they are."""
+"""What is made of this tree: source distribution, wheel, and what programs say they are."""
 
 import configparser
 import email
@@ -106,8 +106,3 @@ def test_what_is_installed_tells_its_version(built, tmp_path):
             tmp_path / 'bin' / name, '--version', cwd=tmp_path, PYTHONPATH=str(tmp_path), PYTHONWARNINGS='ignore'
         )
         assert said.strip() == f'{name} {version}'
-
-
-def test_the_documentation_is_built_without_a_warning(tmp_path):
-    run('sphinx-build', '-q', '-W', '--keep-going', '-b', 'html', 'doc/source', tmp_path)
-    assert (tmp_path / 'install' / 'install.html').exists()
