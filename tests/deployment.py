@@ -42,22 +42,11 @@ from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import VolumeWorker
 from tests import surroundings
+from tests.contexts import make_context
 
 BACKEND = 'testhost@file'
 # What is in nobody's hand is taken up at once.
 AT_ONCE = LeaseRules(duration=0.0, pause=0.0)
-
-
-def make_context(
-    project: str = 'a' * 32,
-    *,
-    admin: bool = True,
-    roles: tuple[str, ...] = ('admin', 'member', 'reader'),
-    service_roles: tuple[str, ...] = (),
-) -> RequestContext:
-    return RequestContext(
-        user_id='u' * 32, project_id=project, is_admin=admin, roles=list(roles), service_roles=list(service_roles)
-    )
 
 
 class Deployment:

@@ -153,3 +153,19 @@ def test_docstrings_list_nothing_that_is_not_there(path):
             if line.strip().startswith(':param '):
                 param = line.strip().removeprefix(':param ').split(':')[0].strip()
                 assert param in known, f'{name} documents {param}, which it does not take'
+
+
+@pytest.mark.parametrize('path', sorted(pathlib.Path(__file__).parent.rglob('*.py')), ids=str)
+def test_unit_tests_have_no_database(path):
+    """What needs one, with the workers around it, is in tests/component."""
+    names = {'tests.deployment', 'tests.surroundings', 'multiattach.db.database', 'multiattach.db.migration'}
+    tree = ast.parse(path.read_text())
+    imported = {
+        f'{node.module}.{alias.name}'
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    } | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not imported & names
+    wanted = {arg.arg for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for arg in node.args.args}
+    assert 'deployed' not in wanted

@@ -17,7 +17,7 @@ from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.drivers.errors import TargetUnavailable
 from multiattach.drivers.targets.base import Grant
 from multiattach.rpc import clients, transport
-from tests import deployment
+from tests import contexts, deployment
 from tests.functional.api.conftest import AwkwardTarget, Caller, make_application
 from tests.functional.compute import compute_host
 
@@ -96,7 +96,7 @@ def test_strangers_find_nothing(call: Caller, path: str) -> None:
 def test_system_readers_see_hosts_and_targets(call: Caller) -> None:
     policy = call.deployed.engine.policy
     scoped = deployment.RequestContext(user_id='u', roles=['reader'], system_scope='all', is_admin=False)
-    plain = deployment.make_context(admin=False, roles=('reader',))
+    plain = contexts.make_context(admin=False, roles=('reader',))
     for rule in ('multiattach:hosts', 'multiattach:targets', 'multiattach:explain_internals'):
         assert policy.allows(scoped, rule, None)
         assert not policy.allows(plain, rule, None)

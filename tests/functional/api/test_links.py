@@ -16,7 +16,7 @@ from multiattach.api import blockstorage, deploy
 from multiattach.api.compute import app as compute_app
 from multiattach.api.faults import WsgiApp
 from multiattach.db import messages
-from tests import deployment
+from tests import contexts, deployment
 from tests.functional.compute import compute_host
 
 PROJECT = compute_host.PROJECT
@@ -132,7 +132,7 @@ def make_client(tmp_path: pathlib.Path) -> Iterator[Callable[[Way], Client]]:
     """The service with two of everything that has links."""
     with deployment.deploy(tmp_path) as parts, compute_host.run(parts) as host:
         host.register()
-        ctx = deployment.make_context(PROJECT)
+        ctx = contexts.make_context(PROJECT)
         parts.make_type()
         volumes = [parts.make_volume('multi', ctx=ctx) for _ in range(3)]
         for server in (compute_host.WEB, compute_host.DB):

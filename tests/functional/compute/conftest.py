@@ -9,7 +9,7 @@ import webob
 
 from multiattach.api import deploy
 from multiattach.api.faults import WsgiApp
-from tests import deployment
+from tests import contexts, deployment
 from tests.functional.compute import compute_host
 from tests.functional.compute.compute_host import PROJECT, ComputeHost
 from tests.functional.personas import Personas
@@ -64,7 +64,7 @@ class Caller:
     def make_volume(self, *, multiattach: bool = True) -> str:
         if multiattach and 'multi' not in self.types():
             self.deployed.make_type()
-        return self.deployed.make_volume('multi' if multiattach else None, ctx=deployment.make_context(PROJECT))
+        return self.deployed.make_volume('multi' if multiattach else None, ctx=contexts.make_context(PROJECT))
 
     def types(self) -> list[str]:
         request = webob.Request.blank('/v3/types')

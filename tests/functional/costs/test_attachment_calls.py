@@ -12,7 +12,7 @@ import webtest
 
 from multiattach.api import deploy
 from multiattach.api.settings import ApiSettings
-from tests import deployment
+from tests import contexts, deployment
 
 HEADERS = {'OpenStack-API-Version': 'volume 3.71'}
 DOC = pathlib.Path(__file__).resolve().parents[3] / 'doc' / 'source' / 'reference' / 'costs.rst'
@@ -100,7 +100,7 @@ def cycle(deployed, app, meter, volume_id, host, keep=False):
 
 def test_no_call_costs_more_with_more_attachments(metered):
     deployed, app, meter = metered
-    volume_id = deployed.make_volume('multi', ctx=deployment.make_context(project='0' * 32))
+    volume_id = deployed.make_volume('multi', ctx=contexts.make_context(project='0' * 32))
     alone = cycle(deployed, app, meter, volume_id, 'first')
     for index in range(20):
         cycle(deployed, app, meter, volume_id, f'h{index}', keep=True)
@@ -109,7 +109,7 @@ def test_no_call_costs_more_with_more_attachments(metered):
 
 def test_the_costs_are_those_of_the_documentation(metered):
     deployed, app, meter = metered
-    volume_id = deployed.make_volume('multi', ctx=deployment.make_context(project='0' * 32))
+    volume_id = deployed.make_volume('multi', ctx=contexts.make_context(project='0' * 32))
     measured = cycle(deployed, app, meter, volume_id, 'h')
     rows = re.findall(r'^   \* - ([a-z ]+)\n     - (\d+)\n     - (\d+)\n     - (\d+)$', DOC.read_text(), re.MULTILINE)
     expected = {name: tuple(map(int, numbers)) for name, *numbers in rows}

@@ -15,7 +15,7 @@ from multiattach.api import blockstorage, deploy
 from multiattach.api.compute import app as compute_app
 from multiattach.db import messages
 from multiattach.db.paging import Page
-from tests import deployment
+from tests import contexts, deployment
 from tests.functional.compute import compute_host
 from tests.functional.compute.compute_host import ComputeHost
 from tests.functional.personas import Personas
@@ -59,7 +59,7 @@ class Things:
         self._deployed = deployed
         self.host = host
         self.application = deploy.make_application(deployed.engine, deploy.ApiSettings(), authenticate=Personas)
-        self._ctx = deployment.make_context(PROJECTS['mine'])
+        self._ctx = contexts.make_context(PROJECTS['mine'])
         deployed.make_type('shared')
         for project in PROJECTS.values():
             deployed.engine.quotas.update(self._ctx, project, {'volumes': -1, 'gigabytes': -1})

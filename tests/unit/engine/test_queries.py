@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from multiattach.db import filters, models
 from multiattach.domain import errors, states
 from multiattach.engine import queries
-from tests.deployment import make_context
+from tests.contexts import make_context
 
 ADMIN = make_context()
 READER = make_context(admin=False, roles=('reader',))

@@ -6,7 +6,7 @@ from sqlalchemy import orm
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.engine.server_queries import ADMIN_SORT_KEYS, FILTERS, SORT_KEYS, server_conditions
-from tests.deployment import make_context
+from tests.contexts import make_context
 
 ADMIN = make_context()
 MEMBER = make_context(admin=False, roles=('member',))

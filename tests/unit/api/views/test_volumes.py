@@ -9,7 +9,7 @@ from multiattach.api.request import CONTEXT, PROJECT, VERSION, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.api.views.volumes import VolumeView
 from multiattach.db import models
-from tests.deployment import make_context
+from tests.contexts import make_context
 
 MOMENT = datetime.datetime(2024, 1, 2, 3, 4, 5)
 BASE = {

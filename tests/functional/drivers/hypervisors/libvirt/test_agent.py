@@ -21,7 +21,7 @@ from multiattach.steps.host_attachments import HostAttachments
 from multiattach.steps.leases import AGENT_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
 from tests import deployment
-from tests.unit.host.fakes import Crash, Fuse
+from tests.component.host.fakes import Crash, Fuse
 
 from .conftest import Host
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.engine.volumes import VolumeWish
-from tests.deployment import make_context
+from tests.contexts import make_context
 
 PROJECT = 'b' * 32
 MEMBER = make_context(PROJECT, admin=False, roles=('member', 'reader'))

@@ -11,7 +11,8 @@ from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.services import VOLUME_BINARY
 from multiattach.engine.volumes import VolumeWish
-from tests.deployment import BACKEND, make_context
+from tests.contexts import make_context
+from tests.deployment import BACKEND
 
 
 def connector(host):

@@ -22,7 +22,7 @@ from multiattach.drivers.hypervisors.base import Domain
 from multiattach.engine.servers import ServerAttach
 from multiattach.rpc import clients, transport
 from multiattach.steps.host_attachments import OPEN_STATES
-from tests import deployment
+from tests import contexts
 
 from .conftest import HOST, PROJECT, Bench
 from .fakes import SERVERS, Crash, Fuse
@@ -461,7 +461,7 @@ def test_sessions_of_ones_own_end_with_each(bench: Bench) -> None:
 def test_delete_during_the_attach_is_undone(bench: Bench, step: str) -> None:
     volume_id = bench.deployed.make_volume('multi')
     ident = bench.reserve(volume_id)
-    service = deployment.make_context(service_roles=('service',))
+    service = contexts.make_context(service_roles=('service',))
 
     def delete() -> None:
         bench.hypervisor.trouble.clear()
@@ -498,7 +498,7 @@ def test_delete_that_makes_the_attach_fail_ends_in_removal(bench: Bench, monkeyp
     """The login fails because the target has just turned the host away."""
     volume_id = bench.deployed.make_volume('multi')
     ident = bench.reserve(volume_id)
-    service = deployment.make_context(service_roles=('service',))
+    service = contexts.make_context(service_roles=('service',))
 
     def delete() -> None:
         with pytest.raises(errors.OutcomeUnknown):
@@ -589,7 +589,7 @@ def test_whose_a_server_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
     found = bench.agent.domains()
     assert {ident: known['project_id'] for ident, known in found.items()} == {theirs: 'other', ours: PROJECT}
     bench.engine_side.register_servers(found)
-    member = deployment.make_context(PROJECT, admin=False, roles=('member', 'reader'))
+    member = contexts.make_context(PROJECT, admin=False, roles=('member', 'reader'))
     assert bench.deployed.engine.servers.show(member, ours).name == 'ours'
     with pytest.raises(errors.NotFound):
         bench.deployed.engine.servers.show(member, theirs)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from multiattach.db import history, models
 from multiattach.domain import errors
 from multiattach.engine.volumes import VolumeWish
-from tests import deployment
+from tests import contexts
 
 TABLES = (models.QosSpecs, models.QosSpec, models.TypeQos)
 CONNECTOR = {'host': 'one', 'initiator': 'iqn.1994-05.com.example:one', 'ip': '192.0.2.1'}
@@ -201,7 +201,7 @@ def test_a_name_is_taken_once(deployed):
 
 
 def test_who_may(deployed):
-    member = deployment.make_context(admin=False, roles=('member', 'reader'))
+    member = contexts.make_context(admin=False, roles=('member', 'reader'))
     ident, specs = make(deployed), deployed.engine.qos_specs
     for call in (
         lambda: specs.show(member, ident),

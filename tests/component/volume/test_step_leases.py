@@ -17,7 +17,7 @@ from multiattach.domain.leases import Rules
 from multiattach.drivers.errors import TargetBusy, TargetError, TargetUnavailable
 from multiattach.engine.volumes import VolumeWish
 from tests import deployment
-from tests.unit.volume.test_exporter import MoodyTarget, attach, connector
+from tests.component.volume.test_exporter import MoodyTarget, attach, connector
 
 HOUR = datetime.timedelta(hours=1)
 

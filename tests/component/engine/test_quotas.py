@@ -8,7 +8,7 @@ import pytest
 
 from multiattach.domain import errors
 from multiattach.engine.volumes import VolumeWish
-from tests.deployment import make_context
+from tests.contexts import make_context
 
 PROJECT = 'a' * 32
 

@@ -20,8 +20,8 @@ from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService
 from multiattach.rpc import clients, transport
 from multiattach.steps.reconciliation import Reconciliation
-from tests.unit.host.conftest import HOST, PROJECT, Bench
-from tests.unit.host.fakes import SERVERS
+from tests.component.host.conftest import HOST, PROJECT, Bench
+from tests.component.host.fakes import SERVERS
 
 FOREIGN = 'f' * 8 + '-ffff-4fff-8fff-' + 'f' * 12
 

@@ -14,7 +14,8 @@ from multiattach.drivers.backends import copying
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.errors import StorageError
 from multiattach.engine.volumes import VolumeWish
-from tests.deployment import BACKEND, deploy, make_context
+from tests.contexts import make_context
+from tests.deployment import BACKEND, deploy
 
 PROJECT = 'a' * 32
 DATA = b'of the source'

@@ -11,7 +11,7 @@ from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.base import SessionState, TargetState
 from multiattach.drivers.targets.null import NullTarget
 from tests import deployment
-from tests.deployment import make_context
+from tests.contexts import make_context
 
 CUT = {'acl': True, 'account': True, 'sessions': [], 'others': [], 'logins': []}
 

@@ -6,7 +6,8 @@ import pytest
 from multiattach.domain import errors
 from multiattach.engine.volume_hosts import Usage
 from multiattach.engine.volumes import VolumeWish
-from tests.deployment import BACKEND, make_context
+from tests.contexts import make_context
+from tests.deployment import BACKEND
 
 
 def test_sums_follow_what_is_there(deployed):

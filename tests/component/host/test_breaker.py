@@ -11,8 +11,8 @@ from multiattach.domain.connection import DeviceInfo
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Finding, Rules
 from multiattach.drivers.hypervisors.base import Disk
-from tests.unit.host.conftest import Bench
-from tests.unit.host.fakes import SERVERS
+from tests.component.host.conftest import Bench
+from tests.component.host.fakes import SERVERS
 
 MANY = 40
 AT_ONCE = Rules(graces={Drift.DOMAIN_GONE: 0.0, Drift.STRAY_DISK: 0.0, Drift.STRAY_SESSION: 0.0})
