@@ -26,9 +26,17 @@ def _events(events: dict[str, states.Transition]) -> str:
 def render_attachments() -> str:
     """Return the tables of an attachment's states and events as reStructuredText."""
     public = generated.write_table(
-        ('State', '``attach_status``', 'Next step is', 'Meaning'),
+        ('State', '``attach_status``', 'Next step is', 'Place', 'Target', 'Host', 'Meaning'),
         [
-            (f'``{state}``', f'``{info.public}``', info.owner, info.doc)
+            (
+                f'``{state}``',
+                f'``{info.public}``',
+                info.owner if info.agent is None else f'{info.owner}, or {info.agent}',
+                'yes' if info.takes_place else '',
+                'admitted' if info.admitted else 'maybe' if info.on_target else '',
+                'maybe' if info.on_host else '',
+                info.doc,
+            )
             for state, info in states.ATTACHMENT_STATES.items()
         ],
     )
@@ -37,11 +45,25 @@ def render_attachments() -> str:
 
 def render_volumes() -> str:
     """Return the tables of a volume's events and of how its status is derived as reStructuredText."""
+    statuses = generated.write_table(
+        ('Status', 'Next step is', 'Decided by', 'os-reset_status', 'Meaning'),
+        [
+            (
+                f'``{status}``',
+                info.owner,
+                'attachments' if info.derived else 'the volume',
+                'yes' if info.resettable else '',
+                info.doc,
+            )
+            for status, info in states.VOLUME_STATES.items()
+        ],
+    )
     derivation = generated.write_table(
         ('If an attachment is', 'the volume is'),
         [(' or '.join(f'``{s}``' for s in sorted(sources)), f'``{status}``') for sources, status in states.DERIVATION],
     )
-    return f"""{_events(states.VOLUME_EVENTS)}
+    return f"""{statuses}
+{_events(states.VOLUME_EVENTS)}
 A status in {', '.join(f'``{s}``' for s in sorted(states.DERIVED_STATUSES))} is derived from the volume's
 attachments; the first row that applies wins, so that a sharer in flight never hides one that is attached.
 Without any it is ``available``. ``os-begin_detaching`` shows as ``detaching`` until that detach has ended,

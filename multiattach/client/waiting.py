@@ -8,7 +8,7 @@ from openstack import exceptions
 
 from multiattach.client.proxy import Proxy
 from multiattach.client.resources import AttachmentExplanation
-from multiattach.domain.states import Attachment
+from multiattach.domain.states import OVER, Attachment
 
 _FIRST, _MOST = 0.1, 2.0
 Report = Callable[[AttachmentExplanation], None]
@@ -28,7 +28,6 @@ def wait_attached(proxy: Proxy, attachment_id: str, timeout: float, report: Repo
     :returns: the attachment as it is then.
     :raises StepFailed: the attach failed, or did not end in time.
     """
-    bad = (Attachment.ERROR_ATTACHING, Attachment.ERROR_DETACHING, Attachment.DETACHED)
     return _wait(
         proxy,
         attachment_id,
@@ -36,7 +35,7 @@ def wait_attached(proxy: Proxy, attachment_id: str, timeout: float, report: Repo
         report,
         'attach',
         lambda found: bool(found.state == Attachment.ATTACHED),
-        lambda found: found.state in bad,
+        lambda found: found.state in OVER,
     )
 
 

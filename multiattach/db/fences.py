@@ -27,7 +27,7 @@ _SAME_INITIATOR = (
     .order_by(A.created_at, A.id)
 )
 # Sources of the event "fence", and those that are cut off already.
-_FENCEABLE = sorted(states.ATTACHMENT_EVENTS['fence'].sources | {states.Attachment.FENCED})
+_FENCEABLE = sorted(states.LIVE)
 
 
 # -- hosts -----------------------------------------------------------------------------------------

@@ -15,8 +15,6 @@ A = models.Attachment
 V = models.Volume
 S = models.Server
 _LIVE = A.deleted_at.is_(None)
-# What a volume without attachments cannot be; the others need no look.
-_BUSY = sorted(states.DERIVED_STATUSES - {states.Volume.AVAILABLE})
 _COLUMNS = (
     V.id,
     V.status,
@@ -35,7 +33,7 @@ _OF_VOLUMES = (
     sa.select(*_COLUMNS).select_from(V).outerjoin(A, sa.and_(A.volume_id == V.id, _LIVE)).where(V.deleted_at.is_(None))
 )
 _ON_BACKEND = _OF_VOLUMES.where(
-    V.host == sa.bindparam('host'), sa.or_(A.id.is_not(None), V.status.in_(_BUSY), V.claim.is_not(None))
+    V.host == sa.bindparam('host'), sa.or_(A.id.is_not(None), V.status.in_(sorted(states.TAKEN)), V.claim.is_not(None))
 )
 _OF_AGENT = sa.select(A.id, A.volume_id, A.state, A.state_at, A.instance_uuid, A.error).where(
     _LIVE, A.agent_host == sa.bindparam('host')

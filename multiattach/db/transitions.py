@@ -187,7 +187,7 @@ def derive_volume(session: Session, volume_id: str, *, left: str | None = None, 
     """Write the status that the volume's attachments and its claim give.
 
     One statement, whatever the number of attachments. A status that is none of the derived
-    ones (``deleting``, ``retyping``, …) stays: its own event ends in a derivation.
+    ones (``deleting``, ``extending``, …) stays: its own event ends in a derivation.
 
     :param left: UUID of an attachment whose detach has just ended; the mark that os-begin_detaching left
         of it goes if a server had it.

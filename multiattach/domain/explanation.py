@@ -66,83 +66,49 @@ _WAIT = 'Wait: the step continues automatically, even after a restart.'
 _DELETE = 'openstack --os-volume-api-version 3.27 volume attachment delete {id}'
 _MESSAGES = 'openstack --os-volume-api-version 3.3 volume message list'
 
-# State → (if a host agent drives it, if a client such as Nova does): next owner, what happens, advice.
+# State → what happens, advice; of some another one if a host agent drives it.
 _AGENT = {
-    A.RESERVED: (
-        Owner.HOST,
-        'The host agent requests the export, connects the device and attaches it to the server.',
-        _WAIT,
-    ),
-    A.EXPORTED: (Owner.HOST, 'The host agent connects the device and attaches it to the server.', _WAIT),
+    A.RESERVED: ('The host agent requests the export, connects the device and attaches it to the server.', _WAIT),
+    A.EXPORTED: ('The host agent connects the device and attaches it to the server.', _WAIT),
 }
-_CLIENT = {
+_ANY = {
     A.RESERVED: (
-        Owner.USER,
         'Nova, or the client that made the reservation, supplies the connector of a host; then the volume worker '
         'exports the volume to its initiator.',
         f'If the attach was abandoned, delete the reservation: {_DELETE}',
     ),
     A.EXPORTED: (
-        Owner.USER,
         'The host logs in with connection_info, and Nova, or the client that attaches, completes the attachment.',
         f'If the attach was abandoned, delete the attachment: {_DELETE}',
     ),
-}
-_EITHER = {
-    A.EXPORTING: (
-        Owner.VOLUME,
-        'The volume worker exports the volume to the initiator and stores connection_info.',
-        _WAIT,
-    ),
-    A.CONNECTING: (Owner.HOST, 'The host agent completes the attach, or reverts it and records the reason.', _WAIT),
-    A.ATTACHED: (Owner.NOBODY, _NOTHING, 'To detach it: openstack server remove volume SERVER VOLUME'),
+    A.EXPORTING: ('The volume worker exports the volume to the initiator and stores connection_info.', _WAIT),
+    A.CONNECTING: ('The host agent completes the attach, or reverts it and records the reason.', _WAIT),
+    A.ATTACHED: (_NOTHING, 'To detach it: openstack server remove volume SERVER VOLUME'),
     A.DETACHING: (
-        Owner.HOST,
         'The host agent detaches the device from the server; then the volume worker removes the '
         "initiator's access. If the server does not release the device, the attachment becomes attached again.",
         _WAIT,
     ),
-    A.UNEXPORTING: (
-        Owner.VOLUME,
-        "The volume worker removes the initiator's access, and the attachment is deleted.",
-        _WAIT,
-    ),
+    A.UNEXPORTING: ("The volume worker removes the initiator's access, and the attachment is deleted.", _WAIT),
     A.FENCING: (
-        Owner.VOLUME,
         "The volume worker removes the initiator's ACL entry and account, ends its sessions and verifies the target.",
         _WAIT,
     ),
     A.FENCED: (
-        Owner.USER,
         'A host agent that returns detaches the disk from the server and drops the device; '
         'otherwise nothing. The attachment can be deleted without its host.',
         f'Attach the volume again, which issues new credentials, or delete the attachment: {_DELETE}',
     ),
     A.ERROR_ATTACHING: (
-        Owner.USER,
         'Nothing: the attach was reverted and no longer counts as a use of the volume.',
         f'Fix the reported error and attach again, or delete the attachment: {_DELETE}',
     ),
     A.ERROR_DETACHING: (
-        Owner.USER,
         'Nothing: the initiator may still have access to the target.',
         f'Fix the reported error and detach again, or: {_DELETE}',
     ),
-    A.DETACHED: (Owner.NOBODY, 'Nothing: the record is kept for its timeline until it is purged.', 'No action needed.'),
+    A.DETACHED: ('Nothing: the record is kept for its timeline until it is purged.', 'No action needed.'),
 }
-
-
-def find_owner(state: str, *, driven_by_agent: bool) -> Owner:
-    """Return who takes the next step of an attachment.
-
-    :param driven_by_agent: a host agent of this service drives it.
-    :returns: the owner; finer than the table of states, which does not know who drives.
-    """
-    return _find(Attachment(state), driven_by_agent)[0]
-
-
-def _find(state: Attachment, driven_by_agent: bool) -> tuple[Owner, str, str]:
-    return _EITHER[state] if state in _EITHER else (_AGENT if driven_by_agent else _CLIENT)[state]
 
 
 def explain_attachment(facts: AttachmentFacts) -> Outlook:
@@ -151,7 +117,8 @@ def explain_attachment(facts: AttachmentFacts) -> Outlook:
     :param facts: what is known of it.
     """
     state = Attachment(facts.state)
-    owner, coming, advice = _find(state, facts.driven_by_agent)
+    owner = states.find_owner(state, by_agent=facts.driven_by_agent)
+    coming, advice = (facts.driven_by_agent and _AGENT.get(state)) or _ANY[state]
     if state is A.UNEXPORTING and facts.error:
         coming = "The volume worker removes the initiator's access; then the attachment goes to error_attaching."
     if state is A.RESERVED and facts.error and not facts.driven_by_agent:
@@ -178,74 +145,63 @@ def _advise(owner: Owner, advice: str, seconds: float, owner_is_up: bool | None)
     return advice
 
 
-# Status → owner, meaning, what happens, advice; the derived ones are told by what they are derived from.
-_VOLUME = {
+# Status → meaning, what happens, advice; the derived ones are told by what they are derived from.
+_VOLUME: dict[str, tuple[str, str, str]] = {
     V.CREATING: (
-        Owner.VOLUME,
         'Its storage is being created.',
         'The volume worker creates the storage; then the volume becomes available, or goes to error with a message.',
         _WAIT,
     ),
-    V.AVAILABLE: (Owner.NOBODY, 'It is not attached to any server.', _NOTHING, 'Attach, retype, extend or delete it.'),
+    V.AVAILABLE: ('It is not attached to any server.', _NOTHING, 'Attach, retype, extend or delete it.'),
     V.RESERVED: (
-        Owner.USER,
         'It is reserved for a server, and no host has connected yet.',
         'See its attachments.',
         'See its attachments.',
     ),
-    V.ATTACHING: (Owner.USER, 'It is being attached.', 'See its attachments.', 'See its attachments.'),
+    V.ATTACHING: ('It is being attached.', 'See its attachments.', 'See its attachments.'),
     V.IN_USE: (
-        Owner.NOBODY,
         'It is attached to at least one server.',
         _NOTHING,
         'It can be extended; if it is multiattach, it can be attached to further servers.',
     ),
-    V.DETACHING: (Owner.USER, 'It is being detached.', 'See its attachments.', 'See its attachments.'),
-    V.RETYPING: (
-        Owner.VOLUME,
-        'Its type is being changed.',
-        'Type and multiattach flag change together, or stay as they are.',
-        _WAIT,
-    ),
+    V.DETACHING: ('It is being detached.', 'See its attachments.', 'See its attachments.'),
     V.EXTENDING: (
-        Owner.VOLUME,
         'It is being extended.',
         'The volume worker extends the storage and announces the new size to the servers.',
         _WAIT,
     ),
     V.MAINTENANCE: (
-        Owner.USER,
         'An administrator put it into maintenance.',
         'Nothing until an administrator sets another status.',
         'As an administrator: openstack volume set --state available VOLUME',
     ),
-    V.DELETING: (
-        Owner.VOLUME,
-        'Its storage is being deleted.',
-        'The volume worker deletes the storage, and then the volume.',
-        _WAIT,
-    ),
-    V.DELETED: (Owner.NOBODY, 'It is deleted.', 'Nothing.', 'No action needed.'),
+    V.DELETING: ('Its storage is being deleted.', 'The volume worker deletes the storage, and then the volume.', _WAIT),
+    V.DELETED: ('It is deleted.', 'Nothing.', 'No action needed.'),
     V.ERROR: (
-        Owner.USER,
         'It could not be created, or an administrator set this status.',
         'Nothing until a request changes it.',
         f'{_MESSAGES} says why. Delete it, or as an administrator: openstack volume set --state available VOLUME',
     ),
     V.ERROR_DELETING: (
-        Owner.USER,
         'Its storage could not be deleted.',
         'Nothing until a request changes it.',
         f'{_MESSAGES} says why. Fix that, then as an administrator: openstack volume delete --force VOLUME',
     ),
     V.ERROR_EXTENDING: (
-        Owner.USER,
         'Its storage could not be extended; its data is intact.',
         'Nothing until a request changes it.',
         f'{_MESSAGES} says why. As an administrator: '
         'openstack volume set --state available VOLUME (or in-use), and extend it again',
     ),
 }
+
+
+# Set with os-reset_status of a release that allowed it: nobody acts on it.
+_UNKNOWN = (
+    'An administrator set this status, which nobody acts on.',
+    'Nothing until an administrator sets another status.',
+    'As an administrator: openstack volume set --state available VOLUME',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -311,11 +267,11 @@ def explain_volume(
     :param worker_is_up: whether the worker of its backend reports.
     :returns: the outlook; that of the deciding attachment where a step of one is in flight.
     """
-    owner, meaning, coming, advice = _VOLUME[Volume(status)]
+    owner, (meaning, coming, advice) = states.find_status_owner(status), _VOLUME.get(status, _UNKNOWN)
     for outlook in deciding:
         if outlook.owner is not Owner.NOBODY:
             return Outlook(outlook.owner, meaning, outlook.next, outlook.advice)
-    if owner is Owner.USER and status in (V.ATTACHING, V.DETACHING):
+    if owner is Owner.USER and status in states.MARKED:
         back, before = ('os-unreserve', V.AVAILABLE) if status == V.ATTACHING else ('os-roll_detaching', V.IN_USE)
         return Outlook(
             owner,
@@ -324,14 +280,6 @@ def explain_volume(
             f'If it does not: the action {back}, or as an administrator: openstack volume set --state {before} VOLUME',
         )
     return Outlook(owner, meaning, coming, _advise(owner, advice, seconds, worker_is_up))
-
-
-def takes_place(state: str) -> bool:
-    """Tell whether an attachment takes a place on its volume.
-
-    :returns: False if nothing of it is left but the row.
-    """
-    return state not in states.PLACELESS
 
 
 def must_warn(multiattach: bool, servers: int) -> bool:

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from multiattach.domain import errors
-from multiattach.domain.states import DERIVED_STATUSES, ON_HOST, ON_TARGET, Volume
+from multiattach.domain.states import DERIVED_STATUSES, FAILED, ON_HOST, ON_TARGET, Volume
 
 # A migration has a source and a destination: never a third attachment of one server.
 MAX_PER_SERVER = 2
@@ -17,12 +17,10 @@ class VolumeFacts:
 
     :param status: public status.
     :param multiattach: the volume may be shared.
-    :param bootable: the volume may boot a server.
     """
 
     status: str
     multiattach: bool
-    bootable: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +48,7 @@ def check_reserve(volume: VolumeFacts, same_server: int, others: int) -> None:
     :param others: number of live attachments of other servers, or of none.
     :raises InvalidVolume: contract 3.2; 400 and never 409 (contract 11.5).
     """
-    if 'error' in volume.status:
+    if volume.status in FAILED:
         raise errors.InvalidVolume(f'Invalid volume: status must not be error, it is {volume.status}.')
     if volume.status not in DERIVED_STATUSES:
         raise errors.InvalidVolume(
@@ -98,7 +96,7 @@ def check_connect(volume: VolumeFacts, attachment: Sharer, host: str, initiator:
     :raises Conflict: connected elsewhere (contract 11.4 number 26), or the server is connected
         from this host by another attachment, or the volume may have only one connector.
     """
-    if 'error' in volume.status:
+    if volume.status in FAILED:
         raise errors.Conflict(f'The volume is in status {volume.status} and cannot be connected.')
     if attachment.state in ON_TARGET and attachment.host is not None:
         if (attachment.host, attachment.initiator) == (host, initiator):

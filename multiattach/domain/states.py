@@ -3,7 +3,7 @@
 
 Each row says which event leads from which states to which state. The writer of states
 (:mod:`multiattach.db.transitions`), the API's enumerations, the documentation and the tests
-read these tables; nothing else knows an order of states.
+read these tables; nothing else knows an order of states, or builds a set of them.
 """
 
 import dataclasses
@@ -46,7 +46,6 @@ class Volume(enum.StrEnum):
     ATTACHING = 'attaching'
     IN_USE = 'in-use'
     DETACHING = 'detaching'
-    RETYPING = 'retyping'
     EXTENDING = 'extending'
     MAINTENANCE = 'maintenance'
     DELETING = 'deleting'
@@ -103,15 +102,53 @@ DETACHING_CLAIMS: frozenset[str] = frozenset(claim for claim, marks in MARKS.ite
 
 @dataclasses.dataclass(frozen=True)
 class StateInfo:
-    """What a state means.
+    """What a state of an attachment means.
 
     :param public: the ``attach_status`` that the API shows.
-    :param owner: who takes the next step.
+    :param owner: who takes the next step where a client, such as Nova, drives the attachment.
+    :param makes: status that it gives its volume; None for none.
+    :param agent: who takes the next step where a host agent drives it; None for the same.
+    :param on_target: a target may know the initiator.
+    :param admitted: a target must admit the initiator.
+    :param on_host: the host may hold a session and a device for it.
+    :param takes_place: it takes a place on the volume: more of it than the row is left.
+    :param at_rest: nobody has a step of it in hand, and it is to be removed if its server is gone.
+    :param ordered: an order to whoever acts next may be on its way.
     """
 
     public: str
     owner: Owner
+    makes: Volume | None
     doc: str
+    agent: Owner | None = None
+    on_target: bool = False
+    admitted: bool = False
+    on_host: bool = False
+    takes_place: bool = True
+    at_rest: bool = False
+    ordered: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class StatusInfo:
+    """What a status of a volume means.
+
+    :param owner: who takes the next step.
+    :param derived: the volume's attachments decide it.
+    :param resettable: os-reset_status may set it: somebody acts on it, or it is explained as a dead end.
+        Not ``deleting``, ``error_deleting`` and ``detaching``: what they tell of is going on, or is not.
+    :param failed: something failed; no further server may have the volume.
+    :param has_storage: False while storage is made, and while it goes.
+    :param has_server: a server may have the volume.
+    """
+
+    owner: Owner
+    doc: str
+    derived: bool = False
+    resettable: bool = True
+    failed: bool = False
+    has_storage: bool = True
+    has_server: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,26 +170,126 @@ A = Attachment
 V = Volume
 
 ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
-    A.RESERVED: StateInfo('reserved', Owner.USER, 'Place taken on the volume; no host yet.'),
-    A.EXPORTING: StateInfo('attaching', Owner.VOLUME, 'The volume worker is to admit the initiator on the target.'),
-    A.EXPORTED: StateInfo('attaching', Owner.USER, 'connection_info is stored; the host may connect.'),
-    A.CONNECTING: StateInfo('attaching', Owner.HOST, 'The host agent connects the device and gives it to the server.'),
-    A.ATTACHED: StateInfo('attached', Owner.NOBODY, 'The server has the volume.'),
-    A.DETACHING: StateInfo('detaching', Owner.HOST, 'The host agent takes the device from the server.'),
-    A.UNEXPORTING: StateInfo('detaching', Owner.VOLUME, 'The volume worker is to turn the initiator away.'),
+    A.RESERVED: StateInfo(
+        'reserved',
+        Owner.USER,
+        V.RESERVED,
+        'Place taken on the volume; no host yet.',
+        agent=Owner.HOST,
+        at_rest=True,
+        ordered=True,
+    ),
+    A.EXPORTING: StateInfo(
+        'attaching',
+        Owner.VOLUME,
+        V.ATTACHING,
+        'The volume worker is to admit the initiator on the target.',
+        on_target=True,
+        ordered=True,
+    ),
+    A.EXPORTED: StateInfo(
+        'attaching',
+        Owner.USER,
+        V.ATTACHING,
+        'connection_info is stored; the host may connect.',
+        agent=Owner.HOST,
+        on_target=True,
+        admitted=True,
+        at_rest=True,
+    ),
+    A.CONNECTING: StateInfo(
+        'attaching',
+        Owner.HOST,
+        V.ATTACHING,
+        'The host agent connects the device and gives it to the server.',
+        on_target=True,
+        admitted=True,
+        on_host=True,
+    ),
+    A.ATTACHED: StateInfo(
+        'attached',
+        Owner.NOBODY,
+        V.IN_USE,
+        'The server has the volume.',
+        on_target=True,
+        admitted=True,
+        on_host=True,
+        at_rest=True,
+    ),
+    A.DETACHING: StateInfo(
+        'detaching',
+        Owner.HOST,
+        V.DETACHING,
+        'The host agent takes the device from the server.',
+        on_target=True,
+        admitted=True,
+        on_host=True,
+        ordered=True,
+    ),
+    A.UNEXPORTING: StateInfo(
+        'detaching',
+        Owner.VOLUME,
+        V.DETACHING,
+        'The volume worker is to turn the initiator away.',
+        on_target=True,
+        ordered=True,
+    ),
     A.FENCING: StateInfo(
-        'detaching', Owner.VOLUME, 'The volume worker is to cut the initiator off, whatever its host does.'
+        'detaching',
+        Owner.VOLUME,
+        V.DETACHING,
+        'The volume worker is to cut the initiator off, whatever its host does.',
+        on_target=True,
+        ordered=True,
     ),
     A.FENCED: StateInfo(
         'error_detaching',
         Owner.USER,
+        None,
         'Cut off, and seen on the target to be: its host writes no more. It takes no place on the volume.',
+        takes_place=False,
     ),
     A.ERROR_ATTACHING: StateInfo(
-        'error_attaching', Owner.USER, 'The attach failed and was undone; delete or try again.'
+        'error_attaching',
+        Owner.USER,
+        None,
+        'The attach failed and was undone; delete or try again.',
+        takes_place=False,
+        at_rest=True,
     ),
-    A.ERROR_DETACHING: StateInfo('error_detaching', Owner.USER, 'The detach failed; delete again.'),
-    A.DETACHED: StateInfo('detached', Owner.NOBODY, 'Gone; the row is kept for its timeline.'),
+    A.ERROR_DETACHING: StateInfo(
+        'error_detaching',
+        Owner.USER,
+        None,
+        'The detach failed; delete again.',
+        on_target=True,
+        admitted=True,
+        on_host=True,
+        at_rest=True,
+    ),
+    A.DETACHED: StateInfo('detached', Owner.NOBODY, None, 'Gone; the row is kept for its timeline.', takes_place=False),
+}
+
+VOLUME_STATES: dict[Volume, StatusInfo] = {
+    V.CREATING: StatusInfo(Owner.VOLUME, 'The volume worker is to make the storage.', has_storage=False),
+    V.AVAILABLE: StatusInfo(Owner.NOBODY, 'Nobody has the volume.', derived=True),
+    V.RESERVED: StatusInfo(Owner.USER, 'A place is taken; no host has connected.', derived=True),
+    V.ATTACHING: StatusInfo(Owner.USER, 'A server is about to have the volume.', derived=True),
+    V.IN_USE: StatusInfo(Owner.NOBODY, 'A server has the volume.', derived=True, has_server=True),
+    V.DETACHING: StatusInfo(
+        Owner.USER, 'The volume is taken from a server.', derived=True, has_server=True, resettable=False
+    ),
+    V.EXTENDING: StatusInfo(Owner.VOLUME, 'The volume worker is to grow the storage.'),
+    V.MAINTENANCE: StatusInfo(Owner.USER, 'An administrator set it: nothing is changed until it is reset.'),
+    V.DELETING: StatusInfo(
+        Owner.VOLUME, 'The volume worker is to delete the storage.', has_storage=False, resettable=False
+    ),
+    V.DELETED: StatusInfo(Owner.NOBODY, 'Gone.', has_storage=False, resettable=False),
+    V.ERROR: StatusInfo(Owner.USER, 'The storage could not be made, or an administrator set it.', failed=True),
+    V.ERROR_DELETING: StatusInfo(
+        Owner.USER, 'The storage could not be deleted.', failed=True, has_storage=False, resettable=False
+    ),
+    V.ERROR_EXTENDING: StatusInfo(Owner.USER, 'The storage could not grow; the data is as it was.', failed=True),
 }
 
 
@@ -208,18 +345,7 @@ ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
     ),
     (
         'fence',
-        (
-            A.RESERVED,
-            A.EXPORTING,
-            A.EXPORTED,
-            A.CONNECTING,
-            A.ATTACHED,
-            A.DETACHING,
-            A.UNEXPORTING,
-            A.FENCING,
-            A.ERROR_ATTACHING,
-            A.ERROR_DETACHING,
-        ),
+        tuple(state for state in A if state not in (A.FENCED, A.DETACHED)),
         A.FENCING,
         'The initiator is to be cut off; its host is not asked.',
     ),
@@ -249,15 +375,10 @@ ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
     ),
 )
 
-# Statuses that say who uses the volume; each is derived from the volume's attachments.
-DERIVED_STATUSES: frozenset[str] = frozenset({V.AVAILABLE, V.RESERVED, V.ATTACHING, V.IN_USE, V.DETACHING})
-
 # First match wins: one sharer in flight never hides the others (contract 11.4 number 1).
-DERIVATION: tuple[tuple[frozenset[str], Volume], ...] = (
-    (frozenset({A.ATTACHED}), V.IN_USE),
-    (frozenset({A.EXPORTING, A.EXPORTED, A.CONNECTING}), V.ATTACHING),
-    (frozenset({A.RESERVED}), V.RESERVED),
-    (frozenset({A.DETACHING, A.UNEXPORTING, A.FENCING}), V.DETACHING),
+DERIVATION: tuple[tuple[frozenset[str], Volume], ...] = tuple(
+    (frozenset(state for state, info in ATTACHMENT_STATES.items() if info.makes is status), status)
+    for status in (V.IN_USE, V.ATTACHING, V.RESERVED, V.DETACHING)
 )
 
 VOLUME_EVENTS: dict[str, Transition] = _rows(
@@ -271,28 +392,12 @@ VOLUME_EVENTS: dict[str, Transition] = _rows(
     ),
     (
         'force_delete',
-        (
-            V.CREATING,
-            V.AVAILABLE,
-            V.RESERVED,
-            V.ATTACHING,
-            V.IN_USE,
-            V.DETACHING,
-            V.RETYPING,
-            V.EXTENDING,
-            V.MAINTENANCE,
-            V.ERROR,
-            V.ERROR_DELETING,
-            V.ERROR_EXTENDING,
-        ),
+        tuple(status for status in V if status not in (V.DELETING, V.DELETED)),
         V.DELETING,
         'An admin asks for the same in any status; attachments still refuse.',
     ),
     ('deleted', (V.DELETING,), V.DELETED, 'The storage is gone.'),
     ('delete_failed', (V.DELETING,), V.ERROR_DELETING, 'The backend could not delete.'),
-    ('retype', (V.AVAILABLE, V.IN_USE), V.RETYPING, 'The type is to change (contract 5).'),
-    ('retyped', (V.RETYPING,), None, 'Type and multiattach flag changed in one transaction.'),
-    ('retype_failed', (V.RETYPING,), None, 'Type and flag stay as they were; a message says why.'),
     (
         'extend',
         (V.AVAILABLE, V.IN_USE, V.DETACHING),
@@ -303,19 +408,71 @@ VOLUME_EVENTS: dict[str, Transition] = _rows(
     ('extend_failed', (V.EXTENDING,), V.ERROR_EXTENDING, 'The backend could not extend.'),
 )
 
-# Who carries on after a crash: the worker of the volume's backend.
-VOLUME_WORKER_STATUSES: frozenset[str] = frozenset({V.CREATING, V.DELETING, V.RETYPING, V.EXTENDING})
+# -- sets of states ---------------------------------------------------------------------------------
 
-# States in which a target may know the attachment's initiator.
-ON_TARGET: frozenset[str] = frozenset(
-    {A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING, A.FENCING, A.ERROR_DETACHING}
-)
-# States in which a target must admit the initiator; UNEXPORTING and FENCING are on their way out.
-ADMITTED: frozenset[str] = frozenset({A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING})
-# States in which the attachment's host may hold a session and a device for it.
-ON_HOST: frozenset[str] = frozenset({A.CONNECTING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING})
-# States that take no place on a volume: nothing of them is left but the row.
-PLACELESS: frozenset[str] = frozenset({A.FENCED, A.ERROR_ATTACHING, A.DETACHED})
+
+def owned_states(owner: Owner, *, by_agent: bool = False) -> tuple[str, ...]:
+    """Return the attachment states in which *owner* takes the next step, in the order of the table.
+
+    :param by_agent: of attachments that a host agent drives.
+    """
+    return tuple(state for state in ATTACHMENT_STATES if find_owner(state, by_agent=by_agent) is owner)
+
+
+def find_owner(state: str, *, by_agent: bool) -> Owner:
+    """Return who takes the next step of an attachment.
+
+    :param by_agent: a host agent of this service drives it; else Nova or another client does.
+    """
+    info = ATTACHMENT_STATES[Attachment(state)]
+    return (info.agent or info.owner) if by_agent else info.owner
+
+
+def find_status_owner(status: str) -> Owner:
+    """Return who takes the next step of a volume; of a status that is none a person does."""
+    return VOLUME_STATES[Volume(status)].owner if status in set(Volume) else Owner.USER
+
+
+_INFOS = ATTACHMENT_STATES.items()
+# What a target may know, and what it must admit: UNEXPORTING and FENCING are on their way out.
+ON_TARGET: frozenset[str] = frozenset(state for state, info in _INFOS if info.on_target)
+ADMITTED: frozenset[str] = frozenset(state for state, info in _INFOS if info.admitted)
+ON_HOST: frozenset[str] = frozenset(state for state, info in _INFOS if info.on_host)
+PLACELESS: frozenset[str] = frozenset(state for state, info in _INFOS if not info.takes_place)
+AT_REST: frozenset[str] = frozenset(state for state, info in _INFOS if info.at_rest)
+ORDERED: frozenset[str] = frozenset(state for state, info in _INFOS if info.ordered)
+# Somebody is to act, or to go on; the public statuses attaching and detaching.
+IN_FLIGHT: frozenset[str] = frozenset(state for state, info in _INFOS if info.makes in (V.ATTACHING, V.DETACHING))
+# The server is to get the volume, and has not got it.
+ON_THE_WAY: frozenset[str] = frozenset(state for state, info in _INFOS if info.makes in (V.RESERVED, V.ATTACHING))
+# The server is not to get the volume, or to keep it, unless somebody asks anew.
+OVER: frozenset[str] = frozenset(state for state, info in _INFOS if info.makes is None)
+# A detach has begun, and something of the attachment is left on the target.
+LEAVING: frozenset[str] = frozenset(state for state, info in _INFOS if info.on_target and 'detaching' in info.public)
+CUT_OFF: frozenset[str] = frozenset(str(ATTACHMENT_EVENTS[event].target) for event in ('fence', 'fenced'))
+LIVE: frozenset[str] = ATTACHMENT_EVENTS['abandon'].sources
+# What the service itself carries on with after a crash: a worker, an agent, and an agent of what it drives.
+WORKER_STATES: frozenset[str] = frozenset(owned_states(Owner.VOLUME))
+AGENT_STATES: frozenset[str] = frozenset(owned_states(Owner.HOST, by_agent=True))
+OWN_STATES: frozenset[str] = frozenset(owned_states(Owner.HOST)) | WORKER_STATES
+# What an agent carries on with after a restart; for an export it waits, which the worker resumes itself.
+AGENT_OPEN: frozenset[str] = AGENT_STATES | ON_THE_WAY
+# Where an agent drives, those at rest are fewer: what is reserved or exported is its to go on with.
+AGENT_AT_REST: frozenset[str] = AT_REST - AGENT_STATES
+
+_STATUSES = VOLUME_STATES.items()
+DERIVED_STATUSES: frozenset[str] = frozenset(status for status, info in _STATUSES if info.derived)
+# What a volume without attachments, and without a mark, cannot be.
+TAKEN: frozenset[str] = DERIVED_STATUSES - {V.AVAILABLE}
+RESETTABLE: frozenset[str] = frozenset(status for status, info in _STATUSES if info.resettable)
+FAILED: frozenset[str] = frozenset(status for status, info in _STATUSES if info.failed)
+WITHOUT_STORAGE: frozenset[str] = frozenset(status for status, info in _STATUSES if not info.has_storage)
+WITH_SERVER: frozenset[str] = frozenset(status for status, info in _STATUSES if info.has_server)
+# Nothing is going on: the volume may be cloned, retyped and extended.
+SETTLED: tuple[str, ...] = tuple(status for status, info in _STATUSES if info.derived and info.owner is Owner.NOBODY)
+# What marks of legacy actions make of a volume, where no attachment does.
+MARKED: frozenset[str] = frozenset(Volume(claim) for claim in Claim)
+WORKER_STATUSES: frozenset[str] = frozenset(status for status, info in _STATUSES if info.owner is Owner.VOLUME)
 
 
 def public_status(state: str) -> str:
@@ -334,15 +491,6 @@ def states_of(status: str) -> tuple[str, ...]:
     :returns: the states; empty for a word that is no status.
     """
     return tuple(state for state, info in ATTACHMENT_STATES.items() if info.public == status)
-
-
-def owned_states(owner: Owner) -> tuple[str, ...]:
-    """Return the attachment states in which *owner* takes the next step.
-
-    :param owner: a role.
-    :returns: states, in the order of the table.
-    """
-    return tuple(state for state, info in ATTACHMENT_STATES.items() if info.owner is owner)
 
 
 def derive_status(counts: dict[str, int], claim: str | None) -> str:

@@ -103,7 +103,7 @@ class VolumeActions:
                 raise errors.InvalidInput('Invalid input received: The new volume type is the same as the current one.')
             shared = extra_specs.is_multiattach(found.extra_specs)
             status = show_sharers(session, volume)
-            if status not in (states.Volume.AVAILABLE, states.Volume.IN_USE):
+            if status not in states.SETTLED:
                 raise errors.InvalidVolume(
                     f'Invalid volume: status must be available or in-use to retype; it is {volume.status}.'
                 )
@@ -176,9 +176,7 @@ class VolumeActions:
     def _begin_extend(self, ctx: RequestContext, volume_id: str, new_size: int, in_use_allowed: bool) -> str:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:extend')
-            allowed = [states.Volume.AVAILABLE]
-            if in_use_allowed:
-                allowed.append(states.Volume.IN_USE)
+            allowed = states.SETTLED if in_use_allowed else (states.Volume.AVAILABLE,)
             status = show_sharers(session, volume)
             if status not in allowed or volume.host is None:
                 raise errors.InvalidVolume(

@@ -175,7 +175,7 @@ class Attachments:
         room = db_attachments.count_room(session, volume, instance_uuid)
         sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
         self.check_room(session, volume, room)
-        if volume.multiattach and volume.bootable and volume.status in (states.Volume.IN_USE, states.Volume.DETACHING):
+        if volume.multiattach and volume.bootable and volume.status in states.WITH_SERVER:
             self._policy.check(ctx, 'volume:multiattach_bootable_volume', volume.project_id)
         row = models.Attachment(
             id=ident,
@@ -258,7 +258,7 @@ class Attachments:
         """
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_complete', lock=True)
-            if row.volume.status in (states.Volume.DELETING, states.Volume.ERROR_DELETING, states.Volume.CREATING):
+            if row.volume.status in states.WITHOUT_STORAGE:
                 raise errors.InvalidAttachment(
                     f'The volume is {row.volume.status}: the attachment cannot be completed.'
                 )
@@ -308,7 +308,7 @@ class Attachments:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_delete', lock=True)
             usage = Usage(row.id, row.volume_id, row.instance_uuid, row.connector, row.agent_host)
             # A server that was cut off does not use the volume, whatever its host or Nova believe.
-            alive = row.state not in (states.Attachment.ERROR_ATTACHING, states.Attachment.FENCED)
+            alive = row.state not in states.PLACELESS
             if alive and self._guard.must_ask(ctx, usage) and not asked:
                 raise AskFirst(usage)
             return row.volume_id, intents.leave_target(session, row, actor_of(ctx))

@@ -17,8 +17,6 @@ from multiattach.engine.access import lock_volume, show_sharers
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 
-_SOURCE_STATUSES = (states.Volume.AVAILABLE, states.Volume.IN_USE)
-
 
 @dataclasses.dataclass(frozen=True)
 class CloneWish:
@@ -40,10 +38,10 @@ def lock_source(session: Session, policy: Policy, ctx: RequestContext, wish: Clo
     :raises InvalidInput: the clone would be smaller, or elsewhere.
     """
     source = lock_volume(session, policy, ctx, wish.source_id, 'volume:get')
-    if show_sharers(session, source) not in _SOURCE_STATUSES:
+    if show_sharers(session, source) not in states.SETTLED:
         raise errors.InvalidVolume(
             "Invalid volume: Originating source volume status must be one of '"
-            f"{', '.join(_SOURCE_STATUSES)}' values; it is {source.status}."
+            f"{', '.join(states.SETTLED)}' values; it is {source.status}."
         )
     if wish.size is not None and wish.size < source.size:
         raise errors.InvalidInput(

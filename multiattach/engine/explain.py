@@ -122,7 +122,7 @@ class _Explainer:
 
     def explain(self, row: models.Attachment, *, with_steps: bool) -> ExplainedAttachment:
         driven = row.agent_host is not None
-        actor = self.find_actor(explanation.find_owner(row.state, driven_by_agent=driven), row.agent_host)
+        actor = self.find_actor(states.find_owner(row.state, by_agent=driven), row.agent_host)
         outlook = explanation.explain_attachment(
             explanation.AttachmentFacts(
                 row.id, row.state, driven, self.seconds_since(row.state_at), row.error, actor.is_up
@@ -292,12 +292,12 @@ class Explanations:
             explainer.find_actor(outlook.owner, None),
         )
         lease = explainer.find_lease(volume.id, volume.status_at)
-        if lease is not None and volume.status in states.VOLUME_WORKER_STATUSES:
+        if lease is not None and volume.status in states.WORKER_STATUSES:
             if not explainer.sees_internals:
                 lease = dataclasses.replace(lease, error=None)  # it may name hosts; the message says it
             actor = dataclasses.replace(actor, lease=lease)
             outlook = dataclasses.replace(outlook, next=f'{outlook.next} {leases.tell(lease)}')
-        servers = {row.instance_uuid or row.id for row in volume.attachments if explanation.takes_place(row.state)}
+        servers = {row.instance_uuid or row.id for row in volume.attachments if row.state not in states.PLACELESS}
         warns = explanation.must_warn(volume.multiattach, len(servers))
         return ExplainedVolume(
             volume,
@@ -322,9 +322,9 @@ def _list_in_flight(rows: Sequence[models.Attachment], volume: models.Volume | N
     found = [
         row.id
         for row in rows
-        if explanation.find_owner(row.state, driven_by_agent=row.agent_host is not None) in (Owner.VOLUME, Owner.HOST)
+        if states.find_owner(row.state, by_agent=row.agent_host is not None) in (Owner.VOLUME, Owner.HOST)
     ]
-    if volume is not None and volume.status in states.VOLUME_WORKER_STATUSES:
+    if volume is not None and volume.status in states.WORKER_STATUSES:
         found.append(volume.id)
     return found
 

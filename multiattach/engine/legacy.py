@@ -145,7 +145,7 @@ class LegacyActions:
                     joins and row.state == states.Attachment.ATTACHED
                 ):
                     return row.id
-            if 'error' in volume.status or volume.status not in states.DERIVED_STATUSES:
+            if volume.status not in states.DERIVED_STATUSES:
                 raise errors.InvalidVolume(f'The volume is {volume.status}.')
             server = None if volume.multiattach else _migrating(rows)
             self._check_room(session, volume, server)

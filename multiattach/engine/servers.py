@@ -242,7 +242,7 @@ class Servers:
             ident = self._find(session, server_id, volume_id).id
             row = db_attachments.get(session, ident, lock=True)
             order = None
-            if row.state in (states.Attachment.ERROR_ATTACHING, states.Attachment.FENCED):
+            if row.state in states.PLACELESS:
                 order = intents.leave_target(session, row, actor_of(ctx))
             else:
                 try:

@@ -123,7 +123,7 @@ class VolumeSettings:
     def _set_status(self, ctx: RequestContext, volume_id: str, status: str) -> None:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _ADMIN + 'reset_status')
-            if status in (states.Volume.DELETING, states.Volume.DELETED) or volume.status in (states.Volume.DELETING,):
+            if volume.status == states.Volume.DELETING:
                 raise errors.InvalidInput(f'The status cannot be reset from {volume.status} to {status}.')
             if status == states.Volume.IN_USE and not any(db_attachments.count_places(session, volume_id, None)):
                 raise errors.InvalidInput('A volume without attachments cannot be in-use.')

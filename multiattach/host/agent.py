@@ -17,7 +17,7 @@ from multiattach.domain import errors, states
 from multiattach.domain.findings import Rules
 from multiattach.drivers.connectors.base import HostConnector, HostSession
 from multiattach.drivers.hypervisors.base import Hypervisor
-from multiattach.host.attach import ATTACHING, GONE, UNKNOWN, AttachSteps
+from multiattach.host.attach import GONE, UNKNOWN, AttachSteps
 from multiattach.host.detach import DetachSteps
 from multiattach.host.reconciler import HostReconciler
 from multiattach.host.sessions import HostSessions
@@ -31,8 +31,6 @@ from multiattach.steps.reconciliation import Reconciliation
 
 LOG = log.getLogger(__name__)
 T = TypeVar('T')
-# States in which an order of the API, or of this agent to a worker, may be on its way.
-ORDERED = frozenset({states.Attachment.RESERVED, states.Attachment.EXPORTING, states.Attachment.DETACHING})
 
 
 class HostAgent:
@@ -183,7 +181,7 @@ class HostAgent:
         doubt = self._reconciliation.find_doubt()  # then only what was asked for since is carried on with
         found = self._leases.list_due(
             [
-                Step(ATTACHMENT, ident, since, state in ORDERED)
+                Step(ATTACHMENT, ident, since, state in states.ORDERED)
                 for ident, state, since in self._engine.list_open()
                 if doubt is None or since >= doubt.since
             ]
@@ -205,7 +203,7 @@ class HostAgent:
         task = self._engine.load(attachment_id)
         if task.state == states.Attachment.DETACHING:
             self._engine.fail_detach(task, error, None)
-        elif task.state in ATTACHING:
+        elif task.state in states.ON_THE_WAY:
             self._attach.give_up(task, error)
 
     def _take_up(self, attachment_id: str, request_id: str | None, *, insist: bool) -> None:
@@ -230,7 +228,7 @@ class HostAgent:
             self._sweep.run(task)
         elif (fenced := self.fenced) is not None:
             LOG.warning('Attachment %s is left alone: %s', attachment_id, fenced)
-        elif task.state in ATTACHING:
+        elif task.state in states.ON_THE_WAY:
             self._attach.run(task, request_id)
         elif task.state == states.Attachment.DETACHING:
             self._detach.run(task, request_id)

@@ -18,7 +18,6 @@ from multiattach.steps.host_attachments import HostAttachments, HostTask
 LOG = log.getLogger(__name__)
 
 A = states.Attachment
-ATTACHING = frozenset({A.RESERVED, A.EXPORTING, A.EXPORTED, A.CONNECTING})
 # No answer: the row stays, and the step is taken again.
 UNKNOWN = (errors.OutcomeUnknown, errors.Unavailable)
 # Somebody else moved or removed the row: what is on the host goes, the row is not ours.
@@ -108,7 +107,7 @@ class AttachSteps:
 
     def _export(self, task: HostTask, request_id: str | None) -> None:
         """Have the target admit this host, if it does not yet."""
-        if task.connection_info is None or task.state in (A.RESERVED, A.EXPORTING):
+        if task.connection_info is None or task.state not in states.ADMITTED:
             connector = self._connector.properties(task.attachment_id, task.server_id)
             self._engine.connect(task, connector, request_id)
 
@@ -195,7 +194,7 @@ class AttachSteps:
     def _fail(self, task: HostTask, error: errors.MultiattachError, request_id: str | None) -> None:
         """Write the failure; an attachment that somebody took back meanwhile is theirs."""
         try:
-            if self._engine.load(task.attachment_id).state in ATTACHING:
+            if self._engine.load(task.attachment_id).state in states.ON_THE_WAY:
                 self._engine.fail_attach(task, error.message, request_id)
         except GONE as exc:
             LOG.info('Attachment %s went elsewhere: %s', task.attachment_id, exc)

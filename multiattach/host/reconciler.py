@@ -29,7 +29,7 @@ LOG = log.getLogger(__name__)
 A = states.Attachment
 
 # A server that is gone is found out by a step in flight itself.
-_AT_REST = frozenset({A.ATTACHED, A.ERROR_DETACHING, A.ERROR_ATTACHING})
+_AT_REST = states.AGENT_AT_REST
 _ALL_GONE = (
     'libvirt has none of the servers with volumes of this host. That is believed only of servers of '
     'which it said itself that they are gone, or if it has another one that was seen here before.'

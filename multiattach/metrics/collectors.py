@@ -19,8 +19,8 @@ from multiattach.probe import Probe
 LOG = log.getLogger(__name__)
 _TIMEOUT = 3.0
 _KEEP = 5.0
-_ATTACHMENTS = sorted({*states.owned_states(states.Owner.VOLUME), *states.owned_states(states.Owner.HOST)})
-_VOLUMES = sorted(states.VOLUME_WORKER_STATUSES)
+_ATTACHMENTS = sorted(states.OWN_STATES)
+_VOLUMES = sorted(states.WORKER_STATUSES)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,12 +16,7 @@ _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 _SLOW = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _METHODS = frozenset({'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'})
 # How long a volume is attached is its users' matter; how long it is on its way is ours.
-_IN_FLIGHT = {
-    changes.ATTACHMENT: frozenset(
-        {*states.owned_states(states.Owner.VOLUME), *states.owned_states(states.Owner.HOST), states.Attachment.EXPORTED}
-    ),
-    changes.VOLUME: states.VOLUME_WORKER_STATUSES,
-}
+_IN_FLIGHT = {changes.ATTACHMENT: states.IN_FLIGHT, changes.VOLUME: states.WORKER_STATUSES}
 
 
 class Prometheus:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from multiattach.db import changes
 from multiattach.domain import states
 
-A = states.Attachment
-
 _VOLUME = {
     'create': 'volume.create.start',
     'created': 'volume.create.end',
@@ -36,8 +34,6 @@ _ATTACHMENT = {
     'detach_failed': 'volume.detach.error',
     'detach_refused': 'volume.detach.error',
 }
-_LEAVING = frozenset({A.DETACHING, A.UNEXPORTING, A.ERROR_DETACHING})
-EVENT_TYPES = frozenset(_VOLUME.values()) | frozenset(_ATTACHMENT.values())
 
 
 def name_event(change: changes.Change, history: Sequence[str]) -> str | None:
@@ -53,8 +49,8 @@ def name_event(change: changes.Change, history: Sequence[str]) -> str | None:
     before = history[-1] if history else None
     # A step again, the second half of a detach, or the undoing of an attach.
     again = before == change.state or (
-        change.event == 'unexport' and (before in (A.DETACHING, A.FENCING) or change.error is not None)
+        change.event == 'unexport' and (before == states.Attachment.DETACHING or change.error is not None)
     )
     # Only a place was held: nobody was told of a detach that began.
-    unused = change.event == 'remove' and before not in _LEAVING
+    unused = change.event == 'remove' and before not in states.LEAVING
     return None if again or unused else _ATTACHMENT.get(change.event)

@@ -207,7 +207,7 @@ class Exports:
         :returns: attachments in ``exporting`` or ``unexporting``.
         """
         with self._db.reader() as session:
-            return db_attachments.list_on_backend(session, backend_host, states.owned_states(states.Owner.VOLUME))
+            return db_attachments.list_on_backend(session, backend_host, states.WORKER_STATES)
 
 
 def _find_qos(session: Session, volume_id: str) -> Mapping[str, Any] | None:

@@ -18,14 +18,6 @@ from multiattach.steps.orders import Orders
 
 ATTACH_FAILED = 'VOLUME_VOLUME_005_001'
 DETACH_FAILED = 'VOLUME_VOLUME_006_001'
-# What the agent carries on with after a restart; the worker resumes its own states itself.
-OPEN_STATES = (
-    states.Attachment.RESERVED,
-    states.Attachment.EXPORTING,
-    states.Attachment.EXPORTED,
-    states.Attachment.CONNECTING,
-    states.Attachment.DETACHING,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +76,7 @@ class HostAttachments:
         :returns: attachment id, state and since when, oldest first.
         """
         with self._db.reader() as session:
-            rows = db_attachments.list_of_agent(session, self._host, OPEN_STATES)
+            rows = db_attachments.list_of_agent(session, self._host, states.AGENT_OPEN)
             return [(row.id, row.state, row.state_at) for row in rows]
 
     @database.retry
@@ -217,7 +209,7 @@ class HostAttachments:
         with self._db.writer() as session:
             volume = db_volumes.lock(session, task.volume_id)
             row = db_attachments.get(session, task.attachment_id)
-            if row.state not in OPEN_STATES or row.state == states.Attachment.DETACHING:
+            if row.state not in states.ON_THE_WAY:
                 raise errors.InvalidTransition('attachment', row.id, 'attach_failed')
             messages.add(
                 session, volume.project_id, volume.id, ATTACH_FAILED, f'attach volume: {error}', request_id=request_id

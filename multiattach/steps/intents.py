@@ -21,7 +21,7 @@ def begin_connect(
     :raises Conflict: the sharing rules say no (contract 2.2).
     """
     volume = row.volume
-    if volume.status in (states.Volume.DELETING, states.Volume.CREATING):
+    if volume.status in states.WITHOUT_STORAGE and volume.status not in states.FAILED:
         raise errors.InvalidVolume(f'The volume is {volume.status}.')
     clash = []
     if not volume.multiattach or row.instance_uuid is not None:
@@ -61,11 +61,7 @@ def leave_target(session: Session, row: models.Attachment, actor: transitions.Ac
     volume = row.volume
     event, order = 'remove', None
     # What took no place comes back to none: its step could fail, and then it would be admitted beside others.
-    if (
-        row.state not in (states.Attachment.RESERVED, *states.PLACELESS)
-        and row.connector is not None
-        and volume.host is not None
-    ):
+    if row.state in states.ON_TARGET and row.connector is not None and volume.host is not None:
         event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
     transitions.move_attachment(session, row.id, event, actor)
     transitions.derive_volume(session, row.volume_id, left=row.id if order is None else None)

@@ -28,18 +28,10 @@ from multiattach.steps.watch import Watch
 __all__ = ['AGENT_STEPS', 'ATTACHMENT', 'UNKNOWN', 'VOLUME', 'WORKER_STEPS', 'Due', 'Step', 'StepLeases']
 
 LOG = log.getLogger(__name__)
-A = states.Attachment
-V = states.Volume
 
 # States in which a role is to act. An agent waits in `exporting` for the worker.
-WORKER_STEPS: Mapping[str, frozenset[str]] = {
-    ATTACHMENT: frozenset(states.owned_states(states.Owner.VOLUME)),
-    VOLUME: frozenset({V.CREATING, V.DELETING, V.EXTENDING}),
-}
-AGENT_STEPS: Mapping[str, frozenset[str]] = {
-    ATTACHMENT: frozenset({A.RESERVED, A.EXPORTED, A.CONNECTING, A.DETACHING}),
-    VOLUME: frozenset(),
-}
+WORKER_STEPS: Mapping[str, frozenset[str]] = {ATTACHMENT: states.WORKER_STATES, VOLUME: states.WORKER_STATUSES}
+AGENT_STEPS: Mapping[str, frozenset[str]] = {ATTACHMENT: states.AGENT_STATES, VOLUME: frozenset()}
 # How an attempt ends that has no result.
 UNKNOWN: tuple[type[errors.MultiattachError], ...] = (errors.OutcomeUnknown, errors.Unavailable)
 

@@ -72,7 +72,7 @@ class Orders:
                 pause = min(pause * 2, _LONGEST_PAUSE)
             if found and found[0] == refused and found[1]:
                 raise errors.BackendError(found[1]) from unknown
-            if found and on_its_way == A.UNEXPORTING and found[0] in (A.FENCING, A.FENCED):
+            if found and on_its_way == A.UNEXPORTING and found[0] in states.CUT_OFF:
                 raise errors.Conflict(
                     f'The attachment {order.attachment_id} was changed by another request meanwhile.'
                 ) from unknown

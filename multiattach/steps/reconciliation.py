@@ -18,7 +18,6 @@ from multiattach.steps.intents import leave_target
 
 A = states.Attachment
 # States in which a client, or nobody, has the next step: no worker or agent is at it.
-AT_REST = frozenset({A.RESERVED, A.EXPORTED, A.ATTACHED, A.ERROR_ATTACHING, A.ERROR_DETACHING})
 
 
 class Reconciliation:

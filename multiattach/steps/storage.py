@@ -16,7 +16,6 @@ _EVENT_IDS = {
     'delete_failed': 'VOLUME_VOLUME_002_001',
     'extend_failed': 'VOLUME_VOLUME_004_001',
 }
-_STEPS = (states.Volume.CREATING, states.Volume.DELETING, states.Volume.EXTENDING)
 
 
 class Storage:
@@ -60,7 +59,7 @@ class Storage:
         :returns: volume id, status and since when, oldest first.
         """
         with self._db.reader() as session:
-            rows = db_volumes.list_owned(session, self._host, _STEPS)
+            rows = db_volumes.list_owned(session, self._host, states.WORKER_STATUSES)
             return [(row.id, row.status, row.status_at) for row in rows]
 
     @database.retry

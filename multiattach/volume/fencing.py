@@ -104,7 +104,7 @@ class Fencer:
         plan = self._plans.plan(attachment_id)
         if plan.state == A.FENCED and plan.proof is not None and not plan.is_last_of_initiator:
             return Outcome(plan, plan.proof, 0.0)
-        if plan.state not in (A.FENCING, A.FENCED):
+        if plan.state not in states.CUT_OFF:
             raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
         started = time.monotonic()
         failpoints.reach('volume.fence.planned')

@@ -21,7 +21,7 @@ from multiattach.domain.findings import Finding, Rules, Seen
 from multiattach.drivers.errors import DriverError
 from multiattach.drivers.targets.base import Target, TargetState, account_name
 from multiattach.steps.ledger import Ledger, Step, Wish
-from multiattach.steps.reconciliation import AT_REST, Reconciliation
+from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.records import MARKS, Records
 from multiattach.volume.addresses import Addresses
 from multiattach.volume.epoch import Epoch
@@ -46,7 +46,6 @@ _ALL_SERVERS = (
 )
 # Suspects that a round looks at under their locks; of more the next round takes care.
 _MOST = 100
-_IN_FLIGHT = frozenset({A.EXPORTED, *states.owned_states(states.Owner.VOLUME), *states.owned_states(states.Owner.HOST)})
 
 
 class VolumeReconciler:
@@ -197,7 +196,7 @@ class VolumeReconciler:
         return self._records.look(self._host, [row for its in rows.values() for row in its], find_on_host)
 
     def _judge_step(self, row: BackendRow, age: float) -> Drift | None:
-        if row.state in _IN_FLIGHT or (row.state == A.RESERVED and row.agent_host is not None):
+        if row.state in states.IN_FLIGHT or (row.state == A.RESERVED and row.agent_host is not None):
             return Drift.STUCK_STEP if age > self._rules.stuck_after else None
         limit = self._rules.reservation_age
         if row.state != A.RESERVED or row.agent_host or row.attached_host or not limit or age < limit:
@@ -321,7 +320,7 @@ class VolumeReconciler:
             row
             for its in rows.values()
             for row in its
-            if row.server_id and row.agent_host is None and row.state in AT_REST
+            if row.server_id and row.agent_host is None and row.state in states.AT_REST
         ]
         gone = self._nova.look({str(row.server_id) for row in mine}, everything=everything)
         now = models.now()
@@ -368,7 +367,7 @@ class VolumeReconciler:
         rows = [
             row for row in self._side.list_of_volumes([str(one.volume_id)]) if row.attachment_id == one.attachment_id
         ]
-        if not rows or rows[0].state not in AT_REST:
+        if not rows or rows[0].state not in states.AT_REST:
             return  # it is being taken away, or gone
         reserved = rows[0].state == A.RESERVED and rows[0].attached_host is None
         if one.kind in (Drift.RESERVATION, Drift.RESERVATION_OF_SERVER) and not reserved:

@@ -86,7 +86,7 @@ class StorageSteps:
 
     def _create(self, volume_id: str) -> None:
         with self._own_storage(volume_id):
-            volume = self._storage.load(volume_id, 'creating')
+            volume = self._storage.load(volume_id, V.CREATING)
             if volume is None:
                 return
             failpoints.reach('volume.create.planned')
@@ -114,7 +114,7 @@ class StorageSteps:
 
     def _delete(self, volume_id: str) -> None:
         with self._own_storage(volume_id):
-            if self._storage.load(volume_id, 'deleting') is None:
+            if self._storage.load(volume_id, V.DELETING) is None:
                 return
             failpoints.reach('volume.delete.planned')
             try:
@@ -147,7 +147,7 @@ class StorageSteps:
 
     def _extend(self, volume_id: str) -> None:
         with self._own_storage(volume_id):
-            volume = self._storage.load(volume_id, 'extending')
+            volume = self._storage.load(volume_id, V.EXTENDING)
             if volume is None or volume.new_size is None:
                 return
             failpoints.reach('volume.extend.planned')
@@ -197,7 +197,7 @@ class StorageSteps:
             for volume_id, status, since in self._storage.list_open()
             if owns(volume_id) and (after is None or since >= after)
         }
-        steps = {'creating': self.create, 'deleting': self.delete, 'extending': self.extend}
+        steps = {str(V.CREATING): self.create, str(V.DELETING): self.delete, str(V.EXTENDING): self.extend}
         for due in self._leases.list_due([Step(VOLUME, ident, since) for ident, (_, since) in rows.items()]):
             volume_id = due.step.ident
             status = rows[volume_id][0]

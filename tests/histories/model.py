@@ -302,7 +302,7 @@ class Model:
         wanted = call.type or ''
         changes = self._types[wanted].multiattach != self._types[state.type].multiattach
         taken = any(one.state not in states.PLACELESS for one in state.held)
-        allowed = _VOLUME['retype'].sources
+        allowed = states.SETTLED
         if wanted == state.type or state.status not in allowed or (changes and (state.status != V.AVAILABLE or taken)):
             yield refuse(state, 400)
         else:

@@ -12,7 +12,7 @@ from tests.histories.field import Field, Ground
 
 A = states.Attachment
 _IN_FLIGHT = (A.EXPORTING, A.UNEXPORTING, A.FENCING)
-_MOVING = tuple(states.VOLUME_WORKER_STATUSES)
+_MOVING = tuple(states.WORKER_STATUSES)
 QUIET = 45.0  # s within which everything in flight ends, whatever died
 
 

@@ -295,9 +295,9 @@ def test_the_worker_leaves_no_volume_in_flight() -> None:
         state: [
             row.event
             for row in states.VOLUME_EVENTS.values()
-            if state in row.sources and row.target not in states.VOLUME_WORKER_STATUSES
+            if state in row.sources and row.target not in states.WORKER_STATUSES
         ]
-        for state in states.VOLUME_WORKER_STATUSES
+        for state in states.WORKER_STATUSES
     }
     assert all(len(found) >= 2 for found in ways.values()), ways  # a good end and a bad one
 

@@ -8,32 +8,7 @@ from oslo_utils import strutils
 from multiattach.api.actions import ActionController, action
 from multiattach.api.request import Request
 from multiattach.api.schemas import volume_actions as schemas
-from multiattach.domain import errors
-
-# Not deleting, error_deleting and detaching: what they tell of is going on, or is not (11.4 number 21).
-_RESETTABLE = frozenset(
-    {
-        'creating',
-        'available',
-        'error',
-        'error_extending',
-        'attaching',
-        'in-use',
-        'maintenance',
-        'reserved',
-        'retyping',
-        'extending',
-        'error_managing',
-        'managing',
-        'restoring-backup',
-        'error_restoring',
-        'awaiting-transfer',
-        'backing-up',
-        'error_backing-up',
-        'downloading',
-        'uploading',
-    }
-)
+from multiattach.domain import errors, states
 
 
 class SettingActionController(ActionController):
@@ -45,7 +20,7 @@ class SettingActionController(ActionController):
         status = value['status'].lower() if value.get('status') else None
         if status is None and not value.get('attach_status') and not value.get('migration_status'):
             raise errors.InvalidInput("Must specify 'status', 'attach_status' or 'migration_status' to update.")
-        if status is not None and status not in _RESETTABLE:
+        if status is not None and status not in states.RESETTABLE:
             raise errors.InvalidInput(f'Invalid volume status: {status[:64]}')
         self.engine.settings.reset(req.ctx, volume_id, status, value.get('attach_status'))
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.db.transitions import Actor, move_attachment
-from multiattach.domain import errors
+from multiattach.domain import errors, states
 from multiattach.drivers.errors import (
     ConnectorError,
     ConnectorTimeout,
@@ -21,7 +21,6 @@ from multiattach.drivers.errors import (
 from multiattach.drivers.hypervisors.base import Domain
 from multiattach.engine.servers import ServerAttach
 from multiattach.rpc import clients, transport
-from multiattach.steps.host_attachments import OPEN_STATES
 from tests import contexts
 
 from .conftest import HOST, PROJECT, Bench
@@ -195,7 +194,7 @@ def put_into(bench: Bench, state: str, volume_id: str) -> str:
     return ident
 
 
-@pytest.mark.parametrize('state', OPEN_STATES)
+@pytest.mark.parametrize('state', sorted(states.AGENT_OPEN))
 def test_resume_from_each_state(bench: Bench, state: str) -> None:
     volume_id = bench.deployed.make_volume('multi')
     ident = put_into(bench, state, volume_id)

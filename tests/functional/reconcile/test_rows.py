@@ -40,7 +40,7 @@ def test_a_status_that_disagrees_with_the_attachments(bench: Bench, status: str,
     assert bench.look() == []
 
 
-@pytest.mark.parametrize('status', ['maintenance', 'error', 'retyping', 'extending'])
+@pytest.mark.parametrize('status', ['maintenance', 'error', 'extending'])
 def test_a_status_of_its_own_is_left_alone(bench: Bench, status: str) -> None:
     volume = bench.deployed.make_volume('multi')
     bench.attach(volume)

@@ -12,16 +12,7 @@ from multiattach.domain.sharing import (
     is_last_on_target,
 )
 
-REFUSING = [
-    'creating',
-    'deleting',
-    'retyping',
-    'extending',
-    'maintenance',
-    'error',
-    'error_deleting',
-    'error_extending',
-]
+REFUSING = ['creating', 'deleting', 'extending', 'maintenance', 'error', 'error_deleting', 'error_extending']
 
 
 @pytest.mark.parametrize('status', REFUSING)
