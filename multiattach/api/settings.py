@@ -17,7 +17,6 @@ class ApiSettings:
     :param max_limit: most rows of one list reply.
     :param project_id_regex: what a project id in a URL looks like (contract 1.5).
     :param default_project_id: project of callers who name none (noauth only).
-    :param default_availability_zone: zone of volumes that ask for none; empty for any.
     """
 
     auth_strategy: str = 'noauth'
@@ -26,4 +25,3 @@ class ApiSettings:
     max_limit: int = 1000
     project_id_regex: str = r'[0-9a-f\-]+'
     default_project_id: str = '00000000000000000000000000000000'
-    default_availability_zone: str = ''

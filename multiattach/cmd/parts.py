@@ -170,6 +170,7 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
         order_time=timeout,
         down_time=conf.service_down_time,
         default_type=conf.default_volume_type,
+        default_zone=conf.default_availability_zone or None,
         default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
         max_attachments=conf.max_attachments_per_volume,
         compute=compute,

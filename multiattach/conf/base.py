@@ -23,6 +23,11 @@ OPTS = [
         'Do not set it in a file that programs of several units share: each needs its own directory.',
     ),
     cfg.StrOpt('storage_availability_zone', default='nova', help='Availability zone of the services on this host.'),
+    cfg.StrOpt(
+        'default_availability_zone',
+        help='Availability zone of volumes for which none is asked; any if it is not set. The zones of a '
+        'type (RESKEY:availability_zones) go before it, and a clone is where its source is.',
+    ),
     cfg.FloatOpt('report_interval', default=10.0, min=0.1, help='Time in seconds between two heartbeats of a service.'),
     cfg.FloatOpt(
         'service_down_time',

@@ -109,8 +109,13 @@ def is_allowed(specs: Mapping[str, str | None], zone: str) -> bool:
     :param specs: extra specs of the type.
     :returns: True unless the type names others.
     """
-    names = [name.strip() for name in (specs.get(ZONES) or '').split(',')]
-    return not any(names) or zone in names
+    names = list_zones(specs)
+    return not names or zone in names
+
+
+def list_zones(specs: Mapping[str, str | None]) -> list[str]:
+    """List the zones in which volumes of a type may be; none for any."""
+    return [name for word in (specs.get(ZONES) or '').split(',') if (name := word.strip())]
 
 
 def _find_capability(key: str) -> list[str]:

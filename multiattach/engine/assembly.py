@@ -71,6 +71,7 @@ def make_engine(
     order_time: float,
     down_time: float,
     default_type: str,
+    default_zone: str | None = None,
     default_quotas: Mapping[str, int],
     max_attachments: int = 0,
     compute: Compute | None = None,
@@ -81,6 +82,7 @@ def make_engine(
     :param order_time: seconds that an order to a volume worker may take.
     :param down_time: seconds without a heartbeat after which a service counts as down.
     :param default_type: name of the default volume type.
+    :param default_zone: availability zone of volumes for which none is asked, None for any.
     :param default_quotas: limits of projects by resource; -1 for unlimited.
     :param max_attachments: servers that may have one multiattach volume, 0 for any number.
     :param compute: the compute service to ask, if there is one.
@@ -117,5 +119,5 @@ def make_engine(
         servers=Servers(db, policy, attachments, services, agents, orders),
         services=services,
         types=types,
-        volumes=Volumes(db, policy, types, services, quotas, workers),
+        volumes=Volumes(db, policy, types, services, quotas, workers, default_zone),
     )

@@ -52,7 +52,10 @@ class VolumeWish:
 
 
 class Volumes:
-    """Use cases on volumes."""
+    """Use cases on volumes.
+
+    :param default_zone: availability zone of volumes for which none is asked, None for any.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,9 @@ class Volumes:
         services: Services,
         quotas: Quotas,
         workers: VolumeWorkers,
+        default_zone: str | None = None,
     ) -> None:
+        self._default_zone = default_zone
         self._quotas = quotas
         self._db = db
         self._policy = policy
@@ -144,7 +149,9 @@ class Volumes:
             volume, choice = self._insert_clone(ctx, ident, wish, wish.source_volid)
         else:
             volume, specs = self._insert(ctx, ident, wish)
-            choice = placement.choose(placement.Wish(volume.size, wish.zone, specs), self._services.list_backends())
+            choice = placement.choose(
+                placement.Wish(volume.size, volume.availability_zone, specs), self._services.list_backends()
+            )
             if choice.backend is not None:
                 failpoints.reach('engine.volume_create.unplaced')
                 volume = self._set_backend(volume.id, choice.backend)
@@ -161,8 +168,20 @@ class Volumes:
             name = wish.type_name or default_types.find_type_id(session, ctx.project or '') or self._types.default_name
             found = self._lock_type(session, ctx, name)
             specs = found.extra_specs  # reading the volume loads its type anew, without them
-            self._add(session, ctx, ident, wish, found, wish.size, availability_zone=wish.zone)
+            zone = self._find_zone(wish.zone, specs)
+            self._add(session, ctx, ident, wish, found, wish.size, availability_zone=zone)
             return db_volumes.get(session, ident), specs
+
+    def _find_zone(self, asked: str | None, specs: Mapping[str, str | None]) -> str | None:
+        """Find the zone that a volume is to be in, None for any; zones of its type go before the default."""
+        allowed = extra_specs.list_zones(specs)
+        if not allowed:
+            return asked or self._default_zone
+        if asked is not None and asked not in allowed:
+            raise errors.InvalidInput(
+                f"Availability zone '{asked}' is invalid: volumes of this type may be in {', '.join(allowed)} only."
+            )
+        return asked
 
     @database.retry
     def _insert_clone(

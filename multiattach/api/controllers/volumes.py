@@ -92,8 +92,6 @@ class VolumesController(Controller):
         zone = wanted.get('availability_zone') or None
         if zone is not None and zone not in self.engine.services.find_zones():
             raise errors.InvalidInput(f"Availability zone '{zone}' is invalid.")
-        if source is None:  # a clone is where its source is
-            zone = zone or self.settings.default_availability_zone or None
         return VolumeWish(
             size=None if size is None else int(size),
             type_name=wanted.get('volume_type') or None,

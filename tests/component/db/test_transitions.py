@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The writer against the tables, on a real database."""
+"""The writer against the tables, on the database that ``--database`` names."""
 
 import itertools
 import json
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from multiattach.db import database, migration, models, transitions
 from multiattach.domain import errors, states
+from tests import surroundings
 
 ACTOR = transitions.Actor('test', 'req-1')
 TYPE = str(uuid.uuid4())
@@ -17,12 +18,15 @@ TYPE = str(uuid.uuid4())
 
 @pytest.fixture(scope='module')
 def db(tmp_path_factory):
-    opened = database.Database(f'sqlite:///{tmp_path_factory.mktemp("db")}/t.sqlite')
+    folder, around = tmp_path_factory.mktemp('db'), surroundings.current
+    around.enter(folder)
+    opened = database.Database(around.find_database(folder))
     migration.sync(opened)
     with opened.writer() as session:
         session.add(models.VolumeType(id=TYPE, name='t', live_name='t'))
     yield opened
     opened.close()
+    around.leave(folder)
 
 
 def add_volume(session, status='available', **values):

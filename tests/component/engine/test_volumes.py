@@ -7,6 +7,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
+from multiattach.cmd import parts
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.services import VOLUME_BINARY
@@ -255,3 +256,25 @@ def test_extra_specs_change_only_while_no_volume_has_the_type(deployed):
 
 def test_the_zone_is_named_at_once(deployed):
     assert deployed.engine.volumes.create(deployed.ctx, VolumeWish(1)).availability_zone == 'nova'
+
+
+def test_zones_of_a_type_go_before_the_default_zone(deployed):
+    """As Cinder has it: a default that the type does not allow would only ever end in an error."""
+    deployed.engine.types.create(deployed.ctx, 'near', None, True, {'RESKEY:availability_zones': 'mars, nova'})
+    deployed.conf.set_override('default_availability_zone', 'venus')
+    engine = parts.build_engine(deployed.conf, deployed.db, deployed.rpc)
+    near = engine.volumes.create(deployed.ctx, VolumeWish(1, 'near'))
+    assert near.availability_zone == 'nova'
+    deployed.wait(lambda: deployed.status(near.id) == 'available')
+    elsewhere = engine.volumes.create(deployed.ctx, VolumeWish(1))
+    assert elsewhere.availability_zone == 'venus'
+    assert deployed.status(elsewhere.id) == 'error'
+    assert 'availability zone venus' in messages(deployed)[0]
+
+
+def test_a_zone_that_the_type_does_not_allow_is_refused(deployed):
+    deployed.engine.types.create(deployed.ctx, 'far', None, True, {'RESKEY:availability_zones': 'mars,'})
+    with pytest.raises(errors.InvalidInput, match=r"'nova' is invalid: .* in mars only"):
+        deployed.engine.volumes.create(deployed.ctx, VolumeWish(1, 'far', zone='nova'))
+    with deployed.db.reader() as session:
+        assert session.scalars(sa.select(models.Volume.id)).all() == []
