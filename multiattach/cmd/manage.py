@@ -11,7 +11,7 @@ from typing import TypeAlias
 from oslo_config import cfg
 
 from multiattach import conf as configuration
-from multiattach.cmd import checks, doctor, parts, progress, run, volumes
+from multiattach.cmd import checks, doctor, parts, progress, run, services, volumes
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
 from multiattach.domain import errors, idents, timeline
@@ -109,6 +109,8 @@ def _remove_service(conf: cfg.ConfigOpts) -> None:
             raise errors.Conflict(
                 f'{binary} on {host} is alive: stop it first. One that is up would come back with its next heartbeat.'
             )
+        if not conf.command.force:
+            services.check_unused(session, binary, host)
         db_services.remove(session, binary, host)
     print(f'{binary} on {host} is removed.')
 
@@ -188,10 +190,17 @@ def _add_commands(subparsers: _Places) -> None:
     _add(service, 'list', 'List workers and agents with their state.', _list_services).add_argument(
         '-f', '--format', choices=['table', 'json'], default='table', help='default: table'
     )
-    remove = _add(service, 'remove', 'Remove the record of a worker or agent that was decommissioned.', _remove_service)
+    remove = _add(
+        service,
+        'remove',
+        'Remove the record of a worker or agent that was decommissioned. Refuses (status 1) while '
+        'volumes or attachments depend on it alone.',
+        _remove_service,
+    )
     remove.add_argument('binary', help='program, as "service list" shows it')
     # Not "host", which is an option of every program.
     remove.add_argument('service_host', metavar='host', help='host, as "service list" shows it')
+    remove.add_argument('--force', action='store_true', help='even if volumes or attachments depend on it alone')
     _add_volume_commands(_add_noun(subparsers, 'volume', 'manage volumes whose backend was renamed or lost'))
     config = _add_noun(subparsers, 'config', 'manage the configuration files')
     _add(

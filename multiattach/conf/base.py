@@ -25,8 +25,8 @@ OPTS = [
     cfg.StrOpt('storage_availability_zone', default='nova', help='Availability zone of the services on this host.'),
     cfg.StrOpt(
         'default_availability_zone',
-        help='Availability zone of volumes for which none is asked; any if it is not set. The zones of a '
-        'type (RESKEY:availability_zones) go before it, and a clone is where its source is.',
+        help='Availability zone of volumes that are created without one; any zone if unset. The zones of a '
+        'volume type (RESKEY:availability_zones) take precedence, and a clone is in the zone of its source.',
     ),
     cfg.FloatOpt('report_interval', default=10.0, min=0.1, help='Time in seconds between two heartbeats of a service.'),
     cfg.FloatOpt(

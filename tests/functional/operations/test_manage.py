@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import uuid
 
 import pytest
 import sqlalchemy as sa
@@ -71,6 +72,47 @@ def test_services(config, deployed):
     assert run('manage', config, 'service', 'remove', 'multiattach-volume', 'gone@file').returncode == 0
     assert 'gone@file' not in run('manage', config, 'service', 'list').stdout
     assert run('manage', config, 'service', 'remove', 'multiattach-volume', 'gone@file').returncode == 1
+
+
+def test_a_service_whose_volumes_stay_is_not_forgotten_by_mistake(config, deployed):
+    deployed.make_type()
+    volume = deployed.make_volume('multi')
+    deployed.engine.attachments.create(deployed.ctx, volume, str(uuid.uuid4()), None, None)
+    deployed.make_volume()
+    deployed.worker.stop()
+    forget(deployed, 'testhost@file')
+    remove = ('service', 'remove', 'multiattach-volume', 'testhost@file')
+    refused = run('manage', config, *remove)
+    assert refused.returncode == 1
+    assert '2 volumes with 1 attachments are on testhost@file' in refused.stderr
+    assert 'volume update-host --current-host testhost@file' in refused.stderr
+    assert 'testhost@file' in run('manage', config, 'service', 'list').stdout
+    assert run('manage', config, *remove, '--force').returncode == 0
+    assert 'testhost@file' not in run('manage', config, 'service', 'list').stdout
+
+
+def test_one_of_a_cluster_may_go_while_another_serves_its_volumes(config, deployed):
+    deployed.make_volume()
+    deployed.worker.stop()
+    forget(deployed, 'testhost@file')
+    forget(deployed, 'second@file', cluster='testhost@file')
+    assert run('manage', config, 'service', 'remove', 'multiattach-volume', 'second@file').returncode == 0
+    assert run('manage', config, 'service', 'remove', 'multiattach-volume', 'testhost@file').returncode == 1
+
+
+def test_an_agent_whose_attachments_stay_is_not_forgotten_by_mistake(config, deployed):
+    volume = deployed.make_volume()
+    row = deployed.engine.attachments.create(deployed.ctx, volume, str(uuid.uuid4()), None, None)
+    with deployed.db.writer() as session:
+        session.execute(sa.update(models.Attachment).where(models.Attachment.id == row.id).values(agent_host='c1'))
+    forget(deployed, 'c1', 'multiattach-host')
+    forget(deployed, 'c2', 'multiattach-host')
+    refused = run('manage', config, 'service', 'remove', 'multiattach-host', 'c1')
+    assert refused.returncode == 1
+    assert '1 attachments of servers on c1' in refused.stderr
+    assert 'multiattach host fence c1' in refused.stderr
+    assert run('manage', config, 'service', 'remove', 'multiattach-host', 'c2').returncode == 0
+    assert run('manage', config, 'service', 'remove', 'multiattach-host', 'c1', '--force').returncode == 0
 
 
 def test_logs_are_apart_from_what_was_asked_for(config):
