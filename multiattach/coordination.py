@@ -3,6 +3,7 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import tooz
@@ -42,9 +43,16 @@ def disconnect(coordinator: coordination.CoordinationDriver) -> None:
             LOG.warning('The coordination backend was not told of the end: %s', exc)
 
     # tooz waits for a heartbeat that is repeated until the backend answers.
-    stopping = threading.Thread(target=stop, name='coordination-end', daemon=True)
-    stopping.start()
-    stopping.join(_PATIENCE)
+    _wait(stop, 'The coordination backend was not told of the end')
+
+
+def _wait(call: Callable[[], None], failure: str) -> None:
+    """Make a call to a backend that may hang; the end of a program waits for it only so long."""
+    calling = threading.Thread(target=call, name='coordination-end', daemon=True)
+    calling.start()
+    calling.join(_PATIENCE)
+    if calling.is_alive():
+        LOG.warning('%s: the backend gives no answer within %g s', failure, _PATIENCE)
 
 
 class Crew:
@@ -88,10 +96,14 @@ class Crew:
 
     def leave(self) -> None:
         """Take part no longer; the others notice with their next look."""
-        try:
-            self._coordinator.leave_group(self._group).get()
-        except tooz.ToozError as exc:
-            LOG.warning('Group %s was not left: %s', self._group.decode(), exc)
+
+        def leave() -> None:
+            try:
+                self._coordinator.leave_group(self._group).get()
+            except tooz.ToozError as exc:
+                LOG.warning('Group %s was not left: %s', self._group.decode(), exc)
+
+        _wait(leave, f'Group {self._group.decode()} was not left')
 
     def refresh(self) -> bool:
         """Look who is there.

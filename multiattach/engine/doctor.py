@@ -18,6 +18,8 @@ from multiattach.rpc.clients import HostAgents, VolumeWorkers
 
 # Workers and agents that are asked at once; one that does not answer takes a thread until its timeout.
 _PARALLEL = 16
+# Whoever only looks, because something hangs, is to have an answer in ten seconds.
+_LOOK_PATIENCE = 9.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Doctor:
         self._services = services
         self._workers = workers
         self._agents = agents
+        # Of a worker there are signs of life meanwhile; see rpc_monitor_timeout.
+        self._impatient = agents.within(_LOOK_PATIENCE)
 
     def diagnose(self, ctx: RequestContext, *, fix: bool, release: Sequence[str] = ()) -> Diagnosis:
         """Have every worker and every agent look for drift.
@@ -122,5 +126,6 @@ class Doctor:
     ) -> dict[str, Any]:
         if not is_up:  # it would not answer in time
             raise errors.Unavailable(f'{host} does not report: restart it.')
-        asked = self._workers if binary == VOLUME_BINARY else self._agents
+        agents = self._agents if fix else self._impatient
+        asked = self._workers if binary == VOLUME_BINARY else agents
         return asked.release(host, release, request_id) if fix and release else asked.reconcile(host, fix, request_id)

@@ -5,11 +5,12 @@ Servers' disks and the host's sessions are read between two reads of the rows: w
 changed its row, or is seen no more with a second look.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from oslo_log import log
@@ -28,6 +29,7 @@ from multiattach.steps.reconciliation import Reconciliation
 LOG = log.getLogger(__name__)
 A = states.Attachment
 
+_PATIENCE = 7.0  # s that one who only looks waits for a round before
 # A server that is gone is found out by a step in flight itself.
 _AT_REST = states.AGENT_AT_REST
 _ALL_GONE = (
@@ -147,8 +149,24 @@ class HostReconciler:
             **self.reconcile(False),
         }
 
+    @contextlib.contextmanager
+    def _take_round(self, fix: bool | None) -> Iterator[None]:
+        """Be the only one who looks; one for whom a person waits, and who changes nothing, not for long.
+
+        :raises Unavailable: the round before has not ended by then.
+        """
+        if not self._round.acquire(timeout=_PATIENCE if fix is False else -1):
+            raise errors.Unavailable(
+                f'An earlier look at {self._host} has not ended in {_PATIENCE:g} s: its hypervisor, or an '
+                'initiator, does not answer.'
+            )
+        try:
+            yield
+        finally:
+            self._round.release()
+
     def _run(self, fix: bool | None, release: Collection[str]) -> tuple[list[Finding], dict[str, str]]:
-        with self._round:
+        with self._take_round(fix):
             unread: dict[str, str] = {}
             seen: list[Seen] = []
             there = 0

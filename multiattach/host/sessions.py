@@ -9,6 +9,9 @@ from multiattach.drivers.connectors.base import HostConnector, HostSession
 from multiattach.host.work import HostLocks
 from multiattach.steps.host_attachments import HostAttachments, HostTask
 
+# A connect or a disconnect may take some 160 s; several may wait for one another, and are tried again.
+_PATIENCE = 180.0  # s
+
 
 class HostSessions:
     """Connecting and disconnecting volumes under the host's lock of the volume."""
@@ -26,9 +29,10 @@ class HostSessions:
         :returns: what the hypervisor is to use.
         :raises ConnectorError: failed, or another device was found.
         :raises ConnectorTimeout: no end in time.
+        :raises Unavailable: another step has the volume's session and does not end.
         """
         assert task.connection_info is not None
-        with self._locks.hold(task.volume_id):
+        with self._locks.hold(task.volume_id, _PATIENCE):
             device = self._connector.connect(task.connection_info)
             failpoints.reach('host.session.logged_in')
             self._connector.verify(device, task.connection_info)
@@ -46,8 +50,9 @@ class HostSessions:
         :param lost: the target has cut this host off.
         :raises ConnectorError: the host could not disconnect; nothing was written.
         :raises ConnectorTimeout: no end in time; nothing was written.
+        :raises Unavailable: another step has the volume's session and does not end; nothing was written.
         """
-        with self._locks.hold(task.volume_id):
+        with self._locks.hold(task.volume_id, _PATIENCE):
             if task.connection_info is not None and self._may_disconnect(task):
                 self._connector.disconnect(task.connection_info, device, lost=lost)
             failpoints.reach('host.session.logged_out')
@@ -59,7 +64,7 @@ class HostSessions:
         :param is_wanted: asked under the lock; then nothing is done.
         :raises ConnectorError: the host could not disconnect.
         """
-        with self._locks.hold(session.volume_id):
+        with self._locks.hold(session.volume_id, _PATIENCE):
             if not is_wanted():
                 self._connector.disconnect(
                     {

@@ -52,11 +52,11 @@ class HostLocks:
         self._held: dict[str, tuple[threading.Lock, int]] = {}
 
     @contextlib.contextmanager
-    def hold(self, name: str, patience: float = -1) -> Iterator[None]:
+    def hold(self, name: str, patience: float) -> Iterator[None]:
         """Hold a lock; never take a second one of these inside.
 
         :param name: what is locked.
-        :param patience: seconds to wait for it, -1 for those who hold it for as long as they may.
+        :param patience: seconds to wait for it.
         :raises Unavailable: it was not free in time.
         """
         with self._lock:

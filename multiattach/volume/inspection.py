@@ -7,6 +7,8 @@ from multiattach.domain import errors
 from multiattach.drivers.errors import DriverError
 from multiattach.drivers.targets.base import Target, TargetState
 
+_PATIENCE = 7.0  # s; who asks is to have an answer in ten
+
 
 class Inspection:
     """Reads a target.
@@ -38,7 +40,8 @@ class Inspection:
 
     def _read(self) -> dict[str, TargetState]:
         try:
-            return self._target.list_exports()
+            with self._target.within(_PATIENCE):
+                return self._target.list_exports()
         except DriverError as exc:
             raise errors.Unavailable(f'The target daemon cannot be read: {exc}') from exc
 

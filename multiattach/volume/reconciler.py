@@ -5,10 +5,11 @@ A look costs one statement and one read of the target. Only a volume that looks 
 again, under its lock: no step on its target is under way then, so what differs there is drift.
 """
 
+import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from oslo_log import log
@@ -46,6 +47,9 @@ _ALL_SERVERS = (
 )
 # Suspects that a round looks at under their locks; of more the next round takes care.
 _MOST = 100
+# Who looks is to have an answer in ten seconds: how long it waits for a round before and for the target; for that
+# at least.
+_PATIENCE, _LEAST = 7.0, 1.0
 
 
 class VolumeReconciler:
@@ -129,7 +133,7 @@ class VolumeReconciler:
         return [one.write() for one in self._ledger.last if one.volume_id in (volume_id, None)]
 
     def _run(self, owns: Owns, fix: bool | None, release: Collection[str]) -> tuple[list[Finding], dict[str, str]]:
-        with self._round:
+        with self._take_round(fix):
             accounts = {Account.DATABASE, Account.TARGET, Account.NOVA}
             unread: dict[str, str] = {}
             rows = _group(self._side.list_on_backend(self._host), owns)
@@ -164,6 +168,28 @@ class VolumeReconciler:
             # A person who looks often must not put off the round that repairs.
             self._due = after if fix is None else min(self._due, after)
             return settled, {str(account): reason for account, reason in unread.items()}
+
+    @contextlib.contextmanager
+    def _take_round(self, fix: bool | None) -> Iterator[None]:
+        """Be the only one who looks; one for whom a person waits, and who changes nothing, not for long.
+
+        :raises Unavailable: the round before has not ended by then.
+        """
+        if fix is not False:
+            with self._round:
+                yield
+            return
+        until = time.monotonic() + _PATIENCE
+        if not self._round.acquire(timeout=_PATIENCE):
+            raise errors.Unavailable(
+                f'An earlier look at {self._host} has not ended in {_PATIENCE:g} s: its target daemon, or Nova, '
+                'does not answer.'
+            )
+        try:
+            with self._target.within(max(until - time.monotonic(), _LEAST)):
+                yield
+        finally:
+            self._round.release()
 
     # -- looking -------------------------------------------------------------------------------
 

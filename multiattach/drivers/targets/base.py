@@ -2,6 +2,7 @@
 """What a target driver is: the protocol and its data. It exports a volume's device to initiators."""
 
 import base64
+import contextlib
 import hashlib
 import secrets
 import string
@@ -200,6 +201,9 @@ class Target(Protocol):
 
         :returns: state by volume id; what has not changed since the last time is the same object.
         """
+
+    def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
+        """Wait no longer for the target, in this thread, while the block lasts: for those whom a person waits for."""
 
     def list_files(self) -> frozenset[str] | None:
         """List the volumes of which there is a file for restarts of the target daemon by itself.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A target driver that exports nothing: for benchmarks of the control plane and for tests."""
 
+import contextlib
 import threading
 
 from multiattach.domain.connection import Address
@@ -64,6 +65,10 @@ class NullTarget:
                 )
                 for volume_id, grants in self._grants.items()
             }
+
+    def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
+        """See :meth:`multiattach.drivers.target.Target.within`."""
+        return contextlib.nullcontext()
 
     def locate(self, volume_id: str) -> Address:
         """See :meth:`multiattach.drivers.targets.base.Target.locate`."""

@@ -2,6 +2,7 @@
 """Groups and locks on each coordination backend, with processes that are killed."""
 
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
@@ -203,3 +204,22 @@ def test_without_the_backend_nothing_is_done(redis: Any, tmp_path: Any) -> None:
         server.stop()
         with pytest.raises(errors.OutcomeUnknown, match='backend_url'), locks.hold(VOLUME, 'test'):
             raise AssertionError('the lock was not held')
+
+
+@pytest.mark.parametrize('kind', ['redis', 'etcd'])
+def test_a_program_ends_although_the_backend_hangs(kind: str, tmp_path: Any, caplog: Any) -> None:
+    from tests.testbed.coordination import Etcd, Redis
+
+    with {'redis': Redis, 'etcd': Etcd}[kind](tmp_path) as server:
+        url = f'{server.url}{"&" if "?" in server.url else "?"}timeout=60'
+        with connected(url, 'one') as one:
+            crew = Crew(one, 'test')
+            crew.join()
+            server.daemons[0].send_signal(signal.SIGSTOP)
+            try:
+                started = time.monotonic()
+                crew.leave()
+                assert time.monotonic() - started < 8
+                assert 'was not left' in caplog.text
+            finally:
+                server.daemons[0].send_signal(signal.SIGCONT)

@@ -4,6 +4,7 @@
 import argparse
 import json
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 
 from multiattach.cmd import doctor, parts
 from multiattach.db import models
+from multiattach.db import services as db_services
+from multiattach.domain.services import HOST_BINARY
 from tests import deployment
 from tests.functional.operations.test_manage import forget, run
 from tests.functional.standalone.process import Standalone
@@ -128,3 +131,13 @@ def test_drift_is_counted(deployed: deployment.Deployment, scrape: Callable[[], 
     text = scrape()
     for outcome in ('found', 'repaired'):
         assert f'multiattach_drift_total{{kind="status",outcome="{outcome}"}} 1.0' in text
+
+
+def test_an_agent_that_gives_no_answer_is_named_in_ten_seconds(deployed: deployment.Deployment) -> None:
+    db_services.beat(deployed.db, HOST_BINARY, 'mute', 'nova', {})
+    began = time.monotonic()
+    found = deployed.engine.doctor.diagnose(deployed.ctx, fix=False)
+    assert time.monotonic() - began < 10
+    assert found.answered == 1
+    [one] = found.unanswered
+    assert (one.host, one.reason.partition(';')[0]) == ('mute', 'No answer from mute in time')

@@ -4,12 +4,14 @@
 import concurrent.futures
 import contextlib
 import http.client
+import json
 import os
 import pathlib
 import signal
 import socket
 import subprocess
 import threading
+import time
 import uuid
 
 import pytest
@@ -251,3 +253,26 @@ def test_nothing_is_left_in_the_run_folder(tmp_path):
     made.stop()
     # Another test's tgtd may have taken the number meanwhile, with files of its own.
     assert not [path for path in folder.glob(own) if path.stat().st_ino == before.get(path)]
+
+
+def test_a_look_at_a_tgtd_that_hangs_is_answered_in_ten_seconds(service):
+    """Whoever looks because something hangs is told what, soon; also while the worker's own round waits."""
+    volume_id = service.make_volume()
+    assert attach(service, volume_id, 'a')[0] == 200
+    os.kill(service.tgtd_pids()[0], signal.SIGSTOP)
+    for _ in range(2):
+        began = time.monotonic()
+        code, reply = service.ask('POST', '/v3/multiattach/doctor', {'doctor': {'fix': False}})
+        assert code == 200
+        assert time.monotonic() - began < 10
+        assert any(
+            'did not answer' in one['reason'] or 'has not ended' in one['reason']
+            for one in reply['doctor']['unanswered']
+        ), reply
+    for path in ('/v3/multiattach/targets', f'/v3/multiattach/targets/{volume_id}'):
+        began = time.monotonic()
+        code, reply = service.ask('GET', path)
+        assert time.monotonic() - began < 10
+        assert 'did not answer' in json.dumps(reply), (code, reply)
+    os.kill(service.tgtd_pids()[0], signal.SIGCONT)
+    assert service.ask('POST', '/v3/multiattach/doctor', {'doctor': {'fix': False}})[1]['doctor']['unanswered'] == []

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from multiattach.domain import errors
 from multiattach.host.work import HostLocks, Work
 
 
@@ -43,17 +44,27 @@ def test_locks_exclude_per_volume_and_leave_nothing() -> None:
 
     def enter() -> None:
         nonlocal inside, most
-        with locks.hold('one'):
+        with locks.hold('one', 20):
             inside += 1
             most = max(most, inside)
             threading.Event().wait(0.005)
             inside -= 1
 
     threads = [threading.Thread(target=enter) for _ in range(8)]
-    with locks.hold('two'):
+    with locks.hold('two', 20):
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     assert most == 1
+    assert locks._held == {}
+
+
+def test_who_waits_for_a_lock_waits_in_bounds() -> None:
+    locks = HostLocks()
+    with locks.hold('one', 0), pytest.raises(errors.Unavailable, match='at work on one'):  # noqa: SIM117
+        with locks.hold('one', 0.05):
+            raise AssertionError('two have it')
+    with locks.hold('one', 0):
+        pass
     assert locks._held == {}

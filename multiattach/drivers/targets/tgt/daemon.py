@@ -55,7 +55,7 @@ class TgtDaemon:
         self.owner: int | None = None
         self.move(control_port)
         self._timeout = timeout
-        self._pin = threading.local()
+        self._pin = threading.local()  # of a thread: the process it speaks to, and until when
         self._slots = threading.BoundedSemaphore(_MAX_PARALLEL)
         self._roster = Roster()
         self._shut_lock = threading.Lock()
@@ -75,8 +75,8 @@ class TgtDaemon:
 
         :raises TargetUnavailable: none does.
         """
-        deadline = time.monotonic() + self._timeout
-        with self._slots, self._connect(deadline) as connection:
+        deadline = self._find_deadline()
+        with self._turn(deadline), self._connect(deadline) as connection:
             self._check_owner(connection, deadline)
             pid = _peer_pid(connection)
             _dismiss(connection, deadline)
@@ -105,6 +105,36 @@ class TgtDaemon:
             yield generation
         finally:
             self._pin.pid = None
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Wait no longer than that for all that this thread asks while the block lasts."""
+        before = getattr(self._pin, 'until', None)
+        self._pin.until = min(time.monotonic() + seconds, before or float('inf'))
+        try:
+            yield
+        finally:
+            self._pin.until = before
+
+    def _find_deadline(self) -> float:
+        usual = time.monotonic() + self._timeout
+        return min(usual, getattr(self._pin, 'until', None) or usual)
+
+    @contextmanager
+    def _turn(self, deadline: float) -> Iterator[None]:
+        """Be one of the few who ask tgtd at once.
+
+        :raises TargetUnavailable: the others have no answers in time.
+        """
+        if not self._slots.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+            raise TargetUnavailable(
+                f'tgtd at {self.socket_path} leaves {_MAX_PARALLEL} earlier requests without an answer; it hangs',
+                delivered=False,
+            )
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     def _check_pin(self, connection: socket.socket, deadline: float) -> None:
         pid = getattr(self._pin, 'pid', None)
@@ -135,8 +165,8 @@ class TgtDaemon:
     def _exchange(self, request: Request) -> tuple[str, int]:
         """Do the same; the answer comes with the process id of the tgtd that gave it."""
         message = request.encode()
-        deadline = time.monotonic() + self._timeout
-        with self._slots, self._connect(deadline) as connection:
+        deadline = self._find_deadline()
+        with self._turn(deadline), self._connect(deadline) as connection:
             self._check_owner(connection, deadline)
             self._check_pin(connection, deadline)
             pid = _peer_pid(connection)
@@ -161,7 +191,7 @@ class TgtDaemon:
 
     def _connect(self, deadline: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        connection.settimeout(self._timeout)
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
             while True:
                 try:

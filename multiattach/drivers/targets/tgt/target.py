@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tgt target driver: one iSCSI target per volume, CHAP and an ACL entry per initiator."""
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -225,6 +226,10 @@ class TgtTarget:
         :returns: state by volume id.
         """
         return self._reader.list_exports()
+
+    def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
+        """See :meth:`multiattach.drivers.target.Target.within`."""
+        return self._daemon.within(seconds)
 
     def locate(self, volume_id: str) -> Address:
         """See :meth:`multiattach.drivers.targets.base.Target.locate`."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private tgtd: start, side by side, stop, and death of the parent."""
 
+import concurrent.futures
 import os
 import signal
 import socket
@@ -156,3 +157,23 @@ time.sleep(60)
     again.start()
     again.stop()
     assert not Path(again.daemon.socket_path).exists()
+
+
+def test_who_waits_for_a_turn_at_a_hung_tgtd_waits_in_bounds(tmp_path: Path) -> None:
+    tgtd = PrivateTgtd(portal=free_portal(), threads=1, stop_timeout=1)
+    daemon = tgtd.start()
+    assert tgtd.pid is not None
+    os.kill(tgtd.pid, signal.SIGSTOP)
+    patient = TgtDaemon(daemon.control_port, timeout=20)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        takers = [pool.submit(patient.show_portals) for _ in range(8)]
+        time.sleep(0.5)
+        begin = time.monotonic()
+        with patient.within(1), pytest.raises(TargetUnavailable, match='8 earlier requests') as caught:
+            patient.show_portals()
+        assert not caught.value.delivered
+        assert 0.5 < time.monotonic() - begin < 5
+        os.kill(tgtd.pid, signal.SIGCONT)
+        assert all(taker.result() for taker in takers)
+    assert patient.show_portals()
+    tgtd.stop()
