@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts the WSGI application together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -25,11 +25,13 @@ def make_application(
     *,
     authenticate: auth.Middleware | None = None,
     checks: Mapping[str, health.Check] | None = None,
+    audit: Callable[[WsgiApp], WsgiApp] | None = None,
 ) -> WsgiApp:
     """Make the whole API.
 
     :param conf: configuration with the sections of oslo.middleware; None for its defaults.
     :param authenticate: middleware to use instead of the one that the settings name.
+    :param audit: middleware that tells others who does what, inside of authentication; None for none.
     :param checks: what ``/healthcheck`` asks, by name; None for nothing.
     :raises ConfigurationError: the settings name no authentication strategy.
     """
@@ -38,6 +40,8 @@ def make_application(
         conf([], project='multiattach', default_config_files=[], default_config_dirs=[])
     if authenticate is None:
         authenticate = _find_strategy(settings.auth_strategy)
+    if audit is not None:
+        authenticate = _audited(authenticate, audit)
     application: Any = Mounts(
         {
             '/v3': authenticate(blockstorage.make_app(engine, settings), settings),
@@ -52,6 +56,10 @@ def make_application(
     application = request_id.RequestId(application, conf)
     application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
     return metering.Meter(faults.Barrier(application))
+
+
+def _audited(authenticate: auth.Middleware, audit: Callable[[WsgiApp], WsgiApp]) -> auth.Middleware:
+    return lambda application, settings: authenticate(audit(application), settings)
 
 
 def _find_strategy(name: str) -> auth.Middleware:

@@ -3,7 +3,9 @@
 agents need not import what only the API needs.
 """
 
+import configparser
 import functools
+from collections.abc import Callable
 
 import oslo_messaging as messaging
 from oslo_config import cfg
@@ -13,7 +15,7 @@ from multiattach.api import deploy, health, keystone
 from multiattach.api.auth import Middleware
 from multiattach.api.faults import WsgiApp
 from multiattach.api.settings import ApiSettings
-from multiattach.cmd import parts
+from multiattach.cmd import operations, parts
 from multiattach.db import migration
 from multiattach.domain import errors
 from multiattach.engine.assembly import Engine
@@ -41,8 +43,35 @@ def make_application(conf: cfg.ConfigOpts, engine: Engine, rpc: messaging.Transp
         project_id_regex=conf.api.project_id_regex,
     )
     return deploy.make_application(
-        engine, settings, conf, authenticate=_find_strategy(conf, engine), checks=_make_checks(conf, engine, rpc)
+        engine,
+        settings,
+        conf,
+        authenticate=_find_strategy(conf, engine),
+        checks=_make_checks(conf, engine, rpc),
+        audit=_make_audit(conf),
     )
+
+
+def _make_audit(conf: cfg.ConfigOpts) -> Callable[[WsgiApp], WsgiApp] | None:
+    """Make what sends CADF events, if the configuration asks for it; events in wait are lost with the process."""
+    path = conf.notifications.audit_map_file
+    if not path:
+        return None
+    notifier = operations.make_notifier(conf)
+    if notifier is None:
+        raise errors.ConfigurationError(
+            'Option audit_map_file in [notifications] is set, but driver in [oslo_messaging_notifications] is not: '
+            'nobody would be sent the events.'
+        )
+    from multiattach.api import cadf  # pycadf costs, and only this needs it
+    from multiattach.notifications.audit import AuditSender
+
+    sender = AuditSender(notifier, conf.notifications.queue_size)
+    try:
+        cadf.check_map(path)
+    except (OSError, ValueError, configparser.Error) as exc:
+        raise errors.ConfigurationError(f'Option audit_map_file in [notifications]: {exc}') from exc
+    return lambda application: cadf.AuditFilter(application, path, sender.tell)
 
 
 def check_strategy(conf: cfg.ConfigOpts) -> None:

@@ -167,10 +167,23 @@ def start_notifications(conf: cfg.ConfigOpts, db: Database) -> Callable[[], None
     :returns: sends what waits, and ends it.
     :raises ConfigurationError: the message names the option.
     """
+    notifier = make_notifier(conf)
+    if notifier is None:
+        return lambda: None
+    sender = Sender(db, notifier, conf.notifications.queue_size)
+    db.observe(sender.changed)
+    return sender.stop
+
+
+def make_notifier(conf: cfg.ConfigOpts) -> messaging.Notifier | None:
+    """Make what sends notifications as ``[oslo_messaging_notifications]`` says; None if it names no driver.
+
+    :raises ConfigurationError: the message names the option.
+    """
     group = conf.oslo_messaging_notifications
     wanted = [name for name in group.driver if name != 'noop']
     if not wanted:
-        return lambda: None
+        return None
     url = group.transport_url or conf.transport_url or ''
     if url.startswith('inproc:') and any(name in _NEEDS_BROKER for name in wanted):
         raise errors.ConfigurationError(
@@ -178,11 +191,8 @@ def start_notifications(conf: cfg.ConfigOpts, db: Database) -> Callable[[], None
             'carries no notifications: set transport_url in that group to a broker, or driver to log.'
         )
     try:
-        notifier = messaging.Notifier(
+        return messaging.Notifier(
             transport.make_notification_transport(conf), 'volume', retry=conf.notifications.retries
         )
     except RuntimeError as exc:
         raise errors.ConfigurationError(f'Option driver in [oslo_messaging_notifications]: {exc}') from exc
-    sender = Sender(db, notifier, conf.notifications.queue_size)
-    db.observe(sender.changed)
-    return sender.stop

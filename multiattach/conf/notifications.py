@@ -18,4 +18,11 @@ OPTS = [
         min=0,
         help='Number of times that a notification is sent again if the message broker does not accept it.',
     ),
+    cfg.StrOpt(
+        'audit_map_file',
+        sample_default='/etc/multiattach/api_audit_map.conf',
+        help='Map of the audit filter of keystonemiddleware. If set, the API sends CADF events '
+        '(audit.http.request and audit.http.response) for each request that changes something, with '
+        'the drivers and the transport of [oslo_messaging_notifications].',
+    ),
 ]

@@ -1,22 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sends notifications from a thread of its own: nobody waits for a slow broker, or fails for one."""
 
-import queue
-import threading
-import time
-
 import oslo_messaging as messaging
 from oslo_context import context as oslo_context
-from oslo_log import log
 
 from multiattach import request_ids
 from multiattach.db import changes
 from multiattach.db.database import Database
 from multiattach.domain.callers import Caller
 from multiattach.notifications import events, payloads
+from multiattach.notifications.outbox import Outbox
 
-LOG = log.getLogger(__name__)
-_WARNING_INTERVAL = 60.0
 _Item = tuple[changes.Change, dict[str, str | None]]
 
 
@@ -32,59 +26,16 @@ class Sender:
     def __init__(self, db: Database, notifier: messaging.Notifier, queue_size: int) -> None:
         self._db = db
         self._notifier = notifier
-        self._queue: queue.Queue[_Item | None] = queue.Queue(queue_size)
-        self._dropped = 0
-        self._warned_at = float('-inf')
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._outbox = Outbox[_Item](self._send, _describe, queue_size)
+        #: sends what waits, but not for long
+        self.stop = self._outbox.stop
 
     def changed(self, change: changes.Change) -> None:
         """Take a change that was committed; returns at once."""
-        try:
-            self._queue.put_nowait((change, request_ids.make(change.request_id)))
-            if self._thread is None:  # only now: a start takes a while, in which later changes would go first
-                self._start()
-        except queue.Full:
-            self._dropped += 1
-            if time.monotonic() - self._warned_at > _WARNING_INTERVAL:
-                self._warned_at = time.monotonic()
-                LOG.warning(
-                    '%d notifications were dropped so far: the broker of '
-                    '[oslo_messaging_notifications] does not take them as fast as they come '
-                    '(option queue_size in [notifications])',
-                    self._dropped,
-                )
+        self._outbox.put((change, request_ids.make(change.request_id)))
 
-    def stop(self, patience: float = 5.0) -> None:
-        """Send what waits, but not for long.
-
-        :param patience: most seconds.
-        """
-        if self._thread is None:
-            return
-        try:
-            self._queue.put(None, timeout=patience)
-        except queue.Full:
-            return
-        self._thread.join(patience)
-
-    def _start(self) -> None:
-        """Start the thread with the first change: a WSGI server may fork before."""
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name='notifications', daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            try:
-                self._send(*item)
-            except Exception as exc:  # the next one may pass
-                LOG.warning(
-                    '%s %s: no notification of "%s": %s', item[0].noun, item[0].ident, item[0].event, type(exc).__name__
-                )
-
-    def _send(self, change: changes.Change, ids: dict[str, str | None]) -> None:
+    def _send(self, item: _Item) -> None:
+        change, ids = item
         request_ids.bind(ids)
         event_type = events.name_event(change, payloads.read_history(self._db, change))
         if event_type is None:
@@ -114,3 +65,8 @@ class Sender:
             event_type,
             payload,
         )
+
+
+def _describe(item: _Item) -> str:
+    change = item[0]
+    return f'{change.noun} {change.ident}: notification of "{change.event}"'
