@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a host agent, made from its configuration."""
 
-import pathlib
+from typing import Any
 
 import oslo_messaging as messaging
 from oslo_config import cfg
 from tooz import coordination
 
-from multiattach.cmd import parts, places
+from multiattach.cmd import parts
+from multiattach.conf import plugins
 from multiattach.coordination import Crew
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
-from multiattach.drivers.connectors.base import HostConnector
-from multiattach.drivers.connectors.brick import BrickConnector
-from multiattach.drivers.connectors.qemu import QemuConnector
-from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService
 from multiattach.rpc.clients import VolumeWorkers
@@ -22,16 +19,6 @@ from multiattach.steps.host_attachments import HostAttachments
 from multiattach.steps.leases import AGENT_STEPS, StepLeases
 from multiattach.steps.orders import Orders
 from multiattach.steps.reconciliation import Reconciliation
-
-
-def _make_connector(conf: cfg.ConfigOpts) -> HostConnector:
-    group = conf.host_agent
-    if group.connector == 'qemu':
-        places.check_iqn_prefix('Option initiator_prefix in [host_agent]', group.initiator_prefix)
-        return QemuConnector(conf.host, group.my_ip, initiator_prefix=group.initiator_prefix)
-    lock_path = pathlib.Path(conf.state_path, 'os-brick')
-    lock_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return BrickConnector(conf.host, group.my_ip, lock_path=str(lock_path), step_timeout=group.connect_timeout)
 
 
 def make_host_agent(
@@ -49,8 +36,8 @@ def make_host_agent(
     leases = StepLeases(db, parts.make_lease_rules(conf), 'host', crew.me, crew.is_gone, AGENT_STEPS, is_alone=True)
     agent = HostAgent(
         side,
-        LibvirtHypervisor(group.libvirt_uri, detach_timeout=group.detach_timeout, timeout=group.libvirt_timeout),
-        _make_connector(conf),
+        _make(conf, 'hypervisor', plugins.HYPERVISORS),
+        _make(conf, 'connector', plugins.CONNECTORS),
         conf.host,
         leases,
         project_id=group.project_id,
@@ -59,3 +46,8 @@ def make_host_agent(
     return HostService(
         db, rpc, conf.host, conf.storage_availability_zone, agent, side, crew, leases, conf.report_interval
     )
+
+
+def _make(conf: cfg.ConfigOpts, option: str, namespace: str) -> Any:
+    plugin = plugins.load(namespace, conf.host_agent[option], f'Option {option} in [host_agent]')
+    return parts.make_driver(conf, plugin, 'host_agent')

@@ -10,9 +10,8 @@ from oslo_config import cfg
 from oslo_log import log
 from tooz import ToozError, coordination
 
-from multiattach import listening, policies
-from multiattach.cmd import places
-from multiattach.conf import nova, quota
+from multiattach import policies
+from multiattach.conf import nova, plugins, quota
 from multiattach.conf import volume as volume_conf
 from multiattach.coordination import Crew, connect
 from multiattach.db import migration
@@ -22,17 +21,11 @@ from multiattach.domain import errors
 from multiattach.domain.findings import Rules
 from multiattach.domain.leases import Rules as LeaseRules
 from multiattach.drivers.backends.base import Backend
-from multiattach.drivers.backends.file import FileBackend
-from multiattach.drivers.backends.lvm import LvmBackend
-from multiattach.drivers.errors import DriverError, StorageError
+from multiattach.drivers.errors import DriverError
 from multiattach.drivers.nova.client import NovaServers
 from multiattach.drivers.nova.events import NovaEvents
 from multiattach.drivers.nova.guard import NovaCompute
 from multiattach.drivers.targets.base import Target
-from multiattach.drivers.targets.null import NullTarget
-from multiattach.drivers.targets.tgt.daemon import TgtDaemon
-from multiattach.drivers.targets.tgt.process import PrivateTgtd
-from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.engine.assembly import Engine, make_engine
 from multiattach.engine.policy import Policy
 from multiattach.probe import Probe
@@ -43,7 +36,6 @@ from multiattach.steps.exports import Exports
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.storage import Storage
-from multiattach.trouble import Trouble
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
@@ -202,99 +194,66 @@ def start_coordinator(conf: cfg.ConfigOpts, program: str) -> coordination.Coordi
 
 
 class Targets:
-    """The tgtd that volumes are exported by; started here if it is a private one."""
+    """The target drivers of a program; backends that name a driver with options of its own share it."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._conf = conf.tgt
-        self._process: PrivateTgtd | None = None
-        self._target: Target | None = None
-        self._trouble = Trouble(LOG, 'The private tgtd')
+        self._conf = conf
+        self._shared: dict[str, Target] = {}
+        self._made: list[Target] = []
 
-    def make(self, driver: str) -> Target:
-        """Make a target driver.
+    def make(self, name: str) -> Target:
+        """Make the target driver of a backend.
 
-        :param driver: ``tgt`` or ``null``.
-        :returns: the driver; those of one tgtd are one.
-        :raises ConfigurationError: tgtd does not answer.
+        :param name: name of the backend's group.
+        :returns: the driver, checked.
+        :raises ConfigurationError: there is none of that name, or it cannot be used.
         """
-        if driver == 'null':
-            return NullTarget()
-        if self._target is None:
-            volumes_dir = pathlib.Path(self._conf.volumes_dir) if self._conf.volumes_dir else None
-            if volumes_dir is not None:
-                places.check_path('Option volumes_dir in [tgt]', volumes_dir)
-            places.check_iqn_prefix('Option iqn_prefix in [tgt]', self._conf.iqn_prefix)
-            portal, listen = _read_portals(self._conf)
-            try:
-                self._target = TgtTarget(
-                    self._daemon(listen or portal),
-                    portal=portal,
-                    listen=listen,
-                    iqn_prefix=self._conf.iqn_prefix,
-                    write_cache=self._conf.write_cache,
-                    volumes_dir=volumes_dir,
-                )
-                self._target.check()
-            except (DriverError, OSError) as exc:
-                self.stop()
-                raise errors.ConfigurationError(
-                    f'Options of [tgt] cannot be used (control_port, portal, listen, private): {exc}'
-                ) from exc
-        return self._target
+        driver = self._conf[name].target_driver
+        if driver in self._shared:
+            return self._shared[driver]
+        plugin = plugins.load(plugins.TARGETS, driver, f'Option target_driver in [{name}]')
+        target: Target = make_driver(self._conf, plugin, name)
+        self._made.append(target)
+        _check(target, plugins.get_group(plugin, name))
+        if plugins.get_group(plugin, name) != name:
+            self._shared[driver] = target
+        return target
 
     def drivers(self) -> list[Target]:
         """Return the target drivers that are in use."""
-        return [self._target] if self._target is not None else []
-
-    def _daemon(self, listen: str) -> TgtDaemon:
-        if not self._conf.private:
-            return TgtDaemon(self._conf.control_port or 0)
-        self._process = PrivateTgtd(
-            portal=listen,
-            threads=self._conf.driver_threads,
-            control_port=self._conf.control_port or None,
-            log_path=pathlib.Path(self._conf.log_file) if self._conf.log_file else None,
-        )
-        return self._process.start()
+        return list(self._made)
 
     def keep_alive(self) -> None:
-        """Start a private tgtd again that died; call it from the main thread.
-
-        The worker notices the new one and exports everything again.
-        """
-        if self._process is not None and not self._process.alive():
-            self._trouble.note('died, and is started again')
-            try:
-                self._process.start()
-            except DriverError as exc:
-                self._trouble.note(f'cannot be started: {exc}')
-            else:
-                self._trouble.end()
+        """See to what the targets need; call it from the main thread."""
+        for target in self._made:
+            target.keep_alive()
 
     def stop(self) -> None:
-        """Stop a private tgtd; leave another one as it is."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
+        """End what was started for the targets."""
+        while self._made:
+            self._made.pop().close()
 
 
-def _read_portals(group: Any) -> tuple[str, str]:
-    """Read what hosts are told, and where tgtd listens; the latter is empty if it is the same."""
+def make_driver(conf: cfg.ConfigOpts, plugin: Any, group: str) -> Any:
+    """Make a driver of its options.
+
+    :param plugin: what its entry point names.
+    :param group: group of the option that names it.
+    :raises ConfigurationError: the message names the group, and the option where that is known.
+    """
+    options = plugins.read_options(conf, plugin, group)
+    section = plugins.get_group(plugin, group)
     try:
-        portal = listening.parse_portal(group.portal)
-    except ValueError as exc:
-        raise errors.ConfigurationError(f'Option portal in [tgt] {exc}.') from exc
-    if listening.is_wildcard(portal.host):
-        raise errors.ConfigurationError(
-            f'Option portal in [tgt]: hosts are told {portal}, which leads nowhere. Set it to the address at '
-            f'which they reach this machine, and listen in [tgt] to {portal}.'
-        )
-    if not group.listen:
-        return str(portal), ''
+        return plugin.from_options(options, plugins.Surroundings(section, conf.host, pathlib.Path(conf.state_path)))
+    except (DriverError, OSError) as exc:
+        raise errors.ConfigurationError(f'[{section}] {exc}') from exc
+
+
+def _check(driver: Backend | Target, section: str) -> None:
     try:
-        return str(portal), str(listening.parse_portal(group.listen))
-    except ValueError as exc:
-        raise errors.ConfigurationError(f'Option listen in [tgt] {exc}.') from exc
+        driver.check()
+    except DriverError as exc:
+        raise errors.ConfigurationError(f'[{section}] {exc}') from exc
 
 
 def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
@@ -310,15 +269,9 @@ def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
             group[opt.dest]
         except ValueError as exc:
             raise errors.ConfigurationError(f'Option {opt.name} in [{name}]: {exc}') from exc
-    if group.driver == 'file' and group.target_driver == 'tgt':
-        places.check_path(f'Option directory in [{name}]', pathlib.Path(group.directory))
-    backend: Backend = (
-        LvmBackend(group.volume_group) if group.driver == 'lvm' else FileBackend(pathlib.Path(group.directory))
-    )
-    try:
-        backend.check()
-    except StorageError as exc:
-        raise errors.ConfigurationError(f'[{name}] {exc}') from exc
+    plugin = plugins.load(plugins.BACKENDS, group.driver, f'Option driver in [{name}]')
+    backend: Backend = make_driver(conf, plugin, name)
+    _check(backend, plugins.get_group(plugin, name))
     return backend
 
 
@@ -348,7 +301,7 @@ def make_volume_workers(
         backend = make_backend(conf, name)
         group = conf[name]
         host, serves = f'{conf.host}@{name}', f'{conf.volume.cluster or conf.host}@{name}'
-        target = targets.make(group.target_driver)
+        target = targets.make(name)
         crew = Crew(coordinator, f'volume.{serves}')
         leases = StepLeases(
             db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=not conf.volume.cluster

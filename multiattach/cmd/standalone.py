@@ -26,6 +26,7 @@ from multiattach.cmd.server import HttpServer
 from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.domain import errors, release
+from multiattach.drivers import values
 from multiattach.rpc import transport
 
 LOG = log.getLogger(__name__)
@@ -174,7 +175,7 @@ def serve(args: Sequence[str]) -> None:
     options = _parse(args)
     address, told = _parse_address(options.listen)
     state = options.state_dir.absolute()
-    places.check_path('Option --state-dir', state)
+    values.check_path('Option --state-dir', state)
     os.umask(0o077)  # whatever is made from here on: database, volumes, logs, sockets
     stop = run.Stop()
     with contextlib.ExitStack() as stack:

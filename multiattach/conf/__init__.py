@@ -24,15 +24,16 @@ from multiattach.conf import (
     metrics,
     notifications,
     nova,
+    plugins,
     quota,
     reconcile,
-    target,
+    tgt,
     volume,
 )
 from multiattach.domain import errors, host_names, release
 
 PROJECT = 'multiattach'
-_GROUPS = (base, api, quota, nova, volume, target, host, coordination, leases, metrics, notifications, reconcile)
+_GROUPS = (base, api, quota, nova, volume, tgt, host, coordination, leases, metrics, notifications, reconcile)
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
@@ -55,7 +56,8 @@ def _group(name: str) -> str | None:
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return every option by group, for the sample generator."""
     listed = [(module.GROUP, list(module.OPTS)) for module in _GROUPS]
-    return [*listed, (nova.GROUP, nova.list_auth_opts()), ('file', list(volume.BACKEND_OPTS))]
+    backend = [*volume.BACKEND_OPTS, *volume.FILE_OPTS, *volume.LVM_OPTS]
+    return [*listed, (nova.GROUP, nova.list_auth_opts()), ('file', backend), *plugins.list_foreign_opts()]
 
 
 def set_library_defaults() -> None:

@@ -4,6 +4,7 @@
 oslo.config ignores a name that it does not know, so a misspelt option is a default that nobody wanted.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import glob
@@ -13,8 +14,9 @@ from importlib import metadata
 from keystoneauth1 import exceptions, loading
 from oslo_config import cfg, iniparser
 
-from multiattach.conf import nova
+from multiattach.conf import nova, plugins
 from multiattach.conf import volume as volume_conf
+from multiattach.domain import errors
 
 NAMESPACES = (
     'multiattach',
@@ -123,11 +125,27 @@ def _collect(conf: cfg.ConfigOpts) -> Known:
                 _add(known, str(group or 'DEFAULT'), opts)
     known.pop('file', None)  # the sample's name for a backend
     for name in conf.volume.enabled_backends:
-        _add(known, name, volume_conf.BACKEND_OPTS)
+        _add_backend(conf, known, name)
+    for option, namespace in (('connector', plugins.CONNECTORS), ('hypervisor', plugins.HYPERVISORS)):
+        _add_driver(conf, known, 'host_agent', option, namespace)
     _add(known, nova.GROUP, loading.get_session_conf_options())
     for group in _AUTH_GROUPS:
         _add_auth(conf, known, group)
     return known
+
+
+def _add_backend(conf: cfg.ConfigOpts, known: Known, name: str) -> None:
+    volume_conf.register_backend(conf, name)
+    _add(known, name, volume_conf.BACKEND_OPTS)
+    _add_driver(conf, known, name, 'driver', plugins.BACKENDS)
+    _add_driver(conf, known, name, 'target_driver', plugins.TARGETS)
+
+
+def _add_driver(conf: cfg.ConfigOpts, known: Known, group: str, option: str, namespace: str) -> None:
+    """Add the options of the driver that an option names; what is wrong with the name is found elsewhere."""
+    with contextlib.suppress(errors.ConfigurationError, cfg.Error, ValueError):
+        plugin = plugins.load(namespace, conf[group][option], option)
+        _add(known, plugins.get_group(plugin, group), plugin.OPTS)
 
 
 def _add_auth(conf: cfg.ConfigOpts, known: Known, group: str) -> None:

@@ -3,24 +3,34 @@
 
 from oslo_config import cfg
 
+from multiattach.conf import plugins
+
 GROUP = 'host_agent'
-OPTS = [
+_OPTS = [
     cfg.StrOpt(
         'enabled',
         default='auto',
         choices=[('auto', 'Only if libvirt is available.'), ('yes', 'Always.'), ('no', 'Never.')],
         help='Whether multiattach-standalone runs a host agent.',
     ),
-    cfg.StrOpt(
+    cfg.Opt(
         'connector',
+        type=plugins.DriverName(
+            plugins.CONNECTORS,
+            {
+                'os-brick': "The host's kernel initiator (open-iscsi).",
+                'qemu': "QEMU's built-in initiator, for hosts whose kernel lacks SCSI support.",
+            },
+        ),
         default='os-brick',
-        choices=[
-            ('os-brick', "The host's kernel initiator (open-iscsi)."),
-            ('qemu', "QEMU's built-in initiator, for hosts whose kernel lacks SCSI support."),
-        ],
-        help='How this host connects to targets.',
+        help='How this host connects to targets. Packages can add more (entry points multiattach.connectors).',
     ),
-    cfg.StrOpt('libvirt_uri', default='qemu:///system', help='URI of the libvirt connection.'),
+    cfg.Opt(
+        'hypervisor',
+        type=plugins.DriverName(plugins.HYPERVISORS, {'libvirt': 'QEMU with libvirt.'}),
+        default='libvirt',
+        help='Driver of the hypervisor. Packages can add more (entry points multiattach.hypervisors).',
+    ),
     cfg.StrOpt('my_ip', default='127.0.0.1', help='IP address of this host, as reported in connectors.'),
     cfg.StrOpt(
         'project_id',
@@ -31,13 +41,21 @@ OPTS = [
             'anyone.'
         ),
     ),
+]
+BRICK_OPTS = [
+    cfg.FloatOpt('connect_timeout', default=60.0, min=5.0, help='Time in seconds that a login to a target may take.')
+]
+QEMU_OPTS = [
     # With the id of an attachment it is a name of at most 223 signs that a target can be told.
     cfg.StrOpt(
         'initiator_prefix',
         default='iqn.2010-10.org.openstack:',
         regex=r'^[A-Za-z0-9:._-]{1,187}$',
         help='Prefix of initiator names with the qemu connector.',
-    ),
+    )
+]
+LIBVIRT_OPTS = [
+    cfg.StrOpt('libvirt_uri', default='qemu:///system', help='URI of the libvirt connection.'),
     cfg.FloatOpt(
         'detach_timeout',
         default=20.0,
@@ -51,5 +69,5 @@ OPTS = [
         help='Time in seconds that a libvirt call may take. A call that takes longer continues in the background; '
         'its server is left alone until the call returns, and the step is retried.',
     ),
-    cfg.FloatOpt('connect_timeout', default=60.0, min=5.0, help='Time in seconds that a login to a target may take.'),
 ]
+OPTS = [*_OPTS, *BRICK_OPTS, *QEMU_OPTS, *LIBVIRT_OPTS]

@@ -5,6 +5,8 @@ from typing import Any
 
 from oslo_config import cfg
 
+from multiattach.conf import plugins
+
 GROUP = 'volume'
 OPTS = [
     cfg.ListOpt(
@@ -23,19 +25,21 @@ OPTS = [
 ]
 
 BACKEND_OPTS = [
-    cfg.StrOpt(
+    cfg.Opt(
         'driver',
+        type=plugins.DriverName(
+            plugins.BACKENDS, {'file': 'Sparse files in a directory.', 'lvm': 'Logical volumes of a volume group.'}
+        ),
         default='file',
-        choices=[('file', 'Sparse files in a directory.'), ('lvm', 'Logical volumes of a volume group.')],
-        help='Storage driver.',
+        help='Storage driver. Packages can add more (entry points multiattach.backends).',
     ),
-    cfg.StrOpt('directory', default='$state_path/volumes', help='Directory of the volume files (file driver).'),
-    cfg.StrOpt('volume_group', default='multiattach-volumes', help='Name of the LVM volume group (lvm driver).'),
-    cfg.StrOpt(
+    cfg.Opt(
         'target_driver',
+        type=plugins.DriverName(
+            plugins.TARGETS, {'tgt': 'iSCSI targets of tgtd.', 'null': 'No export; for benchmarks only.'}
+        ),
         default='tgt',
-        choices=[('tgt', 'iSCSI targets of tgtd.'), ('null', 'No export; for benchmarks only.')],
-        help='Driver that exports volumes to hosts.',
+        help='Driver that exports volumes to hosts. Packages can add more (entry points multiattach.targets).',
     ),
     cfg.BoolOpt(
         'multiattach',
@@ -56,9 +60,16 @@ BACKEND_OPTS = [
     ),
 ]
 
+FILE_OPTS = [
+    cfg.StrOpt('directory', default='$state_path/volumes', help='Directory of the volume files (file driver).')
+]
+LVM_OPTS = [
+    cfg.StrOpt('volume_group', default='multiattach-volumes', help='Name of the LVM volume group (lvm driver).')
+]
+
 
 def register_backend(conf: cfg.ConfigOpts, name: str) -> Any:
-    """Register and return the options of one backend.
+    """Register and return the options of one backend, without those of its drivers.
 
     :param name: name of the backend, which is its group's.
     """

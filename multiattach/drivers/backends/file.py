@@ -7,7 +7,11 @@ import os
 import pathlib
 import secrets
 from collections.abc import Callable
+from typing import Any, Self
 
+from multiattach.conf import plugins
+from multiattach.conf import volume as volume_conf
+from multiattach.drivers import values
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.copying import copy_file
 from multiattach.drivers.errors import ClearAborted, CopyAborted, StorageError
@@ -19,8 +23,17 @@ class FileBackend:
     ``draft-UUID`` is one that is being copied, ``trash-UUID.NUMBER`` one that is to be removed.
     """
 
+    OPTS = volume_conf.FILE_OPTS
+
     def __init__(self, directory: pathlib.Path) -> None:
         self._directory = directory
+
+    @classmethod
+    def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
+        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
+        directory = pathlib.Path(options.directory)
+        values.check_path(f'Option directory in [{surroundings.section}]', directory)
+        return cls(directory)
 
     def check(self) -> None:
         """See :meth:`multiattach.drivers.backends.base.Backend.check`."""

@@ -8,8 +8,10 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
+from multiattach.conf import plugins
+from multiattach.conf import volume as volume_conf
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.copying import copy_device
 from multiattach.drivers.errors import ClearAborted, StorageError
@@ -26,8 +28,15 @@ class LvmBackend:
     ``draft-UUID`` is one that is being copied, ``trash-UUID.NUMBER`` one that is to be zeroed and removed.
     """
 
+    OPTS = volume_conf.LVM_OPTS
+
     def __init__(self, volume_group: str) -> None:
         self._group = volume_group
+
+    @classmethod
+    def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
+        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
+        return cls(options.volume_group)
 
     def check(self) -> None:
         """See :meth:`multiattach.drivers.backends.base.Backend.check`."""

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from oslo_log import log
 
+from multiattach.conf import host as host_conf
+from multiattach.conf import plugins
 from multiattach.domain.connection import SECRET_KEYS, DeviceInfo
 from multiattach.drivers.connectors import chap, identity, sessions
 from multiattach.drivers.connectors.base import HostSession
@@ -38,6 +40,7 @@ class BrickConnector:
     :param scan_attempts: rescans until a device must be there.
     """
 
+    OPTS = host_conf.BRICK_OPTS
     shares_sessions = True
 
     def __init__(
@@ -67,6 +70,13 @@ class BrickConnector:
         self._properties: dict[str, Any] | None = None
 
     # -- what the host is ----------------------------------------------------------------------
+
+    @classmethod
+    def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
+        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
+        locks = surroundings.state_path / 'os-brick'
+        locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(surroundings.host, options.my_ip, lock_path=str(locks), step_timeout=options.connect_timeout)
 
     def describe(self) -> dict[str, Any]:
         """See :meth:`HostConnector.describe`; asked of the host once (some ten commands)."""

@@ -8,9 +8,12 @@ name of its own.
 import platform
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
+from multiattach.conf import host as host_conf
+from multiattach.conf import plugins
 from multiattach.domain.connection import DeviceInfo
+from multiattach.drivers import values
 from multiattach.drivers.connectors.base import HostSession
 from multiattach.drivers.connectors.portal import await_portal, split_portal
 from multiattach.drivers.errors import ConnectorError, WrongDevice
@@ -27,6 +30,7 @@ class QemuConnector:
     :param portal_timeout: seconds to wait for a portal that nobody listens at.
     """
 
+    OPTS = host_conf.QEMU_OPTS
     shares_sessions = False
 
     def __init__(
@@ -36,6 +40,12 @@ class QemuConnector:
         self._ip = ip
         self._prefix = initiator_prefix
         self._portal_timeout = portal_timeout
+
+    @classmethod
+    def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
+        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
+        values.check_iqn_prefix(f'Option initiator_prefix in [{surroundings.section}]', options.initiator_prefix)
+        return cls(surroundings.host, options.my_ip, initiator_prefix=options.initiator_prefix)
 
     def describe(self) -> dict[str, Any]:
         """See :meth:`HostConnector.describe`."""

@@ -217,6 +217,12 @@ class Target(Protocol):
         :raises TargetUnavailable: with what to do about it.
         """
 
+    def keep_alive(self) -> None:
+        """See to what the target needs, such as a daemon of its own; the main thread calls it every other second."""
+
+    def close(self) -> None:
+        """End what was started for the target; it is used no more. Exports may stay."""
+
     def generation(self) -> int:
         """Tell one life of the target daemon from the next.
 

@@ -3,7 +3,9 @@
 
 import contextlib
 import threading
+from typing import Any, Self
 
+from multiattach.conf import plugins
 from multiattach.domain.connection import Address
 from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, SessionState, TargetInfo, TargetState
 
@@ -11,11 +13,23 @@ from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, Sessi
 class NullTarget:
     """Remembers whom it would admit."""
 
+    OPTS = ()
     protocol = 'iscsi'
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._grants: dict[str, dict[str, str]] = {}
+
+    @classmethod
+    def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
+        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
+        return cls()
+
+    def keep_alive(self) -> None:
+        """See :meth:`multiattach.drivers.targets.base.Target.keep_alive`."""
+
+    def close(self) -> None:
+        """See :meth:`multiattach.drivers.targets.base.Target.close`."""
 
     def ensure_export(self, export: Export) -> TargetInfo:
         """See :meth:`multiattach.drivers.targets.base.Target.ensure_export`."""

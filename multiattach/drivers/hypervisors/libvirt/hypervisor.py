@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hypervisor driver for libvirt with QEMU."""
 
+from typing import Any, Self
+
+from multiattach.conf import host as host_conf
+from multiattach.conf import plugins
 from multiattach.drivers.hypervisors.base import Disk, Domain, ServerDisks
 from multiattach.drivers.hypervisors.libvirt import xml
 from multiattach.drivers.hypervisors.libvirt.connection import LibvirtConnection
@@ -25,6 +29,8 @@ class LibvirtHypervisor:
     :raises ConfigurationError: libvirt-python is not installed.
     """
 
+    OPTS = host_conf.LIBVIRT_OPTS
+
     def __init__(
         self,
         uri: str = 'qemu:///system',
@@ -38,6 +44,11 @@ class LibvirtHypervisor:
         self._disks = GuestDisks(self._connection, detach_timeout=detach_timeout, detach_attempts=detach_attempts)
         self._ephemeral_secrets = ephemeral_secrets
         self._reader = DiskReader()
+
+    @classmethod
+    def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
+        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
+        return cls(options.libvirt_uri, detach_timeout=options.detach_timeout, timeout=options.libvirt_timeout)
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The target driver ``tgt`` as a program has it: made of its options, with a tgtd of its own if they say so."""
+
+import pathlib
+from typing import Any, Self
+
+from oslo_log import log
+
+from multiattach import listening
+from multiattach.conf import plugins
+from multiattach.conf import tgt as tgt_conf
+from multiattach.domain import errors
+from multiattach.drivers import values
+from multiattach.drivers.errors import DriverError
+from multiattach.drivers.targets.tgt.daemon import TgtDaemon
+from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.target import TgtTarget
+from multiattach.trouble import Trouble
+
+LOG = log.getLogger(__name__)
+
+
+class TgtService(TgtTarget):
+    """Targets of one tgtd.
+
+    :param process: the tgtd if it is a private one; it ends with this driver.
+    :param named: as for :class:`TgtTarget`.
+    """
+
+    OPTS = tgt_conf.OPTS
+    OPTION_GROUP = tgt_conf.GROUP
+
+    def __init__(self, daemon: TgtDaemon, *, process: PrivateTgtd | None = None, **named: Any) -> None:
+        super().__init__(daemon, **named)
+        self._process = process
+        self._trouble = Trouble(LOG, 'The private tgtd')
+
+    @classmethod
+    def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
+        """See :meth:`multiattach.conf.plugins.Plugin.from_options`; call it from the main thread."""
+        volumes_dir = pathlib.Path(options.volumes_dir) if options.volumes_dir else None
+        if volumes_dir is not None:
+            values.check_path('Option volumes_dir in [tgt]', volumes_dir)
+        values.check_iqn_prefix('Option iqn_prefix in [tgt]', options.iqn_prefix)
+        portal, listen = _read_portals(options)
+        process = _make_process(options, listen or portal) if options.private else None
+        try:
+            made = cls(
+                process.start() if process else TgtDaemon(options.control_port or 0),
+                process=process,
+                portal=portal,
+                listen=listen,
+                iqn_prefix=options.iqn_prefix,
+                write_cache=options.write_cache,
+                volumes_dir=volumes_dir,
+            )
+            made.check()
+        except (DriverError, OSError) as exc:
+            if process is not None:
+                process.stop()
+            raise errors.ConfigurationError(
+                f'Options of [tgt] cannot be used (control_port, portal, listen, private): {exc}'
+            ) from exc
+        return made
+
+    def keep_alive(self) -> None:
+        """Start a private tgtd again that died; the worker notices the new one and exports everything again."""
+        if self._process is not None and not self._process.alive():
+            self._trouble.note('died, and is started again')
+            try:
+                self._process.start()
+            except DriverError as exc:
+                self._trouble.note(f'cannot be started: {exc}')
+            else:
+                self._trouble.end()
+
+    def close(self) -> None:
+        """Stop a private tgtd; leave another one as it is."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+
+def _make_process(options: Any, listen: str) -> PrivateTgtd:
+    return PrivateTgtd(
+        portal=listen,
+        threads=options.driver_threads,
+        control_port=options.control_port or None,
+        log_path=pathlib.Path(options.log_file) if options.log_file else None,
+    )
+
+
+def _read_portals(group: Any) -> tuple[str, str]:
+    """Read what hosts are told, and where tgtd listens; the latter is empty if it is the same."""
+    try:
+        portal = listening.parse_portal(group.portal)
+    except ValueError as exc:
+        raise errors.ConfigurationError(f'Option portal in [tgt] {exc}.') from exc
+    if listening.is_wildcard(portal.host):
+        raise errors.ConfigurationError(
+            f'Option portal in [tgt]: hosts are told {portal}, which leads nowhere. Set it to the address at '
+            f'which they reach this machine, and listen in [tgt] to {portal}.'
+        )
+    if not group.listen:
+        return str(portal), ''
+    try:
+        return str(portal), str(listening.parse_portal(group.listen))
+    except ValueError as exc:
+        raise errors.ConfigurationError(f'Option listen in [tgt] {exc}.') from exc
