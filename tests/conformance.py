@@ -2,6 +2,7 @@
 """Middleware that compares each reply with the description of the API at its microversion."""
 
 import functools
+import inspect
 import json
 import re
 import typing
@@ -11,7 +12,8 @@ from typing import Any
 import jsonschema
 import webob
 
-from multiattach.api import blockstorage, faults, microversion, openapi
+from multiattach.api import faults, microversion, openapi
+from multiattach.api.block import app as block
 from multiattach.api.faults import WsgiApp
 from multiattach.api.schemas import replies
 from multiattach.api.settings import ApiSettings
@@ -25,7 +27,17 @@ class Mismatch(AssertionError):
 
 @functools.cache
 def describe(minor: int) -> dict[str, Any]:
-    return openapi.describe(blockstorage.CONTROLLERS, microversion.Version(3, minor))
+    return openapi.describe(block.CONTROLLERS, microversion.Version(3, minor))
+
+
+@functools.cache
+def _find_action(name: str) -> Any:
+    return next(
+        member.action
+        for controller in block.CONTROLLERS
+        for _, member in inspect.getmembers(controller, lambda found: hasattr(found, 'action'))
+        if member.action.name == name
+    )
 
 
 @functools.cache
@@ -120,8 +132,8 @@ class Conformance:
         content = described.get('content')
         if operation['operationId'].endswith('_action'):
             (name,) = json.loads(body)
-            made = replies.ACTIONS.get(name)
-            content = None if made is None else {'application/json': {'schema': made(minor)}}
+            schema = replies.at(_find_action(name).reply, minor)
+            content = None if schema is None else {'application/json': {'schema': schema}}
         if content is None:
             if reply.body:
                 raise Mismatch('a body that is not described')

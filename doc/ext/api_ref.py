@@ -9,10 +9,11 @@ from typing import Any
 import generated
 
 from multiattach import policies
-from multiattach.api import blockstorage, microversion
+from multiattach.api import microversion
 from multiattach.api.actions import ActionController
+from multiattach.api.block import absent
+from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute
-from multiattach.api.controllers import absent
 from multiattach.api.validation import Versioned
 
 _WILDCARD = re.compile(r'{\w+}')
@@ -97,7 +98,8 @@ _FIELDS = ('Name', 'Type', 'Required', 'Since')
 
 def _render_actions(controller: type[Any], api: microversion.Api) -> list[str]:
     lines: list[str] = []
-    for _, method in inspect.getmembers(controller, lambda member: hasattr(member, 'action')):
+    members = inspect.getmembers(controller, lambda member: hasattr(member, 'action'))
+    for _, method in sorted(members, key=lambda found: found[1].action.name):
         action = method.action
         since = f', since {api.minimum.major}.{action.since}' if action.since else ''
         lines += [f'``{action.name}`` ({action.status}{since})', f'    {_first_line(method)}', '']
@@ -159,7 +161,7 @@ def render() -> str:
         *_render_api(
             'Block Storage',
             'Below ``/v3``; a project id may follow, as in older clients.',
-            blockstorage.CONTROLLERS,
+            block.CONTROLLERS,
             microversion.BLOCK_STORAGE,
             '/v3',
         ),

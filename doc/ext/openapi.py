@@ -9,14 +9,15 @@ import pathlib
 import sys
 from typing import Any
 
-from multiattach.api import blockstorage, microversion, openapi
+from multiattach.api import microversion, openapi
+from multiattach.api.block import app as block
 
 NAME = 'openapi.json'
 
 
 def render() -> str:
     """Return the document as JSON."""
-    document = openapi.describe(blockstorage.CONTROLLERS, microversion.BLOCK_STORAGE.maximum)
+    document = openapi.describe(block.CONTROLLERS, microversion.BLOCK_STORAGE.maximum)
     return json.dumps(document, indent=1) + '\n'
 
 

@@ -10,8 +10,9 @@ import pecan
 
 from multiattach.api import faults, routing
 from multiattach.api.request import ACTION, Request
+from multiattach.api.schemas.replies import Reply
 from multiattach.api.settings import ApiSettings
-from multiattach.api.validation import Versioned
+from multiattach.api.validation import Schemas, Versioned, versioned
 from multiattach.domain import errors
 from multiattach.engine.assembly import Engine
 
@@ -27,10 +28,18 @@ class Action:
     schema: Versioned
     since: int
     status: int
+    reply: Reply
+    rules: tuple[str, ...]
 
 
 def action(
-    name: str, schema: Versioned = ANY_BODY, *, since: int = 0, status: int = 202
+    name: str,
+    schema: Schemas = ANY_BODY,
+    *,
+    since: int = 0,
+    status: int = 202,
+    reply: Reply = None,
+    rules: tuple[str, ...] = (),
 ) -> Callable[[routing.Handler], routing.Handler]:
     """Mark a controller's method as an action.
 
@@ -39,10 +48,14 @@ def action(
     :param name: the key in the body.
     :param since: microversion's second number from which it exists.
     :param status: HTTP status of a success.
+    :param reply: as in :func:`multiattach.api.routing.route`.
+    :param rules: as there.
     """
+    checked = versioned(schema)
+    assert checked is not None
 
     def decorate(handler: routing.Handler) -> routing.Handler:
-        handler.action = Action(name, schema, since, status)  # type: ignore[attr-defined]
+        handler.action = Action(name, checked, since, status, reply, rules)  # type: ignore[attr-defined]
         return handler
 
     return decorate
@@ -74,4 +87,4 @@ class ActionController(routing.Controller):
         if found.since > req.minor:
             raise faults.NoSuchMethod
         value = found.schema.check(value, req.minor)
-        return routing.reply(pecan.Response(), found.status, method(req, *args, value))
+        return routing.fill(pecan.Response(), found.status, method(req, *args, value))

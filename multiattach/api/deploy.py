@@ -7,7 +7,8 @@ from typing import Any
 from oslo_config import cfg
 from oslo_middleware import http_proxy_to_wsgi, request_id, sizelimit
 
-from multiattach.api import auth, blockstorage, faults, health, metering, versions
+from multiattach.api import auth, faults, health, metering, versions
+from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute_app
 from multiattach.api.faults import WsgiApp
 from multiattach.api.mounts import Mounts
@@ -44,7 +45,7 @@ def make_application(
         authenticate = _audited(authenticate, audit)
     application: Any = Mounts(
         {
-            '/v3': authenticate(blockstorage.make_app(engine, settings), settings),
+            '/v3': authenticate(block.make_app(engine, settings), settings),
             '/compute': compute_app.make_app(engine, settings, authenticate),
             '/healthcheck': health.Healthcheck(conf, checks or {}),
         },

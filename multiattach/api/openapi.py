@@ -200,10 +200,10 @@ def _describe_replies(operation: _Operation, minor: int) -> Document:
     if operation.actions:
         for action, handler in operation.actions:
             if not _never_succeeds(handler):
-                _add_reply(described, action.status, replies.ACTIONS.get(action.name), minor)
+                _add_reply(described, action.status, action.reply, minor)
     elif not _never_succeeds(operation.handler):
         route = operation.route
-        _add_reply(described, route.status, replies.ROUTES[f'{route.method} {route.path}'], minor)
+        _add_reply(described, route.status, route.reply, minor)
     errors = (*_ANY_ERROR, *(_BODY_ERRORS if operation.route.body is not None else (413,)), *_SERVER_ERRORS)
     for status in errors:
         described[str(status)] = {'$ref': f'#/components/responses/{status}'}
@@ -215,7 +215,7 @@ def _add_reply(described: Document, status: int, reply: replies.Reply, minor: in
     answer = described.setdefault(str(status), {'description': 'Success.'})
     if reply is None:
         return
-    schema = translate(reply(minor))
+    schema = translate(replies.at(reply, minor))
     content = answer.setdefault('content', {_JSON: {'schema': {'anyOf': []}}})
     choices = content[_JSON]['schema']['anyOf']
     if schema not in choices:

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paging and sorting of lists: from query parameters to a page, and to the next link."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
 from multiattach.api.versions import base_url
+from multiattach.db.paging import Page
 from multiattach.domain import errors, idents
-from multiattach.engine.queries import Page
 
 # Query parameters of lists that are no filters.
 PARAMETERS = frozenset({'limit', 'marker', 'offset', 'sort', 'sort_key', 'sort_dir', 'with_count', 'all_tenants'})
+Row = TypeVar('Row')
 _DIRECTIONS = ('asc', 'desc')
 _MAX_OFFSET = 2**63 - 1
 
@@ -80,6 +81,31 @@ def _parse_number(query: Mapping[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > _MAX_OFFSET:
         raise errors.InvalidInput(f'{name} param must be an integer of 0 or more.')
     return int(text)
+
+
+def filters(query: Mapping[str, str]) -> dict[str, str]:
+    """Return the query parameters of a list that are filters."""
+    return {key: value for key, value in query.items() if key not in PARAMETERS}
+
+
+def reply(
+    req: Request,
+    settings: ApiSettings,
+    page: Page,
+    rows: Sequence[Row],
+    key: str,
+    show: Callable[[Row], Mapping[str, Any]],
+    *,
+    links: str = '',
+) -> dict[str, Any]:
+    """Return the body of a list: a page of rows, and the link to the next one if there may be one.
+
+    :param key: key of the list.
+    :param show: shows a row.
+    :param links: key of the link.
+    """
+    after = next_link(req, settings, rows, page)
+    return {key: [show(row) for row in rows]} | ({links or f'{key}_links': after} if after else {})
 
 
 def next_link(req: Request, settings: ApiSettings, rows: Sequence[Any], page: Page) -> list[dict[str, str]]:

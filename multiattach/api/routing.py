@@ -18,8 +18,9 @@ from pecan import core, hooks
 
 from multiattach.api import faults, microversion
 from multiattach.api.request import CONTEXT, PROJECT, ROUTE, ROUTED, VERSION, Request
+from multiattach.api.schemas.replies import Reply
 from multiattach.api.settings import ApiSettings
-from multiattach.api.validation import Versioned
+from multiattach.api.validation import Schemas, Versioned, versioned
 from multiattach.domain import errors, idents
 from multiattach.engine.assembly import Engine
 
@@ -51,6 +52,8 @@ class Route:
     status: int
     body: Versioned | None
     query: Versioned | None
+    reply: Reply
+    rules: tuple[str, ...]
 
     @property
     def segments(self) -> list[str]:
@@ -64,8 +67,10 @@ def route(
     *,
     since: int = 0,
     status: int = 200,
-    body: Versioned | None = None,
-    query: Versioned | None = None,
+    body: Schemas | None = None,
+    query: Schemas | None = None,
+    reply: Reply = None,
+    rules: tuple[str, ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Mark a controller's method as the answer to a kind of request.
 
@@ -77,27 +82,32 @@ def route(
     :param status: HTTP status of a success.
     :param body: schemas of the body; None if it has none.
     :param query: schemas of the query parameters.
+    :param reply: schema of what a success answers with, for the description; the Compute endpoint has none.
+    :param rules: names of the policy rules that the use case asks.
     """
+    checked_body, checked_query = versioned(body), versioned(query)
 
     def decorate(handler: Handler) -> Handler:
         def endpoint(self: Controller, req: Request, resp: pecan.Response, *args: str) -> pecan.Response:
-            if query is not None:
-                query.check(req.query, req.minor)
-            if body is None:
-                return reply(resp, status, handler(self, req, *args))
-            parsed = body.check(req.read_json(), req.minor)
-            return reply(resp, status, handler(self, req, parsed, *args))
+            if checked_query is not None:
+                checked_query.check(req.query, req.minor)
+            if checked_body is None:
+                return fill(resp, status, handler(self, req, *args))
+            parsed = checked_body.check(req.read_json(), req.minor)
+            return fill(resp, status, handler(self, req, parsed, *args))
 
         functools.update_wrapper(endpoint, handler)
         del endpoint.__wrapped__  # type: ignore[attr-defined]  # Pecan would see that signature
-        endpoint.route = Route(method, path, since, status, body, query)  # type: ignore[attr-defined]
+        endpoint.route = Route(  # type: ignore[attr-defined]
+            method, path, since, status, checked_body, checked_query, reply, rules
+        )
         exposed: Handler = pecan.expose(content_type='application/json')(endpoint)
         return exposed
 
     return decorate
 
 
-def reply(response: pecan.Response, status: int, value: Any) -> pecan.Response:
+def fill(response: pecan.Response, status: int, value: Any) -> pecan.Response:
     """Fill a response.
 
     :param response: Pecan's response, or another one.

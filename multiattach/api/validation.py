@@ -100,6 +100,19 @@ class Versioned:
         return max(bisect.bisect_right(self._minors, minor) - 1, 0)
 
 
+Schemas = Versioned | Mapping[str, Any]
+
+
+def versioned(schemas: Schemas | None) -> Versioned | None:
+    """Compile what a route or an action declares; a schema alone holds at all microversions."""
+    return schemas if schemas is None or isinstance(schemas, Versioned) else Versioned({0: schemas})
+
+
+def flag(values: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
+    """Read what a schema has checked as a boolean, or as one written out."""
+    return bool(strutils.bool_from_string(values.get(key, default)))
+
+
 def _normalise(schema: Mapping[str, Any], value: Any) -> Any:
     """Return a value that matches a schema, with the ids in it written alike."""
     if isinstance(value, str):

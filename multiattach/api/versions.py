@@ -11,6 +11,7 @@ from multiattach.api import microversion, routing
 from multiattach.api.faults import WsgiApp
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
+from multiattach.api.schemas.replies import TEXT, many, one, strict
 from multiattach.api.settings import ApiSettings
 from multiattach.engine.assembly import Engine
 
@@ -26,6 +27,24 @@ def base_url(req: Request, settings: ApiSettings) -> str:
         # Where the server in front mounts us is part of it.
         return _VERSIONED.sub('', settings.public_endpoint).rstrip('/')
     return f'{req.host_url}{req.root}'
+
+
+_VERSIONS = one(
+    'versions',
+    many(
+        strict(
+            {
+                'id': TEXT,
+                'status': TEXT,
+                'version': TEXT,
+                'min_version': TEXT,
+                'updated': TEXT,
+                'links': many(strict({'rel': TEXT, 'href': TEXT}, {'type': TEXT})),
+                'media-types': many(strict({'base': TEXT, 'type': TEXT})),
+            }
+        )
+    ),
+)
 
 
 def list_versions(req: Request, settings: ApiSettings) -> dict[str, Any]:
@@ -103,7 +122,7 @@ class VersionController(Controller):
         response.location = f'{base_url(req, self.settings)}/v3/'
         return response
 
-    @route('GET', '/')
+    @route('GET', '/', reply=_VERSIONS)
     def index(self, req: Request) -> dict[str, Any]:
         """List the versions: the same list as at ``/`` (contract 11.5)."""
         return list_versions(req, self.settings)

@@ -10,7 +10,7 @@ from typing import Any
 from oslo_config import cfg
 
 from multiattach import listening
-from multiattach.api.views import doctor as views
+from multiattach.api.block import doctor as views
 from multiattach.cmd import parts
 from multiattach.domain import errors
 

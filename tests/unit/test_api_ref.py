@@ -4,9 +4,9 @@
 import api_ref
 
 from multiattach import policies
-from multiattach.api import blockstorage
+from multiattach.api.block import absent
+from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute
-from multiattach.api.controllers import absent
 
 # What tells nothing of anybody: whoever has a token may read it, for discovery without one.
 OPEN = {
@@ -24,7 +24,7 @@ OPEN = {
 def routes():
     return {
         api_ref.shape(route.method, route.path): controller
-        for route, _, controller in api_ref.list_routes((*blockstorage.CONTROLLERS, *compute.CONTROLLERS))
+        for route, _, controller in api_ref.list_routes((*block.CONTROLLERS, *compute.CONTROLLERS))
     }
 
 

@@ -16,9 +16,10 @@ import release_notes
 import yaml
 
 from multiattach import conf, policies
-from multiattach.api import blockstorage, microversion, openapi
+from multiattach.api import microversion, openapi
+from multiattach.api.block import absent
+from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute
-from multiattach.api.controllers import absent
 from multiattach.domain import drift, states
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -67,13 +68,13 @@ def test_the_page_of_drift_names_each_kind(read):
 
 def test_the_reference_of_the_api_names_each_route_and_action(read):
     page = read('reference/api')
-    for mount, controllers in (('/v3', blockstorage.CONTROLLERS), ('/compute/v2.1', compute.CONTROLLERS)):
+    for mount, controllers in (('/v3', block.CONTROLLERS), ('/compute/v2.1', compute.CONTROLLERS)):
         for route, _, controller in api_ref.list_routes(controllers):
             if controller is absent.AbsentController:
                 assert route.path.split('/')[1] in page
             else:
                 assert f'{route.method} {mount}{route.path}' in page
-    [acting] = [found for found in blockstorage.CONTROLLERS if found.__name__ == 'VolumeActionsController']
+    [acting] = [found for found in block.CONTROLLERS if found.__name__ == 'VolumeActionsController']
     names = [getattr(acting, name).action.name for name in dir(acting) if hasattr(getattr(acting, name), 'action')]
     assert len(names) > 20
     assert [name for name in names if name not in page] == []
@@ -92,7 +93,7 @@ def test_the_page_of_options_names_each(read):
 
 
 def test_the_description_of_the_api_is_put_beside_the_pages(built):
-    document = openapi.describe(blockstorage.CONTROLLERS, microversion.BLOCK_STORAGE.maximum)
+    document = openapi.describe(block.CONTROLLERS, microversion.BLOCK_STORAGE.maximum)
     assert json.loads((built / 'openapi.json').read_text()) == json.loads(json.dumps(document))
     linked = re.findall(r'href="([^"]*openapi\.json)"', (built / 'reference/api.html').read_text())
     assert linked

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from multiattach.api.schemas.elements import BOOLEAN, UUID
+from multiattach.api.schemas.requests import BOOLEAN, DEVICE, UUID
 from multiattach.api.validation import Versioned
 from multiattach.engine.server_queries import FILTERS, SORT_KEYS
 
@@ -14,7 +14,6 @@ _STRICT = 75
 _NUMBER: Schema = {'type': 'string', 'pattern': r'^[0-9]{1,18}\Z'}
 _TEXT: Schema = {'type': 'string', 'maxLength': 255}
 _TAG: Schema = {'type': 'string', 'pattern': r'^[^,/]*\Z', 'minLength': 1, 'maxLength': 60}
-_DEVICE: Schema = {'type': ['string', 'null'], 'maxLength': 255, 'pattern': r'^/dev/x?[a-z]?d?[a-z]+[0-9]*\Z'}
 # Columns that a list once could be filtered by, by accident; Nova refuses them by name.
 _INTERNAL = (
     'block_device_mapping',
@@ -61,11 +60,11 @@ ATTACHMENTS = Versioned({0: _object(_PAGE, strict=False), _STRICT: _object(_PAGE
 
 CREATE = Versioned(
     {
-        0: _attachment(device=_DEVICE),
-        49: _attachment(device=_DEVICE, tag=_TAG),
-        79: _attachment(device=_DEVICE, tag=_TAG, delete_on_termination=BOOLEAN),
+        0: _attachment(device=DEVICE),
+        49: _attachment(device=DEVICE, tag=_TAG),
+        79: _attachment(device=DEVICE, tag=_TAG, delete_on_termination=BOOLEAN),
     }
 )
 UPDATE = Versioned(
-    {0: _attachment(), 85: _attachment(device=_DEVICE, tag=_TAG, delete_on_termination=BOOLEAN, serverId=UUID, id=UUID)}
+    {0: _attachment(), 85: _attachment(device=DEVICE, tag=_TAG, delete_on_termination=BOOLEAN, serverId=UUID, id=UUID)}
 )

@@ -12,10 +12,10 @@ from multiattach.api.compute import schemas
 from multiattach.api.compute.views import ServerViews
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
+from multiattach.db.models import Server
 from multiattach.domain import errors
 from multiattach.domain import servers as domain
 from multiattach.engine.queries import Page
-from multiattach.engine.rows import Server
 from multiattach.engine.server_queries import ADMIN_SORT_KEYS, FILTERS, SORT_KEYS, server_conditions
 
 _DIRECTIONS = ('asc', 'desc')

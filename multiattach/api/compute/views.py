@@ -9,8 +9,8 @@ from typing import Any
 from multiattach.api import versions
 from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
+from multiattach.db.models import Attachment, Server
 from multiattach.domain import servers
-from multiattach.engine.rows import Attachment, Server
 
 # A server that nobody made from a flavor: what clients read unconditionally, and not more.
 FLAVOR = 'libvirt'

@@ -8,8 +8,8 @@ from oslo_utils import strutils
 from multiattach.api.compute import schemas, views
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
+from multiattach.db.models import Attachment
 from multiattach.domain import errors
-from multiattach.engine.rows import Attachment
 from multiattach.engine.servers import ServerAttach
 
 _ALL = '/servers/{server_id}/os-volume_attachments'

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas of bodies and queries: one module per noun."""
+"""Pieces of JSON Schemas of bodies, queries and replies."""

@@ -8,7 +8,7 @@ from urllib import parse
 
 import pytest
 
-from multiattach.api import blockstorage
+from multiattach.api.block import app as block
 from multiattach.api.routing import Route
 from tests.functional.api.conftest import Caller, connector
 
@@ -87,7 +87,7 @@ def test_a_server_is_connected_once_from_a_host(call: Caller) -> None:
 def test_no_path_names_an_id_in_another_way() -> None:
     """Ids are told by the names of wildcards: a new one that is none of these is to be decided upon."""
     seen = set()
-    for controller in blockstorage.CONTROLLERS:
+    for controller in block.CONTROLLERS:
         for member in vars(controller).values():
             if isinstance(route := getattr(member, 'route', None), Route):
                 seen |= set(re.findall(r'{(\w+)}', route.path))

@@ -12,7 +12,8 @@ import pytest
 import webob
 from oslo_config import cfg
 
-from multiattach.api import blockstorage, deploy
+from multiattach.api import deploy
+from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute_app
 from multiattach.api.faults import WsgiApp
 from multiattach.db import messages
@@ -165,7 +166,7 @@ def test_every_link_leads_somewhere(make_client: Callable[[Way], Client], way: W
         '/compute/',
         '/compute/v2.1',
         '/compute/v2.1/',
-        *_collections(blockstorage.CONTROLLERS, '/v3', project),
+        *_collections(block.CONTROLLERS, '/v3', project),
         *_collections(compute_app.CONTROLLERS, '/compute/v2.1', project),
     )
     seen: dict[str, set[str]] = {}

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import webob
 
-from multiattach.api import blockstorage, deploy
+from multiattach.api import deploy
+from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute_app
 from multiattach.db import messages
 from multiattach.db.paging import Page
@@ -41,7 +42,7 @@ def list_calls(controllers: Iterable[Any]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ('controllers', 'rows'), [(blockstorage.CONTROLLERS, table.BLOCK_STORAGE), (compute_app.CONTROLLERS, table.COMPUTE)]
+    ('controllers', 'rows'), [(block.CONTROLLERS, table.BLOCK_STORAGE), (compute_app.CONTROLLERS, table.COMPUTE)]
 )
 def test_every_call_has_a_row(controllers: Iterable[Any], rows: tuple[Call, ...]) -> None:
     assert {_PLACE.sub('{}', row.name) for row in rows} == list_calls(controllers)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from multiattach.api.schemas import elements
+from multiattach.api.schemas import requests
 from multiattach.api.validation import Schema, Versioned
 from multiattach.domain import errors
 
@@ -44,18 +44,25 @@ GOOD = {
         '11111111222243338444555555555555',
         'ABCDEFAB-2222-4333-8444-555555555555',
     ],
+    'UUID_OR_NULL': [None, '11111111-2222-4333-8444-555555555555'],
+    'TEXT': ['', 'x' * 255],
     'TEXT_OR_NULL': [None, '', 'x' * 255],
+    'WORD': [' ', 'x' * 255],
     'NAME': ['a', 'x' * 255, ' a '],
     'SIZE': [1, 2**31 - 1, '1', '2147483647', '007'],
     'BOOLEAN': [True, False, 'true', 'False', '1', '0', 'yes', 'off', 'T'],
     'METADATA': [{}, {'a': ''}, {'A-z_0:. /': 'x' * 255}],
     'EXTRA_SPECS': [{}, {'a:b.c-d_e': None}, {'a': 'x' * 255}],
+    'DEVICE': [None, '/dev/vdb', '/dev/sda1'],
     'NUMBER_QUERY': ['', '0', '10'],
     'BOOLEAN_QUERY': ['true', '0', 'False'],
 }
 BAD = {
     'UUID': [None, 1, '', 'x', '11111111-2222-4333-8444-55555555555', '11111111-2222-4333-8444-555555555555\n'],
+    'UUID_OR_NULL': [1, '', 'x'],
+    'TEXT': [None, 1, 'x' * 256],
     'TEXT_OR_NULL': [1, 'x' * 256, []],
+    'WORD': [None, '', 'x' * 256],
     'NAME': [None, '', ' ', '\n', 'x' * 256, 1],
     'SIZE': [0, -1, 2**31, 1.5, True, None, '', '0', '-1', ' 1', '1\n', '\uff12', '2147483648', '9' * 6000, '1e3'],
     'BOOLEAN': [None, 2, 0, 1, '', 'x', 'true\n', []],
@@ -71,6 +78,7 @@ BAD = {
         {'ä': 'x'},
     ],
     'EXTRA_SPECS': [None, {'': 'x'}, {'a b': 'x'}, {'a': 1}, {'a': 'x' * 256}, {'a/b': 'x'}, {'a\n': 'x'}],
+    'DEVICE': ['', 'vdb', '/dev/', '/dev/vdb\n', '/dev/../vdb', 5],
     'NUMBER_QUERY': ['-1', 'x', '1\n', '\uff19', '1' * 19],
     'BOOLEAN_QUERY': ['', 'x', 'none'],
 }
@@ -78,14 +86,14 @@ BAD = {
 
 @pytest.mark.parametrize(('name', 'value'), [(name, value) for name, values in GOOD.items() for value in values])
 def test_what_a_piece_takes(name, value):
-    Schema(getattr(elements, name)).check(value)
+    Schema(getattr(requests, name)).check(value)
 
 
 @pytest.mark.parametrize(('name', 'value'), [(name, value) for name, values in BAD.items() for value in values])
 def test_what_a_piece_refuses(name, value):
-    refusal(getattr(elements, name), value)
+    refusal(getattr(requests, name), value)
 
 
 def test_every_piece_is_tried():
-    pieces = {name for name in vars(elements) if name.isupper() and not name.startswith('_')}
+    pieces = {name for name in vars(requests) if name.isupper() and not name.startswith('_')}
     assert pieces == set(GOOD) | {'PAGE_QUERY'} == set(BAD) | {'PAGE_QUERY'}

@@ -8,7 +8,7 @@ from multiattach.api.microversion import Version
 from multiattach.api.mounts import ROOT
 from multiattach.api.request import PROJECT, VERSION, Request
 from multiattach.api.settings import ApiSettings
-from multiattach.engine.rows import Attachment, Server
+from multiattach.db.models import Attachment, Server
 
 ATTACHMENT = Attachment(
     id='a', volume_id='v', instance_uuid='s', mountpoint='/dev/vdb', tag='data', delete_on_termination=True

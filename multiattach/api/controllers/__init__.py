@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Controllers: one module per noun; each method tells what it answers to."""

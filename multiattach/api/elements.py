@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pieces that several nouns' replies share."""
+
+import datetime
+
+from multiattach.api.request import Request
+from multiattach.api.settings import ApiSettings
+from multiattach.api.versions import base_url
+
+
+def format_time(moment: datetime.datetime | None) -> str | None:
+    """Write a time as Block Storage does: ISO 8601, UTC without zone.
+
+    :param moment: UTC without zone, or None.
+    :returns: text, or None.
+    """
+    return None if moment is None else moment.strftime('%Y-%m-%dT%H:%M:%S.%f')
+
+
+class Links:
+    """Links to things of one request; the project id is in them if it is in the request's URL."""
+
+    def __init__(self, req: Request, settings: ApiSettings) -> None:
+        self._base = base_url(req, settings)
+        self._project = f'{req.url_project}/' if req.url_project else ''
+
+    def of(self, collection: str, ident: str) -> list[dict[str, str]]:
+        """Return the links to one thing.
+
+        :param collection: its place in the URL, for example ``volumes``.
+        :returns: ``self`` and ``bookmark``.
+        """
+        tail = f'{self._project}{collection}/{ident}'
+        return [{'rel': 'self', 'href': f'{self._base}/v3/{tail}'}, {'rel': 'bookmark', 'href': f'{self._base}/{tail}'}]
