@@ -4,6 +4,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import citations
 from docutils import statemachine
 from docutils.parsers import rst
 from sphinx.util.nodes import nested_parse_with_titles
@@ -22,7 +23,7 @@ def make_directive(render: Callable[[], str]) -> type[rst.Directive]:
 
     class Generated(rst.Directive):
         def run(self) -> list[Any]:
-            lines = statemachine.StringList(render().splitlines(), source=f'<{render.__module__}>')
+            lines = statemachine.StringList(citations.link(render()).splitlines(), source=f'<{render.__module__}>')
             node = rst.nodes.section()
             node.document = self.state.document
             nested_parse_with_titles(self.state, lines, node)

@@ -19,6 +19,7 @@ extensions = [
     'sphinx.ext.graphviz',
     # doc/ext: what is made of the code's own tables
     'api_ref',
+    'citations',
     'drift_table',
     'openapi',
     'pictures',

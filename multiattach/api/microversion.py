@@ -67,7 +67,7 @@ def negotiate(api: Api, header: str | None, legacy: str | None = None) -> Versio
     :param header: value of ``OpenStack-API-Version``, or None.
     :param legacy: value of the API's legacy header, or None.
     :returns: the effective version.
-    :raises InvalidInput: the header cannot be read (400; 11.4 number 23).
+    :raises InvalidInput: the header cannot be read (400; contract 11.4 number 23).
     :raises VersionNotSupported: the version is outside of what is served (406).
     """
     if header is None:

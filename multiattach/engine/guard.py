@@ -2,7 +2,7 @@
 """Nobody takes a volume away under a server that uses it (CVE-2023-2088, contract 7.3).
 
 The compute service is asked unless another service makes the call. The decision stands on the
-connector that was stored, so that a worker who answers late leaves no hole (11.4 number 20).
+connector that was stored, so that a worker who answers late leaves no hole (contract 11.4 number 20).
 """
 
 import dataclasses

@@ -178,7 +178,7 @@ class LegacyActions:
         self._leave(ctx, volume_id, _ACTIONS + 'terminate_connection', pick, disconnect=True)
 
     def detach(self, ctx: RequestContext, volume_id: str, attachment_id: str | None) -> None:
-        """Take a volume from a server (os-detach); others keep theirs (11.4 number 6).
+        """Take a volume from a server (os-detach); others keep theirs (contract 11.4 number 6).
 
         :param attachment_id: UUID; None for the only one there is.
         :raises InvalidVolume: the attachment belongs to another volume.

@@ -90,7 +90,7 @@ class VolumeSettings:
     def reset(self, ctx: RequestContext, volume_id: str, status: str | None, attach_status: str | None) -> None:
         """Put a volume's status right (os-reset_status).
 
-        ``detached`` really takes every attachment from its target (11.4 number 21). A status
+        ``detached`` really takes every attachment from its target (contract 11.4 number 21). A status
         that attachments decide can be asked for only when they agree.
 
         :param status: status to set, or None.

@@ -147,7 +147,7 @@ class Types:
     def set_specs(
         self, ctx: RequestContext, type_id: str, specs: Mapping[str, str | None], *, is_update: bool = False
     ) -> None:
-        """Set extra specs while no volume has the type, in one transaction (11.4 number 27).
+        """Set extra specs while no volume has the type, in one transaction (contract 11.4 number 27).
 
         :param specs: keys and values to set; the others stay.
         :param is_update: ask the update rule instead of the create rule.

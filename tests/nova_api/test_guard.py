@@ -99,7 +99,7 @@ def assert_asked(compute: Compute, use: Use, status: int) -> None:
 @every_way
 @pytest.mark.parametrize('persona', ['', 'root'])
 def test_what_a_server_uses_stays(compute: Compute, use: Use, way: str, persona: str) -> None:
-    """Row 8: not even an admin."""
+    """Contract 7.3 step 8: not even an admin."""
     assert_conflict(use.take_away(way, persona), use)
     assert_asked(compute, use, 200)
     use.assert_kept()
@@ -107,14 +107,14 @@ def test_what_a_server_uses_stays(compute: Compute, use: Use, way: str, persona:
 
 @every_way
 def test_a_service_token_passes_and_nova_is_not_asked(compute: Compute, use: Use, way: str) -> None:
-    """Row 1."""
+    """Contract 7.3 step 1."""
     use.assert_taken_away(use.take_away(way, service='nova'), way)
     assert compute.find_requests(use.server) == []
 
 
 @every_way
 def test_the_server_is_gone(compute: Compute, use: Use, way: str) -> None:
-    """Row 6."""
+    """Contract 7.3 step 6."""
     compute.delete_server(use.server)
     use.assert_taken_away(use.take_away(way), way)
     assert_asked(compute, use, 404)
@@ -122,7 +122,7 @@ def test_the_server_is_gone(compute: Compute, use: Use, way: str) -> None:
 
 @every_way
 def test_the_server_no_longer_uses_it(compute: Compute, use: Use, way: str) -> None:
-    """Row 6, after a detach whose last call was lost."""
+    """Contract 7.3 step 6, after a detach whose last call was lost."""
     compute.forget(use.server, use.volume)
     use.assert_taken_away(use.take_away(way), way)
     assert_asked(compute, use, 404)
@@ -130,7 +130,7 @@ def test_the_server_no_longer_uses_it(compute: Compute, use: Use, way: str) -> N
 
 @every_way
 def test_the_server_uses_another_attachment(compute: Compute, use: Use, way: str) -> None:
-    """Row 7, after a migration whose last call was lost."""
+    """Contract 7.3 step 7, after a migration whose last call was lost."""
     compute.forget(use.server, use.volume)
     compute.use(use.server, use.volume, str(uuid.uuid4()))
     use.assert_taken_away(use.take_away(way), way)
@@ -147,7 +147,7 @@ def test_only_the_deleted_one_of_two_servers_loses_it(cloud: Cloud, compute: Com
 
 
 def test_a_half_made_attachment_is_guarded_too(cloud: Cloud, compute: Compute, volume: str, server: str) -> None:
-    """Row 8: between connector and os-complete the host logs in."""
+    """Contract 7.3 step 8: between connector and os-complete the host logs in."""
     ident = cloud.reserve(volume, server)
     compute.use(server, volume, ident)
     use = Use(cloud, server, volume, ident, cloud.connect(ident, HOST)['connection_info'])
@@ -157,7 +157,7 @@ def test_a_half_made_attachment_is_guarded_too(cloud: Cloud, compute: Compute, v
 
 
 def test_a_reservation_is_not_asked_about(cloud: Cloud, compute: Compute, volume: str, server: str) -> None:
-    """Row 5."""
+    """Contract 7.3 step 5."""
     ident = cloud.reserve(volume, server)
     compute.use(server, volume, ident)
     assert cloud('member', 'DELETE', f'/v3/attachments/{ident}').status == 200
@@ -173,7 +173,7 @@ def test_a_user_nova_does_not_know(cloud: Cloud, compute: Compute, use: Use) -> 
 
 
 class TestWithoutNova:
-    """Row 9: nobody answers."""
+    """Contract 7.3 step 9: nobody answers."""
 
     @pytest.fixture(scope='class', autouse=True)
     def _no_nova(self, compute: Compute) -> Iterator[None]:

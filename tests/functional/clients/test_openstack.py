@@ -264,7 +264,7 @@ def test_attachments(cloud: Cloud, volume: str) -> None:
 
 @pytest.mark.parametrize('version', ['3.27', '3.44'])
 def test_no_attachment_before_there_were_modes(cloud: Cloud, volume: str, version: str) -> None:
-    """This client sends a mode of null below 3.54, where it is 400 (chapter 4 of the clients' contract)."""
+    """This client sends a mode of null below 3.54, where it is 400 (clients chapter 4)."""
     with pytest.raises(AssertionError, match='Invalid input for field/attribute attachment'):
         cloud.openstack('volume', 'attachment', 'create', volume, compute_host.WEB, version=version)
     exchange = cloud.recorder.exchanges[-1]

@@ -192,7 +192,7 @@ ACTIONS = [
 def test_actions_ask_about_the_one_attachment(
     cloud: Cloud, nova: StandInNova, used: str, volume: str, server: str, persona: str, action: str, value: Any
 ) -> None:
-    """Row 2: exactly one."""
+    """Contract 7.3 step 2: exactly one."""
     is_conflict(act(cloud, persona, volume, action, value), server)
     assert len(nova.asked) == 1
     stays(cloud, used)
@@ -206,7 +206,7 @@ def test_actions_ask_about_the_one_attachment(
 def test_actions_that_name_none_of_several(
     cloud: Cloud, nova: StandInNova, used: str, volume: str, persona: str, action: str, value: Any
 ) -> None:
-    """Row 2: several; Nova cannot be asked about which."""
+    """Contract 7.3 step 2: several; Nova cannot be asked about which."""
     other = cloud.reserve(volume, str(uuid.uuid4()))
     cloud.connect(other, 'two')
     reply = act(cloud, persona, volume, action, value)
@@ -219,7 +219,7 @@ def test_actions_that_name_none_of_several(
 def test_actions_without_an_attachment(
     cloud: Cloud, nova: StandInNova, volume: str, persona: str, action: str, value: Any
 ) -> None:
-    """Row 2: none."""
+    """Contract 7.3 step 2: none."""
     nova.use(None)
     assert act(cloud, persona, volume, action, value).status == 202
     assert nova.asked == []

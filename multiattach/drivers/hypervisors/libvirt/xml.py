@@ -38,7 +38,7 @@ class DiskElement:
 
 
 def build_disk(disk: Disk, target: str) -> str:
-    """Build the element of requirement row 14, as Nova renders it (clients.md section 1).
+    """Build the element of requirement row 14, as Nova renders it (clients chapter 1).
 
     :param target: device name, ``vdb``.
     """

@@ -249,7 +249,7 @@ def test_server_that_is_gone(host: Host, volume: Volume) -> None:
 
 
 def test_block_disk_as_os_brick_gives_it(host: Host, tmp_path: object) -> None:
-    """Row 14's XML is taken by libvirt; a loop device is not at hand, a device node is."""
+    """The XML of requirement row 14 is taken by libvirt; a loop device is not at hand, a device node is."""
     disk = Disk(str(uuid.uuid4()), str(uuid.uuid4()), DeviceInfo('block', '/dev/null'), '/dev/vdb', multiattach=True)
     server = host.server_id(0)
     host.power_off(0)
