@@ -2,6 +2,7 @@
 """The Debian 12 packages that the test bed stands on."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,49 +10,17 @@ from pathlib import Path
 from tests.testbed.processes import run
 from tests.testbed.progress import report
 
-_GUESTS = (
-    'qemu-system-x86',
-    'qemu-block-extra',  # QEMU's own iSCSI initiator
-    'qemu-utils',
-    'libvirt-daemon-system',
-    'libvirt-daemon-driver-qemu',
-    'libvirt-clients',
-    'tgt',
-    'busybox-static',
-    'kmod',
-    'lz4',
-    'procps',
-)
-# libvirt-python has no wheel: it is compiled against libvirt-dev.
-_BUILD = ('gcc', 'pkg-config', 'python3-dev', 'python3-venv', 'libvirt-dev')
-_HOSTS = (
-    'open-iscsi',
-    'udev',
-    'iproute2',
-    'sg3-utils',
-    'lsscsi',
-    'libiscsi-bin',
-    'lvm2',
-    'thin-provisioning-tools',
-    'e2fsprogs',
-    'mariadb-server',
-    'postgresql-15',
-    'rabbitmq-server',
-    'redis-server',
-    'etcd-server',
-)
-_SERVERS = (
-    'curl',
-    'graphviz',  # pictures of the documentation
-    'nginx-light',
-    'openssl',
-    'shellcheck',
-    'sudo',  # devstack's user has no other way to be root
-    'systemd',  # systemd-analyze
-)
+_BINDEP = Path(__file__).parents[2] / 'bindep.txt'
+
+
+def read_packages(purpose: str) -> tuple[str, ...]:
+    """Read from ``bindep.txt`` the names of the packages of one of its profiles."""
+    lines = re.findall(r'^([\w.+-]+) \[platform:dpkg ([\w ]+)\]$', _BINDEP.read_text(), re.MULTILINE)
+    return tuple(name for name, profiles in lines if purpose in profiles.split())
+
 
 #: package names per purpose
-PACKAGES: dict[str, tuple[str, ...]] = {'quickstart': _GUESTS + _BUILD, 'e2e': _GUESTS + _BUILD + _HOSTS + _SERVERS}
+PACKAGES: dict[str, tuple[str, ...]] = {'quickstart': read_packages('quickstart'), 'e2e': read_packages('test')}
 
 _POLICY = Path('/usr/sbin/policy-rc.d')
 _APT = ('apt-get', '-q', '-y', '-o', 'DPkg::Lock::Timeout=600')

@@ -152,3 +152,14 @@ def test_the_description_is_written_alone(tmp_path):
     name = tmp_path / 'new' / 'openapi.json'
     subprocess.run(['python', 'doc/ext/openapi.py', name], cwd=TOP, check=True, timeout=120)
     assert json.loads(name.read_text())['openapi'].startswith('3.1')
+
+
+def test_what_a_person_looks_up_is_said_by_the_service():
+    """The texts behind a status on the page of symptoms are in the code, so that a search for one finds its row."""
+    page = (TOP / 'doc/source/admin/troubleshooting.rst').read_text()
+    rows = re.findall(r'^   \* - [45]\d\d (``.*)$', page, re.MULTILINE)
+    quoted = [text for row in rows for text in re.findall('``(.*?)``', row)]
+    assert len(quoted) > 5
+    sources = ''.join(path.read_text() for path in (TOP / 'multiattach').rglob('*.py'))
+    said = re.sub(r"'\s*f?'", '', sources)
+    assert [text for text in quoted if text not in said] == []

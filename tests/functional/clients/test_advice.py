@@ -131,21 +131,29 @@ def test_release(cloud: Cloud, seal: str) -> None:
     run(cloud, 'openstack multiattach doctor --fix --release X', X=seal)
 
 
-def test_go_on_by_hand(cloud: Cloud) -> None:
-    """Every command of the README up to a volume that two servers share, and back."""
-    text = (pathlib.Path(__file__).parents[3] / 'README.rst').read_text()
-    lines = [line.strip() for line in text.splitlines() if line.startswith('    openstack --os-cloud multiattach ')]
-    assert len(lines) >= 9
-    for line in lines:
-        words = shlex.split(line)[3:]
+_TOP = pathlib.Path(__file__).parents[3]
+# Document → the words before a command's own, and how many commands it has.
+DOCUMENTS = {'README.rst': ('openstack --os-cloud multiattach ', 9), 'doc/source/user/tutorial.rst': ('openstack ', 10)}
+
+
+@pytest.mark.parametrize('document', DOCUMENTS)
+def test_a_document_is_followed_by_hand(cloud: Cloud, document: str) -> None:
+    """Every command up to a volume that two servers share, and back."""
+    start, number = DOCUMENTS[document]
+    found = re.findall(rf'^ {{4,5}}{start}(.+)$', (_TOP / document).read_text(), re.MULTILINE)
+    assert len(found) == number
+    for line in found:
+        words = shlex.split(line)
         told = cloud.openstack(*words).printed
         if words[:3] == ['server', 'add', 'volume']:
-            server = {'web': compute_host.WEB, 'db': compute_host.DB}[words[3]]
-            cloud.wait_for_server('shared', server)
+            cloud.wait_for_server('shared', {'web': compute_host.WEB, 'db': compute_host.DB}[words[3]])
         if words[:2] == ['volume', 'create']:
             cloud.wait('shared', 'available')
         if words[:2] == ['server', 'list']:
             assert all(name in told for name in ('web', 'db'))
+        if 'attachments' in words:
+            assert 'in-use' in told
+            assert all(server in told for server in (compute_host.WEB, compute_host.DB))
     cloud.wait('shared', 'available')
     cloud.openstack('volume', 'delete', 'shared')
     cloud.openstack('volume', 'type', 'delete', 'multiattach')
