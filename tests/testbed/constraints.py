@@ -2,7 +2,7 @@
 """Versions of libraries to test on: the lowest that are allowed, and those that OpenStack installs.
 
 The files in ``tests/constraints`` are ``upper-constraints.txt`` of openstack/requirements, each with its
-commit and date in the first line.
+commit and date in the first line. ``constraints.txt`` at the top is ours: what all tests are run with.
 """
 
 import configparser
@@ -19,6 +19,7 @@ from tests.testbed.processes import run
 
 TOP = Path(__file__).parents[2]
 FILES = TOP / 'tests' / 'constraints'
+PINS = TOP / 'constraints.txt'
 REPOSITORY = 'https://opendev.org/openstack/requirements'
 LOWEST, CHOICES = 'lowest', ('lowest', 'master', 'stable')
 # uWSGI is compiled, and is no library of the code; what checks style and types is no library at all.
@@ -133,5 +134,41 @@ def write_metadata(folder: Path) -> None:
     (info / 'entry_points.txt').write_text('\n'.join(lines))
 
 
+def list_all_requirements() -> list[str]:
+    """List all lines of ``requirements.txt`` and of every extra in ``setup.cfg``."""
+    conf = configparser.ConfigParser()
+    conf.read(TOP / 'setup.cfg')
+    lines = (TOP / 'requirements.txt').read_text().split()
+    return sorted({*lines, *(line for extra in conf['extras'].values() for line in extra.split())}, key=str.lower)
+
+
+def write_pins(python: Path, target: Path = PINS) -> None:
+    """Write what an environment has as constraints for pip."""
+    text = run([python, '-m', 'pip', 'freeze', '--all', '--exclude-editable', '--disable-pip-version-check'])
+    pins = [line for line in text.splitlines() if re.fullmatch(r'[\w.-]+==\S+', line)]
+    target.write_text(
+        '# Every library that the tests are run with, on Python 3.11; quick start, tools/test and tox install these.\n'
+        '# "tools/constraints --pin" takes the newest versions that are admitted; run tools/test after it.\n'
+        + ''.join(f'{line}\n' for line in sorted(pins, key=str.lower))
+    )
+
+
+def pin() -> None:
+    """Read anew which versions are the newest, in an environment of its own.
+
+    :raises TestbedError: pip finds no versions that go together.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run([sys.executable, '-m', 'venv', folder])
+        python = Path(folder, 'bin', 'python')
+        install = [python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check']
+        run([*install, '--upgrade', 'pip', 'setuptools', 'wheel'], timeout=600)
+        run([*install, *list_all_requirements()], timeout=3600)
+        write_pins(python)
+
+
 if __name__ == '__main__':
-    print('\n'.join(refresh(*sys.argv[1:2])))
+    if sys.argv[1:] == ['--pin']:
+        pin()
+    else:
+        print('\n'.join(refresh(*sys.argv[1:2])))

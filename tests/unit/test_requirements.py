@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lower bounds, and what OpenStack installs: pip refuses the one above the other."""
 
+import importlib.metadata
 import pathlib
 import re
 import subprocess
+import sys
 
+import packaging.requirements
 import pytest
 
 from tests.testbed import constraints
@@ -43,6 +46,23 @@ def test_every_line_has_one_lower_bound():
     assert constraints.list_requirements()
     for line in constraints.list_requirements():
         assert re.fullmatch(r'[\w.-]+(\[\w+\])?>=[\d.]+', line)
+
+
+def test_each_requirement_is_pinned_at_a_version_that_it_admits():
+    pins = dict(line.split('==') for line in constraints.PINS.read_text().splitlines() if not line.startswith('#'))
+    versions = {re.sub(r'[-_.]+', '-', name).lower(): version for name, version in pins.items()}
+    for line in constraints.list_all_requirements():
+        requirement = packaging.requirements.Requirement(line)
+        assert requirement.specifier.contains(versions[re.sub(r'[-_.]+', '-', requirement.name).lower()]), line
+    assert {'pip', 'setuptools', 'wheel'} <= versions.keys()
+
+
+def test_pins_are_what_an_environment_has(tmp_path):
+    constraints.write_pins(sys.executable, tmp_path / 'constraints.txt')
+    lines = (tmp_path / 'constraints.txt').read_text().splitlines()
+    assert f'pytest=={importlib.metadata.version("pytest")}' in lines
+    assert all(line.startswith('#') or '==' in line for line in lines)
+    assert not any(line.startswith('multiattach') for line in lines)
 
 
 def test_refresh_takes_the_newest_stable_branch(tmp_path, monkeypatch):
