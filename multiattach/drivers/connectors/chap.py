@@ -48,7 +48,8 @@ def find_obstacle() -> str | None:
         return (
             f'This host is in FIPS mode ({FIPS_ENABLED} is 1), which forbids MD5, the only CHAP digest that '
             'tgtd can check: this host cannot log in to volumes that tgtd exports. Run servers that need '
-            'such volumes on a host without FIPS mode.'
+            'such volumes on a host without FIPS mode, or set connector = qemu in [host_agent]: libiscsi has an MD5 of '
+            'its own, unless it was built with libgcrypt.'
         )
     digests = parse_digests(_read(ISCSID_CONF))
     if is_taken(digests):

@@ -2,12 +2,14 @@
 """The agent with everything real: database, worker, tgtd, libvirtd, guests, QEMU's initiator."""
 
 import pathlib
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from multiattach.db import services as db_services
 from multiattach.db.transitions import Actor
+from multiattach.domain import errors
 from multiattach.domain.findings import Rules
 from multiattach.domain.services import HOST_BINARY
 from multiattach.drivers.connectors.qemu import QemuConnector
@@ -15,6 +17,7 @@ from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.engine.servers import ServerAttach
+from multiattach.engine.volumes import VolumeWish
 from multiattach.host.agent import HostAgent
 from multiattach.rpc import clients, transport
 from multiattach.steps.host_attachments import HostAttachments
@@ -105,6 +108,40 @@ def test_two_servers_share_a_volume_from_call_to_bytes(bench: Bench) -> None:
     finally:
         server.stop()
         server.wait()
+
+
+def test_a_domain_that_names_its_project_is_out_of_reach_for_others(bench: Bench) -> None:
+    """As /admin/operation says it is done, with virsh; a member of the host's project is refused, its own gets in."""
+    mine, theirs, number = 'a' * 32, 'b' * 32, 1
+    server_id, servers = bench.host.server_id(number), bench.deployed.engine.servers
+    virsh = ['virsh', '-c', bench.host.daemon.uri, 'metadata', '--config', '--uri', 'urn:multiattach:server:1']
+
+    def attach(project: str) -> str:
+        ctx = deployment.make_context(project, admin=False, roles=('member', 'reader'))
+        volume = bench.deployed.engine.volumes.create(ctx, VolumeWish(1))
+        bench.deployed.wait(lambda: bench.deployed.status(volume.id) == 'available')
+        return servers.attach(ctx, server_id, ServerAttach(volume.id, supports_multiattach=True)).id
+
+    text = f'<server><project>{theirs}</project></server>'
+    subprocess.run([*virsh, '--key', 'multiattach', '--set', text, server_id], check=True, capture_output=True)
+    try:
+        bench.engine_side.register_servers(bench.agent.domains())
+        with pytest.raises(errors.NotFound):
+            attach(mine)
+        ident = attach(theirs)
+        bench.agent.attach({}, ident)
+        assert bench.state(ident) == 'attached'
+        bench.deployed.engine.servers.detach(bench.deployed.ctx, server_id, bench.engine_side.load(ident).volume_id)
+        bench.agent.detach({}, ident)
+        # The other one names none: it is the host's project's.
+        other = servers.show(deployment.make_context(mine, admin=False, roles=('reader',)), bench.host.server_id(0))
+        assert other.project_id == mine
+    finally:
+        subprocess.run([*virsh, '--remove', server_id], check=True, capture_output=True)
+    bench.engine_side.register_servers(bench.agent.domains())
+    with pytest.raises(errors.NotFound):
+        attach(theirs)
+    assert servers.show(bench.deployed.ctx, server_id).project_id == mine
 
 
 def test_every_server_sees_a_shared_volume_grow_while_it_is_in_use(bench: Bench) -> None:

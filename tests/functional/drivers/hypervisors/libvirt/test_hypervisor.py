@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The libvirt driver against a real libvirtd, real guests and a real iSCSI target with CHAP."""
 
+import json
+import os
+import pathlib
+import subprocess
 import threading
 import time
 import uuid
@@ -11,11 +15,12 @@ import libvirt
 import pytest
 
 from multiattach.domain.connection import DeviceInfo
+from multiattach.drivers.connectors import chap
 from multiattach.drivers.errors import DetachRefused, DomainNotFound, HypervisorError, HypervisorUnavailable
 from multiattach.drivers.hypervisors.base import Disk
 from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 
-from .conftest import Host, Volume
+from .conftest import VOLUME_SIZE, Host, Volume
 
 
 def disks(host: Host, number: int, flags: int = 0) -> dict[str, ElementTree.Element]:
@@ -296,3 +301,39 @@ def test_libvirtd_that_dies_and_comes_back(host: Host, volume: Volume) -> None:
     assert sessions(volume) == 1
     host.hypervisor.detach(server, volume.id, info['attachment_id'])
     assert host.guests[0].find_disk(volume.id) is None
+
+
+def test_qemu_logs_in_without_the_md5_of_a_library_in_fips_mode(
+    volume: Volume, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's initiator cannot there; libiscsi brings its own MD5, as long as it is built without libgcrypt."""
+    (tmp_path / 'fips_enabled').write_text('1\n')
+    monkeypatch.setattr(chap, 'FIPS_ENABLED', str(tmp_path / 'fips_enabled'))
+    assert 'FIPS mode' in str(chap.find_obstacle())
+    info = volume.make_attachment()
+    details = volume.connector.connect(info).details
+    secret = tmp_path / 'secret'
+    secret.touch(0o600)
+    secret.write_text(details['password'])
+    target, _, lun = details['name'].rpartition('/')
+    source = {
+        'driver': 'iscsi',
+        'transport': 'tcp',
+        'portal': f'{details["host"]}:{details["port"]}',
+        'target': target,
+        'lun': int(lun),
+        'user': details['username'],
+        'password-secret': 'chap',
+        'initiator-name': details['initiator'],
+    }
+    words = ['qemu-img', 'info', '--object', f'secret,id=chap,file={secret}']
+    done = subprocess.run(
+        [*words, f'json:{json.dumps({"driver": "raw", "file": source})}'],
+        env={**os.environ, 'LIBGCRYPT_FORCE_FIPS_MODE': '1', 'GNUTLS_FORCE_FIPS_MODE': '1'},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f'{VOLUME_SIZE} bytes' in done.stdout
