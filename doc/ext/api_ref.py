@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference of the API, made of routes, schemas and policy rules."""
 
-import inspect
 import re
 from collections.abc import Iterable
 from typing import Any
 
 import generated
 
-from multiattach import policies
-from multiattach.api import microversion
-from multiattach.api.actions import ActionController
+from multiattach.api import microversion, routing
+from multiattach.api.actions import ActionController, list_actions
 from multiattach.api.block import absent
 from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute
@@ -22,12 +20,7 @@ _NOUN = re.compile(r'^/(?:multiattach/)?(?:servers/{\w+}/)?([^/{]+)')
 
 def list_routes(controllers: Iterable[type[Any]]) -> list[tuple[Any, Any, type[Any]]]:
     """Return mark, method and controller of every route, in order of their paths."""
-    found = [
-        (handler.route, handler, controller)
-        for controller in controllers
-        for _, handler in inspect.getmembers(controller, lambda member: hasattr(member, 'route'))
-    ]
-    return sorted(found, key=lambda item: (item[0].path, item[0].method))
+    return sorted(routing.list_routes(controllers), key=lambda item: (item[0].path, item[0].method))
 
 
 def shape(method: str, path: str) -> tuple[str, str]:
@@ -35,13 +28,8 @@ def shape(method: str, path: str) -> tuple[str, str]:
     return method, _WILDCARD.sub('{}', path)
 
 
-def list_rules() -> dict[tuple[str, str], list[str]]:
-    """Return names of policy rules by the shape of the routes that they guard."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for rule in policies.list_rules():
-        for operation in getattr(rule, 'operations', ()):
-            found.setdefault(shape(operation['method'], operation['path']), []).append(rule.name)
-    return found
+def _name_rules(rules: Iterable[str], otherwise: str) -> str:
+    return f'Policy: {", ".join(f"``{name}``" for name in rules) or otherwise}.'
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
@@ -98,32 +86,27 @@ _FIELDS = ('Name', 'Type', 'Required', 'Since')
 
 def _render_actions(controller: type[Any], api: microversion.Api) -> list[str]:
     lines: list[str] = []
-    members = inspect.getmembers(controller, lambda member: hasattr(member, 'action'))
-    for _, method in sorted(members, key=lambda found: found[1].action.name):
-        action = method.action
+    for action, method in list_actions(controller):
         since = f', since {api.minimum.major}.{action.since}' if action.since else ''
-        lines += [f'``{action.name}`` ({action.status}{since})', f'    {_first_line(method)}', '']
+        lines += [
+            f'``{action.name}`` ({action.status}{since})',
+            f'    {_first_line(method)} {_name_rules(action.rules, "whoever has a token")}',
+            '',
+        ]
         fields = _table(_FIELDS, _list_fields(action.schema, api, f'{action.name}.'))
         lines += [f'    {line}'.rstrip() for line in fields]
     return lines
 
 
-def _render_route(
-    route: Any,
-    handler: Any,
-    controller: type[Any],
-    api: microversion.Api,
-    mount: str,
-    rules: dict[tuple[str, str], list[str]],
-) -> list[str]:
+def _render_route(route: Any, handler: Any, controller: type[Any], api: microversion.Api, mount: str) -> list[str]:
     title = f'{route.method} {mount}{route.path}'
     lines = [title, '~' * len(title), '', _first_line(handler), '']
     since = [f'Since microversion {api.minimum.major}.{route.since}.'] if route.since else []
     lines += [' '.join([f'Replies with {route.status}.', *since]), '']
-    names = rules.get(shape(route.method, route.path))
-    lines += [f'Policy: {", ".join(f"``{name}``" for name in names)}.' if names else 'Policy: whoever has a token.', '']
+    takes_actions = issubclass(controller, ActionController) and route.path.endswith('/action')
+    lines += [_name_rules(route.rules, 'that of the action' if takes_actions else 'whoever has a token'), '']
     lines += _table(('Query', *_FIELDS[1:]), _list_fields(route.query, api))
-    if issubclass(controller, ActionController) and route.path.endswith('/action'):
+    if takes_actions:
         return lines + _render_actions(controller, api)
     return lines + _table(_FIELDS, _list_fields(route.body, api))
 
@@ -131,7 +114,6 @@ def _render_route(
 def _render_api(
     title: str, intro: str, controllers: Iterable[type[Any]], api: microversion.Api, mount: str
 ) -> list[str]:
-    rules = list_rules()
     lines = [
         title,
         '=' * len(title),
@@ -150,7 +132,7 @@ def _render_api(
         if (found := match[1] if match else 'versions') != noun:
             noun = found
             lines += [noun, '-' * len(noun), '']
-        lines += _render_route(route, handler, controller, api, mount, rules)
+        lines += _render_route(route, handler, controller, api, mount)
     return lines
 
 

@@ -61,6 +61,18 @@ def action(
     return decorate
 
 
+def list_actions(controller: type[routing.Controller]) -> list[tuple[Action, routing.Handler]]:
+    """Return the actions of a controller, by name."""
+    members = inspect.getmembers(controller, lambda member: hasattr(member, 'action'))
+    return sorted(((member.action, member) for _, member in members), key=lambda pair: pair[0].name)
+
+
+def find_rules(route: routing.Route, controller: type[routing.Controller]) -> tuple[str, ...]:
+    """Return the policy rules that a route asks, its actions' included."""
+    actions = list_actions(controller) if route.path.endswith('/action') else []
+    return tuple(dict.fromkeys((*route.rules, *(rule for found, _ in actions for rule in found.rules))))
+
+
 class ActionController(routing.Controller):
     """A controller whose methods marked with :func:`action` share one URL."""
 

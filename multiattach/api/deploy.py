@@ -6,8 +6,9 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_middleware import http_proxy_to_wsgi, request_id, sizelimit
+from oslo_policy import policy
 
-from multiattach.api import auth, faults, health, metering, versions
+from multiattach.api import actions, auth, faults, health, metering, microversion, routing, versions
 from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute_app
 from multiattach.api.faults import WsgiApp
@@ -49,7 +50,7 @@ def make_application(
             '/compute': compute_app.make_app(engine, settings, authenticate),
             '/healthcheck': health.Healthcheck(conf, checks or {}),
         },
-        versions.make_app(engine, settings),
+        routing.make_app(microversion.BLOCK_STORAGE, [versions.UnversionedController(engine, settings)], settings),
     )
     application = faults.Barrier(application)
     application = sizelimit.RequestBodySizeLimiter(application, conf)
@@ -57,6 +58,16 @@ def make_application(
     application = request_id.RequestId(application, conf)
     application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
     return metering.Meter(faults.Barrier(application))
+
+
+def list_operations() -> dict[str, list[policy.Operation]]:
+    """Return which calls ask each policy rule, as oslo.policy documents rules."""
+    found: dict[str, list[policy.Operation]] = {}
+    for controllers in (block.CONTROLLERS, compute_app.CONTROLLERS):
+        for route, _, controller in routing.list_routes(controllers):
+            for rule in actions.find_rules(route, controller):
+                found.setdefault(rule, []).append({'method': route.method, 'path': route.path})
+    return found
 
 
 def _audited(authenticate: auth.Middleware, audit: Callable[[WsgiApp], WsgiApp]) -> auth.Middleware:

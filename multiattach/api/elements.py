@@ -20,8 +20,8 @@ def format_time(moment: datetime.datetime | None) -> str | None:
 class Links:
     """Links to things of one request; the project id is in them if it is in the request's URL."""
 
-    def __init__(self, req: Request, settings: ApiSettings) -> None:
-        self._base = base_url(req, settings)
+    def __init__(self, req: Request, settings: ApiSettings, *, mount: str = '', version: str = 'v3') -> None:
+        self._base, self._version = f'{base_url(req, settings)}{mount}', version
         self._project = f'{req.url_project}/' if req.url_project else ''
 
     def of(self, collection: str, ident: str) -> list[dict[str, str]]:
@@ -31,4 +31,7 @@ class Links:
         :returns: ``self`` and ``bookmark``.
         """
         tail = f'{self._project}{collection}/{ident}'
-        return [{'rel': 'self', 'href': f'{self._base}/v3/{tail}'}, {'rel': 'bookmark', 'href': f'{self._base}/{tail}'}]
+        return [
+            {'rel': 'self', 'href': f'{self._base}/{self._version}/{tail}'},
+            {'rel': 'bookmark', 'href': f'{self._base}/{tail}'},
+        ]

@@ -2,14 +2,13 @@
 """A description of the API, made of what the routes' marks and the schemas say (OpenAPI 3.1)."""
 
 import dataclasses
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from multiattach.api import faults, microversion
-from multiattach.api.actions import Action, ActionController
-from multiattach.api.routing import Controller, Route
+from multiattach.api.actions import Action, list_actions
+from multiattach.api.routing import Controller, Route, list_routes
 from multiattach.api.schemas import replies
 
 Document = dict[str, Any]
@@ -70,7 +69,7 @@ def describe(controllers: Iterable[type[Controller]], version: microversion.Vers
     :param controllers: their routes are described.
     :returns: OpenAPI document, JSON values only.
     """
-    operations = sorted(_find(controllers, version.minor), key=lambda found: found.route.path)
+    operations = list(_find(controllers, version.minor))
     paths: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
     for operation in operations:
@@ -112,18 +111,10 @@ def describe(controllers: Iterable[type[Controller]], version: microversion.Vers
 
 
 def _find(controllers: Iterable[type[Controller]], minor: int) -> Iterable[_Operation]:
-    for controller in controllers:
-        for _, handler in inspect.getmembers(controller, lambda member: hasattr(member, 'route')):
-            route: Route = handler.route
-            if route.since <= minor and route.path:
-                takes_actions = issubclass(controller, ActionController) and route.path.endswith('/action')
-                yield _Operation(route, handler, _find_actions(controller, minor) if takes_actions else ())
-
-
-def _find_actions(controller: type[Controller], minor: int) -> tuple[tuple[Action, Callable[..., Any]], ...]:
-    members = inspect.getmembers(controller, lambda member: hasattr(member, 'action'))
-    found = [(member.action, member) for _, member in members]
-    return tuple(sorted((pair for pair in found if pair[0].since <= minor), key=lambda pair: pair[0].name))
+    for route, handler, controller in list_routes(controllers):
+        if route.since <= minor and route.path:
+            actions = list_actions(controller) if route.path.endswith('/action') else []
+            yield _Operation(route, handler, tuple(pair for pair in actions if pair[0].since <= minor))
 
 
 def _never_succeeds(handler: Callable[..., Any]) -> bool:

@@ -107,6 +107,16 @@ def route(
     return decorate
 
 
+def list_routes(controllers: Iterable[type[Controller]]) -> list[tuple[Route, Handler, type[Controller]]]:
+    """Return every route with its method and its controller, by path."""
+    found = [
+        (handler.route, handler, controller)
+        for controller in controllers
+        for _, handler in inspect.getmembers(controller, lambda member: hasattr(member, 'route'))
+    ]
+    return sorted(found, key=lambda item: item[0].path)
+
+
 def fill(response: pecan.Response, status: int, value: Any) -> pecan.Response:
     """Fill a response.
 

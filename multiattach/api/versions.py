@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Version discovery (contract 1.1)."""
+"""Version discovery (contract 1.1), of Block Storage and of Compute, and the way from bookmarks to things.
+
+Bookmarks are URLs without a version; there is one version to be sent to.
+"""
 
 import re
 from typing import Any
@@ -7,28 +10,15 @@ from urllib.parse import quote
 
 import pecan
 
-from multiattach.api import microversion, routing
-from multiattach.api.faults import WsgiApp
+from multiattach.api import microversion
 from multiattach.api.request import Request
-from multiattach.api.routing import Controller, route
+from multiattach.api.routing import Controller, Handler, route
 from multiattach.api.schemas.replies import TEXT, many, one, strict
 from multiattach.api.settings import ApiSettings
-from multiattach.engine.assembly import Engine
 
+COMPUTE = '/compute'
 _VERSIONED = re.compile(r'/v\d+(\.\d+)?/?$')
-
-
-def base_url(req: Request, settings: ApiSettings) -> str:
-    """Return the service's URL without a version.
-
-    :returns: URL without a slash at its end.
-    """
-    if settings.public_endpoint:
-        # Where the server in front mounts us is part of it.
-        return _VERSIONED.sub('', settings.public_endpoint).rstrip('/')
-    return f'{req.host_url}{req.root}'
-
-
+_DOCUMENTED = {'rel': 'describedby', 'type': 'text/html', 'href': 'https://docs.openstack.org/'}
 _VERSIONS = one(
     'versions',
     many(
@@ -47,69 +37,66 @@ _VERSIONS = one(
 )
 
 
-def list_versions(req: Request, settings: ApiSettings) -> dict[str, Any]:
-    """Return the discovery document.
+def base_url(req: Request, settings: ApiSettings) -> str:
+    """Return the service's URL without a version.
 
-    :returns: the list of the one major version.
+    :returns: URL without a slash at its end.
     """
-    api = microversion.BLOCK_STORAGE
+    if settings.public_endpoint:
+        # Where the server in front mounts us is part of it.
+        return _VERSIONED.sub('', settings.public_endpoint).rstrip('/')
+    return f'{req.host_url}{req.root}'
+
+
+def _describe(api: microversion.Api, ident: str, updated: str, *links: dict[str, str]) -> dict[str, Any]:
     return {
-        'versions': [
-            {
-                'id': 'v3.0',
-                'status': 'CURRENT',
-                'version': str(api.maximum),
-                'min_version': str(api.minimum),
-                'updated': '2023-08-31T00:00:00Z',
-                'links': [
-                    {'rel': 'describedby', 'type': 'text/html', 'href': 'https://docs.openstack.org/'},
-                    {'rel': 'self', 'href': f'{base_url(req, settings)}/v3/'},
-                ],
-                'media-types': [
-                    {'base': 'application/json', 'type': 'application/vnd.openstack.volume+json;version=3'}
-                ],
-            }
-        ]
+        'id': ident,
+        'status': 'CURRENT',
+        'version': str(api.maximum),
+        'min_version': str(api.minimum),
+        'updated': updated,
+        'links': list(links),
     }
 
 
-def follow_bookmark(req: Request, endpoint: str) -> pecan.Response:
-    """Redirect from a URL without a version, which ``bookmark`` links are, to the same thing below one.
+def _name_media(service: str, version: str) -> list[dict[str, str]]:
+    return [{'base': 'application/json', 'type': f'application/vnd.openstack.{service};version={version}'}]
 
-    :param endpoint: URL of the version.
-    """
-    response = pecan.Response(status=302, content_type='text/plain')
-    response.location = f'{endpoint}{quote(req.path_info)}'
-    return response
+
+def _list_versions(req: Request, settings: ApiSettings) -> dict[str, Any]:
+    here = {'rel': 'self', 'href': f'{base_url(req, settings)}/v3/'}
+    version = _describe(microversion.BLOCK_STORAGE, 'v3.0', '2023-08-31T00:00:00Z', _DOCUMENTED, here)
+    return {'versions': [{**version, 'media-types': _name_media('volume+json', '3')}]}
+
+
+def _describe_compute(req: Request, settings: ApiSettings) -> dict[str, Any]:
+    here = {'rel': 'self', 'href': f'{base_url(req, settings)}{COMPUTE}/v2.1/'}
+    return _describe(microversion.COMPUTE, 'v2.1', '2013-07-23T11:33:21Z', here)
+
+
+def _follow(path: str, version: str) -> Handler:
+    """Make what sends whoever follows a bookmark to the same thing below a version."""
+
+    @route('GET', path, status=302)
+    def follow(self: Controller, req: Request, _ident: str) -> pecan.Response:
+        response = pecan.Response(status=302, content_type='text/plain')
+        response.location = f'{base_url(req, self.settings)}{version}{quote(req.path_info)}'
+        return response
+
+    return follow
 
 
 class UnversionedController(Controller):
     """``GET /``: for everybody, with or without a token; below a mount point without a slash, too."""
 
-    @route('GET', '', status=300)
-    def index_bare(self, req: Request) -> dict[str, Any]:
-        """List the versions."""
-        return list_versions(req, self.settings)
+    def _index(self, req: Request) -> dict[str, Any]:
+        return _list_versions(req, self.settings)
 
-    @route('GET', '/', status=300)
-    def index(self, req: Request) -> dict[str, Any]:
-        """List the versions."""
-        return list_versions(req, self.settings)
-
-    @route('GET', '/volumes/{volume_id}', status=302)
-    def find_volume(self, req: Request, volume_id: str) -> pecan.Response:
-        """Send whoever follows a volume's ``bookmark`` to the version that there is."""
-        return follow_bookmark(req, f'{base_url(req, self.settings)}/v3')
-
-    @route('GET', '/messages/{message_id}', status=302)
-    def find_message(self, req: Request, message_id: str) -> pecan.Response:
-        """Send whoever follows a message's ``bookmark`` to the version that there is."""
-        return follow_bookmark(req, f'{base_url(req, self.settings)}/v3')
-
-    @route('GET', '/qos-specs/{qos_id}', status=302)
-    def find_qos_specs(self, req: Request, qos_id: str) -> pecan.Response:
-        """Send whoever follows the ``bookmark`` of QoS specs to the version that there is."""
-        return follow_bookmark(req, f'{base_url(req, self.settings)}/v3')
+    index = route('GET', '/', status=300)(_index)
+    index_bare = route('GET', '', status=300)(_index)
+    find_volume = _follow('/volumes/{volume_id}', '/v3')
+    find_message = _follow('/messages/{message_id}', '/v3')
+    find_qos_specs = _follow('/qos-specs/{qos_id}', '/v3')
 
 
 class VersionController(Controller):
@@ -125,9 +112,28 @@ class VersionController(Controller):
     @route('GET', '/', reply=_VERSIONS)
     def index(self, req: Request) -> dict[str, Any]:
         """List the versions: the same list as at ``/`` (contract 11.5)."""
-        return list_versions(req, self.settings)
+        return _list_versions(req, self.settings)
 
 
-def make_app(engine: Engine, settings: ApiSettings) -> WsgiApp:
-    """Make the application of ``/``."""
-    return routing.make_app(microversion.BLOCK_STORAGE, [UnversionedController(engine, settings)], settings)
+class ComputeVersionsController(Controller):
+    """``GET /compute`` and ``GET /compute/``, in Nova's shape."""
+
+    def _index(self, req: Request) -> dict[str, Any]:
+        return {'versions': [_describe_compute(req, self.settings)]}
+
+    index = route('GET', '/')(_index)
+    index_bare = route('GET', '')(_index)
+    find_server = _follow('/servers/{server_id}', f'{COMPUTE}/v2.1')
+    find_flavor = _follow('/flavors/{flavor_id}', f'{COMPUTE}/v2.1')
+
+
+class ComputeVersionController(Controller):
+    """``GET /compute/v2.1`` and ``GET /compute/v2.1/``; no redirect, which clients may take amiss."""
+
+    def _show(self, req: Request) -> dict[str, Any]:
+        version = _describe_compute(req, self.settings)
+        version['links'].append(_DOCUMENTED)
+        return {'version': {**version, 'media-types': _name_media('compute+json', '2.1')}}
+
+    show = route('GET', '/')(_show)
+    show_bare = route('GET', '')(_show)

@@ -42,7 +42,7 @@ def find_policy_file(conf: cfg.ConfigOpts) -> str | None:
 def check_policy(conf: cfg.ConfigOpts) -> list[str]:
     """Check the operator's policy file: can it be read, and does somebody ask each of its rules?"""
     enforcer = policy.Enforcer(conf)
-    enforcer.register_defaults(policies.list_rules())
+    enforcer.register_defaults(policies.list_defaults())
     path = find_policy_file(conf)
     if path is None:
         return []
@@ -52,7 +52,7 @@ def check_policy(conf: cfg.ConfigOpts) -> list[str]:
         enforcer.check_rules(raise_on_violation=True)
     except Exception as exc:
         return [f'Option policy_file in [oslo_policy]: {path}: {exc}']
-    known = {rule.name for rule in policies.list_rules()}
+    known = {rule.name for rule in policies.list_defaults()}
     used = {name for rule in enforcer.file_rules.values() for name in _list_references(rule.check)}
     return [f'{path}: nobody asks rule {name}{_suggest(name, known)}' for name in rules if name not in known | used]
 

@@ -9,13 +9,10 @@ from typing import Any
 
 from multiattach.db import filters
 from multiattach.db.filters import Condition, parse_boolean
-from multiattach.db.paging import Page
 from multiattach.domain import errors, extra_specs
 from multiattach.engine.context import RequestContext
 
 __all__ = [
-    'Condition',
-    'Page',
     'attachment_conditions',
     'message_conditions',
     'parse_boolean',

@@ -1,48 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policy rules with Block Storage's names and defaults (contract 7.1), one module per noun."""
+"""The policy rules, for the enforcer and for the tools of oslo.policy."""
 
-import itertools
 from typing import Any
 
 from oslo_config import cfg
 from oslo_policy import policy
 
-from multiattach.policies import (
-    attachments,
-    base,
-    drift,
-    explain,
-    fences,
-    messages,
-    qos_specs,
-    quotas,
-    servers,
-    services,
-    types,
-    volume_hosts,
-    volumes,
-)
+from multiattach.policies.rules import PERSONAS, RULES
+
+
+def list_defaults() -> list[policy.RuleDefault]:
+    """Return every rule, for an enforcer."""
+    return [*PERSONAS, *(policy.RuleDefault(*rule) for rule in RULES)]
 
 
 def list_rules() -> list[policy.RuleDefault]:
-    """Return every rule, for the enforcer and the sample generator."""
-    return list(
-        itertools.chain(
-            base.RULES,
-            volumes.RULES,
-            attachments.RULES,
-            types.RULES,
-            services.RULES,
-            quotas.RULES,
-            messages.RULES,
-            servers.RULES,
-            explain.RULES,
-            qos_specs.RULES,
-            volume_hosts.RULES,
-            fences.RULES,
-            drift.RULES,
-        )
-    )
+    """Return every rule with the calls that ask it, for the sample and for the reference."""
+    from multiattach.api import deploy  # late: a worker that enforces rules serves no API
+
+    operations = deploy.list_operations()
+    return [*PERSONAS, *(policy.DocumentedRuleDefault(*rule, operations=operations.get(rule[0], [])) for rule in RULES)]
 
 
 def make_enforcer(conf: cfg.ConfigOpts, **kwargs: Any) -> policy.Enforcer:
@@ -52,7 +29,7 @@ def make_enforcer(conf: cfg.ConfigOpts, **kwargs: Any) -> policy.Enforcer:
     :param kwargs: as :class:`oslo_policy.policy.Enforcer` takes them.
     """
     enforcer = policy.Enforcer(conf, **kwargs)
-    enforcer.register_defaults(list_rules())
+    enforcer.register_defaults(list_defaults())
     enforcer.load_rules()
     return enforcer
 

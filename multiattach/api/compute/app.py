@@ -4,18 +4,14 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from multiattach.api import auth, microversion, routing
-from multiattach.api.compute import discovery, servers, surroundings, volume_attachments
+from multiattach.api import auth, microversion, routing, versions
+from multiattach.api.compute import flavors, servers, volume_attachments
 from multiattach.api.faults import WsgiApp
 from multiattach.api.mounts import Mounts
 from multiattach.api.settings import ApiSettings
 from multiattach.engine.assembly import Engine
 
-CONTROLLERS = (
-    servers.ServersController,
-    volume_attachments.VolumeAttachmentsController,
-    surroundings.SurroundingsController,
-)
+CONTROLLERS = (servers.ServersController, volume_attachments.VolumeAttachmentsController, flavors.FlavorsController)
 
 
 def make_app(engine: Engine, settings: ApiSettings, authenticate: auth.Middleware) -> WsgiApp:
@@ -31,7 +27,8 @@ def make_app(engine: Engine, settings: ApiSettings, authenticate: auth.Middlewar
 
     guarded = authenticate(build(*CONTROLLERS), settings)
     return Mounts(
-        {'/v2.1': _Version(build(discovery.VersionController), guarded)}, _Root(build(discovery.VersionsController))
+        {'/v2.1': _Version(build(versions.ComputeVersionController), guarded)},
+        _Root(build(versions.ComputeVersionsController)),
     )
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from multiattach.api.compute import schemas
+from multiattach.api.compute import servers, volume_attachments
 from multiattach.domain import errors
 
 VOLUME = '11111111-1111-4111-8111-111111111111'
@@ -22,16 +22,16 @@ def attachment(**fields):
 @pytest.mark.parametrize(
     ('schema', 'fields', 'since'),
     [
-        (schemas.CREATE, {}, 1),
-        (schemas.CREATE, {'device': None}, 1),
-        (schemas.CREATE, {'device': '/dev/vdb'}, 1),
-        (schemas.CREATE, {'tag': 'data'}, 49),
-        (schemas.CREATE, {'delete_on_termination': True}, 79),
-        (schemas.CREATE, {'delete_on_termination': 'on'}, 79),
-        (schemas.UPDATE, {}, 1),
-        (schemas.UPDATE, {'delete_on_termination': False}, 85),
-        (schemas.UPDATE, {'device': '/dev/vdb'}, 85),
-        (schemas.UPDATE, {'id': VOLUME, 'serverId': VOLUME, 'tag': 'data'}, 85),
+        (volume_attachments.CREATE, {}, 1),
+        (volume_attachments.CREATE, {'device': None}, 1),
+        (volume_attachments.CREATE, {'device': '/dev/vdb'}, 1),
+        (volume_attachments.CREATE, {'tag': 'data'}, 49),
+        (volume_attachments.CREATE, {'delete_on_termination': True}, 79),
+        (volume_attachments.CREATE, {'delete_on_termination': 'on'}, 79),
+        (volume_attachments.UPDATE, {}, 1),
+        (volume_attachments.UPDATE, {'delete_on_termination': False}, 85),
+        (volume_attachments.UPDATE, {'device': '/dev/vdb'}, 85),
+        (volume_attachments.UPDATE, {'id': VOLUME, 'serverId': VOLUME, 'tag': 'data'}, 85),
     ],
 )
 def test_fields_exist_from_their_microversion_on(schema, fields, since):
@@ -41,12 +41,12 @@ def test_fields_exist_from_their_microversion_on(schema, fields, since):
 
 @pytest.mark.parametrize('device', ['', 'vdb', '/dev/', '/dev/vd b', '/dev/vdb\n', '/dev/../vdb', '/dev/VDB', 5])
 def test_odd_devices(device):
-    assert not accepts(schemas.CREATE, attachment(device=device), 89)
+    assert not accepts(volume_attachments.CREATE, attachment(device=device), 89)
 
 
 @pytest.mark.parametrize('tag', ['', 'a,b', 'a/b', 'a' * 61, None, 5])
 def test_odd_tags(tag):
-    assert not accepts(schemas.CREATE, attachment(tag=tag), 89)
+    assert not accepts(volume_attachments.CREATE, attachment(tag=tag), 89)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_odd_tags(tag):
 )
 def test_filters_of_nova_are_filters_at_every_microversion_that_lets_others_pass(key, since):
     for minor in (1, 38, 73, 75, 89):
-        assert accepts(schemas.SERVERS, {key: 'x'}, minor) == (minor >= since)
+        assert accepts(servers.QUERY, {key: 'x'}, minor) == (minor >= since)
 
 
 def test_unknown_filters_are_refused_from_2_75():
-    assert accepts(schemas.SERVERS, {'colour': 'red'}, 74)
-    assert not accepts(schemas.SERVERS, {'colour': 'red'}, 75)
-    assert accepts(schemas.ATTACHMENTS, {'colour': 'red'}, 74)
-    assert not accepts(schemas.ATTACHMENTS, {'colour': 'red'}, 75)
+    assert accepts(servers.QUERY, {'colour': 'red'}, 74)
+    assert not accepts(servers.QUERY, {'colour': 'red'}, 75)
+    assert accepts(volume_attachments.QUERY, {'colour': 'red'}, 74)
+    assert not accepts(volume_attachments.QUERY, {'colour': 'red'}, 75)
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,4 @@ def test_unknown_filters_are_refused_from_2_75():
 )
 def test_odd_queries(query):
     for minor in (1, 89):
-        assert not accepts(schemas.SERVERS, query, minor)
+        assert not accepts(servers.QUERY, query, minor)

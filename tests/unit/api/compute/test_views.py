@@ -3,7 +3,7 @@ import datetime
 
 import pytest
 
-from multiattach.api.compute import views
+from multiattach.api.compute import servers, volume_attachments
 from multiattach.api.microversion import Version
 from multiattach.api.mounts import ROOT
 from multiattach.api.request import PROJECT, VERSION, Request
@@ -37,7 +37,7 @@ def request(minor=89, project=None, **environ):
 
 
 def show(minor=89, alone=False, volumes=(ATTACHMENT,), **kwargs):
-    shown = views.ServerViews(request(minor), ApiSettings(), **kwargs)
+    shown = servers.ServerView(request(minor), ApiSettings(), **kwargs)
     return shown.detail(server(), list(volumes), alone=alone)
 
 
@@ -54,12 +54,12 @@ def show(minor=89, alone=False, volumes=(ATTACHMENT,), **kwargs):
     ],
 )
 def test_attachments_by_microversion(minor, keys):
-    assert set(views.attachment(ATTACHMENT, minor)) == keys
+    assert set(volume_attachments.detail(ATTACHMENT, minor)) == keys
 
 
 def test_the_reply_to_a_creation_keeps_the_id():
     """Nova forgot to apply 2.89 there, and clients read it."""
-    assert views.new_attachment(ATTACHMENT, 89) == {
+    assert volume_attachments.created(ATTACHMENT, 89) == {
         'id': 'v',
         'volumeId': 'v',
         'serverId': 's',
@@ -129,7 +129,7 @@ def test_times_are_as_nova_writes_them():
     ],
 )
 def test_power_states(power_state, status, number):
-    shown = views.ServerViews(request(), ApiSettings()).detail(server(power_state=power_state), [])
+    shown = servers.ServerView(request(), ApiSettings()).detail(server(power_state=power_state), [])
     assert shown['status'] == status
     assert shown['OS-EXT-STS:power_state'] == number
     assert ('progress' in shown) == (status == 'ACTIVE')
@@ -141,7 +141,7 @@ def test_power_states(power_state, status, number):
 )
 def test_links(endpoint, base):
     req = request(project='p')
-    links = views.ServerViews(req, ApiSettings(public_endpoint=endpoint)).summary(server())['links']
+    links = servers.ServerView(req, ApiSettings(public_endpoint=endpoint)).summary(server())['links']
     assert links == [
         {'rel': 'self', 'href': f'{base}/v2.1/p/servers/s'},
         {'rel': 'bookmark', 'href': f'{base}/p/servers/s'},

@@ -6,13 +6,45 @@
 
 from typing import Any
 
-from multiattach.api.compute import views
+from multiattach.api.elements import Links
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
+from multiattach.api.settings import ApiSettings
+from multiattach.api.versions import COMPUTE
 from multiattach.domain import errors
 
+# A server that nobody made from a flavor: what clients read unconditionally, and not more.
+FLAVOR = 'libvirt'
 
-class SurroundingsController(Controller):
+
+def links(req: Request, settings: ApiSettings) -> Links:
+    """Make links of the compute endpoint."""
+    return Links(req, settings, mount=COMPUTE, version='v2.1')
+
+
+def _detail(req: Request, settings: ApiSettings) -> dict[str, Any]:
+    """Show the flavor that all servers have."""
+    shown = {
+        'id': FLAVOR,
+        'name': FLAVOR,
+        'ram': 0,
+        'vcpus': 0,
+        'disk': 0,
+        'swap': '' if req.minor < 75 else 0,
+        'OS-FLV-EXT-DATA:ephemeral': 0,
+        'OS-FLV-DISABLED:disabled': False,
+        'os-flavor-access:is_public': True,
+        'rxtx_factor': 1.0,
+        'links': links(req, settings).of('flavors', FLAVOR),
+    }
+    if req.minor >= 55:
+        shown['description'] = None
+    if req.minor >= 61:
+        shown['extra_specs'] = {}
+    return shown
+
+
+class FlavorsController(Controller):
     """Flavors, extensions and quotas: none to choose from."""
 
     @route('GET', '/flavors')
@@ -28,8 +60,8 @@ class SurroundingsController(Controller):
     @route('GET', '/flavors/{flavor_id}')
     def show_flavor(self, req: Request, flavor_id: str) -> dict[str, Any]:
         """Show a flavor: that of the servers, to which they link, and no other."""
-        if flavor_id == views.FLAVOR:
-            return {'flavor': views.flavor(req, self.settings)}
+        if flavor_id == FLAVOR:
+            return {'flavor': _detail(req, self.settings)}
         raise errors.NotFound(f'Flavor {flavor_id[:64]} could not be found.')
 
     @route('GET', '/extensions')
