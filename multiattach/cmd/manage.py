@@ -11,11 +11,12 @@ from typing import TypeAlias
 from oslo_config import cfg
 
 from multiattach import conf as configuration
-from multiattach.cmd import checks, doctor, parts, progress, run, services, volumes
+from multiattach.cmd import checks, doctor, parts, run, services, volumes
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
 from multiattach.domain import errors, idents, timeline
 from multiattach.domain.services import is_up
+from multiattach.osc.terminal import Terminal
 from multiattach.steps.epochs import Epochs
 
 _Call = Callable[[cfg.ConfigOpts], int | None]
@@ -287,7 +288,7 @@ def manage(args: Sequence[str]) -> int | None:
     call: _Call = conf.command.call
     if call is not _check_configuration:  # which tells of all that is wrong, not of the first
         configuration.verify(conf)
-    with progress.shown('the database, workers and agents'):
+    with Terminal(sys.stderr).waiting('the database, workers and agents'):
         return call(conf)
 
 

@@ -9,11 +9,12 @@ from oslo_config import cfg
 from oslo_upgradecheck import common_checks, upgradecheck
 
 from multiattach import conf as configuration
-from multiattach.cmd import checks, parts, progress
+from multiattach.cmd import checks, parts
 from multiattach.db import migration, models
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors, release, states
+from multiattach.osc.terminal import Terminal
 
 SUCCESS, WARNING, FAILURE = upgradecheck.Code.SUCCESS, upgradecheck.Code.WARNING, upgradecheck.Code.FAILURE
 # A service that has been silent for so long is not about to come back by itself.
@@ -153,7 +154,7 @@ def main() -> int:
     configuration.register_opts(cfg.CONF)
     configuration.set_library_defaults()
     try:
-        with progress.shown('the database and the broker'):
+        with Terminal(sys.stderr).waiting('the database and the broker'):
             code: int = upgradecheck.main(cfg.CONF, project=configuration.PROJECT, upgrade_command=Checks())
     except cfg.Error as exc:
         print(f'multiattach-status: the configuration is wrong: {exc}', file=sys.stderr)

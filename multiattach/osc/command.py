@@ -5,7 +5,6 @@ import argparse
 import contextlib
 import functools
 import textwrap
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,7 +17,6 @@ from multiattach.client.proxy import Proxy
 from multiattach.client.waiting import StepFailed
 from multiattach.osc.terminal import Terminal
 
-_PAUSE = 5.0  # s without an answer after which a command says that it waits
 _NO_COMPUTE = (
     'There is no compute endpoint. Where no Nova is deployed, multiattach has one of its own at '
     '/compute/v2.1: register it in the catalogue as type "compute", or set compute_endpoint_override in '
@@ -39,6 +37,8 @@ class Service:
 
     #: Lines below the help.
     examples = ''
+    #: Seconds without an answer after which a command says that it waits.
+    patience = 5.0
     app: Any
 
     @property
@@ -76,26 +76,9 @@ class Service:
 
         :raises CommandError: with what happened and what to do next.
         """
-        with explaining(), self._waiting():
+        with explaining(), self.terminal.waiting('the service', self.patience):
             status: int = super().run(parsed_args)  # type: ignore[misc]
             return status
-
-    @contextlib.contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Say now and then that the service has not answered yet."""
-        done, terminal = threading.Event(), self.terminal
-
-        def tell() -> None:
-            while not done.wait(_PAUSE):
-                terminal.wait()
-
-        thread = threading.Thread(target=tell, name='progress', daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
 
     def find_volume(self, name: str) -> Any:
         """Find a volume."""

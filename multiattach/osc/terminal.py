@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people read beside the result: a progress line, warnings. Standard output stays a result only."""
 
+import contextlib
 import shutil
 import textwrap
+import threading
 import time
+from collections.abc import Iterator
 from typing import TextIO
 
 _CLEAR = '\r\033[K'
@@ -51,11 +54,26 @@ class Terminal:
         self._last = text
         self._stream.flush()
 
-    def wait(self) -> None:
-        """Write that an answer is still waited for, where no progress line says more."""
-        if not self._last:
-            self._stream.write(f'Still waiting for the service ({time.monotonic() - self._started:.0f} s).\n')
-            self._stream.flush()
+    @contextlib.contextmanager
+    def waiting(self, what: str, pause: float = 5.0) -> Iterator[None]:
+        """Write now and then that something is still waited for, where no progress line says more.
+
+        :param pause: seconds until the first line, and between two; whoever answers sooner gets none.
+        """
+        done = threading.Event()
+
+        def tell() -> None:
+            while not done.wait(pause):
+                if not self._last:
+                    self.note(f'Still waiting for {what} ({time.monotonic() - self._started:.0f} s).')
+
+        thread = threading.Thread(target=tell, name='progress', daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def end(self) -> None:
         """Take the progress line away."""

@@ -111,11 +111,12 @@ def test_help_has_examples_of_the_command_itself(entry: importlib.metadata.Entry
 
 
 @pytest.mark.parametrize('slow', [False, True])
-def test_a_command_that_waits_says_so(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
+def test_a_command_that_waits_says_so(slow: bool) -> None:
     """A target or a worker that hangs is waited for, half a minute and longer."""
-    monkeypatch.setattr(command, '_PAUSE', 0.05)
 
     class Slow(command.Command):
+        patience = 0.05
+
         def take_action(self, parsed_args: argparse.Namespace) -> None:
             time.sleep(0.3 if slow else 0.0)
 
