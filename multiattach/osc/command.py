@@ -28,6 +28,22 @@ Fields = tuple[tuple[str, ...], tuple[Any, ...]]
 Rows = tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]
 
 
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def argument(*names: str, **options: Any) -> Argument:
+    """Declare an argument of a command, as argparse takes it."""
+    return names, options
+
+
+SERVER = argument('server', metavar='<server>', help='Name or UUID of the server')
+VOLUME = argument('volume', metavar='<volume>', help='Name or UUID of the volume')
+HOST = argument('host', metavar='<host>', help='Name of the compute host')
+ATTACHMENT = argument(
+    'attachment', metavar='<attachment>', help='UUID of the attachment ("openstack volume attachment list" shows them)'
+)
+
+
 class _Parser(argparse.RawDescriptionHelpFormatter):
     """Keeps the lines of examples; cliff's own formatter cannot be combined with that."""
 
@@ -35,6 +51,7 @@ class _Parser(argparse.RawDescriptionHelpFormatter):
 class Service:
     """Mixin of the commands: their clients, their words on stderr, and their errors."""
 
+    arguments: tuple[Argument, ...] = ()
     #: Lines below the help.
     examples = ''
     #: Seconds without an answer after which a command says that it waits.
@@ -65,6 +82,8 @@ class Service:
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Make the parser, with the examples at the end of its help."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
+        for names, options in self.arguments:
+            parser.add_argument(*names, **options)
         if self.examples:
             lines = textwrap.indent(textwrap.dedent(self.examples).strip(), '  ')
             parser.epilog = f'examples:\n{lines}'

@@ -24,19 +24,17 @@ class Doctor(command.Lister):
         openstack multiattach doctor -f json | jq '.[] | select(.Outcome == "reported")'
         """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('--fix', action='store_true', help='Put right what can be')
-        parser.add_argument(
+    arguments = (
+        command.argument('--fix', action='store_true', help='Put right what can be'),
+        command.argument(
             '--release',
             action='append',
             default=[],
             metavar='SEAL',
             help='With --fix: put right all that waits for a person under this seal, as it '
             'was shown; may be given again',
-        )
-        return parser
+        ),
+    )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
         """Look, or put right."""

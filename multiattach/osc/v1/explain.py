@@ -19,12 +19,9 @@ def _split(pairs: dict[str, Any]) -> command.Fields:
     return tuple(pairs), tuple(pairs.values())
 
 
-def _add_live(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--no-live',
-        action='store_true',
-        help='Only what is recorded: do not ask target and hosts what is true now (admin)',
-    )
+_LIVE = command.argument(
+    '--no-live', action='store_true', help='Only what is recorded: do not ask target and hosts what is true now (admin)'
+)
 
 
 def _show_live(service: command.Service, live: dict[str, Any] | None) -> dict[str, Any]:
@@ -48,16 +45,7 @@ class ExplainAttachment(command.ShowOne):
         openstack multiattach attachment explain 3f1c… -f json | jq '.timeline[] | select(.error)'
         """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'attachment',
-            metavar='<attachment>',
-            help='UUID of the attachment ("openstack volume attachment list" shows them)',
-        )
-        _add_live(parser)
-        return parser
+    arguments = (command.ATTACHMENT, _LIVE)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
         """Explain."""
@@ -94,12 +82,7 @@ class ExplainVolume(command.ShowOne):
         openstack multiattach volume explain data -f value -c next_step_of -c advice
         """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
-        _add_live(parser)
-        return parser
+    arguments = (command.VOLUME, _LIVE)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
         """Explain."""
@@ -135,11 +118,7 @@ class ExplainHost(command.ShowOne):
         openstack multiattach host explain compute-1 -f json -c findings
         """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('host', metavar='<host>', help='Name of the compute host')
-        return parser
+    arguments = (command.HOST,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
         """Explain."""

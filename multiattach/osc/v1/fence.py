@@ -84,20 +84,14 @@ class FenceAttachment(_Fence):
         openstack multiattach attachment fence 3f1c… --force -f json
         """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'attachment',
-            metavar='<attachment>',
-            help='UUID of the attachment ("openstack volume attachment list" shows them)',
-        )
-        parser.add_argument(
+    arguments = (
+        command.ATTACHMENT,
+        command.argument(
             '--force',
             action='store_true',
             help='Also if other servers of the host share the session: they are cut off, too',
-        )
-        return parser
+        ),
+    )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
         """Fence."""
@@ -118,22 +112,20 @@ class FenceHost(_Fence):
         openstack multiattach host fence compute-9 --expected
         """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('host', metavar='<host>', help='Name of the compute host')
-        parser.add_argument(
+    arguments = (
+        command.HOST,
+        command.argument(
             '--out-of-service',
             action='store_true',
             help='Also remove its attachments: the host is not coming back soon',
-        )
-        parser.add_argument('--reason', metavar='<reason>', help='Why, for those who look at the host')
-        parser.add_argument(
+        ),
+        command.argument('--reason', metavar='<reason>', help='Why, for those who look at the host'),
+        command.argument(
             '--expected',
             action='store_true',
             help='The host is not known yet: it will appear later, and is to have no volume',
-        )
-        return parser
+        ),
+    )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
         """Fence."""
@@ -160,11 +152,7 @@ class UnfenceHost(command.Command):
 
     examples = 'openstack multiattach host unfence compute-1'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('host', metavar='<host>', help='Name of the compute host')
-        return parser
+    arguments = (command.HOST,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Unfence.

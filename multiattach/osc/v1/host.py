@@ -50,11 +50,7 @@ class ShowHost(command.ShowOne):
 
     examples = 'openstack multiattach host show compute-1'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('host', metavar='<host>', help='Name of the compute host')
-        return parser
+    arguments = (command.HOST,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
         """Show."""

@@ -20,10 +20,16 @@ _TIMEOUT = 180.0
 _NAMES = ('attachment_id', 'volume_id', 'server_id', 'device', 'mode', 'status')
 
 
-def _add_wait(parser: argparse.ArgumentParser, until: str) -> None:
-    parser.add_argument('--wait', action='store_true', help=f'Wait until {until}')
-    parser.add_argument(
-        '--timeout', metavar='<seconds>', type=float, default=_TIMEOUT, help=f'How long to wait (default: {_TIMEOUT:g})'
+def _wait_until(what: str) -> tuple[command.Argument, ...]:
+    return (
+        command.argument('--wait', action='store_true', help=f'Wait until {what}'),
+        command.argument(
+            '--timeout',
+            metavar='<seconds>',
+            type=float,
+            default=_TIMEOUT,
+            help=f'How long to wait (default: {_TIMEOUT:g})',
+        ),
     )
 
 
@@ -47,21 +53,19 @@ class AttachVolume(command.ShowOne):
         openstack multiattach attachment explain ATTACHMENT    # what happened to it
         """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('server', metavar='<server>', help='Name or UUID of the server')
-        parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
-        parser.add_argument('--device', metavar='<device>', help='Device name in the server, like /dev/vdb')
-        parser.add_argument(
+    arguments = (
+        command.SERVER,
+        command.VOLUME,
+        command.argument('--device', metavar='<device>', help='Device name in the server, like /dev/vdb'),
+        command.argument(
             '--mode',
             choices=('rw', 'ro'),
             default='rw',
             help='Whether the server may write (default: rw); ro needs a server of a host '
             'agent, Nova has no such attach',
-        )
-        _add_wait(parser, 'the server has the volume')
-        return parser
+        ),
+        *_wait_until('the server has the volume'),
+    )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
         """Attach.
@@ -112,13 +116,7 @@ class DetachVolume(command.Command):
 
     examples = 'openstack multiattach server volume detach web-1 data --wait'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('server', metavar='<server>', help='Name or UUID of the server')
-        parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
-        _add_wait(parser, 'nothing of the attachment is left')
-        return parser
+    arguments = (command.SERVER, command.VOLUME, *_wait_until('nothing of the attachment is left'))
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Detach."""
@@ -138,11 +136,7 @@ class ListServerVolume(command.Lister):
 
     examples = 'openstack multiattach server volume list web-1'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('server', metavar='<server>', help='Name or UUID of the server')
-        return parser
+    arguments = (command.SERVER,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
         """List."""

@@ -19,14 +19,12 @@ class ListTarget(command.Lister):
         openstack multiattach target list --host storage-1@lvm -f json
         """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('--host', metavar='<host>', help='Only those of this backend (host@backend)')
-        parser.add_argument(
+    arguments = (
+        command.argument('--host', metavar='<host>', help='Only those of this backend (host@backend)'),
+        command.argument(
             '--differences', action='store_true', help='Only those where the target and the record disagree'
-        )
-        return parser
+        ),
+    )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
         """List."""
@@ -64,11 +62,7 @@ class ShowTarget(command.ShowOne):
         openstack multiattach target show data -f json -c sessions
         """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Make the parser."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument('volume', metavar='<volume>', help='Name or UUID of the volume')
-        return parser
+    arguments = (command.VOLUME,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
         """Show."""
