@@ -164,3 +164,13 @@ def test_what_a_person_looks_up_is_said_by_the_service():
     sources = ''.join(path.read_text() for path in (TOP / 'multiattach').rglob('*.py'))
     said = re.sub(r"'\s*f?'", '', sources)
     assert [text for text in quoted if text not in said] == []
+
+
+def test_every_event_is_a_verb_of_the_glossary():
+    """The verb is the event's name; what happened is its participle, what failed has a suffix."""
+    text = (TOP / 'doc/source/reference/glossary.rst').read_text().partition('\nVerbs\n')[2]
+    verbs = {verb for line in re.findall(r'^   (\S.*)$', text, re.MULTILINE) for verb in line.split(', ')}
+    assert {'export', 'unexport', 'complete'} <= verbs
+    events = {*states.ATTACHMENT_EVENTS, *states.VOLUME_EVENTS}
+    bases = {re.sub('_(failed|refused)$', '', event).removeprefix('force_') for event in events}
+    assert {base for base in bases if not {base, base.removesuffix('d'), base.removesuffix('ed')} & verbs} == set()
