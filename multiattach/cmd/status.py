@@ -4,16 +4,15 @@
 import datetime
 import sys
 
-import sqlalchemy as sa
 from oslo_config import cfg
 from oslo_upgradecheck import common_checks, upgradecheck
 
 from multiattach import conf as configuration
 from multiattach.cmd import checks, parts
-from multiattach.db import migration, models
+from multiattach.db import counts, migration, models
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
-from multiattach.domain import errors, release, states
+from multiattach.domain import errors, release
 from multiattach.osc.terminal import Terminal
 
 SUCCESS, WARNING, FAILURE = upgradecheck.Code.SUCCESS, upgradecheck.Code.WARNING, upgradecheck.Code.FAILURE
@@ -92,21 +91,16 @@ class Checks(upgradecheck.UpgradeCommands):
         db = self._open()
         if db is None:
             return upgradecheck.Result(WARNING, 'not checked: see the database')
-        attachment, volume = models.Attachment, models.Volume
-        unknown = []
         with db.reader() as session:
-            for column, known in ((attachment.state, states.Attachment), (volume.status, states.Volume)):
-                unknown += [
-                    f'{number} in {name!r} of table {column.class_.__tablename__}'
-                    for name, number in session.execute(
-                        sa.select(column, sa.func.count()).where(column.not_in(list(known))).group_by(column)
-                    )
-                ]
+            unknown = [
+                f'{number} in {name!r} of table {table}' for table, name, number in counts.count_unknown(session)
+            ]
         if unknown:
             return upgradecheck.Result(
                 FAILURE,
                 f'Rows in states that this release does not know: '
-                f'{"; ".join(unknown)}. Was a newer release at work here?',
+                f'{"; ".join(unknown)}. Was a newer release at work here? If an administrator set a status that '
+                'is no more: openstack volume set --state available VOLUME',
             )
         return upgradecheck.Result(SUCCESS)
 

@@ -66,3 +66,8 @@ def get(session: Session, message_id: str) -> M | None:
     :returns: the message, or None.
     """
     return session.get(M, message_id)
+
+
+def delete(session: Session, message_id: str) -> None:
+    """Delete a message, if it is there."""
+    session.execute(sa.delete(M).where(M.id == message_id))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries on volume types and their extra specs."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
@@ -52,6 +53,22 @@ def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
     if lock:
         commits.note_lock(session, T, picked.id)
     return picked
+
+
+def add(session: Session, name: str, description: str | None, is_public: bool) -> str:
+    """Record a new type.
+
+    :returns: its UUID.
+    """
+    ident = str(uuid.uuid4())
+    session.add(T(id=ident, name=name, live_name=name, description=description, is_public=is_public))
+    session.flush()
+    return ident
+
+
+def list_names(session: Session) -> list[str]:
+    """List the names of all types, in their order."""
+    return list(session.scalars(sa.select(T.name).where(_LIVE).order_by(T.name)))
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[T]:

@@ -168,6 +168,12 @@ def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
     )
 
 
+def add(session: Session, volume: V) -> None:
+    """Record a new volume."""
+    session.add(volume)
+    session.flush()
+
+
 def list_unplaced(session: Session) -> list[str]:
     """List the volumes that are to be made and have no backend."""
     return list(session.scalars(sa.select(V.id).where(_LIVE, V.host.is_(None), V.status == states.Volume.CREATING)))

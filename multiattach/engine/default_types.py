@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The type that a project's volumes get if none is asked for (microversion 3.62)."""
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from multiattach.db import database, models
+from multiattach.db import default_types as db_defaults
 from multiattach.db import types as db_types
 from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
@@ -25,7 +25,7 @@ class DefaultTypes:
         """List the default types of all projects."""
         self._policy.check(ctx, _RULE + 'get_all')
         with self._db.reader() as session:
-            return list(session.scalars(sa.select(models.DefaultType).order_by(models.DefaultType.project_id)))
+            return db_defaults.list_all(session)
 
     @database.retry
     def show(self, ctx: RequestContext, project_id: str) -> models.DefaultType:
@@ -35,7 +35,7 @@ class DefaultTypes:
         """
         self._policy.check(ctx, _RULE + 'get', project_id)
         with self._db.reader() as session:
-            found = session.get(models.DefaultType, project_id)
+            found = db_defaults.find(session, project_id)
         if found is None:
             raise errors.NotFound(f'Default type for project {project_id} not found.')
         return found
@@ -54,13 +54,7 @@ class DefaultTypes:
                 raise errors.InvalidInput(
                     f'Project {project_id} may not use volume type {found.id}: give it access first.'
                 )
-            row = session.get(models.DefaultType, project_id)
-            if row is None:
-                row = models.DefaultType(project_id=project_id, volume_type_id=found.id)
-                session.add(row)
-            row.volume_type_id = found.id
-            session.flush()
-            return row
+            return db_defaults.put(session, project_id, found.id)
 
     @database.retry
     def unset(self, ctx: RequestContext, project_id: str) -> None:
@@ -70,24 +64,10 @@ class DefaultTypes:
         """
         self._policy.check(ctx, _RULE + 'unset', project_id)
         with self._db.writer() as session:
-            row = session.get(models.DefaultType, project_id)
+            row = db_defaults.find(session, project_id)
             if row is None:
                 raise errors.NotFound(f'Default type for project {project_id} not found.')
-            session.delete(row)
-
-
-def find_type_id(session: Session, project_id: str) -> str | None:
-    """Find the default type of a project.
-
-    :returns: UUID of the type, or None.
-    """
-    table, kind = models.DefaultType, models.VolumeType
-    # One that is gone says nothing: releases before this one let it go.
-    return session.scalars(
-        sa.select(table.volume_type_id)
-        .join(kind, kind.id == table.volume_type_id)
-        .where(table.project_id == project_id, kind.deleted_at.is_(None))
-    ).first()
+            db_defaults.delete(session, row)
 
 
 def check_kept(session: Session, type_id: str, *, goes: bool) -> None:
@@ -97,11 +77,7 @@ def check_kept(session: Session, type_id: str, *, goes: bool) -> None:
     :param goes: from all projects; otherwise from those that were given no access.
     :raises InvalidInput: names one of the projects.
     """
-    table, access = models.DefaultType, models.TypeAccess
-    query = sa.select(table.project_id).where(table.volume_type_id == type_id)
-    if not goes:
-        query = query.where(~sa.exists().where(access.volume_type_id == type_id, access.project_id == table.project_id))
-    project = session.scalars(query.order_by(table.project_id).limit(1)).first()
+    project = db_defaults.find_project(session, type_id, without_access=not goes)
     if project is not None:
         raise errors.InvalidInput(
             f'The volume type {type_id} is the default volume type of project {project} and cannot be taken '

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encryption records of types. This service encrypts nothing: the records serve to refuse."""
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from multiattach.db import database, models
+from multiattach.db import encryptions as db_encryptions
 from multiattach.db import types as db_types
 from multiattach.domain import errors, extra_specs
 from multiattach.engine.context import RequestContext
@@ -32,7 +32,7 @@ class Encryptions:
         self._policy.check(ctx, _RULE + 'get')
         with self._db.reader() as session:
             db_types.get(session, type_id)
-            return session.get(models.TypeEncryption, type_id)
+            return db_encryptions.find(session, type_id)
 
     @database.retry
     def create(self, ctx: RequestContext, type_id: str, values: Mapping[str, Any]) -> models.TypeEncryption:
@@ -44,12 +44,9 @@ class Encryptions:
         self._policy.check(ctx, _RULE + 'create')
         with self._db.writer() as session:
             self._check(session, type_id)
-            if session.get(models.TypeEncryption, type_id) is not None:
+            if db_encryptions.find(session, type_id) is not None:
                 raise errors.InvalidInput(f'Volume type encryption for type {type_id} already exists.')
-            row = models.TypeEncryption(volume_type_id=type_id, encryption_id=str(uuid.uuid4()), **values)
-            session.add(row)
-            session.flush()
-            return row
+            return db_encryptions.add(session, type_id, values)
 
     @database.retry
     def update(
@@ -65,7 +62,6 @@ class Encryptions:
             row = self._find(session, type_id, encryption_id)
             for key, value in values.items():
                 setattr(row, key, value)
-            session.flush()
             return row
 
     @database.retry
@@ -76,7 +72,7 @@ class Encryptions:
             row = self._find(session, type_id, encryption_id)
             if db_types.count_volumes(session, type_id):
                 raise errors.InvalidInput('Cannot delete encryption specs. Volume type in use.')
-            session.delete(row)
+            db_encryptions.delete(session, row)
 
     def _check(self, session: Session, type_id: str) -> None:
         found = db_types.get(session, type_id, lock=True)
@@ -87,7 +83,7 @@ class Encryptions:
 
     def _find(self, session: Session, type_id: str, encryption_id: str) -> models.TypeEncryption:
         db_types.get(session, type_id, lock=True)
-        row = session.get(models.TypeEncryption, type_id)
+        row = db_encryptions.find(session, type_id)
         if row is None or row.encryption_id != encryption_id:
             raise errors.NotFound(f'Volume type encryption for type {type_id} does not exist.')
         return row
@@ -98,7 +94,7 @@ def check_type(session: Session, type_id: str) -> None:
 
     :raises InvalidInput: the type has an encryption record.
     """
-    if session.get(models.TypeEncryption, type_id) is not None:
+    if db_encryptions.find(session, type_id) is not None:
         raise errors.InvalidInput('An encrypted type cannot be multiattach.')
 
 
@@ -108,7 +104,7 @@ def check_not_encrypted(session: Session, type_id: str, *, multiattach: bool) ->
     :param multiattach: the type is multiattach, too.
     :raises InvalidVolume: the type has an encryption record (contract 3.4, 11.4 number 9).
     """
-    if session.get(models.TypeEncryption, type_id) is not None:
+    if db_encryptions.find(session, type_id) is not None:
         raise errors.InvalidVolume(
             'Invalid volume: Multiattach cannot be used with encrypted volumes.'
             if multiattach

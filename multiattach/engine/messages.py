@@ -51,6 +51,4 @@ class Messages:
         found = self.show(ctx, message_id)
         self._policy.check(ctx, 'message:delete', found.project_id)
         with self._db.writer() as session:
-            row = db_messages.get(session, message_id)
-            if row is not None:
-                session.delete(row)
+            db_messages.delete(session, message_id)

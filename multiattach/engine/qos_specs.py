@@ -83,7 +83,6 @@ class QosSpecs:
             bounds.check_items(found.specs.keys() | items.keys(), 'keys of QoS specs')
             found.updated_at = models.now()
             db_qos.set_items(session, qos_id, items)
-            session.flush()
 
     @database.retry
     def delete_keys(self, ctx: RequestContext, qos_id: str, keys: Collection[str]) -> None:
@@ -96,7 +95,6 @@ class QosSpecs:
                     raise errors.NotFound(f'QoS spec {qos_id} has no spec with key {key[:64]}.')
             found.updated_at = models.now()
             db_qos.delete_items(session, qos_id, keys)
-            session.flush()
 
     @database.retry
     def delete(self, ctx: RequestContext, qos_id: str, *, force: bool) -> None:

@@ -4,11 +4,11 @@
 import dataclasses
 from collections.abc import Mapping
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, models
+from multiattach.db import database
 from multiattach.db import quotas as db_quotas
+from multiattach.db import types as db_types
 from multiattach.domain import errors, quotas
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -160,9 +160,7 @@ class Quotas:
     def _read(
         self, session: Session, name: str, project_id: str | None, class_name: str = db_quotas.DEFAULT_CLASS
     ) -> QuotaSet:
-        kind = models.VolumeType
-        names = session.scalars(sa.select(kind.name).where(kind.deleted_at.is_(None)).order_by(kind.name))
-        resources = quotas.list_resources(names)
+        resources = quotas.list_resources(db_types.list_names(session))
         found = self._defaults | db_quotas.read_limits(session, project_id, class_name)
         usage = quotas.Usage({}, {})
         if project_id is not None:

@@ -57,7 +57,6 @@ class Services:
             service.disabled = disabled
             service.disabled_reason = reason if disabled else None
             service.updated_at = models.now()
-            session.flush()
             return service
 
     def list_pools(self, ctx: RequestContext) -> list[Backend]:

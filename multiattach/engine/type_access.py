@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which projects may use a type that is not public."""
 
-import sqlalchemy as sa
-
-from multiattach.db import database, models
+from multiattach.db import database
+from multiattach.db import default_types as db_defaults
+from multiattach.db import type_access as db_access
 from multiattach.db import types as db_types
 from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
@@ -24,12 +24,7 @@ class TypeAccess:
         with self._db.reader() as session:
             if db_types.get(session, type_id).is_public:
                 raise errors.NotFound('Access list not available for public volume types.')
-            table = models.TypeAccess
-            return list(
-                session.scalars(
-                    sa.select(table.project_id).where(table.volume_type_id == type_id).order_by(table.project_id)
-                )
-            )
+            return db_access.list_projects(session, type_id)
 
     @database.retry
     def add(self, ctx: RequestContext, type_id: str, project_id: str) -> None:
@@ -42,9 +37,9 @@ class TypeAccess:
         with self._db.writer() as session:
             if db_types.get(session, type_id, lock=True).is_public:
                 raise errors.Conflict('Type access modification is not applicable to public volume type.')
-            if session.get(models.TypeAccess, (type_id, project_id)) is not None:
+            if db_access.find(session, type_id, project_id) is not None:
                 raise errors.Conflict(f'Volume type access for {type_id} / {project_id} combination already exists.')
-            session.add(models.TypeAccess(volume_type_id=type_id, project_id=project_id))
+            db_access.add(session, type_id, project_id)
 
     @database.retry
     def remove(self, ctx: RequestContext, type_id: str, project_id: str) -> None:
@@ -57,12 +52,12 @@ class TypeAccess:
         with self._db.writer() as session:
             if db_types.get(session, type_id, lock=True).is_public:
                 raise errors.Conflict('Type access modification is not applicable to public volume type.')
-            row = session.get(models.TypeAccess, (type_id, project_id))
+            row = db_access.find(session, type_id, project_id)
             if row is None:
                 raise errors.NotFound(f'Volume type access not found for {type_id} / {project_id} combination.')
-            default = session.get(models.DefaultType, project_id)
+            default = db_defaults.find(session, project_id)
             if default is not None and default.volume_type_id == type_id:
                 raise errors.Conflict(
                     f'The volume type {type_id} is the default volume type of project {project_id}: unset that first.'
                 )
-            session.delete(row)
+            db_access.delete(session, row)

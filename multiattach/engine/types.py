@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volume types and extra specs (contract 10.3)."""
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 
 import sqlalchemy as sa
@@ -9,6 +8,7 @@ from oslo_db import exception as db_exc
 from sqlalchemy.orm import Session
 
 from multiattach.db import database, models, paging, qos_specs
+from multiattach.db import default_types as db_defaults
 from multiattach.db import types as db_types
 from multiattach.domain import bounds, errors, extra_specs
 from multiattach.engine import default_types, encryptions
@@ -35,7 +35,7 @@ class Types:
                 try:
                     db_types.find(session, self.default_name)
                 except errors.VolumeTypeNotFound:
-                    self._insert(session, self.default_name, 'Default Volume Type', True)
+                    db_types.add(session, self.default_name, 'Default Volume Type', True)
         except db_exc.DBDuplicateEntry:
             return
 
@@ -63,7 +63,7 @@ class Types:
         """
         self._policy.check(ctx, 'volume_extension:type_get')
         with self._db.reader() as session:
-            own = default_types.find_type_id(session, ctx.project or '')
+            own = db_defaults.find_type_id(session, ctx.project or '')
         return self.find(ctx, own or self.default_name)
 
     @database.retry
@@ -96,7 +96,7 @@ class Types:
         extra_specs.check_specs(specs)
         try:
             with self._db.writer() as session:
-                ident = self._insert(session, name, description, is_public)
+                ident = db_types.add(session, name, description, is_public)
                 db_types.set_specs(session, ident, specs)
                 return db_types.get(session, ident)
         except db_exc.DBDuplicateEntry as exc:
@@ -119,7 +119,6 @@ class Types:
                 for key, value in changes.items():
                     setattr(found, key, value)
                 found.live_name = found.name
-                session.flush()
                 return found
         except db_exc.DBDuplicateEntry as exc:
             raise errors.Conflict(f'Volume Type {changes.get("name")} already exists.') from exc
@@ -141,7 +140,6 @@ class Types:
             qos_specs.unlink(session, type_id=type_id)
             found.deleted_at = models.now()
             found.live_name = None
-            session.flush()
 
     @database.retry
     def set_specs(
@@ -239,14 +237,6 @@ class Types:
                 'Extra specs can only be changed while no volume has the type.'
             )
         return found
-
-    def _insert(self, session: Session, name: str, description: str | None, is_public: bool) -> str:
-        ident = str(uuid.uuid4())
-        session.add(
-            models.VolumeType(id=ident, name=name, live_name=name, description=description, is_public=is_public)
-        )
-        session.flush()
-        return ident
 
     def _visible(
         self, session: Session, ctx: RequestContext, found: models.VolumeType, asked: str

@@ -13,10 +13,11 @@ from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import clones as db_clones
 from multiattach.db import database, messages, models, paging, transitions
+from multiattach.db import default_types as db_defaults
 from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import bounds, errors, extra_specs, states
-from multiattach.engine import clones, default_types, encryptions, placement
+from multiattach.engine import clones, encryptions, placement
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -165,7 +166,7 @@ class Volumes:
     @database.retry
     def _insert(self, ctx: RequestContext, ident: str, wish: VolumeWish) -> tuple[models.Volume, dict[str, str | None]]:
         with self._db.writer() as session:
-            name = wish.type_name or default_types.find_type_id(session, ctx.project or '') or self._types.default_name
+            name = wish.type_name or db_defaults.find_type_id(session, ctx.project or '') or self._types.default_name
             found = self._lock_type(session, ctx, name)
             specs = found.extra_specs  # reading the volume loads its type anew, without them
             zone = self._find_zone(wish.zone, specs)
@@ -236,7 +237,8 @@ class Volumes:
             self._policy.check(ctx, 'volume:multiattach', ctx.project)
         encryptions.check_not_encrypted(session, found.id, multiattach=shared)
         self._quotas.check_growth(session, ctx.project or '', found.name, volumes=1, gigabytes=size, size=size)
-        session.add(
+        db_volumes.add(
+            session,
             models.Volume(
                 id=ident,
                 project_id=ctx.project,
@@ -249,9 +251,8 @@ class Volumes:
                 status=states.Volume.CREATING,
                 request_id=ctx.request_id,
                 **columns,
-            )
+            ),
         )
-        session.flush()
         db_volumes.replace_metadata(session, ident, wish.metadata, keep_others=True)
 
     @database.retry

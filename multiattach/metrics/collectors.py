@@ -5,13 +5,11 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Iterable, Mapping
 
-import sqlalchemy as sa
 from oslo_log import log
 from prometheus_client import core
 
-from multiattach.db import models
+from multiattach.db import counts, models
 from multiattach.db.database import Database
-from multiattach.domain import states
 from multiattach.domain.services import is_up
 from multiattach.drivers.targets.base import Target
 from multiattach.probe import Probe
@@ -19,8 +17,6 @@ from multiattach.probe import Probe
 LOG = log.getLogger(__name__)
 _TIMEOUT = 3.0
 _KEEP = 5.0
-_ATTACHMENTS = sorted(states.OWN_STATES)
-_VOLUMES = sorted(states.WORKER_STATUSES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,27 +79,14 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
     """
     now = models.now()
     late = now - datetime.timedelta(seconds=stuck_after)
-    attachment, volume, service = models.Attachment, models.Volume, models.Service
     with db.reader() as session:
-        stuck: dict[tuple[str, ...], float] = {('attachment', state): 0 for state in _ATTACHMENTS}
-        stuck |= {('volume', state): 0 for state in _VOLUMES}
-        for noun, state, since, wanted, deleted in (
-            ('attachment', attachment.state, attachment.state_at, _ATTACHMENTS, attachment.deleted_at),
-            ('volume', volume.status, volume.status_at, _VOLUMES, volume.deleted_at),
-        ):
-            rows = session.execute(
-                sa.select(state, sa.func.count())
-                .where(deleted.is_(None), state.in_(wanted), since < late)
-                .group_by(state)
-            )
-            stuck |= {(noun, name): number for name, number in rows}
+        stuck: dict[tuple[str, ...], float] = dict(counts.count_stuck(session, late).items())
         services: dict[tuple[str, ...], float] = {}
-        for binary, heartbeat in session.execute(sa.select(service.binary, service.heartbeat_at)):
+        for binary, heartbeat in counts.list_heartbeats(session):
             key = (binary, 'up' if is_up(heartbeat, now, down_time) else 'down')
             services[key] = services.get(key, 0) + 1
         doubted: dict[tuple[str, ...], float] = {
-            (backend,): float(since is not None)
-            for backend, since in session.execute(sa.select(models.Epoch.backend, models.Epoch.doubted_at))
+            (backend,): float(doubted) for backend, doubted in counts.list_doubts(session).items()
         }
     return [
         Gauge('stuck', f'Rows that are in flight for more than {stuck_after:g} s, by state.', ('noun', 'state'), stuck),

@@ -1,47 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a notification says of a volume: the fields of Cinder's ``_usage_from_volume``, and no secret.
-
-Columns are named one by one, and those with connectors and credentials are not among them.
-"""
+"""What a notification says of a volume: the fields of Cinder's ``_usage_from_volume``, and no secret."""
 
 import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.orm import Session
-
-from multiattach.db import changes, models
+from multiattach.db import changes, usages
 from multiattach.db.database import Database
 from multiattach.domain import states, timeline
 
 VERSION = '1.0'
-_V, _A = models.Volume, models.Attachment
-_VOLUME_COLUMNS = (
-    _V.id,
-    _V.project_id,
-    _V.user_id,
-    _V.host,
-    _V.availability_zone,
-    _V.volume_type_id,
-    _V.display_name,
-    _V.created_at,
-    _V.status,
-    _V.size,
-    _V.multiattach,
-    _V.bootable,
-)
-_ATTACHMENT_COLUMNS = (
-    _A.id,
-    _A.volume_id,
-    _A.instance_uuid,
-    _A.attached_host,
-    _A.mountpoint,
-    _A.attach_mode,
-    _A.state,
-    _A.attached_at,
-    _A.detached_at,
-)
 
 
 def read_history(db: Database, change: changes.Change) -> list[str]:
@@ -52,7 +20,7 @@ def read_history(db: Database, change: changes.Change) -> list[str]:
     if change.noun != changes.ATTACHMENT:
         return []
     with db.reader() as session:
-        text = session.execute(sa.select(_A.timeline).where(_A.id == change.ident)).scalar() or ''
+        text = usages.read_timeline(session, change.ident)
     moment = change.at.isoformat()
     # The row may have gone on since.
     return [entry['state'] for entry in timeline.read(text) if entry['at'] < moment]
@@ -67,16 +35,16 @@ def build_payload(db: Database, change: changes.Change) -> dict[str, Any] | None
         volume_id = change.ident
         attachment = None
         if change.noun == changes.ATTACHMENT:
-            found = session.execute(sa.select(*_ATTACHMENT_COLUMNS).where(_A.id == change.ident)).first()
+            found = usages.find_attachment(session, change.ident)
             if found is None:
                 return None
             volume_id, attachment = found.volume_id, _describe(found, change.state or found.state)
-        volume = session.execute(sa.select(*_VOLUME_COLUMNS).where(_V.id == volume_id)).first()
+        volume = usages.find_volume(session, volume_id)
         if volume is None:
             return None
-        return _build(
-            volume, _list_attachments(session, volume_id), _list_metadata(session, volume_id), change, attachment
-        )
+        attachments = [_describe(row, row.state) for row in usages.list_attachments(session, volume_id)]
+        metadata = [{'key': key, 'value': value} for key, value in usages.list_metadata(session, volume_id)]
+        return _build(volume, attachments, metadata, change, attachment)
 
 
 def _build(
@@ -118,21 +86,6 @@ def _build(
             'attachment': attachment,
         }
     return payload
-
-
-def _list_attachments(session: Session, volume_id: str) -> list[dict[str, Any]]:
-    rows = session.execute(
-        sa.select(*_ATTACHMENT_COLUMNS)
-        .where(_A.volume_id == volume_id, _A.deleted_at.is_(None))
-        .order_by(_A.created_at)
-    )
-    return [_describe(row, row.state) for row in rows]
-
-
-def _list_metadata(session: Session, volume_id: str) -> list[dict[str, str]]:
-    table = models.VolumeMetadata
-    rows = session.execute(sa.select(table.key, table.value).where(table.volume_id == volume_id).order_by(table.key))
-    return [{'key': row.key, 'value': row.value} for row in rows]
 
 
 def _describe(row: Any, state: str) -> dict[str, Any]:

@@ -114,6 +114,28 @@ def test_every_kind_of_driver_is_known():
     assert {p.name for p in (PACKAGE / 'drivers').iterdir() if p.is_dir()} - {'__pycache__'} == DRIVERS
 
 
+# Words of statements; conditions, columns and types of sessions may be named anywhere.
+WATCHING = {'metrics', 'notifications'}
+STATEMENTS = {'select', 'insert', 'update', 'delete', 'text', 'exists', 'func', 'join'}
+
+
+@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_statements_stand_in_db_only(path):
+    """Elsewhere a session of the database is handed on, and nothing is asked of it."""
+    layer = layer_of(path)
+    if layer == 'db':
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            # Drivers, host and worker have sessions of iSCSI.
+            assert node.value.id != 'session' or layer not in {'engine', 'steps', *COMPOSING, *WATCHING}, ast.unparse(
+                node
+            )
+            assert node.value.id not in {'sa', 'sqlalchemy'} or node.attr not in STATEMENTS, ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('sqlalchemy'):
+            assert not STATEMENTS & {alias.name for alias in node.names}
+
+
 def test_the_test_sees_every_layer():
     assert {layer_of(p) for p in MODULES} <= set(ALLOWED) | COMPOSING
 

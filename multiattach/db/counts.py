@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers of rows, for the metrics and the upgrade checks."""
+
+import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from multiattach.db import models
+from multiattach.domain import states
+
+_A, _V, _S, _E = models.Attachment, models.Volume, models.Service, models.Epoch
+ATTACHMENT, VOLUME = 'attachment', 'volume'
+
+
+def count_stuck(session: Session, late: datetime.datetime) -> dict[tuple[str, str], int]:
+    """Count the rows that wait for a worker or an agent since before a moment.
+
+    :param late: the moment, UTC.
+    :returns: by noun and state; each state in which one may wait is there.
+    """
+    numbers = {(ATTACHMENT, str(state)): 0 for state in sorted(states.OWN_STATES)}
+    numbers |= {(VOLUME, str(status)): 0 for status in sorted(states.WORKER_STATUSES)}
+    for noun, state, since, wanted, deleted in (
+        (ATTACHMENT, _A.state, _A.state_at, states.OWN_STATES, _A.deleted_at),
+        (VOLUME, _V.status, _V.status_at, states.WORKER_STATUSES, _V.deleted_at),
+    ):
+        rows = session.execute(
+            sa.select(state, sa.func.count())
+            .where(deleted.is_(None), state.in_(sorted(wanted)), since < late)
+            .group_by(state)
+        )
+        numbers |= {(noun, name): number for name, number in rows}
+    return numbers
+
+
+def list_heartbeats(session: Session) -> list[tuple[str, datetime.datetime | None]]:
+    """List program and last heartbeat of each service."""
+    return [(binary, at) for binary, at in session.execute(sa.select(_S.binary, _S.heartbeat_at))]
+
+
+def list_doubts(session: Session) -> dict[str, bool]:
+    """Tell of each backend whether the database is doubted to be that of its targets."""
+    return {name: since is not None for name, since in session.execute(sa.select(_E.backend, _E.doubted_at))}
+
+
+def count_unknown(session: Session) -> list[tuple[str, Any, int]]:
+    """Count the rows in states that this release does not know.
+
+    :returns: table, state and number of rows.
+    """
+    return [
+        (column.class_.__tablename__, name, number)
+        for column, known in ((_A.state, states.Attachment), (_V.status, states.Volume))
+        for name, number in session.execute(
+            sa.select(column, sa.func.count()).where(column.not_in(list(known))).group_by(column)
+        )
+    ]
