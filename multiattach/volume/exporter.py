@@ -17,11 +17,12 @@ from multiattach import failpoints
 from multiattach.db.models import Attachment
 from multiattach.domain import errors, states
 from multiattach.drivers.backends.base import Backend
-from multiattach.drivers.errors import DriverError, TargetError, TargetFull, TargetUnavailable
+from multiattach.drivers.errors import DriverError, DriverRefused, TargetFull
 from multiattach.drivers.targets.base import Export, Grant, Target, TargetInfo, account_name, generate_secret
 from multiattach.steps.exports import ExportPlan, Exports
 from multiattach.steps.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.trouble import Trouble
+from multiattach.volume import answers
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
@@ -67,51 +68,57 @@ class Exporter:
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         :raises Conflict: the attachment went elsewhere meanwhile.
         """
-        with self._leases.attempt(
-            ATTACHMENT, attachment_id, lambda error: self.give_up(volume_id, attachment_id, error)
-        ):
-            self._export(volume_id, attachment_id)
-
-    def _export(self, volume_id: str, attachment_id: str) -> None:
-        with self._agreement(volume_id), self._locks.hold(volume_id, 'export'):
+        with self._step(volume_id, attachment_id, 'export'):
             plan = self._exports.plan(attachment_id)
             if plan.state in states.ADMITTED:  # the host asks again
                 self._relocate(plan)
                 return
-            if plan.state == A.RESERVED and plan.error:  # the worker's own round tried it first
-                raise errors.BackendError(f'The volume cannot be exported: {plan.error}')
-            if plan.state != A.EXPORTING:
-                raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
-            if plan.fenced:
-                self._exports.fail_export(plan, plan.fenced)
-                raise errors.Conflict(plan.fenced)
-            if plan.is_fencing:
-                self.fencer.fence_pending(volume_id, plan.initiator)
-            if plan.twin_host is not None:
-                LOG.warning(
-                    'Attachment %s of volume %s: host %s presents the initiator name %s, and so does '
-                    'host %s: give each host a name of its own',
-                    attachment_id,
-                    volume_id,
-                    plan.connector.get('host'),
-                    plan.initiator,
-                    plan.twin_host,
-                )
+            self._check_export(plan)
             started = time.monotonic()
             grant = _grant(plan)
             failpoints.reach('volume.export.planned')
-            try:
-                info = self._target.grant(plan.volume_id, self._backend.path(plan.volume_id), grant)
-            except TargetUnavailable as exc:
-                raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
-            except TargetError as exc:
-                failpoints.reach('volume.export.refused')
-                self._undo(plan, f'export volume: {exc}')
-                kind = errors.Unavailable if isinstance(exc, TargetFull) else errors.BackendError
-                raise kind(f'The volume cannot be exported: {exc}') from exc
+            with answers.expect('The volume cannot be exported', functools.partial(self._refuse_export, plan)):
+                info = self._target.grant(volume_id, self._backend.path(volume_id), grant)
             failpoints.reach('volume.export.granted')
             self._exports.finish_export(plan, _connection_info(plan, info, grant), time.monotonic() - started)
             failpoints.reach('volume.export.finished')
+
+    @contextlib.contextmanager
+    def _step(self, volume_id: str, attachment_id: str, name: str) -> Iterator[None]:
+        """Be at a step: this worker's by lease, under the volume's lock, and in agreement with the rows after it."""
+        give_up = functools.partial(self.give_up, volume_id, attachment_id)
+        with (
+            self._leases.attempt(ATTACHMENT, attachment_id, give_up),
+            self._agreement(volume_id),
+            self._locks.hold(volume_id, name),
+        ):
+            yield
+
+    def _check_export(self, plan: ExportPlan) -> None:
+        """Refuse what is not to be exported (any more), and cut off first who is to be cut off."""
+        if plan.state == A.RESERVED and plan.error:  # the worker's own round tried it first
+            raise errors.BackendError(f'The volume cannot be exported: {plan.error}')
+        if plan.state != A.EXPORTING:
+            raise errors.Conflict(f'The attachment {plan.attachment_id} was changed by another request meanwhile.')
+        if plan.fenced:
+            self._exports.fail_export(plan, plan.fenced)
+            raise errors.Conflict(plan.fenced)
+        if plan.is_fencing:
+            self.fencer.fence_pending(plan.volume_id, plan.initiator)
+        if plan.twin_host is not None:
+            LOG.warning(
+                'Attachment %s of volume %s: host %s presents the initiator name %s, and so does '
+                'host %s: give each host a name of its own',
+                plan.attachment_id,
+                plan.volume_id,
+                plan.connector.get('host'),
+                plan.initiator,
+                plan.twin_host,
+            )
+
+    def _refuse_export(self, plan: ExportPlan, exc: DriverRefused) -> None:
+        failpoints.reach('volume.export.refused')
+        self._undo(plan, f'export volume: {exc}')
 
     def _undo(self, plan: ExportPlan, error: str) -> None:
         """Take back what a refused export left, never what others use (contract 11.4 number 2)."""
@@ -130,13 +137,7 @@ class Exporter:
         :raises BackendError: the target refused; the attachment is in ``error_detaching``.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         """
-        with self._leases.attempt(
-            ATTACHMENT, attachment_id, lambda error: self.give_up(volume_id, attachment_id, error)
-        ):
-            self._unexport(volume_id, attachment_id)
-
-    def _unexport(self, volume_id: str, attachment_id: str) -> None:
-        with self._agreement(volume_id), self._locks.hold(volume_id, 'unexport'):
+        with self._step(volume_id, attachment_id, 'unexport'):
             try:
                 plan = self._exports.plan(attachment_id)
             except errors.AttachmentNotFound:
@@ -145,13 +146,11 @@ class Exporter:
                 raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
             started = time.monotonic()
             failpoints.reach('volume.unexport.planned')
-            try:
+            with answers.expect(
+                'The export cannot be taken back',
+                lambda exc: self._exports.fail_unexport(plan, f'unexport volume: {exc}'),
+            ):
                 self._turn_away(plan)
-            except TargetUnavailable as exc:
-                raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
-            except TargetError as exc:
-                self._exports.fail_unexport(plan, f'unexport volume: {exc}')
-                raise errors.BackendError(f'The export cannot be taken back: {exc}') from exc
             failpoints.reach('volume.unexport.turned_away')
             self._exports.finish_unexport(plan, time.monotonic() - started)
             failpoints.reach('volume.unexport.finished')
@@ -258,23 +257,16 @@ class Exporter:
 
         :raises OutcomeUnknown: it did not answer, or the volume's lock was not free in time.
         """
-        self._put_right(lambda: self._make_exact(volume_id))
+        with answers.expect('The target cannot be put right'):
+            self._make_exact(volume_id)
 
     def supply(self, volume_id: str) -> None:
         """Give a volume's target what its rows say and it lacks; nothing is taken away.
 
         :raises OutcomeUnknown: it did not answer.
         """
-        self._put_right(lambda: self._supply(volume_id))
-
-    @staticmethod
-    def _put_right(step: Callable[[], None]) -> None:
-        try:
-            step()
-        except TargetUnavailable as exc:
-            raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
-        except TargetError as exc:
-            raise errors.BackendError(f'The target cannot be put right: {exc}') from exc
+        with answers.expect('The target cannot be put right'):
+            self._supply(volume_id)
 
     def _make_exact(self, volume_id: str) -> None:
         with self._locks.hold(volume_id, 're-export'):

@@ -4,6 +4,7 @@
 import concurrent.futures
 import contextlib
 import datetime
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,10 +14,11 @@ from oslo_log import log
 from multiattach import failpoints
 from multiattach.db import models
 from multiattach.domain import errors, states
-from multiattach.drivers.errors import DriverError, TargetError, TargetUnavailable
+from multiattach.drivers.errors import DriverError, DriverRefused
 from multiattach.drivers.targets.base import Cut, SessionState, Target, account_name
 from multiattach.steps.fences import FencePlan, FencePlans, Outcome
 from multiattach.steps.leases import ATTACHMENT, StepLeases
+from multiattach.volume import answers
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
@@ -108,14 +110,8 @@ class Fencer:
             raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
         started = time.monotonic()
         failpoints.reach('volume.fence.planned')
-        try:
+        with answers.expect('The initiator cannot be cut off', functools.partial(self._refuse, plan)):
             cut = self._cut(plan)
-        except TargetUnavailable as exc:
-            raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
-        except TargetError as exc:
-            if plan.state == A.FENCING:
-                self._plans.fail(plan, f'fence: {exc}')
-            raise errors.BackendError(f'The initiator cannot be cut off: {exc}') from exc
         seconds = time.monotonic() - started
         failpoints.reach('volume.fence.cut')
         proof = describe(plan, cut, self._plans.worker, seconds)
@@ -124,6 +120,10 @@ class Fencer:
         )
         known = self._unwritten.get(attachment_id)
         return Outcome(plan, _confirm(known.proof if known else plan.proof, proof, cut), seconds)
+
+    def _refuse(self, plan: FencePlan, exc: DriverRefused) -> None:
+        if plan.state == A.FENCING:
+            self._plans.fail(plan, f'fence: {exc}')
 
     def _cut(self, plan: FencePlan) -> Cut:
         if plan.initiator is None:

@@ -11,13 +11,14 @@ from oslo_log import log
 from multiattach import failpoints
 from multiattach.domain import errors, states
 from multiattach.drivers.backends.base import Backend
-from multiattach.drivers.errors import ClearAborted, StorageError, TargetBusy, TargetError, TargetUnavailable
+from multiattach.drivers.errors import ClearAborted, DriverRefused, DriverUnavailable, TargetBusy
 from multiattach.drivers.nova.events import NovaEvents
 from multiattach.drivers.targets.base import Target
 from multiattach.rpc.clients import HostAgents
 from multiattach.steps.leases import VOLUME, Step, StepLeases
 from multiattach.steps.storage import Storage
 from multiattach.steps.watch import Watch
+from multiattach.volume import answers
 from multiattach.volume.copies import Copies
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.slow_steps import SlowSteps
@@ -92,14 +93,18 @@ class StorageSteps:
             failpoints.reach('volume.create.planned')
             try:
                 self._backend.create(volume_id, volume.size)
-            except StorageError as exc:
-                LOG.error('Volume %s cannot be created: %s', volume_id, exc)
-                self._storage.fail(volume_id, 'create_failed', f'create volume: {exc}')
+            except DriverRefused as exc:
+                self._refuse(volume_id, V.CREATING, exc)
                 return
             failpoints.reach('volume.create.made')
             self._storage.finish(volume_id, 'created')
             failpoints.reach('volume.create.finished')
             LOG.info('Volume %s of %d GiB is available', volume_id, volume.size)
+
+    def _refuse(self, volume_id: str, status: str, exc: DriverRefused) -> None:
+        event, verb = FAILURES[status]
+        LOG.error('Volume %s: %s was refused: %s', volume_id, verb, exc)
+        self._storage.fail(volume_id, event, f'{verb} volume: {exc}')
 
     @contextlib.contextmanager
     def _own_storage(self, volume_id: str) -> Iterator[None]:
@@ -125,12 +130,9 @@ class StorageSteps:
                     self._backend.discard(volume_id)
                 failpoints.reach('volume.delete.discarded')
                 self._backend.clear(volume_id, lambda: not self._deletions.is_stopping)
-            except (StorageError, TargetError) as exc:
-                LOG.error('Volume %s cannot be deleted: %s', volume_id, exc)
-                self._storage.fail(volume_id, 'delete_failed', f'delete volume: {exc}')
+            except DriverRefused as exc:
+                self._refuse(volume_id, V.DELETING, exc)
                 return
-            except TargetUnavailable as exc:
-                raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
             except ClearAborted as exc:
                 LOG.info('The deletion of volume %s is broken off: %s', volume_id, exc)
                 if self._deletions.is_stopping:
@@ -159,12 +161,9 @@ class StorageSteps:
                         self._target.extend(volume_id, self._backend.path(volume_id))
             except TargetBusy as exc:
                 raise errors.OutcomeUnknown(f'The new size cannot be shown now: {exc}') from exc
-            except (StorageError, TargetError) as exc:
-                LOG.error('Volume %s cannot be extended: %s', volume_id, exc)
-                self._storage.fail(volume_id, 'extend_failed', f'extend volume: {exc}')
+            except DriverRefused as exc:
+                self._refuse(volume_id, V.EXTENDING, exc)
                 return
-            except TargetUnavailable as exc:
-                raise errors.OutcomeUnknown(f'The target does not answer: {exc}') from exc
             failpoints.reach('volume.extend.shown')
             self._storage.finish(volume_id, 'extended', size=volume.new_size, new_size=None)
             failpoints.reach('volume.extend.finished')
@@ -212,7 +211,10 @@ class StorageSteps:
         """Try a step; without a result it is tried again."""
         try:
             with self._leases.attempt(VOLUME, volume_id, functools.partial(self.give_up, volume_id, status)):
-                step(volume_id)
+                try:
+                    step(volume_id)
+                except DriverUnavailable as exc:
+                    raise answers.translate(exc, status) from exc
         except errors.MultiattachError as exc:
             LOG.warning('Volume %s stays %s: %s', volume_id, status, exc)
         except Exception:  # nobody else would see it
