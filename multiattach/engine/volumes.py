@@ -79,13 +79,14 @@ class Volumes:
     # -- reading -------------------------------------------------------------------------------
 
     @database.retry
-    def show(self, ctx: RequestContext, volume_id: str) -> models.Volume:
+    def show(self, ctx: RequestContext, volume_id: str, rule: str = 'volume:get') -> models.Volume:
         """Load a volume that the caller may see.
 
+        :param rule: policy rule that the caller has to pass.
         :returns: the volume with metadata, type and attachments.
         """
         with self._db.reader() as session:
-            return self._load(session, ctx, volume_id, 'volume:get')
+            return self._load(session, ctx, volume_id, rule)
 
     @database.retry
     def list_page(
@@ -342,16 +343,18 @@ class Volumes:
         items: Mapping[str, str],
         *,
         keep_others: bool,
+        is_update: bool = False,
         check: MetadataCheck | None = None,
     ) -> dict[str, str]:
         """Set user metadata.
 
         :param keep_others: leave the keys that are not named.
+        :param is_update: policy is asked for an update, not for a creation.
         :param check: looks at the metadata before the change and may raise, or None.
         :returns: all metadata after the change.
         :raises InvalidInput: there would be too many keys.
         """
-        verb = 'create' if keep_others else 'update'
+        verb = 'update' if is_update else 'create'
         with self._db.writer() as session:
             lock_volume(session, self._policy, ctx, volume_id, f'volume:{verb}_volume_metadata')
             if check is not None:

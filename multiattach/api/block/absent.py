@@ -108,7 +108,10 @@ def _refuse(noun: Noun) -> routing.Handler:
                 self.engine.volumes.show(req.ctx, idents.normalise(str(wanted['volume_id'])))
         raise errors.InvalidInput(f'{noun.title}: this service does not offer it.')
 
-    return _mark('POST', noun.path, noun, create, f'Refuse to make a {noun.title.lower()}.', body=noun.body)
+    rules = ('volume:get',) if noun.body is not None else ()
+    return _mark(
+        'POST', noun.path, noun, create, f'Refuse to make a {noun.title.lower()}.', body=noun.body, rules=rules
+    )
 
 
 def _miss(method: str, noun: Noun) -> routing.Handler:

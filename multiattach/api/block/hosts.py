@@ -116,7 +116,7 @@ class HostsController(Controller):
         status=202,
         body=_ATTACH,
         reply=one('attachment', _ATTACHMENT),
-        rules=('os_compute_api:os-volumes-attachments:create',),
+        rules=('os_compute_api:os-volumes-attachments:create', 'volume:attachment_create'),
     )
     def attach(self, req: Request, body: dict[str, Any], server_id: str) -> dict[str, Any]:
         """Attach a volume to a server of a host agent, as the compute API does, with a mode."""

@@ -69,7 +69,7 @@ class MessagesController(Controller):
         found = self.engine.messages.show(req.ctx, message_id)
         return {'message': _show(found, Links(req, self.settings))}
 
-    @route('DELETE', '/messages/{message_id}', since=_SINCE, status=204, rules=('message:delete',))
+    @route('DELETE', '/messages/{message_id}', since=_SINCE, status=204, rules=('message:get', 'message:delete'))
     def delete(self, req: Request, message_id: str) -> None:
         """Delete a message."""
         self.engine.messages.delete(req.ctx, message_id)

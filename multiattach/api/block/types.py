@@ -20,6 +20,8 @@ _SPEC_PREFIX = _PREFIX + 'types_extra_specs:'
 _SHOWS_SPECS = _PREFIX + 'access_types_extra_specs'
 _SHOWS_QOS = _PREFIX + 'access_types_qos_specs_id'
 _SENSITIVE = _SPEC_PREFIX + 'read_sensitive'
+# What is shown of a type beside its name.
+_SPECS_SHOWN = (_SHOWS_SPECS, _SENSITIVE)
 _SPECS_PATH = '/types/{type_id}/extra_specs'
 
 _QUERY = requests.query({'is_public': {'type': 'string', 'format': 'boolean-or-none'}})
@@ -90,7 +92,7 @@ class TypesController(Controller):
         '/types',
         query=_QUERY,
         reply=page('volume_types', _TYPE, links='volume_type_links'),
-        rules=(_PREFIX + 'type_get_all', _SHOWS_SPECS, _SHOWS_QOS, _SENSITIVE),
+        rules=(_PREFIX + 'type_get_all', *_SPECS_SHOWN, _SHOWS_QOS),
     )
     def index(self, req: Request) -> dict[str, Any]:
         """List types."""
@@ -107,7 +109,7 @@ class TypesController(Controller):
             links='volume_type_links',
         )
 
-    @route('POST', '/types', body=_CREATE, reply=_ONE, rules=(_PREFIX + 'type_create',))
+    @route('POST', '/types', body=_CREATE, reply=_ONE, rules=(_PREFIX + 'type_create', *_SPECS_SHOWN))
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Create a type."""
         wanted = body['volume_type']
@@ -120,12 +122,12 @@ class TypesController(Controller):
         )
         return {'volume_type': _show(found, self.engine.types.make_spec_view(req.ctx)(found))}
 
-    @route('GET', '/types/default', reply=_ONE, rules=(_PREFIX + 'type_get',))
+    @route('GET', '/types/default', reply=_ONE, rules=(_PREFIX + 'type_get', *_SPECS_SHOWN, _SHOWS_QOS))
     def show_default(self, req: Request) -> dict[str, Any]:
         """Show the type that volumes get if they ask for none."""
         return {'volume_type': self._show_one(req, self.engine.types.show_default(req.ctx), access=False)}
 
-    @route('GET', '/types/{type_id}', reply=_ONE, rules=(_PREFIX + 'type_get', _SHOWS_SPECS, _SHOWS_QOS))
+    @route('GET', '/types/{type_id}', reply=_ONE, rules=(_PREFIX + 'type_get', *_SPECS_SHOWN, _SHOWS_QOS))
     def show(self, req: Request, type_id: str) -> dict[str, Any]:
         """Show a type."""
         return {'volume_type': self._show_one(req, self.engine.types.show(req.ctx, type_id), access=True)}
@@ -134,7 +136,7 @@ class TypesController(Controller):
         specs, qos = self.engine.types.make_spec_view(req.ctx), self.engine.types.shows_qos(req.ctx)
         return _show(found, specs(found), access=access, qos=qos)
 
-    @route('PUT', '/types/{type_id}', body=_UPDATE, reply=_ONE, rules=(_PREFIX + 'type_update',))
+    @route('PUT', '/types/{type_id}', body=_UPDATE, reply=_ONE, rules=(_PREFIX + 'type_update', *_SPECS_SHOWN))
     def update(self, req: Request, body: dict[str, Any], type_id: str) -> dict[str, Any]:
         """Change a type's name, description or visibility."""
         changes = dict(body['volume_type'])
@@ -170,7 +172,7 @@ class ExtraSpecsController(Controller):
         self.engine.types.set_specs(req.ctx, type_id, body['extra_specs'])
         return body
 
-    @route('GET', _SPECS_PATH + '/{key}', reply=_SPEC, rules=(_SPEC_PREFIX + 'show',))
+    @route('GET', _SPECS_PATH + '/{key}', reply=_SPEC, rules=(_SPEC_PREFIX + 'show', _SENSITIVE))
     def show(self, req: Request, type_id: str, key: str) -> dict[str, Any]:
         """Show one extra spec."""
         return {key: self.engine.types.show_spec(req.ctx, type_id, key)}

@@ -76,7 +76,7 @@ class VolumeAttachmentsController(Controller):
         row = self.engine.servers.show_attachment(req.ctx, server_id, volume_id)
         return {'volumeAttachment': detail(row, req.minor)}
 
-    @route('POST', _ALL, body=CREATE, rules=(_PREFIX + 'create',))
+    @route('POST', _ALL, body=CREATE, rules=(_PREFIX + 'create', 'volume:attachment_create'))
     def create(self, req: Request, body: dict[str, Any], server_id: str) -> dict[str, Any]:
         """Attach a volume; the host's agent does it after the reply."""
         wish = body['volumeAttachment']
@@ -93,7 +93,7 @@ class VolumeAttachmentsController(Controller):
         )
         return {'volumeAttachment': created(row, req.minor)}
 
-    @route('PUT', _ONE, body=UPDATE, status=202, rules=(_PREFIX + 'update',))
+    @route('PUT', _ONE, body=UPDATE, status=202, rules=(_PREFIX + 'show', _PREFIX + 'update'))
     def update(self, req: Request, body: dict[str, Any], server_id: str, volume_id: str) -> None:
         """Change what happens to the volume when the server is deleted (2.85).
 

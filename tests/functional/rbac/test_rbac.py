@@ -14,6 +14,7 @@ import webob
 
 from multiattach.api import actions, deploy, routing
 from multiattach.api.block import app as block
+from multiattach.api.block.volumes.views import HOST_RULE, MIGRATION_RULE, TENANT_RULE
 from multiattach.api.compute import app as compute_app
 from multiattach.db import messages
 from multiattach.db.paging import Page
@@ -217,10 +218,23 @@ def test_compute(things: Things, call: Call) -> None:
     check(things, '/compute/v2.1', call)
 
 
+# Asked only in cases that no row is: of what a list shows, of a bootable or an attached volume, a query of admins'.
+RARE = {
+    '/v3 GET /volumes/detail': {TENANT_RULE, HOST_RULE, MIGRATION_RULE},
+    '/v3 DELETE /volumes/{}': {'volume:force_delete'},
+    '/v3 POST /volumes/{}/action os-extend': {'volume:extend_attached_volume'},
+    '/v3 POST /volumes/{}/action os-retype': {'volume:multiattach'},
+    '/v3 POST /attachments': {'volume:multiattach_bootable_volume'},
+    '/compute/v2.1 GET /servers': {'os_compute_api:servers:index:get_all_tenants'},
+    '/compute/v2.1 GET /servers/detail': {'os_compute_api:servers:index:get_all_tenants'},
+}
+
+
 def test_calls_ask_the_rules_that_their_routes_declare(things: Things) -> None:
     """After the rows above: nobody asks what is not declared, nor declares what nobody asks."""
-    declared = list_declared('/v3', block.CONTROLLERS) | list_declared('/compute/v2.1', compute_app.CONTROLLERS)
     asked = things.asked.of_call
-    print({call: sorted(asked[call] - declared[call]) for call in asked if asked[call] - declared[call]})
-    print({call: sorted(declared[call] - asked[call]) for call in asked if declared[call] - asked[call]})
-    assert 0
+    assert asked, 'the rows above were not tried'
+    declared = list_declared('/v3', block.CONTROLLERS) | list_declared('/compute/v2.1', compute_app.CONTROLLERS)
+    assert {call: rules - declared[call] for call, rules in asked.items() if rules - declared[call]} == {}
+    unasked = {call: declared[call] - rules - RARE.get(call, set()) for call, rules in asked.items()}
+    assert {call: rules for call, rules in unasked.items() if rules} == {}

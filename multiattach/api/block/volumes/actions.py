@@ -93,6 +93,7 @@ class VolumeActionsController(ActionController):
     @action('os-force_delete', rules=('volume:force_delete', _ADMIN_PREFIX + 'force_delete'))
     def force_delete(self, req: Request, volume_id: str, _value: Any) -> None:
         """Delete a volume in any status."""
+        self.engine.volumes.show(req.ctx, volume_id, _ADMIN_PREFIX + 'force_delete')
         self.engine.volumes.delete(req.ctx, volume_id, force=True)
 
     # -- properties --------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ class VolumeActionsController(ActionController):
         requests.fields({'connector': {'type': 'object'}}, 'connector'),
         status=200,
         reply=CONNECTION,
-        rules=(_PREFIX + 'initialize_connection',),
+        rules=(_PREFIX + 'initialize_connection', 'volume:attachment_update'),
     )
     def initialize_connection(self, req: Request, volume_id: str, value: dict[str, Any]) -> dict[str, Any]:
         """Have an initiator admitted."""

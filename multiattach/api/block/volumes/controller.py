@@ -74,7 +74,7 @@ class VolumesController(Controller):
         status=202,
         body=schemas.CREATE,
         reply=schemas.changed,
-        rules=('volume:create', 'volume:multiattach'),
+        rules=('volume:create', 'volume:multiattach', 'volume:get'),
     )
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Create a volume."""

@@ -17,16 +17,17 @@ from multiattach.engine.volumes import MetadataCheck
 
 _ETAGS = 15
 _ALL = '/volumes/{volume_id}/metadata'
+_GET = 'volume:get_volume_metadata'
 _ONE = _ALL + '/{key}'
 
 
 class MetadataController(Controller):
     """``/volumes/{volume_id}/metadata``."""
 
-    @route('GET', _ALL, reply=schemas.METADATA, rules=('volume:get_volume_metadata',))
+    @route('GET', _ALL, reply=schemas.METADATA, rules=(_GET,))
     def index(self, req: Request, volume_id: str) -> pecan.Response:
         """Read a volume's metadata."""
-        return _tag(req, self.engine.volumes.show(req.ctx, volume_id).metadata_dict)
+        return _tag(req, self.engine.volumes.show(req.ctx, volume_id, _GET).metadata_dict)
 
     @route('POST', _ALL, body=schemas.SET_METADATA, reply=schemas.METADATA, rules=('volume:create_volume_metadata',))
     def create(self, req: Request, body: dict[str, Any], volume_id: str) -> pecan.Response:
@@ -44,14 +45,14 @@ class MetadataController(Controller):
         return _tag(
             req,
             self.engine.volumes.set_metadata(
-                req.ctx, volume_id, body['metadata'], keep_others=False, check=_make_check(req)
+                req.ctx, volume_id, body['metadata'], keep_others=False, is_update=True, check=_make_check(req)
             ),
         )
 
-    @route('GET', _ONE, reply=schemas.METADATA_ITEM, rules=('volume:get_volume_metadata',))
+    @route('GET', _ONE, reply=schemas.METADATA_ITEM, rules=(_GET,))
     def show(self, req: Request, volume_id: str, key: str) -> dict[str, Any]:
         """Read one item."""
-        items = self.engine.volumes.show(req.ctx, volume_id).metadata_dict
+        items = self.engine.volumes.show(req.ctx, volume_id, _GET).metadata_dict
         if key not in items:
             raise errors.NotFound(f'Volume {volume_id} has no metadata with key {key}.')
         return {'meta': {key: items[key]}}
@@ -68,7 +69,7 @@ class MetadataController(Controller):
         if key not in body['meta']:
             raise errors.InvalidInput('Request body and URI mismatch')
         items = self.engine.volumes.set_metadata(
-            req.ctx, volume_id, body['meta'], keep_others=True, check=_make_check(req)
+            req.ctx, volume_id, body['meta'], keep_others=True, is_update=True, check=_make_check(req)
         )
         return {'meta': {key: items[key]}}
 
