@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 BIN = pathlib.Path(sys.executable).parent
-WARNING = 'ext4, XFS and NTFS are made for one server'
+WARNING = 'ext4, XFS and NTFS are file systems for one server'
 
 
 @dataclasses.dataclass(frozen=True)
