@@ -15,8 +15,6 @@ _ALL = '/servers/{server_id}/os-volume_attachments'
 _ONE = _ALL + '/{volume_id}'
 _MULTIATTACH = 60
 _UPDATE = 85
-
-
 _PREFIX = 'os_compute_api:os-volumes-attachments:'
 
 _NUMBER = {'type': 'string', 'pattern': r'^[0-9]{1,18}\Z'}
