@@ -2,11 +2,10 @@
 """``multiattach-manage doctor``: drift everywhere, told and put right, over RPC or the API of standalone."""
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+from keystoneauth1 import exceptions, session, token_endpoint
 from oslo_config import cfg
 
 from multiattach import listening
@@ -62,16 +61,12 @@ def _ask_api(conf: cfg.ConfigOpts, url: str, *, fix: bool, release: list[str]) -
             'through its API only, which wants a token: use "openstack multiattach doctor".'
         )
     wish = {'fix': fix, **({'release': release} if release else {})}
-    request = urllib.request.Request(  # noqa: S310 - the operator's own URL
-        f'{url.rstrip("/")}/v3/multiattach/doctor',
-        json.dumps({'doctor': wish}).encode(),
-        {'Content-Type': 'application/json', 'Accept': 'application/json', 'X-Auth-Token': 'admin'},
-    )
+    url = url.rstrip('/')
+    api = session.Session(auth=token_endpoint.Token(url, 'admin'), timeout=_TIMEOUT)
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:  # noqa: S310
-            answer: dict[str, Any] = json.load(reply)['doctor']
-            return answer
-    except (OSError, ValueError, LookupError) as exc:
+        answer: dict[str, Any] = api.post(f'{url}/v3/multiattach/doctor', json={'doctor': wish}).json()['doctor']
+        return answer
+    except (exceptions.ClientException, ValueError, LookupError) as exc:
         raise errors.ConfigurationError(
             f'The API at {url} does not answer ({exc}): is multiattach-standalone running? Say --url '
             'http://HOST:PORT if it listens elsewhere than [api] listen_host and listen_port.'
