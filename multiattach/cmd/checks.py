@@ -6,7 +6,7 @@ import pathlib
 
 import yaml
 from oslo_config import cfg
-from oslo_policy import _checks, policy
+from oslo_policy import policy
 
 from multiattach import policies
 from multiattach.cmd import parts
@@ -59,7 +59,7 @@ def check_policy(conf: cfg.ConfigOpts) -> list[str]:
 
 def _list_references(check: object) -> set[str]:
     """Return the rules that a rule names."""
-    if isinstance(check, _checks.RuleCheck):
+    if isinstance(check, policy.RuleCheck):
         return {check.match}
     inner = [*getattr(check, 'rules', ()), *([check.rule] if hasattr(check, 'rule') else [])]
     return {name for part in inner for name in _list_references(part)}
