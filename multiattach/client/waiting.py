@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waiting for an attachment, told by its explanation."""
 
-import time
 from collections.abc import Callable
 
 from openstack import exceptions
 
+from multiattach import backoff
 from multiattach.client.proxy import Proxy
 from multiattach.client.resources import AttachmentExplanation
 from multiattach.domain.states import OVER, Attachment
@@ -66,18 +66,18 @@ def _wait(
     is_done: Callable[[AttachmentExplanation], bool],
     is_bad: Callable[[AttachmentExplanation], bool],
 ) -> AttachmentExplanation:
-    deadline, pause = time.monotonic() + timeout, _FIRST
-    while True:
+
+    def look() -> AttachmentExplanation:
         found = proxy.explain_attachment(attachment_id)
         report(found)
-        if is_done(found):
-            return found
-        if is_bad(found):
-            raise StepFailed(f'The {what} failed: {find_error(found)}\n{found.advice}')
-        if time.monotonic() > deadline:
-            raise StepFailed(f'The {what} did not end in {timeout:g} s; it goes on. Next: {found.next}\n{found.advice}')
-        time.sleep(pause)
-        pause = min(pause * 1.5, _MOST)
+        return found
+
+    found = backoff.poll(look, lambda seen: is_done(seen) or is_bad(seen), timeout, first=_FIRST, most=_MOST)
+    if is_done(found):
+        return found
+    if is_bad(found):
+        raise StepFailed(f'The {what} failed: {find_error(found)}\n{found.advice}')
+    raise StepFailed(f'The {what} did not end in {timeout:g} s; it goes on. Next: {found.next}\n{found.advice}')
 
 
 def find_error(found: AttachmentExplanation) -> str:

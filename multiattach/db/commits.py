@@ -8,11 +8,11 @@ it back costs nothing until a connection is lost in the middle of a COMMIT.
 
 import dataclasses
 import datetime
-import time
 from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+import tenacity
 from oslo_db import exception as db_exc
 from oslo_log import log
 from sqlalchemy import orm
@@ -122,16 +122,22 @@ def find_out(open_session: Callable[[], Session], evidence: Evidence) -> Verdict
     :param evidence: what the transaction wrote.
     :returns: None if nobody can tell: it left no evidence, it was overwritten, or the database is away.
     """
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            with open_session() as session, session.begin():
-                return _judge(session, evidence)
-        except (db_exc.DBConnectionError, db_exc.DBDeadlock) as exc:
-            if time.monotonic() > deadline:
-                LOG.warning('The database does not tell what was committed: %s', type(exc).__name__)
-                return None
-            time.sleep(_PAUSE)
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type((db_exc.DBConnectionError, db_exc.DBDeadlock)),
+        stop=tenacity.stop_after_delay(_PATIENCE),
+        wait=tenacity.wait_fixed(_PAUSE),
+        reraise=True,
+    )
+    def judge() -> Verdict:
+        with open_session() as session, session.begin():
+            return _judge(session, evidence)
+
+    try:
+        return judge()
+    except (db_exc.DBConnectionError, db_exc.DBDeadlock) as exc:
+        LOG.warning('The database does not tell what was committed: %s', type(exc).__name__)
+        return None
 
 
 def _judge(session: Session, evidence: Evidence) -> Verdict:

@@ -15,7 +15,7 @@ from typing import Any
 from oslo_log import log
 from sqlalchemy.orm import Session
 
-from multiattach import failpoints
+from multiattach import backoff, failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, fences, host_names, models, transitions
 from multiattach.db import volumes as db_volumes
@@ -336,17 +336,19 @@ class Fences:
 
     def _await(self, order: ExportOrder, deadline: float, unknown: errors.OutcomeUnknown) -> dict[str, Any]:
         """Wait until the row has a proof; not for a worker that does not report."""
-        pause = _PAUSE
-        while (row := self._read(order.attachment_id)) is not None and row.state == A.FENCING:
-            if not any(one.is_up for one in self._services.list_backends() if one.host == order.host):
-                raise errors.Unavailable(
-                    f'The volume worker {order.host} does not report: restart it, or have another one '
-                    'serve the backend. It cuts as soon as it runs; there is no proof yet.'
-                ) from unknown
-            if time.monotonic() + pause > deadline:
-                raise unknown
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+
+        def is_done(seen: Any) -> bool:
+            if seen is None or seen.state != A.FENCING:
+                return True
+            if any(one.is_up for one in self._services.list_backends() if one.host == order.host):
+                return False
+            raise errors.Unavailable(
+                f'The volume worker {order.host} does not report: restart it, or have another one '
+                'serve the backend. It cuts as soon as it runs; there is no proof yet.'
+            ) from unknown
+
+        left = deadline - time.monotonic()
+        row = backoff.poll(lambda: self._read(order.attachment_id), is_done, left, first=_PAUSE, most=_LONGEST_PAUSE)
         if row is None or row.state != A.FENCED or not row.fence_proof:
             raise unknown
         proof: dict[str, Any] = row.fence_proof

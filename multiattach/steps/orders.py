@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from oslo_log import log
 
-from multiattach import failpoints
+from multiattach import backoff, failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database
 from multiattach.domain import errors, states
@@ -64,12 +64,15 @@ class Orders:
         except errors.Unanswered as unknown:  # what a worker itself does not know would only hold this thread
             LOG.info('Attachment %s: %s The row will tell.', order.attachment_id, unknown.message)
             failpoints.reach('orders.wait.begun')
-            pause = _PAUSE
-            while (found := self._read(order.attachment_id)) and found[0] == on_its_way:
-                if time.monotonic() + pause > deadline:
-                    raise
-                time.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+            found = backoff.poll(
+                lambda: self._read(order.attachment_id),
+                lambda seen: not seen or seen[0] != on_its_way,
+                deadline - time.monotonic(),
+                first=_PAUSE,
+                most=_LONGEST_PAUSE,
+            )
+            if found and found[0] == on_its_way:
+                raise
             if found and found[0] == refused and found[1]:
                 raise errors.BackendError(found[1]) from unknown
             if found and on_its_way == A.UNEXPORTING and found[0] in states.CUT_OFF:

@@ -19,9 +19,9 @@ ALLOWED = {
     'policies': {'policies', 'api'},
     'rpc': {'rpc', 'domain', 'periodic', 'signals', 'request_ids', 'probe'},
     # What has a caller and a policy. ``steps`` has neither: workers and agents are trusted.
-    'engine': {'engine', 'steps', 'db', 'domain', 'rpc', 'failpoints'},
-    'steps': {'steps', 'db', 'domain', 'rpc', 'failpoints', 'signals'},
-    'drivers': {'drivers', 'domain', 'conf', 'concurrency', 'listening', 'trouble'},
+    'engine': {'engine', 'backoff', 'steps', 'db', 'domain', 'rpc', 'failpoints'},
+    'steps': {'steps', 'backoff', 'db', 'domain', 'rpc', 'failpoints', 'signals'},
+    'drivers': {'drivers', 'backoff', 'domain', 'conf', 'concurrency', 'listening', 'trouble'},
     # It shows rows and asks for pages, which it names by their types; it never reads a row itself.
     'api': {'api', 'engine', 'domain', 'db.models', 'db.paging', 'signals', 'request_ids', 'probe', 'trouble'},
     'volume': {
@@ -39,8 +39,9 @@ ALLOWED = {
     'host': {'host', 'steps', 'db', 'domain', 'drivers', 'rpc', 'periodic', 'coordination', 'failpoints'},
     'conf': {'conf', 'domain'},
     # Of the service they may know its words, and nothing else: they run on other people's machines.
-    'client': {'client', 'domain'},
+    'client': {'client', 'domain', 'backoff'},
     'osc': {'osc', 'client', 'domain'},
+    'backoff.py': set(),
     'concurrency.py': set(),
     'coordination.py': set(),
     # It costs nothing, and says what no log would.

@@ -3,13 +3,13 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from oslo_log import log
 
+from multiattach import backoff
 from multiattach.conf import host as host_conf
 from multiattach.conf import plugins
 from multiattach.domain.connection import SECRET_KEYS, DeviceInfo
@@ -161,13 +161,16 @@ class BrickConnector:
         host ``/dev/sdX`` may be another disk.
         """
         link = by_path_link(connection_info)
-        end = time.monotonic() + self._udev_timeout
-        while os.path.realpath(link) != os.path.realpath(path):
-            if time.monotonic() > end:
-                LOG.warning('udev made no link %s to %s', link, path)
-                return None
-            time.sleep(_UDEV_PAUSE)
-        return link
+        if backoff.poll(
+            lambda: os.path.realpath(link) == os.path.realpath(path),
+            bool,
+            self._udev_timeout,
+            first=_UDEV_PAUSE,
+            most=_UDEV_PAUSE,
+        ):
+            return link
+        LOG.warning('udev made no link %s to %s', link, path)
+        return None
 
     def _run(self, what: str, connection_info: Mapping[str, Any], call: Callable[[dict[str, Any]], R]) -> R:
         try:

@@ -4,6 +4,7 @@
 import socket
 import time
 
+from multiattach import backoff
 from multiattach.drivers.errors import ConnectorError
 
 ISCSI_PORT = 3260  # RFC 3720 section 13
@@ -39,13 +40,22 @@ def await_portal(portal: str, timeout: float) -> None:
     """
     address = split_portal(portal)
     end = time.monotonic() + timeout
-    while True:
-        try:
-            with socket.create_connection(address, timeout=max(end - time.monotonic(), _PAUSE)):
-                return
-        except OSError as exc:
-            if time.monotonic() + _PAUSE > end:
-                raise ConnectorError(
-                    f'Nothing answers at the target portal {portal} within {timeout:g} s ({exc.strerror or exc}).'
-                ) from exc
-        time.sleep(_PAUSE)
+    failure = backoff.poll(
+        lambda: _try_portal(address, max(end - time.monotonic(), _PAUSE)),
+        lambda seen: seen is None,
+        timeout,
+        first=_PAUSE,
+        most=_PAUSE,
+    )
+    if failure is not None:
+        raise ConnectorError(
+            f'Nothing answers at the target portal {portal} within {timeout:g} s ({failure.strerror or failure}).'
+        ) from failure
+
+
+def _try_portal(address: tuple[str, int], timeout: float) -> OSError | None:
+    try:
+        with socket.create_connection(address, timeout=timeout):
+            return None
+    except OSError as exc:
+        return exc

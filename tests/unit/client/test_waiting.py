@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import time
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting.time, 'sleep', lambda _seconds: None)
+    monkeypatch.setattr(time, 'sleep', lambda _seconds: None)
 
 
 def run(wait: Any, service: Service, timeout: float = 30) -> tuple[str, list[str]]:

@@ -21,7 +21,7 @@ from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.logins import Logins
 from multiattach.drivers.targets.tgt.parse import Listing, Nexus, ShownTarget
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, tolerate
-from multiattach.drivers.targets.tgt.sessions import Pause, close_sessions
+from multiattach.drivers.targets.tgt.sessions import close_sessions, poll
 
 LOG = logging.getLogger(__name__)
 
@@ -106,16 +106,17 @@ class Fence:
 
     def _end_all(self, tid: int, ended: dict[int, Nexus]) -> list[str]:
         """End sessions and half-open logins until there is neither; nobody is let in meanwhile."""
-        pause = Pause(self._timeout)
         logins: list[str] = []
-        while True:
-            logins += self._logins.end_unfinished()
+
+        def end() -> list[Nexus]:
+            logins.extend(self._logins.end_unfinished())
             late = close_sessions(self._daemon, tid, timeout=self._timeout)
-            if not late:
-                return logins
-            ended |= {nexus.sid: nexus for nexus in late}
-            if not pause.take():
-                raise TargetError(f'logins at target {tid} turn up again and again while it is shut')
+            ended.update({nexus.sid: nexus for nexus in late})
+            return late
+
+        if poll(end, lambda late: not late, self._timeout):
+            raise TargetError(f'logins at target {tid} turn up again and again while it is shut')
+        return logins
 
     def confirm(self, who: Intruder) -> Cut:
         """Read again that an initiator that was cut off still is; what turned up under its name is cut.

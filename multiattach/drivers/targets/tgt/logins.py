@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError
-from multiattach.drivers.targets.tgt.sessions import Pause
+from multiattach.drivers.targets.tgt.sessions import poll
 from multiattach.drivers.targets.tgt.sockets import Peer, list_peers, plain_address, shut_down
 
 LOG = logging.getLogger(__name__)
@@ -51,20 +51,23 @@ class Logins:
         pid = self._daemon.pid
         begun = list_peers(pid)
         patient_until = time.monotonic() + _PATIENCE
-        pause = Pause(self._timeout)
         ended: dict[int, str] = {}
-        while rest := self._find_unfinished(pid, begun):
+
+        def end() -> dict[int, Peer]:
+            rest = self._find_unfinished(pid, begun)
             if time.monotonic() > patient_until:
                 for peer in rest.values():
                     if peer.inode not in ended:
                         LOG.warning('A login from %s is held open half-way: it is ended', peer.address)
                         ended[peer.inode] = peer.address
                         shut_down(pid, peer)
-            if not pause.take():
-                raise TargetError(
-                    f'{len(rest)} logins from {", ".join(sorted({one.address for one in rest.values()}))} '
-                    'are held open half-way and cannot be ended'
-                )
+            return rest
+
+        if rest := poll(end, lambda left: not left, self._timeout):
+            raise TargetError(
+                f'{len(rest)} logins from {", ".join(sorted({one.address for one in rest.values()}))} '
+                'are held open half-way and cannot be ended'
+            )
         return sorted(ended.values())
 
     def _find_unfinished(self, pid: int, begun: Mapping[int, Peer]) -> dict[int, Peer]:

@@ -3,38 +3,24 @@
 
 import collections
 import logging
-import time
+from collections.abc import Callable
+from typing import TypeVar
 
+from multiattach import backoff
 from multiattach.drivers.errors import TargetBusy
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.parse import Nexus
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, tolerate
 
+T = TypeVar('T')
 LOG = logging.getLogger(__name__)
 
 _POLL_FIRST, _POLL_MOST = 0.001, 0.05
 
 
-class Pause:
-    """Waits that grow, up to a limit in all.
-
-    :param limit: after this time there is no further wait, seconds.
-    """
-
-    def __init__(self, limit: float) -> None:
-        self._deadline = time.monotonic() + limit
-        self._next = _POLL_FIRST
-
-    def take(self) -> bool:
-        """Wait.
-
-        :returns: False, at once, when the limit is over.
-        """
-        if time.monotonic() > self._deadline:
-            return False
-        time.sleep(self._next)
-        self._next = min(self._next * 2, _POLL_MOST)
-        return True
+def poll(look: Callable[[], T], is_done: Callable[[T], bool], limit: float) -> T:
+    """Poll as fast as tgtd's event loop may be through: see :func:`multiattach.backoff.poll`."""
+    return backoff.poll(look, is_done, limit, first=_POLL_FIRST, most=_POLL_MOST)
 
 
 def close_sessions(
@@ -51,19 +37,17 @@ def close_sessions(
     :returns: the sessions that were closed.
     :raises TargetBusy: a session did not end in time.
     """
-    pause = Pause(timeout)
     # How many connections of one number a session had when one of them was closed: tgtd takes any number of
     # them in, and closes the newest. The same one is not to be closed twice.
     closed: dict[tuple[int, int], int] = {}
     ended: dict[int, Nexus] = {}
-    while True:
+
+    def close() -> int:
         left = [
             nexus
             for nexus in daemon.show_connections(tid)
             if (only is None or nexus.initiator in only) and (keep is None or nexus.initiator not in keep)
         ]
-        if not left:
-            return list(ended.values())
         for nexus in left:
             ended[nexus.sid] = nexus
             for cid, count in collections.Counter(one.cid for one in nexus.connections).items():
@@ -72,5 +56,8 @@ def close_sessions(
                     with tolerate(ErrorCode.NO_SESSION, ErrorCode.NO_CONNECTION):
                         daemon.close_connection(tid, nexus.sid, cid)
                     closed[nexus.sid, cid] = count
-        if not pause.take():
-            raise TargetBusy(f'{len(left)} sessions at target {tid} did not end in {timeout:g} s')
+        return len(left)
+
+    if left := poll(close, lambda number: not number, timeout):
+        raise TargetBusy(f'{left} sessions at target {tid} did not end in {timeout:g} s')
+    return list(ended.values())

@@ -21,7 +21,7 @@ from multiattach.drivers.targets.tgt.parse import Listing, ShownTarget
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, check_value, tolerate
 from multiattach.drivers.targets.tgt.reader import ExportReader
 from multiattach.drivers.targets.tgt.reopen import reopen
-from multiattach.drivers.targets.tgt.sessions import Pause, close_sessions
+from multiattach.drivers.targets.tgt.sessions import close_sessions, poll
 
 LOG = logging.getLogger(__name__)
 
@@ -192,17 +192,19 @@ class TgtTarget:
         self._close_sessions(target.tid)
         # Accounts before the target, so that after a crash they are still found through it.
         self._slots.remove(listing, target, list(target.accounts))
-        pause = Pause(self._close_timeout)
-        while True:
-            try:
-                self._daemon.delete_target(target.tid, force=True)
-                return
-            except TgtError as error:
-                if error.code is ErrorCode.NO_TARGET:
-                    return
-                busy = error.code in (ErrorCode.LUN_ACTIVE, ErrorCode.TARGET_ACTIVE)
-                if not busy or not pause.take():
-                    raise
+        if busy := poll(lambda: self._delete(target.tid), lambda error: error is None, self._close_timeout):
+            raise busy
+
+    def _delete(self, tid: int) -> TgtError | None:
+        """Delete a target; return the error if it is busy, and may be free in a moment."""
+        try:
+            with tolerate(ErrorCode.NO_TARGET):
+                self._daemon.delete_target(tid, force=True)
+        except TgtError as error:
+            if error.code not in (ErrorCode.LUN_ACTIVE, ErrorCode.TARGET_ACTIVE):
+                raise
+            return error
+        return None
 
     def extend(self, volume_id: str, device: str) -> None:
         """Show the grown size of the device to the initiators.
