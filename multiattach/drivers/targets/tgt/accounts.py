@@ -5,11 +5,11 @@ tgtd keeps a target's accounts in an array and a count, and reads only the first
 slots. Unbinding (or deleting) an account that is not the last one leaves an empty slot; then
 
 - "show targets", by anybody, ends tgtd with a segmentation fault, and
-- the last account is not found, so its initiator can not log in.
+- the last account is not found, so its initiator cannot log in.
 
 (``usr/target.c`` of tgt 1.0.85 to 1.0.97: account_ctl, account_lookup, tgt_target_show_all.)
 So accounts are taken off from the end only, and those that stay are bound again. For that
-moment (a few milliseconds) their initiators can not log in; live sessions do not notice.
+moment (a few milliseconds) their initiators cannot log in; live sessions do not notice.
 
 A target without any account needs no CHAP. When all accounts come off for a moment, the
 initiators are shut out for it too.
@@ -106,13 +106,13 @@ class AccountSlots:
     def _make(self, listing: Listing, target: ShownTarget, user: str, secret: str) -> None:
         try:
             self._daemon.new_account(user, secret)
-        except TgtError as error:
-            if error.code is not ErrorCode.USER_EXISTS:
+        except TgtError as exc:
+            if exc.code is not ErrorCode.USER_EXISTS:
                 raise
             # Left over from a crash between making and binding, or between unbinding and
             # deleting. Deleting one that is bound elsewhere would leave a hole there.
             if listing.bound_elsewhere(user, target.iqn):
-                raise TargetError(f'account {user} belongs to another target') from error
+                raise TargetError(f'account {user} belongs to another target') from exc
             self._delete(user)
             self._daemon.new_account(user, secret)
 

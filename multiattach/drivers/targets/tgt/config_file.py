@@ -58,10 +58,10 @@ def render(target: TargetFile) -> str:
 
     :param target: what stands in the file.
     :returns: the text; it holds secrets.
-    :raises TargetRequestInvalid: the path or a grant can not be written in such a file.
+    :raises TargetRequestInvalid: the path or a grant cannot be written in such a file.
     """
     if _SPECIAL.search(target.device):
-        raise TargetRequestInvalid("the device's path has characters that tgt-admin can not read")
+        raise TargetRequestInvalid("the device's path has characters that tgt-admin cannot read")
     lines = [
         f'<target {target.iqn}>',
         '  driver iscsi',
@@ -84,7 +84,7 @@ def _render_grant(grant: Grant) -> str:
     check_value('user', grant.username)
     check_value('password', grant.secret)
     if _SPECIAL.search(grant.secret):
-        raise TargetRequestInvalid('the secret has characters that tgt-admin can not read')
+        raise TargetRequestInvalid('the secret has characters that tgt-admin cannot read')
     return f'  initiator-name {grant.initiator}\n  incominguser {grant.username} {grant.secret}\n'
 
 
@@ -144,10 +144,10 @@ def write(path: Path, text: str) -> None:
     """
     try:
         _write(path, text)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise TargetFull(f'the file of the target cannot be written: {error.strerror}') from error
+        raise TargetFull(f'the file of the target cannot be written: {exc.strerror}') from exc
 
 
 def _write(path: Path, text: str) -> None:

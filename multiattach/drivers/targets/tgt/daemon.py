@@ -7,7 +7,6 @@ stands in a command line that others can read.
 
 import collections
 import contextlib
-import logging
 import os
 import socket
 import struct
@@ -17,12 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from oslo_log import log
+
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.tgt import parse, protocol
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError, tolerate
 from multiattach.drivers.targets.tgt.roster import Roster
 
-LOG = logging.getLogger(__name__)
+LOG = log.getLogger(__name__)
 
 DEFAULT_SOCKET_PREFIX = '/var/run/tgtd/socket'
 DEFAULT_TIMEOUT = 30.0
@@ -176,12 +177,12 @@ class TgtDaemon:
                 header = _receive(connection, protocol.REPLY_HEADER_SIZE, deadline)
                 code, length = protocol.decode_reply_header(header)
                 text = _receive(connection, length, deadline)
-            except (OSError, EOFError, ValueError) as error:
+            except (OSError, EOFError, ValueError) as exc:
                 raise TargetUnavailable(
                     f'tgtd at {self.socket_path} did not answer the request to '
-                    f'{request.action} ({type(error).__name__}: {error}); it died, hangs, or '
+                    f'{request.action} ({type(exc).__name__}: {exc}); it died, hangs, or '
                     'runs as another user than this process'
-                ) from error
+                ) from exc
         if code is not ErrorCode.SUCCESS:
             LOG.debug('tgtd %s: %s: %s', self.control_port, request.action, code.name)
             raise TgtError(code, request.action)
@@ -201,13 +202,13 @@ class TgtDaemon:
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(_BUSY_PAUSE)
-        except OSError as error:
+        except OSError as exc:
             connection.close()
             raise TargetUnavailable(
-                f'no tgtd answers at {self.socket_path} ({error.strerror or error}); start it, '
+                f'no tgtd answers at {self.socket_path} ({exc.strerror or exc}); start it, '
                 'or set the control port to the one that it was given with -C',
                 delivered=False,
-            ) from error
+            ) from exc
 
     # Reading ----------------------------------------------------------------------------
 
@@ -270,8 +271,8 @@ class TgtDaemon:
         """
         try:
             self.show_connections(tid)
-        except TgtError as error:
-            if error.code is ErrorCode.NO_TARGET:
+        except TgtError as exc:
+            if exc.code is ErrorCode.NO_TARGET:
                 return False
             raise
         return True

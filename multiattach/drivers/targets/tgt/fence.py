@@ -10,8 +10,9 @@ target is read again, and opens.
 """
 
 import dataclasses
-import logging
 from collections.abc import Callable, Iterable
+
+from oslo_log import log
 
 from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.base import Cut, SessionState
@@ -23,7 +24,7 @@ from multiattach.drivers.targets.tgt.parse import Listing, Nexus, ShownTarget
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, tolerate
 from multiattach.drivers.targets.tgt.sessions import close_sessions, poll
 
-LOG = logging.getLogger(__name__)
+LOG = log.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +157,8 @@ class Fence:
     def _verify(self, target: ShownTarget, who: Intruder) -> None:
         try:
             self._daemon.unbind_initiator(target.tid, who.initiator)
-        except TgtError as error:
-            if error.code is not ErrorCode.NO_ACL:
+        except TgtError as exc:
+            if exc.code is not ErrorCode.NO_ACL:
                 raise
         else:
             raise TargetError(f'somebody admitted initiator {who.initiator} while it was shut out')
@@ -182,8 +183,8 @@ class Fence:
     def _list_sessions(self, tid: int) -> list[Nexus]:
         try:
             return self._daemon.show_connections(tid)
-        except TgtError as error:
-            if error.code is not ErrorCode.NO_TARGET:
+        except TgtError as exc:
+            if exc.code is not ErrorCode.NO_TARGET:
                 raise
             return []
 

@@ -12,15 +12,16 @@ that made it. The reservation stays, so nobody gets in who was kept out; who was
 """
 
 import contextlib
-import logging
 from collections.abc import Iterator
+
+from oslo_log import log
 
 from multiattach.drivers.errors import DriverError
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.parse import Nexus
 from multiattach.drivers.targets.tgt.sessions import close_sessions
 
-LOG = logging.getLogger(__name__)
+LOG = log.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -41,5 +42,5 @@ def shut(daemon: TgtDaemon, tid: int, timeout: float) -> Iterator[dict[int, Nexu
             try:
                 # A login that was past the gate before it was shut: its commands were dropped.
                 close_sessions(daemon, tid, timeout=timeout)
-            except DriverError as error:
-                LOG.warning('Target %s: %s', tid, error)
+            except DriverError as exc:
+                LOG.warning('Target %s: %s', tid, exc)

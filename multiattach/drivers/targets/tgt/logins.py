@@ -9,10 +9,11 @@ are as many, and none came or went meanwhile, each of them is a session. One tha
 """
 
 import collections
-import logging
 import threading
 import time
 from collections.abc import Mapping
+
+from oslo_log import log
 
 from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
@@ -20,7 +21,7 @@ from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError
 from multiattach.drivers.targets.tgt.sessions import poll
 from multiattach.drivers.targets.tgt.sockets import Peer, list_peers, plain_address, shut_down
 
-LOG = logging.getLogger(__name__)
+LOG = log.getLogger(__name__)
 
 # s; a login that is no trick takes a few round trips.
 _PATIENCE = 0.05
@@ -99,8 +100,8 @@ class Logins:
         for tid in self._daemon.show_targets().list_busy():
             try:
                 nexuses = self._daemon.show_connections(tid)
-            except TgtError as error:
-                if error.code is not ErrorCode.NO_TARGET:
+            except TgtError as exc:
+                if exc.code is not ErrorCode.NO_TARGET:
                     raise
                 continue
             found.update(plain_address(one.address) for nexus in nexuses for one in nexus.connections)

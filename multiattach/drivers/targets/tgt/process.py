@@ -3,7 +3,6 @@
 
 import errno
 import fcntl
-import logging
 import os
 import shutil
 import subprocess
@@ -12,12 +11,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from oslo_log import log
+
 from multiattach import listening
 from multiattach.drivers.errors import DriverError, TargetError, TargetUnavailable
 from multiattach.drivers.targets.tgt.daemon import DEFAULT_SOCKET_PREFIX, TgtDaemon, environment
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, tolerate
 
-LOG = logging.getLogger(__name__)
+LOG = log.getLogger(__name__)
 
 _FIRST_PORT, _LAST_PORT = 100, 32767  # tgtd keeps the number in a short
 _SEARCH_PATH = os.pathsep.join((os.environ.get('PATH', os.defpath), '/usr/sbin', '/sbin'))
@@ -93,7 +94,7 @@ class PrivateTgtd:
         Call it from the main thread, see the class.
 
         :returns: a client of it.
-        :raises TargetUnavailable: it can not be started; the message says why.
+        :raises TargetUnavailable: it cannot be started; the message says why.
         """
         if self.alive():
             return self.daemon
@@ -113,14 +114,14 @@ class PrivateTgtd:
         )
 
     def _check_portal_free(self) -> None:
-        # When its portal can not be bound, tgtd listens at 0.0.0.0:3260 instead, and stays up.
+        # When its portal cannot be bound, tgtd listens at 0.0.0.0:3260 instead, and stays up.
         address = listening.parse(self.portal)
         try:
             listening.probe(address)
-        except OSError as error:
+        except OSError as exc:
             raise TargetUnavailable(
-                f'tgtd can not listen at {self.portal}: {listening.explain(error, address.port)}', delivered=False
-            ) from error
+                f'tgtd cannot listen at {self.portal}: {listening.explain(exc, address.port)}', delivered=False
+            ) from exc
 
     def _is_free(self, port: int) -> bool:
         """Try tgtd's own lock; tgtd takes it again itself and ends when it comes too late."""
@@ -130,8 +131,8 @@ class PrivateTgtd:
             return True
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
+        except OSError as exc:
+            if exc.errno in (errno.EACCES, errno.EAGAIN):
                 return False
             raise
         finally:
@@ -216,8 +217,8 @@ class PrivateTgtd:
         if self.alive():
             try:
                 self._end(self._child, self._daemon)
-            except (DriverError, subprocess.TimeoutExpired) as error:
-                LOG.warning('tgtd does not end by itself (%s): killing it', error)
+            except (DriverError, subprocess.TimeoutExpired) as exc:
+                LOG.warning('tgtd does not end by itself (%s): killing it', exc)
         self._kill()
         self._remove_files(self._daemon)
 

@@ -110,8 +110,8 @@ def tolerate(*codes: ErrorCode) -> Iterator[None]:
     """
     try:
         yield
-    except TgtError as error:
-        if error.code not in codes:
+    except TgtError as exc:
+        if exc.code not in codes:
             raise
 
 
@@ -151,12 +151,12 @@ def check_value(name: str, value: str) -> None:
 
     :param name: the parameter's name.
     :param value: its value; it is not repeated in the error, it may be a secret.
-    :raises TargetRequestInvalid: it has characters or a length that can not be passed on.
+    :raises TargetRequestInvalid: it has characters or a length that cannot be passed on.
     """
     rule = _RULES.get(name, _PRINTABLE)
     foreign = name == 'initiator-name' and looks_like_address(value)
     if foreign or not rule.fullmatch(value) or len(value.encode()) > MAX_VALUE:
-        raise TargetRequestInvalid(f'the {name.replace("-", " ")} has characters or a length that tgt can not take')
+        raise TargetRequestInvalid(f'the {name.replace("-", " ")} has characters or a length that tgt cannot take')
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Request:
         """Make the bytes to send.
 
         :returns: header and parameters.
-        :raises TargetRequestInvalid: a value can not be passed on.
+        :raises TargetRequestInvalid: a value cannot be passed on.
         """
         for name, value in self.params:
             check_value(name, value)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tgtd has, read again and again: only what has changed since the last time is parsed."""
 
-import logging
 import os
 import re
 from pathlib import Path
+
+from oslo_log import log
 
 from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.base import LunState, SessionState, TargetState
@@ -12,7 +13,7 @@ from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.parse import Listing, Nexus, ShownTarget, tells_of
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError
 
-LOG = logging.getLogger(__name__)
+LOG = log.getLogger(__name__)
 
 _FILE = re.compile(r'volume-([0-9a-f-]{36})')
 
@@ -66,8 +67,8 @@ class ExportReader:
         if text:
             try:
                 nexuses = self._daemon.show_connections(target.tid)
-            except TgtError as error:
-                if error.code is ErrorCode.NO_TARGET:
+            except TgtError as exc:
+                if exc.code is ErrorCode.NO_TARGET:
                     return None
                 raise
         return _state(volume_id, target, nexuses), tells_of(text, nexuses)

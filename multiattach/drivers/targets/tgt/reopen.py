@@ -25,7 +25,7 @@ def reopen(daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeou
     :param device: path to open.
     :param timeout: how long the sessions may take to end, seconds.
     :raises TargetBusy: a session did not end, and nothing was done.
-    :raises TargetError: tgtd can not open the device; then the unit is offline.
+    :raises TargetError: tgtd cannot open the device; then the unit is offline.
     """
     with gate.shut(daemon, target.tid, timeout):
         daemon.update_lun(target.tid, lun, (('online', '0'), ('path', device), ('online', '1')))
@@ -33,4 +33,4 @@ def reopen(daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeou
         shown = daemon.show_targets().find(target.iqn)
     state = shown.luns.get(lun) if shown else None
     if state is None or not state.online or state.path != device:
-        raise TargetError(f'tgtd can not open {device} for {target.iqn}: the LUN is offline')
+        raise TargetError(f'tgtd cannot open {device} for {target.iqn}: the LUN is offline')

@@ -12,13 +12,14 @@ What is left, a copy of a heading down to its name, or a number claimed twice be
 cannot be told apart. The sessions that may have written it are named, to be ended.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
+from oslo_log import log
+
 from multiattach.drivers.targets.tgt.parse import Head, find_heads
 
-LOG = logging.getLogger(__name__)
+LOG = log.getLogger(__name__)
 
 
 class Roster:

@@ -2,9 +2,10 @@
 """Ending live sessions, and waiting until they are really gone."""
 
 import collections
-import logging
 from collections.abc import Callable
 from typing import TypeVar
+
+from oslo_log import log
 
 from multiattach import backoff
 from multiattach.drivers.errors import TargetBusy
@@ -13,7 +14,7 @@ from multiattach.drivers.targets.tgt.parse import Nexus
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, tolerate
 
 T = TypeVar('T')
-LOG = logging.getLogger(__name__)
+LOG = log.getLogger(__name__)
 
 _POLL_FIRST, _POLL_MOST = 0.001, 0.05
 

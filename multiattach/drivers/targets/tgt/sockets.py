@@ -48,11 +48,11 @@ def list_peers(pid: int) -> dict[int, Peer]:
     try:
         inodes = _list_inodes(pid)
         remote = _list_remote(pid)
-    except OSError as error:
+    except OSError as exc:
         raise TargetError(
-            f'the connections of tgtd (process {pid}) cannot be read: {error.strerror or error}; '
+            f'the connections of tgtd (process {pid}) cannot be read: {exc.strerror or exc}; '
             'run this worker as the same user, or as root'
-        ) from error
+        ) from exc
     return {inode: Peer(inode, fd, remote[inode]) for inode, fd in inodes.items() if inode in remote}
 
 

@@ -2,11 +2,12 @@
 """The tgt target driver: one iSCSI target per volume, CHAP and an ACL entry per initiator."""
 
 import contextlib
-import logging
 import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from oslo_log import log
 
 from multiattach.domain.connection import Address
 from multiattach.drivers.errors import TargetError, TargetFull, TargetUnavailable
@@ -23,7 +24,7 @@ from multiattach.drivers.targets.tgt.reader import ExportReader
 from multiattach.drivers.targets.tgt.reopen import reopen
 from multiattach.drivers.targets.tgt.sessions import close_sessions, poll
 
-LOG = logging.getLogger(__name__)
+LOG = log.getLogger(__name__)
 
 LUN = 1
 _TRIES = 50
@@ -200,10 +201,10 @@ class TgtTarget:
         try:
             with tolerate(ErrorCode.NO_TARGET):
                 self._daemon.delete_target(tid, force=True)
-        except TgtError as error:
-            if error.code not in (ErrorCode.LUN_ACTIVE, ErrorCode.TARGET_ACTIVE):
+        except TgtError as exc:
+            if exc.code not in (ErrorCode.LUN_ACTIVE, ErrorCode.TARGET_ACTIVE):
                 raise
-            return error
+            return exc
         return None
 
     def extend(self, volume_id: str, device: str) -> None:
@@ -211,7 +212,7 @@ class TgtTarget:
 
         See :mod:`multiattach.drivers.targets.tgt.reopen` for what is done against lost writes.
 
-        :raises TargetError: there is no such target, or tgtd can not open the device.
+        :raises TargetError: there is no such target, or tgtd cannot open the device.
         """
         iqn = self.iqn(volume_id)
         with self._daemon.pinned():
@@ -297,8 +298,8 @@ class TgtTarget:
             self._last_tid = tid
         try:
             self._daemon.new_target(tid, iqn)
-        except TgtError as error:
-            if error.code is ErrorCode.TARGET_EXISTS:
+        except TgtError as exc:
+            if exc.code is ErrorCode.TARGET_EXISTS:
                 return None
             raise
         return ShownTarget(tid, iqn)
@@ -349,8 +350,8 @@ class TgtTarget:
         """Without room no file is better than one that admits whom it should not."""
         try:
             config_file.write(path, text)
-        except TargetFull as error:
-            LOG.warning('%s is removed: %s', path, error)
+        except TargetFull as exc:
+            LOG.warning('%s is removed: %s', path, exc)
             config_file.remove(path)
 
     def _read_grants(self, volume_id: str) -> tuple[Grant, ...]:

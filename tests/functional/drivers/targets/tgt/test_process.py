@@ -87,7 +87,7 @@ def test_portal_in_use_is_an_error_and_no_tgtd_stays() -> None:
         holder.listen()
         portal = f'127.0.0.1:{holder.getsockname()[1]}'
         tgtd = PrivateTgtd(portal=portal, threads=1)
-        with pytest.raises(TargetUnavailable, match='can not listen'):
+        with pytest.raises(TargetUnavailable, match='cannot listen'):
             tgtd.start()
         assert not tgtd.alive()
 
