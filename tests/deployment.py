@@ -40,7 +40,8 @@ from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
-from multiattach.volume.worker import VolumeWorker
+from multiattach.volume.worker import Duties, Offer, VolumeWorker
+from multiattach.worker import Presence
 from tests import surroundings
 from tests.contexts import make_context
 
@@ -130,7 +131,7 @@ def deploy(
             messages,
             start_worker,
             report_interval,
-            (rules or Rules(), reconcile_interval, nova),
+            ((rules or Rules(), reconcile_interval), nova),
             lease_rules,
         ) as deployed:
             yield deployed
@@ -147,7 +148,7 @@ def _deploy(
     messages: str,
     start_worker: bool,
     report_interval: float,
-    reconciling: tuple[Rules, float, NovaCheck | None],
+    reconciling: tuple[tuple[Rules, float], NovaCheck | None],
     lease_rules: LeaseRules,
 ) -> Iterator[Deployment]:
     conf = configuration.load(
@@ -186,22 +187,14 @@ def _deploy(
         reconciler = VolumeReconciler(
             Reconciliation(db, Actor(f'volume:{BACKEND}')), exporter, target, locks, BACKEND, *reconciling, epoch
         )
+        storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases)
         worker = VolumeWorker(
-            db,
+            Presence(db, BACKEND, 'nova', report_interval),
             rpc,
-            BACKEND,
-            BACKEND,
             crew,
-            'nova',
-            backend,
-            exporter,
-            StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases),
             leases,
-            capabilities={'volume_backend_name': 'file'},
-            over_subscription=20.0,
-            report_interval=report_interval,
-            reconciler=reconciler,
-            epoch=epoch,
+            Offer(backend, {'volume_backend_name': 'file'}, 20.0),
+            Duties(BACKEND, exporter, storage, reconciler, epoch),
         )
         if start_worker:
             worker.start()

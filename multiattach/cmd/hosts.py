@@ -19,6 +19,7 @@ from multiattach.steps.host_attachments import HostAttachments
 from multiattach.steps.leases import AGENT_STEPS, StepLeases
 from multiattach.steps.orders import Orders
 from multiattach.steps.reconciliation import Reconciliation
+from multiattach.worker import Presence
 
 
 def make_host_agent(
@@ -31,11 +32,11 @@ def make_host_agent(
     group = conf.host_agent
     timeout = conf.rpc_response_timeout
     orders = Orders(db, VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout), timeout)
-    side = HostAttachments(db, orders, conf.host)
+    steps = HostAttachments(db, orders, conf.host)
     crew = Crew(coordinator, 'host')
     leases = StepLeases(db, parts.make_lease_rules(conf), 'host', crew.me, crew.is_gone, AGENT_STEPS, is_alone=True)
     agent = HostAgent(
-        side,
+        steps,
         _make(conf, 'hypervisor', plugins.HYPERVISORS),
         _make(conf, 'connector', plugins.CONNECTORS),
         conf.host,
@@ -43,9 +44,8 @@ def make_host_agent(
         project_id=group.project_id,
         reconciling=(Reconciliation(db, Actor(f'host:{conf.host}')), parts.make_rules(conf), conf.reconcile.interval),
     )
-    return HostService(
-        db, rpc, conf.host, conf.storage_availability_zone, agent, side, crew, leases, conf.report_interval
-    )
+    presence = Presence(db, conf.host, conf.storage_availability_zone, conf.report_interval)
+    return HostService(presence, rpc, crew, leases, agent, steps)
 
 
 def _make(conf: cfg.ConfigOpts, option: str, namespace: str) -> Any:

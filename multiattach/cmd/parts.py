@@ -42,7 +42,8 @@ from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
-from multiattach.volume.worker import VolumeWorker
+from multiattach.volume.worker import Duties, Offer, VolumeWorker
+from multiattach.worker import Presence
 
 LOG = log.getLogger(__name__)
 _COMMAND_TIMEOUT = 9.0
@@ -308,43 +309,30 @@ def make_volume_workers(
         )
         epoch = Epoch(Epochs(db), serves, pathlib.Path(conf.state_path, 'epochs', f'{quote(serves, safe="@")}.json'))
         exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, serves, leases)
+        agents = HostAgents(rpc, conf.rpc_response_timeout)
+        storage = StorageSteps(Storage(db, serves), backend, target, locks, agents, leases, events)
+        check = None
+        if client is not None and conf.reconcile.nova_servers:
+            check = NovaCheck(NovaServers(client), conf.reconcile.nova_servers)
+        reconciler = VolumeReconciler(
+            Reconciliation(db, Actor(f'volume:{host}')),
+            exporter,
+            target,
+            locks,
+            serves,
+            (make_rules(conf), conf.reconcile.interval),
+            check,
+            epoch,
+        )
+        capabilities = {'volume_backend_name': name, **group.capabilities, 'multiattach': group.multiattach}
         workers.append(
             VolumeWorker(
-                db,
+                Presence(db, host, conf.storage_availability_zone, conf.report_interval),
                 rpc,
-                host,
-                serves,
                 crew,
-                conf.storage_availability_zone,
-                backend,
-                exporter,
-                StorageSteps(
-                    Storage(db, serves),
-                    backend,
-                    target,
-                    locks,
-                    HostAgents(rpc, conf.rpc_response_timeout),
-                    leases,
-                    events,
-                ),
                 leases,
-                capabilities={'volume_backend_name': name, **group.capabilities, 'multiattach': group.multiattach},
-                over_subscription=group.max_over_subscription_ratio,
-                report_interval=conf.report_interval,
-                reconciler=VolumeReconciler(
-                    Reconciliation(db, Actor(f'volume:{host}')),
-                    exporter,
-                    target,
-                    locks,
-                    serves,
-                    make_rules(conf),
-                    conf.reconcile.interval,
-                    NovaCheck(NovaServers(client), conf.reconcile.nova_servers)
-                    if client is not None and conf.reconcile.nova_servers
-                    else None,
-                    epoch,
-                ),
-                epoch=epoch,
+                Offer(backend, capabilities, group.max_over_subscription_ratio),
+                Duties(serves, exporter, storage, reconciler, epoch),
             )
         )
     return workers

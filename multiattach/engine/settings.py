@@ -97,6 +97,8 @@ class VolumeSettings:
         :param attach_status: ``attached`` or ``detached``, or None.
         :raises InvalidInput: the status cannot be set so.
         """
+        if status is not None and status not in states.RESETTABLE:
+            raise errors.InvalidInput(f'Invalid volume status: {status[:64]}')
         if attach_status == 'detached':
             for order in self._begin_detach_all(ctx, volume_id):
                 self._orders.unexport(order, ctx.request_id)

@@ -44,7 +44,7 @@ class HostAgent:
 
     def __init__(
         self,
-        engine_side: HostAttachments,
+        steps: HostAttachments,
         hypervisor: Hypervisor,
         connector: HostConnector,
         host: str,
@@ -54,7 +54,7 @@ class HostAgent:
         parallel: int = 8,
         reconciling: tuple[Reconciliation, Rules, float],
     ) -> None:
-        self._engine = engine_side
+        self._steps = steps
         self._hypervisor = hypervisor
         self._connector = connector
         self._host = host
@@ -62,15 +62,15 @@ class HostAgent:
         self._parallel = parallel
         self._work = Work()
         self._leases = leases
-        self._sessions = sessions = HostSessions(engine_side, connector)
+        self._sessions = sessions = HostSessions(steps, connector)
         places = HostLocks()
-        self._attach = AttachSteps(engine_side, hypervisor, connector, sessions, places)
-        self._detach = DetachSteps(engine_side, hypervisor, sessions)
-        self._sweep = SweepSteps(engine_side, hypervisor, sessions, places)
+        self._attach = AttachSteps(steps, hypervisor, connector, sessions, places)
+        self._detach = DetachSteps(steps, hypervisor, sessions)
+        self._sweep = SweepSteps(steps, hypervisor, sessions, places)
         self._last_fence: str | None = None  # that was spoken of
         side, rules, interval = reconciling
         self._reconciliation = side
-        self.reconciler = HostReconciler(side, hypervisor, connector, self, host, rules, interval)
+        self.reconciler = HostReconciler(side, hypervisor, connector, self, host, (rules, interval))
 
     # -- work ----------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class HostAgent:
         if self._reconciliation.find_doubt() is not None:
             return  # what an older copy of the database says was cut off may have been attached again since
         by_server: dict[str, list[HostTask]] = {}
-        for task in self._engine.list_unswept():
+        for task in self._steps.list_unswept():
             by_server.setdefault(task.server_id, []).append(task)
         if not by_server:
             return
@@ -159,13 +159,13 @@ class HostAgent:
 
     def show_growth(self) -> None:
         """Show every server of this host that has not seen its volume grow the new size."""
-        for attachment_id in self._engine.list_grown():
+        for attachment_id in self._steps.list_grown():
             try:
-                task = self._engine.load(attachment_id)
+                task = self._steps.load(attachment_id)
                 if task.connection_info is not None:
                     self._connector.extend(task.connection_info)
                 self._hypervisor.resize(task.server_id, task.volume_id, task.size_gb << 30)
-                self._engine.finish_extend(task)
+                self._steps.finish_extend(task)
                 LOG.info('Attachment %s: server %s was shown %d GiB', attachment_id, task.server_id, task.size_gb)
             except errors.MultiattachError as exc:
                 LOG.warning('Attachment %s: the new size is shown later: %s', attachment_id, exc)
@@ -182,7 +182,7 @@ class HostAgent:
         found = self._leases.list_due(
             [
                 Step(ATTACHMENT, ident, since, state in states.ORDERED)
-                for ident, state, since in self._engine.list_open()
+                for ident, state, since in self._steps.list_open()
                 if doubt is None or since >= doubt.since
             ]
         )
@@ -200,9 +200,9 @@ class HostAgent:
 
     def _give_up(self, attachment_id: str, error: str) -> None:
         """End a step that was tried often enough, without a result, in an error state."""
-        task = self._engine.load(attachment_id)
+        task = self._steps.load(attachment_id)
         if task.state == states.Attachment.DETACHING:
-            self._engine.fail_detach(task, error, None)
+            self._steps.fail_detach(task, error, None)
         elif task.state in states.ON_THE_WAY:
             self._attach.give_up(task, error)
 
@@ -223,7 +223,7 @@ class HostAgent:
             LOG.exception('Attachment %s: unexpected failure, it is tried again', attachment_id)
 
     def _act(self, attachment_id: str, request_id: str | None) -> None:
-        task = self._engine.load(attachment_id)
+        task = self._steps.load(attachment_id)
         if task.state == states.Attachment.FENCED:
             self._sweep.run(task)
         elif (fenced := self.fenced) is not None:
@@ -266,7 +266,7 @@ class HostAgent:
     @property
     def fenced(self) -> str | None:
         """Why the host is to have no volume, None if it may; read anew whenever something hangs on it."""
-        return self._engine.find_fence()
+        return self._steps.find_fence()
 
     def carry_on(self, attachment_id: str) -> None:
         """See :meth:`multiattach.host.reconciler.Agent.carry_on`."""
@@ -274,7 +274,7 @@ class HostAgent:
 
     def plug_again(self, attachment_id: str) -> None:
         """See :meth:`multiattach.host.reconciler.Agent.plug_again`."""
-        task = self._engine.load(attachment_id)
+        task = self._steps.load(attachment_id)
         if task.state == states.Attachment.ATTACHED:
             self._attach.plug_again(task)
 
@@ -284,7 +284,7 @@ class HostAgent:
 
     def end_delete(self, order: ExportOrder) -> None:
         """See :meth:`multiattach.host.reconciler.Agent.end_delete`."""
-        self._engine.end_delete(order)
+        self._steps.end_delete(order)
 
     # -- report --------------------------------------------------------------------------------
 

@@ -33,13 +33,13 @@ class AttachSteps:
 
     def __init__(
         self,
-        engine_side: HostAttachments,
+        steps: HostAttachments,
         hypervisor: Hypervisor,
         connector: HostConnector,
         sessions: HostSessions,
         places: HostLocks,
     ) -> None:
-        self._engine = engine_side
+        self._steps = steps
         self._hypervisor = hypervisor
         self._connector = connector
         self._sessions = sessions
@@ -109,10 +109,10 @@ class AttachSteps:
         """Have the target admit this host, if it does not yet."""
         if task.connection_info is None or task.state not in states.ADMITTED:
             connector = self._connector.properties(task.attachment_id, task.server_id)
-            self._engine.connect(task, connector, request_id)
+            self._steps.connect(task, connector, request_id)
 
     def _write_intent(self, task: HostTask) -> HostTask:
-        return self._engine.begin_attach(task.attachment_id)
+        return self._steps.begin_attach(task.attachment_id)
 
     def _connect(self, task: HostTask) -> DeviceInfo:
         return self._sessions.connect(task)
@@ -132,7 +132,7 @@ class AttachSteps:
         )
 
     def _finish(self, task: HostTask, name: str, seconds: float) -> None:
-        self._engine.finish_attach(task, name, seconds)
+        self._steps.finish_attach(task, name, seconds)
         LOG.info(
             'Attachment %s: server %s has volume %s as %s', task.attachment_id, task.server_id, task.volume_id, name
         )
@@ -194,7 +194,7 @@ class AttachSteps:
     def _fail(self, task: HostTask, error: errors.MultiattachError, request_id: str | None) -> None:
         """Write the failure; an attachment that somebody took back meanwhile is theirs."""
         try:
-            if self._engine.load(task.attachment_id).state in states.ON_THE_WAY:
-                self._engine.fail_attach(task, error.message, request_id)
+            if self._steps.load(task.attachment_id).state in states.ON_THE_WAY:
+                self._steps.fail_attach(task, error.message, request_id)
         except GONE as exc:
             LOG.info('Attachment %s went elsewhere: %s', task.attachment_id, exc)

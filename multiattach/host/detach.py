@@ -15,8 +15,8 @@ LOG = log.getLogger(__name__)
 class DetachSteps:
     """The steps from a server that is to lose the volume to a target that turns the host away."""
 
-    def __init__(self, engine_side: HostAttachments, hypervisor: Hypervisor, sessions: HostSessions) -> None:
-        self._engine = engine_side
+    def __init__(self, steps: HostAttachments, hypervisor: Hypervisor, sessions: HostSessions) -> None:
+        self._steps = steps
         self._hypervisor = hypervisor
         self._sessions = sessions
 
@@ -36,10 +36,10 @@ class DetachSteps:
             failpoints.reach('host.detach.finished')
         except DetachRefused as exc:
             LOG.warning('Attachment %s stays: %s', task.attachment_id, exc)
-            self._engine.refuse_detach(task, exc.message, request_id)
+            self._steps.refuse_detach(task, exc.message, request_id)
         except (HypervisorError, ConnectorError) as exc:
             LOG.error('Attachment %s cannot be detached: %s', task.attachment_id, exc)
-            self._engine.fail_detach(task, exc.message, request_id)
+            self._steps.fail_detach(task, exc.message, request_id)
 
     def _unplug(self, task: HostTask) -> None:
         self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
@@ -48,5 +48,5 @@ class DetachSteps:
         self._sessions.leave(task, None, lambda: self._finish(task, request_id))
 
     def _finish(self, task: HostTask, request_id: str | None) -> None:
-        self._engine.finish_detach(task, request_id)
+        self._steps.finish_detach(task, request_id)
         LOG.info('Attachment %s: server %s has let go of volume %s', task.attachment_id, task.server_id, task.volume_id)

@@ -5,12 +5,9 @@ Servers' disks and the host's sessions are read between two reads of the rows: w
 changed its row, or is seen no more with a second look.
 """
 
-import contextlib
 import dataclasses
 import datetime
-import threading
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from oslo_log import log
@@ -19,17 +16,17 @@ from multiattach.db import models
 from multiattach.db.reconciliation import AgentRow
 from multiattach.domain import errors, states
 from multiattach.domain.drift import Account, Drift
-from multiattach.domain.findings import Finding, Rules, Seen
+from multiattach.domain.findings import Rules, Seen
 from multiattach.drivers.connectors.base import HostConnector, HostSession
 from multiattach.drivers.hypervisors.base import FoundDisk, Hypervisor, ServerDisks
 from multiattach.rpc.clients import ExportOrder
-from multiattach.steps.ledger import Ledger, Step, Wish
+from multiattach.steps.ledger import Step
+from multiattach.steps.reconciler import Look, Owns, Reconciler
 from multiattach.steps.reconciliation import Reconciliation
 
 LOG = log.getLogger(__name__)
 A = states.Attachment
 
-_PATIENCE = 7.0  # s that one who only looks waits for a round before
 # A server that is gone is found out by a step in flight itself.
 _AT_REST = states.AGENT_AT_REST
 _ALL_GONE = (
@@ -65,13 +62,14 @@ class Agent(Protocol):
         """Have a worker turn an initiator away."""
 
 
-class HostReconciler:
+class HostReconciler(Reconciler):
     """Looks after one compute host.
 
     :param agent: runs the repairs.
-    :param rules: what is done about which drift.
-    :param interval: seconds between two rounds, 0 for none but those that a person asks for.
+    :param rounds: rules, and seconds between two rounds, 0 for none but those that a person asks for.
     """
+
+    silent = 'its hypervisor, or an initiator'
 
     def __init__(
         self,
@@ -80,45 +78,18 @@ class HostReconciler:
         connector: HostConnector,
         agent: Agent,
         host: str,
-        rules: Rules,
-        interval: float,
+        rounds: tuple[Rules, float],
     ) -> None:
+        super().__init__(host, *rounds)
         self._side = side
         self._hypervisor = hypervisor
         self._connector = connector
         self._agent = agent
-        self._host = host
-        self._interval = interval
-        self._ledger = Ledger(rules)
-        self._round = threading.Lock()
-        self._due = 0.0
         self._losses = 0  # servers that had gone when the last round began
 
-    @property
-    def pause(self) -> float | None:
-        """Seconds between two calls of :meth:`tick`, None if it is to do nothing by itself."""
-        return max(min(self._interval / 4, 5.0), 0.05) if self._interval else None
-
-    def tick(self) -> None:
-        """Do a round if one is due: at the interval, at the end of a grace, or because a server went."""
-        if time.monotonic() >= self._due or self._hypervisor.losses != self._losses:
-            self.run()
-
-    def run(self, *, fix: bool | None = None, release: Collection[str] = ()) -> list[Finding]:
-        """Do a round.
-
-        :param fix: False to do nothing, True to repair at once, None to wait for the grace before.
-        :returns: what was found.
-        """
-        return self._run(fix, release)[0]
-
-    def reconcile(self, fix: bool, release: Collection[str] = ()) -> dict[str, Any]:
-        """Do a round for a person.
-
-        :returns: ``findings`` as messages carry them, and ``unread``: why an account could not be read.
-        """
-        found, unread = self._run(fix, release)
-        return {'findings': [one.write() for one in found], 'unread': unread}
+    def is_due(self) -> bool:
+        """Return whether it is time for a round, also because a server went."""
+        return super().is_due() or self._hypervisor.losses != self._losses
 
     def show(self) -> dict[str, Any]:
         """Tell what is true on the host.
@@ -149,44 +120,17 @@ class HostReconciler:
             **self.reconcile(False),
         }
 
-    @contextlib.contextmanager
-    def _take_round(self, fix: bool | None) -> Iterator[None]:
-        """Be the only one who looks; one for whom a person waits, and who changes nothing, not for long.
-
-        :raises Unavailable: the round before has not ended by then.
-        """
-        if not self._round.acquire(timeout=_PATIENCE if fix is False else -1):
-            raise errors.Unavailable(
-                f'An earlier look at {self._host} has not ended in {_PATIENCE:g} s: its hypervisor, or an '
-                'initiator, does not answer.'
-            )
+    def look(self, owns: Owns, fix: bool | None) -> Look:
+        """Compare the rows with the hypervisor and the initiator."""
+        found = Look(frozenset({Account.DOMAIN, Account.HOST}), self._side.find_doubt())
+        self._losses = self._hypervisor.losses
         try:
-            yield
-        finally:
-            self._round.release()
-
-    def _run(self, fix: bool | None, release: Collection[str]) -> tuple[list[Finding], dict[str, str]]:
-        with self._take_round(fix):
-            unread: dict[str, str] = {}
-            seen: list[Seen] = []
-            there = 0
-            doubt = self._side.find_doubt()
-            accounts = {Account.DOMAIN, Account.HOST}
-            self._losses = self._hypervisor.losses
-            try:
-                seen, there = self._look()
-            except errors.MultiattachError as exc:
-                LOG.warning('Host %s cannot be compared: %s', self._host, exc.message)
-                accounts, unread = set(), {str(Account.DOMAIN): exc.message}
-            # On a fenced host things only go, and the sweep sees to that.
-            wish = False if self._agent.fenced is not None else fix
-            found, due = self._ledger.settle(
-                seen, self._find_step, Wish(wish, release, there, doubt.tell() if doubt else None), accounts
-            )
-            after = time.monotonic() + min(self._interval, self._interval if due is None else due)
-            # A person who looks often must not put off the round that repairs.
-            self._due = after if fix is None else min(self._due, after)
-            return found, unread
+            found.seen, found.there = self._look()
+        except errors.MultiattachError as exc:
+            found.accounts, found.unread = frozenset(), {Account.DOMAIN: exc.message}
+        # On a fenced host things only go, and the sweep sees to that.
+        found.is_bound = self._agent.fenced is not None
+        return found
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -275,7 +219,8 @@ class HostReconciler:
 
     # -- putting right -------------------------------------------------------------------------
 
-    def _find_step(self, one: Seen) -> Step:
+    def find_step(self, one: Seen) -> Step:
+        """Return what puts a drift right."""
         if one.kind is Drift.STRAY_DISK:
             return ('unplug', one.about, one.volume_id), lambda: self._unplug(one)
         if one.kind is Drift.STRAY_SESSION:

@@ -16,8 +16,8 @@ _PATIENCE = 180.0  # s
 class HostSessions:
     """Connecting and disconnecting volumes under the host's lock of the volume."""
 
-    def __init__(self, engine_side: HostAttachments, connector: HostConnector) -> None:
-        self._engine = engine_side
+    def __init__(self, steps: HostAttachments, connector: HostConnector) -> None:
+        self._steps = steps
         self._connector = connector
         self._locks = HostLocks()
 
@@ -79,4 +79,4 @@ class HostSessions:
                 )
 
     def _may_disconnect(self, task: HostTask) -> bool:
-        return not self._connector.shares_sessions or self._engine.is_last_on_host(task)
+        return not self._connector.shares_sessions or self._steps.is_last_on_host(task)

@@ -23,9 +23,9 @@ class SweepSteps:
     """
 
     def __init__(
-        self, engine_side: HostAttachments, hypervisor: Hypervisor, sessions: HostSessions, places: HostLocks
+        self, steps: HostAttachments, hypervisor: Hypervisor, sessions: HostSessions, places: HostLocks
     ) -> None:
-        self._engine = engine_side
+        self._steps = steps
         self._hypervisor = hypervisor
         self._sessions = sessions
         self._places = places
@@ -41,10 +41,10 @@ class SweepSteps:
         try:
             # An attach of the same is not waited for: it takes away what was there.
             with self._places.hold(name_place(task.server_id, task.volume_id), patience=0):
-                if task.server_id and not self._engine.is_replaced(task):
+                if task.server_id and not self._steps.is_replaced(task):
                     self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id, insist=False)
             failpoints.reach('host.sweep.unplugged')
-            self._sessions.leave(task, None, lambda: self._engine.finish_sweep(task), lost=True)
+            self._sessions.leave(task, None, lambda: self._steps.finish_sweep(task), lost=True)
             failpoints.reach('host.sweep.finished')
             LOG.warning(
                 'Attachment %s was fenced: this host has let go of volume %s', task.attachment_id, task.volume_id

@@ -7,10 +7,7 @@ again, under its lock: no step on its target is under way then, so what differs 
 
 import contextlib
 import dataclasses
-import threading
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from oslo_log import log
 
@@ -18,10 +15,11 @@ from multiattach.db import models
 from multiattach.db.reconciliation import BackendRow
 from multiattach.domain import drift, errors, states
 from multiattach.domain.drift import Account, Action, Drift
-from multiattach.domain.findings import Finding, Rules, Seen
+from multiattach.domain.findings import Rules, Seen
 from multiattach.drivers.errors import DriverError
 from multiattach.drivers.targets.base import Target, TargetState, account_name
-from multiattach.steps.ledger import Ledger, Step, Wish
+from multiattach.steps.ledger import Step
+from multiattach.steps.reconciler import Look, Owns, Reconciler
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.records import MARKS, Records
 from multiattach.volume.addresses import Addresses
@@ -33,7 +31,6 @@ from multiattach.volume.nova_check import NovaCheck
 LOG = log.getLogger(__name__)
 A = states.Attachment
 Rows = dict[str, list[BackendRow]]
-Owns = Callable[[str], bool]
 
 # What only people can put right, whatever the operator wrote.
 _FOR_PEOPLE = frozenset({Drift.NO_CONNECTOR, Drift.SHARED_NAME, Drift.SHARED_LOGIN, Drift.STUCK_STEP})
@@ -47,20 +44,19 @@ _ALL_SERVERS = (
 )
 # Suspects that a round looks at under their locks; of more the next round takes care.
 _MOST = 100
-# Who looks is to have an answer in ten seconds: how long it waits for a round before and for the target; for that
-# at least.
-_PATIENCE, _LEAST = 7.0, 1.0
+_LEAST = 1.0  # s for the target to answer one who looks
 
 
-class VolumeReconciler:
+class VolumeReconciler(Reconciler):
     """Looks after one backend.
 
     :param host: name of the backend, as its volumes carry it.
-    :param rules: what is done about which drift.
-    :param interval: seconds between two rounds, 0 for none but those that a person asks for.
+    :param rounds: rules, and seconds between two rounds, 0 for none but those that a person asks for.
     :param nova: asks Nova for servers; None without.
     :param epoch: tells whether the database is the one that wrote the targets; None if nobody does.
     """
+
+    silent = 'its target daemon, or Nova'
 
     def __init__(
         self,
@@ -69,127 +65,54 @@ class VolumeReconciler:
         target: Target,
         locks: VolumeLocks,
         host: str,
-        rules: Rules,
-        interval: float,
+        rounds: tuple[Rules, float],
         nova: NovaCheck | None = None,
         epoch: Epoch | None = None,
     ) -> None:
+        super().__init__(host, *rounds)
         self._side = side
         self._exporter = exporter
         self._target = target
         self._locks = locks
-        self._host = host
-        self._rules = rules
-        self._interval = interval
         self._nova = nova
         self._epoch = epoch
-        self._ledger = Ledger(rules)
-        self._records = Records(side, rules)
+        self._records = Records(side, self._rules)
         self._addresses = Addresses(side, target, host)
-        self._round = threading.Lock()
-        self._due = 0.0
         # What was in order: what the target showed and the rows said then.
         self._clean: dict[str, tuple[TargetState | None, tuple[tuple[str, str], ...]]] = {}
         self._accounts: dict[tuple[str, str], str] = {}
 
-    @property
-    def pause(self) -> float | None:
-        """Seconds between two calls of :meth:`tick`, None if it is to do nothing by itself."""
-        return max(min(self._interval / 4, 5.0), 0.05) if self._interval else None
+    def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
+        """Have the target answer in some seconds, but one at least."""
+        return self._target.within(max(seconds, _LEAST))
 
-    def tick(self, owns: Owns) -> None:
-        """Do a round if one is due: at the interval, or when the grace of something ends.
-
-        :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
-        """
-        if time.monotonic() >= self._due:
-            self.run(owns)
-
-    def run(
-        self, owns: Owns = lambda _ident: True, *, fix: bool | None = None, release: Collection[str] = ()
-    ) -> list[Finding]:
-        """Do a round.
-
-        :param owns: as for :meth:`tick`.
-        :param fix: False to do nothing, True to repair at once, None to wait for the grace before.
-        :returns: what was found.
-        """
-        return self._run(owns, fix, release)[0]
-
-    def reconcile(self, fix: bool, release: Collection[str] = ()) -> dict[str, Any]:
-        """Do a round for a person, about all volumes of the backend.
-
-        :returns: ``findings`` as messages carry them, and ``unread``: why an account could not be read, by
-            its name.
-        """
-        found, unread = self._run(lambda _ident: True, fix, release)
-        return {'findings': [one.write() for one in found], 'unread': unread}
-
-    def list_findings(self, volume_id: str) -> list[dict[str, Any]]:
-        """Tell what the last look found of a volume, and of the backend as a whole.
-
-        :returns: findings as messages carry them.
-        """
-        return [one.write() for one in self._ledger.last if one.volume_id in (volume_id, None)]
-
-    def _run(self, owns: Owns, fix: bool | None, release: Collection[str]) -> tuple[list[Finding], dict[str, str]]:
-        with self._take_round(fix):
-            accounts = {Account.DATABASE, Account.TARGET, Account.NOVA}
-            unread: dict[str, str] = {}
-            rows = _group(self._side.list_on_backend(self._host), owns)
-            doubt = self._epoch.check() if self._epoch is not None else None
-            there = sum(row.attachment_id is not None for its in rows.values() for row in its)
-            seen = self._look_at_rows(rows)
-            if doubt is not None:
-                seen.append(Seen(Drift.OLD_DATABASE, self._host, about=doubt.describe()))
-            try:
-                shown = self._target.list_exports()
-                there = max(there, sum(_count(state) for state in shown.values()))
-                found, late = self._look_at_target(rows, owns, shown)
-                seen += found + self._addresses.look(rows)
-                if late is not None:
-                    unread[Account.TARGET] = late
-            except DriverError as exc:
-                unread[Account.TARGET] = f'The target daemon cannot be read: {exc}'
-            try:
-                seen += self._ask_nova(rows, everything=fix is not None)
-            except errors.MultiattachError as exc:
-                unread[Account.NOVA] = exc.message
-            seen += self._look_at_records(rows, unread)
-            for reason in unread.values():
-                LOG.warning('%s cannot be compared as a whole: %s', self._host, reason)
-            settled, due = self._ledger.settle(
-                seen,
-                self._find_step,
-                Wish(fix, release, there, doubt.tell() if doubt else None),
-                accounts - set(unread),
-            )
-            after = time.monotonic() + min(self._interval, self._interval if due is None else due)
-            # A person who looks often must not put off the round that repairs.
-            self._due = after if fix is None else min(self._due, after)
-            return settled, {str(account): reason for account, reason in unread.items()}
-
-    @contextlib.contextmanager
-    def _take_round(self, fix: bool | None) -> Iterator[None]:
-        """Be the only one who looks; one for whom a person waits, and who changes nothing, not for long.
-
-        :raises Unavailable: the round before has not ended by then.
-        """
-        if fix is not False:
-            with self._round:
-                yield
-            return
-        until = time.monotonic() + _PATIENCE
-        if not self._round.acquire(timeout=_PATIENCE):
-            raise errors.Unavailable(
-                f'An earlier look at {self._host} has not ended in {_PATIENCE:g} s: its target daemon, or Nova, '
-                'does not answer.'
-            )
+    def look(self, owns: Owns, fix: bool | None) -> Look:
+        """Compare database, target and Nova."""
+        rows = _group(self._side.list_on_backend(self._host), owns)
+        doubt = self._epoch.check() if self._epoch is not None else None
+        found = Look(
+            frozenset({Account.DATABASE, Account.TARGET, Account.NOVA}),
+            doubt,
+            self._look_at_rows(rows),
+            sum(row.attachment_id is not None for its in rows.values() for row in its),
+        )
+        if doubt is not None:
+            found.seen.append(Seen(Drift.OLD_DATABASE, self._host, about=doubt.describe()))
         try:
-            with self._target.within(max(until - time.monotonic(), _LEAST)):
-                yield
-        finally:
-            self._round.release()
+            shown = self._target.list_exports()
+            found.there = max(found.there, sum(_count(state) for state in shown.values()))
+            seen, late = self._look_at_target(rows, owns, shown)
+            found.seen += seen + self._addresses.look(rows)
+            if late is not None:
+                found.unread[Account.TARGET] = late
+        except DriverError as exc:
+            found.unread[Account.TARGET] = f'The target daemon cannot be read: {exc}'
+        try:
+            found.seen += self._ask_nova(rows, everything=fix is not None)
+        except errors.MultiattachError as exc:
+            found.unread[Account.NOVA] = exc.message
+        found.seen += self._look_at_records(rows, found.unread)
+        return found
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -209,7 +132,7 @@ class VolumeReconciler:
         held = self._side.find_held(slow, self._rules.stuck_after) if slow else set()
         return [one for one in seen if one.attachment_id not in held]
 
-    def _look_at_records(self, rows: Rows, unread: dict[str, str]) -> list[Seen]:
+    def _look_at_records(self, rows: Rows, unread: dict[Account, str]) -> list[Seen]:
         def find_on_host(servers: Collection[str]) -> Collection[str]:
             if self._nova is None or Account.NOVA in unread:
                 return ()
@@ -368,7 +291,8 @@ class VolumeReconciler:
 
     # -- putting right -------------------------------------------------------------------------
 
-    def _find_step(self, one: Seen) -> Step:
+    def find_step(self, one: Seen) -> Step:
+        """Return what puts a drift right."""
         volume_id = str(one.volume_id)
         if one.kind is Drift.STATUS:
             return ('derive', volume_id), lambda: self._side.derive(volume_id)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker of one backend: RPC endpoints, heartbeat, and taking up what was left."""
 
+import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import oslo_messaging as messaging
@@ -10,21 +11,18 @@ from oslo_log import log
 
 from multiattach.coordination import Crew
 from multiattach.db import models
-from multiattach.db import services as db_services
-from multiattach.db.database import Database
 from multiattach.domain import errors
 from multiattach.domain.services import VOLUME_BINARY
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import StorageError
-from multiattach.periodic import Periodic
 from multiattach.rpc import clients, transport
-from multiattach.rpc.serving import Serving
 from multiattach.steps.leases import StepLeases
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
+from multiattach.worker import Presence, Round, Worker
 
 LOG = log.getLogger(__name__)
 
@@ -149,68 +147,52 @@ _CAPABILITIES = {
 }
 
 
-class VolumeWorker:
-    """One backend at work.
+@dataclasses.dataclass(frozen=True)
+class Offer:
+    """What is told of a backend, for the choice of one.
 
-    :param host: this worker's own name, ``host@backend``.
-    :param serves: name of the backend, which its volumes carry: the same, or ``cluster@backend``.
-    :param crew: the workers that serve it.
     :param capabilities: what extra specs are matched with, besides ``multiattach``.
     :param over_subscription: how many times the capacity may be promised.
-    :param report_interval: seconds between heartbeats.
+    """
+
+    backend: Backend
+    capabilities: Mapping[str, Any]
+    over_subscription: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Duties:
+    """What the worker of a backend does.
+
+    :param serves: name of the backend, which its volumes carry: the worker's own, or ``cluster@backend``.
     :param epoch: tells whether the database is the newest one.
     """
 
+    serves: str
+    exporter: Exporter
+    storage: StorageSteps
+    reconciler: VolumeReconciler
+    epoch: Epoch
+
+
+class VolumeWorker(Worker):
+    """One backend at work."""
+
+    binary = VOLUME_BINARY
+
     def __init__(
-        self,
-        db: Database,
-        rpc: messaging.Transport,
-        host: str,
-        serves: str,
-        crew: Crew,
-        zone: str,
-        backend: Backend,
-        exporter: Exporter,
-        storage: StorageSteps,
-        leases: StepLeases,
-        *,
-        capabilities: dict[str, Any],
-        over_subscription: float,
-        report_interval: float,
-        reconciler: VolumeReconciler,
-        epoch: Epoch,
+        self, presence: Presence, rpc: messaging.Transport, crew: Crew, leases: StepLeases, offer: Offer, duties: Duties
     ) -> None:
-        self._db = db
-        self._host = host
-        self._serves = serves
-        self._crew = crew
-        self._zone = zone
-        self._backend = backend
-        self._exporter = exporter
-        self._storage = storage
-        self._leases = leases
-        self._capabilities = {**_CAPABILITIES, **capabilities}
-        self._over_subscription = over_subscription
-        servers = (
-            transport.make_server(rpc, clients.FENCE_TOPIC, serves, FenceEndpoint(exporter.fencer)),
-            transport.make_server(rpc, clients.VOLUME_TOPIC, serves, VolumeEndpoint(exporter, storage, reconciler)),
-        )
-        self._reconciler = reconciler
-        self._epoch = epoch
+        super().__init__(presence, crew, leases)
+        self._rpc = rpc
+        self._offer = offer
+        self._serves = duties.serves
+        self._exporter = duties.exporter
+        self._storage = duties.storage
+        self._reconciler = duties.reconciler
+        self._epoch = duties.epoch
         self._began = models.now()
         self._fenced_after: datetime.datetime | None = None  # None: whenever it was
-        # Apart: a slow backend must not make the worker look dead.
-        self._serving = Serving(
-            servers,
-            (
-                Periodic(f'beat:{host}', report_interval, (self.beat,)),
-                Periodic(f'keep:{host}', leases.rules.renewal, (leases.keep,)),
-                Periodic(f'tend:{host}', report_interval, (self.tend,)),
-                # Apart, too: servers whose target daemon died wait for nothing else.
-                Periodic(f'watch:{host}', min(report_interval, _WATCH_PAUSE), (self.watch,)),
-                *([Periodic(f'reconcile:{host}', reconciler.pause, (self.reconcile,))] if reconciler.pause else ()),
-            ),
-        )
 
     def start(self) -> None:
         """Export again what is to be exported, then take calls, then take up what was left."""
@@ -218,32 +200,46 @@ class VolumeWorker:
         self._crew.join()
         self.watch()
         self.beat()
-        self._serving.start()
+        pause, reconciler = self._presence.interval, self._reconciler
+        endpoints = {
+            clients.FENCE_TOPIC: FenceEndpoint(self._exporter.fencer),
+            clients.VOLUME_TOPIC: VolumeEndpoint(self._exporter, self._storage, reconciler),
+        }
+        self.serve(
+            [transport.make_server(self._rpc, topic, self._serves, one) for topic, one in endpoints.items()],
+            (
+                Round('tend', pause, (self.tend,)),
+                # Apart, too: servers whose target daemon died wait for nothing else.
+                Round('watch', min(pause, _WATCH_PAUSE), (self.watch,)),
+                *([Round('reconcile', reconciler.pause, (self.reconcile,))] if reconciler.pause else ()),
+            ),
+        )
         LOG.info('Volume worker %s is ready', self._host)
 
     def stop(self) -> None:
         """Take no more calls, wait for those in work, and stop."""
-        self._serving.stop()
+        self.end()
         self._storage.stop()
         self._crew.leave()
         self._epoch.close()
 
-    def beat(self) -> None:
-        """Report that the worker is alive and what its backend has."""
-        report: dict[str, Any] = {
-            'capabilities': self._capabilities,
-            'max_over_subscription_ratio': self._over_subscription,
+    def report(self) -> dict[str, Any]:
+        """Return what the backend has."""
+        try:
+            room = self._offer.backend.capacity()
+            total, free = round(room.total_gb, 2), round(room.free_gb, 2)
+        except StorageError as exc:
+            LOG.error('The backend of %s cannot be read: %s', self._host, exc)
+            total = free = 0
+        return {
+            'capabilities': {**_CAPABILITIES, **self._offer.capabilities},
+            'max_over_subscription_ratio': self._offer.over_subscription,
             'portal': self._exporter.portal,
             'cluster': self._serves if self._serves != self._host else None,
             'fences_apart': True,
+            'total_capacity_gb': total,
+            'free_capacity_gb': free,
         }
-        try:
-            room = self._backend.capacity()
-            report |= {'total_capacity_gb': round(room.total_gb, 2), 'free_capacity_gb': round(room.free_gb, 2)}
-        except StorageError as exc:
-            LOG.error('The backend of %s cannot be read: %s', self._host, exc)
-            report |= {'total_capacity_gb': 0, 'free_capacity_gb': 0}
-        db_services.beat(self._db, VOLUME_BINARY, self._host, self._zone, report)
 
     def watch(self) -> None:
         """Export again at once when the target daemon was restarted."""

@@ -160,8 +160,7 @@ def make_reconciler(deployed: deployment.Deployment, target: Any) -> VolumeRecon
         target,
         deployed.exporter._locks,
         deployment.BACKEND,
-        Rules(),
-        60.0,
+        (Rules(), 60.0),
     )
 
 
@@ -276,7 +275,7 @@ def measure_host(deployed: deployment.Deployment) -> tuple[float, float]:
         ]
     assert len(rows) == _SERVERS
     parts: tuple[Any, ...] = Domains(rows), NoSessions(), NoAgent()
-    agent = HostReconciler(Reconciliation(deployed.db, Actor('benchmark')), *parts, name, Rules(), 60.0)
+    agent = HostReconciler(Reconciliation(deployed.db, Actor('benchmark')), *parts, name, (Rules(), 60.0))
     return measure(lambda: agent.run(fix=None))
 
 

@@ -26,6 +26,7 @@ ALLOWED = {
     'api': {'api', 'engine', 'domain', 'db.models', 'db.paging', 'signals', 'request_ids', 'probe', 'trouble'},
     'volume': {
         'volume',
+        'worker',
         'steps',
         'db',
         'domain',
@@ -36,7 +37,8 @@ ALLOWED = {
         'failpoints',
         'trouble',
     },
-    'host': {'host', 'steps', 'db', 'domain', 'drivers', 'rpc', 'periodic', 'coordination', 'failpoints'},
+    'worker.py': {'steps', 'db', 'rpc', 'periodic', 'coordination'},
+    'host': {'host', 'worker', 'steps', 'db', 'domain', 'drivers', 'rpc', 'periodic', 'coordination', 'failpoints'},
     'conf': {'conf', 'domain'},
     # Of the service they may know its words, and nothing else: they run on other people's machines.
     'client': {'client', 'domain', 'backoff'},

@@ -13,6 +13,7 @@ from multiattach.drivers.errors import ConnectorError, DetachRefused, Hypervisor
 from multiattach.host import service as service_module
 from multiattach.host.service import HostService
 from multiattach.rpc import clients, transport
+from multiattach.worker import Presence
 
 from .conftest import HOST, Bench
 from .fakes import SERVERS
@@ -47,7 +48,12 @@ def test_an_agent_that_returns_lets_go_before_anything_else(bench: Bench, out_of
             agent, name, lambda name=name, real=real: (seen.append((name, bench.connector.sessions.copy())), real())[1]
         )
     service = HostService(
-        bench.deployed.db, bench.deployed.rpc, HOST, 'nova', agent, bench.engine_side, Crew(), bench.make_leases(), 3600
+        Presence(bench.deployed.db, HOST, 'nova', 3600),
+        bench.deployed.rpc,
+        Crew(),
+        bench.make_leases(),
+        agent,
+        bench.engine_side,
     )  # type: ignore[arg-type]
     service.start()
     try:
@@ -231,15 +237,12 @@ def test_an_agent_starts_and_stops_whatever_hangs(bench: Bench, monkeypatch: pyt
     bench.deployed.engine.fences.unfence_host(bench.deployed.ctx, HOST)
     hang = Hang(bench)
     service = HostService(
-        bench.deployed.db,
+        Presence(bench.deployed.db, HOST, 'nova', 0.1),
         bench.deployed.rpc,
-        HOST,
-        'nova',
-        bench.start_agent(),
-        bench.engine_side,
         Crew(),
         bench.make_leases(),
-        0.1,
+        bench.start_agent(),
+        bench.engine_side,
     )  # type: ignore[arg-type]
     began = time.monotonic()
     service.start()
@@ -259,15 +262,12 @@ def test_a_step_that_does_not_end_keeps_no_agent_from_stopping(bench: Bench, mon
     """Nor does one that waits for something else than the hypervisor."""
     monkeypatch.setattr(service_module, '_STOP_PATIENCE', 0.5)
     service = HostService(
-        bench.deployed.db,
+        Presence(bench.deployed.db, HOST, 'nova', 0.1),
         bench.deployed.rpc,
-        HOST,
-        'nova',
-        bench.start_agent(),
-        bench.engine_side,
         Crew(),
         bench.make_leases(),
-        0.1,
+        bench.start_agent(),
+        bench.engine_side,
     )  # type: ignore[arg-type]
     began, go = threading.Event(), threading.Event()
 

@@ -20,6 +20,7 @@ from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService
 from multiattach.rpc import clients, transport
 from multiattach.steps.reconciliation import Reconciliation
+from multiattach.worker import Presence
 from tests.component.host.conftest import HOST, PROJECT, Bench
 from tests.component.host.fakes import SERVERS
 
@@ -217,7 +218,12 @@ def serving(bench: Bench, **graces: float) -> Iterator[HostAgent]:
         reconciling=(Reconciliation(bench.deployed.db, Actor(f'host:{HOST}')), Rules(graces=graces), 0.5),
     )
     service = HostService(
-        bench.deployed.db, bench.deployed.rpc, HOST, 'nova', agent, bench.engine_side, Alone(), bench.make_leases(), 0.2
+        Presence(bench.deployed.db, HOST, 'nova', 0.2),
+        bench.deployed.rpc,
+        Alone(),
+        bench.make_leases(),
+        agent,
+        bench.engine_side,
     )  # type: ignore[arg-type]
     service.start()
     try:

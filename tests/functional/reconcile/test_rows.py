@@ -68,13 +68,13 @@ def test_a_host_that_connects_just_in_time_keeps_its_place(bench: Bench, monkeyp
     ident = bench.reserve(bench.deployed.make_volume('multi'))
     bench.write(models.Attachment, ident, state_at=long_ago())
     reconciler, attachments = bench.deployed.reconciler, bench.deployed.engine.attachments
-    find_step = reconciler._find_step
+    find_step = reconciler.find_step
 
     def connect_first(one: Seen) -> Step:
         attachments.connect(bench.deployed.ctx, ident, {'host': 'one', 'initiator': 'iqn.1994-05.com.example:one'})
         return find_step(one)
 
-    monkeypatch.setattr(reconciler, '_find_step', connect_first)
+    monkeypatch.setattr(reconciler, 'find_step', connect_first)
     [seen] = bench.look(fix=True)
     assert (seen.kind, seen.outcome) == (Drift.RESERVATION, 'failed')
     assert bench.exists(ident)

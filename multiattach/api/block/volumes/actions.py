@@ -12,7 +12,7 @@ from multiattach.api.request import Request
 from multiattach.api.routing import Handler, route
 from multiattach.api.schemas import requests
 from multiattach.api.validation import flag
-from multiattach.domain import connection, errors, host_names, states
+from multiattach.domain import connection, errors, host_names
 from multiattach.engine.legacy import LegacyAttach
 
 _EXTEND_IN_USE = 42
@@ -104,8 +104,6 @@ class VolumeActionsController(ActionController):
         status = value['status'].lower() if value.get('status') else None
         if status is None and not value.get('attach_status') and not value.get('migration_status'):
             raise errors.InvalidInput("Must specify 'status', 'attach_status' or 'migration_status' to update.")
-        if status is not None and status not in states.RESETTABLE:
-            raise errors.InvalidInput(f'Invalid volume status: {status[:64]}')
         self.engine.settings.reset(req.ctx, volume_id, status, value.get('attach_status'))
 
     @action(
