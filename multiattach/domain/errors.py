@@ -162,3 +162,8 @@ class DatabaseAway(Unavailable):
 
 class ConfigurationError(MultiattachError):
     """An option is wrong; the message names it and the remedy. Stops the start."""
+
+
+def changed_meanwhile(attachment_id: str) -> Conflict:
+    """Return what a caller is told whose step somebody else's came before."""
+    return Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')

@@ -18,7 +18,7 @@ from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, extra_specs, mode, sharing, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
-from multiattach.engine.guard import AskFirst, Guard, Usage
+from multiattach.engine.guard import Guard, Usage
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
 from multiattach.rpc.clients import ExportOrder
@@ -232,7 +232,7 @@ class Attachments:
             self._orders.export(order, ctx.request_id)
         attachment = self.show_own(attachment_id)
         if attachment.connection_info is None:
-            raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
+            raise errors.changed_meanwhile(attachment_id)
         if not is_first and attachment.instance_uuid is not None and not ctx.sees_secrets:
             # Mostly it was Nova that connected it, and what opens the target is the host's, not the user's.
             attachment.connection_info = connection.hide_secrets(attachment.connection_info)
@@ -286,13 +286,12 @@ class Attachments:
         :raises BackendError: the target refused; ``error_detaching``, delete again.
         :raises OutcomeUnknown: no answer in time; repeat it.
         """
-        try:
-            volume_id, order = self._begin_delete(ctx, attachment_id, asked=False)
-        except AskFirst as exc:
-            self._guard.ask(ctx, exc.usage)
-            volume_id, order = self._begin_delete(ctx, attachment_id, asked=True)
-        if order is not None:
-            self._orders.unexport(order, ctx.request_id)
+        volume_id, begun = self._begin_delete(ctx, attachment_id, asked=False)
+        while isinstance(begun, Usage):
+            self._guard.ask(ctx, begun)
+            volume_id, begun = self._begin_delete(ctx, attachment_id, asked=True)
+        if begun is not None:
+            self._orders.unexport(begun, ctx.request_id)
         else:
             failpoints.reach('engine.delete.removed')
         return self._list_left(volume_id)
@@ -303,14 +302,17 @@ class Attachments:
             return db_attachments.list_of_volume(session, volume_id)
 
     @database.retry
-    def _begin_delete(self, ctx: RequestContext, attachment_id: str, *, asked: bool) -> tuple[str, ExportOrder | None]:
+    def _begin_delete(
+        self, ctx: RequestContext, attachment_id: str, *, asked: bool
+    ) -> tuple[str, ExportOrder | Usage | None]:
+        """Write the intent; return the volume, and what is to be ordered, or what Nova is to be asked about before."""
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_delete', lock=True)
             usage = Usage(row.id, row.volume_id, row.instance_uuid, row.connector, row.agent_host)
             # A server that was cut off does not use the volume, whatever its host or Nova believe.
             alive = row.state not in states.PLACELESS
             if alive and self._guard.must_ask(ctx, usage) and not asked:
-                raise AskFirst(usage)
+                return row.volume_id, usage
             return row.volume_id, intents.leave_target(session, row, actor_of(ctx))
 
     @database.retry

@@ -93,17 +93,6 @@ class Guard:
         )
 
 
-class AskFirst(Exception):
-    """A transaction found that the compute service is to be asked; ask, and run it again.
-
-    :param usage: what to ask about.
-    """
-
-    def __init__(self, usage: Usage) -> None:
-        super().__init__()
-        self.usage = usage
-
-
 def refuse(server_id: str) -> None:
     """Refuse with the text that clients know.
 

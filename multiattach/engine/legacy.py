@@ -19,7 +19,7 @@ from multiattach.domain import connection, errors, mode, sharing, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import Attachments, actor_of
 from multiattach.engine.context import RequestContext
-from multiattach.engine.guard import AskFirst, Guard, Usage, refuse
+from multiattach.engine.guard import Guard, Usage, refuse
 from multiattach.engine.policy import Policy
 from multiattach.rpc.clients import ExportOrder
 from multiattach.steps import intents, oddities
@@ -211,18 +211,18 @@ class LegacyActions:
         raise errors.InvalidVolume('The attachment belongs to another volume.')
 
     def _leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, *, disconnect: bool = False) -> None:
-        try:
-            order = self._begin_leave(ctx, volume_id, rule, pick, disconnect, asked=None)
-        except AskFirst as exc:
-            self._guard.ask(ctx, exc.usage)
-            order = self._begin_leave(ctx, volume_id, rule, pick, disconnect, asked=exc.usage.attachment_id)
-        if order is not None:
-            self._orders.unexport(order, ctx.request_id)
+        begun = self._begin_leave(ctx, volume_id, rule, pick, disconnect, asked=None)
+        while isinstance(begun, Usage):  # again, if another attachment is meant by now
+            self._guard.ask(ctx, begun)
+            begun = self._begin_leave(ctx, volume_id, rule, pick, disconnect, asked=begun.attachment_id)
+        if begun is not None:
+            self._orders.unexport(begun, ctx.request_id)
 
     @database.retry
     def _begin_leave(
         self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, disconnect: bool, *, asked: str | None
-    ) -> ExportOrder | None:
+    ) -> ExportOrder | Usage | None:
+        """Write the intent; return what is to be ordered, or what Nova is to be asked about before."""
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, rule)
             row = pick(db_attachments.list_with_connectors(session, volume_id))
@@ -232,7 +232,7 @@ class LegacyActions:
                 return None
             usage = Usage(row.id, volume_id, row.instance_uuid, row.connector, row.agent_host)
             if self._guard.must_ask(ctx, usage) and asked != row.id:
-                raise AskFirst(usage)
+                return usage
             if row.state == states.Attachment.UNEXPORTING and volume.host is not None:
                 return ExportOrder(volume.host, volume_id, row.id)
             full = db_attachments.get(session, row.id)

@@ -193,7 +193,9 @@ class HostAgent:
         ident = due.step.ident
         try:
             self._leases.carry_on(
-                due, lambda: self._take_up(ident, None, insist=False), lambda error: self._give_up(ident, error)
+                due,
+                functools.partial(self._take_up, ident, None, insist=False),
+                functools.partial(self._give_up, ident),
             )
         except errors.MultiattachError as exc:
             LOG.warning('Attachment %s is taken up later: %s', ident, exc)
@@ -207,12 +209,12 @@ class HostAgent:
             self._attach.give_up(task, error)
 
     def _take_up(self, attachment_id: str, request_id: str | None, *, insist: bool) -> None:
-        self._work.run(attachment_id, lambda: self._advance(attachment_id, request_id), insist=insist)
+        self._work.run(attachment_id, functools.partial(self._advance, attachment_id, request_id), insist=insist)
 
     def _advance(self, attachment_id: str, request_id: str | None) -> None:
         try:
-            with self._leases.attempt(ATTACHMENT, attachment_id, lambda error: self._give_up(attachment_id, error)):
-                self._act(attachment_id, request_id)
+            with self._leases.attempt(ATTACHMENT, attachment_id, functools.partial(self._give_up, attachment_id)):
+                self._take_step(self._steps.load(attachment_id), request_id)
         except UNKNOWN as exc:
             LOG.warning('Attachment %s: no answer, it is tried again: %s', attachment_id, exc)
         except GONE as exc:
@@ -222,12 +224,11 @@ class HostAgent:
         except Exception:
             LOG.exception('Attachment %s: unexpected failure, it is tried again', attachment_id)
 
-    def _act(self, attachment_id: str, request_id: str | None) -> None:
-        task = self._steps.load(attachment_id)
+    def _take_step(self, task: HostTask, request_id: str | None) -> None:
         if task.state == states.Attachment.FENCED:
             self._sweep.run(task)
         elif (fenced := self.fenced) is not None:
-            LOG.warning('Attachment %s is left alone: %s', attachment_id, fenced)
+            LOG.warning('Attachment %s is left alone: %s', task.attachment_id, fenced)
         elif task.state in states.ON_THE_WAY:
             self._attach.run(task, request_id)
         elif task.state == states.Attachment.DETACHING:
@@ -269,21 +270,24 @@ class HostAgent:
         return self._steps.find_fence()
 
     def carry_on(self, attachment_id: str) -> None:
-        """See :meth:`multiattach.host.reconciler.Agent.carry_on`."""
+        """Take the next step of an attachment now."""
         self._take_up(attachment_id, None, insist=True)
 
     def plug_again(self, attachment_id: str) -> None:
-        """See :meth:`multiattach.host.reconciler.Agent.plug_again`."""
+        """Give a server what it lacks of an attached volume."""
         task = self._steps.load(attachment_id)
         if task.state == states.Attachment.ATTACHED:
             self._attach.plug_again(task)
 
     def disconnect(self, session: HostSession, is_wanted: Callable[[], bool]) -> None:
-        """See :meth:`multiattach.host.reconciler.Agent.disconnect`."""
+        """End a session under the host's lock of its volume.
+
+        :param is_wanted: asked under the lock; then nothing is done.
+        """
         self._sessions.drop(session, is_wanted)
 
     def end_delete(self, order: ExportOrder) -> None:
-        """See :meth:`multiattach.host.reconciler.Agent.end_delete`."""
+        """Have a worker turn an initiator away."""
         self._steps.end_delete(order)
 
     # -- report --------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ class HostAttachments:
             self._orders.export(order, request_id)
         info = self._read_info(task.attachment_id)
         if info is None:
-            raise errors.Conflict(f'The attachment {task.attachment_id} was changed by another request meanwhile.')
+            raise errors.changed_meanwhile(task.attachment_id)
         return info
 
     @database.retry

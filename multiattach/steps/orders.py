@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is asked of volume workers for an attachment, and how it ended when no answer came."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from oslo_log import log
 
@@ -37,7 +38,8 @@ class Orders:
         :raises OutcomeUnknown: nobody has carried it out in time.
         :raises MultiattachError: the worker refused and undid its step.
         """
-        self._carry_out(self._workers.export, order, request_id, A.EXPORTING, A.RESERVED)
+        with self._row_tells(order, 'export', A.EXPORTING, A.RESERVED):
+            self._workers.export(order, request_id)
 
     def unexport(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``unexporting`` turned away.
@@ -45,21 +47,16 @@ class Orders:
         :raises OutcomeUnknown: nobody has carried it out in time.
         :raises MultiattachError: the worker could not.
         """
-        self._carry_out(self._workers.unexport, order, request_id, A.UNEXPORTING, A.ERROR_DETACHING)
+        with self._row_tells(order, 'unexport', A.UNEXPORTING, A.ERROR_DETACHING):
+            self._workers.unexport(order, request_id)
 
-    def _carry_out(
-        self,
-        ask: Callable[[ExportOrder, str | None], None],
-        order: ExportOrder,
-        request_id: str | None,
-        on_its_way: str,
-        refused: str,
-    ) -> None:
+    @contextlib.contextmanager
+    def _row_tells(self, order: ExportOrder, step: str, on_its_way: str, refused: str) -> Iterator[None]:
+        """Ask a worker in the block; if no answer comes, see from the row how it ended."""
         deadline = time.monotonic() + self._patience
-        step = 'export' if on_its_way == A.EXPORTING else 'unexport'
         failpoints.reach(f'orders.{step}.written')
         try:
-            ask(order, request_id)
+            yield
             failpoints.reach(f'orders.{step}.answered')
         except errors.Unanswered as unknown:  # what a worker itself does not know would only hold this thread
             LOG.info('Attachment %s: %s The row will tell.', order.attachment_id, unknown.message)
@@ -76,9 +73,7 @@ class Orders:
             if found and found[0] == refused and found[1]:
                 raise errors.BackendError(found[1]) from unknown
             if found and on_its_way == A.UNEXPORTING and found[0] in states.CUT_OFF:
-                raise errors.Conflict(
-                    f'The attachment {order.attachment_id} was changed by another request meanwhile.'
-                ) from unknown
+                raise errors.changed_meanwhile(order.attachment_id) from unknown
 
     @database.retry
     def _read(self, attachment_id: str) -> tuple[str, str | None] | None:

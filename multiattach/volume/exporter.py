@@ -99,7 +99,7 @@ class Exporter:
         if plan.state == A.RESERVED and plan.error:  # the worker's own round tried it first
             raise errors.BackendError(f'The volume cannot be exported: {plan.error}')
         if plan.state != A.EXPORTING:
-            raise errors.Conflict(f'The attachment {plan.attachment_id} was changed by another request meanwhile.')
+            raise errors.changed_meanwhile(plan.attachment_id)
         if plan.fenced:
             self._exports.fail_export(plan, plan.fenced)
             raise errors.Conflict(plan.fenced)
@@ -143,7 +143,7 @@ class Exporter:
             except errors.AttachmentNotFound:
                 return
             if plan.state != A.UNEXPORTING:
-                raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
+                raise errors.changed_meanwhile(attachment_id)
             started = time.monotonic()
             failpoints.reach('volume.unexport.planned')
             with answers.expect(

@@ -107,7 +107,7 @@ class Fencer:
         if plan.state == A.FENCED and plan.proof is not None and not plan.is_last_of_initiator:
             return Outcome(plan, plan.proof, 0.0)
         if plan.state not in states.CUT_OFF:
-            raise errors.Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')
+            raise errors.changed_meanwhile(attachment_id)
         started = time.monotonic()
         failpoints.reach('volume.fence.planned')
         with answers.expect('The initiator cannot be cut off', functools.partial(self._refuse, plan)):
