@@ -6,7 +6,9 @@ import uuid
 import pytest
 
 from multiattach.domain import errors
-from multiattach.engine.legacy import LegacyAttach
+from multiattach.engine.guard import Guard
+from multiattach.engine.legacy import LegacyActions, LegacyAttach
+from tests.contexts import make_context
 
 SERVER = str(uuid.uuid4())
 
@@ -236,3 +238,36 @@ def test_encrypted_types_are_refused(deployed):
     volume_id = deployed.make_volume()
     with pytest.raises(errors.InvalidVolume, match='encrypted'):
         engine.actions.retype(ctx, volume_id, 'plain')
+
+
+class Slow:
+    """A compute service that knows of no use, and while it is first asked another server gets the volume."""
+
+    def __init__(self, take_over):
+        self.asked = []
+        self._take_over = take_over
+
+    def find_attachment(self, token, catalog, server_id, volume_id):
+        self.asked.append(server_id)
+        if len(self.asked) == 1:
+            self._take_over()
+
+
+def test_who_is_meant_by_then_is_asked_about_too(deployed):
+    legacy, engine, volume_id = deployed.engine.legacy, deployed.engine, deployed.make_volume()
+    first, second = SERVER, str(uuid.uuid4())
+
+    def attach(server):
+        legacy.initialize_connection(deployed.ctx, volume_id, connector('h'))
+        legacy.attach(deployed.ctx, volume_id, LegacyAttach('/dev/vdb', server))
+
+    def take_over():
+        legacy.detach(deployed.ctx, volume_id, None)
+        attach(second)
+
+    attach(first)
+    compute = Slow(take_over)
+    asking = LegacyActions(deployed.db, engine.policy, engine.attachments, Guard(compute), engine.orders)
+    asking.detach(make_context(), volume_id, None)
+    assert compute.asked == [first, second]
+    assert attachments(deployed, volume_id) == []
