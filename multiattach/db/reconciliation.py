@@ -77,7 +77,7 @@ class Place(NamedTuple):
     state: str
 
 
-def list_on_backend(session: Session, host: str) -> list[BackendRow]:
+def read_backend(session: Session, host: str) -> list[BackendRow]:
     """List the volumes of a backend that somebody has, with their attachments.
 
     :returns: a row for each attachment, and for each volume whose status wants one.
@@ -109,7 +109,7 @@ def find_volumes(session: Session, volume_ids: Sequence[str]) -> dict[str, tuple
     }
 
 
-def list_of_agent(session: Session, host: str) -> list[AgentRow]:
+def read_agent(session: Session, host: str) -> list[AgentRow]:
     """List the attachments that a host agent drives."""
     return [AgentRow._make(row) for row in session.execute(_OF_AGENT, {'host': host})]
 

@@ -102,3 +102,13 @@ def get(session: Session, binary: str, host: str) -> S:
     if found is None:
         raise errors.NotFound(f'Service {binary} on host {host} could not be found.')
     return found
+
+
+def set_disabled(service: S, disabled: bool, reason: str | None = None) -> None:
+    """Enable or disable a service that was loaded in this transaction.
+
+    :param reason: why it is disabled; forgotten when it is enabled.
+    """
+    service.disabled = disabled
+    service.disabled_reason = reason if disabled else None
+    service.updated_at = models.now()

@@ -11,6 +11,7 @@ from multiattach.db import database, messages, models, qos_specs, transitions
 from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, extra_specs, sharing, states
+from multiattach.domain.messages import NO_RETYPE
 from multiattach.engine import clones, encryptions, placement
 from multiattach.engine.access import lock_volume, show_sharers
 from multiattach.engine.context import RequestContext
@@ -20,7 +21,6 @@ from multiattach.engine.services import Services
 from multiattach.rpc.clients import VolumeWorkers
 
 _PREFIX = 'volume_extension:volume_actions:'
-NO_RETYPE = 'VOLUME_VOLUME_003_001'
 
 
 class VolumeActions:

@@ -8,13 +8,13 @@ from multiattach.db.database import Database
 from multiattach.domain.findings import Rules
 from multiattach.engine.actions import VolumeActions
 from multiattach.engine.attachments import Attachments
-from multiattach.engine.compute_hosts import ComputeHosts
 from multiattach.engine.default_types import DefaultTypes
 from multiattach.engine.doctor import Doctor
 from multiattach.engine.encryptions import Encryptions
-from multiattach.engine.explain import Explanations
+from multiattach.engine.explanations import Explanations
 from multiattach.engine.fences import Fences
 from multiattach.engine.guard import Compute, Guard
+from multiattach.engine.hosts import ComputeHosts
 from multiattach.engine.legacy import LegacyActions
 from multiattach.engine.messages import Messages
 from multiattach.engine.policy import Policy
@@ -48,7 +48,7 @@ class Engine:
     encryptions: Encryptions
     explanations: Explanations
     fences: Fences
-    compute_hosts: ComputeHosts
+    hosts: ComputeHosts
     legacy: LegacyActions
     qos_specs: QosSpecs
     quotas: Quotas
@@ -106,7 +106,7 @@ def make_engine(
         qos_specs=QosSpecs(db, policy),
         volume_hosts=VolumeHosts(db, policy),
         explanations=Explanations(db, policy, services, hosts, Witnesses(db, workers, agents, rules)),
-        compute_hosts=hosts,
+        hosts=hosts,
         doctor=Doctor(db, policy, services, workers, agents),
         targets=Targets(db, policy, services, workers),
         fences=Fences(db, policy, services, workers, agents, order_time),

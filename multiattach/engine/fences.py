@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 
 from multiattach import backoff, failpoints
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, host_names, models, transitions
+from multiattach.db import database, fences, models, transitions
+from multiattach.db import hosts as db_hosts
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import errors, states
-from multiattach.domain import host_names as names
+from multiattach.domain import errors, host_names, states
 from multiattach.domain.services import HOST_BINARY
 from multiattach.engine.attachments import actor_of
 from multiattach.engine.context import RequestContext
@@ -188,7 +188,7 @@ class Fences:
         :raises InvalidInput: the name can be no host's.
         """
         self._policy.check(ctx, 'multiattach:host_fence')
-        names.check(host)
+        host_names.check(host)
         row = self._mark(ctx, host, out_of_service, reason)
         LOG.warning('Host %s is fenced', host)
         cuts, done = self._begin_host(ctx, host)
@@ -208,16 +208,16 @@ class Fences:
         # What was found to cut off is of the host, whatever else knows it.
         known, near = (True, ()) if done else self._recognise(host)
         if not known and not expected:
-            LOG.warning('Nobody knows the fenced host %s.%s', host, names.suggest(near))
+            LOG.warning('Nobody knows the fenced host %s.%s', host, host_names.suggest(near))
         return FencedHost(row, sorted(done, key=lambda one: (one.volume_id, one.id)), known, expected, near)
 
     @database.retry
     def _recognise(self, host: str) -> tuple[bool, tuple[str, ...]]:
         """Tell whether anything has a name, and if not, which other names there are like it."""
         with self._db.reader() as session:
-            if host_names.is_known(session, host, HOST_BINARY):
+            if db_hosts.is_known(session, host, HOST_BINARY):
                 return True, ()
-            return False, tuple(names.find_near(host, host_names.list_names(session, HOST_BINARY)))
+            return False, tuple(host_names.find_near(host, db_hosts.list_names(session, HOST_BINARY)))
 
     def unfence_host(self, ctx: RequestContext, host: str) -> UnfencedHost:
         """Let a host have volumes again; what was cut off stays so.
@@ -226,7 +226,7 @@ class Fences:
         :raises InvalidInput: the name can be no host's.
         """
         self._policy.check(ctx, 'multiattach:host_unfence')
-        names.check(host)
+        host_names.check(host)
         if self._unmark(host):
             LOG.warning('Host %s is fenced no more', host)
             return UnfencedHost(host, True, True)

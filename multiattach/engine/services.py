@@ -54,9 +54,7 @@ class Services:
         self._policy.check(ctx, 'volume_extension:services:update')
         with self._db.writer() as session:
             service = db_services.get(session, binary, host)
-            service.disabled = disabled
-            service.disabled_reason = reason if disabled else None
-            service.updated_at = models.now()
+            db_services.set_disabled(service, disabled, reason)
             return service
 
     def list_pools(self, ctx: RequestContext) -> list[Backend]:

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from multiattach.db import database, explanations
+from multiattach.db import database
+from multiattach.db import targets as db_targets
 from multiattach.domain import drift, errors
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -66,11 +67,11 @@ class Targets:
         """
         self._policy.check(ctx, 'multiattach:targets')
         with self._db.reader() as session:
-            backend = explanations.find_backends(session, [volume_id])
+            backend = db_targets.find_backends(session, [volume_id])
             if volume_id not in backend:
                 raise errors.VolumeNotFound(volume_id)
             host = backend[volume_id]
-            recorded = explanations.list_recorded(session, [volume_id]).get(volume_id, [])
+            recorded = db_targets.list_recorded(session, [volume_id]).get(volume_id, [])
         if host is None:
             return compare_shown(volume_id, None, None, recorded, recorded)
         _check_up(host, any(one.is_up for one in self._services.list_backends() if one.host == host))
@@ -79,7 +80,7 @@ class Targets:
         except errors.OutcomeUnknown as exc:
             raise errors.Unavailable(f'The volume worker {host} gave no answer in time.') from exc
         with self._db.reader() as session:
-            after = explanations.list_recorded(session, [volume_id]).get(volume_id, [])
+            after = db_targets.list_recorded(session, [volume_id]).get(volume_id, [])
         return compare_shown(volume_id, host, shown, recorded, after)
 
     @database.retry
@@ -95,15 +96,15 @@ class Targets:
         if host is not None and not workers:
             raise errors.NotFound(f'Backend {host[:64]} could not be found.')
         with self._db.reader() as session:
-            backends: dict[str, str | None] = dict(explanations.list_exported(session, host, marker, limit))
-            before = explanations.list_recorded(session, list(backends))
+            backends: dict[str, str | None] = dict(db_targets.list_exported(session, host, marker, limit))
+            before = db_targets.list_recorded(session, list(backends))
         shown, unanswered = self._ask(workers, marker, limit, ctx.request_id)
         with self._db.reader() as session:
             unknown = [ident for ident in shown if ident not in backends]
             # Those that came meanwhile are known as well: the targets were read after the first look.
-            backends |= explanations.find_backends(session, unknown)
+            backends |= db_targets.find_backends(session, unknown)
             page = sorted({*backends, *shown})[:limit]
-            after = explanations.list_recorded(session, page)
+            after = db_targets.list_recorded(session, page)
         targets = []
         for ident in page:
             answers, own = shown.get(ident, {}), backends.get(ident)

@@ -10,8 +10,9 @@ from typing import Any
 
 from oslo_log import log
 
-from multiattach.db import database, explanations, models, transitions
+from multiattach.db import database, models, transitions
 from multiattach.db import services as db_services
+from multiattach.db import targets as db_targets
 from multiattach.domain import drift, errors, findings, states
 from multiattach.domain.drift import TABLE, TARGET_KINDS, Action, Drift
 from multiattach.domain.findings import Finding, Rules, Seen
@@ -206,7 +207,7 @@ class Witnesses:
     @database.retry
     def _list_recorded(self, volume_id: str) -> list[drift.Recorded]:
         with self._db.reader() as session:
-            return explanations.list_recorded(session, [volume_id]).get(volume_id, [])
+            return db_targets.list_recorded(session, [volume_id]).get(volume_id, [])
 
 
 def _ask(is_up: bool | None, host: str, call: Callable[[], Any]) -> Any:

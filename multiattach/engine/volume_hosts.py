@@ -66,7 +66,4 @@ class VolumeHosts:
         """
         self._policy.check(ctx, _RULE)
         with self._db.writer() as session:
-            service = db_services.get(session, VOLUME_BINARY, host)
-            service.disabled = not enabled
-            service.disabled_reason = None
-            service.updated_at = models.now()
+            db_services.set_disabled(db_services.get(session, VOLUME_BINARY, host), not enabled)

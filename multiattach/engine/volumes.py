@@ -17,6 +17,7 @@ from multiattach.db import default_types as db_defaults
 from multiattach.db import types as db_types
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import bounds, errors, extra_specs, states
+from multiattach.domain.messages import NO_BACKEND
 from multiattach.engine import clones, encryptions, placement
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
@@ -26,7 +27,6 @@ from multiattach.engine.services import Services
 from multiattach.engine.types import Types
 from multiattach.rpc.clients import VolumeWorkers
 
-NO_BACKEND = 'VOLUME_VOLUME_001_003'
 MetadataCheck = Callable[[Mapping[str, str]], None]
 
 

@@ -12,12 +12,10 @@ from multiattach.db import servers as db_servers
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, sharing, states
 from multiattach.domain.fences import explain_mark
+from multiattach.domain.messages import ATTACH_FAILED, DETACH_FAILED
 from multiattach.rpc.clients import ExportOrder
 from multiattach.steps.intents import begin_connect, leave_target
 from multiattach.steps.orders import Orders
-
-ATTACH_FAILED = 'VOLUME_VOLUME_005_001'
-DETACH_FAILED = 'VOLUME_VOLUME_006_001'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,10 +33,10 @@ class Reconciliation:
     def list_on_backend(self, host: str) -> list[rows.BackendRow]:
         """List the volumes of a backend that somebody has, with their attachments.
 
-        :returns: see :func:`multiattach.db.reconciliation.list_on_backend`.
+        :returns: see :func:`multiattach.db.reconciliation.read_backend`.
         """
         with self._db.reader() as session:
-            return rows.list_on_backend(session, host)
+            return rows.read_backend(session, host)
 
     @database.retry
     def list_of_volumes(self, volume_ids: list[str]) -> list[rows.BackendRow]:
@@ -60,7 +60,7 @@ class Reconciliation:
     def list_of_agent(self, host: str) -> list[rows.AgentRow]:
         """List the attachments that a host agent drives."""
         with self._db.reader() as session:
-            return rows.list_of_agent(session, host)
+            return rows.read_agent(session, host)
 
     @database.retry
     def list_places(self, volume_ids: list[str]) -> list[rows.Place]:

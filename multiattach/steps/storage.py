@@ -10,12 +10,7 @@ from multiattach.db import clones as db_clones
 from multiattach.db import database, messages, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
-
-_EVENT_IDS = {
-    'create_failed': 'VOLUME_VOLUME_001_002',
-    'delete_failed': 'VOLUME_VOLUME_002_001',
-    'extend_failed': 'VOLUME_VOLUME_004_001',
-}
+from multiattach.domain.messages import STORAGE_FAILED
 
 
 class Storage:
@@ -121,4 +116,6 @@ class Storage:
                 return
             # What the step had promised counts no more against quotas and the backend's room.
             transitions.move_volume(session, volume_id, event, new_size=None)
-            messages.add(session, volume.project_id, volume_id, _EVENT_IDS[event], text, request_id=volume.request_id)
+            messages.add(
+                session, volume.project_id, volume_id, STORAGE_FAILED[event], text, request_id=volume.request_id
+            )

@@ -30,10 +30,10 @@ from multiattach.api.schemas.replies import (
 )
 from multiattach.api.validation import flag
 from multiattach.domain import states
-from multiattach.domain.explanation import Outlook
+from multiattach.domain.explanations import Outlook
 from multiattach.domain.states import Owner
 from multiattach.domain.timeline import Step
-from multiattach.engine.explain import ExplainedAttachment, ExplainedHost, ExplainedVolume, NextActor
+from multiattach.engine.explanations import ExplainedAttachment, ExplainedHost, ExplainedVolume, NextActor
 from multiattach.engine.truth import Truth
 
 _INTERNALS = 'multiattach:explain_internals'

@@ -21,7 +21,7 @@ from multiattach.api.schemas.replies import (
     strict,
 )
 from multiattach.domain import states
-from multiattach.engine.compute_hosts import ComputeHost
+from multiattach.engine.hosts import ComputeHost
 from multiattach.engine.servers import ServerAttach
 
 _RULES = ('multiattach:hosts',)
@@ -103,12 +103,12 @@ class HostsController(Controller):
     @route('GET', '/multiattach/hosts', reply=one('hosts', many(strict(HOST))), rules=_RULES)
     def index(self, req: Request) -> dict[str, Any]:
         """List compute hosts: those with an agent, and those that connectors named."""
-        return {'hosts': [_summary(host) for host in self.engine.compute_hosts.list_all(req.ctx)]}
+        return {'hosts': [_summary(host) for host in self.engine.hosts.list_all(req.ctx)]}
 
     @route('GET', '/multiattach/hosts/{host}', reply=one('host', _DETAIL), rules=_RULES)
     def show(self, req: Request, host: str) -> dict[str, Any]:
         """Show a compute host with its servers and initiators."""
-        return {'host': detail(self.engine.compute_hosts.show(req.ctx, host))}
+        return {'host': detail(self.engine.hosts.show(req.ctx, host))}
 
     @route(
         'POST',

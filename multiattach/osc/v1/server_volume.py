@@ -12,7 +12,7 @@ from osc_lib import exceptions
 
 from multiattach.client import waiting
 from multiattach.client.resources import AttachmentExplanation
-from multiattach.domain.explanation import SHARED_WARNING, must_warn
+from multiattach.domain.explanations import SHARED_WARNING, must_warn
 from multiattach.osc import command
 from multiattach.osc.terminal import Terminal
 

@@ -239,9 +239,9 @@ def test_the_marks_of_hosts(d):
     d.engine.fences.fence_host(d.ctx, 'one', reason='it burns')
     again = d.engine.fences.fence_host(d.ctx, 'one', out_of_service=True)
     assert (again.mark.reason, again.mark.out_of_service) == ('it burns', True)
-    [host] = d.engine.compute_hosts.list_all(d.ctx)
+    [host] = d.engine.hosts.list_all(d.ctx)
     assert host.fenced.reason == 'it burns'
-    assert d.engine.compute_hosts.show(d.ctx, 'one').fenced is not None
+    assert d.engine.hosts.show(d.ctx, 'one').fenced is not None
     volume_id = d.make_volume('multi')
     with pytest.raises(errors.Conflict, match=r'it burns.*host unfence one'):
         attach(d, volume_id, 'one')
@@ -307,8 +307,8 @@ def test_to_unfence_a_misspelt_host_is_no_success(d):
     found = d.engine.fences.unfence_host(d.ctx, 'compute1')
     assert (found.was_fenced, found.is_known, found.near) == (False, False, ('compute-1',))
     with pytest.raises(errors.NotFound, match='Did you mean compute-1'):
-        d.engine.compute_hosts.show(d.ctx, 'COMPUTE-1')
-    assert d.engine.compute_hosts.show(d.ctx, 'compute-1').fenced is not None
+        d.engine.hosts.show(d.ctx, 'COMPUTE-1')
+    assert d.engine.hosts.show(d.ctx, 'compute-1').fenced is not None
 
 
 def test_out_of_service_leaves_no_attachment(d):

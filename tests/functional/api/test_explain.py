@@ -12,7 +12,7 @@ import pytest
 
 from multiattach.db import models
 from multiattach.db import services as db_services
-from multiattach.domain.explanation import SHARED_WARNING
+from multiattach.domain.explanations import SHARED_WARNING
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.drivers.errors import TargetUnavailable
 from multiattach.drivers.targets.base import Grant

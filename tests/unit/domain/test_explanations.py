@@ -5,8 +5,8 @@ import itertools
 
 import pytest
 
-from multiattach.domain import explanation, states
-from multiattach.domain.explanation import AttachmentFacts, explain_attachment
+from multiattach.domain import explanations, states
+from multiattach.domain.explanations import AttachmentFacts, explain_attachment
 from multiattach.domain.states import Attachment, Claim, Owner, Volume
 
 BOTH = (True, False)
@@ -50,7 +50,7 @@ def test_an_owner_who_is_down_or_slow_comes_first(state: Attachment) -> None:
 @pytest.mark.parametrize('status', [*sorted(states.RESETTABLE), 'retyping', 'backing-up'])
 def test_whatever_a_status_was_reset_to_somebody_acts_or_it_is_a_dead_end_with_a_way_out(status: str) -> None:
     """Those of an earlier release too, which let more be set."""
-    outlook = explanation.explain_volume(status, [])
+    outlook = explanations.explain_volume(status, [])
     if status in states.WORKER_STATUSES:
         assert outlook.owner is Owner.VOLUME
     elif status not in states.DERIVED_STATUSES:
@@ -81,7 +81,7 @@ def test_an_error_changes_what_comes_next() -> None:
 
 @pytest.mark.parametrize('status', Volume)
 def test_every_status_of_a_volume(status: Volume) -> None:
-    outlook = explanation.explain_volume(status, [])
+    outlook = explanations.explain_volume(status, [])
     assert outlook.meaning.endswith('.')
     assert outlook.next
     assert outlook.advice
@@ -90,17 +90,17 @@ def test_every_status_of_a_volume(status: Volume) -> None:
 
 @pytest.mark.parametrize('status', sorted(states.WORKER_STATUSES))
 def test_a_worker_that_is_down(status: str) -> None:
-    assert explanation.explain_volume(status, [], worker_is_up=False).advice.startswith(
+    assert explanations.explain_volume(status, [], worker_is_up=False).advice.startswith(
         'The volume worker does not report'
     )
 
 
 def test_a_volume_waits_for_what_its_attachment_waits_for() -> None:
     outlook = explain_attachment(facts(Attachment.CONNECTING))
-    shown = explanation.explain_volume(Volume.ATTACHING, [outlook])
+    shown = explanations.explain_volume(Volume.ATTACHING, [outlook])
     assert (shown.owner, shown.next, shown.advice) == (outlook.owner, outlook.next, outlook.advice)
     attached = explain_attachment(facts(Attachment.ATTACHED))
-    assert explanation.explain_volume(Volume.IN_USE, [attached]).owner is Owner.NOBODY
+    assert explanations.explain_volume(Volume.IN_USE, [attached]).owner is Owner.NOBODY
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_every_derived_status_has_its_reason(found: tuple[Attachment, ...], clai
     for state in rows.values():
         counts[state] = counts.get(state, 0) + 1
     status = states.derive_status(counts, claim)
-    verdict = explanation.judge_status(status, claim, dict(rows))
+    verdict = explanations.judge_status(status, claim, dict(rows))
     assert verdict.derived
     assert 'The record says' not in verdict.reason
     sources = {sources for sources, derived in states.DERIVATION if derived == status}
@@ -128,13 +128,13 @@ def test_every_derived_status_has_its_reason(found: tuple[Attachment, ...], clai
 
 
 def test_a_record_that_disagrees_is_told() -> None:
-    verdict = explanation.judge_status(Volume.AVAILABLE, None, {'a': Attachment.ATTACHED})
+    verdict = explanations.judge_status(Volume.AVAILABLE, None, {'a': Attachment.ATTACHED})
     assert verdict.reason.startswith('The record says available, but the attachments make it in-use.')
 
 
 @pytest.mark.parametrize('status', [status for status in Volume if status not in states.DERIVED_STATUSES])
 def test_other_statuses_are_not_the_attachments_doing(status: Volume) -> None:
-    verdict = explanation.judge_status(status, None, {'a': Attachment.ATTACHED})
+    verdict = explanations.judge_status(status, None, {'a': Attachment.ATTACHED})
     assert not verdict.derived
     assert verdict.decided_by == ()
 
@@ -144,9 +144,9 @@ def test_other_statuses_are_not_the_attachments_doing(status: Volume) -> None:
     [(True, 0, False), (True, 1, False), (True, 2, True), (True, 3, True), (False, 2, False)],
 )
 def test_who_is_warned(multiattach: bool, servers: int, warns: bool) -> None:
-    assert explanation.must_warn(multiattach, servers) is warns
+    assert explanations.must_warn(multiattach, servers) is warns
 
 
 def test_the_warning_names_the_danger_and_the_ways_out() -> None:
     for word in ('ext4', 'GFS2', 'OCFS2', 'SCSI-3 persistent reservations'):
-        assert word in explanation.SHARED_WARNING
+        assert word in explanations.SHARED_WARNING

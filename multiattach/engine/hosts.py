@@ -3,10 +3,10 @@
 
 import dataclasses
 
-from multiattach.db import database, explanations, fences, host_names, models
+from multiattach.db import database, fences, models
+from multiattach.db import hosts as db_hosts
 from multiattach.db import services as db_services
-from multiattach.domain import errors
-from multiattach.domain import host_names as names
+from multiattach.domain import errors, host_names
 from multiattach.domain.services import HOST_BINARY
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -30,7 +30,7 @@ class ComputeHost:
     name: str
     agent: models.Service | None
     agent_is_up: bool
-    facts: explanations.HostFacts
+    facts: db_hosts.HostFacts
     servers: list[models.Server] = dataclasses.field(default_factory=list)
     fenced: models.FencedHost | None = None
 
@@ -48,7 +48,7 @@ class ComputeHosts:
         """List the hosts."""
         self._policy.check(ctx, 'multiattach:hosts')
         with self._db.reader() as session:
-            facts = explanations.list_hosts(session)
+            facts = db_hosts.list_facts(session)
             agents = {row.host: row for row in db_services.list_all(session, HOST_BINARY)}
             marks = {row.host: row for row in fences.list_marks(session)}
         return [
@@ -73,15 +73,15 @@ class ComputeHosts:
         :raises NotFound: no agent and no attachment names it, and it is not fenced.
         """
         with self._db.reader() as session:
-            facts = explanations.list_hosts(session, name).get(name)
+            facts = db_hosts.list_facts(session, name).get(name)
             agents = [row for row in db_services.list_all(session, HOST_BINARY, name) if row.host == name]
-            servers = explanations.list_servers(session, name, _MAX_SERVERS)
+            servers = db_hosts.list_servers(session, name, _MAX_SERVERS)
             fenced = fences.find_mark(session, name)
             unknown = facts is None and not agents and fenced is None
-            near = names.find_near(name, host_names.list_names(session, HOST_BINARY)) if unknown else ()
+            near = host_names.find_near(name, db_hosts.list_names(session, HOST_BINARY)) if unknown else ()
         if unknown:
             raise errors.NotFound(
-                f'Host {name[:64]} could not be found: no agent and no attachment names it.{names.suggest(near)}'
+                f'Host {name[:64]} could not be found: no agent and no attachment names it.{host_names.suggest(near)}'
             )
         return self._make(name, agents[0] if agents else None, facts, servers, fenced)
 
@@ -89,7 +89,7 @@ class ComputeHosts:
         self,
         name: str,
         agent: models.Service | None,
-        facts: explanations.HostFacts | None,
+        facts: db_hosts.HostFacts | None,
         servers: list[models.Server] | None = None,
         fenced: models.FencedHost | None = None,
     ) -> ComputeHost:
@@ -97,7 +97,7 @@ class ComputeHosts:
             name,
             agent,
             agent is not None and self._services.is_up(agent),
-            facts or explanations.HostFacts(),
+            facts or db_hosts.HostFacts(),
             servers or [],
             fenced,
         )

@@ -5,14 +5,16 @@ import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
 
-from multiattach.db import database, explanations, models
+from multiattach.db import database, models
+from multiattach.db import explanations as db_explanations
+from multiattach.db import hosts as db_hosts
 from multiattach.db import leases as db_leases
-from multiattach.domain import errors, explanation, leases, states, timeline
+from multiattach.domain import errors, explanations, leases, states, timeline
 from multiattach.domain.leases import Lease
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.domain.states import Owner
-from multiattach.engine.compute_hosts import ComputeHost, ComputeHosts
 from multiattach.engine.context import RequestContext
+from multiattach.engine.hosts import ComputeHost, ComputeHosts
 from multiattach.engine.policy import Policy
 from multiattach.engine.services import Services
 from multiattach.engine.truth import Truth, Witnesses
@@ -49,7 +51,7 @@ class ExplainedAttachment:
 
     row: models.Attachment
     actor: NextActor
-    outlook: explanation.Outlook
+    outlook: explanations.Outlook
     error: str | None
     steps: list[timeline.Step] = dataclasses.field(default_factory=list)
     truth: Truth | None = None
@@ -70,8 +72,8 @@ class ExplainedVolume:
 
     row: models.Volume
     actor: NextActor
-    verdict: explanation.Verdict
-    outlook: explanation.Outlook
+    verdict: explanations.Verdict
+    outlook: explanations.Outlook
     attachments: list[ExplainedAttachment]
     warning: str | None
     since: datetime.datetime | None
@@ -88,7 +90,7 @@ class ExplainedHost:
     """
 
     host: ComputeHost
-    outlook: explanation.Outlook
+    outlook: explanations.Outlook
     attachments: list[ExplainedAttachment]
     truth: Truth | None
 
@@ -123,8 +125,8 @@ class _Explainer:
     def explain(self, row: models.Attachment, *, with_steps: bool) -> ExplainedAttachment:
         driven = row.agent_host is not None
         actor = self.find_actor(states.find_owner(row.state, by_agent=driven), row.agent_host)
-        outlook = explanation.explain_attachment(
-            explanation.AttachmentFacts(
+        outlook = explanations.explain_attachment(
+            explanations.AttachmentFacts(
                 row.id, row.state, driven, self.seconds_since(row.state_at), row.error, actor.is_up
             )
         )
@@ -199,10 +201,10 @@ class Explanations:
     @database.retry
     def _explain_attachment(self, ctx: RequestContext, attachment_id: str) -> tuple[ExplainedAttachment, _Explainer]:
         with self._db.reader() as session:
-            row = explanations.get_attachment(session, attachment_id)
+            row = db_explanations.get_attachment(session, attachment_id)
             self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
             self._policy.check(ctx, 'multiattach:attachment_explain', row.volume.project_id)
-            found = explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [row.agent_host]))
+            found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [row.agent_host]))
             known = db_leases.list_of(session, _list_in_flight([row]))
         explainer = self._explainer(ctx, row.volume, found)
         explainer.leases = known
@@ -231,8 +233,8 @@ class Explanations:
         left = 0 if truth is None else sum(one.is_left for one in truth.findings)
         return ExplainedHost(
             host,
-            explanation.explain_host(
-                explanation.HostFacts(
+            explanations.explain_host(
+                explanations.HostFacts(
                     name, host.agent is not None, host.agent_is_up, host.fenced is not None, waiting, left
                 )
             ),
@@ -243,8 +245,8 @@ class Explanations:
     @database.retry
     def _explain_rows(self, ctx: RequestContext, name: str) -> list[ExplainedAttachment]:
         with self._db.reader() as session:
-            rows = explanations.list_of_host(session, name)
-            found = explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [name]))
+            rows = db_hosts.list_attachments(session, name)
+            found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [name]))
             known = db_leases.list_of(session, _list_in_flight(rows))
         explained = []
         for row in rows:
@@ -267,16 +269,16 @@ class Explanations:
     @database.retry
     def _explain_volume(self, ctx: RequestContext, volume_id: str) -> tuple[ExplainedVolume, _Explainer]:
         with self._db.reader() as session:
-            volume = explanations.get_volume(session, volume_id)
+            volume = db_explanations.get_volume(session, volume_id)
             self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
             self._policy.check(ctx, 'multiattach:volume_explain', volume.project_id)
             agents = sorted({row.agent_host for row in volume.attachments if row.agent_host})
-            found = explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, agents))
+            found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, agents))
             known = db_leases.list_of(session, _list_in_flight(volume.attachments, volume))
         explainer = self._explainer(ctx, volume, found)
         explainer.leases = known
         rows = {row.id: explainer.explain(row, with_steps=False) for row in volume.attachments}
-        verdict = explanation.judge_status(
+        verdict = explanations.judge_status(
             volume.status,
             volume.claim,
             {row.id: row.state for row in volume.attachments},
@@ -284,7 +286,7 @@ class Explanations:
         )
         deciding = [rows[ident] for ident in verdict.decided_by]
         worker = explainer.find_actor(Owner.VOLUME, None)
-        outlook = explanation.explain_volume(
+        outlook = explanations.explain_volume(
             volume.status, [each.outlook for each in deciding], explainer.seconds_since(volume.status_at), worker.is_up
         )
         actor = next(
@@ -298,14 +300,14 @@ class Explanations:
             actor = dataclasses.replace(actor, lease=lease)
             outlook = dataclasses.replace(outlook, next=f'{outlook.next} {leases.tell(lease)}')
         servers = {row.instance_uuid or row.id for row in volume.attachments if row.state not in states.PLACELESS}
-        warns = explanation.must_warn(volume.multiattach, len(servers))
+        warns = explanations.must_warn(volume.multiattach, len(servers))
         return ExplainedVolume(
             volume,
             actor,
             verdict,
             outlook,
             list(rows.values()),
-            explanation.SHARED_WARNING if warns else None,
+            explanations.SHARED_WARNING if warns else None,
             _find_since(volume, verdict, deciding),
         ), explainer
 
@@ -330,7 +332,7 @@ def _list_in_flight(rows: Sequence[models.Attachment], volume: models.Volume | N
 
 
 def _find_since(
-    volume: models.Volume, verdict: explanation.Verdict, deciding: list[ExplainedAttachment]
+    volume: models.Volume, verdict: explanations.Verdict, deciding: list[ExplainedAttachment]
 ) -> datetime.datetime | None:
     """A derived status is as old as the oldest attachment that makes it so; its row is not written then."""
     if not verdict.derived:

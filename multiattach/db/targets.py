@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries on what targets should have."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from multiattach.db import models
+from multiattach.domain import states
+from multiattach.domain.drift import Recorded
+
+A = models.Attachment
+V = models.Volume
+_LIVE = A.deleted_at.is_(None)
+
+
+def list_exported(session: Session, host: str | None, marker: str | None, limit: int) -> list[tuple[str, str | None]]:
+    """List the volumes that some target should have, in order of their ids.
+
+    :param host: only those of this backend.
+    :param marker: only those after this id.
+    :returns: pairs of volume id and backend.
+    """
+    query = (
+        sa.select(V.id, V.host)
+        .where(
+            V.deleted_at.is_(None), sa.exists().where(A.volume_id == V.id, _LIVE, A.state.in_(sorted(states.ON_TARGET)))
+        )
+        .order_by(V.id)
+        .limit(limit)
+    )
+    if host is not None:
+        query = query.where(V.host == host)
+    if marker is not None:
+        query = query.where(V.id > marker)
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def find_backends(session: Session, volume_ids: Sequence[str]) -> dict[str, str | None]:
+    """Tell which of some volumes are recorded, and where.
+
+    :returns: backend by id of those that are.
+    """
+    return {
+        row[0]: row[1]
+        for row in session.execute(sa.select(V.id, V.host).where(V.id.in_(list(volume_ids)), V.deleted_at.is_(None)))
+    }
+
+
+def list_recorded(session: Session, volume_ids: Sequence[str]) -> dict[str, list[Recorded]]:
+    """List whom the targets of volumes should admit.
+
+    :returns: attachments on a target by volume id; CHAP names, no secrets.
+    """
+    found: dict[str, list[Recorded]] = {}
+    for volume_id, state, initiator, info in session.execute(
+        sa.select(A.volume_id, A.state, A.initiator, A.connection_info)
+        .where(
+            A.volume_id.in_(list(volume_ids)), _LIVE, A.state.in_(sorted(states.ON_TARGET)), A.initiator.is_not(None)
+        )
+        .order_by(A.volume_id, A.initiator)
+    ):
+        known: dict[str, Any] = info or {}
+        found.setdefault(volume_id, []).append(Recorded(state, initiator, known.get('auth_username')))
+    return found

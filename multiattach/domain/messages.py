@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kinds of user messages, as programs know them: ``VOLUME_`` resource, action, detail."""
+
+NO_BACKEND = 'VOLUME_VOLUME_001_003'
+NO_RETYPE = 'VOLUME_VOLUME_003_001'
+ATTACH_FAILED = 'VOLUME_VOLUME_005_001'
+DETACH_FAILED = 'VOLUME_VOLUME_006_001'
+# By the event that ends a step on a volume's storage.
+STORAGE_FAILED = {
+    'create_failed': 'VOLUME_VOLUME_001_002',
+    'delete_failed': 'VOLUME_VOLUME_002_001',
+    'extend_failed': 'VOLUME_VOLUME_004_001',
+}
