@@ -102,15 +102,8 @@ class Network(Lifetime):
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """Put the calling thread, and threads that it starts meanwhile, into the namespace."""
-        before = os.open(f'/proc/self/task/{threading.get_native_id()}/ns/net', os.O_RDONLY)
-        try:
-            _set_namespace(self.path)
-            try:
-                yield
-            finally:
-                _set_namespace(before)
-        finally:
-            os.close(before)
+        with enter(self.path):
+            yield
 
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         """Connect to a server inside; outside, the address would lead to somebody else.
@@ -137,6 +130,23 @@ def sweep_networks() -> list[str]:
             Network(path.name).stop()
             swept.append(path.name)
     return swept
+
+
+@contextlib.contextmanager
+def enter(path: Path) -> Iterator[None]:
+    """Put the calling thread, and threads that it starts meanwhile, into a network namespace.
+
+    :param path: its handle
+    """
+    before = os.open(f'/proc/self/task/{threading.get_native_id()}/ns/net', os.O_RDONLY)
+    try:
+        _set_namespace(path)
+        try:
+            yield
+        finally:
+            _set_namespace(before)
+    finally:
+        os.close(before)
 
 
 def _set_namespace(target: Path | int) -> None:

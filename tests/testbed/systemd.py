@@ -23,10 +23,16 @@ class Systemd(Lifetime):
     """One systemd.
 
     :param folder: for its log
+    :param lower: the root file system below what it writes
+    :param kept: its folder /var/cache/testbed, where it has a root of its own
     """
 
-    def __init__(self, folder: Path) -> None:
+    target = 'testbed.target'
+
+    def __init__(self, folder: Path, lower: Path = Path('/'), kept: Path | None = None) -> None:
+        self.folder = folder
         self._log = folder / 'systemd.log'
+        self._lower, self._kept = lower, kept
         self._root = Path(tempfile.mkdtemp(prefix='testbed-systemd-'))
         self._group: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,7 +49,8 @@ class Systemd(Lifetime):
         # Its own group: the one it is started in becomes the root of what it sees.
         self._group = tops[0] / self._root.name
         self._group.mkdir()
-        script = f'echo $$ >{self._group}/cgroup.procs && {_UNSHARE} bash {FILES}/systemd-main {self._root}'
+        words = shlex.join(map(str, [FILES / 'systemd-main', self._root, self._lower, self._kept or '']))
+        script = f'echo $$ >{self._group}/cgroup.procs && {_UNSHARE} bash {words}'
         try:
             self._process = processes.spawn(['bash', '-c', script], self._log)
             wait_until(self._is_ready, 120, 'start of systemd', 0.2)
@@ -55,7 +62,19 @@ class Systemd(Lifetime):
         assert self._process is not None
         if self._process.poll() is not None:
             raise TestbedError(f'systemd has ended: {processes.tail(self._log)}')
-        return self._find() is not None and self.run('systemctl is-active testbed.target')[0] == 0
+        return self._find() is not None and self.run(f'systemctl is-active {self.target}')[0] == 0
+
+    def is_up(self) -> bool:
+        """Tell whether it runs."""
+        return self._process is not None and self._process.poll() is None and self._find() is not None
+
+    @property
+    def pid(self) -> int:
+        """Number of systemd's process here."""
+        pid = self._find()
+        if pid is None:
+            raise TestbedError(f'systemd does not run: {processes.tail(self._log)}')
+        return pid
 
     def _find(self) -> int | None:
         assert self._process is not None
@@ -88,6 +107,15 @@ class Systemd(Lifetime):
 
         wait_until(gone, 30, f'end of {group}', 0.1)
 
+    def wrap(self, argv: list[str]) -> list[str]:
+        """Make a command run beside systemd.
+
+        :param argv: program and arguments
+        :returns: the same, run there
+        """
+        spaces = ['--pid', '--mount', '--cgroup', '--net', '--uts', '--ipc']
+        return ['nsenter', '-t', str(self._find()), *spaces, *argv]
+
     def run(self, command: str, timeout: float = 120, data: bytes = b'') -> tuple[int, str]:
         """Run a command beside systemd, as root.
 
@@ -96,20 +124,7 @@ class Systemd(Lifetime):
         :param data: its standard input
         :returns: exit code and what it printed
         """
-        argv = [
-            'nsenter',
-            '-t',
-            str(self._find()),
-            '--pid',
-            '--mount',
-            '--cgroup',
-            '--net',
-            '--uts',
-            '--ipc',
-            '/bin/bash',
-            '-c',
-            command,
-        ]
+        argv = self.wrap(['/bin/bash', '-c', command])
         done = subprocess.run(
             argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False
         )
