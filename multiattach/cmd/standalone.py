@@ -237,7 +237,9 @@ def _start_agent(
     """Start a host agent if the configuration wants one; return what to tell about it."""
     if conf.host_agent.enabled == 'no':
         return 'no host agent (option enabled in [host_agent])'
-    note = f'The API answers, and the host agent waits for libvirt at {conf.host_agent.libvirt_uri}'
+    group = conf.host_agent
+    whom = f'libvirt at {group.libvirt_uri}' if group.hypervisor == 'libvirt' else f'the driver {group.hypervisor}'
+    note = f'The API answers, and the host agent waits for {whom}'
     LOG.info(note)
     told = threading.Timer(_PATIENCE, print, (f'{note} (the log says more)',), {'flush': True})
     told.daemon = True
@@ -253,7 +255,7 @@ def _start_agent(
     finally:
         told.cancel()
     stack.callback(agent.stop)
-    return f'host agent of {conf.host} with {conf.host_agent.libvirt_uri}'
+    return f'host agent of {conf.host} with {whom}'
 
 
 def _tell(conf: cfg.ConfigOpts, state: pathlib.Path, address: listening.Address, note: str) -> None:
