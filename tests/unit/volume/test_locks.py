@@ -12,8 +12,7 @@ import pytest
 from multiattach.coordination import connect, disconnect
 from multiattach.domain import errors
 from multiattach.volume import locks as locks_module
-from multiattach.volume.locks import VolumeLocks
-from multiattach.volume.turns import Turns
+from multiattach.volume.locks import Turns, VolumeLocks
 
 ONE, OTHER = 'a-volume', 'another-volume'
 
