@@ -9,12 +9,11 @@ from multiattach.osc import command
 
 
 class Doctor(command.Lister):
-    """Look for drift between database, targets, hosts and Nova; put it right with --fix (admin).
+    """Detect drift between database, targets, hosts and Nova; repair it with --fix (admin only).
 
-    Every volume worker and host agent looks at once. Without --fix nothing is changed. Repairs that would
-    take away much at once wait for a person even then: their error names the seal with which they are
-    released, and nothing else with them. Ends with status 1 if something is left, or if somebody did not
-    answer.
+    All volume workers and host agents check at once. Without --fix, nothing is changed. Repairs that would remove many
+    things at once wait for an operator even with --fix: their error names the seal that releases them, and only
+    them. Exits with status 1 if drift remains, or if a worker or agent did not respond.
     """
 
     examples = """
@@ -25,14 +24,13 @@ class Doctor(command.Lister):
         """
 
     arguments = (
-        command.argument('--fix', action='store_true', help='Put right what can be'),
+        command.argument('--fix', action='store_true', help='Repair what can be repaired'),
         command.argument(
             '--release',
             action='append',
             default=[],
             metavar='SEAL',
-            help='With --fix: put right all that waits for a person under this seal, as it '
-            'was shown; may be given again',
+            help='With --fix: also make the repairs that wait for an operator under this seal; repeatable',
         ),
     )
 

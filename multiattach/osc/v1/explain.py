@@ -20,7 +20,9 @@ def _split(pairs: dict[str, Any]) -> command.Fields:
 
 
 _LIVE = command.argument(
-    '--no-live', action='store_true', help='Only what is recorded: do not ask target and hosts what is true now (admin)'
+    '--no-live',
+    action='store_true',
+    help='Show the records only; do not query the target and hosts for the actual state (admin only)',
 )
 
 
@@ -35,9 +37,9 @@ def _show_live(service: command.Service, live: dict[str, Any] | None) -> dict[st
 
 
 class ExplainAttachment(command.ShowOne):
-    """Explain an attachment: its timeline, what it waits for, and what you can do.
+    """Explain an attachment: its timeline, what it is waiting for, and what you can do.
 
-    Works for attachments that are gone, too, until they are purged.
+    Also works for deleted attachments until they are purged.
     """
 
     examples = """
@@ -75,7 +77,7 @@ class ExplainAttachment(command.ShowOne):
 
 
 class ExplainVolume(command.ShowOne):
-    """Explain a volume: why it has its status, who has it, and what comes next."""
+    """Explain a volume: the reason for its status, its attachments, and its next step."""
 
     examples = """
         openstack multiattach volume explain data
@@ -111,7 +113,7 @@ class ExplainVolume(command.ShowOne):
 
 
 class ExplainHost(command.ShowOne):
-    """Explain a compute host: what is recorded, what is true on it, what differs, what comes next (admin)."""
+    """Explain a compute host: its records, its actual state, the differences, and its next step (admin only)."""
 
     examples = """
         openstack multiattach host explain compute-1

@@ -65,18 +65,18 @@ class _Fence(command.Lister):
             raise exceptions.CommandError(self._stranger)
         if self._unproven:
             raise exceptions.CommandError(
-                f'{self._unproven} attachments may still write, see "Error". The service goes on trying by '
-                'itself; run the command again for a proof.'
+                f'{self._unproven} attachments may still write, see "Error". The service retries '
+                'automatically; run the command again for a proof.'
             )
         return status
 
 
 class FenceAttachment(_Fence):
-    """Cut an attachment off: its host can read and write the volume no more (admin).
+    """Fence an attachment: its host can no longer read or write the volume (admin only).
 
-    The host is not asked. "Left" is what the target itself still showed afterwards: nothing. Other servers
-    of the volume wait for a moment, until their hosts have logged in again. To use the volume again, attach
-    it anew.
+    The host is not contacted. "Left" is what the target itself still showed afterwards: nothing. I/O of other servers
+    to the volume pauses for a moment, until their hosts have logged in again. To use the volume again, attach it
+    again.
     """
 
     examples = """
@@ -89,7 +89,7 @@ class FenceAttachment(_Fence):
         command.argument(
             '--force',
             action='store_true',
-            help='Also if other servers of the host share the session: they are cut off, too',
+            help='Fence even if other servers of the host share the session; they are fenced as well',
         ),
     )
 
@@ -100,10 +100,10 @@ class FenceAttachment(_Fence):
 
 
 class FenceHost(_Fence):
-    """Cut off all that a host has, and keep it from getting more (admin).
+    """Fence a host: revoke its access to all volumes, and refuse new attachments (admin only).
 
-    Works if the host, its agent or libvirt is dead. An agent that returns lets go of what it had, and stays
-    out until "openstack multiattach host unfence". A name that nobody knows fails, as it may be misspelt.
+    Works even if the host, its agent or libvirt is dead. An agent that returns releases the devices it had, and gets no
+    new ones until "openstack multiattach host unfence". Fails for an unknown name, which may be misspelt.
     """
 
     examples = """
@@ -117,13 +117,13 @@ class FenceHost(_Fence):
         command.argument(
             '--out-of-service',
             action='store_true',
-            help='Also remove its attachments: the host is not coming back soon',
+            help='Also delete its attachments, because the host will not return soon',
         ),
-        command.argument('--reason', metavar='<reason>', help='Why, for those who look at the host'),
+        command.argument('--reason', metavar='<reason>', help='Reason, as shown with the host'),
         command.argument(
             '--expected',
             action='store_true',
-            help='The host is not known yet: it will appear later, and is to have no volume',
+            help='The host is not known yet and will appear later: refuse it all volumes',
         ),
     )
 
@@ -145,9 +145,9 @@ class FenceHost(_Fence):
 
 
 class UnfenceHost(command.Command):
-    """Let a fenced host have volumes again; what was cut off stays so (admin).
+    """Unfence a host, so that it can have new attachments; fenced attachments stay fenced (admin only).
 
-    A name that nobody knows fails, as it may be misspelt: the host that is meant is fenced still.
+    Fails for an unknown name, which may be misspelt: the intended host would still be fenced.
     """
 
     examples = 'openstack multiattach host unfence compute-1'

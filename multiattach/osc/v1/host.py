@@ -7,7 +7,7 @@ from multiattach.osc import columns, command
 
 
 class ListHost(command.Lister):
-    """List compute hosts: those with a host agent, and those that Nova's connectors named (admin)."""
+    """List compute hosts: those with a host agent, and those that appear in Nova's connectors (admin only)."""
 
     examples = """
         openstack multiattach host list
@@ -46,7 +46,7 @@ class ListHost(command.Lister):
 
 
 class ShowHost(command.ShowOne):
-    """Show a compute host with its servers and initiators (admin)."""
+    """Show a compute host with its servers and initiators (admin only)."""
 
     examples = 'openstack multiattach host show compute-1'
 

@@ -42,9 +42,9 @@ def _make_report(terminal: Terminal) -> waiting.Report:
 
 
 class AttachVolume(command.ShowOne):
-    """Attach a volume to a server, also where no Nova is deployed.
+    """Attach a volume to a server, with or without Nova.
 
-    The reply comes when the place is taken; the rest goes on by itself. --wait waits for it.
+    Returns when the volume is reserved; the attach continues in the background unless --wait is given.
     """
 
     examples = """
@@ -56,13 +56,12 @@ class AttachVolume(command.ShowOne):
     arguments = (
         command.SERVER,
         command.VOLUME,
-        command.argument('--device', metavar='<device>', help='Device name in the server, like /dev/vdb'),
+        command.argument('--device', metavar='<device>', help='Device name in the server, for example /dev/vdb'),
         command.argument(
             '--mode',
             choices=('rw', 'ro'),
             default='rw',
-            help='Whether the server may write (default: rw); ro needs a server of a host '
-            'agent, Nova has no such attach',
+            help='Access mode (default: rw); ro requires a server that a host agent of this service manages',
         ),
         *_wait_until('the server has the volume'),
     )
@@ -112,7 +111,7 @@ class AttachVolume(command.ShowOne):
 
 
 class DetachVolume(command.Command):
-    """Detach a volume from a server, also where no Nova is deployed."""
+    """Detach a volume from a server, with or without Nova."""
 
     examples = 'openstack multiattach server volume detach web-1 data --wait'
 
@@ -132,7 +131,7 @@ class DetachVolume(command.Command):
 
 
 class ListServerVolume(command.Lister):
-    """List the volumes of a server with mode and status, failed attaches too."""
+    """List the volumes of a server with mode and status, including failed attaches."""
 
     examples = 'openstack multiattach server volume list web-1'
 

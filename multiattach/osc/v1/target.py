@@ -8,9 +8,9 @@ from multiattach.osc import columns, command
 
 
 class ListTarget(command.Lister):
-    """List what targets really have, next to what is recorded (admin).
+    """List the actual state of targets, compared with the records (admin only).
 
-    A target is read from its daemon; "Differences" names where the record disagrees.
+    Targets are read from their daemon; "Differences" lists where the records differ.
     """
 
     examples = """
@@ -20,10 +20,8 @@ class ListTarget(command.Lister):
         """
 
     arguments = (
-        command.argument('--host', metavar='<host>', help='Only those of this backend (host@backend)'),
-        command.argument(
-            '--differences', action='store_true', help='Only those where the target and the record disagree'
-        ),
+        command.argument('--host', metavar='<host>', help='Only targets of this backend (host@backend)'),
+        command.argument('--differences', action='store_true', help='Only targets that differ from the records'),
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
@@ -34,7 +32,7 @@ class ListTarget(command.Lister):
             silent |= {one['host']: one['reason'] for one in page.unanswered}
             rows += [_row(one) for one in page.targets if one['differences'] or not parsed_args.differences]
         for host, reason in sorted(silent.items()):
-            self.terminal.warn(f'Nothing is shown of {host}: {reason}')
+            self.terminal.warn(f'Targets of {host} are not shown: {reason}')
         return ('Volume ID', 'Host', 'Exists', 'LUNs', 'Initiators', 'Sessions', 'Differences'), rows
 
 
@@ -52,9 +50,9 @@ def _row(target: dict[str, Any]) -> tuple[Any, ...]:
 
 
 class ShowTarget(command.ShowOne):
-    """Show what the target of a volume really has, next to what is recorded (admin).
+    """Show the actual state of the target of a volume, compared with the records (admin only).
 
-    Names of CHAP accounts are shown, secrets never.
+    Shows the names of CHAP accounts, but no secrets.
     """
 
     examples = """
