@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from keystoneauth1 import exceptions, session, token_endpoint
+from keystoneauth1 import exceptions, token_endpoint
+from keystoneauth1 import session as auth_session
 from oslo_config import cfg
 
 from multiattach import listening
@@ -62,7 +63,7 @@ def _ask_api(conf: cfg.ConfigOpts, url: str, *, fix: bool, release: list[str]) -
         )
     wish = {'fix': fix, **({'release': release} if release else {})}
     url = url.rstrip('/')
-    api = session.Session(auth=token_endpoint.Token(url, 'admin'), timeout=_TIMEOUT)
+    api = auth_session.Session(auth=token_endpoint.Token(url, 'admin'), timeout=_TIMEOUT)
     try:
         answer: dict[str, Any] = api.post(f'{url}/v3/multiattach/doctor', json={'doctor': wish}).json()['doctor']
         return answer
