@@ -76,6 +76,21 @@ def test_errors_lose_hosts_and_files_on_the_way_to_the_owner(call: Caller) -> No
     assert 'host' not in row
 
 
+@pytest.mark.parametrize('status', ['retyping', 'backing-up', 'error_managing'])
+def test_a_status_that_an_earlier_release_let_be_set_is_a_dead_end_with_a_way_out(call: Caller, status: str) -> None:
+    volume_id = call.make_volume()
+    with call.deployed.db.writer() as session:
+        row = session.get(models.Volume, volume_id)
+        assert row is not None
+        row.status = status
+    shown = explain(call, 'volumes', volume_id)
+    assert (shown['status'], shown['owner']) == (status, 'user')
+    assert 'openstack volume set --state available VOLUME' in shown['advice']
+    assert call.act(volume_id, 'os-reset_status', {'status': status}).status_int == 400
+    assert call.act(volume_id, 'os-reset_status', {'status': 'available'}).status_int == 202
+    assert explain(call, 'volumes', volume_id)['owner'] == 'nobody'
+
+
 def test_a_service_sees_all(call: Caller) -> None:
     ident = call.attach(call.make_volume(), 'compute-7')
     assert explain(call, 'attachments', ident, **SERVICE)['host'] == 'compute-7'
