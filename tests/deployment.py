@@ -20,7 +20,7 @@ from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
 from multiattach.domain import errors
 from multiattach.domain.findings import Rules
-from multiattach.domain.leases import Rules as LeaseRules
+from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.targets.base import Target
 from multiattach.drivers.targets.null import NullTarget

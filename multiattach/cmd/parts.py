@@ -19,7 +19,7 @@ from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
 from multiattach.domain import errors
 from multiattach.domain.findings import Rules
-from multiattach.domain.leases import Rules as LeaseRules
+from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError
 from multiattach.drivers.nova.client import NovaServers

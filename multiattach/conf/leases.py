@@ -3,11 +3,13 @@
 
 from oslo_config import cfg
 
+from multiattach.domain.leases import LeaseRules
+
 GROUP = 'leases'
 OPTS = [
     cfg.FloatOpt(
         'duration',
-        default=30.0,
+        default=LeaseRules.duration,
         min=2.0,
         help='Time in seconds without a sign of life after which a step no longer belongs to the worker or agent '
         'that runs it. Long steps are not interrupted: a lease is renewed every third of this time. Use the '
@@ -15,16 +17,18 @@ OPTS = [
     ),
     cfg.IntOpt(
         'max_attempts',
-        default=10,
+        default=LeaseRules.max_attempts,
         min=1,
         help='Number of attempts without a result (for example, because the target or libvirt does not respond) '
         'after which a step ends in an error state. Fences are retried indefinitely.',
     ),
     cfg.FloatOpt(
         'retry_pause',
-        default=2.0,
+        default=LeaseRules.pause,
         min=0.0,
         help='Time in seconds before the second attempt. It doubles with each further attempt.',
     ),
-    cfg.FloatOpt('longest_pause', default=300.0, min=0.0, help='Maximum time in seconds between two attempts.'),
+    cfg.FloatOpt(
+        'longest_pause', default=LeaseRules.longest_pause, min=0.0, help='Maximum time in seconds between two attempts.'
+    ),
 ]

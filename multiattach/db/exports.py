@@ -81,7 +81,7 @@ class Mate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mark:
+class HostMark:
     """Why a host is to have no volume.
 
     :param fenced_at: since when, UTC.
@@ -119,7 +119,7 @@ class ExportRow:
     connection_info: dict[str, Any] | None = dataclasses.field(repr=False)
     mates: tuple[Mate, ...]
     stranger: str | None
-    mark: Mark | None
+    mark: HostMark | None
     has_qos: bool
     twin_host: str | None = None
 
@@ -149,7 +149,7 @@ def read(session: Session, attachment_id: str) -> ExportRow:
         row.connection_info,
         tuple(Mate(each.mate_id, each.mate_state, each.mate_info) for each in rows if each.mate_id),
         row.stranger_state,
-        Mark(row.fenced_host, row.host_fenced_at, row.fence_reason) if row.fenced_host else None,
+        HostMark(row.fenced_host, row.host_fenced_at, row.fence_reason) if row.fenced_host else None,
         row.qos_specs_id is not None,
         row.twin_host,
     )

@@ -52,7 +52,7 @@ def list_names(session: Session, agent_binary: str) -> set[str]:
 
 
 @dataclasses.dataclass
-class HostFacts:
+class RecordedHost:
     """What is recorded of one host.
 
     :param attachments: number of attachments by state.
@@ -65,30 +65,30 @@ class HostFacts:
     initiators: list[str] = dataclasses.field(default_factory=list)
 
 
-def list_facts(session: Session, host: str | None = None) -> dict[str, HostFacts]:
+def list_facts(session: Session, host: str | None = None) -> dict[str, RecordedHost]:
     """Sum up what is recorded of hosts, in three statements.
 
     :param host: only this one.
     """
-    hosts: dict[str, HostFacts] = {}
+    hosts: dict[str, RecordedHost] = {}
     only = () if host is None else (host == _HOST,)
     for name, state, number in session.execute(
         sa.select(_HOST, A.state, sa.func.count()).where(_LIVE, _HOST.is_not(None), *only).group_by(_HOST, A.state)
     ):
-        hosts.setdefault(name, HostFacts()).attachments[state] = int(number)
+        hosts.setdefault(name, RecordedHost()).attachments[state] = int(number)
     for name, named in session.execute(
         sa.select(_HOST, A.initiator)
         .where(_LIVE, _HOST.is_not(None), A.initiator.is_not(None), *only)
         .distinct()
         .order_by(_HOST, A.initiator)
     ):
-        hosts.setdefault(name, HostFacts()).initiators.append(str(named))
+        hosts.setdefault(name, RecordedHost()).initiators.append(str(named))
     table = models.Server
     mine = () if host is None else (table.host == host,)
     for name, number in session.execute(
         sa.select(table.host, sa.func.count()).where(table.deleted_at.is_(None), *mine).group_by(table.host)
     ):
-        hosts.setdefault(name, HostFacts()).servers = int(number)
+        hosts.setdefault(name, RecordedHost()).servers = int(number)
     return hosts
 
 

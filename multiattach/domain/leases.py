@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
+class LeaseRules:
     """How long leases last and how often a step is tried.
 
     :param duration: seconds that a lease lasts without a sign of life of its owner.
@@ -80,7 +80,7 @@ _UNRENEWED = 0.75
 def may_take(
     since: datetime.datetime,
     lease: Lease | None,
-    rules: Rules,
+    rules: LeaseRules,
     view: View,
     *,
     ordered: bool = True,
@@ -111,7 +111,9 @@ def may_take(
     return _has_come(end, rules, view, watched, rules.duration * _UNRENEWED, rules.duration)
 
 
-def _has_come(moment: datetime.datetime, rules: Rules, view: View, watched: float, least: float, most: float) -> bool:
+def _has_come(
+    moment: datetime.datetime, rules: LeaseRules, view: View, watched: float, least: float, most: float
+) -> bool:
     """Tell whether a time has come that another one's clock has set.
 
     By the clocks, if they tell a time that may be: what lies further back than a lease was set by a clock
@@ -135,7 +137,7 @@ def count_attempts(since: datetime.datetime, lease: Lease | None) -> int:
     return lease.attempts + (1 if lease.retry_at is None else 0)
 
 
-def choose_pause(attempts: int, draw: float, rules: Rules) -> float:
+def choose_pause(attempts: int, draw: float, rules: LeaseRules) -> float:
     """Choose how long to wait before a step is tried again.
 
     It doubles with each attempt up to a limit; a random part of up to a half keeps those who failed
@@ -149,12 +151,12 @@ def choose_pause(attempts: int, draw: float, rules: Rules) -> float:
     return _limit_pause(attempts, rules) * (0.5 + 0.5 * draw)
 
 
-def _limit_pause(attempts: int, rules: Rules) -> float:
+def _limit_pause(attempts: int, rules: LeaseRules) -> float:
     doublings = min(max(attempts - 1, 0), 60)
     return min(rules.pause * 2.0**doublings, rules.longest_pause)
 
 
-def is_exhausted(attempts: int, rules: Rules) -> bool:
+def is_exhausted(attempts: int, rules: LeaseRules) -> bool:
     """Tell whether a step has been tried often enough.
 
     :param rules: how many there may be.

@@ -18,7 +18,7 @@ from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, extra_specs, mode, sharing, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
-from multiattach.engine.guard import Guard, Usage
+from multiattach.engine.guard import Guard, ServerUse
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
 from multiattach.rpc.clients import ExportOrder
@@ -287,7 +287,7 @@ class Attachments:
         :raises OutcomeUnknown: no answer in time; repeat it.
         """
         volume_id, begun = self._begin_delete(ctx, attachment_id, asked=False)
-        while isinstance(begun, Usage):
+        while isinstance(begun, ServerUse):
             self._guard.ask(ctx, begun)
             volume_id, begun = self._begin_delete(ctx, attachment_id, asked=True)
         if begun is not None:
@@ -304,11 +304,11 @@ class Attachments:
     @database.retry
     def _begin_delete(
         self, ctx: RequestContext, attachment_id: str, *, asked: bool
-    ) -> tuple[str, ExportOrder | Usage | None]:
+    ) -> tuple[str, ExportOrder | ServerUse | None]:
         """Write the intent; return the volume, and what is to be ordered, or what Nova is to be asked about before."""
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_delete', lock=True)
-            usage = Usage(row.id, row.volume_id, row.instance_uuid, row.connector, row.agent_host)
+            usage = ServerUse(row.id, row.volume_id, row.instance_uuid, row.connector, row.agent_host)
             # A server that was cut off does not use the volume, whatever its host or Nova believe.
             alive = row.state not in states.PLACELESS
             if alive and self._guard.must_ask(ctx, usage) and not asked:

@@ -18,7 +18,7 @@ LOG = log.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Usage:
+class ServerUse:
     """An attachment as the guard sees it.
 
     :param server_id: UUID of the server, or None.
@@ -59,7 +59,7 @@ class Guard:
     def __init__(self, compute: Compute | None) -> None:
         self._compute = compute
 
-    def must_ask(self, ctx: RequestContext, usage: Usage) -> bool:
+    def must_ask(self, ctx: RequestContext, usage: ServerUse) -> bool:
         """Tell whether the compute service is to be asked; decided without asking it.
 
         :param usage: the attachment, read in the transaction that would take it away.
@@ -72,7 +72,7 @@ class Guard:
             refuse(usage.server_id)
         return self._compute is not None
 
-    def ask(self, ctx: RequestContext, usage: Usage) -> None:
+    def ask(self, ctx: RequestContext, usage: ServerUse) -> None:
         """Ask the compute service, outside any transaction.
 
         :param usage: the attachment.

@@ -30,7 +30,7 @@ class ComputeHost:
     name: str
     agent: models.Service | None
     agent_is_up: bool
-    facts: db_hosts.HostFacts
+    facts: db_hosts.RecordedHost
     servers: list[models.Server] = dataclasses.field(default_factory=list)
     fenced: models.FencedHost | None = None
 
@@ -89,7 +89,7 @@ class ComputeHosts:
         self,
         name: str,
         agent: models.Service | None,
-        facts: db_hosts.HostFacts | None,
+        facts: db_hosts.RecordedHost | None,
         servers: list[models.Server] | None = None,
         fenced: models.FencedHost | None = None,
     ) -> ComputeHost:
@@ -97,7 +97,7 @@ class ComputeHosts:
             name,
             agent,
             agent is not None and self._services.is_up(agent),
-            facts or db_hosts.HostFacts(),
+            facts or db_hosts.RecordedHost(),
             servers or [],
             fenced,
         )

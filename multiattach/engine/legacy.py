@@ -19,7 +19,7 @@ from multiattach.domain import connection, errors, mode, sharing, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import Attachments, actor_of
 from multiattach.engine.context import RequestContext
-from multiattach.engine.guard import Guard, Usage, refuse
+from multiattach.engine.guard import Guard, ServerUse, refuse
 from multiattach.engine.policy import Policy
 from multiattach.rpc.clients import ExportOrder
 from multiattach.steps import intents, oddities
@@ -212,7 +212,7 @@ class LegacyActions:
 
     def _leave(self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, *, disconnect: bool = False) -> None:
         begun = self._begin_leave(ctx, volume_id, rule, pick, disconnect, asked=None)
-        while isinstance(begun, Usage):  # again, if another attachment is meant by now
+        while isinstance(begun, ServerUse):  # again, if another attachment is meant by now
             self._guard.ask(ctx, begun)
             begun = self._begin_leave(ctx, volume_id, rule, pick, disconnect, asked=begun.attachment_id)
         if begun is not None:
@@ -221,7 +221,7 @@ class LegacyActions:
     @database.retry
     def _begin_leave(
         self, ctx: RequestContext, volume_id: str, rule: str, pick: Pick, disconnect: bool, *, asked: str | None
-    ) -> ExportOrder | Usage | None:
+    ) -> ExportOrder | ServerUse | None:
         """Write the intent; return what is to be ordered, or what Nova is to be asked about before."""
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, rule)
@@ -230,7 +230,7 @@ class LegacyActions:
                 marks = states.MARKS.get(volume.claim, states.Marks())
                 transitions.derive_volume(session, volume_id, claim=marks.end_detaching().claim)
                 return None
-            usage = Usage(row.id, volume_id, row.instance_uuid, row.connector, row.agent_host)
+            usage = ServerUse(row.id, volume_id, row.instance_uuid, row.connector, row.agent_host)
             if self._guard.must_ask(ctx, usage) and asked != row.id:
                 return usage
             if row.state == states.Attachment.UNEXPORTING and volume.host is not None:

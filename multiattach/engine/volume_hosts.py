@@ -5,7 +5,7 @@ import dataclasses
 
 from multiattach.db import database, models
 from multiattach.db import services as db_services
-from multiattach.db import volume_hosts as db_hosts
+from multiattach.db import volume_hosts as db_volume_hosts
 from multiattach.domain.services import VOLUME_BINARY
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -14,7 +14,7 @@ _RULE = 'volume_extension:hosts'
 
 
 @dataclasses.dataclass(frozen=True)
-class Usage:
+class ProjectUse:
     """Volumes of one project on a backend.
 
     :param gigabytes: the sum of their sizes, GiB.
@@ -44,7 +44,7 @@ class VolumeHosts:
         return [row for row in found if zone is None or row.availability_zone == zone]
 
     @database.retry
-    def show(self, ctx: RequestContext, host: str) -> list[Usage]:
+    def show(self, ctx: RequestContext, host: str) -> list[ProjectUse]:
         """Sum up the volumes of a backend by project.
 
         :param host: ``host@backend``.
@@ -55,7 +55,7 @@ class VolumeHosts:
             service = db_services.get(session, VOLUME_BINARY, host)
             # Volumes of a cluster's backend carry the cluster's name.
             serves = (service.report or {}).get('cluster') or host
-            return [Usage(*row) for row in db_hosts.sum_by_project(session, serves)]
+            return [ProjectUse(*row) for row in db_volume_hosts.sum_by_project(session, serves)]
 
     @database.retry
     def set_enabled(self, ctx: RequestContext, host: str, enabled: bool) -> None:

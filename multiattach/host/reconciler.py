@@ -20,7 +20,7 @@ from multiattach.domain.findings import Rules, Seen
 from multiattach.drivers.connectors.base import HostConnector, HostSession
 from multiattach.drivers.hypervisors.base import FoundDisk, Hypervisor, ServerDisks
 from multiattach.rpc.clients import ExportOrder
-from multiattach.steps.ledger import Step
+from multiattach.steps.ledger import Repair
 from multiattach.steps.reconciler import Look, Owns, Reconciler
 from multiattach.steps.reconciliation import Reconciliation
 
@@ -219,7 +219,7 @@ class HostReconciler(Reconciler):
 
     # -- putting right -------------------------------------------------------------------------
 
-    def find_step(self, one: Seen) -> Step:
+    def find_step(self, one: Seen) -> Repair:
         """Return what puts a drift right."""
         if one.kind is Drift.STRAY_DISK:
             return ('unplug', one.about, one.volume_id), lambda: self._unplug(one)

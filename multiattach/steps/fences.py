@@ -39,7 +39,7 @@ class FencePlan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class FenceOutcome:
     """A fence that was carried out.
 
     :param proof: what was seen.
@@ -82,7 +82,7 @@ class FencePlans:
             )
 
     @database.retry
-    def finish(self, outcomes: Sequence[Outcome]) -> None:
+    def finish(self, outcomes: Sequence[FenceOutcome]) -> None:
         """Write that initiators are cut off, and forget their secrets; all in one transaction.
 
         What went elsewhere meanwhile, for instance because another worker was as fast, stays as it is.
@@ -96,7 +96,7 @@ class FencePlans:
             for one in outcomes:
                 self._finish_one(session, one)
 
-    def _finish_one(self, session: Session, one: Outcome) -> None:
+    def _finish_one(self, session: Session, one: FenceOutcome) -> None:
         for ident, info in one.plan.infos.items():
             with contextlib.suppress(errors.InvalidTransition):
                 transitions.move_attachment(

@@ -22,7 +22,7 @@ from multiattach.db import database, models
 from multiattach.db import leases as db_leases
 from multiattach.db.leases import ATTACHMENT, VOLUME
 from multiattach.domain import errors, leases, states
-from multiattach.domain.leases import Lease, Rules
+from multiattach.domain.leases import Lease, LeaseRules
 from multiattach.steps.watch import Watch
 
 __all__ = ['AGENT_STEPS', 'ATTACHMENT', 'UNKNOWN', 'VOLUME', 'WORKER_STEPS', 'Due', 'Step', 'StepLeases']
@@ -88,7 +88,7 @@ class StepLeases:
     def __init__(
         self,
         db: database.Database,
-        rules: Rules,
+        rules: LeaseRules,
         role: str,
         member: str,
         is_gone: Callable[[str], bool],

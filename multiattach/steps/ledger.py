@@ -18,7 +18,7 @@ from multiattach.steps.breaker import Breaker, make_seal
 LOG = log.getLogger(__name__)
 
 # What to run for a drift, with a key: one run is enough for all that it puts right.
-Step = tuple[Hashable, Callable[[], None]]
+Repair = tuple[Hashable, Callable[[], None]]
 _CONFIRM = 5.0  # seconds after which what a repair takes away is looked at once more
 
 
@@ -69,7 +69,7 @@ class Ledger:
         return self._last
 
     def settle(
-        self, seen: Sequence[Seen], find_step: Callable[[Seen], Step], wish: Wish, accounts: Collection[Account]
+        self, seen: Sequence[Seen], find_step: Callable[[Seen], Repair], wish: Wish, accounts: Collection[Account]
     ) -> tuple[list[Finding], float | None]:
         """Do what is to be done about all that was seen in one look.
 
@@ -92,7 +92,7 @@ class Ledger:
             return self._last, due
 
     def _settle(
-        self, seen: Sequence[Seen], find_step: Callable[[Seen], Step], wish: Wish, accounts: Collection[Account]
+        self, seen: Sequence[Seen], find_step: Callable[[Seen], Repair], wish: Wish, accounts: Collection[Account]
     ) -> tuple[list[Finding], float | None]:
         now = self._clock()
         done: dict[Hashable, str | None] = {}
@@ -133,7 +133,7 @@ class Ledger:
         return found, due
 
     def _hold(
-        self, seen: Sequence[Seen], find_step: Callable[[Seen], Step], wish: Wish
+        self, seen: Sequence[Seen], find_step: Callable[[Seen], Repair], wish: Wish
     ) -> tuple[dict[Seen, str], str | None]:
         """Find what waits for a person, and its seal."""
         wanted = [

@@ -15,7 +15,7 @@ from multiattach.domain import errors
 from multiattach.domain.drift import Account
 from multiattach.domain.epoch import Doubt
 from multiattach.domain.findings import Finding, Rules, Seen
-from multiattach.steps.ledger import Ledger, Step, Wish
+from multiattach.steps.ledger import Ledger, Repair, Wish
 
 LOG = log.getLogger(__name__)
 # s that one who only looks waits for the round before: whoever asks is to have an answer in ten seconds.
@@ -74,7 +74,7 @@ class Reconciler(abc.ABC):
         """
 
     @abc.abstractmethod
-    def find_step(self, one: Seen) -> Step:
+    def find_step(self, one: Seen) -> Repair:
         """Return what puts a drift right, with a key: one run is enough for all that it puts right."""
 
     def is_due(self) -> bool:

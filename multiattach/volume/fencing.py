@@ -16,7 +16,7 @@ from multiattach.db import models
 from multiattach.domain import errors, states
 from multiattach.drivers.errors import DriverError, DriverRefused
 from multiattach.drivers.targets.base import Cut, SessionState, Target, account_name
-from multiattach.steps.fences import FencePlan, FencePlans, Outcome
+from multiattach.steps.fences import FenceOutcome, FencePlan, FencePlans
 from multiattach.steps.leases import ATTACHMENT, StepLeases
 from multiattach.volume import answers
 from multiattach.volume.locks import VolumeLocks
@@ -44,7 +44,7 @@ class Fencer:
         self._target = target
         self._locks = locks
         # Cut, and not yet written: whoever comes meanwhile finds nothing left, but what was cut is known.
-        self._unwritten: dict[str, Outcome] = {}
+        self._unwritten: dict[str, FenceOutcome] = {}
 
     def fence(self, volume_id: str, attachment_id: str) -> dict[str, Any]:
         """Cut off the initiator of an attachment in ``fencing``, and see that it is.
@@ -73,7 +73,7 @@ class Fencer:
             return {}
         with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, len(orders)), 'fence') as pool:
             found = dict(zip((ident for _volume, ident in orders), pool.map(self._try, orders), strict=True))
-        done = [one for one in found.values() if isinstance(one, Outcome) and one.plan.state == A.FENCING]
+        done = [one for one in found.values() if isinstance(one, FenceOutcome) and one.plan.state == A.FENCING]
         try:
             self._plans.finish(done)
             failpoints.reach('volume.fence.finished')
@@ -81,9 +81,11 @@ class Fencer:
             for one in done:
                 for ident in one.plan.infos:
                     self._unwritten.pop(ident, None)
-        return {ident: dict(one.proof) if isinstance(one, Outcome) else {'error': one} for ident, one in found.items()}
+        return {
+            ident: dict(one.proof) if isinstance(one, FenceOutcome) else {'error': one} for ident, one in found.items()
+        }
 
-    def _try(self, order: Sequence[str]) -> Outcome | str:
+    def _try(self, order: Sequence[str]) -> FenceOutcome | str:
         volume_id, attachment_id = order
         try:
             with self._attempt(attachment_id), self._locks.hold(volume_id, 'fence', urgent=True):
@@ -102,10 +104,10 @@ class Fencer:
             failpoints.reach('volume.fence.finished')
         return dict(done.proof)
 
-    def _prove(self, attachment_id: str) -> Outcome:
+    def _prove(self, attachment_id: str) -> FenceOutcome:
         plan = self._plans.plan(attachment_id)
         if plan.state == A.FENCED and plan.proof is not None and not plan.is_last_of_initiator:
-            return Outcome(plan, plan.proof, 0.0)
+            return FenceOutcome(plan, plan.proof, 0.0)
         if plan.state not in states.CUT_OFF:
             raise errors.changed_meanwhile(attachment_id)
         started = time.monotonic()
@@ -119,7 +121,7 @@ class Fencer:
             'Initiator %s is cut off volume %s: %d sessions ended', plan.initiator, plan.volume_id, len(cut.sessions)
         )
         known = self._unwritten.get(attachment_id)
-        return Outcome(plan, _confirm(known.proof if known else plan.proof, proof, cut), seconds)
+        return FenceOutcome(plan, _confirm(known.proof if known else plan.proof, proof, cut), seconds)
 
     def _refuse(self, plan: FencePlan, exc: DriverRefused) -> None:
         if plan.state == A.FENCING:

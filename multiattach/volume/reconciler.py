@@ -18,7 +18,7 @@ from multiattach.domain.drift import Account, Action, Drift
 from multiattach.domain.findings import Rules, Seen
 from multiattach.drivers.errors import DriverError
 from multiattach.drivers.targets.base import Target, TargetState, account_name
-from multiattach.steps.ledger import Step
+from multiattach.steps.ledger import Repair
 from multiattach.steps.reconciler import Look, Owns, Reconciler
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.records import MARKS, Records
@@ -291,7 +291,7 @@ class VolumeReconciler(Reconciler):
 
     # -- putting right -------------------------------------------------------------------------
 
-    def find_step(self, one: Seen) -> Step:
+    def find_step(self, one: Seen) -> Repair:
         """Return what puts a drift right."""
         volume_id = str(one.volume_id)
         if one.kind is Drift.STATUS:

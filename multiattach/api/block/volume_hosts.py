@@ -11,7 +11,7 @@ from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import requests
 from multiattach.api.schemas.replies import TEXT, TIME_OR_NULL, many, one, strict
 from multiattach.db import models
-from multiattach.engine.volume_hosts import Usage
+from multiattach.engine.volume_hosts import ProjectUse
 
 _RULES = ('volume_extension:hosts',)
 _TOTAL = '(total)'
@@ -49,9 +49,9 @@ def _summary(service: models.Service, *, is_up: bool) -> dict[str, Any]:
     }
 
 
-def _detail(host: str, usages: Sequence[Usage]) -> list[dict[str, Any]]:
+def _detail(host: str, usages: Sequence[ProjectUse]) -> list[dict[str, Any]]:
     """Show what volumes a backend has: the total, then each project; all numbers are texts."""
-    total = Usage(_TOTAL, sum(usage.volumes for usage in usages), sum(usage.gigabytes for usage in usages))
+    total = ProjectUse(_TOTAL, sum(usage.volumes for usage in usages), sum(usage.gigabytes for usage in usages))
     return [
         {
             'resource': {

@@ -4,7 +4,7 @@
 import pytest
 
 from multiattach.domain import errors
-from multiattach.engine.volume_hosts import Usage
+from multiattach.engine.volume_hosts import ProjectUse
 from multiattach.engine.volumes import VolumeWish
 from tests.contexts import make_context
 from tests.deployment import BACKEND
@@ -16,10 +16,13 @@ def test_sums_follow_what_is_there(deployed):
     first = deployed.make_volume(size=2)
     deployed.make_volume(size=3)
     deployed.make_volume(size=4, ctx=other)
-    assert deployed.engine.volume_hosts.show(deployed.ctx, BACKEND) == [Usage('a' * 32, 2, 5), Usage('b' * 32, 1, 4)]
+    assert deployed.engine.volume_hosts.show(deployed.ctx, BACKEND) == [
+        ProjectUse('a' * 32, 2, 5),
+        ProjectUse('b' * 32, 1, 4),
+    ]
     deployed.engine.volumes.delete(deployed.ctx, first)
     deployed.wait(lambda: deployed.status(first) is None)
-    assert deployed.engine.volume_hosts.show(deployed.ctx, BACKEND)[0] == Usage('a' * 32, 1, 3)
+    assert deployed.engine.volume_hosts.show(deployed.ctx, BACKEND)[0] == ProjectUse('a' * 32, 1, 3)
 
 
 def test_a_disabled_host_takes_no_new_volume(deployed):

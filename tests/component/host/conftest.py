@@ -12,7 +12,7 @@ from multiattach.db import models
 from multiattach.db import services as db_services
 from multiattach.db.transitions import Actor
 from multiattach.domain import findings
-from multiattach.domain.leases import Rules
+from multiattach.domain.leases import LeaseRules
 from multiattach.domain.services import HOST_BINARY
 from multiattach.engine.servers import ServerAttach
 from multiattach.host.agent import HostAgent
@@ -41,7 +41,7 @@ class Bench:
         deployed.make_type()
 
     def start_agent(
-        self, fuse: Fuse | None = None, rules: Rules = deployment.AT_ONCE, drift: findings.Rules | None = None
+        self, fuse: Fuse | None = None, rules: LeaseRules = deployment.AT_ONCE, drift: findings.Rules | None = None
     ) -> HostAgent:
         parts: tuple[Any, ...] = (self.engine_side, self.hypervisor, self.connector)
         if fuse is not None:
@@ -54,7 +54,7 @@ class Bench:
             reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), drift or findings.Rules(), 0.0),
         )
 
-    def make_leases(self, rules: Rules = deployment.AT_ONCE) -> StepLeases:
+    def make_leases(self, rules: LeaseRules = deployment.AT_ONCE) -> StepLeases:
         return StepLeases(self.deployed.db, rules, 'host', 'host.one', lambda _name: False, AGENT_STEPS, is_alone=True)
 
     def use_own_sessions(self) -> None:

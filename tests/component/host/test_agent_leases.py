@@ -8,13 +8,13 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
-from multiattach.domain.leases import Rules
+from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.errors import ConnectorTimeout, HypervisorUnavailable
 from multiattach.host.agent import HostAgent
 
 from .conftest import Bench
 
-BOUNDED = Rules(duration=30.0, max_attempts=3, pause=0.0)
+BOUNDED = LeaseRules(duration=30.0, max_attempts=3, pause=0.0)
 
 
 def start(bench: Bench) -> HostAgent:

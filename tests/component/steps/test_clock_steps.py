@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from multiattach.db import models
-from multiattach.domain.leases import Rules
+from multiattach.domain.leases import LeaseRules
 from multiattach.steps.leases import StepLeases
 from tests import deployment
 
@@ -152,7 +152,7 @@ def test_a_lease_of_the_future_is_swept(bench: Bench, clocks: Clocks) -> None:
 
 
 def test_a_lease_that_may_be_is_not_swept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Rules, 'renewal', 0.0)
+    monkeypatch.setattr(LeaseRules, 'renewal', 0.0)
     with bench.one.attempt('attachment', bench.ident, bench.give_up):
         bench.one.keep()
         bench.end()

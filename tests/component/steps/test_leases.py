@@ -15,11 +15,11 @@ from multiattach.db import leases as db_leases
 from multiattach.db import models
 from multiattach.db.transitions import Actor, move_attachment
 from multiattach.domain import errors
-from multiattach.domain.leases import Lease, Rules
+from multiattach.domain.leases import Lease, LeaseRules
 from multiattach.steps.leases import ATTACHMENT, WORKER_STEPS, Due, Step, StepLeases
 from tests import deployment
 
-RULES = Rules(duration=30.0, max_attempts=3, pause=2.0)
+RULES = LeaseRules(duration=30.0, max_attempts=3, pause=2.0)
 
 
 class Bench:
@@ -160,7 +160,7 @@ def test_what_is_in_hand_here_is_left_alone(bench: Bench) -> None:
 
 def test_a_slow_step_is_not_mistaken_for_a_dead_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.age(1000)
-    monkeypatch.setattr(Rules, 'renewal', 0.0)
+    monkeypatch.setattr(LeaseRules, 'renewal', 0.0)
     with bench.one.attempt(ATTACHMENT, bench.ident, bench.give_up):
         bench.one.keep()
         assert bench.due(bench.two) == []
@@ -290,7 +290,7 @@ def test_an_attempt_that_fails_after_the_step_ended_leaves_nothing(bench: Bench)
 
 def test_one_that_wakes_up_late_takes_nothing_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.age(31)
-    monkeypatch.setattr(Rules, 'renewal', 0.0)
+    monkeypatch.setattr(LeaseRules, 'renewal', 0.0)
     with bench.one.attempt(ATTACHMENT, bench.ident, bench.give_up):
         bench.one.keep()
         bench.age(100, lease_until=1)  # it slept

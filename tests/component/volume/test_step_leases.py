@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
-from multiattach.domain.leases import Rules
+from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.errors import TargetBusy, TargetError, TargetUnavailable
 from multiattach.engine.volumes import VolumeWish
 from tests import deployment
@@ -24,7 +24,7 @@ HOUR = datetime.timedelta(hours=1)
 
 @pytest.fixture
 def d(tmp_path: Any) -> Iterator[Any]:
-    rules = Rules(duration=30.0, max_attempts=3, pause=0.0)
+    rules = LeaseRules(duration=30.0, max_attempts=3, pause=0.0)
     with deployment.deploy(tmp_path, MoodyTarget(), report_interval=3600, lease_rules=rules) as parts:
         parts.make_type()
         yield parts

@@ -15,7 +15,7 @@ from oslo_messaging.notify import _impl_test
 from multiattach.cmd import operations
 from multiattach.db import transitions
 from multiattach.domain import errors
-from multiattach.domain.leases import Rules
+from multiattach.domain.leases import LeaseRules
 from multiattach.engine.volumes import VolumeWish
 from multiattach.notifications import events
 from multiattach.notifications.sender import Sender
@@ -63,7 +63,7 @@ def notifying(deployed, driver, url=None):
 @pytest.fixture
 def deployed(tmp_path):
     """With leases as in production: a step is done for its request, not by the worker's own round."""
-    with deployment.deploy(tmp_path, lease_rules=Rules()) as parts:
+    with deployment.deploy(tmp_path, lease_rules=LeaseRules()) as parts:
         yield parts
 
 

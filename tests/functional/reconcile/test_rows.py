@@ -15,7 +15,7 @@ from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Rules, Seen
 from multiattach.drivers.nova.client import NovaServers
 from multiattach.drivers.targets.null import NullTarget
-from multiattach.steps.ledger import Step
+from multiattach.steps.ledger import Repair
 from multiattach.volume.nova_check import NovaCheck
 from tests.functional.reconcile.conftest import Bench
 from tests.functional.reconcile.stand_in import StandInServers
@@ -70,7 +70,7 @@ def test_a_host_that_connects_just_in_time_keeps_its_place(bench: Bench, monkeyp
     reconciler, attachments = bench.deployed.reconciler, bench.deployed.engine.attachments
     find_step = reconciler.find_step
 
-    def connect_first(one: Seen) -> Step:
+    def connect_first(one: Seen) -> Repair:
         attachments.connect(bench.deployed.ctx, ident, {'host': 'one', 'initiator': 'iqn.1994-05.com.example:one'})
         return find_step(one)
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiattach.domain import leases
-from multiattach.domain.leases import Lease, Rules, View
+from multiattach.domain.leases import Lease, LeaseRules, View
 
 NOW = datetime.datetime(2026, 1, 1, 12)
-RULES = Rules(duration=30.0, max_attempts=5, pause=2.0, longest_pause=300.0)
+RULES = LeaseRules(duration=30.0, max_attempts=5, pause=2.0, longest_pause=300.0)
 ME, OTHER = 'volume:volume.me/1', 'volume:volume.other/1'
 
 
@@ -76,7 +76,7 @@ DRAWS = st.floats(0, 1, exclude_max=True)
 def test_a_pause_is_bounded_and_not_less_than_half_of_its_limit(
     attempts: int, draw: float, first: float, longest: float
 ) -> None:
-    rules = Rules(pause=first, longest_pause=longest)
+    rules = LeaseRules(pause=first, longest_pause=longest)
     limit = min(first * 2.0 ** min(attempts - 1, 60), longest)
     assert limit / 2 <= leases.choose_pause(attempts, draw, rules) <= limit <= longest
 
@@ -88,7 +88,7 @@ def test_pauses_never_shrink_for_the_same_draw(attempts: int, draw: float) -> No
 
 @given(DRAWS)
 def test_the_default_gives_a_target_that_restarts_ten_minutes(draw: float) -> None:
-    rules = Rules()
+    rules = LeaseRules()
     assert not leases.is_exhausted(rules.max_attempts - 1, rules)
     assert leases.is_exhausted(rules.max_attempts, rules)
     pauses = [leases.choose_pause(number, draw, rules) for number in range(1, rules.max_attempts)]
