@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes of a kill -9 at each failpoint: what the tests see, and what doc/source/admin/leases.rst says.
+"""What comes of a kill -9 at each failpoint: what the tests see, and what doc/source/contributor/failpoints.rst says.
 
 ``python -m tests.functional.failpoints.table`` writes the documentation's table anew.
 """
@@ -9,7 +9,7 @@ import pathlib
 
 from multiattach import failpoints
 
-DOC = pathlib.Path(__file__).parents[3] / 'doc' / 'source' / 'admin' / 'leases.rst'
+DOC = pathlib.Path(__file__).parents[3] / 'doc' / 'source' / 'contributor' / 'failpoints.rst'
 BEGIN, END = '.. failpoints: begin', '.. failpoints: end'
 
 # Outcome → what it is for the operator.
