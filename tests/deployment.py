@@ -19,7 +19,7 @@ from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
 from multiattach.domain import errors
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.targets.base import Target
@@ -112,7 +112,7 @@ def deploy(
     start_worker: bool = True,
     report_interval: float = 0.5,
     reconcile_interval: float = 0.0,
-    rules: Rules | None = None,
+    rules: DriftRules | None = None,
     nova: NovaCheck | None = None,
     lease_rules: LeaseRules = AT_ONCE,
 ) -> Iterator[Deployment]:
@@ -131,7 +131,7 @@ def deploy(
             messages,
             start_worker,
             report_interval,
-            ((rules or Rules(), reconcile_interval), nova),
+            ((rules or DriftRules(), reconcile_interval), nova),
             lease_rules,
         ) as deployed:
             yield deployed
@@ -148,7 +148,7 @@ def _deploy(
     messages: str,
     start_worker: bool,
     report_interval: float,
-    reconciling: tuple[tuple[Rules, float], NovaCheck | None],
+    reconciling: tuple[tuple[DriftRules, float], NovaCheck | None],
     lease_rules: LeaseRules,
 ) -> Iterator[Deployment]:
     conf = configuration.load(

@@ -21,7 +21,7 @@ ANY_BODY = Versioned({0: {}})
 
 
 @dataclasses.dataclass(frozen=True)
-class Action:
+class ActionHandler:
     """What :func:`action` says of a method; arguments as there."""
 
     name: str
@@ -55,13 +55,13 @@ def action(
     assert checked is not None
 
     def decorate(handler: routing.Handler) -> routing.Handler:
-        handler.action = Action(name, checked, since, status, reply, rules)  # type: ignore[attr-defined]
+        handler.action = ActionHandler(name, checked, since, status, reply, rules)  # type: ignore[attr-defined]
         return handler
 
     return decorate
 
 
-def list_actions(controller: type[routing.Controller]) -> list[tuple[Action, routing.Handler]]:
+def list_actions(controller: type[routing.Controller]) -> list[tuple[ActionHandler, routing.Handler]]:
     """Return the actions of a controller, by name."""
     members = inspect.getmembers(controller, lambda member: hasattr(member, 'action'))
     return sorted(((member.action, member) for _, member in members), key=lambda pair: pair[0].name)
@@ -78,7 +78,7 @@ class ActionController(routing.Controller):
 
     def __init__(self, engine: Engine, settings: ApiSettings) -> None:
         super().__init__(engine, settings)
-        self._actions: dict[str, tuple[Action, routing.Handler]] = {
+        self._actions: dict[str, tuple[ActionHandler, routing.Handler]] = {
             method.action.name: (method.action, method)
             for _, method in inspect.getmembers(self, lambda member: hasattr(member, 'action'))
         }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from multiattach.api import faults, microversion
-from multiattach.api.actions import Action, list_actions
+from multiattach.api.actions import ActionHandler, list_actions
 from multiattach.api.routing import Controller, Route, list_routes
 from multiattach.api.schemas import replies
 
@@ -55,7 +55,7 @@ class _Operation:
 
     route: Route
     handler: Callable[..., Any]
-    actions: tuple[tuple[Action, Callable[..., Any]], ...]
+    actions: tuple[tuple[ActionHandler, Callable[..., Any]], ...]
 
     @property
     def shape(self) -> str:

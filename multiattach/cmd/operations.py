@@ -37,7 +37,12 @@ class _Version:
 
 
 def start(
-    conf: cfg.ConfigOpts, program: str, db: Database, *, targets: parts.Targets | None = None, counts_rows: bool = False
+    conf: cfg.ConfigOpts,
+    program: str,
+    db: Database,
+    *,
+    targets: parts.TargetDrivers | None = None,
+    counts_rows: bool = False,
 ) -> Callable[[], None]:
     """Start what the configuration asks for.
 
@@ -102,7 +107,7 @@ def _install_sink(program: str, db: Database) -> Any:
 
 
 def _start_metrics(
-    conf: cfg.ConfigOpts, program: str, db: Database, targets: parts.Targets | None, counts_rows: bool
+    conf: cfg.ConfigOpts, program: str, db: Database, targets: parts.TargetDrivers | None, counts_rows: bool
 ) -> Callable[[], None]:
     if not conf.metrics.listen:
         return lambda: None

@@ -18,7 +18,7 @@ from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
 from multiattach.domain import errors
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError
@@ -194,7 +194,7 @@ def start_coordinator(conf: cfg.ConfigOpts, program: str) -> coordination.Coordi
         raise errors.ConfigurationError(f'Option backend_url in [coordination] cannot be used: {exc}') from exc
 
 
-class Targets:
+class TargetDrivers:
     """The target drivers of a program; backends that name a driver with options of its own share it."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -280,7 +280,7 @@ def make_volume_workers(
     conf: cfg.ConfigOpts,
     db: Database,
     rpc: messaging.Transport,
-    targets: Targets,
+    targets: TargetDrivers,
     coordinator: coordination.CoordinationDriver,
 ) -> list[VolumeWorker]:
     """Make the worker of each enabled backend.
@@ -338,10 +338,10 @@ def make_volume_workers(
     return workers
 
 
-def make_rules(conf: cfg.ConfigOpts) -> Rules:
+def make_rules(conf: cfg.ConfigOpts) -> DriftRules:
     """Read what is to be done about drift."""
     group = conf.reconcile
-    return Rules(
+    return DriftRules(
         group.actions,
         group.graces,
         group.reservation_age,

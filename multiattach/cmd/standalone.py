@@ -216,8 +216,8 @@ def _start_workers(
     db: Database,
     rpc: messaging.Transport,
     coordinator: CoordinationDriver,
-) -> parts.Targets:
-    targets = parts.Targets(conf)
+) -> parts.TargetDrivers:
+    targets = parts.TargetDrivers(conf)
     stack.callback(targets.stop)
     stack.callback(operations.start(conf, 'multiattach-standalone', db, targets=targets, counts_rows=True))
     for worker in parts.make_volume_workers(conf, db, rpc, targets, coordinator):

@@ -24,7 +24,7 @@ def serve(args: Sequence[str]) -> None:
         stack.callback(broker.close, rpc)
         coordinator = parts.start_coordinator(conf, 'volume')
         stack.callback(coordination.disconnect, coordinator)
-        targets = parts.Targets(conf)
+        targets = parts.TargetDrivers(conf)
         stack.callback(targets.stop)
         stack.callback(operations.start(conf, 'multiattach-volume', db, targets=targets))
         for worker in parts.make_volume_workers(conf, db, rpc, targets, coordinator):

@@ -37,7 +37,7 @@ Known = dict[str, dict[str, cfg.Opt]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class ConfigFinding:
     """One thing that is wrong.
 
     :param where: file and section.
@@ -51,7 +51,7 @@ class Finding:
         return f'{self.where}: {self.text}'
 
 
-def inspect(conf: cfg.ConfigOpts) -> list[Finding]:
+def inspect(conf: cfg.ConfigOpts) -> list[ConfigFinding]:
     """Look through the files that a program has read.
 
     :returns: what is wrong, in the order of the files; no secret is among it.
@@ -63,7 +63,7 @@ def inspect(conf: cfg.ConfigOpts) -> list[Finding]:
         try:
             cfg.ConfigParser(path, sections).parse()
         except (iniparser.ParseError, cfg.ParseError, OSError) as exc:
-            findings.append(Finding(path, str(exc)))
+            findings.append(ConfigFinding(path, str(exc)))
             continue
         for section, names in sections.items():
             findings += _inspect_section(conf, known, f'{path} [{section}]', section, names)
@@ -82,21 +82,21 @@ def _expand(folder: str) -> Iterable[str]:
 
 def _inspect_section(
     conf: cfg.ConfigOpts, known: Known, where: str, section: str, names: Mapping[str, list[str]]
-) -> list[Finding]:
+) -> list[ConfigFinding]:
     if section not in known:
-        return [Finding(where, f'unknown section{_suggest(section, known, "[{}]")}')]
+        return [ConfigFinding(where, f'unknown section{_suggest(section, known, "[{}]")}')]
     findings = []
     for name in names:
         opt = known[section].get(name.replace('-', '_'))
         if opt is None:
-            findings.append(Finding(where, f'unknown option {name}{_find_near(known, section, name)}'))
+            findings.append(ConfigFinding(where, f'unknown option {name}{_find_near(known, section, name)}'))
             continue
         try:
             _read(conf, section, opt)
         except (cfg.Error, ValueError) as exc:
             # Not the value: it may be a password.
             reason = f'it is not a valid {opt.type}' if opt.secret else _shorten(str(exc))
-            findings.append(Finding(where, f'option {name} has an invalid value: {reason}'))
+            findings.append(ConfigFinding(where, f'option {name} has an invalid value: {reason}'))
     return findings
 
 

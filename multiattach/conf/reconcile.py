@@ -6,7 +6,7 @@ from typing import Any
 from oslo_config import cfg, types
 
 from multiattach.domain.drift import Action, Drift
-from multiattach.domain.findings import FEW, Rules
+from multiattach.domain.findings import FEW, DriftRules
 
 GROUP = 'reconcile'
 
@@ -64,14 +64,14 @@ OPTS = [
     ),
     cfg.FloatOpt(
         'reservation_age',
-        default=Rules.reservation_age,
+        default=DriftRules.reservation_age,
         min=0.0,
         help='Time in seconds that a reservation may wait for its host before it is reported as drift; 0 means '
         'indefinitely.',
     ),
     cfg.FloatOpt(
         'stuck_after',
-        default=Rules.stuck_after,
+        default=DriftRules.stuck_after,
         min=1.0,
         help='Time in seconds without progress after which a step is reported as drift.',
     ),
@@ -84,7 +84,7 @@ OPTS = [
     ),
     cfg.IntOpt(
         'most_at_once',
-        default=Rules.most,
+        default=DriftRules.most,
         min=0,
         deprecated_name='most_gone',
         help='Maximum number of destructive repairs (of logins, targets, attachments or disks) that a worker or '
@@ -93,7 +93,7 @@ OPTS = [
     ),
     cfg.IntOpt(
         'most_percent',
-        default=Rules.percent,
+        default=DriftRules.percent,
         min=0,
         max=100,
         help='Maximum share of such repairs, as a percentage of what the backend or host has, if that is less than '
@@ -101,7 +101,7 @@ OPTS = [
     ),
     cfg.FloatOpt(
         'window',
-        default=Rules.window,
+        default=DriftRules.window,
         min=0.0,
         help='Time in seconds for which a destructive repair counts against these limits.',
     ),

@@ -30,7 +30,7 @@ def lock_project(session: Session, project_id: str) -> None:
             raise db_exc.RetryRequest(exc) from exc
 
 
-def count_usage(session: Session, project_id: str) -> quotas.Usage:
+def count_usage(session: Session, project_id: str) -> quotas.QuotaUsage:
     """Count what a project has, in one statement."""
     volume, kind = models.Volume, models.VolumeType
     rows = session.execute(
@@ -41,7 +41,9 @@ def count_usage(session: Session, project_id: str) -> quotas.Usage:
         .where(volume.project_id == project_id, volume.deleted_at.is_(None))
         .group_by(kind.name)
     ).all()
-    return quotas.Usage({name: int(number) for name, number, _ in rows}, {name: int(size) for name, _, size in rows})
+    return quotas.QuotaUsage(
+        {name: int(number) for name, number, _ in rows}, {name: int(size) for name, _, size in rows}
+    )
 
 
 def count_attachments(session: Session, project_id: str) -> int:

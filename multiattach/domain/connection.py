@@ -121,7 +121,7 @@ class DeviceInfo:
 
 
 @dataclasses.dataclass(frozen=True)
-class Address:
+class TargetAddress:
     """Where initiators find a volume.
 
     :param portal: ``address:port``.
@@ -139,7 +139,7 @@ class Address:
         return {'target_iqn': self.iqn, 'target_portal': self.portal, 'target_lun': self.lun}
 
 
-def relocate(connection_info: Mapping[str, Any], address: Address) -> dict[str, Any] | None:
+def relocate(connection_info: Mapping[str, Any], address: TargetAddress) -> dict[str, Any] | None:
     """Give a connection_info another address; the credentials stay.
 
     :param address: where the volume is found now.

@@ -92,7 +92,7 @@ def read(message: Mapping[str, Any]) -> Finding:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
+class DriftRules:
     """The table as the operator wants it.
 
     :param actions: other actions, by kind.

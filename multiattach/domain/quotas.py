@@ -25,7 +25,7 @@ _PER_TYPE = ('volumes', 'gigabytes', 'snapshots')
 
 
 @dataclasses.dataclass(frozen=True)
-class Usage:
+class QuotaUsage:
     """What a project has.
 
     :param volumes: number of volumes by name of their type.
@@ -79,7 +79,7 @@ def check_attachments(limit: int, used: int) -> None:
 
 def check_growth(
     limits: Mapping[str, int],
-    usage: Usage,
+    usage: QuotaUsage,
     type_name: str,
     volumes: int,
     gigabytes: int,

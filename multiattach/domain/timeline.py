@@ -22,7 +22,7 @@ _GAP = 'dropped'
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class TimelineEntry:
     """One move of an attachment's state.
 
     :param at: when, UTC without zone.
@@ -74,7 +74,7 @@ def read(text: str) -> list[dict[str, Any]]:
     return entries
 
 
-def parse(text: str, now: datetime.datetime | None) -> list[Step]:
+def parse(text: str, now: datetime.datetime | None) -> list[TimelineEntry]:
     """Read a timeline.
 
     :param text: one JSON object a line, as :mod:`multiattach.db.transitions` writes them.
@@ -84,13 +84,13 @@ def parse(text: str, now: datetime.datetime | None) -> list[Step]:
     entries = read(text)
     moments = [datetime.datetime.fromisoformat(entry['at']) for entry in entries]
     ends = [*moments, now][1:]
-    steps: list[Step] = []
+    steps: list[TimelineEntry] = []
     for entry, at, end in zip(entries, moments, ends, strict=True):
         dropped = entry.get(_GAP, 0)
         if dropped:  # nobody knows how long that state lasted
             steps[-1] = dataclasses.replace(steps[-1], stayed=None)
         steps.append(
-            Step(
+            TimelineEntry(
                 at=at,
                 event=entry['event'],
                 source=steps[-1].target if steps and not dropped else None,

@@ -149,7 +149,7 @@ class VolumeActions:
         if shared:
             self._policy.check(ctx, 'volume:multiattach', volume.project_id)
 
-    def _cannot_hold(self, backend: placement.Backend | None, found: models.VolumeType) -> str:
+    def _cannot_hold(self, backend: placement.Candidate | None, found: models.VolumeType) -> str:
         """Say why the volume's backend does not serve a type; a volume is never moved."""
         if backend is None:
             return 'the backend of the volume does not report.'

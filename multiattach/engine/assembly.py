@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from multiattach.db.database import Database
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.engine.actions import VolumeActions
 from multiattach.engine.attachments import Attachments
 from multiattach.engine.default_types import DefaultTypes
@@ -13,7 +13,7 @@ from multiattach.engine.doctor import Doctor
 from multiattach.engine.encryptions import Encryptions
 from multiattach.engine.explanations import Explanations
 from multiattach.engine.fences import Fences
-from multiattach.engine.guard import Compute, Guard
+from multiattach.engine.guard import ComputeGuard, Guard
 from multiattach.engine.hosts import ComputeHosts
 from multiattach.engine.legacy import LegacyActions
 from multiattach.engine.messages import Messages
@@ -74,8 +74,8 @@ def make_engine(
     default_zone: str | None = None,
     default_quotas: Mapping[str, int],
     max_attachments: int = 0,
-    compute: Compute | None = None,
-    rules: Rules | None = None,
+    compute: ComputeGuard | None = None,
+    rules: DriftRules | None = None,
 ) -> Engine:
     """Put the use cases together.
 

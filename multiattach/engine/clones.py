@@ -60,7 +60,7 @@ def choose(
     size: int,
     type_id: str,
     specs: Mapping[str, str | None],
-    backends: Iterable[placement.Backend],
+    backends: Iterable[placement.Candidate],
 ) -> placement.Choice:
     """See whether the backend of a source has a place for a clone.
 
@@ -76,7 +76,7 @@ def choose(
             f'Invalid input received: Invalid volume_type provided: {type_id} (requested type is not '
             'compatible; either match source volume, or omit type argument).'
         )
-    choice = placement.choose(placement.Wish(size, None, specs), here)
+    choice = placement.choose(placement.Requirements(size, None, specs), here)
     if choice.backend is None:
         return placement.Choice(None, f'{choice.reason} A clone is made on the backend of its source.')
     return choice

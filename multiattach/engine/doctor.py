@@ -23,7 +23,7 @@ _LOOK_PATIENCE = 9.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Unanswered:
+class Silence:
     """A worker or an agent of which nothing is known now.
 
     :param reason: why.
@@ -47,7 +47,7 @@ class Diagnosis:
     fix: bool
     answered: int
     findings: list[Finding]
-    unanswered: list[Unanswered]
+    unanswered: list[Silence]
 
     @property
     def left(self) -> int:
@@ -85,7 +85,7 @@ class Doctor:
         :returns: what was found, and who did not answer.
         """
         found: dict[tuple[Any, ...], Finding] = {}
-        unanswered: list[Unanswered] = []
+        unanswered: list[Silence] = []
         answered = 0
         parts = self._list_parts()
         with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, max(len(parts), 1)), 'doctor') as pool:
@@ -97,7 +97,7 @@ class Doctor:
                 try:
                     reply = answer.result()
                     unanswered += [
-                        Unanswered(binary, host, f'{account}: {reason}') for account, reason in reply['unread'].items()
+                        Silence(binary, host, f'{account}: {reason}') for account, reason in reply['unread'].items()
                     ]
                     for one in map(findings.read, reply['findings']):
                         # Backends that share a target daemon tell the same of what is nobody's.
@@ -105,7 +105,7 @@ class Doctor:
                         found.setdefault(key, one)
                     answered += 1
                 except errors.MultiattachError as exc:
-                    unanswered.append(Unanswered(binary, host, exc.message))
+                    unanswered.append(Silence(binary, host, exc.message))
         return Diagnosis(
             fix,
             answered,

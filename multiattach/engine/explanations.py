@@ -53,7 +53,7 @@ class ExplainedAttachment:
     actor: NextActor
     outlook: explanations.Outlook
     error: str | None
-    steps: list[timeline.Step] = dataclasses.field(default_factory=list)
+    steps: list[timeline.TimelineEntry] = dataclasses.field(default_factory=list)
     truth: Truth | None = None
 
 
@@ -150,7 +150,7 @@ class _Explainer:
         error = lease.error if self.sees_internals or row is None else self._show(lease.error, row)
         return dataclasses.replace(lease, error=error)
 
-    def _cover(self, step: timeline.Step, row: models.Attachment) -> timeline.Step:
+    def _cover(self, step: timeline.TimelineEntry, row: models.Attachment) -> timeline.TimelineEntry:
         return dataclasses.replace(
             step, actor=timeline.name_role(step.actor), service=None, address=None, error=self._show(step.error, row)
         )

@@ -60,7 +60,7 @@ class FencedAttachment:
 
 
 @dataclasses.dataclass(frozen=True)
-class FencedHost:
+class HostFence:
     """A fenced host and what it had.
 
     :param attachments: what it had, each with a proof or an error.
@@ -175,7 +175,7 @@ class Fences:
         out_of_service: bool = False,
         reason: str | None = None,
         expected: bool = False,
-    ) -> FencedHost:
+    ) -> HostFence:
         """Cut off all that a host has, and keep it from getting more; repeating it goes on.
 
         One that nobody knows is marked all the same, as it may be about to appear; but the fence is not
@@ -209,7 +209,7 @@ class Fences:
         known, near = (True, ()) if done else self._recognise(host)
         if not known and not expected:
             LOG.warning('Nobody knows the fenced host %s.%s', host, host_names.suggest(near))
-        return FencedHost(row, sorted(done, key=lambda one: (one.volume_id, one.id)), known, expected, near)
+        return HostFence(row, sorted(done, key=lambda one: (one.volume_id, one.id)), known, expected, near)
 
     @database.retry
     def _recognise(self, host: str) -> tuple[bool, tuple[str, ...]]:

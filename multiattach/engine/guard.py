@@ -33,7 +33,7 @@ class ServerUse:
     agent_host: str | None
 
 
-class Compute(Protocol):
+class ComputeGuard(Protocol):
     """The compute service, asked with the caller's own token."""
 
     def find_attachment(
@@ -56,7 +56,7 @@ class Guard:
     :param compute: the compute service, or None where there is none to be asked.
     """
 
-    def __init__(self, compute: Compute | None) -> None:
+    def __init__(self, compute: ComputeGuard | None) -> None:
         self._compute = compute
 
     def must_ask(self, ctx: RequestContext, usage: ServerUse) -> bool:

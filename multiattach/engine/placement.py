@@ -9,7 +9,7 @@ from multiattach.domain import extra_specs
 
 
 @dataclasses.dataclass(frozen=True)
-class Backend:
+class Candidate:
     """A volume backend as its worker reports it.
 
     :param host: ``host@backend``, the name of its RPC server.
@@ -50,7 +50,7 @@ class Backend:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wish:
+class Requirements:
     """What a volume needs of its backend.
 
     :param size_gb: GiB.
@@ -71,11 +71,11 @@ class Choice:
     :param reason: for the user, empty if there is a backend.
     """
 
-    backend: Backend | None
+    backend: Candidate | None
     reason: str = ''
 
 
-def choose(wish: Wish, backends: Iterable[Backend]) -> Choice:
+def choose(wish: Requirements, backends: Iterable[Candidate]) -> Choice:
     """Choose the backend with the most room among those that fit.
 
     :param wish: what is needed.

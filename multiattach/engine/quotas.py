@@ -162,7 +162,7 @@ class Quotas:
     ) -> QuotaSet:
         resources = quotas.list_resources(db_types.list_names(session))
         found = self._defaults | db_quotas.read_limits(session, project_id, class_name)
-        usage = quotas.Usage({}, {})
+        usage = quotas.QuotaUsage({}, {})
         if project_id is not None:
             usage = dataclasses.replace(
                 db_quotas.count_usage(session, project_id), attachments=db_quotas.count_attachments(session, project_id)

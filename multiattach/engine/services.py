@@ -9,7 +9,7 @@ from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, pools
 from multiattach.domain.services import VOLUME_BINARY, is_up
 from multiattach.engine.context import RequestContext
-from multiattach.engine.placement import Backend
+from multiattach.engine.placement import Candidate
 from multiattach.engine.policy import Policy
 
 
@@ -57,7 +57,7 @@ class Services:
             db_services.set_disabled(service, disabled, reason)
             return service
 
-    def list_pools(self, ctx: RequestContext) -> list[Backend]:
+    def list_pools(self, ctx: RequestContext) -> list[Candidate]:
         """List the volume backends for an admin.
 
         :returns: as :meth:`list_backends`.
@@ -65,7 +65,7 @@ class Services:
         self._policy.check(ctx, 'scheduler_extension:scheduler_stats:get_pools')
         return self.list_backends()
 
-    def show_backend(self, ctx: RequestContext, name: str) -> Backend:
+    def show_backend(self, ctx: RequestContext, name: str) -> Candidate:
         """Load a volume backend for an admin.
 
         :param name: ``host@backend``, perhaps with ``#pool``.
@@ -99,7 +99,7 @@ class Services:
         return zones
 
     @database.retry
-    def list_backends(self) -> list[Backend]:
+    def list_backends(self) -> list[Candidate]:
         """List the volume backends with what they report and what is promised on them.
 
         :returns: backends, those that are down or disabled among them.
@@ -119,7 +119,7 @@ class Services:
             crew = _group_by_backend(db_services.list_all(session, VOLUME_BINARY)).get(host, ())
             return any(self.is_up(row) and (row.report or {}).get('fences_apart') for row in crew)
 
-    def _describe(self, host: str, crew: list[models.Service], promised: float) -> Backend:
+    def _describe(self, host: str, crew: list[models.Service], promised: float) -> Candidate:
         """Describe a backend by the worker that is best placed to speak for it."""
         row = max(
             crew,
@@ -130,7 +130,7 @@ class Services:
             ),
         )
         report = row.report or {}
-        return Backend(
+        return Candidate(
             host=host,
             zone=row.availability_zone,
             service_uuid=row.id,

@@ -15,9 +15,9 @@ from multiattach.db import services as db_services
 from multiattach.db import targets as db_targets
 from multiattach.domain import drift, errors, findings, states
 from multiattach.domain.drift import TABLE, TARGET_KINDS, Action, Drift
-from multiattach.domain.findings import Finding, Rules, Seen
+from multiattach.domain.findings import DriftRules, Finding, Seen
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
-from multiattach.engine.doctor import Unanswered
+from multiattach.engine.doctor import Silence
 from multiattach.engine.targets import ComparedTarget, compare_shown
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
 from multiattach.steps.reconciliation import Reconciliation
@@ -57,7 +57,7 @@ class Truth:
     target: ComparedTarget | None
     hosts: list[ShownHost]
     findings: list[Finding]
-    unanswered: list[Unanswered]
+    unanswered: list[Silence]
 
 
 class Witnesses:
@@ -67,10 +67,10 @@ class Witnesses:
     """
 
     def __init__(
-        self, db: database.Database, workers: VolumeWorkers, agents: HostAgents, rules: Rules | None = None
+        self, db: database.Database, workers: VolumeWorkers, agents: HostAgents, rules: DriftRules | None = None
     ) -> None:
         self._db = db
-        self._rules = rules or Rules()
+        self._rules = rules or DriftRules()
         self._side = Reconciliation(db, transitions.Actor('api'))
         self._records = Records(self._side, self._rules)
         self._workers = workers.within(_PATIENCE)
@@ -107,7 +107,7 @@ class Witnesses:
                 truth = dataclasses.replace(truth, target=target.result())
                 truth.findings.extend(_find(target.result(), [] if noted is None else noted.result()))
             except errors.MultiattachError as exc:
-                truth.unanswered.append(Unanswered(VOLUME_BINARY, name, exc.message))
+                truth.unanswered.append(Silence(VOLUME_BINARY, name, exc.message))
         fresh = {(one.kind, one.attachment_id): one for one in self._judge_rows(volume_id, name or '')}
         for one in [one for one in truth.findings if (one.kind, one.attachment_id) in fresh]:
             if one.error:  # the worker says what it waits for
@@ -119,7 +119,7 @@ class Witnesses:
             try:
                 shown = answer.result()
             except errors.MultiattachError as exc:
-                truth.unanswered.append(Unanswered(HOST_BINARY, host, exc.message))
+                truth.unanswered.append(Silence(HOST_BINARY, host, exc.message))
                 continue
             found = _read(host, shown, truth)
             truth.hosts.append(
@@ -149,7 +149,7 @@ class Witnesses:
         try:
             shown = _ask(is_up, host, lambda: self._agents.show_host(host, request_id))
         except errors.MultiattachError as exc:
-            truth.unanswered.append(Unanswered(HOST_BINARY, host, exc.message))
+            truth.unanswered.append(Silence(HOST_BINARY, host, exc.message))
             return truth
         truth.hosts.append(_read(host, shown, truth))
         return truth
@@ -219,7 +219,7 @@ def _ask(is_up: bool | None, host: str, call: Callable[[], Any]) -> Any:
 def _read(host: str, shown: dict[str, Any], truth: Truth) -> ShownHost:
     truth.findings.extend(map(findings.read, shown['findings']))
     truth.unanswered.extend(
-        Unanswered(HOST_BINARY, host, f'{account}: {reason}') for account, reason in shown['unread'].items()
+        Silence(HOST_BINARY, host, f'{account}: {reason}') for account, reason in shown['unread'].items()
     )
     return ShownHost(host, shown['servers'], shown['sessions'])
 

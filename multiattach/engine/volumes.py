@@ -152,7 +152,7 @@ class Volumes:
         else:
             volume, specs = self._insert(ctx, ident, wish)
             choice = placement.choose(
-                placement.Wish(volume.size, volume.availability_zone, specs), self._services.list_backends()
+                placement.Requirements(volume.size, volume.availability_zone, specs), self._services.list_backends()
             )
             if choice.backend is not None:
                 failpoints.reach('engine.volume_create.unplaced')
@@ -257,7 +257,7 @@ class Volumes:
         db_volumes.replace_metadata(session, ident, wish.metadata, keep_others=True)
 
     @database.retry
-    def _set_backend(self, volume_id: str, backend: placement.Backend) -> models.Volume:
+    def _set_backend(self, volume_id: str, backend: placement.Candidate) -> models.Volume:
         """Write where a volume is to be; the reply to its creation names the zone already."""
         with self._db.writer() as session:
             db_volumes.update(

@@ -14,7 +14,7 @@ import oslo_messaging as messaging
 from oslo_log import log
 
 from multiattach.domain import errors, states
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.drivers.connectors.base import HostConnector, HostSession
 from multiattach.drivers.hypervisors.base import Hypervisor
 from multiattach.host.attach import GONE, UNKNOWN, AttachSteps
@@ -52,7 +52,7 @@ class HostAgent:
         *,
         project_id: str,
         parallel: int = 8,
-        reconciling: tuple[Reconciliation, Rules, float],
+        reconciling: tuple[Reconciliation, DriftRules, float],
     ) -> None:
         self._steps = steps
         self._hypervisor = hypervisor

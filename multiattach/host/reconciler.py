@@ -16,7 +16,7 @@ from multiattach.db import models
 from multiattach.db.reconciliation import AgentRow
 from multiattach.domain import errors, states
 from multiattach.domain.drift import Account, Drift
-from multiattach.domain.findings import Rules, Seen
+from multiattach.domain.findings import DriftRules, Seen
 from multiattach.drivers.connectors.base import HostConnector, HostSession
 from multiattach.drivers.hypervisors.base import FoundDisk, Hypervisor, ServerDisks
 from multiattach.rpc.clients import ExportOrder
@@ -78,7 +78,7 @@ class HostReconciler(Reconciler):
         connector: HostConnector,
         agent: Agent,
         host: str,
-        rounds: tuple[Rules, float],
+        rounds: tuple[DriftRules, float],
     ) -> None:
         super().__init__(host, *rounds)
         self._side = side

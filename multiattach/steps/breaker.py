@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
-from multiattach.domain.findings import Rules, Seen
+from multiattach.domain.findings import DriftRules, Seen
 
 _SEAL = 12  # characters
 Key = Callable[[Seen], Hashable]
@@ -24,7 +24,7 @@ class Breaker:
     :param clock: tells seconds that only grow.
     """
 
-    def __init__(self, rules: Rules, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rules: DriftRules, clock: Callable[[], float] = time.monotonic) -> None:
         self._rules = rules
         self._clock = clock
         self._done: collections.deque[tuple[float, int]] = collections.deque()

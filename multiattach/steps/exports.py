@@ -116,7 +116,7 @@ class Exports:
             )
 
     @database.retry
-    def relocate(self, plan: ExportPlan, address: connection.Address) -> bool:
+    def relocate(self, plan: ExportPlan, address: connection.TargetAddress) -> bool:
         """Store where the volume is found now, if the target admits the initiator; no state moves.
 
         :param plan: the attachment; the worker holds the lock of its volume.

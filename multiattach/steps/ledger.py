@@ -12,7 +12,7 @@ from oslo_log import log
 from multiattach import signals
 from multiattach.domain import errors
 from multiattach.domain.drift import DESTRUCTIVE, TABLE, Account, Action
-from multiattach.domain.findings import Finding, Outcome, Rules, Seen
+from multiattach.domain.findings import DriftRules, Finding, Outcome, Seen
 from multiattach.steps.breaker import Breaker, make_seal
 
 LOG = log.getLogger(__name__)
@@ -53,7 +53,7 @@ class Ledger:
     :param clock: tells seconds that only grow.
     """
 
-    def __init__(self, rules: Rules, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rules: DriftRules, clock: Callable[[], float] = time.monotonic) -> None:
         self.rules = rules
         self._clock = clock
         self._known: dict[Seen, _Memory] = {}

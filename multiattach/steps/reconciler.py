@@ -14,7 +14,7 @@ from oslo_log import log
 from multiattach.domain import errors
 from multiattach.domain.drift import Account
 from multiattach.domain.epoch import Doubt
-from multiattach.domain.findings import Finding, Rules, Seen
+from multiattach.domain.findings import DriftRules, Finding, Seen
 from multiattach.steps.ledger import Ledger, Repair, Wish
 
 LOG = log.getLogger(__name__)
@@ -58,7 +58,7 @@ class Reconciler(abc.ABC):
     # Who does not answer, if a round does not end.
     silent = ''
 
-    def __init__(self, host: str, rules: Rules, interval: float) -> None:
+    def __init__(self, host: str, rules: DriftRules, interval: float) -> None:
         self._host = host
         self._rules = rules
         self._interval = interval

@@ -8,7 +8,7 @@ from multiattach.db import models
 from multiattach.db.reconciliation import BackendRow
 from multiattach.domain import drift, states
 from multiattach.domain.drift import Drift
-from multiattach.domain.findings import Rules, Seen
+from multiattach.domain.findings import DriftRules, Seen
 from multiattach.steps.reconciliation import Reconciliation
 
 MARKS = {
@@ -26,7 +26,7 @@ class Records:
     :param rules: how long something must last to be drift.
     """
 
-    def __init__(self, side: Reconciliation, rules: Rules) -> None:
+    def __init__(self, side: Reconciliation, rules: DriftRules) -> None:
         self._side = side
         self._rules = rules
 

@@ -15,7 +15,7 @@ from multiattach.db import models
 from multiattach.db.reconciliation import BackendRow
 from multiattach.domain import drift, errors, states
 from multiattach.domain.drift import Account, Action, Drift
-from multiattach.domain.findings import Rules, Seen
+from multiattach.domain.findings import DriftRules, Seen
 from multiattach.drivers.errors import DriverError
 from multiattach.drivers.targets.base import Target, TargetState, account_name
 from multiattach.steps.ledger import Repair
@@ -65,7 +65,7 @@ class VolumeReconciler(Reconciler):
         target: Target,
         locks: VolumeLocks,
         host: str,
-        rounds: tuple[Rules, float],
+        rounds: tuple[DriftRules, float],
         nova: NovaCheck | None = None,
         epoch: Epoch | None = None,
     ) -> None:

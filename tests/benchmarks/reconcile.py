@@ -21,8 +21,8 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.db.transitions import Actor
-from multiattach.domain.connection import Address, DeviceInfo
-from multiattach.domain.findings import Rules
+from multiattach.domain.connection import DeviceInfo, TargetAddress
+from multiattach.domain.findings import DriftRules
 from multiattach.drivers.hypervisors.base import Disk, ServerDisks
 from multiattach.drivers.hypervisors.libvirt import xml
 from multiattach.drivers.hypervisors.libvirt.connection import DomainState
@@ -77,19 +77,19 @@ class SpokenTarget:
     def list_files(self) -> frozenset[str]:
         return self._files
 
-    def locate(self, volume_id: str) -> Address:
+    def locate(self, volume_id: str) -> TargetAddress:
         return _locate(volume_id)
 
 
-def _locate(volume_id: str) -> Address:
-    return Address(f'{PREFIX}volume-{volume_id}', '127.0.0.1:3260', 1)
+def _locate(volume_id: str) -> TargetAddress:
+    return TargetAddress(f'{PREFIX}volume-{volume_id}', '127.0.0.1:3260', 1)
 
 
 def _initiator(number: int) -> str:
     return f'iqn.1994-05.com.redhat:host-{number // _SERVERS:05}'
 
 
-def insert(deployed: deployment.Deployment, number: int, locate: Callable[[str], Address] = _locate) -> list[str]:
+def insert(deployed: deployment.Deployment, number: int, locate: Callable[[str], TargetAddress] = _locate) -> list[str]:
     """Insert attachments, each of a volume of its own, _SERVERS to a host."""
     with deployed.db.reader() as session:
         type_id = session.scalars(sa.select(models.VolumeType.id)).first()
@@ -160,7 +160,7 @@ def make_reconciler(deployed: deployment.Deployment, target: Any) -> VolumeRecon
         target,
         deployed.exporter._locks,
         deployment.BACKEND,
-        (Rules(), 60.0),
+        (DriftRules(), 60.0),
     )
 
 
@@ -275,7 +275,7 @@ def measure_host(deployed: deployment.Deployment) -> tuple[float, float]:
         ]
     assert len(rows) == _SERVERS
     parts: tuple[Any, ...] = Domains(rows), NoSessions(), NoAgent()
-    agent = HostReconciler(Reconciliation(deployed.db, Actor('benchmark')), *parts, name, (Rules(), 60.0))
+    agent = HostReconciler(Reconciliation(deployed.db, Actor('benchmark')), *parts, name, (DriftRules(), 60.0))
     return measure(lambda: agent.run(fix=None))
 
 

@@ -11,7 +11,7 @@ from multiattach.api.validation import flag
 from multiattach.domain import errors
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Finding, Outcome
-from multiattach.engine.doctor import Diagnosis, Unanswered
+from multiattach.engine.doctor import Diagnosis, Silence
 
 # As findings that wait for a person show them.
 _SEALS = {'type': 'array', 'maxItems': 100, 'items': {'type': 'string', 'pattern': r'^[0-9a-f]{12}\Z'}}
@@ -44,7 +44,7 @@ def finding(found: Finding) -> dict[str, Any]:
     return {**found.write(), 'left': found.is_left}
 
 
-def unanswered(found: Unanswered) -> dict[str, Any]:
+def unanswered(found: Silence) -> dict[str, Any]:
     """Show which worker or agent did not answer."""
     return {'binary': found.binary, 'host': found.host, 'reason': found.reason}
 

@@ -32,7 +32,7 @@ from multiattach.api.validation import flag
 from multiattach.domain import states
 from multiattach.domain.explanations import Outlook
 from multiattach.domain.states import Owner
-from multiattach.domain.timeline import Step
+from multiattach.domain.timeline import TimelineEntry
 from multiattach.engine.explanations import ExplainedAttachment, ExplainedHost, ExplainedVolume, NextActor
 from multiattach.engine.truth import Truth
 
@@ -189,7 +189,7 @@ def _show_lease(actor: NextActor, *, sees_internals: bool) -> dict[str, Any] | N
     return shown | ({'process': lease.owner} if sees_internals else {})
 
 
-def _show_step(step: Step) -> dict[str, Any]:
+def _show_step(step: TimelineEntry) -> dict[str, Any]:
     return {
         'at': format_time(step.at),
         'event': step.event,

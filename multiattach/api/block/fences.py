@@ -11,7 +11,7 @@ from multiattach.api.schemas import requests
 from multiattach.api.schemas.replies import FLAG, NULL, TEXT, TEXT_OR_NULL, TIME, UUID, Schema, many, one, strict
 from multiattach.api.validation import flag
 from multiattach.db import models
-from multiattach.engine.fences import FencedAttachment, FencedHost
+from multiattach.engine.fences import FencedAttachment, HostFence
 
 _HOST_WISH = {'out_of_service': requests.BOOLEAN, 'reason': requests.TEXT_OR_NULL, 'expected': requests.BOOLEAN}
 
@@ -67,7 +67,7 @@ def mark(row: models.FencedHost) -> dict[str, Any]:
     return {'fenced_at': format_time(row.fenced_at), 'out_of_service': row.out_of_service, 'reason': row.reason}
 
 
-def _show_host(found: FencedHost) -> dict[str, Any]:
+def _show_host(found: HostFence) -> dict[str, Any]:
     return {
         'host': found.mark.host,
         **mark(found.mark),

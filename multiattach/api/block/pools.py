@@ -8,7 +8,7 @@ from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import requests
 from multiattach.api.schemas.replies import FLAG, TEXT, TEXT_OR_NULL, many, one, strict
 from multiattach.domain.pools import name_pool
-from multiattach.engine.placement import Backend
+from multiattach.engine.placement import Candidate
 from multiattach.engine.queries import parse_boolean
 
 _GIGABYTES = {'anyOf': [{'type': 'number', 'minimum': 0}, {'enum': ['unknown', 'infinite']}]}
@@ -45,7 +45,7 @@ _CAPABILITIES = strict(
 _ZONE = strict({'zoneName': TEXT, 'zoneState': strict({'available': FLAG})})
 
 
-def _show(backend: Backend) -> dict[str, Any]:
+def _show(backend: Candidate) -> dict[str, Any]:
     return {
         **backend.capabilities,
         'pool_name': name_pool(backend.host),

@@ -39,7 +39,7 @@ class NovaCompute:
     def find_attachment(
         self, token: str | None, catalog: list[dict[str, Any]] | None, server_id: str, volume_id: str
     ) -> str | None:
-        """See :meth:`multiattach.engine.guard.Compute.find_attachment`."""
+        """See :meth:`multiattach.engine.guard.ComputeGuard.find_attachment`."""
         endpoint = self._endpoint or self._find_endpoint(catalog or [])
         url = f'{endpoint.rstrip("/")}/servers/{server_id}/os-volume_attachments/{volume_id}'
         try:

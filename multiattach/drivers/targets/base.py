@@ -9,7 +9,7 @@ import string
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from multiattach.domain.connection import Address
+from multiattach.domain.connection import TargetAddress
 
 ACCOUNT_LENGTH = 20
 SECRET_LENGTH = 16
@@ -190,7 +190,7 @@ class Target(Protocol):
     def extend(self, volume_id: str, device: str) -> None:
         """Show the grown size of the device to the initiators without stopping I/O."""
 
-    def locate(self, volume_id: str) -> Address:
+    def locate(self, volume_id: str) -> TargetAddress:
         """Tell where initiators find a volume, or would; nothing is asked.
 
         :returns: the address of today.

@@ -6,7 +6,7 @@ import threading
 from typing import Any, Self
 
 from multiattach.conf import plugins
-from multiattach.domain.connection import Address
+from multiattach.domain.connection import TargetAddress
 from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, SessionState, TargetInfo, TargetState
 
 
@@ -84,10 +84,10 @@ class NullTarget:
         """See :meth:`multiattach.drivers.target.Target.within`."""
         return contextlib.nullcontext()
 
-    def locate(self, volume_id: str) -> Address:
+    def locate(self, volume_id: str) -> TargetAddress:
         """See :meth:`multiattach.drivers.targets.base.Target.locate`."""
         info = self._info(volume_id)
-        return Address(info.iqn, info.portal, info.lun)
+        return TargetAddress(info.iqn, info.portal, info.lun)
 
     def list_files(self) -> frozenset[str] | None:
         """See :meth:`multiattach.drivers.targets.base.Target.list_files`."""

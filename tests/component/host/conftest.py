@@ -41,7 +41,7 @@ class Bench:
         deployed.make_type()
 
     def start_agent(
-        self, fuse: Fuse | None = None, rules: LeaseRules = deployment.AT_ONCE, drift: findings.Rules | None = None
+        self, fuse: Fuse | None = None, rules: LeaseRules = deployment.AT_ONCE, drift: findings.DriftRules | None = None
     ) -> HostAgent:
         parts: tuple[Any, ...] = (self.engine_side, self.hypervisor, self.connector)
         if fuse is not None:
@@ -51,7 +51,7 @@ class Bench:
             HOST,
             self.make_leases(rules),
             project_id=PROJECT,
-            reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), drift or findings.Rules(), 0.0),
+            reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), drift or findings.DriftRules(), 0.0),
         )
 
     def make_leases(self, rules: LeaseRules = deployment.AT_ONCE) -> StepLeases:

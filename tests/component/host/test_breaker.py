@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.domain.connection import DeviceInfo
 from multiattach.domain.drift import Drift
-from multiattach.domain.findings import Finding, Rules
+from multiattach.domain.findings import DriftRules, Finding
 from multiattach.drivers.hypervisors.base import Disk
 from tests.component.host.conftest import Bench
 from tests.component.host.fakes import SERVERS
 
 MANY = 40
-AT_ONCE = Rules(graces={Drift.DOMAIN_GONE: 0.0, Drift.STRAY_DISK: 0.0, Drift.STRAY_SESSION: 0.0})
+AT_ONCE = DriftRules(graces={Drift.DOMAIN_GONE: 0.0, Drift.STRAY_DISK: 0.0, Drift.STRAY_SESSION: 0.0})
 
 
 @pytest.fixture

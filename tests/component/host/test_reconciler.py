@@ -13,7 +13,7 @@ from multiattach.db.transitions import Actor
 from multiattach.domain import states
 from multiattach.domain.connection import DeviceInfo
 from multiattach.domain.drift import Drift
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.drivers.errors import HypervisorUnavailable
 from multiattach.drivers.hypervisors.base import Disk
 from multiattach.host.agent import HostAgent
@@ -215,7 +215,7 @@ def serving(bench: Bench, **graces: float) -> Iterator[HostAgent]:
         HOST,
         bench.make_leases(),
         project_id=PROJECT,
-        reconciling=(Reconciliation(bench.deployed.db, Actor(f'host:{HOST}')), Rules(graces=graces), 0.5),
+        reconciling=(Reconciliation(bench.deployed.db, Actor(f'host:{HOST}')), DriftRules(graces=graces), 0.5),
     )
     service = HostService(
         Presence(bench.deployed.db, HOST, 'nova', 0.2),

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
-from multiattach.domain.findings import Finding, Rules
+from multiattach.domain.findings import DriftRules, Finding
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests import deployment
@@ -106,7 +106,7 @@ def make_bench(tgtd: PrivateTgtd, tmp_path: pathlib.Path) -> Iterator[Callable[.
     def make(**options: Any) -> Bench:
         folder = tmp_path / 'targets'
         target = options.pop('target', None) or TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=folder)
-        options.setdefault('rules', Rules())
+        options.setdefault('rules', DriftRules())
         running = deployment.deploy(tmp_path, target, report_interval=3600, **options)
         bench = Bench(running.__enter__(), tgtd, folder)
         stack.append((running, target))

@@ -14,7 +14,7 @@ from multiattach.api.settings import ApiSettings
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.drift import Drift
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests import deployment
@@ -42,7 +42,7 @@ class Move:
         tgtd.start()
         self.tgtds.append(tgtd)
         target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=self._folder / 'targets')
-        running = deployment.deploy(self._folder, target, report_interval=3600, rules=Rules())
+        running = deployment.deploy(self._folder, target, report_interval=3600, rules=DriftRules())
         self._running.append(running)
         deployed = running.__enter__()
         if len(self._running) == 1:

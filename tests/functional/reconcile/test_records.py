@@ -12,7 +12,7 @@ from multiattach import signals
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.drift import Drift
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.drivers.nova.client import ServerState
 from multiattach.drivers.targets.null import NullTarget
 from multiattach.engine.context import RequestContext
@@ -88,7 +88,7 @@ def test_a_mark_that_nobody_takes_back_is_reported_with_its_age(
 def test_a_mark_is_taken_back_as_its_client_would_if_the_operator_says_so(
     make_bench: Callable[..., Bench], kind: Drift, leave: Callable[[Bench], tuple[str, str]], status: str
 ) -> None:
-    bench = make_bench(target=NullTarget(), rules=Rules({kind: 'repair'}, {kind: 60.0}))
+    bench = make_bench(target=NullTarget(), rules=DriftRules({kind: 'repair'}, {kind: 60.0}))
     volume, after = leave(bench)
     assert bench.look(fix=None) == []
     age(bench, volume, 61)

@@ -12,7 +12,7 @@ from keystoneauth1 import adapter, noauth, session
 
 from multiattach.db import models
 from multiattach.domain.drift import Drift
-from multiattach.domain.findings import Rules, Seen
+from multiattach.domain.findings import DriftRules, Seen
 from multiattach.drivers.nova.client import NovaServers
 from multiattach.drivers.targets.null import NullTarget
 from multiattach.steps.ledger import Repair
@@ -82,7 +82,7 @@ def test_a_host_that_connects_just_in_time_keeps_its_place(bench: Bench, monkeyp
 
 
 def test_reservations_of_servers_go_if_the_operator_says_so(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(rules=Rules({Drift.RESERVATION_OF_SERVER: 'repair'}, reservation_age=60))
+    bench = make_bench(rules=DriftRules({Drift.RESERVATION_OF_SERVER: 'repair'}, reservation_age=60))
     volume = bench.deployed.make_volume('multi')
     ident = bench.reserve(volume, str(uuid.uuid4()))
     bench.write(models.Attachment, ident, state_at=long_ago(61))
@@ -171,7 +171,7 @@ def test_a_server_that_nova_never_knew_may_be_bare_metal(
 def test_a_place_for_a_server_that_nova_is_about_to_make_waits(
     make_bench: Callable[..., Bench], nova: StandInServers
 ) -> None:
-    bench = make_bench(nova=make_check(nova), rules=Rules({Drift.SERVER_UNKNOWN: 'repair'}))
+    bench = make_bench(nova=make_check(nova), rules=DriftRules({Drift.SERVER_UNKNOWN: 'repair'}))
     bench.attach(bench.deployed.make_volume('multi'), server=nova.make())
     ident = bench.reserve(bench.deployed.make_volume('multi'), str(uuid.uuid4()))
     assert [(one.kind, one.outcome) for one in bench.look(fix=True)] == [(Drift.SERVER_UNKNOWN, 'waiting')]
@@ -193,7 +193,7 @@ def test_a_place_for_a_server_that_nova_is_about_to_make_waits(
 def test_a_nova_that_cannot_tell_takes_nothing_away(
     make_bench: Callable[..., Bench], nova: StandInServers, status: int, body: object
 ) -> None:
-    bench = make_bench(nova=make_check(nova), rules=Rules({Drift.SERVER_UNKNOWN: 'repair'}))
+    bench = make_bench(nova=make_check(nova), rules=DriftRules({Drift.SERVER_UNKNOWN: 'repair'}))
     row = bench.attach(bench.deployed.make_volume('multi'))
     nova.trouble = status, body
     assert bench.look(fix=True) == []
@@ -208,7 +208,7 @@ def test_a_nova_that_cannot_tell_takes_nothing_away(
 def test_many_servers_that_are_gone_at_once_wait_for_a_person(
     make_bench: Callable[..., Bench], nova: StandInServers
 ) -> None:
-    bench = make_bench(nova=make_check(nova), rules=Rules(most=2))
+    bench = make_bench(nova=make_check(nova), rules=DriftRules(most=2))
     volume = bench.deployed.make_volume('multi')
     kept = bench.attach(volume, 'kept', nova.make())
     rows = [bench.attach(volume, f'host-{number}', nova.make()) for number in range(3)]

@@ -8,7 +8,7 @@ import pytest
 
 from multiattach.db import models
 from multiattach.domain.drift import TARGET_KINDS, Drift
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.drivers.targets.tgt.protocol import Mode, Op, Request
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused
 from tests.functional.reconcile.conftest import Bench
@@ -164,7 +164,7 @@ def test_two_addresses_that_are_logged_in_under_one_name_are_reported(
 
 
 def test_the_operator_decides(make_bench: Callable[..., Bench]) -> None:
-    rules = Rules({Drift.ADMITTED: 'report', Drift.NO_FILE: 'ignore'}, {Drift.UNUSED: 3600.0})
+    rules = DriftRules({Drift.ADMITTED: 'report', Drift.NO_FILE: 'ignore'}, {Drift.UNUSED: 3600.0})
     bench = make_bench(rules=rules)
     volume, other = bench.deployed.make_volume('multi'), bench.deployed.make_volume('multi')
     row = bench.attach(volume)

@@ -9,18 +9,18 @@ from multiattach import conf as configuration
 from multiattach.cmd import parts
 from multiattach.domain import errors
 from multiattach.domain.drift import Action, Drift
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 
 
-def load(folder: pathlib.Path, text: str) -> Rules:
+def load(folder: pathlib.Path, text: str) -> DriftRules:
     path = folder / 'multiattach.conf'
     path.write_text(f'[reconcile]\n{text}\n')
     return parts.make_rules(configuration.load(['--config-file', str(path)], program='t', description='t'))
 
 
 def test_the_table_holds_by_default(tmp_path: pathlib.Path) -> None:
-    assert load(tmp_path, '') == Rules()
-    rules = Rules()
+    assert load(tmp_path, '') == DriftRules()
+    rules = DriftRules()
     assert rules.find_action(Drift.NO_TARGET) is Action.REPAIR
     assert rules.find_action(Drift.LOST_DISK) is Action.REPORT
     assert rules.find_grace(Drift.STRAY_DISK) == 60

@@ -57,7 +57,7 @@ def test_secrets_are_hidden_and_the_rest_stays():
     assert 'p' not in repr(connection.parse_connector({**GOOD, 'password': 'p4ssw0rd'})).split()
 
 
-ADDRESS = connection.Address('iqn.2010-10.org.openstack:volume-v', '192.0.2.7:3260', 1)
+ADDRESS = connection.TargetAddress('iqn.2010-10.org.openstack:volume-v', '192.0.2.7:3260', 1)
 
 
 @pytest.mark.parametrize(

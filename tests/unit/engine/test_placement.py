@@ -3,9 +3,9 @@ import dataclasses
 
 import pytest
 
-from multiattach.engine.placement import Backend, Wish, choose
+from multiattach.engine.placement import Candidate, Requirements, choose
 
-GOOD = Backend(
+GOOD = Candidate(
     'h@a',
     'nova',
     'id',
@@ -22,18 +22,18 @@ SHARED = {'multiattach': '<is> True'}
 
 def test_the_backend_with_the_most_room_is_chosen():
     fuller = dataclasses.replace(GOOD, host='h@b', allocated_gb=50)
-    assert choose(Wish(1, None, SHARED), [fuller, GOOD]).backend is GOOD
+    assert choose(Requirements(1, None, SHARED), [fuller, GOOD]).backend is GOOD
 
 
 @pytest.mark.parametrize(
     ('change', 'wish', 'reason'),
     [
-        ({'is_up': False}, Wish(1, None, {}), 'up and enabled'),
-        ({'is_enabled': False}, Wish(1, None, {}), 'up and enabled'),
-        ({}, Wish(1, 'mars', {}), 'availability zone mars'),
-        ({'capabilities': {'multiattach': False}}, Wish(1, None, SHARED), 'multiattach=<is> True'),
-        ({'capabilities': {}}, Wish(1, None, SHARED), 'multiattach=<is> True'),
-        ({'allocated_gb': 99.5}, Wish(1, None, {}), 'room for 1 GiB'),
+        ({'is_up': False}, Requirements(1, None, {}), 'up and enabled'),
+        ({'is_enabled': False}, Requirements(1, None, {}), 'up and enabled'),
+        ({}, Requirements(1, 'mars', {}), 'availability zone mars'),
+        ({'capabilities': {'multiattach': False}}, Requirements(1, None, SHARED), 'multiattach=<is> True'),
+        ({'capabilities': {}}, Requirements(1, None, SHARED), 'multiattach=<is> True'),
+        ({'allocated_gb': 99.5}, Requirements(1, None, {}), 'room for 1 GiB'),
     ],
 )
 def test_the_reason_names_what_nobody_met(change, wish, reason):
@@ -43,22 +43,22 @@ def test_the_reason_names_what_nobody_met(change, wish, reason):
 
 
 def test_no_backend_at_all_has_a_reason():
-    assert 'up and enabled' in choose(Wish(1, None, {}), []).reason
+    assert 'up and enabled' in choose(Requirements(1, None, {}), []).reason
 
 
 def test_capacity_may_be_promised_more_than_once():
     thin = dataclasses.replace(GOOD, allocated_gb=150, max_over_subscription=2.0)
-    assert choose(Wish(50, None, {}), [thin]).backend is thin
-    assert choose(Wish(51, None, {}), [thin]).backend is None
+    assert choose(Requirements(50, None, {}), [thin]).backend is thin
+    assert choose(Requirements(51, None, {}), [thin]).backend is None
 
 
 def test_extra_specs_that_users_may_not_see_are_not_in_the_reason():
-    reason = choose(Wish(1, None, {'secret_spec': 'x'}), [GOOD]).reason
+    reason = choose(Requirements(1, None, {'secret_spec': 'x'}), [GOOD]).reason
     assert 'secret_spec' not in reason
 
 
 def test_a_type_says_in_which_zones_its_volumes_may_be():
     specs = {'RESKEY:availability_zones': 'a, b'}
     there = dataclasses.replace(GOOD, zone='b', allocated_gb=60)
-    assert choose(Wish(1, None, specs), [GOOD, there]).backend is there
-    assert 'RESKEY:availability_zones=a, b' in choose(Wish(1, None, specs), [GOOD]).reason
+    assert choose(Requirements(1, None, specs), [GOOD, there]).backend is there
+    assert 'RESKEY:availability_zones=a, b' in choose(Requirements(1, None, specs), [GOOD]).reason

@@ -9,7 +9,7 @@ import pytest
 from multiattach import signals
 from multiattach.domain import errors, findings
 from multiattach.domain.drift import DESTRUCTIVE, TABLE, Account, Action, Drift
-from multiattach.domain.findings import Rules, Seen
+from multiattach.domain.findings import DriftRules, Seen
 from multiattach.steps.ledger import Ledger, Wish
 
 EVERYTHING = frozenset(Account)
@@ -26,9 +26,9 @@ class Clock:
 
 
 class Bench:
-    def __init__(self, rules: Rules | None = None) -> None:
+    def __init__(self, rules: DriftRules | None = None) -> None:
         self.clock = Clock()
-        self.ledger = Ledger(rules or Rules(), self.clock)
+        self.ledger = Ledger(rules or DriftRules(), self.clock)
         self.ran: list[str | None] = []
         self.error: Exception | None = None
 
@@ -160,7 +160,7 @@ def test_one_repair_is_enough_for_all_that_it_puts_right(bench: Bench) -> None:
 
 
 def test_the_operator_decides() -> None:
-    bench = Bench(Rules({Drift.STATUS: 'report', Drift.STRAY_DISK: 'ignore'}))
+    bench = Bench(DriftRules({Drift.STATUS: 'report', Drift.STRAY_DISK: 'ignore'}))
     for fix in (None, False, True):
         assert bench.settle(STATUS, STRAY, fix=fix) == ['reported']
     assert bench.ran == []

@@ -22,7 +22,7 @@ from multiattach.domain import errors
 from multiattach.drivers.errors import DomainNotFound, HypervisorError, HypervisorUnavailable
 from multiattach.drivers.hypervisors.libvirt import loop
 from multiattach.drivers.hypervisors.libvirt.calls import Calls, Overdue
-from multiattach.drivers.hypervisors.libvirt.events import Outcome, Removals
+from multiattach.drivers.hypervisors.libvirt.events import Removals, UnplugResult
 
 LOG = log.getLogger(__name__)
 R = TypeVar('R')
@@ -201,13 +201,13 @@ class LibvirtConnection:
 
     def _listen(self, connection: Any) -> None:
         for event, outcome in (
-            (self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, Outcome.REMOVED),
-            (self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, Outcome.REFUSED),
+            (self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, UnplugResult.REMOVED),
+            (self._lib.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, UnplugResult.REFUSED),
         ):
             connection.domainEventRegisterAny(None, event, self._on_device, outcome)
         connection.domainEventRegisterAny(None, self._lib.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_life, None)
 
-    def _on_device(self, _connection: Any, domain: Any, alias: str, outcome: Outcome) -> None:
+    def _on_device(self, _connection: Any, domain: Any, alias: str, outcome: UnplugResult) -> None:
         self._removals.report(domain.UUIDString(), alias, outcome)
 
     def _on_life(self, _connection: Any, domain: Any, event: int, _detail: int, _data: None) -> None:

@@ -13,7 +13,7 @@ from multiattach.drivers.hypervisors.libvirt.calls import wait
 threading: Any = concurrency.native('threading')
 
 
-class Outcome(enum.Enum):
+class UnplugResult(enum.Enum):
     """How a request to let go of a device ended."""
 
     REMOVED = 'removed'
@@ -25,9 +25,9 @@ class Removal:
 
     def __init__(self) -> None:
         self._heard = threading.Event()
-        self._outcome: Outcome | None = None
+        self._outcome: UnplugResult | None = None
 
-    def report(self, outcome: Outcome) -> None:
+    def report(self, outcome: UnplugResult) -> None:
         """Tell the waiter what happened.
 
         :param outcome: of the request.
@@ -36,7 +36,7 @@ class Removal:
             self._outcome = outcome
             self._heard.set()
 
-    def wait(self, timeout: float) -> Outcome | None:
+    def wait(self, timeout: float) -> UnplugResult | None:
         """Wait for an event.
 
         :param timeout: seconds.
@@ -67,7 +67,7 @@ class Removals:
                 if not self._waiting[key]:
                     del self._waiting[key]
 
-    def report(self, server_id: str, alias: str, outcome: Outcome) -> None:
+    def report(self, server_id: str, alias: str, outcome: UnplugResult) -> None:
         """Tell those who wait for a device.
 
         :param outcome: what happened to it.

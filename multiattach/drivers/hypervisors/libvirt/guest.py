@@ -15,7 +15,7 @@ from multiattach.drivers.hypervisors.libvirt.connection import (
     DomainState,
     LibvirtConnection,
 )
-from multiattach.drivers.hypervisors.libvirt.events import Outcome, Removal
+from multiattach.drivers.hypervisors.libvirt.events import Removal, UnplugResult
 
 LOG = log.getLogger(__name__)
 
@@ -108,10 +108,10 @@ class GuestDisks:
             with self._connection.expect_removal(server_id, found.alias) as removal:
                 self._ask(server_id, volume_id, found.text)
                 outcome = self._await(removal, server_id, volume_id)
-            if outcome is Outcome.REMOVED:
+            if outcome is UnplugResult.REMOVED:
                 return
             LOG.warning('Server %s keeps volume %s after request %d of %d', server_id, volume_id, attempt, attempts)
-            if outcome is Outcome.REFUSED:
+            if outcome is UnplugResult.REFUSED:
                 break
         if self._find_live(server_id, volume_id) is not None:
             raise DetachRefused(
@@ -129,14 +129,14 @@ class GuestDisks:
             if self._find_live(server_id, volume_id) is not None:
                 raise
 
-    def _await(self, removal: Removal, server_id: str, volume_id: str) -> Outcome | None:
+    def _await(self, removal: Removal, server_id: str, volume_id: str) -> UnplugResult | None:
         end = time.monotonic() + self._detach_timeout
         while (left := end - time.monotonic()) > 0:
             outcome = removal.wait(min(left, _LOOK_INTERVAL))
             if outcome is not None:
                 return outcome
             if self._find_live(server_id, volume_id) is None:
-                return Outcome.REMOVED
+                return UnplugResult.REMOVED
         return None
 
     # -- growing -------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oslo_log import log
 
-from multiattach.domain.connection import Address
+from multiattach.domain.connection import TargetAddress
 from multiattach.drivers.errors import TargetError, TargetFull, TargetUnavailable
 from multiattach.drivers.targets.base import Cut, Export, Grant, TargetInfo, TargetState
 from multiattach.drivers.targets.tgt import config_file
@@ -234,9 +234,9 @@ class TgtTarget:
         """See :meth:`multiattach.drivers.target.Target.within`."""
         return self._daemon.within(seconds)
 
-    def locate(self, volume_id: str) -> Address:
+    def locate(self, volume_id: str) -> TargetAddress:
         """See :meth:`multiattach.drivers.targets.base.Target.locate`."""
-        return Address(self.iqn(volume_id), self._portal, LUN)
+        return TargetAddress(self.iqn(volume_id), self._portal, LUN)
 
     def list_files(self) -> frozenset[str] | None:
         """See :meth:`multiattach.drivers.targets.base.Target.list_files`."""

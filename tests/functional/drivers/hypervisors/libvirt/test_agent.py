@@ -10,7 +10,7 @@ import pytest
 from multiattach.db import services as db_services
 from multiattach.db.transitions import Actor
 from multiattach.domain import errors
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.domain.services import HOST_BINARY
 from multiattach.drivers.connectors.qemu import QemuConnector
 from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
@@ -44,7 +44,7 @@ class Bench:
         self.volume_id = deployed.make_volume('multi')
 
     def start_agent(
-        self, fuse: Fuse | None = None, hypervisor: LibvirtHypervisor | None = None, rules: Rules | None = None
+        self, fuse: Fuse | None = None, hypervisor: LibvirtHypervisor | None = None, rules: DriftRules | None = None
     ) -> HostAgent:
         parts = [self.engine_side, hypervisor or self.hypervisor, self.connector]
         wrapped = [fuse.wrap(part) if fuse else part for part in parts]
@@ -56,7 +56,7 @@ class Bench:
             NAME,
             leases,
             project_id='a' * 32,
-            reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), rules or Rules(), 0.0),
+            reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), rules or DriftRules(), 0.0),
         )
 
     def ask_attach(self, number: int) -> str:

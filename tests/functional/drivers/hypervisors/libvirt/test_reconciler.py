@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain.drift import Drift
-from multiattach.domain.findings import Rules
+from multiattach.domain.findings import DriftRules
 from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
@@ -204,7 +204,7 @@ def test_steps_in_flight_are_no_drift(bench: Bench) -> None:
 
 # -- a libvirt that is not to be believed ----------------------------------------------------------
 
-AT_ONCE = Rules(graces={Drift.DOMAIN_GONE: 0.0})
+AT_ONCE = DriftRules(graces={Drift.DOMAIN_GONE: 0.0})
 
 
 @pytest.fixture

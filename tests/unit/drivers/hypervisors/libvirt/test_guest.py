@@ -15,7 +15,7 @@ from multiattach.drivers.hypervisors.base import Disk
 from multiattach.drivers.hypervisors.libvirt import guest as guest_module
 from multiattach.drivers.hypervisors.libvirt import xml
 from multiattach.drivers.hypervisors.libvirt.connection import DetachPending, DeviceNotFound, DomainState
-from multiattach.drivers.hypervisors.libvirt.events import Outcome, Removals
+from multiattach.drivers.hypervisors.libvirt.events import Removals, UnplugResult
 from multiattach.drivers.hypervisors.libvirt.guest import GuestDisks
 
 SERVER = str(uuid.uuid4())
@@ -77,9 +77,9 @@ class Wall:
     def let_go(self) -> None:
         """The event comes before libvirt's call returns: who listens later misses it."""
         self.drop()
-        self.report(Outcome.REMOVED)
+        self.report(UnplugResult.REMOVED)
 
-    def report(self, outcome: Outcome) -> None:
+    def report(self, outcome: UnplugResult) -> None:
         self.removals.report(SERVER, f'ua-{VOLUME}', outcome)
 
 
@@ -191,7 +191,7 @@ def test_guest_that_keeps_it_is_asked_again_and_then_left(wall: Wall, disks: Gue
 def test_guest_that_says_no_is_not_asked_again(wall: Wall, disks: GuestDisks) -> None:
     disks.attach(SERVER, DISK)
     wall.asked.clear()
-    wall.on_detach = lambda: wall.report(Outcome.REFUSED)
+    wall.on_detach = lambda: wall.report(UnplugResult.REFUSED)
     with pytest.raises(DetachRefused):
         disks.detach(SERVER, VOLUME)
     assert wall.asked == [('detach', True, False)]
