@@ -19,7 +19,6 @@ class Periodic:
     An exception ends nothing, and is logged once for as long as it comes again. The first round starts
     at once.
 
-    :param name: for the log.
     :param interval: seconds between the end of a round and the next one.
     :param calls: what is called.
     """

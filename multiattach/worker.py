@@ -34,7 +34,6 @@ class Presence:
 class Round:
     """Calls that are made in turn, again and again, in a thread of their own.
 
-    :param name: for the log.
     :param pause: seconds between the end of a round and the next one.
     """
 

@@ -101,8 +101,6 @@ def reply(
     """Return the body of a list: a page of rows, and the link to the next one if there may be one.
 
     :param key: key of the list.
-    :param show: shows a row.
-    :param links: key of the link.
     """
     after = next_link(req, settings, rows, page)
     return {key: [show(row) for row in rows]} | ({links or f'{key}_links': after} if after else {})

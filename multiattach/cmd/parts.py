@@ -207,7 +207,6 @@ class TargetDrivers:
 
         :param name: name of the backend's group.
         :returns: the driver, checked.
-        :raises ConfigurationError: there is none of that name, or it cannot be used.
         """
         driver = self._conf[name].target_driver
         if driver in self._shared:

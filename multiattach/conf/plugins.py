@@ -89,7 +89,6 @@ def load(namespace: str, name: str, option: str) -> Any:
     :param name: name of its entry point.
     :param option: how the message names the option that names the driver.
     :returns: a :class:`Plugin`.
-    :raises ConfigurationError: there is none of the name, or it cannot be imported.
     """
     try:
         return driver.DriverManager(namespace, name, warn_on_missing_entrypoint=False).driver
@@ -112,7 +111,6 @@ def read_options(conf: cfg.ConfigOpts, plugin: Any, group: str) -> Any:
     """Register the options of a driver and read them.
 
     :param group: as for :func:`get_group`.
-    :returns: values by name.
     :raises ConfigurationError: the message names the option.
     """
     section = get_group(plugin, group)

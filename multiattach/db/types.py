@@ -56,10 +56,7 @@ def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
 
 
 def add(session: Session, name: str, description: str | None, is_public: bool) -> str:
-    """Record a new type.
-
-    :returns: its UUID.
-    """
+    """Record a new type."""
     ident = str(uuid.uuid4())
     session.add(T(id=ident, name=name, live_name=name, description=description, is_public=is_public))
     session.flush()

@@ -48,7 +48,6 @@ class VolumeHosts:
         """Sum up the volumes of a backend by project.
 
         :param host: ``host@backend``.
-        :returns: one for each project that has any.
         """
         self._policy.check(ctx, _RULE)
         with self._db.reader() as session:

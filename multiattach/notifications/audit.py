@@ -12,7 +12,6 @@ from multiattach.notifications.outbox import Outbox
 class AuditSender:
     """Sends what the audit filter of the API tells.
 
-    :param notifier: oslo.messaging notifier.
     :param queue_size: events that wait; further ones are dropped.
     """
 

@@ -19,7 +19,6 @@ class Sender:
 
     A crash loses what waits; notifications are no ledger, the database is.
 
-    :param notifier: oslo.messaging notifier.
     :param queue_size: changes that wait; further ones are dropped.
     """
 

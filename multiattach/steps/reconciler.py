@@ -50,7 +50,6 @@ class Look:
 class Reconciler(abc.ABC):
     """Looks after one backend or one host.
 
-    :param host: its name.
     :param rules: what is done about which drift.
     :param interval: seconds between two rounds, 0 for none but those that a person asks for.
     """

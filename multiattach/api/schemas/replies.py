@@ -42,10 +42,7 @@ def strict(required: Schema, optional: Schema | None = None) -> dict[str, Any]:
 
 
 def many(items: Schema) -> dict[str, Any]:
-    """Make the schema of a list.
-
-    :param items: schema of its items.
-    """
+    """Make the schema of a list."""
     return {'type': 'array', 'items': items}
 
 
@@ -63,7 +60,6 @@ def one(key: str, schema: Schema) -> Schema:
 def page(key: str, item: Schema, *, links: str = '', optional: Schema | None = None) -> Schema:
     """Make the schema of one page of a list.
 
-    :param item: schema of one row.
     :param links: key of the link to the next page.
     :param optional: schemas of keys that may be there, too.
     """

@@ -47,7 +47,6 @@ PAGE_QUERY: Schema = {
 def wrap(key: str, inner: Schema, *, others: Schema | None = None, strict: bool = True) -> dict[str, Any]:
     """Make the schema of a body with one key.
 
-    :param inner: schema of its value.
     :param others: further keys, optional.
     """
     return {
@@ -61,7 +60,6 @@ def wrap(key: str, inner: Schema, *, others: Schema | None = None, strict: bool 
 def fields(properties: Schema, *required: str, strict: bool = True, **more: Any) -> dict[str, Any]:
     """Make the schema of an object.
 
-    :param properties: schemas by key.
     :param required: keys that must be there.
     :param more: further keywords.
     """
