@@ -174,7 +174,7 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
         'reserved',
         Owner.USER,
         V.RESERVED,
-        'Place taken on the volume; no host yet.',
+        'Reserved for a server; no connector yet.',
         agent=Owner.HOST,
         at_rest=True,
         ordered=True,
@@ -183,7 +183,7 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
         'attaching',
         Owner.VOLUME,
         V.ATTACHING,
-        'The volume worker is to admit the initiator on the target.',
+        'The volume worker exports the volume to the initiator.',
         on_target=True,
         ordered=True,
     ),
@@ -201,7 +201,7 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
         'attaching',
         Owner.HOST,
         V.ATTACHING,
-        'The host agent connects the device and gives it to the server.',
+        'The host agent connects the device and attaches it to the server.',
         on_target=True,
         admitted=True,
         on_host=True,
@@ -220,7 +220,7 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
         'detaching',
         Owner.HOST,
         V.DETACHING,
-        'The host agent takes the device from the server.',
+        'The host agent detaches the device from the server.',
         on_target=True,
         admitted=True,
         on_host=True,
@@ -230,7 +230,7 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
         'detaching',
         Owner.VOLUME,
         V.DETACHING,
-        'The volume worker is to turn the initiator away.',
+        "The volume worker removes the initiator's access.",
         on_target=True,
         ordered=True,
     ),
@@ -238,7 +238,7 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
         'detaching',
         Owner.VOLUME,
         V.DETACHING,
-        'The volume worker is to cut the initiator off, whatever its host does.',
+        'The volume worker fences the initiator, whatever its host does.',
         on_target=True,
         ordered=True,
     ),
@@ -246,14 +246,14 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
         'error_detaching',
         Owner.USER,
         None,
-        'Cut off, and seen on the target to be: its host writes no more. It takes no place on the volume.',
+        'Fenced, with proof read from the target: its host can no longer write. It is no use of the volume any more.',
         takes_place=False,
     ),
     A.ERROR_ATTACHING: StateInfo(
         'error_attaching',
         Owner.USER,
         None,
-        'The attach failed and was undone; delete or try again.',
+        'The attach failed and was reverted; delete the attachment or try again.',
         takes_place=False,
         at_rest=True,
     ),
@@ -261,35 +261,37 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
         'error_detaching',
         Owner.USER,
         None,
-        'The detach failed; delete again.',
+        'The detach failed; delete the attachment again.',
         on_target=True,
         admitted=True,
         on_host=True,
         at_rest=True,
     ),
-    A.DETACHED: StateInfo('detached', Owner.NOBODY, None, 'Gone; the row is kept for its timeline.', takes_place=False),
+    A.DETACHED: StateInfo(
+        'detached', Owner.NOBODY, None, 'Deleted; the record is kept for its timeline.', takes_place=False
+    ),
 }
 
 VOLUME_STATES: dict[Volume, StatusInfo] = {
-    V.CREATING: StatusInfo(Owner.VOLUME, 'The volume worker is to make the storage.', has_storage=False),
-    V.AVAILABLE: StatusInfo(Owner.NOBODY, 'Nobody has the volume.', derived=True),
-    V.RESERVED: StatusInfo(Owner.USER, 'A place is taken; no host has connected.', derived=True),
-    V.ATTACHING: StatusInfo(Owner.USER, 'A server is about to have the volume.', derived=True),
-    V.IN_USE: StatusInfo(Owner.NOBODY, 'A server has the volume.', derived=True, has_server=True),
+    V.CREATING: StatusInfo(Owner.VOLUME, 'The volume worker creates the storage.', has_storage=False),
+    V.AVAILABLE: StatusInfo(Owner.NOBODY, 'The volume is not attached.', derived=True),
+    V.RESERVED: StatusInfo(Owner.USER, 'Reserved for a server; no host has connected.', derived=True),
+    V.ATTACHING: StatusInfo(Owner.USER, 'The volume is being attached to a server.', derived=True),
+    V.IN_USE: StatusInfo(Owner.NOBODY, 'The volume is attached to at least one server.', derived=True, has_server=True),
     V.DETACHING: StatusInfo(
-        Owner.USER, 'The volume is taken from a server.', derived=True, has_server=True, resettable=False
+        Owner.USER, 'The volume is being detached from a server.', derived=True, has_server=True, resettable=False
     ),
-    V.EXTENDING: StatusInfo(Owner.VOLUME, 'The volume worker is to grow the storage.'),
-    V.MAINTENANCE: StatusInfo(Owner.USER, 'An administrator set it: nothing is changed until it is reset.'),
-    V.DELETING: StatusInfo(
-        Owner.VOLUME, 'The volume worker is to delete the storage.', has_storage=False, resettable=False
+    V.EXTENDING: StatusInfo(Owner.VOLUME, 'The volume worker extends the storage.'),
+    V.MAINTENANCE: StatusInfo(Owner.USER, 'Set by an administrator; nothing changes until the status is reset.'),
+    V.DELETING: StatusInfo(Owner.VOLUME, 'The volume worker deletes the storage.', has_storage=False, resettable=False),
+    V.DELETED: StatusInfo(Owner.NOBODY, 'Deleted.', has_storage=False, resettable=False),
+    V.ERROR: StatusInfo(
+        Owner.USER, 'The storage could not be created, or an administrator set this status.', failed=True
     ),
-    V.DELETED: StatusInfo(Owner.NOBODY, 'Gone.', has_storage=False, resettable=False),
-    V.ERROR: StatusInfo(Owner.USER, 'The storage could not be made, or an administrator set it.', failed=True),
     V.ERROR_DELETING: StatusInfo(
         Owner.USER, 'The storage could not be deleted.', failed=True, has_storage=False, resettable=False
     ),
-    V.ERROR_EXTENDING: StatusInfo(Owner.USER, 'The storage could not grow; the data is as it was.', failed=True),
+    V.ERROR_EXTENDING: StatusInfo(Owner.USER, 'The storage could not be extended; the data is intact.', failed=True),
 }
 
 
@@ -302,21 +304,21 @@ ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
         'export',
         (A.RESERVED, A.EXPORTING, A.ATTACHED),
         A.EXPORTING,
-        'A connector was given: the initiator is to be admitted (attached without one: unshelved servers).',
+        'A connector was supplied: the volume is to be exported to its initiator (from attached: unshelved servers).',
     ),
     (
         'exported',
         (A.EXPORTING,),
         A.EXPORTED,
-        'The target admits the initiator; connection_info is stored with the state.',
+        'The initiator has access to the target; connection_info is stored with the state.',
     ),
     (
         'export_failed',
         (A.EXPORTING,),
         A.RESERVED,
-        'The export failed for good and was undone; another connector may be tried.',
+        'The export failed permanently and was reverted; another connector can be tried.',
     ),
-    ('connect', (A.EXPORTED, A.CONNECTING), A.CONNECTING, 'The host agent is about to touch its host.'),
+    ('connect', (A.EXPORTED, A.CONNECTING), A.CONNECTING, 'The host agent is about to change its host.'),
     (
         'complete',
         (A.RESERVED, A.EXPORTED, A.CONNECTING, A.ATTACHED),
@@ -327,51 +329,51 @@ ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
         'attach_failed',
         (A.RESERVED, A.EXPORTING, A.EXPORTED, A.CONNECTING, A.UNEXPORTING),
         A.ERROR_ATTACHING,
-        'The attach ended in an error, and what it did was undone.',
+        'The attach failed and was reverted.',
     ),
-    ('detach', (A.ATTACHED, A.DETACHING, A.ERROR_DETACHING), A.DETACHING, 'The server is to lose the volume.'),
-    ('detach_refused', (A.DETACHING,), A.ATTACHED, 'The server kept the device: nothing was taken away.'),
+    (
+        'detach',
+        (A.ATTACHED, A.DETACHING, A.ERROR_DETACHING),
+        A.DETACHING,
+        'The volume is to be detached from the server.',
+    ),
+    ('detach_refused', (A.DETACHING,), A.ATTACHED, 'The server did not release the device: nothing changed.'),
     (
         'detach_failed',
         (A.DETACHING, A.UNEXPORTING),
         A.ERROR_DETACHING,
-        'The detach stopped half-way; it may be asked for again.',
+        'The detach stopped half-way; it can be requested again.',
     ),
     (
         'unexport',
         (A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING, A.ERROR_DETACHING),
         A.UNEXPORTING,
-        'The initiator is to be turned away, the export removed with the last one.',
+        "The initiator's access is to be removed; with the last one, the export as well.",
     ),
     (
         'fence',
         tuple(state for state in A if state not in (A.FENCED, A.DETACHED)),
         A.FENCING,
-        'The initiator is to be cut off; its host is not asked.',
+        'The initiator is to be fenced; its host is not contacted.',
     ),
-    (
-        'fenced',
-        (A.FENCING,),
-        A.FENCED,
-        'The target was read again: no leave to log in, no account and no session is left.',
-    ),
+    ('fenced', (A.FENCING,), A.FENCED, 'The target was read again: no ACL entry, account or session remains.'),
     (
         'fence_failed',
         (A.FENCING,),
         A.FENCING,
-        'The target refused, or still showed something; the worker tries again by itself.',
+        'The target refused, or still showed something; the worker retries automatically.',
     ),
     (
         'remove',
         (A.RESERVED, A.UNEXPORTING, A.FENCED, A.ERROR_ATTACHING, A.ATTACHED, A.DETACHING, A.ERROR_DETACHING),
         A.DETACHED,
-        'Nothing of the attachment is left on a target or a host.',
+        'Nothing of the attachment remains on a target or a host.',
     ),
     (
         'abandon',
         tuple(state for state in A if state != A.DETACHED),
         A.DETACHED,
-        'Its backend is gone for good, and a person removes the volume: nobody was asked what is left.',
+        'Its backend is lost, and an operator removes the volume; what remains was not checked.',
     ),
 )
 
@@ -382,29 +384,34 @@ DERIVATION: tuple[tuple[frozenset[str], Volume], ...] = tuple(
 )
 
 VOLUME_EVENTS: dict[str, Transition] = _rows(
-    ('created', (V.CREATING,), None, 'The storage is there.'),
-    ('create_failed', (V.CREATING,), V.ERROR, 'No place, or the backend failed; a message says why.'),
+    ('created', (V.CREATING,), None, 'The storage exists.'),
+    (
+        'create_failed',
+        (V.CREATING,),
+        V.ERROR,
+        'No backend had space, or the backend failed; a message gives the reason.',
+    ),
     (
         'delete',
         (V.AVAILABLE, V.ERROR, V.ERROR_EXTENDING),
         V.DELETING,
-        'The storage is to go; no attachment may be alive (contract 3.4).',
+        'The storage is to be deleted; there must be no live attachment (contract 3.4).',
     ),
     (
         'force_delete',
         tuple(status for status in V if status not in (V.DELETING, V.DELETED)),
         V.DELETING,
-        'An admin asks for the same in any status; attachments still refuse.',
+        'The same by an administrator, in any status; live attachments still prevent it.',
     ),
-    ('deleted', (V.DELETING,), V.DELETED, 'The storage is gone.'),
+    ('deleted', (V.DELETING,), V.DELETED, 'The storage is deleted.'),
     ('delete_failed', (V.DELETING,), V.ERROR_DELETING, 'The backend could not delete.'),
     (
         'extend',
         (V.AVAILABLE, V.IN_USE, V.DETACHING),
         V.EXTENDING,
-        'The storage is to grow (detaching: while servers have it that do not).',
+        'The storage is to be extended (from detaching: while other servers have the volume).',
     ),
-    ('extended', (V.EXTENDING,), None, 'The storage has grown.'),
+    ('extended', (V.EXTENDING,), None, 'The storage is extended.'),
     ('extend_failed', (V.EXTENDING,), V.ERROR_EXTENDING, 'The backend could not extend.'),
 )
 
