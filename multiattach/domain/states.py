@@ -230,7 +230,7 @@ ATTACHMENT_STATES: dict[Attachment, StateInfo] = {
         'detaching',
         Owner.VOLUME,
         V.DETACHING,
-        "The volume worker removes the initiator's access.",
+        'The volume worker removes the access of the initiator.',
         on_target=True,
         ordered=True,
     ),
@@ -348,7 +348,7 @@ ATTACHMENT_EVENTS: dict[str, Transition] = _rows(
         'unexport',
         (A.EXPORTING, A.EXPORTED, A.CONNECTING, A.ATTACHED, A.DETACHING, A.UNEXPORTING, A.ERROR_DETACHING),
         A.UNEXPORTING,
-        "The initiator's access is to be removed; with the last one, the export as well.",
+        'The access of the initiator is to be removed; with the last one, the export as well.',
     ),
     (
         'fence',
