@@ -71,7 +71,7 @@ class AttachSteps:
         # Else a sweep that began before would take the new disk for the one that was cut off.
         with self._places.hold(name_place(task.server_id, task.volume_id), _SWEEP_PATIENCE):
             try:
-                task = self._write_intent(task)
+                task = self._steps.begin_attach(task.attachment_id)
                 failpoints.reach('host.attach.connecting')
             except GONE as exc:
                 LOG.info('Attachment %s is not to be attached any more: %s', task.attachment_id, exc)
@@ -84,12 +84,12 @@ class AttachSteps:
         :param task: an attachment in ``attached``.
         :raises HostError: the host could not.
         """
-        self._plug(task, self._connect(task))
+        self._plug(task, self._sessions.connect(task))
 
     def _touch_host(self, task: HostTask, started: float, request_id: str | None) -> None:
         device: DeviceInfo | None = None
         try:
-            device = self._connect(task)
+            device = self._sessions.connect(task)
             failpoints.reach('host.attach.connected')
             name = self._plug(task, device)
             failpoints.reach('host.attach.plugged')
@@ -110,12 +110,6 @@ class AttachSteps:
         if task.connection_info is None or task.state not in states.ADMITTED:
             connector = self._connector.properties(task.attachment_id, task.server_id)
             self._steps.connect(task, connector, request_id)
-
-    def _write_intent(self, task: HostTask) -> HostTask:
-        return self._steps.begin_attach(task.attachment_id)
-
-    def _connect(self, task: HostTask) -> DeviceInfo:
-        return self._sessions.connect(task)
 
     def _plug(self, task: HostTask, device: DeviceInfo) -> str:
         return self._hypervisor.attach(

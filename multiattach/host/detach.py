@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way of one detach on its host. Every step may be repeated; the row tells where it stands."""
 
+import functools
+
 from oslo_log import log
 
 from multiattach import failpoints
@@ -30,9 +32,9 @@ class DetachSteps:
         """
         try:
             failpoints.reach('host.detach.begun')
-            self._unplug(task)
+            self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
             failpoints.reach('host.detach.unplugged')
-            self._leave(task, request_id)
+            self._sessions.leave(task, None, functools.partial(self._finish, task, request_id))
             failpoints.reach('host.detach.finished')
         except DetachRefused as exc:
             LOG.warning('Attachment %s stays: %s', task.attachment_id, exc)
@@ -40,12 +42,6 @@ class DetachSteps:
         except (HypervisorError, ConnectorError) as exc:
             LOG.error('Attachment %s cannot be detached: %s', task.attachment_id, exc)
             self._steps.fail_detach(task, exc.message, request_id)
-
-    def _unplug(self, task: HostTask) -> None:
-        self._hypervisor.detach(task.server_id, task.volume_id, task.attachment_id)
-
-    def _leave(self, task: HostTask, request_id: str | None) -> None:
-        self._sessions.leave(task, None, lambda: self._finish(task, request_id))
 
     def _finish(self, task: HostTask, request_id: str | None) -> None:
         self._steps.finish_detach(task, request_id)
