@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may share a volume, decided under the volume's row lock from rows read inside it."""
+"""Who may share a volume, decided under the volume's row lock from rows read inside it; and who may write to it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,6 +9,10 @@ from multiattach.domain.states import DERIVED_STATUSES, FAILED, ON_HOST, ON_TARG
 
 # A migration has a source and a destination: never a third attachment of one server.
 MAX_PER_SERVER = 2
+
+# Access modes of an attachment.
+READ_WRITE = 'rw'
+READ_ONLY = 'ro'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,3 +146,16 @@ def is_last_on_host(attachment_id: str, host: str, sharers: Sequence[Sharer]) ->
     :returns: True if the host is to disconnect (requirement row 15).
     """
     return not any(s.id != attachment_id and s.host == host and s.state in ON_HOST for s in sharers)
+
+
+def decide_mode(requested: str | None, connector_mode: str | None, readonly: bool) -> str:
+    """Decide how an attachment may use the volume: the one place that does (contract 2.8, 11.4 numbers 11, 12).
+
+    :param requested: ``mode`` of the create request, or None.
+    :param connector_mode: ``mode`` inside the connector, or None.
+    :param readonly: the volume is flagged read-only.
+    :returns: ``ro`` if any of them asks for it, else ``rw``.
+    """
+    if readonly or requested == READ_ONLY:
+        return READ_ONLY
+    return requested or connector_mode or READ_WRITE

@@ -15,15 +15,15 @@ from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, paging, transitions
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import connection, errors, extra_specs, mode, sharing, states
+from multiattach.domain import connection, errors, extra_specs, sharing, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import Guard, ServerUse
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
 from multiattach.rpc.clients import ExportOrder
-from multiattach.steps import intents, oddities
-from multiattach.steps.orders import Orders
+from multiattach.steps import oddities
+from multiattach.steps.orders import Orders, begin_connect, leave_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Attachments:
             id=ident,
             volume_id=volume_id,
             instance_uuid=instance_uuid,
-            attach_mode=mode.READ_ONLY if volume.readonly else reservation.mode,
+            attach_mode=sharing.READ_ONLY if volume.readonly else reservation.mode,
             agent_host=reservation.agent_host,
             mountpoint=reservation.mountpoint,
             tag=reservation.tag,
@@ -245,7 +245,7 @@ class Attachments:
         """Write the intent; return what to ask of whom, None for nothing, and whether it had no connector."""
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_update', lock=True)
-            return intents.begin_connect(session, row, wanted, actor_of(ctx))
+            return begin_connect(session, row, wanted, actor_of(ctx))
 
     @database.retry
     def complete(self, ctx: RequestContext, attachment_id: str) -> None:
@@ -313,7 +313,7 @@ class Attachments:
             alive = row.state not in states.PLACELESS
             if alive and self._guard.must_ask(ctx, usage) and not asked:
                 return row.volume_id, usage
-            return row.volume_id, intents.leave_target(session, row, actor_of(ctx))
+            return row.volume_id, leave_target(session, row, actor_of(ctx))
 
     @database.retry
     def _cancel(self, ctx: RequestContext, volume_id: str, attachment_id: str) -> None:

@@ -15,15 +15,15 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, models, transitions
-from multiattach.domain import connection, errors, mode, sharing, states
+from multiattach.domain import connection, errors, sharing, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import Attachments, actor_of
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import Guard, ServerUse, refuse
 from multiattach.engine.policy import Policy
 from multiattach.rpc.clients import ExportOrder
-from multiattach.steps import intents, oddities
-from multiattach.steps.orders import Orders
+from multiattach.steps import oddities
+from multiattach.steps.orders import Orders, leave_target
 
 _ACTIONS = 'volume_extension:volume_actions:'
 _ADMIN = 'volume_extension:volume_admin_actions:'
@@ -110,7 +110,7 @@ class LegacyActions:
             id=str(uuid.uuid4()),
             volume_id=volume.id,
             instance_uuid=wish.instance_uuid,
-            attach_mode=mode.decide_mode(wish.mode, None, bool(volume.readonly)),
+            attach_mode=sharing.decide_mode(wish.mode, None, bool(volume.readonly)),
             attached_host=wish.host_name,
             connector=None,
             connection_info=None,
@@ -242,7 +242,7 @@ class LegacyActions:
                 leaving = self._split_connection(session, ctx, full)
                 transitions.derive_volume(session, volume_id)
                 return ExportOrder(str(volume.host), volume_id, leaving)
-            return intents.leave_target(session, full, actor_of(ctx))
+            return leave_target(session, full, actor_of(ctx))
 
     def _split_connection(self, session: Session, ctx: RequestContext, row: models.Attachment) -> str:
         """Give an attachment's connection to a row of its own that leaves; the attachment stays."""

@@ -23,8 +23,7 @@ from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.engine.services import Services
 from multiattach.rpc.clients import ExportOrder, HostAgents
-from multiattach.steps import intents
-from multiattach.steps.orders import Orders
+from multiattach.steps.orders import Orders, leave_target
 
 _RULE = 'os_compute_api:os-volumes-attachments:'
 _DEVICE = re.compile('/dev/vd[a-z]{1,2}')
@@ -243,7 +242,7 @@ class Servers:
             row = db_attachments.get(session, ident, lock=True)
             order = None
             if row.state in states.PLACELESS:
-                order = intents.leave_target(session, row, actor_of(ctx))
+                order = leave_target(session, row, actor_of(ctx))
             else:
                 try:
                     transitions.move_attachment(session, ident, 'detach', actor_of(ctx))

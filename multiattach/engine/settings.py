@@ -12,8 +12,7 @@ from multiattach.engine.attachments import actor_of
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.rpc.clients import ExportOrder
-from multiattach.steps import intents
-from multiattach.steps.orders import Orders
+from multiattach.steps.orders import Orders, leave_target
 
 _ADMIN = 'volume_extension:volume_admin_actions:'
 _IMAGE = 'volume_extension:volume_image_metadata:'
@@ -116,7 +115,7 @@ class VolumeSettings:
                 if row.state == states.Attachment.UNEXPORTING and volume.host is not None:
                     orders.append(ExportOrder(volume.host, volume_id, row.id))
                     continue
-                order = intents.leave_target(session, db_attachments.get(session, row.id), actor_of(ctx))
+                order = leave_target(session, db_attachments.get(session, row.id), actor_of(ctx))
                 if order is not None:
                     orders.append(order)
         return orders

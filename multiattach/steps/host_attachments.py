@@ -14,8 +14,7 @@ from multiattach.domain import connection, errors, sharing, states
 from multiattach.domain.fences import explain_mark
 from multiattach.domain.messages import ATTACH_FAILED, DETACH_FAILED
 from multiattach.rpc.clients import ExportOrder
-from multiattach.steps.intents import begin_connect, leave_target
-from multiattach.steps.orders import Orders
+from multiattach.steps.orders import Orders, begin_connect, leave_target
 
 
 @dataclasses.dataclass(frozen=True)

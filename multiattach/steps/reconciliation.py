@@ -14,7 +14,7 @@ from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
 from multiattach.domain.epoch import Doubt
 from multiattach.rpc.clients import ExportOrder
-from multiattach.steps.intents import leave_target
+from multiattach.steps.orders import leave_target
 
 A = states.Attachment
 # States in which a client, or nobody, has the next step: no worker or agent is at it.

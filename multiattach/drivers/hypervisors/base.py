@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
-from multiattach.domain import mode
+from multiattach.domain import sharing
 from multiattach.domain.connection import DeviceInfo
 
 
@@ -42,7 +42,7 @@ class Disk:
     volume_id: str
     source: DeviceInfo
     device: str
-    mode: str = mode.READ_WRITE
+    mode: str = sharing.READ_WRITE
     multiattach: bool = False
     rates: Mapping[str, int] = dataclasses.field(default_factory=dict)
 

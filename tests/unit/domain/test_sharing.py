@@ -7,6 +7,7 @@ from multiattach.domain.sharing import (
     VolumeFacts,
     check_connect,
     check_reserve,
+    decide_mode,
     is_last_of_initiator,
     is_last_on_host,
     is_last_on_target,
@@ -127,3 +128,20 @@ def test_last_of_initiator_looks_at_the_initiator():
 )
 def test_last_on_host(state, host, last):
     assert is_last_on_host('me', 'here', [Sharer('b', state, 's', host, 'iqn')]) is last
+
+
+@pytest.mark.parametrize(
+    ('requested', 'connector', 'readonly', 'mode'),
+    [
+        (None, None, False, 'rw'),
+        ('rw', None, False, 'rw'),
+        ('ro', None, False, 'ro'),
+        (None, 'ro', False, 'ro'),
+        ('rw', 'ro', False, 'rw'),
+        ('ro', 'rw', False, 'ro'),
+        ('rw', 'rw', True, 'ro'),
+        (None, None, True, 'ro'),
+    ],
+)
+def test_one_source_of_truth(requested, connector, readonly, mode):
+    assert decide_mode(requested, connector, readonly) == mode

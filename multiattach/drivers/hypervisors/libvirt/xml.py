@@ -8,7 +8,7 @@ import string
 from collections.abc import Collection, Iterator
 from xml.etree import ElementTree
 
-from multiattach.domain import mode
+from multiattach.domain import sharing
 from multiattach.drivers.errors import HypervisorError
 from multiattach.drivers.hypervisors.base import Disk, FoundDisk
 
@@ -56,7 +56,7 @@ def build_disk(disk: Disk, target: str) -> str:
         tune = ElementTree.SubElement(root, 'iotune')
         for name, value in disk.rates.items():
             ElementTree.SubElement(tune, name).text = str(value)
-    if disk.mode == mode.READ_ONLY:
+    if disk.mode == sharing.READ_ONLY:
         ElementTree.SubElement(root, 'readonly')
     if disk.multiattach:
         ElementTree.SubElement(root, 'shareable')
