@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from futurist import _thread
 
-from tests import deployment, surroundings
+from tests.deployments import embedded, surroundings
 
 # An idle thread of the RPC server looks for its end once a second: each test would wait for that.
 _thread.ThreadWorker.MAX_IDLE_FOR = 0.02
@@ -67,7 +67,7 @@ def pytest_runtest_logfinish() -> None:
 
 
 @pytest.fixture
-def deployed(tmp_path: pathlib.Path) -> Iterator[deployment.Deployment]:
+def deployed(tmp_path: pathlib.Path) -> Iterator[embedded.Deployment]:
     """A control plane with a null target."""
-    with deployment.deploy(tmp_path) as parts:
+    with embedded.deploy(tmp_path) as parts:
         yield parts

@@ -25,7 +25,7 @@ from multiattach.api import deploy
 from multiattach.api.settings import ApiSettings
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.conftest import free_portal
 
 # s; the others log in again after each fence, and are to be writing when the next one comes.
@@ -97,7 +97,7 @@ class Bench:
     :param deployed: its parts.
     """
 
-    def __init__(self, deployed: deployment.Deployment) -> None:
+    def __init__(self, deployed: embedded.Deployment) -> None:
         self._deployed = deployed
         self._app = webtest.TestApp(deploy.make_application(deployed.engine, ApiSettings()))
         deployed.make_type()
@@ -168,7 +168,7 @@ def main() -> int:
         tgtd.start()
         try:
             target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=pathlib.Path(folder, 'targets'))
-            with deployment.deploy(pathlib.Path(folder), target, report_interval=10) as deployed:
+            with embedded.deploy(pathlib.Path(folder), target, report_interval=10) as deployed:
                 bench = Bench(deployed)
                 one = sorted(bench.measure_one(args.rounds, args.others)) if args.rounds else []
                 host = bench.measure_host(args.host) if args.host else None

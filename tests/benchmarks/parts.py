@@ -6,8 +6,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
 
@@ -15,10 +13,11 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from tests.benchmarks.wire import Endpoint, Wire
+from tests.deployments.programs import BIN, TOP, make_environment
 from tests.testbed import processes
+from tests.testbed.polling import wait_until
 from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
 
-_BIN = pathlib.Path(sys.executable).parent
 PROJECT = 'b' * 32
 
 
@@ -70,13 +69,13 @@ class Parts:
             '[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n'
         )
         self._run('multiattach-manage', 'db', 'sync')
-        self._spawn('worker', [_BIN / 'multiattach-volume', '--config-file', self.conf])
+        self._spawn('worker', [BIN / 'multiattach-volume', '--config-file', self.conf])
         self._spawn(
             'api',
             [
-                _BIN / 'uwsgi',
+                BIN / 'uwsgi',
                 '--ini',
-                pathlib.Path('etc/multiattach/uwsgi.ini').resolve(),
+                TOP / 'etc/multiattach/uwsgi.ini',
                 '--set-placeholder',
                 'unused=1',
                 '--http',
@@ -90,25 +89,24 @@ class Parts:
         self._wait()
 
     def _run(self, program: str, *words: str) -> None:
-        processes.run([_BIN / program, '--config-file', self.conf, *words])
+        processes.run([BIN / program, '--config-file', self.conf, *words], env=make_environment())
 
     def _spawn(self, name: str, argv: list[str | pathlib.Path]) -> None:
-        env = {**os.environ, 'MULTIATTACH_CONFIG_FILES': str(self.conf), 'PYTHONWARNINGS': 'ignore'}
+        env = make_environment(MULTIATTACH_CONFIG_FILES=str(self.conf))
         daemon = processes.spawn(argv, self._folder / f'{name}.log', env=env)
         self._daemons[name] = daemon
         self._stack.callback(processes.stop_group, daemon)
 
     def _wait(self) -> None:
-        end = time.monotonic() + 90
-        while True:
-            with contextlib.suppress(Exception), contextlib.closing(Wire(self.endpoint, 10)) as wire:
-                services = wire.call('GET', '/os-services')['services']
-                if any(one['state'] == 'up' for one in services):
-                    return
-            for name, daemon in self._daemons.items():
-                if daemon.poll() is not None or time.monotonic() > end:
-                    raise SystemExit(f'{name} does not run: {processes.tail(self._folder / f"{name}.log")}')
-            time.sleep(0.2)
+        wait_until(self._is_up, 90, 'the API and the worker', 0.2)
+
+    def _is_up(self) -> bool:
+        for name, daemon in self._daemons.items():
+            if daemon.poll() is not None:
+                raise SystemExit(f'{name} does not run: {processes.tail(self._folder / f"{name}.log")}')
+        with contextlib.suppress(Exception), contextlib.closing(Wire(self.endpoint, 10)) as wire:
+            return any(one['state'] == 'up' for one in wire.call('GET', '/os-services')['services'])
+        return False
 
     @property
     def endpoint(self) -> Endpoint:

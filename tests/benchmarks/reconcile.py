@@ -35,7 +35,7 @@ from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.host.reconciler import HostReconciler
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.volume.reconciler import VolumeReconciler
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.conftest import free_portal
 
 _TICKS = os.sysconf('SC_CLK_TCK')
@@ -89,7 +89,7 @@ def _initiator(number: int) -> str:
     return f'iqn.1994-05.com.redhat:host-{number // _SERVERS:05}'
 
 
-def insert(deployed: deployment.Deployment, number: int, locate: Callable[[str], TargetAddress] = _locate) -> list[str]:
+def insert(deployed: embedded.Deployment, number: int, locate: Callable[[str], TargetAddress] = _locate) -> list[str]:
     """Insert attachments, each of a volume of its own, _SERVERS to a host."""
     with deployed.db.reader() as session:
         type_id = session.scalars(sa.select(models.VolumeType.id)).first()
@@ -103,7 +103,7 @@ def insert(deployed: deployment.Deployment, number: int, locate: Callable[[str],
                 'size': 1,
                 'volume_type_id': type_id,
                 'status': 'in-use',
-                'host': deployment.BACKEND,
+                'host': embedded.BACKEND,
                 'multiattach': True,
                 'bootable': False,
                 'created_at': now,
@@ -153,13 +153,13 @@ def read_cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def make_reconciler(deployed: deployment.Deployment, target: Any) -> VolumeReconciler:
+def make_reconciler(deployed: embedded.Deployment, target: Any) -> VolumeReconciler:
     return VolumeReconciler(
         Reconciliation(deployed.db, Actor('benchmark')),
         deployed.exporter,
         target,
         deployed.exporter._locks,
-        deployment.BACKEND,
+        embedded.BACKEND,
         (DriftRules(), 60.0),
     )
 
@@ -182,7 +182,7 @@ def measure_tgtd(folder: pathlib.Path, number: int) -> tuple[str, dict[str, floa
     try:
         target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=folder / 'targets')
         text = capture(tgtd, target, folder)
-        with deployment.deploy(folder / 'real', target, report_interval=3600, start_worker=False) as deployed:
+        with embedded.deploy(folder / 'real', target, report_interval=3600, start_worker=False) as deployed:
             store = folder / 'store'
             store.write_bytes(b'\0' * (1 << 20))
             for count, ident in enumerate(insert(deployed, number, target.locate), 1):
@@ -261,7 +261,7 @@ def _render_domain() -> str:
 _DOMAIN = _render_domain()
 
 
-def measure_host(deployed: deployment.Deployment) -> tuple[float, float]:
+def measure_host(deployed: embedded.Deployment) -> tuple[float, float]:
     """One host agent with _SERVERS servers."""
     name = f'host-{1:05}'
     with deployed.db.reader() as session:
@@ -298,7 +298,7 @@ def main() -> int:
         (folder / 'real').mkdir()
         (folder / 'spoken').mkdir()
         text, real = measure_tgtd(folder, args.targets)
-        with deployment.deploy(folder / 'spoken', report_interval=3600, start_worker=False) as deployed:
+        with embedded.deploy(folder / 'spoken', report_interval=3600, start_worker=False) as deployed:
             volumes = insert(deployed, args.attachments)
             target = SpokenTarget(SpokenDaemon(text, volumes), frozenset(volumes))
             reconciler = make_reconciler(deployed, target)

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tests.deployments.programs import BIN, TOP
 from tests.devstack import user
 from tests.testbed import processes
 from tests.testbed.identity import Account
@@ -18,8 +19,6 @@ from tests.testbed.keystone import Keystone
 from tests.testbed.libvirtd import Libvirtd
 from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
 
-TOP = pathlib.Path(__file__).parents[2]
-BIN = pathlib.Path(sys.executable).parent
 RUN = pathlib.Path(__file__).with_name('run')
 SERVICE_PASSWORD = 'service-secret'
 

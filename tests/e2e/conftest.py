@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import deployment
+from tests.deployments import two_hosts
 from tests.testbed.vm import ComputeHost
 
 _ISCSID = '/etc/iscsi/iscsid.conf'
@@ -11,10 +11,10 @@ _PATIENCE = 'node.session.timeo.replacement_timeout'
 
 
 @pytest.fixture(scope='session')
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[deployment.Deployment]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[two_hosts.Deployment]:
     """The service and three guests: "one" and "two" on the first compute host, "far" on the other."""
     folder = tmp_path_factory.mktemp('e2e')
-    with deployment.Deployment(folder).run() as whole:
+    with two_hosts.Deployment(folder).run() as whole:
         whole.make_type('single', {'volume_backend_name': 'file'})
         whole.make_type('lvm', {'multiattach': '<is> True', 'volume_backend_name': 'lvm'})
         whole.make_type('shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
@@ -22,14 +22,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[deployment.Dep
 
 
 @pytest.fixture
-def cloud(running: deployment.Deployment) -> Iterator[deployment.Deployment]:
+def cloud(running: two_hosts.Deployment) -> Iterator[two_hosts.Deployment]:
     """The same; a test that leaves anything anywhere has failed."""
     yield running
     running.check_nothing_left()
 
 
 @pytest.fixture
-def volume(cloud: deployment.Deployment) -> Iterator[str]:
+def volume(cloud: two_hosts.Deployment) -> Iterator[str]:
     """A shared volume of 1 GiB, deleted afterwards."""
     ident = cloud.make_volume('shared')
     yield ident
@@ -37,7 +37,7 @@ def volume(cloud: deployment.Deployment) -> Iterator[str]:
 
 
 @pytest.fixture
-def impatient(cloud: deployment.Deployment) -> Iterator[ComputeHost]:
+def impatient(cloud: two_hosts.Deployment) -> Iterator[ComputeHost]:
     """The host of guest "far", whose kernel gives a lost session up after seconds, not after two minutes."""
     host = cloud.hosts[1]
     before = host.check(f'cat {_ISCSID}')

@@ -14,29 +14,6 @@ from tests.testbed.polling import wait_until
 from tests.testbed.vm import ComputeHost
 
 
-def list_sessions(host: ComputeHost) -> list[str]:
-    """List the targets that the host's kernel is logged in to."""
-    return _list_records(host, 'session', 3)
-
-
-def list_nodes(host: ComputeHost) -> list[str]:
-    """List the targets that open-iscsi keeps a record of."""
-    return _list_records(host, 'node', 1)
-
-
-def _list_records(host: ComputeHost, mode: str, column: int) -> list[str]:
-    code, text = host.run(f'iscsiadm -m {mode} 2>&1')
-    if code == 21:  # ISCSI_ERR_NO_OBJS_FOUND
-        return []
-    assert code == 0, text
-    return [line.split()[column] for line in text.splitlines()]
-
-
-def list_disks(host: ComputeHost) -> list[str]:
-    """List the SCSI disks of a host."""
-    return host.check('cd /sys/block && ls -d sd* 2>/dev/null || true').split()
-
-
 def read_disk_name(host: ComputeHost, device: str) -> str:
     """Return the name that a SCSI disk gives itself (VPD page 0x83), by its node or a link to it."""
     return host.check(f'cat /sys/block/$(basename $(readlink -f {device}))/device/wwid')

@@ -5,12 +5,13 @@ import uuid
 
 import pytest
 
-from tests.e2e import deployment, facts
+from tests.deployments import two_hosts
+from tests.e2e import facts
 
 PATTERN = 'iqn.2010-10.org.openstack:volume-{}'
 
 
-def test_servers_on_two_hosts_share_bytes_both_ways(cloud: deployment.Deployment, volume: str) -> None:
+def test_servers_on_two_hosts_share_bytes_both_ways(cloud: two_hosts.Deployment, volume: str) -> None:
     pairs = list(zip(cloud.hosts, (cloud.one, cloud.far), strict=True))
     for guest in (cloud.one, cloud.far):
         cloud.request_attach(guest, volume)
@@ -18,7 +19,7 @@ def test_servers_on_two_hosts_share_bytes_both_ways(cloud: deployment.Deployment
     for host, guest in pairs:
         device = facts.check_disk(host, guest, volume)
         assert device.startswith(('/dev/disk/by-path/', '/dev/sd'))
-        assert facts.list_sessions(host) == [PATTERN.format(volume)]
+        assert two_hosts.list_sessions(host) == [PATTERN.format(volume)]
     shown = cloud.show_volume(volume)
     assert (shown['status'], shown['multiattach']) == ('in-use', True)
     assert {(a['server_id'], a['host_name']) for a in shown['attachments']} == {
@@ -37,31 +38,31 @@ def test_servers_on_two_hosts_share_bytes_both_ways(cloud: deployment.Deployment
             assert facts.find_disk(guest, volume, live=live) is None
 
 
-def test_a_second_attach_below_2_60_is_refused(cloud: deployment.Deployment, volume: str) -> None:
-    with pytest.raises(deployment.Refused) as caught:
+def test_a_second_attach_below_2_60_is_refused(cloud: two_hosts.Deployment, volume: str) -> None:
+    with pytest.raises(two_hosts.Refused) as caught:
         cloud.request_attach(cloud.one, volume, 'compute 2.59')
     assert caught.value.status == 400
     assert cloud.state_of(cloud.one, volume) is None
 
 
-def test_two_servers_of_one_host_share_a_session(cloud: deployment.Deployment, volume: str) -> None:
+def test_two_servers_of_one_host_share_a_session(cloud: two_hosts.Deployment, volume: str) -> None:
     host = cloud.hosts[0]
     one = cloud.attach(cloud.one, volume)
     two = cloud.attach(cloud.two, volume)
     session = [PATTERN.format(volume)]
-    assert facts.list_sessions(host) == session
-    assert len(facts.list_disks(host)) == 1
+    assert two_hosts.list_sessions(host) == session
+    assert len(two_hosts.list_disks(host)) == 1
     facts.share(cloud.one, one, cloud.two, two, 1000)
     with facts.Writer(cloud.two, two, 2000).running() as writer:
         cloud.detach(cloud.one, volume)
         writer.wait_progress()
-        assert facts.list_sessions(host) == session
-        assert facts.list_nodes(host) == session
+        assert two_hosts.list_sessions(host) == session
+        assert two_hosts.list_nodes(host) == session
     cloud.detach(cloud.two, volume)
-    assert facts.list_sessions(host) == facts.list_nodes(host) == facts.list_disks(host) == []
+    assert two_hosts.list_sessions(host) == two_hosts.list_nodes(host) == two_hosts.list_disks(host) == []
 
 
-def test_the_standard_client_attaches_and_detaches(cloud: deployment.Deployment) -> None:
+def test_the_standard_client_attaches_and_detaches(cloud: two_hosts.Deployment) -> None:
     name = f'shared-{uuid.uuid4()}'
     made = cloud.openstack('volume', 'create', '--size', '1', '--type', 'shared', name, '-f', 'json')
     cloud.wait_status(made['id'], 'available')

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages only say that there is something to do: without a broker it is done all the same."""
 
-from tests.e2e import deployment, facts
+from tests.deployments import two_hosts
+from tests.e2e import facts
 
 
-def test_attach_without_broker(cloud: deployment.Deployment, volume: str) -> None:
+def test_attach_without_broker(cloud: two_hosts.Deployment, volume: str) -> None:
     broker = cloud.cluster.rabbitmq
     broker.halt()
     try:

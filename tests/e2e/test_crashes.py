@@ -7,7 +7,8 @@ import pathlib
 import signal
 from collections.abc import Iterator
 
-from tests.e2e import deployment, facts
+from tests.deployments import two_hosts
+from tests.e2e import facts
 from tests.testbed.polling import wait_until
 
 
@@ -27,7 +28,7 @@ def count_sockets(pid: int, path: str) -> int:
     return sum(line.split()[-1].endswith(path) for line in lines)
 
 
-def test_all_workers_killed_in_mid_export(cloud: deployment.Deployment, volume: str) -> None:
+def test_all_workers_killed_in_mid_export(cloud: two_hosts.Deployment, volume: str) -> None:
     socket = f'/tgtd/socket.{cloud.tgtd.control_port}'
     with frozen(cloud.tgtd_pid):
         cloud.request_attach(cloud.one, volume)
@@ -52,7 +53,7 @@ def test_all_workers_killed_in_mid_export(cloud: deployment.Deployment, volume: 
     cloud.detach(cloud.one, volume)
 
 
-def test_one_of_two_workers_killed_while_both_hosts_attach(cloud: deployment.Deployment, volume: str) -> None:
+def test_one_of_two_workers_killed_while_both_hosts_attach(cloud: two_hosts.Deployment, volume: str) -> None:
     killed = cloud.workers[0]
     guests = (cloud.one, cloud.far)
     with frozen(cloud.tgtd_pid):
@@ -80,7 +81,7 @@ def test_one_of_two_workers_killed_while_both_hosts_attach(cloud: deployment.Dep
         cloud.detach(guest, volume)
 
 
-def test_host_agent_killed_in_mid_connect(cloud: deployment.Deployment, volume: str) -> None:
+def test_host_agent_killed_in_mid_connect(cloud: two_hosts.Deployment, volume: str) -> None:
     agent = cloud.agents[1]
     # The login is asked for and cannot end: iscsid does what iscsiadm asks it to do.
     pids = agent.host.check('pidof iscsid')
@@ -97,13 +98,13 @@ def test_host_agent_killed_in_mid_connect(cloud: deployment.Deployment, volume: 
     agent.wait_ready()
     device = cloud.wait_attached(cloud.far, volume)
     facts.check_disk(agent.host, cloud.far, volume)
-    assert len(facts.list_sessions(agent.host)) == len(facts.list_disks(agent.host)) == 1
+    assert len(two_hosts.list_sessions(agent.host)) == len(two_hosts.list_disks(agent.host)) == 1
     cloud.far.write_block(device, 10, b'after the crash')
     assert cloud.far.read_block(device, 10).startswith(b'after the crash')
     cloud.detach(cloud.far, volume)
 
 
-def test_tgtd_killed_while_both_write(cloud: deployment.Deployment, volume: str) -> None:
+def test_tgtd_killed_while_both_write(cloud: two_hosts.Deployment, volume: str) -> None:
     one, far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
     before = cloud.list_exports()[volume]
     with facts.Writer(cloud.one, one, 0).running() as near, facts.Writer(cloud.far, far, 100).running() as other:

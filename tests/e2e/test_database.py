@@ -10,14 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from multiattach.db.database import Database
-from tests.e2e import deployment
+from tests.deployments import two_hosts
 
 SHARERS = 32
 RIVALS = 16
 
 
 @pytest.fixture
-def single(cloud: deployment.Deployment) -> Iterator[str]:
+def single(cloud: two_hosts.Deployment) -> Iterator[str]:
     """A volume that one server may have."""
     ident = cloud.make_volume('single')
     yield ident
@@ -28,7 +28,7 @@ def answer(call: Callable[[], object]) -> int:
     """Return the HTTP status of a call."""
     try:
         call()
-    except deployment.Refused as exc:
+    except two_hosts.Refused as exc:
         return exc.status
     return 200
 
@@ -39,7 +39,7 @@ def race(number: int, call: Callable[[int], object]) -> collections.Counter[int]
         return collections.Counter(pool.map(lambda index: answer(lambda: call(index)), range(number)))
 
 
-def connect(cloud: deployment.Deployment, volume: str, index: int) -> str:
+def connect(cloud: two_hosts.Deployment, volume: str, index: int) -> str:
     """Attach a volume through the Block Storage API, as Nova on a host of its own would."""
     name = f'nova{index}'
     ident: str = cloud.ask(
@@ -63,7 +63,7 @@ def connect(cloud: deployment.Deployment, volume: str, index: int) -> str:
     return ident
 
 
-def remove_all(cloud: deployment.Deployment, volume: str) -> None:
+def remove_all(cloud: two_hosts.Deployment, volume: str) -> None:
     idents = [a['attachment_id'] for a in cloud.show_volume(volume)['attachments']]
     assert idents
     removed = race(len(idents), lambda index: cloud.ask('DELETE', f'/v3/attachments/{idents[index]}'))
@@ -71,7 +71,7 @@ def remove_all(cloud: deployment.Deployment, volume: str) -> None:
     assert cloud.show_volume(volume)['status'] == 'available'
 
 
-def test_transactions_see_what_others_have_committed(cloud: deployment.Deployment) -> None:
+def test_transactions_see_what_others_have_committed(cloud: two_hosts.Deployment) -> None:
     with cloud.network.inside():
         database = Database(cloud.database_url)
         try:
@@ -83,13 +83,13 @@ def test_transactions_see_what_others_have_committed(cloud: deployment.Deploymen
             database.close()
 
 
-def test_names_that_differ_in_case_are_two(cloud: deployment.Deployment, volume: str) -> None:
+def test_names_that_differ_in_case_are_two(cloud: two_hosts.Deployment, volume: str) -> None:
     wanted = {'Key': 'one', 'key': 'two'}
     cloud.ask('POST', f'/v3/volumes/{volume}/metadata', {'metadata': wanted})
     assert cloud.show_volume(volume)['metadata'] == wanted
 
 
-def test_sharers_attach_and_detach_at_once(cloud: deployment.Deployment, volume: str) -> None:
+def test_sharers_attach_and_detach_at_once(cloud: two_hosts.Deployment, volume: str) -> None:
     done = race(SHARERS, lambda index: connect(cloud, volume, index))
     assert done == {200: SHARERS}
     assert cloud.show_volume(volume)['status'] == 'in-use'
@@ -98,7 +98,7 @@ def test_sharers_attach_and_detach_at_once(cloud: deployment.Deployment, volume:
     remove_all(cloud, volume)
 
 
-def test_of_rivals_one_wins(cloud: deployment.Deployment, single: str) -> None:
+def test_of_rivals_one_wins(cloud: two_hosts.Deployment, single: str) -> None:
     done = race(RIVALS, lambda index: connect(cloud, single, index))
     assert done == {200: 1, 400: RIVALS - 1}
     assert len(cloud.show_volume(single)['attachments']) == 1

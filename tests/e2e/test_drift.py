@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from multiattach.domain.drift import TABLE, Drift
-from tests.e2e import deployment, facts
+from tests.deployments import two_hosts
+from tests.e2e import facts
 from tests.testbed.polling import wait_until
 from tests.testbed.vm import ComputeHost
 
@@ -21,7 +22,7 @@ _SLACK = 25  # s; a look every 5 s, and emulated processors
 
 
 @pytest.fixture
-def deleted(cloud: deployment.Deployment) -> Iterator[Callable[[], str]]:
+def deleted(cloud: two_hosts.Deployment) -> Iterator[Callable[[], str]]:
     """Deletes guest "far" behind the service's back and tells its id; it is there again afterwards."""
     connection, server = cloud.far.connection, cloud.far.domain.UUIDString()
 
@@ -37,7 +38,7 @@ def deleted(cloud: deployment.Deployment) -> Iterator[Callable[[], str]]:
 
 
 @contextlib.contextmanager
-def elsewhere(cloud: deployment.Deployment, volume_id: str, host: ComputeHost) -> Iterator[dict[str, Any]]:
+def elsewhere(cloud: two_hosts.Deployment, volume_id: str, host: ComputeHost) -> Iterator[dict[str, Any]]:
     """Let an initiator have a volume by an attachment that no agent knows of.
 
     :returns: connection_info.
@@ -74,7 +75,7 @@ def log_in(host: ComputeHost, info: dict[str, Any]) -> None:
     wait_until(lambda: host.run(f'ls {link}')[0] == 0, 60, 'the device', 0.2)
 
 
-def look(cloud: deployment.Deployment, *words: str) -> tuple[int, dict[tuple[str, str], str]]:
+def look(cloud: two_hosts.Deployment, *words: str) -> tuple[int, dict[tuple[str, str], str]]:
     """Run the doctor; everybody has to answer.
 
     :returns: its exit status; outcomes by kind and what they are about.
@@ -84,7 +85,7 @@ def look(cloud: deployment.Deployment, *words: str) -> tuple[int, dict[tuple[str
     return status, {(one['kind'], one['about']): one['outcome'] for one in told['findings']}
 
 
-def look_past_name(cloud: deployment.Deployment, *words: str) -> dict[tuple[str, str], str]:
+def look_past_name(cloud: two_hosts.Deployment, *words: str) -> dict[tuple[str, str], str]:
     """Look, where another host presents the name of this one: that is told, and stays."""
     status, found = look(cloud, *words)
     told = {key: outcome for key, outcome in found.items() if key[0] == 'shared_name'}
@@ -93,7 +94,7 @@ def look_past_name(cloud: deployment.Deployment, *words: str) -> dict[tuple[str,
 
 
 def spoil_and_look(
-    cloud: deployment.Deployment, spoil: Callable[[], None], kind: str
+    cloud: two_hosts.Deployment, spoil: Callable[[], None], kind: str
 ) -> tuple[int, dict[tuple[str, str], str]]:
     """Make a drift that a worker may have repaired before the doctor asks, and look."""
     for _ in range(2):  # the worker's next round is a minute away then
@@ -104,7 +105,7 @@ def spoil_and_look(
     return status, found
 
 
-def shut_out(cloud: deployment.Deployment, volume_id: str, host: ComputeHost) -> None:
+def shut_out(cloud: two_hosts.Deployment, volume_id: str, host: ComputeHost) -> None:
     target = cloud.list_exports()[volume_id]
     cloud.tgtd.administer(
         '--op', 'unbind', '--mode', 'target', '--tid', str(target.tid), '--initiator-name', host.initiator
@@ -114,23 +115,23 @@ def shut_out(cloud: deployment.Deployment, volume_id: str, host: ComputeHost) ->
 def check_only(host: ComputeHost, volume_id: str) -> None:
     """See that a host has one volume and nothing else."""
     name = [f'iqn.2010-10.org.openstack:volume-{volume_id}']
-    assert (facts.list_sessions(host), facts.list_nodes(host)) == (name, name)
-    assert len(facts.list_disks(host)) == 1
+    assert (two_hosts.list_sessions(host), two_hosts.list_nodes(host)) == (name, name)
+    assert len(two_hosts.list_disks(host)) == 1
 
 
-def list_attachments(cloud: deployment.Deployment, server: str) -> list[tuple[Any, ...]]:
+def list_attachments(cloud: two_hosts.Deployment, server: str) -> list[tuple[Any, ...]]:
     return cloud.query('SELECT id FROM attachments WHERE deleted_at IS NULL AND instance_uuid = %s', server)
 
 
-def check_gone(cloud: deployment.Deployment, host: ComputeHost, server: str) -> None:
+def check_gone(cloud: two_hosts.Deployment, host: ComputeHost, server: str) -> None:
     """See that nothing of a server that was deleted is left: no row, no right, nothing on its host."""
     assert list_attachments(cloud, server) == []
-    for what in (facts.list_sessions, facts.list_nodes, facts.list_disks):
+    for what in (two_hosts.list_sessions, two_hosts.list_nodes, two_hosts.list_disks):
         assert what(host) == []
     assert all(host.initiator not in target.initiators for target in cloud.list_exports().values())
 
 
-def test_the_doctor_finds_and_repairs(cloud: deployment.Deployment, volume: str, deleted: Callable[[], str]) -> None:
+def test_the_doctor_finds_and_repairs(cloud: two_hosts.Deployment, volume: str, deleted: Callable[[], str]) -> None:
     near, away = cloud.hosts
     cloud.lvm_worker.wait_ready()
     other = cloud.make_volume('shared')
@@ -164,7 +165,7 @@ def test_the_doctor_finds_and_repairs(cloud: deployment.Deployment, volume: str,
 
 
 @pytest.mark.slow  # a period and a grace
-def test_it_goes_by_itself(cloud: deployment.Deployment, volume: str, deleted: Callable[[], str]) -> None:
+def test_it_goes_by_itself(cloud: two_hosts.Deployment, volume: str, deleted: Callable[[], str]) -> None:
     near, away = cloud.hosts
     other = cloud.make_volume('shared')
     for guest in (cloud.one, cloud.far):
@@ -177,7 +178,7 @@ def test_it_goes_by_itself(cloud: deployment.Deployment, volume: str, deleted: C
         start[Drift.DOMAIN_GONE] = time.monotonic()
         checks: dict[Drift, Callable[[], bool]] = {
             Drift.DOMAIN_GONE: lambda: not list_attachments(cloud, server),
-            Drift.STRAY_SESSION: lambda: len(facts.list_nodes(near)) == 1,
+            Drift.STRAY_SESSION: lambda: len(two_hosts.list_nodes(near)) == 1,
         }
         took = {}
         for kind, check in checks.items():
@@ -185,7 +186,7 @@ def test_it_goes_by_itself(cloud: deployment.Deployment, volume: str, deleted: C
             took[kind] = time.monotonic() - start[kind]
         print({str(kind): round(seconds) for kind, seconds in took.items()})
         assert all(seconds < INTERVAL + TABLE[kind].grace + _SLACK for kind, seconds in took.items()), took
-        wait_until(lambda: len(facts.list_disks(near)) == 1, 30, 'the end of the device', 0.2)
+        wait_until(lambda: len(two_hosts.list_disks(near)) == 1, 30, 'the end of the device', 0.2)
         check_gone(cloud, away, server)
         check_only(near, volume)
         writer.wait_progress()
@@ -194,7 +195,7 @@ def test_it_goes_by_itself(cloud: deployment.Deployment, volume: str, deleted: C
 
 
 @pytest.mark.slow  # the kernel gives a session up that the target has ended
-def test_a_row_that_was_deleted_by_hand(cloud: deployment.Deployment, volume: str, impatient: ComputeHost) -> None:
+def test_a_row_that_was_deleted_by_hand(cloud: two_hosts.Deployment, volume: str, impatient: ComputeHost) -> None:
     one, _ = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
     with facts.Writer(cloud.one, one, 0).running() as writer:
         cloud.query(
@@ -205,7 +206,7 @@ def test_a_row_that_was_deleted_by_hand(cloud: deployment.Deployment, volume: st
         # The target ends the session first; QEMU lets go of the disk when the kernel gives the session up.
         wait_until(lambda: cloud.doctor('--fix') == (0, {**_CALM, 'fix': True}), 240, 'that all are well', 1)
         assert facts.find_disk(cloud.far, volume, live=True) is None
-        for what in (facts.list_sessions, facts.list_nodes, facts.list_disks):
+        for what in (two_hosts.list_sessions, two_hosts.list_nodes, two_hosts.list_disks):
             assert what(impatient) == []
         assert list(cloud.list_exports()[volume].initiators) == [cloud.hosts[0].initiator]
         writer.wait_progress()

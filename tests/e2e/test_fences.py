@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import deployment, facts
+from tests.deployments import two_hosts
+from tests.e2e import facts
 from tests.testbed.guest import Guest
 from tests.testbed.polling import wait_until
 from tests.testbed.vm import ComputeHost
@@ -15,7 +16,7 @@ NEAR, FAR, SPAN = 0, 1000, facts.Writer.SPAN
 _WATCHED = 5  # s; a write that was on its way would have arrived long before
 
 
-def fence(cloud: deployment.Deployment, guest: Guest, volume_id: str) -> dict[str, Any]:
+def fence(cloud: two_hosts.Deployment, guest: Guest, volume_id: str) -> dict[str, Any]:
     ident = cloud.find_attachment(guest, volume_id)
     found: dict[str, Any] = cloud.ask('POST', f'/v3/multiattach/attachments/{ident}/fence', {'fence': {}})['fence'][
         'attachments'
@@ -23,12 +24,12 @@ def fence(cloud: deployment.Deployment, guest: Guest, volume_id: str) -> dict[st
     return found
 
 
-def fence_host(cloud: deployment.Deployment, host: ComputeHost, **words: Any) -> dict[str, Any]:
+def fence_host(cloud: two_hosts.Deployment, host: ComputeHost, **words: Any) -> dict[str, Any]:
     found: dict[str, Any] = cloud.ask('POST', f'/v3/multiattach/hosts/{host.name}/fence', {'fence': words})['fence']
     return found
 
 
-def check_silence(cloud: deployment.Deployment, volume_id: str, at_answer: bytes, other: facts.Writer) -> None:
+def check_silence(cloud: two_hosts.Deployment, volume_id: str, at_answer: bytes, other: facts.Writer) -> None:
     """See that a region stays what it was when the fence was answered, while the other one writes."""
     end = time.monotonic() + _WATCHED
     while time.monotonic() < end:
@@ -36,19 +37,19 @@ def check_silence(cloud: deployment.Deployment, volume_id: str, at_answer: bytes
         assert cloud.read_volume(volume_id, FAR, SPAN) == at_answer
 
 
-def check_complete(cloud: deployment.Deployment, volume_id: str, stamp: str, writes: int) -> None:
+def check_complete(cloud: two_hosts.Deployment, volume_id: str, stamp: str, writes: int) -> None:
     """See that the volume holds each of the last writes that were answered."""
     found = set(facts.read_stamps(cloud.read_volume(volume_id, NEAR, SPAN)))
     assert {(stamp, number) for number in range(max(0, writes - SPAN), writes)} <= found
 
 
-def wait_swept(cloud: deployment.Deployment, host: ComputeHost, guest: Guest, volume_id: str) -> None:
+def wait_swept(cloud: two_hosts.Deployment, host: ComputeHost, guest: Guest, volume_id: str) -> None:
     wait_until(lambda: facts.find_disk(guest, volume_id, live=True) is None, 120, 'the disk is gone', 0.5)
-    for what in (facts.list_sessions, facts.list_nodes, facts.list_disks):
+    for what in (two_hosts.list_sessions, two_hosts.list_nodes, two_hosts.list_disks):
         wait_until(lambda what=what: what(host) == [], 120, f'{what.__name__} of {host.name}: none', 0.5)
 
 
-def test_a_fenced_server_writes_no_more(cloud: deployment.Deployment, volume: str, impatient: ComputeHost) -> None:
+def test_a_fenced_server_writes_no_more(cloud: two_hosts.Deployment, volume: str, impatient: ComputeHost) -> None:
     one, far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
     with facts.Writer(cloud.one, one, NEAR, 'one').running() as near:
         with facts.Writer(cloud.far, far, FAR, 'far').running(fails=True):
@@ -73,7 +74,7 @@ def test_a_fenced_server_writes_no_more(cloud: deployment.Deployment, volume: st
         cloud.detach(guest, volume)
 
 
-def test_a_host_that_was_cut_off_comes_back(cloud: deployment.Deployment, volume: str, impatient: ComputeHost) -> None:
+def test_a_host_that_was_cut_off_comes_back(cloud: two_hosts.Deployment, volume: str, impatient: ComputeHost) -> None:
     """Nobody reaches the host while it is fenced; what it finds when it is back is its own fence."""
     one, far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
     with facts.Writer(cloud.one, one, NEAR, 'one').running() as near:
@@ -88,7 +89,7 @@ def test_a_host_that_was_cut_off_comes_back(cloud: deployment.Deployment, volume
                 impatient.set_link(up=True)
             check_silence(cloud, volume, at_answer, near)
         wait_swept(cloud, impatient, cloud.far, volume)
-        with pytest.raises(deployment.Refused, match='is fenced since'):
+        with pytest.raises(two_hosts.Refused, match='is fenced since'):
             cloud.request_attach(cloud.far, volume)
     check_complete(cloud, volume, 'one', near.count())
     assert cloud.read_volume(volume, FAR, SPAN) == at_answer

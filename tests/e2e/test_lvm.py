@@ -8,7 +8,8 @@ import uuid
 import pytest
 
 from multiattach.drivers.backends.base import GIB
-from tests.e2e import deployment, facts
+from tests.deployments import programs, two_hosts
+from tests.e2e import facts
 from tests.testbed.guest import BLOCK_SIZE
 from tests.testbed.polling import wait_until
 
@@ -17,13 +18,13 @@ STEPS = pathlib.Path(__file__).with_name('lvm_steps.py')
 pytestmark = pytest.mark.slow  # a volume group inside an emulated machine
 
 
-def test_each_step_may_be_repeated(cloud: deployment.Deployment) -> None:
-    command = f'{sys.executable} {STEPS} {deployment.VOLUME_GROUP} {uuid.uuid4()}'
-    variables = ' '.join(f'{key}={value}' for key, value in deployment.ENVIRONMENT.items())
+def test_each_step_may_be_repeated(cloud: two_hosts.Deployment) -> None:
+    command = f'{sys.executable} {STEPS} {two_hosts.VOLUME_GROUP} {uuid.uuid4()}'
+    variables = ' '.join(f'{key}={value}' for key, value in programs.ENVIRONMENT.items())
     assert cloud.lvm_host.check(f'env {variables} {command}', 600).endswith('all steps done')
 
 
-def test_a_volume_is_written_extended_and_deleted(cloud: deployment.Deployment) -> None:
+def test_a_volume_is_written_extended_and_deleted(cloud: two_hosts.Deployment) -> None:
     """The worker and its own tgtd are on one host, the initiator and its guest on the other."""
     initiator = cloud.hosts[0]
     cloud.lvm_worker.wait_ready()
@@ -32,7 +33,7 @@ def test_a_volume_is_written_extended_and_deleted(cloud: deployment.Deployment) 
 
     def show(columns: str) -> str:
         return cloud.lvm_host.check(
-            f'lvs --noheadings --nosuffix --units b -o {columns} {deployment.VOLUME_GROUP}'
+            f'lvs --noheadings --nosuffix --units b -o {columns} {two_hosts.VOLUME_GROUP}'
         ).strip()
 
     assert show('lv_name,lv_size').split() == [name, str(GIB)]
@@ -40,7 +41,7 @@ def test_a_volume_is_written_extended_and_deleted(cloud: deployment.Deployment) 
     facts.check_disk(initiator, cloud.one, volume)
     cloud.one.write_block(device, 5, b'on a logical volume')
     cloud.lvm_host.check(
-        f'dd if=/dev/{deployment.VOLUME_GROUP}/{name} bs=4096 skip=5 count=1 iflag=direct '
+        f'dd if=/dev/{two_hosts.VOLUME_GROUP}/{name} bs=4096 skip=5 count=1 iflag=direct '
         '2>/dev/null | grep -q "on a logical volume"'
     )
     cloud.ask('POST', f'/v3/volumes/{volume}/action', {'os-extend': {'new_size': 2}})

@@ -7,7 +7,8 @@ from typing import Any
 import libvirt
 import pytest
 
-from tests.e2e import deployment, facts
+from tests.deployments import two_hosts
+from tests.e2e import facts
 from tests.e2e.test_fences import FAR, NEAR, SPAN, check_complete, check_silence
 from tests.testbed.guest import Guest
 from tests.testbed.polling import wait_until
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.slow  # an emulated machine boots twice
 _KEPT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 
 
-def check_only_one(cloud: deployment.Deployment, volume_id: str) -> None:
+def check_only_one(cloud: two_hosts.Deployment, volume_id: str) -> None:
     """See that the target, also the one that tgtd would restore, and the API know of the first host only."""
     first, second = cloud.hosts
     target = cloud.list_exports()[volume_id]
@@ -35,13 +36,13 @@ def check_only_one(cloud: deployment.Deployment, volume_id: str) -> None:
     assert [one['server_id'] for one in shown['attachments']] == [cloud.one.domain.UUIDString()]
 
 
-def define_again(cloud: deployment.Deployment, connection: Any, server: str) -> Guest:
+def define_again(cloud: two_hosts.Deployment, connection: Any, server: str) -> Guest:
     """Define guest "far" as it was before it ever had a volume."""
     cloud.far = cloud.hosts[1].define_guest(connection, 'far', server_id=server)
     return cloud.far
 
 
-def wait_answers(cloud: deployment.Deployment) -> dict[str, Any]:
+def wait_answers(cloud: two_hosts.Deployment) -> dict[str, Any]:
     """Return what the doctor says once nobody's silence is left of the host that was away."""
 
     def ask() -> dict[str, Any]:
@@ -52,7 +53,7 @@ def wait_answers(cloud: deployment.Deployment) -> dict[str, Any]:
     return found
 
 
-def test_a_host_without_power_is_fenced_and_comes_back(cloud: deployment.Deployment, volume: str) -> None:
+def test_a_host_without_power_is_fenced_and_comes_back(cloud: two_hosts.Deployment, volume: str) -> None:
     agent, host, server = cloud.agents[1], cloud.hosts[1], cloud.far.domain.UUIDString()
     one, far = (cloud.attach(guest, volume) for guest in (cloud.one, cloud.far))
     ident = cloud.find_attachment(cloud.far, volume)
@@ -96,10 +97,10 @@ def test_a_host_without_power_is_fenced_and_comes_back(cloud: deployment.Deploym
         cloud.far.start()
         cloud.far.wait_ready()
         assert cloud.far.find_disk(volume) is None
-        with pytest.raises(deployment.Refused, match='is fenced since') as caught:
+        with pytest.raises(two_hosts.Refused, match='is fenced since') as caught:
             cloud.request_attach(cloud.far, volume)
         assert caught.value.status == 409
-        for what in (facts.list_sessions, facts.list_nodes, facts.list_disks):
+        for what in (two_hosts.list_sessions, two_hosts.list_nodes, two_hosts.list_disks):
             assert what(host) == []
         check_only_one(cloud, volume)
         assert cloud.read_volume(volume, FAR, SPAN) == at_answer
@@ -114,7 +115,7 @@ def test_a_host_without_power_is_fenced_and_comes_back(cloud: deployment.Deploym
         cloud.detach(guest, volume)
 
 
-def test_a_host_without_power_comes_back_and_nobody_fenced_it(cloud: deployment.Deployment, volume: str) -> None:
+def test_a_host_without_power_comes_back_and_nobody_fenced_it(cloud: two_hosts.Deployment, volume: str) -> None:
     """One of its servers is there again without its disk, the other one is not; their rows say "attached"."""
     agent, host, server = cloud.agents[1], cloud.hosts[1], cloud.far.domain.UUIDString()
     brief = host.define_guest(cloud.far.connection, f'brief-{uuid.uuid4()}')
@@ -162,7 +163,7 @@ def test_a_host_without_power_comes_back_and_nobody_fenced_it(cloud: deployment.
 
 
 def test_a_host_that_was_started_again_connects_to_what_its_servers_have(
-    cloud: deployment.Deployment, volume: str
+    cloud: two_hosts.Deployment, volume: str
 ) -> None:
     """Its libvirt has kept the servers, with their disks; they could not start without a session."""
     agent, host, server = cloud.agents[1], cloud.hosts[1], cloud.far.domain.UUIDString()
@@ -175,11 +176,11 @@ def test_a_host_that_was_started_again_connects_to_what_its_servers_have(
         connection.defineXML(kept)
         with pytest.raises(libvirt.libvirtError):
             cloud.far.start()
-        assert facts.list_sessions(host) == []
+        assert two_hosts.list_sessions(host) == []
         agent.start()
         agent.wait_ready()
-        wait_until(lambda: len(facts.list_disks(host)) == 1, 60, 'the device, by itself', 0.5)
-        assert len(facts.list_sessions(host)) == 1
+        wait_until(lambda: len(two_hosts.list_disks(host)) == 1, 60, 'the device, by itself', 0.5)
+        assert len(two_hosts.list_sessions(host)) == 1
         cloud.far.start()
         cloud.far.wait_ready()
         facts.check_disk(host, cloud.far, volume)

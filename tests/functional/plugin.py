@@ -8,15 +8,14 @@ made; so other suites may call it with theirs.
 import dataclasses
 import json
 import os
-import pathlib
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-BIN = pathlib.Path(sys.executable).parent
+from tests.deployments.programs import BIN
+
 WARNING = 'ext4, XFS and NTFS are file systems for one server'
 
 

@@ -14,8 +14,9 @@ import webob
 
 from multiattach.api import deploy
 from multiattach.domain.services import VOLUME_BINARY
-from tests import deployment, lengths
+from tests import lengths
 from tests.conformance import Conformance
+from tests.deployments import embedded
 
 HEALTHY = ('available', 'reserved', 'attaching', 'in-use', 'detaching')
 # How many times as many examples as the short run has.
@@ -27,7 +28,7 @@ class Service:
     """The service and things that are there."""
 
     application: Conformance
-    deployed: deployment.Deployment
+    deployed: embedded.Deployment
     volume_id: str = ''
     type_id: str = ''
     attachment_id: str = ''
@@ -70,7 +71,7 @@ class Service:
         """Undo what would let all later requests fail."""
         engine, ctx = self.deployed.engine, self.deployed.ctx
         if any(row.disabled for row in engine.services.list_all(ctx, None, None)):
-            engine.services.set_disabled(ctx, VOLUME_BINARY, deployment.BACKEND, False, None)
+            engine.services.set_disabled(ctx, VOLUME_BINARY, embedded.BACKEND, False, None)
         limits = engine.quotas.show(ctx, ctx.project_id).limits
         if any(limit != -1 for limit in limits.values()):
             engine.quotas.delete(ctx, ctx.project_id)
@@ -89,14 +90,14 @@ class Service:
             'project_id': deploy.ApiSettings().default_project_id,
             'name': 'default',
             'key': 'multiattach',
-            'host': deployment.BACKEND,
+            'host': embedded.BACKEND,
         }
 
 
 @pytest.fixture(scope='module')
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory: pathlib.Path = tmp_path_factory.mktemp('fuzz')
-    with deployment.deploy(directory, report_interval=5) as parts:
+    with embedded.deploy(directory, report_interval=5) as parts:
         lengths.enforce(parts.db.engine)
         application = deploy.make_application(parts.engine, deploy.ApiSettings())
         found = Service(Conformance(application, strict=True), parts)

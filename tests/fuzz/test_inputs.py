@@ -12,7 +12,7 @@ import webob
 from hypothesis import strategies as st
 
 from multiattach.api import microversion
-from tests import deployment
+from tests.deployments import embedded
 from tests.fuzz.conftest import FACTOR, Service
 from tests.fuzz.test_schemathesis import CONNECTOR, NEWEST, settings
 
@@ -331,7 +331,7 @@ CALLS: list[tuple[str, str, Any]] = [
     (
         'PUT',
         '/os-services/disable-log-reason',
-        {'host': deployment.BACKEND, 'binary': 'cinder-volume', 'disabled_reason': 'fuzz'},
+        {'host': embedded.BACKEND, 'binary': 'cinder-volume', 'disabled_reason': 'fuzz'},
     ),
     ('PUT', f'/os-quota-sets/{"a" * 32}', {'quota_set': {'volumes': 1, 'gigabytes': '2'}}),
     ('GET', '/volumes/V', None),

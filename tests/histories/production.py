@@ -18,7 +18,7 @@ from multiattach import conf as configuration
 from multiattach.domain import errors
 from multiattach.rpc import transport
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
-from tests.functional.cluster.deployment import BACKEND, Deployment, Program
+from tests.deployments.distributed import BACKEND, Deployment
 from tests.functional.disturbances.disk import SETTINGS
 from tests.histories.field import Field, Keeper
 from tests.testbed import processes
@@ -26,24 +26,6 @@ from tests.testbed.pairs import MariaDBPair, RabbitMQPair
 from tests.testbed.servers import Server
 
 _LOCK = 5  # s, as the deployment's configuration has it
-
-
-class _Program:
-    """A program of the deployment as a keeper wants it."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self.poll = self._poll
-        self.restart = program.restart
-
-    def _poll(self) -> int | None:
-        assert self._program.process is not None
-        return self._program.process.poll()
-
-    def send(self, number: int) -> None:
-        """Send a signal."""
-        if self._program.process is not None:
-            self._program.process.send_signal(number)
 
 
 class Production(Field):
@@ -58,8 +40,7 @@ class Production(Field):
     def __init__(self, folder: pathlib.Path, cloud: Deployment | None = None) -> None:
         self._cloud = cloud or Deployment(folder)
         self._cloud.settings = SETTINGS
-        self._apis = [_Program(one) for one in self._cloud.apis]
-        self._workers = [_Program(one) for one in self._cloud.workers]
+        self._apis, self._workers = self._cloud.apis, self._cloud.workers
         self._keeper = Keeper([*self._apis, *self._workers])
         self._orders: VolumeWorkers | None = None
         # Servers that are being restarted: one at a time, as two at once would only be waited for.

@@ -9,8 +9,8 @@ import signal
 import time
 from collections.abc import Collection, Iterator
 
+from tests.deployments.standalone import Standalone
 from tests.functional.disturbances.disk import SETTINGS
-from tests.functional.standalone.process import Standalone
 from tests.histories.field import Field, Keeper
 from tests.histories.vanished import Host, VanishedLibvirt
 from tests.testbed import processes

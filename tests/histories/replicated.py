@@ -4,7 +4,7 @@
 import pathlib
 import random
 
-from tests.functional.cluster.deployment import Deployment
+from tests.deployments.distributed import Deployment
 from tests.histories.production import Production
 from tests.testbed.pairs import MariaDBPair, RabbitMQPair
 

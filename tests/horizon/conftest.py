@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deployments.standalone import Standalone
 from tests.functional.keystone.conftest import Cloud
-from tests.functional.standalone.process import Standalone
 from tests.horizon.browser import Browser, Page
 from tests.testbed.guest import Guest
 from tests.testbed.horizon import Horizon

@@ -9,8 +9,8 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+from tests.deployments.standalone import Standalone
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused, Session
-from tests.functional.standalone.process import Standalone
 from tests.nova.client import Nova
 from tests.testbed.keystone import Keystone
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.deployments.standalone import Standalone
 from tests.functional.keystone.conftest import Cloud, configure
-from tests.functional.standalone.process import Standalone
 from tests.nova.client import Nova
 from tests.testbed.keystone import Keystone
 from tests.testbed.nova_api import NovaApi

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.deployments.noauth import make_connector
 from tests.functional.keystone.conftest import Cloud, Reply
-from tests.functional.standalone.process import connector
 from tests.nova.clouds import opens
 from tests.nova_api.conftest import Compute
 
@@ -41,14 +41,14 @@ class Use:
         persona = persona or WAYS[way]
         if way == 'delete':
             return self.cloud(persona, 'DELETE', f'/v3/attachments/{self.attachment}', **more)
-        named, to = {'attachment_id': self.attachment}, {'connector': connector(HOST)}
+        named, to = {'attachment_id': self.attachment}, {'connector': make_connector(HOST)}
         value = {'os-terminate_connection': to, 'os-detach': named, 'os-force_detach': {**named, **to}}[way]
         return self.cloud(persona, 'POST', f'/v3/volumes/{self.volume}/action', {way: value}, **more)
 
     @property
     def opens(self) -> bool:
         """Whether the host of the server reads from the target."""
-        return opens({'data': self.connection}, str(connector(HOST)['initiator']))
+        return opens({'data': self.connection}, str(make_connector(HOST)['initiator']))
 
     @property
     def status(self) -> str | None:

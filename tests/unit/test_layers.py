@@ -186,7 +186,12 @@ def test_docstrings_list_nothing_that_is_not_there(path):
 @pytest.mark.parametrize('path', sorted(pathlib.Path(__file__).parent.rglob('*.py')), ids=str)
 def test_unit_tests_have_no_database(path):
     """What needs one, with the workers around it, is in tests/component."""
-    names = {'tests.deployment', 'tests.surroundings', 'multiattach.db.database', 'multiattach.db.migration'}
+    names = {
+        'tests.deployments.embedded',
+        'tests.deployments.surroundings',
+        'multiattach.db.database',
+        'multiattach.db.migration',
+    }
     tree = ast.parse(path.read_text())
     imported = {
         f'{node.module}.{alias.name}'

@@ -4,7 +4,7 @@
 import pytest
 
 from multiattach.db import volumes as db_volumes
-from tests.deployment import Deployment
+from tests.deployments.embedded import Deployment
 
 ODD = {
     'plain': 'value',

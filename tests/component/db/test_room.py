@@ -10,7 +10,7 @@ from oslo_db import exception as db_exc
 
 from multiattach.db import models, room
 from multiattach.domain import errors
-from tests.deployment import Deployment, deploy
+from tests.deployments.embedded import Deployment, deploy
 
 
 def test_a_full_sqlite(tmp_path: pathlib.Path) -> None:

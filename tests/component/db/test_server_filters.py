@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models, server_filters
 from multiattach.domain import errors
-from tests.deployment import Deployment
+from tests.deployments.embedded import Deployment
 
 NAMES = ('web', 'WEB-2', 'db', 'webdb', 'a.b', 'a_b', '50%', 'x!y')
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from multiattach.db import database, migration, models, transitions
 from multiattach.domain import errors, states
-from tests import surroundings
+from tests.deployments import surroundings
 
 ACTOR = transitions.Actor('test', 'req-1')
 TYPE = str(uuid.uuid4())

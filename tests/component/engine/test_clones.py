@@ -15,7 +15,7 @@ from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.errors import StorageError
 from multiattach.engine.volumes import VolumeWish
 from tests.contexts import make_context
-from tests.deployment import BACKEND, deploy
+from tests.deployments.embedded import BACKEND, deploy
 
 PROJECT = 'a' * 32
 DATA = b'of the source'

@@ -10,8 +10,8 @@ from multiattach.domain import errors
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.base import SessionState, TargetState
 from multiattach.drivers.targets.null import NullTarget
-from tests import deployment
 from tests.contexts import make_context
+from tests.deployments import embedded
 
 CUT = {'acl': True, 'account': True, 'sessions': [], 'others': [], 'logins': []}
 
@@ -41,7 +41,7 @@ class MoodyTarget(NullTarget):
 
 @pytest.fixture
 def d(tmp_path):
-    with deployment.deploy(tmp_path, MoodyTarget(), report_interval=600) as parts:
+    with embedded.deploy(tmp_path, MoodyTarget(), report_interval=600) as parts:
         parts.make_type()
         parts.engine.fences._patience = 0.2
         yield parts

@@ -7,7 +7,7 @@ from multiattach.domain import errors
 from multiattach.engine.volume_hosts import ProjectUse
 from multiattach.engine.volumes import VolumeWish
 from tests.contexts import make_context
-from tests.deployment import BACKEND
+from tests.deployments.embedded import BACKEND
 
 
 def test_sums_follow_what_is_there(deployed):

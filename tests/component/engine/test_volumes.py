@@ -13,7 +13,7 @@ from multiattach.domain import errors
 from multiattach.domain.services import VOLUME_BINARY
 from multiattach.engine.volumes import VolumeWish
 from tests.contexts import make_context
-from tests.deployment import BACKEND
+from tests.deployments.embedded import BACKEND
 
 
 def connector(host):

@@ -19,7 +19,7 @@ from multiattach.host.agent import HostAgent
 from multiattach.steps.host_attachments import HostAttachments
 from multiattach.steps.leases import AGENT_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
-from tests import deployment
+from tests.deployments import embedded
 
 from .fakes import SERVERS, FakeConnector, FakeHypervisor, Fuse
 
@@ -30,7 +30,7 @@ PROJECT = 'a' * 32
 class Bench:
     """A host, its agent, and short cuts."""
 
-    def __init__(self, deployed: deployment.Deployment) -> None:
+    def __init__(self, deployed: embedded.Deployment) -> None:
         self.deployed = deployed
         self.engine_side = HostAttachments(deployed.db, deployed.engine.orders, HOST)
         self.hypervisor = FakeHypervisor()
@@ -41,7 +41,7 @@ class Bench:
         deployed.make_type()
 
     def start_agent(
-        self, fuse: Fuse | None = None, rules: LeaseRules = deployment.AT_ONCE, drift: findings.DriftRules | None = None
+        self, fuse: Fuse | None = None, rules: LeaseRules = embedded.AT_ONCE, drift: findings.DriftRules | None = None
     ) -> HostAgent:
         parts: tuple[Any, ...] = (self.engine_side, self.hypervisor, self.connector)
         if fuse is not None:
@@ -54,7 +54,7 @@ class Bench:
             reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), drift or findings.DriftRules(), 0.0),
         )
 
-    def make_leases(self, rules: LeaseRules = deployment.AT_ONCE) -> StepLeases:
+    def make_leases(self, rules: LeaseRules = embedded.AT_ONCE) -> StepLeases:
         return StepLeases(self.deployed.db, rules, 'host', 'host.one', lambda _name: False, AGENT_STEPS, is_alone=True)
 
     def use_own_sessions(self) -> None:
@@ -107,5 +107,5 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: pathlib.Path) -> Iterator[Bench]:
-    with deployment.deploy(tmp_path, report_interval=3600) as deployed:
+    with embedded.deploy(tmp_path, report_interval=3600) as deployed:
         yield Bench(deployed)

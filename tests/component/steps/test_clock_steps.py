@@ -12,7 +12,7 @@ import pytest
 from multiattach.db import models
 from multiattach.domain.leases import LeaseRules
 from multiattach.steps.leases import StepLeases
-from tests import deployment
+from tests.deployments import embedded
 
 from .test_leases import RULES, Bench
 
@@ -44,7 +44,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 
 @pytest.fixture
 def bench(clocks: Clocks, tmp_path: Any) -> Iterator[Bench]:
-    with deployment.deploy(tmp_path, report_interval=3600) as deployed:
+    with embedded.deploy(tmp_path, report_interval=3600) as deployed:
         yield Bench(deployed)
 
 

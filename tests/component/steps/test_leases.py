@@ -17,7 +17,7 @@ from multiattach.db.transitions import Actor, move_attachment
 from multiattach.domain import errors
 from multiattach.domain.leases import Lease, LeaseRules
 from multiattach.steps.leases import ATTACHMENT, WORKER_STEPS, Due, Step, StepLeases
-from tests import deployment
+from tests.deployments import embedded
 
 RULES = LeaseRules(duration=30.0, max_attempts=3, pause=2.0)
 
@@ -25,7 +25,7 @@ RULES = LeaseRules(duration=30.0, max_attempts=3, pause=2.0)
 class Bench:
     """An attachment in ``exporting`` that nobody is told of, and two workers' leases."""
 
-    def __init__(self, deployed: deployment.Deployment) -> None:
+    def __init__(self, deployed: embedded.Deployment) -> None:
         self.deployed = deployed
         self.gone: set[str] = set()
         self.one, self.two = self.make('volume.one'), self.make('volume.two')
@@ -95,7 +95,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Any) -> Iterator[Bench]:
-    with deployment.deploy(tmp_path, report_interval=3600) as deployed:
+    with embedded.deploy(tmp_path, report_interval=3600) as deployed:
         yield Bench(deployed)
 
 

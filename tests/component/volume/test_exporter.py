@@ -9,7 +9,7 @@ import pytest
 from multiattach.domain import connection, errors
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.null import NullTarget
-from tests import deployment
+from tests.deployments import embedded
 
 
 class MoodyTarget(NullTarget):
@@ -46,7 +46,7 @@ class MoodyTarget(NullTarget):
 
 @pytest.fixture
 def d(tmp_path):
-    with deployment.deploy(tmp_path, MoodyTarget(), report_interval=600) as parts:
+    with embedded.deploy(tmp_path, MoodyTarget(), report_interval=600) as parts:
         parts.make_type()
         yield parts
 

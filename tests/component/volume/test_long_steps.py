@@ -18,7 +18,7 @@ from multiattach.drivers.errors import ClearAborted, StorageError
 from multiattach.drivers.targets.null import NullTarget
 from multiattach.rpc.clients import ExportOrder
 from multiattach.volume import locks
-from tests import deployment
+from tests.deployments import embedded
 
 THREADS = 3  # of the worker's RPC server
 AT_ONCE = 5.0  # s
@@ -56,9 +56,9 @@ class Zeroing:
 
 
 @pytest.fixture
-def d(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[deployment.Deployment]:
+def d(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[embedded.Deployment]:
     monkeypatch.setattr(locks, '_NAMES', 1)  # all volumes share a lock
-    with deployment.deploy(tmp_path, SlowTarget(), report_interval=600, start_worker=False) as parts:
+    with embedded.deploy(tmp_path, SlowTarget(), report_interval=600, start_worker=False) as parts:
         parts.conf.set_override('executor_thread_pool_size', THREADS)
         parts.make_type()
         parts.worker.start()
@@ -70,7 +70,7 @@ def d(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[deplo
 
 
 @pytest.fixture
-def zeroing(d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zeroing]:
+def zeroing(d: embedded.Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zeroing]:
     backend = d.exporter._backend
     made = Zeroing(backend.clear)
     monkeypatch.setattr(backend, 'clear', made)
@@ -78,7 +78,7 @@ def zeroing(d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterat
     made.go_on.set()
 
 
-def attach(d: deployment.Deployment, volume_id: str, host: str) -> Any:
+def attach(d: embedded.Deployment, volume_id: str, host: str) -> Any:
     row = d.engine.attachments.create(
         d.ctx, volume_id, str(uuid.uuid4()), {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}, None
     )
@@ -86,11 +86,11 @@ def attach(d: deployment.Deployment, volume_id: str, host: str) -> Any:
     return row
 
 
-def list_trash(d: deployment.Deployment) -> list[pathlib.Path]:
+def list_trash(d: embedded.Deployment) -> list[pathlib.Path]:
     return list((d.directory / 'volumes').glob('trash-*'))
 
 
-def test_a_fence_an_attach_and_a_re_export_do_not_wait_for_zeroing(d: deployment.Deployment, zeroing: Zeroing) -> None:
+def test_a_fence_an_attach_and_a_re_export_do_not_wait_for_zeroing(d: embedded.Deployment, zeroing: Zeroing) -> None:
     shared, doomed = d.make_volume('multi'), d.make_volume('multi', size=3)
     attach(d, shared, 'one')
     before = d.engine.services.list_backends()[0].allocated_gb
@@ -113,7 +113,7 @@ def test_a_fence_an_attach_and_a_re_export_do_not_wait_for_zeroing(d: deployment
     assert list_trash(d) == []
 
 
-def test_the_worker_s_rounds_and_its_end_do_not_wait_for_zeroing(d: deployment.Deployment, zeroing: Zeroing) -> None:
+def test_the_worker_s_rounds_and_its_end_do_not_wait_for_zeroing(d: embedded.Deployment, zeroing: Zeroing) -> None:
     doomed = d.make_volume('multi')
     d.engine.volumes.delete(d.ctx, doomed)
     assert zeroing.begun.wait(20)
@@ -133,7 +133,7 @@ def test_the_worker_s_rounds_and_its_end_do_not_wait_for_zeroing(d: deployment.D
 
 
 def test_zeroing_that_fails_is_told_and_can_be_asked_for_again(
-    d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch
+    d: embedded.Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doomed = d.make_volume('multi')
     with monkeypatch.context() as patch:
@@ -151,7 +151,7 @@ def test_zeroing_that_fails_is_told_and_can_be_asked_for_again(
 
 
 def test_a_fence_begins_while_exports_take_all_threads_of_the_worker(
-    d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch
+    d: embedded.Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One export is at the target and holds the lock that all share, the others wait for it."""
     monkeypatch.setattr(locks, '_NAMES', 1)
@@ -192,15 +192,15 @@ def test_a_fence_begins_while_exports_take_all_threads_of_the_worker(
 
 
 def test_callers_and_workers_of_the_release_before_fence_over_the_topic_that_they_know(
-    d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch
+    d: embedded.Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = attach(d, d.make_volume('multi'), 'one')
     workers = d.engine.fences._workers
-    assert d.engine.services.fences_apart(deployment.BACKEND)
+    assert d.engine.services.fences_apart(embedded.BACKEND)
     with d.db.writer() as session:
         service = session.scalars(sa.select(models.Service).where(models.Service.binary == 'multiattach-volume')).one()
         service.report = {key: value for key, value in service.report.items() if key != 'fences_apart'}
-    assert not d.engine.services.fences_apart(deployment.BACKEND)
+    assert not d.engine.services.fences_apart(embedded.BACKEND)
 
     def refuse(*_args: Any) -> None:
         raise AssertionError('nobody listens there')
@@ -211,11 +211,11 @@ def test_callers_and_workers_of_the_release_before_fence_over_the_topic_that_the
     assert answer.proof is not None
     assert d.engine.fences.fence_host(d.ctx, 'one').is_complete
     # What an API of the release before sends.
-    assert workers.fence(ExportOrder(deployment.BACKEND, row.volume_id, row.id), None)['cut']['acl']
+    assert workers.fence(ExportOrder(embedded.BACKEND, row.volume_id, row.id), None)['cut']['acl']
 
 
 def test_a_volume_whose_lock_is_busy_is_no_drift_and_is_told(
-    d: deployment.Deployment, monkeypatch: pytest.MonkeyPatch
+    d: embedded.Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume_id = d.make_volume('multi')
     attach(d, volume_id, 'one')

@@ -16,8 +16,8 @@ from multiattach.domain import errors
 from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.errors import TargetBusy, TargetError, TargetUnavailable
 from multiattach.engine.volumes import VolumeWish
-from tests import deployment
 from tests.component.volume.test_exporter import MoodyTarget, attach, connector
+from tests.deployments import embedded
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -25,7 +25,7 @@ HOUR = datetime.timedelta(hours=1)
 @pytest.fixture
 def d(tmp_path: Any) -> Iterator[Any]:
     rules = LeaseRules(duration=30.0, max_attempts=3, pause=0.0)
-    with deployment.deploy(tmp_path, MoodyTarget(), report_interval=3600, lease_rules=rules) as parts:
+    with embedded.deploy(tmp_path, MoodyTarget(), report_interval=3600, lease_rules=rules) as parts:
         parts.make_type()
         yield parts
 

@@ -16,12 +16,12 @@ from multiattach.api.faults import WsgiApp
 from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.base import Grant, TargetInfo
 from multiattach.drivers.targets.null import NullTarget
-from tests import deployment
 from tests.conformance import Conformance
+from tests.deployments import embedded
 from tests.functional.personas import Personas
 
 
-def make_application(parts: deployment.Deployment) -> WsgiApp:
+def make_application(parts: embedded.Deployment) -> WsgiApp:
     """Make the real API on the real engine; quotas are other tests' matter."""
     parts.engine.quotas.update_class(parts.ctx, 'default', {'volumes': -1, 'gigabytes': -1})
     application = deploy.make_application(parts.engine, deploy.ApiSettings(), authenticate=Personas)
@@ -29,7 +29,7 @@ def make_application(parts: deployment.Deployment) -> WsgiApp:
 
 
 @pytest.fixture
-def application(deployed: deployment.Deployment) -> WsgiApp:
+def application(deployed: embedded.Deployment) -> WsgiApp:
     return make_application(deployed)
 
 
@@ -38,7 +38,7 @@ class Caller:
     """Calls the API and gives back replies."""
 
     application: WsgiApp
-    deployed: deployment.Deployment
+    deployed: embedded.Deployment
 
     def __call__(
         self, method: str, path: str, body: Any = None, version: str = '3.71', **headers: str
@@ -100,7 +100,7 @@ def connector(host: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def call(application: WsgiApp, deployed: deployment.Deployment) -> Caller:
+def call(application: WsgiApp, deployed: embedded.Deployment) -> Caller:
     return Caller(application, deployed)
 
 
@@ -122,7 +122,7 @@ class StatementCounter:
 @pytest.fixture
 def quiet(tmp_path: pathlib.Path) -> Iterator[Caller]:
     """As ``call``, with a worker that does nothing by itself after its start."""
-    with deployment.deploy(tmp_path, report_interval=3600) as parts:
+    with embedded.deploy(tmp_path, report_interval=3600) as parts:
         yield Caller(make_application(parts), parts)
 
 
@@ -173,5 +173,5 @@ def target() -> AwkwardTarget:
 
 @pytest.fixture
 def awkward(tmp_path: pathlib.Path, target: AwkwardTarget) -> Iterator[Caller]:
-    with deployment.deploy(tmp_path, target, report_interval=60) as parts:
+    with embedded.deploy(tmp_path, target, report_interval=60) as parts:
         yield Caller(make_application(parts), parts)

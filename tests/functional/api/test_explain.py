@@ -17,7 +17,8 @@ from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.drivers.errors import TargetUnavailable
 from multiattach.drivers.targets.base import Grant
 from multiattach.rpc import clients, transport
-from tests import contexts, deployment
+from tests import contexts
+from tests.deployments import embedded
 from tests.functional.api.conftest import AwkwardTarget, Caller, make_application
 from tests.functional.compute import compute_host
 
@@ -110,7 +111,7 @@ def test_strangers_find_nothing(call: Caller, path: str) -> None:
 
 def test_system_readers_see_hosts_and_targets(call: Caller) -> None:
     policy = call.deployed.engine.policy
-    scoped = deployment.RequestContext(user_id='u', roles=['reader'], system_scope='all', is_admin=False)
+    scoped = embedded.RequestContext(user_id='u', roles=['reader'], system_scope='all', is_admin=False)
     plain = contexts.make_context(admin=False, roles=('reader',))
     for rule in ('multiattach:hosts', 'multiattach:targets', 'multiattach:explain_internals'):
         assert policy.allows(scoped, rule, None)
@@ -172,7 +173,7 @@ def test_what_a_target_has_too_much_is_told(awkward: Caller, target: AwkwardTarg
     found = {one['volume_id']: one for one in awkward('GET', '/multiattach/targets').json['targets']}
     assert kinds(found[volume_id]) == [('admitted', 'iqn.bad'), ('account', 'x')]
     assert kinds(found[stray])[0] == ('no_volume', stray)
-    assert (found[stray]['recorded'], found[stray]['host']) == (None, deployment.BACKEND)
+    assert (found[stray]['recorded'], found[stray]['host']) == (None, embedded.BACKEND)
     assert awkward('GET', f'/multiattach/targets/{stray}').status_int == 404
 
 
@@ -206,7 +207,7 @@ def broken(tmp_path: pathlib.Path) -> Iterator[Caller]:
         def list_exports(self) -> Any:
             raise TargetUnavailable('tgtd does not answer')
 
-    with deployment.deploy(tmp_path, Silent(), report_interval=60) as parts:
+    with embedded.deploy(tmp_path, Silent(), report_interval=60) as parts:
         yield Caller(make_application(parts), parts)
 
 
@@ -218,11 +219,11 @@ def test_a_target_daemon_that_does_not_answer(broken: Caller) -> None:
     page = broken('GET', '/multiattach/targets').json
     assert page['targets'] == []
     [one] = page['unanswered']
-    assert one['host'] == deployment.BACKEND
+    assert one['host'] == embedded.BACKEND
     assert 'tgtd does not answer' in one['reason']
 
 
-def silence(call: Caller, host: str = deployment.BACKEND, binary: str = VOLUME_BINARY) -> None:
+def silence(call: Caller, host: str = embedded.BACKEND, binary: str = VOLUME_BINARY) -> None:
     with call.deployed.db.writer() as session:
         db_services.get(session, binary, host).heartbeat_at = models.now().replace(year=2020)
 
@@ -240,7 +241,7 @@ def test_a_worker_that_is_down_is_not_waited_for(awkward: Caller) -> None:
         assert row is not None
         row.state = 'unexporting'
     shown = explain(awkward, 'attachments', ident)
-    assert (shown['owner'], shown['owner_name'], shown['owner_is_up']) == ('volume worker', deployment.BACKEND, False)
+    assert (shown['owner'], shown['owner_name'], shown['owner_is_up']) == ('volume worker', embedded.BACKEND, False)
     assert shown['advice'].startswith('The volume worker does not report: restart it.')
 
 
@@ -258,7 +259,7 @@ class OldWorker:
 
 
 def test_a_worker_of_the_release_before(tmp_path: pathlib.Path) -> None:
-    with deployment.deploy(tmp_path, start_worker=False) as parts:
+    with embedded.deploy(tmp_path, start_worker=False) as parts:
         old = OldWorker()
         server = transport.make_server(parts.rpc, clients.VOLUME_TOPIC, 'old@lvm', old)
         server.start()

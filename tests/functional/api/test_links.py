@@ -17,7 +17,8 @@ from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute_app
 from multiattach.api.faults import WsgiApp
 from multiattach.db import messages
-from tests import contexts, deployment
+from tests import contexts
+from tests.deployments import embedded
 from tests.functional.compute import compute_host
 
 PROJECT = compute_host.PROJECT
@@ -131,7 +132,7 @@ def _collections(controllers: Any, prefix: str, project: str) -> list[str]:
 @pytest.fixture
 def make_client(tmp_path: pathlib.Path) -> Iterator[Callable[[Way], Client]]:
     """The service with two of everything that has links."""
-    with deployment.deploy(tmp_path) as parts, compute_host.run(parts) as host:
+    with embedded.deploy(tmp_path) as parts, compute_host.run(parts) as host:
         host.register()
         ctx = contexts.make_context(PROJECT)
         parts.make_type()

@@ -9,7 +9,7 @@ import pytest
 
 from multiattach.drivers.targets.base import Grant, TargetInfo
 from multiattach.drivers.targets.null import NullTarget
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.api.conftest import Caller, connector, make_application
 
 
@@ -44,7 +44,7 @@ MEND = {
 }
 
 
-def execute(parts: deployment.Deployment, statements: str) -> None:
+def execute(parts: embedded.Deployment, statements: str) -> None:
     with parts.db.engine.begin() as connection:
         connection.exec_driver_sql(statements)
 
@@ -52,7 +52,7 @@ def execute(parts: deployment.Deployment, statements: str) -> None:
 def test_no_log_and_no_fault_tells_it(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
     target, stream, root = RecordingTarget(), io.StringIO(), logging.getLogger()
     handler, level = logging.StreamHandler(stream), root.level
-    with deployment.deploy(tmp_path, target, report_interval=3600) as parts:
+    with embedded.deploy(tmp_path, target, report_interval=3600) as parts:
         # Only now: the programs' own set-up takes the handlers of others away.
         root.addHandler(handler)
         root.setLevel(logging.DEBUG)

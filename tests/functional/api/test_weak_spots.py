@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import webob
 
 from multiattach.db import models
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.api.conftest import AwkwardTarget, Caller, StatementCounter, connector
 
 PROJECT = '0' * 32
@@ -339,7 +339,7 @@ def test_22_no_force_takes_a_volume_from_its_servers(call: Caller, by_action: bo
 
 
 def test_24_disable_keeps_volumes_away(call: Caller) -> None:
-    backend = {'binary': 'multiattach-volume', 'host': deployment.BACKEND}
+    backend = {'binary': 'multiattach-volume', 'host': embedded.BACKEND}
     call.deployed.worker.beat()
     assert call('PUT', '/os-services/disable', backend).json['status'] == 'disabled'
     call.deployed.worker.beat()  # a heartbeat does not enable it again

@@ -16,7 +16,7 @@ import pytest
 import webob
 
 from multiattach.cmd import parts as program
-from tests import deployment, surroundings
+from tests.deployments import embedded, surroundings
 from tests.functional.api.conftest import AwkwardTarget, Caller, connector, make_application
 
 HERE = pathlib.Path(__file__).parent
@@ -122,8 +122,8 @@ def test_18_no_lock_is_a_file(tmp_path: pathlib.Path) -> None:
     """Two API services that share a database and nothing else: of rivals one wins."""
     url = surroundings.current.find_database(tmp_path)
     with (
-        deployment.deploy(tmp_path / 'a', url=url) as one,
-        deployment.deploy(tmp_path / 'b', url=url, start_worker=False) as two,
+        embedded.deploy(tmp_path / 'a', url=url) as one,
+        embedded.deploy(tmp_path / 'b', url=url, start_worker=False) as two,
     ):
         callers = [Caller(make_application(parts), parts) for parts in (one, two)]
         for _ in range(5):

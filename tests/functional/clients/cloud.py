@@ -27,7 +27,7 @@ from multiattach.api import auth, deploy
 from multiattach.api import keystone as api_keystone
 from multiattach.api.faults import WsgiApp
 from multiattach.periodic import Periodic
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional import plugin
 from tests.functional.compute import compute_host
 from tests.testbed.keystone import Keystone
@@ -257,10 +257,10 @@ def _run(
     folder: pathlib.Path,
     port: int,
     project: str,
-    make_strategy: Callable[[deployment.Deployment], auth.Middleware | None],
+    make_strategy: Callable[[embedded.Deployment], auth.Middleware | None],
     settings: deploy.ApiSettings | None = None,
 ) -> Iterator[Recorder]:
-    with deployment.deploy(folder) as parts, compute_host.run(parts) as host:
+    with embedded.deploy(folder) as parts, compute_host.run(parts) as host:
         host.engine.register_servers(
             {ident: {**known, 'project_id': project} for ident, known in compute_host.SERVERS.items()}
         )
@@ -316,7 +316,7 @@ def run_with_keystone(folder: pathlib.Path, most: int = 1000) -> Iterator[Cloud]
         text.touch(0o600)
         text.write_text(keystone.render_authtoken())
 
-        def make_strategy(parts: deployment.Deployment) -> auth.Middleware:
+        def make_strategy(parts: embedded.Deployment) -> auth.Middleware:
             conf = cfg.ConfigOpts()
             conf([], project='multiattach', default_config_files=[str(text)], default_config_dirs=[])
             return api_keystone.make_strategy(conf, parts.engine.policy)

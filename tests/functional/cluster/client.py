@@ -12,14 +12,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.deployments.noauth import HEADERS, make_connector
 from tests.testbed.polling import wait_until
 
-PROJECT = 'a' * 32
-HEADERS = {
-    'X-Auth-Token': f'admin:{PROJECT}',
-    'OpenStack-API-Version': 'volume 3.71',
-    'Content-Type': 'application/json',
-}
 THREADS = 16
 _LONGEST = 90  # s that one attach or detach may take with all repetitions
 _PAUSE = 0.2
@@ -48,7 +43,7 @@ class Place:
 
     @property
     def connector(self) -> dict[str, Any]:
-        return {'host': self.host, 'initiator': f'iqn.1994-05.com.redhat:{self.host}', 'ip': '127.0.0.1'}
+        return make_connector(self.host)
 
 
 class Client:

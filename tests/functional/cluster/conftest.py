@@ -3,9 +3,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deployments.distributed import Deployment
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place
-from tests.functional.cluster.deployment import Deployment
 
 PLAIN, SHARED, SHARERS = 40, 12, 5  # 40 volumes for one server each, 12 for five: 100 attaches
 SHARER_HOSTS = ('a', 'b', 'c', 'a', 'd')  # two servers of one host share a session

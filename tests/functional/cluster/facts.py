@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from multiattach.domain import states
 from multiattach.drivers.targets.base import account_name
 from multiattach.drivers.targets.tgt.parse import Listing, parse_accounts
+from tests.deployments.distributed import Deployment
 from tests.functional.cluster.client import Place
-from tests.functional.cluster.deployment import Deployment
 from tests.functional.drivers.targets.tgt.initiator import Session
 from tests.testbed.polling import wait_until
 

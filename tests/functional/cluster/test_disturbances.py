@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.deployments.distributed import Deployment
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place, do_all
-from tests.functional.cluster.deployment import Deployment
 
 AFTER = 30  # so many of 100 are done when it happens
 

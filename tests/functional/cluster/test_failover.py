@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.deployments.distributed import Deployment
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place, do_all
-from tests.functional.cluster.deployment import Deployment
 from tests.testbed.pairs import MariaDBPair, RabbitMQPair
 
 pytestmark = pytest.mark.slow  # two more servers of each kind

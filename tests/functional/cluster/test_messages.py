@@ -12,9 +12,9 @@ from multiattach import conf as configuration
 from multiattach.domain import errors
 from multiattach.rpc import transport
 from multiattach.rpc.clients import VOLUME_TOPIC, ExportOrder, VolumeWorkers
+from tests.deployments.distributed import BACKEND, Deployment
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place
-from tests.functional.cluster.deployment import BACKEND, Deployment
 from tests.testbed.polling import wait_until
 
 GONE = '00000000-0000-4000-8000-000000000000'

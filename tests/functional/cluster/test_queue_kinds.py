@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A queue cannot change its kind: a worker whose queue is of the other kind says what to do."""
 
-import os
 import pathlib
 from collections.abc import Iterator
 
 import pytest
 
-from tests import surroundings
-from tests.functional.cluster.deployment import BIN, ENVIRONMENT
+from tests.deployments import surroundings
+from tests.deployments.programs import BIN, make_environment
 from tests.testbed import processes
 from tests.testbed.polling import wait_until
 from tests.testbed.servers import RabbitMQ, pick_port
@@ -43,9 +42,7 @@ class Worker:
         )
         self.config.touch(0o600)
         self.config.write_text(self._text)
-        processes.run(
-            [BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'], env=os.environ | ENVIRONMENT
-        )
+        processes.run([BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'], env=make_environment())
 
     def run(self, kind: str) -> tuple[int, str]:
         """Start it and, as soon as it is ready, end it.
@@ -55,7 +52,7 @@ class Worker:
         self.config.write_text(self._text + KINDS[kind])
         self.log.unlink(missing_ok=True)
         command = [str(BIN / 'multiattach-volume'), '--config-file', str(self.config)]
-        process = processes.spawn(command, self.log, env=os.environ | ENVIRONMENT)
+        process = processes.spawn(command, self.log, env=make_environment())
         try:
             wait_until(
                 lambda: process.poll() is not None or b' is ready' in self.log.read_bytes(), 60, 'the worker', 0.1

@@ -7,9 +7,9 @@ import shutil
 import signal
 import time
 
+from tests.deployments.distributed import BACKEND, Deployment
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place, do_all
-from tests.functional.cluster.deployment import BACKEND, Deployment
 from tests.testbed.polling import wait_until
 
 

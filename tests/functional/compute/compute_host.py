@@ -13,7 +13,7 @@ from multiattach.db import services as db_services
 from multiattach.domain.services import HOST_BINARY
 from multiattach.rpc import clients, transport
 from multiattach.steps.host_attachments import HostAttachments
-from tests import deployment
+from tests.deployments import embedded
 
 HOST = 'compute-1'
 WEB, DB, IDLE, FOREIGN = (
@@ -39,7 +39,7 @@ class ComputeHost:
 
     target = messaging.Target(version=clients.VERSION)
 
-    def __init__(self, deployed: deployment.Deployment, host: str = HOST) -> None:
+    def __init__(self, deployed: embedded.Deployment, host: str = HOST) -> None:
         self._deployed = deployed
         self._host = host
         self.engine = HostAttachments(deployed.db, deployed.engine.orders, host)
@@ -95,7 +95,7 @@ class ComputeHost:
 
 
 @contextlib.contextmanager
-def run(deployed: deployment.Deployment, host: str = HOST) -> Iterator[ComputeHost]:
+def run(deployed: embedded.Deployment, host: str = HOST) -> Iterator[ComputeHost]:
     """Bring a host up, and down again."""
     agent = ComputeHost(deployed, host)
     agent.beat()

@@ -9,14 +9,15 @@ import webob
 
 from multiattach.api import deploy
 from multiattach.api.faults import WsgiApp
-from tests import contexts, deployment
+from tests import contexts
+from tests.deployments import embedded
 from tests.functional.compute import compute_host
 from tests.functional.compute.compute_host import PROJECT, ComputeHost
 from tests.functional.personas import Personas
 
 
 @pytest.fixture
-def host(deployed: deployment.Deployment) -> Iterator[ComputeHost]:
+def host(deployed: embedded.Deployment) -> Iterator[ComputeHost]:
     """A compute host with servers."""
     with compute_host.run(deployed) as agent:
         agent.register()
@@ -24,7 +25,7 @@ def host(deployed: deployment.Deployment) -> Iterator[ComputeHost]:
 
 
 @pytest.fixture
-def application(deployed: deployment.Deployment, host: ComputeHost) -> WsgiApp:
+def application(deployed: embedded.Deployment, host: ComputeHost) -> WsgiApp:
     """The real API on the real engine."""
     return deploy.make_application(deployed.engine, deploy.ApiSettings(), authenticate=Personas)
 
@@ -34,7 +35,7 @@ class Caller:
     """Calls the compute API and gives back replies."""
 
     application: WsgiApp
-    deployed: deployment.Deployment
+    deployed: embedded.Deployment
 
     def __call__(self, method: str, path: str, body: Any = None, minor: int = 89, **headers: str) -> webob.Response:
         headers = {name.replace('_', '-'): value for name, value in headers.items()}
@@ -82,5 +83,5 @@ class Caller:
 
 
 @pytest.fixture
-def call(application: WsgiApp, deployed: deployment.Deployment) -> Caller:
+def call(application: WsgiApp, deployed: embedded.Deployment) -> Caller:
     return Caller(application, deployed)

@@ -12,7 +12,8 @@ import webtest
 
 from multiattach.api import deploy
 from multiattach.api.settings import ApiSettings
-from tests import contexts, deployment
+from tests import contexts
+from tests.deployments import embedded
 
 HEADERS = {'OpenStack-API-Version': 'volume 3.71'}
 DOC = pathlib.Path(__file__).resolve().parents[3] / 'doc' / 'source' / 'reference' / 'costs.rst'
@@ -55,7 +56,7 @@ class Meter:
 @pytest.fixture
 def metered(tmp_path):
     # no heartbeat may write while we count
-    with deployment.deploy(tmp_path, report_interval=3600) as deployed:
+    with embedded.deploy(tmp_path, report_interval=3600) as deployed:
         deployed.make_type()
         app = webtest.TestApp(deploy.make_application(deployed.engine, ApiSettings()))
         yield deployed, app, Meter(deployed)

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from multiattach.db.database import Database
-from tests import deployment, surroundings
+from tests.deployments import embedded, surroundings
 from tests.functional.database.relay import Relay
 
 
@@ -60,19 +60,17 @@ def relay(server: surroundings.Surroundings, tmp_path: pathlib.Path) -> Iterator
 
 
 @pytest.fixture
-def served(server: surroundings.Surroundings, tmp_path: pathlib.Path, relay: Relay) -> Iterator[deployment.Deployment]:
+def served(server: surroundings.Surroundings, tmp_path: pathlib.Path, relay: Relay) -> Iterator[embedded.Deployment]:
     """A control plane on a database server; the worker does nothing by itself after its start."""
     url = sa.make_url(server.find_database(tmp_path)).set(port=relay.port)
-    with deployment.deploy(tmp_path, url=url.render_as_string(hide_password=False), report_interval=3600) as parts:
+    with embedded.deploy(tmp_path, url=url.render_as_string(hide_password=False), report_interval=3600) as parts:
         parts.wait(parts.engine.services.list_backends)  # no heartbeat comes between what is planned
         yield parts
     server.recycle()
 
 
 @pytest.fixture
-def other(
-    server: surroundings.Surroundings, served: deployment.Deployment, tmp_path: pathlib.Path
-) -> Iterator[Database]:
+def other(server: surroundings.Surroundings, served: embedded.Deployment, tmp_path: pathlib.Path) -> Iterator[Database]:
     """Somebody else's connection to the same database."""
     opened = Database(server.find_database(tmp_path))
     yield opened

@@ -2,11 +2,8 @@
 """A database that is away for a while: what the log says, and how long a command takes to say it."""
 
 import logging
-import os
-import pathlib
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
@@ -14,9 +11,9 @@ import sqlalchemy as sa
 import webtest
 
 from multiattach.cmd.application import make_application
-from tests import deployment
+from tests.deployments import embedded
+from tests.deployments.programs import BIN, make_environment
 
-BIN = pathlib.Path(sys.executable).parent
 _AWAY = 12  # s, of which calls are tried again for 8
 
 
@@ -24,7 +21,7 @@ _AWAY = 12  # s, of which calls are tried again for 8
 def busy(server, tmp_path, relay):
     """A control plane whose worker does something all the time."""
     url = sa.make_url(server.find_database(tmp_path)).set(port=relay.port)
-    with deployment.deploy(tmp_path, url=url.render_as_string(hide_password=False), report_interval=0.1) as parts:
+    with embedded.deploy(tmp_path, url=url.render_as_string(hide_password=False), report_interval=0.1) as parts:
         yield parts
     server.recycle()
 
@@ -77,7 +74,7 @@ def test_commands_say_in_time_that_it_is_away(tmp_path, words, kind, hangs):
             text=True,
             check=False,
             timeout=60,
-            env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+            env=make_environment(),
         )
         took = time.monotonic() - began
     assert done.returncode in (1, 2)

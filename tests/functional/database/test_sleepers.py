@@ -10,7 +10,7 @@ from oslo_db import exception as db_exc
 
 from multiattach.db import connections
 from multiattach.db.database import Database
-from tests import surroundings
+from tests.deployments import surroundings
 
 LOCK = 'SELECT key_name FROM sleepers WHERE key_name = 1 FOR UPDATE'
 

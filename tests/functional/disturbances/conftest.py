@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.functional.cluster import deployment as cluster
+from tests.deployments import distributed
+from tests.deployments.failpoints import Deployment, Victim
 from tests.functional.cluster.client import Client
 from tests.functional.disturbances.clock import WallClock
-from tests.functional.failpoints.deployment import Deployment, Victim
 
 
 class Cluster(Deployment):
@@ -15,7 +15,7 @@ class Cluster(Deployment):
 
     @contextlib.contextmanager
     def run(self) -> Iterator['Deployment']:
-        with cluster.Deployment.run(self):
+        with distributed.Deployment.run(self):
             yield self
 
     def victims(self) -> list[Victim]:

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
+from tests.deployments.failpoints import DURATION, Deployment, Victim
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place, do_all
 from tests.functional.disturbances.clock import HOUR, WallClock
-from tests.functional.failpoints.deployment import DURATION, Deployment, Victim
 from tests.functional.failpoints.scenarios import Scenario
 from tests.testbed.polling import wait_until
 

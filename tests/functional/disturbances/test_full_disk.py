@@ -14,9 +14,10 @@ import pytest
 
 from multiattach.drivers.targets.base import account_name
 from multiattach.drivers.targets.tgt.parse import Listing
+from tests.deployments.noauth import make_connector
+from tests.deployments.standalone import Standalone
 from tests.functional.disturbances.disk import SETTINGS, SmallDisk
 from tests.functional.drivers.targets.tgt.initiator import Session
-from tests.functional.standalone.process import Standalone, connector
 from tests.testbed import processes
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
@@ -43,13 +44,13 @@ class Service:
         return str(reply['attachment']['id'])
 
     def connect(self, ident: str, host: str, *good: int) -> Any:
-        return self.ask('PUT', f'/v3/attachments/{ident}', {'attachment': {'connector': connector(host)}}, *good)
+        return self.ask('PUT', f'/v3/attachments/{ident}', {'attachment': {'connector': make_connector(host)}}, *good)
 
     def log_in(self, info: dict[str, Any], host: str) -> Session:
         return Session(
             info['target_portal'],
             info['target_iqn'],
-            connector(host)['initiator'],
+            make_connector(host)['initiator'],
             info['auth_username'],
             info['auth_password'],
             comes_back=True,
@@ -148,8 +149,8 @@ def test_volumes_and_targets_without_room(service: Service) -> None:
         service.ask('DELETE', f'/v3/attachments/{idents["b"]}', None, 200)
         proof = service.ask('POST', f'/v3/multiattach/attachments/{idents["c"]}/fence', {'fence': {}}, 200)
         assert proof
-        assert service.targets()[shared].initiators == [connector('a')['initiator']]
-        assert service.targets()[shared].accounts == [account_name(shared, connector('a')['initiator'])]
+        assert service.targets()[shared].initiators == [make_connector('a')['initiator']]
+        assert service.targets()[shared].accounts == [account_name(shared, make_connector('a')['initiator'])]
         assert f'volume-{shared}' not in service.files()
         assert len(sessions['a'].read(0)) == 512
         # A target daemon that dies now comes back with what the rows say.
@@ -186,7 +187,7 @@ def test_a_service_without_room(tmp_path: pathlib.Path) -> None:
         with service.disk.full():
             for method, path, body in (
                 ('POST', '/v3/volumes', {'volume': {'size': 1}}),
-                ('PUT', f'/v3/attachments/{waits}', {'attachment': {'connector': connector('b')}}),
+                ('PUT', f'/v3/attachments/{waits}', {'attachment': {'connector': make_connector('b')}}),
                 ('POST', f'/v3/attachments/{ident}/action', {'os-complete': {}}),
                 ('DELETE', f'/v3/volumes/{other}', None),
             ):

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import libvirt
 import pytest
 
+from tests.deployments.failpoints import Deployment
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client
-from tests.functional.failpoints.deployment import Deployment
 from tests.functional.failpoints.scenarios import Scenario
 from tests.testbed import Guest
 from tests.testbed.polling import wait_until

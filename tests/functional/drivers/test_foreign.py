@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
+from tests.deployments.noauth import make_connector
+from tests.deployments.standalone import Standalone
 from tests.functional.drivers.targets.tgt.initiator import BLOCK, Session
-from tests.functional.standalone.process import Standalone, connector
 from tests.functional.standalone.test_life import attach
 
 EXAMPLE = pathlib.Path(__file__).parents[3] / 'doc' / 'source' / 'contributor' / 'example'
@@ -57,7 +58,7 @@ def test_a_volume_of_a_driver_of_another_package_is_attached(service):
     session = Session(
         info['target_portal'],
         info['target_iqn'],
-        connector('a')['initiator'],
+        make_connector('a')['initiator'],
         info['auth_username'],
         info['auth_password'],
     )

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deployments.failpoints import Deployment
 from tests.functional.cluster.client import Client
-from tests.functional.failpoints.deployment import Deployment
 
 
 @pytest.fixture(scope='package')

@@ -10,8 +10,8 @@ import time
 import uuid
 from typing import Any
 
-from tests.functional.cluster.client import HEADERS
-from tests.functional.failpoints.deployment import Deployment
+from tests.deployments.failpoints import Deployment
+from tests.deployments.noauth import HEADERS
 from tests.testbed.polling import wait_until
 
 _COMPUTE = HEADERS | {'OpenStack-API-Version': 'compute 2.60'}

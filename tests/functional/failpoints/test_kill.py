@@ -7,8 +7,8 @@ import time
 import pytest
 
 from multiattach import failpoints
+from tests.deployments.failpoints import DURATION, Deployment, Victim
 from tests.functional.cluster import facts
-from tests.functional.failpoints.deployment import DURATION, Deployment, Victim
 from tests.functional.failpoints.scenarios import Scenario
 from tests.functional.failpoints.table import CASES
 from tests.testbed.polling import wait_until

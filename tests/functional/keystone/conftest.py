@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.deployments.noauth import make_connector
+from tests.deployments.standalone import Standalone
 from tests.functional.keystone.stand_in import StandInNova
-from tests.functional.standalone.process import Standalone, connector
 from tests.testbed.keystone import Keystone
 
 
@@ -99,7 +100,7 @@ class Cloud:
 
     def connect(self, attachment_id: str, host: str = 'one') -> Any:
         reply = self(
-            'member', 'PUT', f'/v3/attachments/{attachment_id}', {'attachment': {'connector': connector(host)}}
+            'member', 'PUT', f'/v3/attachments/{attachment_id}', {'attachment': {'connector': make_connector(host)}}
         )
         assert reply.status == 200, reply
         return reply.json['attachment']

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.deployments.noauth import make_connector
 from tests.functional.keystone.conftest import Cloud, Reply
 from tests.functional.keystone.stand_in import BASE, StandInNova
-from tests.functional.standalone.process import connector
 from tests.testbed.servers import pick_port
 
 
@@ -183,7 +183,7 @@ ACTIONS = [
     ('member', 'os-detach', {}),
     ('admin', 'os-detach', {}),
     ('admin', 'os-force_detach', {}),
-    ('member', 'os-terminate_connection', {'connector': connector('one')}),
+    ('member', 'os-terminate_connection', {'connector': make_connector('one')}),
     ('admin', 'os-terminate_connection', {'connector': None}),
 ]
 
@@ -201,7 +201,7 @@ def test_actions_ask_about_the_one_attachment(
 
 
 @pytest.mark.parametrize(
-    ('persona', 'action', 'value'), [row for row in ACTIONS if row[2] != {'connector': connector('one')}]
+    ('persona', 'action', 'value'), [row for row in ACTIONS if row[2] != {'connector': make_connector('one')}]
 )
 def test_actions_that_name_none_of_several(
     cloud: Cloud, nova: StandInNova, used: str, volume: str, persona: str, action: str, value: Any

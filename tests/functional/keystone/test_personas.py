@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.deployments.noauth import make_connector
 from tests.functional.keystone.conftest import Cloud
-from tests.functional.standalone.process import connector
 
 PERSONAS = ('reader', 'member', 'admin', 'nova', 'foreign-member', 'foreign-reader')
 _CREATE = {'volume': {'size': 1}}
@@ -30,7 +30,7 @@ _ACTION = '/v3/attachments/{attachment}/action'
         (
             'PUT',
             '/v3/attachments/{attachment}',
-            {'attachment': {'connector': connector('one')}},
+            {'attachment': {'connector': make_connector('one')}},
             '403 200 200 404 404 404',
         ),
         ('POST', '/v3/attachments', {'attachment': {'volume_uuid': '{spare}'}}, '403 200 200 404 404 404'),
@@ -85,7 +85,10 @@ SECRETS = ('auth_username', 'auth_password')
 def test_replies_that_give_a_connector_are_whole(cloud: Cloud) -> None:
     volume_id = cloud.make_volume()
     reply = cloud(
-        'member', 'POST', '/v3/attachments', {'attachment': {'volume_uuid': volume_id, 'connector': connector('one')}}
+        'member',
+        'POST',
+        '/v3/attachments',
+        {'attachment': {'volume_uuid': volume_id, 'connector': make_connector('one')}},
     )
     info = reply.json['attachment']['connection_info']
     assert all(info[key] for key in SECRETS)

@@ -7,8 +7,10 @@ import uuid
 
 import pytest
 
+from tests.deployments.noauth import make_connector
+from tests.deployments.programs import BIN
+from tests.deployments.standalone import Standalone
 from tests.functional.keystone.conftest import Cloud, configure
-from tests.functional.standalone.process import BIN, Standalone, connector
 from tests.testbed.servers import pick_port
 
 _GOOD = """\
@@ -184,7 +186,7 @@ def test_what_opens_the_target_of_a_server_is_told_a_user_once(cloud: Cloud) -> 
     """Nova connects with the user's token and its own; who repeats the call is not told the secret."""
     volume = cloud.make_volume()
     ident = cloud.reserve(volume, str(uuid.uuid4()))
-    body = {'attachment': {'connector': connector('one')}}
+    body = {'attachment': {'connector': make_connector('one')}}
     path = f'/v3/attachments/{ident}'
     mine = cloud('member', 'PUT', path, body, service='nova').json['attachment']['connection_info']
     assert mine['auth_password']
@@ -194,7 +196,10 @@ def test_what_opens_the_target_of_a_server_is_told_a_user_once(cloud: Cloud) -> 
     hidden = ('auth_username', 'auth_password')
     assert told == {key: value for key, value in mine.items() if key not in hidden}
     legacy = cloud(
-        'member', 'POST', f'/v3/volumes/{volume}/action', {'os-initialize_connection': {'connector': connector('one')}}
+        'member',
+        'POST',
+        f'/v3/volumes/{volume}/action',
+        {'os-initialize_connection': {'connector': make_connector('one')}},
     )
     assert legacy.status == 200
     assert mine['auth_password'] not in str(legacy.json)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from multiattach.db import models, paging
 from multiattach.domain import states
 from multiattach.engine import queries, server_queries
-from tests.deployment import Deployment
+from tests.deployments.embedded import Deployment
 
 NUMBER = 12
 DIRECTIONS = ('asc', 'desc')

@@ -14,9 +14,9 @@ from multiattach.cmd import doctor, parts
 from multiattach.db import models
 from multiattach.db import services as db_services
 from multiattach.domain.services import HOST_BINARY
-from tests import deployment
+from tests.deployments import embedded
+from tests.deployments.standalone import Standalone
 from tests.functional.operations.test_manage import forget, run
-from tests.functional.standalone.process import Standalone
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_house_where_nobody_lives_is_not_well(
 
 @pytest.mark.parametrize('fix', [False, True])
 def test_it_asks_over_the_broker(
-    deployed: deployment.Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fix: bool
+    deployed: embedded.Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fix: bool
 ) -> None:
     """Whatever carries the messages: who does not answer is told, and counts."""
     volume = deployed.make_volume()
@@ -122,7 +122,7 @@ def test_it_asks_over_the_broker(
     assert deployed.status(volume) == ('available' if fix else 'in-use')
 
 
-def test_drift_is_counted(deployed: deployment.Deployment, scrape: Callable[[], str]) -> None:
+def test_drift_is_counted(deployed: embedded.Deployment, scrape: Callable[[], str]) -> None:
     volume = deployed.make_volume()
     with deployed.db.writer() as session:
         session.execute(sa.update(models.Volume).where(models.Volume.id == volume).values(status='in-use'))
@@ -133,7 +133,7 @@ def test_drift_is_counted(deployed: deployment.Deployment, scrape: Callable[[], 
         assert f'multiattach_drift_total{{kind="status",outcome="{outcome}"}} 1.0' in text
 
 
-def test_an_agent_that_gives_no_answer_is_named_in_ten_seconds(deployed: deployment.Deployment) -> None:
+def test_an_agent_that_gives_no_answer_is_named_in_ten_seconds(deployed: embedded.Deployment) -> None:
     db_services.beat(deployed.db, HOST_BINARY, 'mute', 'nova', {})
     began = time.monotonic()
     found = deployed.engine.doctor.diagnose(deployed.ctx, fix=False)

@@ -4,7 +4,6 @@
 import datetime
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import uuid
@@ -15,8 +14,8 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.db import services as db_services
 from multiattach.domain import release
+from tests.deployments.programs import BIN
 
-BIN = pathlib.Path(sys.executable).parent
 SECRET = 's3cretword'
 
 

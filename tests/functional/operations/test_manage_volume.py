@@ -14,17 +14,17 @@ from multiattach.domain import states
 from multiattach.drivers.targets.null import NullTarget
 from multiattach.engine import backends
 from multiattach.engine.attachments import Reservation
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.operations.test_manage import add, config, run  # noqa: F401 - config is a fixture
 
-OLD, NEW = deployment.BACKEND, 'renamed@file'
+OLD, NEW = embedded.BACKEND, 'renamed@file'
 A = states.Attachment
 
 
 @pytest.fixture
 def deployed(tmp_path):
     # no heartbeat may bring the old worker back
-    with deployment.deploy(tmp_path, NullTarget(), report_interval=3600) as running:
+    with embedded.deploy(tmp_path, NullTarget(), report_interval=3600) as running:
         running.make_type()
         yield running
 

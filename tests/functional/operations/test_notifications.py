@@ -19,7 +19,7 @@ from multiattach.domain.leases import LeaseRules
 from multiattach.engine.volumes import VolumeWish
 from multiattach.notifications import events
 from multiattach.notifications.sender import Sender
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.operations.conftest import Api
 
 # What Cinder's _usage_from_volume has, release 2026.1.
@@ -63,7 +63,7 @@ def notifying(deployed, driver, url=None):
 @pytest.fixture
 def deployed(tmp_path):
     """With leases as in production: a step is done for its request, not by the worker's own round."""
-    with deployment.deploy(tmp_path, lease_rules=LeaseRules()) as parts:
+    with embedded.deploy(tmp_path, lease_rules=LeaseRules()) as parts:
         yield parts
 
 

@@ -3,20 +3,17 @@
 
 import contextlib
 import json
-import os
-import pathlib
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 
 import pytest
 
+from tests.deployments.programs import BIN, make_environment
 from tests.functional.operations import openmetrics
 from tests.testbed.servers import pick_port
 
-BIN = pathlib.Path(sys.executable).parent
 SECRET = 's3cretword'
 GLOBAL = 'req-11111111-2222-3333-4444-555555555555'
 
@@ -88,7 +85,7 @@ password = {SECRET}
 
     def start(self):
         words = ['--config-file', self.config]
-        env = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
+        env = make_environment()
         if self.name == 'standalone':
             words += ['--state-dir', self.folder, '--listen', f'127.0.0.1:{self.port}']
         else:

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each program with each thing that may be wrong: it stops with a line that names option and remedy."""
 
-import pathlib
 import socket
 import subprocess
-import sys
 
 import pytest
 
+from tests.deployments.programs import BIN
 from tests.functional.operations.nursery import open_nursery
 
-BIN = pathlib.Path(sys.executable).parent
 SECRET = 's3cretword'
 PROGRAMS = ('multiattach-api', 'multiattach-volume', 'multiattach-host', 'multiattach-standalone', 'multiattach-wsgi')
 

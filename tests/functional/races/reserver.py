@@ -9,14 +9,14 @@ import uuid
 
 from multiattach.domain import errors
 from multiattach.engine.attachments import Reservation
-from tests import deployment
+from tests.deployments import embedded
 
 
 def main() -> None:
     directory, volumes = pathlib.Path(sys.argv[1]), sys.argv[2:]
     url = sys.stdin.readline().strip()  # arguments are readable by everybody
     outcome: dict[str, list[object]] = {'won': [], 'codes': []}
-    with deployment.deploy(directory, url=url, start_worker=False) as deployed:
+    with embedded.deploy(directory, url=url, start_worker=False) as deployed:
 
         def reserve(volume_id: str) -> None:
             try:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
-from tests import deployment, surroundings
+from tests.deployments import embedded, surroundings
 
 
 def connector(host):
@@ -205,7 +205,7 @@ def test_concurrent_deletes_take_the_export_away(deployed):
 
 def test_processes_race_on_one_database(tmp_path):
     """One winner of single-attach volumes and all sharers in, with four processes."""
-    with deployment.deploy(tmp_path) as deployed:
+    with embedded.deploy(tmp_path) as deployed:
         deployed.make_type()
         single = [deployed.make_volume() for _ in range(5)]
         shared = deployed.make_volume('multi')

@@ -20,7 +20,8 @@ from multiattach.db import messages
 from multiattach.db.paging import Page
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
-from tests import contexts, deployment
+from tests import contexts
+from tests.deployments import embedded
 from tests.functional.compute import compute_host
 from tests.functional.compute.compute_host import ComputeHost
 from tests.functional.personas import Personas
@@ -97,7 +98,7 @@ class Things:
     alias = 'os-services'
     project_id = PROJECTS['mine']
 
-    def __init__(self, deployed: deployment.Deployment, host: ComputeHost) -> None:
+    def __init__(self, deployed: embedded.Deployment, host: ComputeHost) -> None:
         self._deployed = deployed
         self.host = host
         self.application = deploy.make_application(deployed.engine, deploy.ApiSettings(), authenticate=Personas)
@@ -173,7 +174,7 @@ class Things:
 
 @pytest.fixture(scope='module')
 def things(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Things]:
-    with deployment.deploy(tmp_path_factory.mktemp('rbac')) as deployed, compute_host.run(deployed) as host:
+    with embedded.deploy(tmp_path_factory.mktemp('rbac')) as deployed, compute_host.run(deployed) as host:
         host.register()
         yield Things(deployed, host)
 

@@ -15,7 +15,7 @@ from multiattach.domain import errors
 from multiattach.domain.findings import DriftRules, Finding
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.conftest import free_portal
 from tests.functional.drivers.targets.tgt.initiator import Session
 
@@ -28,7 +28,7 @@ class Bench:
     :param folder: of the targets' files.
     """
 
-    def __init__(self, deployed: deployment.Deployment, tgtd: PrivateTgtd, folder: pathlib.Path) -> None:
+    def __init__(self, deployed: embedded.Deployment, tgtd: PrivateTgtd, folder: pathlib.Path) -> None:
         self.deployed = deployed
         self.tgtd = tgtd
         self.daemon = tgtd.daemon
@@ -107,7 +107,7 @@ def make_bench(tgtd: PrivateTgtd, tmp_path: pathlib.Path) -> Iterator[Callable[.
         folder = tmp_path / 'targets'
         target = options.pop('target', None) or TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=folder)
         options.setdefault('rules', DriftRules())
-        running = deployment.deploy(tmp_path, target, report_interval=3600, **options)
+        running = embedded.deploy(tmp_path, target, report_interval=3600, **options)
         bench = Bench(running.__enter__(), tgtd, folder)
         stack.append((running, target))
         return bench

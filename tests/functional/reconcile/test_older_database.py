@@ -16,7 +16,7 @@ from multiattach.domain.drift import Drift
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.rpc import clients
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused, Session
 from tests.functional.operations.test_manage import run
 from tests.functional.reconcile.conftest import Bench
@@ -41,7 +41,7 @@ class House:
     @contextlib.contextmanager
     def start(self, interval: float = INTERVAL) -> Iterator[Bench]:
         url = f'sqlite:///{self.database}'
-        with deployment.deploy(
+        with embedded.deploy(
             self.folder, self.target, url=url, report_interval=0.1, reconcile_interval=interval
         ) as deployed:
             yield Bench(deployed, self.tgtd, self.folder / 'targets')
@@ -137,12 +137,12 @@ def test_an_older_copy_that_knows_the_volumes_cuts_no_login(
         settle(bench)
         house.check_alive()
         doctor = clients.VolumeWorkers(bench.deployed.rpc, 20)
-        found = doctor.reconcile(deployment.BACKEND, True, None)['findings']
+        found = doctor.reconcile(embedded.BACKEND, True, None)['findings']
         house.check_alive()
         kinds = {one['kind'] for one in found}
         assert {Drift.ACCOUNT, Drift.ADMITTED, Drift.SESSION, Drift.UNUSED} <= kinds
         assert {one['outcome'] for one in found if one['kind'] != Drift.OLD_DATABASE} == {'waiting'}
-        explained = doctor.list_findings(deployment.BACKEND, shared, None)
+        explained = doctor.list_findings(embedded.BACKEND, shared, None)
         assert {one['outcome'] for one in explained} <= {'waiting', 'reported'}
         if has_mark:
             assert [one['outcome'] for one in found if one['kind'] == Drift.OLD_DATABASE] == ['reported']
@@ -150,17 +150,17 @@ def test_an_older_copy_that_knows_the_volumes_cuts_no_login(
             assert all('is an older copy' in one['error'] for one in found if one['outcome'] == 'waiting')
             assert capsys.readouterr().out.count('ERROR multiattach.volume.epoch') == 1
             assert 'is an older copy' in run('manage', house.config, 'db', 'accept').stdout
-            accepted = run('manage', house.config, 'db', 'accept', deployment.BACKEND)
+            accepted = run('manage', house.config, 'db', 'accept', embedded.BACKEND)
             assert accepted.returncode == 0, accepted.stderr
             settle(bench)
             house.check_alive()
-            found = doctor.reconcile(deployment.BACKEND, False, None)['findings']
+            found = doctor.reconcile(embedded.BACKEND, False, None)['findings']
             assert Drift.OLD_DATABASE not in {one['kind'] for one in found}
         [seal] = {one['seal'] for one in found}
         assert all(f'--release {seal}' in one['error'] for one in found)
-        doctor.release(deployment.BACKEND, ['0' * 12], None)
+        doctor.release(embedded.BACKEND, ['0' * 12], None)
         house.check_alive()
-        released = doctor.release(deployment.BACKEND, [seal], None)['findings']
+        released = doctor.release(embedded.BACKEND, [seal], None)['findings']
         assert {one['outcome'] for one in released} == {'repaired'}
         assert house.count_logins() == 1, 'of the attachment that the copy knows'
         assert bench.look() == []
@@ -225,7 +225,7 @@ def test_who_was_fenced_in_the_copy_and_came_back_since_is_not_cut_off_again(hou
             bench.deployed.worker.tend()
         house.check_alive()
         if has_mark:
-            bench.deployed.worker._epoch._side.accept(deployment.BACKEND)
+            bench.deployed.worker._epoch._side.accept(embedded.BACKEND)
             bench.deployed.worker.tend()
             house.check_alive()
 

@@ -17,7 +17,7 @@ from multiattach.domain.drift import Drift
 from multiattach.domain.findings import DriftRules
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.conftest import free_portal
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused
 from tests.functional.reconcile.conftest import Bench
@@ -42,7 +42,7 @@ class Move:
         tgtd.start()
         self.tgtds.append(tgtd)
         target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=self._folder / 'targets')
-        running = deployment.deploy(self._folder, target, report_interval=3600, rules=DriftRules())
+        running = embedded.deploy(self._folder, target, report_interval=3600, rules=DriftRules())
         self._running.append(running)
         deployed = running.__enter__()
         if len(self._running) == 1:

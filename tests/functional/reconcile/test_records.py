@@ -18,7 +18,7 @@ from multiattach.drivers.targets.null import NullTarget
 from multiattach.engine.context import RequestContext
 from multiattach.engine.legacy import LegacyAttach
 from multiattach.volume.nova_check import NovaCheck
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.reconcile.conftest import Bench
 
 NAME = 'iqn.1994-05.com.example:cloned'
@@ -280,6 +280,6 @@ def test_a_backend_tells_of_its_own_volumes_only(bench: Bench) -> None:
     for row in rows:
         bench.write(models.Volume, str(row.volume_id), host='elsewhere@file')
     assert bench.look() == []
-    bench.write(models.Volume, str(rows[0].volume_id), host=deployment.BACKEND)
+    bench.write(models.Volume, str(rows[0].volume_id), host=embedded.BACKEND)
     [seen] = bench.look()
     assert seen.about == f'{NAME}: one, three, two'

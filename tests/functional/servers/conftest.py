@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.functional.servers.deployment import Backend, Client, Server
+from tests.deployments.web_servers import Backend, Client, Server
 from tests.testbed.polling import wait_until
 
 SERVERS = ('uwsgi', 'gunicorn')

@@ -12,8 +12,9 @@ import uuid
 
 import pytest
 
+from tests.deployments.noauth import make_connector
+from tests.deployments.web_servers import Backend, Client, Server
 from tests.functional.servers.conftest import SERVERS, make_shared
-from tests.functional.servers.deployment import Backend, Client, Server, make_connector
 from tests.testbed.polling import wait_until
 
 

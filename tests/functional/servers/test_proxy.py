@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.functional.servers.deployment import HEADERS, TOP, Backend, Server
+from tests.deployments.noauth import HEADERS
+from tests.deployments.programs import TOP
+from tests.deployments.web_servers import Backend, Server
 from tests.testbed import processes
 from tests.testbed.polling import wait_until
 from tests.testbed.servers import pick_port

@@ -8,7 +8,8 @@ import struct
 import time
 import uuid
 
-from tests.functional.servers.deployment import HEADERS, Client, Server, make_connector
+from tests.deployments.noauth import HEADERS, make_connector
+from tests.deployments.web_servers import Client, Server
 
 SHARERS = 32
 _DATA_SEGMENTS_IN = 152  # in linux/tcp.h: struct tcp_info.tcpi_data_segs_in

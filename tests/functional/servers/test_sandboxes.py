@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.servers.deployment import TOP
+from tests.deployments.programs import TOP
 from tests.testbed.systemd import Systemd
 
 FOLDERS = {'api': '/var/lib/multiattach-api', 'host': '/var/lib/multiattach-host', 'volume': '/var/lib/multiattach'}

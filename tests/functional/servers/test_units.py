@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.functional.servers.deployment import BIN, TOP
+from tests.deployments.programs import BIN, TOP
 
 UNITS = sorted((TOP / 'etc/systemd').glob('*.service'))
 

@@ -16,7 +16,9 @@ import uuid
 
 import pytest
 
-from tests.functional.standalone.process import BIN, Standalone, connector
+from tests.deployments.noauth import make_connector
+from tests.deployments.programs import BIN, make_environment
+from tests.deployments.standalone import Standalone
 from tests.testbed.servers import pick_port
 
 
@@ -39,7 +41,13 @@ def attach(service, volume_id, host):
     return service.ask(
         'POST',
         '/v3/attachments',
-        {'attachment': {'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4()), 'connector': connector(host)}},
+        {
+            'attachment': {
+                'volume_uuid': volume_id,
+                'instance_uuid': str(uuid.uuid4()),
+                'connector': make_connector(host),
+            }
+        },
     )
 
 
@@ -59,7 +67,7 @@ def test_sigterm_leaves_nothing_and_a_new_start_finds_everything(service):
     volume_id = service.make_volume()
     code, reply = attach(service, volume_id, 'a')
     assert code == 200
-    info = {**reply['attachment']['connection_info'], 'initiator': connector('a')['initiator']}
+    info = {**reply['attachment']['connection_info'], 'initiator': make_connector('a')['initiator']}
     assert log_in(service, info)
     assert len(service.tgtd_pids()) == 1
     assert service.stop() == 0
@@ -77,7 +85,7 @@ def test_a_killed_tgtd_comes_back_with_every_export(service):
     volume_id = service.make_volume()
     info = {
         **attach(service, volume_id, 'a')[1]['attachment']['connection_info'],
-        'initiator': connector('a')['initiator'],
+        'initiator': make_connector('a')['initiator'],
     }
     [pid] = service.tgtd_pids()
     os.kill(pid, signal.SIGKILL)
@@ -109,7 +117,7 @@ def test_kill_9_during_an_attach(service, frozen):
     )
     for row in connected(service, volume_id):
         if row['connection_info']:
-            initiator = connector('x')['initiator'].removesuffix('x')
+            initiator = make_connector('x')['initiator'].removesuffix('x')
             assert row['connection_info']['target_iqn'].endswith(volume_id)
             assert initiator
     code, reply = attach(service, volume_id, 'new')
@@ -143,7 +151,7 @@ def test_kill_9_during_a_detach(service):
     service.wait(lambda: service.tgtd_pids() == [])
     service.start()
     service.wait(lambda: [a['id'] for a in connected(service, volume_id)] == [rows[2]['id']])
-    info = {**rows[2]['connection_info'], 'initiator': connector('h2')['initiator']}
+    info = {**rows[2]['connection_info'], 'initiator': make_connector('h2')['initiator']}
     assert log_in(service, info)
 
 
@@ -219,7 +227,7 @@ def test_a_wrong_option_stops_with_a_message_that_names_it(tmp_path, words, conf
         text=True,
         check=False,
         timeout=60,
-        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+        env=make_environment(),
     )
     assert done.returncode in (1, 2)
     assert named in done.stderr
@@ -230,11 +238,7 @@ def test_a_wrong_option_stops_with_a_message_that_names_it(tmp_path, words, conf
 @pytest.mark.parametrize('program', ['standalone', 'api', 'volume', 'host', 'manage', 'status'])
 def test_help(program):
     done = subprocess.run(
-        [BIN / f'multiattach-{program}', '--help'],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+        [BIN / f'multiattach-{program}', '--help'], capture_output=True, text=True, check=False, env=make_environment()
     )
     assert done.returncode == 0
     assert 'usage' in done.stdout.lower()

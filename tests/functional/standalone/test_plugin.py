@@ -4,8 +4,9 @@
 import pathlib
 import uuid
 
+from tests.deployments.noauth import make_connector
+from tests.deployments.standalone import Standalone
 from tests.functional.plugin import WARNING, Openstack
-from tests.functional.standalone.process import Standalone, connector
 
 
 def test_with_clouds_yaml(tmp_path: pathlib.Path) -> None:
@@ -25,7 +26,7 @@ def test_with_clouds_yaml(tmp_path: pathlib.Path) -> None:
                     'attachment': {
                         'volume_uuid': volume_id,
                         'instance_uuid': str(uuid.uuid4()),
-                        'connector': connector(host),
+                        'connector': make_connector(host),
                     }
                 },
             )

@@ -14,11 +14,13 @@ import pytest
 
 from multiattach import listening
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
-from tests.functional.standalone.process import BIN, Standalone, connector
+from tests.deployments.noauth import make_connector
+from tests.deployments.programs import BIN, make_environment
+from tests.deployments.standalone import Standalone
 from tests.functional.standalone.test_life import attach, log_in
 from tests.testbed.servers import pick_port
 
-QUIET = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
+QUIET = make_environment()
 
 
 @contextlib.contextmanager
@@ -68,7 +70,7 @@ def attach_and_log_in(service):
     volume_id = service.make_volume()
     code, reply = attach(service, volume_id, 'a')
     assert code == 200, reply
-    info = {**reply['attachment']['connection_info'], 'initiator': connector('a')['initiator']}
+    info = {**reply['attachment']['connection_info'], 'initiator': make_connector('a')['initiator']}
     assert log_in(service, info)
     return info
 
@@ -156,7 +158,7 @@ def test_the_address_bound_and_the_address_told_are_two(tmp_path):
         info = attach(service, volume_id, 'a')[1]['attachment']['connection_info']
         assert info['target_portal'] == f'192.0.2.20:{told}'
         assert log_in(
-            service, {**info, 'target_portal': f'127.0.0.1:{bound}', 'initiator': connector('a')['initiator']}
+            service, {**info, 'target_portal': f'127.0.0.1:{bound}', 'initiator': make_connector('a')['initiator']}
         )
 
 

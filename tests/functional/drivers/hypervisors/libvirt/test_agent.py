@@ -23,8 +23,8 @@ from multiattach.rpc import clients, transport
 from multiattach.steps.host_attachments import HostAttachments
 from multiattach.steps.leases import AGENT_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
-from tests import deployment
 from tests.component.host.fakes import Crash, Fuse
+from tests.deployments import embedded
 
 from .conftest import Host
 
@@ -32,7 +32,7 @@ NAME = 'compute1'
 
 
 class Bench:
-    def __init__(self, deployed: deployment.Deployment, host: Host) -> None:
+    def __init__(self, deployed: embedded.Deployment, host: Host) -> None:
         self.deployed, self.host = deployed, host
         self.engine_side = HostAttachments(deployed.db, deployed.engine.orders, NAME)
         self.connector = QemuConnector(NAME, '127.0.0.1', portal_timeout=2)
@@ -49,7 +49,7 @@ class Bench:
         parts = [self.engine_side, hypervisor or self.hypervisor, self.connector]
         wrapped = [fuse.wrap(part) if fuse else part for part in parts]
         leases = StepLeases(
-            self.deployed.db, deployment.AT_ONCE, 'host', 'host.one', lambda _name: False, AGENT_STEPS, is_alone=True
+            self.deployed.db, embedded.AT_ONCE, 'host', 'host.one', lambda _name: False, AGENT_STEPS, is_alone=True
         )
         return HostAgent(
             *wrapped,
@@ -78,7 +78,7 @@ class Bench:
 @pytest.fixture
 def bench(host: Host, tgtd: PrivateTgtd, tmp_path: pathlib.Path) -> Iterator[Bench]:
     target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / 'targets')
-    with deployment.deploy(tmp_path, target, report_interval=3600) as deployed:
+    with embedded.deploy(tmp_path, target, report_interval=3600) as deployed:
         bench = Bench(deployed, host)
         yield bench
         bench.hypervisor.close()
@@ -117,7 +117,7 @@ def test_a_domain_that_names_its_project_is_out_of_reach_for_others(bench: Bench
     virsh = ['virsh', '-c', bench.host.daemon.uri, 'metadata', '--config', '--uri', 'urn:multiattach:server:1']
 
     def attach(project: str) -> str:
-        ctx = deployment.make_context(project, admin=False, roles=('member', 'reader'))
+        ctx = embedded.make_context(project, admin=False, roles=('member', 'reader'))
         volume = bench.deployed.engine.volumes.create(ctx, VolumeWish(1))
         bench.deployed.wait(lambda: bench.deployed.status(volume.id) == 'available')
         return servers.attach(ctx, server_id, ServerAttach(volume.id, supports_multiattach=True)).id
@@ -134,7 +134,7 @@ def test_a_domain_that_names_its_project_is_out_of_reach_for_others(bench: Bench
         bench.deployed.engine.servers.detach(bench.deployed.ctx, server_id, bench.engine_side.load(ident).volume_id)
         bench.agent.detach({}, ident)
         # The other one names none: it is the host's project's.
-        other = servers.show(deployment.make_context(mine, admin=False, roles=('reader',)), bench.host.server_id(0))
+        other = servers.show(embedded.make_context(mine, admin=False, roles=('reader',)), bench.host.server_id(0))
         assert other.project_id == mine
     finally:
         subprocess.run([*virsh, '--remove', server_id], check=True, capture_output=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from multiattach.drivers.hypervisors.libvirt import xml
-from tests.functional.standalone.process import Standalone
+from tests.deployments.standalone import Standalone
 from tests.testbed.polling import wait_until
 
 from .conftest import Host

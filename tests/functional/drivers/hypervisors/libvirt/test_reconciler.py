@@ -17,7 +17,7 @@ from multiattach.domain.findings import DriftRules
 from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
-from tests import deployment
+from tests.deployments import embedded
 from tests.functional.drivers.hypervisors.libvirt.conftest import Host
 from tests.functional.drivers.hypervisors.libvirt.test_agent import Bench
 from tests.testbed import Libvirtd
@@ -27,7 +27,7 @@ from tests.testbed.polling import wait_until
 @pytest.fixture
 def bench(host: Host, tgtd: PrivateTgtd, tmp_path: pathlib.Path) -> Iterator[Bench]:
     target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / 'targets')
-    with deployment.deploy(tmp_path, target, report_interval=3600) as deployed:
+    with embedded.deploy(tmp_path, target, report_interval=3600) as deployed:
         bench = Bench(deployed, host)
         yield bench
         bench.hypervisor.close()

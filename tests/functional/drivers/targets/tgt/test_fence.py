@@ -14,7 +14,7 @@ from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.protocol import Mode, Op, Request
 from multiattach.drivers.targets.tgt.target import TgtTarget
-from tests import deployment
+from tests.deployments import embedded
 
 from .conftest import Volume
 from .initiator import BLOCK, IoFailed, LoginRefused, Session
@@ -64,7 +64,7 @@ def login(info: dict, initiator: str, *, comes_back: bool = False) -> Session:
 class Bench:
     """A control plane over a real tgtd."""
 
-    def __init__(self, deployed: deployment.Deployment) -> None:
+    def __init__(self, deployed: embedded.Deployment) -> None:
         self.d = deployed
         self.writers: list[Writer] = []
         deployed.make_type()
@@ -107,7 +107,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, target: TgtTarget) -> Iterator[Bench]:
-    with deployment.deploy(tmp_path, target, report_interval=3600) as deployed:
+    with embedded.deploy(tmp_path, target, report_interval=3600) as deployed:
         made = Bench(deployed)
         yield made
         for writer in made.writers:
@@ -129,7 +129,7 @@ def test_after_the_answer_the_fenced_one_writes_nothing_and_the_other_goes_on(be
     assert [one['initiator'] for one in answer.proof['cut']['others']] == [rows[1].initiator]
     assert answer.proof['scope'] == 'target'
     assert answer.proof['left'] == {'acl': False, 'account': False, 'sessions': []}
-    assert answer.proof['worker'] == deployment.BACKEND
+    assert answer.proof['worker'] == embedded.BACKEND
     bench.d.wait(lambda: other.sequence > before + 50)
     fenced.join(20)
     assert isinstance(fenced.error, IoFailed)

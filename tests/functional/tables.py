@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the tables of ``tests/functional/gabbi``, each against a deployment of its own."""
+"""Requests and replies as gabbi's tables; they are in the folder ``tables`` beside the test that runs them."""
 
 import pathlib
 import unittest
 
-import pytest
 from gabbi import handlers, suitemaker, utils
 
 from multiattach.api.faults import WsgiApp
 
-TABLES = pathlib.Path(__file__).parents[1] / 'gabbi'
+
+def find(test: str) -> list[pathlib.Path]:
+    """List the tables of a test, by the path of its module."""
+    return sorted((pathlib.Path(test).parent / 'tables').glob('*.yaml'))
 
 
-@pytest.mark.parametrize('path', sorted(TABLES.glob('*.yaml')), ids=lambda path: path.stem)
-def test_table(path: pathlib.Path, application: WsgiApp) -> None:
+def run(path: pathlib.Path, application: WsgiApp) -> None:
+    """Send all requests of a table, in order, and compare the replies."""
     table = utils.load_yaml(yaml_file=str(path))
     suite = suitemaker.test_suite_from_dict(
         unittest.TestLoader(),
         path.stem,
         table,
-        str(TABLES),
+        str(path.parent),
         'localhost',
         80,
         None,

@@ -4,28 +4,18 @@
 import contextlib
 import http.client
 import json
-import os
 import pathlib
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
+from tests.deployments.noauth import HEADERS
+from tests.deployments.programs import BIN, TOP, make_environment
 from tests.testbed import processes
 from tests.testbed.polling import wait_until
 from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
-
-TOP = pathlib.Path(__file__).parents[3]
-BIN = pathlib.Path(sys.executable).parent
-PROJECT = 'a' * 32
-_ENVIRONMENT = {'PYTHONPATH': str(TOP), 'PYTHONWARNINGS': 'ignore', 'no_proxy': '*'}
-HEADERS = {
-    'X-Auth-Token': f'admin:{PROJECT}',
-    'OpenStack-API-Version': 'volume 3.71',
-    'Content-Type': 'application/json',
-}
 
 
 class Backend:
@@ -53,13 +43,11 @@ class Backend:
             f'[file]\ndirectory = {self.folder}/volumes\ntarget_driver = null\n'
             '[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n'
         )
-        processes.run(
-            [BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'], env=os.environ | _ENVIRONMENT
-        )
+        processes.run([BIN / 'multiattach-manage', '--config-file', self.config, 'db', 'sync'], env=make_environment())
         self.worker = processes.spawn(
             [BIN / 'multiattach-volume', '--config-file', self.config],
             self.folder / 'worker.log',
-            env=os.environ | _ENVIRONMENT,
+            env=make_environment(),
         )
 
     def stop(self) -> None:
@@ -102,7 +90,7 @@ class Server:
         copy.write_text(text.replace('127.0.0.1:8776', f'127.0.0.1:{self.port}'))
         option = {'uwsgi': '--ini', 'gunicorn': '--config'}[kind]
         self._argv = [str(BIN / kind), option, str(copy)]
-        self.env = os.environ | _ENVIRONMENT | {'MULTIATTACH_CONFIG_FILES': str(self.config)}
+        self.env = make_environment(MULTIATTACH_CONFIG_FILES=str(self.config))
         self.process: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> None:
@@ -188,7 +176,3 @@ class Client:
         status: str = reply['volume']['status']
         assert status != 'error', reply
         return status
-
-
-def make_connector(host: str) -> dict[str, Any]:
-    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}', 'ip': '127.0.0.1'}

@@ -42,8 +42,8 @@ from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import Duties, Offer, VolumeWorker
 from multiattach.worker import Presence
-from tests import surroundings
 from tests.contexts import make_context
+from tests.deployments import surroundings
 
 BACKEND = 'testhost@file'
 # What is in nobody's hand is taken up at once.

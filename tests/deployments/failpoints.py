@@ -10,10 +10,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from multiattach import failpoints
-from tests.functional.cluster import deployment
-from tests.functional.cluster.client import PROJECT
-from tests.functional.cluster.deployment import BIN, ENVIRONMENT, Program
-from tests.testbed import Guest, Libvirtd, processes
+from tests.deployments import distributed
+from tests.deployments.noauth import PROJECT
+from tests.deployments.programs import Program
+from tests.testbed import Guest, Libvirtd
 from tests.testbed.polling import wait_until
 
 DURATION = 4.0  # s, of leases
@@ -32,11 +32,8 @@ class Victim(Program):
 
     rules: str | None = None
 
-    def start(self) -> None:
-        self._seen = self.log.stat().st_size if self.log.exists() else 0
-        rules = {failpoints.VARIABLE: self.rules} if self.rules else {}
-        env = os.environ | ENVIRONMENT | self.environment | rules
-        self.process = processes.spawn(self._argv, self.log, env=env)
+    def variables(self) -> dict[str, str]:
+        return super().variables() | ({failpoints.VARIABLE: self.rules} if self.rules else {})
 
     def arm(self, rules: str | None) -> None:
         """Start it anew with rules, whether it runs or not."""
@@ -45,12 +42,8 @@ class Victim(Program):
             self.stop()
         self.start()
 
-    @property
-    def is_dead(self) -> bool:
-        return self.process is not None and self.process.poll() is not None
 
-
-class Deployment(deployment.Deployment):
+class Deployment(distributed.Deployment):
     """Everything, with a compute host.
 
     :param folder: for all that is written.
@@ -171,6 +164,3 @@ class Deployment(deployment.Deployment):
     def wait_settled(self, seconds: float) -> None:
         """Wait until nobody has a step to take."""
         wait_until(lambda: not self.list_open(), seconds, f'the end of all steps: {self.list_open()}', 0.05)
-
-
-__all__ = ['BIN', 'DURATION', 'Deployment', 'Victim']

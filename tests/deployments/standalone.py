@@ -2,20 +2,18 @@
 """multiattach-standalone as a process, asked over HTTP."""
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from tests.deployments.programs import BIN, make_environment
+from tests.testbed.polling import wait_until
 from tests.testbed.servers import pick_port
-
-BIN = pathlib.Path(sys.executable).parent
 
 
 class Standalone:
@@ -53,7 +51,7 @@ class Standalone:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, 'PYTHONWARNINGS': 'ignore', **self.environment},
+            env=make_environment(**self.environment),
         )
 
     def await_ready(self) -> None:
@@ -106,11 +104,7 @@ class Standalone:
             return exc.code, json.loads(text) if text else None
 
     def wait(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (answer := condition()):
-            assert time.monotonic() < deadline, 'the condition did not come true in time'
-            time.sleep(0.02)
-        return answer
+        return wait_until(condition, seconds, 'what the test waits for', 0.02)
 
     def make_volume(self, multiattach: bool = True) -> str:
         name = f'type-{pick_port()}-{time.monotonic_ns()}'
@@ -127,7 +121,3 @@ class Standalone:
         code, reply = self.ask('GET', f'/v3/volumes/{volume_id}')
         assert code == 200
         return str(reply['volume']['status'])
-
-
-def connector(host: str) -> dict[str, Any]:
-    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}', 'ip': '127.0.0.1'}

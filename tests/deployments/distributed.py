@@ -6,79 +6,22 @@ own and serve one backend together (``[volume] cluster``).
 """
 
 import contextlib
-import os
 import pathlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pymysql
 
+from tests.deployments.programs import BIN, Program, make_environment
 from tests.testbed import processes
 from tests.testbed.coordination import Redis
 from tests.testbed.pairs import MariaDBPair, RabbitMQPair
-from tests.testbed.polling import wait_until
 from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
 from tests.testbed.tgtd import Tgtd
 
-TOP = pathlib.Path(__file__).parents[3]
-BIN = pathlib.Path(sys.executable).parent
-ENVIRONMENT = {'PYTHONPATH': str(TOP), 'PYTHONWARNINGS': 'ignore', 'no_proxy': '*'}
 CLUSTER = 'storage'
 BACKEND = f'{CLUSTER}@file'
 PATIENCE = 20  # s, rpc_response_timeout
-
-
-class Program:
-    """A program that may be killed and started again; its log grows on.
-
-    :param name: of the executable.
-    :param config: its configuration file.
-    :param ready: what it says when it is.
-    """
-
-    def __init__(self, name: str, config: pathlib.Path, ready: str) -> None:
-        self.config = config
-        self.log = config.with_suffix('.log')
-        self._argv = [str(BIN / name), '--config-file', str(config)]
-        self._ready = ready
-        self._seen = 0
-        self.environment: dict[str, str] = {}  # besides what all have
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._seen = self.log.stat().st_size if self.log.exists() else 0
-        self.process = processes.spawn(self._argv, self.log, env=os.environ | ENVIRONMENT | self.environment)
-
-    def wait_ready(self) -> None:
-        wait_until(self._is_ready, 90, f'{self.config.stem}: {processes.tail(self.log)}')
-
-    def _is_ready(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, processes.tail(self.log)
-        return self._ready in self.log.read_bytes()[self._seen :].decode(errors='replace')
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait(30)
-
-    def restart(self) -> None:
-        """Start it after a crash and wait until it is ready."""
-        self.start()
-        self.wait_ready()
-
-    def stop(self) -> int:
-        """End it in order.
-
-        :returns: its exit code.
-        """
-        if self.process is None:
-            return 0
-        processes.stop(self.process)
-        return self.process.returncode
 
 
 class Deployment:
@@ -115,8 +58,7 @@ class Deployment:
                 stack.enter_context(server)
             self._configure()
             processes.run(
-                [BIN / 'multiattach-manage', '--config-file', self.apis[0].config, 'db', 'sync'],
-                env=os.environ | ENVIRONMENT,
+                [BIN / 'multiattach-manage', '--config-file', self.apis[0].config, 'db', 'sync'], env=make_environment()
             )
             programs = (*self.apis, *self.workers)
             for program in programs:

@@ -10,7 +10,6 @@ import concurrent.futures
 import contextlib
 import itertools
 import json
-import os
 import pathlib
 import socket
 import struct
@@ -24,8 +23,7 @@ import pymysql
 
 from multiattach.cmd.clouds import CLOUD, render_clouds_yaml
 from multiattach.drivers.targets.tgt.parse import Listing, ShownTarget
-from tests.e2e import facts
-from tests.e2e.programs import BIN, ENVIRONMENT, HostProgram, Program
+from tests.deployments.programs import BIN, HostProgram, Program, make_environment
 from tests.testbed import processes
 from tests.testbed.cluster import Cluster
 from tests.testbed.guest import BLOCK_SIZE, Guest
@@ -54,6 +52,29 @@ class Refused(Exception):
         self.status = status
 
 
+def list_sessions(host: ComputeHost) -> list[str]:
+    """List the targets that the host's kernel is logged in to."""
+    return _list_records(host, 'session', 3)
+
+
+def list_nodes(host: ComputeHost) -> list[str]:
+    """List the targets that open-iscsi keeps a record of."""
+    return _list_records(host, 'node', 1)
+
+
+def _list_records(host: ComputeHost, mode: str, column: int) -> list[str]:
+    code, text = host.run(f'iscsiadm -m {mode} 2>&1')
+    if code == 21:  # ISCSI_ERR_NO_OBJS_FOUND
+        return []
+    assert code == 0, text
+    return [line.split()[column] for line in text.splitlines()]
+
+
+def list_disks(host: ComputeHost) -> list[str]:
+    """List the SCSI disks of a host."""
+    return host.check('cd /sys/block && ls -d sd* 2>/dev/null || true').split()
+
+
 class Deployment:
     """Everything; and short cuts to the API."""
 
@@ -63,14 +84,11 @@ class Deployment:
         self.network = self.cluster.network
         self.tgtd = Tgtd(folder / 'tgtd', network=self.network)
         self.config = folder / 'multiattach.conf'
-        place = (self.network, self.config)
         self.apis = [
-            Program(*place, 'multiattach-api', f'api{port}', ' is ready', f'[api]\nlisten_port = {port}\n')
-            for port in API_PORTS
+            self._make_program('multiattach-api', f'api{port}', f'[api]\nlisten_port = {port}\n') for port in API_PORTS
         ]
         self.workers = [
-            Program(*place, 'multiattach-volume', name, ' is ready', f'[DEFAULT]\nhost = {name}\n')
-            for name in ('left', 'right')
+            self._make_program('multiattach-volume', name, f'[DEFAULT]\nhost = {name}\n') for name in ('left', 'right')
         ]
         self.agents = [HostProgram(host, 'multiattach-host', 'agent.conf', ' is ready') for host in self.cluster.hosts]
         self.lvm_host = self.cluster.hosts[1]
@@ -81,6 +99,11 @@ class Deployment:
         self.two: Guest
         self.far: Guest
         self.database_url = ''
+
+    def _make_program(self, program: str, name: str, settings: str) -> Program:
+        config = self.folder / f'{name}.conf'
+        config.write_text(settings)
+        return Program(program, config, ' is ready', common=self.config, wrap=self.network.wrap)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -93,7 +116,7 @@ class Deployment:
             stack.enter_context(self.tgtd)
             self._configure()
             argv = [str(BIN / 'multiattach-manage'), '--config-file', str(self.config), 'db', 'sync']
-            processes.run(self.network.wrap(argv), env=os.environ | ENVIRONMENT)
+            processes.run(self.network.wrap(argv), env=make_environment())
             services = (*self.apis, *self.workers)
             for service in services:
                 service.start()
@@ -218,7 +241,7 @@ class Deployment:
         :param words: after ``openstack --os-cloud multiattach``.
         :returns: its output, parsed if it was asked for as JSON.
         """
-        env = os.environ | ENVIRONMENT | {'OS_CLIENT_CONFIG_FILE': str(self.folder / 'clouds.yaml')}
+        env = make_environment(OS_CLIENT_CONFIG_FILE=str(self.folder / 'clouds.yaml'))
         text = processes.run(self.network.wrap([str(BIN / 'openstack'), '--os-cloud', CLOUD, *words]), env=env)
         return json.loads(text) if 'json' in words else text
 
@@ -243,7 +266,7 @@ class Deployment:
                 *words,
             ]
         )
-        done = subprocess.run(argv, env=os.environ | ENVIRONMENT, capture_output=True, timeout=300, check=False)
+        done = subprocess.run(argv, env=make_environment(), capture_output=True, timeout=300, check=False)
         try:
             return done.returncode, json.loads(done.stdout)
         except ValueError:
@@ -397,7 +420,7 @@ class Deployment:
         assert self.query('SELECT id, status FROM volumes WHERE deleted_at IS NULL') == []
         assert self.query('SELECT id, state FROM attachments WHERE deleted_at IS NULL') == []
         for host in self.hosts:
-            for what in (facts.list_sessions, facts.list_nodes, facts.list_disks):
+            for what in (list_sessions, list_nodes, list_disks):
                 assert what(host) == [], f'{what.__name__} of {host.name}'
         assert self.tgtd.administer('--op', 'show', '--mode', 'target') == ''
         assert self.tgtd.administer('--op', 'show', '--mode', 'account').split() == []
