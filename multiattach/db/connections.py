@@ -22,7 +22,7 @@ _READ_ONLY = 'multiattach_read_only'
 _BUSY_TIMEOUT_MS = 30_000
 _FRESH = 5.0  # s that a connection may have been idle without a look whether it still lives
 _USED_AT = 'multiattach_used_at'
-# s that a transaction may do nothing; what it locked is free then. No step of a transaction waits for others.
+# Seconds after which the database ends an idle transaction and releases its locks; no transaction waits for others.
 IDLE_LIMIT = 20
 
 

@@ -242,7 +242,7 @@ class Attachments:
     def _begin_connect(
         self, ctx: RequestContext, attachment_id: str, wanted: connection.Connector
     ) -> tuple[ExportOrder | None, bool]:
-        """Write the intent; return what to ask of whom, None for nothing, and whether it had no connector."""
+        """Write the intent; return the order for the worker, if any, and whether this is the first connector."""
         with self._db.writer() as session:
             row = self._load(session, ctx, attachment_id, 'volume:attachment_update', lock=True)
             return begin_connect(session, row, wanted, actor_of(ctx))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What waits to be sent to a broker: whoever puts something in waits for nothing, and fails for nothing."""
+"""A bounded queue of messages for a broker that may be slow or down: adding one never blocks or fails."""
 
 import queue
 import threading

@@ -16,7 +16,7 @@ def find_move(session: Session, row: models.Attachment) -> ExportOrder | None:
     """Have the worker look at an attachment whose host was told another portal than the worker reports.
 
     :param row: an attachment that is admitted, with its volume and connection_info.
-    :returns: what to ask of whom, None if the host was told the portal of today.
+    :returns: the order for the worker, None if the host has the current portal.
     """
     host = row.volume.host
     portal = db_services.find_portal(session, VOLUME_BINARY, host) if host else None

@@ -89,7 +89,7 @@ def begin_connect(
     """Write the intent to admit an initiator, unless it is admitted.
 
     :param row: the attachment with its volume, locked.
-    :returns: what to ask of whom, None for nothing; and whether it had no connector before.
+    :returns: the order for the worker, None if the export is there; and whether this is the first connector.
     :raises InvalidVolume: the status of the volume does not allow it, or it has no backend.
     :raises Conflict: the sharing rules say no (contract 2.2).
     """
@@ -129,7 +129,7 @@ def leave_target(session: Session, row: models.Attachment, actor: transitions.Ac
 
     :param row: the attachment with its volume and connector.
     :param actor: who asks.
-    :returns: what to ask of whom, or None if the row is gone already.
+    :returns: the order for the worker, or None if the row is gone already.
     """
     volume = row.volume
     event, order = 'remove', None
