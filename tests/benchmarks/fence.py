@@ -27,6 +27,7 @@ from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.conftest import free_portal
+from tests.testbed.polling import wait_until
 
 # s; the others log in again after each fence, and are to be writing when the next one comes.
 _RETURN = 1.5
@@ -75,11 +76,7 @@ class Writers:
 
     def await_cut(self, number: int) -> None:
         """Wait until so many have noticed."""
-        deadline = time.monotonic() + 20
-        while self.failures < number:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f'only {self.failures} of {number} initiators noticed')
-            time.sleep(0.02)
+        wait_until(lambda: self.failures >= number, 20, lambda: f'{self.failures} of {number} initiators noticed', 0.02)
 
     def __exit__(self, *_: object) -> None:
         assert self._child.stdin is not None

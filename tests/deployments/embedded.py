@@ -6,7 +6,6 @@ The target is the null driver unless a test brings its own.
 
 import contextlib
 import pathlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,6 +43,7 @@ from multiattach.volume.worker import Duties, Offer, VolumeWorker
 from multiattach.worker import Presence
 from tests.contexts import make_context
 from tests.deployments import surroundings
+from tests.testbed.polling import wait_until
 
 BACKEND = 'testhost@file'
 # What is in nobody's hand is taken up at once.
@@ -95,12 +95,7 @@ class Deployment:
             return None
 
     def wait(self, condition: Callable[[], Any], seconds: float = 20) -> Any:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if result := condition():
-                return result
-            time.sleep(0.01)
-        raise AssertionError('the condition did not come true in time')
+        return wait_until(condition, seconds, 'what the test waits for', 0.01)
 
 
 @contextlib.contextmanager

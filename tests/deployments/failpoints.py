@@ -163,4 +163,4 @@ class Deployment(distributed.Deployment):
 
     def wait_settled(self, seconds: float) -> None:
         """Wait until nobody has a step to take."""
-        wait_until(lambda: not self.list_open(), seconds, f'the end of all steps: {self.list_open()}', 0.05)
+        wait_until(lambda: not self.list_open(), seconds, lambda: f'the end of all steps: {self.list_open()}')

@@ -66,7 +66,7 @@ class Program:
         return self.environment
 
     def wait_ready(self) -> None:
-        wait_until(self._is_ready, 120, f'{self.config.stem}: {processes.tail(self.log)}')
+        wait_until(self._is_ready, 120, lambda: f'{self.config.stem}: {processes.tail(self.log)}')
 
     def _is_ready(self) -> bool:
         assert self.process is not None

@@ -98,7 +98,7 @@ class Server:
 
     def start(self) -> None:
         self.spawn()
-        wait_until(self._is_up, 60, f'{self.kind}: {processes.tail(self.log)}')
+        wait_until(self._is_up, 60, lambda: f'{self.kind}: {processes.tail(self.log)}')
 
     def _is_up(self) -> bool:
         assert self.process is not None

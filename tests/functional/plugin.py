@@ -9,12 +9,12 @@ import dataclasses
 import json
 import os
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tests.deployments.programs import BIN
+from tests.testbed.polling import wait_until
 
 WARNING = 'ext4, XFS and NTFS are file systems for one server'
 
@@ -74,15 +74,6 @@ class Openstack:
         return self.run('multiattach', *words.split(), *more)
 
 
-def wait(question: Callable[[], Any], seconds: float = 60) -> Any:
-    """Ask until the answer is yes."""
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, 'not in time'
-        time.sleep(0.2)
-    return answer
-
-
 def play(cloud: Openstack, first: str, second: str) -> None:
     """Share a volume between two servers, look at it from all sides, and take it away.
 
@@ -94,7 +85,7 @@ def play(cloud: Openstack, first: str, second: str) -> None:
     name = f'data-{uuid.uuid4()}'
     cloud.do('volume', 'type', 'create', '--property', 'multiattach=<is> True', kind)
     volume = cloud.ask('volume', 'create', '--size', '1', '--type', kind, name)['id']
-    wait(lambda: cloud.ask('volume', 'show', volume)['status'] == 'available')
+    wait_until(lambda: cloud.ask('volume', 'show', volume)['status'] == 'available', 60, 'a volume', 0.2)
 
     attach = ('multiattach', 'server', 'volume', 'attach')
     one = cloud.run(*attach, first, name, '--wait', '-f', 'json')
@@ -130,5 +121,5 @@ def play(cloud: Openstack, first: str, second: str) -> None:
     assert (gone['state'], gone['next_step_of']) == ('detached', 'nobody')
     assert cloud.ask('multiattach', 'target', 'show', name)['exists'] is False
     cloud.do('volume', 'delete', name)
-    wait(lambda: cloud.run('volume', 'show', volume).code)
+    wait_until(lambda: cloud.run('volume', 'show', volume).code, 60, 'the end of a volume', 0.2)
     cloud.do('volume', 'type', 'delete', kind)

@@ -24,6 +24,7 @@ from tests.histories.proofs import Cheat, HalfOpen, Trial
 from tests.histories.restored import RestoredDatabase
 from tests.histories.vanished import Host
 from tests.testbed.errors import TestbedError
+from tests.testbed.polling import look_until, wait_until
 
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
 TYPES: dict[str, Type] = {'plain': Type(False), 'shared': Type(True), 'shared2': Type(True), 'capped': Type(True, 2)}
@@ -111,13 +112,12 @@ class Field(abc.ABC):
             return
         self.clock.step(0)
         self._has_stepped = False
-        deadline = time.monotonic() + 90  # one of them may have been killed, too
-        while time.monotonic() < deadline:
-            code, reply = self.ask('GET', '/v3/os-services')
-            if code == 200 and all(one['state'] == 'up' for one in reply['services']):
-                return
-            time.sleep(0.1)
-        raise AssertionError('services do not come up again after a step of the clock')
+        # One of them may have been killed, too.
+        wait_until(self._are_services_up, 90, 'all services up after a step of the clock', 0.1)
+
+    def _are_services_up(self) -> bool:
+        code, reply = self.ask('GET', '/v3/os-services')
+        return code == 200 and all(one['state'] == 'up' for one in reply['services'])
 
     def step_clock(self, chance: random.Random) -> None:
         """Have the wall clock of some programs be wrong, and right again; or not before the history's end."""
@@ -245,12 +245,8 @@ class Field(abc.ABC):
             code, reply = self.ask('POST', '/v3/volumes', {'volume': {'size': 1, 'volume_type': name}})
             assert code == 202, reply
             idents.append(str(reply['volume']['id']))
-        deadline = time.monotonic() + 60
         for ident in idents:
-            while (status := self.show(ident)) != 'available':
-                assert status == 'creating', (ident, status)
-                assert time.monotonic() < deadline, (ident, status)
-                time.sleep(0.02)
+            assert look_until(lambda ident=ident: self.show(ident), lambda s: s != 'creating', 60, 0.02) == 'available'
         return idents
 
     def show(self, volume: str) -> str | None:

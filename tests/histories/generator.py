@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused, Session
 from tests.histories.calls import Call, Event, Kind, Reply
+from tests.testbed.polling import look_until
 
 PROJECT = 'a' * 32
 HEADERS = {
@@ -281,16 +282,17 @@ class Client:
             self._connection = None
 
     def _await_return(self) -> None:
-        deadline = time.monotonic() + _RETURN
-        while time.monotonic() < deadline:
-            for port in self._ports:
-                with (
-                    contextlib.suppress(OSError),
-                    contextlib.closing(http.client.HTTPConnection('127.0.0.1', port, timeout=1)) as probe,
-                ):
-                    probe.connect()
-                    return
-            time.sleep(0.05)
+        look_until(lambda: any(map(_listens, self._ports)), bool, _RETURN)
+
+
+def _listens(port: int) -> bool:
+    with (
+        contextlib.suppress(OSError),
+        contextlib.closing(http.client.HTTPConnection('127.0.0.1', port, timeout=1)) as probe,
+    ):
+        probe.connect()
+        return True
+    return False
 
 
 def run_clients(

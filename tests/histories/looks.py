@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from multiattach.domain.findings import Outcome
+from tests.testbed.polling import look_until
 
 if TYPE_CHECKING:
     from tests.histories.field import Field
@@ -31,12 +32,9 @@ class Looks:
 
     def await_(self, condition: Callable[[Mapping[str, Any]], bool], patience: float, words: str) -> None:
         """Ask until what is found is as it should be; it is wrong when it is not after ``patience`` s."""
-        deadline = time.monotonic() + patience
-        while not condition(found := self.diagnose()):
-            if time.monotonic() > deadline:
-                self.wrong.append(f'{words}: {str(found)[:2000]}')
-                return
-            time.sleep(self._pause)
+        found = look_until(self.diagnose, condition, patience, self._pause)
+        if not condition(found):
+            self.wrong.append(f'{words}: {str(found)[:2000]}')
 
     def ask_repairs(self, rounds: int, pause: float, surroundings: str) -> Mapping[str, Any]:
         """Look some times, and ask for repairs the last time; nothing may be repaired, nor be tried to be.

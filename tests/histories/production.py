@@ -23,6 +23,7 @@ from tests.functional.disturbances.disk import SETTINGS
 from tests.histories.field import Field, Keeper
 from tests.testbed import processes
 from tests.testbed.pairs import MariaDBPair, RabbitMQPair
+from tests.testbed.polling import look_until
 from tests.testbed.servers import Server
 
 _LOCK = 5  # s, as the deployment's configuration has it
@@ -76,9 +77,7 @@ class Production(Field):
             self.close()
 
     def _await_whole(self) -> None:
-        deadline = time.monotonic() + 60
-        while not self.is_whole() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        look_until(self.is_whole, bool, 60, 0.1)
 
     @property
     def url(self) -> str:

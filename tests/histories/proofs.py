@@ -15,11 +15,12 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.initiators.ledger import BLOCK, TornBlock, read_block
 from tests.initiators.wire import Claim, ConnectionEnded, Login, LoginRefused, Stage
 from tests.initiators.writer import Writer
+from tests.testbed.polling import look_until
 
 if TYPE_CHECKING:
     from tests.histories.field import Field
@@ -227,16 +228,17 @@ class FenceTrial:
 
     def _fence(self) -> bool:
         """Fence the cheat until there is a proof; a worker that was killed gives none."""
-        deadline = time.monotonic() + _PATIENCE
         path = f'/v3/multiattach/attachments/{self._bad.attachment}/fence'
-        while True:
-            told = self._field.ask('POST', path, {'fence': {}}, seconds=_PATIENCE)
-            if told[0] == 200 and all(one['fenced'] for one in told[1]['fence']['attachments']):
-                return True
-            if time.monotonic() > deadline:
-                self._wrong.append(f'a fence is not proven in {_PATIENCE:g} s: {told}')
-                return False
-            time.sleep(0.1)
+
+        def is_proven(told: tuple[int, Any]) -> bool:
+            return told[0] == 200 and all(one['fenced'] for one in told[1]['fence']['attachments'])
+
+        told = look_until(
+            lambda: self._field.ask('POST', path, {'fence': {}}, seconds=_PATIENCE), is_proven, _PATIENCE, 0.1
+        )
+        if not is_proven(told):
+            self._wrong.append(f'a fence is not proven in {_PATIENCE:g} s: {told}')
+        return is_proven(told)
 
     def _await_honest(self) -> None:
         """The others are held up, and no more than that."""

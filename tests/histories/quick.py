@@ -14,6 +14,7 @@ from tests.functional.disturbances.disk import SETTINGS
 from tests.histories.field import Field, Keeper
 from tests.histories.vanished import Host, VanishedLibvirt
 from tests.testbed import processes
+from tests.testbed.polling import look_until
 
 _SETTINGS = (
     '[DEFAULT]\nreport_interval = 0.5\nrpc_response_timeout = 10\n'
@@ -32,9 +33,7 @@ class _Program(Standalone):
 
     def restart(self) -> None:
         # Its tgtd dies with it, a moment later; the portal is the same.
-        deadline = time.monotonic() + 10
-        while self.tgtd_pids() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        look_until(lambda: not self.tgtd_pids(), bool, 10, 0.02)
         assert self.child is not None
         assert self.child.stdout is not None
         self.child.stdout.close()

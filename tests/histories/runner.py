@@ -2,7 +2,9 @@
 """One history from its seed to its verdict."""
 
 import dataclasses
+import functools
 import itertools
+import operator
 import random
 import time
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from tests.histories.checker import History, Verdict, check
 from tests.histories.field import TYPES, Field
 from tests.histories.generator import Crowd, Mix
 from tests.histories.model import Model, State
+from tests.testbed.polling import look_until
 
 _KINDS = (('plain', 'shared'), ('shared', 'capped'), ('plain', 'capped'), ('shared',), ('plain',))
 _LENGTH = 0.8  # s that the calls of a history take, about
@@ -175,9 +178,7 @@ def tidy(field: Field, volumes: Sequence[str]) -> list[str]:
     """
     failures = []
     for volume in volumes:
-        deadline = time.monotonic() + _TIDY
-        while (left := _take_away(field, volume)) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        left = look_until(functools.partial(_take_away, field, volume), operator.not_, _TIDY)
         failures += [f'volume {volume} cannot be taken away: {one}' for one in left]
     if not failures:
         failures += truth.check(field, volumes)

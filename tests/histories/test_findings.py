@@ -3,7 +3,6 @@
 
 import os
 import signal
-import time
 import uuid
 
 import pytest
@@ -13,6 +12,7 @@ from multiattach.domain import errors
 from multiattach.drivers.errors import TargetUnavailable
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.steps.orders import Orders
+from tests.testbed.polling import wait_until
 from tests.testbed.servers import pick_port
 
 
@@ -75,8 +75,7 @@ def test_a_tgtd_whose_number_is_taken_while_it_is_dead(tmp_path):
         client = mine.start()
         number = client.control_port
         os.kill(mine.pid, signal.SIGKILL)
-        while mine.alive():
-            time.sleep(0.01)
+        wait_until(lambda: not mine.alive(), 10, 'the end of tgtd', 0.01)
         other._wanted_port = number
         other.start()
         with pytest.raises(TargetUnavailable, match='another tgtd'):

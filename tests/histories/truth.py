@@ -2,13 +2,14 @@
 """What there really is after a history: the rows, the target, the files, the quotas."""
 
 import json
-import time
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from multiattach.domain import drift, states
 from multiattach.drivers.targets.base import account_name
 from tests.histories.field import Field, Ground
+from tests.testbed.polling import look_until
 
 A = states.Attachment
 _IN_FLIGHT = (A.EXPORTING, A.UNEXPORTING, A.FENCING)
@@ -21,12 +22,7 @@ def wait_quiet(field: Field, volumes: Iterable[str], seconds: float = QUIET) -> 
 
     :returns: what still was when the time was over.
     """
-    deadline = time.monotonic() + seconds
-    while True:
-        found = list_in_flight(field, volumes)
-        if not found or time.monotonic() > deadline:
-            return found
-        time.sleep(0.03)
+    return look_until(lambda: list_in_flight(field, volumes), operator.not_, seconds, 0.03)
 
 
 def list_in_flight(field: Field, volumes: Iterable[str]) -> list[str]:
@@ -54,10 +50,7 @@ def settle(look: Callable[[], list[str]], seconds: float) -> list[str]:
     :param look: returns what is wrong.
     :param seconds: how long a worker may take to put it right.
     """
-    deadline = time.monotonic() + seconds
-    while (found := look()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
+    return look_until(look, operator.not_, seconds, 0.1)
 
 
 def check(field: Field, volumes: Iterable[str], seconds: float = 15.0) -> list[str]:

@@ -6,11 +6,12 @@ import html
 import html.parser
 import http.cookiejar
 import re
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+
+from tests.testbed.polling import wait_until
 
 _VOID = {'input', 'br', 'hr', 'img', 'meta', 'link'}
 
@@ -204,7 +205,4 @@ class Browser:
 
     def wait(self, condition: Callable[[], bool], seconds: float = 40) -> None:
         """Look again and again until something is so."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, 'the page did not say so in time'
-            time.sleep(0.3)
+        wait_until(condition, seconds, 'what the page should say', 0.3)

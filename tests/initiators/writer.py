@@ -24,6 +24,7 @@ from tests.initiators.session import (
     encode_write,
 )
 from tests.initiators.wire import Claim, ConnectionEnded, Login, LoginRefused
+from tests.testbed.polling import wait_until
 
 _PER_BLOCK = BLOCK // SECTOR
 _BACKOFF = (0.02, 0.5)  # s, the first and the longest between two logins
@@ -120,11 +121,13 @@ class Writer:
         :param number: how many.
         :param timeout: how long, seconds.
         """
-        wanted, deadline = len(self.ledger) + number, time.monotonic() + timeout
-        while len(self.ledger) < wanted:
-            assert time.monotonic() < deadline, f'{len(self.ledger)} of {wanted} writes; {self.error!r}'
+        wanted = len(self.ledger) + number
+
+        def has_written() -> bool:
             assert self.error is None, f'the writer ended: {self.error!r}'
-            time.sleep(0.01)
+            return len(self.ledger) >= wanted
+
+        wait_until(has_written, timeout, lambda: f'{len(self.ledger)} of {wanted} writes', 0.01)
 
     @property
     def longest_pause(self) -> float:

@@ -8,5 +8,5 @@ class TestbedError(RuntimeError):
     __test__ = False  # pytest would otherwise take the name for a test class
 
 
-class WaitTimeoutError(TestbedError):
-    """Something awaited did not happen in time: whether it ever will is not known."""
+class WaitTimeoutError(TestbedError, AssertionError):
+    """Something awaited did not happen in time: whether it ever will is not known, and the test has failed."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small real guests: a Debian kernel and busybox in a persistent libvirt domain."""
 
-import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.testbed.errors import TestbedError, WaitTimeoutError
 from tests.testbed.initramfs import build_guest_image
 from tests.testbed.kernel import fetch_kernel
 from tests.testbed.place import Here, Place, check_socket_path
+from tests.testbed.polling import wait_until
 
 BLOCK_SIZE = 4096  # bytes; the unit of write_block and read_block
 SERIAL_LENGTH = 20  # a virtio disk shows no more of <serial> (virtio 1.2, 5.2.6.1)
@@ -172,12 +172,7 @@ class Guest:
         :returns: the device in the guest, such as "/dev/vdb"
         :raises WaitTimeoutError: when it does not appear in time
         """
-        end = time.monotonic() + timeout
-        while not (name := self.find_disk(wanted)):
-            if time.monotonic() > end:
-                raise WaitTimeoutError(f'{self.name}: no disk {wanted} within {timeout:g} s')
-            time.sleep(0.05)
-        return f'/dev/{name}'
+        return f'/dev/{wait_until(lambda: self.find_disk(wanted), timeout, f"{self.name}: disk {wanted}")}'
 
     def wait_gone(self, wanted: str, timeout: float = 60) -> None:
         """Wait until the guest no longer sees a disk.
@@ -186,11 +181,7 @@ class Guest:
         :param timeout: seconds
         :raises WaitTimeoutError: when it is still there
         """
-        end = time.monotonic() + timeout
-        while self.find_disk(wanted):
-            if time.monotonic() > end:
-                raise WaitTimeoutError(f'{self.name}: disk {wanted} still there after {timeout:g} s')
-            time.sleep(0.05)
+        wait_until(lambda: not self.find_disk(wanted), timeout, f'{self.name}: disk {wanted} gone')
 
     def write_block(self, device: str, offset_block: int, data: bytes, timeout: float = 120) -> None:
         """Write past the guest's cache (O_DIRECT).

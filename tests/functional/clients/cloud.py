@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import threading
-import time
 import wsgiref.simple_server
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -31,6 +30,7 @@ from tests.deployments import embedded
 from tests.functional import plugin
 from tests.functional.compute import compute_host
 from tests.testbed.keystone import Keystone
+from tests.testbed.polling import wait_until
 from tests.testbed.servers import pick_port
 
 _DISCOVERY = ('/', '/v3', '/compute', '/compute/', '/compute/v2.1', '/compute/v2.1/')
@@ -170,10 +170,7 @@ class Cloud:
 
     def wait(self, name: str, status: str) -> None:
         """Wait until a volume has a status."""
-        deadline = time.monotonic() + 20
-        while self.show(name)['status'] != status:
-            assert time.monotonic() < deadline, self.show(name)
-            time.sleep(0.05)
+        wait_until(lambda: self.show(name)['status'] == status, 20, lambda: f'{status}: {self.show(name)}')
 
     @contextlib.contextmanager
     def failing(self, reason: str) -> Iterator[None]:
@@ -199,10 +196,11 @@ class Cloud:
 
     def wait_for_server(self, name: str, server: str) -> None:
         """Wait until a server has a volume."""
-        deadline = time.monotonic() + 20
-        while server not in [row['server_id'] for row in self.show(name)['attachments']]:
-            assert time.monotonic() < deadline, self.show(name)
-            time.sleep(0.05)
+
+        def has() -> bool:
+            return server in [row['server_id'] for row in self.show(name)['attachments']]
+
+        wait_until(has, 20, lambda: f'an attachment of {server}: {self.show(name)}')
 
     @contextlib.contextmanager
     def _at_home(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from tooz import coordination
 
 from multiattach.coordination import Crew, connect, disconnect
 from multiattach.volume.locks import VolumeLocks
+from tests.testbed.polling import wait_until
 
 IDS = [str(uuid.UUID(int=n)) for n in range(200)]
 VOLUME = str(uuid.UUID(int=7))
@@ -45,10 +46,7 @@ def member(url: str, name: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_for(condition: Any, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, 'it did not come true'
-        time.sleep(0.1)
+    wait_until(condition, seconds, 'what the test waits for', 0.1)
 
 
 def shares(*crews: Crew) -> list[int]:

@@ -11,7 +11,7 @@ from tests.deployments.failpoints import DURATION, Deployment, Victim
 from tests.functional.cluster import facts
 from tests.functional.failpoints.scenarios import Scenario
 from tests.functional.failpoints.table import CASES
-from tests.testbed.polling import wait_until
+from tests.testbed.polling import look_until, wait_until
 
 # One of each kind of process runs in the gate.
 QUICK = {'orders.export.written', 'volume.export.granted', 'volume.unexport.turned_away', 'host.attach.plugged'}
@@ -62,10 +62,7 @@ def has_ended(cloud: Deployment, scenario: Scenario) -> bool:
 
 def wait_dead(victim: Victim) -> bool:
     """It may die a moment after all is done."""
-    deadline = time.monotonic() + 0.3
-    while time.monotonic() < deadline and not victim.is_dead:
-        time.sleep(0.02)
-    return victim.is_dead
+    return look_until(lambda: victim.is_dead, bool, 0.3, 0.02)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import contextlib
 import json
 import signal
 import subprocess
-import time
 import urllib.request
 
 import pytest
 
 from tests.deployments.programs import BIN, make_environment
 from tests.functional.operations import openmetrics
+from tests.testbed.polling import wait_until
 from tests.testbed.servers import pick_port
 
 SECRET = 's3cretword'
@@ -19,11 +19,7 @@ GLOBAL = 'req-11111111-2222-3333-4444-555555555555'
 
 
 def wait(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, 'the condition did not come true in time'
-        time.sleep(0.05)
-    return answer
+    return wait_until(condition, seconds, 'what the test waits for')
 
 
 def fetch(url, method='GET', body=None):

@@ -13,6 +13,7 @@ from multiattach.coordination import connect, disconnect
 from multiattach.domain import errors
 from multiattach.volume import locks as locks_module
 from multiattach.volume.locks import Turns, VolumeLocks
+from tests.testbed.polling import wait_until
 
 ONE, OTHER = 'a-volume', 'another-volume'
 
@@ -50,10 +51,11 @@ class Queue:
         thread = threading.Thread(target=run)
         thread.start()
         self.threads.append(thread)
-        deadline = time.monotonic() + 10
-        while len(turns._waiting) == before and (turns.holder is None or turns.holder.volume_id != name):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+
+        def has_come() -> bool:
+            return len(turns._waiting) != before or (turns.holder is not None and turns.holder.volume_id == name)
+
+        wait_until(has_come, 10, f'{name} in the queue', 0.001)
 
     def join(self) -> list[str]:
         for thread in self.threads:

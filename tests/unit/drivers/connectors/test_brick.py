@@ -17,6 +17,7 @@ from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.connectors import bounded, brick, chap
 from multiattach.drivers.connectors.brick import BrickConnector, by_path_link
 from multiattach.drivers.errors import ConnectorError, ConnectorTimeout, WrongDevice
+from tests.testbed.polling import wait_until
 
 VOLUME = 'f3a1b2c3-d4e5-4f60-8718-293a4b5c6d7e'
 SECRET = 'chap-secret-1234'
@@ -250,10 +251,7 @@ def test_step_that_hangs_is_left_alone(tmp_path: pathlib.Path, info: dict[str, A
     assert time.monotonic() - started < 0.15
     connector.disconnect(info | {'volume_id': 'another'}, None)
     release.set()
-    deadline = time.monotonic() + 20
-    while connector._calls._late:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: not connector._calls._late, 20, 'the end of the call', 0.005)
     connector.disconnect(info, None)
     assert fake.calls == [('disconnect', None)] * 2
 

@@ -12,6 +12,7 @@ from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests.functional.drivers.targets.tgt.conftest import Volume
+from tests.testbed.polling import look_until
 
 
 def count_descriptors(pid: int) -> int:
@@ -25,10 +26,7 @@ def cpu_ticks(pid: int) -> int:
 
 
 def settle(pid: int, expected: int) -> int:
-    deadline = time.monotonic() + 5
-    while (found := count_descriptors(pid)) > expected and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return found
+    return look_until(lambda: count_descriptors(pid), lambda found: found <= expected, 5, 0.01)
 
 
 def ask_who(daemon: TgtDaemon) -> None:

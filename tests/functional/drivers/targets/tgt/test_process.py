@@ -17,6 +17,7 @@ from multiattach.drivers.errors import TargetUnavailable
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
+from tests.testbed.polling import wait_until
 
 from .conftest import VOLUME_SIZE, Volume, free_portal, list_files
 
@@ -148,10 +149,7 @@ time.sleep(60)
     pid = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 5
-    while running(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not running(pid)
+    wait_until(lambda: not running(pid), 5, 'the end of tgtd', 0.01)
     # Its number and portal can be used at once, in spite of its files.
     again = PrivateTgtd(portal=portal, threads=1, control_port=31999)
     again.start()

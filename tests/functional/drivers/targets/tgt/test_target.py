@@ -21,6 +21,7 @@ from multiattach.drivers.targets.base import Export, Grant, generate_secret
 from multiattach.drivers.targets.tgt.identity import scsi_id, scsi_serial
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
+from tests.testbed.polling import look_until, wait_until
 
 from .conftest import VOLUME_SIZE, Volume
 from .initiator import BLOCK, IoFailed, LoginRefused, Session
@@ -182,9 +183,7 @@ def test_revoked_session_dies_and_stays_out_while_another_reads_on(target: TgtTa
         first.write(1, pattern(2))
     with pytest.raises(LoginRefused):
         volume.login(info, out)
-    deadline = time.monotonic() + 10
-    while reads[0] < at_revoke + 20 and time.monotonic() < deadline and not failures:
-        time.sleep(0.01)
+    look_until(lambda: reads[0] >= at_revoke + 20 or failures, bool, 10, 0.01)
     stop.set()
     reader.join()
     assert not failures
@@ -433,8 +432,7 @@ def test_killed_tgtd_is_noticed_and_everything_comes_back(target: TgtTarget, tgt
     assert target.generation() == before
     assert tgtd.pid is not None
     os.kill(tgtd.pid, signal.SIGKILL)
-    while tgtd.alive():
-        time.sleep(0.01)
+    wait_until(lambda: not tgtd.alive(), 10, 'the end of tgtd', 0.01)
     for attempt in (target.generation, target.check, target.list_exports):
         with pytest.raises(TargetUnavailable, match='no tgtd answers'):
             attempt()
@@ -485,8 +483,7 @@ def test_tgt_admin_restores_an_equal_target(
     before = target.list_exports()[volume.id]
     assert tgtd.pid is not None
     os.kill(tgtd.pid, signal.SIGKILL)
-    while tgtd.alive():
-        time.sleep(0.01)
+    wait_until(lambda: not tgtd.alive(), 10, 'the end of tgtd', 0.01)
     tgtd.start()
     main = tmp_path / 'targets.conf'
     main.write_text(f'default-driver iscsi\ninclude {tmp_path / "targets"}/*\n')

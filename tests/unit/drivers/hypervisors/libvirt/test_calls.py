@@ -9,6 +9,7 @@ import pytest
 from multiattach.drivers.errors import HypervisorUnavailable
 from multiattach.drivers.hypervisors.libvirt import calls as calls_module
 from multiattach.drivers.hypervisors.libvirt.calls import Calls, Overdue
+from tests.testbed.polling import wait_until
 
 
 class Hang:
@@ -21,13 +22,6 @@ class Hang:
         self.began.set()
         assert self.go.wait(30)
         return 'late'
-
-
-def wait(condition: object) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_an_answer_and_an_error_come_through() -> None:
@@ -53,7 +47,7 @@ def test_a_server_is_left_alone_until_its_call_has_come_back() -> None:
     [overdue] = calls.list_overdue()
     assert overdue.startswith('freeze ')
     hang.go.set()
-    wait(lambda: not calls.list_overdue())
+    wait_until(lambda: not calls.list_overdue(), 20, 'the end of the call', 0.005)
     assert calls.change('thaw', 'a', lambda: 'thawed') == 'thawed'
 
 
@@ -89,7 +83,7 @@ def test_libvirtd_keeps_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None
         calls.ask('list', lambda: 'all')
     for hang in hangs:
         hang.go.set()
-    wait(lambda: not calls.list_overdue())
+    wait_until(lambda: not calls.list_overdue(), 20, 'the end of the call', 0.005)
     assert calls.change('freeze', '2', lambda: 'done') == 'done'
     assert calls.ask('list', lambda: 'all') == 'all'
 
