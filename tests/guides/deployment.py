@@ -9,6 +9,7 @@ import json
 import pathlib
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tests.guides.terminal import Terminal
@@ -40,6 +41,26 @@ _OTHER_CHOICES = (
     'systemctl stop multiattach-api multiattach-volume multiattach-host\nrabbitmqctl delete_vhost',  # no queue is wrong
 )
 _IMAGES = pathlib.Path('/var/lib/libvirt/images')
+# For a server's shell, to its end or the first error. A number that grows goes into a block of the volume, ...
+_WRITE = """\
+number=0
+while [ ! -e /tmp/error ]; do
+    number=$((number + 1))
+    printf '%-4096s' $number >/tmp/number
+    dd if=/tmp/number of={disk} bs=4096 seek=64 oflag=direct conv=notrunc 2>/tmp/said || cp /tmp/said /tmp/error
+    echo $number >/tmp/next && mv /tmp/next /tmp/seen
+    sleep 0.5
+done"""
+# ... and is read from there; it may never shrink.
+_READ = """\
+number=0
+while [ ! -e /tmp/error ]; do
+    before=$number
+    number=$(dd if={disk} bs=4096 skip=64 count=1 iflag=direct 2>/tmp/said) || cp /tmp/said /tmp/error
+    [ $number -ge $before ] 2>>/tmp/said || echo "$number after $before" >>/tmp/error
+    echo $number >/tmp/next && mv /tmp/next /tmp/seen
+    sleep 0.5
+done"""
 
 
 def choose(blocks: list[Block]) -> list[Block]:
@@ -126,6 +147,33 @@ class Machine:
             self.guests[name] = guest
         for name in names:
             self.guests[name].wait_ready()
+
+    def start_sharing(self, writer: str, reader: str) -> None:
+        """Have one server write numbers to the volume, and another one read them, from now on.
+
+        :param writer: its name
+        :param reader: its name
+        """
+        for name, loop in ((writer, _WRITE), (reader, _READ)):
+            disk = self.guests[name].wait_for_disk(self.volume_id, 180)
+            code, said = self.guests[name].run(f'({loop.format(disk=disk)}) </dev/null >/dev/null 2>&1 &')
+            assert code == 0, said
+            wait_until(partial(self._read_number, name), 60, f'a number in {name}', 0.5)
+
+    def check_sharing(self, writer: str, reader: str) -> None:
+        """See that both have gone on without an error, and that the reader has what is written from now on.
+
+        :param writer: its name
+        :param reader: its name
+        """
+        written = self._read_number(writer)
+        wait_until(lambda: self._read_number(writer) > written, 120, f'a number by {writer}', 0.5)
+        wait_until(lambda: self._read_number(reader) > written, 120, f'a number in {reader}', 0.5)
+
+    def _read_number(self, name: str) -> int:
+        failed, said = self.guests[name].run('! cat /tmp/error 2>/dev/null')
+        assert not failed, said
+        return int(self.guests[name].run('cat /tmp/seen 2>/dev/null || echo 0')[1])
 
     def check_shared(self, writer: str, reader: str) -> None:
         """See that one server reads from the volume what another one wrote.

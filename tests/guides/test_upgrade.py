@@ -47,6 +47,7 @@ def find_release(deployment: Deployment) -> str:
 @pytest.mark.slow
 def test_volumes_stay_attached_forth_and_back(deployment: Deployment) -> None:
     deployment.check_shared('one', 'two')
+    deployment.start_sharing('one', 'two')
     assert find_release(deployment) == '/opt/multiattach'
     deployment.replaced |= {'multiattach-OLD': 'multiattach-0.1.0', 'multiattach-NEW': 'multiattach-next'}
     deployment.shell.type(f'git worktree add -q /root/next {deployment.head} && cd /root/next')
@@ -56,7 +57,8 @@ def test_volumes_stay_attached_forth_and_back(deployment: Deployment) -> None:
         if block.section in ('Before', 'Order'):
             deployment.follow(block)
     assert find_release(deployment) == '/opt/multiattach-next'
-    deployment.check_shared('one', 'two')
+    deployment.check_sharing('one', 'two')
+    deployment.check_shared('two', 'one')
     deployment.start_servers('three')
     deployment.shell.type('openstack server add volume three shared')
     deployment.wait_attached('one', 'two', 'three')
@@ -71,10 +73,12 @@ def test_volumes_stay_attached_forth_and_back(deployment: Deployment) -> None:
     assert find_release(deployment) == '/opt/multiattach-0.1.0'
     assert 'state_path = /var/lib/multiattach\n' in deployment.host.reach(CONF).read_text()
     deployment.wait_attached('one', 'two')
+    deployment.check_sharing('one', 'two')
     deployment.check_shared('one', 'two')
     deployment.shell.type('openstack server add volume three shared')
     deployment.wait_attached('one', 'two', 'three')
     deployment.check_shared('three', 'one')
+    deployment.check_sharing('one', 'two')
 
 
 # What needs the real programs and the database.
