@@ -20,8 +20,8 @@ from multiattach.trouble import Trouble
 LOG = log.getLogger(__name__)
 
 Check = Callable[[], None]
-TIMEOUT = 2.0
-_KEEP = 2.0
+TIMEOUT = 2.0  # s that a check may take
+KEEP = 2.0  # s for which its answer is not asked for again
 _OPTIONS = {
     'database': 'option connection in [database]: check that the server runs and is not overloaded',
     'broker': 'option transport_url in [DEFAULT]: check that the broker runs and can be reached',
@@ -99,4 +99,4 @@ class Healthcheck(healthcheck.Healthcheck):
         super().__init__(None, conf)
         for found in self._backends:
             if isinstance(found.obj, _Extension) and found.obj.name in checks:
-                found.obj.probe = Probe(checks[found.obj.name], TIMEOUT, _KEEP)
+                found.obj.probe = Probe(checks[found.obj.name], TIMEOUT, KEEP)

@@ -124,7 +124,7 @@ class Fences:
         self._services = services
         self._workers = workers
         self._agents = agents
-        self._patience = patience
+        self.patience = patience
 
     # -- one attachment ------------------------------------------------------------------------
 
@@ -285,7 +285,7 @@ class Fences:
 
     def _try_all(self, cuts: dict[str, _Cut], request_id: str | None) -> list[FencedAttachment]:
         """Have one backend cut all; where no answer came, the rows tell."""
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self.patience
         orders = [cut.order for cut in cuts.values() if cut.order is not None]
         answers: dict[str, dict[str, Any]] = {}
         unknown: errors.OutcomeUnknown | None = None
@@ -324,7 +324,7 @@ class Fences:
 
     def _carry_out(self, order: ExportOrder, request_id: str | None) -> dict[str, Any]:
         """Have a worker cut; if its answer is lost, the row tells."""
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self.patience
         try:
             return self._choose(order.host).fence(order, request_id)
         except errors.OutcomeUnknown as unknown:

@@ -16,14 +16,15 @@ from multiattach.steps.leases import StepLeases
 from multiattach.worker import Presence, Round, Worker
 
 LOG = log.getLogger(__name__)
-# What was fenced usually goes in this time, so that nothing of it is left when the agent is ready.
-_FIRST_SWEEP = 5.0  # s
-# Whoever is at work when the agent is to stop has this time; the next start takes up what is left.
-_STOP_PATIENCE = 5.0  # s
 
 
 class HostService(Worker):
-    """Runs the agent of one compute host."""
+    """Runs the agent of one compute host.
+
+    :param first_sweep: seconds in which what was fenced usually goes, so that nothing of it is left when the agent is
+        ready.
+    :param stop_patience: seconds for whoever is at work when the agent is to stop; the next start takes up the rest.
+    """
 
     binary = HOST_BINARY
 
@@ -35,11 +36,16 @@ class HostService(Worker):
         leases: StepLeases,
         agent: HostAgent,
         steps: HostAttachments,
+        *,
+        first_sweep: float = 5.0,
+        stop_patience: float = 5.0,
     ) -> None:
         super().__init__(presence, crew, leases)
         self._rpc = rpc
         self._agent = agent
         self._steps = steps
+        self._first_sweep = first_sweep
+        self._stop_patience = stop_patience
 
     def start(self) -> None:
         """Let go of what was fenced; then report the host, take calls, and take up what was left.
@@ -50,7 +56,7 @@ class HostService(Worker):
         :raises HostError: the host lacks what its connector needs.
         """
         LOG.info('Host agent %s starts: it lets go of what was fenced, and asks libvirt for its servers', self._host)
-        self._agent.obey(_FIRST_SWEEP)
+        self._agent.obey(self._first_sweep)
         self.beat()
         self._crew.join()
         pause, reconciler = self._presence.interval, self._agent.reconciler
@@ -68,7 +74,7 @@ class HostService(Worker):
     def stop(self) -> None:
         """Take no more calls, give those in work some seconds, and stop."""
         self.interrupt()
-        if not self.end(_STOP_PATIENCE):
+        if not self.end(self._stop_patience):
             LOG.warning('Host agent %s stops while steps are in work: the next start takes them up', self._host)
         self._crew.leave()
 

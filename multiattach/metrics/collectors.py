@@ -15,8 +15,6 @@ from multiattach.drivers.targets.base import Target
 from multiattach.probe import Probe
 
 LOG = log.getLogger(__name__)
-_TIMEOUT = 3.0
-_KEEP = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +38,14 @@ class Collector:
     One for all that a program reads: a family may be declared once only.
 
     :param sources: what reads each source, by its name for the label.
+    :param timeout: seconds that a source has to answer.
+    :param keep: seconds for which an answer is not asked for again.
     """
 
-    def __init__(self, sources: Mapping[str, Callable[[], list[Gauge]]]) -> None:
-        self._probes = {source: Probe(read, _TIMEOUT, _KEEP) for source, read in sources.items()}
+    def __init__(
+        self, sources: Mapping[str, Callable[[], list[Gauge]]], *, timeout: float = 3.0, keep: float = 5.0
+    ) -> None:
+        self._probes = {source: Probe(read, timeout, keep) for source, read in sources.items()}
 
     def describe(self) -> Iterable[core.Metric]:
         """Return nothing: nobody is asked before Prometheus does."""

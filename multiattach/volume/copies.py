@@ -19,7 +19,7 @@ from multiattach.volume.slow_steps import SlowSteps
 LOG = log.getLogger(__name__)
 
 _AT_A_TIME = 2  # more make each one slower, and what servers do
-_LOOK_AGAIN = 2.0  # s between two looks whether a clone is still wanted
+LOOK_AGAIN = 2.0  # s between two looks whether a clone is still wanted
 
 
 class Copies:
@@ -90,7 +90,7 @@ class Copies:
             failpoints.reach('volume.copy.running')
             if self._steps.is_stopping:
                 return False
-            if time.monotonic() - looked < _LOOK_AGAIN:
+            if time.monotonic() - looked < LOOK_AGAIN:
                 return True
             looked = time.monotonic()
             return self._storage.load(volume_id, states.Volume.CREATING) is not None

@@ -102,13 +102,16 @@ class VolumeLocks:
     """Locks of a tooz coordinator.
 
     :param patience: seconds that a lock is waited for.
+    :param names: how many locks there are, the same in all processes; volumes share them.
     """
 
-    def __init__(self, coordinator: coordination.CoordinationDriver, patience: float = _PATIENCE) -> None:
+    def __init__(
+        self, coordinator: coordination.CoordinationDriver, patience: float = _PATIENCE, names: int = _NAMES
+    ) -> None:
         self._coordinator = coordinator
-        self._patience = patience
+        self.patience = patience
         # Threads of this process wait here: a backend's own lock may poll while it waits.
-        self._turns = [Turns() for _ in range(_NAMES)]
+        self._turns = [Turns() for _ in range(names)]
 
     @contextlib.contextmanager
     def hold(self, volume_id: str, step: str, *, urgent: bool = False) -> Iterator[None]:
@@ -120,10 +123,10 @@ class VolumeLocks:
             was done.
         """
         started = time.monotonic()
-        number = zlib.crc32(volume_id.encode()) % _NAMES
+        number = zlib.crc32(volume_id.encode()) % len(self._turns)
         turns = self._turns[number]
         lock = self._coordinator.get_lock(f'multiattach-volume-{number:04d}'.encode())
-        deadline = started + self._patience
+        deadline = started + self.patience
         while True:
             if not turns.take(volume_id, step, urgent=urgent, deadline=deadline):
                 raise _make_late(volume_id, step, turns.holder, time.monotonic() - started)

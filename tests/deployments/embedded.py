@@ -6,7 +6,7 @@ The target is the null driver unless a test brings its own.
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -48,6 +48,7 @@ from tests.testbed.polling import wait_until
 BACKEND = 'testhost@file'
 # What is in nobody's hand is taken up at once.
 AT_ONCE = LeaseRules(duration=0.0, pause=0.0)
+Settings = Mapping[tuple[str, str], Any]
 
 
 class Deployment:
@@ -110,10 +111,14 @@ def deploy(
     rules: DriftRules | None = None,
     nova: NovaCheck | None = None,
     lease_rules: LeaseRules = AT_ONCE,
+    volume_locks: int = 1024,
+    settings: Settings | None = None,
 ) -> Iterator[Deployment]:
     """Bring a deployment up in a directory, and down again; it looks for drift only if it is told to.
 
     :param url: its database; by default the directory's own, on the server that ``--database`` chose.
+    :param volume_locks: how many locks the volumes share.
+    :param settings: further options, by group and name.
     """
     around = surroundings.current
     messages = around.make_message_space(directory)
@@ -128,6 +133,8 @@ def deploy(
             report_interval,
             ((rules or DriftRules(), reconcile_interval), nova),
             lease_rules,
+            volume_locks,
+            settings or {},
         ) as deployed:
             yield deployed
     finally:
@@ -145,6 +152,8 @@ def _deploy(
     report_interval: float,
     reconciling: tuple[tuple[DriftRules, float], NovaCheck | None],
     lease_rules: LeaseRules,
+    volume_locks: int,
+    settings: Settings,
 ) -> Iterator[Deployment]:
     conf = configuration.load(
         [],
@@ -159,6 +168,7 @@ def _deploy(
             ('DEFAULT', 'rpc_response_timeout'): 20,
             ('quota', 'volumes'): -1,
             ('quota', 'gigabytes'): -1,
+            **settings,
         },
     )
     with contextlib.ExitStack() as stack:
@@ -174,7 +184,7 @@ def _deploy(
         backend = FileBackend(directory / 'volumes')
         backend.check()
         target = target or NullTarget()
-        locks = VolumeLocks(coordinator)
+        locks = VolumeLocks(coordinator, names=volume_locks)
         crew = Crew(coordinator, f'volume.{BACKEND}')
         leases = StepLeases(db, lease_rules, 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=True)
         epoch = Epoch(Epochs(db), BACKEND, directory / 'epochs' / 'file.json')

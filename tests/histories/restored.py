@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _LATE = 7  # hosts that the older copy does not know: more than a breaker lets go by itself
 _BLOCKS = 16  # of each
 _PACE = 0.01  # s between two answers of a writer
-_PATIENCE = 60.0  # s within which it is noticed, and within which all is well again
 _COUNTS = 4  # looks by which the database goes on after the copy
 _ROUNDS = 3  # looks of a person, who asks for repairs as well
 _BETWEEN = 0.2  # s between two looks
@@ -29,12 +28,14 @@ class RestoredDatabase:
 
     :param field: the deployment; it is left with the newest database.
     :param chance: what its choices are taken from.
+    :param patience: seconds within which it is noticed, and within which all is well again.
     """
 
     is_alone = True
 
-    def __init__(self, field: 'Field', chance: random.Random) -> None:
+    def __init__(self, field: 'Field', chance: random.Random, patience: float = 60.0) -> None:
         self._field = field
+        self._patience = patience
         self._chance = chance
         self.volumes: list[str] = []
         self.writers: list[Writer] = []
@@ -52,7 +53,7 @@ class RestoredDatabase:
         for number in range(_LATE):
             self._join(self.volumes[number % 2], f'late{number}')
         for writer in self.writers:
-            writer.await_more(1, _PATIENCE)
+            writer.await_more(1, self._patience)
         logins = [writer.logins for writer in self.writers]
         for _ in range(_COUNTS):  # a copy of a moment ago is not told from the newest one, see epochs
             self._looks.diagnose()
@@ -64,7 +65,7 @@ class RestoredDatabase:
         finally:
             self._field.swap_rows(newest)
         self._looks.await_(
-            lambda found: found['left'] == 0, _PATIENCE, 'the newest database is back, and all is not well'
+            lambda found: found['left'] == 0, self._patience, 'the newest database is back, and all is not well'
         )
         for writer, before in zip(self.writers, logins, strict=True):
             self._judge(writer, before)
@@ -97,7 +98,9 @@ class RestoredDatabase:
     def _look_back(self) -> None:
         """The older copy is there; a person looks, and asks for repairs, and nothing is taken away."""
         self._looks.await_(
-            lambda found: Drift.OLD_DATABASE in _kinds(found), _PATIENCE, 'an older copy of the database is not noticed'
+            lambda found: Drift.OLD_DATABASE in _kinds(found),
+            self._patience,
+            'an older copy of the database is not noticed',
         )
         found = self._looks.ask_repairs(_ROUNDS, _BETWEEN, 'with an older copy of the database')
         if not any(
@@ -109,7 +112,7 @@ class RestoredDatabase:
     def _judge(self, writer: Writer, before: int) -> None:
         name = writer.ledger.writer
         try:
-            writer.await_more(1, _PATIENCE)
+            writer.await_more(1, self._patience)
         except AssertionError as exc:
             self._looks.wrong.append(f'{name} writes no more: {exc}')
         if writer.logins != before:

@@ -37,7 +37,6 @@ def credulous(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     mutant.mkdir()
     (mutant / 'sitecustomize.py').write_text(_CREDULOUS)
     monkeypatch.setenv('PYTHONPATH', f'{mutant}:{pathlib.Path(__file__).parents[2]}')
-    monkeypatch.setattr('tests.histories.restored._PATIENCE', 5.0)
     with Quick(tmp_path).run() as made:
         yield made
 
@@ -53,7 +52,7 @@ def test_an_older_copy_cuts_nobody_off(tmp_path: pathlib.Path) -> None:
 
 
 def test_whoever_is_cut_off_is_seen(credulous: Quick) -> None:
-    found = '\n'.join(carry_out(credulous, RestoredDatabase(credulous, random.Random(1))))
+    found = '\n'.join(carry_out(credulous, RestoredDatabase(credulous, random.Random(1), patience=5.0)))
     # Who repairs first, the worker in its round or the doctor, is left to chance; see test_looks.py.
     for words in ('is not noticed', 'nobody says why things wait', 'does not name the older copy'):
         assert words in found, found

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 COMPUTE = 'compute 2.60'
 _SERVERS = 7  # more than a breaker lets go by itself
-_PATIENCE = 60.0  # s
 _ROUNDS = 3  # looks of a person, who asks for repairs as well
 _BETWEEN = 3.0  # s between two looks: a look puts the agent's own round off, which comes every 2 s
 _KEPT = ('qemu', 'secrets')  # what libvirtd knows of servers, and of their disks' secrets
@@ -96,12 +95,14 @@ class VanishedLibvirt:
 
     :param field: the deployment; it has an agent.
     :param _chance: nothing is left to it.
+    :param patience: seconds within which each step of it is done.
     """
 
     is_alone = True
 
-    def __init__(self, field: 'Field', _chance: random.Random) -> None:
+    def __init__(self, field: 'Field', _chance: random.Random, patience: float = 60.0) -> None:
         self._field = field
+        self._patience = patience
         self.volumes: list[str] = []
         self._looks = Looks(field, _BETWEEN)
 
@@ -116,11 +117,11 @@ class VanishedLibvirt:
 
     def act(self) -> None:
         """Attach; lose all servers, look what happens, and find them again."""
-        wait_until(self._are_registered, _PATIENCE, 'the servers of the agent')
+        wait_until(self._are_registered, self._patience, 'the servers of the agent')
         for server in self._host.servers:
             code, reply = self._ask('POST', server, {'volumeAttachment': {'volumeId': self.volumes[0]}})
             assert code == 200, reply
-        wait_until(lambda: self._list() == ['attached'] * _SERVERS, _PATIENCE, 'that all have the volume')
+        wait_until(lambda: self._list() == ['attached'] * _SERVERS, self._patience, 'that all have the volume')
         before = self._read_admitted()
         self._host.vanish()
         try:
@@ -128,7 +129,7 @@ class VanishedLibvirt:
         finally:
             self._host.return_()
         self._looks.await_(
-            lambda found: found['left'] == 0, _PATIENCE, 'libvirt has its servers again, and all is not well'
+            lambda found: found['left'] == 0, self._patience, 'libvirt has its servers again, and all is not well'
         )
         self._judge(before)
 
@@ -143,7 +144,7 @@ class VanishedLibvirt:
             )
             if code != 202:
                 self._looks.wrong.append(f'server {server} does not let go: {code} {reply}')
-        self._looks.await_(lambda found: self._list() == [], _PATIENCE, 'servers do not let go of the volume')
+        self._looks.await_(lambda found: self._list() == [], self._patience, 'servers do not let go of the volume')
         return self._looks.wrong
 
     # -- parts ---------------------------------------------------------------------------------
@@ -170,7 +171,7 @@ class VanishedLibvirt:
     def _look(self, before: list[str]) -> None:
         self._looks.await_(
             lambda found: len(_waiting(found)) == _SERVERS,
-            _PATIENCE,
+            self._patience,
             f'not all of {_SERVERS} servers are missed, and wait',
         )
         found = self._looks.ask_repairs(_ROUNDS, 0.5, 'with an empty libvirt')

@@ -23,7 +23,7 @@ LOG = log.getLogger(__name__)
 R = TypeVar('R')
 
 BLOCK = 'block'
-_BY_PATH = '/dev/disk/by-path'
+BY_PATH = '/dev/disk/by-path'
 _UDEV_PAUSE = 0.05
 _PASSWORDS = sorted(key for key in SECRET_KEYS if key.endswith('password'))
 
@@ -220,7 +220,7 @@ def by_path_link(connection_info: Mapping[str, Any]) -> str:
     :returns: path of the link; it contains no brackets of IPv6 addresses.
     """
     portal = str(connection_info['target_portal']).replace('[', '').replace(']', '')
-    return f'{_BY_PATH}/ip-{portal}-iscsi-{connection_info["target_iqn"]}-lun-{connection_info["target_lun"]}'
+    return f'{BY_PATH}/ip-{portal}-iscsi-{connection_info["target_iqn"]}-lun-{connection_info["target_lun"]}'
 
 
 def _complete(connection_info: Mapping[str, Any]) -> dict[str, Any]:

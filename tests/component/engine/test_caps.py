@@ -9,6 +9,7 @@ import pytest
 
 from multiattach.domain import errors
 from multiattach.engine.legacy import LegacyAttach
+from tests.deployments import embedded
 
 PROJECT = 'a' * 32
 CAP = 'multiattach:max_attachments'
@@ -62,16 +63,17 @@ def test_the_cap_of_a_type(deployed):
     reserve(deployed, volume_id)
 
 
-def test_the_default_of_the_configuration_and_the_type_before_it(deployed):
-    deployed.engine.attachments._most = 1
-    make_type(deployed, '2')
-    deployed.make_type()
-    for name, most in (('multi', 1), ('capped', 2)):
-        volume_id = deployed.make_volume(name)
-        for _ in range(most):
-            reserve(deployed, volume_id)
-        with pytest.raises(errors.InvalidVolume, match=f'is {most} '):
-            reserve(deployed, volume_id)
+def test_the_default_of_the_configuration_and_the_type_before_it(tmp_path):
+    settings = {('DEFAULT', 'max_attachments_per_volume'): 1}
+    with embedded.deploy(tmp_path, settings=settings) as deployed:
+        make_type(deployed, '2')
+        deployed.make_type()
+        for name, most in (('multi', 1), ('capped', 2)):
+            volume_id = deployed.make_volume(name)
+            for _ in range(most):
+                reserve(deployed, volume_id)
+            with pytest.raises(errors.InvalidVolume, match=f'is {most} '):
+                reserve(deployed, volume_id)
 
 
 def test_no_race_gets_past_a_cap(deployed):

@@ -199,7 +199,7 @@ def test_the_worker_answers_while_it_copies(deployed, source, held):
 
 
 def test_a_clone_given_up_while_it_is_copied(deployed, source, held, monkeypatch):
-    monkeypatch.setattr('multiattach.volume.copies._LOOK_AGAIN', 0.02)
+    monkeypatch.setattr('multiattach.volume.copies.LOOK_AGAIN', 0.02)
     made = clone(deployed, source)
     assert held.begun.wait(20)
     deployed.engine.volumes.delete(deployed.ctx, made, force=True)

@@ -43,7 +43,7 @@ class MoodyTarget(NullTarget):
 def d(tmp_path):
     with embedded.deploy(tmp_path, MoodyTarget(), report_interval=600) as parts:
         parts.make_type()
-        parts.engine.fences._patience = 0.2
+        parts.engine.fences.patience = 0.2
         yield parts
 
 

@@ -41,7 +41,11 @@ class Bench:
         deployed.make_type()
 
     def start_agent(
-        self, fuse: Fuse | None = None, rules: LeaseRules = embedded.AT_ONCE, drift: findings.DriftRules | None = None
+        self,
+        fuse: Fuse | None = None,
+        rules: LeaseRules = embedded.AT_ONCE,
+        drift: findings.DriftRules | None = None,
+        project: str = PROJECT,
     ) -> HostAgent:
         parts: tuple[Any, ...] = (self.engine_side, self.hypervisor, self.connector)
         if fuse is not None:
@@ -50,7 +54,7 @@ class Bench:
             *parts,
             HOST,
             self.make_leases(rules),
-            project_id=PROJECT,
+            project_id=project,
             reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{HOST}')), drift or findings.DriftRules(), 0.0),
         )
 

@@ -592,8 +592,7 @@ def test_whose_a_server_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
     assert bench.deployed.engine.servers.show(member, ours).name == 'ours'
     with pytest.raises(errors.NotFound):
         bench.deployed.engine.servers.show(member, theirs)
-    monkeypatch.setattr(bench.agent, '_project_id', '')
-    assert list(bench.agent.domains()) == [theirs]
+    assert list(bench.start_agent(project='').domains()) == [theirs]
 
 
 def test_read_only_attachment_gives_a_read_only_disk(bench: Bench) -> None:

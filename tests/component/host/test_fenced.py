@@ -10,7 +10,6 @@ from multiattach.db import services as db_services
 from multiattach.domain import errors
 from multiattach.domain.services import HOST_BINARY
 from multiattach.drivers.errors import ConnectorError, DetachRefused, HypervisorUnavailable
-from multiattach.host import service as service_module
 from multiattach.host.service import HostService
 from multiattach.rpc import clients, transport
 from multiattach.worker import Presence
@@ -229,8 +228,7 @@ def test_an_attach_comes_after_the_sweep_of_what_was_in_its_place(bench: Bench) 
     bench.check_attached(new, volume_id)
 
 
-def test_an_agent_starts_and_stops_whatever_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, '_FIRST_SWEEP', 0.2)
+def test_an_agent_starts_and_stops_whatever_hangs(bench: Bench) -> None:
     volume_id = bench.deployed.make_volume('multi')
     ident = bench.attach(volume_id)
     fence_host(bench)
@@ -243,6 +241,7 @@ def test_an_agent_starts_and_stops_whatever_hangs(bench: Bench, monkeypatch: pyt
         bench.make_leases(),
         bench.start_agent(),
         bench.engine_side,
+        first_sweep=0.2,
     )  # type: ignore[arg-type]
     began = time.monotonic()
     service.start()
@@ -258,9 +257,8 @@ def test_an_agent_starts_and_stops_whatever_hangs(bench: Bench, monkeypatch: pyt
     assert time.monotonic() - began < 5
 
 
-def test_a_step_that_does_not_end_keeps_no_agent_from_stopping(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_does_not_end_keeps_no_agent_from_stopping(bench: Bench) -> None:
     """Nor does one that waits for something else than the hypervisor."""
-    monkeypatch.setattr(service_module, '_STOP_PATIENCE', 0.5)
     service = HostService(
         Presence(bench.deployed.db, HOST, 'nova', 0.1),
         bench.deployed.rpc,
@@ -268,6 +266,7 @@ def test_a_step_that_does_not_end_keeps_no_agent_from_stopping(bench: Bench, mon
         bench.make_leases(),
         bench.start_agent(),
         bench.engine_side,
+        stop_patience=0.5,
     )  # type: ignore[arg-type]
     began, go = threading.Event(), threading.Event()
 

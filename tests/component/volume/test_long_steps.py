@@ -17,7 +17,6 @@ from multiattach.domain import errors
 from multiattach.drivers.errors import ClearAborted, StorageError
 from multiattach.drivers.targets.null import NullTarget
 from multiattach.rpc.clients import ExportOrder
-from multiattach.volume import locks
 from tests.deployments import embedded
 
 THREADS = 3  # of the worker's RPC server
@@ -56,9 +55,9 @@ class Zeroing:
 
 
 @pytest.fixture
-def d(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[embedded.Deployment]:
-    monkeypatch.setattr(locks, '_NAMES', 1)  # all volumes share a lock
-    with embedded.deploy(tmp_path, SlowTarget(), report_interval=600, start_worker=False) as parts:
+def d(tmp_path: pathlib.Path) -> Iterator[embedded.Deployment]:
+    """All volumes share a lock."""
+    with embedded.deploy(tmp_path, SlowTarget(), report_interval=600, start_worker=False, volume_locks=1) as parts:
         parts.conf.set_override('executor_thread_pool_size', THREADS)
         parts.make_type()
         parts.worker.start()
@@ -154,7 +153,6 @@ def test_a_fence_begins_while_exports_take_all_threads_of_the_worker(
     d: embedded.Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One export is at the target and holds the lock that all share, the others wait for it."""
-    monkeypatch.setattr(locks, '_NAMES', 1)
     target: Any = d.target
     row = attach(d, d.make_volume('multi'), 'dead')
     others = [d.make_volume('multi') for _ in range(3 * THREADS)]
@@ -214,14 +212,12 @@ def test_callers_and_workers_of_the_release_before_fence_over_the_topic_that_the
     assert workers.fence(ExportOrder(embedded.BACKEND, row.volume_id, row.id), None)['cut']['acl']
 
 
-def test_a_volume_whose_lock_is_busy_is_no_drift_and_is_told(
-    d: embedded.Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_volume_whose_lock_is_busy_is_no_drift_and_is_told(d: embedded.Deployment) -> None:
     volume_id = d.make_volume('multi')
     attach(d, volume_id, 'one')
     d.target.remove_export(volume_id)
     held = d.exporter._locks
-    monkeypatch.setattr(held, '_patience', 0.1)
+    held.patience = 0.1
     with held.hold(volume_id, 'export'):
         found = d.reconciler.reconcile(False)
         with pytest.raises(errors.OutcomeUnknown, match='re-export'):

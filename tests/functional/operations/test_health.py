@@ -18,7 +18,7 @@ from multiattach.rpc import broker, transport
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
-    monkeypatch.setattr(health, '_KEEP', 0.0)
+    monkeypatch.setattr(health, 'KEEP', 0.0)
 
 
 @pytest.fixture

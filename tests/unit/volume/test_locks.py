@@ -11,24 +11,18 @@ import pytest
 
 from multiattach.coordination import connect, disconnect
 from multiattach.domain import errors
-from multiattach.volume import locks as locks_module
 from multiattach.volume.locks import Turns, VolumeLocks
 from tests.testbed.polling import wait_until
 
 ONE, OTHER = 'a-volume', 'another-volume'
 
 
-@pytest.fixture(autouse=True)
-def one_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All volumes share a number."""
-    monkeypatch.setattr(locks_module, '_NAMES', 1)
-
-
 @contextlib.contextmanager
 def connected(folder: pathlib.Path, patience: float = 20.0) -> Iterator[VolumeLocks]:
+    """Have one lock that all volumes share."""
     coordinator = connect(f'file://{folder}', f'member-{time.monotonic_ns()}')
     try:
-        yield VolumeLocks(coordinator, patience)
+        yield VolumeLocks(coordinator, patience, names=1)
     finally:
         disconnect(coordinator)
 

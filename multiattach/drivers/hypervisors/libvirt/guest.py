@@ -22,7 +22,6 @@ LOG = log.getLogger(__name__)
 # Each is lost to somebody who changed the same server meanwhile.
 _ATTACH_TRIES = 20
 # An event is lost with the connection, and none comes when the server stops: look oneself too.
-_LOOK_INTERVAL = 1.0
 
 
 class GuestDisks:
@@ -30,9 +29,13 @@ class GuestDisks:
 
     :param detach_timeout: seconds to wait for the guest after each request.
     :param detach_attempts: number of requests.
+    :param look_interval: seconds between two looks whether an event was missed.
     """
 
-    def __init__(self, connection: LibvirtConnection, *, detach_timeout: float, detach_attempts: int) -> None:
+    def __init__(
+        self, connection: LibvirtConnection, *, detach_timeout: float, detach_attempts: int, look_interval: float = 1.0
+    ) -> None:
+        self._look_interval = look_interval
         self._connection = connection
         self._detach_timeout = detach_timeout
         self._detach_attempts = detach_attempts
@@ -132,7 +135,7 @@ class GuestDisks:
     def _await(self, removal: Removal, server_id: str, volume_id: str) -> UnplugResult | None:
         end = time.monotonic() + self._detach_timeout
         while (left := end - time.monotonic()) > 0:
-            outcome = removal.wait(min(left, _LOOK_INTERVAL))
+            outcome = removal.wait(min(left, self._look_interval))
             if outcome is not None:
                 return outcome
             if self._find_live(server_id, volume_id) is None:

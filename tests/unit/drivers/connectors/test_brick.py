@@ -155,7 +155,7 @@ def test_nobody_listens_is_found_out_at_once(connector: BrickConnector, info: di
 def test_link_of_udev_is_preferred(
     connector: BrickConnector, info: dict[str, Any], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(brick, '_BY_PATH', str(tmp_path))
+    monkeypatch.setattr(brick, 'BY_PATH', str(tmp_path))
     device = tmp_path / 'sdb'
     device.touch()
     use(connector, Brick(str(device)))

@@ -231,7 +231,7 @@ def test_what_cannot_be_proven_is_carried_on_with(bench: Bench, tgtd: PrivateTgt
     row = bench.attach(volume_id, 'one')
     bench.d.worker.tend()
     tgtd._kill()
-    bench.d.engine.fences._patience = 0.2
+    bench.d.engine.fences.patience = 0.2
     with pytest.raises(errors.OutcomeUnknown):
         bench.fence(row)
     assert bench.state(row) == 'fencing'

@@ -157,12 +157,9 @@ def test_name_that_the_volume_has_stays_if_it_can(wall: Wall, disks: GuestDisks)
     assert wall.asked == [('attach', True, False)]
 
 
-def test_event_that_comes_before_the_answer_is_heard(
-    wall: Wall, disks: GuestDisks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_event_that_comes_before_the_answer_is_heard(wall: Wall, disks: GuestDisks) -> None:
     disks.attach(SERVER, DISK)
-    monkeypatch.setattr(guest_module, '_LOOK_INTERVAL', 60)
-    patient = GuestDisks(wall, detach_timeout=60, detach_attempts=1)  # type: ignore[arg-type]
+    patient = GuestDisks(wall, detach_timeout=60, detach_attempts=1, look_interval=60)  # type: ignore[arg-type]
     started = time.monotonic()
     patient.detach(SERVER, VOLUME)
     assert time.monotonic() - started < 10
@@ -170,11 +167,11 @@ def test_event_that_comes_before_the_answer_is_heard(
     assert wall.removals._waiting == {}
 
 
-def test_lost_event_is_made_up_for(wall: Wall, disks: GuestDisks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guest_module, '_LOOK_INTERVAL', 0.02)
+def test_lost_event_is_made_up_for(wall: Wall, disks: GuestDisks) -> None:
     disks.attach(SERVER, DISK)
     wall.on_detach = wall.drop
-    disks.detach(SERVER, VOLUME)
+    watchful = GuestDisks(wall, detach_timeout=0.3, detach_attempts=3, look_interval=0.02)  # type: ignore[arg-type]
+    watchful.detach(SERVER, VOLUME)
     assert targets(wall.config) == ['vda']
 
 
