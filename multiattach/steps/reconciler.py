@@ -63,7 +63,7 @@ class Reconciler(abc.ABC):
         self._interval = interval
         self._ledger = Ledger(rules)
         self._round = threading.Lock()
-        self._due = 0.0
+        self.due = 0.0  # when the next round is, by the monotonic clock
 
     @abc.abstractmethod
     def look(self, owns: Owns, fix: bool | None) -> Look:
@@ -78,7 +78,7 @@ class Reconciler(abc.ABC):
 
     def is_due(self) -> bool:
         """Return whether it is time for a round: at the interval, or when the grace of something ends."""
-        return time.monotonic() >= self._due
+        return time.monotonic() >= self.due
 
     def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         """Have whoever is asked in the block answer in some seconds."""
@@ -136,7 +136,7 @@ class Reconciler(abc.ABC):
             found, due = self._ledger.settle(look.seen, self.find_step, wish, look.accounts - set(look.unread))
             after = time.monotonic() + min(self._interval, self._interval if due is None else due)
             # A person who looks often must not put off the round that repairs.
-            self._due = after if fix is None else min(self._due, after)
+            self.due = after if fix is None else min(self.due, after)
             return found, look.unread
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 """The lvm backend, on a volume group of a compute host (this machine may lack device-mapper)."""
 
 import pathlib
+import shlex
 import sys
 import uuid
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow  # a volume group inside an emulated machine
 
 def test_each_step_may_be_repeated(cloud: two_hosts.Deployment) -> None:
     command = f'{sys.executable} {STEPS} {two_hosts.VOLUME_GROUP} {uuid.uuid4()}'
-    variables = ' '.join(f'{key}={value}' for key, value in programs.ENVIRONMENT.items())
+    variables = ' '.join(shlex.quote(f'{key}={value}') for key, value in programs.ENVIRONMENT.items())
     assert cloud.lvm_host.check(f'env {variables} {command}', 600).endswith('all steps done')
 
 

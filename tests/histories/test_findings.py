@@ -70,13 +70,13 @@ def test_a_delete_that_a_fence_overtook_is_no_success_if_the_worker_died(deploye
 
 def test_a_tgtd_whose_number_is_taken_while_it_is_dead(tmp_path):
     """The service spoke to the other one, which was not its own, and never to its own again."""
-    mine, other = (PrivateTgtd(portal=f'127.0.0.1:{pick_port()}', threads=1) for _ in range(2))
+    mine = PrivateTgtd(portal=f'127.0.0.1:{pick_port()}', threads=1)
+    client = mine.start()
+    number = client.control_port
+    other = PrivateTgtd(portal=f'127.0.0.1:{pick_port()}', threads=1, control_port=number)
     try:
-        client = mine.start()
-        number = client.control_port
         os.kill(mine.pid, signal.SIGKILL)
         wait_until(lambda: not mine.alive(), 10, 'the end of tgtd', 0.01)
-        other._wanted_port = number
         other.start()
         with pytest.raises(TargetUnavailable, match='another tgtd'):
             client.show_targets()

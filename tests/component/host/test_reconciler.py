@@ -119,10 +119,10 @@ def test_a_host_that_was_started_again_connects_to_what_its_servers_have(bench: 
 def test_looks_of_a_person_do_not_put_off_the_round_that_repairs(bench: Bench, volume: str) -> None:
     bench.attach(volume)
     bench.agent.reconciler.run()
-    due = bench.agent.reconciler._due
+    due = bench.agent.reconciler.due
     bench.connector.sessions.clear()
     assert look(bench) == [(Drift.LOST_SESSION, 'found')]
-    assert bench.agent.reconciler._due <= due
+    assert bench.agent.reconciler.due <= due
 
 
 def test_each_server_with_a_session_of_its_own_looks_after_it(bench: Bench, volume: str) -> None:

@@ -85,7 +85,7 @@ def house(tmp_path: pathlib.Path, tgtd: PrivateTgtd) -> Iterator[House]:
 def settle(bench: Bench) -> None:
     """Let several rounds and reports pass."""
     after = time.monotonic() + 5 * INTERVAL
-    bench.deployed.wait(lambda: bench.deployed.reconciler._due > after)
+    bench.deployed.wait(lambda: bench.deployed.reconciler.due > after)
 
 
 def attach_many(house: House, bench: Bench) -> None:
@@ -239,7 +239,7 @@ def test_a_worker_that_starts_adds_and_takes_nothing_away(house: House) -> None:
     bench.daemon.bind_initiator(bench.tid(volume), stranger)
     house.target.remove_export(other)
     with house.start(interval=3600.0) as bench:
-        bench.deployed.wait(lambda: bench.deployed.reconciler._due > 0)
+        bench.deployed.wait(lambda: bench.deployed.reconciler.due > 0)
         assert house.target.list_exports()[volume].initiators == (row.initiator, stranger)
         assert house.target.list_exports()[other].initiators == (missing.initiator,)
         [seen] = bench.look()

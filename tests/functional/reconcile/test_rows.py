@@ -333,7 +333,7 @@ def test_a_worker_that_was_away_for_an_hour_finds_its_house_in_order(make_bench:
     bench.write(models.Attachment, rows[0].id, deleted_at=hour, state='detached')
     bench.write(models.Volume, kept, status='available')
     bench.daemon.bind_initiator(bench.tid(kept), 'iqn.1994-05.com.example:stranger')
-    bench.deployed.reconciler._due = 0.0  # as in a new process
+    bench.deployed.reconciler.due = 0.0  # as in a new process
     bench.deployed.worker.start()
     try:
         target = bench.deployed.target
@@ -355,8 +355,8 @@ def test_a_worker_that_was_away_for_an_hour_finds_its_house_in_order(make_bench:
 def test_looks_of_a_person_do_not_put_off_the_round_that_repairs(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(target=NullTarget(), reconcile_interval=60.0)
     bench.deployed.reconciler.run()
-    due = bench.deployed.reconciler._due
+    due = bench.deployed.reconciler.due
     volume = bench.deployed.make_volume()
     bench.write(models.Volume, volume, status='in-use')
     assert [one.kind for one in bench.look()] == [Drift.STATUS]
-    assert bench.deployed.reconciler._due <= due
+    assert bench.deployed.reconciler.due <= due

@@ -44,7 +44,11 @@ class Bench:
         self.volume_id = deployed.make_volume('multi')
 
     def start_agent(
-        self, fuse: Fuse | None = None, hypervisor: LibvirtHypervisor | None = None, rules: DriftRules | None = None
+        self,
+        fuse: Fuse | None = None,
+        hypervisor: LibvirtHypervisor | None = None,
+        rules: DriftRules | None = None,
+        interval: float = 0.0,
     ) -> HostAgent:
         parts = [self.engine_side, hypervisor or self.hypervisor, self.connector]
         wrapped = [fuse.wrap(part) if fuse else part for part in parts]
@@ -56,7 +60,7 @@ class Bench:
             NAME,
             leases,
             project_id='a' * 32,
-            reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), rules or DriftRules(), 0.0),
+            reconciling=(Reconciliation(self.deployed.db, Actor(f'host:{NAME}')), rules or DriftRules(), interval),
         )
 
     def ask_attach(self, number: int) -> str:

@@ -78,17 +78,17 @@ def test_a_server_that_was_undefined_behind_the_services_back(bench: Bench) -> N
     guest = bench.host.guests[0]
     definition = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
     # Libvirt tells it, and the next tick does not wait for the interval.
+    bench.agent = bench.start_agent(interval=3600)
     before, rounds = bench.hypervisor.losses, bench.agent.reconciler
-    rounds._interval = 3600
     rounds.tick()
-    due = rounds._due
+    due = rounds.due
     rounds.tick()
-    assert rounds._due == due
+    assert rounds.due == due
     bench.host.power_off(0)
     guest.domain.undefine()
     wait_until(lambda: bench.hypervisor.losses > before + 1, 20, 'libvirt to tell')
     rounds.tick()
-    assert rounds._due != due
+    assert rounds.due != due
     try:
         assert look(bench) == [(Drift.DOMAIN_GONE, 'waiting')]
         assert bench.agent.reconciler.run(fix=True)[0].outcome == 'repaired'

@@ -73,11 +73,10 @@ def test_hung_tgtd_is_killed(tmp_path: Path) -> None:
     pid = tgtd.pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    impatient = TgtDaemon(daemon.control_port, timeout=0.3)
-    with pytest.raises(TargetUnavailable, match='did not answer'):
-        impatient.show_portals()
-    tgtd._daemon = impatient
-    tgtd.stop()
+    with daemon.within(0.3), pytest.raises(TargetUnavailable, match='did not answer'):
+        daemon.show_portals()
+    with daemon.within(0.3):
+        tgtd.stop()
     assert not running(pid)
 
 
