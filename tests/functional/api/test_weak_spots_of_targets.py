@@ -27,7 +27,7 @@ ELSEWHERE = {
     4: ('functional/races/test_attachments.py::test_delete_during_connect_leaves_nothing_on_the_target',),
     9: ('functional/races/test_attachments.py::test_attach_against_retype_never_shares_a_single_attach_volume',),
     15: (
-        'unit/volume/test_exporter.py::test_servers_of_one_host_share_credentials_and_the_last_one_takes_them_away',
+        'component/volume/test_exporter.py::test_servers_of_one_host_share_credentials_and_the_last_one_takes_them_away',
         'functional/drivers/targets/tgt/test_target.py::test_one_initiator_can_not_use_its_account_at_another_volume',
     ),
     18: ('functional/races/test_attachments.py::test_processes_race_on_one_database',),

@@ -81,6 +81,6 @@ def test_commands_say_in_time_that_it_is_away(tmp_path, words, kind, hangs):
     assert 'Option connection in [database]' in done.stderr
     assert 'Traceback' not in done.stderr
     assert 's3cret' not in done.stderr
-    # Ten seconds, and what a busy machine takes to start Python.
-    assert took < 16
+    # Ten seconds, and what a busy machine takes to start Python: without a limit it would be minutes.
+    assert took < 30
     assert not hangs or took < 8 or 'Still waiting' in done.stderr

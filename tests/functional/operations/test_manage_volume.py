@@ -219,8 +219,8 @@ def test_a_new_worker_that_does_not_report_gets_nothing_without_force(config, de
 
 def test_help_tells_what_is_refused(config):  # noqa: F811
     for verb, words in (
-        ('update-host', ('--current-host', '--dry-run', 'No data is moved', 'Refuses')),
-        ('remove', ('VOLUME_ID', '--force', 'Refuses', 'openstack volume delete')),
+        ('update-host', ('--current-host', '--dry-run', 'No data is moved', 'Refused')),
+        ('remove', ('VOLUME_ID', '--force', 'Refused', 'openstack volume')),
     ):
         done = run('manage', config, 'volume', verb, '--help')
         assert done.returncode == 0
