@@ -41,24 +41,26 @@ _OTHER_CHOICES = (
     'systemctl stop multiattach-api multiattach-volume multiattach-host\nrabbitmqctl delete_vhost',  # no queue is wrong
 )
 _IMAGES = pathlib.Path('/var/lib/libvirt/images')
-# For a server's shell, to its end or the first error. A number that grows goes into a block of the volume, ...
+# For a server's shell, until an error, in a folder that Guest has no file in. A growing number goes into a block, ...
 _WRITE = """\
+mkdir -p /tmp/sharing && cd /tmp/sharing
 number=0
-while [ ! -e /tmp/error ]; do
+while [ ! -e error ]; do
     number=$((number + 1))
-    printf '%-4096s' $number >/tmp/number
-    dd if=/tmp/number of={disk} bs=4096 seek=64 oflag=direct conv=notrunc 2>/tmp/said || cp /tmp/said /tmp/error
-    echo $number >/tmp/next && mv /tmp/next /tmp/seen
+    printf '%-4096s' $number >number
+    dd if=number of={disk} bs=4096 seek=64 oflag=direct conv=notrunc 2>said || cp said error
+    echo $number >next && mv next seen
     sleep 0.5
 done"""
 # ... and is read from there; it may never shrink.
 _READ = """\
+mkdir -p /tmp/sharing && cd /tmp/sharing
 number=0
-while [ ! -e /tmp/error ]; do
+while [ ! -e error ]; do
     before=$number
-    number=$(dd if={disk} bs=4096 skip=64 count=1 iflag=direct 2>/tmp/said) || cp /tmp/said /tmp/error
-    [ $number -ge $before ] 2>>/tmp/said || echo "$number after $before" >>/tmp/error
-    echo $number >/tmp/next && mv /tmp/next /tmp/seen
+    number=$(dd if={disk} bs=4096 skip=64 count=1 iflag=direct 2>said) || cp said error
+    [ $number -ge $before ] 2>>said || echo "$number after $before" >>error
+    echo $number >next && mv next seen
     sleep 0.5
 done"""
 
@@ -171,9 +173,9 @@ class Machine:
         wait_until(lambda: self._read_number(reader) > written, 120, f'a number in {reader}', 0.5)
 
     def _read_number(self, name: str) -> int:
-        failed, said = self.guests[name].run('! cat /tmp/error 2>/dev/null')
+        failed, said = self.guests[name].run('! cat /tmp/sharing/error 2>/dev/null')
         assert not failed, said
-        return int(self.guests[name].run('cat /tmp/seen 2>/dev/null || echo 0')[1])
+        return int(self.guests[name].run('cat /tmp/sharing/seen 2>/dev/null || echo 0')[1])
 
     def check_shared(self, writer: str, reader: str) -> None:
         """See that one server reads from the volume what another one wrote.
