@@ -45,26 +45,7 @@ class Horizon(Server):
             'PYTHONWARNINGS': 'ignore',
             'PYTHONDONTWRITEBYTECODE': '1',
         }
-        self._spawn(
-            [
-                str(python),
-                '-m',
-                'gunicorn',
-                '--workers',
-                '1',
-                '--threads',
-                '4',
-                '--bind',
-                f'{self.address}:{self.port}',
-                '--timeout',
-                '120',
-                '--pythonpath',
-                str(_FILES),
-                '--no-control-socket',
-                'horizon_wsgi:application',
-            ],
-            env,
-        )
+        self._spawn_gunicorn(python, _FILES, 'horizon_wsgi:application', env, '--threads', '4')
 
     def _greet(self, connection: socket.socket) -> bool:
         connection.sendall(b'GET /auth/login/ HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n')

@@ -149,24 +149,7 @@ class Keystone(Server):
         }
         if not self.configuration.exists():
             self._set_up(python, env)
-        self._spawn(
-            [
-                str(python),
-                '-m',
-                'gunicorn',
-                '--workers',
-                '1',
-                '--bind',
-                f'{self.address}:{self.port}',
-                '--timeout',
-                '120',
-                '--pythonpath',
-                str(_FILES),
-                '--no-control-socket',
-                'keystone_wsgi:application',
-            ],
-            env,
-        )
+        self._spawn_gunicorn(python, _FILES, 'keystone_wsgi:application', env)
 
     def _find_python(self) -> Path:
         if self._python is None:

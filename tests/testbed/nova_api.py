@@ -63,24 +63,7 @@ class NovaApi(Server):
         }
         if not self.configuration.exists():
             self._set_up(python, env)
-        self._spawn(
-            [
-                str(python),
-                '-m',
-                'gunicorn',
-                '--workers',
-                '1',
-                '--bind',
-                f'{self.address}:{self.port}',
-                '--timeout',
-                '120',
-                '--pythonpath',
-                str(_FILES),
-                '--no-control-socket',
-                'nova_wsgi:application',
-            ],
-            env,
-        )
+        self._spawn_gunicorn(python, _FILES, 'nova_wsgi:application', env)
 
     def _set_up(self, python: Path, env: dict[str, str]) -> None:
         work = self.configuration.with_suffix('.new')

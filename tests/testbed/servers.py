@@ -108,6 +108,23 @@ class Server(Lifetime):
             self._check_halted()
             self._daemons.append(processes.spawn(argv, self.log, env=env, cwd=self.folder))
 
+    def _spawn_gunicorn(self, python: Path, files: Path, application: str, env: dict[str, str], *options: str) -> None:
+        """Serve a WSGI application of ``files`` with the gunicorn of its own environment, one worker."""
+        listen = ['--bind', f'{self.address}:{self.port}', '--timeout', '120', '--no-control-socket']
+        argv = [
+            str(python),
+            '-m',
+            'gunicorn',
+            '--workers',
+            '1',
+            *options,
+            *listen,
+            '--pythonpath',
+            str(files),
+            application,
+        ]
+        self._spawn(argv, env)
+
     def halt(self, *, patience: float = 30) -> None:
         """End it and keep its data; repeatable.
 
