@@ -12,11 +12,9 @@ T = TypeVar('T')
 def poll(look: Callable[[], T], is_done: Callable[[T], bool], limit: float, *, first: float, most: float) -> T:
     """Look until it is done or the time is over; the last look is at the end of the time.
 
-    :param look: what it raises ends the wait.
     :param limit: seconds; of 0 or less there is one look.
     :param first: seconds after the first look; each pause is twice the one before.
     :param most: longest pause, seconds.
-    :returns: what was seen last, done or not.
     """
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda seen: not is_done(seen)),
@@ -29,10 +27,7 @@ def poll(look: Callable[[], T], is_done: Callable[[T], bool], limit: float, *, f
 
 
 def grow(limit: float, first: float, most: float) -> Callable[[tenacity.RetryCallState], float]:
-    """Make the pauses of :func:`poll`, for those who try again after an exception.
-
-    :returns: for ``wait`` of tenacity.
-    """
+    """Make the pauses of :func:`poll`, for those who try again after an exception."""
     growing = tenacity.wait_exponential(multiplier=first, max=most)
 
     def pause(state: tenacity.RetryCallState) -> float:

@@ -17,10 +17,7 @@ THREADING, EVENTLET = 'threading', 'eventlet'
 
 
 def select() -> None:
-    """Choose the backend that the environment names; to be called before other imports.
-
-    :raises SystemExit: it names none that there is, with a message that says so.
-    """
+    """Choose the backend that the environment names; to be called before other imports."""
     mode = os.environ.get(VARIABLE) or THREADING
     # futurist and oslo.messaging import eventlet in both modes, and it warns of itself in both.
     warnings.filterwarnings('ignore', message=r'\s*Eventlet is deprecated')
@@ -42,16 +39,11 @@ def _patch() -> None:
 
 
 def is_green() -> bool:
-    """Tell whether green threads are in use."""
     return os.environ.get(VARIABLE) == EVENTLET
 
 
 def native(name: str) -> ModuleType:
-    """Return a module of the standard library that works across real threads in both modes.
-
-    :param name: for instance ``threading``.
-    :returns: the module as eventlet found it.
-    """
+    """Return a module of the standard library that works across real threads in both modes."""
     if is_green():
         from eventlet import patcher  # not imported at all with threads
 

@@ -17,9 +17,6 @@ _PATIENCE = 5.0  # s
 def connect(url: str, name: str) -> coordination.CoordinationDriver:
     """Connect to a coordination backend.
 
-    :param url: tooz URL.
-    :param name: of this process, unlike all others.
-    :returns: a started coordinator, with a heartbeat of its own.
     :raises ToozError: the backend does not answer.
     """
     coordinator = coordination.get_coordinator(url, name.encode())
@@ -61,9 +58,6 @@ class Crew:
     Consistent hashing gives each thing to one of them, and hands on what a dead one had. That two
     of them take the same thing while the crew changes does no harm: steps hold the volume's lock and
     may be repeated.
-
-    :param coordinator: started coordinator; its member id names this process.
-    :param group: name of the work.
     """
 
     def __init__(self, coordinator: coordination.CoordinationDriver, group: str) -> None:
@@ -77,10 +71,6 @@ class Crew:
         self._gone: set[bytes] = set()
 
     def join(self) -> None:
-        """Take part.
-
-        :raises ToozError: the coordination backend does not answer.
-        """
         with self._lock:
             self._join()
         self.refresh()
@@ -135,23 +125,15 @@ class Crew:
         self._members = members
 
     def owns(self, ident: str) -> bool:
-        """Tell whether a thing is this process's to look after.
-
-        :param ident: UUID of the thing.
-        :returns: True if it is.
-        """
+        """Tell whether a thing is this process's to look after."""
         return self._me in self._ring.get_nodes(ident.encode())
 
     @property
     def me(self) -> str:
-        """Name of this process."""
         return self._me.decode()
 
     def is_gone(self, name: str) -> bool:
-        """Tell whether a process is known to be dead: two looks in a row did not see it.
-
-        :returns: False also for one that was never seen.
-        """
+        """Return whether two looks in a row did not see a process that was seen before."""
         return name.encode() in self._gone
 
     @property

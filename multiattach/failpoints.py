@@ -134,7 +134,6 @@ def _parse_rule(part: str) -> _Rule:
 class Failpoints:
     """What is to happen where.
 
-    :param text: rules, as the variable has them.
     :param seed: what chances are drawn from; None for the system's.
     :raises ConfigurationError: the message names what is wrong.
     """
@@ -145,11 +144,6 @@ class Failpoints:
         self._lock = threading.Lock()
 
     def reach(self, name: str) -> None:
-        """Do what is to happen at a place.
-
-        :param name: key of :data:`POINTS`.
-        :raises RuntimeError: as it was ordered.
-        """
         rule = self._find(name)
         if rule is not None:
             _ACTIONS[rule.action](name, rule.seconds)
@@ -201,11 +195,7 @@ def _sleep(name: str, seconds: float) -> None:
 _ACTIONS: dict[str, Callable[[str, float], None]] = {'kill': _kill, 'exit': _exit, 'error': _fail, 'sleep': _sleep}
 
 
-def _pass(name: str) -> None:
-    """Do nothing.
-
-    :param name: key of :data:`POINTS`.
-    """
+def _pass(name: str) -> None: ...
 
 
 def _start() -> tuple[Callable[[str], None], errors.ConfigurationError | None]:
@@ -222,10 +212,7 @@ reach, _problem = _start()
 
 
 def check() -> None:
-    """Refuse a start with a wrong variable; called before anything else is done.
-
-    :raises ConfigurationError: the message names what is wrong.
-    """
+    """Refuse a start with a wrong variable; called before anything else is done."""
     if _problem is not None:
         raise _problem
     if reach is not _pass:

@@ -21,11 +21,7 @@ _OUTSIDE = {socket.AF_INET: '192.0.2.1', socket.AF_INET6: '2001:db8::1'}
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """Where something listens.
-
-    :param host: name or address, an IPv6 one without brackets.
-    :param port: port; 0 for any free one.
-    """
+    """Where something listens: a name or an address (an IPv6 one without brackets), and a port, 0 for any free one."""
 
     host: str
     port: int
@@ -37,7 +33,6 @@ class Address:
 def parse(text: str) -> Address:
     """Read HOST:PORT.
 
-    :param text: a name or an address, IPv6 in brackets, a colon, and a port.
     :raises ValueError: it is of another form; the message says what it must be.
     """
     host, colon, port = text.strip().rpartition(':')
@@ -52,10 +47,8 @@ def parse(text: str) -> Address:
 
 
 def parse_portal(text: str) -> Address:
-    """Read ADDRESS:PORT; what initiators are told cannot be a name.
+    """Read ADDRESS:PORT; what initiators are told cannot be a name. The address is as tgtd writes it.
 
-    :param text: an address, IPv6 in brackets, a colon, and a port.
-    :returns: its parts, the address as tgtd writes it.
     :raises ValueError: it is of another form; the message says what it must be.
     """
     found = None
@@ -74,17 +67,13 @@ def _is_ip(host: str, version: int) -> bool:
 
 
 def bracket(host: str) -> str:
-    """Write a host as URLs and portals have it.
-
-    :returns: the same, an IPv6 address in brackets.
-    """
+    """Write a host as URLs and portals have it: an IPv6 address in brackets."""
     return f'[{host}]' if ':' in host else host
 
 
 def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
-    """Find the addresses of a name.
+    """Find the families and addresses of a name, those of IPv4 first; never empty.
 
-    :returns: families and addresses, those of IPv4 first; never empty.
     :raises OSError: it has none.
     """
     found = {
@@ -98,10 +87,7 @@ def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
 
 
 def is_wildcard(host: str) -> bool:
-    """Tell whether an address stands for all of this machine.
-
-    :returns: True for ``0.0.0.0`` and ``::``.
-    """
+    """Return whether an address (``0.0.0.0``, ``::``) stands for all of this machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
@@ -111,7 +97,6 @@ def is_wildcard(host: str) -> bool:
 def find_told(host: str) -> str:
     """Find the address that others are told of something that listens at a host.
 
-    :returns: an address: of this machine's that leads outside if ``host`` stands for all of them.
     :raises OSError: the name has no address.
     """
     family, address = resolve(host)[0]
@@ -127,20 +112,14 @@ def find_told(host: str) -> str:
 
 
 def find_near(host: str) -> str:
-    """Find the name by which this machine itself reaches what listens at a host.
-
-    :returns: the same, but loopback for all addresses.
-    """
+    """Find the name by which this machine itself reaches what listens at a host: loopback for all addresses."""
     if not is_wildcard(host):
         return host
     return '::1' if ':' in host else '127.0.0.1'
 
 
 def is_free(address: Address) -> bool:
-    """Tell whether something may listen at an address now.
-
-    :returns: False if another has it, or if this machine has no such address.
-    """
+    """Return whether something may listen at an address of this machine now."""
     try:
         probe(address)
     except OSError:
@@ -149,11 +128,7 @@ def is_free(address: Address) -> bool:
 
 
 def probe(address: Address) -> None:
-    """Listen at an address for a moment.
-
-    :param address: where; the host is an address.
-    :raises OSError: that cannot be.
-    """
+    """Listen at an address for a moment."""
     family = socket.AF_INET6 if ':' in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as made:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -162,10 +137,7 @@ def probe(address: Address) -> None:
 
 
 def describe_holder(port: int) -> str:
-    """Say who listens at a port of this machine.
-
-    :returns: for instance ``tgtd (pid 812) has the port``; empty if nobody is seen.
-    """
+    """Say who listens at a port of this machine, ``tgtd (pid 812) has the port``; empty if nobody is seen."""
     found = _find_inodes(port)
     for entry in _PROC.glob('[0-9]*'):
         with contextlib.suppress(OSError):
@@ -193,11 +165,7 @@ def _find_inodes(port: int) -> dict[str, int]:
 
 
 def explain(exc: OSError, port: int) -> str:
-    """Say why something cannot listen at a port.
-
-    :param exc: what the system said.
-    :returns: its words, and who holds the port.
-    """
+    """Say why something cannot listen at a port, and who holds it."""
     said = exc.strerror or str(exc)
     holder = describe_holder(port) if port else ''
     return f'{said}: {holder}' if holder else said

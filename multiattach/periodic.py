@@ -20,7 +20,6 @@ class Periodic:
     at once.
 
     :param interval: seconds between the end of a round and the next one.
-    :param calls: what is called.
     """
 
     def __init__(self, name: str, interval: float, calls: Sequence[Callable[[], None]]) -> None:
@@ -34,7 +33,6 @@ class Periodic:
         self._started = False
 
     def start(self) -> None:
-        """Begin."""
         self._started = True
         self._loop.start()
 

@@ -16,7 +16,6 @@ class Probe(Generic[T]):
     However often it is asked, and however long the call hangs, there is one thread and each who
     asks waits no longer than the limit.
 
-    :param call: what is asked; it may raise.
     :param timeout: most seconds that somebody who asks waits.
     :param keep: seconds for which an answer serves those who ask again.
     """
@@ -30,10 +29,6 @@ class Probe(Generic[T]):
         self._answered_at = 0.0
 
     def ask(self) -> T:
-        """Return the call's answer.
-
-        :returns: a fresh answer, or one that is not too old.
-        """
         with self._lock:
             answer = self._answer
             if answer is None or (answer.done() and time.monotonic() - self._answered_at > self._keep):

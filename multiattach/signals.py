@@ -9,14 +9,8 @@ from typing import Protocol
 
 
 class Sink(Protocol):
-    """Takes reports."""
-
     def http(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Take a request that was answered.
-
-        :param route: template of its path, without ids.
-        :param seconds: until the reply was there.
-        """
+        """Take a request that was answered."""
 
     def rpc(self, topic: str, method: str, outcome: str, seconds: float) -> None:
         """Take an RPC that was sent.
@@ -25,20 +19,13 @@ class Sink(Protocol):
         :param seconds: until the answer, or until the broker had a cast.
         """
 
-    def retried(self) -> None:
-        """Take that a database transaction is run again."""
+    def retried(self) -> None: ...
 
     def taken_over(self, noun: str) -> None:
-        """Take that a step was taken over from whoever had it in hand.
-
-        :param noun: ``attachment`` or ``volume``.
-        """
+        """Take that a step was taken over from whoever had it in hand; *noun* is ``attachment`` or ``volume``."""
 
     def attempt_failed(self, noun: str) -> None:
-        """Take that an attempt at a step ended without a result.
-
-        :param noun: ``attachment`` or ``volume``.
-        """
+        """Take that an attempt at a step ended without a result; *noun* is ``attachment`` or ``volume``."""
 
     def drift(self, kind: str, outcome: str) -> None:
         """Take that drift was found, or that something else became of it.
@@ -54,71 +41,46 @@ _sinks: list[Sink] = []
 
 
 def install(sink: Sink) -> None:
-    """Report to a sink from now on, instead of another one.
-
-    :param sink: takes reports; it must be quick and raise nothing.
-    """
+    """Report to a sink, which must be quick and raise nothing, from now on instead of another one."""
     _sinks[:] = [sink]
 
 
 def remove(sink: Sink) -> None:
-    """Report to nobody again.
-
-    :param sink: the one that was installed; another one stays.
-    """
+    """Report to nobody again, unless another sink was installed since."""
     if sink in _sinks:
         _sinks.remove(sink)
 
 
 def http(route: str, method: str, status: int, seconds: float) -> None:
-    """Report a request; arguments as :meth:`Sink.http` takes them.
-
-    :param route: template of its path, without ids.
-    """
     for sink in _sinks:
         sink.http(route, method, status, seconds)
 
 
 def rpc(topic: str, method: str, outcome: str, seconds: float) -> None:
-    """Report an RPC; arguments as :meth:`Sink.rpc` takes them."""
     for sink in _sinks:
         sink.rpc(topic, method, outcome, seconds)
 
 
 def retried() -> None:
-    """Report that a database transaction is run again."""
     for sink in _sinks:
         sink.retried()
 
 
 def drift(kind: str, outcome: str) -> None:
-    """Report drift; arguments as :meth:`Sink.drift` takes them."""
     for sink in _sinks:
         sink.drift(kind, outcome)
 
 
 def held(host: str, number: int) -> None:
-    """Report repairs that wait for a person; arguments as :meth:`Sink.held` takes them.
-
-    :param number: how many.
-    """
     for sink in _sinks:
         sink.held(host, number)
 
 
 def taken_over(noun: str) -> None:
-    """Report that a step was taken over from whoever had it in hand.
-
-    :param noun: ``attachment`` or ``volume``.
-    """
     for sink in _sinks:
         sink.taken_over(noun)
 
 
 def attempt_failed(noun: str) -> None:
-    """Report that an attempt at a step ended without a result.
-
-    :param noun: ``attachment`` or ``volume``.
-    """
     for sink in _sinks:
         sink.attempt_failed(noun)

@@ -11,8 +11,6 @@ REMINDER = 60.0
 class Trouble:
     """Something that works or does not. Safe for several threads.
 
-    :param log: where it is told.
-    :param name: what it is, for instance ``The database``.
     :param remind: seconds between two lines while it lasts.
     """
 
@@ -30,9 +28,7 @@ class Trouble:
     def note(self, text: str, reason: str = '', *, exc_info: bool = False) -> None:
         """Tell that it failed, if that is new.
 
-        :param text: what is wrong, a clause that follows the name.
         :param reason: what makes it another trouble than before; the text if it is empty.
-        :param exc_info: with the traceback of the exception in work.
         """
         now = time.monotonic()
         with self._lock:

@@ -20,7 +20,6 @@ from multiattach.steps.leases import StepLeases
 class Presence:
     """How a worker shows that it is there.
 
-    :param host: its name; a volume worker's is ``host@backend``.
     :param interval: seconds between heartbeats.
     """
 
@@ -81,9 +80,5 @@ class Worker(abc.ABC):
         self._serving.start()
 
     def end(self, patience: float | None = None) -> bool:
-        """Take no more calls, and wait for those in work.
-
-        :param patience: seconds to wait, None for as long as it takes.
-        :returns: whether nothing is in work any more.
-        """
+        """Take no more calls; return whether what was in work ended within *patience* seconds (None: however long)."""
         return self._serving is None or self._serving.stop(patience)

@@ -31,10 +31,7 @@ class Proxy(proxy.Proxy):
         return found
 
     def explain_volume(self, volume_id: str, *, is_live: bool = False) -> resources.VolumeExplanation:
-        """Ask why a volume has its status and what comes next.
-
-        :param is_live: for admins, what is true now on target, hosts and domains, too.
-        """
+        """Ask why a volume has its status and what comes next."""
         found = resources.VolumeExplanation.new(connection=self._get_connection(), volume_id=_segment(volume_id))
         found.fetch(self, requires_id=False, **_live(is_live))
         return found
@@ -44,21 +41,16 @@ class Proxy(proxy.Proxy):
         return self._get(resources.HostExplanation, requires_id=False, host_name=_segment(name))
 
     def hosts(self) -> list[resources.Host]:
-        """List compute hosts."""
         return list(self._list(resources.Host))
 
     def get_host(self, name: str) -> resources.Host:
-        """Ask for a compute host.
-
-        :returns: the host with its servers and initiators.
-        """
+        """Ask for a compute host."""
         return self._get(resources.Host, _segment(name))
 
     def fence_attachment(self, attachment_id: str, *, is_forced: bool = False) -> resources.AttachmentFence:
         """Cut an attachment's initiator off its volume; repeating it reads the target again.
 
         :param is_forced: also if other attachments share the initiator: they are cut off with it.
-        :returns: the proof, of each attachment that was cut off.
         :raises ConflictException: others share the initiator.
         """
         return self._create(resources.AttachmentFence, attachment_id=_segment(attachment_id), is_forced=is_forced)
@@ -68,8 +60,6 @@ class Proxy(proxy.Proxy):
     ) -> resources.HostFence:
         """Cut off all that a host has, and keep it from getting more; repeating it goes on.
 
-        :param is_out_of_service: remove its attachments, too.
-        :param reason: why, for those who read it.
         :param is_expected: the host need not be known yet: it will appear later.
         :returns: the proof of each attachment, or why there is none yet; whether the host is known.
         """
@@ -84,29 +74,19 @@ class Proxy(proxy.Proxy):
         )
 
     def unfence_host(self, name: str) -> resources.HostUnfence:
-        """Let a host have volumes again; what was cut off stays so.
-
-        :returns: whether it was fenced, and whether anybody knows it.
-        """
+        """Let a host have volumes again; what was cut off stays so."""
         return self._create(resources.HostUnfence, host_name=_segment(name))
 
     def diagnose(self, *, is_fixed: bool = False, release: Sequence[str] = ()) -> resources.Diagnosis:
         """Have every worker and agent look for drift.
 
-        :param is_fixed: have it put right.
         :param release: seals of what waits for a person and is to be put right, too.
-        :returns: what was found, and who did not answer.
         """
         wish: dict[str, Any] = {'release': list(release)} if release else {}
         return self._create(resources.Diagnosis, is_fixed=is_fixed, **wish)
 
     def target_pages(self, host: str | None = None, limit: int | None = None) -> Iterator[resources.TargetPage]:
-        """List targets, page after page.
-
-        :param host: only those of this backend.
-        :param limit: most targets of a page.
-        :returns: pages; backends that did not answer are on each.
-        """
+        """List targets, page after page; backends that did not answer are on each."""
         wanted: dict[str, Any] = {'host': host, 'limit': limit}
         query = {key: value for key, value in wanted.items() if value is not None}
         while True:
@@ -118,20 +98,13 @@ class Proxy(proxy.Proxy):
             query['marker'] = page.next_marker
 
     def get_target(self, volume_id: str) -> resources.Target:
-        """Ask for the target of a volume.
-
-        :raises NotFoundException: there is no such volume.
-        """
         return self._get(resources.Target, _segment(volume_id))
 
     def attach_server_volume(
         self, server_id: str, volume_id: str, mode: str, device: str | None = None
     ) -> resources.ServerAttachment:
-        """Attach a volume with a mode to a server of this service's host agents.
+        """Attach a volume with a mode, ``rw`` or ``ro``, to a server of this service's host agents.
 
-        :param mode: ``rw`` or ``ro``.
-        :param device: wished device name.
-        :returns: the attachment, in flight.
         :raises NotFoundException: no host agent has this server.
         """
         more = {} if device is None else {'device': device}
@@ -150,10 +123,7 @@ def _segment(text: str) -> str:
 
 
 def make_proxy(connection: sdk_connection.Connection) -> Proxy:
-    """Make a proxy of a connection's Block Storage endpoint, as the catalogue or clouds.yaml has it.
-
-    :param connection: a connection of openstacksdk.
-    """
+    """Make a proxy of a connection's Block Storage endpoint, as the catalogue or clouds.yaml has it."""
     found: Any = connection.block_storage
     made = Proxy(
         session=found.session,

@@ -15,17 +15,12 @@ Report = Callable[[AttachmentExplanation], None]
 
 
 class StepFailed(Exception):
-    """An attach or a detach ended otherwise than it should, or not in time.
-
-    :param text: what happened and what to do.
-    """
+    """An attach or a detach ended otherwise than it should, or not in time."""
 
 
 def wait_attached(proxy: Proxy, attachment_id: str, timeout: float, report: Report) -> AttachmentExplanation:
     """Wait until the server has the volume.
 
-    :param timeout: seconds.
-    :returns: the attachment as it is then.
     :raises StepFailed: the attach failed, or did not end in time.
     """
     return _wait(
@@ -42,8 +37,6 @@ def wait_attached(proxy: Proxy, attachment_id: str, timeout: float, report: Repo
 def wait_detached(proxy: Proxy, attachment_id: str, timeout: float, report: Report) -> AttachmentExplanation:
     """Wait until nothing is left of an attachment whose detach was asked for.
 
-    :param timeout: seconds.
-    :returns: the attachment as it is then.
     :raises StepFailed: the server kept the device, the detach stopped half-way or did not end in time.
     """
 
@@ -81,21 +74,14 @@ def _wait(
 
 
 def find_error(found: AttachmentExplanation) -> str:
-    """Find why the last failed step failed.
-
-    :returns: the reason; a sentence if none is recorded.
-    """
+    """Return why the last failed step failed; a sentence if no reason is recorded."""
     reasons = [step['error'] for step in found.timeline if step['error']]
     error: str = found.error or (reasons[-1] if reasons else '')
     return error or f'it is {found.state}, and no step says why.'
 
 
 def find_attachment(storage: object, server_id: str, volume_id: str) -> str | None:
-    """Find the newest attachment of a volume to a server.
-
-    :param storage: proxy of Block Storage.
-    :returns: UUID of the attachment; None if there is none (any more).
-    """
+    """Return the id of the newest attachment of a volume to a server; None if there is none (any more)."""
     # Newest first is the order of the service's lists.
     listed = storage.attachments(volume_id=volume_id, instance_id=server_id)  # type: ignore[attr-defined]
     try:

@@ -46,7 +46,6 @@ def serve(args: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Entry point."""
     return run.run_program(serve)
 
 

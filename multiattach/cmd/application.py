@@ -29,9 +29,8 @@ NOAUTH = (
 
 
 def make_application(conf: cfg.ConfigOpts, engine: Engine, rpc: messaging.Transport | None = None) -> WsgiApp:
-    """Make the WSGI application.
+    """Make the WSGI application; *rpc* is for ``/healthcheck``.
 
-    :param rpc: RPC transport, for ``/healthcheck``.
     :raises ConfigurationError: the message names the options.
     """
     check_strategy(conf)

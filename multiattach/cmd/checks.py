@@ -15,7 +15,6 @@ from multiattach.domain import errors
 
 
 def check_files(conf: cfg.ConfigOpts) -> list[str]:
-    """Check the configuration files."""
     return [str(finding) for finding in audit.inspect(conf)]
 
 

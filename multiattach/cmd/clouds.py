@@ -15,8 +15,6 @@ def render_clouds_yaml(base_url: str) -> str:
     noauth reads a user's name from it. The compute version is given as ``api_version`` and not as
     ``default_microversion``, which would forbid the option ``--os-compute-api-version``; sharing
     needs 2.60.
-
-    :param base_url: URL of the service without ``/v3``, for example ``http://127.0.0.1:8776``.
     """
     base = base_url.rstrip('/')
     cloud = {

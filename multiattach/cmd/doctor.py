@@ -20,7 +20,6 @@ _TIMEOUT = 300
 def examine(conf: cfg.ConfigOpts) -> int:
     """Have every worker and agent look for drift, put it right if asked to, and tell of it.
 
-    :param conf: configuration; the command has ``fix``, ``format`` and ``url``.
     :returns: exit status: 0 if nothing is left and everybody answered, and there was somebody.
     :raises ConfigurationError: nobody can be asked with this configuration.
     """

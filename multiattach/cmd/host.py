@@ -39,7 +39,6 @@ def serve(args: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Entry point."""
     return run.run_program(serve)
 
 

@@ -25,10 +25,7 @@ from multiattach.worker import Presence
 def make_host_agent(
     conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport, coordinator: coordination.CoordinationDriver
 ) -> HostService:
-    """Make the agent of this host.
-
-    :returns: the agent's service, not started.
-    """
+    """Make the agent of this host."""
     group = conf.host_agent
     timeout = conf.rpc_response_timeout
     orders = Orders(db, VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout), timeout)

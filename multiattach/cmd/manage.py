@@ -271,10 +271,6 @@ def _add_volume_commands(volume: _Places) -> None:
 
 
 def manage(args: Sequence[str]) -> int | None:
-    """Run one command.
-
-    :returns: exit code, None for 0.
-    """
     # Standard output is for what was asked for: a script reads JSON there.
     conf = configuration.load(
         args,
@@ -293,7 +289,6 @@ def manage(args: Sequence[str]) -> int | None:
 
 
 def main() -> int:
-    """Entry point."""
     return run.run_program(manage)
 
 

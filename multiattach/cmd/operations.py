@@ -44,11 +44,10 @@ def start(
     targets: parts.TargetDrivers | None = None,
     counts_rows: bool = False,
 ) -> Callable[[], None]:
-    """Start what the configuration asks for.
+    """Start what the configuration asks for; return what ends it all.
 
     :param targets: target drivers whose sessions are counted.
     :param counts_rows: count what is stuck; one program of a deployment is enough.
-    :returns: ends it all.
     :raises ConfigurationError: the message names the option.
     """
     with contextlib.ExitStack() as stack:
@@ -157,21 +156,13 @@ def _start_metrics(
 
 
 def make_row_reader(conf: cfg.ConfigOpts, db: Database) -> Callable[[], list[Any]]:
-    """Make what reads the gauges of what is stuck.
-
-    :returns: a source for :class:`multiattach.metrics.collectors.Collector`.
-    """
     from multiattach.metrics import collectors
 
     return lambda: collectors.read_rows(db, conf.metrics.stuck_after, conf.service_down_time)
 
 
 def start_notifications(conf: cfg.ConfigOpts, db: Database) -> Callable[[], None]:
-    """Have others told of what this process commits, if the configuration asks for it.
-
-    :returns: sends what waits, and ends it.
-    :raises ConfigurationError: the message names the option.
-    """
+    """Have others told of what this process commits, if the configuration asks for it; return what ends it."""
     notifier = make_notifier(conf)
     if notifier is None:
         return lambda: None

@@ -70,7 +70,6 @@ def open_transport(conf: cfg.ConfigOpts, *, check: bool = True) -> messaging.Tra
 def open_database(conf: cfg.ConfigOpts, *, check: bool = True, patient: bool = True) -> Database:
     """Open the database of ``[database] connection``.
 
-    :param check: refuse a database of another revision.
     :param patient: wait for one that is not there yet, as ``max_retries`` says.
     :raises ConfigurationError: no URL, one that cannot be used, or no migration.
     """
@@ -105,7 +104,6 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True, patient: bool = T
 def ask_database(conf: cfg.ConfigOpts, *, check: bool = True) -> Database:
     """Open the database for a command: whoever typed it is told at once that it is not there.
 
-    :param check: as for :func:`open_database`.
     :raises ConfigurationError: as for :func:`open_database`, or it does not answer in time.
     """
     try:
@@ -129,11 +127,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
 
 
 def explain_policy(conf: cfg.ConfigOpts, exc: Exception) -> str:
-    """Say what is wrong with the operator's policy file, in one line.
-
-    :param exc: what was raised when it was read.
-    :returns: a message with option and remedy.
-    """
+    """Say in one line what is wrong with the operator's policy file, and the remedy."""
     return (
         f'Option policy_file in [oslo_policy]: {conf.oslo_policy.policy_file} cannot be used: '
         f'{" ".join(str(exc).split())} Try "multiattach-manage policy check".'
@@ -141,10 +135,6 @@ def explain_policy(conf: cfg.ConfigOpts, exc: Exception) -> str:
 
 
 def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -> Engine:
-    """Put the use cases together.
-
-    :returns: the use cases.
-    """
     timeout = conf.rpc_response_timeout
     compute = None
     if conf.nova.endpoint or conf.api.auth_strategy == 'keystone':
@@ -179,10 +169,8 @@ def make_lease_rules(conf: cfg.ConfigOpts) -> LeaseRules:
 
 
 def start_coordinator(conf: cfg.ConfigOpts, program: str) -> coordination.CoordinationDriver:
-    """Connect to the coordination backend.
+    """Connect to the coordination backend; *program* is for the name of this process.
 
-    :param program: what runs here, for the name of this process.
-    :returns: a started coordinator.
     :raises ConfigurationError: the backend cannot be reached.
     """
     url = conf.coordination.backend_url
@@ -203,11 +191,7 @@ class TargetDrivers:
         self._made: list[Target] = []
 
     def make(self, name: str) -> Target:
-        """Make the target driver of a backend.
-
-        :param name: name of the backend's group.
-        :returns: the driver, checked.
-        """
+        """Make and check the target driver of the backend whose group has this name."""
         driver = self._conf[name].target_driver
         if driver in self._shared:
             return self._shared[driver]
@@ -220,7 +204,6 @@ class TargetDrivers:
         return target
 
     def drivers(self) -> list[Target]:
-        """Return the target drivers that are in use."""
         return list(self._made)
 
     def keep_alive(self) -> None:
@@ -229,7 +212,6 @@ class TargetDrivers:
             target.keep_alive()
 
     def stop(self) -> None:
-        """End what was started for the targets."""
         while self._made:
             self._made.pop().close()
 
@@ -257,10 +239,8 @@ def _check(driver: Backend | Target, section: str) -> None:
 
 
 def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
-    """Make one storage backend.
+    """Make and check the storage backend whose group has this name.
 
-    :param name: name of the backend's group.
-    :returns: the backend, checked.
     :raises ConfigurationError: the message names the group and the option.
     """
     group = volume_conf.register_backend(conf, name)
@@ -282,11 +262,7 @@ def make_volume_workers(
     targets: TargetDrivers,
     coordinator: coordination.CoordinationDriver,
 ) -> list[VolumeWorker]:
-    """Make the worker of each enabled backend.
-
-    :returns: workers, not started.
-    :raises ConfigurationError: an option of a backend cannot be used.
-    """
+    """Make the worker of each enabled backend."""
     names = conf.volume.enabled_backends
     if not names or len(set(names)) != len(names):
         raise errors.ConfigurationError('Option enabled_backends in [volume] must name backends, each once.')

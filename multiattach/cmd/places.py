@@ -18,11 +18,8 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def close_folder(option: str, folder: pathlib.Path) -> int:
-    """See that nobody else reads a folder that keeps secrets, nor what is in it.
+    """See that nobody else reads a folder that keeps secrets; return how many files and folders were open to others.
 
-    :param option: how the message names the option.
-    :param folder: the folder, which is there.
-    :returns: how many folders and files were open to others.
     :raises ConfigurationError: it belongs to somebody else, or holds other things, too.
     """
     found = folder.stat()

@@ -25,7 +25,6 @@ _PAUSE = 0.2  # s until a private tgtd that died is started again
 def run_program(main: Callable[[Sequence[str]], int | None]) -> int:
     """Run a program's main function; a wrong option ends it with one line.
 
-    :param main: takes the arguments after the program's name, returns an exit code or None.
     :returns: exit code: 2 for wrong options, 1 for other errors that are explained.
     """
     code = _run(main)
@@ -90,19 +89,13 @@ class Stop:
         self._event.set()
 
     def wait(self, *tends: Callable[[], None]) -> None:
-        """Return when a signal has come.
-
-        :param tends: called several times per second in this thread, which is the main one.
-        """
+        """Return when a signal has come; until then call *tends* several times per second, in the main thread."""
         while not self._event.wait(_PAUSE if tends else 1.0):
             for tend in tends:
                 tend()
 
     def notify(self, call: Callable[[], None]) -> None:
-        """Have something called when a signal comes, whatever the main thread is waiting for.
-
-        :param call: must not wait.
-        """
+        """Have something that does not wait called when a signal comes, whatever the main thread is waiting for."""
 
         def watch() -> None:
             self._event.wait()
@@ -112,5 +105,4 @@ class Stop:
 
     @property
     def is_set(self) -> bool:
-        """A signal has come."""
         return self._event.is_set()

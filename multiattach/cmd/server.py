@@ -33,7 +33,6 @@ class _Listener(waitress.server.TcpWSGIServer):
     most = MOST_CONNECTIONS
 
     def handle_accept(self) -> None:
-        """Accept a connection."""
         channels = [one for one in self._map.values() if isinstance(one, HTTPChannel)]
         if len(channels) >= self.most:
             idle = [one for one in channels if not one.requests]
@@ -46,8 +45,6 @@ class HttpServer:
     """Serves a WSGI application in threads.
 
     :param host: name or address to listen on; of a name all addresses.
-    :param port: port to listen on; 0 for any free one.
-    :param threads: threads that answer requests.
     :param option: what to set to another address, for the message.
     :param most: connections at once; beyond, those that are idle for longest are closed.
     :param proxied: hand on what a proxy in front says of the client; never without one.
@@ -107,7 +104,6 @@ class HttpServer:
         self._thread = threading.Thread(target=self._serve, name='http', daemon=True)
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
         self._thread.start()
 
     def _serve(self) -> None:
@@ -117,7 +113,6 @@ class HttpServer:
             LOG.debug('The HTTP server was closed')
 
     def stop(self) -> None:
-        """Finish the requests in work, then close."""
         self._dispatcher.shutdown(cancel_pending=True, timeout=10)
         for listener in self._listeners:
             listener.close()

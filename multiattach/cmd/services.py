@@ -13,7 +13,6 @@ from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 def check_unused(session: Session, binary: str, host: str) -> None:
     """See that nothing stays for which only this service could do something.
 
-    :raises NotFound: there is no such service.
     :raises Conflict: it says how much there is, and what to do.
     """
     if binary == VOLUME_BINARY:

@@ -275,7 +275,6 @@ def _tell(conf: cfg.ConfigOpts, state: pathlib.Path, address: listening.Address,
 
 
 def main() -> int:
-    """Entry point."""
     return run.run_program(serve)
 
 

@@ -141,7 +141,6 @@ def _name(services: list[models.Service]) -> str:
 
 
 def main() -> int:
-    """Entry point."""
     if sys.argv[1:] == ['--version']:  # the library's own parser knows commands only
         print(f'multiattach-status {release.version()}')
         return 0

@@ -34,7 +34,6 @@ def serve(args: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Entry point."""
     return run.run_program(serve)
 
 

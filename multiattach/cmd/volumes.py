@@ -15,11 +15,7 @@ ACTOR = 'manage'
 
 
 def update_host(conf: cfg.ConfigOpts) -> None:
-    """Write another backend into the volumes of one.
-
-    :param conf: configuration; the command has ``current_host``, ``new_host``, ``force`` and ``dry_run``.
-    :raises MultiattachError: it is refused; the message says why.
-    """
+    """Write another backend into the volumes of one."""
     command = conf.command
     with _open(conf) as backends:
         moved = backends.rename(command.current_host, command.new_host, force=command.force, dry_run=command.dry_run)
@@ -28,11 +24,7 @@ def update_host(conf: cfg.ConfigOpts) -> None:
 
 
 def remove(conf: cfg.ConfigOpts) -> None:
-    """Remove the rows of a volume whose backend is gone for good.
-
-    :param conf: configuration; the command has ``volume_id``, ``force`` and ``dry_run``.
-    :raises MultiattachError: it is refused; the message says why.
-    """
+    """Remove the rows of a volume whose backend is gone for good."""
     command = conf.command
     with _open(conf) as backends:
         removed = backends.remove_volume(

@@ -88,15 +88,11 @@ def load(
     check: bool = True,
     epilog: str | None = None,
 ) -> cfg.ConfigOpts:
-    """Read a program's configuration files and its command line.
+    """Read a program's configuration files and its command line, and set up logging.
 
-    :param program: the program's name.
-    :param description: one sentence for ``--help``.
     :param cli_opts: options of this program alone.
     :param defaults: defaults by (group, option) that this program changes.
     :param check: refuse a wrong value at once, and not when it is read.
-    :param epilog: what ``--help`` ends with.
-    :returns: the configuration, logging set up by it.
     :raises ConfigurationError: the message names the option.
     """
     conf = cfg.CONF
@@ -128,10 +124,7 @@ def load(
 
 
 def verify(conf: cfg.ConfigOpts) -> None:
-    """Read every own option once: oslo.config checks a value only when it is read.
-
-    :raises ConfigurationError: the message names the first option with a wrong value.
-    """
+    """Read every own option once: oslo.config checks a value only when it is read."""
     for module in _GROUPS:
         default = module.GROUP == 'DEFAULT'
         section = conf if default else conf[module.GROUP]

@@ -38,12 +38,6 @@ Known = dict[str, dict[str, cfg.Opt]]
 
 @dataclasses.dataclass(frozen=True)
 class ConfigFinding:
-    """One thing that is wrong.
-
-    :param where: file and section.
-    :param text: what, and what to do.
-    """
-
     where: str
     text: str
 
@@ -52,10 +46,7 @@ class ConfigFinding:
 
 
 def inspect(conf: cfg.ConfigOpts) -> list[ConfigFinding]:
-    """Look through the files that a program has read.
-
-    :returns: what is wrong, in the order of the files; no secret is among it.
-    """
+    """Look through the files that a program has read, in their order; what is found holds no secret."""
     known = _collect(conf)
     findings = []
     for path in _list_files(conf):

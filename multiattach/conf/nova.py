@@ -42,10 +42,7 @@ def list_auth_opts() -> list[cfg.Opt]:
 
 
 def load_client(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
-    """Make a client of the Compute API with this service's credentials.
-
-    :returns: the client, or None if ``auth_type`` in ``[nova]`` is not set.
-    """
+    """Make a client of the Compute API with this service's credentials; None if ``[nova] auth_type`` is not set."""
     register_auth(conf)
     group = conf[GROUP]
     if not group.auth_type:

@@ -66,15 +66,13 @@ class DriverName(types.String):
 
     @property
     def choices(self) -> Any:
-        """Names, and what they mean, as oslo.config keeps them."""
         names = list_names(self._namespace)
         if not names:
             raise ValueError(f'no package has entry points {self._namespace}: install multiattach again')
         return collections.OrderedDict((name, self._described.get(name)) for name in names)
 
     @choices.setter
-    def choices(self, value: object) -> None:
-        """Take no notice of what the base class sets."""
+    def choices(self, value: object) -> None: ...
 
 
 @functools.cache
@@ -84,12 +82,7 @@ def list_names(namespace: str) -> tuple[str, ...]:
 
 
 def load(namespace: str, name: str, option: str) -> Any:
-    """Import a driver.
-
-    :param name: name of its entry point.
-    :param option: how the message names the option that names the driver.
-    :returns: a :class:`Plugin`.
-    """
+    """Import a :class:`Plugin`; messages name the *option* that names the driver."""
     try:
         return driver.DriverManager(namespace, name, warn_on_missing_entrypoint=False).driver
     except Exception as exc:  # whatever a module does when it is imported
@@ -100,17 +93,13 @@ def load(namespace: str, name: str, option: str) -> Any:
 
 
 def get_group(plugin: Any, group: str) -> str:
-    """Return the group of a driver's options.
-
-    :param group: group of the option that names the driver.
-    """
+    """Return the group of a driver's options: its own, or that of the option that names the driver."""
     return str(getattr(plugin, 'OPTION_GROUP', None) or group)
 
 
 def read_options(conf: cfg.ConfigOpts, plugin: Any, group: str) -> Any:
     """Register the options of a driver and read them.
 
-    :param group: as for :func:`get_group`.
     :raises ConfigurationError: the message names the option.
     """
     section = get_group(plugin, group)
@@ -124,10 +113,7 @@ def read_options(conf: cfg.ConfigOpts, plugin: Any, group: str) -> Any:
 
 
 def list_foreign_opts() -> list[tuple[str, list[cfg.Opt]]]:
-    """List the options of drivers outside this project, for the sample generator.
-
-    :returns: options by group; what cannot be imported here is left out.
-    """
+    """List the options of drivers outside this project, for the sample generator; without what cannot be imported."""
     found = []
     groups = dict(zip(NAMESPACES, ('file', 'file', 'host_agent', 'host_agent'), strict=True))
     for namespace, group in groups.items():

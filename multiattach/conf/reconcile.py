@@ -15,10 +15,6 @@ class _ByKind(types.Dict):
     """Values by kind of drift; another kind, or another value, is refused."""
 
     def __call__(self, value: Any) -> Any:
-        """Read a value.
-
-        :returns: values by kind.
-        """
         found = super().__call__(value)
         for kind in found:
             if kind not in list(Drift):
@@ -30,10 +26,6 @@ class _Actions(_ByKind):
     """Actions by kind; some can be nothing but reported."""
 
     def __call__(self, value: Any) -> Any:
-        """Read a value.
-
-        :returns: actions by kind.
-        """
         found = super().__call__(value)
         if found.get(Drift.OLD_DATABASE, Action.REPORT) != Action.REPORT:
             raise ValueError(f'{Drift.OLD_DATABASE} is reported, and a person accepts the database')

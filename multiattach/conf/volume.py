@@ -69,9 +69,6 @@ LVM_OPTS = [
 
 
 def register_backend(conf: cfg.ConfigOpts, name: str) -> Any:
-    """Register and return the options of one backend, without those of its drivers.
-
-    :param name: name of the backend, which is its group's.
-    """
+    """Register and return the options of one backend, without those of its drivers."""
     conf.register_opts(BACKEND_OPTS, group=name)
     return conf[name]

@@ -10,10 +10,8 @@ CONDITIONS = 8  # comparisons of a time, keys of a filter
 
 
 def check_items(items: Sized, noun: str) -> None:
-    """Refuse more keys than anything may have.
+    """Refuse more keys (of what *noun* names) than anything may have.
 
-    :param items: what there would be after a change.
-    :param noun: what they are, for the message.
     :raises InvalidInput: too many.
     """
     if len(items) > ITEMS:
@@ -23,8 +21,6 @@ def check_items(items: Sized, noun: str) -> None:
 def check_conditions(conditions: Sized, noun: str) -> None:
     """Refuse a filter of more conditions than a list is to be asked for.
 
-    :param conditions: what the filter consists of.
-    :param noun: what they are, for the message.
     :raises InvalidInput: too many.
     """
     if len(conditions) > CONDITIONS:

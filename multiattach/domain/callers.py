@@ -11,31 +11,17 @@ _ODD = re.compile(r'[^\w.:@%+\-]', re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """Who called.
-
-    :param project: id of the project of the token, None for a token without one.
-    :param service: id of the user of the service token that came along, None without one.
-    :param address: where the request came from.
-    """
-
     user: str | None = None
     project: str | None = None
     service: str | None = None
     address: str | None = None
 
     def tell(self) -> dict[str, str]:
-        """Return what is known, by short names; the texts are safe in a line of a log.
-
-        :returns: ``user``, ``project``, ``service`` and ``from``, as far as they are known.
-        """
+        """Return what is known of ``user``, ``project``, ``service`` and ``from``, safe in a line of a log."""
         found = {'user': self.user, 'project': self.project, 'service': self.service, 'from': self.address}
         return {key: clean(text) for key, text in found.items() if text}
 
 
 def clean(text: str) -> str:
-    """Return a text without what would break a line, at most 255 characters of it.
-
-    :param text: from outside.
-    :returns: letters, digits and ``.:@%+-_`` of it; everything else is ``?``.
-    """
+    """Return at most 255 characters of a text from outside; all but letters, digits and ``.:@%+-_`` become ``?``."""
     return _ODD.sub('?', text[:_MOST])

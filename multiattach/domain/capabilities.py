@@ -39,10 +39,7 @@ _BRACKETS: Mapping[str, Callable[[float, float], bool]] = {
 
 
 def parse_boolean(value: object) -> bool | None:
-    """Parse a boolean as extra specs and capabilities have it.
-
-    :returns: the boolean, None if it is none.
-    """
+    """Parse a boolean as extra specs and capabilities have it."""
     word = str(value).strip().lower()
     if word in _TRUE:
         return True
@@ -52,7 +49,6 @@ def parse_boolean(value: object) -> bool | None:
 def check_requirement(key: str, wanted: str | None) -> None:
     """Refuse what no capability could ever meet because it is written wrongly.
 
-    :param key: the extra spec, for the message.
     :raises InvalidInput: an unknown operator, or operands that do not go with it.
     """
     words = (wanted or '').split()
@@ -90,8 +86,6 @@ def is_met(capability: object, wanted: str | None) -> bool:
     """Tell whether a capability is what an extra spec asks for.
 
     :param capability: what a backend reports; of a list any item will do.
-    :param wanted: value of the extra spec; without an operator it is to be the same.
-    :returns: False also if the two cannot be compared.
     """
     words = (wanted or '').split()
     if words and words[0] == _ALL_IN:

@@ -23,7 +23,6 @@ MOST_CONNECTOR = 16384
 class Connector:
     """A host as it presents itself to a target (contract 2.7).
 
-    :param initiator: name of its iSCSI initiator.
     :param raw: the whole connector as it came.
     """
 
@@ -45,11 +44,10 @@ class Connector:
 
 
 def is_initiator_name(text: str) -> bool:
-    """Tell whether a text can be an initiator's name, at every door from the API to the target.
+    """Return whether a text is a valid initiator name: 1 to 223 letters, digits and ``.:-_``, and no address.
 
-    A target lists addresses that may log in among names: one that reads as an address would be taken for it.
-
-    :returns: whether it has only letters, digits and ``.:-_``, 223 at most, and is no address.
+    Asked at every door from the API to the target: a target lists addresses that may log in among names, so one
+    that reads as an address would be taken for it.
     """
     if INITIATOR_NAME.fullmatch(text) is None:
         return False
@@ -63,7 +61,6 @@ def is_initiator_name(text: str) -> bool:
 def parse_connector(raw: Mapping[str, Any]) -> Connector:
     """Check a connector and take out what this service needs.
 
-    :param raw: connector of an API request.
     :raises InvalidConnector: host or initiator is missing, or one is malformed (contract 11.4
         number 23: 400 on create and on update alike).
     """
@@ -97,11 +94,10 @@ def check_mountpoint(text: str) -> None:
 
 
 def wwn(volume_id: str) -> str:
-    """Tell under which WWN every target shows a volume, and every host looks for it.
+    """Return the WWN under which every target shows a volume, and every host looks for it.
 
-    :returns: 32 hex digits: 6 and the UUID's last 31. sysfs ``wwid`` shows it as ``naa.WWN``,
-        udev as ``ID_SERIAL=3WWN``, ``ID_WWN_WITH_EXTENSION=0xWWN`` and the link
-        ``/dev/disk/by-id/wwn-0xWWN``.
+    32 hex digits: 6 and the UUID's last 31. sysfs ``wwid`` shows it as ``naa.WWN``, udev as ``ID_SERIAL=3WWN``,
+    ``ID_WWN_WITH_EXTENSION=0xWWN`` and the link ``/dev/disk/by-id/wwn-0xWWN``.
     """
     return '6' + volume_id.replace('-', '')[1:]
 
@@ -122,29 +118,19 @@ class DeviceInfo:
 
 @dataclasses.dataclass(frozen=True)
 class TargetAddress:
-    """Where initiators find a volume.
-
-    :param portal: ``address:port``.
-    """
+    """Where initiators find a volume."""
 
     iqn: str
     portal: str
     lun: int
 
     def tell(self) -> dict[str, Any]:
-        """Write it as connection_info has it.
-
-        :returns: keys of a flat connection_info (contract 8.2).
-        """
+        """Return the address as keys of a flat connection_info (contract 8.2)."""
         return {'target_iqn': self.iqn, 'target_portal': self.portal, 'target_lun': self.lun}
 
 
 def relocate(connection_info: Mapping[str, Any], address: TargetAddress) -> dict[str, Any] | None:
-    """Give a connection_info another address; the credentials stay.
-
-    :param address: where the volume is found now.
-    :returns: the new one, None if it says so already.
-    """
+    """Return a connection_info with another address and the same credentials, None if it has that address."""
     told = address.tell()
     lists = {f'{key}s': [value] for key, value in told.items() if f'{key}s' in connection_info}
     new = {**connection_info, **told, **lists}
@@ -152,8 +138,5 @@ def relocate(connection_info: Mapping[str, Any], address: TargetAddress) -> dict
 
 
 def hide_secrets(connection_info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a connection_info without what opens the target.
-
-    :returns: a copy without :data:`SECRET_KEYS`.
-    """
+    """Return a copy of a connection_info without :data:`SECRET_KEYS`."""
     return {key: value for key, value in connection_info.items() if key not in SECRET_KEYS}

@@ -74,8 +74,6 @@ class Drift(enum.StrEnum):
 class Row:
     """One row of the table.
 
-    :param kind: which drift.
-    :param account: who shows it.
     :param means: what that means, for people.
     :param action: what is done unless the operator decides otherwise.
     :param step: what a repair runs.
@@ -438,11 +436,6 @@ DESTRUCTIVE = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One difference between a target and what is recorded.
-
-    :param about: initiator, account or volume that it is about.
-    """
-
     kind: Drift
     about: str
     text: str
@@ -452,7 +445,6 @@ class Difference:
 class Recorded:
     """What the database says of one attachment on a target.
 
-    :param initiator: whom the target is to admit.
     :param account: CHAP name in connection_info, None if none is stored.
     """
 
@@ -466,10 +458,7 @@ class Shown:
     """What a target shows of itself.
 
     :param luns_online: whether it has a logical unit and all of them serve I/O.
-    :param initiators: who may log in.
     :param accounts: CHAP names that are bound to it.
-    :param sessions: initiators of live logins.
-    :param is_open: whether it takes logins and commands.
     :param logins: initiators of live logins with their addresses, as far as these are shown.
     """
 
@@ -482,14 +471,13 @@ class Shown:
 
 
 def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | None) -> list[Difference]:
-    """Compare one target with what is recorded of its volume.
+    """Compare one target with what is recorded of its volume; list differences, most serious first.
 
     Steps in flight (being exported, being taken back) may be seen before or after: neither differs.
 
     :param recorded: attachments in a state of :data:`~multiattach.domain.states.ON_TARGET`; None if
         there is no such volume.
     :param shown: the target, None if there is none.
-    :returns: differences, most serious first; empty if there are none.
     """
     rows = [row for row in recorded or () if row.state in ON_TARGET]
     needed = [row for row in rows if row.state in ADMITTED]
@@ -530,11 +518,7 @@ def _find_shared(logins: Sequence[tuple[str, str]]) -> list[Difference]:
 
 
 def name_places(initiator: str, places: Iterable[str]) -> str:
-    """Say where an initiator name was seen.
-
-    :param places: hosts or addresses.
-    :returns: the name and a few of them.
-    """
+    """Say where an initiator name was seen."""
     found = sorted(places)
     more = f' and {len(found) - _NAMED} more' if len(found) > _NAMED else ''
     return f'{initiator}: {", ".join(found[:_NAMED])}{more}'

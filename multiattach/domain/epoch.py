@@ -10,18 +10,13 @@ class Mark:
     """A moment in the life of a database.
 
     :param lineage: id of the database, which its copies share.
-    :param counter: grows with each count.
     """
 
     lineage: str
     counter: int
 
     def is_ahead_of(self, other: 'Mark') -> bool:
-        """Tell whether a database at the other mark lacks what one at this mark had.
-
-        :param other: mark of the database that is there.
-        :returns: also for another lineage, of which nothing is known.
-        """
+        """Return whether the other database lacks what this one had; also True for another lineage."""
         return self.lineage != other.lineage or self.counter > other.counter
 
 
@@ -29,7 +24,6 @@ class Mark:
 class Doubt:
     """A database that is not the newest one of a backend's targets, as far as is known.
 
-    :param since: when it was noticed, UTC.
     :param here: where the database stands.
     :param seen: where it stood when the targets were written.
     """
@@ -45,18 +39,10 @@ class Doubt:
         return self.seen.lineage != self.here.lineage
 
     def describe(self) -> str:
-        """Name it in a few words.
-
-        :returns: for a finding.
-        """
         seen = 'another database' if self.is_other else self.seen.counter
         return f'count {self.here.counter}, {seen} at the targets'
 
     def tell(self) -> str:
-        """Say it.
-
-        :returns: text for people.
-        """
         how = (
             'is another one than that of'
             if self.is_other

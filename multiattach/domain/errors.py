@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can go wrong, each with the HTTP status that tells it to a client.
 
-One place renders them (``multiattach.api.faults``). ``safe`` texts may be shown to anybody who
-may make the call; none carries a secret.
+One place renders them (``multiattach.api.faults``). None carries a secret.
 """
 
 
 class MultiattachError(Exception):
-    """Base of all errors with a meaning for a caller.
-
-    :param message: text for the caller: what is wrong and, where it helps, what to do.
-    """
+    """Base of all errors with a meaning for a caller."""
 
     code = 500
 
@@ -48,32 +44,24 @@ class NotFound(MultiattachError):
 
 
 class VolumeNotFound(NotFound):
-    """No such volume."""
-
     def __init__(self, volume_id: str) -> None:
         super().__init__(f'Volume {volume_id} could not be found.')
         self.args = (volume_id,)
 
 
 class AttachmentNotFound(NotFound):
-    """No such attachment."""
-
     def __init__(self, attachment_id: str) -> None:
         super().__init__(f'Volume attachment could not be found with filter: attachment_id = {attachment_id}.')
         self.args = (attachment_id,)
 
 
 class VolumeTypeNotFound(NotFound):
-    """No such volume type."""
-
     def __init__(self, name: str) -> None:
         super().__init__(f'Volume type {name} could not be found.')
         self.args = (name,)
 
 
 class QosSpecsNotFound(NotFound):
-    """No such QoS specs."""
-
     def __init__(self, qos_id: str) -> None:
         super().__init__(f'No such QoS spec {qos_id}.')
         self.args = (qos_id,)
@@ -109,7 +97,6 @@ class InvalidTransition(MultiattachError):
     """A state was not, or no longer, one from which the event leads on (409).
 
     :param kind: ``attachment`` or ``volume``.
-    :param event: the event that was refused.
     """
 
     code = 409
@@ -165,5 +152,4 @@ class ConfigurationError(MultiattachError):
 
 
 def changed_meanwhile(attachment_id: str) -> Conflict:
-    """Return what a caller is told whose step somebody else's came before."""
     return Conflict(f'The attachment {attachment_id} was changed by another request meanwhile.')

@@ -27,14 +27,6 @@ SHARED_WARNING = (
 
 @dataclasses.dataclass(frozen=True)
 class Outlook:
-    """What is to be expected of something in a state.
-
-    :param owner: who takes the next step.
-    :param meaning: what the state means.
-    :param next: what will happen next, and if by itself.
-    :param advice: what a person can do.
-    """
-
     owner: Owner
     meaning: str
     next: str
@@ -46,8 +38,6 @@ class AttachmentFacts:
     """What the outlook of an attachment depends on.
 
     :param driven_by_agent: a host agent of this service drives it; else Nova or another client does.
-    :param seconds: how long it has been in the state.
-    :param error: why the last step failed, None if it did not.
     :param owner_is_up: whether the worker or agent that acts next reports; None if nobody of the
         service does, or if it is unknown.
     """
@@ -112,10 +102,6 @@ _ANY = {
 
 
 def explain_attachment(facts: AttachmentFacts) -> Outlook:
-    """Tell what is to be expected of an attachment.
-
-    :param facts: what is known of it.
-    """
     state = Attachment(facts.state)
     owner = states.find_owner(state, by_agent=facts.driven_by_agent)
     coming, advice = (facts.driven_by_agent and _AGENT.get(state)) or _ANY[state]
@@ -209,7 +195,6 @@ class Verdict:
     """Why a volume has its status.
 
     :param derived: its attachments (or a legacy action's mark) decide the status.
-    :param reason: one sentence.
     :param decided_by: ids of the attachments that make it so.
     """
 
@@ -221,13 +206,11 @@ class Verdict:
 def judge_status(
     status: str, claim: str | None, attachments: Mapping[str, str], claimed: float | None = None
 ) -> Verdict:
-    """Tell what makes a volume's status.
+    """Tell what makes a volume's status, also when the record and its attachments disagree.
 
-    :param status: the status that is recorded.
     :param claim: mark of a legacy action, or None.
     :param attachments: states of its live attachments by id.
     :param claimed: seconds for which the mark is there, None if nobody wrote it down.
-    :returns: the verdict; it says so when the record and the attachments disagree.
     """
     if status not in states.DERIVED_STATUSES:
         return Verdict(
@@ -260,12 +243,9 @@ def judge_status(
 def explain_volume(
     status: str, deciding: Iterable[Outlook], seconds: float = 0.0, worker_is_up: bool | None = None
 ) -> Outlook:
-    """Tell what is to be expected of a volume.
+    """Tell what is to be expected of a volume; where a step of an attachment is in flight, what that one's outlook is.
 
     :param deciding: outlooks of the attachments that decide the status.
-    :param seconds: how long it has had the status.
-    :param worker_is_up: whether the worker of its backend reports.
-    :returns: the outlook; that of the deciding attachment where a step of one is in flight.
     """
     owner, (meaning, coming, advice) = states.find_status_owner(status), _VOLUME.get(status, _UNKNOWN)
     for outlook in deciding:
@@ -283,12 +263,7 @@ def explain_volume(
 
 
 def must_warn(multiattach: bool, servers: int) -> bool:
-    """Tell whether somebody is to be warned of file systems that do not share.
-
-    :param multiattach: the volume may be shared.
-    :param servers: number of servers that have it or are about to.
-    :returns: True from the second one on.
-    """
+    """Return whether file systems that do not share are to be warned of: from the second server on."""
     return multiattach and servers > 1
 
 
@@ -308,8 +283,6 @@ class HostFacts:
     """What the outlook of a compute host depends on.
 
     :param has_agent: an agent of this service is, or was, there.
-    :param is_up: the agent reports.
-    :param is_fenced: it is to have no volume.
     :param waiting: attachments whose next step is the agent's.
     :param drifted: differences that were found.
     """
@@ -323,10 +296,6 @@ class HostFacts:
 
 
 def explain_host(facts: HostFacts) -> Outlook:
-    """Tell what is to be expected of a compute host.
-
-    :param facts: what is known of it.
-    """
     if facts.is_fenced:
         return Outlook(
             Owner.USER,

@@ -24,10 +24,7 @@ PUBLIC_SPECS = frozenset({MULTIATTACH, 'replication_enabled', ZONES})
 
 
 def parse_is(value: str | None) -> bool | None:
-    """Parse a boolean operator, ``<is> True`` or ``<is> False``.
-
-    :returns: the boolean, or None if the text is no valid boolean operator.
-    """
+    """Parse a boolean operator, ``<is> True`` or ``<is> False``; None if it is neither."""
     words = (value or '').split()
     if len(words) != 2 or words[0] != _OPERATOR:
         return None
@@ -35,19 +32,11 @@ def parse_is(value: str | None) -> bool | None:
 
 
 def is_multiattach(specs: Mapping[str, str | None]) -> bool:
-    """Tell whether volumes of a type with these extra specs may be shared.
-
-    :param specs: extra specs of the type.
-    :returns: True if the ``multiattach`` spec says so.
-    """
     return parse_is(specs.get(MULTIATTACH)) is True
 
 
 def parse_max_attachments(value: str | None) -> int | None:
-    """Parse the cap on attachments.
-
-    :returns: the cap, None if the text is no whole number from 1.
-    """
+    """Parse the cap on attachments, a whole number from 1; None if it is none."""
     text = (value or '').strip()
     if not text.isascii() or not text.isdigit() or len(text) > len(str(_MOST)):
         return None
@@ -57,7 +46,6 @@ def parse_max_attachments(value: str | None) -> int | None:
 def check_specs(specs: Mapping[str, str | None]) -> None:
     """Refuse extra specs that could not mean what their author wants.
 
-    :param specs: all extra specs that the type would have.
     :raises InvalidInput: a multiattach value that is no boolean operator, a cap that is no number,
         multiattach together with ``cacheable`` (contract 3.4) or as a wish of a backend only, or an
         operator that is not understood.
@@ -84,12 +72,10 @@ def check_specs(specs: Mapping[str, str | None]) -> None:
 
 
 def is_satisfied(specs: Mapping[str, str | None], capabilities: Mapping[str, object]) -> bool:
-    """Tell whether a backend's capabilities satisfy a type's extra specs.
+    """Return whether a backend's capabilities meet each of a type's extra specs (contract 4).
 
-    :param specs: extra specs; keys with a scope (``a:b``) other than ``capabilities:`` say
-        nothing about capabilities.
-    :param capabilities: what the backend reports; ``capabilities:a:b`` is ``b`` inside ``a``.
-    :returns: True if each spec is met (contract 4).
+    Keys with a scope (``a:b``) other than ``capabilities:`` say nothing about capabilities; ``capabilities:a:b`` is
+    ``b`` inside ``a``.
     """
     for key, wanted in specs.items():
         path = _find_capability(key)
@@ -104,11 +90,7 @@ def is_satisfied(specs: Mapping[str, str | None], capabilities: Mapping[str, obj
 
 
 def is_allowed(specs: Mapping[str, str | None], zone: str) -> bool:
-    """Tell whether volumes of a type may be in a zone.
-
-    :param specs: extra specs of the type.
-    :returns: True unless the type names others.
-    """
+    """Return whether volumes of a type may be in a zone: in any unless the type names some."""
     names = list_zones(specs)
     return not names or zone in names
 

@@ -26,9 +26,6 @@ class Outcome(enum.StrEnum):
 class Seen:
     """A drift as a reconciler sees it.
 
-    :param host: backend or compute host that sees it.
-    :param volume_id: UUID, or None.
-    :param attachment_id: UUID, or None.
     :param about: initiator, account, server or file that it is about.
     :param age: seconds that it has lasted by its row; None to count from when it was first seen.
     :param hold: why it is not repaired unless a person asks for it, or releases it if its repair takes
@@ -51,12 +48,8 @@ class Finding:
     """A drift and what became of it.
 
     :param host: backend or compute host that saw it.
-    :param volume_id: UUID, or None.
-    :param attachment_id: UUID, or None.
     :param about: initiator, account, server or file that it is about.
     :param step: what its repair runs.
-    :param action: ``repair`` or ``report``.
-    :param outcome: a value of :class:`Outcome`.
     :param since: when it was first seen, ISO 8601 in UTC.
     :param error: why it failed, or waits; None otherwise.
     :param seal: names all that waits for a person on its host, for whoever releases it; None otherwise.
@@ -77,11 +70,9 @@ class Finding:
 
     @property
     def is_left(self) -> bool:
-        """Whether the drift is still there."""
         return self.outcome != Outcome.REPAIRED
 
     def write(self) -> dict[str, Any]:
-        """Write it as a message carries it."""
         return dataclasses.asdict(self)
 
 
@@ -95,7 +86,6 @@ def read(message: Mapping[str, Any]) -> Finding:
 class DriftRules:
     """The table as the operator wants it.
 
-    :param actions: other actions, by kind.
     :param graces: other graces in seconds, by kind.
     :param reservation_age: seconds that a reservation may wait for its host, 0 for ever.
     :param stuck_after: seconds that a step in flight may stand still.
@@ -113,20 +103,14 @@ class DriftRules:
     window: float = 3600.0
 
     def find_action(self, kind: Drift) -> Action:
-        """Tell what is done about a kind."""
         return Action(self.actions.get(kind, TABLE[kind].action))
 
     def find_grace(self, kind: Drift) -> float:
-        """Tell how long a kind must last before it is repaired.
-
-        :returns: seconds.
-        """
         return float(self.graces.get(kind, TABLE[kind].grace))
 
     def find_limit(self, there: int) -> int:
-        """Tell how many repairs that take something away need no person.
+        """Return how many repairs that take something away need no person.
 
-        :param there: sessions, targets or attachments that there are on the backend or host.
-        :returns: the number; below :data:`FEW` a part of what there is says nothing.
+        :param there: sessions, targets or attachments that there are; below :data:`FEW` a part of them says nothing.
         """
         return min(self.most, max(FEW, there * self.percent // 100))

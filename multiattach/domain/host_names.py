@@ -13,12 +13,10 @@ _CUTOFF = 0.8
 
 
 def is_valid(name: str) -> bool:
-    """Tell whether a text can be the name of a host.
+    """Return whether a text has 1 to 255 printable characters, none of them a blank at an end.
 
     Blanks at its ends are refused and never cut off: what is written into a row, a mark and a question has
     to be one and the same text.
-
-    :returns: whether it has 1 to 255 printable characters, none of them a blank at an end.
     """
     return 0 < len(name) <= MAX_LENGTH and name == name.strip() and name.isprintable()
 
@@ -26,7 +24,7 @@ def is_valid(name: str) -> bool:
 def check(name: str) -> None:
     """Refuse a text that can be no host's name.
 
-    :raises InvalidInput: it has blanks at its ends, characters that cannot be printed, none or too many.
+    :raises InvalidInput: see :func:`is_valid`.
     """
     if not is_valid(name):
         raise errors.InvalidInput(
@@ -35,12 +33,10 @@ def check(name: str) -> None:
 
 
 def find_near(name: str, known: Iterable[str]) -> list[str]:
-    """Find the known names that somebody may have meant.
+    """Find the known names that somebody may have meant; few, the nearest first.
 
-    :param name: what was written.
-    :param known: names of hosts.
-    :returns: those of the same host in another spelling first (case, blanks, with or without domain, other
-        separators), then those that differ by a few letters; few, the nearest first.
+    Those of the same host in another spelling come first (case, blanks, with or without domain, other separators),
+    then those that differ by a few letters.
     """
     others = sorted({one for one in known if one != name})
     same = [one for one in others if _fold(one) == _fold(name) or _shorten(one) == _shorten(name)]
@@ -58,11 +54,7 @@ def find_near(name: str, known: Iterable[str]) -> list[str]:
 
 
 def suggest(near: Iterable[str]) -> str:
-    """Ask whether one of some names was meant.
-
-    :param near: names, as :func:`find_near` finds them.
-    :returns: a sentence with a blank before it, or nothing if there are none.
-    """
+    """Ask whether one of some names was meant: a sentence with a blank before it, empty without names."""
     names = ', '.join(near)
     return f' Did you mean {names}?' if names else ''
 

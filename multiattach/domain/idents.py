@@ -5,11 +5,7 @@ import uuid
 
 
 def normalise(text: str) -> str:
-    """Write an id as the database does: lower case, with dashes, without braces or ``urn:uuid:``.
-
-    :param text: what a client sent.
-    :returns: the id; the text as it is if it is no UUID, a name for example.
-    """
+    """Write an id as the database does: lower case, with dashes, without braces or ``urn:uuid:``; a name as it is."""
     try:
         ident = uuid.UUID(text)
     except ValueError:

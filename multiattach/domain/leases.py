@@ -41,7 +41,6 @@ class Lease:
 
     :param ident: UUID of the attachment or volume.
     :param since: when it took the state that the step is about.
-    :param owner: process that has the step in hand, or had.
     :param until: end of the lease, if it is not renewed.
     :param attempts: attempts that ended without a result.
     :param retry_at: when it is tried again; None while the owner is at it.
@@ -86,16 +85,12 @@ def may_take(
     ordered: bool = True,
     watched: float = 0.0,
 ) -> bool:
-    """Tell whether a process may take up a step that it has not in hand.
+    """Return whether a process may try to take up a step that it has not in hand; of several one succeeds.
 
     :param since: when the attachment or volume took the state that the step is about.
-    :param lease: what is recorded, None for nothing.
-    :param rules: how long leases last.
-    :param view: what the process knows.
     :param ordered: whether somebody else may have got an order for it.
     :param watched: for how long this process has seen step and lease as they are, seconds by a clock that
         does not step.
-    :returns: True if it may try to; of several that try one succeeds.
     """
     if lease is not None and lease.since == since and lease.retry_at is not None:
         longest = _limit_pause(lease.attempts, rules)
@@ -128,9 +123,7 @@ def _has_come(
 def count_attempts(since: datetime.datetime, lease: Lease | None) -> int:
     """Count the attempts without a result of a step that is taken up.
 
-    :param since: when the attachment or volume took the state that the step is about.
-    :param lease: what was recorded; None for nothing.
-    :returns: the number; an owner that was lost while it was at it, or whoever got the order, counts as one.
+    An owner that was lost while it was at it, or whoever got the order, counts as one.
     """
     if lease is None or lease.since != since:
         return 1
@@ -138,15 +131,12 @@ def count_attempts(since: datetime.datetime, lease: Lease | None) -> int:
 
 
 def choose_pause(attempts: int, draw: float, rules: LeaseRules) -> float:
-    """Choose how long to wait before a step is tried again.
+    """Choose how many seconds to wait before a step is tried again.
 
     It doubles with each attempt up to a limit; a random part of up to a half keeps those who failed
     together from coming back together.
 
-    :param attempts: attempts without a result, 1 or more.
     :param draw: a random number, at least 0 and below 1.
-    :param rules: first and longest pause.
-    :returns: seconds.
     """
     return _limit_pause(attempts, rules) * (0.5 + 0.5 * draw)
 
@@ -157,20 +147,11 @@ def _limit_pause(attempts: int, rules: LeaseRules) -> float:
 
 
 def is_exhausted(attempts: int, rules: LeaseRules) -> bool:
-    """Tell whether a step has been tried often enough.
-
-    :param rules: how many there may be.
-    :returns: True if it is to end in an error state.
-    """
     return attempts >= rules.max_attempts
 
 
 def tell(lease: Lease) -> str:
-    """Say what a lease means for what happens next.
-
-    :param lease: the lease of the step that is due.
-    :returns: one sentence for people.
-    """
+    """Say in one sentence what a lease means for what happens next."""
     before = (
         ''
         if not lease.attempts
@@ -182,9 +163,4 @@ def tell(lease: Lease) -> str:
 
 
 def give_up_text(attempts: int, error: str | None) -> str:
-    """Say why a step ends in an error state.
-
-    :param error: what the last one ended with.
-    :returns: text for the user.
-    """
     return f'given up after {attempts} attempts: {error or "whoever was at it was lost each time"}'

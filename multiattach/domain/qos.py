@@ -16,10 +16,9 @@ _MAX_DIGITS = 18
 
 
 def check_consumer(consumer: object) -> None:
-    """Refuse a consumer that there is not.
+    """Refuse a consumer that is none of :data:`CONSUMERS`.
 
-    :param consumer: what a client sent.
-    :raises InvalidInput: it is none of :data:`CONSUMERS`.
+    :raises InvalidInput: it is none.
     """
     if consumer not in CONSUMERS:
         raise errors.InvalidInput(f'Invalid qos specs: Valid consumer of QoS specs are: {", ".join(CONSUMERS)}.')
@@ -36,20 +35,15 @@ def check_specs(specs: Mapping[str, str | None]) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value can be a rate.
-
-    :returns: True for whole numbers from 0.
-    """
+    """Return whether a value can be a rate: a whole number from 0."""
     text = str(value)
     return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
 
 
 def tell_host(consumer: str, specs: Mapping[str, str | None], size: int) -> dict[str, str | int | None] | None:
-    """Say what ``qos_specs`` of a connection_info is.
+    """Return ``qos_specs`` of a connection_info, rates per GiB multiplied out; None if hosts are not to see to them.
 
-    :param consumer: one of :data:`CONSUMERS`.
     :param size: of the volume, GiB.
-    :returns: the specs with rates per GiB multiplied out; None if hosts are not to see to them.
     """
     if consumer not in FRONT_END:
         return None
@@ -65,11 +59,7 @@ def tell_host(consumer: str, specs: Mapping[str, str | None], size: int) -> dict
 
 
 def find_rates(told: Mapping[str, object] | None) -> dict[str, int]:
-    """Find what a hypervisor can keep.
-
-    :param told: ``qos_specs`` of a connection_info.
-    :returns: rates of :data:`RATES` and their bursts (``_max``), 0 for no limit.
-    """
+    """Return the rates of :data:`RATES` and their bursts (``_max``) that a host was told, 0 for no limit."""
     names = [rate + suffix for rate in RATES for suffix in ('', '_max')]
     values = ((name, (told or {}).get(name)) for name in names)
     return {name: int(str(value)) for name, value in values if is_number(value)}

@@ -26,22 +26,14 @@ _PER_TYPE = ('volumes', 'gigabytes', 'snapshots')
 
 @dataclasses.dataclass(frozen=True)
 class QuotaUsage:
-    """What a project has.
-
-    :param volumes: number of volumes by name of their type.
-    :param gigabytes: GiB by name of their type.
-    :param attachments: number of servers that have its volumes, counted once for each volume.
-    """
+    """What a project has: volumes and GiB by name of their type, and servers that have its volumes, once per volume."""
 
     volumes: Mapping[str, int]
     gigabytes: Mapping[str, int]
     attachments: int = 0
 
     def of(self, resource: str) -> int:
-        """Return how much of a resource is used.
-
-        :param resource: name, ``gigabytes_TYPE`` for instance.
-        """
+        """Return how much of a resource, ``gigabytes_TYPE`` for instance, is used."""
         if resource == 'volumes':
             return sum(self.volumes.values())
         if resource == 'gigabytes':
@@ -56,17 +48,13 @@ class QuotaUsage:
 
 
 def list_resources(type_names: Iterable[str]) -> list[str]:
-    """List the names of everything that is limited.
-
-    :param type_names: names of the live volume types.
-    """
+    """List the names of everything that is limited."""
     return [*RESOURCES, *(f'{kind}_{name}' for name in type_names for kind in _PER_TYPE)]
 
 
 def check_attachments(limit: int, used: int) -> None:
     """Decide whether a project may have one more attachment.
 
-    :param limit: most attachments; -1 for any number.
     :param used: what it has, counted in the transaction that adds to it.
     :raises QuotaExceeded: the quota is used up (contract 10.5).
     """
@@ -91,8 +79,6 @@ def check_growth(
 
     :param limits: limit by resource; what is not in it is unlimited.
     :param usage: what the project has, counted in the transaction that adds to it.
-    :param gigabytes: GiB to add.
-    :param size: GiB of the volume afterwards.
     :param in_project: it adds to what the project has; False for a change of type, which adds to
         what it has of the type only.
     :raises QuotaExceeded: the message names the quota (contract 10.5).

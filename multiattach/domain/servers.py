@@ -6,12 +6,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """A power state in the compute API's words.
-
-    :param status: ``status`` of a server.
-    :param vm_state: ``OS-EXT-STS:vm_state``, None where nothing is known.
-    :param number: ``OS-EXT-STS:power_state``.
-    """
+    """A power state in the compute API's words: ``status``, ``OS-EXT-STS:vm_state`` and ``OS-EXT-STS:power_state``."""
 
     status: str
     vm_state: str | None
@@ -56,18 +51,9 @@ STATUSES = frozenset(
 
 
 def describe(power_state: str) -> Condition:
-    """Return what a power state is called.
-
-    :param power_state: as the host agent registered it.
-    :returns: the compute API's words.
-    """
     return CONDITIONS.get(power_state, _UNKNOWN)
 
 
 def power_states(status: str) -> list[str]:
-    """Return the power states that are shown as one status.
-
-    :param status: a server's status, in whatever case.
-    :returns: power states; empty if no server here ever has the status.
-    """
+    """Return the power states that are shown as one status, in whatever case; empty if none is."""
     return [state for state, known in CONDITIONS.items() if known.status == status.upper()]

@@ -17,25 +17,13 @@ READ_ONLY = 'ro'
 
 @dataclasses.dataclass(frozen=True)
 class VolumeFacts:
-    """What the rules need to know of a volume.
-
-    :param status: public status.
-    :param multiattach: the volume may be shared.
-    """
-
     status: str
     multiattach: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Sharer:
-    """What the rules need to know of one live attachment.
-
-    :param id: UUID of the attachment.
-    :param instance_uuid: server, None if the caller named none.
-    :param host: host of the stored connector, None without connector.
-    :param initiator: initiator of the stored connector, None without connector.
-    """
+    """What the rules need to know of one live attachment; host and initiator are the stored connector's."""
 
     id: str
     state: str
@@ -47,7 +35,6 @@ class Sharer:
 def check_reserve(volume: VolumeFacts, same_server: int, others: int) -> None:
     """Decide whether one more attachment may be reserved.
 
-    :param volume: the volume, read under its lock.
     :param same_server: number of live attachments of the asking server.
     :param others: number of live attachments of other servers, or of none.
     :raises InvalidVolume: contract 3.2; 400 and never 409 (contract 11.5).
@@ -77,10 +64,8 @@ def check_cap(same_server: int, servers: int, cap: int | None) -> None:
 
     A second attachment of a server that has one is a migration's: it takes no further place.
 
-    :param same_server: number of live attachments of the asking server.
     :param servers: number of servers that have the volume or are about to; each attachment without a
         server counts as one.
-    :param cap: most servers, None for any number.
     :raises InvalidVolume: the cap is reached.
     """
     if cap is not None and not same_server and servers >= cap:
@@ -93,9 +78,6 @@ def check_cap(same_server: int, servers: int, cap: int | None) -> None:
 def check_connect(volume: VolumeFacts, attachment: Sharer, host: str, initiator: str, others: Sequence[Sharer]) -> None:
     """Decide whether an attachment may be connected from a host.
 
-    :param volume: the volume, read under its lock.
-    :param host: host of the new connector.
-    :param initiator: initiator of the new connector.
     :param others: the volume's live attachments that may clash (this one may be among them).
     :raises Conflict: connected elsewhere (contract 11.4 number 26), or the server is connected
         from this host by another attachment, or the volume may have only one connector.
@@ -122,39 +104,24 @@ def check_connect(volume: VolumeFacts, attachment: Sharer, host: str, initiator:
 
 
 def is_last_on_target(attachment_id: str, sharers: Sequence[Sharer]) -> bool:
-    """Tell whether the export has no other user.
-
-    :param sharers: live attachments of the volume.
-    :returns: True if no other one may use the target (contract 11.4 numbers 2, 3, 5).
-    """
+    """Return whether no other live attachment uses the export, so that it goes (contract 11.4 numbers 2, 3, 5)."""
     return not any(s.id != attachment_id and s.state in ON_TARGET for s in sharers)
 
 
 def is_last_of_initiator(attachment_id: str, initiator: str, sharers: Sequence[Sharer]) -> bool:
-    """Tell whether the initiator has no other attachment of the volume.
-
-    :param sharers: live attachments of the volume.
-    :returns: True if the initiator is to be turned away.
-    """
+    """Return whether the initiator has no other attachment of the volume and is to be turned away."""
     return not any(s.id != attachment_id and s.initiator == initiator and s.state in ON_TARGET for s in sharers)
 
 
 def is_last_on_host(attachment_id: str, host: str, sharers: Sequence[Sharer]) -> bool:
-    """Tell whether the host's session serves no other attachment of the volume.
-
-    :param sharers: live attachments of the volume.
-    :returns: True if the host is to disconnect (requirement row 15).
-    """
+    """Return whether the host's session serves no other attachment and is to end (requirement row 15)."""
     return not any(s.id != attachment_id and s.host == host and s.state in ON_HOST for s in sharers)
 
 
 def decide_mode(requested: str | None, connector_mode: str | None, readonly: bool) -> str:
-    """Decide how an attachment may use the volume: the one place that does (contract 2.8, 11.4 numbers 11, 12).
+    """Decide how an attachment may use the volume: ``ro`` if request, connector or volume asks for it, else ``rw``.
 
-    :param requested: ``mode`` of the create request, or None.
-    :param connector_mode: ``mode`` inside the connector, or None.
-    :param readonly: the volume is flagged read-only.
-    :returns: ``ro`` if any of them asks for it, else ``rw``.
+    The one place that does (contract 2.8, 11.4 numbers 11, 12).
     """
     if readonly or requested == READ_ONLY:
         return READ_ONLY

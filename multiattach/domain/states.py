@@ -67,27 +67,20 @@ _MOST_DETACHING = 9
 
 
 class Marks(NamedTuple):
-    """What a volume's ``claim`` says: one os-reserve, and how many os-begin_detaching have not ended.
-
-    :param attaching: a server is about to attach.
-    :param detaching: number of servers that are about to detach.
-    """
+    """What a volume's ``claim`` says: one os-reserve, and how many os-begin_detaching have not ended."""
 
     attaching: bool = False
     detaching: int = 0
 
     @property
     def claim(self) -> str | None:
-        """The marks as the volume's row keeps them."""
         name = Claim.ATTACHING if self.attaching else Claim.DETACHING if self.detaching else None
         return name if self.detaching <= (0 if self.attaching else 1) else f'{name} {self.detaching}'
 
     def add_detaching(self) -> 'Marks':
-        """Return the marks with one more server that is about to detach."""
         return self._replace(detaching=min(self.detaching + 1, _MOST_DETACHING))
 
     def end_detaching(self) -> 'Marks':
-        """Return the marks after a detach ended."""
         return self._replace(detaching=max(self.detaching - 1, 0))
 
 
@@ -104,7 +97,6 @@ DETACHING_CLAIMS: frozenset[str] = frozenset(claim for claim, marks in MARKS.ite
 class StateInfo:
     """What a state of an attachment means.
 
-    :param public: the ``attach_status`` that the API shows.
     :param owner: who takes the next step where a client, such as Nova, drives the attachment.
     :param makes: status that it gives its volume; None for none.
     :param agent: who takes the next step where a host agent drives it; None for the same.
@@ -133,7 +125,6 @@ class StateInfo:
 class StatusInfo:
     """What a status of a volume means.
 
-    :param owner: who takes the next step.
     :param derived: the volume's attachments decide it.
     :param resettable: os-reset_status may set it: somebody acts on it, or it is explained as a dead end.
         Not ``deleting``, ``error_deleting`` and ``detaching``: what they tell of is going on, or is not.
@@ -153,12 +144,7 @@ class StatusInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Transition:
-    """One row of a transition table.
-
-    :param event: name of the event, a verb.
-    :param sources: states in which the event is accepted.
-    :param target: state afterwards; None leaves the choice to the derivation.
-    """
+    """One row of a transition table."""
 
     event: str
     sources: frozenset[str]
@@ -483,29 +469,20 @@ WORKER_STATUSES: frozenset[str] = frozenset(status for status, info in _STATUSES
 
 
 def public_status(state: str) -> str:
-    """Return the ``attach_status`` that the API shows for an attachment's state.
-
-    :param state: value of :class:`Attachment`.
-    :returns: a value of contract 3.1's enumeration.
-    """
+    """Return the ``attach_status`` that the API shows for an attachment's state."""
     return ATTACHMENT_STATES[Attachment(state)].public
 
 
 def states_of(status: str) -> tuple[str, ...]:
-    """Return the states that the API shows as one ``attach_status``.
-
-    :param status: public status, for instance from a list filter.
-    :returns: the states; empty for a word that is no status.
-    """
+    """Return the states that the API shows as one ``attach_status``; none for a word that is no status."""
     return tuple(state for state, info in ATTACHMENT_STATES.items() if info.public == status)
 
 
 def derive_status(counts: dict[str, int], claim: str | None) -> str:
-    """Return the status of a volume that only its attachments decide.
+    """Return the status of a volume that only its attachments decide, one of :data:`DERIVED_STATUSES`.
 
     :param counts: number of live attachments by state.
     :param claim: marks of legacy actions, a key of :data:`MARKS`.
-    :returns: one of :data:`DERIVED_STATUSES`.
     """
     for states, status in DERIVATION:
         if not any(counts.get(state, 0) for state in states):

@@ -27,16 +27,12 @@ class TimelineEntry:
 
     :param at: when, UTC without zone.
     :param event: key of :data:`~multiattach.domain.states.ATTACHMENT_EVENTS`, or ``reserve``.
-    :param source: state before, None for the first step.
-    :param target: state after.
     :param actor: who moved it: ``api``, ``volume:HOST`` or ``host:HOST``.
     :param user: id of the user who made that call; of one who may not know it, None.
-    :param project: id of the project that the user acted for.
     :param service: id of the service that passed the call on, Nova's for instance.
     :param address: where the call came from.
     :param seconds: how long the work took that ended in this move, None if it was not measured.
     :param stayed: how long the attachment stayed in *target*, seconds; None once it is gone.
-    :param error: why the step failed.
     :param dropped: number of steps before this one that are no longer known; *source* is then None.
     """
 
@@ -57,10 +53,9 @@ class TimelineEntry:
 
 
 def read(text: str) -> list[dict[str, Any]]:
-    """Read a timeline as it is kept.
+    """Read a timeline as :mod:`multiattach.db.transitions` writes it, oldest entry first.
 
-    :param text: one JSON object a line, as :mod:`multiattach.db.transitions` writes them.
-    :returns: entries, oldest first; one after steps that are no longer known has their number as ``dropped``.
+    An entry after steps that are no longer known has their number as ``dropped``.
     """
     entries: list[dict[str, Any]] = []
     dropped = 0
@@ -75,11 +70,9 @@ def read(text: str) -> list[dict[str, Any]]:
 
 
 def parse(text: str, now: datetime.datetime | None) -> list[TimelineEntry]:
-    """Read a timeline.
+    """Read a timeline as :mod:`multiattach.db.transitions` writes it, oldest step first.
 
-    :param text: one JSON object a line, as :mod:`multiattach.db.transitions` writes them.
     :param now: the time, UTC without zone, to which the last state lasts; None if it is over.
-    :returns: steps, oldest first.
     """
     entries = read(text)
     moments = [datetime.datetime.fromisoformat(entry['at']) for entry in entries]
@@ -111,11 +104,7 @@ def parse(text: str, now: datetime.datetime | None) -> list[TimelineEntry]:
 
 
 def name_role(actor: str) -> str:
-    """Return what kind of actor it was, without its host.
-
-    :param actor: as a step has it.
-    :returns: ``api``, ``volume worker`` or ``host agent``; another text as it is up to its colon.
-    """
+    """Return ``api``, ``volume worker`` or ``host agent`` for an actor; another text as it is up to its colon."""
     kind = actor.partition(':')[0]
     return _ACTORS.get(kind, kind)
 
@@ -123,9 +112,7 @@ def name_role(actor: str) -> str:
 def hide_internals(text: str, names: Iterable[str | None]) -> str:
     """Take out of an error what only operators should see: hosts, addresses, initiators, files.
 
-    :param text: why a step failed; free of secrets already.
     :param names: names of hosts and backends that may occur in it.
-    :returns: the rest of the text.
     """
     for pattern in (_NAME, _PATH, _ADDRESS):
         text = pattern.sub(_HIDDEN, text)

@@ -48,11 +48,7 @@ class TargetRequestInvalid(TargetError, ValueError):
 
 
 class TargetUnavailable(DriverUnavailable):
-    """The target did not answer.
-
-    :param message: what happened and what to do about it.
-    :param delivered: False when the request surely never reached the target.
-    """
+    """The target did not answer; *delivered* is False when the request surely never reached it."""
 
     def __init__(self, message: str, *, delivered: bool = True) -> None:
         super().__init__(message)

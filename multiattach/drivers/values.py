@@ -15,11 +15,9 @@ _IQN_PREFIX = re.compile(r'iqn\.[0-9]{4}-[0-9]{2}\.[a-z0-9:.-]{1,150}')
 
 
 def check_path(option: str, path: pathlib.Path) -> None:
-    """Refuse a folder that volumes cannot be exported from.
+    """Refuse a folder whose path has characters or a length that the target cannot take.
 
-    :param option: how the message names the option.
-    :param path: the folder.
-    :raises ConfigurationError: its path has characters or a length that the target cannot take.
+    :raises ConfigurationError: the message names *option*.
     """
     text = os.path.abspath(path)
     for sign in text:
@@ -35,9 +33,7 @@ def check_path(option: str, path: pathlib.Path) -> None:
 def check_iqn_prefix(option: str, prefix: str) -> None:
     """Refuse a start of names that no target and no initiator can have.
 
-    :param option: how the message names the option.
-    :param prefix: what names start with.
-    :raises ConfigurationError: iSCSI names cannot start so.
+    :raises ConfigurationError: the message names *option*.
     """
     if not _IQN_PREFIX.fullmatch(prefix):
         raise errors.ConfigurationError(

@@ -12,11 +12,7 @@ from multiattach.engine.policy import Policy
 
 
 def lock_volume(session: Session, policy: Policy, ctx: RequestContext, volume_id: str, rule: str) -> models.Volume:
-    """Lock a volume for a caller who may do something with it.
-
-    :returns: the volume without its relations.
-    :raises NotAuthorized: the rule does not pass.
-    """
+    """Lock a volume for a caller who may do something with it."""
     volume = db_volumes.lock(session, volume_id)
     policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
     policy.check(ctx, rule, volume.project_id)
@@ -24,11 +20,10 @@ def lock_volume(session: Session, policy: Policy, ctx: RequestContext, volume_id
 
 
 def show_sharers(session: Session, volume: models.Volume) -> str:
-    """Tell the status of a volume for those of its servers that stay.
+    """Return the status of a volume for those of its servers that stay.
 
-    A server that is about to detach (os-begin_detaching) refuses nothing to the others.
-
-    :returns: its status; ``in-use`` instead of ``detaching`` if a server has it that does not detach.
+    A server that is about to detach (os-begin_detaching) refuses nothing to the others: with one that does not
+    detach, ``detaching`` is ``in-use``.
     """
     leaving = states.MARKS.get(volume.claim, states.Marks()).detaching
     if (

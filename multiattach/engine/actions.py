@@ -24,8 +24,6 @@ _PREFIX = 'volume_extension:volume_actions:'
 
 
 class VolumeActions:
-    """Use cases behind ``POST /volumes/{id}/action``."""
-
     def __init__(
         self, db: database.Database, policy: Policy, services: Services, quotas: Quotas, workers: VolumeWorkers
     ) -> None:
@@ -163,7 +161,6 @@ class VolumeActions:
     def extend(self, ctx: RequestContext, volume_id: str, new_size: int, *, in_use_allowed: bool) -> None:
         """Grow a volume (os-extend).
 
-        :param new_size: GiB.
         :param in_use_allowed: the microversion lets a volume in use grow (3.42).
         :raises InvalidVolume: its status does not allow it.
         :raises InvalidInput: not larger than now.

@@ -28,13 +28,7 @@ A, V = states.Attachment, states.Volume
 
 @dataclasses.dataclass
 class Moved:
-    """What a backend's new name was written to.
-
-    :param volumes: live volumes.
-    :param history: volumes that were deleted and are kept as history.
-    :param attachments: live attachments of the volumes.
-    :param services: names of the old workers, whose rows go.
-    """
+    """What a backend's new name was written to; *history* are volumes that were deleted, *services* the old workers."""
 
     volumes: int = 0
     history: int = 0
@@ -46,8 +40,6 @@ class Moved:
 class Left:
     """An attachment that was removed without asking its target or its host.
 
-    :param state: internal state that it had.
-    :param server: UUID of its server, or None.
     :param host: host that may be logged in, or None.
     :param initiator: name that its target may still admit, or None.
     """
@@ -61,14 +53,6 @@ class Left:
 
 @dataclasses.dataclass(frozen=True)
 class Removed:
-    """A volume that was removed without its backend.
-
-    :param backend: ``host@backend`` that has its storage.
-    :param size: GiB.
-    :param status: status that it had.
-    :param attachments: those that went with it.
-    """
-
     volume_id: str
     backend: str
     size: int
@@ -77,10 +61,7 @@ class Removed:
 
 
 class Backends:
-    """The use cases.
-
-    :param down_time: seconds without a heartbeat after which a worker counts as down.
-    """
+    """The use cases of ``multiattach-manage volume``."""
 
     def __init__(self, db: database.Database, down_time: float, actor: transitions.Actor) -> None:
         self._db = db
@@ -92,10 +73,8 @@ class Backends:
     def rename(self, old: str, new: str, *, force: bool = False, dry_run: bool = False) -> Moved:
         """Write another backend into the volumes of one; what was moved stays so if it is interrupted.
 
-        :param old: ``host@backend`` that the volumes carry, perhaps with ``#backend``.
         :param new: ``host@backend`` that is to look after them.
         :param force: also if no worker of the new backend reports.
-        :returns: what was moved, or would be.
         :raises InvalidInput: a name is none, or both are one.
         :raises NotFound: nothing is recorded of the old one, or no worker ever reported as the new one.
         :raises Conflict: a worker of the old one reports, or none of the new one.
@@ -167,7 +146,6 @@ class Backends:
         """Remove the rows of a volume whose backend is gone for good, as a delete does.
 
         :param force: its attachments, too.
-        :returns: what was removed, or would be, and what is left where nobody could be asked.
         :raises InvalidVolume: it has no backend, or it is being copied.
         :raises Conflict: a worker of its backend reports, or it has attachments.
         """
@@ -231,10 +209,8 @@ class Backends:
 
 
 def parse_backend(name: str) -> str:
-    """Read the name of a backend as people write it.
+    """Read the name of a backend as people write it: ``host@backend``, perhaps with ``#pool``, which is left out.
 
-    :param name: ``host@backend``, perhaps with ``#pool``.
-    :returns: ``host@backend``.
     :raises InvalidInput: it is none.
     """
     match = _NAME.fullmatch(name) if len(name) <= _MAX_NAME else None

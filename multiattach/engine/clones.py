@@ -20,12 +20,6 @@ from multiattach.engine.policy import Policy
 
 @dataclasses.dataclass(frozen=True)
 class CloneWish:
-    """What of a wish has to agree with the source.
-
-    :param size: GiB, None for that of the source.
-    :param zone: availability zone, None for that of the source.
-    """
-
     source_id: str
     size: int | None
     zone: str | None
@@ -62,12 +56,8 @@ def choose(
     specs: Mapping[str, str | None],
     backends: Iterable[placement.Candidate],
 ) -> placement.Choice:
-    """See whether the backend of a source has a place for a clone.
+    """Return the source's backend if it has a place for a clone, or why it has none.
 
-    :param source: the locked source.
-    :param size: GiB of the clone.
-    :param specs: extra specs of that type.
-    :returns: the source's backend, or why it cannot be.
     :raises InvalidInput: the type is another one than the source's, which that backend does not serve.
     """
     here = [backend for backend in backends if backend.host == source.host]
@@ -83,10 +73,7 @@ def choose(
 
 
 def check_not_copied(session: Session, volume: models.Volume) -> None:
-    """Refuse to change or delete what a worker copies.
-
-    :raises InvalidVolume: a clone of it is being made.
-    """
+    """Refuse to change or delete what a worker copies."""
     if db_clones.is_being_copied(session, volume.id):
         raise errors.InvalidVolume(
             'Invalid volume: a clone of it is being made; try again when the clone is available.'

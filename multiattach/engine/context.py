@@ -13,11 +13,7 @@ SERVICE = 'service'
 
 
 class RequestContext(oslo_context.RequestContext):
-    """A caller with roles, and the roles of the service token that came along.
-
-    :param service_roles: roles of the service token; empty without one.
-    :param kwargs: as :class:`oslo_context.context.RequestContext` takes them.
-    """
+    """A caller with roles, and the roles of the service token that came along."""
 
     def __init__(self, *, service_roles: list[str] | None = None, **kwargs: Any) -> None:
         kwargs.setdefault('overwrite', False)
@@ -36,7 +32,6 @@ class RequestContext(oslo_context.RequestContext):
 
     @property
     def project(self) -> str | None:
-        """Project id of the token."""
         return self.project_id
 
     @property
@@ -80,8 +75,5 @@ class RequestContext(oslo_context.RequestContext):
 
 
 def make_admin_context(request_id: str | None = None) -> RequestContext:
-    """Make the context in which the service acts for itself.
-
-    :returns: an admin's context without project.
-    """
+    """Make the context in which the service acts for itself, an admin without project."""
     return RequestContext(is_admin=True, roles=[ADMIN, SERVICE], service_roles=[SERVICE], request_id=request_id)

@@ -14,25 +14,18 @@ _RULE = 'volume_extension:default_'
 
 
 class DefaultTypes:
-    """Use cases on default types."""
-
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
         self._policy = policy
 
     @database.retry
     def list_all(self, ctx: RequestContext) -> list[models.DefaultType]:
-        """List the default types of all projects."""
         self._policy.check(ctx, _RULE + 'get_all')
         with self._db.reader() as session:
             return db_defaults.list_all(session)
 
     @database.retry
     def show(self, ctx: RequestContext, project_id: str) -> models.DefaultType:
-        """Read the default type of a project.
-
-        :raises NotFound: none is set.
-        """
         self._policy.check(ctx, _RULE + 'get', project_id)
         with self._db.reader() as session:
             found = db_defaults.find(session, project_id)
@@ -44,7 +37,6 @@ class DefaultTypes:
     def set(self, ctx: RequestContext, project_id: str, name_or_id: str) -> models.DefaultType:
         """Set the default type of a project.
 
-        :param name_or_id: the type.
         :raises InvalidInput: the project may not use it.
         """
         self._policy.check(ctx, _RULE + 'set_or_update', project_id)
@@ -58,10 +50,6 @@ class DefaultTypes:
 
     @database.retry
     def unset(self, ctx: RequestContext, project_id: str) -> None:
-        """Forget the default type of a project.
-
-        :raises NotFound: none is set.
-        """
         self._policy.check(ctx, _RULE + 'unset', project_id)
         with self._db.writer() as session:
             row = db_defaults.find(session, project_id)
@@ -75,7 +63,6 @@ def check_kept(session: Session, type_id: str, *, goes: bool) -> None:
 
     :param session: a session that holds the type's lock.
     :param goes: from all projects; otherwise from those that were given no access.
-    :raises InvalidInput: names one of the projects.
     """
     project = db_defaults.find_project(session, type_id, without_access=not goes)
     if project is not None:

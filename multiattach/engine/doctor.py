@@ -24,10 +24,7 @@ _LOOK_PATIENCE = 9.0
 
 @dataclasses.dataclass(frozen=True)
 class Silence:
-    """A worker or an agent of which nothing is known now.
-
-    :param reason: why.
-    """
+    """A worker or an agent of which nothing is known now."""
 
     binary: str
     host: str
@@ -36,13 +33,7 @@ class Silence:
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """What all of them found.
-
-    :param fix: it was to be put right.
-    :param answered: number of workers and agents that did.
-    :param findings: in order of kind, host and volume.
-    :param unanswered: those of which nothing is known.
-    """
+    """What all of them found, in order of kind, host and volume; *answered* is the number of those that did."""
 
     fix: bool
     answered: int
@@ -51,13 +42,10 @@ class Diagnosis:
 
     @property
     def left(self) -> int:
-        """How many findings are still there."""
         return sum(one.is_left for one in self.findings)
 
 
 class Doctor:
-    """The use case."""
-
     def __init__(
         self, db: database.Database, policy: Policy, services: Services, workers: VolumeWorkers, agents: HostAgents
     ) -> None:
@@ -73,17 +61,12 @@ class Doctor:
         """Have every worker and every agent look for drift.
 
         :param release: seals of what the breakers are to let through.
-        :returns: what was found, and who did not answer.
         """
         self._policy.check(ctx, 'multiattach:doctor')
         return self.examine(fix=fix, release=release, request_id=ctx.request_id)
 
     def examine(self, *, fix: bool, release: Sequence[str] = (), request_id: str | None = None) -> Diagnosis:
-        """Do the same for a caller who needs no policy.
-
-        :param release: seals of what the breakers are to let through.
-        :returns: what was found, and who did not answer.
-        """
+        """Do as :meth:`diagnose`, without asking the policy."""
         found: dict[tuple[Any, ...], Finding] = {}
         unanswered: list[Silence] = []
         answered = 0

@@ -17,18 +17,12 @@ _RULE = 'volume_extension:volume_type_encryption:'
 
 
 class Encryptions:
-    """Use cases on encryption records."""
-
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
         self._policy = policy
 
     @database.retry
     def show(self, ctx: RequestContext, type_id: str) -> models.TypeEncryption | None:
-        """Read the record of a type.
-
-        :returns: the record, or None.
-        """
         self._policy.check(ctx, _RULE + 'get')
         with self._db.reader() as session:
             db_types.get(session, type_id)
@@ -36,9 +30,8 @@ class Encryptions:
 
     @database.retry
     def create(self, ctx: RequestContext, type_id: str, values: Mapping[str, Any]) -> models.TypeEncryption:
-        """Give a type a record.
+        """Give a type a record: ``provider``, ``control_location``, ``cipher``, ``key_size``.
 
-        :param values: ``provider``, ``control_location``, ``cipher``, ``key_size``.
         :raises InvalidInput: the type is multiattach, in use, or has a record.
         """
         self._policy.check(ctx, _RULE + 'create')
@@ -52,10 +45,6 @@ class Encryptions:
     def update(
         self, ctx: RequestContext, type_id: str, encryption_id: str, values: Mapping[str, Any]
     ) -> models.TypeEncryption:
-        """Change the record of a type.
-
-        :param values: what changes.
-        """
         self._policy.check(ctx, _RULE + 'update')
         with self._db.writer() as session:
             self._check(session, type_id)
@@ -66,7 +55,6 @@ class Encryptions:
 
     @database.retry
     def delete(self, ctx: RequestContext, type_id: str, encryption_id: str) -> None:
-        """Take the record of a type away."""
         self._policy.check(ctx, _RULE + 'delete')
         with self._db.writer() as session:
             row = self._find(session, type_id, encryption_id)
@@ -90,20 +78,13 @@ class Encryptions:
 
 
 def check_type(session: Session, type_id: str) -> None:
-    """Refuse to make an encrypted type multiattach.
-
-    :raises InvalidInput: the type has an encryption record.
-    """
+    """Refuse to make an encrypted type multiattach."""
     if db_encryptions.find(session, type_id) is not None:
         raise errors.InvalidInput('An encrypted type cannot be multiattach.')
 
 
 def check_not_encrypted(session: Session, type_id: str, *, multiattach: bool) -> None:
-    """Refuse a volume of an encrypted type: nothing here would encrypt it.
-
-    :param multiattach: the type is multiattach, too.
-    :raises InvalidVolume: the type has an encryption record (contract 3.4, 11.4 number 9).
-    """
+    """Refuse a volume of an encrypted type: nothing here would encrypt it (contract 3.4, 11.4 number 9)."""
     if db_encryptions.find(session, type_id) is not None:
         raise errors.InvalidVolume(
             'Invalid volume: Multiattach cannot be used with encrypted volumes.'

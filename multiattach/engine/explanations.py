@@ -26,7 +26,6 @@ _INTERNALS = 'multiattach:explain_internals'
 class NextActor:
     """Who takes the next step.
 
-    :param owner: the role.
     :param name: host of the worker or agent, None for people and clients.
     :param is_up: whether it reports; None if nobody of the service acts, or none has ever reported.
     :param lease: who is at the step, or when it is tried again; None for a step that is quick so far.
@@ -42,9 +41,6 @@ class NextActor:
 class ExplainedAttachment:
     """An attachment and what there is to say of it.
 
-    :param actor: who takes the next step.
-    :param outlook: what is to be expected.
-    :param error: why the last step failed, as the caller may read it.
     :param steps: its timeline, as the caller may read it; empty in an explanation of a volume.
     :param truth: what is true now; None if nobody was asked.
     """
@@ -61,11 +57,6 @@ class ExplainedAttachment:
 class ExplainedVolume:
     """A volume and what there is to say of it.
 
-    :param row: the volume with its type.
-    :param actor: who takes the next step.
-    :param verdict: why it has its status.
-    :param outlook: what is to be expected.
-    :param warning: what its users are to be warned of, or None.
     :param since: when it took its status; None if no row tells.
     :param truth: what is true now; None if nobody was asked.
     """
@@ -84,8 +75,6 @@ class ExplainedVolume:
 class ExplainedHost:
     """A compute host and what there is to say of it.
 
-    :param host: what is recorded of it.
-    :param outlook: what is to be expected.
     :param truth: what is true now; None where no agent of this service is.
     """
 
@@ -96,12 +85,6 @@ class ExplainedHost:
 
 
 class _Explainer:
-    """Explains attachments of one volume to one caller, at one moment.
-
-    :param services: whether services report, by program and host.
-    :param sees_internals: the caller may see hosts and whole errors.
-    """
-
     def __init__(self, volume: models.Volume, services: dict[tuple[str, str], bool], *, sees_internals: bool) -> None:
         self.volume = volume
         self._services = services
@@ -165,11 +148,7 @@ class _Explainer:
 
 
 class Explanations:
-    """Use cases of people who ask what is going on.
-
-    :param hosts: use cases on compute hosts.
-    :param witnesses: are asked for what is true now.
-    """
+    """Use cases of people who ask what is going on."""
 
     def __init__(
         self, db: database.Database, policy: Policy, services: Services, hosts: ComputeHosts, witnesses: Witnesses
@@ -181,17 +160,13 @@ class Explanations:
         self._witnesses = witnesses
 
     def sees_internals(self, ctx: RequestContext) -> bool:
-        """Tell whether a caller may see hosts, initiators and whole errors.
-
-        :returns: policy ``multiattach:explain_internals``, or a service that calls.
-        """
+        """Return whether a caller may see hosts, initiators and whole errors."""
         return ctx.is_service_request or self._policy.allows(ctx, _INTERNALS, None)
 
     def explain_attachment(self, ctx: RequestContext, attachment_id: str, *, live: bool = False) -> ExplainedAttachment:
         """Explain an attachment, one that is gone too.
 
         :param live: ask for what is true now, too, if the caller may see it.
-        :returns: the attachment with its timeline.
         """
         found, explainer = self._explain_attachment(ctx, attachment_id)
         if not live or not self.sees_internals(ctx) or found.row.deleted_at is not None:
@@ -259,7 +234,6 @@ class Explanations:
         """Explain a volume.
 
         :param live: ask for what is true now, too, if the caller may see it.
-        :returns: the volume with its attachments.
         """
         found, explainer = self._explain_volume(ctx, volume_id)
         if not live or not self.sees_internals(ctx):

@@ -43,10 +43,8 @@ _NO_BACKEND = 'The volume has no backend: nothing of it was ever exported.'
 class FencedAttachment:
     """An attachment that a fence is about.
 
-    :param server_id: UUID of the server, or None.
     :param host: host that it was connected from, or is to be.
     :param proof: what the worker saw; None if there is no proof (yet).
-    :param error: why there is none.
     :param agent: host agent that drives it, or None.
     """
 
@@ -63,7 +61,6 @@ class FencedAttachment:
 class HostFence:
     """A fenced host and what it had.
 
-    :param attachments: what it had, each with a proof or an error.
     :param is_known: an agent, a server or an attachment is of this name.
     :param is_expected: the caller said that it need not be known yet.
     :param near: known names that may have been meant, if it is not.
@@ -85,7 +82,6 @@ class HostFence:
 class UnfencedHost:
     """A host that may have volumes again.
 
-    :param was_fenced: it had a mark.
     :param is_known: it had a mark, or an agent, a server or an attachment is of this name.
     :param near: known names that may have been meant, if it is not.
     """
@@ -105,10 +101,7 @@ class _Cut:
 
 
 class Fences:
-    """Use cases of people and services who cut off what may still be writing.
-
-    :param patience: seconds that a fence may take in all.
-    """
+    """Use cases of people and services who cut off what may still be writing."""
 
     def __init__(
         self,
@@ -134,7 +127,6 @@ class Fences:
         """Cut an attachment's initiator off its volume; repeating it reads the target again.
 
         :param force: also if other attachments of the volume share the initiator: they are cut off with it.
-        :returns: the attachment, and those that share its initiator, with their proof.
         :raises Conflict: others share the initiator, and it is not forced.
         :raises Unavailable: the worker does not report; it cuts when it is back.
         :raises OutcomeUnknown: no answer in time; repeat it.
@@ -182,10 +174,7 @@ class Fences:
         complete then, as another host may be meant.
 
         :param out_of_service: remove the attachments, too, once they are cut off.
-        :param reason: why, for those who read it.
         :param expected: the host need not be known yet.
-        :returns: the host with the proof of each of its attachments.
-        :raises InvalidInput: the name can be no host's.
         """
         self._policy.check(ctx, 'multiattach:host_fence')
         host_names.check(host)
@@ -220,11 +209,7 @@ class Fences:
             return False, tuple(host_names.find_near(host, db_hosts.list_names(session, HOST_BINARY)))
 
     def unfence_host(self, ctx: RequestContext, host: str) -> UnfencedHost:
-        """Let a host have volumes again; what was cut off stays so.
-
-        :returns: whether it was fenced, and whether anybody knows it.
-        :raises InvalidInput: the name can be no host's.
-        """
+        """Let a host have volumes again; what was cut off stays so."""
         self._policy.check(ctx, 'multiattach:host_unfence')
         host_names.check(host)
         if self._unmark(host):

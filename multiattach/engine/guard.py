@@ -21,8 +21,6 @@ LOG = log.getLogger(__name__)
 class ServerUse:
     """An attachment as the guard sees it.
 
-    :param server_id: UUID of the server, or None.
-    :param connector: connector as it was stored, or None.
     :param agent_host: host agent that drives the attachment, or None.
     """
 
@@ -51,19 +49,15 @@ class ComputeGuard(Protocol):
 
 
 class Guard:
-    """Asks before an attachment is taken away.
-
-    :param compute: the compute service, or None where there is none to be asked.
-    """
+    """Asks before an attachment is taken away."""
 
     def __init__(self, compute: ComputeGuard | None) -> None:
         self._compute = compute
 
     def must_ask(self, ctx: RequestContext, usage: ServerUse) -> bool:
-        """Tell whether the compute service is to be asked; decided without asking it.
+        """Return whether the compute service is to be asked; decided without asking it.
 
         :param usage: the attachment, read in the transaction that would take it away.
-        :returns: False if the caller may go on.
         :raises Conflict: this service's own compute endpoint uses it.
         """
         if ctx.is_service_request or usage.connector is None or usage.server_id is None:
@@ -75,7 +69,6 @@ class Guard:
     def ask(self, ctx: RequestContext, usage: ServerUse) -> None:
         """Ask the compute service, outside any transaction.
 
-        :param usage: the attachment.
         :raises Conflict: the server uses it: ``ConflictNovaUsingAttachment``.
         :raises NotAuthorized: the compute service refuses the caller.
         :raises Unavailable: the compute service does not answer.
@@ -94,9 +87,5 @@ class Guard:
 
 
 def refuse(server_id: str) -> None:
-    """Refuse with the text that clients know.
-
-    :param server_id: UUID of the server, or empty if it is unknown.
-    :raises Conflict: always.
-    """
+    """Refuse with the text that clients know; *server_id* is empty if it is unknown."""
     raise errors.Conflict(f'ConflictNovaUsingAttachment: Detach volume from instance {server_id} using the Compute API')

@@ -18,14 +18,7 @@ _MAX_SERVERS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class ComputeHost:
-    """A compute host.
-
-    :param agent: the row of its agent, None where Nova drives the host.
-    :param agent_is_up: the agent reports.
-    :param facts: attachments, initiators and the number of servers.
-    :param servers: servers that the agent registered; empty in lists.
-    :param fenced: the mark that keeps it from having volumes, or None.
-    """
+    """A compute host: its agent is None where Nova drives it; servers are left out of lists."""
 
     name: str
     agent: models.Service | None
@@ -36,8 +29,6 @@ class ComputeHost:
 
 
 class ComputeHosts:
-    """Use cases on compute hosts."""
-
     def __init__(self, db: database.Database, policy: Policy, services: Services) -> None:
         self._db = db
         self._policy = policy
@@ -45,7 +36,6 @@ class ComputeHosts:
 
     @database.retry
     def list_all(self, ctx: RequestContext) -> list[ComputeHost]:
-        """List the hosts."""
         self._policy.check(ctx, 'multiattach:hosts')
         with self._db.reader() as session:
             facts = db_hosts.list_facts(session)
@@ -57,9 +47,8 @@ class ComputeHosts:
         ]
 
     def show(self, ctx: RequestContext, name: str) -> ComputeHost:
-        """Show a host.
+        """Show a host with its servers.
 
-        :returns: the host with its servers.
         :raises NotFound: no agent and no attachment names it, and it is not fenced.
         """
         self._policy.check(ctx, 'multiattach:hosts')
@@ -67,11 +56,7 @@ class ComputeHosts:
 
     @database.retry
     def load(self, name: str) -> ComputeHost:
-        """Load a host, for the service's own use.
-
-        :returns: the host with its servers.
-        :raises NotFound: no agent and no attachment names it, and it is not fenced.
-        """
+        """Do as :meth:`show`, for the service's own use."""
         with self._db.reader() as session:
             facts = db_hosts.list_facts(session, name).get(name)
             agents = [row for row in db_services.list_all(session, HOST_BINARY, name) if row.host == name]

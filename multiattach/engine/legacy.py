@@ -34,10 +34,7 @@ Pick = Callable[[list[models.Attachment]], models.Attachment | None]
 class LegacyAttach:
     """What os-attach says.
 
-    :param mountpoint: device name on the server.
-    :param instance_uuid: UUID of the server, or None.
     :param host_name: name of a host that attaches without a server, or None.
-    :param mode: ``rw``, ``ro`` or None.
     """
 
     mountpoint: str
@@ -47,10 +44,7 @@ class LegacyAttach:
 
 
 class LegacyActions:
-    """Use cases of the legacy actions.
-
-    :param guard: asks before something in use is taken away.
-    """
+    """Use cases of the legacy actions."""
 
     def __init__(
         self, db: database.Database, policy: Policy, attachments: Attachments, guard: Guard, orders: Orders
@@ -67,7 +61,6 @@ class LegacyActions:
     def attach(self, ctx: RequestContext, volume_id: str, wish: LegacyAttach) -> None:
         """Mark a volume as attached (os-attach).
 
-        :param wish: server or host, and device.
         :raises InvalidVolume: the sharing rules say no, or nobody can tell whose connection is meant.
         """
         with self._db.writer() as session:
@@ -125,7 +118,6 @@ class LegacyActions:
     def initialize_connection(self, ctx: RequestContext, volume_id: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Have an initiator admitted (os-initialize_connection); repeating it is harmless.
 
-        :param raw: connector.
         :returns: flat connection_info (contract 8.2).
         """
         wanted = connection.parse_connector(raw)
@@ -273,10 +265,7 @@ class LegacyActions:
 
 
 def _find_attach(rows: list[models.Attachment], wish: LegacyAttach) -> models.Attachment | None:
-    """Find the attachment that os-attach means: the server's, or else what waits on the host for one.
-
-    :raises InvalidVolume: connections of several hosts wait, and the host is not named.
-    """
+    """Find the attachment that os-attach means: the server's, or else what waits on the host for one."""
     if wish.instance_uuid is not None:
         mine = [row for row in rows if row.instance_uuid == wish.instance_uuid]
         if mine:

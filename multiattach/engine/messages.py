@@ -13,8 +13,6 @@ from multiattach.engine.policy import Policy
 
 
 class Messages:
-    """Use cases on messages."""
-
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
         self._policy = policy
@@ -23,19 +21,12 @@ class Messages:
     def list_page(
         self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page
     ) -> list[models.Message]:
-        """List the messages of the caller's project.
-
-        :param filters: conditions on :class:`~multiattach.db.models.Message`.
-        :param page: order and cut.
-        :raises NotFound: the page's marker is no message.
-        """
         self._policy.check(ctx, 'message:get_all')
         with self._db.reader() as session:
             return db_messages.list_page(session, [models.Message.project_id == ctx.project, *filters], page)
 
     @database.retry
     def show(self, ctx: RequestContext, message_id: str) -> models.Message:
-        """Load a message."""
         missing = errors.NotFound(f'Message {message_id} could not be found.')
         with self._db.reader() as session:
             found = db_messages.get(session, message_id)
@@ -47,7 +38,6 @@ class Messages:
 
     @database.retry
     def delete(self, ctx: RequestContext, message_id: str) -> None:
-        """Delete a message; errors as :meth:`show`."""
         found = self.show(ctx, message_id)
         self._policy.check(ctx, 'message:delete', found.project_id)
         with self._db.writer() as session:

@@ -12,14 +12,10 @@ from multiattach.domain import extra_specs
 class Candidate:
     """A volume backend as its worker reports it.
 
-    :param host: ``host@backend``, the name of its RPC server.
-    :param is_up: the last heartbeat is recent.
-    :param is_enabled: an operator did not disable it.
     :param total_gb: capacity in GiB, None for unknown or unlimited.
     :param free_gb: free space in GiB, None for unknown or unlimited.
     :param allocated_gb: GiB promised to volumes.
     :param max_over_subscription: how many times the capacity may be promised.
-    :param capabilities: what extra specs are matched with.
     """
 
     host: str
@@ -34,11 +30,7 @@ class Candidate:
     capabilities: Mapping[str, Any]
 
     def fits(self, specs: Mapping[str, str | None]) -> bool:
-        """Tell whether volumes of a type may be here.
-
-        :param specs: extra specs of the type.
-        :returns: True if it has what they ask for, in a zone that they allow.
-        """
+        """Return whether a backend has what a type's extra specs ask for, in a zone that they allow."""
         return extra_specs.is_satisfied(specs, self.capabilities) and extra_specs.is_allowed(specs, self.zone)
 
     @property
@@ -51,13 +43,6 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Requirements:
-    """What a volume needs of its backend.
-
-    :param size_gb: GiB.
-    :param zone: availability zone, or None.
-    :param specs: extra specs of its type.
-    """
-
     size_gb: int
     zone: str | None
     specs: Mapping[str, str | None]
@@ -65,22 +50,14 @@ class Requirements:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The backend, or why there is none.
-
-    :param backend: the chosen one, or None.
-    :param reason: for the user, empty if there is a backend.
-    """
+    """The backend, or the reason, for the user, why there is none."""
 
     backend: Candidate | None
     reason: str = ''
 
 
 def choose(wish: Requirements, backends: Iterable[Candidate]) -> Choice:
-    """Choose the backend with the most room among those that fit.
-
-    :param wish: what is needed.
-    :returns: the choice; the reason names the first condition that nobody met.
-    """
+    """Choose the backend with the most room among those that fit; else name the first condition that nobody met."""
     left = list(backends)
     steps: tuple[tuple[str, Any], ...] = (
         ('No volume backend is up and enabled.', lambda b: b.is_up and b.is_enabled),
@@ -99,10 +76,7 @@ def choose(wish: Requirements, backends: Iterable[Candidate]) -> Choice:
 
 
 def describe(specs: Mapping[str, str | None]) -> str:
-    """Write the extra specs that users may know as text.
-
-    :returns: ``key=value`` pairs.
-    """
+    """Write the extra specs that users may know as ``key=value`` pairs."""
     return (
         ', '.join(f'{k}={v}' for k, v in sorted(specs.items()) if k in extra_specs.PUBLIC_SPECS) or 'other extra specs'
     )

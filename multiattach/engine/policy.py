@@ -23,10 +23,7 @@ class Owned(Protocol):
 
 
 class Policy:
-    """The rules, asked for a caller and an object.
-
-    :param enforcer: oslo.policy enforcer with all rules registered.
-    """
+    """The rules, asked for a caller and an object."""
 
     def __init__(self, enforcer: policy.Enforcer) -> None:
         self._enforcer = enforcer
@@ -35,11 +32,10 @@ class Policy:
         self._verdicts: dict[tuple[str, str | None, str], bool] = {}
 
     def allows(self, ctx: RequestContext, rule: str, project_id: str | None) -> bool:
-        """Tell whether a caller may do something in a project.
+        """Return whether a rule passes for a caller.
 
         :param project_id: project of the object; None for objects of no project, where the
             caller's own counts.
-        :returns: whether the rule passes.
         """
         owner = ctx.project if project_id is None else project_id
         now = time.monotonic()
@@ -65,20 +61,11 @@ class Policy:
         self._enforcer.use_conf = False
 
     def check(self, ctx: RequestContext, rule: str, project_id: str | None = None) -> None:
-        """Refuse a caller who may not do something.
-
-        :param project_id: as for :meth:`allows`.
-        :raises NotAuthorized: the rule does not pass.
-        """
+        """Refuse a caller who may not do something."""
         if not self.allows(ctx, rule, project_id):
             raise errors.NotAuthorized(f"Policy doesn't allow {rule} to be performed.")
 
     def check_visible(self, ctx: RequestContext, owned: Owned, missing: errors.NotFound) -> None:
-        """Refuse a caller of another project as if the object did not exist.
-
-        :param owned: the loaded object.
-        :param missing: the error to raise.
-        :raises NotFound: *missing*.
-        """
+        """Refuse a caller of another project as if the object did not exist."""
         if not ctx.is_admin and owned.project_id != ctx.project:
             raise missing

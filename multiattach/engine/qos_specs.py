@@ -27,21 +27,12 @@ class QosSpecs:
     def list_page(
         self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page
     ) -> list[models.QosSpecs]:
-        """List QoS specs.
-
-        :param filters: conditions on :class:`~multiattach.db.models.QosSpecs`.
-        :param page: order and cut.
-        """
         self._policy.check(ctx, _RULE + 'get_all')
         with self._db.reader() as session:
             return db_qos.list_page(session, filters, page)
 
     @database.retry
     def show(self, ctx: RequestContext, qos_id: str) -> models.QosSpecs:
-        """Load QoS specs.
-
-        :raises QosSpecsNotFound: there are none.
-        """
         self._policy.check(ctx, _RULE + 'get')
         with self._db.reader() as session:
             return db_qos.get(session, qos_id)
@@ -50,8 +41,6 @@ class QosSpecs:
     def create(self, ctx: RequestContext, name: str, consumer: str, specs: Mapping[str, str | None]) -> models.QosSpecs:
         """Create QoS specs.
 
-        :param name: 1 to 255 characters, unique.
-        :param consumer: who sees to them.
         :raises InvalidInput: an unknown consumer, or a rate that is no number.
         :raises Conflict: the name is taken.
         """
@@ -66,11 +55,7 @@ class QosSpecs:
 
     @database.retry
     def update(self, ctx: RequestContext, qos_id: str, specs: Mapping[str, str | None]) -> None:
-        """Set keys; the others stay. Attachments that have their connection_info keep it.
-
-        :param specs: keys and values; ``consumer`` is who sees to them.
-        :raises QosSpecsNotFound: there are none.
-        """
+        """Set keys, or the ``consumer``; the others stay. Attachments that have their connection_info keep it."""
         self._policy.check(ctx, _RULE + 'update')
         items = dict(specs)
         with self._db.writer() as session:
@@ -98,11 +83,9 @@ class QosSpecs:
 
     @database.retry
     def delete(self, ctx: RequestContext, qos_id: str, *, force: bool) -> None:
-        """Delete QoS specs.
+        """Delete QoS specs, also from the types that have them if it is forced.
 
-        :param force: take them from the types that have them.
-        :raises QosSpecsNotFound: there are none.
-        :raises InvalidInput: types have them, and they are not to be taken from those.
+        :raises InvalidInput: types have them, and it is not forced.
         """
         self._policy.check(ctx, _RULE + 'delete')
         with self._db.writer() as session:
@@ -117,10 +100,6 @@ class QosSpecs:
 
     @database.retry
     def list_types(self, ctx: RequestContext, qos_id: str) -> list[models.VolumeType]:
-        """List the types that have QoS specs.
-
-        :raises QosSpecsNotFound: there are none.
-        """
         self._policy.check(ctx, _RULE + 'get_all')
         with self._db.reader() as session:
             db_qos.get(session, qos_id)
@@ -128,10 +107,7 @@ class QosSpecs:
 
     @database.retry
     def associate(self, ctx: RequestContext, qos_id: str, type_id: str | None) -> None:
-        """Give a type QoS specs; having them is success.
-
-        :raises InvalidInput: no type is named, or it has other specs.
-        """
+        """Give a type QoS specs; having them is success."""
         self._policy.check(ctx, _RULE + 'update')
         type_id = _check_named(type_id)
         with self._db.writer() as session:
@@ -147,10 +123,7 @@ class QosSpecs:
 
     @database.retry
     def disassociate(self, ctx: RequestContext, qos_id: str, type_id: str | None) -> None:
-        """Take QoS specs from a type; not having them is success.
-
-        :raises InvalidInput: no type is named.
-        """
+        """Take QoS specs from a type; not having them is success."""
         self._policy.check(ctx, _RULE + 'update')
         type_id = _check_named(type_id)
         with self._db.writer() as session:
@@ -160,10 +133,6 @@ class QosSpecs:
 
     @database.retry
     def disassociate_all(self, ctx: RequestContext, qos_id: str) -> None:
-        """Take QoS specs from all types.
-
-        :raises QosSpecsNotFound: there are none.
-        """
         self._policy.check(ctx, _RULE + 'update')
         with self._db.writer() as session:
             db_qos.get(session, qos_id, lock=True)

@@ -96,7 +96,6 @@ def volume_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int
 
 
 def attachment_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
-    """Build the conditions of an attachment list; arguments and errors as :func:`volume_conditions`."""
     return _build(ctx, wanted, minor, filters.ATTACHMENTS, filters.ATTACHMENTS_ADMIN, filters.ATTACHMENTS_LIKE)
 
 
@@ -125,27 +124,21 @@ def _build(
 
 
 def message_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
-    """Build the conditions of a message list; arguments and errors as :func:`volume_conditions`."""
     return _build(ctx, wanted, minor, filters.MESSAGES, {}, {})
 
 
 def qos_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
-    """Build the conditions of a list of QoS specs; arguments and errors as :func:`volume_conditions`."""
     return _build(ctx, wanted, minor, filters.QOS_SPECS, {}, {})
 
 
 def check_absent(ctx: RequestContext, wanted: Mapping[str, str], minor: int, names: Iterable[str]) -> None:
-    """Check the filters of a list that is always empty; errors as :func:`volume_conditions`.
-
-    :param names: filters that everybody may use.
-    """
+    """Check the filters, of which everybody may use *names*, of a list that is always empty."""
     _build(ctx, wanted, minor, {name: lambda _value: filters.nothing() for name in names}, {}, {})
 
 
 def type_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
-    """Build the conditions of a type list.
+    """Build the conditions of a type list from ``is_public`` and ``extra_specs``; everything else says nothing.
 
-    :param wanted: ``is_public`` and ``extra_specs``; everything else says nothing.
     :raises InvalidInput: a value that cannot be read.
     """
     conditions = []

@@ -16,12 +16,7 @@ from multiattach.engine.policy import Policy
 
 @dataclasses.dataclass(frozen=True)
 class QuotaSet:
-    """Limits of a project or class, and what is used.
-
-    :param name: project id or name of the class.
-    :param limits: limit by resource, every resource named.
-    :param in_use: use by resource.
-    """
+    """Limits of a project or class, every resource named, and what is used."""
 
     name: str
     limits: Mapping[str, int]
@@ -29,10 +24,7 @@ class QuotaSet:
 
 
 class Quotas:
-    """Use cases on quotas.
-
-    :param defaults: limits of the configuration by resource.
-    """
+    """Use cases on quotas."""
 
     def __init__(self, db: database.Database, policy: Policy, defaults: Mapping[str, int]) -> None:
         self._db = db
@@ -53,11 +45,8 @@ class Quotas:
         size: int,
         in_project: bool = True,
     ) -> None:
-        """Refuse what would exceed a quota, under the project's lock.
+        """Refuse what would exceed a quota, under the project's lock, which is taken and held.
 
-        :param session: a writer's session; the project's lock is taken and held.
-        :param gigabytes: GiB to add.
-        :param size: GiB of the volume afterwards.
         :param in_project: False for a change of type.
         :raises QuotaExceeded: the message names the quota.
         """
@@ -87,7 +76,6 @@ class Quotas:
 
     @database.retry
     def show(self, ctx: RequestContext, project_id: str) -> QuotaSet:
-        """Read a project's limits and use."""
         self._policy.check(ctx, 'volume_extension:quotas:show', project_id)
         with self._db.reader() as session:
             return self._read(session, project_id, project_id)
@@ -101,7 +89,6 @@ class Quotas:
 
     @database.retry
     def show_defaults(self, ctx: RequestContext, project_id: str) -> QuotaSet:
-        """Read the limits of projects for which none are set."""
         self._policy.check(ctx, 'volume_extension:quotas:show', project_id)
         with self._db.reader() as session:
             return self._read(session, project_id, None)
@@ -110,7 +97,6 @@ class Quotas:
     def update(self, ctx: RequestContext, project_id: str, limits: Mapping[str, int]) -> QuotaSet:
         """Set limits of a project.
 
-        :returns: the quota set after the change.
         :raises InvalidInput: an unknown resource, or a limit below what is used.
         """
         self._policy.check(ctx, 'volume_extension:quotas:update', project_id)
@@ -136,21 +122,13 @@ class Quotas:
 
     @database.retry
     def show_class(self, ctx: RequestContext, name: str) -> QuotaSet:
-        """Read the limits of a quota class; ``default`` is what projects get.
-
-        :returns: the quota set; nothing is in use.
-        """
+        """Read the limits of a quota class; ``default`` is what projects get."""
         self._policy.check(ctx, 'volume_extension:quota_classes:get')
         with self._db.reader() as session:
             return self._read(session, name, None, name)
 
     @database.retry
     def update_class(self, ctx: RequestContext, name: str, limits: Mapping[str, int]) -> QuotaSet:
-        """Set limits of a quota class.
-
-        :returns: the quota set after the change.
-        :raises InvalidInput: an unknown resource.
-        """
         self._policy.check(ctx, 'volume_extension:quota_classes:update')
         with self._db.writer() as session:
             _check_known(limits, self._read(session, name, None, name))

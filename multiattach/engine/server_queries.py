@@ -63,7 +63,6 @@ def server_conditions(
     A filter that the caller may not use, or that nobody knows, says nothing, as in Nova; the
     schema refuses unknown ones from 2.75.
 
-    :param all_projects: the list is of all projects, so that a project is a filter.
     :raises InvalidInput: a value that cannot be read.
     """
     conditions = []

@@ -33,9 +33,7 @@ _DEVICE = re.compile('/dev/vd[a-z]{1,2}')
 class ServerAttach:
     """What a user asks of an attach to a server.
 
-    :param device: wished device name, None for the next free one.
     :param tag: device tag (compute 2.49).
-    :param delete_on_termination: delete the volume with the server (compute 2.79).
     :param supports_multiattach: the microversion is 2.60 or later.
     :param mode: ``rw``, ``ro`` or None; the compute API has no word for it.
     """
@@ -69,7 +67,6 @@ class Servers:
 
     @database.retry
     def show(self, ctx: RequestContext, server_id: str, rule: str = 'os_compute_api:servers:show') -> models.Server:
-        """Load a server that the caller may see."""
         with self._db.reader() as session:
             return self._load(session, ctx, server_id, rule)
 
@@ -82,12 +79,7 @@ class Servers:
         *,
         all_projects: bool = False,
     ) -> list[models.Server]:
-        """List servers of the caller's project, or of all.
-
-        :param filters: conditions on :class:`~multiattach.db.models.Server`.
-        :param page: order and cut.
-        :param all_projects: do not scope; asks a rule of its own.
-        """
+        """List servers of the caller's project, or of all, which asks a rule of its own."""
         self._policy.check(ctx, 'os_compute_api:servers:index')
         scope = []
         if all_projects:
@@ -99,10 +91,7 @@ class Servers:
 
     @database.retry
     def list_hosts(self, ctx: RequestContext) -> dict[str, str]:
-        """Tell how the hosts are, to callers who may know.
-
-        :returns: by host: ``UP``, ``DOWN`` or ``MAINTENANCE``; None is told of other hosts.
-        """
+        """Return by host ``UP``, ``DOWN`` or ``MAINTENANCE`` to callers who may know; None is told of other hosts."""
         if not self._policy.allows(ctx, 'os_compute_api:servers:show:host_status', None):
             return {}
         with self._db.reader() as session:
@@ -112,18 +101,12 @@ class Servers:
         }
 
     def sees_hosts(self, ctx: RequestContext) -> bool:
-        """Tell whether a caller may see where servers run.
-
-        :returns: policy ``os_compute_api:os-extended-server-attributes``.
-        """
+        """Return whether a caller may see where servers run (``os_compute_api:os-extended-server-attributes``)."""
         return self._policy.allows(ctx, 'os_compute_api:os-extended-server-attributes', None)
 
     @database.retry
     def list_volumes(self, servers: Sequence[models.Server]) -> dict[str, list[models.Attachment]]:
-        """List the volumes of servers that the caller has just loaded.
-
-        :returns: attachments by server id, failed attaches left out.
-        """
+        """List the volumes of servers that the caller has just loaded, by server id, failed attaches left out."""
         found: dict[str, list[models.Attachment]] = {server.id: [] for server in servers}
         if found:
             with self._db.reader() as session:
@@ -140,10 +123,6 @@ class Servers:
 
     @database.retry
     def show_attachment(self, ctx: RequestContext, server_id: str, volume_id: str) -> models.Attachment:
-        """Load the attachment of a volume to a server.
-
-        :raises NotFound: the volume is not attached to the server.
-        """
         with self._db.reader() as session:
             self._load(session, ctx, server_id, _RULE + 'show')
             return self._find(session, server_id, volume_id, failed=False)
@@ -152,11 +131,7 @@ class Servers:
     def update_attachment(
         self, ctx: RequestContext, server_id: str, volume_id: str, delete_on_termination: bool | None
     ) -> None:
-        """Change whether a volume is to be deleted with its server.
-
-        :param delete_on_termination: what it shall be; None leaves it as it is.
-        :raises NotFound: the volume is not attached to the server.
-        """
+        """Change whether a volume is to be deleted with its server; None leaves it as it is."""
         with self._db.writer() as session:
             self._load(session, ctx, server_id, _RULE + 'update')
             row = self._find(session, server_id, volume_id, failed=False)
@@ -168,8 +143,6 @@ class Servers:
     def attach(self, ctx: RequestContext, server_id: str, wish: ServerAttach) -> models.Attachment:
         """Reserve a volume for a server and have the server's host agent attach it.
 
-        :param wish: volume and device.
-        :returns: the attachment in ``reserved``.
         :raises InvalidVolume: the sharing rules say no, it is attached to this server already,
             or a multiattach volume is asked for below compute 2.60.
         :raises Conflict: the host is down or cannot share.

@@ -14,10 +14,7 @@ from multiattach.engine.policy import Policy
 
 
 class Services:
-    """Use cases on services.
-
-    :param down_time: seconds without a heartbeat after which a service counts as down.
-    """
+    """Use cases on services."""
 
     def __init__(self, db: database.Database, policy: Policy, down_time: float) -> None:
         self._db = db
@@ -25,18 +22,10 @@ class Services:
         self._down_time = down_time
 
     def is_up(self, service: models.Service) -> bool:
-        """Tell whether a service's last heartbeat is recent.
-
-        :returns: True if it is up.
-        """
         return is_up(service.heartbeat_at, models.now(), self._down_time)
 
     @database.retry
     def list_all(self, ctx: RequestContext, binary: str | None = None, host: str | None = None) -> list[models.Service]:
-        """List services for an admin.
-
-        :param host: only this host.
-        """
         self._policy.check(ctx, 'volume_extension:services:index')
         with self._db.reader() as session:
             return db_services.list_all(session, binary, host)
@@ -45,12 +34,7 @@ class Services:
     def set_disabled(
         self, ctx: RequestContext, binary: str, host: str, disabled: bool, reason: str | None = None
     ) -> models.Service:
-        """Enable or disable a service (contract 11.4 number 24: it really acts).
-
-        :param disabled: what it shall be.
-        :param reason: why it is disabled.
-        :returns: the service after the change.
-        """
+        """Enable or disable a service (contract 11.4 number 24: it really acts)."""
         self._policy.check(ctx, 'volume_extension:services:update')
         with self._db.writer() as session:
             service = db_services.get(session, binary, host)
@@ -58,18 +42,11 @@ class Services:
             return service
 
     def list_pools(self, ctx: RequestContext) -> list[Candidate]:
-        """List the volume backends for an admin.
-
-        :returns: as :meth:`list_backends`.
-        """
         self._policy.check(ctx, 'scheduler_extension:scheduler_stats:get_pools')
         return self.list_backends()
 
     def show_backend(self, ctx: RequestContext, name: str) -> Candidate:
-        """Load a volume backend for an admin.
-
-        :param name: ``host@backend``, perhaps with ``#pool``.
-        """
+        """Show a volume backend, ``host@backend`` perhaps with ``#pool``, to an admin."""
         self._policy.check(ctx, 'volume_extension:capabilities')
         host = pools.strip_pool(name)
         for backend in self.list_backends():
@@ -78,19 +55,13 @@ class Services:
         raise errors.NotFound(f'Backend {name} could not be found.')
 
     def list_zones(self, ctx: RequestContext) -> dict[str, bool]:
-        """List the availability zones of volumes.
-
-        :returns: by name, whether any backend in it is enabled and up.
-        """
+        """Return the availability zones of volumes, and whether any backend in each is enabled and up."""
         self._policy.check(ctx, 'volume:availability_zone_list')
         return self.find_zones()
 
     @database.retry
     def find_zones(self) -> dict[str, bool]:
-        """Return the availability zones of volumes, for the service's own use.
-
-        :returns: as :meth:`list_zones`.
-        """
+        """Do as :meth:`list_zones`, for the service's own use."""
         zones: dict[str, bool] = {}
         with self._db.reader() as session:
             for row in db_services.list_all(session, VOLUME_BINARY):
@@ -100,10 +71,7 @@ class Services:
 
     @database.retry
     def list_backends(self) -> list[Candidate]:
-        """List the volume backends with what they report and what is promised on them.
-
-        :returns: backends, those that are down or disabled among them.
-        """
+        """List the volume backends, also those down or disabled, with what is promised on them."""
         with self._db.reader() as session:
             rows = db_services.list_all(session, VOLUME_BINARY)
             promised = db_volumes.allocated(session)
@@ -111,10 +79,7 @@ class Services:
 
     @database.retry
     def fences_apart(self, host: str) -> bool:
-        """Tell whether a worker of a backend is up that has threads for fences only.
-
-        :returns: False also for workers of the release before.
-        """
+        """Return whether a worker of a backend is up that has threads for fences only (the release before has none)."""
         with self._db.reader() as session:
             crew = _group_by_backend(db_services.list_all(session, VOLUME_BINARY)).get(host, ())
             return any(self.is_up(row) and (row.report or {}).get('fences_apart') for row in crew)

@@ -19,8 +19,6 @@ _IMAGE = 'volume_extension:volume_image_metadata:'
 
 
 class VolumeSettings:
-    """Use cases on properties of volumes."""
-
     def __init__(self, db: database.Database, policy: Policy, orders: Orders) -> None:
         self._db = db
         self._policy = policy
@@ -30,7 +28,6 @@ class VolumeSettings:
     def set_readonly(self, ctx: RequestContext, volume_id: str, readonly: bool) -> None:
         """Let nobody write, or let everybody (os-update_readonly_flag).
 
-        :param readonly: what it shall be.
         :raises InvalidVolume: not available.
         """
         with self._db.writer() as session:
@@ -44,10 +41,6 @@ class VolumeSettings:
 
     @database.retry
     def set_bootable(self, ctx: RequestContext, volume_id: str, bootable: bool) -> None:
-        """Say whether a volume may boot a server (os-set_bootable).
-
-        :param bootable: what it shall be.
-        """
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:update')
             _check_no_maintenance(volume)
@@ -55,11 +48,7 @@ class VolumeSettings:
 
     @database.retry
     def set_image_metadata(self, ctx: RequestContext, volume_id: str, items: Mapping[str, str]) -> dict[str, str]:
-        """Set image metadata; other items stay.
-
-        :returns: all items after the change.
-        :raises InvalidInput: there would be too many keys.
-        """
+        """Set image metadata; other items stay. Return all."""
         with self._db.writer() as session:
             _check_no_maintenance(lock_volume(session, self._policy, ctx, volume_id, _IMAGE + 'set'))
             db_volumes.set_image_metadata(session, volume_id, items)
@@ -69,7 +58,6 @@ class VolumeSettings:
 
     @database.retry
     def show_image_metadata(self, ctx: RequestContext, volume_id: str) -> dict[str, str]:
-        """Read image metadata."""
         with self._db.reader() as session:
             volume = db_volumes.get(session, volume_id)
             self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
@@ -78,7 +66,6 @@ class VolumeSettings:
 
     @database.retry
     def unset_image_metadata(self, ctx: RequestContext, volume_id: str, key: str) -> None:
-        """Take an item of image metadata away."""
         with self._db.writer() as session:
             _check_no_maintenance(lock_volume(session, self._policy, ctx, volume_id, _IMAGE + 'remove'))
             if not db_volumes.delete_image_metadata(session, volume_id, key):
@@ -87,13 +74,11 @@ class VolumeSettings:
     # -- reset ---------------------------------------------------------------------------------
 
     def reset(self, ctx: RequestContext, volume_id: str, status: str | None, attach_status: str | None) -> None:
-        """Put a volume's status right (os-reset_status).
+        """Reset a volume's status (os-reset_status), to one that is ``resettable`` in the table of states.
 
         ``detached`` really takes every attachment from its target (contract 11.4 number 21). A status
         that attachments decide can be asked for only when they agree.
 
-        :param status: status to set, or None.
-        :param attach_status: ``attached`` or ``detached``, or None.
         :raises InvalidInput: the status cannot be set so.
         """
         if status is not None and status not in states.RESETTABLE:

@@ -25,7 +25,6 @@ class ComparedTarget:
     :param backend: backend of the volume; the one that showed the target if the volume is unknown.
     :param shown: what the worker read from the target, None if there is none.
     :param recorded: attachments that a target may know; None if the volume is not recorded.
-    :param differences: where the two disagree.
     """
 
     volume_id: str
@@ -39,7 +38,6 @@ class ComparedTarget:
 class TargetPage:
     """Targets of all backends, as far as those answered.
 
-    :param targets: in order of their volumes' ids.
     :param unanswered: why there is nothing of a backend, by its name.
     :param marker: where the next page begins, None on the last one.
     """
@@ -50,8 +48,6 @@ class TargetPage:
 
 
 class Targets:
-    """Use cases on targets."""
-
     def __init__(self, db: database.Database, policy: Policy, services: Services, workers: VolumeWorkers) -> None:
         self._db = db
         self._policy = policy
@@ -60,11 +56,7 @@ class Targets:
 
     @database.retry
     def show(self, ctx: RequestContext, volume_id: str) -> ComparedTarget:
-        """Show the target of a volume.
-
-        :returns: the target, which may not exist.
-        :raises Unavailable: the volume's worker does not answer.
-        """
+        """Show the target of a volume."""
         self._policy.check(ctx, 'multiattach:targets')
         with self._db.reader() as session:
             backend = db_targets.find_backends(session, [volume_id])
@@ -85,12 +77,7 @@ class Targets:
 
     @database.retry
     def list_page(self, ctx: RequestContext, marker: str | None, limit: int, host: str | None = None) -> TargetPage:
-        """List targets, those that should be and those that are.
-
-        :param marker: only those of volumes after this id.
-        :param limit: most targets.
-        :param host: only those of this backend.
-        """
+        """List targets, those that should be and those that are, of volumes after the id *marker*."""
         self._policy.check(ctx, 'multiattach:targets')
         workers = {one.host: one.is_up for one in self._services.list_backends() if host is None or one.host == host}
         if host is not None and not workers:
@@ -155,14 +142,7 @@ def compare_shown(
     before: Sequence[drift.Recorded] | None,
     after: Sequence[drift.Recorded] | None,
 ) -> ComparedTarget:
-    """Compare with what was recorded before the target was read and after: a step between is no drift.
-
-    :param backend: backend of the volume.
-    :param shown: what the worker read, None if there is no target.
-    :param before: attachments that a target may know, before it was read.
-    :param after: the same afterwards.
-    :returns: the target and where it differs.
-    """
+    """Compare with what was recorded before the target was read and after: a step between is no drift."""
     state = (
         None
         if shown is None

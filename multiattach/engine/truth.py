@@ -46,14 +46,6 @@ class ShownHost:
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """What was seen.
-
-    :param target: the target next to what is recorded, None if it was not read.
-    :param hosts: hosts that answered.
-    :param findings: drift.
-    :param unanswered: who did not answer.
-    """
-
     target: ComparedTarget | None
     hosts: list[ShownHost]
     findings: list[Finding]
@@ -61,10 +53,7 @@ class Truth:
 
 
 class Witnesses:
-    """Asks workers and agents for what is there.
-
-    :param rules: how long something must last to be drift.
-    """
+    """Asks workers and agents for what is there."""
 
     def __init__(
         self, db: database.Database, workers: VolumeWorkers, agents: HostAgents, rules: DriftRules | None = None
@@ -87,7 +76,6 @@ class Witnesses:
 
         :param backend: backend of the volume, and whether its worker reports.
         :param hosts: host agents that drive its attachments, and whether they report.
-        :returns: what was seen of this volume.
         """
         with concurrent.futures.ThreadPoolExecutor(_PARALLEL, 'truth') as pool:
             name = backend[0]
@@ -139,12 +127,6 @@ class Witnesses:
         return truth
 
     def ask_of_host(self, host: str, is_up: bool, request_id: str | None) -> Truth:
-        """See what there is on a host.
-
-        :param host: name of the compute host; it has an agent.
-        :param is_up: whether its agent reports.
-        :returns: what was seen.
-        """
         truth = Truth(None, [], [], [])
         try:
             shown = _ask(is_up, host, lambda: self._agents.show_host(host, request_id))

@@ -11,15 +11,12 @@ from multiattach.engine.policy import Policy
 
 
 class TypeAccess:
-    """Use cases on the access to types."""
-
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
         self._policy = policy
 
     @database.retry
     def list_projects(self, ctx: RequestContext, type_id: str) -> list[str]:
-        """List the projects that may use a type."""
         self._policy.check(ctx, 'volume_extension:volume_type_access:get_all_for_type')
         with self._db.reader() as session:
             if db_types.get(session, type_id).is_public:
@@ -28,11 +25,7 @@ class TypeAccess:
 
     @database.retry
     def add(self, ctx: RequestContext, type_id: str, project_id: str) -> None:
-        """Let a project use a type.
-
-        :raises InvalidInput: the type is public.
-        :raises Conflict: the project may already.
-        """
+        """Let a project use a type."""
         self._policy.check(ctx, 'volume_extension:volume_type_access:addProjectAccess')
         with self._db.writer() as session:
             if db_types.get(session, type_id, lock=True).is_public:
@@ -43,11 +36,7 @@ class TypeAccess:
 
     @database.retry
     def remove(self, ctx: RequestContext, type_id: str, project_id: str) -> None:
-        """Take a project's use of a type back.
-
-        :raises NotFound: the project may not use it.
-        :raises Conflict: the type is public, or the project's default type.
-        """
+        """Take a project's use of a type back."""
         self._policy.check(ctx, 'volume_extension:volume_type_access:removeProjectAccess')
         with self._db.writer() as session:
             if db_types.get(session, type_id, lock=True).is_public:

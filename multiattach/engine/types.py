@@ -17,10 +17,7 @@ from multiattach.engine.policy import Policy
 
 
 class Types:
-    """Use cases on volume types.
-
-    :param default_name: name of the type that volumes get if none is asked for.
-    """
+    """Use cases on volume types."""
 
     def __init__(self, db: database.Database, policy: Policy, default_name: str) -> None:
         self._db = db
@@ -41,17 +38,12 @@ class Types:
 
     @database.retry
     def show(self, ctx: RequestContext, type_id: str) -> models.VolumeType:
-        """Load a type by id.
-
-        :returns: the type with extra specs.
-        """
         self._policy.check(ctx, 'volume_extension:type_get')
         with self._db.reader() as session:
             return self._visible(session, ctx, db_types.get(session, type_id), type_id)
 
     @database.retry
     def find(self, ctx: RequestContext, name_or_id: str) -> models.VolumeType:
-        """Load a type by id or name; errors as :meth:`show`."""
         with self._db.reader() as session:
             return self._visible(session, ctx, db_types.find(session, name_or_id), name_or_id)
 
@@ -70,12 +62,7 @@ class Types:
     def list_page(
         self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page
     ) -> list[models.VolumeType]:
-        """List types; people without the admin role see those that their project may use.
-
-        :param filters: conditions on :class:`~multiattach.db.models.VolumeType`.
-        :param page: order and cut.
-        :returns: types with extra specs.
-        """
+        """List types; people without the admin role see those that their project may use."""
         self._policy.check(ctx, 'volume_extension:type_get_all')
         scope = [] if ctx.is_admin else [db_types.accessible(ctx.project)]
         with self._db.reader() as session:
@@ -87,8 +74,6 @@ class Types:
     ) -> models.VolumeType:
         """Create a type.
 
-        :param name: 1 to 255 characters, unique among the living.
-        :param is_public: every project may use it.
         :raises InvalidInput: extra specs that cannot mean what their author wants.
         :raises Conflict: the name is taken.
         """
@@ -106,8 +91,6 @@ class Types:
     def update(self, ctx: RequestContext, type_id: str, changes: Mapping[str, str | bool | None]) -> models.VolumeType:
         """Change name, description or ``is_public``.
 
-        :param changes: columns and their new values.
-        :returns: the type after the change.
         :raises InvalidInput: somebody's default type would be out of his reach.
         :raises Conflict: the name is taken.
         """
@@ -147,7 +130,6 @@ class Types:
     ) -> None:
         """Set extra specs while no volume has the type, in one transaction (contract 11.4 number 27).
 
-        :param specs: keys and values to set; the others stay.
         :param is_update: ask the update rule instead of the create rule.
         :raises InvalidInput: the type is in use, or the values cannot mean what is wanted.
         """
@@ -186,7 +168,6 @@ class Types:
 
     @database.retry
     def show_spec(self, ctx: RequestContext, type_id: str, key: str) -> str | None:
-        """Read one extra spec of a type."""
         self._policy.check(ctx, 'volume_extension:types_extra_specs:show')
         with self._db.reader() as session:
             found = self._visible(session, ctx, db_types.get(session, type_id), type_id)
@@ -196,19 +177,12 @@ class Types:
         return specs[key]
 
     def make_spec_view(self, ctx: RequestContext) -> Callable[[models.VolumeType], dict[str, str | None] | None]:
-        """Find out once for a reply which extra specs the caller may see in types.
-
-        :returns: a function of a type: its extra specs, or None if they are not to be shown.
-        """
+        """Find out once for a reply which extra specs of a type the caller may see; None if none are to be shown."""
         if not self._policy.allows(ctx, 'volume_extension:access_types_extra_specs', None):
             return lambda _found: None
         return self._sensitive(ctx)
 
     def shows_qos(self, ctx: RequestContext) -> bool:
-        """Tell whether a caller may see ``qos_specs_id`` in types.
-
-        :returns: True if he may.
-        """
         return self._policy.allows(ctx, 'volume_extension:access_types_qos_specs_id', None)
 
     def _sensitive(self, ctx: RequestContext) -> Callable[[models.VolumeType], dict[str, str | None]]:

@@ -15,10 +15,7 @@ _RULE = 'volume_extension:hosts'
 
 @dataclasses.dataclass(frozen=True)
 class ProjectUse:
-    """Volumes of one project on a backend.
-
-    :param gigabytes: the sum of their sizes, GiB.
-    """
+    """Volumes of one project on a backend, and the sum of their sizes in GiB."""
 
     project_id: str
     volumes: int
@@ -26,18 +23,12 @@ class ProjectUse:
 
 
 class VolumeHosts:
-    """Use cases on hosts."""
-
     def __init__(self, db: database.Database, policy: Policy) -> None:
         self._db = db
         self._policy = policy
 
     @database.retry
     def list_all(self, ctx: RequestContext, zone: str | None = None, binary: str | None = None) -> list[models.Service]:
-        """List the services of all hosts.
-
-        :param zone: only this availability zone.
-        """
         self._policy.check(ctx, _RULE)
         with self._db.reader() as session:
             found = db_services.list_all(session, binary)
@@ -45,10 +36,7 @@ class VolumeHosts:
 
     @database.retry
     def show(self, ctx: RequestContext, host: str) -> list[ProjectUse]:
-        """Sum up the volumes of a backend by project.
-
-        :param host: ``host@backend``.
-        """
+        """Sum up the volumes of a backend by project."""
         self._policy.check(ctx, _RULE)
         with self._db.reader() as session:
             service = db_services.get(session, VOLUME_BINARY, host)
@@ -58,11 +46,7 @@ class VolumeHosts:
 
     @database.retry
     def set_enabled(self, ctx: RequestContext, host: str, enabled: bool) -> None:
-        """Let new volumes be placed on a backend, or not.
-
-        :param host: ``host@backend``.
-        :param enabled: what it shall be.
-        """
+        """Let new volumes be placed on a backend, or not."""
         self._policy.check(ctx, _RULE)
         with self._db.writer() as session:
             db_services.set_disabled(db_services.get(session, VOLUME_BINARY, host), not enabled)

@@ -36,10 +36,6 @@ class VolumeWish:
 
     :param size: GiB; None only with a source, for its size.
     :param type_name: name or id of the type, None for the source's, or for the default.
-    :param name: display name.
-    :param description: display description.
-    :param zone: availability zone, None for any.
-    :param metadata: user metadata.
     :param source_volid: UUID of the volume to copy, None for an empty one.
     """
 
@@ -53,10 +49,7 @@ class VolumeWish:
 
 
 class Volumes:
-    """Use cases on volumes.
-
-    :param default_zone: availability zone of volumes for which none is asked, None for any.
-    """
+    """Use cases on volumes."""
 
     def __init__(
         self,
@@ -80,11 +73,6 @@ class Volumes:
 
     @database.retry
     def show(self, ctx: RequestContext, volume_id: str, rule: str = 'volume:get') -> models.Volume:
-        """Load a volume that the caller may see.
-
-        :param rule: policy rule that the caller has to pass.
-        :returns: the volume with metadata, type and attachments.
-        """
         with self._db.reader() as session:
             return self._load(session, ctx, volume_id, rule)
 
@@ -97,13 +85,7 @@ class Volumes:
         *,
         all_projects: bool = False,
     ) -> list[models.Volume]:
-        """List volumes of the caller's project, or of all.
-
-        :param filters: conditions on :class:`~multiattach.db.models.Volume`.
-        :param page: order and cut.
-        :param all_projects: do not scope; for admins only.
-        :returns: volumes with metadata, type and attachments.
-        """
+        """List volumes of the caller's project, or for admins of all."""
         self._policy.check(ctx, 'volume:get_all')
         with self._db.reader() as session:
             return db_volumes.list_page(session, [*filters, *_scope(ctx, all_projects)], page)
@@ -112,23 +94,14 @@ class Volumes:
     def count(
         self, ctx: RequestContext, filters: Sequence[sa.ColumnElement[bool]], *, all_projects: bool = False
     ) -> tuple[int, int]:
-        """Count volumes.
-
-        :param filters: conditions on :class:`~multiattach.db.models.Volume`.
-        :param all_projects: do not scope; for admins only.
-        :returns: number of volumes, and GiB in all.
-        """
+        """Return the number of volumes and their GiB in all."""
         self._policy.check(ctx, 'volume:get_all')
         with self._db.reader() as session:
             return db_volumes.count(session, [*filters, *_scope(ctx, all_projects)])
 
     @database.retry
     def summarise_metadata(self, ctx: RequestContext, *, all_projects: bool = False) -> dict[str, list[str]]:
-        """Collect the metadata of volumes.
-
-        :param all_projects: do not scope; for admins only.
-        :returns: the distinct values of each key.
-        """
+        """Return the distinct values of each key of metadata."""
         self._policy.check(ctx, 'volume:get_all')
         with self._db.reader() as session:
             return db_volumes.collect_metadata(session, _scope(ctx, all_projects))
@@ -288,12 +261,7 @@ class Volumes:
         changes: Mapping[str, str | None],
         metadata: Mapping[str, str] | None = None,
     ) -> models.Volume:
-        """Change name or description, and replace metadata if it is given.
-
-        :param changes: ``display_name`` and ``display_description``, as far as they change.
-        :param metadata: the new metadata, or None to leave it.
-        :returns: the volume after the change.
-        """
+        """Change name or description, and replace metadata if it is given."""
         with self._db.writer() as session:
             lock_volume(session, self._policy, ctx, volume_id, 'volume:update')
             db_volumes.update(session, volume_id, **changes)
@@ -346,12 +314,10 @@ class Volumes:
         is_update: bool = False,
         check: MetadataCheck | None = None,
     ) -> dict[str, str]:
-        """Set user metadata.
+        """Set user metadata; return all of it.
 
-        :param keep_others: leave the keys that are not named.
         :param is_update: policy is asked for an update, not for a creation.
         :param check: looks at the metadata before the change and may raise, or None.
-        :returns: all metadata after the change.
         :raises InvalidInput: there would be too many keys.
         """
         verb = 'update' if is_update else 'create'
@@ -366,7 +332,6 @@ class Volumes:
 
     @database.retry
     def delete_metadata(self, ctx: RequestContext, volume_id: str, key: str) -> None:
-        """Delete one metadata item."""
         with self._db.writer() as session:
             lock_volume(session, self._policy, ctx, volume_id, 'volume:delete_volume_metadata')
             if not db_volumes.delete_metadata(session, volume_id, key):

@@ -76,28 +76,18 @@ class HostAgent:
 
     @messaging.expose
     def attach(self, context: Mapping[str, Any], attachment_id: str) -> None:
-        """Carry on with an attachment that is to be attached.
-
-        :param context: RPC context; ``request_id`` is the API call behind it.
-        """
         self._take_up(attachment_id, context.get('request_id'), insist=True)
 
     @messaging.expose
     def detach(self, context: Mapping[str, Any], attachment_id: str) -> None:
-        """Carry on with an attachment that is to be detached.
-
-        :param context: RPC context; ``request_id`` is the API call behind it.
-        """
         self._take_up(attachment_id, context.get('request_id'), insist=True)
 
     @messaging.expose
     def extend(self, context: Mapping[str, Any]) -> None:
-        """Show servers the size of volumes that have grown."""
         self.show_growth()
 
     @messaging.expose
     def sweep(self, context: Mapping[str, Any]) -> None:
-        """Let go of what was fenced."""
         self.obey()
 
     def obey(self, patience: float | None = None) -> None:
@@ -239,10 +229,7 @@ class HostAgent:
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def reconcile(self, context: Mapping[str, Any], fix: bool) -> dict[str, Any]:
-        """Tell where the host and what is recorded of it differ, and put it right if asked to (since 1.3).
-
-        :returns: findings, and what could not be read.
-        """
+        """Tell where the host and what is recorded of it differ, and put it right if asked to (since 1.3)."""
         return self.reconciler.reconcile(fix)
 
     @messaging.expose
@@ -251,7 +238,6 @@ class HostAgent:
         """Put it right, and let through the breaker what a person names (since 1.4).
 
         :param seals: names of all that waits for a person; those of others are left alone.
-        :returns: findings, and what could not be read.
         """
         return self.reconciler.reconcile(True, seals)
 
@@ -270,7 +256,6 @@ class HostAgent:
         return self._steps.find_fence()
 
     def carry_on(self, attachment_id: str) -> None:
-        """Take the next step of an attachment now."""
         self._take_up(attachment_id, None, insist=True)
 
     def plug_again(self, attachment_id: str) -> None:
@@ -280,10 +265,7 @@ class HostAgent:
             self._attach.plug_again(task)
 
     def disconnect(self, session: HostSession, is_wanted: Callable[[], bool]) -> None:
-        """End a session under the host's lock of its volume.
-
-        :param is_wanted: asked under the lock; then nothing is done.
-        """
+        """End a session under the host's lock of its volume."""
         self._sessions.drop(session, is_wanted)
 
     def end_delete(self, order: ExportOrder) -> None:
@@ -293,10 +275,8 @@ class HostAgent:
     # -- report --------------------------------------------------------------------------------
 
     def report(self) -> dict[str, Any]:
-        """Tell what this host is, for its heartbeat.
+        """Tell what this host is, for its heartbeat; ``cannot_share`` is a reason or None (requirement row 18).
 
-        :returns: ``connector``, ``hypervisor`` (versions) and ``cannot_share`` (a reason or
-            None: requirement row 18).
         :raises ConnectorError: the host cannot connect volumes; the message says why.
         """
         return {
@@ -307,8 +287,6 @@ class HostAgent:
 
     def domains(self) -> dict[str, dict[str, Any]]:
         """List the host's servers, as ``HostAttachments.register_servers`` takes them.
-
-        A server is in the project that its own metadata names, else in the host's; in none it is not listed.
 
         :returns: by UUID: ``name``, ``project_id``, ``power_state``, ``devices``.
         :raises HypervisorUnavailable: the hypervisor does not answer; what is registered stays.

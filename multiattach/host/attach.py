@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way of one attach on its host. Every step may be repeated; the row tells where it stands."""
+"""An attach on its host. Every step may be repeated; the row tells where it stands."""
 
 import time
 
@@ -26,11 +26,6 @@ _SWEEP_PATIENCE = 30.0  # s
 
 
 class AttachSteps:
-    """The steps from a reserved attachment to a server that has the volume.
-
-    :param places: locks of volumes' places in servers: of a sweep and an attach one comes after the other.
-    """
-
     def __init__(
         self,
         steps: HostAttachments,
@@ -48,7 +43,6 @@ class AttachSteps:
     def run(self, task: HostTask, request_id: str | None) -> None:
         """Carry an attach on from where it stands to its end.
 
-        :param task: the attachment as it was read.
         :raises OutcomeUnknown: a part did not answer; carry on later.
         :raises Unavailable: a part is not there now; carry on later.
         """
@@ -79,11 +73,6 @@ class AttachSteps:
             self._touch_host(task, started, request_id)
 
     def plug_again(self, task: HostTask) -> None:
-        """Give a server what it lacks of a volume that is attached to it.
-
-        :param task: an attachment in ``attached``.
-        :raises HostError: the host could not.
-        """
         self._plug(task, self._sessions.connect(task))
 
     def _touch_host(self, task: HostTask, started: float, request_id: str | None) -> None:
@@ -134,7 +123,6 @@ class AttachSteps:
     def give_up(self, task: HostTask, error: str) -> None:
         """End an attach that was tried often enough: undo it as far as the host lets us, and say why.
 
-        :param task: the attachment as it was read.
         :raises MultiattachError: the volume worker or the database does not answer; it goes on by itself.
         """
         failure = errors.BackendError(error)
@@ -186,7 +174,6 @@ class AttachSteps:
             write()
 
     def _fail(self, task: HostTask, error: errors.MultiattachError, request_id: str | None) -> None:
-        """Write the failure; an attachment that somebody took back meanwhile is theirs."""
         try:
             if self._steps.load(task.attachment_id).state in states.ON_THE_WAY:
                 self._steps.fail_attach(task, error.message, request_id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way of one detach on its host. Every step may be repeated; the row tells where it stands."""
+"""A detach on its host. Every step may be repeated; the row tells where it stands."""
 
 import functools
 
@@ -15,8 +15,6 @@ LOG = log.getLogger(__name__)
 
 
 class DetachSteps:
-    """The steps from a server that is to lose the volume to a target that turns the host away."""
-
     def __init__(self, steps: HostAttachments, hypervisor: Hypervisor, sessions: HostSessions) -> None:
         self._steps = steps
         self._hypervisor = hypervisor
@@ -25,7 +23,6 @@ class DetachSteps:
     def run(self, task: HostTask, request_id: str | None) -> None:
         """Carry a detach on from where it stands to its end.
 
-        :param task: the attachment as it was read.
         :raises OutcomeUnknown: a part did not answer; carry on later.
         :raises Unavailable: a part is not there now; carry on later.
         :raises InvalidTransition: somebody else moved the attachment.

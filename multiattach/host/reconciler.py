@@ -65,7 +65,6 @@ class Agent(Protocol):
 class HostReconciler(Reconciler):
     """Looks after one compute host.
 
-    :param agent: runs the repairs.
     :param rounds: rules, and seconds between two rounds, 0 for none but those that a person asks for.
     """
 
@@ -92,10 +91,6 @@ class HostReconciler(Reconciler):
         return super().is_due() or self._hypervisor.losses != self._losses
 
     def show(self) -> dict[str, Any]:
-        """Tell what is true on the host.
-
-        :returns: ``servers`` with their disks, ``sessions``, ``findings`` and ``unread``.
-        """
         servers, sessions = self._hypervisor.list_disks(), self._connector.list_sessions()
         return {
             'servers': [
@@ -121,7 +116,6 @@ class HostReconciler(Reconciler):
         }
 
     def look(self, owns: Owns, fix: bool | None) -> Look:
-        """Compare the rows with the hypervisor and the initiator."""
         found = Look(frozenset({Account.DOMAIN, Account.HOST}), self._side.find_doubt())
         self._losses = self._hypervisor.losses
         try:
@@ -220,7 +214,6 @@ class HostReconciler(Reconciler):
     # -- putting right -------------------------------------------------------------------------
 
     def find_step(self, one: Seen) -> Repair:
-        """Return what puts a drift right."""
         if one.kind is Drift.STRAY_DISK:
             return ('unplug', one.about, one.volume_id), lambda: self._unplug(one)
         if one.kind is Drift.STRAY_SESSION:

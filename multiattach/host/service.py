@@ -50,8 +50,6 @@ class HostService(Worker):
     def start(self) -> None:
         """Let go of what was fenced; then report the host, take calls, and take up what was left.
 
-        What was fenced and does not go at once is waited for no longer than some seconds, and then meanwhile.
-
         :raises OutcomeUnknown: the host does not tell what it connects with.
         :raises HostError: the host lacks what its connector needs.
         """
@@ -72,14 +70,12 @@ class HostService(Worker):
         LOG.info('Host agent %s is ready', self._host)
 
     def stop(self) -> None:
-        """Take no more calls, give those in work some seconds, and stop."""
         self.interrupt()
         if not self.end(self._stop_patience):
             LOG.warning('Host agent %s stops while steps are in work: the next start takes them up', self._host)
         self._crew.leave()
 
     def interrupt(self) -> None:
-        """Wait for the hypervisor no more: the program is to stop."""
         self._agent.interrupt()
 
     def _resume(self) -> None:

@@ -24,9 +24,6 @@ class HostSessions:
     def connect(self, task: HostTask) -> DeviceInfo:
         """Make a volume reachable and check that it is the one.
 
-        The attachment is in ``connecting`` before this, so that whoever leaves counts it.
-
-        :returns: what the hypervisor is to use.
         :raises ConnectorError: failed, or another device was found.
         :raises ConnectorTimeout: no end in time.
         :raises Unavailable: another step has the volume's session and does not end.
@@ -46,11 +43,7 @@ class HostSessions:
         Both under one lock: of two that leave at once, the second sees that the first is gone.
 
         :param device: what :meth:`connect` answered, None if it is not known (any more).
-        :param write: moves the attachment on.
         :param lost: the target has cut this host off.
-        :raises ConnectorError: the host could not disconnect; nothing was written.
-        :raises ConnectorTimeout: no end in time; nothing was written.
-        :raises Unavailable: another step has the volume's session and does not end; nothing was written.
         """
         with self._locks.hold(task.volume_id, _PATIENCE):
             if task.connection_info is not None and self._may_disconnect(task):
@@ -62,7 +55,6 @@ class HostSessions:
         """End a session that no attachment of this host is known for.
 
         :param is_wanted: asked under the lock; then nothing is done.
-        :raises ConnectorError: the host could not disconnect.
         """
         with self._locks.hold(session.volume_id, _PATIENCE):
             if not is_wanted():

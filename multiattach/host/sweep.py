@@ -34,7 +34,6 @@ class SweepSteps:
     def run(self, task: HostTask) -> errors.MultiattachError | None:
         """Take a fenced attachment's disk and device away; what does not work is tried again later.
 
-        :param task: the attachment; its row may be gone.
         :returns: why something is left, None if nothing is.
         """
         failpoints.reach('host.sweep.begun')
@@ -59,11 +58,7 @@ class SweepSteps:
             return exc
 
     def is_news(self, about: str) -> bool:
-        """Tell whether the log is to be told again what is left, which is looked at every few seconds.
-
-        :param about: id of the attachment or the server, or how much is left.
-        :returns: True once a minute.
-        """
+        """Return True once a minute: what is left is looked at every few seconds."""
         now = time.monotonic()
         if now - self._said.get(about, -_REPEAT) < _REPEAT:
             return False

@@ -55,7 +55,6 @@ class HostLocks:
     def hold(self, name: str, patience: float) -> Iterator[None]:
         """Hold a lock; never take a second one of these inside.
 
-        :param name: what is locked.
         :param patience: seconds to wait for it.
         :raises Unavailable: it was not free in time.
         """
@@ -79,5 +78,4 @@ class HostLocks:
 
 
 def name_place(server_id: str, volume_id: str) -> str:
-    """Name the place of a volume's disk in a server, for its lock."""
     return f'volume {volume_id} in server {server_id}'

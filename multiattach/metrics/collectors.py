@@ -19,13 +19,6 @@ LOG = log.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Gauge:
-    """One gauge with its values.
-
-    :param name: name without the prefix.
-    :param help: one sentence.
-    :param values: by values of the labels.
-    """
-
     name: str
     help: str
     labels: tuple[str, ...]
@@ -37,7 +30,6 @@ class Collector:
 
     One for all that a program reads: a family may be declared once only.
 
-    :param sources: what reads each source, by its name for the label.
     :param timeout: seconds that a source has to answer.
     :param keep: seconds for which an answer is not asked for again.
     """
@@ -52,7 +44,6 @@ class Collector:
         return ()
 
     def collect(self) -> Iterable[core.Metric]:
-        """Read the gauges."""
         answered = core.GaugeMetricFamily(
             'multiattach_source_up', 'Whether what is read at each scrape answered.', labels=['source']
         )
@@ -104,7 +95,6 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
 
 
 def read_targets(targets: Iterable[Target]) -> list[Gauge]:
-    """Count targets and sessions."""
     exports: dict[tuple[str, ...], float] = {}
     sessions: dict[tuple[str, ...], float] = {}
     for target in targets:

@@ -109,44 +109,26 @@ class Prometheus:
         )
 
     def http(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request.
-
-        :param route: template of its path.
-        :param method: HTTP method; one that does not exist is ``other``.
-        :param seconds: until the reply was there.
-        """
         method = method if method in _METHODS else 'other'
         self._requests.labels(route, method, status).inc()
         self._request_seconds.labels(route, method).observe(seconds)
 
     def rpc(self, topic: str, method: str, outcome: str, seconds: float) -> None:
-        """Count an RPC."""
         self._rpc_seconds.labels(topic, method, outcome).observe(seconds)
 
     def retried(self) -> None:
-        """Count a transaction that is run again."""
         self._retries.inc()
 
     def taken_over(self, noun: str) -> None:
-        """Count a step that was taken over.
-
-        :param noun: ``attachment`` or ``volume``.
-        """
         self._taken_over.labels(noun).inc()
 
     def attempt_failed(self, noun: str) -> None:
-        """Count an attempt without a result.
-
-        :param noun: ``attachment`` or ``volume``.
-        """
         self._failed_attempts.labels(noun).inc()
 
     def drift(self, kind: str, outcome: str) -> None:
-        """Count drift."""
         self._drift.labels(kind, outcome).inc()
 
     def held(self, host: str, number: int) -> None:
-        """Show how many repairs wait for a person."""
         self._held.labels(host).set(number)
 
     def changed(self, change: changes.Change) -> None:
@@ -158,8 +140,6 @@ class Prometheus:
             self._step_seconds.labels(change.event).observe(change.seconds)
 
     def watch_engine(self, engine: sa.Engine) -> None:
-        """Count what a database engine does."""
-
         def listen(target: Any, name: str, call: Any) -> None:
             sa.event.listen(target, name, lambda *_args: call())
 

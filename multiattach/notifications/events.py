@@ -42,7 +42,6 @@ def name_event(change: changes.Change, history: Sequence[str]) -> str | None:
     A step that is repeated, or that undoes another one, is none.
 
     :param history: states of the attachment before it, oldest first; empty for a volume.
-    :returns: event type, or None.
     """
     if change.noun == changes.VOLUME:
         return _VOLUME.get(change.event)

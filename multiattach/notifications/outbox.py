@@ -18,7 +18,6 @@ class Outbox(Generic[T]):
     """A queue with a thread of its own that sends. A crash loses what waits.
 
     :param send: sends one; what it raises is logged.
-    :param describe: names one, for the log.
     :param size: how many may wait; further ones are dropped, with a warning.
     """
 
@@ -32,7 +31,6 @@ class Outbox(Generic[T]):
         self._thread: threading.Thread | None = None
 
     def put(self, item: T) -> None:
-        """Have something sent; returns at once."""
         try:
             self._queue.put_nowait(item)
             if self._thread is None:  # only now: a start takes a while, in which later ones would go first
@@ -49,10 +47,7 @@ class Outbox(Generic[T]):
                 )
 
     def stop(self, patience: float = 5.0) -> None:
-        """Send what waits, but not for long.
-
-        :param patience: most seconds.
-        """
+        """Send what waits, but not for long."""
         if self._thread is None:
             return
         try:

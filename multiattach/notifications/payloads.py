@@ -13,10 +13,7 @@ VERSION = '1.0'
 
 
 def read_history(db: Database, change: changes.Change) -> list[str]:
-    """Read which states an attachment was in before a change.
-
-    :returns: states, oldest first; empty for a volume, and for a row that was purged.
-    """
+    """Read which states an attachment was in before a change, oldest first; none of a volume or a purged row."""
     if change.noun != changes.ATTACHMENT:
         return []
     with db.reader() as session:
@@ -27,10 +24,7 @@ def read_history(db: Database, change: changes.Change) -> list[str]:
 
 
 def build_payload(db: Database, change: changes.Change) -> dict[str, Any] | None:
-    """Build the payload of a change, in four statements at most.
-
-    :returns: JSON value; None if the row was purged meanwhile.
-    """
+    """Build the payload of a change, in four statements at most; None if the row was purged meanwhile."""
     with db.reader() as session:
         volume_id = change.ident
         attachment = None

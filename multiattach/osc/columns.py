@@ -7,18 +7,12 @@ from cliff import columns
 
 
 class Counts(columns.FormattableColumn[dict[str, int]]):
-    """Numbers by name."""
-
     def human_readable(self) -> str:
-        """Write ``attached=2, detaching=1``."""
         return ', '.join(f'{key}={value}' for key, value in sorted((self._value or {}).items()))
 
 
 class Lines(columns.FormattableColumn[list[str]]):
-    """Texts, one a line."""
-
     def human_readable(self) -> str:
-        """Write one a line."""
         return '\n'.join(self._value or [])
 
 
@@ -26,7 +20,6 @@ class Timeline(columns.FormattableColumn[list[dict[str, Any]]]):
     """Steps of an attachment."""
 
     def human_readable(self) -> str:
-        """Write a line for each step, and one for what went wrong."""
         lines = []
         for step in self._value or []:
             if step.get('dropped'):
@@ -52,7 +45,6 @@ class Attachments(columns.FormattableColumn[list[dict[str, Any]]]):
     """Attachments of an explained volume."""
 
     def human_readable(self) -> str:
-        """Write a line for each, and one for what went wrong."""
         lines = []
         for row in self._value or []:
             host = f' on {row["host"]}' if row.get('host') else ''
@@ -70,7 +62,6 @@ class Differences(columns.FormattableColumn[list[dict[str, str]]]):
     """Where a target and the record disagree."""
 
     def human_readable(self) -> str:
-        """Write a line for each."""
         lines = [f'{one["kind"]}: {one["about"]}: {one["text"]}' for one in self._value or []]
         return '\n'.join(lines) or 'none'
 
@@ -79,7 +70,6 @@ class Findings(columns.FormattableColumn[list[dict[str, Any]]]):
     """Drift."""
 
     def human_readable(self) -> str:
-        """Write a line for each, and one for what is done."""
         lines = []
         for one in self._value or []:
             lines.append(f'{one["kind"]} ({one["outcome"]}) since {one["since"][:19]}Z: {one["about"]}: {one["text"]}')
@@ -91,7 +81,6 @@ class TargetLines(columns.FormattableColumn[dict[str, Any]]):
     """What a target has."""
 
     def human_readable(self) -> str:
-        """Write a line for each thing."""
         target = self._value or {}
         if not target.get('exists'):
             return 'no target'
@@ -108,7 +97,6 @@ class HostLines(columns.FormattableColumn[list[dict[str, Any]]]):
     """What hosts have."""
 
     def human_readable(self) -> str:
-        """Write a line for each disk and session."""
         lines = []
         for host in self._value or []:
             for server in host['servers']:
@@ -127,7 +115,6 @@ class HostAttachments(columns.FormattableColumn[list[dict[str, Any]]]):
     """Attachments of an explained host."""
 
     def human_readable(self) -> str:
-        """Write a line for each, and one for what there is to do."""
         lines = []
         for row in self._value or []:
             lines.append(
@@ -159,7 +146,6 @@ class Servers(columns.FormattableColumn[list[dict[str, str]]]):
     """Servers of a host."""
 
     def human_readable(self) -> str:
-        """Write one a line."""
         return '\n'.join(f'{one["id"]} {one["name"]} {one["power_state"]}' for one in self._value or [])
 
 
@@ -167,7 +153,6 @@ class Luns(columns.FormattableColumn[list[dict[str, Any]]]):
     """Logical units."""
 
     def human_readable(self) -> str:
-        """Write one a line."""
         return '\n'.join(
             f'{one["lun"]} {"online" if one["online"] else "offline"} {one["device"]}'.strip()
             for one in self._value or []
@@ -178,7 +163,6 @@ class Sessions(columns.FormattableColumn[list[dict[str, str]]]):
     """Live logins."""
 
     def human_readable(self) -> str:
-        """Write one a line."""
         return '\n'.join(f'{one["initiator"]} {one["address"]}'.strip() for one in self._value or [])
 
 
@@ -186,15 +170,11 @@ class Recorded(columns.FormattableColumn[list[dict[str, str]]]):
     """Attachments that a target should serve."""
 
     def human_readable(self) -> str:
-        """Write one a line."""
         return '\n'.join(f'{one["initiator"]} {one["state"]}' for one in self._value or [])
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration.
-
-    :returns: ``12 ms``, ``3.4 s``, ``5 min`` or ``7.5 h``.
-    """
+    """Write a duration: ``12 ms``, ``3.4 s``, ``5 min`` or ``7.5 h``."""
     if seconds < 1:
         return f'{seconds * 1000:.0f} ms'
     if seconds < 120:

@@ -60,13 +60,11 @@ class Service:
 
     @property
     def service(self) -> Proxy:
-        """This service's own API."""
         found: Proxy = self.app.client_manager.multiattach
         return found
 
     @property
     def storage(self) -> Any:
-        """Block Storage."""
         return self.app.client_manager.sdk_connection.block_storage
 
     @property
@@ -91,23 +89,16 @@ class Service:
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; what goes wrong ends in one message.
-
-        :raises CommandError: with what happened and what to do next.
-        """
+        """Run the command; what goes wrong ends in one message."""
         with explaining(), self.terminal.waiting('the service', self.patience):
             status: int = super().run(parsed_args)  # type: ignore[misc]
             return status
 
     def find_volume(self, name: str) -> Any:
-        """Find a volume."""
         return self.storage.find_volume(name, ignore_missing=False)
 
     def find_server(self, name: str) -> Any:
-        """Find a server.
-
-        :raises CommandError: there is no compute endpoint.
-        """
+        """Find a server."""
         try:
             return self.compute.find_server(name, ignore_missing=False)
         except (
@@ -119,23 +110,20 @@ class Service:
 
 
 class Command(Service, command.Command):
-    """A command without a result."""
+    pass
 
 
 class Lister(Service, command.Lister):
-    """A command that lists."""
+    pass
 
 
 class ShowOne(Service, command.ShowOne):
-    """A command that shows one thing."""
+    pass
 
 
 @contextlib.contextmanager
 def explaining() -> Iterator[None]:
-    """Turn errors of the libraries into one message for people.
-
-    :raises CommandError: what happened and what to do next.
-    """
+    """Turn errors of the libraries into one message for people."""
     try:
         yield
     except StepFailed as exc:
@@ -156,11 +144,7 @@ def explaining() -> Iterator[None]:
 
 
 def describe(error: Any) -> str:
-    """Write an error of a service for people.
-
-    :param error: HttpException of openstacksdk.
-    :returns: what the service says, and what to do next.
-    """
+    """Write an HttpException of openstacksdk for people: what the service says, and what to do next."""
     said = _find_text(error)
     if error.status_code == 404 and said is None and error.response is not None:
         return (

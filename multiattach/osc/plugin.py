@@ -12,11 +12,7 @@ API_VERSIONS = {'1': 'multiattach.client.proxy.Proxy'}
 
 
 def make_client(instance: Any) -> Any:
-    """Make the client of the commands, once one of them needs it.
-
-    :param instance: client manager of ``openstack``.
-    :returns: a proxy of this service's own API.
-    """
+    """Make the client of the commands, once one of them needs it."""
     # Here, so that every other command of "openstack" need not load it.
     from multiattach.client.proxy import make_proxy
 
@@ -24,10 +20,7 @@ def make_client(instance: Any) -> Any:
 
 
 def build_option_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Add the global option that every plugin has.
-
-    :param parser: parser of ``openstack``.
-    """
+    """Add the global option that every plugin has."""
     parser.add_argument(
         '--os-multiattach-api-version',
         metavar='<multiattach-api-version>',

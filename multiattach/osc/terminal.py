@@ -13,10 +13,7 @@ _CLEAR = '\r\033[K'
 
 
 class Terminal:
-    """Standard error.
-
-    :param stream: where to write.
-    """
+    """Standard error."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -25,27 +22,17 @@ class Terminal:
         self._last = ''
 
     def warn(self, text: str) -> None:
-        """Write a warning.
-
-        :param text: one paragraph.
-        """
         width = shutil.get_terminal_size((100, 24)).columns if self._is_tty else 100
         self._stream.write(textwrap.fill(f'Warning: {text}', max(width, 40), subsequent_indent='  ') + '\n')
         self._stream.flush()
 
     def note(self, text: str) -> None:
-        """Write a line beside an empty result.
-
-        :param text: a sentence.
-        """
+        """Write a line beside an empty result."""
         self._stream.write(f'{text}\n')
         self._stream.flush()
 
     def tell(self, text: str) -> None:
-        """Show how far something is: in place on a terminal, else a line for each change.
-
-        :param text: a few words.
-        """
+        """Show how far something is: in place on a terminal, else a line for each change."""
         seconds = time.monotonic() - self._started
         if self._is_tty:
             self._stream.write(f'{_CLEAR}{seconds:5.1f} s  {text}')
@@ -76,7 +63,6 @@ class Terminal:
             thread.join()
 
     def end(self) -> None:
-        """Take the progress line away."""
         if self._is_tty and self._last:
             self._stream.write(_CLEAR)
             self._stream.flush()

@@ -10,7 +10,6 @@ from multiattach.policies.rules import PERSONAS, RULES
 
 
 def list_defaults() -> list[policy.RuleDefault]:
-    """Return every rule, for an enforcer."""
     return [*PERSONAS, *(policy.RuleDefault(*rule) for rule in RULES)]
 
 
@@ -23,11 +22,7 @@ def list_rules() -> list[policy.RuleDefault]:
 
 
 def make_enforcer(conf: cfg.ConfigOpts, **kwargs: Any) -> policy.Enforcer:
-    """Make an enforcer that knows the rules and the operator's policy file.
-
-    :param conf: configuration with ``[oslo_policy]``.
-    :param kwargs: as :class:`oslo_policy.policy.Enforcer` takes them.
-    """
+    """Make an enforcer that knows the rules and the operator's policy file."""
     enforcer = policy.Enforcer(conf, **kwargs)
     enforcer.register_defaults(list_defaults())
     enforcer.load_rules()
@@ -35,7 +30,7 @@ def make_enforcer(conf: cfg.ConfigOpts, **kwargs: Any) -> policy.Enforcer:
 
 
 def get_enforcer() -> policy.Enforcer:
-    """Make an enforcer for ``oslopolicy-*`` tools."""
+    """For the ``oslopolicy-*`` tools."""
     conf = cfg.ConfigOpts()
     conf([], project='multiattach')
     return make_enforcer(conf)

@@ -20,7 +20,6 @@ Key = Callable[[Seen], Hashable]
 class Breaker:
     """Counts what a backend's or a host's repairs take away.
 
-    :param rules: the limits.
     :param clock: tells seconds that only grow.
     """
 
@@ -36,7 +35,6 @@ class Breaker:
         :param wanted: all drift whose repair takes something away, due or not.
         :param there: sessions, targets or attachments that there are.
         :param find_key: what one run of a repair puts right has one key.
-        :returns: reasons; without an entry it may go on.
         """
         self._crept &= set(wanted)
         limit, count, done = self._rules.find_limit(there), _count(wanted, find_key), self._count_done()
@@ -52,11 +50,6 @@ class Breaker:
         return {one: one.hold or crept for one in wanted if one.hold or one in self._crept}
 
     def report(self, made: Sequence[Seen], find_key: Key) -> None:
-        """Count repairs that were made without a person.
-
-        :param made: what they were about.
-        :param find_key: as for :meth:`judge`.
-        """
         if made:
             self._done.append((self._clock(), _count(made, find_key)))
 
@@ -77,10 +70,6 @@ def _count(wanted: Iterable[Seen], find_key: Key) -> int:
 
 
 def make_seal(held: Iterable[Seen]) -> str:
-    """Name all that is held; each worker and each process of one host gives it the same name.
-
-    :param held: what waits for a person.
-    :returns: a short text, another one for anything else.
-    """
+    """Name all that is held; each worker and each process of one host gives it the same name."""
     names = sorted([one.kind, one.host, one.volume_id or '', one.attachment_id or '', one.about] for one in held)
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:_SEAL]

@@ -7,8 +7,6 @@ from multiattach.domain.epoch import Doubt, Mark
 
 
 class Epochs:
-    """What is counted in the database."""
-
     def __init__(self, db: database.Database) -> None:
         self._db = db
 
@@ -24,18 +22,13 @@ class Epochs:
 
     @database.retry
     def list_doubts(self, backend: str | None = None) -> list[Doubt]:
-        """List the backends whose database is in doubt.
-
-        :returns: in order of their names.
-        """
         with self._db.reader() as session:
             return db_epochs.list_doubts(session, backend)
 
     @database.retry
     def accept(self, backend: str) -> Doubt:
-        """Take this database as the one of a backend's targets from now on.
+        """Take this database as the one of a backend's targets from now on; return what was doubted.
 
-        :returns: what was doubted.
         :raises NotFound: nothing is in doubt there.
         """
         with self._db.writer() as session:

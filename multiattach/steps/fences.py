@@ -21,7 +21,6 @@ A = states.Attachment
 class FencePlan:
     """One initiator that is to be cut off one volume's target.
 
-    :param state: state of the attachment that was asked for.
     :param initiator: name of the initiator; None if no host ever connected.
     :param infos: connection_info, or None, by attachment: all that the initiator has in ``fencing``.
     :param is_last_on_target: nobody else uses the export.
@@ -40,12 +39,6 @@ class FencePlan:
 
 @dataclasses.dataclass(frozen=True)
 class FenceOutcome:
-    """A fence that was carried out.
-
-    :param proof: what was seen.
-    :param seconds: how long the target took.
-    """
-
     plan: FencePlan
     proof: Mapping[str, Any]
     seconds: float
@@ -60,12 +53,10 @@ class FencePlans:
 
     @property
     def worker(self) -> str:
-        """Name of this worker, ``host@backend``."""
         return self._actor.name.partition(':')[2]
 
     @database.retry
     def plan(self, attachment_id: str) -> FencePlan:
-        """Read what a fence is about."""
         with self._db.reader() as session:
             row = db_exports.read(session, attachment_id)
             mates = [one for one in row.mates if one.state == A.FENCING]
@@ -86,8 +77,6 @@ class FencePlans:
         """Write that initiators are cut off, and forget their secrets; all in one transaction.
 
         What went elsewhere meanwhile, for instance because another worker was as fast, stays as it is.
-
-        :param outcomes: what was done.
         """
         with self._db.writer() as session:
             for one in sorted(outcomes, key=lambda outcome: outcome.plan.volume_id):
@@ -129,12 +118,7 @@ class FencePlans:
     def list_recent(
         self, backend_host: str, seconds: float, after: datetime.datetime | None = None
     ) -> list[models.Attachment]:
-        """List what was cut off a backend's targets of late.
-
-        :param seconds: how long ago at most.
-        :param after: not before this moment, UTC.
-        :returns: attachments in ``fenced``.
-        """
+        """List the attachments that were cut off a backend's targets in the last *seconds*, and since *after*."""
         since = models.now() - datetime.timedelta(seconds=seconds)
         since = since if after is None else max(since, after)
         with self._db.reader() as session:

@@ -21,15 +21,9 @@ from multiattach.steps.orders import Orders, begin_connect, leave_target
 class HostTask:
     """An attachment as the agent needs it.
 
-    :param state: internal state when it was read.
     :param device: device name on the server, ``/dev/vdb``.
     :param mode: ``rw`` or ``ro``.
-    :param multiattach: the volume may be shared.
-    :param size_gb: size of the volume, GiB.
-    :param connector: connector as it was given, or None.
     :param connection_info: flat connection_info (contract 8.2), or None.
-    :param tag: device tag, or None.
-    :param error: why the last step failed, or None.
     """
 
     attachment_id: str
@@ -47,8 +41,6 @@ class HostTask:
 
 
 class HostAttachments:
-    """Plans and outcomes of a host agent's steps."""
-
     def __init__(self, db: database.Database, orders: Orders, host: str) -> None:
         self._db = db
         self._orders = orders
@@ -59,49 +51,32 @@ class HostAttachments:
 
     @database.retry
     def load(self, attachment_id: str) -> HostTask:
-        """Read an attachment.
-
-        :returns: what the agent needs to know.
-        """
         with self._db.reader() as session:
             return _task(db_attachments.get(session, attachment_id))
 
     @database.retry
     def list_open(self) -> list[tuple[str, str, datetime.datetime]]:
-        """List what this agent has to carry on with.
-
-        :returns: attachment id, state and since when, oldest first.
-        """
+        """List what this agent has to carry on with, oldest first: attachment id, state and since when."""
         with self._db.reader() as session:
             rows = db_attachments.list_of_agent(session, self._host, states.AGENT_OPEN)
             return [(row.id, row.state, row.state_at) for row in rows]
 
     @database.retry
     def find_fence(self) -> str | None:
-        """Tell whether this host was fenced while its agent was away.
-
-        :returns: why it is to have no volume, None if it may.
-        """
+        """Return why this host is to have no volume, None if it may."""
         with self._db.reader() as session:
             mark = fences.find_mark(session, self._host)
             return None if mark is None else explain_mark(mark.host, mark.fenced_at, mark.reason)
 
     @database.retry
     def list_unswept(self) -> list[HostTask]:
-        """List what was cut off and may still be on this host, also if its row is gone since.
-
-        :returns: attachments, oldest first; their connection_info holds no secret.
-        """
+        """List what was cut off and may still be on this host, also if its row is gone since; without secrets."""
         with self._db.reader() as session:
             return [_task(row) for row in fences.list_unswept(session, self._host)]
 
     @database.retry
     def is_replaced(self, task: HostTask) -> bool:
-        """Tell whether the server has the volume anew: then its disk is not what was cut off.
-
-        :param task: a fenced attachment.
-        :returns: True if the disk is to stay.
-        """
+        """Return whether the server has the volume anew: then its disk is not what was cut off."""
         with self._db.reader() as session:
             sharers = db_attachments.list_sharers(
                 session, task.volume_id, models.Attachment.attached_host == self._host
@@ -110,17 +85,12 @@ class HostAttachments:
 
     @database.retry
     def finish_sweep(self, task: HostTask) -> None:
-        """Write that nothing of a fenced attachment is left on this host."""
         with self._db.writer() as session:
             fences.set_swept(session, task.attachment_id)
 
     @database.retry
     def is_last_on_host(self, task: HostTask) -> bool:
-        """Tell whether the host's session serves no other server; asked under the host's lock.
-
-        :param task: the attachment that leaves.
-        :returns: True if the host is to disconnect (requirement row 15).
-        """
+        """Return whether the host is to disconnect (requirement row 15); asked under the host's lock."""
         with self._db.reader() as session:
             sharers = db_attachments.list_sharers(
                 session, task.volume_id, models.Attachment.attached_host == self._host
@@ -129,10 +99,7 @@ class HostAttachments:
 
     @database.retry
     def register_servers(self, domains: Mapping[str, Mapping[str, Any]]) -> None:
-        """Make the host's servers what libvirt shows.
-
-        :param domains: as :func:`multiattach.db.servers.register` takes them.
-        """
+        """Make the host's servers what libvirt shows, see :func:`multiattach.db.servers.register`."""
         with self._db.writer() as session:
             db_servers.register(session, self._host, domains)
 
@@ -141,8 +108,6 @@ class HostAttachments:
     def connect(self, task: HostTask, connector: Mapping[str, Any], request_id: str | None) -> Mapping[str, Any]:
         """Have the target admit this host; repeating it returns the same.
 
-        :param connector: this host's connector.
-        :returns: flat connection_info (contract 8.2).
         :raises Conflict: the sharing rules say no, or the attachment went elsewhere meanwhile.
         :raises BackendError: the worker failed; the attachment is ``reserved`` again.
         :raises OutcomeUnknown: no answer in time; repeat it.
@@ -173,7 +138,6 @@ class HostAttachments:
     def begin_attach(self, attachment_id: str) -> HostTask:
         """Write the intent to touch the host.
 
-        :returns: the attachment as it is now, with connection_info.
         :raises InvalidTransition: it went elsewhere meanwhile: leave it.
         """
         self._move(attachment_id, 'connect')
@@ -182,8 +146,6 @@ class HostAttachments:
     def finish_attach(self, task: HostTask, device: str, seconds: float) -> None:
         """Write that the server has the volume.
 
-        :param device: device name on the server, ``/dev/vdb``.
-        :param seconds: how long the host took, in seconds.
         :raises InvalidTransition: it went elsewhere meanwhile: undo.
         """
         self._move(
@@ -193,7 +155,6 @@ class HostAttachments:
     def fail_attach(self, task: HostTask, error: str, request_id: str | None) -> None:
         """End an attach whose host side was undone: the export goes, the reason stays.
 
-        :param error: why, for the user; free of secrets.
         :raises InvalidTransition: somebody else moved it meanwhile: theirs to end.
         :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
         """
@@ -229,7 +190,6 @@ class HostAttachments:
 
     @database.retry
     def finish_extend(self, task: HostTask) -> None:
-        """Write that the server was told of the volume's size."""
         with self._db.writer() as session:
             db_attachments.set_seen_size(session, task.attachment_id, task.size_gb)
 
@@ -245,10 +205,7 @@ class HostAttachments:
             self._orders.unexport(order, request_id)
 
     def end_delete(self, order: ExportOrder) -> None:
-        """Have the initiator of an attachment in ``unexporting`` turned away.
-
-        :raises OutcomeUnknown: the volume worker did not answer; it carries on by itself.
-        """
+        """Have the initiator of an attachment in ``unexporting`` turned away."""
         self._orders.unexport(order, None)
 
     @database.retry

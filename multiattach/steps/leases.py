@@ -45,7 +45,6 @@ _INCARNATION = uuid.uuid4().hex[:12]
 class Step:
     """A step that is due.
 
-    :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
     :param since: when it took its state.
     :param ordered: whether somebody may have got an order for it, who then has it in hand.
     """
@@ -77,10 +76,7 @@ class _Hand:
 class StepLeases:
     """The leases of one worker or agent.
 
-    :param rules: how long leases last and how often a step is tried.
-    :param role: ``volume`` or ``host``.
     :param member: name of this process in its crew.
-    :param is_gone: tells whether another member of the crew is known to be dead.
     :param steps: states by noun in which this role is to act.
     :param is_alone: nobody else ever serves what this one serves: what others had is this one's.
     """
@@ -129,11 +125,7 @@ class StepLeases:
         return min(moment, now - datetime.timedelta(seconds=past)) if past <= self.rules.duration else None
 
     def list_due(self, steps: Sequence[Step]) -> list[Due]:
-        """Choose the steps that this process may take up now.
-
-        :param steps: what is in flight, by the rows.
-        :returns: those that are not in hand, here or elsewhere, and do not wait for their next attempt.
-        """
+        """Choose the steps that this process may take up now."""
         with self._lock:
             free = [step for step in steps if step.ident not in self._hands]
         if not free:
@@ -158,11 +150,7 @@ class StepLeases:
     def carry_on(self, due: Due, step: Callable[[], object], give_up: Callable[[str], None] | None) -> bool:
         """Take a step up, if nobody else does first, and run it, or end it if it was tried enough.
 
-        :param due: the step.
-        :param step: runs it, with an :meth:`attempt`.
         :param give_up: ends it in an error state that says why; None for a step that must not end so.
-        :returns: False if somebody else was first.
-        :raises MultiattachError: as *step* or *give_up* do.
         """
         attempts = self._take(due)
         if attempts is None:
@@ -240,9 +228,7 @@ class StepLeases:
     ) -> Iterator[None]:
         """Run an attempt at a step in the block; if it ends without a result, it is tried again.
 
-        :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
         :param give_up: ends the step in an error state; None for one that must not end so.
-        :param retried: errors that are no result.
         :raises OutcomeUnknown: something unexpected happened; it is in the log.
         """
         self.grab(noun, ident)
@@ -265,10 +251,7 @@ class StepLeases:
             self.drop(ident)
 
     def grab(self, noun: str, ident: str) -> None:
-        """Note that a step is in this process's hands, from now to :meth:`drop`.
-
-        :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
-        """
+        """Note that a step is in this process's hands, from now to :meth:`drop`."""
         with self._lock:
             if ident in self._hands:
                 self._hands[ident].users += 1

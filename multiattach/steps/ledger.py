@@ -47,11 +47,7 @@ class Wish:
 
 
 class Ledger:
-    """Remembers what was seen, as long as it is seen.
-
-    :param rules: what is done about which kind.
-    :param clock: tells seconds that only grow.
-    """
+    """Remembers what was seen, as long as it is seen."""
 
     def __init__(self, rules: DriftRules, clock: Callable[[], float] = time.monotonic) -> None:
         self.rules = rules
@@ -65,7 +61,6 @@ class Ledger:
 
     @property
     def last(self) -> list[Finding]:
-        """What the last look found."""
         return self._last
 
     def settle(
@@ -77,8 +72,6 @@ class Ledger:
         too, and if the breaker lets it.
 
         :param seen: drift; of what is not among it any more the ledger knows nothing afterwards.
-        :param find_step: tells what repairs one.
-        :param wish: what is to be done.
         :param accounts: those that could be read; of others all is kept.
         :returns: findings in the order of ``seen``, and seconds until one that waits is due, or None.
         """

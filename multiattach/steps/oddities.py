@@ -13,11 +13,7 @@ LOG = log.getLogger(__name__)
 
 
 def find_move(session: Session, row: models.Attachment) -> ExportOrder | None:
-    """Have the worker look at an attachment whose host was told another portal than the worker reports.
-
-    :param row: an attachment that is admitted, with its volume and connection_info.
-    :returns: the order for the worker, None if the host has the current portal.
-    """
+    """Have the worker look at an attachment whose host was told another portal than the worker reports."""
     host = row.volume.host
     portal = db_services.find_portal(session, VOLUME_BINARY, host) if host else None
     if host is None or portal is None or row.connection_info.get('target_portal') == portal:
@@ -26,10 +22,7 @@ def find_move(session: Session, row: models.Attachment) -> ExportOrder | None:
 
 
 def warn_unconnected(session: Session, row: models.Attachment) -> None:
-    """Say so when a server on a host is told to have a volume for which no host was ever admitted.
-
-    :param row: an attachment that was completed; Nova completes those of shelved servers in this way.
-    """
+    """Say so when a server on a host is told to have a volume for which no host was ever admitted."""
     if row.initiator is not None or row.instance_uuid is None:
         return
     server = reconciliation.find_servers(session, [row.instance_uuid]).get(row.instance_uuid)

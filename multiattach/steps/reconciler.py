@@ -50,7 +50,6 @@ class Look:
 class Reconciler(abc.ABC):
     """Looks after one backend or one host.
 
-    :param rules: what is done about which drift.
     :param interval: seconds between two rounds, 0 for none but those that a person asks for.
     """
 
@@ -67,10 +66,7 @@ class Reconciler(abc.ABC):
 
     @abc.abstractmethod
     def look(self, owns: Owns, fix: bool | None) -> Look:
-        """Compare all accounts.
-
-        :param fix: as for :meth:`run`.
-        """
+        """Compare all accounts."""
 
     @abc.abstractmethod
     def find_step(self, one: Seen) -> Repair:
@@ -90,30 +86,21 @@ class Reconciler(abc.ABC):
         return max(min(self._interval / 4, 5.0), 0.05) if self._interval else None
 
     def tick(self, owns: Owns = owns_all) -> None:
-        """Do a round if one is due.
-
-        :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
-        """
+        """Do a round if one is due."""
         if self.is_due():
             self.run(owns)
 
     def run(self, owns: Owns = owns_all, *, fix: bool | None = None, release: Collection[str] = ()) -> list[Finding]:
-        """Do a round.
+        """Do a round, for the volumes that *owns* accepts.
 
-        :param owns: as for :meth:`tick`.
         :param fix: False to do nothing, True to repair at once, None to wait for the grace before.
         :param release: seals of what a person lets through the breaker.
-        :returns: what was found.
         :raises Unavailable: the round before has not ended in time; for one who only looks.
         """
         return self._run(owns, fix, release)[0]
 
     def reconcile(self, fix: bool, release: Collection[str] = ()) -> dict[str, Any]:
-        """Do a round for a person, about all that there is.
-
-        :returns: ``findings`` as messages carry them, and ``unread``: why an account could not be read, by
-            its name.
-        """
+        """Do a round for a person; of ``unread`` the reply tells by account why it could not be read."""
         found, unread = self._run(owns_all, fix, release)
         return {
             'findings': [one.write() for one in found],
@@ -121,10 +108,7 @@ class Reconciler(abc.ABC):
         }
 
     def list_findings(self, volume_id: str) -> list[dict[str, Any]]:
-        """Tell what the last look found of a volume, and of the whole.
-
-        :returns: findings as messages carry them.
-        """
+        """Tell what the last look found of a volume, and of the whole."""
         return [one.write() for one in self._ledger.last if one.volume_id in (volume_id, None)]
 
     def _run(self, owns: Owns, fix: bool | None, release: Collection[str]) -> tuple[list[Finding], dict[Account, str]]:

@@ -21,8 +21,6 @@ A = states.Attachment
 
 
 class Reconciliation:
-    """What the reconcilers read and write."""
-
     def __init__(self, db: database.Database, actor: transitions.Actor) -> None:
         self._db = db
         self._actor = actor
@@ -31,86 +29,61 @@ class Reconciliation:
 
     @database.retry
     def list_on_backend(self, host: str) -> list[rows.BackendRow]:
-        """List the volumes of a backend that somebody has, with their attachments.
-
-        :returns: see :func:`multiattach.db.reconciliation.read_backend`.
-        """
+        """List the volumes of a backend that somebody has, with their attachments."""
         with self._db.reader() as session:
             return rows.read_backend(session, host)
 
     @database.retry
     def list_of_volumes(self, volume_ids: list[str]) -> list[rows.BackendRow]:
-        """List live volumes with their attachments.
-
-        :returns: see :func:`multiattach.db.reconciliation.list_of_volumes`.
-        """
+        """List live volumes with their attachments."""
         with self._db.reader() as session:
             return rows.list_of_volumes(session, volume_ids)
 
     @database.retry
     def find_volumes(self, volume_ids: list[str]) -> dict[str, tuple[str | None, bool]]:
-        """Tell of volumes whether they are recorded.
-
-        :returns: by id the backend, and whether the volume lives.
-        """
+        """Return, of the volumes that are recorded, the backend and whether the volume lives."""
         with self._db.reader() as session:
             return rows.find_volumes(session, volume_ids)
 
     @database.retry
     def list_of_agent(self, host: str) -> list[rows.AgentRow]:
-        """List the attachments that a host agent drives."""
         with self._db.reader() as session:
             return rows.read_agent(session, host)
 
     @database.retry
     def list_places(self, volume_ids: list[str]) -> list[rows.Place]:
-        """List who has volumes, or is about to.
-
-        :returns: a row for each attachment that takes a place.
-        """
+        """List the attachments that take a place on a volume."""
         with self._db.reader() as session:
             return rows.list_places(session, volume_ids)
 
     @database.retry
     def find_servers(self, server_ids: list[str]) -> dict[str, tuple[str, datetime.datetime | None]]:
-        """Tell where servers of host agents are.
-
-        :returns: by id the host, and when the server was gone.
-        """
+        """Return the hosts of servers that agents registered, and when a server was gone."""
         with self._db.reader() as session:
             return rows.find_servers(session, server_ids)
 
     @database.retry
     def list_shared_names(self, initiators: list[str] | None = None) -> dict[str, list[str]]:
-        """List the initiator names that live attachments have with several hosts.
-
-        :param initiators: only these; None for any.
-        :returns: hosts by initiator.
-        """
+        """List the initiator names that live attachments have with several hosts, and those hosts."""
         with self._db.reader() as session:
             return rows.list_shared_names(session, initiators)
 
     @database.retry
     def list_never_connected(self, attachment_ids: list[str]) -> set[str]:
-        """Tell which attachments no host was ever to be admitted for."""
+        """Return the attachments that no host was ever to be admitted for."""
         with self._db.reader() as session:
             return rows.list_never_connected(session, attachment_ids)
 
     @database.retry
     def list_infos(self, attachment_ids: list[str]) -> dict[str, dict[str, Any]]:
-        """Read what hosts were told.
-
-        :returns: connection_info by attachment, of those that have one.
-        """
         with self._db.reader() as session:
             return rows.list_infos(session, attachment_ids)
 
     @database.retry
     def find_held(self, attachment_ids: list[str], longest: float) -> set[str]:
-        """Tell whose step somebody is at now: it takes long, and stands not still.
+        """Return the attachments whose step somebody is at now.
 
         :param longest: seconds that no lease has left; one that has more is of a clock that was ahead.
-        :returns: those with a lease that has not run out and is not waiting for another attempt.
         """
         with self._db.reader() as session:
             found = leases.list_of(session, attachment_ids)
@@ -120,25 +93,19 @@ class Reconciliation:
 
     @database.retry
     def find_doubt(self) -> Doubt | None:
-        """Tell whether the database is an older copy, as far as a worker has noticed.
-
-        :returns: the first that was noticed, or None.
-        """
+        """Return the first doubt that a worker has noted: the database may be an older copy."""
         with self._db.reader() as session:
             return min(epochs.list_doubts(session), key=lambda one: one.since, default=None)
 
     @database.retry
     def find_ended(self, volume_ids: list[str]) -> dict[str, set[str]]:
-        """Tell of which initiators and servers it is recorded that they have volumes no more.
-
-        :returns: by volume names of initiators and ids of servers.
-        """
+        """Return, by volume, the initiators and servers that are recorded to have it no more."""
         with self._db.reader() as session:
             return rows.find_ended(session, volume_ids)
 
     @database.retry
     def find_registered(self, server_ids: list[str]) -> dict[str, datetime.datetime]:
-        """Tell since when servers are known."""
+        """Return since when servers are known."""
         with self._db.reader() as session:
             return rows.find_registered(session, server_ids)
 
@@ -146,17 +113,13 @@ class Reconciliation:
 
     @database.retry
     def derive(self, volume_id: str) -> None:
-        """Write the status that a volume's attachments give."""
         with self._db.writer() as session:
             db_volumes.lock(session, volume_id)
             transitions.derive_volume(session, volume_id)
 
     @database.retry
     def drop_mark(self, volume_id: str, mark: str) -> None:
-        """Take back a mark of os-reserve or os-begin_detaching, as os-unreserve and os-roll_detaching do.
-
-        :param mark: the mark; another one, or none, is left alone.
-        """
+        """Take a mark of os-reserve or os-begin_detaching back; another one, or none, is left alone."""
         with self._db.writer() as session:
             transitions.drop_claim(session, db_volumes.lock(session, volume_id), mark)
 
@@ -165,7 +128,6 @@ class Reconciliation:
         """Write the intent to turn an attachment's initiator away, as a delete by its user does.
 
         :param seen: state in which it was seen; in another one it is left alone.
-        :returns: what is to be asked of the worker, None if the row is gone.
         :raises Conflict: it went elsewhere meanwhile.
         """
         with self._db.writer() as session:

@@ -21,11 +21,6 @@ FindOnHost = Callable[[Collection[str]], Collection[str]]
 
 
 class Records:
-    """Judges rows.
-
-    :param rules: how long something must last to be drift.
-    """
-
     def __init__(self, side: Reconciliation, rules: DriftRules) -> None:
         self._side = side
         self._rules = rules
@@ -33,12 +28,7 @@ class Records:
     def look(
         self, host: str, rows: Sequence[BackendRow], find_on_host: FindOnHost = lambda _ids: (), *, each: bool = False
     ) -> list[Seen]:
-        """Look at rows.
-
-        :param host: backend of the volumes.
-        :param find_on_host: asked about servers that are no host agent's.
-        :param each: name a shared initiator with each volume that it has, not once.
-        """
+        """Look at rows."""
         return [
             *self._find_marks(host, rows),
             *self._find_unconnected(host, rows, find_on_host),

@@ -14,10 +14,7 @@ from multiattach.domain.messages import STORAGE_FAILED
 
 
 class Storage:
-    """Plans and outcomes of the worker's steps on volumes.
-
-    :param host: backend host of the worker, ``host@backend``.
-    """
+    """Plans and outcomes of the worker's steps on volumes."""
 
     def __init__(self, db: database.Database, host: str) -> None:
         self._db = db
@@ -25,11 +22,7 @@ class Storage:
 
     @database.retry
     def load(self, volume_id: str, status: str) -> models.Volume | None:
-        """Read a volume if its next step is this worker's.
-
-        :param status: status in which the step is due.
-        :returns: the volume, or None if the step is not due (any more).
-        """
+        """Read a volume, or None if it is not (any more) in the status in which the step is due."""
         with self._db.reader() as session:
             try:
                 volume = db_volumes.get(session, volume_id)
@@ -40,19 +33,13 @@ class Storage:
 
     @database.retry
     def find_source(self, volume_id: str) -> str | None:
-        """Read what a volume is a clone of.
-
-        :returns: UUID of the source, None if it is no clone, or gone.
-        """
+        """Return the volume that a volume is a clone of, None if it is none, or the source is gone."""
         with self._db.reader() as session:
             return db_clones.find_source(session, volume_id)
 
     @database.retry
     def list_open(self) -> list[tuple[str, str, datetime.datetime]]:
-        """List the volumes whose next step is this worker's.
-
-        :returns: volume id, status and since when, oldest first.
-        """
+        """List the volumes whose next step is this worker's, oldest first: id, status and since when."""
         with self._db.reader() as session:
             rows = db_volumes.list_owned(session, self._host, states.WORKER_STATUSES)
             return [(row.id, row.status, row.status_at) for row in rows]
@@ -75,13 +62,11 @@ class Storage:
 
     @database.retry
     def list_agent_hosts(self, volume_id: str) -> list[str]:
-        """List the host agents whose servers have a volume."""
         with self._db.reader() as session:
             return db_attachments.list_agent_hosts(session, volume_id)
 
     @database.retry
     def list_nova_servers(self, volume_id: str) -> list[str]:
-        """List the servers that have a volume and are Nova's."""
         with self._db.reader() as session:
             return sorted(
                 {
@@ -93,11 +78,7 @@ class Storage:
 
     @database.retry
     def finish(self, volume_id: str, event: str, **values: Any) -> None:
-        """Write that a step is done.
-
-        :param event: ``created``, ``deleted`` or ``extended``.
-        :raises InvalidTransition: the volume went elsewhere meanwhile.
-        """
+        """Write that a step is done."""
         with self._db.writer() as session:
             db_volumes.lock(session, volume_id)
             transitions.move_volume(session, volume_id, event, **values)
@@ -106,8 +87,6 @@ class Storage:
     def fail(self, volume_id: str, event: str, text: str, *, unplaced: bool = False) -> None:
         """Write that a step failed for good, and tell the user why.
 
-        :param event: ``create_failed``, ``delete_failed`` or ``extend_failed``.
-        :param text: why.
         :param unplaced: only while nobody has chosen a backend for it.
         """
         with self._db.writer() as session:

@@ -24,12 +24,7 @@ class Watch:
         self._swept = time.monotonic()
 
     def look(self, ident: str, what: object) -> float:
-        """Note how a thing looks now.
-
-        :param ident: name of the thing.
-        :param what: how it looks.
-        :returns: seconds since it was first seen so.
-        """
+        """Note how a thing looks now; return the seconds since it was first seen so."""
         now = time.monotonic()
         with self._lock:
             sight = self._sights.get(ident)

@@ -12,7 +12,6 @@ GIB = 1024**3
 class Capacity:
     """Room of a backend.
 
-    :param total_gb: GiB in all.
     :param free_gb: GiB not yet written.
     """
 
@@ -33,10 +32,7 @@ class Backend(Protocol):
         """
 
     def create(self, volume_id: str, size_gb: int) -> None:
-        """Make a volume's storage, reading as zeros.
-
-        :param size_gb: GiB.
-        """
+        """Make a volume's storage, reading as zeros."""
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
         """Make a volume's storage as a copy; half a copy never has the volume's name.
@@ -60,10 +56,7 @@ class Backend(Protocol):
         """
 
     def extend(self, volume_id: str, size_gb: int) -> None:
-        """Grow a volume's storage; never shrinks.
-
-        :param size_gb: GiB.
-        """
+        """Grow a volume's storage; never shrinks."""
 
     def path(self, volume_id: str) -> str:
         """Return the path that a target exports."""

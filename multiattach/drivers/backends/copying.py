@@ -21,10 +21,8 @@ Proceed = Callable[[], bool]
 def copy_file(source: int, target: int, size: int, proceed: Proceed) -> None:
     """Copy a file into an empty one, with its holes; share its blocks where the file system can.
 
-    :param source: file descriptor.
-    :param target: file descriptor of the empty file.
     :param size: bytes that the target has in the end; what the source does not have reads as zeros.
-    :raises CopyAborted: it said no.
+    :raises CopyAborted: *proceed* said no.
     """
     if not _share_blocks(source, target):
         for start, end in _list_extents(source, min(os.fstat(source).st_size, size)):
@@ -34,12 +32,10 @@ def copy_file(source: int, target: int, size: int, proceed: Proceed) -> None:
 
 
 def copy_device(source: int, target: int, size: int, proceed: Proceed) -> None:
-    """Copy each block of a device: nobody knows what is in the target's.
+    """Copy each block of a device: nobody knows what is in the target's. Both may be open for direct I/O.
 
-    :param source: file descriptor; it may be open for direct I/O.
-    :param target: the same of the target.
     :param size: bytes to copy, a multiple of the block size.
-    :raises CopyAborted: it said no.
+    :raises CopyAborted: *proceed* said no.
     """
     _read_and_write(source, target, 0, size, proceed)
     os.fsync(target)

@@ -30,13 +30,11 @@ class FileBackend:
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
-        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
         directory = pathlib.Path(options.directory)
         values.check_path(f'Option directory in [{surroundings.section}]', directory)
         return cls(directory)
 
     def check(self) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.check`."""
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
@@ -47,7 +45,6 @@ class FileBackend:
             raise StorageError(f'Option directory of a file backend: {self._directory} is not writable.')
 
     def create(self, volume_id: str, size_gb: int) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.create`."""
         path = self._file(volume_id)
         size = size_gb * GIB
         try:
@@ -61,7 +58,6 @@ class FileBackend:
             raise StorageError(f'The file of volume {volume_id} cannot be made: {exc.strerror}.') from exc
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.clone`."""
         path, draft = self._file(volume_id), self._draft(volume_id)
         try:
             if path.exists():
@@ -99,7 +95,6 @@ class FileBackend:
             os.close(handle)
 
     def discard(self, volume_id: str) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.discard`."""
         try:
             for path in (self._file(volume_id), self._draft(volume_id)):
                 # To replace other trash would remove it, which takes long.
@@ -110,7 +105,6 @@ class FileBackend:
             raise StorageError(f'The file of volume {volume_id} cannot be renamed: {exc.strerror}.') from exc
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.clear`."""
         try:
             for path in self._directory.glob(f'trash-{glob.escape(volume_id)}.*'):
                 if not proceed():
@@ -120,17 +114,14 @@ class FileBackend:
             raise StorageError(f'The file of volume {volume_id} cannot be deleted: {exc.strerror}.') from exc
 
     def extend(self, volume_id: str, size_gb: int) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.extend`."""
         if not self._file(volume_id).exists():
             raise StorageError(f'The file of volume {volume_id} is missing.')
         self.create(volume_id, size_gb)
 
     def path(self, volume_id: str) -> str:
-        """See :meth:`multiattach.drivers.backends.base.Backend.path`."""
         return str(self._file(volume_id))
 
     def capacity(self) -> Capacity:
-        """See :meth:`multiattach.drivers.backends.base.Backend.capacity`."""
         try:
             stat = os.statvfs(self._directory)
         except OSError as exc:

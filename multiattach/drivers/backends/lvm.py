@@ -35,18 +35,15 @@ class LvmBackend:
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
-        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
         return cls(options.volume_group)
 
     def check(self) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.check`."""
         try:
             self.capacity()
         except StorageError as exc:
             raise StorageError(f'Option volume_group of an lvm backend: {self._group} cannot be used. {exc}') from exc
 
     def create(self, volume_id: str, size_gb: int) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.create`."""
         found = self._size(_name(volume_id))
         if found is None:
             self._make(_name(volume_id), size_gb)
@@ -70,7 +67,6 @@ class LvmBackend:
         )
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.clone`."""
         if self._size(_name(volume_id)) is not None:
             return
         source = self._size(_name(source_id))
@@ -98,13 +94,11 @@ class LvmBackend:
             os.close(reader)
 
     def discard(self, volume_id: str) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.discard`."""
         for name in (_draft(volume_id), _name(volume_id)):
             if self._size(name) is not None:
                 self._run('lvrename', self._group, name, f'{_trash(volume_id)}{secrets.token_hex(4)}')
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.clear`."""
         report = self._report('lvs', '--options', 'lv_name,lv_size', self._group)
         for row in report['report'][0]['lv']:
             if row['lv_name'].startswith(_trash(volume_id)):
@@ -147,7 +141,6 @@ class LvmBackend:
         return False
 
     def extend(self, volume_id: str, size_gb: int) -> None:
-        """See :meth:`multiattach.drivers.backends.base.Backend.extend`."""
         found = self._size(_name(volume_id))
         if found is None:
             raise StorageError(f'The logical volume of volume {volume_id} is missing.')
@@ -155,14 +148,12 @@ class LvmBackend:
             self._run('lvextend', '--size', f'{size_gb}g', f'{self._group}/{_name(volume_id)}')
 
     def path(self, volume_id: str) -> str:
-        """See :meth:`multiattach.drivers.backends.base.Backend.path`."""
         return self._device(_name(volume_id))
 
     def _device(self, name: str) -> str:
         return f'/dev/{self._group}/{name}'
 
     def capacity(self) -> Capacity:
-        """See :meth:`multiattach.drivers.backends.base.Backend.capacity`."""
         report = self._report('vgs', '--options', 'vg_size,vg_free', self._group)
         group = report['report'][0]['vg'][0]
         return Capacity(float(group['vg_size']) / GIB, float(group['vg_free']) / GIB)

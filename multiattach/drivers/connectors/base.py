@@ -10,10 +10,7 @@ from multiattach.domain.connection import DeviceInfo
 
 @dataclasses.dataclass(frozen=True)
 class HostSession:
-    """A session of this host to a target that is named as this service names them.
-
-    :param portal: ``address:port``.
-    """
+    """A session of this host to a target that is named as this service names them."""
 
     volume_id: str
     iqn: str
@@ -31,25 +28,17 @@ class HostConnector(Protocol):
         """All attachments of a volume on this host use one session (requirement row 15)."""
 
     def describe(self) -> dict[str, Any]:
-        """Tell what this host presents itself with.
-
-        :returns: what all its connectors have in common, for the host's report.
-        """
+        """Tell what all connectors of this host have in common, for the host's report."""
 
     def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
         """Make the connector of an attachment (contract 2.7); always the same for one."""
 
     def connect(self, connection_info: Mapping[str, Any]) -> DeviceInfo:
-        """Make the volume reachable; being connected is success.
-
-        :param connection_info: flat connection_info (contract 8.2).
-        :returns: what the hypervisor is to use.
-        """
+        """Make the volume reachable; being connected is success."""
 
     def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
         """Check that a device is the volume.
 
-        :param device: answer of :meth:`connect`.
         :raises WrongDevice: it is another one, or it does not say which.
         """
 
@@ -61,13 +50,7 @@ class HostConnector(Protocol):
         """
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
-        """See the new size of a volume that has grown.
-
-        :returns: size in bytes, None if the host has no device of it.
-        """
+        """See the new size of a volume that has grown: bytes, None if the host has no device of it."""
 
     def list_sessions(self) -> list[HostSession]:
-        """List the sessions that the host has, those of other services among them.
-
-        :returns: sessions; empty where servers connect themselves.
-        """
+        """List the sessions that the host has, also to other services; none where servers connect themselves."""

@@ -23,11 +23,9 @@ class BoundedCalls:
         self._late: dict[str, tuple[str, float]] = {}  # what began when, by what it is about
 
     def run(self, about: str, call: Callable[[], R], timeout: float, what: str) -> R:
-        """Run a call in a thread of its own.
+        """Run a call, which may be repeated, in a thread of its own.
 
         :param about: what it is about, such as a volume's id; the caller comes with one at a time.
-        :param call: may be repeated.
-        :param timeout: seconds to wait.
         :param what: what it does, for the message.
         :raises ConnectorTimeout: it has not ended in time, or an earlier one has not ended yet.
         """

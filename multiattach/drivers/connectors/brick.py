@@ -31,8 +31,6 @@ _PASSWORDS = sorted(key for key in SECRET_KEYS if key.endswith('password'))
 class BrickConnector:
     """The connector ``os-brick``.
 
-    :param ip: address of the host, as the connector tells it.
-    :param lock_path: folder for os-brick's lock files.
     :param root_helper: prefix of commands where the agent is not root.
     :param portal_timeout: seconds to wait for a portal that nobody listens at.
     :param step_timeout: seconds that a connect or a disconnect may take.
@@ -73,13 +71,12 @@ class BrickConnector:
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
-        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
         locks = surroundings.state_path / 'os-brick'
         locks.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(surroundings.host, options.my_ip, lock_path=str(locks), step_timeout=options.connect_timeout)
 
     def describe(self) -> dict[str, Any]:
-        """See :meth:`HostConnector.describe`; asked of the host once (some ten commands)."""
+        """Asked of the host once: it takes some ten commands."""
         brick = self._open()
         with self._asking:
             if self._properties is None:
@@ -89,7 +86,6 @@ class BrickConnector:
             return dict(self._properties)
 
     def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
-        """See :meth:`HostConnector.properties`: all attachments of a host have the same."""
         return self.describe()
 
     def _ask_properties(self, brick: Any) -> dict[str, Any]:
@@ -112,7 +108,6 @@ class BrickConnector:
     # -- connecting ----------------------------------------------------------------------------
 
     def connect(self, connection_info: Mapping[str, Any]) -> DeviceInfo:
-        """See :meth:`HostConnector.connect`."""
         brick = self._open()
         portal = str(connection_info.get('target_portal', ''))
         await_portal(portal, self._portal_timeout)
@@ -129,11 +124,10 @@ class BrickConnector:
         return DeviceInfo(BLOCK, path=link or path)
 
     def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
-        """See :meth:`HostConnector.verify`: by the name that the device itself tells."""
+        """By the name that the device itself tells."""
         identity.check_device(device.path, str(connection_info.get('volume_id')))
 
     def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
-        """See :meth:`HostConnector.disconnect`."""
         brick = self._open()
         known = {'path': os.path.realpath(device.path)} if device and device.path else None
         self._run(
@@ -143,7 +137,7 @@ class BrickConnector:
         )
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
-        """See :meth:`HostConnector.extend`; os-brick needs the program lsscsi for it."""
+        """os-brick needs the program lsscsi for it."""
         brick = self._open()
         size: int | None = self._run(
             'see the new size of the volume', connection_info, lambda properties: brick.extend_volume(properties)
@@ -151,7 +145,7 @@ class BrickConnector:
         return size
 
     def list_sessions(self) -> list[HostSession]:
-        """See :meth:`HostConnector.list_sessions`: read from the kernel, no command is run."""
+        """Read from the kernel; no command is run."""
         return sessions.read()
 
     def _await_link(self, connection_info: Mapping[str, Any], path: str) -> str | None:
@@ -215,10 +209,7 @@ class BrickConnector:
 
 
 def by_path_link(connection_info: Mapping[str, Any]) -> str:
-    """Tell which link udev makes to a volume (60-persistent-storage.rules, path_id).
-
-    :returns: path of the link; it contains no brackets of IPv6 addresses.
-    """
+    """Return the link that udev makes to a volume (60-persistent-storage.rules, path_id), without brackets of IPv6."""
     portal = str(connection_info['target_portal']).replace('[', '').replace(']', '')
     return f'{BY_PATH}/ip-{portal}-iscsi-{connection_info["target_iqn"]}-lun-{connection_info["target_lun"]}'
 

@@ -18,11 +18,7 @@ _LINE = re.compile(rf'^{re.escape(OPTION)}[ \t]*=[ \t]*(.*)$', re.MULTILINE)
 
 
 def parse_digests(text: str) -> tuple[str, ...]:
-    """Read the digests that open-iscsi offers.
-
-    :param text: of ``iscsid.conf``.
-    :returns: their names in the order of the offer.
-    """
+    """Return the digests that a text of ``iscsid.conf`` offers, in the order of the offer."""
     found = _LINE.findall(text)
     if not found:
         return _DEFAULT
@@ -30,11 +26,7 @@ def parse_digests(text: str) -> tuple[str, ...]:
 
 
 def is_taken(digests: tuple[str, ...]) -> bool:
-    """Tell whether tgtd can check an answer to such an offer.
-
-    :param digests: names in the order of the offer.
-    :returns: MD5 is what it chooses.
-    """
+    """Tell whether tgtd can check an answer to such an offer."""
     chosen = [name for name in digests if name in ('MD5', 'SHA256')]
     return chosen[:1] == ['MD5']
 

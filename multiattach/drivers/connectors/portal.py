@@ -12,11 +12,10 @@ _PAUSE = 0.25
 
 
 def split_portal(portal: str) -> tuple[str, int]:
-    """Split a portal into its parts.
+    """Split a portal into its address, without brackets, and port.
 
     :param portal: ``address:port``, ``[address]:port`` or without port; what follows a comma
         (the portal group) is left out.
-    :returns: address without brackets, and port.
     :raises ConnectorError: it is no portal.
     """
     text = portal.split(',')[0].strip()
@@ -34,8 +33,6 @@ def await_portal(portal: str, timeout: float) -> None:
 
     Initiators take minutes to find out that nobody listens (open-iscsi about 400 s).
 
-    :param portal: ``address:port``.
-    :param timeout: seconds to try for.
     :raises ConnectorError: nothing listens there.
     """
     address = split_portal(portal)

@@ -25,7 +25,6 @@ DEFAULT_PREFIX = 'iqn.2010-10.org.openstack:'
 class QemuConnector:
     """The connector ``qemu``.
 
-    :param ip: address of the host, as the connector tells it.
     :param initiator_prefix: what stands before the attachment's id in initiator names.
     :param portal_timeout: seconds to wait for a portal that nobody listens at.
     """
@@ -43,12 +42,10 @@ class QemuConnector:
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
-        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
         values.check_iqn_prefix(f'Option initiator_prefix in [{surroundings.section}]', options.initiator_prefix)
         return cls(surroundings.host, options.my_ip, initiator_prefix=options.initiator_prefix)
 
     def describe(self) -> dict[str, Any]:
-        """See :meth:`HostConnector.describe`."""
         return {
             'host': self._host,
             'ip': self._ip,
@@ -58,11 +55,10 @@ class QemuConnector:
         }
 
     def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
-        """See :meth:`HostConnector.properties`."""
         return {**self.describe(), 'initiator': self._initiator(attachment_id), 'instance': server_id}
 
     def connect(self, connection_info: Mapping[str, Any]) -> DeviceInfo:
-        """See :meth:`HostConnector.connect`: only tells QEMU where to find the volume.
+        """Only tell QEMU where to find the volume.
 
         QEMU logs in while the guest stands still, so that nobody listens is found out here.
         """
@@ -85,21 +81,20 @@ class QemuConnector:
         return DeviceInfo(NETWORK, details=details)
 
     def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
-        """See :meth:`HostConnector.verify`: the target's name is all that there is."""
+        """By the target's name, which is all that there is."""
         volume_id = str(connection_info.get('volume_id'))
         name, _, _ = str(device.details.get('name')).rpartition('/')
         if not name.endswith(volume_id):
             raise WrongDevice(f'The target {name} is not one of the volume {volume_id}.')
 
     def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
-        """See :meth:`HostConnector.disconnect`: QEMU logged out with the detach."""
+        """QEMU logged out with the detach."""
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
-        """See :meth:`HostConnector.extend`."""
         return None
 
     def list_sessions(self) -> list[HostSession]:
-        """See :meth:`HostConnector.list_sessions`: QEMU has them, with its disks."""
+        """QEMU has them, with its disks."""
         return []
 
     def _initiator(self, attachment_id: str) -> str:

@@ -11,10 +11,7 @@ _VOLUME = re.compile(r'.*:volume-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})')
 
 
 def read(sys: Path = _SYS) -> list[HostSession]:
-    """List the sessions to targets that are named after a volume.
-
-    :returns: sessions; one that ends meanwhile is left out.
-    """
+    """List the sessions to targets that are named after a volume; one that ends meanwhile is left out."""
     found = []
     for session in sorted((sys / 'class/iscsi_session').glob('session*')):
         try:

@@ -31,10 +31,7 @@ class Disk:
     """A volume as a server is to have it.
 
     :param volume_id: UUID; the guest sees its first 20 characters as the serial number.
-    :param source: what a connector made of the connection_info.
     :param device: wished device name, ``/dev/vdb``.
-    :param mode: ``rw`` or ``ro``.
-    :param multiattach: other servers may have it too.
     :param rates: what the hypervisor is to keep, as :func:`multiattach.domain.qos.find_rates` has it.
     """
 
@@ -70,7 +67,6 @@ class FoundDisk:
 class ServerDisks:
     """The disks of a server.
 
-    :param power_state: as in :class:`Domain`.
     :param is_persistent: it has a configuration for a next start.
     :param disks: those that look like this service's.
     """
@@ -83,7 +79,6 @@ class ServerDisks:
 
     @property
     def is_active(self) -> bool:
-        """Whether it has devices now."""
         return self.power_state in ('running', 'paused', 'suspended', 'crashed')
 
 
@@ -120,37 +115,18 @@ class Hypervisor(Protocol):
         """Let nobody wait any more, now and later: the program stops. Whoever waits is told "no answer"."""
 
     def list_overdue(self) -> list[str]:
-        """Tell what it was asked for and has not answered in time.
-
-        :returns: texts for the log, the oldest first.
-        """
+        """List, oldest first, texts for the log of what it was asked for and has not answered in time."""
 
     def resize(self, server_id: str, volume_id: str, size: int) -> None:
-        """Show a running server the new size of a disk; not having the disk is success.
+        """Show a running server the new size of a disk, bytes; not having the disk is success."""
 
-        :param size: bytes.
-        """
-
-    def domains(self) -> list[Domain]:
-        """List all servers of the host.
-
-        :returns: servers, running or not.
-        """
+    def domains(self) -> list[Domain]: ...
 
     def list_disks(self) -> list[ServerDisks]:
-        """List the disks of all servers that look like this service's; Nova marks its own in the same way.
-
-        :returns: servers, those without such a disk too.
-        """
+        """List the disks of all servers that look like this service's; Nova marks its own in the same way."""
 
     def cannot_share(self) -> str | None:
-        """Tell why this host cannot share volumes (requirement row 18).
-
-        :returns: the reason, for the user, or None if it can.
-        """
+        """Return why this host cannot share volumes (requirement row 18), for the user; None if it can."""
 
     def versions(self) -> dict[str, str]:
-        """Tell what runs here.
-
-        :returns: version by program, for the host's report.
-        """
+        """Return the versions by program, for the host's report."""

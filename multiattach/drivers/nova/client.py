@@ -23,10 +23,7 @@ class ServerState(enum.Enum):
 
 
 class NovaServers:
-    """Asks as a user of this service, who must be allowed to see the servers of all projects.
-
-    :param client: adapter of the Compute API with this service's credentials.
-    """
+    """Asks as a user of this service, who must be allowed to see the servers of all projects."""
 
     def __init__(self, client: adapter.Adapter) -> None:
         self._client = client
@@ -37,7 +34,6 @@ class NovaServers:
         Nova answers 404 for servers of other projects, too, unless the account may see all: so the list of
         all projects is asked first, which it refuses to others.
 
-        :returns: what Nova says.
         :raises Unavailable: it does not answer, or the account may not see all servers.
         """
         if self._list(server_id, deleted=False):
@@ -47,9 +43,8 @@ class NovaServers:
         return ServerState.DELETED if self._list(server_id, deleted=True) else ServerState.UNKNOWN
 
     def is_on_host(self, server_id: str) -> bool:
-        """Ask whether a server is on a host, and not about to come or go.
+        """Return whether a server is on a host: not shelved, being built, about to come or go, or unknown.
 
-        :returns: False for servers that are shelved, being built, or not there.
         :raises Unavailable: it does not answer, or not with a server.
         """
         reply = self._ask(f'/servers/{server_id}', {})

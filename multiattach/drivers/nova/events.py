@@ -13,10 +13,7 @@ _VERSION = '2.51'  # the first one with volume-extended
 
 
 class NovaEvents:
-    """Sends events as a user of this service.
-
-    :param client: adapter of the Compute API with this service's credentials.
-    """
+    """Sends events as a user of this service."""
 
     def __init__(self, client: adapter.Adapter) -> None:
         self._client = client

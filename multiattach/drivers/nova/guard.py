@@ -16,10 +16,8 @@ class NovaCompute:
     """Nova's REST API with the token of whoever asks.
 
     :param endpoint: URL of the API; empty to take it from the caller's catalogue.
-    :param interface: interface in the catalogue, ``public``, ``internal`` or ``admin``.
     :param region: region in the catalogue; empty for any.
     :param cafile: file of certification authorities; empty for the system's.
-    :param insecure: do not verify certificates.
     """
 
     def __init__(
@@ -39,7 +37,6 @@ class NovaCompute:
     def find_attachment(
         self, token: str | None, catalog: list[dict[str, Any]] | None, server_id: str, volume_id: str
     ) -> str | None:
-        """See :meth:`multiattach.engine.guard.ComputeGuard.find_attachment`."""
         endpoint = self._endpoint or self._find_endpoint(catalog or [])
         url = f'{endpoint.rstrip("/")}/servers/{server_id}/os-volume_attachments/{volume_id}'
         try:

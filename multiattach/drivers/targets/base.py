@@ -18,12 +18,7 @@ _SECRET_ALPHABET = string.ascii_letters + string.digits
 
 @dataclass(frozen=True)
 class Grant:
-    """Leave for one initiator to log in to one target.
-
-    :param initiator: the initiator's name (an IQN).
-    :param username: CHAP name, one per volume and initiator, see :func:`account_name`.
-    :param secret: CHAP secret.
-    """
+    """Leave for one initiator to log in to one target; the CHAP name is one per volume and initiator."""
 
     initiator: str
     username: str
@@ -32,11 +27,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Export:
-    """What a target is to be.
-
-    :param device: path of the backing device or file on the target's host.
-    :param grants: everyone who may log in, and nobody else.
-    """
+    """What a target is to be."""
 
     volume_id: str
     device: str
@@ -63,7 +54,6 @@ class LunState:
     """One logical unit as the target shows it.
 
     :param device: path of its backing store, "" when it has none.
-    :param online: whether it serves I/O.
     :param scsi_id: the id from which the WWN is made.
     """
 
@@ -75,11 +65,7 @@ class LunState:
 
 @dataclass(frozen=True)
 class SessionState:
-    """One live login.
-
-    :param initiator: name under which the initiator logged in.
-    :param address: the initiator's address, "" when not shown.
-    """
+    """One live login; *address* is "" when not shown."""
 
     initiator: str
     address: str = ''
@@ -90,10 +76,8 @@ class TargetState:
     """What a target really is now, to be compared with the database.
 
     :param luns: logical units without the controller (LUN 0).
-    :param initiators: names that may log in.
     :param accounts: CHAP names that are bound to it.
     :param sessions: live logins, also those of initiators that may not log in again.
-    :param is_open: whether it takes logins and commands at all.
     """
 
     volume_id: str
@@ -110,15 +94,11 @@ class TargetState:
 class Cut:
     """What a fence found of one initiator at a target, and what its last read still showed: nothing.
 
-    :param acl: the initiator had leave to log in.
-    :param account: it had an account.
     :param sessions: its live logins that were ended.
     :param others: live logins of other names that were ended, as each of them could have been its own;
         whoever has an account logs in again by itself.
     :param logins: addresses of logins that were held open half-way, and were ended.
     :param whole: whether every session that could be the initiator's was ended, whatever name it gave.
-    :param left_acl: it still has leave.
-    :param left_account: it still has an account.
     :param left_sessions: its logins that are still live.
     """
 
@@ -155,18 +135,13 @@ class Target(Protocol):
         """Name of the transport as connectors know it, for example ``iscsi``."""
 
     def ensure_export(self, export: Export) -> TargetInfo:
-        """Make or repair a target so that it is exactly what is asked for.
-
-        :param export: device and all grants; other initiators are shut out, sessions included.
-        :returns: where initiators find it.
-        """
+        """Make or repair a target so that it is exactly what is asked for; others are shut out, sessions included."""
 
     def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
         """Admit one initiator; the target is made when absent, other initiators are left alone.
 
         :param device: backing path, used when the target must be made or repaired.
         :param grant: who is admitted; an account of that name gets this secret.
-        :returns: where the initiator finds the volume.
         """
 
     def revoke(self, volume_id: str, initiator: str, username: str) -> None:
@@ -191,25 +166,16 @@ class Target(Protocol):
         """Show the grown size of the device to the initiators without stopping I/O."""
 
     def locate(self, volume_id: str) -> TargetAddress:
-        """Tell where initiators find a volume, or would; nothing is asked.
-
-        :returns: the address of today.
-        """
+        """Tell where initiators find a volume, or would; nothing is asked."""
 
     def list_exports(self) -> dict[str, TargetState]:
-        """Read all targets of this driver.
-
-        :returns: state by volume id; what has not changed since the last time is the same object.
-        """
+        """Read the state of all targets of this driver; one that has not changed since is the same object."""
 
     def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         """Wait no longer for the target, in this thread, while the block lasts: for those whom a person waits for."""
 
     def list_files(self) -> frozenset[str] | None:
-        """List the volumes of which there is a file for restarts of the target daemon by itself.
-
-        :returns: ids of volumes, None if there are no such files.
-        """
+        """List the volumes with a file from which the target daemon restores them by itself; None if it keeps none."""
 
     def check(self) -> None:
         """See that the target can serve.
@@ -224,26 +190,18 @@ class Target(Protocol):
         """End what was started for the target; it is used no more. Exports may stay."""
 
     def generation(self) -> int:
-        """Tell one life of the target daemon from the next.
-
-        :returns: a number that changes when the daemon was restarted and lost its targets.
-        """
+        """Return a number that changes when the target daemon was restarted and lost its targets."""
 
 
 def account_name(volume_id: str, initiator: str) -> str:
-    """Derive the CHAP name of an initiator at a volume.
+    """Derive the CHAP name of an initiator at a volume: 20 characters of a-z and 2-7.
 
     It is deterministic so that an account left over from a crash is recognised and replaced.
-
-    :returns: 20 characters of a-z and 2-7.
     """
     digest = hashlib.sha256(f'{volume_id}\0{initiator}'.encode()).digest()
     return base64.b32encode(digest).decode().lower()[:ACCOUNT_LENGTH]
 
 
 def generate_secret() -> str:
-    """Make a CHAP secret.
-
-    :returns: 16 random letters and digits: the longest that every initiator takes.
-    """
+    """Make a CHAP secret of 16 letters and digits: the longest that every initiator takes."""
     return ''.join(secrets.choice(_SECRET_ALPHABET) for _ in range(SECRET_LENGTH))

@@ -11,8 +11,6 @@ from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, Sessi
 
 
 class NullTarget:
-    """Remembers whom it would admit."""
-
     OPTS = ()
     protocol = 'iscsi'
 
@@ -22,34 +20,27 @@ class NullTarget:
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
-        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
         return cls()
 
-    def keep_alive(self) -> None:
-        """See :meth:`multiattach.drivers.targets.base.Target.keep_alive`."""
+    def keep_alive(self) -> None: ...
 
-    def close(self) -> None:
-        """See :meth:`multiattach.drivers.targets.base.Target.close`."""
+    def close(self) -> None: ...
 
     def ensure_export(self, export: Export) -> TargetInfo:
-        """See :meth:`multiattach.drivers.targets.base.Target.ensure_export`."""
         with self._lock:
             self._grants[export.volume_id] = {g.initiator: g.username for g in export.grants}
         return self._info(export.volume_id)
 
     def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
-        """See :meth:`multiattach.drivers.targets.base.Target.grant`."""
         with self._lock:
             self._grants.setdefault(volume_id, {})[grant.initiator] = grant.username
         return self._info(volume_id)
 
     def revoke(self, volume_id: str, initiator: str, username: str) -> None:
-        """See :meth:`multiattach.drivers.targets.base.Target.revoke`."""
         with self._lock:
             self._grants.get(volume_id, {}).pop(initiator, None)
 
     def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
-        """See :meth:`multiattach.drivers.targets.base.Target.fence`."""
         with self._lock:
             known = self._grants.get(volume_id, {}).pop(initiator, None) is not None
             if alone:
@@ -57,15 +48,12 @@ class NullTarget:
         return Cut(acl=known, account=known, whole=not again)
 
     def remove_export(self, volume_id: str) -> None:
-        """See :meth:`multiattach.drivers.targets.base.Target.remove_export`."""
         with self._lock:
             self._grants.pop(volume_id, None)
 
-    def extend(self, volume_id: str, device: str) -> None:
-        """See :meth:`multiattach.drivers.targets.base.Target.extend`."""
+    def extend(self, volume_id: str, device: str) -> None: ...
 
     def list_exports(self) -> dict[str, TargetState]:
-        """See :meth:`multiattach.drivers.targets.base.Target.list_exports`."""
         with self._lock:
             return {
                 volume_id: TargetState(
@@ -81,23 +69,18 @@ class NullTarget:
             }
 
     def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
-        """See :meth:`multiattach.drivers.target.Target.within`."""
         return contextlib.nullcontext()
 
     def locate(self, volume_id: str) -> TargetAddress:
-        """See :meth:`multiattach.drivers.targets.base.Target.locate`."""
         info = self._info(volume_id)
         return TargetAddress(info.iqn, info.portal, info.lun)
 
     def list_files(self) -> frozenset[str] | None:
-        """See :meth:`multiattach.drivers.targets.base.Target.list_files`."""
         return None
 
-    def check(self) -> None:
-        """See :meth:`multiattach.drivers.targets.base.Target.check`."""
+    def check(self) -> None: ...
 
     def generation(self) -> int:
-        """See :meth:`multiattach.drivers.targets.base.Target.generation`."""
         return 1
 
     def _info(self, volume_id: str) -> TargetInfo:

@@ -35,7 +35,6 @@ class Doctor(command.Lister):
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """Look, or put right."""
         if parsed_args.release and not parsed_args.fix:
             raise exceptions.CommandError('--release goes with --fix.')
         found = self.service.diagnose(is_fixed=parsed_args.fix, release=parsed_args.release)
@@ -63,9 +62,6 @@ class Doctor(command.Lister):
         ]
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command.
-
-        :returns: 0 if nothing is left and everybody answered, and there was somebody; else 1.
-        """
+        """Return 0 if nothing is left and everybody answered, and there was somebody; else 1."""
         self._is_well = False
         return super().run(parsed_args) or int(not self._is_well)

@@ -50,7 +50,6 @@ class ExplainAttachment(command.ShowOne):
     arguments = (command.ATTACHMENT, _LIVE)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Explain."""
         found = self.service.explain_attachment(parsed_args.attachment, is_live=not parsed_args.no_live)
         return _split(
             {
@@ -87,7 +86,6 @@ class ExplainVolume(command.ShowOne):
     arguments = (command.VOLUME, _LIVE)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Explain."""
         found = self.service.explain_volume(self.find_volume(parsed_args.volume).id, is_live=not parsed_args.no_live)
         if found.warning:
             self.terminal.warn(found.warning)
@@ -123,7 +121,6 @@ class ExplainHost(command.ShowOne):
     arguments = (command.HOST,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Explain."""
         found = self.service.explain_host(parsed_args.host)
         fenced = found.fenced or {}
         return _split(

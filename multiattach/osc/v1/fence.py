@@ -46,15 +46,12 @@ class _Fence(command.Lister):
     """Lists what was cut off; without proof of all of it, the command fails."""
 
     def show(self, found: Sequence[dict[str, Any]]) -> command.Rows:
-        """Make the list, and remember what there is no proof of.
-
-        :param found: attachments as the reply has them.
-        """
+        """Make the list, and remember what there is no proof of."""
         self._unproven = sum(not one['fenced'] for one in found)
         return _NAMES, [_row(one) for one in found]
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; its status is 0 only if there is a proof of everything.
+        """Return 0 only if there is a proof of everything.
 
         :raises CommandError: something may still write, or nobody knows the host.
         """
@@ -94,7 +91,6 @@ class FenceAttachment(_Fence):
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """Fence."""
         found = self.service.fence_attachment(parsed_args.attachment, is_forced=parsed_args.force)
         return self.show(found.attachments)
 
@@ -128,7 +124,6 @@ class FenceHost(_Fence):
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """Fence."""
         found = self.service.fence_host(
             parsed_args.host,
             is_out_of_service=parsed_args.out_of_service,
@@ -155,10 +150,6 @@ class UnfenceHost(command.Command):
     arguments = (command.HOST,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Unfence.
-
-        :raises CommandError: nobody knows the host.
-        """
         found = self.service.unfence_host(parsed_args.host)
         if found.was_fenced:
             return

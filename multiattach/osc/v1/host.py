@@ -15,7 +15,6 @@ class ListHost(command.Lister):
         """
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """List."""
         names = (
             'Host',
             'Driven By',
@@ -53,7 +52,6 @@ class ShowHost(command.ShowOne):
     arguments = (command.HOST,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Show."""
         host = self.service.get_host(parsed_args.host)
         fenced = host.fenced or {}
         shown = {

@@ -67,10 +67,6 @@ class AttachVolume(command.ShowOne):
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Attach.
-
-        :raises CommandError: ``ro`` for a server of Nova's.
-        """
         server, volume = self.find_server(parsed_args.server), self.find_volume(parsed_args.volume)
         others = {row.get('server_id') or row.get('attachment_id') for row in volume.attachments or []}
         ident = self._attach(server, volume, parsed_args)
@@ -118,7 +114,6 @@ class DetachVolume(command.Command):
     arguments = (command.SERVER, command.VOLUME, *_wait_until('nothing of the attachment is left'))
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Detach."""
         server, volume = self.find_server(parsed_args.server), self.find_volume(parsed_args.volume)
         ident = waiting.find_attachment(self.storage, server.id, volume.id)
         self.compute.delete_volume_attachment(server, volume.id, ignore_missing=False)
@@ -138,7 +133,6 @@ class ListServerVolume(command.Lister):
     arguments = (command.SERVER,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """List."""
         server = self.find_server(parsed_args.server)
         devices = {row.volume_id: row.device for row in self.compute.volume_attachments(server)}
         names = ('Attachment ID', 'Volume ID', 'Device', 'Mode', 'Status')

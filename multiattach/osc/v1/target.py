@@ -25,7 +25,6 @@ class ListTarget(command.Lister):
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Rows:
-        """List."""
         rows: list[tuple[Any, ...]] = []
         silent: dict[str, str] = {}
         for page in self.service.target_pages(parsed_args.host):
@@ -63,7 +62,6 @@ class ShowTarget(command.ShowOne):
     arguments = (command.VOLUME,)
 
     def take_action(self, parsed_args: argparse.Namespace) -> command.Fields:
-        """Show."""
         found = self.service.get_target(self.find_volume(parsed_args.volume).id)
         shown = {
             'volume_id': found.volume_id,

@@ -39,11 +39,6 @@ class _Call:
 
 
 class Calls:
-    """The calls of one process into one libvirtd.
-
-    :param timeout: seconds that a call may take.
-    """
-
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self._lock = threading.Lock()
@@ -54,7 +49,6 @@ class Calls:
     def ask(self, what: str, call: Callable[[], R]) -> R:
         """Run a call that asks something, or that is about no server.
 
-        :param what: what it does, for the message.
         :raises Overdue: it has not come back in time.
         :raises HypervisorUnavailable: earlier ones have not, or the program stops.
         """
@@ -63,7 +57,6 @@ class Calls:
     def change(self, what: str, server_id: str, call: Callable[[], R]) -> R:
         """Run a call that changes a server: one at a time, as libvirt does itself.
 
-        :param what: what it does, for the message.
         :raises Overdue: it has not come back in time.
         :raises HypervisorUnavailable: an earlier one has not, or the program stops.
         """
@@ -94,10 +87,6 @@ class Calls:
                 call.wake.set()
 
     def list_overdue(self) -> list[str]:
-        """Tell which calls have not come back in time.
-
-        :returns: texts, the oldest first.
-        """
         with self._lock:
             return [_describe(call) for call in self._find_overdue()]
 
@@ -158,12 +147,7 @@ class Calls:
 
 
 def wait(event: Any, timeout: float) -> bool:
-    """Wait for an event of a real thread; with green threads, let the others work meanwhile.
-
-    :param event: a ``threading.Event``, as :func:`multiattach.concurrency.native` has it.
-    :param timeout: seconds.
-    :returns: whether it has been set.
-    """
+    """Wait for a real thread's event (see :func:`multiattach.concurrency.native`); green threads work meanwhile."""
     if not concurrency.is_green():
         return bool(event.wait(timeout))
     deadline = time.monotonic() + timeout

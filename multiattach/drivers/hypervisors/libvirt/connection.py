@@ -45,7 +45,6 @@ class DetachPending(HypervisorError):
 class DomainState:
     """A server as libvirt shows it at one moment.
 
-    :param power_state: as in :class:`multiattach.drivers.hypervisors.base.Domain`.
     :param live: XML of the running server, None if it does not run.
     :param config: XML of its next start, None if it is transient.
     """
@@ -60,7 +59,6 @@ class DomainState:
 class LibvirtConnection:
     """A connection to libvirtd, opened when it is first used.
 
-    :param uri: connection URI, ``qemu:///system``.
     :param timeout: seconds that a call may take.
     :raises ConfigurationError: libvirt-python is not installed.
     """
@@ -99,14 +97,9 @@ class LibvirtConnection:
             self._calls.ask('close the connection', lambda: self._close(*connections))
 
     def interrupt(self) -> None:
-        """Wait for no call any more: the program stops."""
         self._calls.interrupt()
 
     def list_overdue(self) -> list[str]:
-        """Tell which calls have not come back in time.
-
-        :returns: texts, the oldest first.
-        """
         return self._calls.list_overdue()
 
     def _close(self, *connections: Any) -> None:
@@ -227,10 +220,7 @@ class LibvirtConnection:
     # -- servers -------------------------------------------------------------------------------
 
     def list_domains(self) -> list[DomainState]:
-        """List all servers.
-
-        :returns: servers; one that vanishes meanwhile is left out.
-        """
+        """List all servers but those that vanish meanwhile."""
         return self._ask('list its servers', self._list_domains)
 
     def _list_domains(self, connection: Any) -> list[DomainState]:
@@ -246,10 +236,6 @@ class LibvirtConnection:
         return states
 
     def find(self, server_id: str) -> DomainState:
-        """Read a server.
-
-        :returns: the server as it is now.
-        """
         return self._ask(
             f'show the server {server_id}', lambda connection: self._read(connection.lookupByUUIDString(server_id))
         )
@@ -266,7 +252,6 @@ class LibvirtConnection:
     # -- devices -------------------------------------------------------------------------------
 
     def attach_device(self, server_id: str, device: str, *, live: bool, config: bool) -> None:
-        """Give a server a device."""
         self._change(
             'give a device to',
             server_id,
@@ -288,11 +273,7 @@ class LibvirtConnection:
         )
 
     def resize_device(self, server_id: str, target: str, size: int) -> None:
-        """Show a running server the new size of a disk.
-
-        :param target: name of the disk, ``vdb``.
-        :param size: bytes.
-        """
+        """Show a running server the new size of a disk, bytes; *target* is its name, ``vdb``."""
         flags = self._lib.VIR_DOMAIN_BLOCK_RESIZE_BYTES
         self._change(
             'show the new size of a disk to',
@@ -302,10 +283,7 @@ class LibvirtConnection:
         )
 
     def expect_removal(self, server_id: str, alias: str) -> Any:
-        """Listen for the end of a live detach; enter it before asking.
-
-        :returns: context manager of a :class:`~multiattach.drivers.hypervisors.libvirt.events.Removal`.
-        """
+        """Listen for the end of a live detach; enter the context manager before asking."""
         return self._removals.expect(server_id, alias)
 
     def _affect(self, live: bool, config: bool) -> int:
@@ -315,10 +293,7 @@ class LibvirtConnection:
     # -- secrets and versions ------------------------------------------------------------------
 
     def define_secret(self, description: str, value: str) -> None:
-        """Give libvirt a secret; one of the same UUID gets the new value.
-
-        :param description: XML.
-        """
+        """Give libvirt a secret, described in XML; one of the same UUID gets the new value."""
         self._ask('keep a secret', lambda connection: connection.secretDefineXML(description).setValue(value.encode()))
 
     def undefine_secret(self, secret_id: str) -> None:
@@ -333,17 +308,13 @@ class LibvirtConnection:
                 raise
 
     def list_secrets(self) -> frozenset[str]:
-        """List the secrets that libvirt has."""
         return self._ask(
             'list its secrets',
             lambda connection: frozenset(secret.UUIDString() for secret in connection.listAllSecrets()),
         )
 
     def versions(self) -> tuple[int, int]:
-        """Tell the versions of libvirt and of its hypervisor.
-
-        :returns: each as major * 1,000,000 + minor * 1,000 + release.
-        """
+        """Return the versions of libvirt and hypervisor: major * 1,000,000 + minor * 1,000 + release."""
         return self._ask('tell its versions', lambda connection: (connection.getLibVersion(), connection.getVersion()))
 
     # -- errors --------------------------------------------------------------------------------

@@ -16,11 +16,7 @@ class DiskReader:
         self._known: dict[str, tuple[str | None, str | None, tuple[FoundDisk, ...]]] = {}
 
     def read(self, states: Iterable[DomainState], secrets: Collection[str]) -> list[ServerDisks]:
-        """Read the disks that are marked as this service marks them.
-
-        :param states: all servers.
-        :param secrets: UUIDs of the secrets that libvirt has.
-        """
+        """Read the disks that are marked as this service marks them."""
         known, read, servers = self._known, {}, []
         for state in states:
             found = known.get(state.uuid)

@@ -28,27 +28,17 @@ class Removal:
         self._outcome: UnplugResult | None = None
 
     def report(self, outcome: UnplugResult) -> None:
-        """Tell the waiter what happened.
-
-        :param outcome: of the request.
-        """
         if not self._heard.is_set():
             self._outcome = outcome
             self._heard.set()
 
     def wait(self, timeout: float) -> UnplugResult | None:
-        """Wait for an event.
-
-        :param timeout: seconds.
-        :returns: what happened, None if nothing was heard in time.
-        """
+        """Return what happened, None if nothing was heard in *timeout* seconds."""
         wait(self._heard, timeout)
         return self._outcome
 
 
 class Removals:
-    """Who waits for which device."""
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, str], list[Removal]] = {}
@@ -68,10 +58,7 @@ class Removals:
                     del self._waiting[key]
 
     def report(self, server_id: str, alias: str, outcome: UnplugResult) -> None:
-        """Tell those who wait for a device.
-
-        :param outcome: what happened to it.
-        """
+        """Tell those who wait for a device."""
         with self._lock:
             for removal in self._waiting.get((server_id, alias), ()):
                 removal.report(outcome)

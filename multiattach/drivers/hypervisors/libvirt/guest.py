@@ -43,10 +43,7 @@ class GuestDisks:
     # -- attaching -----------------------------------------------------------------------------
 
     def attach(self, server_id: str, disk: Disk) -> str:
-        """Give a server a disk; what it has already is left alone.
-
-        :returns: device name on the server, ``vdb``.
-        """
+        """Give a server a disk, or leave the one that it has; return its name on the server, ``vdb``."""
         self._remove_stale(server_id, disk)
         tries = _ATTACH_TRIES
         while True:
@@ -93,7 +90,6 @@ class GuestDisks:
 
         The running server first: if its guest refuses, the next start has the disk as before.
 
-        :param insist: ask the guest again while it keeps it.
         :raises DetachRefused: the guest kept it.
         """
         with contextlib.suppress(DomainNotFound):
@@ -145,10 +141,6 @@ class GuestDisks:
     # -- growing -------------------------------------------------------------------------------
 
     def resize(self, server_id: str, volume_id: str, size: int) -> None:
-        """Show a running server the new size of a disk.
-
-        :param size: bytes.
-        """
         found = self._find_live(server_id, volume_id)
         if found is not None:
             self._connection.resize_device(server_id, found.target, size)

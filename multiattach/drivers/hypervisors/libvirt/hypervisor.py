@@ -18,12 +18,8 @@ _LOCKING_QEMU = 2_010_000
 
 
 class LibvirtHypervisor:
-    """libvirt on this host; see :class:`multiattach.drivers.hypervisors.base.Hypervisor`.
+    """libvirt on this host.
 
-    :param uri: connection URI, ``qemu:///system``.
-    :param detach_timeout: seconds to wait for a guest after each request to let go.
-    :param detach_attempts: number of such requests.
-    :param timeout: seconds that a call into libvirt may take.
     :param ephemeral_secrets: libvirtd keeps CHAP secrets of QEMU's initiator in memory only; a
         server that starts after a restart of libvirtd then lacks them.
     :raises ConfigurationError: libvirt-python is not installed.
@@ -47,7 +43,6 @@ class LibvirtHypervisor:
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
-        """See :meth:`multiattach.conf.plugins.Plugin.from_options`."""
         return cls(options.libvirt_uri, detach_timeout=options.detach_timeout, timeout=options.libvirt_timeout)
 
     def close(self) -> None:
@@ -55,25 +50,20 @@ class LibvirtHypervisor:
         self._connection.close()
 
     def interrupt(self) -> None:
-        """See :meth:`Hypervisor.interrupt`."""
         self._connection.interrupt()
 
     def list_overdue(self) -> list[str]:
-        """See :meth:`Hypervisor.list_overdue`."""
         return self._connection.list_overdue()
 
     @property
     def losses(self) -> int:
-        """See :attr:`Hypervisor.losses`."""
         return self._connection.losses
 
     @property
     def ended(self) -> frozenset[str]:
-        """See :attr:`Hypervisor.ended`."""
         return self._connection.ended
 
     def attach(self, server_id: str, disk: Disk) -> str:
-        """See :meth:`Hypervisor.attach`."""
         secret = disk.source.details.get('password')
         if secret:
             self._connection.define_secret(
@@ -82,16 +72,13 @@ class LibvirtHypervisor:
         return f'/dev/{self._disks.attach(server_id, disk)}'
 
     def detach(self, server_id: str, volume_id: str, attachment_id: str, *, insist: bool = True) -> None:
-        """See :meth:`Hypervisor.detach`."""
         self._disks.detach(server_id, volume_id, insist=insist)
         self._connection.undefine_secret(attachment_id)
 
     def resize(self, server_id: str, volume_id: str, size: int) -> None:
-        """See :meth:`Hypervisor.resize`."""
         self._disks.resize(server_id, volume_id, size)
 
     def domains(self) -> list[Domain]:
-        """See :meth:`Hypervisor.domains`."""
         return [
             Domain(
                 state.uuid,
@@ -104,11 +91,9 @@ class LibvirtHypervisor:
         ]
 
     def list_disks(self) -> list[ServerDisks]:
-        """See :meth:`Hypervisor.list_disks`."""
         return self._reader.read(self._connection.list_domains(), self._connection.list_secrets())
 
     def cannot_share(self) -> str | None:
-        """See :meth:`Hypervisor.cannot_share`."""
         libvirt, qemu = self._connection.versions()
         if libvirt < _SHARING_LIBVIRT and qemu >= _LOCKING_QEMU:
             return (
@@ -118,7 +103,6 @@ class LibvirtHypervisor:
         return None
 
     def versions(self) -> dict[str, str]:
-        """See :meth:`Hypervisor.versions`."""
         libvirt, qemu = self._connection.versions()
         return {'libvirt': _format(libvirt), 'qemu': _format(qemu)}
 

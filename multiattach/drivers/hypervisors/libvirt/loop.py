@@ -16,10 +16,7 @@ _loop: Any = None
 
 
 def start(lib: Any) -> None:
-    """Start the loop if it does not run; it must exist before a connection is opened.
-
-    :param lib: the module libvirt.
-    """
+    """Start the loop if it does not run; it must exist before a connection is opened."""
     global _loop
     with _lock:
         if _loop is None:

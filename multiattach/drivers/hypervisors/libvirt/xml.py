@@ -38,10 +38,7 @@ class DiskElement:
 
 
 def build_disk(disk: Disk, target: str) -> str:
-    """Build the element of requirement row 14, as Nova renders it (clients chapter 1).
-
-    :param target: device name, ``vdb``.
-    """
+    """Build the element of requirement row 14, as Nova renders it (clients chapter 1)."""
     network = disk.source.source_type == NETWORK
     root = ElementTree.Element('disk', type=NETWORK if network else BLOCK, device='disk')
     # Sharers see each other's writes only if no host caches; io=native needs a device node.
@@ -79,9 +76,7 @@ def _add_network_source(root: ElementTree.Element, disk: Disk) -> None:
 def build_secret(attachment_id: str, *, ephemeral: bool) -> str:
     """Build a secret that nobody can read back; its UUID is the attachment's.
 
-    So whatever is left of an attachment after a crash can be found.
-
-    :param ephemeral: libvirtd keeps it in memory only.
+    So whatever is left of an attachment after a crash can be found. An ephemeral one is in libvirtd's memory only.
     """
     root = ElementTree.Element('secret', ephemeral='yes' if ephemeral else 'no', private='yes')
     ElementTree.SubElement(root, 'uuid').text = attachment_id
@@ -92,11 +87,6 @@ def build_secret(attachment_id: str, *, ephemeral: bool) -> str:
 
 
 def find_disk(domain: str | None, volume_id: str) -> DiskElement | None:
-    """Find a volume's disk in a domain.
-
-    :param domain: XML of the domain, None if there is none.
-    :returns: the disk, or None.
-    """
     for element in _disks(domain):
         if element.findtext('serial') == volume_id:
             return _read_disk(element)
@@ -104,12 +94,7 @@ def find_disk(domain: str | None, volume_id: str) -> DiskElement | None:
 
 
 def list_targets(domain: str | None, without: str | None = None) -> list[str]:
-    """List the device names of a domain's disks.
-
-    :param domain: XML of the domain, None if there is none.
-    :param without: UUID of a volume whose disk is left out.
-    :returns: names, ``vda``.
-    """
+    """List the device names of a domain's disks, all but that of the volume *without*."""
     return [
         target.get('dev', '')
         for element in _disks(domain)
@@ -118,11 +103,7 @@ def list_targets(domain: str | None, without: str | None = None) -> list[str]:
 
 
 def find_project(domain: str | None) -> str | None:
-    """Find the project that a domain's metadata names.
-
-    :param domain: XML of the domain, None if there is none.
-    :returns: id of the project, None if it names none that can be one.
-    """
+    """Find the project that a domain's metadata names, None if it names none that can be one."""
     root = None if domain is None else ElementTree.fromstring(domain)  # noqa: S314 - of libvirt
     element = None if root is None else root.find(f'metadata/{{{METADATA}}}server')
     # Some tools give the namespace to the outer element only.
@@ -133,12 +114,7 @@ def find_project(domain: str | None) -> str | None:
 
 
 def list_own(live: str | None, config: str | None) -> tuple[FoundDisk, ...]:
-    """List the disks that are marked as this service marks them; their secrets are not looked for.
-
-    :param live: XML of the running domain, or None.
-    :param config: XML of its next start, or None.
-    :returns: disks, by volume.
-    """
+    """List the disks that are marked as this service marks them; their secrets are not looked for."""
     now, later = _find_own(live), _find_own(config)
     return tuple(_describe(serial, now.get(serial), later.get(serial)) for serial in sorted({*now, *later}))
 
@@ -166,20 +142,15 @@ def _describe(serial: str, live: ElementTree.Element | None, config: ElementTree
 
 
 def source_of(disk: Disk) -> tuple[str, ...]:
-    """Tell what tells a disk's source from another's.
-
-    :returns: to be compared with :attr:`DiskElement.source`.
-    """
+    """Return what tells a disk's source from another's, see :attr:`DiskElement.source`."""
     found = _read_disk(ElementTree.fromstring(build_disk(disk, '')))  # noqa: S314 - our own
     return found.source
 
 
 def choose_device(wished: str, taken: Collection[str]) -> str:
-    """Choose a device name.
+    """Choose a device name: the wished one if it is free, else the next free one after ``vda``.
 
     :param wished: ``vdb`` or ``/dev/vdb``; another bus than virtio is no wish.
-    :param taken: names that are in use.
-    :returns: the wished name if it is free, else the next free one after ``vda``.
     :raises HypervisorError: none is left.
     """
     name = wished.removeprefix('/dev/')

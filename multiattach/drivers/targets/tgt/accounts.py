@@ -45,21 +45,12 @@ class KnownSecrets:
         return hmac.digest(self._key, secret.encode(), hashlib.sha256)
 
     def matches(self, generation: int, user: str, secret: str) -> bool:
-        """Tell whether an account surely has a secret.
-
-        :param generation: the life of tgtd that is asked.
-        :param secret: the wished secret.
-        :returns: True when it was given this secret in this life of tgtd.
-        """
+        """Return whether an account surely was given a secret in this life of tgtd."""
         with self._lock:
             known = self._digests.get(user) if generation == self._generation else None
         return known is not None and hmac.compare_digest(known, self._digest(secret))
 
     def put(self, generation: int, user: str, secret: str) -> None:
-        """Remember an account's secret.
-
-        :param generation: the life of tgtd that has it.
-        """
         with self._lock:
             if generation != self._generation:
                 self._generation = generation
@@ -67,25 +58,20 @@ class KnownSecrets:
             self._digests[user] = self._digest(secret)
 
     def drop(self, user: str) -> None:
-        """Forget an account."""
         with self._lock:
             self._digests.pop(user, None)
 
 
 class AccountSlots:
-    """The accounts of targets of one tgtd."""
-
     def __init__(self, daemon: TgtDaemon) -> None:
         self._daemon = daemon
         self._known = KnownSecrets()
 
     def put(self, listing: Listing, target: ShownTarget, wanted: Mapping[str, str], generation: int) -> None:
-        """Give a target accounts; others that it has are left as they are.
+        """Give a target accounts (secret by CHAP name); others that it has are left as they are.
 
         :param listing: a fresh list of targets.
         :param target: the target in it; its accounts are brought up to date.
-        :param wanted: secret by CHAP name.
-        :param generation: the life of tgtd that is changed.
         :raises TargetError: an account of this name belongs to another target.
         """
         stale = [
@@ -121,7 +107,6 @@ class AccountSlots:
 
         :param listing: a fresh list of targets.
         :param target: the target in it; its accounts are brought up to date.
-        :param users: CHAP names.
         """
         with self._never_open(target, users):
             self._take_off(listing, target, users)

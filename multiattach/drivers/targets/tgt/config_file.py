@@ -34,12 +34,8 @@ _SPECIAL = re.compile(r"[#\\\"'<>$\s]")
 class TargetFile:
     """What stands in the file of one target.
 
-    :param iqn: the target's name.
     :param bsoflags: "" or tgtd's open flags.
-    :param write_cache: whether the volume says that it has a volatile write cache.
     :param scsi_id: identity from which the WWN is made.
-    :param scsi_sn: serial number.
-    :param grants: who may log in.
     """
 
     iqn: str
@@ -54,10 +50,8 @@ class TargetFile:
 
 
 def render(target: TargetFile) -> str:
-    """Write a target the way tgt-admin reads it.
+    """Write a target the way tgt-admin reads it; the text holds secrets.
 
-    :param target: what stands in the file.
-    :returns: the text; it holds secrets.
     :raises TargetRequestInvalid: the path or a grant cannot be written in such a file.
     """
     if _SPECIAL.search(target.device):
@@ -89,46 +83,26 @@ def _render_grant(grant: Grant) -> str:
 
 
 def parse_grants(text: str) -> tuple[Grant, ...]:
-    """Read the grants back from a file that :func:`render` wrote.
-
-    :param text: the file's text.
-    :returns: the grants in order.
-    """
+    """Read the grants back from a text that :func:`render` wrote, in their order."""
     return tuple(Grant(m['initiator'], m['user'], m['secret']) for m in _GRANT.finditer(text))
 
 
 def with_grant(grants: Sequence[Grant], grant: Grant) -> tuple[Grant, ...]:
-    """Add or replace the grant of one initiator.
-
-    :param grant: the new one.
-    :returns: grants with it at the end.
-    """
+    """Add or replace the grant of one initiator; it comes last."""
     return (*without_grant(grants, grant.initiator, grant.username), grant)
 
 
 def without_grant(grants: Sequence[Grant], initiator: str, username: str) -> tuple[Grant, ...]:
-    """Leave the grant of one initiator out.
-
-    :param initiator: whose grant goes.
-    """
     return tuple(g for g in grants if g.initiator != initiator and g.username != username)
 
 
 def replace_grants(text: str, grants: Sequence[Grant]) -> str:
-    """Change the grants in a file's text and nothing else.
-
-    :param text: text that :func:`render` wrote.
-    :returns: the new text.
-    """
+    """Change the grants in a text that :func:`render` wrote, and nothing else."""
     head, _, _ = text.partition('  </backing-store>\n')
     return head + '  </backing-store>\n' + ''.join(_render_grant(g) for g in grants) + '</target>\n'
 
 
 def read(path: Path) -> str | None:
-    """Read a target's file.
-
-    :returns: its text, None when there is none.
-    """
     try:
         return path.read_text(encoding='utf-8')
     except FileNotFoundError:
@@ -138,8 +112,6 @@ def read(path: Path) -> str | None:
 def write(path: Path, text: str) -> None:
     """Replace a target's file; a crash or a full disk leaves the old or the new one, never a part.
 
-    :param path: the file; its folder is made when absent.
-    :param text: the whole text.
     :raises TargetFull: there is no room for it.
     """
     try:

@@ -63,19 +63,13 @@ class TgtDaemon:
         self._shut: collections.Counter[int] = collections.Counter()
 
     def move(self, control_port: int) -> None:
-        """Speak to a tgtd with another number from now on.
-
-        :param control_port: the number that it was given with ``-C``.
-        """
+        """Speak to a tgtd with another number from now on."""
         self.control_port = control_port
         self.socket_path = f'{self._prefix}.{control_port}'
 
     @property
     def pid(self) -> int:
-        """Process id of the tgtd that answers at the socket.
-
-        :raises TargetUnavailable: none does.
-        """
+        """Process id of the tgtd that answers at the socket."""
         deadline = self._find_deadline()
         with self._turn(deadline), self._connect(deadline) as connection:
             self._check_owner(connection, deadline)
@@ -85,10 +79,7 @@ class TgtDaemon:
 
     @property
     def generation(self) -> int:
-        """A number that changes when another tgtd process answers.
-
-        :raises TargetUnavailable: none does.
-        """
+        """A number that changes when another tgtd process answers."""
         pid = self.pid
         return _start_time(pid) << _PID_BITS | pid
 
@@ -153,10 +144,8 @@ class TgtDaemon:
             )
 
     def call(self, request: Request) -> str:
-        """Send one request and wait for the reply.
+        """Send one request; return the text of the reply.
 
-        :param request: what is asked.
-        :returns: the text of the reply.
         :raises TgtError: tgtd refused it.
         :raises TargetUnavailable: tgtd did not answer; unless ``delivered`` is False it may
             nevertheless have done it.
@@ -213,7 +202,6 @@ class TgtDaemon:
     # Reading ----------------------------------------------------------------------------
 
     def show_targets(self) -> parse.Listing:
-        """Read all targets."""
         with contextlib.ExitStack() as held:
             shut: set[int] = set()
             for number in range(_READS):
@@ -265,10 +253,6 @@ class TgtDaemon:
                         self.set_open(tid, True)
 
     def has_target(self, tid: int) -> bool:
-        """Ask whether there is a target.
-
-        :returns: whether tgtd knows it.
-        """
         try:
             self.show_connections(tid)
         except TgtError as exc:
@@ -278,31 +262,21 @@ class TgtDaemon:
         return True
 
     def show_connections(self, tid: int) -> list[parse.Nexus]:
-        """Read the live sessions of one target, also those that end just now.
-
-        :returns: its sessions with their connections; their names are those of the ACL.
-        """
+        """Read the live sessions of one target, also those that end just now; names are those of the ACL."""
         request = Request(f'list the connections of target {tid}', Mode.CONNECTION, Op.SHOW, tid=tid)
         return parse.parse_connections(self.call(request))
 
     def show_portals(self) -> list[str]:
-        """Read where tgtd listens.
-
-        :returns: ``address:port`` of each portal.
-        """
+        """Return where tgtd listens, ``address:port`` of each portal."""
         text = self.call(Request('list the portals', Mode.PORTAL, Op.SHOW))
         return parse.parse_portals(text)
 
     def show_accounts(self) -> list[str]:
-        """Read the CHAP names that exist."""
         text = self.call(Request('list the accounts', Mode.ACCOUNT, Op.SHOW))
         return parse.parse_accounts(text)
 
     def check_ready(self) -> None:
-        """See that tgtd is in service: it is not while targets are restored, or taken away at its end.
-
-        :raises TargetUnavailable: it takes no connections now.
-        """
+        """See that tgtd is in service: it is not while targets are restored, or taken away at its end."""
         text = self.call(Request('show the system', Mode.SYSTEM, Op.SHOW))
         if _IN_SERVICE not in text:
             raise TargetUnavailable(
@@ -314,18 +288,12 @@ class TgtDaemon:
     # Targets and logical units ----------------------------------------------------------
 
     def new_target(self, tid: int, iqn: str) -> None:
-        """Make an empty target that admits nobody.
-
-        :param tid: a number that is free.
-        """
+        """Make an empty target that admits nobody."""
         params = (('targetname', iqn),)
         self._change(Request(f'make target {tid} {iqn}', Mode.TARGET, Op.NEW, params, tid=tid), iqn)
 
     def delete_target(self, tid: int, *, force: bool = False) -> None:
-        """Delete a target.
-
-        :param force: also when initiators are logged in.
-        """
+        """Delete a target."""
         self._change(Request(f'delete target {tid}', Mode.TARGET, Op.DELETE, tid=tid, force=force), None)
 
     def _change(self, request: Request, iqn: str | None) -> None:
@@ -337,19 +305,13 @@ class TgtDaemon:
         """Have a target take logins and commands, or not.
 
         While it does not, tgtd refuses logins, and drops commands of live sessions without an answer.
-
-        :param is_open: whether it takes them.
         """
         state = 'ready' if is_open else 'offline'
         request = Request(f'set target {tid} {state}', Mode.TARGET, Op.UPDATE, (('state', state),), tid=tid)
         self.call(request)
 
     def new_lun(self, tid: int, lun: int, path: str, bstype: str, bsoflags: str = '') -> None:
-        """Add a logical unit.
-
-        :param path: backing device or file.
-        :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
-        """
+        """Add a logical unit; *bsoflags* is "", ``sync``, ``direct`` or ``sync:direct``."""
         params = [('path', path), ('bstype', bstype)]
         if bsoflags:
             params.append(('bsoflags', bsoflags))
@@ -366,7 +328,6 @@ class TgtDaemon:
     # Who may log in ---------------------------------------------------------------------
 
     def bind_initiator(self, tid: int, initiator: str) -> None:
-        """Let an initiator log in."""
         params = (('initiator-name', initiator),)
         action = f'admit initiator {initiator} to target {tid}'
         self.call(Request(action, Mode.TARGET, Op.BIND, params, tid=tid))
@@ -378,16 +339,12 @@ class TgtDaemon:
         self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
 
     def unbind_address(self, tid: int, address: str) -> None:
-        """Take an address rule away.
-
-        :param address: the rule as shown.
-        """
+        """Take an address rule, as it is shown, away."""
         params = (('initiator-address', address),)
         action = f'shut address {address} out of target {tid}'
         self.call(Request(action, Mode.TARGET, Op.UNBIND, params, tid=tid))
 
     def new_account(self, user: str, secret: str) -> None:
-        """Make a CHAP account."""
         params = (('user', user), ('password', secret))
         self.call(Request(f'make account {user}', Mode.ACCOUNT, Op.NEW, params))
 
@@ -397,7 +354,6 @@ class TgtDaemon:
         self.call(Request(f'delete account {user}', Mode.ACCOUNT, Op.DELETE, params))
 
     def bind_account(self, tid: int, user: str) -> None:
-        """Accept a CHAP account at a target."""
         action = f'bind account {user} to target {tid}'
         self.call(Request(action, Mode.ACCOUNT, Op.BIND, (('user', user),), tid=tid))
 
@@ -459,9 +415,5 @@ def _start_time(pid: int) -> int:
 
 
 def environment(socket_prefix: str) -> dict[str, str]:
-    """Make the environment in which tgtd and its tools use a certain socket.
-
-    :param socket_prefix: path of the socket without ``.<control_port>``.
-    :returns: this process's environment with the place of the socket.
-    """
+    """Return this process's environment with the place of tgtd's socket, for tgtd and its tools."""
     return {**os.environ, 'TGT_IPC_SOCKET': socket_prefix}

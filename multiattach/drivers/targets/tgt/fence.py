@@ -29,8 +29,6 @@ LOG = log.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Intruder:
-    """Who is to be cut off, and where."""
-
     iqn: str
     initiator: str
     username: str
@@ -39,7 +37,6 @@ class Intruder:
 class Fence:
     """Cuts initiators off the targets of one tgtd.
 
-    :param slots: its accounts.
     :param timeout: how long sessions may take to end, seconds.
     """
 
@@ -50,10 +47,7 @@ class Fence:
         self._logins = Logins(daemon, timeout)
 
     def check_ready(self) -> None:
-        """See that nobody restores targets now from files that were read before: they may have the grant.
-
-        :raises TargetUnavailable: tgtd is starting, or ending.
-        """
+        """See that nobody restores targets now from files that were read before: they may have the grant."""
         self._daemon.check_ready()
 
     def cut(self, who: Intruder) -> Cut:
@@ -89,7 +83,6 @@ class Fence:
 
         A login that is held open half-way finds no target any more: numbers are never used again.
 
-        :param remove: removes the target.
         :raises TargetError: tgtd refused a step, or the target was still there in the end.
         """
         target = self._daemon.show_targets().find(who.iqn)
@@ -142,8 +135,6 @@ class Fence:
 
         They take the same time with any number of targets. It is no fence: a session of it under another's
         name is not ended, nor a login that it holds open half-way.
-
-        :raises TargetError: tgtd refused a step, or a session did not end in time.
         """
         listing = self._daemon.show_targets()
         target = listing.find(who.iqn)

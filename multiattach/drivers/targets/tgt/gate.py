@@ -26,13 +26,12 @@ LOG = log.getLogger(__name__)
 
 @contextlib.contextmanager
 def shut(daemon: TgtDaemon, tid: int, timeout: float) -> Iterator[dict[int, Nexus]]:
-    """Keep everybody out of a target while the block lasts.
+    """Keep everybody out of a target while the block lasts; yield the sessions that were ended, by number.
 
     A worker that dies in the block leaves the target offline; the step that it was at is taken up again,
     and ends with an open target.
 
     :param timeout: how long the sessions may take to end, seconds.
-    :returns: the sessions that were ended, by number.
     :raises TargetBusy: a session did not end in time; the target is open again.
     """
     with daemon.shut(tid):

@@ -20,9 +20,8 @@ _WRITE_CACHE_ON, _WRITE_CACHE_OFF = '0x14', '0x10'
 
 
 def scsi_id(volume_id: str) -> str:
-    """Derive the ``scsi_id`` of a volume.
+    """Derive the ``scsi_id`` of a volume: its 32 hex digits.
 
-    :returns: its 32 hex digits.
     :raises TargetRequestInvalid: it is not a UUID.
     """
     # One spelling only: the id becomes part of names and of a file's path.
@@ -32,19 +31,12 @@ def scsi_id(volume_id: str) -> str:
 
 
 def scsi_serial(volume_id: str) -> str:
-    """Derive the serial number of a volume.
-
-    :returns: ``volume-UUID`` as far as tgtd keeps it: 36 characters, so without the last 7.
-    """
+    """Derive the serial number: ``volume-UUID`` as far as tgtd keeps it, 36 characters, so without the last 7."""
     return f'volume-{volume_id}'[:_SERIAL_LENGTH]
 
 
 def lun_parameters(volume_id: str, *, write_cache: bool) -> tuple[tuple[str, str], ...]:
-    """Tell what to set at a new logical unit.
-
-    :param write_cache: whether mode page 8 has WCE=1.
-    :returns: names and values for one update request.
-    """
+    """Return what to set at a new logical unit; mode page 8 has WCE=1 with *write_cache*."""
     flags = _WRITE_CACHE_ON if write_cache else _WRITE_CACHE_OFF
     return (
         ('scsi_id', scsi_id(volume_id)),

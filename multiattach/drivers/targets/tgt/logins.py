@@ -41,12 +41,11 @@ class Logins:
         self._complete: set[int] = set()
 
     def end_unfinished(self) -> list[str]:
-        """See that no connection that was begun before is a login that may still be completed.
+        """End connections that were begun before and may still complete a login; return their addresses.
 
         One that takes longer than an honest login is ended, and with it, as they cannot be told apart, the
         other connections from its address of which it is not known that they are sessions.
 
-        :returns: addresses of the connections that were ended.
         :raises TargetError: a connection cannot be read or did not end.
         """
         pid = self._daemon.pid

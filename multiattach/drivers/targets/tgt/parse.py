@@ -48,11 +48,6 @@ class Connection:
 
 @dataclass
 class Nexus:
-    """One session.
-
-    :param initiator: the initiator's name.
-    """
-
     sid: int
     initiator: str = ''
     connections: list[Connection] = field(default_factory=list)
@@ -77,12 +72,10 @@ class Lun:
 
     @property
     def online(self) -> bool:
-        """Whether it serves I/O."""
         return self.details.get('Online') == 'Yes'
 
     @property
     def scsi_id(self) -> str:
-        """The id from which the WWN is made."""
         return self.details.get('SCSI ID', '')
 
 
@@ -107,10 +100,7 @@ class ShownTarget:
 
 
 class Head(NamedTuple):
-    """A line that looks like the heading of a target.
-
-    :param start: where the line begins in the text.
-    """
+    """A line that looks like the heading of a target."""
 
     tid: int
     iqn: str
@@ -119,10 +109,7 @@ class Head(NamedTuple):
 
 
 def find_heads(text: str) -> list[Head]:
-    """Look for lines that could be headings of targets; those of tgtd are among them.
-
-    :returns: headings in order.
-    """
+    """Look for lines that could be headings of targets; those of tgtd are among them."""
     heads = []
     start = 0 if text.startswith(_HEAD) else text.find(_NEXT_HEAD) + 1
     while text.startswith(_HEAD, start):  # plain search: a regex takes ten times as long
@@ -154,20 +141,15 @@ class Listing:
             self._places[head.iqn] = (head.tid, head.end, after)
 
     def tids(self) -> set[int]:
-        """List the numbers in use."""
         return {tid for tid, _, _ in self._places.values()}
 
     def texts(self) -> dict[str, str]:
-        """List what is said of each target.
-
-        :returns: by name the text from its number on.
-        """
+        """Return by name what is said of each target, from its number on."""
         return {iqn: f'{tid}{self._text[start:end]}' for iqn, (tid, start, end) in self._places.items()}
 
     def find(self, iqn: str) -> ShownTarget | None:
-        """Look for one target.
+        """Return one target, None when there is none of that name.
 
-        :returns: the target, None when there is none of that name.
         :raises TargetError: what tgtd says of it cannot be read.
         """
         place = self._places.get(iqn)
@@ -177,11 +159,7 @@ class Listing:
         return _parse_body(tid, iqn, self._text[start:end])
 
     def find_sessions(self, iqn: str) -> str:
-        """Find what is said of a target's sessions: foreign text, good only to see that it changed.
-
-        :param iqn: name of a target that is in the list.
-        :returns: the text; "" when nobody is logged in.
-        """
+        """Return what is said of a listed target's sessions: foreign text, good only to see that it changed."""
         _, start, end = self._places[iqn]
         begin = self._text.find(_NEXUS_SECTION, start, end) + len(_NEXUS_SECTION)
         return self._text[begin : max(self._text.rfind(_LUN_SECTION, start, end), begin)]
@@ -197,11 +175,7 @@ class Listing:
             yield target
 
     def bound_elsewhere(self, user: str, iqn: str) -> bool:
-        """Tell whether an account belongs to another target too.
-
-        :param iqn: the target that is not counted.
-        :returns: True when another target has it.
-        """
+        """Return whether an account belongs to another target too."""
         shown = self._text.count(f'\n{_ITEM}{user}\n')
         own = self.find(iqn)
         if shown <= (own is not None and user in own.accounts):
@@ -237,11 +211,12 @@ def _parse_body(tid: int, iqn: str, text: str) -> ShownTarget:
 
 
 def tells_of(text: str, nexuses: Sequence[Nexus]) -> bool:
-    """Tell whether the foreign text of a target's sessions says what is true, and nothing else.
+    """Return whether the foreign text of a target's sessions says what is true, and nothing else.
+
+    False when an alias has made it something else, or when a session came or went in between.
 
     :param text: as :meth:`Listing.find_sessions` returns it.
     :param nexuses: its sessions, as the list of connections has them.
-    :returns: False when an alias has made it something else, or when a session came or went in between.
     """
     end, found = 0, set()
     while match := _NEXUS.match(text, end):
@@ -251,11 +226,7 @@ def tells_of(text: str, nexuses: Sequence[Nexus]) -> bool:
 
 
 def parse_connections(text: str) -> list[Nexus]:
-    """Read a target's live connections.
-
-    :param text: reply to "show connections".
-    :returns: its sessions, each with its connections.
-    """
+    """Read a target's live connections from the reply to "show connections"."""
     nexuses: dict[int, Nexus] = {}
     current: Nexus | None = None
     for line in text.split('\n'):
@@ -274,19 +245,11 @@ def parse_connections(text: str) -> list[Nexus]:
 
 
 def parse_portals(text: str) -> list[str]:
-    """Read where tgtd listens.
-
-    :param text: reply to "show portals".
-    :returns: ``address:port`` of each portal.
-    """
+    """Read where tgtd listens, ``address:port`` each, from the reply to "show portals"."""
     found = re.findall(r'^Portal: (\S+),\d+$', text, re.MULTILINE)
     return [str(portal) for portal in found]
 
 
 def parse_accounts(text: str) -> list[str]:
-    """Read all CHAP names.
-
-    :param text: reply to "show accounts".
-    :returns: names, the newest first.
-    """
+    """Read all CHAP names, the newest first, from the reply to "show accounts"."""
     return [line.strip() for line in text.split('\n') if line.startswith(_SECTION)]

@@ -68,10 +68,7 @@ class PrivateTgtd:
 
     @property
     def daemon(self) -> TgtDaemon:
-        """A client of this tgtd; the same one over restarts, whatever number it gets.
-
-        :raises TargetUnavailable: it was not started.
-        """
+        """A client of this tgtd; the same one over restarts, whatever number it gets."""
         if self._daemon is None:
             raise TargetUnavailable('the private tgtd was not started', delivered=False)
         return self._daemon
@@ -82,19 +79,12 @@ class PrivateTgtd:
         return self._child.pid if self._child is not None and self.alive() else None
 
     def alive(self) -> bool:
-        """Tell whether it runs.
-
-        :returns: False before the start, after the stop and when it died.
-        """
         return self._child is not None and self._child.poll() is None
 
     def start(self) -> TgtDaemon:
         """Start tgtd and wait until it listens at the portal; again after it died.
 
         Call it from the main thread, see the class.
-
-        :returns: a client of it.
-        :raises TargetUnavailable: it cannot be started; the message says why.
         """
         if self.alive():
             return self.daemon

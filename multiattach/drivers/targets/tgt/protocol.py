@@ -31,8 +31,6 @@ REPLY_HEADER_SIZE = _REPLY.size
 
 
 class Mode(enum.IntEnum):
-    """What a request is about."""
-
     SYSTEM = 0
     TARGET = 1
     DEVICE = 2
@@ -44,8 +42,6 @@ class Mode(enum.IntEnum):
 
 
 class Op(enum.IntEnum):
-    """What a request does."""
-
     NEW = 0
     DELETE = 1
     SHOW = 2
@@ -91,11 +87,7 @@ class ErrorCode(enum.IntEnum):
 
 
 class TgtError(TargetError):
-    """tgtd refused a request.
-
-    :param code: tgtd's code.
-    :param action: the request in words, without secrets.
-    """
+    """tgtd refused a request; *action* tells it in words, without secrets."""
 
     def __init__(self, code: ErrorCode, action: str) -> None:
         super().__init__(f'tgtd refused to {action}: {code.name.lower().replace("_", " ")}')
@@ -104,10 +96,7 @@ class TgtError(TargetError):
 
 @contextlib.contextmanager
 def tolerate(*codes: ErrorCode) -> Iterator[None]:
-    """Take some of tgtd's refusals as "already as wished".
-
-    :param codes: the refusals.
-    """
+    """Take some of tgtd's refusals as "already as wished"."""
     try:
         yield
     except TgtError as exc:
@@ -130,10 +119,9 @@ _RULES = {
 
 
 def looks_like_address(text: str) -> bool:
-    """Tell whether an entry of an ACL is a rule for addresses: tgtd shows them among the names.
+    """Return whether an entry of an ACL is a rule for addresses: ``ALL``, an address or a network.
 
-    :param text: the entry.
-    :returns: True for ``ALL`` and what reads as an address or a network.
+    tgtd shows them among the names.
     """
     if text == 'ALL':
         return True
@@ -149,9 +137,8 @@ def looks_like_address(text: str) -> bool:
 def check_value(name: str, value: str) -> None:
     """Refuse a value that tgtd would read as something else.
 
-    :param name: the parameter's name.
-    :param value: its value; it is not repeated in the error, it may be a secret.
-    :raises TargetRequestInvalid: it has characters or a length that cannot be passed on.
+    :raises TargetRequestInvalid: it has characters or a length that cannot be passed on; the message
+        does not repeat it, as it may be a secret.
     """
     rule = _RULES.get(name, _PRINTABLE)
     foreign = name == 'initiator-name' and looks_like_address(value)
@@ -164,8 +151,6 @@ class Request:
     """One management request.
 
     :param action: the request in words for logs and errors; it must not have secrets.
-    :param mode: what it is about.
-    :param op: what it does.
     :param params: parameters in order; never shown.
     :param force: delete although in use.
     """
@@ -184,9 +169,8 @@ class Request:
         return f'<Request {self.action}>'
 
     def encode(self) -> bytes:
-        """Make the bytes to send.
+        """Return the bytes to send.
 
-        :returns: header and parameters.
         :raises TargetRequestInvalid: a value cannot be passed on.
         """
         for name, value in self.params:
@@ -215,10 +199,8 @@ class Request:
 
 
 def decode_reply_header(header: bytes) -> tuple[ErrorCode, int]:
-    """Read the header of a reply.
+    """Return tgtd's code, and how many bytes of text follow.
 
-    :param header: its REPLY_HEADER_SIZE bytes.
-    :returns: tgtd's code, and how many bytes of text follow.
     :raises ValueError: the header makes no sense.
     """
     code, length = _REPLY.unpack(header)
@@ -228,9 +210,5 @@ def decode_reply_header(header: bytes) -> tuple[ErrorCode, int]:
 
 
 def decode_reply_text(text: bytes) -> str:
-    """Read the text of a reply.
-
-    :param text: the bytes after the header.
-    :returns: the text without the NUL at its end.
-    """
+    """Return the text of a reply without the NUL at its end."""
     return text.rstrip(b'\0').decode('utf-8', 'replace')

@@ -21,7 +21,6 @@ _FILE = re.compile(r'volume-([0-9a-f-]{36})')
 class ExportReader:
     """Reads the targets of one driver. Safe for several threads.
 
-    :param iqn_prefix: what stands before ``volume-UUID`` in target names.
     :param volumes_dir: where the files for ``tgt-admin -e`` are, None for no files.
     """
 
@@ -33,7 +32,6 @@ class ExportReader:
         self._known: dict[str, tuple[str, TargetState]] = {}
 
     def list_exports(self) -> dict[str, TargetState]:
-        """See :meth:`multiattach.drivers.targets.base.Target.list_exports`."""
         listing = self._daemon.show_targets()
         known, kept, read = self._known, {}, {}
         for iqn, text in listing.texts().items():
@@ -74,7 +72,6 @@ class ExportReader:
         return _state(volume_id, target, nexuses), tells_of(text, nexuses)
 
     def list_files(self) -> frozenset[str] | None:
-        """See :meth:`multiattach.drivers.targets.base.Target.list_files`."""
         if self._volumes_dir is None:
             return None
         try:

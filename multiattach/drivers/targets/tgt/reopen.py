@@ -21,8 +21,6 @@ from multiattach.drivers.targets.tgt.parse import ShownTarget
 def reopen(daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeout: float) -> None:
     """Open a logical unit's device again, or another device; the initiators log in again afterwards.
 
-    :param lun: number of the logical unit.
-    :param device: path to open.
     :param timeout: how long the sessions may take to end, seconds.
     :raises TargetBusy: a session did not end, and nothing was done.
     :raises TargetError: tgtd cannot open the device; then the unit is offline.

@@ -32,12 +32,7 @@ class Roster:
         self._told: set[tuple[int, str]] = set()
 
     def put(self, pid: int, tid: int, iqn: str | None) -> None:
-        """Remember that a target was made or deleted.
-
-        :param pid: process id of the tgtd.
-        :param tid: the target's number.
-        :param iqn: its name; None when it is gone.
-        """
+        """Remember that a target was made, or (*iqn* is None) deleted."""
         with self._lock:
             self._turn_to(pid)
             if iqn is None:
@@ -48,8 +43,7 @@ class Roster:
     def resolve(self, text: str, pid: int, exists: Callable[[int], bool]) -> tuple[list[Head], set[int]]:
         """Tell which headings of a list are tgtd's own.
 
-        :param pid: process id of the tgtd.
-        :param exists: asks it whether it has a target of a number.
+        :param exists: asks tgtd whether it has a target of a number.
         :returns: the headings; and numbers of targets with sessions that have to be ended before it can be
             told, empty if it can.
         """

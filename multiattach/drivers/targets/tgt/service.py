@@ -21,11 +21,7 @@ LOG = log.getLogger(__name__)
 
 
 class TgtService(TgtTarget):
-    """Targets of one tgtd.
-
-    :param process: the tgtd if it is a private one; it ends with this driver.
-    :param named: as for :class:`TgtTarget`.
-    """
+    """Targets of one tgtd; *process* is the tgtd if it is a private one, which ends with this driver."""
 
     OPTS = tgt_conf.OPTS
     OPTION_GROUP = tgt_conf.GROUP
@@ -37,7 +33,7 @@ class TgtService(TgtTarget):
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
-        """See :meth:`multiattach.conf.plugins.Plugin.from_options`; call it from the main thread."""
+        """Called from the main thread, as a private tgtd ends with the thread that starts it."""
         volumes_dir = pathlib.Path(options.volumes_dir) if options.volumes_dir else None
         if volumes_dir is not None:
             values.check_path('Option volumes_dir in [tgt]', volumes_dir)
@@ -75,7 +71,6 @@ class TgtService(TgtTarget):
                 self._trouble.end()
 
     def close(self) -> None:
-        """Stop a private tgtd; leave another one as it is."""
         if self._process is not None:
             self._process.stop()
             self._process = None

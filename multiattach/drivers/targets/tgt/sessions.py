@@ -27,7 +27,7 @@ def poll(look: Callable[[], T], is_done: Callable[[T], bool], limit: float) -> T
 def close_sessions(
     daemon: TgtDaemon, tid: int, *, timeout: float, only: set[str] | None = None, keep: set[str] | None = None
 ) -> list[Nexus]:
-    """Close live sessions of a target and wait until they are gone.
+    """Close live sessions of a target, wait until they are gone, and return them.
 
     tgtd only marks a connection. Until its event loop gets there the session may still carry
     a write, so the wait is part of the fence.
@@ -35,7 +35,6 @@ def close_sessions(
     :param timeout: how long it may take, seconds.
     :param only: initiators whose sessions are closed, None for all.
     :param keep: initiators whose sessions stay.
-    :returns: the sessions that were closed.
     :raises TargetBusy: a session did not end in time.
     """
     # How many connections of one number a session had when one of them was closed: tgtd takes any number of

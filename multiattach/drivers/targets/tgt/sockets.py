@@ -29,7 +29,6 @@ class Peer(NamedTuple):
     """One end of a TCP connection.
 
     :param inode: what tells it from all others on this machine.
-    :param fd: its descriptor in the process that has it.
     :param address: the other side's address, without port.
     """
 
@@ -39,10 +38,8 @@ class Peer(NamedTuple):
 
 
 def list_peers(pid: int) -> dict[int, Peer]:
-    """List the TCP connections of a process.
+    """List the TCP connections of a process by inode.
 
-    :param pid: process id.
-    :returns: connections by inode.
     :raises TargetError: its descriptors cannot be read.
     """
     try:
@@ -89,11 +86,7 @@ def _read_address(text: str) -> str:
 
 
 def plain_address(text: str) -> str:
-    """Write an address in one way, however it was written.
-
-    :param text: an IPv4 or IPv6 address, also IPv4 mapped into IPv6, also with a zone.
-    :returns: the address; the text as it is if it is none.
-    """
+    """Write an address in one way: IPv4 mapped into IPv6 or with a zone as well; another text as it is."""
     try:
         address = ipaddress.ip_address(text.partition('%')[0])
     except ValueError:
@@ -105,8 +98,6 @@ def plain_address(text: str) -> str:
 def shut_down(pid: int, peer: Peer) -> None:
     """End a connection of another process; one that has ended is success.
 
-    :param pid: process that has it.
-    :param peer: the connection.
     :raises TargetError: it cannot be reached.
     """
     try:

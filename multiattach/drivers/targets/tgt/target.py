@@ -78,7 +78,6 @@ class TgtTarget:
     # Names ------------------------------------------------------------------------------
 
     def iqn(self, volume_id: str) -> str:
-        """Name the target of a volume."""
         scsi_id(volume_id)
         return f'{self._iqn_prefix}volume-{volume_id}'
 
@@ -95,9 +94,6 @@ class TgtTarget:
 
         An account whose secret this process did not set itself is made anew: tgtd does not
         show secrets. See :mod:`multiattach.drivers.targets.tgt.accounts` for what others notice.
-
-        :param export: device and all grants.
-        :returns: where initiators find it.
         """
         for grant in export.grants:
             _check_grant(grant)
@@ -120,11 +116,6 @@ class TgtTarget:
         return self._info(target)
 
     def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
-        """Admit one initiator; the target is made when absent.
-
-        :param grant: who is admitted.
-        :returns: where the initiator finds the volume.
-        """
         _check_grant(grant)
         if self._volumes_dir:
             others = self._read_grants(volume_id)
@@ -140,15 +131,12 @@ class TgtTarget:
 
         It returns when tgtd shows none of them any more. It is no fence: a session under another
         initiator's name stays, and so does a login that is held open half-way.
-
-        :raises TargetError: tgtd refused a step, or a session did not end in time.
         """
         self._drop_grant(volume_id, initiator, username)
         with self._daemon.pinned():
             self._fence.revoke(Intruder(self.iqn(volume_id), initiator, username))
 
     def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
-        """See :meth:`multiattach.drivers.targets.base.Target.fence`."""
         path = self._path(volume_id)
         if alone and path:
             config_file.remove(path)
@@ -161,10 +149,6 @@ class TgtTarget:
             return self._fence.confirm(who) if again else self._fence.cut(who)
 
     def remove_export(self, volume_id: str) -> None:
-        """Remove the target of a volume with its accounts, sessions and file.
-
-        :raises TargetError: tgtd refused a step, or a session did not end in time.
-        """
         with self._daemon.pinned():
             listing = self._daemon.show_targets()
             target = listing.find(self.iqn(volume_id))
@@ -211,8 +195,6 @@ class TgtTarget:
         """Show the grown size of the device to the initiators.
 
         See :mod:`multiattach.drivers.targets.tgt.reopen` for what is done against lost writes.
-
-        :raises TargetError: there is no such target, or tgtd cannot open the device.
         """
         iqn = self.iqn(volume_id)
         with self._daemon.pinned():
@@ -224,29 +206,18 @@ class TgtTarget:
     # Reading ----------------------------------------------------------------------------
 
     def list_exports(self) -> dict[str, TargetState]:
-        """Read all targets whose names this driver would give.
-
-        :returns: state by volume id.
-        """
         return self._reader.list_exports()
 
     def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
-        """See :meth:`multiattach.drivers.target.Target.within`."""
         return self._daemon.within(seconds)
 
     def locate(self, volume_id: str) -> TargetAddress:
-        """See :meth:`multiattach.drivers.targets.base.Target.locate`."""
         return TargetAddress(self.iqn(volume_id), self._portal, LUN)
 
     def list_files(self) -> frozenset[str] | None:
-        """See :meth:`multiattach.drivers.targets.base.Target.list_files`."""
         return self._reader.list_files()
 
     def check(self) -> None:
-        """See that tgtd answers and listens at the portal.
-
-        :raises TargetUnavailable: with what to do about it.
-        """
         portals = self._daemon.show_portals()
         _, _, port = self._listen.rpartition(':')
         if not {self._listen, f'0.0.0.0:{port}', f'[::]:{port}'} & set(portals):
@@ -258,10 +229,6 @@ class TgtTarget:
             )
 
     def generation(self) -> int:
-        """Tell one life of tgtd from the next.
-
-        :returns: a number that changes when tgtd was restarted.
-        """
         return self._daemon.generation
 
     # Steps ------------------------------------------------------------------------------
