@@ -99,4 +99,4 @@ class ActionController(routing.Controller):
         if found.since > req.minor:
             raise faults.NoSuchMethod
         value = found.schema.check(value, req.minor)
-        return routing.fill(pecan.Response(), found.status, method(req, *args, value))
+        return routing.make_reply(found.status, method(req, *args, value))

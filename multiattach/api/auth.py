@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is calling: one WSGI middleware per strategy, each leaves a request context."""
 
+import functools
 import ipaddress
 import re
 import socket
@@ -45,6 +46,7 @@ class NoAuth:
                 urlsplit(settings.public_endpoint).hostname or 'localhost',
             )
         }
+        self._is_served = functools.lru_cache(maxsize=64)(self._is_ours)  # clients name the same few hosts
         # Two segments at least: a lone one is no project but a collection.
         self._in_url = re.compile(rf'(?:/v\d[\d.]*)?/({settings.project_id_regex})/.+')
 
@@ -77,7 +79,7 @@ class NoAuth:
         :raises UnsupportedMediaType: a POST as any page may send it.
         """
         host = environ.get('HTTP_HOST', '')
-        if host and not self._is_ours(_split(f'//{host}').hostname or ''):
+        if host and not self._is_served(host):
             raise errors.NotAuthorized(
                 f'Without authentication the API is not served as {host[:255]!r}: name it in option '
                 'noauth_hosts in [api], or use an address.'
@@ -96,8 +98,9 @@ class NoAuth:
                 'application/json, or an X-Auth-Token.'
             )
 
-    def _is_ours(self, name: str) -> bool:
-        """Tell whether a page cannot have given itself that name: addresses have no name server."""
+    def _is_ours(self, host: str) -> bool:
+        """Tell whether a page cannot have given itself the name of a host: addresses have no name server."""
+        name = _split(f'//{host}').hostname or ''
         if name in self._hosts or name.endswith('.localhost'):
             return True
         try:

@@ -2,17 +2,14 @@
 """Puts the WSGI application together."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from oslo_config import cfg
-from oslo_middleware import http_proxy_to_wsgi, request_id, sizelimit
 from oslo_policy import policy
 
-from multiattach.api import actions, auth, faults, health, metering, microversion, routing, versions
+from multiattach.api import actions, auth, edge, health, microversion, routing, versions
 from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute_app
 from multiattach.api.faults import WsgiApp
-from multiattach.api.mounts import Mounts
 from multiattach.api.settings import ApiSettings
 from multiattach.domain import errors
 from multiattach.engine.assembly import Engine
@@ -44,7 +41,7 @@ def make_application(
         authenticate = _find_strategy(settings.auth_strategy)
     if audit is not None:
         authenticate = _audited(authenticate, audit)
-    application: Any = Mounts(
+    application = routing.Mounts(
         {
             '/v3': authenticate(block.make_app(engine, settings), settings),
             '/compute': compute_app.make_app(engine, settings, authenticate),
@@ -52,12 +49,9 @@ def make_application(
         },
         routing.make_app(microversion.BLOCK_STORAGE, [versions.UnversionedController(engine, settings)], settings),
     )
-    application = faults.Barrier(application)
-    application = sizelimit.RequestBodySizeLimiter(application, conf)
-    application = metering.LoggedIds(metering.AuditLog(application))
-    application = request_id.RequestId(application, conf)
-    application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
-    return metering.Meter(faults.Barrier(application))
+    served = edge.Edge(edge.BodyLimit(application, conf))
+    proxied = edge.ProxyHeaders(served, conf)
+    return proxied if conf.oslo_middleware.enable_proxy_headers_parsing else served
 
 
 def list_operations() -> dict[str, list[policy.Operation]]:

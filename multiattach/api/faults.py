@@ -31,7 +31,7 @@ _MAX_MESSAGE = 2000
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class Unrouted(exc.HTTPNotFound):
+class Unrouted(Exception):
     """No route matched: answered in WebOb's own shape (contract 1.3)."""
 
 
@@ -95,18 +95,3 @@ def answer(error: BaseException) -> webob.Response:
         return render(error.status_int, error.detail or error.explanation)
     LOG.error('Unexpected %s', type(error).__name__, exc_info=error)
     return render(500, _UNEXPECTED)
-
-
-class Barrier:
-    """Middleware that lets no exception through to the server."""
-
-    def __init__(self, application: WsgiApp) -> None:
-        self._application = application
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve a request."""
-        try:
-            return self._application(environ, start_response)
-        except Exception as error:
-            replied: Iterable[bytes] = answer(error)(environ, start_response)
-            return replied

@@ -2,7 +2,9 @@
 """Negotiation of microversions (contract 1.2)."""
 
 import dataclasses
+import functools
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from multiattach.domain import errors
@@ -61,6 +63,7 @@ BLOCK_STORAGE = Api('volume', Version(3, 0), Version(3, 71), must_be_named=True)
 COMPUTE = Api('compute', Version(2, 1), Version(2, 89), legacy_header='X-OpenStack-Nova-API-Version')
 
 
+@functools.lru_cache(maxsize=64)
 def negotiate(api: Api, header: str | None, legacy: str | None = None) -> Version:
     """Return the version that a request is to be served with.
 
@@ -104,7 +107,8 @@ def parse(api: Api, text: str) -> Version:
     return version
 
 
-def reply_headers(api: Api, version: Version) -> dict[str, str]:
+@functools.lru_cache(maxsize=64)
+def reply_headers(api: Api, version: Version) -> Mapping[str, str]:
     """Return the headers that tell which version a reply is of.
 
     :param version: the effective version, or the one that was refused.

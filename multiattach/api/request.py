@@ -9,7 +9,6 @@ import pecan
 
 from multiattach.api import faults
 from multiattach.api.microversion import Version
-from multiattach.api.mounts import ROOT
 from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
 
@@ -19,12 +18,18 @@ ROUTED = 'multiattach.routed'
 ROUTE = 'multiattach.route'
 ACTION = 'multiattach.action'
 PROJECT = 'multiattach.url_project'
+# Where the server in front mounts us: SCRIPT_NAME before any mount of our own is in it.
+ROOT = 'multiattach.root'
 _MAX_DEPTH = 64
+_NO_TEXT = 'The server could not comply with the request since it is either malformed or otherwise incorrect.'
 JSON_TYPES = ('application/json', 'application/vnd.openstack.volume+json')
 
 
 class Request(pecan.Request):
     """A request; what the middlewares found out about it is in its WSGI environment."""
+
+    # Pecan's own looks at each access to an attribute whether it can be decoded; path and query are what may not be.
+    __getattribute__ = object.__getattribute__
 
     @property
     def ctx(self) -> RequestContext:
@@ -62,26 +67,32 @@ class Request(pecan.Request):
         return path.removeprefix(self.root)
 
     @property
+    def segments(self) -> list[str]:
+        """The segments of the path below what is mounted.
+
+        :raises InvalidInput: not UTF-8.
+        """
+        try:
+            path: str = self.environ.get('PATH_INFO', '').encode('latin-1').decode()
+        except UnicodeDecodeError as error:
+            raise faults.Malformed(_NO_TEXT) from error
+        return path.split('/')[1:]
+
+    @property
     def query(self) -> dict[str, str]:
         """The query parameters; of a repeated one the last.
 
         :raises InvalidInput: not UTF-8, or with a character that no value may have.
         """
-        query = dict(self.GET.items())
+        if not self.environ.get('QUERY_STRING'):
+            return {}
+        try:
+            query = dict(self.GET.items())
+        except UnicodeDecodeError as error:
+            raise faults.Malformed(_NO_TEXT) from error
         if any('\0' in key or '\0' in value for key, value in query.items()):
             raise errors.InvalidInput('A query parameter contains a NUL character.')
         return query
-
-    # Pecan would parse bodies into arguments of controllers; schemas are checked here instead.
-    @property
-    def json(self) -> dict[str, Any]:
-        """Nothing, see :meth:`read_json`."""
-        return {}
-
-    @property
-    def params(self) -> Any:
-        """The query only, see :meth:`read_json`."""
-        return self.GET
 
     def read_json(self) -> Any:
         """Parse the body.

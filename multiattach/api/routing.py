@@ -2,7 +2,7 @@
 """From a URL to a controller's method: one explicit table on top of Pecan.
 
 Pecan's own dispatch by attribute names knows neither optional project ids nor microversions, and
-answers a wrong verb with 405; so the root controller takes over at Pecan's ``_route`` hook.
+answers a wrong verb with 405; so the application finds controllers itself, and calls them with what it found.
 """
 
 import dataclasses
@@ -10,22 +10,19 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pecan
 from pecan import core, hooks
 
 from multiattach.api import faults, microversion
-from multiattach.api.request import CONTEXT, PROJECT, ROUTE, ROUTED, VERSION, Request
+from multiattach.api.request import CONTEXT, PROJECT, ROOT, ROUTE, ROUTED, VERSION, Request
 from multiattach.api.schemas.replies import Reply
 from multiattach.api.settings import ApiSettings
 from multiattach.api.validation import Schemas, Versioned, versioned
 from multiattach.domain import errors, idents
 from multiattach.engine.assembly import Engine
-
-# Pecan asks for a controller's signature at each request, which costs more than the rest of Pecan.
-core.getargspec = functools.lru_cache(maxsize=1024)(core.getargspec)
 
 Handler = Callable[..., Any]
 _SUFFIX = '.json'
@@ -88,21 +85,19 @@ def route(
     checked_body, checked_query = versioned(body), versioned(query)
 
     def decorate(handler: Handler) -> Handler:
-        def endpoint(self: Controller, req: Request, resp: pecan.Response, *args: str) -> pecan.Response:
+        @functools.wraps(handler)
+        def endpoint(self: Controller, req: Request, *args: str) -> pecan.Response:
             if checked_query is not None:
                 checked_query.check(req.query, req.minor)
             if checked_body is None:
-                return fill(resp, status, handler(self, req, *args))
+                return make_reply(status, handler(self, req, *args))
             parsed = checked_body.check(req.read_json(), req.minor)
-            return fill(resp, status, handler(self, req, parsed, *args))
+            return make_reply(status, handler(self, req, parsed, *args))
 
-        functools.update_wrapper(endpoint, handler)
-        del endpoint.__wrapped__  # type: ignore[attr-defined]  # Pecan would see that signature
         endpoint.route = Route(  # type: ignore[attr-defined]
             method, path, since, status, checked_body, checked_query, reply, rules
         )
-        exposed: Handler = pecan.expose(content_type='application/json')(endpoint)
-        return exposed
+        return endpoint
 
     return decorate
 
@@ -117,35 +112,29 @@ def list_routes(controllers: Iterable[type[Controller]]) -> list[tuple[Route, Ha
     return sorted(found, key=lambda item: item[0].path)
 
 
-def fill(response: pecan.Response, status: int, value: Any) -> pecan.Response:
-    """Fill a response.
+def make_reply(status: int, value: Any) -> pecan.Response:
+    """Make a response.
 
-    :param response: Pecan's response, or another one.
     :param value: a JSON value, None for an empty body, or a whole response.
     """
     if isinstance(value, core.WebObResponse):
         return value
-    if value is None and status == 200:
-        return _EmptyOk()
-    response.status_int = status
-    if value is None:
-        response.content_type = None
-    else:
-        response.content_type = 'application/json'
-        response.body = json.dumps(value).encode()
-    return response
+    headers = []
+    body = b''
+    if value is not None:
+        headers.append(('Content-Type', 'application/json'))
+        body = json.dumps(value).encode()
+    headers.append(('Content-Length', str(len(body))))
+    return pecan.Response(status=None if status == 200 else status, headerlist=headers, app_iter=[body])
 
 
-class _EmptyOk(pecan.Response):
-    """An empty 200, of which Pecan would make 204 if it were not a generator's."""
+class _Found(NamedTuple):
+    """A route with the method that answers it."""
 
-    def __init__(self) -> None:
-        super().__init__(app_iter=(piece for piece in (b'',)), content_type=None)
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        self.content_length = 0
-        replied: Iterable[bytes] = super().__call__(environ, start_response)
-        return replied
+    endpoint: Handler
+    mark: Route
+    # Of each wildcard, whether it is an id.
+    idents: tuple[bool, ...]
 
 
 class _Node:
@@ -154,7 +143,7 @@ class _Node:
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.wildcard: _Node | None = None
-        self.endpoints: dict[str, Handler] = {}
+        self.endpoints: dict[str, _Found] = {}
 
     def grow(self, segment: str) -> '_Node':
         if segment.startswith('{'):
@@ -162,25 +151,27 @@ class _Node:
             return self.wildcard
         return self.literals.setdefault(segment, _Node())
 
-    def find(
-        self, method: str, segments: Sequence[str], args: tuple[str, ...] = ()
-    ) -> tuple[Handler, tuple[str, ...]] | None:
-        if not segments:
-            endpoint = self.endpoints.get(method)
-            return None if endpoint is None else (endpoint, args)
-        head, rest = segments[0], segments[1:]
+    def find(self, method: str, segments: list[str], args: list[str], at: int = 0) -> _Found | None:
+        """Find what answers the segments from one on; fill *args* with what stands for wildcards."""
+        if at == len(segments):
+            return self.endpoints.get(method)
+        head = segments[at]
         literal = self.literals.get(head)
-        found = literal.find(method, rest, args) if literal is not None else None
+        found = literal.find(method, segments, args, at + 1) if literal is not None else None
         if found is None and self.wildcard is not None and head:
-            found = self.wildcard.find(method, rest, (*args, head))
+            args.append(head)
+            found = self.wildcard.find(method, segments, args, at + 1)
+            if found is None:
+                args.pop()
         return found
 
 
-class Root:
-    """Pecan's root controller."""
+class Table:
+    """The routes of an API."""
 
     def __init__(self, api: microversion.Api, controllers: Iterable[Controller], settings: ApiSettings) -> None:
         self._api = api
+        self._headers = [_variable(name) for name in (microversion.HEADER, api.legacy_header)]
         self._project = re.compile(settings.project_id_regex)
         self._tree = _Node()
         for controller in controllers:
@@ -188,55 +179,57 @@ class Root:
                 self._add(endpoint)
 
     def _add(self, endpoint: Handler) -> None:
-        marked: Route = endpoint.route  # type: ignore[attr-defined]
-        node = self._tree
-        for segment in marked.segments:
-            node = node.grow(segment)
-        if marked.method in node.endpoints:
-            raise ValueError(f'Two routes for {marked.method} {marked.segments}')
-        node.endpoints[marked.method] = endpoint
-
-    @pecan.expose()
-    def _route(self, args: list[str], request: Request) -> tuple[Handler, list[str]]:
-        """Find the method that answers a request; Pecan calls this."""
-        endpoint, values, project = self._find(request.method, list(args))
         mark: Route = endpoint.route  # type: ignore[attr-defined]
-        request.environ[ROUTED] = True
-        request.environ[ROUTE] = mark.path
-        request.environ[PROJECT] = project
-        request.pecan['content_type'] = 'application/json'
-        version = microversion.negotiate(
-            self._api,
-            request.headers.get(microversion.HEADER),
-            request.headers.get(self._api.legacy_header) if self._api.legacy_header else None,
-        )
-        request.environ[VERSION] = version
-        if mark.since > version.minor:
+        node = self._tree
+        for segment in mark.segments:
+            node = node.grow(segment)
+        if mark.method in node.endpoints:
+            raise ValueError(f'Two routes for {mark.method} {mark.segments}')
+        names = [segment for segment in mark.segments if segment.startswith('{')]
+        node.endpoints[mark.method] = _Found(endpoint, mark, tuple(bool(_IDENT.fullmatch(name)) for name in names))
+
+    def find(self, request: Request) -> tuple[Handler, list[str]]:
+        """Find the method that answers a request, and what of the path it is called with.
+
+        :raises Unrouted: nothing answers.
+        """
+        environ = request.environ
+        found, values, project = self._find(environ['REQUEST_METHOD'], request.segments)
+        environ[ROUTED] = True
+        environ[ROUTE] = found.mark.path
+        environ[PROJECT] = project
+        version = microversion.negotiate(self._api, *(environ.get(name) for name in self._headers))
+        environ[VERSION] = version
+        if found.mark.since > version.minor:
             raise faults.NoSuchMethod
         if any(len(value) > _MAX_SEGMENT for value in values):
             raise errors.NotFound('The resource could not be found.')
-        ctx = request.environ.get(CONTEXT)
+        ctx = environ.get(CONTEXT)
         if project is not None and ctx is not None and ctx.project != project:
             raise errors.InvalidInput('Malformed request url')
-        names = [segment for segment in mark.segments if segment.startswith('{')]
-        return endpoint, [
-            idents.normalise(value) if _IDENT.fullmatch(name) else value
-            for name, value in zip(names, values, strict=True)
+        return found.endpoint, [
+            idents.normalise(value) if is_ident else value for is_ident, value in zip(found.idents, values, strict=True)
         ]
 
-    def _find(self, method: str, segments: list[str]) -> tuple[Handler, tuple[str, ...], str | None]:
+    def _find(self, method: str, segments: list[str]) -> tuple[_Found, list[str], str | None]:
         if segments and segments[-1].endswith(_SUFFIX):
             segments[-1] = segments[-1].removesuffix(_SUFFIX)
         if any('\0' in segment for segment in segments):
             raise faults.Unrouted
-        found = self._tree.find(method, segments)
+        args: list[str] = []
+        found = self._tree.find(method, segments, args)
         if found is not None:
-            return *found, None
+            return found, args, None
         if len(segments) > 1 and self._project.fullmatch(segments[0]):
-            found = self._tree.find(method, segments[1:]) if segments[1:] != [''] else None
+            found = self._tree.find(method, segments, args, 1) if segments[1:] != [''] else None
             if found is not None:
-                return *found, segments[0]
+                return found, args, segments[0]
         raise faults.Unrouted
+
+
+def _variable(header: str) -> str:
+    """Return the name of a header in a WSGI environment."""
+    return f'HTTP_{header.upper().replace("-", "_")}'
 
 
 class _ReplyHook(hooks.PecanHook):
@@ -256,26 +249,33 @@ class _ReplyHook(hooks.PecanHook):
         environ = state.request.environ
         if not environ.get(ROUTED):
             return
-        headers = state.response.headers
+        headers = state.response.headerlist
         version = environ.get(VERSION)
         if version is not None:
-            headers.update(microversion.reply_headers(self._api, version))
-        headers['x-compute-request-id'] = environ.get('openstack.request_id', '')
+            headers += microversion.reply_headers(self._api, version).items()
+        headers.append(('x-compute-request-id', environ.get('openstack.request_id', '')))
+
+
+_NOTHING = pecan.Response()
 
 
 class _Application(core.ExplicitPecan):
-    """Pecan without the signatures that it reads anew for each request, most of its own time."""
+    """Pecan's life of a request, with a table of its own: half of Pecan's time goes into guesses at what a controller
+    takes and returns.
+    """
 
-    def route(self, req: Request, node: Root, path: str) -> tuple[Handler, list[str]]:
-        """Ask the root controller at once."""
-        found: tuple[Handler, list[str]] = node._route(path.split('/')[1:], req)
-        return found
+    def find_controller(self, state: core.RoutingState) -> tuple[Handler, list[str], dict[str, Any]]:
+        """Ask the table."""
+        return *self.root.find(state.request), {}
 
     def invoke_controller(
-        self, controller: Handler, args: list[Any], kwargs: dict[str, Any], state: core.RoutingState
+        self, controller: Handler, args: list[str], kwargs: dict[str, Any], state: core.RoutingState
     ) -> None:
-        """Call a controller's method, which always returns a whole response."""
-        state.response = controller(*args, **kwargs)
+        """Call a controller's method, which returns a whole response."""
+        state.response = controller(state.request, *args)
+
+    def _handle_empty_response_body(self, state: core.RoutingState) -> None:
+        """Leave an empty 200 what it is; Pecan would make 204 of it."""
 
 
 def make_app(api: microversion.Api, controllers: Iterable[Controller], settings: ApiSettings) -> faults.WsgiApp:
@@ -284,10 +284,32 @@ def make_app(api: microversion.Api, controllers: Iterable[Controller], settings:
     :returns: a WSGI application without authentication.
     """
     return _Application(
-        Root(api, controllers, settings),
+        Table(api, controllers, settings),
         hooks=[_ReplyHook(api)],
-        force_canonical=False,
-        guess_content_type_from_ext=False,
         request_cls=Request,
-        default_renderer='json',
+        response_cls=lambda: _NOTHING,  # each endpoint makes its own
     )
+
+
+class Mounts:
+    """Several WSGI applications under one: dispatches on the first segment of the path.
+
+    :param applications: by path prefix, one segment each.
+    :param default: for all other paths.
+    """
+
+    def __init__(self, applications: Mapping[str, faults.WsgiApp], default: faults.WsgiApp) -> None:
+        self._applications = dict(applications)
+        self._default = default
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Serve a request."""
+        path = environ.get('PATH_INFO', '')
+        prefix = path[1:].partition('/')[0]
+        application = self._applications.get(f'/{prefix}')
+        if application is None:
+            return self._default(environ, start_response)
+        environ.setdefault(ROOT, environ.get('SCRIPT_NAME', ''))
+        environ['SCRIPT_NAME'] = f'{environ.get("SCRIPT_NAME", "")}/{prefix}'
+        environ['PATH_INFO'] = path[len(prefix) + 1 :]
+        return application(environ, start_response)

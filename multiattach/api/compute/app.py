@@ -7,7 +7,6 @@ from typing import Any
 from multiattach.api import auth, microversion, routing, versions
 from multiattach.api.compute import flavors, servers, volume_attachments
 from multiattach.api.faults import WsgiApp
-from multiattach.api.mounts import Mounts
 from multiattach.api.settings import ApiSettings
 from multiattach.engine.assembly import Engine
 
@@ -26,7 +25,7 @@ def make_app(engine: Engine, settings: ApiSettings, authenticate: auth.Middlewar
         return routing.make_app(microversion.COMPUTE, [kind(engine, settings) for kind in kinds], settings)
 
     guarded = authenticate(build(*CONTROLLERS), settings)
-    return Mounts(
+    return routing.Mounts(
         {'/v2.1': _Version(build(versions.ComputeVersionController), guarded)},
         _Root(build(versions.ComputeVersionsController)),
     )

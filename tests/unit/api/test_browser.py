@@ -6,7 +6,7 @@ import socket
 import pytest
 import webob
 
-from multiattach.api import auth, faults
+from multiattach.api import auth, edge
 from multiattach.api.settings import ApiSettings
 
 JSON = {'Content-Type': 'application/json'}
@@ -19,7 +19,7 @@ def ask(method='POST', *, settings=None, **headers):
         served.append(environ)
         return webob.Response()(environ, start_response)
 
-    guarded = faults.Barrier(auth.NoAuth(application, settings or ApiSettings(noauth_hosts=('box',))))
+    guarded = edge.Edge(auth.NoAuth(application, settings or ApiSettings(noauth_hosts=('box',))))
     request = webob.Request.blank(
         '/multiattach/hosts/x/fence',
         method=method,

@@ -5,7 +5,7 @@ import pytest
 import webob
 from webob import exc
 
-from multiattach.api import faults
+from multiattach.api import edge, faults
 from multiattach.domain import errors
 
 
@@ -71,9 +71,9 @@ def test_what_keeps_webobs_shape(error, status):
     assert 'internal' not in reply.text
 
 
-def test_the_barrier_lets_nothing_through():
+def test_the_edge_lets_nothing_through():
     def application(_environ, _start_response):
         raise RuntimeError
 
-    reply = webob.Request.blank('/').get_response(faults.Barrier(application))
+    reply = webob.Request.blank('/').get_response(edge.Edge(application))
     assert reply.json['computeFault']['code'] == 500

@@ -5,8 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from multiattach.api import paging
-from multiattach.api.mounts import ROOT
-from multiattach.api.request import Request
+from multiattach.api.request import ROOT, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.domain import errors
 

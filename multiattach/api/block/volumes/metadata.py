@@ -87,7 +87,7 @@ def _show(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
 
 def _tag(req: Request, metadata: Mapping[str, str]) -> pecan.Response:
     body, tag = _show(metadata)
-    response = routing.fill(pecan.Response(), 200, body)
+    response = routing.make_reply(200, body)
     if req.minor >= _ETAGS:
         response.etag = tag
     return response

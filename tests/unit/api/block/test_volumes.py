@@ -5,8 +5,7 @@ import pytest
 
 from multiattach.api.block.volumes.views import VolumeView
 from multiattach.api.microversion import Version
-from multiattach.api.mounts import ROOT
-from multiattach.api.request import CONTEXT, PROJECT, VERSION, Request
+from multiattach.api.request import CONTEXT, PROJECT, ROOT, VERSION, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.db import models
 from tests.contexts import make_context

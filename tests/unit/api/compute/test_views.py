@@ -5,8 +5,7 @@ import pytest
 
 from multiattach.api.compute import servers, volume_attachments
 from multiattach.api.microversion import Version
-from multiattach.api.mounts import ROOT
-from multiattach.api.request import PROJECT, VERSION, Request
+from multiattach.api.request import PROJECT, ROOT, VERSION, Request
 from multiattach.api.settings import ApiSettings
 from multiattach.db.models import Attachment, Server
 
