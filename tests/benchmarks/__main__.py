@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure a Block Storage v3 endpoint: ``python -m tests.benchmarks`` starts its own production parts.
 
-With ``--url`` another endpoint is measured as it stands, Cinder for instance.
+With ``--url`` another endpoint is measured as it stands: ``python -m tests.benchmarks.cinder`` starts Cinder, and
+``python -m tests.benchmarks.compare`` measures both.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 
+from tests.benchmarks.accounting import Account
 from tests.benchmarks.measures import MEASURES, Bench
 from tests.benchmarks.parts import Parts
 from tests.benchmarks.wire import Endpoint
@@ -38,6 +40,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         '--token', default=os.environ.get('OS_TOKEN', 'admin'), help='token of an admin (default: $OS_TOKEN)'
     )
+    parser.add_argument('--header', action='append', default=[], metavar='NAME:VALUE', help='for each request to --url')
+    parser.add_argument('--pids', nargs='+', type=int, default=[], help='processes of --url; their children count, too')
+    parser.add_argument('--server-pids', nargs='+', type=int, default=[], help='processes of its database and broker')
     parser.add_argument('--microversion', type=int, default=60, metavar='N', help='3.N (default: 60)')
     parser.add_argument(
         '--target',
@@ -62,13 +67,15 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         parts = None
         if options.url:
-            endpoint = Endpoint(options.url, options.token, options.microversion)
+            headers = {name: value.strip() for name, _, value in (text.partition(':') for text in options.header)}
+            endpoint = Endpoint(options.url, options.token, options.microversion, headers)
         else:
             print('starting MariaDB, RabbitMQ, the API and a volume worker ...', flush=True)
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='ma-bench-')))
             parts = stack.enter_context(Parts(folder, options.target, options.processes, options.threads))
             endpoint = parts.endpoint
-        bench = Bench(endpoint, parts, options.seconds)
+        account = Account(options.pids, options.server_pids) if options.pids else None
+        bench = Bench(endpoint, parts, options.seconds, account)
         stack.callback(bench.clean_up)
         began = time.monotonic()
         for name in options.only:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What processes cost, from /proc, and what a database was asked, from its counters."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable
@@ -75,3 +76,17 @@ def count_statements(engine: sa.Engine) -> dict[str, int]:
         rows = connection.execute(sa.text("SHOW GLOBAL STATUS LIKE 'Com\\_%'"))
         counters = {str(name).removeprefix('Com_'): int(value) for name, value in rows}
     return {kind: counters.get(kind, 0) for kind in _KINDS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """Processes to charge: those of a service, and those of its database and broker."""
+
+    own: list[int]
+    servers: list[int] = dataclasses.field(default_factory=list)
+    engine: sa.Engine | None = None
+
+    def read(self) -> dict[str, float]:
+        """Read CPU seconds so far and, where the database is known, numbers of statements."""
+        spent = {'own': cpu_seconds(self.own), 'all': cpu_seconds(self.own + self.servers)}
+        return spent if self.engine is None else spent | count_statements(self.engine)

@@ -4,14 +4,17 @@
 import contextlib
 import dataclasses
 import itertools
+import random
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from tests.benchmarks import accounting, load
-from tests.benchmarks.parts import Parts
-from tests.benchmarks.wire import Endpoint, Wire
+from tests.benchmarks.accounting import Account
+from tests.benchmarks.service import Service
+from tests.benchmarks.wire import Endpoint, RequestError, Wire
 
 CLIENTS = (1, 8, 32)
 VOLUMES = 50
@@ -22,19 +25,23 @@ class Bench:
     """A service under measurement.
 
     :param endpoint: the API.
-    :param parts: the servers behind it if they are ours, else None.
+    :param service: what is behind it if it was started here, else None.
     :param seconds: how long a load runs.
+    :param account: what is charged, if it is known.
     :param figures: what was found, in order.
     """
 
     endpoint: Endpoint
-    parts: Parts | None
+    service: Service | None
     seconds: float
+    account: Account | None = None
     figures: dict[str, float] = dataclasses.field(default_factory=dict)
     failures: list[str] = dataclasses.field(default_factory=list)
     made: list[str] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.service is not None:
+            self.account = self.service.account
         self.wire = Wire(self.endpoint)
         name = f'bench-{uuid.uuid4().hex[:8]}'
         made = self.wire.call(
@@ -97,14 +104,36 @@ def _connector(number: int) -> dict[str, Any]:
     }
 
 
-def _attach(wire: Wire, volume_id: str, number: int) -> str:
-    made = wire.call(
-        'POST', '/attachments', {'attachment': {'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4())}}
-    )
-    ident: str = made['attachment']['id']
-    wire.call('PUT', f'/attachments/{ident}', {'attachment': {'connector': _connector(number)}})
-    wire.call('POST', f'/attachments/{ident}/action', {'os-complete': None})
+def _attach(wire: Wire, volume_id: str, number: int, refused: list[int] | None = None) -> str:
+    """Attach a volume.
+
+    :param refused: a list to append refusals to: each is asked again; None to fail at the first.
+    """
+
+    def ask(method: str, path: str, body: dict[str, Any]) -> Any:
+        if refused is None:
+            return wire.call(method, path, body)
+        return _insist(refused, lambda: wire.call(method, path, body))
+
+    wanted = {'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4())}
+    ident: str = ask('POST', '/attachments', {'attachment': wanted})['attachment']['id']
+    ask('PUT', f'/attachments/{ident}', {'attachment': {'connector': _connector(number)}})
+    ask('POST', f'/attachments/{ident}/action', {'os-complete': None})
     return ident
+
+
+def _insist(refused: list[int], ask: Callable[[], Any]) -> Any:
+    """Ask until the answer is no refusal because of what others are about, two minutes at most."""
+    end, pause = time.monotonic() + 120, 0.1
+    while True:
+        try:
+            return ask()
+        except RequestError as exc:
+            if exc.status not in (400, 409) or time.monotonic() > end:
+                raise
+            refused.append(exc.status)
+            time.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2, pause * 1.5)
 
 
 def measure_cycles(bench: Bench) -> None:
@@ -117,71 +146,74 @@ def measure_cycles(bench: Bench) -> None:
             wire.call('DELETE', f'/attachments/{_attach(wire, next(mine[number]), number)}')
 
         load.run(bench.endpoint, clients, cycle, seconds=min(2, bench.seconds))  # warm
-        before = _account(bench)
+        before = _read(bench)
         result = load.run(bench.endpoint, clients, cycle, seconds=bench.seconds)
         bench.note(result)
         bench.put(f'attachment cycles/s, {clients} clients', result.rate)
         bench.put(f'attachment cycle p50, {clients} clients (ms)', result.median)
         bench.put(f'attachment cycle p99, {clients} clients (ms)', result.percentile(0.99))
-        _put_costs(bench, before, result.done, clients)
+        spent = _put_costs(bench, before, result.done, f'1,000 cycles, {clients} clients')
+        if clients == 1 and 'select' in spent:
+            bench.put('SQL statements per cycle', sum(spent[kind] for kind in ('select', 'insert', 'update', 'delete')))
+            bench.put('SQL commits per cycle', spent['commit'])
 
 
-def _account(bench: Bench) -> tuple[float, float, dict[str, int]] | None:
-    if bench.parts is None:
-        return None
-    return (
-        accounting.cpu_seconds(bench.parts.own_pids),
-        accounting.cpu_seconds(bench.parts.all_pids),
-        accounting.count_statements(bench.parts.engine),
-    )
+def _read(bench: Bench) -> dict[str, float]:
+    return {} if bench.account is None else bench.account.read()
 
 
-def _put_costs(bench: Bench, before: Any, done: int, clients: int) -> None:
-    after = _account(bench)
-    if after is None or not done:
-        return
-    bench.put(f'CPU s per 1,000 cycles, own processes, {clients} clients', (after[0] - before[0]) / done * 1000)
-    bench.put(
-        f'CPU s per 1,000 cycles, with database and broker, {clients} clients', (after[1] - before[1]) / done * 1000
-    )
-    if clients == 1:
-        spent = {kind: (after[2][kind] - before[2][kind]) / done for kind in after[2]}
-        bench.put('SQL statements per cycle', sum(spent[k] for k in ('select', 'insert', 'update', 'delete')))
-        bench.put('SQL commits per cycle', spent['commit'])
+def _put_costs(bench: Bench, before: dict[str, float], done: int, what: str) -> dict[str, float]:
+    """Show what operations cost.
+
+    :param what: a thousand of them, in words.
+    :returns: what one cost, by the names of the account.
+    """
+    spent = {name: (value - before[name]) / max(done, 1) for name, value in _read(bench).items()}
+    for name, charged in (('own', 'own processes'), ('all', 'with database and broker')):
+        if name in spent and done:
+            bench.put(f'CPU s per {what}, {charged}', spent[name] * 1000)
+    return spent
 
 
 def measure_one_volume(bench: Bench) -> None:
-    """32 sharers of one volume: at once, and as full cycles."""
+    """32 sharers of one volume: at once, and as full cycles; who is refused asks again."""
     volume = bench.make_volumes(1)[0]
     held: list[str] = []
+    refused: list[int] = []
 
     def share(wire: Wire, number: int) -> None:
-        held.append(_attach(wire, volume, number))
+        held.append(_attach(wire, volume, number, refused))
 
     result = load.run(bench.endpoint, 32, share, seconds=60, once=True)
     bench.note(result)
-    bench.put('32 sharers at once: admitted', result.done)
+    bench.put('32 sharers at once: attached', result.done)
+    bench.put('32 sharers at once: refusals until all were attached', len(refused))
     bench.put('32 sharers at once: all attached after (ms)', result.seconds * 1000)
     for ident in held:
         bench.wire.call('DELETE', f'/attachments/{ident}')
 
     def cycle(wire: Wire, number: int) -> None:
-        wire.call('DELETE', f'/attachments/{_attach(wire, volume, number)}')
+        ident = _attach(wire, volume, number, refused)
+        _insist(refused, lambda: wire.call('DELETE', f'/attachments/{ident}'))
 
+    refused.clear()
     result = load.run(bench.endpoint, 32, cycle, seconds=bench.seconds)
     bench.note(result)
     bench.put('full cycles/s on one volume, 32 clients', result.rate)
+    bench.put('full cycles on one volume, 32 clients: refusals per cycle', len(refused) / max(result.done, 1))
 
 
 def measure_show(bench: Bench) -> None:
     """Requests for one volume."""
     volume = bench.make_volumes(1)[0]
     for clients in CLIENTS:
+        before = _read(bench)
         result = load.run(
             bench.endpoint, clients, lambda wire, _n: wire.call('GET', f'/volumes/{volume}'), seconds=bench.seconds
         )
         bench.note(result)
         bench.put(f'show volume requests/s, {clients} clients', result.rate)
+        _put_costs(bench, before, result.done, f'1,000 shows, {clients} clients')
 
 
 def measure_many_attachments(bench: Bench, counts: tuple[int, ...] = (10, 100, 1000)) -> None:
@@ -193,7 +225,8 @@ def measure_many_attachments(bench: Bench, counts: tuple[int, ...] = (10, 100, 1
         held.append(_attach(wire, volume, len(held) + 1000 * (number + 1)))
 
     for count in counts:
-        while len(held) < count:
+        seeded = bench.service is not None and bench.service.seed_sharers(volume, count)
+        while not seeded and len(held) < count:
             missing = min(8, count - len(held))
             bench.note(load.run(bench.endpoint, missing, fill, seconds=60, once=True))
             if bench.failures:
@@ -209,6 +242,8 @@ def measure_many_attachments(bench: Bench, counts: tuple[int, ...] = (10, 100, 1
         result = load.run(bench.endpoint, 1, cycle, seconds=min(3, bench.seconds))
         bench.note(result)
         bench.put(f'cycle on a volume with {count} attachments p50 (ms)', result.median)
+    if bench.service is not None:
+        bench.service.seed_sharers(volume, 0)
     for ident in held:
         with contextlib.suppress(Exception):
             bench.wire.call('DELETE', f'/attachments/{ident}')
@@ -216,13 +251,13 @@ def measure_many_attachments(bench: Bench, counts: tuple[int, ...] = (10, 100, 1
 
 def measure_pages(bench: Bench, counts: tuple[int, ...] = (1000, 10000)) -> None:
     """Detail pages of 100 among many volumes: the first and the last."""
-    if bench.parts is None:
-        print('  (pages of many volumes need rows that only our own parts are given)')
+    if bench.service is None:
+        print('  (pages of many volumes need rows that only what was started here is given)')
         return
     for count in counts:
         for attached in (False, True):
-            bench.parts.sweep()
-            bench.parts.seed(count, attached=attached, type_id=bench.type_id)
+            bench.service.sweep()
+            bench.service.seed(count, attached=attached, type_id=bench.type_id)
             kind = f'{count:,} volumes, {"attached" if attached else "free"}'
             last = bench.wire.call('GET', '/volumes?sort=created_at:asc,id:asc&limit=101')['volumes']
             pages = {
@@ -235,21 +270,27 @@ def measure_pages(bench: Bench, counts: tuple[int, ...] = (1000, 10000)) -> None
                 )
                 bench.note(result)
                 bench.put(f'detail page of 100, {name}, {kind}: p50 (ms)', result.median)
-    bench.put('memory of own processes with rows (PSS MiB)', accounting.memory_mib(bench.parts.own_pids))
-    bench.put('memory of all processes with rows (PSS MiB)', accounting.memory_mib(bench.parts.all_pids))
-    bench.parts.sweep()
+    _put_memory(bench, 'with rows')
+    bench.service.sweep()
 
 
 def measure_memory(bench: Bench) -> None:
     """Memory before any load."""
-    if bench.parts is not None:
-        bench.put('memory of own processes, fresh (PSS MiB)', accounting.memory_mib(bench.parts.own_pids))
-        bench.put('memory of all processes, fresh (PSS MiB)', accounting.memory_mib(bench.parts.all_pids))
+    _put_memory(bench, 'fresh')
+
+
+def _put_memory(bench: Bench, when: str) -> None:
+    if bench.account is not None:
+        own = accounting.memory_mib(bench.account.own)
+        bench.put(f'memory of own processes, {when} (PSS MiB)', own)
+        if bench.account.servers:
+            servers = accounting.memory_mib(bench.account.servers)
+            bench.put(f'memory of all processes, {when} (PSS MiB)', own + servers)
 
 
 def measure_hung_worker(bench: Bench) -> None:
     """Updates that hang on a worker that does not answer, and an unrelated GET meanwhile."""
-    if bench.parts is None:
+    if bench.service is None:
         return
     volumes = bench.make_volumes(8)
     waiting = threading.Barrier(9)
@@ -267,7 +308,7 @@ def measure_hung_worker(bench: Bench) -> None:
         with contextlib.suppress(Exception):
             wire.call('DELETE', f'/attachments/{made["attachment"]["id"]}')
 
-    with bench.parts.hung_worker():
+    with bench.service.hung_worker():
         threads = [threading.Thread(target=hang, args=(n,), daemon=True) for n in range(8)]
         for thread in threads:
             thread.start()

@@ -1,28 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The production parts of a benchmark: MariaDB, RabbitMQ, the API under uWSGI, a volume worker."""
+"""This service as in production: the API under uWSGI and a volume worker."""
 
-import contextlib
-import os
 import pathlib
-import signal
-import subprocess
 import uuid
-from collections.abc import Iterator
 
 import sqlalchemy as sa
 
 from multiattach.db import models
+from tests.benchmarks.service import PROJECT, Service
 from tests.benchmarks.wire import Endpoint, Wire
 from tests.deployments.programs import BIN, TOP, make_environment
 from tests.testbed import processes
-from tests.testbed.polling import wait_until
-from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
-
-PROJECT = 'b' * 32
+from tests.testbed.servers import pick_port
 
 
-class Parts:
-    """Servers, started for one benchmark.
+class Parts(Service):
+    """Processes and servers, started for one benchmark.
 
     :param folder: for all that they keep.
     :param target: target driver of the worker, ``null`` or ``tgt``.
@@ -31,116 +24,43 @@ class Parts:
     """
 
     def __init__(self, folder: pathlib.Path, target: str, api_processes: int = 2, api_threads: int = 8) -> None:
-        self._folder = folder
+        super().__init__(folder)
         self._target = target
         self._shape = (api_processes, api_threads)
-        self._stack = contextlib.ExitStack()
-        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
-        self.port = pick_port()
-        self.engine: sa.Engine
 
-    def __enter__(self) -> 'Parts':
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._stack.close()
-
-    def _start(self) -> None:
-        self._database = self._stack.enter_context(MariaDB(self._folder / 'mariadb'))
-        self._broker = self._stack.enter_context(RabbitMQ(self._folder / 'rabbitmq'))
-        url = self._database.create_database('multiattach')
-        self.engine = sa.create_engine(url)
-        self._stack.callback(self.engine.dispose)
-        (self._folder / 'state').mkdir()
-        self.conf = self._folder / 'multiattach.conf'
+    def _launch(self, database_url: str, transport_url: str) -> None:
+        (self.folder / 'state').mkdir()
+        self.conf = self.folder / 'multiattach.conf'
         self.conf.touch(0o600)
         self.conf.write_text(
-            f'[DEFAULT]\nhost = bench\nstate_path = {self._folder}/state\n'
-            f'transport_url = {self._broker.url}\nlog_file = {self._folder}/multiattach.log\n'
-            f'[database]\nconnection = {url}\n[api]\nauth_strategy = noauth\n'
+            f'[DEFAULT]\nhost = bench\nstate_path = {self.folder}/state\n'
+            f'transport_url = {transport_url}\nlog_file = {self.folder}/multiattach.log\n'
+            f'[database]\nconnection = {database_url}\n[api]\nauth_strategy = noauth\n'
             '[quota]\nvolumes = -1\ngigabytes = -1\n'
-            f'[file]\ndirectory = {self._folder}/state/volumes\ntarget_driver = {self._target}\n'
+            f'[file]\ndirectory = {self.folder}/state/volumes\ntarget_driver = {self._target}\n'
             f'[tgt]\nprivate = true\nportal = 127.0.0.1:{pick_port()}\n'
             '[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n'
         )
-        self._run('multiattach-manage', 'db', 'sync')
-        self._spawn('worker', [BIN / 'multiattach-volume', '--config-file', self.conf])
-        self._spawn(
-            'api',
-            [
-                BIN / 'uwsgi',
-                '--ini',
-                TOP / 'etc/multiattach/uwsgi.ini',
-                '--set-placeholder',
-                'unused=1',
-                '--http',
-                f'127.0.0.1:{self.port}',
-                '--processes',
-                str(self._shape[0]),
-                '--threads',
-                str(self._shape[1]),
-            ],
-        )
-        self._wait()
-
-    def _run(self, program: str, *words: str) -> None:
-        processes.run([BIN / program, '--config-file', self.conf, *words], env=make_environment())
-
-    def _spawn(self, name: str, argv: list[str | pathlib.Path]) -> None:
         env = make_environment(MULTIATTACH_CONFIG_FILES=str(self.conf))
-        daemon = processes.spawn(argv, self._folder / f'{name}.log', env=env)
-        self._daemons[name] = daemon
-        self._stack.callback(processes.stop_group, daemon)
+        processes.run([BIN / 'multiattach-manage', '--config-file', self.conf, 'db', 'sync'], env=env)
+        self._spawn('worker', [BIN / 'multiattach-volume', '--config-file', self.conf], env)
+        options = {
+            'ini': TOP / 'etc/multiattach/uwsgi.ini',
+            'set-placeholder': 'unused=1',
+            'http': f'127.0.0.1:{self.port}',
+            'processes': self._shape[0],
+            'threads': self._shape[1],
+        }
+        self._spawn('api', [BIN / 'uwsgi', *(str(w) for k, v in options.items() for w in (f'--{k}', v))], env)
 
-    def _wait(self) -> None:
-        wait_until(self._is_up, 90, 'the API and the worker', 0.2)
-
-    def _is_up(self) -> bool:
-        for name, daemon in self._daemons.items():
-            if daemon.poll() is not None:
-                raise SystemExit(f'{name} does not run: {processes.tail(self._folder / f"{name}.log")}')
-        with contextlib.suppress(Exception), contextlib.closing(Wire(self.endpoint, 10)) as wire:
-            return any(one['state'] == 'up' for one in wire.call('GET', '/os-services')['services'])
-        return False
+    def _lists_worker(self, wire: Wire) -> bool:
+        return any(one['state'] == 'up' for one in wire.call('GET', '/os-services')['services'])
 
     @property
     def endpoint(self) -> Endpoint:
-        """The API."""
         return Endpoint(f'http://127.0.0.1:{self.port}/v3', f'admin:{PROJECT}', 60)
 
-    @property
-    def own_pids(self) -> list[int]:
-        """Processes of this service."""
-        return [daemon.pid for daemon in self._daemons.values()]
-
-    @property
-    def all_pids(self) -> list[int]:
-        """Processes of this service, the database and the broker."""
-        servers = (self._database, self._broker)
-        return self.own_pids + [one.pid for server in servers for one in server.daemons]
-
-    @contextlib.contextmanager
-    def hung_worker(self) -> Iterator[None]:
-        """Freeze the volume worker."""
-        pid = self._daemons['worker'].pid
-        os.killpg(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.killpg(pid, signal.SIGCONT)
-
     def seed(self, volumes: int, *, attached: bool, type_id: str) -> None:
-        """Write rows of volumes, as they are after creation, without asking anybody.
-
-        :param volumes: how many.
-        :param attached: each has one attachment.
-        :param type_id: UUID of their type.
-        """
         now = models.now()
         service = uuid.uuid4()
         rows, held = [], []
@@ -189,7 +109,6 @@ class Parts:
                     connection.execute(sa.insert(models.Attachment), held[start : start + 1000])
 
     def sweep(self) -> None:
-        """Forget all volumes that were seeded."""
         with self.engine.begin() as connection:
             connection.execute(
                 sa.text(

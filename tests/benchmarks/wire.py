@@ -4,6 +4,7 @@
 import json
 import socket
 import urllib.parse
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -21,9 +22,10 @@ class Endpoint:
     :param url: endpoint as the catalogue has it, with the project if the service wants one.
     :param token: token for X-Auth-Token.
     :param microversion: second number of the microversion.
+    :param headers: more of them, for each request.
     """
 
-    def __init__(self, url: str, token: str, microversion: int) -> None:
+    def __init__(self, url: str, token: str, microversion: int, headers: Mapping[str, str] | None = None) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != 'http':
             raise SystemExit('--url must be an http:// URL: TLS would be measured, too.')
@@ -32,7 +34,7 @@ class Endpoint:
         self.head = (
             f'Host: {parts.netloc}\r\nX-Auth-Token: {token}\r\nAccept: application/json\r\n'
             f'OpenStack-API-Version: volume 3.{microversion}\r\n'
-        )
+        ) + ''.join(f'{name}: {value}\r\n' for name, value in (headers or {}).items())
 
 
 class Wire:
