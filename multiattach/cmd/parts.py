@@ -26,7 +26,7 @@ from multiattach.drivers.nova.client import NovaServers
 from multiattach.drivers.nova.events import NovaEvents
 from multiattach.drivers.nova.guard import NovaCompute
 from multiattach.drivers.targets.base import Target
-from multiattach.engine.assembly import Engine, make_engine
+from multiattach.engine.assembly import Engine, EngineSettings, make_engine
 from multiattach.engine.policy import Policy
 from multiattach.probe import Probe
 from multiattach.rpc import broker, transport
@@ -150,14 +150,16 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
         make_policy(conf),
         VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout),
         HostAgents(rpc, timeout),
-        order_time=timeout,
-        down_time=conf.service_down_time,
-        default_type=conf.default_volume_type,
-        default_zone=conf.default_availability_zone or None,
-        default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
-        max_attachments=conf.max_attachments_per_volume,
-        compute=compute,
-        rules=make_rules(conf),
+        EngineSettings(
+            order_time=timeout,
+            down_time=conf.service_down_time,
+            default_type=conf.default_volume_type,
+            default_zone=conf.default_availability_zone or None,
+            default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
+            max_attachments=conf.max_attachments_per_volume,
+            drift=make_rules(conf),
+        ),
+        compute,
     )
 
 

@@ -62,40 +62,42 @@ class Engine:
     volumes: Volumes
 
 
+@dataclasses.dataclass(frozen=True)
+class EngineSettings:
+    """What an operator may change about the use cases; the programs fill it from their configuration.
+
+    :param order_time: seconds that an order to a volume worker may take.
+    :param down_time: seconds without a heartbeat after which a service counts as down.
+    :param default_zone: availability zone of volumes for which none is asked, None for any.
+    :param default_quotas: limits of projects by resource; -1 for unlimited.
+    :param max_attachments: servers that may have one multiattach volume, 0 for any number.
+    """
+
+    order_time: float
+    down_time: float
+    default_type: str
+    default_zone: str | None
+    default_quotas: Mapping[str, int]
+    max_attachments: int
+    drift: DriftRules
+
+
 def make_engine(
     db: Database,
     policy: Policy,
     workers: VolumeWorkers,
     agents: HostAgents,
-    *,
-    order_time: float,
-    down_time: float,
-    default_type: str,
-    default_zone: str | None = None,
-    default_quotas: Mapping[str, int],
-    max_attachments: int = 0,
-    compute: ComputeGuard | None = None,
-    rules: DriftRules | None = None,
+    settings: EngineSettings,
+    compute: ComputeGuard | None,
 ) -> Engine:
-    """Put the use cases together.
-
-    :param order_time: seconds that an order to a volume worker may take.
-    :param down_time: seconds without a heartbeat after which a service counts as down.
-    :param default_type: name of the default volume type.
-    :param default_zone: availability zone of volumes for which none is asked, None for any.
-    :param default_quotas: limits of projects by resource; -1 for unlimited.
-    :param max_attachments: servers that may have one multiattach volume, 0 for any number.
-    :param compute: the compute service to ask, if there is one.
-    :param rules: what is done about which drift.
-    :returns: the use cases.
-    """
-    services = Services(db, policy, down_time)
-    types = Types(db, policy, default_type)
+    """Put the use cases together; *compute* is the compute service to ask, if there is one."""
+    services = Services(db, policy, settings.down_time)
+    types = Types(db, policy, settings.default_type)
     guard = Guard(compute)
     hosts = ComputeHosts(db, policy, services)
-    quotas = Quotas(db, policy, default_quotas)
-    orders = Orders(db, workers, order_time)
-    attachments = Attachments(db, policy, orders, guard, quotas, max_attachments)
+    quotas = Quotas(db, policy, settings.default_quotas)
+    orders = Orders(db, workers, settings.order_time)
+    attachments = Attachments(db, policy, orders, guard, quotas, settings.max_attachments)
     return Engine(
         db=db,
         policy=policy,
@@ -105,11 +107,11 @@ def make_engine(
         encryptions=Encryptions(db, policy),
         qos_specs=QosSpecs(db, policy),
         volume_hosts=VolumeHosts(db, policy),
-        explanations=Explanations(db, policy, services, hosts, Witnesses(db, workers, agents, rules)),
+        explanations=Explanations(db, policy, services, hosts, Witnesses(db, workers, agents, settings.drift)),
         hosts=hosts,
         doctor=Doctor(db, policy, services, workers, agents),
         targets=Targets(db, policy, services, workers),
-        fences=Fences(db, policy, services, workers, agents, order_time),
+        fences=Fences(db, policy, services, workers, agents, settings.order_time),
         legacy=LegacyActions(db, policy, attachments, guard, orders),
         messages=Messages(db, policy),
         orders=orders,
@@ -119,5 +121,5 @@ def make_engine(
         servers=Servers(db, policy, attachments, services, agents, orders),
         services=services,
         types=types,
-        volumes=Volumes(db, policy, types, services, quotas, workers, default_zone),
+        volumes=Volumes(db, policy, types, services, quotas, workers, settings.default_zone),
     )

@@ -55,11 +55,9 @@ class Truth:
 class Witnesses:
     """Asks workers and agents for what is there."""
 
-    def __init__(
-        self, db: database.Database, workers: VolumeWorkers, agents: HostAgents, rules: DriftRules | None = None
-    ) -> None:
+    def __init__(self, db: database.Database, workers: VolumeWorkers, agents: HostAgents, rules: DriftRules) -> None:
         self._db = db
-        self._rules = rules or DriftRules()
+        self._rules = rules
         self._side = Reconciliation(db, transitions.Actor('api'))
         self._records = Records(self._side, self._rules)
         self._workers = workers.within(_PATIENCE)

@@ -15,16 +15,12 @@ from oslo_log import log
 
 from multiattach.domain import errors, states
 from multiattach.domain.findings import DriftRules
-from multiattach.drivers.connectors.base import HostConnector, HostSession
+from multiattach.drivers.connectors.base import HostConnector
 from multiattach.drivers.hypervisors.base import Hypervisor
-from multiattach.host.attach import GONE, UNKNOWN, AttachSteps
-from multiattach.host.detach import DetachSteps
 from multiattach.host.reconciler import HostReconciler
-from multiattach.host.sessions import HostSessions
-from multiattach.host.sweep import SweepSteps
-from multiattach.host.work import HostLocks, Work
+from multiattach.host.steps import HostSteps
+from multiattach.host.work import Reminder
 from multiattach.rpc import clients
-from multiattach.rpc.clients import ExportOrder
 from multiattach.steps.host_attachments import HostAttachments, HostTask
 from multiattach.steps.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
@@ -44,7 +40,7 @@ class HostAgent:
 
     def __init__(
         self,
-        steps: HostAttachments,
+        attachments: HostAttachments,
         hypervisor: Hypervisor,
         connector: HostConnector,
         host: str,
@@ -54,33 +50,29 @@ class HostAgent:
         parallel: int = 8,
         reconciling: tuple[Reconciliation, DriftRules, float],
     ) -> None:
-        self._steps = steps
+        self._attachments = attachments
         self._hypervisor = hypervisor
         self._connector = connector
         self._host = host
         self._project_id = project_id
         self._parallel = parallel
-        self._work = Work()
         self._leases = leases
-        self._sessions = sessions = HostSessions(steps, connector)
-        places = HostLocks()
-        self._attach = AttachSteps(steps, hypervisor, connector, sessions, places)
-        self._detach = DetachSteps(steps, hypervisor, sessions)
-        self._sweep = SweepSteps(steps, hypervisor, sessions, places)
+        self._steps = HostSteps(attachments, hypervisor, connector, leases)
         self._last_fence: str | None = None  # that was spoken of
+        self._reminder = Reminder()
         side, rules, interval = reconciling
         self._reconciliation = side
-        self.reconciler = HostReconciler(side, hypervisor, connector, self, host, (rules, interval))
+        self.reconciler = HostReconciler(side, hypervisor, connector, self._steps, host, (rules, interval))
 
     # -- work ----------------------------------------------------------------------------------
 
     @messaging.expose
     def attach(self, context: Mapping[str, Any], attachment_id: str) -> None:
-        self._take_up(attachment_id, context.get('request_id'), insist=True)
+        self._steps.carry_on(attachment_id, context.get('request_id'))
 
     @messaging.expose
     def detach(self, context: Mapping[str, Any], attachment_id: str) -> None:
-        self._take_up(attachment_id, context.get('request_id'), insist=True)
+        self._steps.carry_on(attachment_id, context.get('request_id'))
 
     @messaging.expose
     def extend(self, context: Mapping[str, Any]) -> None:
@@ -95,19 +87,19 @@ class HostAgent:
 
         :param patience: seconds to wait for the end, None for as long as it takes; it goes on in any case.
         """
-        fenced, last = self.fenced, self._last_fence
+        fenced, last = self._steps.fenced, self._last_fence
         self._last_fence = fenced
         if fenced != last:
             LOG.warning('%s', fenced or f'Host {self._host} is not fenced any more')
         if self._reconciliation.find_doubt() is not None:
             return  # what an older copy of the database says was cut off may have been attached again since
         by_server: dict[str, list[HostTask]] = {}
-        for task in self._steps.list_unswept():
+        for task in self._attachments.list_unswept():
             by_server.setdefault(task.server_id, []).append(task)
         if not by_server:
             return
         left = f'{sum(map(len, by_server.values()))} attachments of {len(by_server)} servers'
-        if self._sweep.is_news(left):
+        if self._reminder.is_due(left):
             LOG.warning('Host %s lets go of what was fenced: %s', self._host, left)
         if self._run_apart('sweep', self._sweep_server, list(by_server.values()), patience):
             LOG.warning(
@@ -119,19 +111,14 @@ class HostAgent:
 
     def _sweep_server(self, tasks: Sequence[HostTask]) -> None:
         for number, task in enumerate(tasks):
-            seen: list[errors.MultiattachError | None] = []
-            self._work.run(task.attachment_id, functools.partial(self._sweep_one, task, seen), insist=True)
-            if any(isinstance(one, errors.Unavailable) for one in seen):
-                if number + 1 < len(tasks) and self._sweep.is_news(task.server_id):
+            if not self._steps.sweep(task):
+                if number + 1 < len(tasks) and self._reminder.is_due(task.server_id):
                     LOG.error(
                         'Server %s does not answer: %d more of its fenced attachments are tried again later',
                         task.server_id,
                         len(tasks) - number - 1,
                     )
                 return
-
-    def _sweep_one(self, task: HostTask, seen: list[errors.MultiattachError | None]) -> None:
-        seen.append(self._sweep.run(task))
 
     def _run_apart(self, name: str, call: Callable[[T], None], items: Sequence[T], patience: float | None) -> int:
         """Do something with each of many in threads; return how many were not done in time."""
@@ -149,13 +136,13 @@ class HostAgent:
 
     def show_growth(self) -> None:
         """Show every server of this host that has not seen its volume grow the new size."""
-        for attachment_id in self._steps.list_grown():
+        for attachment_id in self._attachments.list_grown():
             try:
-                task = self._steps.load(attachment_id)
+                task = self._attachments.load(attachment_id)
                 if task.connection_info is not None:
                     self._connector.extend(task.connection_info)
                 self._hypervisor.resize(task.server_id, task.volume_id, task.size_gb << 30)
-                self._steps.finish_extend(task)
+                self._attachments.finish_extend(task)
                 LOG.info('Attachment %s: server %s was shown %d GiB', attachment_id, task.server_id, task.size_gb)
             except errors.MultiattachError as exc:
                 LOG.warning('Attachment %s: the new size is shown later: %s', attachment_id, exc)
@@ -166,13 +153,13 @@ class HostAgent:
         :param patience: seconds to wait until all of them have been tried once, None for as long as it takes.
             Those that take longer hold up nothing: they go on.
         """
-        if self.fenced is not None:
+        if self._steps.fenced is not None:
             return
         doubt = self._reconciliation.find_doubt()  # then only what was asked for since is carried on with
         found = self._leases.list_due(
             [
                 Step(ATTACHMENT, ident, since, state in states.ORDERED)
-                for ident, state, since in self._steps.list_open()
+                for ident, state, since in self._attachments.list_open()
                 if doubt is None or since >= doubt.since
             ]
         )
@@ -184,45 +171,11 @@ class HostAgent:
         try:
             self._leases.carry_on(
                 due,
-                functools.partial(self._take_up, ident, None, insist=False),
-                functools.partial(self._give_up, ident),
+                functools.partial(self._steps.carry_on, ident, insist=False),
+                functools.partial(self._steps.give_up, ident),
             )
         except errors.MultiattachError as exc:
             LOG.warning('Attachment %s is taken up later: %s', ident, exc)
-
-    def _give_up(self, attachment_id: str, error: str) -> None:
-        """End a step that was tried often enough, without a result, in an error state."""
-        task = self._steps.load(attachment_id)
-        if task.state == states.Attachment.DETACHING:
-            self._steps.fail_detach(task, error, None)
-        elif task.state in states.ON_THE_WAY:
-            self._attach.give_up(task, error)
-
-    def _take_up(self, attachment_id: str, request_id: str | None, *, insist: bool) -> None:
-        self._work.run(attachment_id, functools.partial(self._advance, attachment_id, request_id), insist=insist)
-
-    def _advance(self, attachment_id: str, request_id: str | None) -> None:
-        try:
-            with self._leases.attempt(ATTACHMENT, attachment_id, functools.partial(self._give_up, attachment_id)):
-                self._take_step(self._steps.load(attachment_id), request_id)
-        except UNKNOWN as exc:
-            LOG.warning('Attachment %s: no answer, it is tried again: %s', attachment_id, exc)
-        except GONE as exc:
-            LOG.info('Attachment %s went elsewhere: %s', attachment_id, exc)
-        except errors.MultiattachError as exc:
-            LOG.warning('Attachment %s: %s', attachment_id, exc)
-        except Exception:
-            LOG.exception('Attachment %s: unexpected failure, it is tried again', attachment_id)
-
-    def _take_step(self, task: HostTask, request_id: str | None) -> None:
-        if task.state == states.Attachment.FENCED:
-            self._sweep.run(task)
-        elif (fenced := self.fenced) is not None:
-            LOG.warning('Attachment %s is left alone: %s', task.attachment_id, fenced)
-        elif task.state in states.ON_THE_WAY:
-            self._attach.run(task, request_id)
-        elif task.state == states.Attachment.DETACHING:
-            self._detach.run(task, request_id)
 
     # -- drift ---------------------------------------------------------------------------------
 
@@ -249,28 +202,6 @@ class HostAgent:
         :returns: servers with their disks, sessions, and findings.
         """
         return self.reconciler.show()
-
-    @property
-    def fenced(self) -> str | None:
-        """Why the host is to have no volume, None if it may; read anew whenever something hangs on it."""
-        return self._steps.find_fence()
-
-    def carry_on(self, attachment_id: str) -> None:
-        self._take_up(attachment_id, None, insist=True)
-
-    def plug_again(self, attachment_id: str) -> None:
-        """Give a server what it lacks of an attached volume."""
-        task = self._steps.load(attachment_id)
-        if task.state == states.Attachment.ATTACHED:
-            self._attach.plug_again(task)
-
-    def disconnect(self, session: HostSession, is_wanted: Callable[[], bool]) -> None:
-        """End a session under the host's lock of its volume."""
-        self._sessions.drop(session, is_wanted)
-
-    def end_delete(self, order: ExportOrder) -> None:
-        """Have a worker turn an initiator away."""
-        self._steps.end_delete(order)
 
     # -- report --------------------------------------------------------------------------------
 

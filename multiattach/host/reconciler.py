@@ -7,8 +7,8 @@ changed its row, or is seen no more with a second look.
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from oslo_log import log
 
@@ -17,9 +17,9 @@ from multiattach.db.reconciliation import AgentRow
 from multiattach.domain import errors, states
 from multiattach.domain.drift import Account, Drift
 from multiattach.domain.findings import DriftRules, Seen
-from multiattach.drivers.connectors.base import HostConnector, HostSession
+from multiattach.drivers.connectors.base import HostConnector
 from multiattach.drivers.hypervisors.base import FoundDisk, Hypervisor, ServerDisks
-from multiattach.rpc.clients import ExportOrder
+from multiattach.host.steps import HostSteps
 from multiattach.steps.ledger import Repair
 from multiattach.steps.reconciler import Look, Owns, Reconciler
 from multiattach.steps.reconciliation import Reconciliation
@@ -39,29 +39,6 @@ _ALL_STRAY = (
 )
 
 
-class Agent(Protocol):
-    """The steps of the agent that repairs run."""
-
-    @property
-    def fenced(self) -> str | None:
-        """Why the host is to have no volume, None if it may."""
-
-    def carry_on(self, attachment_id: str) -> None:
-        """Take the next step of an attachment now."""
-
-    def plug_again(self, attachment_id: str) -> None:
-        """Give a server what it lacks of an attached volume."""
-
-    def disconnect(self, session: HostSession, is_wanted: Callable[[], bool]) -> None:
-        """End a session under the host's lock of its volume.
-
-        :param is_wanted: asked under the lock; then nothing is done.
-        """
-
-    def end_delete(self, order: ExportOrder) -> None:
-        """Have a worker turn an initiator away."""
-
-
 class HostReconciler(Reconciler):
     """Looks after one compute host.
 
@@ -75,7 +52,7 @@ class HostReconciler(Reconciler):
         side: Reconciliation,
         hypervisor: Hypervisor,
         connector: HostConnector,
-        agent: Agent,
+        steps: HostSteps,
         host: str,
         rounds: tuple[DriftRules, float],
     ) -> None:
@@ -83,7 +60,7 @@ class HostReconciler(Reconciler):
         self._side = side
         self._hypervisor = hypervisor
         self._connector = connector
-        self._agent = agent
+        self._steps = steps
         self._losses = 0  # servers that had gone when the last round began
 
     def is_due(self) -> bool:
@@ -123,7 +100,7 @@ class HostReconciler(Reconciler):
         except errors.MultiattachError as exc:
             found.accounts, found.unread = frozenset(), {Account.DOMAIN: exc.message}
         # On a fenced host things only go, and the sweep sees to that.
-        found.is_bound = self._agent.fenced is not None
+        found.is_bound = self._steps.fenced is not None
         return found
 
     # -- looking -------------------------------------------------------------------------------
@@ -221,7 +198,7 @@ class HostReconciler(Reconciler):
         ident = str(one.attachment_id)
         if one.kind in (Drift.DOMAIN_GONE, Drift.LATE_UNPLUG):
             return ('detach', ident), lambda: self._detach(one)
-        return ('plug', ident), lambda: self._agent.plug_again(ident)
+        return ('plug', ident), lambda: self._steps.plug_again(ident)
 
     def _detach(self, one: Seen) -> None:
         ident = str(one.attachment_id)
@@ -235,10 +212,10 @@ class HostReconciler(Reconciler):
         if rows[0].state == A.ERROR_ATTACHING:
             order = self._side.begin_delete(ident, rows[0].state)
             if order is not None:
-                self._agent.end_delete(order)
+                self._steps.end_delete(order)
             return
         self._side.begin_detach(ident, rows[0].state)
-        self._agent.carry_on(ident)
+        self._steps.carry_on(ident)
         left = [row for row in self._side.list_of_agent(self._host) if row.attachment_id == ident]
         if left and left[0].state in _AT_REST:
             raise errors.HostError(left[0].error or f'The attachment is {left[0].state} again.')
@@ -259,7 +236,7 @@ class HostReconciler(Reconciler):
             self._hypervisor.detach(one.about, volume_id, found[0].secret_id or volume_id)
         back = self._find_place(one.about, volume_id)
         if back is not None:  # attached anew while the old disk went: it found the disk that is gone now
-            self._agent.plug_again(back)
+            self._steps.plug_again(back)
         elif any(session.volume_id == volume_id for session in self._connector.list_sessions()):
             self._disconnect(volume_id)
 
@@ -276,7 +253,7 @@ class HostReconciler(Reconciler):
     def _disconnect(self, volume_id: str) -> None:
         for session in self._connector.list_sessions():
             if session.volume_id == volume_id:
-                self._agent.disconnect(
+                self._steps.disconnect(
                     session, lambda: any(place.host == self._host for place in self._side.list_places([volume_id]))
                 )
 

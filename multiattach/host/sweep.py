@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is left on a host of attachments that were cut off: disks in servers, devices. It only goes."""
 
-import time
-
 from oslo_log import log
 
 from multiattach import failpoints
 from multiattach.domain import errors
 from multiattach.drivers.hypervisors.base import Hypervisor
 from multiattach.host.sessions import HostSessions
-from multiattach.host.work import HostLocks, name_place
+from multiattach.host.work import HostLocks, Reminder, name_place
 from multiattach.steps.host_attachments import HostAttachments, HostTask
 
 LOG = log.getLogger(__name__)
-_REPEAT = 60.0  # s between two lines of the log about the same that is left
 
 
 class SweepSteps:
@@ -29,7 +26,7 @@ class SweepSteps:
         self._hypervisor = hypervisor
         self._sessions = sessions
         self._places = places
-        self._said: dict[str, float] = {}  # when the log was told, by attachment
+        self._reminder = Reminder()
 
     def run(self, task: HostTask) -> errors.MultiattachError | None:
         """Take a fenced attachment's disk and device away; what does not work is tried again later.
@@ -48,19 +45,11 @@ class SweepSteps:
             LOG.warning(
                 'Attachment %s was fenced: this host has let go of volume %s', task.attachment_id, task.volume_id
             )
-            self._said.pop(task.attachment_id, None)
+            self._reminder.forget(task.attachment_id)
             return None
         except errors.MultiattachError as exc:
-            if self.is_news(task.attachment_id):
+            if self._reminder.is_due(task.attachment_id):
                 LOG.error(
                     'Attachment %s was fenced, and something of it is left on this host: %s', task.attachment_id, exc
                 )
             return exc
-
-    def is_news(self, about: str) -> bool:
-        """Return True once a minute: what is left is looked at every few seconds."""
-        now = time.monotonic()
-        if now - self._said.get(about, -_REPEAT) < _REPEAT:
-            return False
-        self._said[about] = now
-        return True

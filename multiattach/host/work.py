@@ -3,6 +3,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from multiattach.domain import errors
@@ -42,6 +43,26 @@ class Work:
                 return True
             del self._again[attachment_id]
             return False
+
+
+class Reminder:
+    """What the log is told once a minute, though it is found every few seconds."""
+
+    _PAUSE = 60.0  # s
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    def is_due(self, about: str) -> bool:
+        """Return whether the log is to be told (again), and take it for told."""
+        now = time.monotonic()
+        if now - self._told.get(about, -self._PAUSE) < self._PAUSE:
+            return False
+        self._told[about] = now
+        return True
+
+    def forget(self, about: str) -> None:
+        self._told.pop(about, None)
 
 
 class HostLocks:

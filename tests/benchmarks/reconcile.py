@@ -236,7 +236,7 @@ class NoSessions:
         return []
 
 
-class NoAgent:
+class NoSteps:
     fenced = None
 
 
@@ -274,7 +274,7 @@ def measure_host(deployed: embedded.Deployment) -> tuple[float, float]:
             )
         ]
     assert len(rows) == _SERVERS
-    parts: tuple[Any, ...] = Domains(rows), NoSessions(), NoAgent()
+    parts: tuple[Any, ...] = Domains(rows), NoSessions(), NoSteps()
     agent = HostReconciler(Reconciliation(deployed.db, Actor('benchmark')), *parts, name, (DriftRules(), 60.0))
     return measure(lambda: agent.run(fix=None))
 

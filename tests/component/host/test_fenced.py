@@ -168,9 +168,9 @@ def test_the_mark_is_read_when_something_hangs_on_it(bench: Bench) -> None:
     sweeping = threading.Thread(target=bench.agent.obey)
     sweeping.start()
     bench.deployed.wait(lambda: hang.asked)
-    assert bench.agent.fenced
+    assert bench.engine_side.find_fence()
     bench.deployed.engine.fences.unfence_host(bench.deployed.ctx, HOST)
-    assert bench.agent.fenced is None
+    assert bench.engine_side.find_fence() is None
     bench.attach(bench.deployed.make_volume('multi'), server=1)
     assert not swept(bench, old)
     hang.go.set()
@@ -198,7 +198,7 @@ def test_servers_are_swept_side_by_side_and_one_that_hangs_is_asked_once(bench: 
     assert time.monotonic() - began < 5
     bench.deployed.wait(lambda: swept(bench, quick))
     hang.stops.set()
-    bench.deployed.wait(lambda: not bench.agent._work._again)
+    bench.deployed.wait(lambda: not any(one.name.startswith('sweep') for one in threading.enumerate()))
     assert sorted(asked) == sorted(SERVERS), 'the second volume of the first server waits for the next round'
     assert not any(swept(bench, ident) for ident in slow)
     bench.hypervisor.detach = detach  # type: ignore[method-assign]

@@ -20,7 +20,7 @@ def test_what_is_taken_at_the_start_the_target_takes_as_well(sign):
         assert sign not in string.ascii_letters + string.digits + '/._-éж日'
         return
     protocol.check_value('path', path)
-    config_file.render(TargetFile('iqn.2010-10.org.x:y', path, 1, 'rdwr', '', True, 'a', 'b', ()))
+    config_file.render(TargetFile('iqn.2010-10.org.x:y', path, 1, True, 'a', 'b', ()))
 
 
 def test_a_path_that_cannot_be_exported_is_named():

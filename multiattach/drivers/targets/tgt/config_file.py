@@ -20,7 +20,7 @@ from pathlib import Path
 
 from multiattach.drivers.errors import TargetFull, TargetRequestInvalid
 from multiattach.drivers.targets.base import Grant
-from multiattach.drivers.targets.tgt.protocol import check_value
+from multiattach.drivers.targets.tgt.protocol import BACKING_STORE, check_value
 
 NOBODY_ADDRESS = '255.255.255.255'
 _GRANT = re.compile(
@@ -34,15 +34,12 @@ _SPECIAL = re.compile(r"[#\\\"'<>$\s]")
 class TargetFile:
     """What stands in the file of one target.
 
-    :param bsoflags: "" or tgtd's open flags.
     :param scsi_id: identity from which the WWN is made.
     """
 
     iqn: str
     device: str
     lun: int
-    bstype: str
-    bsoflags: str
     write_cache: bool
     scsi_id: str
     scsi_sn: str
@@ -62,8 +59,7 @@ def render(target: TargetFile) -> str:
         f'  initiator-address {NOBODY_ADDRESS}',
         f'  <backing-store {target.device}>',
         f'    lun {target.lun}',
-        f'    bs-type {target.bstype}',
-        *([f'    bsoflags {target.bsoflags}'] if target.bsoflags else []),
+        f'    bs-type {BACKING_STORE}',
         '    allow-in-use yes',
         f'    write-cache {"on" if target.write_cache else "off"}',
         f'    scsi_id {target.scsi_id}',

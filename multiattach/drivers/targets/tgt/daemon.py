@@ -20,7 +20,7 @@ from oslo_log import log
 
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.tgt import parse, protocol
-from multiattach.drivers.targets.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError, tolerate
+from multiattach.drivers.targets.tgt.protocol import BACKING_STORE, ErrorCode, Mode, Op, Request, TgtError, tolerate
 from multiattach.drivers.targets.tgt.roster import Roster
 
 LOG = log.getLogger(__name__)
@@ -310,15 +310,10 @@ class TgtDaemon:
         request = Request(f'set target {tid} {state}', Mode.TARGET, Op.UPDATE, (('state', state),), tid=tid)
         self.call(request)
 
-    def new_lun(self, tid: int, lun: int, path: str, bstype: str, bsoflags: str = '') -> None:
-        """Add a logical unit; *bsoflags* is "", ``sync``, ``direct`` or ``sync:direct``."""
-        params = [('path', path), ('bstype', bstype)]
-        if bsoflags:
-            params.append(('bsoflags', bsoflags))
-        request = Request(
-            f'add {path} to target {tid} as LUN {lun}', Mode.DEVICE, Op.NEW, tuple(params), tid=tid, lun=lun
-        )
-        self.call(request)
+    def new_lun(self, tid: int, lun: int, path: str) -> None:
+        params = (('path', path), ('bstype', BACKING_STORE))
+        action = f'add {path} to target {tid} as LUN {lun}'
+        self.call(Request(action, Mode.DEVICE, Op.NEW, params, tid=tid, lun=lun))
 
     def update_lun(self, tid: int, lun: int, params: tuple[tuple[str, str], ...]) -> None:
         """Change a logical unit; all changes happen at once, in order."""

@@ -37,7 +37,6 @@ class TgtTarget:
     :param portal: ``address:port`` that initiators are told.
     :param listen: ``address:port`` at which tgtd listens; empty if it is the portal.
     :param iqn_prefix: what stands before ``volume-UUID`` in target names.
-    :param bsoflags: "", ``sync``, ``direct`` or ``sync:direct``.
     :param write_cache: False makes tgtd sync each write before it answers.
     :param volumes_dir: where the files for ``tgt-admin -e`` go, None for no files.
     :param close_timeout: how long a fenced session may take to end, seconds.
@@ -52,8 +51,6 @@ class TgtTarget:
         portal: str,
         listen: str = '',
         iqn_prefix: str = 'iqn.2010-10.org.openstack:',
-        bstype: str = 'rdwr',
-        bsoflags: str = '',
         write_cache: bool = True,
         volumes_dir: Path | None = None,
         close_timeout: float = 10.0,
@@ -62,8 +59,6 @@ class TgtTarget:
         self._portal = portal
         self._listen = listen or portal
         self._iqn_prefix = iqn_prefix
-        self._bstype = bstype
-        self._bsoflags = bsoflags
         self._write_cache = write_cache
         self._volumes_dir = volumes_dir
         self._close_timeout = close_timeout
@@ -274,7 +269,7 @@ class TgtTarget:
     def _settle_lun(self, target: ShownTarget, volume_id: str, device: str) -> None:
         lun = target.luns.get(LUN)
         if lun is None:
-            self._daemon.new_lun(target.tid, LUN, device, self._bstype, self._bsoflags)
+            self._daemon.new_lun(target.tid, LUN, device)
         elif lun.path != device or not lun.online:
             reopen(self._daemon, target, LUN, device, self._close_timeout)
         # Identity and mode page go in one request, so one tells of the other. They are not
@@ -338,15 +333,7 @@ class TgtTarget:
             return
         text = config_file.render(
             config_file.TargetFile(
-                self.iqn(volume_id),
-                device,
-                LUN,
-                self._bstype,
-                self._bsoflags,
-                self._write_cache,
-                scsi_id(volume_id),
-                scsi_serial(volume_id),
-                grants,
+                self.iqn(volume_id), device, LUN, self._write_cache, scsi_id(volume_id), scsi_serial(volume_id), grants
             )
         )
         if config_file.read(path) != text:

@@ -14,7 +14,7 @@ from multiattach.drivers.targets.tgt.config_file import TargetFile
 
 ONE = Grant('iqn.x:one', 'user1', 'secretsecret1234')
 TWO = Grant('iqn.x:two', 'user2', 'secretsecret5678')
-FILE = TargetFile('iqn.y:v', '/dev/vg/v', 1, 'rdwr', '', True, 'a' * 32, 'volume-a', (ONE, TWO))
+FILE = TargetFile('iqn.y:v', '/dev/vg/v', 1, True, 'a' * 32, 'volume-a', (ONE, TWO))
 
 
 def test_text() -> None:
@@ -39,8 +39,7 @@ def test_text() -> None:
 
 
 def test_options() -> None:
-    text = config_file.render(dataclasses.replace(FILE, bsoflags='direct', write_cache=False))
-    assert '    bsoflags direct\n' in text
+    text = config_file.render(dataclasses.replace(FILE, write_cache=False))
     assert '    write-cache off\n' in text
 
 
