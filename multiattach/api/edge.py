@@ -65,7 +65,9 @@ class Edge:
             return replied
         finally:
             request_ids.clear()
-            signals.http(_find_route(environ, mount), environ['REQUEST_METHOD'], status, time.perf_counter() - started)
+            signals.sink.http(
+                _find_route(environ, mount), environ['REQUEST_METHOD'], status, time.perf_counter() - started
+            )
 
 
 def _identify(environ: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from multiattach.drivers.nova.client import NovaServers
 from multiattach.drivers.nova.events import NovaEvents
 from multiattach.drivers.nova.guard import NovaCompute
 from multiattach.drivers.targets.base import Target
-from multiattach.engine.assembly import Engine, EngineSettings, make_engine
+from multiattach.engine.assembly import Engine, EngineSettings
 from multiattach.engine.policy import Policy
 from multiattach.probe import Probe
 from multiattach.rpc import broker, transport
@@ -145,7 +145,7 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
             cafile=conf.nova.cafile or '',
             insecure=conf.nova.insecure,
         )
-    return make_engine(
+    return Engine(
         db,
         make_policy(conf),
         VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout),

@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from oslo_db import api as oslo_db_api
 from oslo_db import exception as db_exc
@@ -136,7 +136,7 @@ def retry(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **kwargs)
         except (db_exc.DBDeadlock, db_exc.DBConnectionError, db_exc.RetryRequest) as exc:
-            signals.retried()
+            signals.sink.retried()
             if isinstance(exc, db_exc.DBConnectionError):
                 _retrying.lost = _retrying.lost or time.monotonic()
                 if time.monotonic() - _retrying.lost > _PATIENCE:
@@ -166,3 +166,30 @@ def retry(call: Callable[P, R]) -> Callable[P, R]:
             _retrying.active = False
 
     return wrapped
+
+
+class _Owner(Protocol):
+    _db: Database
+
+
+_Door = Callable[[Database], contextlib.AbstractContextManager[orm.Session]]
+
+
+def _make_method(query: Callable[Concatenate[orm.Session, P], R], door: _Door) -> Callable[Concatenate[_Owner, P], R]:
+    @retry
+    @functools.wraps(query)
+    def method(owner: _Owner, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with door(owner._db) as session:
+            return query(session, *args, **kwargs)
+
+    return method
+
+
+def reading(query: Callable[Concatenate[orm.Session, P], R]) -> Callable[Concatenate[_Owner, P], R]:
+    """Make a method of a query: in a transaction of its own that reads, with :func:`retry`."""
+    return _make_method(query, Database.reader)
+
+
+def writing(query: Callable[Concatenate[orm.Session, P], R]) -> Callable[Concatenate[_Owner, P], R]:
+    """Make a method of a query: in a transaction of its own that writes, with :func:`retry`."""
+    return _make_method(query, Database.writer)

@@ -34,35 +34,6 @@ from multiattach.steps.orders import Orders
 
 
 @dataclasses.dataclass(frozen=True)
-class Engine:
-    """The use cases by noun, as the API calls them."""
-
-    db: Database
-    policy: Policy
-    attachments: Attachments
-    actions: VolumeActions
-    messages: Messages
-    orders: Orders
-    default_types: DefaultTypes
-    doctor: Doctor
-    encryptions: Encryptions
-    explanations: Explanations
-    fences: Fences
-    hosts: ComputeHosts
-    legacy: LegacyActions
-    qos_specs: QosSpecs
-    quotas: Quotas
-    servers: Servers
-    services: Services
-    settings: VolumeSettings
-    targets: Targets
-    type_access: TypeAccess
-    types: Types
-    volume_hosts: VolumeHosts
-    volumes: Volumes
-
-
-@dataclasses.dataclass(frozen=True)
 class EngineSettings:
     """What an operator may change about the use cases; the programs fill it from their configuration.
 
@@ -82,44 +53,43 @@ class EngineSettings:
     drift: DriftRules
 
 
-def make_engine(
-    db: Database,
-    policy: Policy,
-    workers: VolumeWorkers,
-    agents: HostAgents,
-    settings: EngineSettings,
-    compute: ComputeGuard | None,
-) -> Engine:
-    """Put the use cases together; *compute* is the compute service to ask, if there is one."""
-    services = Services(db, policy, settings.down_time)
-    types = Types(db, policy, settings.default_type)
-    guard = Guard(compute)
-    hosts = ComputeHosts(db, policy, services)
-    quotas = Quotas(db, policy, settings.default_quotas)
-    orders = Orders(db, workers, settings.order_time)
-    attachments = Attachments(db, policy, orders, guard, quotas, settings.max_attachments)
-    return Engine(
-        db=db,
-        policy=policy,
-        attachments=attachments,
-        actions=VolumeActions(db, policy, services, quotas, workers),
-        default_types=DefaultTypes(db, policy),
-        encryptions=Encryptions(db, policy),
-        qos_specs=QosSpecs(db, policy),
-        volume_hosts=VolumeHosts(db, policy),
-        explanations=Explanations(db, policy, services, hosts, Witnesses(db, workers, agents, settings.drift)),
-        hosts=hosts,
-        doctor=Doctor(db, policy, services, workers, agents),
-        targets=Targets(db, policy, services, workers),
-        fences=Fences(db, policy, services, workers, agents, settings.order_time),
-        legacy=LegacyActions(db, policy, attachments, guard, orders),
-        messages=Messages(db, policy),
-        orders=orders,
-        quotas=quotas,
-        settings=VolumeSettings(db, policy, orders),
-        type_access=TypeAccess(db, policy),
-        servers=Servers(db, policy, attachments, services, agents, orders),
-        services=services,
-        types=types,
-        volumes=Volumes(db, policy, types, services, quotas, workers, settings.default_zone),
-    )
+class Engine:
+    """The use cases by noun, as the API calls them.
+
+    :param compute: the compute service to ask, if there is one.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        policy: Policy,
+        workers: VolumeWorkers,
+        agents: HostAgents,
+        settings: EngineSettings,
+        compute: ComputeGuard | None,
+    ) -> None:
+        guard = Guard(compute)
+        self.db = db
+        self.policy = policy
+        self.default_types = DefaultTypes(db, policy)
+        self.encryptions = Encryptions(db, policy)
+        self.messages = Messages(db, policy)
+        self.qos_specs = QosSpecs(db, policy)
+        self.type_access = TypeAccess(db, policy)
+        self.types = Types(db, policy, settings.default_type)
+        self.quotas = Quotas(db, policy, settings.default_quotas)
+        self.volume_hosts = VolumeHosts(db, policy)
+        self.services = services = Services(db, policy, settings.down_time)
+        self.hosts = ComputeHosts(db, policy, services)
+        self.targets = Targets(db, policy, services, workers)
+        self.doctor = Doctor(db, policy, services, workers, agents)
+        self.fences = Fences(db, policy, services, workers, agents, settings.order_time)
+        witnesses = Witnesses(db, workers, agents, settings.drift)
+        self.explanations = Explanations(db, policy, services, self.hosts, witnesses)
+        self.actions = VolumeActions(db, policy, services, self.quotas, workers)
+        self.volumes = Volumes(db, policy, self.types, services, self.quotas, workers, settings.default_zone)
+        self.orders = orders = Orders(db, workers, settings.order_time)
+        self.settings = VolumeSettings(db, policy, orders)
+        self.attachments = Attachments(db, policy, orders, guard, self.quotas, settings.max_attachments)
+        self.legacy = LegacyActions(db, policy, self.attachments, guard, orders)
+        self.servers = Servers(db, policy, self.attachments, services, agents, orders)

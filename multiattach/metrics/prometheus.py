@@ -9,6 +9,7 @@ from typing import Any
 import prometheus_client as client
 import sqlalchemy as sa
 
+from multiattach import signals
 from multiattach.db import changes
 from multiattach.domain import release, states
 
@@ -19,7 +20,7 @@ _METHODS = frozenset({'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'
 _IN_FLIGHT = {changes.ATTACHMENT: states.IN_FLIGHT, changes.VOLUME: states.WORKER_STATUSES}
 
 
-class Prometheus:
+class Prometheus(signals.Sink):
     """A sink whose registry Prometheus may read."""
 
     def __init__(self, program: str) -> None:

@@ -136,7 +136,7 @@ class _Client:
             outcome = 'failed'
             raise
         finally:
-            signals.rpc(self._topic, method, outcome, time.perf_counter() - started)
+            signals.sink.rpc(self._topic, method, outcome, time.perf_counter() - started)
 
 
 class _Comparing(_Client):

@@ -197,7 +197,7 @@ class StepLeases:
             self._attempts[step.ident] = attempts
             self._taken.add(step.ident)
         if before is None or before.retry_at is None:
-            signals.taken_over(step.noun)
+            signals.sink.taken_over(step.noun)
         LOG.info('%s %s is taken up (attempt %d)', step.noun, step.ident, attempts + 1)
         return attempts
 
@@ -315,7 +315,7 @@ class StepLeases:
         if self._save(Lease(ident, since, self.owner, retry_at, attempts, retry_at, error[:1000])):
             with self._lock:
                 self._attempts[ident] = attempts
-            signals.attempt_failed(noun)
+            signals.sink.attempt_failed(noun)
             LOG.warning(
                 '%s %s: attempt %d had no result, the next one is at %s: %s',
                 noun,

@@ -141,7 +141,7 @@ class Ledger:
             LOG.warning('%d repairs on %s were released by a person (seal %s)', len(held), self._host, seal)
             held, seal = {}, None
         if self._host:
-            signals.held(self._host, len(held))
+            signals.sink.held(self._host, len(held))
         if seal is not None and seal != self._seal:
             LOG.error(
                 '%s on %s for a person. %s',
@@ -166,7 +166,7 @@ class Ledger:
         if memory.outcome is outcome or (memory.outcome is not None and outcome is Outcome.FOUND):
             return
         memory.outcome = outcome
-        signals.drift(finding.kind, outcome)
+        signals.sink.drift(finding.kind, outcome)
         LOG.warning(
             'Drift %s (%s) on %s, volume %s, attachment %s, %s: %s%s',
             finding.kind,

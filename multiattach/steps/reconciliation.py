@@ -5,7 +5,6 @@ Each step reads its row again under the volume's lock; what is not as it was see
 """
 
 import datetime
-from typing import Any
 
 from multiattach.db import attachments as db_attachments
 from multiattach.db import database, epochs, leases, models, transitions
@@ -17,7 +16,6 @@ from multiattach.rpc.clients import ExportOrder
 from multiattach.steps.orders import leave_target
 
 A = states.Attachment
-# States in which a client, or nobody, has the next step: no worker or agent is at it.
 
 
 class Reconciliation:
@@ -27,57 +25,17 @@ class Reconciliation:
 
     # -- reading -------------------------------------------------------------------------------
 
-    @database.retry
-    def list_on_backend(self, host: str) -> list[rows.BackendRow]:
-        """List the volumes of a backend that somebody has, with their attachments."""
-        with self._db.reader() as session:
-            return rows.read_backend(session, host)
-
-    @database.retry
-    def list_of_volumes(self, volume_ids: list[str]) -> list[rows.BackendRow]:
-        """List live volumes with their attachments."""
-        with self._db.reader() as session:
-            return rows.list_of_volumes(session, volume_ids)
-
-    @database.retry
-    def find_volumes(self, volume_ids: list[str]) -> dict[str, tuple[str | None, bool]]:
-        """Return, of the volumes that are recorded, the backend and whether the volume lives."""
-        with self._db.reader() as session:
-            return rows.find_volumes(session, volume_ids)
-
-    @database.retry
-    def list_of_agent(self, host: str) -> list[rows.AgentRow]:
-        with self._db.reader() as session:
-            return rows.read_agent(session, host)
-
-    @database.retry
-    def list_places(self, volume_ids: list[str]) -> list[rows.Place]:
-        """List the attachments that take a place on a volume."""
-        with self._db.reader() as session:
-            return rows.list_places(session, volume_ids)
-
-    @database.retry
-    def find_servers(self, server_ids: list[str]) -> dict[str, tuple[str, datetime.datetime | None]]:
-        """Return the hosts of servers that agents registered, and when a server was gone."""
-        with self._db.reader() as session:
-            return rows.find_servers(session, server_ids)
-
-    @database.retry
-    def list_shared_names(self, initiators: list[str] | None = None) -> dict[str, list[str]]:
-        """List the initiator names that live attachments have with several hosts, and those hosts."""
-        with self._db.reader() as session:
-            return rows.list_shared_names(session, initiators)
-
-    @database.retry
-    def list_never_connected(self, attachment_ids: list[str]) -> set[str]:
-        """Return the attachments that no host was ever to be admitted for."""
-        with self._db.reader() as session:
-            return rows.list_never_connected(session, attachment_ids)
-
-    @database.retry
-    def list_infos(self, attachment_ids: list[str]) -> dict[str, dict[str, Any]]:
-        with self._db.reader() as session:
-            return rows.list_infos(session, attachment_ids)
+    list_on_backend = database.reading(rows.read_backend)
+    list_of_volumes = database.reading(rows.list_of_volumes)
+    find_volumes = database.reading(rows.find_volumes)
+    list_of_agent = database.reading(rows.read_agent)
+    list_places = database.reading(rows.list_places)
+    find_servers = database.reading(rows.find_servers)
+    list_shared_names = database.reading(rows.list_shared_names)
+    list_never_connected = database.reading(rows.list_never_connected)
+    list_infos = database.reading(rows.list_infos)
+    find_ended = database.reading(rows.find_ended)
+    find_registered = database.reading(rows.find_registered)
 
     @database.retry
     def find_held(self, attachment_ids: list[str], longest: float) -> set[str]:
@@ -96,18 +54,6 @@ class Reconciliation:
         """Return the first doubt that a worker has noted: the database may be an older copy."""
         with self._db.reader() as session:
             return min(epochs.list_doubts(session), key=lambda one: one.since, default=None)
-
-    @database.retry
-    def find_ended(self, volume_ids: list[str]) -> dict[str, set[str]]:
-        """Return, by volume, the initiators and servers that are recorded to have it no more."""
-        with self._db.reader() as session:
-            return rows.find_ended(session, volume_ids)
-
-    @database.retry
-    def find_registered(self, server_ids: list[str]) -> dict[str, datetime.datetime]:
-        """Return since when servers are known."""
-        with self._db.reader() as session:
-            return rows.find_registered(session, server_ids)
 
     # -- putting right -------------------------------------------------------------------------
 

@@ -31,11 +31,7 @@ class Storage:
         due = volume.status == status and volume.host == self._host
         return volume if due else None
 
-    @database.retry
-    def find_source(self, volume_id: str) -> str | None:
-        """Return the volume that a volume is a clone of, None if it is none, or the source is gone."""
-        with self._db.reader() as session:
-            return db_clones.find_source(session, volume_id)
+    find_source = database.reading(db_clones.find_source)
 
     @database.retry
     def list_open(self) -> list[tuple[str, str, datetime.datetime]]:
@@ -44,11 +40,7 @@ class Storage:
             rows = db_volumes.list_owned(session, self._host, states.WORKER_STATUSES)
             return [(row.id, row.status, row.status_at) for row in rows]
 
-    @database.retry
-    def list_unplaced(self) -> list[str]:
-        """List the volumes for which nobody has chosen a backend yet."""
-        with self._db.reader() as session:
-            return db_volumes.list_unplaced(session)
+    list_unplaced = database.reading(db_volumes.list_unplaced)
 
     def fail_unplaced(self, volume_id: str) -> None:
         """End the making of a volume for which nobody chose a backend: whoever was about to is gone."""
@@ -60,10 +52,7 @@ class Storage:
                 unplaced=True,
             )
 
-    @database.retry
-    def list_agent_hosts(self, volume_id: str) -> list[str]:
-        with self._db.reader() as session:
-            return db_attachments.list_agent_hosts(session, volume_id)
+    list_agent_hosts = database.reading(db_attachments.list_agent_hosts)
 
     @database.retry
     def list_nova_servers(self, volume_id: str) -> list[str]:

@@ -55,16 +55,10 @@ class Bench:
             raise self.error
 
 
-class Counter:
+class Counter(signals.Sink):
     def __init__(self) -> None:
         self.counted: list[tuple[str, str]] = []
         self.holding = '', 0
-
-    def http(self, route: str, method: str, status: int, seconds: float) -> None: ...
-
-    def rpc(self, topic: str, method: str, outcome: str, seconds: float) -> None: ...
-
-    def retried(self) -> None: ...
 
     def drift(self, kind: str, outcome: str) -> None:
         self.counted.append((kind, outcome))
