@@ -73,7 +73,7 @@ class VolumeSettings:
 
     # -- reset ---------------------------------------------------------------------------------
 
-    def reset(self, ctx: RequestContext, volume_id: str, status: str | None, attach_status: str | None) -> None:
+    def reset_status(self, ctx: RequestContext, volume_id: str, status: str | None, attach_status: str | None) -> None:
         """Reset a volume's status (os-reset_status), to one that is ``resettable`` in the table of states.
 
         ``detached`` really takes every attachment from its target (contract 11.4 number 21). A status

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from multiattach.db import database, fences, models, transitions
 from multiattach.db import exports as db_exports
 from multiattach.db import volumes as db_volumes
-from multiattach.domain import connection, errors, states
+from multiattach.domain import connection, errors, sharing, states
 
 A = states.Attachment
 
@@ -60,15 +60,15 @@ class FencePlans:
         with self._db.reader() as session:
             row = db_exports.read(session, attachment_id)
             mates = [one for one in row.mates if one.state == A.FENCING]
-            rest = [one for one in row.mates if one.state != A.FENCING]
             infos = {row.id: row.connection_info} | {one.id: one.connection_info for one in mates}
+            rest = [one for one in row.sharers if one.id not in infos]
             return FencePlan(
                 row.volume_id,
                 row.state,
                 row.initiator,
                 infos,
-                not rest and row.stranger is None,
-                not rest,
+                sharing.is_last_on_target(row.id, rest),
+                sharing.is_last_of_initiator(row.id, row.initiator or '', rest),
                 _find_proof(session, row),
             )
 

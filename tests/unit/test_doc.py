@@ -148,6 +148,15 @@ def test_layers_are_those_of_the_imports():
     assert found['conf'] == set()
 
 
+def test_each_rule_is_decided_where_the_page_says():
+    page = (TOP / 'doc/source/contributor/architecture.rst').read_text()
+    rows = re.findall(r'     - ``(\S+\.py)``\n     - ``(\w+)``\n', page)
+    assert len(rows) > 15
+    for path, name in rows:
+        text = (TOP / 'multiattach' / path).read_text()
+        assert re.search(rf'^ *(def |class )?{name}\b', text, re.MULTILINE), f'{path} has no {name}'
+
+
 def test_the_description_is_written_alone(tmp_path):
     """As ``tox -e openapi`` does."""
     name = tmp_path / 'new' / 'openapi.json'

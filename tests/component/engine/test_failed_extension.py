@@ -33,5 +33,5 @@ def test_of_an_admin_who_gives_it_up(deployed, status, size):
     deployed.worker.stop()
     deployed.engine.actions.extend(deployed.ctx, volume_id, 5, in_use_allowed=True)
     assert promised(deployed) == (5, 5)
-    deployed.engine.settings.reset(deployed.ctx, volume_id, status, None)
+    deployed.engine.settings.reset_status(deployed.ctx, volume_id, status, None)
     assert promised(deployed) == (size, size)

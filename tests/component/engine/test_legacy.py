@@ -199,18 +199,18 @@ def test_reset_status_with_a_real_clean_up(deployed):
     volume_id = deployed.make_volume()
     row = deployed.engine.attachments.create(deployed.ctx, volume_id, SERVER, connector('h'), None)
     deployed.engine.attachments.complete(deployed.ctx, row.id)
-    deployed.engine.settings.reset(deployed.ctx, volume_id, 'error', None)
+    deployed.engine.settings.reset_status(deployed.ctx, volume_id, 'error', None)
     assert deployed.status(volume_id) == 'error'
-    deployed.engine.settings.reset(deployed.ctx, volume_id, 'available', None)
+    deployed.engine.settings.reset_status(deployed.ctx, volume_id, 'available', None)
     assert deployed.status(volume_id) == 'in-use', 'attachments decide'
-    deployed.engine.settings.reset(deployed.ctx, volume_id, 'error', 'detached')
+    deployed.engine.settings.reset_status(deployed.ctx, volume_id, 'error', 'detached')
     assert deployed.target.list_exports() == {}
     assert deployed.status(volume_id) == 'error'
-    deployed.engine.settings.reset(deployed.ctx, volume_id, 'available', None)
+    deployed.engine.settings.reset_status(deployed.ctx, volume_id, 'available', None)
     assert deployed.status(volume_id) == 'available'
     for status in ('in-use', 'deleting'):
         with pytest.raises(errors.InvalidInput):
-            deployed.engine.settings.reset(deployed.ctx, volume_id, status, None)
+            deployed.engine.settings.reset_status(deployed.ctx, volume_id, status, None)
 
 
 def test_readonly_is_a_boolean_and_can_be_unset(deployed):

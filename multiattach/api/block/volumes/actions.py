@@ -104,7 +104,7 @@ class VolumeActionsController(ActionController):
         status = value['status'].lower() if value.get('status') else None
         if status is None and not value.get('attach_status') and not value.get('migration_status'):
             raise errors.InvalidInput("Must specify 'status', 'attach_status' or 'migration_status' to update.")
-        self.engine.settings.reset(req.ctx, volume_id, status, value.get('attach_status'))
+        self.engine.settings.reset_status(req.ctx, volume_id, status, value.get('attach_status'))
 
     @action(
         'os-update_readonly_flag',
