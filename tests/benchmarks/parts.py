@@ -44,14 +44,13 @@ class Parts(Service):
         env = make_environment(MULTIATTACH_CONFIG_FILES=str(self.conf))
         processes.run([BIN / 'multiattach-manage', '--config-file', self.conf, 'db', 'sync'], env=env)
         self._spawn('worker', [BIN / 'multiattach-volume', '--config-file', self.conf], env)
-        options = {
-            'ini': TOP / 'etc/multiattach/uwsgi.ini',
-            'set-placeholder': 'unused=1',
-            'http': f'127.0.0.1:{self.port}',
-            'processes': self._shape[0],
-            'threads': self._shape[1],
-        }
-        self._spawn('api', [BIN / 'uwsgi', *(str(w) for k, v in options.items() for w in (f'--{k}', v))], env)
+        # Options beside the file's own would add a second router, not move the first.
+        sample = (TOP / 'etc/multiattach/uwsgi.ini').read_text()
+        assert sample.count('127.0.0.1:8776') == 1, 'the sample listens somewhere else'
+        ini = self.folder / 'uwsgi.ini'
+        ini.write_text(sample.replace('127.0.0.1:8776', f'127.0.0.1:{self.port}'))
+        shape = ['--processes', str(self._shape[0]), '--threads', str(self._shape[1])]
+        self._spawn('api', [BIN / 'uwsgi', '--ini', ini, *shape], env)
 
     def _lists_worker(self, wire: Wire) -> bool:
         return any(one['state'] == 'up' for one in wire.call('GET', '/os-services')['services'])
