@@ -12,6 +12,8 @@ from multiattach.conf import plugins
 from multiattach.coordination import Crew
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
+from multiattach.drivers.connectors.base import HostConnector
+from multiattach.drivers.hypervisors.base import Hypervisor
 from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService
 from multiattach.rpc.clients import VolumeWorkers
@@ -26,6 +28,19 @@ def make_host_agent(
     conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport, coordinator: coordination.CoordinationDriver
 ) -> HostService:
     """Make the agent of this host."""
+    hypervisor, connector = _make(conf, 'hypervisor', plugins.HYPERVISORS), _make(conf, 'connector', plugins.CONNECTORS)
+    return assemble(conf, db, rpc, coordinator, hypervisor, connector)
+
+
+def assemble(
+    conf: cfg.ConfigOpts,
+    db: Database,
+    rpc: messaging.Transport,
+    coordinator: coordination.CoordinationDriver,
+    hypervisor: Hypervisor,
+    connector: HostConnector,
+) -> HostService:
+    """Make the agent of this host with drivers that are there."""
     group = conf.host_agent
     timeout = conf.rpc_response_timeout
     orders = Orders(db, VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout), timeout)
@@ -34,8 +49,8 @@ def make_host_agent(
     leases = StepLeases(db, parts.make_lease_rules(conf), 'host', crew.me, crew.is_gone, AGENT_STEPS, is_alone=True)
     agent = HostAgent(
         steps,
-        _make(conf, 'hypervisor', plugins.HYPERVISORS),
-        _make(conf, 'connector', plugins.CONNECTORS),
+        hypervisor,
+        connector,
         conf.host,
         leases,
         project_id=group.project_id,

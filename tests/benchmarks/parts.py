@@ -2,6 +2,7 @@
 """This service as in production: the API under uWSGI and a volume worker."""
 
 import pathlib
+import re
 import uuid
 
 import sqlalchemy as sa
@@ -39,18 +40,28 @@ class Parts(Service):
             '[quota]\nvolumes = -1\ngigabytes = -1\n'
             f'[file]\ndirectory = {self.folder}/state/volumes\ntarget_driver = {self._target}\n'
             f'[tgt]\nprivate = true\nportal = 127.0.0.1:{pick_port()}\n'
-            '[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n'
+            f'[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\namqp_durable_queues = true\n{self._more_options()}'
         )
         env = make_environment(MULTIATTACH_CONFIG_FILES=str(self.conf))
         processes.run([BIN / 'multiattach-manage', '--config-file', self.conf, 'db', 'sync'], env=env)
+        self._prepare()
         self._spawn('worker', [BIN / 'multiattach-volume', '--config-file', self.conf], env)
-        # Options beside the file's own would add a second router, not move the first.
-        sample = (TOP / 'etc/multiattach/uwsgi.ini').read_text()
-        assert sample.count('127.0.0.1:8776') == 1, 'the sample listens somewhere else'
-        ini = self.folder / 'uwsgi.ini'
-        ini.write_text(sample.replace('127.0.0.1:8776', f'127.0.0.1:{self.port}'))
-        shape = ['--processes', str(self._shape[0]), '--threads', str(self._shape[1])]
-        self._spawn('api', [BIN / 'uwsgi', '--ini', ini, *shape], env)
+        options = {'ini': self._write_ini(), 'processes': self._shape[0], 'threads': self._shape[1]}
+        self._spawn('api', [BIN / 'uwsgi', *(str(w) for k, v in options.items() for w in (f'--{k}', v))], env)
+
+    def _write_ini(self) -> pathlib.Path:
+        """Write uWSGI's configuration with a port of its own: another one would be served besides."""
+        text = (TOP / 'etc/multiattach/uwsgi.ini').read_text()
+        assert text.count('\nhttp = ') == 1
+        made = self.folder / 'uwsgi.ini'
+        made.write_text(re.sub('\nhttp = .*', f'\nhttp = 127.0.0.1:{self.port}', text))
+        return made
+
+    def _more_options(self) -> str:
+        return ''
+
+    def _prepare(self) -> None:
+        """Write what worker and API are to find when they start."""
 
     def _lists_worker(self, wire: Wire) -> bool:
         return any(one['state'] == 'up' for one in wire.call('GET', '/os-services')['services'])

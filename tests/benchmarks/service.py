@@ -27,6 +27,8 @@ class Service(ABC):
     :param folder: for all that they keep.
     """
 
+    _patience = 120.0  # s until all of it serves
+
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder.resolve()
         self.port = pick_port()
@@ -46,14 +48,17 @@ class Service(ABC):
         self._stack.close()
 
     def _start(self) -> None:
-        database = self._stack.enter_context(MariaDB(self.folder / 'mariadb'))
+        database = self._stack.enter_context(self._make_database())
         broker = self._stack.enter_context(RabbitMQ(self.folder / 'rabbitmq'))
         self._servers = (database, broker)
         url = database.create_database('measured')
         self.engine = sa.create_engine(url)
         self._stack.callback(self.engine.dispose)
         self._launch(url, broker.url)
-        wait_until(self._is_up, 120, 'the API and the worker', 0.2)
+        wait_until(self._is_up, self._patience, 'the API and the worker', 0.2)
+
+    def _make_database(self) -> MariaDB:
+        return MariaDB(self.folder / 'mariadb')
 
     @property
     @abstractmethod
