@@ -203,6 +203,9 @@ class Volume(Lifetime, Base):
         sa.Index(None, 'host', 'deleted_at', 'status'),
         sa.Index(None, 'deleted_at', 'created_at', 'id'),
         sa.Index(None, 'volume_type_id', 'deleted_at'),
+        # For lists in another order, or of few of many; those of one project are found by one of them or the other.
+        *(sa.Index(None, 'deleted_at', name, 'id') for name in ('display_name', 'size', 'status', 'updated_at')),
+        sa.Index(None, 'availability_zone', 'deleted_at', 'created_at', 'id'),
     )
 
     id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
@@ -265,6 +268,7 @@ class VolumeMetadata(Base):
     """One item of a volume's user metadata."""
 
     __tablename__ = 'volume_metadata'
+    __table_args__ = (sa.Index(None, 'key', 'value'),)
 
     volume_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('volumes.id'), primary_key=True)
     key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
@@ -292,8 +296,11 @@ class Attachment(Lifetime, Base):
     __tablename__ = 'attachments'
     __table_args__ = (
         sa.Index(None, 'volume_id', 'deleted_at', 'state'),
+        sa.Index(None, 'volume_id', 'deleted_at', 'created_at', 'id'),
         sa.Index(None, 'instance_uuid', 'deleted_at'),
         sa.Index(None, 'agent_host', 'deleted_at', 'state'),
+        sa.Index(None, 'attached_host', 'deleted_at', 'state'),
+        sa.Index(None, 'agent_host', 'fenced_at'),
         sa.Index(None, 'state'),
         sa.Index(None, 'initiator', 'deleted_at'),
         sa.Index(None, 'deleted_at', 'created_at', 'id'),
