@@ -17,7 +17,7 @@ from tests import contexts
 A, V = models.Attachment, models.Volume
 NUMBER = 10_000
 MINE, MOMENT = 'p1', datetime.datetime(2026, 1, 1)
-ADMIN = contexts.make_context(project=MINE, roles=['admin'])
+ADMIN = contexts.make_context(project=MINE, roles=('admin',))
 ANALYZE = {'mysql': 'ANALYZE TABLE volumes, attachments, volume_metadata', 'postgresql': 'ANALYZE'}
 
 
