@@ -12,6 +12,9 @@ class Sink:
     def http(self, route: str, method: str, status: int, seconds: float) -> None:
         """Take a request; *route* is the template of its path, without ids."""
 
+    def refused(self) -> None:
+        """Take that a request was refused because of overload."""
+
     def rpc(self, topic: str, method: str, outcome: str, seconds: float) -> None:
         """Take an RPC that was sent.
 

@@ -8,9 +8,12 @@ wsgi_app = 'multiattach.wsgi.api:application'
 bind = ['127.0.0.1:8776']
 worker_class = 'gthread'
 workers = 2
-# A request that waits for a worker holds a thread; other requests need some left. Many threads of one
-# process slow each other down: take more processes rather than more threads.
-threads = 8
+# A request that waits for a volume worker holds a thread; other requests need some left. How many of them compute at
+# once is max_active_requests in [api].
+threads = 32
+# Requests that wait for a thread; max_queue_time in [api] says for how long.
+backlog = 4096
+worker_connections = 4096
 # Each process opens its own connections to the database and the broker: nothing may be forked.
 preload_app = False
 keepalive = 75

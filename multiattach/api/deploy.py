@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from oslo_config import cfg
 from oslo_policy import policy
 
-from multiattach.api import actions, auth, edge, health, microversion, routing, versions
+from multiattach.api import actions, admission, auth, edge, health, microversion, routing, versions
 from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute_app
 from multiattach.api.faults import WsgiApp
@@ -41,6 +41,7 @@ def make_application(
         authenticate = _find_strategy(settings.auth_strategy)
     if audit is not None:
         authenticate = _audited(authenticate, audit)
+    authenticate = admission.bound(authenticate, settings)
     application = routing.Mounts(
         {
             '/v3': authenticate(block.make_app(engine, settings), settings),

@@ -60,17 +60,19 @@ def find_key(status: int) -> str:
     return _KEYS.get(status, 'computeFault')
 
 
-def render(status: int, message: str) -> webob.Response:
+def render(status: int, message: str, retry_after: int | None = None) -> webob.Response:
     """Render an error.
 
     :param message: text for the caller.
+    :param retry_after: seconds after which the caller may try again.
     """
     key = find_key(status)
     fault: dict[str, Any] = {'code': status, 'message': message[:_MAX_MESSAGE]}
     response = webob.Response(status=status, content_type='application/json', charset='UTF-8')
     if status == 413:
-        fault['retryAfter'] = '0'
-        response.headers['Retry-After'] = '0'
+        retry_after = 0
+    if retry_after is not None:
+        fault['retryAfter'] = response.headers['Retry-After'] = str(retry_after)
     response.body = json.dumps({key: fault}).encode()
     return response
 

@@ -40,6 +40,8 @@ def make_application(conf: cfg.ConfigOpts, engine: Engine, rpc: messaging.Transp
         public_endpoint=conf.api.public_endpoint or '',
         max_limit=conf.api.max_limit,
         project_id_regex=conf.api.project_id_regex,
+        max_active_requests=conf.api.max_active_requests,
+        max_queue_time=conf.api.max_queue_time,
     )
     return deploy.make_application(
         engine,

@@ -4,15 +4,16 @@
 import resource
 import socket
 import threading
+import time
 from typing import Any
 
 import waitress.server
 from oslo_log import log
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.task import ThreadedTaskDispatcher
+from waitress.task import ThreadedTaskDispatcher, WSGITask
 
-from multiattach import listening
+from multiattach import listening, turns
 from multiattach.domain import errors
 
 LOG = log.getLogger(__name__)
@@ -24,12 +25,35 @@ _BEYOND = 32
 _TRIES = 20
 
 
+class _Task(WSGITask):
+    """Tells the application since when the request has waited for a thread."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """Return the environment of a request."""
+        environ: dict[str, Any] = super().get_environment()
+        environ[turns.ARRIVED] = self.channel.queued_at
+        return environ
+
+
+class _Channel(HTTPChannel):
+    task_class = _Task
+    queued_at = 0.0
+
+
+class _Dispatcher(ThreadedTaskDispatcher):
+    def add_task(self, task: _Channel) -> None:
+        """Have the next request of a connection answered."""
+        task.queued_at = time.monotonic()
+        super().add_task(task)
+
+
 class _Listener(waitress.server.TcpWSGIServer):
     """Makes room for who comes: the connection that was idle for longest goes.
 
     waitress itself lets nobody in while too many are open, and closes none for a minute or more.
     """
 
+    channel_class = _Channel
     most = MOST_CONNECTIONS
 
     def handle_accept(self) -> None:
@@ -84,7 +108,7 @@ class HttpServer:
             clear_untrusted_proxy_headers=not proxied,
         )
         self._map: dict[int, Any] = {}
-        self._dispatcher = ThreadedTaskDispatcher()
+        self._dispatcher = _Dispatcher()
         self._dispatcher.set_thread_count(threads)
         self._listeners = []
         for made in sockets:

@@ -27,6 +27,22 @@ OPTS = [
     cfg.HostAddressOpt('listen_host', default='127.0.0.1', help='Address on which multiattach-api listens.'),
     cfg.PortOpt('listen_port', default=8776, help='Port on which multiattach-api listens.'),
     cfg.IntOpt('threads', default=32, min=1, help='Number of threads that process requests.'),
+    cfg.IntOpt(
+        'max_active_requests',
+        default=2,
+        min=0,
+        help='Maximum number of requests that one process works on at the same time. Others wait for their turn. A '
+        'request that waits for a volume worker or for another service does not count. Python threads that compute '
+        'at the same time slow each other down: to use more CPUs, run more processes. 0 removes the limit.',
+    ),
+    cfg.FloatOpt(
+        'max_queue_time',
+        default=20.0,
+        min=0.0,
+        help='Maximum number of seconds that a request may have waited before the API starts to work on it. A '
+        'request that has waited longer is refused with 503 (Service Unavailable) and a Retry-After header. Health '
+        'checks are never refused. 0 removes the limit.',
+    ),
     cfg.StrOpt(
         'public_endpoint',
         help='Base URL of the service for links in replies, if it differs from the URL that clients use, for '

@@ -46,6 +46,11 @@ class Prometheus(signals.Sink):
             buckets=_FAST,
             **registry,
         )
+        self._refused = client.Counter(
+            'multiattach_http_requests_refused',
+            'Requests that were refused because they had waited too long.',
+            **registry,
+        )
         self._rpc_seconds = client.Histogram(
             'multiattach_rpc_seconds',
             'Seconds until an RPC was answered, or the broker had a cast; outcome is ok, refused, unknown '
@@ -113,6 +118,10 @@ class Prometheus(signals.Sink):
         method = method if method in _METHODS else 'other'
         self._requests.labels(route, method, status).inc()
         self._request_seconds.labels(route, method).observe(seconds)
+
+    def refused(self) -> None:
+        """Count a request that was refused."""
+        self._refused.inc()
 
     def rpc(self, topic: str, method: str, outcome: str, seconds: float) -> None:
         self._rpc_seconds.labels(topic, method, outcome).observe(seconds)

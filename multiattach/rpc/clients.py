@@ -16,7 +16,7 @@ import oslo_messaging as messaging
 from kombu import exceptions as kombu_exc
 from oslo_log import log
 
-from multiattach import request_ids, signals
+from multiattach import request_ids, signals, turns
 from multiattach.domain import errors
 from multiattach.rpc.broker import ReplyQueue
 
@@ -100,7 +100,7 @@ class _Client:
         **ids: str | int | list[str] | list[list[str]] | None,
     ) -> Any:
         try:
-            with self._reported(method):
+            with self._reported(method), turns.waiting():
                 self._replies.await_ready()
                 return self._client.prepare(server=server, version=version).call(
                     request_ids.make(request_id), method, **ids

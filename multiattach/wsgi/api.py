@@ -16,7 +16,7 @@ from multiattach import failpoints
 from multiattach.api.faults import WsgiApp
 from multiattach.cmd import operations, parts
 from multiattach.cmd.application import check_strategy, make_application
-from multiattach.wsgi import chunked, files
+from multiattach.wsgi import arrivals, chunked, files
 
 
 class Application:
@@ -45,7 +45,7 @@ class Application:
                 engine = parts.build_engine(conf, db, rpc)
                 engine.types.ensure_default()
                 operations.start_in_wsgi(conf, db)
-                made = make_application(conf, engine, rpc)
+                made = arrivals.note(make_application(conf, engine, rpc))
                 self._made = chunked.accept_chunks(made, conf.oslo_middleware.max_request_body_size)
             return self._made
 

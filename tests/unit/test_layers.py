@@ -17,13 +17,13 @@ ALLOWED = {
     'db': {'db', 'domain', 'signals', 'request_ids', 'trouble'},
     # What a rule guards is what the routes declare; nobody but programs asks for the rules.
     'policies': {'policies', 'api'},
-    'rpc': {'rpc', 'domain', 'periodic', 'signals', 'request_ids', 'probe'},
+    'rpc': {'rpc', 'domain', 'periodic', 'signals', 'request_ids', 'probe', 'turns'},
     # What has a caller and a policy. ``steps`` has neither: workers and agents are trusted.
     'engine': {'engine', 'backoff', 'steps', 'db', 'domain', 'rpc', 'failpoints'},
     'steps': {'steps', 'backoff', 'db', 'domain', 'rpc', 'failpoints', 'signals'},
-    'drivers': {'drivers', 'backoff', 'domain', 'conf', 'concurrency', 'listening', 'trouble'},
+    'drivers': {'drivers', 'backoff', 'domain', 'conf', 'concurrency', 'listening', 'trouble', 'turns'},
     # It shows rows and asks for pages, which it names by their types; it never reads a row itself.
-    'api': {'api', 'engine', 'domain', 'db.models', 'db.paging', 'signals', 'request_ids', 'probe', 'trouble'},
+    'api': {'api', 'engine', 'domain', 'db.models', 'db.paging', 'signals', 'request_ids', 'probe', 'trouble', 'turns'},
     'volume': {
         'volume',
         'worker',
@@ -55,6 +55,7 @@ ALLOWED = {
     # Any layer may report to it.
     'signals.py': set(),
     'trouble.py': set(),
+    'turns.py': set(),
     'metrics': {'metrics', 'db', 'domain', 'drivers', 'signals', 'probe'},
     'notifications': {'notifications', 'db', 'domain', 'request_ids'},
     '__init__.py': set(),

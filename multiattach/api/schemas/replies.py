@@ -84,4 +84,6 @@ def error(status: int, key: str) -> Schema:
     if status == 413:
         fault['retryAfter'] = TEXT
     schema = one(key, strict(fault))
+    if status == 503:  # of an overloaded service
+        return {'anyOf': [schema, one(key, strict(fault | {'retryAfter': TEXT}))]}
     return {'anyOf': [schema, _WEBOB]} if status in (404, 413) else schema

@@ -5,6 +5,7 @@ from typing import Any
 
 from keystoneauth1 import exceptions, session, token_endpoint
 
+from multiattach import turns
 from multiattach.domain import errors
 from multiattach.drivers.nova.client import is_about_a_resource
 
@@ -40,7 +41,8 @@ class NovaCompute:
         endpoint = self._endpoint or self._find_endpoint(catalog or [])
         url = f'{endpoint.rstrip("/")}/servers/{server_id}/os-volume_attachments/{volume_id}'
         try:
-            reply = self._session.get(url, headers=_VERSION, auth=token_endpoint.Token(endpoint, token or ''))
+            with turns.waiting():
+                reply = self._session.get(url, headers=_VERSION, auth=token_endpoint.Token(endpoint, token or ''))
         except exceptions.NotFound as exc:
             if not is_about_a_resource(exc):
                 raise errors.Unavailable(

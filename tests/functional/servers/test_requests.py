@@ -25,7 +25,7 @@ def test_a_connection_serves_many_requests(client: Client) -> None:
 
 
 def test_idle_connections_hold_no_thread(server: Server, client: Client) -> None:
-    # Both samples have 2 processes with 8 threads.
+    # Both samples have 2 processes with 32 threads.
     with contextlib.ExitStack() as stack:
         for _ in range(80):
             idle = Client(server.port)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
+import concurrent.futures
 import contextlib
 import http.client
 import resource
 import socket
 import threading
+import time
 
 import pytest
 
+from multiattach import turns
 from multiattach.cmd.server import HttpServer
 from multiattach.domain import errors
 
@@ -92,3 +95,16 @@ def test_who_has_the_port_is_told(host):
                 HttpServer(answer, host, server.port, 2, option='Option x')
             assert '(pid ' in refused.value.message
             assert str(server.port) in refused.value.message
+
+
+def test_the_application_knows_how_long_a_request_waited_for_a_thread():
+    waited = []
+
+    def slow(environ, start_response):
+        waited.append(time.monotonic() - environ[turns.ARRIVED])
+        time.sleep(0.5)
+        return answer(environ, start_response)
+
+    with serve(slow) as server, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: ask('127.0.0.1', server.port), range(4))) == [b'{}'] * 4
+    assert min(waited) < 0.4 < max(waited)
