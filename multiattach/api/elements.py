@@ -14,7 +14,7 @@ def format_time(moment: datetime.datetime | None) -> str | None:
     :param moment: UTC without zone, or None.
     :returns: text, or None.
     """
-    return None if moment is None else moment.strftime('%Y-%m-%dT%H:%M:%S.%f')
+    return None if moment is None else moment.isoformat(timespec='microseconds')
 
 
 class Links:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+import sqlalchemy as sa
 from oslo_db import api as oslo_db_api
 from oslo_db import exception as db_exc
 from oslo_log import log
@@ -96,6 +97,12 @@ class Database:
         """Read; on servers each statement sees what was committed before it, on SQLite all see the same."""
         with room.told(), self._readers() as session:
             yield session
+
+    @contextlib.contextmanager
+    def rows(self) -> Iterator[sa.Connection]:
+        """Read as :meth:`reader` does, without mapped rows."""
+        with room.told(), self.read_engine.connect() as connection:
+            yield connection
 
     def close(self) -> None:
         """Close all pooled connections."""

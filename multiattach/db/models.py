@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables. A row with ``deleted_at`` set is history: kept until ``multiattach-manage db purge``."""
 
+import dataclasses
 import datetime
 import json
 from typing import Any
@@ -229,12 +230,6 @@ class Volume(Lifetime, Base):
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
     # No foreign key: a clone outlives its source.
     source_volid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
-    metadata_items: orm.Mapped[list['VolumeMetadata']] = orm.relationship(
-        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='VolumeMetadata.key'
-    )
-    image_items: orm.Mapped[list['ImageMetadata']] = orm.relationship(
-        lazy='raise_on_sql', cascade='all, delete-orphan', order_by='ImageMetadata.key'
-    )
     volume_type: orm.Mapped[VolumeType] = orm.relationship(lazy='raise_on_sql')
     attachments: orm.Mapped[list['Attachment']] = orm.relationship(
         lazy='raise_on_sql',
@@ -243,25 +238,33 @@ class Volume(Lifetime, Base):
         primaryjoin='and_(Attachment.volume_id == Volume.id, Attachment.deleted_at.is_(None))',
     )
 
-    # JSON objects, gathered by the statement that reads the row; None where none was asked for.
-    metadata_text: orm.Mapped[str | None] = orm.query_expression()
-    image_text: orm.Mapped[str | None] = orm.query_expression()
 
-    @property
-    def metadata_dict(self) -> dict[str, str]:
-        """User metadata as a dict."""
-        return _gathered(self, self.metadata_text, 'metadata_items')
+@dataclasses.dataclass(slots=True)
+class VolumeDetail:
+    """A volume with what its views show of its type, its metadata and its live attachments; no mapped row."""
 
-    @property
-    def image_metadata(self) -> dict[str, str]:
-        """Image metadata as a dict."""
-        return _gathered(self, self.image_text, 'image_items')
-
-
-def _gathered(volume: Volume, text: str | None, relation: str) -> dict[str, str]:
-    if relation in volume.__dict__:  # a new row
-        return {item.key: item.value for item in volume.__dict__[relation]}
-    return dict(sorted(json.loads(text).items())) if text else {}
+    id: str
+    project_id: str
+    user_id: str | None
+    display_name: str | None
+    display_description: str | None
+    size: int
+    volume_type_id: str
+    multiattach: bool
+    bootable: bool
+    readonly: bool | None
+    host: str | None
+    availability_zone: str | None
+    service_uuid: str | None
+    status: str
+    created_at: datetime.datetime
+    updated_at: datetime.datetime | None
+    source_volid: str | None
+    type_name: str
+    metadata: dict[str, str]
+    image_metadata: dict[str, str]
+    # Rows with some columns of :class:`Attachment`, oldest first.
+    attachments: list[Any]
 
 
 class VolumeMetadata(Base):

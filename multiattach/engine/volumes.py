@@ -72,9 +72,12 @@ class Volumes:
     # -- reading -------------------------------------------------------------------------------
 
     @database.retry
-    def show(self, ctx: RequestContext, volume_id: str, rule: str = 'volume:get') -> models.Volume:
-        with self._db.reader() as session:
-            return self._load(session, ctx, volume_id, rule)
+    def show(self, ctx: RequestContext, volume_id: str, rule: str = 'volume:get') -> models.VolumeDetail:
+        with self._db.rows() as connection:
+            volume = db_volumes.get(connection, volume_id)
+        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+        self._policy.check(ctx, rule, volume.project_id)
+        return volume
 
     @database.retry
     def list_page(
@@ -84,7 +87,7 @@ class Volumes:
         page: paging.Page,
         *,
         all_projects: bool = False,
-    ) -> list[models.Volume]:
+    ) -> list[models.VolumeDetail]:
         """List volumes of the caller's project, or for admins of all."""
         self._policy.check(ctx, 'volume:get_all')
         with self._db.reader() as session:
@@ -108,7 +111,7 @@ class Volumes:
 
     # -- creating ------------------------------------------------------------------------------
 
-    def create(self, ctx: RequestContext, wish: VolumeWish) -> models.Volume:
+    def create(self, ctx: RequestContext, wish: VolumeWish) -> models.VolumeDetail:
         """Record a volume and ask a backend for its storage.
 
         :returns: the volume in ``creating``. Without a place it turns to ``error`` at once, and
@@ -131,21 +134,22 @@ class Volumes:
                 failpoints.reach('engine.volume_create.unplaced')
                 volume = self._set_backend(volume.id, choice.backend)
         if choice.backend is None:
-            self._fail_create(volume, choice.reason)
+            self._fail_create(ctx, volume, choice.reason)
         else:
             failpoints.reach('engine.volume_create.written')
             self._workers.create_volume(choice.backend.host, volume.id, ctx.request_id)
         return volume
 
     @database.retry
-    def _insert(self, ctx: RequestContext, ident: str, wish: VolumeWish) -> tuple[models.Volume, dict[str, str | None]]:
+    def _insert(
+        self, ctx: RequestContext, ident: str, wish: VolumeWish
+    ) -> tuple[models.VolumeDetail, dict[str, str | None]]:
         with self._db.writer() as session:
             name = wish.type_name or db_defaults.find_type_id(session, ctx.project or '') or self._types.default_name
             found = self._lock_type(session, ctx, name)
-            specs = found.extra_specs  # reading the volume loads its type anew, without them
-            zone = self._find_zone(wish.zone, specs)
+            zone = self._find_zone(wish.zone, found.extra_specs)
             self._add(session, ctx, ident, wish, found, wish.size, availability_zone=zone)
-            return db_volumes.get(session, ident), specs
+            return db_volumes.get(session, ident), found.extra_specs
 
     def _find_zone(self, asked: str | None, specs: Mapping[str, str | None]) -> str | None:
         """Find the zone that a volume is to be in, None for any; zones of its type go before the default."""
@@ -161,7 +165,7 @@ class Volumes:
     @database.retry
     def _insert_clone(
         self, ctx: RequestContext, ident: str, wish: VolumeWish, source_id: str
-    ) -> tuple[models.Volume, placement.Choice]:
+    ) -> tuple[models.VolumeDetail, placement.Choice]:
         backends = self._services.list_backends()
         with self._db.writer() as session:
             source = clones.lock_source(session, self._policy, ctx, clones.CloneWish(source_id, wish.size, wish.zone))
@@ -230,7 +234,7 @@ class Volumes:
         db_volumes.replace_metadata(session, ident, wish.metadata, keep_others=True)
 
     @database.retry
-    def _set_backend(self, volume_id: str, backend: placement.Candidate) -> models.Volume:
+    def _set_backend(self, volume_id: str, backend: placement.Candidate) -> models.VolumeDetail:
         """Write where a volume is to be; the reply to its creation names the zone already."""
         with self._db.writer() as session:
             db_volumes.update(
@@ -239,7 +243,7 @@ class Volumes:
             return db_volumes.get(session, volume_id)
 
     @database.retry
-    def _fail_create(self, volume: models.Volume, reason: str) -> None:
+    def _fail_create(self, ctx: RequestContext, volume: models.VolumeDetail, reason: str) -> None:
         with self._db.writer() as session:
             transitions.move_volume(session, volume.id, 'create_failed')
             messages.add(
@@ -248,7 +252,7 @@ class Volumes:
                 volume.id,
                 NO_BACKEND,
                 f'schedule allocate volume: {reason}',
-                request_id=volume.request_id,
+                request_id=ctx.request_id,
             )
 
     # -- changing ------------------------------------------------------------------------------
@@ -260,7 +264,7 @@ class Volumes:
         volume_id: str,
         changes: Mapping[str, str | None],
         metadata: Mapping[str, str] | None = None,
-    ) -> models.Volume:
+    ) -> models.VolumeDetail:
         """Change name or description, and replace metadata if it is given."""
         with self._db.writer() as session:
             lock_volume(session, self._policy, ctx, volume_id, 'volume:update')
@@ -324,9 +328,9 @@ class Volumes:
         with self._db.writer() as session:
             lock_volume(session, self._policy, ctx, volume_id, f'volume:{verb}_volume_metadata')
             if check is not None:
-                check(db_volumes.get(session, volume_id).metadata_dict)
+                check(db_volumes.get(session, volume_id).metadata)
             db_volumes.replace_metadata(session, volume_id, items, keep_others=keep_others)
-            written = db_volumes.get(session, volume_id).metadata_dict
+            written = db_volumes.get(session, volume_id).metadata
             bounds.check_items(written, 'keys of metadata')
             return written
 
@@ -336,14 +340,6 @@ class Volumes:
             lock_volume(session, self._policy, ctx, volume_id, 'volume:delete_volume_metadata')
             if not db_volumes.delete_metadata(session, volume_id, key):
                 raise errors.NotFound(f'Volume {volume_id} has no metadata with key {key}.')
-
-    # -- shared --------------------------------------------------------------------------------
-
-    def _load(self, session: Session, ctx: RequestContext, volume_id: str, rule: str) -> models.Volume:
-        volume = db_volumes.get(session, volume_id)
-        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
-        self._policy.check(ctx, rule, volume.project_id)
-        return volume
 
 
 def _scope(ctx: RequestContext, all_projects: bool) -> list[Any]:

@@ -25,7 +25,7 @@ class Storage:
         """Read a volume, or None if it is not (any more) in the status in which the step is due."""
         with self._db.reader() as session:
             try:
-                volume = db_volumes.get(session, volume_id)
+                volume = db_volumes.load(session, volume_id)
             except errors.VolumeNotFound:
                 return None
         due = volume.status == status and volume.host == self._host

@@ -32,7 +32,7 @@ def test_odd_characters_come_back(deployed: Deployment, write) -> None:
         write(session, ident, ODD)
     with deployed.db.reader() as session:
         volume = db_volumes.get(session, ident)
-    read = volume.metadata_dict if write is set_metadata else volume.image_metadata
+    read = volume.metadata if write is set_metadata else volume.image_metadata
     assert read == ODD
     assert list(read) == sorted(ODD)
 
@@ -41,4 +41,4 @@ def test_no_items_are_an_empty_dict(deployed: Deployment) -> None:
     ident = deployed.make_volume()
     with deployed.db.reader() as session:
         volume = db_volumes.get(session, ident)
-    assert volume.metadata_dict == volume.image_metadata == {}
+    assert volume.metadata == volume.image_metadata == {}

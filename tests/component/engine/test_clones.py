@@ -126,7 +126,7 @@ def test_image_metadata_goes_with_what_can_boot_and_readonly_does_not(deployed, 
 def test_the_type_decides_on_sharing_and_its_policy_is_asked(deployed, source):
     deployed.make_type()
     made = deployed.engine.volumes.show(deployed.ctx, clone(deployed, source, type_name='multi'))
-    assert (made.volume_type.name, made.multiattach) == ('multi', True)
+    assert (made.type_name, made.multiattach) == ('multi', True)
     deployed.engine.types.create(deployed.ctx, 'secret', None, False, {})
     member = make_context(admin=False, roles=('member', 'reader'))
     with pytest.raises(errors.VolumeTypeNotFound):

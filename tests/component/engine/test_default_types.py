@@ -15,7 +15,7 @@ MEMBER = make_context(PROJECT, admin=False, roles=('member', 'reader'))
 
 def create(deployed):
     """Have the project make a volume without a type; the type's name."""
-    return deployed.engine.volumes.create(MEMBER, VolumeWish(1, None)).volume_type.name
+    return deployed.engine.volumes.create(MEMBER, VolumeWish(1, None)).type_name
 
 
 @pytest.fixture

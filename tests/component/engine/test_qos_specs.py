@@ -107,7 +107,7 @@ def test_a_volume_in_use_keeps_what_hosts_see_to(deployed, old, new, allowed):
             deployed.engine.actions.retype(deployed.ctx, volume_id, 'new')
         deployed.engine.attachments.delete(deployed.ctx, row.id)
         deployed.engine.actions.retype(deployed.ctx, volume_id, 'new')
-    assert deployed.engine.volumes.show(deployed.ctx, volume_id).volume_type.name == 'new'
+    assert deployed.engine.volumes.show(deployed.ctx, volume_id).type_name == 'new'
 
 
 def test_types_that_share_specs_may_be_exchanged_in_use(deployed):

@@ -70,7 +70,7 @@ def test_retype_moves_type_and_flag_together_and_only_while_available(deployed):
     volume_id = deployed.make_volume()
     deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
     volume = deployed.engine.volumes.show(deployed.ctx, volume_id)
-    assert (volume.multiattach, volume.volume_type.name, volume.status) == (True, 'multi', 'available')
+    assert (volume.multiattach, volume.type_name, volume.status) == (True, 'multi', 'available')
     with pytest.raises(errors.InvalidInput):
         deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
     deployed.engine.attachments.create(deployed.ctx, volume_id, None, connector('h'), None)
@@ -86,7 +86,7 @@ def test_a_retype_that_the_backend_cannot_serve_changes_nothing_and_says_why(dep
     volume_id = deployed.make_volume()
     deployed.engine.actions.retype(deployed.ctx, volume_id, 'far')
     volume = deployed.engine.volumes.show(deployed.ctx, volume_id)
-    assert (volume.multiattach, volume.volume_type.name, volume.status) == (False, '__DEFAULT__', 'available')
+    assert (volume.multiattach, volume.type_name, volume.status) == (False, '__DEFAULT__', 'available')
     assert 'retype volume' in messages(deployed)[0]
 
 

@@ -258,7 +258,7 @@ def test_what_left_no_evidence_is_not_guessed(served, relay):
     relay.plan(Fate.ANSWER_LOST)
     with pytest.raises(errors.OutcomeUnknown):
         served.engine.volumes.delete_metadata(served.ctx, volume, 'key')
-    assert served.engine.volumes.show(served.ctx, volume).metadata_dict == {}
+    assert served.engine.volumes.show(served.ctx, volume).metadata == {}
 
 
 def test_a_change_that_another_one_overwrote_is_not_guessed(served, relay, other, monkeypatch):

@@ -138,7 +138,7 @@ def test_attach_against_retype_never_shares_a_single_attach_volume(deployed):
         results = at_once(5, race)
         attached = [r for r in results[1:] if not isinstance(r, Exception)]
         volume = deployed.engine.volumes.show(deployed.ctx, volume_id)
-        assert volume.multiattach == (volume.volume_type.name == 'multi')
+        assert volume.multiattach == (volume.type_name == 'multi')
         if isinstance(results[0], Exception):
             assert volume.multiattach
             assert len(attached) == 4

@@ -27,7 +27,7 @@ class MetadataController(Controller):
     @route('GET', _ALL, reply=schemas.METADATA, rules=(_GET,))
     def index(self, req: Request, volume_id: str) -> pecan.Response:
         """Read a volume's metadata."""
-        return _tag(req, self.engine.volumes.show(req.ctx, volume_id, _GET).metadata_dict)
+        return _tag(req, self.engine.volumes.show(req.ctx, volume_id, _GET).metadata)
 
     @route('POST', _ALL, body=schemas.SET_METADATA, reply=schemas.METADATA, rules=('volume:create_volume_metadata',))
     def create(self, req: Request, body: dict[str, Any], volume_id: str) -> pecan.Response:
@@ -52,7 +52,7 @@ class MetadataController(Controller):
     @route('GET', _ONE, reply=schemas.METADATA_ITEM, rules=(_GET,))
     def show(self, req: Request, volume_id: str, key: str) -> dict[str, Any]:
         """Read one item."""
-        items = self.engine.volumes.show(req.ctx, volume_id, _GET).metadata_dict
+        items = self.engine.volumes.show(req.ctx, volume_id, _GET).metadata
         if key not in items:
             raise errors.NotFound(f'Volume {volume_id} has no metadata with key {key}.')
         return {'meta': {key: items[key]}}

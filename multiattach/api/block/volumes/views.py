@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What volumes look like (contract 10.2)."""
 
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable
 from typing import Any
 
 from multiattach.api.elements import Links, format_time
@@ -24,19 +25,24 @@ class VolumeView:
 
     def __init__(self, req: Request, settings: ApiSettings, policy: Policy) -> None:
         self._ctx = req.ctx
-        self._minor = req.minor
+        self._sees_hosts = req.ctx.is_admin or SERVICE in req.ctx.roles or req.ctx.is_service_request
         self._links = Links(req, settings)
         self._policy = policy
-        self._allowed: dict[tuple[str, str], bool] = {}
+        self._later = [
+            (key, read)
+            for since, key, read, admins_only in _LATER
+            if req.minor >= since and (req.ctx.is_admin or not admins_only)
+        ]
+        # What may be shown of the volumes of a project.
+        self._allowed: dict[str, tuple[bool, ...]] = {}
 
-    def summary(self, volume: models.Volume) -> dict[str, Any]:
+    def summary(self, volume: models.VolumeDetail) -> dict[str, Any]:
         """Show a volume in a list of names."""
         return {'id': volume.id, 'name': volume.display_name, 'links': self._links.of('volumes', volume.id)}
 
-    def detail(self, volume: models.Volume, *, extended: bool = True) -> dict[str, Any]:
+    def detail(self, volume: models.VolumeDetail, *, extended: bool = True) -> dict[str, Any]:
         """Show a volume with all that belongs to it.
 
-        :param volume: the row with metadata, type and attachments.
         :param extended: show the ``os-*`` keys, which create and update leave out.
         """
         view: dict[str, Any] = {
@@ -48,78 +54,78 @@ class VolumeView:
             'updated_at': format_time(volume.updated_at),
             'name': volume.display_name,
             'description': volume.display_description,
-            'volume_type': volume.volume_type.name,
+            'volume_type': volume.type_name,
             'snapshot_id': None,
             'source_volid': volume.source_volid,
             'metadata': _metadata(volume),
             'links': self._links.of('volumes', volume.id),
             'user_id': volume.user_id,
-            'bootable': str(volume.bootable).lower(),
+            'bootable': 'true' if volume.bootable else 'false',
             'encrypted': False,
             'replication_status': None,
             'consistencygroup_id': None,
             'multiattach': volume.multiattach,
-            'attachments': self._attachments(volume),
+            'attachments': [self._show_attachment(volume.id, row) for row in volume.attachments if _is_attached(row)],
         }
-        if image := volume.image_metadata:
-            view['volume_image_metadata'] = image
-        if self._ctx.is_admin:
-            view['migration_status'] = None
-        for since, pieces, admins_only in _LATER:
-            if self._minor >= since and (self._ctx.is_admin or not admins_only):
-                view |= {key: read(volume) for key, read in pieces.items()}
+        if volume.image_metadata:
+            view['volume_image_metadata'] = volume.image_metadata
+        for key, read in self._later:
+            view[key] = read(volume)
         if extended:
             self._extend(view, volume)
         return view
 
-    def _extend(self, view: dict[str, Any], volume: models.Volume) -> None:
-        if self._may(TENANT_RULE, volume):
-            view['os-vol-tenant-attr:tenant_id'] = volume.project_id
-        if self._may(HOST_RULE, volume):
+    def _extend(self, view: dict[str, Any], volume: models.VolumeDetail) -> None:
+        project = volume.project_id
+        allowed = self._allowed.get(project)
+        if allowed is None:
+            rules = (TENANT_RULE, HOST_RULE, MIGRATION_RULE)
+            allowed = self._allowed[project] = tuple(self._policy.allows(self._ctx, rule, project) for rule in rules)
+        sees_tenant, sees_host, sees_migration = allowed
+        if sees_tenant:
+            view['os-vol-tenant-attr:tenant_id'] = project
+        if sees_host:
             view['os-vol-host-attr:host'] = volume.host and name_pool(volume.host)
-        if self._may(MIGRATION_RULE, volume):
+        if sees_migration:
             view['os-vol-mig-status-attr:migstat'] = None
             view['os-vol-mig-status-attr:name_id'] = None
 
-    def _attachments(self, volume: models.Volume) -> list[dict[str, Any]]:
-        """Only what is attached is shown, and ``id`` is the volume's (contract 11.5)."""
-        sees_host = self._ctx.is_admin or SERVICE in self._ctx.roles or self._ctx.is_service_request
-        return [
-            {
-                'id': volume.id,
-                'attachment_id': row.id,
-                'volume_id': volume.id,
-                'server_id': row.instance_uuid,
-                'host_name': row.attached_host if sees_host else None,
-                'device': row.mountpoint or _NO_DEVICE,
-                'attached_at': format_time(row.attached_at),
-            }
-            for row in volume.attachments
-            if states.public_status(row.state) == states.Attachment.ATTACHED
-        ]
-
-    def _may(self, rule: str, volume: models.Volume) -> bool:
-        """Ask a rule once for each project on the page."""
-        key = (rule, volume.project_id)
-        if key not in self._allowed:
-            self._allowed[key] = self._policy.allows(self._ctx, rule, volume.project_id)
-        return self._allowed[key]
+    def _show_attachment(self, volume_id: str, row: Any) -> dict[str, Any]:
+        return {
+            'id': volume_id,  # the volume's (contract 11.5)
+            'attachment_id': row.id,
+            'volume_id': volume_id,
+            'server_id': row.instance_uuid,
+            'host_name': row.attached_host if self._sees_hosts else None,
+            'device': row.mountpoint or _NO_DEVICE,
+            'attached_at': format_time(row.attached_at),
+        }
 
 
-def _metadata(volume: models.Volume) -> dict[str, str]:
-    metadata = volume.metadata_dict
-    if volume.readonly is not None:
-        metadata['readonly'] = str(volume.readonly)
-    return metadata
+def _is_attached(row: Any) -> bool:
+    """Tell whether an attachment is shown: nothing but what is attached is (contract 11.5)."""
+    return states.public_status(row.state) == states.Attachment.ATTACHED
+
+
+def _metadata(volume: models.VolumeDetail) -> dict[str, str]:
+    if volume.readonly is None:
+        return volume.metadata
+    return {**volume.metadata, 'readonly': str(volume.readonly)}
+
+
+def _absent(_volume: models.VolumeDetail) -> None:
+    """Show what there is none of."""
 
 
 # What each microversion brought; what only admins see.
-_LATER: tuple[tuple[int, Mapping[str, Callable[[models.Volume], Any]], bool], ...] = (
-    (13, {'group_id': lambda _: None}, False),
-    (21, {'provider_id': lambda _: None}, True),
+_LATER: tuple[tuple[int, str, Callable[[models.VolumeDetail], Any], bool], ...] = (
+    (0, 'migration_status', _absent, True),
+    (13, 'group_id', _absent, False),
+    (21, 'provider_id', _absent, True),
     # Each volume is a target of its own: os-brick need not serialise hosts.
-    (48, {'shared_targets': lambda _: False, 'service_uuid': lambda volume: volume.service_uuid}, False),
-    (61, {'cluster_name': lambda _: None}, True),
-    (63, {'volume_type_id': lambda volume: volume.volume_type_id}, False),
-    (65, {'consumes_quota': lambda _: True}, False),
+    (48, 'shared_targets', lambda _: False, False),
+    (48, 'service_uuid', operator.attrgetter('service_uuid'), False),
+    (61, 'cluster_name', _absent, True),
+    (63, 'volume_type_id', operator.attrgetter('volume_type_id'), False),
+    (65, 'consumes_quota', lambda _: True, False),
 )

@@ -58,28 +58,32 @@ class Rules:
 
 
 def make_volume(**values):
-    volume = models.Volume(
-        id='v',
-        project_id='p',
-        user_id='u',
-        display_name='n',
-        display_description=None,
-        size=1,
-        volume_type_id='t',
-        multiattach=True,
-        bootable=False,
-        host='h@b',
-        availability_zone='z',
-        service_uuid='s',
-        status='in-use',
-        created_at=MOMENT,
-        updated_at=None,
-        **values,
+    return models.VolumeDetail(
+        **{
+            'id': 'v',
+            'project_id': 'p',
+            'user_id': 'u',
+            'display_name': 'n',
+            'display_description': None,
+            'size': 1,
+            'volume_type_id': 't',
+            'multiattach': True,
+            'bootable': False,
+            'readonly': None,
+            'host': 'h@b',
+            'availability_zone': 'z',
+            'service_uuid': 's',
+            'status': 'in-use',
+            'created_at': MOMENT,
+            'updated_at': None,
+            'source_volid': None,
+            'type_name': 'multi',
+            'metadata': {'a': 'b'},
+            'image_metadata': {},
+            'attachments': [],
+            **values,
+        }
     )
-    volume.metadata_items = [models.VolumeMetadata(key='a', value='b')]
-    volume.volume_type = models.VolumeType(id='t', name='multi')
-    volume.__dict__['attachments'] = []
-    return volume
 
 
 def make_view(minor=71, *, url='http://example.org/v3/volumes', project=None, settings=None, rules=None, **who):
@@ -137,7 +141,7 @@ def make_attachment(state, **values):
 
 def test_only_what_is_attached_is_shown():
     volume = make_volume()
-    volume.__dict__['attachments'] = [
+    volume.attachments = [
         make_attachment(state)
         for state in (
             'reserved',
@@ -175,7 +179,7 @@ def test_only_what_is_attached_is_shown():
 )
 def test_who_sees_the_host(who, host):
     volume = make_volume()
-    volume.__dict__['attachments'] = [make_attachment('attached', mountpoint='/dev/vdb')]
+    volume.attachments = [make_attachment('attached', mountpoint='/dev/vdb')]
     (shown,) = make_view(**who).detail(volume)['attachments']
     assert (shown['host_name'], shown['device']) == (host, '/dev/vdb')
 
