@@ -9,11 +9,14 @@ patch first.
 import importlib
 import os
 import sys
+import time
 import warnings
 from types import ModuleType
+from typing import Any
 
 VARIABLE = 'MULTIATTACH_CONCURRENCY'
 THREADING, EVENTLET = 'threading', 'eventlet'
+_PAUSE = 0.005  # s
 
 
 def select() -> None:
@@ -50,3 +53,13 @@ def native(name: str) -> ModuleType:
         module: ModuleType = patcher.original(name)
         return module
     return importlib.import_module(name)
+
+
+def wait(event: Any, timeout: float) -> bool:
+    """Wait for a real thread's event (see :func:`native`); green threads work meanwhile."""
+    if not is_green():
+        return bool(event.wait(timeout))
+    deadline = time.monotonic() + timeout
+    while not event.is_set() and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+    return bool(event.is_set())

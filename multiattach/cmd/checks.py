@@ -32,6 +32,21 @@ def check_servers(conf: cfg.ConfigOpts) -> list[str]:
     return wrong
 
 
+def check_storage(conf: cfg.ConfigOpts) -> tuple[list[str], list[str]]:
+    """Check that storage answers which backends have elsewhere.
+
+    :returns: names of backends that were asked, and what is wrong.
+    """
+    asked, wrong = [], []
+    for name in conf.volume.enabled_backends or ():
+        try:
+            if parts.ask_storage(conf, name):
+                asked.append(name)
+        except errors.ConfigurationError as exc:
+            wrong.append(exc.message)
+    return asked, wrong
+
+
 def find_policy_file(conf: cfg.ConfigOpts) -> str | None:
     """Return the path of the operator's policy file; None if there is none."""
     path: str | None = conf.find_file(conf.oslo_policy.policy_file)

@@ -121,7 +121,7 @@ def _check_configuration(conf: cfg.ConfigOpts) -> int:
     if not wrong:
         wrong += checks.check_policy(conf)
         if conf.command.connect:
-            wrong += checks.check_servers(conf)
+            wrong += checks.check_servers(conf) + checks.check_storage(conf)[1]
     return _report(wrong, 'The configuration can be used.')
 
 

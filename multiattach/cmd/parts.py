@@ -245,16 +245,32 @@ def make_backend(conf: cfg.ConfigOpts, name: str) -> Backend:
 
     :raises ConfigurationError: the message names the group and the option.
     """
+    plugin = _load_backend(conf, name)
+    backend: Backend = make_driver(conf, plugin, name)
+    _check(backend, plugins.get_group(plugin, name))
+    return backend
+
+
+def _load_backend(conf: cfg.ConfigOpts, name: str) -> Any:
     group = volume_conf.register_backend(conf, name)
     for opt in volume_conf.BACKEND_OPTS:
         try:
             group[opt.dest]
         except ValueError as exc:
             raise errors.ConfigurationError(f'Option {opt.name} in [{name}]: {exc}') from exc
-    plugin = plugins.load(plugins.BACKENDS, group.driver, f'Option driver in [{name}]')
-    backend: Backend = make_driver(conf, plugin, name)
-    _check(backend, plugins.get_group(plugin, name))
-    return backend
+    return plugins.load(plugins.BACKENDS, group.driver, f'Option driver in [{name}]')
+
+
+def ask_storage(conf: cfg.ConfigOpts, name: str) -> bool:
+    """Check a backend whose storage is elsewhere; of others the worker alone can tell.
+
+    :returns: whether it is elsewhere.
+    :raises ConfigurationError: it cannot be used.
+    """
+    is_remote = bool(getattr(_load_backend(conf, name), 'IS_REMOTE', False))
+    if is_remote:
+        make_backend(conf, name)
+    return is_remote
 
 
 def make_volume_workers(

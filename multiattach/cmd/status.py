@@ -64,6 +64,13 @@ class Checks(upgradecheck.UpgradeCommands):
             return upgradecheck.Result(FAILURE, exc.message)
         return upgradecheck.Result(SUCCESS)
 
+    def check_storage(self) -> upgradecheck.Result:
+        """Does the storage answer that backends of this host have elsewhere?"""
+        asked, wrong = checks.check_storage(cfg.CONF)
+        if wrong:
+            return upgradecheck.Result(FAILURE, ' '.join(wrong))
+        return upgradecheck.Result(SUCCESS, f'it answers: {", ".join(asked)}' if asked else 'none is elsewhere')
+
     def check_services(self) -> upgradecheck.Result:
         """Does every worker and agent live, and run this release?"""
         db = self._open()
@@ -124,6 +131,7 @@ class Checks(upgradecheck.UpgradeCommands):
         ('Policy file', check_policy),
         ('Policy file format', check_policy_json),
         ('Message broker', check_transport),
+        ('Storage', check_storage),
         ('Workers and agents', check_services),
         ('States of rows', check_states),
         ('SQLite', check_sqlite),

@@ -28,7 +28,12 @@ BACKEND_OPTS = [
     cfg.Opt(
         'driver',
         type=plugins.DriverName(
-            plugins.BACKENDS, {'file': 'Sparse files in a directory.', 'lvm': 'Logical volumes of a volume group.'}
+            plugins.BACKENDS,
+            {
+                'file': 'Sparse files in a directory.',
+                'lvm': 'Logical volumes of a volume group.',
+                'rbd': 'Images of a pool of Ceph.',
+            },
         ),
         default='file',
         help='Storage driver. Packages can add more (entry points multiattach.backends).',
@@ -65,6 +70,40 @@ FILE_OPTS = [
 ]
 LVM_OPTS = [
     cfg.StrOpt('volume_group', default='multiattach-volumes', help='Name of the LVM volume group (lvm driver).')
+]
+RBD_OPTS = [
+    cfg.StrOpt('rbd_pool', default='rbd', help='Name of the pool of Ceph that the images are in (rbd driver).'),
+    cfg.StrOpt(
+        'rbd_user',
+        default='admin',
+        help='Name of the cephx user, without "client.", that makes the images and exports them (rbd driver).',
+    ),
+    cfg.StrOpt(
+        'rbd_ceph_conf',
+        default='/etc/ceph/ceph.conf',
+        help='Path of the configuration file of Ceph. It names the monitors and the keyring of the user (rbd driver).',
+    ),
+    cfg.StrOpt('rbd_cluster_name', default='ceph', help='Name of the Ceph cluster (rbd driver).'),
+    cfg.IntOpt(
+        'rbd_max_clone_depth',
+        default=5,
+        min=0,
+        help='How many generations of clones may share blocks with each other. A clone of a later generation, or '
+        'every clone if this is 0, gets all its blocks copied when it is made (rbd driver).',
+    ),
+    cfg.IntOpt(
+        'rbd_store_chunk_size',
+        default=4,
+        min=1,
+        max=32,
+        help='Size in MiB of the objects that an image is made of; a power of two (rbd driver).',
+    ),
+    cfg.IntOpt(
+        'rados_connect_timeout',
+        default=10,
+        min=1,
+        help='Seconds to wait for an answer of a monitor or an OSD of Ceph; the step is then tried again (rbd driver).',
+    ),
 ]
 
 

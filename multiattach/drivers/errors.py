@@ -23,6 +23,10 @@ class StorageError(DriverRefused):
     """A storage backend refused for good."""
 
 
+class StorageUnavailable(DriverUnavailable):
+    """The storage did not answer."""
+
+
 class CopyAborted(DriverError):
     """Whoever asked for a copy does not want it now; what there is of it is made anew, or deleted."""
 

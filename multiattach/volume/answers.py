@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from multiattach.domain import errors
-from multiattach.drivers.errors import DriverError, DriverRefused, TargetFull
+from multiattach.drivers.errors import DriverError, DriverRefused, StorageUnavailable, TargetFull
 
 
 def translate(exc: DriverError, refused: str) -> errors.MultiattachError:
@@ -15,7 +15,8 @@ def translate(exc: DriverError, refused: str) -> errors.MultiattachError:
     :returns: ``OutcomeUnknown`` where no answer came; ``Unavailable`` where there is no room now.
     """
     if not isinstance(exc, DriverRefused):
-        return errors.OutcomeUnknown(f'The target does not answer: {exc}')
+        who = 'storage' if isinstance(exc, StorageUnavailable) else 'target'
+        return errors.OutcomeUnknown(f'The {who} does not answer: {exc}')
     kind = errors.Unavailable if isinstance(exc, TargetFull) else errors.BackendError
     return kind(f'{refused}: {exc}')
 

@@ -10,9 +10,10 @@ from oslo_log import log
 from multiattach import failpoints
 from multiattach.domain import errors, states
 from multiattach.drivers.backends.base import Backend
-from multiattach.drivers.errors import CopyAborted, StorageError
+from multiattach.drivers.errors import CopyAborted, DriverUnavailable, StorageError
 from multiattach.steps.leases import VOLUME, StepLeases
 from multiattach.steps.storage import Storage
+from multiattach.volume import answers
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.slow_steps import SlowSteps
 
@@ -54,7 +55,10 @@ class Copies:
             self._locks.try_storage(volume_id) as held,
         ):
             _check(held)
-            self._copy(volume_id, source_id)
+            try:
+                self._copy(volume_id, source_id)
+            except DriverUnavailable as exc:
+                raise answers.translate(exc, states.Volume.CREATING) from exc
 
     def _give_up(self, volume_id: str, error: str) -> None:
         with self._locks.try_storage(volume_id) as held:

@@ -14,7 +14,7 @@ from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.services import VOLUME_BINARY
 from multiattach.drivers.backends.base import Backend
-from multiattach.drivers.errors import StorageError
+from multiattach.drivers.errors import DriverError
 from multiattach.rpc import clients, transport
 from multiattach.steps.leases import StepLeases
 from multiattach.volume.epoch import Epoch
@@ -228,7 +228,7 @@ class VolumeWorker(Worker):
         try:
             room = self._offer.backend.capacity()
             total, free = round(room.total_gb, 2), round(room.free_gb, 2)
-        except StorageError as exc:
+        except DriverError as exc:
             LOG.error('The backend of %s cannot be read: %s', self._host, exc)
             total = free = 0
         return {

@@ -22,7 +22,9 @@ class Capacity:
 class Backend(Protocol):
     """Storage of volumes. Each call is idempotent: "already as wished" is success.
 
-    All methods may raise ``StorageError`` (:mod:`multiattach.drivers.errors`).
+    All methods may raise ``StorageError``, and ``StorageUnavailable`` where storage is elsewhere
+    (:mod:`multiattach.drivers.errors`). A class of such storage says so by ``IS_REMOTE = True``: its :meth:`check`
+    is then part of what an operator has checked before programs start.
     """
 
     def check(self) -> None:
@@ -47,6 +49,8 @@ class Backend(Protocol):
 
         It takes no time, and what there was is kept as trash until :meth:`clear`. A volume of the same id can
         be made at once.
+
+        :raises ClearAborted: somebody has it open; nothing was done, and it is tried again.
         """
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
@@ -59,7 +63,11 @@ class Backend(Protocol):
         """Grow a volume's storage; never shrinks."""
 
     def path(self, volume_id: str) -> str:
-        """Return the path that a target exports."""
+        """Return what a target exports.
+
+        :returns: path of a device or a file; of an image in Ceph its name as QEMU has it,
+            ``rbd:POOL/IMAGE:id=USER:conf=FILE``.
+        """
 
     def capacity(self) -> Capacity:
         """Read the room that there is.

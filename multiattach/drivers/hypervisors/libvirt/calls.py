@@ -19,7 +19,6 @@ R = TypeVar('R')
 # libvirtd serves 20 calls at a time (max_workers); those that hang must leave some to everybody else.
 MOST_OVERDUE = 16
 MOST_OVERDUE_QUESTIONS = 4
-_PAUSE = 0.005  # s
 
 
 class Overdue(HypervisorUnavailable):
@@ -99,7 +98,7 @@ class Calls:
                 raise HypervisorUnavailable(
                     f'The server {holder.server_id} is left alone: libvirt was to {_describe(holder)}.'
                 )
-            wait(holder.wake, left)
+            concurrency.wait(holder.wake, left)
 
     def _run(self, mine: _Call, call: Callable[[], R]) -> R:
         with self._lock:
@@ -108,7 +107,7 @@ class Calls:
         # A daemon: a call that hangs must not keep the program from ending.
         threading.Thread(target=self._work, args=(mine, call), name=mine.what, daemon=True).start()
         while not mine.done and not self._interrupted and (left := mine.end - time.monotonic()) > 0:
-            wait(mine.wake, left)
+            concurrency.wait(mine.wake, left)
         if not mine.done:
             reason = 'the program stops' if self._interrupted else f'it took longer than {self.timeout:g} s'
             raise Overdue(f'libvirt did not {mine.what}: {reason}. It goes on, and is tried again.')
@@ -144,16 +143,6 @@ class Calls:
     def _find_overdue(self) -> list[_Call]:
         now = time.monotonic()
         return sorted((call for call in self._calls if call.end <= now), key=lambda call: call.began)
-
-
-def wait(event: Any, timeout: float) -> bool:
-    """Wait for a real thread's event (see :func:`multiattach.concurrency.native`); green threads work meanwhile."""
-    if not concurrency.is_green():
-        return bool(event.wait(timeout))
-    deadline = time.monotonic() + timeout
-    while not event.is_set() and time.monotonic() < deadline:
-        time.sleep(_PAUSE)
-    return bool(event.is_set())
 
 
 def _describe(call: _Call) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from multiattach import concurrency
-from multiattach.drivers.hypervisors.libvirt.calls import wait
 
 # Events come in a real thread in any case: libvirt's own loop cannot give way to green threads.
 threading: Any = concurrency.native('threading')
@@ -34,7 +33,7 @@ class Removal:
 
     def wait(self, timeout: float) -> UnplugResult | None:
         """Return what happened, None if nothing was heard in *timeout* seconds."""
-        wait(self._heard, timeout)
+        concurrency.wait(self._heard, timeout)
         return self._outcome
 
 

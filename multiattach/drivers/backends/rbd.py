@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes as images of a pool of Ceph."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Self
+
+from oslo_log import log
+
+from multiattach.conf import plugins
+from multiattach.conf import volume as volume_conf
+from multiattach.domain import errors
+from multiattach.drivers.backends import rbd_library
+from multiattach.drivers.backends.base import GIB, Capacity
+from multiattach.drivers.backends.rbd_calls import Cancelled, Progress
+from multiattach.drivers.backends.rbd_images import Images
+from multiattach.drivers.backends.rbd_pool import Cluster, Pool
+from multiattach.drivers.errors import ClearAborted, CopyAborted, DriverError, StorageError
+
+LOG = log.getLogger(__name__)
+
+_MIB_ORDER = 20
+# They become part of a target's path and options, where other characters would mean something.
+_NAME = re.compile(r'[A-Za-z0-9_.-]+')
+_PATH = re.compile(r'/[A-Za-z0-9_./+-]+')
+
+Proceed = Callable[[], bool]
+
+
+class RbdBackend:
+    """Images ``volume-UUID`` of a pool.
+
+    ``draft-UUID`` is one that is being cloned; what is to be removed is in the pool's trash. A clone shares blocks
+    with its source, as long as there is one: to clear a source gives its clones these blocks first.
+
+    :param order: objects of new images have 2 to that power bytes.
+    :param depth: generations of clones that may share blocks.
+    """
+
+    OPTS = volume_conf.RBD_OPTS
+    IS_REMOTE = True
+
+    def __init__(self, pool: Pool, order: int, depth: int) -> None:
+        self._pool = pool
+        self._images = Images(pool)
+        self._order = order
+        self._depth = depth
+
+    @classmethod
+    def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
+        for name in ('rbd_pool', 'rbd_user', 'rbd_cluster_name', 'rbd_ceph_conf'):
+            value = getattr(options, name)
+            if not (_PATH if name == 'rbd_ceph_conf' else _NAME).fullmatch(value or ''):
+                raise errors.ConfigurationError(
+                    f'Option {name} in [{surroundings.section}]: {value!r} is no name or path that targets can take.'
+                )
+        chunk = options.rbd_store_chunk_size
+        if chunk & (chunk - 1):
+            raise errors.ConfigurationError(
+                f'Option rbd_store_chunk_size in [{surroundings.section}] must be a power of two, not {chunk}.'
+            )
+        cluster = Cluster(options.rbd_ceph_conf, options.rbd_user, options.rbd_cluster_name, options.rbd_pool)
+        pool = Pool(rbd_library.load(), cluster, options.rados_connect_timeout)
+        return cls(pool, _MIB_ORDER + chunk.bit_length() - 1, options.rbd_max_clone_depth)
+
+    def check(self) -> None:
+        def check(io: Any, _progress: Any) -> None:
+            self._pool.rbd.RBD().list(io)
+            try:
+                self._images.probe(io)
+            except (self._pool.rbd.NoSpace, self._pool.rbd.DiskQuotaExceeded):
+                LOG.warning('Pool %s is full: its images can be deleted only', self._pool.cluster.pool)
+
+        try:
+            self._pool.run('list and change images', check)
+        except DriverError as exc:
+            raise StorageError(f'The pool of an rbd backend cannot be used. {exc}') from exc
+
+    def create(self, volume_id: str, size_gb: int) -> None:
+        name, size = _name(volume_id), size_gb * GIB
+
+        def create(io: Any, _progress: Any) -> None:
+            if not self._images.create(io, name, size, self._order):
+                with self._images.open(io, name) as image:
+                    self._images.grow(image, size)
+
+        self._pool.run(f'make image {name}', create)
+
+    def extend(self, volume_id: str, size_gb: int) -> None:
+        name = _name(volume_id)
+
+        def extend(io: Any, _progress: Any) -> None:
+            with self._images.open(io, name) as image:
+                self._images.grow(image, size_gb * GIB)
+
+        self._pool.run(f'extend image {name}', extend)
+
+    def path(self, volume_id: str) -> str:
+        cluster = self._pool.cluster
+        return f'rbd:{cluster.pool}/{_name(volume_id)}:id={cluster.user}:conf={cluster.conf}:cluster={cluster.name}'
+
+    def capacity(self) -> Capacity:
+        return self._pool.capacity()
+
+    # Deletion ---------------------------------------------------------------------------
+
+    def discard(self, volume_id: str) -> None:
+        def discard(io: Any, _progress: Any) -> None:
+            for name in (_draft(volume_id), _name(volume_id)):
+                self._images.move_to_trash(io, name)
+
+        self._pool.run(f'move image {_name(volume_id)} to the trash', discard)
+
+    def clear(self, volume_id: str, proceed: Proceed) -> None:
+        names = {_draft(volume_id), _name(volume_id)}
+        found = self._pool.run('list its trash', lambda io, _progress: self._images.list_trash(io, names))
+        for ident in found:
+            try:
+                self._remove(ident, proceed)
+            except Cancelled as exc:
+                raise ClearAborted('the worker stops') from exc
+
+    def _remove(self, ident: str, proceed: Proceed) -> None:
+        """Remove an image from the trash, once its clones have all blocks of their own."""
+
+        def look(io: Any, _progress: Any) -> list[Any]:
+            try:
+                with self._images.open(io, ident=ident, read_only=True) as image:
+                    return self._images.list_children(image.get_name(), image)
+            except self._pool.rbd.ImageNotFound:
+                return []
+
+        def remove(io: Any, progress: Any) -> None:
+            try:
+                self._images.drop_snapshots(io, ident)
+                self._pool.rbd.RBD().trash_remove(io, ident, on_progress=progress)
+            except self._pool.rbd.ImageNotFound:
+                return
+            except self._pool.rbd.ImageBusy as exc:
+                with self._images.open(io, ident=ident, read_only=True) as image:
+                    watchers = self._images.describe_watchers(image) or 'another step of this worker'
+                raise ClearAborted(f'image {ident} in the trash is still open at {watchers}') from exc
+
+        for child in self._pool.run('list clones', look):
+            if child.is_trash:
+                self._remove(child.ident, proceed)
+            else:
+                self._flatten(child.name, child.ident, proceed)
+        self._pool.run(f'remove image {ident} from the trash', remove, proceed=proceed)
+
+    def _flatten(self, name: str, ident: str, proceed: Proceed) -> None:
+        """Give an image all blocks of its own; it may be in use."""
+
+        def flatten(io: Any, progress: Any) -> None:
+            try:
+                with self._images.open(io, ident=ident) as image:
+                    if self._images.count_ancestors(io, image):
+                        image.flatten(on_progress=progress)
+            except self._pool.rbd.ImageNotFound:
+                return  # deleted meanwhile
+
+        LOG.info('Image %s gets the blocks that it shared with its source', name)
+        self._pool.run(f'flatten image {name}', flatten, proceed=proceed)
+
+    # Clones -----------------------------------------------------------------------------
+
+    def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Proceed) -> None:
+        name, draft, source = _name(volume_id), _draft(volume_id), _name(source_id)
+
+        def clone(io: Any, progress: Progress) -> None:
+            stays = self._images.clone(io, source, volume_id, draft)
+            # Open up to its new name: another worker that takes over sees that, and leaves it alone.
+            with self._images.open(io, draft) as image:
+                self._images.grow(image, size_gb * GIB)
+                if not stays or self._images.count_ancestors(io, image) > self._depth:
+                    image.flatten(on_progress=progress)
+                if progress.is_cancelled or not self._images.is_named(io, draft, image):
+                    raise CopyAborted
+                self._images.rename(io, draft, name)
+            if not stays:
+                self._images.drop_snapshot(io, source, volume_id)
+
+        if self._pool.run(f'find image {name}', lambda io, _progress: self._images.find_size(io, name)) is not None:
+            return
+        self._drop_draft(volume_id, proceed)
+        try:
+            self._pool.run(f'clone image {source}', clone, proceed=proceed)
+        except (Cancelled, StorageError) as exc:
+            self._drop_draft(volume_id, lambda: True)  # it may fill the pool
+            if isinstance(exc, Cancelled):
+                raise CopyAborted from exc
+            raise
+
+    def _drop_draft(self, volume_id: str, proceed: Proceed) -> None:
+        """Remove what there is of a clone.
+
+        :raises CopyAborted: somebody else is at it.
+        """
+        draft = _draft(volume_id)
+
+        def drop(io: Any, _progress: Any) -> list[str]:
+            self._images.move_to_trash(io, draft)
+            return self._images.list_trash(io, {draft})
+
+        try:
+            for ident in self._pool.run(f'move image {draft} to the trash', drop):
+                self._remove(ident, proceed)
+        except (Cancelled, ClearAborted) as exc:
+            raise CopyAborted from exc
+
+
+def _name(volume_id: str) -> str:
+    return f'volume-{volume_id}'
+
+
+def _draft(volume_id: str) -> str:
+    return f'draft-{volume_id}'

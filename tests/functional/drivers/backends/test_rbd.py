@@ -1,0 +1,614 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is Ceph's own: shared blocks, watchers, and what goes wrong."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from multiattach.domain import errors
+from multiattach.drivers.backends import rbd_library
+from multiattach.drivers.backends.base import GIB
+from multiattach.drivers.errors import ClearAborted, CopyAborted, StorageError, StorageUnavailable
+from tests.testbed.polling import wait_until
+
+from .conftest import make_backend, wait_for_capacity
+
+MIB = 1 << 20
+BLOCK = 4 * MIB  # an object
+TIMEOUT = 5  # s, of each backend here
+SHORT = 2  # s, where that is waited for
+
+
+def go_on():
+    return True
+
+
+def fill(store, volume_id, count=64):
+    """Have a volume with some data in as many objects."""
+    store.backend.create(volume_id, 1)
+    with store.open(volume_id) as image:
+        for number in range(count):
+            image.write(bytes([number]) * 4096, number * BLOCK)
+
+
+def check_filled(store, volume_id, count=64):
+    with store.open(volume_id) as image:
+        assert all(image.read(number * BLOCK, 4096) == bytes([number]) * 4096 for number in range(count))
+        assert image.read(count * BLOCK, 4096) == bytes(4096)
+
+
+def has_parent(store, volume_id):
+    with store.open(volume_id) as image:
+        try:
+            return bool(image.parent_id())
+        except store.rbd.ImageNotFound:
+            return False
+
+
+def list_snapshots(store, volume_id):
+    with store.open(volume_id) as image:
+        return [one['name'] for one in image.list_snaps()]
+
+
+@contextlib.contextmanager
+def timed(limit):
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < limit
+
+
+# Sharing
+
+
+def test_those_who_share_an_image_do_not_take_turns(make_rbd):
+    store = make_rbd(rbd_store_chunk_size=8)
+    store.backend.create('v', 1)
+    with store.io() as io, store.open('v') as one:
+        features = store.rbd.RBD().features_to_string(one.features())
+        assert set(features.split(',')) == {'layering', 'deep-flatten'}
+        assert one.stat()['order'] == 23
+        with store.rbd.Image(io, 'volume-v') as other:
+            for number in range(50):
+                writer, reader = (one, other) if number % 2 else (other, one)
+                writer.write(bytes([number]) * 4096, number * 4096)
+                assert reader.read(number * 4096, 4096) == bytes([number]) * 4096
+            assert list(one.list_lockers() or ()) == []
+
+
+def test_a_volume_grows_while_it_is_open(rbd):
+    rbd.backend.create('v', 1)
+    with rbd.open('v') as image:
+        rbd.backend.extend('v', 3)
+        wait_until(lambda: image.size() == 3 * GIB, 10, 'the new size')
+
+
+# Clones
+
+
+def test_a_clone_shares_blocks_until_its_source_goes(rbd):
+    fill(rbd, 'source')
+    rbd.backend.clone('clone', 'source', 1, go_on)
+    rbd.backend.clone('other', 'clone', 1, go_on)
+    assert has_parent(rbd, 'clone')
+    assert has_parent(rbd, 'other')
+    rbd.backend.discard('source')
+    assert rbd.names() == ['trash-source', 'volume-clone', 'volume-other']
+    rbd.backend.clear('source', go_on)
+    assert not has_parent(rbd, 'clone')
+    rbd.backend.discard('clone')
+    rbd.backend.clear('clone', go_on)
+    check_filled(rbd, 'other')
+    assert rbd.names() == ['volume-other']
+    assert list_snapshots(rbd, 'other') == []
+
+
+def test_a_source_and_its_clone_go_in_any_order(rbd):
+    fill(rbd, 'source', 4)
+    rbd.backend.clone('clone', 'source', 1, go_on)
+    rbd.backend.clone('other', 'clone', 1, go_on)
+    for volume_id in ('source', 'clone'):
+        rbd.backend.discard(volume_id)
+    rbd.backend.clear('source', go_on)
+    rbd.backend.clear('clone', go_on)
+    check_filled(rbd, 'other', 4)
+    assert rbd.names() == ['volume-other']
+
+
+def test_in_a_cluster_for_older_clients_a_clone_is_a_copy(make_rbd):
+    store = make_rbd('rbd default clone format = 1')
+    fill(store, 'source')
+    store.backend.clone('clone', 'source', 2, go_on)
+    assert not has_parent(store, 'clone')
+    assert list_snapshots(store, 'source') == []
+    store.backend.discard('source')
+    store.backend.clear('source', go_on)
+    check_filled(store, 'clone')
+
+
+def test_generations_that_share_blocks_are_limited(make_rbd):
+    store = make_rbd(rbd_max_clone_depth=1)
+    fill(store, 'first', 4)
+    store.backend.clone('second', 'first', 1, go_on)
+    store.backend.clone('third', 'second', 1, go_on)
+    store.backend.clone('fourth', 'third', 1, go_on)
+    assert [has_parent(store, name) for name in ('second', 'third', 'fourth')] == [True, False, True]
+    check_filled(store, 'fourth', 4)
+    assert list_snapshots(store, 'second') == []
+
+
+@pytest.mark.parametrize('lines', [(), ('rbd default clone format = 1',)])
+def test_a_copy_that_is_not_wanted_leaves_nothing(make_rbd, lines):
+    store = make_rbd(*lines, rbd_max_clone_depth=0)
+    fill(store, 'source', 200)
+    asked = []
+
+    def proceed():
+        asked.append(1)
+        return len(asked) < 3
+
+    with slow_osd(store.ceph), pytest.raises(CopyAborted):
+        store.backend.clone('clone', 'source', 1, proceed)
+    assert len(asked) == 3
+    assert store.names() == ['volume-source']
+    store.backend.clone('clone', 'source', 1, go_on)
+    check_filled(store, 'clone', 200)
+    assert list_snapshots(store, 'source') == []
+
+
+@contextlib.contextmanager
+def slow_osd(ceph):
+    """Let the OSD work for a tenth of the time only."""
+    done = threading.Event()
+
+    def run():
+        while not done.is_set():
+            with ceph.frozen('osd.0'):
+                time.sleep(0.09)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_what_a_killed_worker_left_of_a_clone_is_not_used(rbd):
+    fill(rbd, 'source', 4)
+    with rbd.open('source') as image:
+        image.create_snap('clone-clone')
+    with rbd.io() as io:
+        # The name, and the size, but no parent: a clone that was killed in the making reads as zeros.
+        rbd.rbd.RBD().create(io, 'draft-clone', GIB, old_format=False, features=1)
+    rbd.backend.clone('clone', 'source', 1, go_on)
+    check_filled(rbd, 'clone', 4)
+    assert rbd.names() == ['volume-clone', 'volume-source']
+
+
+def test_a_clone_that_another_worker_makes_is_left_to_it(rbd):
+    fill(rbd, 'source', 4)
+    with rbd.io() as io:
+        rbd.rbd.RBD().create(io, 'draft-clone', GIB, old_format=False, features=1)
+        with rbd.rbd.Image(io, 'draft-clone'), pytest.raises(CopyAborted):
+            rbd.backend.clone('clone', 'source', 1, go_on)
+    rbd.backend.clone('clone', 'source', 1, go_on)
+    check_filled(rbd, 'clone', 4)
+
+
+def test_a_source_is_cleared_under_clones_that_are_written(rbd):
+    """No write is lost, and no block of the source appears over it."""
+    fill(rbd, 'source')
+    rbd.backend.clone('clone', 'source', 1, go_on)
+    rbd.backend.discard('source')
+    stop, written = threading.Event(), []
+
+    def write():
+        with rbd.open('clone') as image:
+            number = 0
+            while not stop.is_set():
+                place = (number * 37 % 64) * BLOCK + 8192 + (number // 64) % 500 * 4096
+                image.write(number.to_bytes(8) * 512, place)
+                written.append(place)
+                number += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        wait_until(lambda: len(written) > 20, 30, 'the first writes')
+        rbd.backend.clear('source', go_on)
+        cleared = len(written)
+        wait_until(lambda: len(written) > cleared + 20, 30, 'writes after that')
+    finally:
+        stop.set()
+        thread.join()
+    assert not has_parent(rbd, 'clone')
+    check_filled(rbd, 'clone')
+    last = {place: number for number, place in enumerate(written)}
+    with rbd.open('clone') as image:
+        assert all(image.read(place, 4096) == number.to_bytes(8) * 512 for place, number in last.items())
+
+
+# Deleting what is in use
+
+
+def test_an_image_that_is_open_is_not_deleted_and_it_is_said_where(rbd):
+    rbd.backend.create('v', 1)
+    with rbd.open('v') as image:
+        [watcher] = image.watchers_list()
+        with pytest.raises(ClearAborted, match=f'volume-v is still open at .*client.{watcher["id"]}') as caught:
+            rbd.backend.discard('v')
+        assert watcher['addr'] in str(caught.value)
+        assert rbd.names() == ['volume-v']
+        with rbd.io() as io:  # moved by hand, or opened since
+            rbd.rbd.RBD().trash_move(io, 'volume-v')
+        with pytest.raises(ClearAborted, match=f'in the trash is still open at .*client.{watcher["id"]}'):
+            rbd.backend.clear('v', go_on)
+        assert rbd.names() == ['trash-v']
+    rbd.backend.clear('v', go_on)
+    assert rbd.names() == []
+
+
+def test_what_others_made_of_an_image_is_named_and_kept(rbd):
+    fill(rbd, 'v', 4)
+    with rbd.open('v') as image:
+        image.create_snap('nightly')
+    with pytest.raises(StorageError, match='snapshots that this service did not make: nightly'):
+        rbd.backend.discard('v')
+    with rbd.open('v') as image, rbd.io() as io:
+        rbd.rbd.RBD().clone(io, 'volume-v', 'nightly', io, 'golden', features=1)
+        image.remove_snap('nightly')
+    with pytest.raises(StorageError, match=f'clones that this service did not make: {rbd.pool}/golden'):
+        rbd.backend.discard('v')
+    assert rbd.names() == ['golden', 'volume-v']
+    check_filled(rbd, 'v', 4)
+    with rbd.io() as io, rbd.rbd.Image(io, 'golden') as image:
+        image.flatten()
+    rbd.backend.discard('v')
+    rbd.backend.clear('v', go_on)
+    assert rbd.names() == ['golden']
+
+
+@pytest.mark.parametrize('kept', ['id', 'header'])
+def test_an_image_that_was_killed_in_the_making(rbd, kept):
+    """What is left of it has its name, and cannot be opened."""
+
+    def break_off():
+        rbd.backend.create('v', 1)
+        with rbd.io() as io, rbd.open('v') as image:
+            ident = image.id()
+        with rbd.io() as io:
+            io.remove_object(f'rbd_header.{ident}')
+            if kept == 'id':
+                with rbd.rados.WriteOpCtx() as op:
+                    io.remove_omap_keys(op, ('name_volume-v', f'id_{ident}'))
+                    io.operate_write_op(op, 'rbd_directory')
+
+    break_off()
+    rbd.backend.create('v', 2)
+    assert rbd.size('v') == 2 * GIB
+    rbd.backend.discard('v')
+    rbd.backend.clear('v', go_on)
+    break_off()
+    rbd.backend.discard('v')
+    rbd.backend.clear('v', go_on)
+    assert rbd.names() == []
+    with rbd.io() as io:
+        assert [one.key for one in io.list_objects() if 'volume-v' in one.key] == []
+
+
+# What goes wrong
+
+
+def test_options_that_cannot_be_used(tmp_path):
+    for wrong in ({'rbd_pool': 'a/b'}, {'rbd_user': 'a:b'}, {'rbd_ceph_conf': 'ceph.conf'}, {'rbd_user': None}):
+        with pytest.raises(errors.ConfigurationError, match=f'Option {next(iter(wrong))} in .fast.'):
+            make_backend(wrong, tmp_path)
+    with pytest.raises(errors.ConfigurationError, match='power of two, not 3'):
+        make_backend({'rbd_store_chunk_size': 3}, tmp_path)
+
+
+@pytest.fixture
+def check(make_rbd, ceph, tmp_path):
+    """Check a backend with other options than those that do."""
+    good = make_rbd()
+
+    def run(**options):
+        named = {
+            'rbd_pool': good.pool,
+            'rbd_user': good.pool,
+            'rbd_ceph_conf': f'{ceph.folder}/client.{good.pool}.conf',
+        }
+        make_backend({**named, **options}, tmp_path).check()
+
+    run()
+    return run
+
+
+def test_a_configuration_file_that_is_not_there(check):
+    with pytest.raises(StorageError, match=r'Option rbd_ceph_conf: /nowhere/ceph.conf is not there'):
+        check(rbd_ceph_conf='/nowhere/ceph.conf')
+
+
+def test_a_pool_that_is_not_there(check):
+    with pytest.raises(StorageError, match='Option rbd_pool: the cluster has no pool nothing'):
+        check(rbd_pool='nothing')
+
+
+def test_a_user_without_a_key(check, ceph):
+    conf = ceph.write_conf('nobody', '')
+    (ceph.folder / 'client.nobody.keyring').unlink()
+    with pytest.raises(StorageError, match=r'no key of client.nobody in .*nobody.keyring: options rbd_user'):
+        check(rbd_user='nobody', rbd_ceph_conf=str(conf))
+
+
+def test_a_user_that_is_not_there_and_a_wrong_key(check, ceph):
+    key = 'AQDn0YBm8UjbHhAAyhxx0000000000000000zw=='
+    for name in ('stranger', 'admin'):
+        conf = ceph.write_conf(name, key)
+        with pytest.raises(
+            StorageError, match=f'The monitors refuse client.{name}: .*key in .*{name}.keyring'
+        ) as caught:
+            check(rbd_user=name, rbd_ceph_conf=str(conf))
+        assert key not in str(caught.value)
+
+
+def test_a_user_that_may_only_read(check, ceph):
+    conf = ceph.make_user('reader', 'profile rbd-read-only')
+    with pytest.raises(StorageError, match=r'client.reader has no capability for that in pool'):
+        check(rbd_user='reader', rbd_ceph_conf=str(conf))
+
+
+def test_a_monitor_that_does_not_answer(make_rbd, tmp_path):
+    store = make_rbd(rados_connect_timeout=SHORT)
+    other = make_backend(store.options, tmp_path)
+    store.backend.create('v', 1)
+    with store.ceph.frozen('mon.a'):
+        with timed(SHORT + 3), pytest.raises(StorageError, match=r'No monitor of Ceph answers client.* within 2 s'):
+            other.check()
+        with timed(SHORT + 3), pytest.raises(StorageUnavailable):
+            store.backend.capacity()
+    repeat(other.check)
+    wait_for_capacity(store.backend)
+    assert store.names() == ['volume-v']
+
+
+def repeat(step):
+    """Do a step, again and again as a worker does, until it is done."""
+
+    def attempt():
+        try:
+            step()
+        except (StorageUnavailable, ClearAborted):
+            return False
+        return True
+
+    wait_until(attempt, 60, 'the step')
+
+
+def test_an_osd_that_does_not_answer(make_rbd):
+    store = make_rbd(rados_connect_timeout=SHORT)
+    fill(store, 'v', 4)
+    with store.ceph.frozen('osd.0'):
+        for step in (
+            lambda: store.backend.create('new', 1),
+            lambda: store.backend.extend('v', 2),
+            lambda: store.backend.discard('v'),
+            lambda: store.backend.clear('v', go_on),
+        ):
+            with timed(4 * SHORT + 3), pytest.raises(StorageUnavailable, match='Ceph did not'):
+                step()
+    repeat(lambda: store.backend.create('new', 1))
+    repeat(lambda: store.backend.extend('v', 2))
+    assert store.size('v') == 2 * GIB
+    check_filled(store, 'v', 4)
+    for volume_id in ('new', 'v'):
+        repeat(lambda volume_id=volume_id: store.backend.discard(volume_id))
+        repeat(lambda volume_id=volume_id: store.backend.clear(volume_id, go_on))
+    assert store.names() == []
+
+
+def is_full(store):
+    [pool] = [one for one in store.ceph.ask('osd dump')['pools'] if one['pool_name'] == store.pool]
+    return 'full' in pool['flags_names']
+
+
+def test_a_full_pool(rbd, tmp_path):
+    fill(rbd, 'v', 4)
+    rbd.backend.create('other', 1)
+    rbd.ceph.ask('osd pool set-quota', pool=rbd.pool, field='max_bytes', val='1')
+    wait_until(lambda: is_full(rbd), 60, 'the monitor to see it')
+    with timed(TIMEOUT), pytest.raises(StorageError, match=f'make image volume-new: pool {rbd.pool} has reached its'):
+        rbd.backend.create('new', 1)
+    with timed(TIMEOUT), pytest.raises(StorageError, match='has reached its quota'):
+        rbd.backend.clone('clone', 'v', 1, go_on)
+    make_backend(rbd.options, tmp_path).check()  # a worker starts, and deletes
+    assert wait_for_capacity(rbd.backend).free_gb == 0
+    rbd.backend.discard('other')
+    rbd.backend.clear('other', go_on)
+    rbd.ceph.ask('osd pool set-quota', pool=rbd.pool, field='max_bytes', val='0')
+    assert rbd.names() == ['volume-v']
+
+    def make():
+        try:
+            rbd.backend.clone('clone', 'v', 1, go_on)
+        except StorageError:
+            return False
+        return True
+
+    wait_until(make, 60, 'the monitor to see that there is room')
+    check_filled(rbd, 'clone', 4)
+
+
+def test_a_pool_that_was_full_from_the_beginning_loses_nothing(rbd, tmp_path):
+    """librbd then says of an image that is there that it is not."""
+    rbd.backend.create('v', 1)
+    with rbd.io() as io:
+        io.write_full('something', b'large')
+        io.remove_object('rbd_trash')
+    rbd.ceph.ask('osd pool set-quota', pool=rbd.pool, field='max_bytes', val='1')
+    wait_until(lambda: is_full(rbd), 60, 'the monitor to see it')
+    with pytest.raises(StorageError, match=f'Image {rbd.pool}/volume-v cannot be moved to the trash: is the pool full'):
+        rbd.backend.discard('v')
+    assert rbd.names() == ['volume-v']
+
+
+def test_a_quota_is_the_capacity(rbd):
+    before = wait_for_capacity(rbd.backend)
+    rbd.ceph.ask('osd pool set-quota', pool=rbd.pool, field='max_bytes', val=str(2 * GIB))
+    room = rbd.backend.capacity()
+    assert (round(room.total_gb, 2), round(room.free_gb, 2)) == (2, 2)
+    assert before.total_gb > 3
+
+
+def test_a_worker_that_was_blocklisted_comes_back_as_another_client(rbd):
+    fill(rbd, 'v', 4)
+    address = rbd.backend._pool._connection.get_addrs()
+    rbd.ceph.ask('osd blocklist', blocklistop='add', addr=address.removeprefix('v2:').split(',')[0])
+    with timed(3 * TIMEOUT), pytest.raises(StorageUnavailable, match='is blocklisted'):
+        rbd.backend.extend('v', 2)
+    rbd.backend.extend('v', 2)
+    assert rbd.size('v') == 2 * GIB
+
+
+# In a process of its own
+
+PROGRAM = """
+import multiattach.cmd
+import os, pathlib, sys, threading, time
+from multiattach.conf import plugins, volume
+from multiattach.drivers.backends.rbd import RbdBackend
+from multiattach.drivers.errors import StorageUnavailable
+values = {opt.dest: opt.default for opt in volume.RBD_OPTS}
+conf, name = sys.argv[1:]
+values |= {'rbd_ceph_conf': conf, 'rbd_user': name, 'rbd_pool': name, 'rados_connect_timeout': 2}
+where = plugins.Surroundings('fast', 'host', pathlib.Path('/nowhere'))
+backend = RbdBackend.from_options(type('Options', (), values)(), where)
+backend.check()
+backend.create('source', 1)
+backend.clone('clone', 'source', 1, lambda: True)
+"""
+HANGING = (
+    PROGRAM
+    + """
+print('ready', flush=True)
+sys.stdin.readline()
+ticks = []
+def tick():
+    while True:
+        ticks.append(1)
+        time.sleep(0.05)
+threading.Thread(target=tick, daemon=True).start()
+before = len(ticks)
+try:
+    backend.create('new', 1)
+except StorageUnavailable as exc:
+    print(len(ticks) - before, exc, flush=True)
+"""
+)
+
+
+@pytest.mark.parametrize('mode', ['threading', 'eventlet'])
+def test_a_call_that_hangs_holds_up_neither_other_threads_nor_the_end(rbd, mode):
+    environment = {**os.environ, 'MULTIATTACH_CONCURRENCY': mode, 'PYTHONWARNINGS': 'ignore'}
+    argv = [sys.executable, '-c', HANGING, rbd.options['rbd_ceph_conf'], rbd.pool]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        try:
+            assert child.stdout.readline() == 'ready\n'
+            with rbd.ceph.frozen('osd.0'):
+                child.stdin.write('\n')
+                child.stdin.flush()
+                ticks, _, text = child.stdout.readline().partition(' ')
+                assert int(ticks) > 10
+                assert 'Ceph did not make image volume-new' in text
+                assert child.wait(20) == 0
+        finally:
+            child.kill()
+    assert set(rbd.names()) - {'volume-new'} == {'volume-clone', 'volume-source'}
+
+
+@pytest.mark.slow  # a watcher that died is one for 30 s
+def test_a_clone_whose_worker_was_killed_is_made_anew(make_rbd):
+    store = make_rbd(rbd_max_clone_depth=0)
+    fill(store, 'source', 200)
+    program = PROGRAM.replace(
+        "backend.clone('clone'", "backend._depth = 0; print('go', flush=True); backend.clone('clone'"
+    )
+    argv = [sys.executable, '-c', program, store.options['rbd_ceph_conf'], store.pool]
+    with slow_osd(store.ceph), subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == 'go\n'
+        wait_until(lambda: 'draft-clone' in store.names(), 30, 'the draft', 0.01)
+        child.send_signal(signal.SIGKILL)
+    assert store.names() == ['draft-clone', 'volume-source']
+
+    def clone():
+        try:
+            store.backend.clone('clone', 'source', 1, go_on)
+        except CopyAborted:
+            return False
+        return True
+
+    wait_until(clone, 60, 'the end of the watcher', 1)
+    check_filled(store, 'clone', 200)
+    assert store.names() == ['volume-clone', 'volume-source']
+    assert list_snapshots(store, 'source') == []
+
+
+def test_only_two_modules_come_from_the_distribution():
+    code = (
+        'import sys; before = list(sys.path)\n'
+        'from multiattach.drivers.backends import rbd_library\n'
+        'rados, rbd = rbd_library.load()\n'
+        'assert sys.path == before\n'
+        'print(rados.__file__, rbd.__file__, sys.modules["rados"] is rados)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    rados, rbd, same = done.stdout.split()
+    assert same == 'True'
+    assert {pathlib.Path(path).parent for path in (rados, rbd)} == {pathlib.Path(rbd_library.FOLDERS[0])}
+
+
+# As an operator sees it
+
+
+def run_program(name, config, *words):
+    argv = [str(pathlib.Path(sys.executable).parent / f'multiattach-{name}'), '--config-file', str(config), *words]
+    environment = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_what_is_checked_before_programs_start(rbd, tmp_path):
+    config = tmp_path / 'multiattach.conf'
+    config.write_text(
+        f'[DEFAULT]\ntransport_url = inproc://\nstate_path = {tmp_path}\n'
+        f'[database]\nconnection = sqlite:///{tmp_path}/db.sqlite\n'
+        f'[volume]\nenabled_backends = fast\n[fast]\ndriver = rbd\nrados_connect_timeout = {SHORT}\n'
+        + ''.join(f'{name} = {value}\n' for name, value in rbd.options.items())
+    )
+    assert run_program('manage', config, 'db', 'sync').returncode == 0
+
+    def check():
+        done = run_program('manage', config, 'config', 'check', '--connect')
+        return [line for line in done.stderr.splitlines() if 'transport_url' not in line]
+
+    def check_upgrade():
+        done = run_program('status', config, 'upgrade', 'check')
+        return ' '.join(done.stdout.replace('|', ' ').split())
+
+    assert check() == []
+    assert 'Check: Storage' in check_upgrade()
+    assert 'it answers: fast' in check_upgrade()
+    with rbd.ceph.frozen('mon.a'):
+        [text] = check()
+        assert text.startswith('[fast] The pool of an rbd backend cannot be used. No monitor of Ceph answers client.')
+        assert 'No monitor of Ceph answers client.' in check_upgrade()
+    config.write_text(config.read_text().replace('rbd_user', 'rbd_usr'))
+    assert check()[0].endswith('unknown option rbd_usr; did you mean rbd_user?')
