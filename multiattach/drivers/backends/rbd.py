@@ -2,6 +2,7 @@
 """Volumes as images of a pool of Ceph."""
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -15,11 +16,13 @@ from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.rbd_calls import Cancelled, Progress
 from multiattach.drivers.backends.rbd_images import Images
 from multiattach.drivers.backends.rbd_pool import Cluster, Pool
-from multiattach.drivers.errors import ClearAborted, CopyAborted, DriverError, StorageError
+from multiattach.drivers.errors import ClearAborted, CopyAborted, DriverError, StorageError, StorageUnavailable
 
 LOG = log.getLogger(__name__)
 
+_CLUSTER_NAME = 'ceph'  # what everybody takes it for who is not told another one
 _MIB_ORDER = 20
+_PATIENCE = 10.0  # s; a volume's lock is held meanwhile, and a fence may wait for it
 # They become part of a target's path and options, where other characters would mean something.
 _NAME = re.compile(r'[A-Za-z0-9_.-]+')
 _PATH = re.compile(r'/[A-Za-z0-9_./+-]+')
@@ -35,16 +38,19 @@ class RbdBackend:
 
     :param order: objects of new images have 2 to that power bytes.
     :param depth: generations of clones that may share blocks.
+    :param patience: seconds to wait for an image that is to be exported.
     """
 
     OPTS = volume_conf.RBD_OPTS
     IS_REMOTE = True
 
-    def __init__(self, pool: Pool, order: int, depth: int) -> None:
+    def __init__(self, pool: Pool, order: int, depth: int, patience: float) -> None:
         self._pool = pool
         self._images = Images(pool)
         self._order = order
         self._depth = depth
+        self._patience = patience
+        self._silent_until = 0.0
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
@@ -61,7 +67,7 @@ class RbdBackend:
             )
         cluster = Cluster(options.rbd_ceph_conf, options.rbd_user, options.rbd_cluster_name, options.rbd_pool)
         pool = Pool(rbd_library.load(), cluster, options.rados_connect_timeout)
-        return cls(pool, _MIB_ORDER + chunk.bit_length() - 1, options.rbd_max_clone_depth)
+        return cls(pool, _MIB_ORDER + chunk.bit_length() - 1, options.rbd_max_clone_depth, _PATIENCE)
 
     def check(self) -> None:
         def check(io: Any, _progress: Any) -> None:
@@ -96,8 +102,26 @@ class RbdBackend:
         self._pool.run(f'extend image {name}', extend)
 
     def path(self, volume_id: str) -> str:
-        cluster = self._pool.cluster
-        return f'rbd:{cluster.pool}/{_name(volume_id)}:id={cluster.user}:conf={cluster.conf}:cluster={cluster.name}'
+        """Name the image for targets, once it can be opened: a target that waits for Ceph may serve nobody meanwhile.
+
+        :raises StorageUnavailable: Ceph does not answer, or did not a moment ago.
+        """
+        name, cluster = _name(volume_id), self._pool.cluster
+        if time.monotonic() < self._silent_until:
+            raise StorageUnavailable(f'Ceph is not asked for image {name}: it did not answer a moment ago.')
+        try:
+            self._pool.run(
+                f'open image {name}',
+                lambda io, _progress: self._images.prepare_export(io, name),
+                timeout=self._patience,
+            )
+        except StorageUnavailable:
+            self._silent_until = time.monotonic() + self._patience
+            raise
+        words = [f'rbd:{cluster.pool}/{name}', f'id={cluster.user}', f'conf={cluster.conf}']
+        if cluster.name != _CLUSTER_NAME:
+            words.append(f'cluster={cluster.name}')
+        return ':'.join(words)
 
     def capacity(self) -> Capacity:
         return self._pool.capacity()

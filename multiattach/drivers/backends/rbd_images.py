@@ -12,6 +12,7 @@ from multiattach.drivers.errors import ClearAborted, StorageError
 
 _PREFIXES = ('volume-', 'draft-')
 _CLONE = 'clone-'
+_CACHE = 'conf_rbd_cache'  # key in an image's metadata that librbd takes for the option rbd_cache
 _PROBED = 'multiattach_probed'  # key in the pool's own metadata
 
 
@@ -89,6 +90,17 @@ class Images:
         """
         if image.size() < size:
             image.resize(size)
+
+    def prepare_export(self, io: Any, name: str) -> None:
+        """See that an image can be opened, and have every client of it write through.
+
+        librbd's cache answers writes before they are done: another client would not see them, and no fence.
+        """
+        with self.open(io, name, read_only=True) as image:
+            if dict(image.metadata_list()).get(_CACHE) == 'false':
+                return
+        with self.open(io, name) as image:
+            image.metadata_set(_CACHE, 'false')
 
     def is_named(self, io: Any, name: str, image: Any) -> bool:
         """Tell whether an open image, and no other one, has a name."""

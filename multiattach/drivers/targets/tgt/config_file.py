@@ -20,7 +20,8 @@ from pathlib import Path
 
 from multiattach.drivers.errors import TargetFull, TargetRequestInvalid
 from multiattach.drivers.targets.base import Grant
-from multiattach.drivers.targets.tgt.protocol import BACKING_STORE, check_value
+from multiattach.drivers.targets.tgt.protocol import check_value
+from multiattach.drivers.targets.tgt.store import find_store
 
 NOBODY_ADDRESS = '255.255.255.255'
 _GRANT = re.compile(
@@ -51,15 +52,20 @@ def render(target: TargetFile) -> str:
 
     :raises TargetRequestInvalid: the path or a grant cannot be written in such a file.
     """
-    if _SPECIAL.search(target.device):
+    store = find_store(target.device)
+    if _SPECIAL.search(store.path):
         raise TargetRequestInvalid("the device's path has characters that tgt-admin cannot read")
     lines = [
         f'<target {target.iqn}>',
         '  driver iscsi',
+        # tgt-admin leaves out a path that is not there, unless it reads here already that it is none.
+        *([f'  bs-type {store.kind}'] if store.options else []),
         f'  initiator-address {NOBODY_ADDRESS}',
-        f'  <backing-store {target.device}>',
+        f'  <backing-store {store.path}>',
         f'    lun {target.lun}',
-        f'    bs-type {BACKING_STORE}',
+        f'    bs-type {store.kind}',
+        # The outer quotes are for tgt-admin, which hands the rest to a shell.
+        *([f'    bsopts "\'{store.options}\'"'] if store.options else []),
         '    allow-in-use yes',
         f'    write-cache {"on" if target.write_cache else "off"}',
         f'    scsi_id {target.scsi_id}',

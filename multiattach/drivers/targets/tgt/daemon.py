@@ -20,8 +20,9 @@ from oslo_log import log
 
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.tgt import parse, protocol
-from multiattach.drivers.targets.tgt.protocol import BACKING_STORE, ErrorCode, Mode, Op, Request, TgtError, tolerate
+from multiattach.drivers.targets.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError, tolerate
 from multiattach.drivers.targets.tgt.roster import Roster
+from multiattach.drivers.targets.tgt.store import Store
 
 LOG = log.getLogger(__name__)
 
@@ -310,10 +311,15 @@ class TgtDaemon:
         request = Request(f'set target {tid} {state}', Mode.TARGET, Op.UPDATE, (('state', state),), tid=tid)
         self.call(request)
 
-    def new_lun(self, tid: int, lun: int, path: str) -> None:
-        params = (('path', path), ('bstype', BACKING_STORE))
-        action = f'add {path} to target {tid} as LUN {lun}'
+    def new_lun(self, tid: int, lun: int, store: Store) -> None:
+        options = (('bsopts', store.options),) if store.options else ()
+        params = (('path', store.path), ('bstype', store.kind), *options)
+        action = f'add {store.path} to target {tid} as LUN {lun}'
         self.call(Request(action, Mode.DEVICE, Op.NEW, params, tid=tid, lun=lun))
+
+    def show_stores(self) -> list[str]:
+        """Return the kinds of backing stores that tgtd has."""
+        return parse.parse_stores(self.call(Request('show the system', Mode.SYSTEM, Op.SHOW)))
 
     def update_lun(self, tid: int, lun: int, params: tuple[tuple[str, str], ...]) -> None:
         """Change a logical unit; all changes happen at once, in order."""

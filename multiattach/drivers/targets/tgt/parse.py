@@ -250,6 +250,13 @@ def parse_portals(text: str) -> list[str]:
     return [str(portal) for portal in found]
 
 
+def parse_stores(text: str) -> list[str]:
+    """Return the kinds of backing stores that the text of the system names."""
+    _, _, after = text.partition('Backing stores:\n')
+    found, _, _ = after.partition('Device types:\n')
+    return [line.split()[0] for line in found.splitlines()]
+
+
 def parse_accounts(text: str) -> list[str]:
     """Read all CHAP names, the newest first, from the reply to "show accounts"."""
     return [line.strip() for line in text.split('\n') if line.startswith(_SECTION)]

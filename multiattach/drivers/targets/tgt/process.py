@@ -155,7 +155,8 @@ class PrivateTgtd:
                 stdin=nothing,
                 stdout=output or subprocess.DEVNULL,
                 stderr=output or subprocess.DEVNULL,
-                env=environment(self._socket_prefix),
+                # It serves nobody while it waits for Ceph; librados has 300 s.
+                env={'CEPH_ARGS': '--client_mount_timeout=10', **environment(self._socket_prefix)},
                 start_new_session=True,  # Ctrl-C is for us; we end tgtd in order
             )
         finally:

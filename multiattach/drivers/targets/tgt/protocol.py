@@ -25,7 +25,6 @@ SHOW_ALL = -1
 DRIVER = b'iscsi'
 MAX_PARAMETERS = 8 * 1024
 MAX_VALUE = 1000
-BACKING_STORE = 'rdwr'  # tgtd's kind for files and devices
 _REQUEST = struct.Struct('=II64sIiQQIIIIII')
 _REPLY = struct.Struct('=II')
 REPLY_HEADER_SIZE = _REPLY.size

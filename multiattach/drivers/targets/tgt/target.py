@@ -23,6 +23,7 @@ from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, check_
 from multiattach.drivers.targets.tgt.reader import ExportReader
 from multiattach.drivers.targets.tgt.reopen import reopen
 from multiattach.drivers.targets.tgt.sessions import close_sessions, poll
+from multiattach.drivers.targets.tgt.store import Store, find_store
 
 LOG = log.getLogger(__name__)
 
@@ -196,7 +197,7 @@ class TgtTarget:
             target = self._daemon.show_targets().find(iqn)
             if target is None or LUN not in target.luns:
                 raise TargetError(f'there is no LUN {LUN} at target {iqn} to extend')
-            reopen(self._daemon, target, LUN, device, self._close_timeout)
+            reopen(self._daemon, target, LUN, find_store(device).path, self._close_timeout)
 
     # Reading ----------------------------------------------------------------------------
 
@@ -267,16 +268,26 @@ class TgtTarget:
         return ShownTarget(tid, iqn)
 
     def _settle_lun(self, target: ShownTarget, volume_id: str, device: str) -> None:
-        lun = target.luns.get(LUN)
+        lun, store = target.luns.get(LUN), find_store(device)
         if lun is None:
-            self._daemon.new_lun(target.tid, LUN, device)
-        elif lun.path != device or not lun.online:
-            reopen(self._daemon, target, LUN, device, self._close_timeout)
+            self._new_lun(target.tid, store)
+        elif lun.path != store.path or not lun.online:
+            reopen(self._daemon, target, LUN, store.path, self._close_timeout)
         # Identity and mode page go in one request, so one tells of the other. They are not
         # repeated: tgtd frees the old mode page while its threads may be reading it.
         if lun is None or lun.scsi_id != scsi_id(volume_id):
             params = lun_parameters(volume_id, write_cache=self._write_cache)
             self._daemon.update_lun(target.tid, LUN, params)
+
+    def _new_lun(self, tid: int, store: Store) -> None:
+        try:
+            self._daemon.new_lun(tid, LUN, store)
+        except TgtError as exc:
+            if store.kind not in self._daemon.show_stores():
+                raise TargetError(
+                    f'tgtd has no backing store {store.kind}: install the package tgt-{store.kind}, and restart tgtd'
+                ) from exc
+            raise
 
     def _admit(self, target: ShownTarget, initiator: str) -> None:
         if initiator not in target.initiators:

@@ -593,22 +593,10 @@ def test_what_is_checked_before_programs_start(rbd, tmp_path):
         f'[volume]\nenabled_backends = fast\n[fast]\ndriver = rbd\nrados_connect_timeout = {SHORT}\n'
         + ''.join(f'{name} = {value}\n' for name, value in rbd.options.items())
     )
-    assert run_program('manage', config, 'db', 'sync').returncode == 0
-
-    def check():
-        done = run_program('manage', config, 'config', 'check', '--connect')
-        return [line for line in done.stderr.splitlines() if 'transport_url' not in line]
-
-    def check_upgrade():
-        done = run_program('status', config, 'upgrade', 'check')
-        return ' '.join(done.stdout.replace('|', ' ').split())
-
-    assert check() == []
-    assert 'Check: Storage' in check_upgrade()
-    assert 'it answers: fast' in check_upgrade()
+    done = run_program('manage', config, 'config', 'check', '--connect')
+    assert '[fast]' not in done.stderr
     with rbd.ceph.frozen('mon.a'):
-        [text] = check()
-        assert text.startswith('[fast] The pool of an rbd backend cannot be used. No monitor of Ceph answers client.')
-        assert 'No monitor of Ceph answers client.' in check_upgrade()
-    config.write_text(config.read_text().replace('rbd_user', 'rbd_usr'))
-    assert check()[0].endswith('unknown option rbd_usr; did you mean rbd_user?')
+        done = run_program('status', config, 'upgrade', 'check')
+    assert '[fast] The pool of an rbd backend cannot be used. No monitor of Ceph answers client.' in ' '.join(
+        done.stdout.replace('|', ' ').split()
+    )

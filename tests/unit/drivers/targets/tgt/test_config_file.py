@@ -43,6 +43,14 @@ def test_options() -> None:
     assert '    write-cache off\n' in text
 
 
+def test_an_image() -> None:
+    image = dataclasses.replace(FILE, device='rbd:volumes/v:id=u:conf=/c')
+    lines = [line.strip() for line in config_file.render(image).splitlines()]
+    # Once for the target: tgt-admin looks there whether the path is that of a file.
+    assert lines.index('bs-type rbd') < lines.index('<backing-store volumes/v>')
+    assert 'bsopts "\'id=u;conf=/c\'"' in lines
+
+
 def test_grants_are_read_back_and_replaced() -> None:
     text = config_file.render(FILE)
     assert config_file.parse_grants(text) == (ONE, TWO)
