@@ -16,6 +16,7 @@ from multiattach.domain import errors
 from multiattach.drivers.backends import rbd_library
 from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.errors import ClearAborted, CopyAborted, StorageError, StorageUnavailable
+from tests.guides.text import TOP, read_blocks
 from tests.testbed.polling import wait_until
 
 from .conftest import make_backend, wait_for_capacity
@@ -143,7 +144,7 @@ def test_generations_that_share_blocks_are_limited(make_rbd):
     assert list_snapshots(store, 'second') == []
 
 
-@pytest.mark.parametrize('lines', [(), ('rbd default clone format = 1',)])
+@pytest.mark.parametrize('lines', [(), pytest.param(('rbd default clone format = 1',), marks=pytest.mark.slow)])
 def test_a_copy_that_is_not_wanted_leaves_nothing(make_rbd, lines):
     store = make_rbd(*lines, rbd_max_clone_depth=0)
     fill(store, 'source', 200)
@@ -303,6 +304,23 @@ def test_an_image_that_was_killed_in_the_making(rbd, kept):
     assert rbd.names() == []
     with rbd.io() as io:
         assert [one.key for one in io.list_objects() if 'volume-v' in one.key] == []
+
+
+def test_a_write_is_done_when_it_is_answered(rbd):
+    """librbd's own cache would answer it at once: once somebody has flushed, see its option rbd_cache."""
+    rbd.backend.create('v', 1)
+    for _ in range(2):
+        assert rbd.backend.path('v').startswith(f'rbd:{rbd.pool}/volume-v:id={rbd.pool}:conf=/')
+    answered = threading.Event()
+    with rbd.open('v') as image:
+        image.write(bytes(4096), 0)
+        image.flush()
+        thread = threading.Thread(target=lambda: (image.write(b'x' * 4096, 0), answered.set()))
+        with rbd.ceph.frozen('osd.0'):
+            thread.start()
+            assert not answered.wait(1)
+        assert answered.wait(30)
+        thread.join()
 
 
 # What goes wrong
@@ -600,3 +618,22 @@ def test_what_is_checked_before_programs_start(rbd, tmp_path):
     assert '[fast] The pool of an rbd backend cannot be used. No monitor of Ceph answers client.' in ' '.join(
         done.stdout.replace('|', ' ').split()
     )
+
+
+def test_the_guide_s_commands_are_enough(ceph, tmp_path):
+    commands = [b.text for b in read_blocks(TOP / 'doc/source/install/ceph.rst') if b.section == 'In the cluster']
+    script = commands[0].replace('/etc/ceph', str(tmp_path))
+    environment = {**os.environ, 'CEPH_CONF': str(ceph.conf)}
+    done = subprocess.run(['sh', '-ec', script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    conf = tmp_path / 'ceph.conf'
+    conf.write_text(ceph.conf.read_text() + f'keyring = {tmp_path}/$cluster.$name.keyring\n')
+    options = {'rbd_user': 'multiattach', 'rbd_pool': 'volumes', 'rbd_ceph_conf': str(conf)}
+    backend = make_backend(options, tmp_path)
+    backend.check()
+    backend.create('source', 1)
+    backend.clone('clone', 'source', 1, go_on)
+    backend.discard('source')
+    backend.clear('source', go_on)
+    wait_for_capacity(backend)
+    ceph.remove_pool('volumes')
