@@ -91,9 +91,9 @@ class Row:
     is_firm: bool = False
 
 
-_RESTORE = "The target is made what the rows say, under the volume's lock, as after a restart of its daemon."
-_REMOVE = 'The target, its accounts and its file are removed, as with the last attachment.'
-_DELETE = 'The attachment is deleted, as by its user: it leaves its target, then its row goes.'
+_RESTORE = "The target is restored to what the rows say, under the volume's lock, as after a restart of its daemon."
+_REMOVE = 'The target, its accounts and its file are removed, as when the last attachment is deleted.'
+_DELETE = 'The attachment is deleted as by its user: its initiator is turned away, then its row is removed.'
 _T, _D, _H, _M, _N = Account.TARGET, Account.DATABASE, Account.HOST, Account.DOMAIN, Account.NOVA
 _REPAIR, _REPORT = Action.REPAIR, Action.REPORT
 
@@ -103,8 +103,8 @@ TABLE: Mapping[Drift, Row] = {
         Row(
             Drift.NO_TARGET,
             _T,
-            'an attachment that is admitted, and no target',
-            'Attachments need a target, and there is none. The volume worker makes it again.',
+            'an attachment that must be admitted, but no target',
+            'Attachments need a target, but it does not exist. The volume worker restores it.',
             _REPAIR,
             _RESTORE,
         ),
@@ -112,30 +112,30 @@ TABLE: Mapping[Drift, Row] = {
             Drift.NO_VOLUME,
             _T,
             'a target (or its file) of a volume that was never recorded, or was purged',
-            'There is a target of a volume that is not recorded. Another service may share the target daemon.',
+            'There is a target for a volume that is not recorded. Another service may be using the target daemon.',
             _REPORT,
-            "Nothing: it may be somebody else's. If it is not: tgt-admin --delete.",
+            'Nothing: it may belong to someone else. If it does not, remove it with tgt-admin --delete.',
         ),
         Row(
             Drift.LEFTOVER,
             _T,
             'a target of a volume that is recorded as deleted',
-            'There is a target of a volume that was deleted.',
+            'There is a target for a volume that was deleted.',
             _REPAIR,
             _REMOVE,
         ),
         Row(
             Drift.UNUSED,
             _T,
-            'a target, and no attachment that may be on one',
-            'There is a target, and no attachment needs it.',
+            'a target, but no attachment that may be on it',
+            'There is a target that no attachment needs.',
             _REPAIR,
             _REMOVE,
         ),
         Row(
             Drift.NO_LUN,
             _T,
-            'a target that is needed, without a logical unit that is online',
+            'a target that is needed, but has no logical unit that is online',
             'The target has no logical unit that serves I/O.',
             _REPAIR,
             _RESTORE,
@@ -143,16 +143,16 @@ TABLE: Mapping[Drift, Row] = {
         Row(
             Drift.SHUT,
             _T,
-            'a target that is needed and is offline: it takes no login and drops commands',
-            'A fence or an extend was broken off while the target was shut; nobody can use the volume.',
+            'a target that is needed, but is offline: it accepts no login and drops commands',
+            'A fence or an extend was interrupted while the target was offline; nobody can use the volume.',
             _REPAIR,
-            _RESTORE + ' That opens it.',
+            _RESTORE + ' That brings it online.',
         ),
         Row(
             Drift.SHUT_OUT,
             _T,
             'an initiator that an attachment needs is not in the ACL',
-            'An attachment needs this initiator to be admitted, and it is not.',
+            'An attachment needs this initiator to be admitted, but the target does not admit it.',
             _REPAIR,
             _RESTORE,
         ),
@@ -175,8 +175,8 @@ TABLE: Mapping[Drift, Row] = {
         Row(
             Drift.ACCOUNT,
             _T,
-            'a CHAP account is bound that no attachment names',
-            'An account is bound to the target that no attachment names.',
+            'a bound CHAP account that no attachment names',
+            'The target has an account that no attachment names.',
             _REPAIR,
             _RESTORE,
         ),
@@ -184,7 +184,7 @@ TABLE: Mapping[Drift, Row] = {
             Drift.SESSION,
             _T,
             'a live login of an initiator that no attachment names',
-            'An initiator is logged in that no attachment names.',
+            'An initiator that no attachment names is logged in.',
             _REPAIR,
             _RESTORE + ' That ends the login.',
         ),
@@ -192,35 +192,34 @@ TABLE: Mapping[Drift, Row] = {
             Drift.SHARED_LOGIN,
             _T,
             'live logins of one initiator name from several addresses at one target',
-            'Several addresses are logged in under one initiator name: two hosts with one name, or one host with '
-            'several ways to the target. Who shares a name shares its fence.',
+            'Several addresses are logged in under one initiator name: two hosts with the same name, or one host with '
+            'several paths to the target. Hosts that share a name are fenced together.',
             _REPORT,
-            'Nothing: compare /etc/iscsi/initiatorname.iscsi of the hosts with these addresses.',
+            'Nothing: compare /etc/iscsi/initiatorname.iscsi on the hosts with these addresses.',
         ),
         Row(
             Drift.OLD_PORTAL,
             _T,
-            'a portal, target name or LUN in the connection_info of an attachment that its '
-            'target does not have (any more)',
-            'The host was told another address of the target than the one of today. A server that is logged in '
-            'there stays so, as long as the target daemon serves that address; a new login would fail.',
+            'a portal, target name or LUN in the connection_info of an attachment that its target no longer has',
+            'The host was given an address that is no longer that of the target. A server that is logged in there '
+            'stays so while the target daemon serves the old address, but a new login would fail.',
             _REPAIR,
-            'The connection_info is given the address of today, with the credentials that it has. While the '
-            'initiator is logged in this waits, so that its host finds the session that it has to end.',
+            'The connection_info is given the current address and keeps its credentials. While the initiator is '
+            'logged in this waits, so that its host can find the session that it has to end.',
         ),
         Row(
             Drift.STRAY_FILE,
             _T,
-            'a file in volumes_dir of a volume of this backend that needs no target',
-            'A file would have a restarted target daemon export a volume that nobody uses.',
+            'a file in volumes_dir for a volume of this backend that needs no target',
+            'Because of a file, a restarted target daemon would export a volume that nobody uses.',
             _REPAIR,
             _REMOVE,
         ),
         Row(
             Drift.NO_FILE,
             _T,
-            'no file in volumes_dir of a volume that needs a target',
-            'After a restart of the target daemon by itself the volume would not be exported.',
+            'no file in volumes_dir for a volume that needs a target',
+            'After a restart of the target daemon alone, the volume would not be exported.',
             _REPAIR,
             _RESTORE,
         ),
@@ -230,97 +229,97 @@ TABLE: Mapping[Drift, Row] = {
             "a volume's status is not the one that its attachments give",
             'The status of the volume disagrees with its attachments.',
             _REPAIR,
-            'The status is derived from the attachments in one transaction, as after each of their changes.',
+            'The status is derived from the attachments in one transaction, as after each change.',
         ),
         Row(
             Drift.OLD_DATABASE,
             _D,
-            'the file beside the targets is ahead of the database, or of another one',
-            'The database is an older copy, or another one than that of the targets. Nothing is repaired or '
-            'exported again, and no step from before goes on, until a person accepts it.',
+            'the file beside the targets is ahead of the database, or belongs to another one',
+            'The database is an older copy, or not the one of the targets. Nothing is repaired or exported again, '
+            'and no earlier step is resumed, until an operator accepts it.',
             _REPORT,
-            'Nothing: put the newest database back, or accept this one: multiattach-manage db accept BACKEND.',
+            'Nothing: restore the newest database, or accept this one with multiattach-manage db accept BACKEND.',
         ),
         Row(
             Drift.RESERVATION,
             _D,
             'an attachment without server and connector, reserved longer than [reconcile] reservation_age',
-            'A place was reserved for no server, and nobody ever connected.',
+            'A place was reserved without a server, and no host ever connected.',
             _REPAIR,
             _DELETE,
         ),
         Row(
             Drift.RESERVATION_OF_SERVER,
             _D,
-            'the same with a server that no host agent has',
-            'A place was reserved for a server, and nobody ever connected. Nova keeps such reservations of '
-            'servers that are shelved.',
+            'the same, for a server that no host agent has',
+            'A place was reserved for a server, and no host ever connected. Nova keeps such reservations for '
+            'shelved servers.',
             _REPORT,
             _DELETE,
         ),
         Row(
             Drift.STUCK_STEP,
             _D,
-            'a step in flight that has not gone on for [reconcile] stuck_after',
-            'A step takes very long. Whoever it is with tries it again by itself.',
+            'a step in flight that has not advanced for [reconcile] stuck_after',
+            'A step takes very long. Its owner retries it automatically.',
             _REPORT,
-            "Nothing: the step's owner carries on, see the explanation of the attachment.",
+            'Nothing: the owner of the step continues, see the explanation of the attachment.',
         ),
         Row(
             Drift.RESERVE_MARK,
             _D,
-            'a mark of os-reserve that nobody has used or taken back',
-            'A client marked the volume with os-reserve, and has not come back. While no server has the volume '
+            'a mark of os-reserve that was neither used nor taken back',
+            'A client marked the volume with os-reserve and has not come back. While no server has the volume, '
             'its status is attaching.',
             _REPORT,
-            'The mark is taken back, as with os-unreserve.',
+            'The mark is taken back, as by os-unreserve.',
             3600.0,
         ),
         Row(
             Drift.DETACH_MARK,
             _D,
-            'a mark of os-begin_detaching that nobody has used or taken back',
-            'A client marked the volume with os-begin_detaching, and has not come back. While one server has the '
-            'volume its status is detaching.',
+            'a mark of os-begin_detaching that was neither used nor taken back',
+            'A client marked the volume with os-begin_detaching and has not come back. While one server has the '
+            'volume, its status is detaching.',
             _REPORT,
-            'The mark is taken back, as with os-roll_detaching.',
+            'The mark is taken back, as by os-roll_detaching.',
             3600.0,
         ),
         Row(
             Drift.NO_CONNECTOR,
             _D,
             'an attached volume that never had a connector, of a server that is on a host',
-            'The attachment says that the server has the volume, and no host was ever admitted for it. That is '
-            'right for shelved servers only.',
+            'The attachment says that the server has the volume, but no host was ever admitted for it. That is '
+            'correct only for shelved servers.',
             _REPORT,
-            'Nothing: attach the volume anew, or have its client give the attachment a connector.',
+            'Nothing: attach the volume again, or have its client give the attachment a connector.',
             300.0,
         ),
         Row(
             Drift.SHARED_NAME,
             _D,
             'live attachments, of any volumes, with one initiator name and several hosts',
-            'Two hosts present one initiator name: the targets cannot tell them apart, a fence of one cuts off '
-            'both, and a detach of one may cut off the other. A cloned /etc/iscsi/initiatorname.iscsi is the '
-            'usual reason; a host that was renamed is another one.',
+            'Two hosts present the same initiator name: the targets cannot tell them apart, a fence of one cuts off '
+            'both, and a detach of one may cut off the other. The usual cause is a cloned '
+            '/etc/iscsi/initiatorname.iscsi; another is a renamed host.',
             _REPORT,
-            'Nothing: give each host a name of its own (iscsi-iname), and attach anew.',
+            'Nothing: give each host its own name (iscsi-iname) and attach again.',
         ),
         Row(
             Drift.SERVER_GONE,
             _N,
-            'a server that Nova had, or says it deleted, and that it answers 404 for',
-            'The server is gone, and its attachment is left.',
+            'a server that Nova had, or says it deleted, and for which it returns 404',
+            'The server is gone, but its attachment remains.',
             _REPAIR,
-            _DELETE + ' Nothing is asked of the server and its host.',
+            _DELETE + ' The server and its host are not contacted.',
             300.0,
             is_firm=True,
         ),
         Row(
             Drift.SERVER_UNKNOWN,
             _N,
-            'a server of which Nova never knew, as far as this worker can tell',
-            "Nova does not know the server. It may be no server of Nova's (bare metal, a client's own id).",
+            'a server that Nova never knew, as far as this worker can tell',
+            "Nova does not know the server. It may not be one of Nova's (bare metal, or a client's own id).",
             _REPORT,
             _DELETE,
             300.0,
@@ -329,18 +328,18 @@ TABLE: Mapping[Drift, Row] = {
         Row(
             Drift.DOMAIN_GONE,
             _M,
-            'a server of a host agent whose domain is undefined, and on no other host',
-            'The server is gone, and its attachment is left.',
+            'a server of a host agent whose domain is undefined and is on no other host',
+            'The server is gone, but its attachment remains.',
             _REPAIR,
-            'The attachment is detached, as by its user; nothing is asked of the server.',
+            'The attachment is detached as by its user; the server is not contacted.',
             30.0,
         ),
         Row(
             Drift.DOMAIN_MOVED,
             _M,
             'a server that another host agent has now',
-            'The server was moved to another host by hand; the attachment is still with the agent of the first '
-            'host. Detach the volume and attach it again.',
+            'The server was moved to another host manually, but its attachment still belongs to the agent of the '
+            'first host. Detach the volume and attach it again.',
             _REPORT,
             'Nothing: it may be in use there.',
         ),
@@ -350,61 +349,61 @@ TABLE: Mapping[Drift, Row] = {
             'a disk with the serial number and alias of a recorded volume in a domain without an attachment',
             'A server has a disk of a volume that is not attached to it.',
             _REPAIR,
-            'The disk is unplugged, the host disconnects, as with a detach.',
+            'The disk is unplugged and the host disconnects, as in a detach.',
             60.0,
         ),
         Row(
             Drift.LOST_DISK,
             _M,
-            'an attached volume that its running domain does not have, or no XML of it has',
-            'The attachment says that the server has the volume, and it has not. Somebody may have taken it '
-            'away on purpose: detach it, or attach it again.',
+            'an attached volume that the running domain, or all its XML, lacks',
+            'The attachment says that the server has the volume, but it does not. Someone may have removed it on '
+            'purpose: detach it, or attach it again.',
             _REPORT,
-            'The disk is plugged in again, as with an attach.',
+            'The disk is plugged in again, as in an attach.',
             60.0,
         ),
         Row(
             Drift.LATE_UNPLUG,
             _M,
-            'the same after a detach that the guest had refused',
-            'The guest let go of the device after its detach had been given up.',
+            'the same, after a detach that the guest had refused',
+            'The guest released the device after the detach had been given up.',
             _REPAIR,
-            'The detach is carried on with.',
+            'The detach is resumed.',
             30.0,
         ),
         Row(
             Drift.UNSAVED_DISK,
             _M,
-            'an attached volume that the domain has now, and not in its persistent XML',
-            'The server would lose the volume with its next start.',
+            'an attached volume that the domain has now, but not in its persistent XML',
+            'The server would lose the volume at its next start.',
             _REPAIR,
-            'The attach is run again: it adds what is missing.',
+            'The attach runs again and adds what is missing.',
             30.0,
         ),
         Row(
             Drift.LOST_SECRET,
             _M,
             "a disk of QEMU's initiator whose CHAP secret libvirt does not have",
-            'libvirtd was restarted and lost a secret: the server could not start again.',
+            'libvirtd was restarted and lost a secret, so the server could not start again.',
             _REPAIR,
-            'The secret is set again, as with an attach.',
+            'The secret is set again, as in an attach.',
         ),
         Row(
             Drift.STRAY_SESSION,
             _H,
             'a session of this host to a recorded volume without an attachment here',
-            'The host is logged in at a volume that none of its servers has.',
+            'The host is logged in to a volume that none of its servers has.',
             _REPAIR,
-            'The host disconnects, as with a detach.',
+            'The host disconnects, as in a detach.',
             60.0,
         ),
         Row(
             Drift.LOST_SESSION,
             _H,
-            'an attached volume that a domain has, and no session of this host to it',
-            'The host was started again, or somebody logged out: the server could not start.',
+            'an attached volume that a domain has, but no session of this host to it',
+            'The host was restarted, or someone logged out, so the server could not start.',
             _REPAIR,
-            'The host connects, as with an attach.',
+            'The host connects, as in an attach.',
         ),
     )
 }
