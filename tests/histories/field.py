@@ -5,6 +5,7 @@ import abc
 import contextlib
 import dataclasses
 import http.client
+import itertools
 import json
 import pathlib
 import random
@@ -212,22 +213,24 @@ class Field(abc.ABC):
 
     def ask(self, method: str, path: str, body: Any = None, seconds: float = 60, version: str = '') -> tuple[int, Any]:
         """Make a request to any API that answers; again if the answer was lost or unknown."""
-        deadline, number = time.monotonic() + seconds, 0
         headers = HEADERS | ({'OpenStack-API-Version': version} if version else {})
-        while True:
-            number += 1
+        ports = itertools.cycle(self.ports)
+
+        def once() -> tuple[int, Any]:
+            connection = http.client.HTTPConnection('127.0.0.1', next(ports), timeout=40)
             try:
-                connection = http.client.HTTPConnection('127.0.0.1', self.ports[number % len(self.ports)], timeout=40)
                 with contextlib.closing(connection):
                     connection.request(method, path, None if body is None else json.dumps(body), headers)
                     reply = connection.getresponse()
                     text = reply.read()
-                if reply.status not in (503, 504) or time.monotonic() > deadline:
-                    return reply.status, json.loads(text) if text else None
-            except (OSError, http.client.HTTPException):
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.1)
+            except (OSError, http.client.HTTPException) as exc:
+                return 0, exc
+            return reply.status, json.loads(text) if text else None
+
+        status, answer = look_until(once, lambda found: found[0] not in (0, 503, 504), seconds, 0.1)
+        if isinstance(answer, Exception):
+            raise answer
+        return status, answer
 
     def make_types(self) -> None:
         """Make the volume types."""

@@ -9,12 +9,9 @@ from multiattach.domain import errors
 from multiattach.engine.guard import Guard
 from multiattach.engine.legacy import LegacyActions, LegacyAttach
 from tests.contexts import make_context
+from tests.deployments.noauth import make_connector
 
 SERVER = str(uuid.uuid4())
-
-
-def connector(host):
-    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}
 
 
 def attachments(d, volume_id):
@@ -25,8 +22,8 @@ def test_the_whole_way_of_an_old_nova(deployed):
     legacy, actions, ctx = deployed.engine.legacy, deployed.engine.actions, deployed.ctx
     volume_id = deployed.make_volume()
     actions.reserve(ctx, volume_id)
-    info = legacy.initialize_connection(ctx, volume_id, connector('h'))
-    assert legacy.initialize_connection(ctx, volume_id, connector('h')) == info
+    info = legacy.initialize_connection(ctx, volume_id, make_connector('h'))
+    assert legacy.initialize_connection(ctx, volume_id, make_connector('h')) == info
     assert info['target_iqn'].endswith(volume_id)
     assert deployed.status(volume_id) == 'attaching'
     legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', SERVER))
@@ -35,12 +32,12 @@ def test_the_whole_way_of_an_old_nova(deployed):
     assert (row.state, row.instance_uuid, row.mountpoint) == ('attached', SERVER, '/dev/vdb')
     assert deployed.status(volume_id) == 'in-use'
     actions.begin_detaching(ctx, volume_id)
-    legacy.terminate_connection(ctx, volume_id, connector('h'))
+    legacy.terminate_connection(ctx, volume_id, make_connector('h'))
     assert deployed.target.list_exports() == {}
     [row] = attachments(deployed, volume_id)
     assert (row.state, row.instance_uuid, row.attached_host) == ('attached', SERVER, None)
     assert deployed.status(volume_id) == 'detaching'
-    legacy.terminate_connection(ctx, volume_id, connector('h'))
+    legacy.terminate_connection(ctx, volume_id, make_connector('h'))
     legacy.detach(ctx, volume_id, row.id)
     assert deployed.status(volume_id) == 'available'
     assert attachments(deployed, volume_id) == []
@@ -52,13 +49,13 @@ def test_detach_that_names_nobody_takes_nothing_from_others(deployed):
     legacy, ctx, volume_id = deployed.engine.legacy, deployed.ctx, deployed.make_volume('multi')
     servers = {host: str(uuid.uuid4()) for host in ('a', 'b')}
     for host, server in servers.items():
-        legacy.initialize_connection(ctx, volume_id, connector(host))
+        legacy.initialize_connection(ctx, volume_id, make_connector(host))
         legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', server))
-    legacy.terminate_connection(ctx, volume_id, connector('a'))
+    legacy.terminate_connection(ctx, volume_id, make_connector('a'))
     with pytest.raises(errors.Conflict):
         legacy.detach(ctx, volume_id, None)
     assert {row.instance_uuid for row in attachments(deployed, volume_id)} == set(servers.values())
-    assert deployed.target.list_exports()[volume_id].initiators == (connector('b')['initiator'],)
+    assert deployed.target.list_exports()[volume_id].initiators == (make_connector('b')['initiator'],)
 
 
 def test_two_servers_of_one_host(deployed):
@@ -68,13 +65,13 @@ def test_two_servers_of_one_host(deployed):
     servers = [str(uuid.uuid4()) for _ in range(2)]
     for server in servers:
         deployed.engine.actions.reserve(ctx, volume_id)
-        legacy.initialize_connection(ctx, volume_id, connector('h'))
+        legacy.initialize_connection(ctx, volume_id, make_connector('h'))
         legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', server))
-    legacy.initialize_connection(ctx, volume_id, connector('h'))  # only reads it again
+    legacy.initialize_connection(ctx, volume_id, make_connector('h'))  # only reads it again
     rows = attachments(deployed, volume_id)
     assert {row.instance_uuid for row in rows} == set(servers)
     for number, row in enumerate(rows):
-        legacy.terminate_connection(ctx, volume_id, connector('h'))
+        legacy.terminate_connection(ctx, volume_id, make_connector('h'))
         assert (volume_id in deployed.target.list_exports()) == (not number)
         legacy.detach(ctx, volume_id, row.id)
     assert deployed.status(volume_id) == 'available'
@@ -82,13 +79,13 @@ def test_two_servers_of_one_host(deployed):
 
 def test_a_second_host_connects_for_a_server_that_migrates(deployed):
     legacy, ctx, volume_id = deployed.engine.legacy, deployed.ctx, deployed.make_volume()
-    legacy.initialize_connection(ctx, volume_id, connector('a'))
+    legacy.initialize_connection(ctx, volume_id, make_connector('a'))
     legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', SERVER))
-    legacy.initialize_connection(ctx, volume_id, connector('b'))
-    legacy.terminate_connection(ctx, volume_id, connector('a'))
-    assert deployed.target.list_exports()[volume_id].initiators == (connector('b')['initiator'],)
+    legacy.initialize_connection(ctx, volume_id, make_connector('b'))
+    legacy.terminate_connection(ctx, volume_id, make_connector('a'))
+    assert deployed.target.list_exports()[volume_id].initiators == (make_connector('b')['initiator'],)
     assert deployed.status(volume_id) == 'in-use'
-    legacy.terminate_connection(ctx, volume_id, connector('b'))
+    legacy.terminate_connection(ctx, volume_id, make_connector('b'))
     [row] = attachments(deployed, volume_id)
     legacy.detach(ctx, volume_id, row.id)
     assert deployed.status(volume_id) == 'available'
@@ -100,7 +97,7 @@ def mix(d, hosts):
     volume_id = d.make_volume('multi')
     for host in hosts:
         d.engine.actions.reserve(d.ctx, volume_id)
-        d.engine.legacy.initialize_connection(d.ctx, volume_id, connector(host))
+        d.engine.legacy.initialize_connection(d.ctx, volume_id, make_connector(host))
     return volume_id, {host: str(uuid.uuid4()) for host in sorted(hosts)}
 
 
@@ -111,9 +108,9 @@ def test_hosts_mixed_find_their_rows_by_name(deployed):
         legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', server, host))
     rows = {row.attached_host: row for row in attachments(deployed, volume_id)}
     assert {host: row.instance_uuid for host, row in rows.items()} == servers
-    legacy.terminate_connection(ctx, volume_id, connector('a'))
+    legacy.terminate_connection(ctx, volume_id, make_connector('a'))
     legacy.detach(ctx, volume_id, rows['a'].id)
-    assert deployed.target.list_exports()[volume_id].initiators == (connector('b')['initiator'],)
+    assert deployed.target.list_exports()[volume_id].initiators == (make_connector('b')['initiator'],)
     assert [row.instance_uuid for row in attachments(deployed, volume_id)] == [servers['b']]
 
 
@@ -125,9 +122,9 @@ def test_hosts_mixed_without_their_names_are_refused_and_go_on_one_by_one(deploy
         with pytest.raises(errors.InvalidVolume, match='hosts: a, b'):
             legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', server))
     assert {row.state for row in attachments(deployed, volume_id)} == {'exported'}
-    legacy.terminate_connection(ctx, volume_id, connector('a'))
+    legacy.terminate_connection(ctx, volume_id, make_connector('a'))
     legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', servers['b']))
-    legacy.initialize_connection(ctx, volume_id, connector('a'))
+    legacy.initialize_connection(ctx, volume_id, make_connector('a'))
     legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', servers['a']))
     rows = {row.attached_host: row for row in attachments(deployed, volume_id)}
     assert {host: row.instance_uuid for host, row in rows.items()} == servers
@@ -149,12 +146,12 @@ def test_two_servers_of_one_host_at_once_share_no_connection_that_goes_with_one(
     with pytest.raises(errors.InvalidVolume, match='no connection waits'):
         legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', second))
     deployed.engine.actions.reserve(ctx, volume_id)
-    legacy.initialize_connection(ctx, volume_id, connector('h'))
+    legacy.initialize_connection(ctx, volume_id, make_connector('h'))
     legacy.attach(ctx, volume_id, LegacyAttach('/dev/vdb', second))
     one = next(row for row in attachments(deployed, volume_id) if row.instance_uuid == first)
-    legacy.terminate_connection(ctx, volume_id, connector('h'))
+    legacy.terminate_connection(ctx, volume_id, make_connector('h'))
     legacy.detach(ctx, volume_id, one.id)
-    assert deployed.target.list_exports()[volume_id].initiators == (connector('h')['initiator'],)
+    assert deployed.target.list_exports()[volume_id].initiators == (make_connector('h')['initiator'],)
 
 
 def test_attach_without_a_driver_call_and_detach_by_id(deployed):
@@ -174,7 +171,7 @@ def test_detach_leaves_the_others_alone(deployed):
     volume_id = deployed.make_volume('multi')
     rows = []
     for host in ('a', 'b'):
-        row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+        row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), make_connector(host), None)
         deployed.engine.attachments.complete(deployed.ctx, row.id)
         rows.append(row)
     with pytest.raises(errors.Conflict):
@@ -197,7 +194,7 @@ def test_ids_of_nobody_and_of_another_volume(deployed):
 def test_reset_status_with_a_real_clean_up(deployed):
     """Contract 11.4 number 21."""
     volume_id = deployed.make_volume()
-    row = deployed.engine.attachments.create(deployed.ctx, volume_id, SERVER, connector('h'), None)
+    row = deployed.engine.attachments.create(deployed.ctx, volume_id, SERVER, make_connector('h'), None)
     deployed.engine.attachments.complete(deployed.ctx, row.id)
     deployed.engine.settings.reset_status(deployed.ctx, volume_id, 'error', None)
     assert deployed.status(volume_id) == 'error'
@@ -218,7 +215,7 @@ def test_readonly_is_a_boolean_and_can_be_unset(deployed):
     volume_id = deployed.make_volume()
     for flag, mode in ((True, 'ro'), (False, 'rw')):
         deployed.engine.settings.set_readonly(deployed.ctx, volume_id, flag)
-        row = deployed.engine.attachments.create(deployed.ctx, volume_id, SERVER, connector('h'), None)
+        row = deployed.engine.attachments.create(deployed.ctx, volume_id, SERVER, make_connector('h'), None)
         assert (row.attach_mode, row.connection_info['access_mode']) == (mode, mode)
         deployed.engine.attachments.delete(deployed.ctx, row.id)
 
@@ -258,7 +255,7 @@ def test_who_is_meant_by_then_is_asked_about_too(deployed):
     first, second = SERVER, str(uuid.uuid4())
 
     def attach(server):
-        legacy.initialize_connection(deployed.ctx, volume_id, connector('h'))
+        legacy.initialize_connection(deployed.ctx, volume_id, make_connector('h'))
         legacy.attach(deployed.ctx, volume_id, LegacyAttach('/dev/vdb', server))
 
     def take_over():

@@ -14,10 +14,7 @@ from multiattach.domain.services import VOLUME_BINARY
 from multiattach.engine.volumes import VolumeWish
 from tests.contexts import make_context
 from tests.deployments.embedded import BACKEND
-
-
-def connector(host):
-    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}
+from tests.deployments.noauth import make_connector
 
 
 def messages(d):
@@ -73,7 +70,7 @@ def test_retype_moves_type_and_flag_together_and_only_while_available(deployed):
     assert (volume.multiattach, volume.type_name, volume.status) == (True, 'multi', 'available')
     with pytest.raises(errors.InvalidInput):
         deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
-    deployed.engine.attachments.create(deployed.ctx, volume_id, None, connector('h'), None)
+    deployed.engine.attachments.create(deployed.ctx, volume_id, None, make_connector('h'), None)
     with pytest.raises(errors.InvalidVolume):
         deployed.engine.actions.retype(deployed.ctx, volume_id, '__DEFAULT__')
 
@@ -110,7 +107,7 @@ def _parse(rule):
 def test_extend_available_and_in_use(deployed):
     deployed.make_type()
     volume_id = deployed.make_volume('multi')
-    row = deployed.engine.attachments.create(deployed.ctx, volume_id, None, connector('h'), None)
+    row = deployed.engine.attachments.create(deployed.ctx, volume_id, None, make_connector('h'), None)
     deployed.engine.attachments.complete(deployed.ctx, row.id)
     with pytest.raises(errors.InvalidVolume):
         deployed.engine.actions.extend(deployed.ctx, volume_id, 2, in_use_allowed=False)
@@ -130,7 +127,7 @@ def test_a_foreign_project_sees_nothing(deployed):
         lambda: deployed.engine.volumes.delete(stranger, volume_id),
         lambda: deployed.engine.attachments.create(stranger, volume_id, None, None, None),
         lambda: deployed.engine.attachments.show(stranger, row.id),
-        lambda: deployed.engine.attachments.connect(stranger, row.id, connector('h')),
+        lambda: deployed.engine.attachments.connect(stranger, row.id, make_connector('h')),
         lambda: deployed.engine.attachments.complete(stranger, row.id),
         lambda: deployed.engine.attachments.delete(stranger, row.id),
         lambda: deployed.engine.actions.reserve(stranger, volume_id),
@@ -162,7 +159,7 @@ def share(deployed, number):
 
 
 def add_sharer(deployed, volume_id, host):
-    row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+    row = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), make_connector(host), None)
     deployed.engine.attachments.complete(deployed.ctx, row.id)
     return row
 

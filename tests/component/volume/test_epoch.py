@@ -13,7 +13,7 @@ import pytest
 from multiattach.db import migration
 from multiattach.db.database import Database
 from multiattach.domain import errors
-from multiattach.domain.epoch import Mark
+from multiattach.domain.epoch import Doubt, Mark
 from multiattach.steps.epochs import Epochs
 from multiattach.volume.epoch import Epoch
 
@@ -44,7 +44,11 @@ class Bench:
         return Epochs(self.db)
 
     def start(self, path: pathlib.Path | None = None) -> Epoch:
-        return Epoch(self.epochs, BACKEND, path or self.path)
+        return Epoch(self, BACKEND, path or self.path)
+
+    def count(self, backend: str, seen: Mark | None) -> tuple[Mark, Doubt | None]:
+        """Count in the database that is there now, as a worker does whose connections are made anew."""
+        return self.epochs.count(backend, seen)
 
     def copy(self) -> pathlib.Path:
         copy = self.folder / 'copy.sqlite'
@@ -134,7 +138,6 @@ def test_the_right_database_put_back_needs_nobody(bench: Bench) -> None:
     epoch = bench.start()
     assert epoch.check() is not None
     bench.put_back(new)
-    epoch._side = bench.epochs
     run(epoch)
     assert bench.epochs.list_doubts() == []
 
@@ -145,7 +148,6 @@ def test_a_copy_that_is_put_back_while_the_worker_runs(bench: Bench) -> None:
     run(epoch)
     bench.path.unlink()  # it knows by itself
     bench.put_back(copy)
-    epoch._side = bench.epochs
     assert epoch.check() is not None
 
 
@@ -233,7 +235,7 @@ def test_a_database_that_is_away_or_hangs_holds_up_no_end(bench: Bench, monkeypa
         released.wait(30)
         raise OSError
 
-    monkeypatch.setattr(epoch._side, 'count', hang)
+    monkeypatch.setattr(bench, 'count', hang)
     started = time.monotonic()
     epoch.close()
     assert time.monotonic() - started < 10

@@ -10,6 +10,7 @@ from multiattach.domain import connection, errors
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.null import NullTarget
 from tests.deployments import embedded
+from tests.deployments.noauth import make_connector
 
 
 class MoodyTarget(NullTarget):
@@ -51,12 +52,8 @@ def d(tmp_path):
         yield parts
 
 
-def connector(host):
-    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}
-
-
 def attach(d, volume_id, host):
-    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), connector(host), None)
+    row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), make_connector(host), None)
     d.engine.attachments.complete(d.ctx, row.id)
     return row
 
@@ -68,7 +65,7 @@ def test_a_refused_export_leaves_the_others_alone_and_takes_the_reservation_back
     before = d.target.list_exports()
     d.target.mood = TargetError('no room for another initiator')
     with pytest.raises(errors.BackendError, match='no room'):
-        d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), connector('b'), None)
+        d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), make_connector('b'), None)
     d.target.mood = None
     assert d.status(volume_id) == 'in-use'
     assert len(d.engine.volumes.show(d.ctx, volume_id).attachments) == 1
@@ -84,12 +81,12 @@ def test_a_refused_update_is_reserved_again_and_may_be_repeated(d):
 
     d.target.mood = Once('busy')
     with pytest.raises(errors.BackendError):
-        d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+        d.engine.attachments.connect(d.ctx, row.id, make_connector('a'))
     d.target.mood = None
     assert d.engine.attachments.show(d.ctx, row.id).state == 'reserved'
     assert 'busy' in d.engine.attachments.show(d.ctx, row.id).error
     assert d.status(volume_id) == 'reserved'
-    assert d.engine.attachments.connect(d.ctx, row.id, connector('b')).state == 'exported'
+    assert d.engine.attachments.connect(d.ctx, row.id, make_connector('b')).state == 'exported'
 
 
 def test_no_answer_is_unknown_and_is_carried_on(d):
@@ -97,7 +94,7 @@ def test_no_answer_is_unknown_and_is_carried_on(d):
     row = d.engine.attachments.create(d.ctx, volume_id, None, None, None)
     d.target.mood = TargetUnavailable('no answer')
     with pytest.raises(errors.OutcomeUnknown):
-        d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+        d.engine.attachments.connect(d.ctx, row.id, make_connector('a'))
     assert d.engine.attachments.show(d.ctx, row.id).state == 'exporting'
     assert d.status(volume_id) == 'attaching'
     d.target.mood = None
@@ -106,7 +103,7 @@ def test_no_answer_is_unknown_and_is_carried_on(d):
     assert after.state == 'exported'
     assert after.connection_info['attachment_id'] == row.id
     # and the client that repeats gets the same answer
-    again = d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+    again = d.engine.attachments.connect(d.ctx, row.id, make_connector('a'))
     assert again.connection_info == after.connection_info
 
 
@@ -116,7 +113,7 @@ def test_an_export_that_the_own_round_of_the_worker_saw_fail_first(d):
     row = d.engine.attachments.create(d.ctx, volume_id, None, None, None)
     d.target.mood = TargetUnavailable('no answer')
     with pytest.raises(errors.OutcomeUnknown):
-        d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+        d.engine.attachments.connect(d.ctx, row.id, make_connector('a'))
     d.target.mood = TargetError('busy')
     d.exporter.resume()
     with pytest.raises(errors.BackendError, match='busy'):
@@ -132,11 +129,11 @@ def test_an_attachment_completed_without_connector_gets_one_later(d):
     assert d.target.list_exports() == {}
     d.target.mood = TargetError('busy')
     with pytest.raises(errors.BackendError):
-        d.engine.attachments.connect(d.ctx, row.id, connector('a'))
+        d.engine.attachments.connect(d.ctx, row.id, make_connector('a'))
     d.target.mood = None
-    assert d.engine.attachments.connect(d.ctx, row.id, connector('a')).state == 'exported'
+    assert d.engine.attachments.connect(d.ctx, row.id, make_connector('a')).state == 'exported'
     d.engine.attachments.complete(d.ctx, row.id)
-    assert d.target.list_exports()[volume_id].initiators == (connector('a')['initiator'],)
+    assert d.target.list_exports()[volume_id].initiators == (make_connector('a')['initiator'],)
     assert d.status(volume_id) == 'in-use'
     d.engine.attachments.delete(d.ctx, row.id)
     assert d.target.list_exports() == {}
@@ -171,7 +168,7 @@ def test_a_restarted_target_gets_every_export_back(d):
     """Contract 11.4 number 19: whatever the status of the volume."""
     volumes = [d.make_volume('multi') for _ in range(3)]
     rows = [attach(d, v, h) for v in volumes for h in ('a', 'b')]
-    half = d.engine.attachments.create(d.ctx, volumes[0], str(uuid.uuid4()), connector('c'), None)
+    half = d.engine.attachments.create(d.ctx, volumes[0], str(uuid.uuid4()), make_connector('c'), None)
     before = d.target.list_exports()
     d.target._grants.clear()
     d.target.lives += 1
@@ -228,7 +225,7 @@ def free(d, monkeypatch):
 
 def begin_connect(d, volume_id):
     row = d.engine.attachments.create(d.ctx, volume_id, str(uuid.uuid4()), None, None)
-    d.engine.attachments._begin_connect(d.ctx, row.id, connection.parse_connector(connector('a')))
+    d.engine.attachments._begin_connect(d.ctx, row.id, connection.parse_connector(make_connector('a')))
     return row
 
 
@@ -268,4 +265,4 @@ def test_a_sleeper_does_not_turn_away_who_came_meanwhile(d, free):
     sleep_before(d, 'remove_export', meanwhile)
     with pytest.raises(errors.InvalidTransition):
         d.exporter.unexport(volume_id, row.id)
-    assert d.target.list_exports()[volume_id].initiators == (connector('a')['initiator'],)
+    assert d.target.list_exports()[volume_id].initiators == (make_connector('a')['initiator'],)

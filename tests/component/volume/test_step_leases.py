@@ -16,8 +16,9 @@ from multiattach.domain import errors
 from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.errors import TargetBusy, TargetError, TargetUnavailable
 from multiattach.engine.volumes import VolumeWish
-from tests.component.volume.test_exporter import MoodyTarget, attach, connector
+from tests.component.volume.test_exporter import MoodyTarget, attach
 from tests.deployments import embedded
+from tests.deployments.noauth import make_connector
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -39,7 +40,7 @@ def leave(d: Any, mood: Exception, ident: str) -> None:
     """Have an export left without a result."""
     d.target.mood = mood
     with pytest.raises(errors.OutcomeUnknown):
-        d.engine.attachments.connect(d.ctx, ident, connector('a'))
+        d.engine.attachments.connect(d.ctx, ident, make_connector('a'))
 
 
 def count_leases(d: Any) -> int:
@@ -75,7 +76,7 @@ def test_an_export_is_given_up_with_the_reason(d: Any) -> None:
     assert 'no answer' in row.error
     assert count_leases(d) == 0
     d.target.mood = None  # and it can be tried anew
-    assert d.engine.attachments.connect(d.ctx, ident, connector('a')).state == 'exported'
+    assert d.engine.attachments.connect(d.ctx, ident, make_connector('a')).state == 'exported'
     assert d.engine.attachments.show(d.ctx, other.id).state == 'attached'
 
 
@@ -148,7 +149,7 @@ def test_an_unexpected_failure_is_retried_and_bounded(d: Any, monkeypatch: pytes
 
     monkeypatch.setattr(d.target, 'grant', fail)
     with pytest.raises(errors.MultiattachError):
-        d.engine.attachments.connect(d.ctx, ident, connector('a'))
+        d.engine.attachments.connect(d.ctx, ident, make_connector('a'))
     for _ in range(2):
         d.worker.tend()
     row = d.engine.attachments.show(d.ctx, ident)
@@ -251,7 +252,7 @@ def test_one_that_wakes_up_after_its_lease_was_taken_does_no_harm(d: Any, monkey
 
 def _connect(d: Any, ident: str) -> None:
     with pytest.raises(errors.MultiattachError):
-        d.engine.attachments.connect(d.ctx, ident, connector('a'))
+        d.engine.attachments.connect(d.ctx, ident, make_connector('a'))
 
 
 class _FreeLocks:

@@ -18,6 +18,7 @@ from multiattach.drivers.targets.base import Grant, TargetInfo
 from multiattach.drivers.targets.null import NullTarget
 from tests.conformance import Conformance
 from tests.deployments import embedded
+from tests.deployments.noauth import make_connector
 from tests.functional.personas import Personas
 
 
@@ -75,7 +76,7 @@ class Caller:
         )
 
     def connect(self, attachment_id: str, host: str) -> webob.Response:
-        return self('PUT', f'/attachments/{attachment_id}', {'attachment': {'connector': connector(host)}})
+        return self('PUT', f'/attachments/{attachment_id}', {'attachment': {'connector': make_connector(host)}})
 
     def complete(self, attachment_id: str) -> webob.Response:
         return self('POST', f'/attachments/{attachment_id}/action', {'os-complete': None})
@@ -93,10 +94,6 @@ class Caller:
 
     def act(self, volume_id: str, name: str, value: Any = None, version: str = '3.71') -> webob.Response:
         return self('POST', f'/volumes/{volume_id}/action', {name: value}, version)
-
-
-def connector(host: str) -> dict[str, str]:
-    return {'host': host, 'initiator': f'iqn.1994-05.com.example:{host}', 'ip': '192.0.2.1'}
 
 
 @pytest.fixture

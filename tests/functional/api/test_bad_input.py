@@ -12,7 +12,8 @@ import webob
 
 from multiattach.api import deploy
 from multiattach.api.faults import WsgiApp
-from tests.functional.api.conftest import Caller, connector
+from tests.deployments.noauth import make_connector
+from tests.functional.api.conftest import Caller
 
 HEADERS = {'Accept': 'application/json', 'OpenStack-API-Version': 'volume 3.71'}
 _KEYS = {
@@ -176,7 +177,7 @@ def test_no_value_of_a_known_key_gives_500(call: Caller, value: Any) -> None:
             for key in ('volume_uuid', 'instance_uuid', 'connector', 'mode', 'other')
         ),
         *(
-            ('PUT', f'/attachments/{attachment}', {'attachment': {'connector': {**connector('h'), key: value}}})
+            ('PUT', f'/attachments/{attachment}', {'attachment': {'connector': {**make_connector('h'), key: value}}})
             for key in ('host', 'initiator')
         ),
         *(
@@ -303,7 +304,7 @@ def test_no_query_gives_500(call: Caller, value: str) -> None:
 )
 def test_an_initiator_that_no_target_can_be_told(call: Caller, name: str) -> None:
     volume = call.make_volume()
-    wrong = {**connector('one'), 'initiator': name}
+    wrong = {**make_connector('one'), 'initiator': name}
     check(call.reserve(volume, connector=wrong), 400)
     attachment = call.reserve(volume).json['attachment']['id']
     check(call('PUT', f'/attachments/{attachment}', {'attachment': {'connector': wrong}}), 400)
@@ -313,7 +314,7 @@ def test_an_initiator_that_no_target_can_be_told(call: Caller, name: str) -> Non
 @pytest.mark.parametrize('name', ['fake', 'iqn.odd', 'Host_1:a.b-c'])
 def test_an_initiator_of_any_form(call: Caller, name: str) -> None:
     volume = call.make_volume()
-    made = call.reserve(volume, connector={**connector('one'), 'initiator': name})
+    made = call.reserve(volume, connector={**make_connector('one'), 'initiator': name})
     assert made.status_int == 200
     assert call.deployed.target.list_exports()[volume].initiators == (name,)
     assert call.delete(made.json['attachment']['id']).status_int == 200

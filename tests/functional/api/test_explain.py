@@ -156,7 +156,7 @@ def test_what_a_target_lost_is_told(awkward: Caller, target: AwkwardTarget) -> N
     awkward.attach(volume_id, 'one')
     awkward.attach(volume_id, 'two')
     assert kinds(target_of(awkward, volume_id)) == []
-    initiator, lost = 'iqn.1994-05.com.example:one', target_of(awkward, volume_id)['recorded'][0]
+    initiator, lost = 'iqn.1994-05.com.redhat:one', target_of(awkward, volume_id)['recorded'][0]
     target.revoke(volume_id, initiator, lost['account'])
     assert kinds(target_of(awkward, volume_id)) == [('shut_out', initiator), ('no_account', lost['account'])]
     target.remove_export(volume_id)

@@ -10,7 +10,8 @@ import pytest
 
 from multiattach.api.block import app as block
 from multiattach.api.routing import Route
-from tests.functional.api.conftest import Caller, connector
+from tests.deployments.noauth import make_connector
+from tests.functional.api.conftest import Caller
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
     'upper': str.upper,
@@ -81,7 +82,7 @@ def test_a_server_is_connected_once_from_a_host(call: Caller) -> None:
     call.attach(volume, 'one', server)
     second = call.reserve(volume, server.upper()).json['attachment']['id']
     assert call.connect(second, 'one').status_int == 409
-    assert call.reserve(volume, f'{{{server}}}', connector=connector('two')).status_int == 400
+    assert call.reserve(volume, f'{{{server}}}', connector=make_connector('two')).status_int == 400
 
 
 def test_no_path_names_an_id_in_another_way() -> None:

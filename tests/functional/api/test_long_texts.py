@@ -8,7 +8,8 @@ import webob
 
 from multiattach.api import deploy
 from tests import lengths
-from tests.functional.api.conftest import Caller, connector
+from tests.deployments.noauth import make_connector
+from tests.functional.api.conftest import Caller
 
 LONG = 'x' * 300
 
@@ -40,7 +41,7 @@ def test_projects_in_paths(call: Caller) -> None:
 
 def test_mountpoint_of_a_connector(call: Caller) -> None:
     volume_id = call.make_volume()
-    long = connector('a') | {'mountpoint': LONG}
+    long = make_connector('a') | {'mountpoint': LONG}
     check(call.reserve(volume_id, connector=long))
     ident = call.reserve(volume_id).json['attachment']['id']
     check(call('PUT', f'/attachments/{ident}', {'attachment': {'connector': long}}))

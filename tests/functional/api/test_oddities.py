@@ -7,7 +7,8 @@ import sqlalchemy as sa
 import webob
 
 from multiattach.db import models
-from tests.functional.api.conftest import Caller, connector
+from tests.deployments.noauth import make_connector
+from tests.functional.api.conftest import Caller
 
 
 def test_create_is_200_and_not_202(call: Caller) -> None:
@@ -28,7 +29,7 @@ def test_delete_returns_what_remains(call: Caller) -> None:
 def test_complete_is_204_with_any_value(call: Caller) -> None:
     volume = call.make_volume()
     for value in (None, {}, [], 0, 'text', False, {'a': [1]}, str(uuid.uuid4())):
-        ident = call.reserve(volume, connector=connector(str(uuid.uuid4()))).json['attachment']['id']
+        ident = call.reserve(volume, connector=make_connector(str(uuid.uuid4()))).json['attachment']['id']
         reply = call('POST', f'/attachments/{ident}/action', {'os-complete': value})
         assert (reply.status_int, reply.body) == (204, b'')
 
@@ -67,7 +68,7 @@ def test_a_status_conflict_of_create_is_400_and_not_409(call: Caller) -> None:
     volume = call.make_volume(multiattach=False)
     call.attach(volume, 'one')
     assert call.reserve(volume).json['badRequest']['code'] == 400
-    assert call.reserve(volume, connector=connector('two')).json['badRequest']['code'] == 400
+    assert call.reserve(volume, connector=make_connector('two')).json['badRequest']['code'] == 400
 
 
 def test_complete_without_connector(call: Caller) -> None:
@@ -84,7 +85,7 @@ def test_two_attachments_of_one_server_on_a_single_attach_volume(call: Caller) -
     """Live migration: the destination creates with its connector while the source is attached."""
     volume, server = call.make_volume(multiattach=False), str(uuid.uuid4())
     source = call.attach(volume, 'one', server)
-    reply = call.reserve(volume, server, connector=connector('two'))
+    reply = call.reserve(volume, server, connector=make_connector('two'))
     assert reply.status_int == 200, reply.text
     destination = reply.json['attachment']
     assert destination['connection_info']['target_iqn']

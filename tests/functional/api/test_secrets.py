@@ -10,7 +10,8 @@ import pytest
 from multiattach.drivers.targets.base import Grant, TargetInfo
 from multiattach.drivers.targets.null import NullTarget
 from tests.deployments import embedded
-from tests.functional.api.conftest import Caller, connector, make_application
+from tests.deployments.noauth import make_connector
+from tests.functional.api.conftest import Caller, make_application
 
 
 class RecordingTarget(NullTarget):
@@ -59,12 +60,12 @@ def test_no_log_and_no_fault_tells_it(tmp_path: pathlib.Path, capfd: pytest.Capt
         try:
             call = Caller(make_application(parts), parts)
             volume = call.make_volume()
-            good = call.reserve(volume, connector=connector('one'))
+            good = call.reserve(volume, connector=make_connector('one'))
             assert good.json['attachment']['connection_info']['auth_password'] == target.secrets[0]
             dialect = parts.db.engine.dialect.name
             execute(parts, BREAK[dialect])
             try:
-                bad = call.reserve(volume, connector=connector('two'))
+                bad = call.reserve(volume, connector=make_connector('two'))
             finally:
                 execute(parts, MEND[dialect])
             assert bad.status_int == 504  # the worker does not know what came of it, and tries again

@@ -15,7 +15,8 @@ import webob
 
 from multiattach.db import models
 from tests.deployments import embedded
-from tests.functional.api.conftest import AwkwardTarget, Caller, StatementCounter, connector
+from tests.deployments.noauth import make_connector
+from tests.functional.api.conftest import AwkwardTarget, Caller, StatementCounter
 
 PROJECT = '0' * 32
 
@@ -69,13 +70,13 @@ def test_05_a_reservation_uses_no_export(awkward: Caller, target: AwkwardTarget)
 def test_07_a_failed_create_leaves_no_reservation(awkward: Caller, target: AwkwardTarget, multiattach: bool) -> None:
     volume = awkward.make_volume(multiattach=multiattach)
     target.refuses = True
-    reply = awkward.reserve(volume, connector=connector('one'))
+    reply = awkward.reserve(volume, connector=make_connector('one'))
     assert reply.status_int == 500
     assert code(reply, 'computeFault') == 500
     assert awkward('GET', '/attachments').json['attachments'] == []
     assert awkward.show(volume)['status'] == 'available'
     target.refuses = False
-    assert awkward.reserve(volume, connector=connector('one')).status_int == 200
+    assert awkward.reserve(volume, connector=make_connector('one')).status_int == 200
 
 
 def test_08_complete_revives_no_volume(call: Caller) -> None:
@@ -169,7 +170,7 @@ def test_11_readonly_is_a_boolean(call: Caller, flag: bool | None, mode: str) ->
     volume = call.make_volume()
     with call.deployed.db.engine.begin() as connection:
         connection.execute(sa.update(models.Volume).where(models.Volume.id == volume).values(readonly=flag))
-    reply = call.reserve(volume, connector=connector('one'))
+    reply = call.reserve(volume, connector=make_connector('one'))
     assert reply.json['attachment']['attach_mode'] == mode
     assert call.show(volume)['metadata'] == ({} if flag is None else {'readonly': str(flag)})
 
@@ -184,7 +185,7 @@ def test_12_one_mode_everywhere(
 ) -> None:
     volume = call.make_volume()
     mode = {'mode': asked} if asked else {}
-    given = connector('one') | ({'mode': in_connector} if in_connector else {})
+    given = make_connector('one') | ({'mode': in_connector} if in_connector else {})
     if at_once:
         reply = call.reserve(volume, connector=given, **mode)
     else:
@@ -198,7 +199,7 @@ def test_12_one_mode_everywhere(
 
 def test_13_replies_show_the_row_after_the_change(call: Caller) -> None:
     volume = call.make_volume()
-    created = call.reserve(volume, connector=connector('one')).json['attachment']
+    created = call.reserve(volume, connector=make_connector('one')).json['attachment']
     assert created == call('GET', f'/attachments/{created["id"]}').json['attachment']
     assert created['status'] == 'attaching'
     assert created['attached_at']
@@ -234,7 +235,7 @@ def test_14_who_connects_gets_the_secret(call: Caller) -> None:
     reply = call(
         'PUT',
         f'/attachments/{ident}',
-        {'attachment': {'connector': connector('one')}},
+        {'attachment': {'connector': make_connector('one')}},
         X_Roles='member,reader',
         X_Project_Id=PROJECT,
     )
@@ -368,7 +369,7 @@ def test_26_an_attachment_does_not_move_to_another_host(awkward: Caller, target:
     assert shown['status'] == 'attached'
     assert awkward.connect(ident, 'one').json['attachment'] == shown
     assert awkward.show(volume)['status'] == 'in-use'
-    assert target.list_exports()[volume].initiators == (connector('one')['initiator'],)
+    assert target.list_exports()[volume].initiators == (make_connector('one')['initiator'],)
 
 
 def test_27_extra_specs_and_volumes_race(call: Caller) -> None:

@@ -17,7 +17,8 @@ import webob
 
 from multiattach.cmd import parts as program
 from tests.deployments import embedded, surroundings
-from tests.functional.api.conftest import AwkwardTarget, Caller, connector, make_application
+from tests.deployments.noauth import make_connector
+from tests.functional.api.conftest import AwkwardTarget, Caller, make_application
 
 HERE = pathlib.Path(__file__).parent
 TESTS = HERE.parents[1]
@@ -71,13 +72,13 @@ def test_02_a_failure_on_one_host_leaves_the_others_alone(awkward: Caller, targe
     second = awkward.reserve(volume).json['attachment']['id']
     target.refuses, target.refuses_late = not late, late
     assert awkward.connect(second, 'two').json['computeFault']['code'] == 500
-    assert connector('one')['initiator'] in initiators(target, volume)
+    assert make_connector('one')['initiator'] in initiators(target, volume)
     assert awkward.show(volume)['status'] == 'in-use'
     target.refuses = target.refuses_late = False
     assert awkward.connect(second, 'two').status_int == 200
-    assert initiators(target, volume) == {connector(host)['initiator'] for host in ('one', 'two')}
+    assert initiators(target, volume) == {make_connector(host)['initiator'] for host in ('one', 'two')}
     assert awkward.delete(second).status_int == 200
-    assert initiators(target, volume) == {connector('one')['initiator']}
+    assert initiators(target, volume) == {make_connector('one')['initiator']}
 
 
 def test_03_concurrent_deletes_leave_no_export(awkward: Caller, target: AwkwardTarget) -> None:
@@ -95,7 +96,7 @@ def test_06_os_detach_leaves_the_others_their_export(awkward: Caller, target: Aw
     first = awkward.attach(volume, 'one')
     awkward.attach(volume, 'two')
     assert awkward.act(volume, 'os-detach', {'attachment_id': first}).status_int == 202
-    assert initiators(target, volume) == {connector('two')['initiator']}
+    assert initiators(target, volume) == {make_connector('two')['initiator']}
     assert awkward.show(volume)['status'] == 'in-use'
     assert [row['host_name'] for row in awkward.show(volume)['attachments']] == ['two']
     assert awkward.act(volume, 'os-detach', {}).status_int == 202
@@ -112,9 +113,9 @@ def test_15_each_attachment_has_credentials_of_its_own(awkward: Caller, target: 
 
     (first, pair), (_, other) = attach('one'), attach('two')
     assert set(pair).isdisjoint(other)
-    assert initiators(target, volume) == {connector(host)['initiator'] for host in ('one', 'two')}
+    assert initiators(target, volume) == {make_connector(host)['initiator'] for host in ('one', 'two')}
     assert awkward.delete(first).status_int == 200
-    assert initiators(target, volume) == {connector('two')['initiator']}
+    assert initiators(target, volume) == {make_connector('two')['initiator']}
     assert attach('one')[1][1] != pair[1]
 
 
@@ -137,7 +138,7 @@ def test_19_a_restarted_target_gets_every_export_back(awkward: Caller, target: A
     """Whatever the status of the volume: in-use, attaching or detaching."""
     volumes = [awkward.make_volume() for _ in range(3)]
     awkward.attach(volumes[0], 'one')
-    assert awkward.reserve(volumes[1], connector=connector('two')).status_int == 200
+    assert awkward.reserve(volumes[1], connector=make_connector('two')).status_int == 200
     awkward.attach(volumes[2], 'three')
     assert awkward.act(volumes[2], 'os-begin_detaching').status_int == 202
     assert [awkward.show(volume)['status'] for volume in volumes] == ['in-use', 'attaching', 'detaching']
@@ -190,7 +191,7 @@ def test_21_what_tells_of_work_is_not_set_by_hand(call: Caller, status: str) -> 
 
 def test_23_a_wrong_connector_is_400_on_every_way(call: Caller) -> None:
     volume = call.make_volume()
-    for given in ({'initiator': 'iqn.1994-05.com.example:one'}, {'host': 'one'}):
+    for given in ({'initiator': 'iqn.1994-05.com.redhat:one'}, {'host': 'one'}):
         assert call.reserve(volume, connector=given).json['badRequest']['code'] == 400
         ident = call.reserve(volume).json['attachment']['id']
         reply = call('PUT', f'/attachments/{ident}', {'attachment': {'connector': given}})
@@ -203,7 +204,7 @@ def test_23_a_stray_type_is_400(call: Caller) -> None:
     attachment, kind = str(uuid.uuid4()), str(uuid.uuid4())
     for method, path, body in (
         ('POST', '/attachments', {'attachment': {'volume_uuid': kind}}),
-        ('PUT', f'/attachments/{attachment}', {'attachment': {'connector': connector('one')}}),
+        ('PUT', f'/attachments/{attachment}', {'attachment': {'connector': make_connector('one')}}),
         ('POST', '/types', {'volume_type': {'name': 'x'}}),
         ('PUT', f'/types/{kind}', {'volume_type': {'name': 'x'}}),
     ):

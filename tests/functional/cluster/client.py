@@ -5,9 +5,9 @@ import collections
 import concurrent.futures
 import dataclasses
 import http.client
+import itertools
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -109,16 +109,16 @@ class Client:
         self._persist(place, self._try_detach)
 
     def _persist(self, place: Place, once: Callable[[Place, bool], bool]) -> None:
-        deadline, again = time.monotonic() + _LONGEST, False
-        while True:
+        attempts = itertools.count()
+
+        def ends() -> bool:
             try:
-                if once(place, again):
-                    return
+                return once(place, next(attempts) > 0)
             except Lost:
                 self.refusals['any', 'lost'] += 1
-            assert time.monotonic() < deadline, f'{place} did not come to an end: {self.refusals}'
-            time.sleep(_PAUSE)
-            again = True
+                return False
+
+        wait_until(ends, _LONGEST, lambda: f'{place} does not come to an end: {self.refusals}', _PAUSE)
 
     def _try_attach(self, place: Place, again: bool) -> bool:
         if place.ident is None and again:

@@ -14,6 +14,7 @@ from multiattach.api import deploy
 from multiattach.api.settings import ApiSettings
 from tests import contexts
 from tests.deployments import embedded
+from tests.deployments.noauth import make_connector
 
 HEADERS = {'OpenStack-API-Version': 'volume 3.71'}
 DOC = pathlib.Path(__file__).resolve().parents[3] / 'doc' / 'source' / 'reference' / 'costs.rst'
@@ -62,10 +63,6 @@ def metered(tmp_path):
         yield deployed, app, Meter(deployed)
 
 
-def connector(host):
-    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}'}
-
-
 def cycle(deployed, app, meter, volume_id, host, keep=False):
     """One attachment from create to delete; counts by call."""
     taken = {}
@@ -77,7 +74,7 @@ def cycle(deployed, app, meter, volume_id, host, keep=False):
     )
     ident = reply.json['attachment']['id']
     taken['create'] = meter.read()
-    app.put_json(f'/v3/attachments/{ident}', {'attachment': {'connector': connector(host)}}, headers=HEADERS)
+    app.put_json(f'/v3/attachments/{ident}', {'attachment': {'connector': make_connector(host)}}, headers=HEADERS)
     taken['update'] = meter.read()
     app.post_json(f'/v3/attachments/{ident}/action', {'os-complete': None}, headers=HEADERS)
     taken['complete'] = meter.read()

@@ -16,14 +16,11 @@ from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors
 from multiattach.engine.attachments import Reservation
 from multiattach.engine.volumes import VolumeWish
+from tests.deployments.noauth import make_connector
 from tests.functional.database.relay import Fate
 
 ACTOR = transitions.Actor('test')
 FATES = list(Fate)
-
-
-def connector(host='h'):
-    return {'host': host, 'initiator': f'iqn.1994-05.com.example:{host}', 'ip': '192.0.2.1'}
 
 
 def reserve(served, volume_id):
@@ -201,7 +198,7 @@ def test_each_commit_of_a_connect_may_be_lost(served, relay, fate):
     [volume] = make_volumes(served, 1)
     ident = reserve(served, volume)
     relay.plan(fate, fate)
-    row = served.engine.attachments.connect(served.ctx, ident, connector())
+    row = served.engine.attachments.connect(served.ctx, ident, make_connector('h'))
     assert relay.broken == [fate, fate]
     assert row.connection_info['auth_password']
     timeline = read_timeline(served, ident)

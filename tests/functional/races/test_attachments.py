@@ -15,10 +15,7 @@ import sqlalchemy as sa
 from multiattach.db import models
 from multiattach.domain import errors
 from tests.deployments import embedded, surroundings
-
-
-def connector(host):
-    return {'host': host, 'initiator': f'iqn.1994-05.com.redhat:{host}', 'ip': '127.0.0.1'}
+from tests.deployments.noauth import make_connector
 
 
 def at_once(number, call):
@@ -55,7 +52,7 @@ def test_32_sharers_all_get_in_and_out(deployed):
 
     def attach(index):
         row = deployed.engine.attachments.create(
-            deployed.ctx, volume_id, str(uuid.uuid4()), connector(f'host{index}'), None
+            deployed.ctx, volume_id, str(uuid.uuid4()), make_connector(f'host{index}'), None
         )
         deployed.engine.attachments.complete(deployed.ctx, row.id)
         return row
@@ -94,7 +91,8 @@ def test_16_requests_of_one_server_leave_two_attachments_and_one_host(deployed, 
     server = str(uuid.uuid4())
     won, failed = split(
         at_once(
-            16, lambda i: deployed.engine.attachments.create(deployed.ctx, volume_id, server, connector('host'), None)
+            16,
+            lambda i: deployed.engine.attachments.create(deployed.ctx, volume_id, server, make_connector('host'), None),
         )
     )
     assert {e.code for e in failed} <= {400, 409}
@@ -174,7 +172,7 @@ def test_delete_during_connect_leaves_nothing_on_the_target(deployed):
 
         def race(index, ident=ident):
             if index:
-                return deployed.engine.attachments.connect(deployed.ctx, ident, connector('h'))
+                return deployed.engine.attachments.connect(deployed.ctx, ident, make_connector('h'))
             return deployed.engine.attachments.delete(deployed.ctx, ident)
 
         outcome = at_once(2, race)
@@ -193,7 +191,9 @@ def test_concurrent_deletes_take_the_export_away(deployed):
     volume_id = deployed.make_volume('multi')
     for _ in range(10):
         idents = [
-            deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector(f'h{i}'), None).id
+            deployed.engine.attachments.create(
+                deployed.ctx, volume_id, str(uuid.uuid4()), make_connector(f'h{i}'), None
+            ).id
             for i in range(4)
         ]
         _, failed = split(

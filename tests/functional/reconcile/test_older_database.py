@@ -16,6 +16,7 @@ from multiattach.domain.drift import Drift
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.rpc import clients
+from multiattach.steps.epochs import Epochs
 from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused, Session
 from tests.functional.operations.test_manage import run
@@ -225,7 +226,7 @@ def test_who_was_fenced_in_the_copy_and_came_back_since_is_not_cut_off_again(hou
             bench.deployed.worker.tend()
         house.check_alive()
         if has_mark:
-            bench.deployed.worker._epoch._side.accept(embedded.BACKEND)
+            Epochs(bench.deployed.db).accept(embedded.BACKEND)
             bench.deployed.worker.tend()
             house.check_alive()
 

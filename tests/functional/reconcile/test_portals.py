@@ -34,14 +34,20 @@ class Move:
         self.tgtds: list[PrivateTgtd] = []
         self.bench = self._deploy()
 
-    def _deploy(self) -> Bench:
+    def _start_tgtd(self) -> PrivateTgtd:
         portal = free_portal()
         while any(portal == one.portal for one in self.tgtds):
             portal = free_portal()
         tgtd = PrivateTgtd(portal=portal, threads=1)
         tgtd.start()
         self.tgtds.append(tgtd)
-        target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=self._folder / 'targets')
+        return tgtd
+
+    def _deploy(self, told: str = '') -> Bench:
+        tgtd = self.tgtds[-1] if told else self._start_tgtd()
+        target = TgtTarget(
+            tgtd.daemon, portal=told or tgtd.portal, listen=tgtd.portal, volumes_dir=self._folder / 'targets'
+        )
         running = embedded.deploy(self._folder, target, report_interval=3600, rules=DriftRules())
         self._running.append(running)
         deployed = running.__enter__()
@@ -56,6 +62,12 @@ class Move:
         self._running[-1].__exit__(None, None, None)
         self.tgtds[-1].stop()
         self.bench = self._deploy()
+        return self.bench
+
+    def tell(self, portal: str) -> Bench:
+        """Start the worker again, with another address of the same tgtd in its configuration."""
+        self._running[-1].__exit__(None, None, None)
+        self.bench = self._deploy(portal)
         return self.bench
 
     def stop(self) -> None:
@@ -169,9 +181,8 @@ def test_a_host_that_is_logged_in_by_the_old_portal_keeps_what_it_has_to_end(mov
     bench = moving.bench
     row = bench.attach(bench.deployed.make_volume('multi'))
     session = bench.login(row)
-    told = bench.deployed.target._portal  # type: ignore[attr-defined]
-    bench.deployed.target._portal = told.replace('127.0.0.1', '127.0.0.9')  # type: ignore[attr-defined]
-    bench.deployed.reconciler._addresses._right.clear()  # as in a new process
+    told = bench.tgtd.portal
+    bench = moving.tell(told.replace('127.0.0.1', '127.0.0.9'))
     for fix in (False, None, None):
         [seen] = bench.look(fix)
         assert (seen.kind, seen.outcome) == (Drift.OLD_PORTAL, 'waiting')
@@ -187,8 +198,7 @@ def test_a_person_may_have_it_done_at_once(moving: Move) -> None:
     bench = moving.bench
     row = bench.attach(bench.deployed.make_volume('multi'))
     session = bench.login(row)
-    bench.deployed.target._portal = '127.0.0.9:1'  # type: ignore[attr-defined]
-    bench.deployed.reconciler._addresses._right.clear()
+    bench = moving.tell('127.0.0.9:1')
     assert [(one.kind, one.outcome) for one in bench.look(fix=True)] == [(Drift.OLD_PORTAL, 'repaired')]
     session.write(0, b'y' * 512)  # nobody is cut off
     session.close()
