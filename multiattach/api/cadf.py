@@ -31,7 +31,6 @@ class AuditFilter:
 
     It stands inside of what finds out who is calling.
 
-    :param application: what is audited.
     :param map_file: path of the filter's map, as ``etc/multiattach/api_audit_map.conf``.
     :param tell: takes the type of an event and the event; must return at once.
     """
@@ -40,7 +39,6 @@ class AuditFilter:
         self._filter = _Filter(application, map_file, tell)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve a request."""
         ctx = environ[CONTEXT]
         # Without Keystone a client could name anybody in these.
         environ['HTTP_X_USER_ID'] = ctx.user_id or _UNKNOWN

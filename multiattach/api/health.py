@@ -30,10 +30,7 @@ _OPTIONS = {
 
 
 class _Extension(pluginbase.HealthcheckBaseExtension):
-    """A backend of oslo.middleware's health check.
-
-    :param oslo_conf: configuration.
-    """
+    """A backend of oslo.middleware's health check."""
 
     name: ClassVar[str]
 
@@ -43,11 +40,6 @@ class _Extension(pluginbase.HealthcheckBaseExtension):
         self._trouble = Trouble(LOG, 'Health check:')
 
     def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
-        """Return what the check says.
-
-        :param server_port: ignored.
-        :returns: the result, within :data:`TIMEOUT`.
-        """
         if self.probe is None:
             return pluginbase.HealthcheckResult(available=True, reason='OK', details=f'{self.name} is not checked here')
         try:
@@ -85,11 +77,7 @@ class PolicyExtension(_Extension):
 
 
 class Healthcheck(healthcheck.Healthcheck):
-    """The application of ``/healthcheck``.
-
-    :param conf: configuration; ``[healthcheck] backends`` says which checks there are.
-    :param checks: by name; each raises what is wrong.
-    """
+    """The application of ``/healthcheck``; each of the checks raises what is wrong."""
 
     def __init__(self, conf: cfg.ConfigOpts, checks: Mapping[str, Check]) -> None:
         conf.register_opts(opts.HEALTHCHECK_OPTS, group='healthcheck')

@@ -23,7 +23,6 @@ _TIMEOUT = 30
 class KeystoneContext:
     """Turns the headers that keystonemiddleware set into a request context.
 
-    :param application: what is guarded.
     :param service_roles: roles of a service token that make a service request (contract 7.2).
     """
 
@@ -33,7 +32,6 @@ class KeystoneContext:
         self._service_roles = set(service_roles)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve a request."""
         service = self._service_roles & set(split_roles(environ.get('HTTP_X_SERVICE_ROLES', '')))
         ctx = RequestContext.from_environ(
             environ,
@@ -50,12 +48,7 @@ class KeystoneContext:
 
 
 def make_strategy(conf: cfg.ConfigOpts, policy: Policy) -> Middleware:
-    """Make the authentication strategy ``keystone``; Keystone itself need not run yet.
-
-    :param conf: configuration with ``[keystone_authtoken]``.
-    :returns: a middleware as :data:`multiattach.api.auth.STRATEGIES` has them.
-    :raises ConfigurationError: the message names the option.
-    """
+    """Make the authentication strategy ``keystone``; Keystone itself need not run yet."""
     section = _check_options(conf)
     # Unset, each refusal would ask Keystone where Keystone is.
     uri = conf[GROUP].www_authenticate_uri or conf[section].get('auth_url')

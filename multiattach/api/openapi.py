@@ -64,11 +64,7 @@ class _Operation:
 
 
 def describe(controllers: Iterable[type[Controller]], version: microversion.Version) -> Document:
-    """Describe an API at one microversion.
-
-    :param controllers: their routes are described.
-    :returns: OpenAPI document, JSON values only.
-    """
+    """Describe an API at one microversion."""
     operations = list(_find(controllers, version.minor))
     paths: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
@@ -219,11 +215,7 @@ def _describe_error(status: int) -> Document:
 
 
 def translate(schema: Any) -> Any:
-    """Write a schema so that readers without Python understand it.
-
-    :param schema: JSON Schema with the formats of :mod:`multiattach.api.validation`.
-    :returns: the same with patterns of ECMA 262 in their place.
-    """
+    """Write a schema so that readers without Python understand it, with patterns of ECMA 262 for own formats."""
     if isinstance(schema, list | tuple):
         return [translate(item) for item in schema]
     if isinstance(schema, str):

@@ -84,7 +84,6 @@ def _parse_number(query: Mapping[str, str], name: str, default: int) -> int:
 
 
 def filters(query: Mapping[str, str]) -> dict[str, str]:
-    """Return the query parameters of a list that are filters."""
     return {key: value for key, value in query.items() if key not in PARAMETERS}
 
 
@@ -98,20 +97,13 @@ def reply(
     *,
     links: str = '',
 ) -> dict[str, Any]:
-    """Return the body of a list: a page of rows, and the link to the next one if there may be one.
-
-    :param key: key of the list.
-    """
+    """Return the body of a list: a page of rows, and the link to the next one if there may be one."""
     after = next_link(req, settings, rows, page)
     return {key: [show(row) for row in rows]} | ({links or f'{key}_links': after} if after else {})
 
 
 def next_link(req: Request, settings: ApiSettings, rows: Sequence[Any], page: Page) -> list[dict[str, str]]:
-    """Return the link to the next page, if this one is full.
-
-    :param rows: what is on this page.
-    :returns: one link or none.
-    """
+    """Return the link to the next page, if this one is full."""
     if not rows or len(rows) < page.limit:
         return []
     query = {**req.query, 'marker': rows[-1].id}

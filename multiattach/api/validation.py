@@ -44,10 +44,7 @@ def _is_size(value: object) -> bool:
 
 
 class Schema:
-    """A compiled JSON Schema.
-
-    :param schema: JSON Schema, draft 2020-12.
-    """
+    """A compiled JSON Schema."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         jsonschema.Draft202012Validator.check_schema(schema)
@@ -55,9 +52,8 @@ class Schema:
         self._validator = jsonschema.Draft202012Validator(schema, format_checker=_FORMATS)
 
     def check(self, value: Any) -> Any:
-        """Refuse a value that does not match.
+        """Refuse a value that does not match; return it with ids as the database has them.
 
-        :returns: the value, with ids as the database has them.
         :raises InvalidInput: the first thing that is wrong.
         """
         error = next(self._validator.iter_errors(value), None)
@@ -71,10 +67,7 @@ class Schema:
 
 
 class Versioned:
-    """Schemas by the microversion from which they hold.
-
-    :param schemas: JSON Schemas by minor version; the lowest is 0 or the route's first.
-    """
+    """Schemas by the minor version from which they hold; the lowest is 0 or the route's first."""
 
     def __init__(self, schemas: Mapping[int, Mapping[str, Any]]) -> None:
         self._minors = sorted(schemas)
@@ -82,18 +75,11 @@ class Versioned:
         self._schemas = [Schema(schema) for schema in self._raw]
 
     def check(self, value: Any, minor: int) -> Any:
-        """Refuse a value that does not match the schema of a microversion.
-
-        :returns: the value, with ids as the database has them.
-        :raises InvalidInput: the first thing that is wrong.
-        """
+        """Refuse a value that does not match the schema of a microversion, see :meth:`Schema.check`."""
         return self._schemas[self._find(minor)].check(value)
 
     def at(self, minor: int) -> Mapping[str, Any]:
-        """Return the schema of a microversion.
-
-        :returns: JSON Schema, draft 2020-12, with the formats of this module.
-        """
+        """Return the schema of a microversion."""
         return self._raw[self._find(minor)]
 
     def _find(self, minor: int) -> int:

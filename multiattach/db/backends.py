@@ -10,31 +10,19 @@ A, V, S = models.Attachment, models.Volume, models.Service
 
 
 def is_known(session: Session, host: str) -> bool:
-    """Tell whether a volume, a deleted one too, names a backend.
-
-    :param host: ``host@backend``.
-    :returns: whether one does.
-    """
+    """Return whether a volume, a deleted one too, names a backend (``host@backend``)."""
     return session.scalars(sa.select(V.id).where(V.host == host).limit(1)).first() is not None
 
 
 def list_names(session: Session, binary: str) -> list[str]:
-    """List the names of backends that volumes or workers have.
-
-    :param binary: program of the workers.
-    :returns: names, in order.
-    """
+    """List the names of backends that volumes or workers have, in order."""
     workers = session.scalars(sa.select(S).where(S.binary == binary))
     names = {(row.report or {}).get('cluster') or row.host for row in workers}
     return sorted(names | set(session.scalars(sa.select(V.host).where(V.host.is_not(None)).distinct())))
 
 
 def count(session: Session, host: str) -> tuple[int, int, int]:
-    """Count what names a backend.
-
-    :param host: ``host@backend``.
-    :returns: live volumes, deleted ones, and live attachments.
-    """
+    """Count what names a backend: live volumes, deleted ones, and live attachments."""
     live = sa.func.coalesce(sa.func.sum(sa.case((V.deleted_at.is_(None), 1), else_=0)), 0)
     total, alive = session.execute(sa.select(sa.func.count(), live).where(V.host == host)).one()
     attachments = session.scalar(
@@ -51,8 +39,6 @@ def move(
 ) -> tuple[str, int, int, int] | None:
     """Write another backend into some volumes, in order of their ids.
 
-    :param old: ``host@backend`` that they have.
-    :param new: ``host@backend`` that they get.
     :param service_uuid: UUID of its worker, None if none ever reported.
     :param marker: only volumes after this id.
     :returns: the last id, live volumes, deleted ones, and live attachments; None if there were no volumes.

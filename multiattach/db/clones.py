@@ -13,20 +13,16 @@ _IMAGE = models.ImageMetadata
 
 
 def find_source(session: Session, volume_id: str) -> str | None:
-    """Read what a volume is a clone of.
-
-    :returns: UUID of the source, None if it is no clone, or gone.
-    """
+    """Return the id of what a volume is a clone of, None if it is no clone, or its source is gone."""
     return session.execute(
         sa.select(V.source_volid).where(V.id == volume_id, V.deleted_at.is_(None))
     ).scalar_one_or_none()
 
 
 def is_being_copied(session: Session, volume_id: str) -> bool:
-    """Tell whether a worker reads, or is to read, a volume for a clone of it.
+    """Return whether a worker reads, or is to read, a volume for a clone of it; one without a backend never will be.
 
     :param session: a session that holds the volume's lock, which a new clone takes, too.
-    :returns: whether one of its clones is being made; one without a backend never will be.
     """
     source = orm.aliased(V)
     # A clone is where its source is: an index by host and status serves this without one of its own.
@@ -44,10 +40,7 @@ def is_being_copied(session: Session, volume_id: str) -> bool:
 
 
 def copy_image_metadata(session: Session, source_id: str, clone_id: str) -> None:
-    """Give a clone the image metadata of its source.
-
-    :param session: a writer's session that holds the source's lock.
-    """
+    """Give a clone the image metadata of its source."""
     session.execute(
         sa.insert(_IMAGE).from_select(
             ['volume_id', 'key', 'value'],

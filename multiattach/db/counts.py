@@ -15,11 +15,7 @@ ATTACHMENT, VOLUME = 'attachment', 'volume'
 
 
 def count_stuck(session: Session, late: datetime.datetime) -> dict[tuple[str, str], int]:
-    """Count the rows that wait for a worker or an agent since before a moment.
-
-    :param late: the moment, UTC.
-    :returns: by noun and state; each state in which one may wait is there.
-    """
+    """Count, by noun and state, the rows that wait for a worker or an agent since before a moment (UTC)."""
     numbers = {(ATTACHMENT, str(state)): 0 for state in sorted(states.OWN_STATES)}
     numbers |= {(VOLUME, str(status)): 0 for status in sorted(states.WORKER_STATUSES)}
     for noun, state, since, wanted, deleted in (
@@ -36,20 +32,15 @@ def count_stuck(session: Session, late: datetime.datetime) -> dict[tuple[str, st
 
 
 def list_heartbeats(session: Session) -> list[tuple[str, datetime.datetime | None]]:
-    """List program and last heartbeat of each service."""
     return [(binary, at) for binary, at in session.execute(sa.select(_S.binary, _S.heartbeat_at))]
 
 
 def list_doubts(session: Session) -> dict[str, bool]:
-    """Tell of each backend whether the database is doubted to be that of its targets."""
     return {name: since is not None for name, since in session.execute(sa.select(_E.backend, _E.doubted_at))}
 
 
 def count_unknown(session: Session) -> list[tuple[str, Any, int]]:
-    """Count the rows in states that this release does not know.
-
-    :returns: table, state and number of rows.
-    """
+    """List table, state and number of the rows in states that this release does not know."""
     return [
         (column.class_.__tablename__, name, number)
         for column, known in ((_A.state, states.Attachment), (_V.status, states.Volume))

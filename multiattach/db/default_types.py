@@ -10,17 +10,14 @@ D = models.DefaultType
 
 
 def list_all(session: Session) -> list[D]:
-    """List the default types of all projects, in order of their ids."""
     return list(session.scalars(sa.select(D).order_by(D.project_id)))
 
 
 def find(session: Session, project_id: str) -> D | None:
-    """Load the default type of a project, if one is set."""
     return session.get(D, project_id)
 
 
 def put(session: Session, project_id: str, type_id: str) -> D:
-    """Set the default type of a project."""
     row = find(session, project_id)
     if row is None:
         row = D(project_id=project_id, volume_type_id=type_id)
@@ -31,15 +28,10 @@ def put(session: Session, project_id: str, type_id: str) -> D:
 
 
 def delete(session: Session, row: D) -> None:
-    """Forget the default type of a project."""
     session.delete(row)
 
 
 def find_type_id(session: Session, project_id: str) -> str | None:
-    """Find the default type of a project.
-
-    :returns: UUID of the type, or None.
-    """
     kind = models.VolumeType
     # One that is gone says nothing: releases before this one let it go.
     return session.scalars(
@@ -50,10 +42,7 @@ def find_type_id(session: Session, project_id: str) -> str | None:
 
 
 def find_project(session: Session, type_id: str, *, without_access: bool) -> str | None:
-    """Find a project whose default type this is.
-
-    :param without_access: only one that was given no access to the type.
-    """
+    """Find a project whose default type this is, and which was given no access to it if so asked."""
     access = models.TypeAccess
     query = sa.select(D.project_id).where(D.volume_type_id == type_id)
     if without_access:

@@ -13,15 +13,11 @@ E = models.TypeEncryption
 
 
 def find(session: Session, type_id: str) -> E | None:
-    """Load the record of a type, if it has one."""
     return session.get(E, type_id)
 
 
 def add(session: Session, type_id: str, values: Mapping[str, Any]) -> E:
-    """Give a type its record.
-
-    :param values: ``provider``, ``control_location``, ``cipher``, ``key_size``.
-    """
+    """Give a type its record."""
     row = E(volume_type_id=type_id, encryption_id=str(uuid.uuid4()), **values)
     session.add(row)
     session.flush()
@@ -29,5 +25,4 @@ def add(session: Session, type_id: str, values: Mapping[str, Any]) -> E:
 
 
 def delete(session: Session, row: E) -> None:
-    """Take the record of a type away."""
     session.delete(row)

@@ -18,7 +18,6 @@ def count(session: Session, backend: str, seen: Mark | None) -> tuple[Mark, Doub
     """Count one further, unless what was seen elsewhere is ahead.
 
     :param seen: the mark beside the targets, None if it is not known.
-    :returns: where the database stood before, and what is doubted.
     """
     row = session.scalars(
         sa.select(E).where(E.backend == backend).with_for_update().execution_options(populate_existing=True)
@@ -43,10 +42,7 @@ def count(session: Session, backend: str, seen: Mark | None) -> tuple[Mark, Doub
 
 
 def list_doubts(session: Session, backend: str | None = None) -> list[Doubt]:
-    """List the backends whose database is in doubt.
-
-    :returns: in order of their names.
-    """
+    """List the backends whose database is in doubt."""
     query = sa.select(E).where(E.doubted_at.is_not(None)).order_by(E.backend)
     rows = session.scalars(query if backend is None else query.where(E.backend == backend))
     return [doubt for doubt in map(_read, rows) if doubt is not None]
@@ -55,7 +51,6 @@ def list_doubts(session: Session, backend: str | None = None) -> list[Doubt]:
 def accept(session: Session, backend: str) -> Doubt:
     """Take this database as the one of a backend's targets from now on.
 
-    :returns: what was doubted.
     :raises NotFound: nothing is in doubt there.
     """
     row = session.scalars(sa.select(E).where(E.backend == backend).with_for_update()).first()

@@ -15,10 +15,7 @@ V = models.Volume
 
 
 def get_attachment(session: Session, attachment_id: str) -> A:
-    """Load an attachment, one that is gone too, with its timeline and its volume.
-
-    :returns: the attachment without connector and connection_info.
-    """
+    """Load an attachment, one that is gone too, with its timeline and its volume, without its secrets."""
     found = session.scalars(
         sa.select(A)
         .join(V, V.id == A.volume_id)
@@ -31,7 +28,6 @@ def get_attachment(session: Session, attachment_id: str) -> A:
 
 
 def get_volume(session: Session, volume_id: str) -> V:
-    """Load a volume with its type and its live attachments."""
     found = session.scalars(
         sa.select(V)
         .where(V.id == volume_id, V.deleted_at.is_(None))

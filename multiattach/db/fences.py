@@ -34,26 +34,17 @@ _FENCEABLE = sorted(states.LIVE)
 
 
 def find_mark(session: Session, host: str | None) -> F | None:
-    """Load the mark of a fenced host.
-
-    :param host: name of the compute host, None for none.
-    :returns: the mark, None if the host is not fenced.
-    """
+    """Load the mark of a fenced host, None if the host is not fenced."""
     return None if host is None else session.scalars(_MARK, {'host': host}).first()
 
 
 def list_marks(session: Session) -> list[F]:
-    """List the fenced hosts.
-
-    :returns: marks, by host.
-    """
     return list(session.scalars(sa.select(F).order_by(F.host)))
 
 
 def mark(session: Session, row: F) -> F:
     """Mark a host as fenced; one that is keeps its moment, and the stronger of both marks.
 
-    :returns: the mark that is there now.
     :raises RetryRequest: another one was first.
     """
     found = session.scalars(_MARK.with_for_update(), {'host': row.host}).first()
@@ -71,7 +62,6 @@ def mark(session: Session, row: F) -> F:
 
 
 def unmark(session: Session, host: str) -> bool:
-    """Take the mark of a host away."""
     done = session.execute(sa.delete(F).where(F.host == host).execution_options(synchronize_session=False))
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
@@ -80,11 +70,7 @@ def unmark(session: Session, host: str) -> bool:
 
 
 def list_volumes_of(session: Session, host: str) -> list[str]:
-    """List the volumes of which a host has something.
-
-    :param host: name of the compute host; that of a connector, or of an agent.
-    :returns: ids of volumes, in order.
-    """
+    """List the volumes of which a host, of connectors or of an agent, has something, in order."""
     return list(session.scalars(sa.select(A.volume_id).where(*_of_host(host)).distinct().order_by(A.volume_id)))
 
 
@@ -121,18 +107,12 @@ def _of_host(host: str) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def list_same_initiator(session: Session, volume_id: str, initiator: str) -> list[A]:
-    """List the attachments by which one initiator may be known to a volume's target.
-
-    :returns: attachments, oldest first.
-    """
+    """List the attachments by which one initiator may be known to a volume's target, oldest first."""
     return list(session.scalars(_SAME_INITIATOR, {'volume': volume_id, 'initiator': initiator}))
 
 
 def list_fencing(session: Session, volume_id: str) -> list[A]:
-    """List the attachments of a volume that are to be cut off.
-
-    :returns: attachments with connection_info, oldest first.
-    """
+    """List the attachments of a volume that are to be cut off, with connection_info, oldest first."""
     return list(
         session.scalars(
             sa.select(A)
@@ -144,11 +124,7 @@ def list_fencing(session: Session, volume_id: str) -> list[A]:
 
 
 def list_recent(session: Session, backend_host: str, since: datetime.datetime) -> list[A]:
-    """List the attachments that were cut off a backend's targets of late.
-
-    :param since: not before this moment, UTC without zone.
-    :returns: attachments in ``fenced`` that had an initiator.
-    """
+    """List the attachments with an initiator that were cut off a backend's targets since *since* (UTC)."""
     return list(
         session.scalars(
             sa.select(A)
@@ -165,10 +141,7 @@ def list_recent(session: Session, backend_host: str, since: datetime.datetime) -
 
 
 def get_proof(session: Session, attachment_id: str) -> A | None:
-    """Load an attachment with what its fence saw.
-
-    :returns: the attachment with its volume, None if it is gone.
-    """
+    """Load an attachment with its volume and what its fence saw; None if it is gone."""
     return session.scalars(
         sa.select(A)
         .join(models.Volume, models.Volume.id == A.volume_id)
@@ -178,12 +151,9 @@ def get_proof(session: Session, attachment_id: str) -> A | None:
 
 
 def list_unswept(session: Session, host: str) -> list[A]:
-    """List the fenced attachments of which a host agent may still have something.
+    """List the fenced attachments of which a host agent may still have something, oldest first.
 
     Those that were deleted meanwhile are among them: nothing of the host was needed for that.
-
-    :param host: name of the host agent.
-    :returns: attachments with their volumes' rows and connection_info, oldest first.
     """
     return list(
         session.scalars(

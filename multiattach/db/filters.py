@@ -27,7 +27,6 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 def nothing() -> Condition:
-    """Return the condition that no row meets."""
     return sa.false()
 
 
@@ -75,9 +74,8 @@ def _compare(column: Any, piece: str) -> Condition:
 
 
 def parse_boolean(value: str) -> bool:
-    """Parse a boolean of a query.
+    """Parse a boolean of a query, ``true``, ``1``, ``no`` and so on.
 
-    :param value: ``true``, ``1``, ``no`` and so on.
     :raises InvalidInput: another word.
     """
     try:
@@ -97,10 +95,8 @@ def parse_number(value: str) -> int:
 
 
 def parse_time(value: str) -> datetime.datetime:
-    """Parse a time of a query.
+    """Parse a time of a query, ISO 8601; return it in UTC without zone.
 
-    :param value: ISO 8601.
-    :returns: UTC without zone.
     :raises InvalidInput: no time.
     """
     try:
@@ -222,10 +218,7 @@ QOS_SPECS: Mapping[str, Filter] = {
 
 
 def is_like(column: Any, value: str) -> Condition:
-    """Return the condition that a column contains a text.
-
-    :param column: column of a model.
-    """
+    """Return the condition that a column contains a text."""
     if column.key in _IDENTS:
         value = value.lower()
     condition: Condition = column.contains(value, autoescape=True)
@@ -233,11 +226,9 @@ def is_like(column: Any, value: str) -> Condition:
 
 
 def type_is_public(value: bool) -> Condition:
-    """Return the condition that a type is public, or is not."""
     return models.VolumeType.is_public.is_(value)
 
 
 def type_has_spec(key: str, value: str) -> Condition:
-    """Return the condition that a type has an extra spec with this value."""
     table = models.ExtraSpec
     return sa.exists().where(table.volume_type_id == models.VolumeType.id, table.key == key, table.value == value)

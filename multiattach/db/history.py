@@ -18,11 +18,7 @@ def timeline(db: database.Database, attachment_id: str) -> str:
 
 
 def purge(db: database.Database, before: datetime.datetime) -> dict[str, int]:
-    """Delete rows that were deleted before a moment, in short transactions.
-
-    :param before: UTC without zone.
-    :returns: number of rows by table.
-    """
+    """Delete rows that were deleted before a moment (UTC), in short transactions; count them by table."""
     attachment, volume, kind = models.Attachment, models.Volume, models.VolumeType
     return {
         'attachments': _purge(db, attachment, attachment.deleted_at < before),

@@ -19,9 +19,9 @@ _MOST = 10_000
 
 
 def is_known(session: Session, host: str, agent_binary: str) -> bool:
-    """Tell whether anything but a fence has ever named a compute host; the last look reads every attachment.
+    """Return whether anything but a fence, also a deleted attachment, has ever named a compute host.
 
-    :returns: whether an agent, a server, or an attachment (also a deleted one that is not purged) is of it.
+    The last look reads every attachment.
     """
     service, server = models.Service, models.Server
     of_host = sa.or_(A.attached_host == host, A.agent_host == host)
@@ -37,7 +37,6 @@ def is_known(session: Session, host: str, agent_binary: str) -> bool:
 
 
 def list_names(session: Session, agent_binary: str) -> set[str]:
-    """List the names of compute hosts that are in use, those of fenced hosts among them."""
     names: set[str] = set()
     service, server, mark = models.Service, models.Server, models.FencedHost
     for query in (
@@ -53,12 +52,7 @@ def list_names(session: Session, agent_binary: str) -> set[str]:
 
 @dataclasses.dataclass
 class RecordedHost:
-    """What is recorded of one host.
-
-    :param attachments: number of attachments by state.
-    :param servers: number of servers that its agent registered.
-    :param initiators: initiators that its connectors named.
-    """
+    """What is recorded of one host; attachments are counted by state."""
 
     attachments: dict[str, int] = dataclasses.field(default_factory=dict)
     servers: int = 0
@@ -66,10 +60,7 @@ class RecordedHost:
 
 
 def list_facts(session: Session, host: str | None = None) -> dict[str, RecordedHost]:
-    """Sum up what is recorded of hosts, in three statements.
-
-    :param host: only this one.
-    """
+    """Sum up what is recorded of hosts, or of one, in three statements."""
     hosts: dict[str, RecordedHost] = {}
     only = () if host is None else (host == _HOST,)
     for name, state, number in session.execute(
@@ -93,11 +84,7 @@ def list_facts(session: Session, host: str | None = None) -> dict[str, RecordedH
 
 
 def list_attachments(session: Session, host: str, limit: int = 1000) -> list[A]:
-    """List the live attachments of a host with their volumes' rows.
-
-    :param limit: most attachments.
-    :returns: attachments, oldest first.
-    """
+    """List the live attachments of a host with their volumes' rows, oldest first."""
     return list(
         session.scalars(
             sa.select(A)
@@ -111,10 +98,6 @@ def list_attachments(session: Session, host: str, limit: int = 1000) -> list[A]:
 
 
 def list_servers(session: Session, host: str, limit: int) -> list[models.Server]:
-    """List the servers of a host.
-
-    :param limit: most servers.
-    """
     table = models.Server
     return list(
         session.scalars(

@@ -18,11 +18,6 @@ _AT_ONCE = 500  # ids in one statement
 
 
 def list_of(session: Session, idents: Sequence[str]) -> dict[str, Lease]:
-    """Read leases.
-
-    :param idents: UUIDs of attachments or volumes.
-    :returns: leases by UUID, of those that have one.
-    """
     found: dict[str, Lease] = {}
     for start in range(0, len(idents), _AT_ONCE):
         rows = session.execute(
@@ -35,11 +30,7 @@ def list_of(session: Session, idents: Sequence[str]) -> dict[str, Lease]:
 
 
 def read_step(session: Session, noun: str, ident: str) -> tuple[str, datetime.datetime] | None:
-    """Read where an attachment or a volume stands.
-
-    :param noun: :data:`ATTACHMENT` or :data:`VOLUME`.
-    :returns: state and since when; None if it is gone.
-    """
+    """Return state of an attachment or a volume and since when; None if it is gone."""
     query = (
         sa.select(A.state, A.state_at).where(A.id == ident, A.deleted_at.is_(None))
         if noun == ATTACHMENT
@@ -50,19 +41,12 @@ def read_step(session: Session, noun: str, ident: str) -> tuple[str, datetime.da
 
 
 def insert(session: Session, lease: Lease) -> None:
-    """Write a lease where there is none.
-
-    :raises DBDuplicateEntry: somebody else was first.
-    """
+    """Write a lease where there is none."""
     session.execute(sa.insert(L).values(ident=lease.ident, **_columns(lease)))
 
 
 def swap(session: Session, before: Lease, after: Lease) -> bool:
-    """Replace a lease if it is still as it was read.
-
-    :param before: as it was read.
-    :returns: False if somebody else was first.
-    """
+    """Replace a lease if it is still as it was read; return whether it was."""
     done = session.execute(
         _update(
             L.ident == before.ident, L.owner == before.owner, L.lease_until == before.until, L.since == before.since
@@ -75,8 +59,6 @@ def replace(session: Session, lease: Lease, now: datetime.datetime) -> bool:
     """Replace a lease that is the same owner's, of an earlier step, at its end, or waits for an attempt.
 
     The last is for one who is at the step all the time: others tried it because of a clock that is behind.
-
-    :returns: False if there is no such lease.
     """
     done = session.execute(
         _update(
@@ -92,7 +74,6 @@ def renew(session: Session, owner: str, idents: Iterable[str], until: datetime.d
 
     What an owner is at may take several states: the lease follows them.
 
-    :param until: their new end.
     :returns: how many there were; less than were named if somebody else has taken some.
     """
     since = sa.func.coalesce(
@@ -107,10 +88,7 @@ def renew(session: Session, owner: str, idents: Iterable[str], until: datetime.d
 
 
 def delete(session: Session, owner: str, ident: str) -> None:
-    """Forget the lease of a step that has ended.
-
-    :param owner: whose it is; that of another one stays.
-    """
+    """Forget the lease of a step that has ended; that of another owner stays."""
     session.execute(sa.delete(L).where(L.ident == ident, L.owner == owner).execution_options(synchronize_session=False))
 
 

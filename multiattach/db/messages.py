@@ -24,13 +24,7 @@ def add(
     request_id: str | None = None,
     resource_type: str = 'VOLUME',
 ) -> None:
-    """Leave a message for a project's users.
-
-    :param resource_uuid: what it is about.
-    :param event_id: machine-readable kind, ``VOLUME_VOLUME_001_003`` for example.
-    :param text: what happened and what to do.
-    :param resource_type: kind of the resource.
-    """
+    """Leave a message for a project's users; *event_id* is its kind, ``VOLUME_VOLUME_001_003`` for example."""
     moment = models.now()
     session.add(
         M(
@@ -50,24 +44,13 @@ def add(
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[M]:
-    """List messages.
-
-    :param filters: conditions on the message.
-    :param page: order and cut.
-    :raises NotFound: the page's marker is no message.
-    """
     query = paging.paginate(session, sa.select(M).where(*filters), M, page)
     return list(session.scalars(query, execution_options=paging.SHAPED))
 
 
 def get(session: Session, message_id: str) -> M | None:
-    """Load a message.
-
-    :returns: the message, or None.
-    """
     return session.get(M, message_id)
 
 
 def delete(session: Session, message_id: str) -> None:
-    """Delete a message, if it is there."""
     session.execute(sa.delete(M).where(M.id == message_id))

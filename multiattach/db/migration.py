@@ -14,9 +14,8 @@ from multiattach.domain import errors
 
 
 def find_scripts() -> pathlib.Path:
-    """Find the folder that holds ``alembic.ini``.
+    """Find the folder of ``alembic.ini``: beside the package in a checkout, else below ``share/`` of the prefix.
 
-    :returns: the folder: beside the package in a checkout, else below ``share/`` of the prefix.
     :raises ConfigurationError: the scripts are not installed.
     """
     top = pathlib.Path(__file__).resolve().parents[2]
@@ -44,10 +43,7 @@ def current(db: Database) -> str | None:
 
 
 def sync(db: Database, revision: str = 'head') -> None:
-    """Bring a database to a revision; it may be there already.
-
-    :param revision: revision id, or ``head``.
-    """
+    """Bring a database to a revision; it may be there already."""
     config = _config()
     # A connection without a transaction: alembic begins it, and may leave it for what only works outside.
     with db.engine.connect() as connection:

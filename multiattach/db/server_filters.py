@@ -158,5 +158,4 @@ ADMINS: Mapping[str, Filter] = {
 
 
 def project(project_id: str) -> Condition:
-    """Return the condition that a server is a project's."""
     return S.project_id == project_id

@@ -17,7 +17,6 @@ _LIVE = S.deleted_at.is_(None)
 def get(session: Session, server_id: str, *, lock: bool = False) -> S:
     """Load a server.
 
-    :param lock: hold the row's lock until the transaction ends.
     :raises ServerNotFound: no live server has this id.
     """
     query = sa.select(S).where(S.id == server_id, _LIVE).execution_options(populate_existing=True)
@@ -28,11 +27,6 @@ def get(session: Session, server_id: str, *, lock: bool = False) -> S:
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[S]:
-    """Load one page of servers.
-
-    :param filters: conditions on the server.
-    :param page: order and cut.
-    """
     query = paging.paginate(session, sa.select(S).where(_LIVE, *filters), S, page)
     return list(session.scalars(query, execution_options=paging.SHAPED))
 

@@ -17,12 +17,7 @@ _LIVE = A.deleted_at.is_(None)
 
 
 def list_exported(session: Session, host: str | None, marker: str | None, limit: int) -> list[tuple[str, str | None]]:
-    """List the volumes that some target should have, in order of their ids.
-
-    :param host: only those of this backend.
-    :param marker: only those after this id.
-    :returns: pairs of volume id and backend.
-    """
+    """List volume id and backend of the volumes after *marker* that some target should have, in order."""
     query = (
         sa.select(V.id, V.host)
         .where(
@@ -39,10 +34,7 @@ def list_exported(session: Session, host: str | None, marker: str | None, limit:
 
 
 def find_backends(session: Session, volume_ids: Sequence[str]) -> dict[str, str | None]:
-    """Tell which of some volumes are recorded, and where.
-
-    :returns: backend by id of those that are.
-    """
+    """Return the backend of each of some volumes that is recorded."""
     return {
         row[0]: row[1]
         for row in session.execute(sa.select(V.id, V.host).where(V.id.in_(list(volume_ids)), V.deleted_at.is_(None)))
@@ -50,10 +42,7 @@ def find_backends(session: Session, volume_ids: Sequence[str]) -> dict[str, str 
 
 
 def list_recorded(session: Session, volume_ids: Sequence[str]) -> dict[str, list[Recorded]]:
-    """List whom the targets of volumes should admit.
-
-    :returns: attachments on a target by volume id; CHAP names, no secrets.
-    """
+    """List by volume id whom its target should admit; CHAP names, no secrets."""
     found: dict[str, list[Recorded]] = {}
     for volume_id, state, initiator, info in session.execute(
         sa.select(A.volume_id, A.state, A.initiator, A.connection_info)

@@ -38,11 +38,7 @@ def _compile_strpos(element: _Position, compiler: Any, **kwargs: Any) -> str:
 
 
 def append(text: Any, line: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
-    """Build a timeline with one more line.
-
-    :param text: the column.
-    :returns: the new value of the column.
-    """
+    """Build a timeline with one more line."""
     return sa.case((sa.func.length(text) < LIMIT, text.concat(line)), else_=_shorten(text).concat(line))
 
 
@@ -67,5 +63,4 @@ def _shorten(text: Any) -> Any:
 
 
 def _end_of_line(text: Any, place: Any) -> Any:
-    """Return where the line ends in which a place is."""
     return place + _Position(sa.func.substr(text, place + 1), sa.literal('\n'))

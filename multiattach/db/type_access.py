@@ -10,20 +10,16 @@ T = models.TypeAccess
 
 
 def list_projects(session: Session, type_id: str) -> list[str]:
-    """List the projects that were given access, in order of their ids."""
     return list(session.scalars(sa.select(T.project_id).where(T.volume_type_id == type_id).order_by(T.project_id)))
 
 
 def find(session: Session, type_id: str, project_id: str) -> T | None:
-    """Load the access of a project to a type, if it was given any."""
     return session.get(T, (type_id, project_id))
 
 
 def add(session: Session, type_id: str, project_id: str) -> None:
-    """Give a project access to a type."""
     session.add(T(volume_type_id=type_id, project_id=project_id))
 
 
 def delete(session: Session, row: T) -> None:
-    """Take the access of a project back."""
     session.delete(row)

@@ -16,11 +16,6 @@ _LIVE = T.deleted_at.is_(None)
 
 
 def get(session: Session, type_id: str, *, lock: bool = False) -> T:
-    """Load a type with its extra specs.
-
-    :param lock: hold the row's lock until the transaction ends.
-    :raises VolumeTypeNotFound: no live type has this id.
-    """
     query = sa.select(T).where(T.id == type_id, _LIVE).options(orm.selectinload(T.specs))
     if lock:  # PostgreSQL locks no row of an outer join
         query = query.with_for_update().execution_options(populate_existing=True)
@@ -35,11 +30,7 @@ def get(session: Session, type_id: str, *, lock: bool = False) -> T:
 
 
 def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
-    """Load a type by id or by name, an id first.
-
-    :param lock: hold the row's lock until the transaction ends.
-    :returns: the type with its extra specs.
-    """
+    """Load a type by id or by name, an id first."""
     ident = idents.normalise(name_or_id)
     query = sa.select(T).where(sa.or_(T.id == ident, T.live_name == name_or_id), _LIVE)
     if lock:
@@ -56,7 +47,6 @@ def find(session: Session, name_or_id: str, *, lock: bool = False) -> T:
 
 
 def add(session: Session, name: str, description: str | None, is_public: bool) -> str:
-    """Record a new type."""
     ident = str(uuid.uuid4())
     session.add(T(id=ident, name=name, live_name=name, description=description, is_public=is_public))
     session.flush()
@@ -64,16 +54,10 @@ def add(session: Session, name: str, description: str | None, is_public: bool) -
 
 
 def list_names(session: Session) -> list[str]:
-    """List the names of all types, in their order."""
     return list(session.scalars(sa.select(T.name).where(_LIVE).order_by(T.name)))
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[T]:
-    """Load one page of types with their extra specs.
-
-    :param filters: conditions on the type.
-    :param page: order and cut.
-    """
     query = paging.paginate(session, sa.select(T).where(_LIVE, *filters), T, page)
     return list(
         session.scalars(
@@ -83,20 +67,14 @@ def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page:
 
 
 def is_accessible(session: Session, found: T, project_id: str | None) -> bool:
-    """Tell whether a project may use a type.
-
-    :returns: True for public types and those that the project was given.
-    """
+    """Return whether a type is public, or a project was given access to it."""
     return found.is_public or (
         project_id is not None and session.get(models.TypeAccess, (found.id, project_id)) is not None
     )
 
 
 def accessible(project_id: str | None) -> sa.ColumnElement[bool]:
-    """Build the condition for types that a project may use.
-
-    :returns: a condition on :class:`~multiattach.db.models.VolumeType`.
-    """
+    """Build the condition on :class:`~multiattach.db.models.VolumeType` for types that a project may use."""
     access = models.TypeAccess
     return sa.or_(
         T.is_public.is_(True), sa.exists().where(access.volume_type_id == T.id, access.project_id == project_id)
@@ -104,10 +82,7 @@ def accessible(project_id: str | None) -> sa.ColumnElement[bool]:
 
 
 def count_volumes(session: Session, type_id: str) -> int:
-    """Count the live volumes of a type.
-
-    :param session: a session that holds the type's lock.
-    """
+    """Count the live volumes of a type."""
     table = models.Volume
     return int(
         session.execute(
@@ -131,7 +106,6 @@ def set_specs(session: Session, type_id: str, specs: Mapping[str, str | None]) -
 
 
 def delete_spec(session: Session, type_id: str, key: str) -> bool:
-    """Delete one extra spec."""
     table = models.ExtraSpec
     done = session.execute(
         sa.delete(table)

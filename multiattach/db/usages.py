@@ -66,6 +66,5 @@ def list_attachments(session: Session, volume_id: str) -> list[Any]:
 
 
 def list_metadata(session: Session, volume_id: str) -> list[tuple[str, str]]:
-    """List the metadata of a volume, in order of the keys."""
     rows = session.execute(sa.select(_M.key, _M.value).where(_M.volume_id == volume_id).order_by(_M.key))
     return [(row.key, row.value) for row in rows]

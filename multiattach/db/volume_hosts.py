@@ -10,11 +10,7 @@ _V = models.Volume
 
 
 def sum_by_project(session: Session, host: str) -> list[tuple[str, int, int]]:
-    """Sum up the volumes of a backend, in one statement.
-
-    :param host: ``host@backend``.
-    :returns: project id, number of volumes and sum of their sizes in GiB, in order of projects.
-    """
+    """List project id, number of volumes and sum of their sizes in GiB on a backend, in order of projects."""
     rows = session.execute(
         sa.select(_V.project_id, sa.func.count(), sa.func.sum(_V.size))
         .where(_V.deleted_at.is_(None), _V.host == host)

@@ -35,11 +35,7 @@ def check(transport: messaging.Transport) -> None:
 
 
 def check_in_time(transport: messaging.Transport, timeout: float = _TIMEOUT) -> None:
-    """Do the same, but do not wait for ever.
-
-    :param timeout: seconds.
-    :raises ConfigurationError: as for :func:`check`, or the broker did not answer in time.
-    """
+    """Do the same, but do not wait for ever."""
     try:
         Probe(lambda: check(transport), timeout, 0.0).ask()
     except TimeoutError:
@@ -62,7 +58,6 @@ class ReplyQueue:
     call's timeout: each request would take a thread until the broker is back.
 
     :param transport: RPC transport; with drivers other than rabbit there is nothing to wait for.
-    :param timeout: seconds.
     """
 
     def __init__(self, transport: messaging.Transport, timeout: float) -> None:

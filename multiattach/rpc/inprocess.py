@@ -88,11 +88,7 @@ class InProcessDriver(base.BaseDriver):
         with self._exchanges_lock:
             self._exchange = self._exchanges.setdefault(name, _Exchange())
 
-    def require_features(self, requeue: bool = True) -> None:
-        """Accept what an RPC server asks for.
-
-        :param requeue: ignored: what is taken here is handled here.
-        """
+    def require_features(self, requeue: bool = True) -> None: ...
 
     def send(
         self,
@@ -105,14 +101,7 @@ class InProcessDriver(base.BaseDriver):
         retry: int | None = None,
         transport_options: Any = None,
     ) -> Any:
-        """Put a message into a server's queue and wait for the answer if there is one.
-
-        :param wait_for_reply: wait for an answer.
-        :param timeout: seconds to wait for it.
-        :param call_monitor_timeout: ignored.
-        :param retry: ignored: nothing can be lost on the way.
-        :param transport_options: ignored.
-        """
+        """Put a message into a server's queue and wait for the answer if there is one."""
         jsonutils.dumps(message)  # what a broker could not carry must not pass here either
         answers: queue.SimpleQueue[Any] | None = queue.SimpleQueue() if wait_for_reply else None
         self._exchange.get(target.topic, target.server).put((ctxt, message, answers))
@@ -127,31 +116,17 @@ class InProcessDriver(base.BaseDriver):
         return reply
 
     def send_notification(self, target: Any, ctxt: Any, message: Any, version: Any, retry: int | None = None) -> None:
-        """Drop a notification: nobody else lives in this process.
-
-        :param version: ignored.
-        :param retry: ignored: nothing can be lost on the way.
-        """
+        """Drop a notification: nobody else lives in this process."""
 
     def listen(self, target: Any, batch_size: int, batch_timeout: float) -> Any:
-        """Listen on a server's queue.
-
-        :param batch_timeout: seconds to wait for a full batch.
-        """
         listener = _Listener(self._exchange.get(target.topic, target.server))
         return base.PollStyleListenerAdapter(listener, batch_size, batch_timeout)
 
     def listen_for_notifications(
         self, targets_and_priorities: Any, pool: Any, batch_size: int, batch_timeout: float
     ) -> Any:
-        """Refuse: notifications need a broker.
-
-        :param targets_and_priorities: ignored.
-        :param pool: ignored.
-        :param batch_timeout: seconds to wait for a full batch.
-        """
+        """Refuse: notifications need a broker."""
         raise NotImplementedError('inproc:// carries no notifications; use a broker')
 
     def cleanup(self) -> None:
-        """Forget all queues."""
         self._exchange.clear()

@@ -11,11 +11,7 @@ from multiattach.rpc import broker
 
 
 class Serving:
-    """Runs RPC servers and periodic work together.
-
-    :param servers: the servers, not started; each has threads of its own.
-    :param periodics: the work, not started.
-    """
+    """Runs RPC servers and periodic work together."""
 
     def __init__(self, servers: Sequence[messaging.MessageHandlingServer], periodics: Sequence[Periodic]) -> None:
         self._servers = servers
@@ -36,11 +32,7 @@ class Serving:
             periodic.start()
 
     def stop(self, patience: float | None = None) -> bool:
-        """Take no more calls, wait for those in work, and stop.
-
-        :param patience: seconds to wait, None for as long as it takes.
-        :returns: whether nothing is in work any more.
-        """
+        """Take no more calls, wait for those in work, and stop; return whether nothing is in work any more."""
         if patience is None:
             self._stop()
             return True

@@ -24,7 +24,6 @@ class Addresses:
     def look(self, rows: Mapping[str, Sequence[BackendRow]]) -> list[Seen]:
         """Look at the attachments that a target must admit.
 
-        :returns: those that were told an address which is not that of today.
         :raises TargetUnavailable: the target does not say who is logged in.
         """
         mine = {

@@ -27,10 +27,7 @@ class EpochFile:
         self._trouble: dict[str, str] = {}
 
     def read(self) -> Mark | None:
-        """Read the mark.
-
-        :returns: None if there is none that can be read.
-        """
+        """Read the mark, None if there is none that can be read."""
         try:
             with self._path.open('rb') as file:
                 found = json.loads(file.read(_LONGEST))
@@ -63,10 +60,7 @@ class EpochFile:
 
 
 class Epoch:
-    """Compares the database with the file, and goes on counting.
-
-    :param path: of the file.
-    """
+    """Compares the database with the file, and goes on counting."""
 
     def __init__(self, side: Epochs, backend: str, path: pathlib.Path) -> None:
         self._side = side
@@ -79,10 +73,7 @@ class Epoch:
         self.is_sure = False
 
     def check(self) -> Doubt | None:
-        """Compare, and count one further.
-
-        :returns: what is in doubt; None if the database is the newest one, as far as is known.
-        """
+        """Compare, and count one further; return what is in doubt."""
         with self._lock:
             return self._check()
 

@@ -32,12 +32,6 @@ _TARGET, _INITIATOR = 'target', 'initiator'
 
 
 class Fencer:
-    """The worker's fences.
-
-    :param plans: the database side.
-    :param locks: locks of volumes.
-    """
-
     def __init__(self, plans: FencePlans, target: Target, locks: VolumeLocks, leases: StepLeases) -> None:
         self._plans = plans
         self._leases = leases
@@ -144,11 +138,7 @@ class Fencer:
             self.fence_locked(ident)  # all that this initiator has of the volume
 
     def watch(self, host: str, after: datetime.datetime | None = None) -> None:
-        """See that nobody who was cut off of late is back: a login may have been on its way.
-
-        :param host: name of the backend, as its volumes carry it.
-        :param after: leave alone who was cut off before this moment.
-        """
+        """See that nobody who was cut off of late is back: a login may have been on its way."""
         rows = self._plans.list_recent(host, _WATCHED, after)
         if not rows:
             return
@@ -185,11 +175,7 @@ def _confirm(before: Mapping[str, Any] | None, now: dict[str, Any], cut: Cut) ->
 
 
 def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str, Any]:
-    """Write a proof as messages and the database carry it; it holds no secret.
-
-    :param cut: what the driver saw.
-    :param worker: who did it.
-    """
+    """Write a proof as messages and the database carry it; it holds no secret."""
     return {
         'initiator': plan.initiator,
         'worker': worker,

@@ -11,29 +11,15 @@ _PATIENCE = 7.0  # s; who asks is to have an answer in ten
 
 
 class Inspection:
-    """Reads a target.
-
-    :param target: the target driver.
-    """
-
     def __init__(self, target: Target) -> None:
         self._target = target
 
     def show(self, volume_id: str) -> dict[str, Any] | None:
-        """Read one volume's target.
-
-        :returns: as :func:`describe`, None if there is no target.
-        """
         found = self._read().get(volume_id)
         return None if found is None else describe(found)
 
     def list_page(self, marker: str | None, limit: int) -> list[dict[str, Any]]:
-        """Read the targets of a page of volumes.
-
-        :param marker: only those of volumes after this id, None for the first ones.
-        :param limit: most targets of the page.
-        :returns: as :func:`describe`, in order of their volumes' ids.
-        """
+        """Read the targets of volumes after the id *marker*, in their order."""
         found = self._read()
         wanted = sorted(ident for ident in found if marker is None or ident > marker)[:limit]
         return [describe(found[ident]) for ident in wanted]
@@ -47,10 +33,7 @@ class Inspection:
 
 
 def describe(state: TargetState) -> dict[str, Any]:
-    """Write a target as a message carries it; secrets are in no target's state.
-
-    :param state: what the driver read.
-    """
+    """Write a target as a message carries it; secrets are in no target's state."""
     return {
         'volume_id': state.volume_id,
         'iqn': state.iqn,

@@ -36,11 +36,7 @@ _FAILURES = (tooz.ToozError, OSError, threading.ThreadError)
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """Who holds a lock.
-
-    :param step: what is done under it.
-    :param since: since when, on the monotonic clock.
-    """
+    """Who holds a lock, for which step, and since when on the monotonic clock."""
 
     volume_id: str
     step: str
@@ -58,24 +54,15 @@ class Turns:
 
     @property
     def holder(self) -> Holder | None:
-        """Who holds it now, None for nobody."""
         return self._holder
 
     @property
     def is_hurried(self) -> bool:
-        """Whether somebody waits who is in a hurry."""
         with self._changed:
             return any(not patient for patient, _number in self._waiting)
 
     def take(self, volume_id: str, step: str, *, urgent: bool, deadline: float) -> bool:
-        """Wait for one's turn.
-
-        :param volume_id: UUID of the volume that the lock is for.
-        :param step: what is to be done under it.
-        :param urgent: go ahead of all who are not.
-        :param deadline: until when, on the monotonic clock.
-        :returns: whether the lock is held now.
-        """
+        """Wait for one's turn until *deadline* on the monotonic clock, ahead of all who are not urgent."""
         with self._changed:
             mine = not urgent, next(self._numbers)
             self._waiting.append(mine)
@@ -162,7 +149,6 @@ class VolumeLocks:
 
         It has a name of its own: who makes, copies or zeroes a large volume is in nobody else's way.
 
-        :returns: context; it tells whether the lock is held.
         :raises OutcomeUnknown: the coordination backend does not answer; nothing was done.
         """
         lock = self._coordinator.get_lock(f'multiattach-storage-{volume_id}'.encode())

@@ -20,25 +20,15 @@ _PARALLEL = 4  # questions at once
 class Compute(Protocol):
     """Who is asked, see :class:`multiattach.drivers.nova.client.NovaServers`."""
 
-    def find(self, server_id: str) -> ServerState:
-        """Ask about a server.
+    def find(self, server_id: str) -> ServerState: ...
 
-        :returns: what is said of it.
-        """
-
-    def is_on_host(self, server_id: str) -> bool:
-        """Ask whether a server is on a host, and not about to come or go.
-
-        :returns: False for servers that are shelved, being built, or not there.
-        """
+    def is_on_host(self, server_id: str) -> bool: ...
 
 
 class NovaCheck:
     """Remembers what was asked and what was said.
 
-    :param compute: who is asked.
     :param most: servers that are asked for in one round.
-    :param clock: tells seconds that only grow.
     """
 
     def __init__(self, compute: Compute, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -54,9 +44,7 @@ class NovaCheck:
     def look(self, server_ids: Collection[str], *, everything: bool) -> dict[str, Drift]:
         """Ask for some servers, those first whose answer is the oldest.
 
-        :param server_ids: UUIDs of all servers that have something.
         :param everything: ask for each of them.
-        :returns: those that are gone, as far as is known; why it is drift.
         :raises Unavailable: no answer; the next rounds are left out, twice as many each time.
         """
         known = set(server_ids)
@@ -79,17 +67,11 @@ class NovaCheck:
         return self._gone
 
     def find_on_host(self, server_ids: Collection[str]) -> set[str]:
-        """Ask which servers are on a host; of more than a round may ask for, the first in order.
-
-        :returns: those that are.
-        """
+        """Ask which servers are on a host; of more than a round may ask for, the first in order."""
         return {ident for ident in sorted(server_ids)[: self._most] if self._compute.is_on_host(ident)}
 
     def is_gone(self, server_id: str) -> bool:
-        """Ask once more, before something is taken away.
-
-        :returns: whether Nova has no such server.
-        """
+        """Ask once more, before something is taken away."""
         self._ask(server_id)
         return server_id in self._gone
 
@@ -99,10 +81,7 @@ class NovaCheck:
         return bool(self._there - self._gone.keys())
 
     def is_deleted(self, server_id: str) -> bool:
-        """Tell whether Nova itself remembers that it deleted a server.
-
-        :returns: False if it has nothing of it.
-        """
+        """Tell whether Nova itself remembers that it deleted a server."""
         return server_id in self._deleted
 
     def _ask(self, server_id: str) -> None:

@@ -52,7 +52,6 @@ class VolumeReconciler(Reconciler):
 
     :param host: name of the backend, as its volumes carry it.
     :param rounds: rules, and seconds between two rounds, 0 for none but those that a person asks for.
-    :param nova: asks Nova for servers; None without.
     :param epoch: tells whether the database is the one that wrote the targets; None if nobody does.
     """
 
@@ -87,7 +86,6 @@ class VolumeReconciler(Reconciler):
         return self._target.within(max(seconds, _LEAST))
 
     def look(self, owns: Owns, fix: bool | None) -> Look:
-        """Compare database, target and Nova."""
         rows = _group(self._side.list_on_backend(self._host), owns)
         doubt = self._epoch.check() if self._epoch is not None else None
         found = Look(
@@ -292,7 +290,6 @@ class VolumeReconciler(Reconciler):
     # -- putting right -------------------------------------------------------------------------
 
     def find_step(self, one: Seen) -> Repair:
-        """Return what puts a drift right."""
         volume_id = str(one.volume_id)
         if one.kind is Drift.STATUS:
             return ('derive', volume_id), lambda: self._side.derive(volume_id)

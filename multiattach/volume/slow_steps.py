@@ -14,11 +14,7 @@ LOG = log.getLogger(__name__)
 
 
 class SlowSteps:
-    """Runs slow steps on volumes, one at a time on each. What broke off is taken up by its row.
-
-    :param name: what the steps are, for the names of the threads.
-    :param at_a_time: how many are run side by side.
-    """
+    """Runs slow steps on volumes, one at a time on each. What broke off is taken up by its row."""
 
     def __init__(self, leases: StepLeases, name: str, at_a_time: int) -> None:
         self._leases = leases
@@ -31,7 +27,6 @@ class SlowSteps:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether steps are to break off."""
         return self._stopping.is_set()
 
     def start(self) -> None:
@@ -52,10 +47,7 @@ class SlowSteps:
         self._known.clear()
 
     def begin(self, volume_id: str, step: Callable[[], None]) -> None:
-        """Have a step run; of a volume that is in work already nothing more is begun.
-
-        :param step: the step, with an attempt at its lease.
-        """
+        """Have a step run; of a volume that is in work already nothing more is begun."""
         with self._lock:
             if self._pool is None or volume_id in self._known:
                 return

@@ -38,13 +38,7 @@ FAILURES: dict[str, tuple[str, str]] = {
 
 
 class StorageSteps:
-    """The steps on a backend.
-
-    :param storage: the database side of the steps.
-    :param locks: locks of volumes.
-    :param agents: RPC client of the host agents, who show servers what has grown.
-    :param nova: Nova, to be told the same of its servers; None without.
-    """
+    """The steps on a backend."""
 
     def __init__(
         self,
@@ -186,11 +180,7 @@ class StorageSteps:
                 self._storage.fail_unplaced(volume_id)
 
     def resume(self, owns: Callable[[str], bool] = lambda _ident: True, after: datetime.datetime | None = None) -> None:
-        """Carry on with every volume whose next step is this worker's.
-
-        :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
-        :param after: leave alone what stands there since before this moment.
-        """
+        """Carry on with every volume whose next step is this worker's."""
         rows = {
             volume_id: (status, since)
             for volume_id, status, since in self._storage.list_open()
@@ -221,11 +211,7 @@ class StorageSteps:
             LOG.exception('Volume %s stays %s', volume_id, status)
 
     def give_up(self, volume_id: str, status: str, error: str) -> None:
-        """End a step that was tried often enough, without a result, in an error status.
-
-        :param status: status of the step.
-        :raises MultiattachError: it cannot be ended now.
-        """
+        """End a step that was tried often enough, without a result, in an error status."""
         with self._own_storage(volume_id):
             if self._storage.load(volume_id, status) is not None:
                 event, verb = FAILURES[status]

@@ -10,10 +10,8 @@ from multiattach.api.faults import WsgiApp
 
 
 class ChunkedInput:
-    """Middleware that reads a chunked body and gives it a length.
+    """Middleware that reads a chunked body of at most *limit* bytes and gives it a length.
 
-    :param application: what reads the body.
-    :param limit: bytes after which no more is read: the application refuses such a body.
     :param read: returns the next chunk, nothing at the end (``uwsgi.chunked_read``).
     """
 
@@ -23,7 +21,6 @@ class ChunkedInput:
         self._read = read
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve a request."""
         if environ.get('HTTP_TRANSFER_ENCODING', '').lower() == 'chunked':
             body = self._read_body()
             environ['wsgi.input'] = io.BytesIO(body)
@@ -51,11 +48,7 @@ class ChunkedInput:
 
 
 def accept_chunks(application: WsgiApp, limit: int) -> WsgiApp:
-    """Wrap an application if it runs under uWSGI.
-
-    :param limit: most bytes of a body that it accepts.
-    :returns: the application, wrapped or as it is.
-    """
+    """Wrap an application if it runs under uWSGI."""
     try:
         uwsgi = importlib.import_module('uwsgi')  # uWSGI itself puts it there
     except ImportError:

@@ -11,11 +11,7 @@ VARIABLE = 'MULTIATTACH_CONFIG_FILES'
 
 
 def load(description: str) -> cfg.ConfigOpts:
-    """Read the files that the environment names, else those where oslo.config looks.
-
-    :param description: one sentence.
-    :raises ConfigurationError: the message names the option.
-    """
+    """Read the files that the environment names, else those where oslo.config looks."""
     names = os.environ.get(VARIABLE, '')
     args = [part for name in names.split(':') if name for part in ('--config-file', name)]
     return configuration.load(args, program='multiattach-wsgi', description=description)

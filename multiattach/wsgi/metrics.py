@@ -14,10 +14,7 @@ from multiattach.wsgi import files
 
 
 class _Processes:
-    """Sums up what the processes count; of those that are gone, not what they hold.
-
-    :param folder: where they count.
-    """
+    """Sums up what the processes count; of those that are gone, not what they hold."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         from prometheus_client import multiprocess
@@ -27,11 +24,9 @@ class _Processes:
         self._collector = multiprocess.MultiProcessCollector(None)  # type: ignore[no-untyped-call]
 
     def describe(self) -> Iterable[Any]:
-        """Return nothing: what there is shows when it is read."""
         return ()
 
     def collect(self) -> Iterable[Any]:
-        """Read the files."""
         for path in self._folder.glob('gauge_live*_*.db'):
             pid = path.stem.rpartition('_')[2]
             if not pathlib.Path('/proc', pid).exists():
@@ -41,10 +36,7 @@ class _Processes:
 
 
 def make() -> Any:
-    """Make the application from the configuration files.
-
-    :raises ConfigurationError: the message names the option.
-    """
+    """Make the application from the configuration files."""
     conf = files.load('Serves the metrics of the API.')
     if not conf.metrics.multiprocess_dir:
         raise errors.ConfigurationError('Option multiprocess_dir in [metrics] is not set.')

@@ -26,8 +26,6 @@ def _of_volume(noun: str, of: str | list[str] = 'string') -> Versioned:
 class Noun:
     """What is not there.
 
-    :param path: its collection.
-    :param key: key of the list in a reply.
     :param title: what one of them is called in texts.
     :param since: microversion's second number from which clients may ask.
     :param detail: there is a detailed list, too.

@@ -57,9 +57,6 @@ CONTROLLERS = (
 
 
 def make_app(engine: Engine, settings: ApiSettings) -> WsgiApp:
-    """Make the application of ``/v3``.
-
-    :returns: a WSGI application that expects a context from an authentication middleware.
-    """
+    """Make the application of ``/v3``."""
     controllers = [controller(engine, settings) for controller in CONTROLLERS]
     return routing.make_app(microversion.BLOCK_STORAGE, controllers, settings)

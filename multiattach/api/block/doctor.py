@@ -40,17 +40,14 @@ _DIAGNOSIS = strict({'fix': FLAG, 'answered': COUNT, 'left': COUNT, 'findings': 
 
 
 def finding(found: Finding) -> dict[str, Any]:
-    """Show a finding."""
     return {**found.write(), 'left': found.is_left}
 
 
 def unanswered(found: Silence) -> dict[str, Any]:
-    """Show which worker or agent did not answer."""
     return {'binary': found.binary, 'host': found.host, 'reason': found.reason}
 
 
 def diagnosis(found: Diagnosis) -> dict[str, Any]:
-    """Show what was found everywhere."""
     return {
         'fix': found.fix,
         'answered': found.answered,

@@ -52,10 +52,7 @@ class ExtensionsController(Controller):
 
     @route('GET', '/extensions/{alias}', reply=one('extension', _EXTENSION))
     def show(self, _req: Request, alias: str) -> dict[str, Any]:
-        """Show an extension.
-
-        :param alias: alias of the extension.
-        """
+        """Show an extension."""
         if alias not in _EXTENSIONS:
             raise errors.NotFound(f'Extension {alias[:64]} could not be found.')
         return {'extension': _show(alias)}

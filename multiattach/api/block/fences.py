@@ -63,7 +63,6 @@ def _show_attachment(found: FencedAttachment) -> dict[str, Any]:
 
 
 def mark(row: models.FencedHost) -> dict[str, Any]:
-    """Show the mark of a fenced host."""
     return {'fenced_at': format_time(row.fenced_at), 'out_of_service': row.out_of_service, 'reason': row.reason}
 
 

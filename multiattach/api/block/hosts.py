@@ -83,7 +83,6 @@ def _summary(host: ComputeHost) -> dict[str, Any]:
 
 
 def detail(host: ComputeHost) -> dict[str, Any]:
-    """Show a host with what is on it."""
     report = (host.agent.report if host.agent is not None else None) or {}
     return {
         **_summary(host),

@@ -78,10 +78,7 @@ class PoolsController(Controller):
 
     @route('GET', '/capabilities/{host}', reply=_CAPABILITIES, rules=('volume_extension:capabilities',))
     def show_capabilities(self, req: Request, host: str) -> dict[str, Any]:
-        """Show what a backend can do.
-
-        :param host: name of the host, with ``@backend`` for a backend.
-        """
+        """Show what a backend can do."""
         backend = self.engine.services.show_backend(req.ctx, host)
         about = backend.capabilities
         return {

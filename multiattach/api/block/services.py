@@ -51,11 +51,7 @@ def _list(minor: int) -> Schema:
 
 
 def find_binary(name: str | None) -> Any:
-    """Find the program that a client means.
-
-    :param name: as clients know it, or its own; or None.
-    :returns: its own name, or None.
-    """
+    """Return a program's own name for what a client may call it; None for none."""
     return VOLUME_BINARY if name == _VOLUME else name
 
 
@@ -65,10 +61,6 @@ def name_binary(service: models.Service) -> str:
 
 
 def _show(service: models.Service, *, is_up: bool, minor: int) -> dict[str, Any]:
-    """Show a service.
-
-    :param is_up: its last heartbeat is recent.
-    """
     state = 'up' if is_up else 'down'
     view: dict[str, Any] = {
         'binary': name_binary(service),

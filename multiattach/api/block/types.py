@@ -66,8 +66,6 @@ def _show(
     """Show a type.
 
     :param specs: the extra specs that the caller may see, None if none at all.
-    :param access: show ``os-volume-type-access:is_public``.
-    :param qos: show ``qos_specs_id``.
     """
     view: dict[str, Any] = {
         'id': found.id,

@@ -91,10 +91,7 @@ class VolumeHostsController(Controller):
         rules=_RULES,
     )
     def show(self, req: Request, host: str) -> dict[str, Any]:
-        """Show how many volumes of which projects a backend has.
-
-        :param host: backend, ``host@backend``.
-        """
+        """Show how many volumes of which projects a backend has."""
         return {'host': _detail(host, self.engine.volume_hosts.show(req.ctx, host))}
 
     @route(
@@ -105,9 +102,6 @@ class VolumeHostsController(Controller):
         rules=_RULES,
     )
     def update(self, req: Request, body: dict[str, Any], host: str) -> dict[str, Any]:
-        """Let new volumes be placed on a backend, or not.
-
-        :param host: backend, ``host@backend``.
-        """
+        """Let new volumes be placed on a backend, or not."""
         self.engine.volume_hosts.set_enabled(req.ctx, host, body['status'] == 'enable')
         return {'host': host, 'status': f'{body["status"]}d'}

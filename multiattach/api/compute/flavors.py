@@ -18,7 +18,6 @@ FLAVOR = 'libvirt'
 
 
 def links(req: Request, settings: ApiSettings) -> Links:
-    """Make links of the compute endpoint."""
     return Links(req, settings, mount=COMPUTE, version='v2.1')
 
 

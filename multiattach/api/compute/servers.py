@@ -67,11 +67,7 @@ QUERY = Versioned({minor: _query(minor) for minor in (0, 5, 26, 66, 73, _STRICT)
 
 
 class ServerView:
-    """Servers as one request is to see them.
-
-    :param sees_hosts: show where servers run.
-    :param hosts: status of hosts by name, as far as the caller may know it.
-    """
+    """Servers as one request is to see them."""
 
     def __init__(
         self, req: Request, settings: ApiSettings, *, sees_hosts: bool = False, hosts: Mapping[str, str] | None = None
@@ -82,7 +78,6 @@ class ServerView:
         self._hosts = hosts
 
     def summary(self, server: models.Server) -> dict[str, Any]:
-        """Show a server in a list."""
         return {'id': server.id, 'name': server.name, 'links': self._links.of('servers', server.id)}
 
     def detail(
@@ -150,7 +145,6 @@ class ServerView:
         return shown
 
     def _later(self, server: models.Server, alone: bool) -> dict[str, Any]:
-        """Return what later microversions added."""
         shown: dict[str, Any] = {}
         added: tuple[tuple[int, str, Any], ...] = (
             (9, 'locked', False),

@@ -37,7 +37,6 @@ UPDATE = Versioned({0: _wrap(), 85: _wrap(**_CHANGE, serverId=requests.UUID, id=
 
 
 def detail(row: models.Attachment, minor: int) -> dict[str, Any]:
-    """Show a volume of a server."""
     shown: dict[str, Any] = {} if minor >= 89 else {'id': row.volume_id}
     shown |= {'volumeId': row.volume_id, 'serverId': row.instance_uuid}
     if row.mountpoint:

@@ -45,10 +45,7 @@ PAGE_QUERY: Schema = {
 
 
 def wrap(key: str, inner: Schema, *, others: Schema | None = None, strict: bool = True) -> dict[str, Any]:
-    """Make the schema of a body with one key.
-
-    :param others: further keys, optional.
-    """
+    """Make the schema of a body with one key."""
     return {
         'type': 'object',
         'required': [key],
@@ -58,11 +55,7 @@ def wrap(key: str, inner: Schema, *, others: Schema | None = None, strict: bool 
 
 
 def fields(properties: Schema, *required: str, strict: bool = True, **more: Any) -> dict[str, Any]:
-    """Make the schema of an object.
-
-    :param required: keys that must be there.
-    :param more: further keywords.
-    """
+    """Make the schema of an object."""
     return {
         'type': 'object',
         'properties': dict(properties),
@@ -73,8 +66,5 @@ def fields(properties: Schema, *required: str, strict: bool = True, **more: Any)
 
 
 def query(properties: Schema | None = None) -> dict[str, Any]:
-    """Make the schema of a list's query; what is not named is a filter, checked by its meaning.
-
-    :param properties: schemas by key, besides those of paging.
-    """
+    """Make the schema of a list's query; what is not named is a filter, checked by its meaning."""
     return fields({**PAGE_QUERY, **(properties or {})}, strict=False)

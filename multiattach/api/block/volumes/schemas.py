@@ -149,27 +149,22 @@ def _page(minor: int, item: Schema) -> Schema:
 
 
 def listed(minor: int) -> Schema:
-    """Describe the list of names."""
     return _page(minor, _LISTED)
 
 
 def detailed(minor: int) -> Schema:
-    """Describe the list of details."""
     return _page(minor, _describe(minor, extended=True))
 
 
 def shown(minor: int) -> Schema:
-    """Describe one volume."""
     return one('volume', _describe(minor, extended=True))
 
 
 def changed(minor: int) -> Schema:
-    """Describe a volume after create or update."""
     return one('volume', _describe(minor, extended=False))
 
 
 def summarised(minor: int) -> Schema:
-    """Describe the sums over volumes."""
     metadata = {'metadata': {'type': 'object', 'additionalProperties': many(TEXT)}}
     sums = {'total_count': COUNT, 'total_size': COUNT, **(metadata if minor >= SUMMARY_METADATA else {})}
     return one('volume-summary', strict(sums))
