@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import generated
+import samples
 
 from multiattach.api import microversion, routing
 from multiattach.api.actions import ActionController, list_actions
@@ -72,13 +73,21 @@ def _walk(schema: Any, prefix: str) -> Iterable[tuple[str, bool, Any]]:
             yield from _walk(inner, f'{prefix}{name}.')
 
 
+# What a text has to look like, where it is a text.
+_FORMATS = {'uuid-like': 'UUID', 'boolean-like': 'boolean as a text', 'size': 'whole number as a text'}
+
+
 def _name_type(schema: Any) -> str:
-    kinds = schema.get('type') if isinstance(schema, dict) else None
-    if kinds is None:
-        options = schema.get('enum') if isinstance(schema, dict) else None
-        words = ['null' if option is None else str(option) for option in options or ['any']]
-        return ' or '.join(words)
-    return ' or '.join(kinds) if isinstance(kinds, list | tuple) else str(kinds)
+    if not isinstance(schema, dict):
+        return 'any'
+    if 'enum' in schema:
+        return ' or '.join('null' if option is None else str(option) for option in schema['enum'])
+    choices = schema.get('anyOf') or schema.get('oneOf')
+    if choices and 'type' not in schema:
+        return ' or '.join(dict.fromkeys(_name_type(choice) for choice in choices))
+    kinds = schema.get('type', 'any')
+    shown = _FORMATS.get(schema.get('format', ''), 'string')
+    return ' or '.join(shown if kind == 'string' else kind for kind in ([kinds] if isinstance(kinds, str) else kinds))
 
 
 _FIELDS = ('Name', 'Type', 'Required', 'Since')
@@ -94,7 +103,8 @@ def _render_actions(controller: type[Any], api: microversion.Api) -> list[str]:
             '',
         ]
         fields = _table(_FIELDS, _list_fields(action.schema, api, f'{action.name}.'))
-        lines += [f'    {line}'.rstrip() for line in fields]
+        sample = samples.render(samples.find_action(action.name, takes_anything=not fields))
+        lines += [f'    {line}'.rstrip() for line in [*fields, *sample]]
     return lines
 
 
@@ -108,7 +118,8 @@ def _render_route(route: Any, handler: Any, controller: type[Any], api: microver
     lines += _table(('Query', *_FIELDS[1:]), _list_fields(route.query, api))
     if takes_actions:
         return lines + _render_actions(controller, api)
-    return lines + _table(_FIELDS, _list_fields(route.body, api))
+    sample = samples.find(route.method, route.path) if route.body else None
+    return lines + _table(_FIELDS, _list_fields(route.body, api)) + list(samples.render(sample))
 
 
 def _render_api(

@@ -2,9 +2,11 @@
 """The reference against the code: each route has a rule, each rule's operations are routes."""
 
 import api_ref
+import samples
 
 from multiattach import policies
-from multiattach.api.actions import find_rules, list_actions
+from multiattach.api import microversion
+from multiattach.api.actions import ActionController, find_rules, list_actions
 from multiattach.api.block import absent
 from multiattach.api.block import app as block
 from multiattach.api.compute import app as compute
@@ -24,6 +26,7 @@ OPEN = {
 }
 
 
+APIS = ((microversion.BLOCK_STORAGE, block.CONTROLLERS), (microversion.COMPUTE, compute.CONTROLLERS))
 CONTROLLERS = (*block.CONTROLLERS, *compute.CONTROLLERS)
 NAMES = {name for name, _, _ in RULES}
 
@@ -55,3 +58,34 @@ def test_the_rules_tell_operators_what_they_guard():
     assert {name for name, operations in told.items() if operations} == NAMES
     assert {'method': 'PUT', 'path': '/attachments/{attachment_id}'} in told['volume:attachment_update']
     assert {'method': 'POST', 'path': '/volumes/{volume_id}/action'} in told['volume:extend']
+
+
+# Nothing to show: they are refused whatever they say, or have a table that is sent by a program.
+_WITHOUT_SAMPLE = {
+    'PUT /os-services/failover_host',
+    'PUT /os-services/freeze',
+    'PUT /os-services/thaw',
+    'POST /multiattach/servers/{server_id}/attachments',
+}
+
+
+def test_every_body_has_a_sample_that_its_schema_takes():
+    for api, controllers in APIS:
+        for route, _, controller in api_ref.list_routes(controllers):
+            if controller is absent.AbsentController or not route.body or route.path.endswith('/action'):
+                continue
+            sample = samples.find(route.method, route.path)
+            if sample is not None:
+                route.body.check(sample, api.maximum.minor)
+            name = f'{route.method} {route.path}'
+            assert (sample is None) == (name in _WITHOUT_SAMPLE), name
+
+
+def test_every_action_that_does_something_has_a_sample():
+    for api, controllers in APIS:
+        for controller in controllers:
+            for action, method in list_actions(controller) if issubclass(controller, ActionController) else ():
+                sample = samples.find_action(action.name)
+                assert (sample is None) == method.__doc__.startswith('Refuse'), action.name
+                if sample is not None:
+                    action.schema.check(sample[action.name], api.maximum.minor)
