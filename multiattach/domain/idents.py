@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ids of volumes, servers, attachments and types: many spellings come in, one is kept and compared."""
 
+import re
 import uuid
+
+_KEPT = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 
 def normalise(text: str) -> str:
     """Write an id as the database does: lower case, with dashes, without braces or ``urn:uuid:``; a name as it is."""
+    if _KEPT.fullmatch(text):
+        return text
     try:
         ident = uuid.UUID(text)
     except ValueError:

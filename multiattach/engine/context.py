@@ -21,7 +21,7 @@ class RequestContext(oslo_context.RequestContext):
         self.service_roles = list(service_roles or [])
         self.catalog_text: str | None = None
         self.address: str | None = None
-        self._credentials: tuple[bool, dict[str, Any], str] | None = None
+        self._credentials: tuple[bool, dict[str, Any], tuple[Any, ...]] | None = None
 
     def update_store(self) -> None:
         """Leave the thread's context as it is: a context that the service makes is nobody's request."""
@@ -58,20 +58,19 @@ class RequestContext(oslo_context.RequestContext):
         """The caller may read connection secrets (requirement row 28)."""
         return bool(self.is_admin) or self.is_service_request
 
-    def identify(self) -> tuple[dict[str, Any], str]:
-        """Return what policy rules are checked against, and a text that is the same for the same."""
+    def identify(self) -> tuple[dict[str, Any], tuple[Any, ...]]:
+        """Return what policy rules are checked against, and a key that is the same for the same."""
         admin = bool(self.is_admin)
         if self._credentials is None or self._credentials[0] != admin:
-            values = dict(self.to_policy_values().items())
-            self._credentials = (admin, values, repr(sorted(values.items())))
+            values = self.to_policy_values()
+            key = tuple(tuple(value) if isinstance(value, list) else value for value in values.values())
+            self._credentials = (admin, values, key)
         return self._credentials[1:]
 
-    def to_policy_values(self) -> Any:
+    def to_policy_values(self) -> dict[str, Any]:
         """Return the credentials that policy rules are checked against."""
-        values = super().to_policy_values()
-        values['is_admin'] = bool(self.is_admin)
-        values['service_roles'] = self.service_roles
-        return values
+        # A plain dict: what is added to oslo.context's own counts as deprecated, and each look at it warns.
+        return {**super().to_policy_values(), 'is_admin': bool(self.is_admin), 'service_roles': self.service_roles}
 
 
 def make_admin_context(request_id: str | None = None) -> RequestContext:

@@ -5,7 +5,7 @@ May not see: 404. May not do: 403 (contract 7.1).
 """
 
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 from oslo_policy import policy
 
@@ -29,7 +29,7 @@ class Policy:
         self._enforcer = enforcer
         self._look_again = 0.0
         # A list asks the same for each row, and a client for each request: until the next look.
-        self._verdicts: dict[tuple[str, str | None, str], bool] = {}
+        self._verdicts: dict[tuple[str, str | None, tuple[Any, ...]], bool] = {}
 
     def allows(self, ctx: RequestContext, rule: str, project_id: str | None) -> bool:
         """Return whether a rule passes for a caller.
@@ -42,8 +42,8 @@ class Policy:
         if now >= self._look_again:
             self.reload()
             self._look_again = now + _LOOK_INTERVAL
-        credentials, text = ctx.identify()
-        key = (rule, owner, text)
+        credentials, who = ctx.identify()
+        key = (rule, owner, who)
         verdict = self._verdicts.get(key)
         if verdict is None:
             verdict = bool(self._enforcer.authorize(rule, {'project_id': owner}, credentials, do_raise=False))

@@ -93,7 +93,8 @@ def test_a_deadlock_is_run_again(served, other):
 
 def kill_connection(session, other):
     """End the server's side of a session's connection."""
-    kill(session.connection().connection.driver_connection, other)
+    connection = session if isinstance(session, sa.Connection) else session.connection()
+    kill(connection.connection.driver_connection, other)
 
 
 def kill(raw, other):

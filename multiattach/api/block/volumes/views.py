@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What volumes look like (contract 10.2)."""
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -28,11 +29,7 @@ class VolumeView:
         self._sees_hosts = req.ctx.is_admin or SERVICE in req.ctx.roles or req.ctx.is_service_request
         self._links = Links(req, settings)
         self._policy = policy
-        self._later = [
-            (key, read)
-            for since, key, read, admins_only in _LATER
-            if req.minor >= since and (req.ctx.is_admin or not admins_only)
-        ]
+        self._later = _choose(req.minor, is_admin=bool(req.ctx.is_admin))
         # What may be shown of the volumes of a project.
         self._allowed: dict[str, tuple[bool, ...]] = {}
 
@@ -129,3 +126,8 @@ _LATER: tuple[tuple[int, str, Callable[[models.VolumeDetail], Any], bool], ...] 
     (63, 'volume_type_id', operator.attrgetter('volume_type_id'), False),
     (65, 'consumes_quota', lambda _: True, False),
 )
+
+
+@functools.cache
+def _choose(minor: int, *, is_admin: bool) -> tuple[tuple[str, Callable[[models.VolumeDetail], Any]], ...]:
+    return tuple((key, read) for since, key, read, admins in _LATER if minor >= since and (is_admin or not admins))
