@@ -8,7 +8,6 @@ from typing import Any
 
 import oslo_messaging as messaging
 
-from multiattach.coordination import Crew
 from multiattach.db import services as db_services
 from multiattach.db.database import Database
 from multiattach.periodic import Periodic
@@ -46,16 +45,13 @@ class Worker(abc.ABC):
 
     What is done again and again has threads of its own for each kind: a backend that is slow, or a guest that
     takes its time, must not make the worker look dead.
-
-    :param crew: those that do the same, so that who died is known before heartbeats run out.
     """
 
     binary: str
 
-    def __init__(self, presence: Presence, crew: Crew, leases: StepLeases) -> None:
+    def __init__(self, presence: Presence, leases: StepLeases) -> None:
         self._presence = presence
         self._host = presence.host
-        self._crew = crew
         self._leases = leases
         self._serving: Serving | None = None
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 
 from multiattach import conf as configuration
-from multiattach import coordination
 from multiattach.cmd import hosts, operations, parts, run
 from multiattach.domain import errors
 from multiattach.rpc import broker
@@ -24,9 +23,7 @@ def serve(args: Sequence[str]) -> None:
         rpc = parts.open_transport(conf)
         stack.callback(broker.close, rpc)
         stack.callback(operations.start(conf, 'multiattach-host', db))
-        coordinator = parts.start_coordinator(conf, 'host')
-        stack.callback(coordination.disconnect, coordinator)
-        agent = hosts.make_host_agent(conf, db, rpc, coordinator)
+        agent = hosts.make_host_agent(conf, db, rpc)
         stop.notify(agent.interrupt)
         try:
             agent.start()

@@ -5,11 +5,9 @@ from typing import Any
 
 import oslo_messaging as messaging
 from oslo_config import cfg
-from tooz import coordination
 
 from multiattach.cmd import parts
 from multiattach.conf import plugins
-from multiattach.coordination import Crew
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
 from multiattach.drivers.connectors.base import HostConnector
@@ -24,29 +22,23 @@ from multiattach.steps.reconciliation import Reconciliation
 from multiattach.worker import Presence
 
 
-def make_host_agent(
-    conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport, coordinator: coordination.CoordinationDriver
-) -> HostService:
+def make_host_agent(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -> HostService:
     """Make the agent of this host."""
     hypervisor, connector = _make(conf, 'hypervisor', plugins.HYPERVISORS), _make(conf, 'connector', plugins.CONNECTORS)
-    return assemble(conf, db, rpc, coordinator, hypervisor, connector)
+    return assemble(conf, db, rpc, hypervisor, connector)
 
 
 def assemble(
-    conf: cfg.ConfigOpts,
-    db: Database,
-    rpc: messaging.Transport,
-    coordinator: coordination.CoordinationDriver,
-    hypervisor: Hypervisor,
-    connector: HostConnector,
+    conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport, hypervisor: Hypervisor, connector: HostConnector
 ) -> HostService:
     """Make the agent of this host with drivers that are there."""
     group = conf.host_agent
     timeout = conf.rpc_response_timeout
     orders = Orders(db, VolumeWorkers(rpc, timeout, conf.rpc_monitor_timeout), timeout)
     steps = HostAttachments(db, orders, conf.host)
-    crew = Crew(coordinator, 'host')
-    leases = StepLeases(db, parts.make_lease_rules(conf), 'host', crew.me, crew.is_gone, AGENT_STEPS, is_alone=True)
+    # A host has one agent: it needs to know of no other, and a thousand that watch each other cost a million looks.
+    rules, name = parts.make_lease_rules(conf), f'host.{conf.host}'
+    leases = StepLeases(db, rules, 'host', name, lambda _member: False, AGENT_STEPS, is_alone=True)
     agent = HostAgent(
         steps,
         hypervisor,
@@ -57,7 +49,7 @@ def assemble(
         reconciling=(Reconciliation(db, Actor(f'host:{conf.host}')), parts.make_rules(conf), conf.reconcile.interval),
     )
     presence = Presence(db, conf.host, conf.storage_availability_zone, conf.report_interval)
-    return HostService(presence, rpc, crew, leases, agent, steps)
+    return HostService(presence, rpc, leases, agent, steps)
 
 
 def _make(conf: cfg.ConfigOpts, option: str, namespace: str) -> Any:

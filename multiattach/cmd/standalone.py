@@ -203,7 +203,7 @@ def serve(args: Sequence[str]) -> None:
         # Before the agent: libvirt and servers that hang keep nobody from the API.
         server.start()
         stack.callback(server.stop)
-        note = _start_agent(agents, conf, db, rpc, coordinator, stop)
+        note = _start_agent(agents, conf, db, rpc, stop)
         _tell(conf, state, listening.Address(told, server.port), note)
         stop.wait(targets.keep_alive)
         print('multiattach stops', flush=True)
@@ -227,12 +227,7 @@ def _start_workers(
 
 
 def _start_agent(
-    stack: contextlib.ExitStack,
-    conf: cfg.ConfigOpts,
-    db: Database,
-    rpc: messaging.Transport,
-    coordinator: CoordinationDriver,
-    stop: run.Stop,
+    stack: contextlib.ExitStack, conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport, stop: run.Stop
 ) -> str:
     """Start a host agent if the configuration wants one; return what to tell about it."""
     if conf.host_agent.enabled == 'no':
@@ -245,7 +240,7 @@ def _start_agent(
     told.daemon = True
     told.start()
     try:
-        agent = hosts.make_host_agent(conf, db, rpc, coordinator)
+        agent = hosts.make_host_agent(conf, db, rpc)
         stop.notify(agent.interrupt)
         agent.start()
     except (errors.ConfigurationError, errors.HostError, errors.Unavailable, errors.OutcomeUnknown) as exc:

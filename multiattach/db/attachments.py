@@ -194,6 +194,17 @@ def list_on_backend(session: Session, backend_host: str, wanted: Iterable[str]) 
     return list(session.scalars(_ON_BACKEND, {'host': backend_host, 'states': sorted(wanted)}))
 
 
+def list_volumes_on_backend(session: Session, backend_host: str, wanted: Iterable[str]) -> list[str]:
+    """List the ids of a backend's volumes that have attachments in some states."""
+    query = (
+        sa.select(models.Volume.id)
+        .join(A, A.volume_id == models.Volume.id)
+        .where(_LIVE, models.Volume.host == backend_host, A.state.in_(sorted(wanted)))
+        .distinct()
+    )
+    return list(session.scalars(query))
+
+
 def list_with_connectors(session: Session, volume_id: str) -> list[A]:
     """List the attachments of a volume that are not at their end, with their connectors.
 

@@ -16,12 +16,11 @@ S = models.Service
 
 
 @database.retry
-def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) -> str:
+def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) -> None:
     """Write a heartbeat with what the service reports of itself.
 
     :param binary: program, for instance ``multiattach-volume``.
     :param host: its host, with ``@backend`` for a volume backend.
-    :returns: UUID of the service.
     """
     moment = models.now()
     values = {
@@ -39,7 +38,6 @@ def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) 
                 session.flush()
             except db_exc.DBDuplicateEntry as exc:  # another process of the same name was first
                 raise db_exc.RetryRequest(exc) from exc
-        return session.execute(sa.select(S.id).where(*same)).scalar_one()
 
 
 def list_all(session: Session, binary: str | None = None, host: str | None = None) -> list[S]:

@@ -91,12 +91,11 @@ class HostAgent:
         self._last_fence = fenced
         if fenced != last:
             LOG.warning('%s', fenced or f'Host {self._host} is not fenced any more')
-        if self._reconciliation.find_doubt() is not None:
-            return  # what an older copy of the database says was cut off may have been attached again since
         by_server: dict[str, list[HostTask]] = {}
         for task in self._attachments.list_unswept():
             by_server.setdefault(task.server_id, []).append(task)
-        if not by_server:
+        # What an older copy of the database says was cut off may have been attached again since.
+        if not by_server or self._reconciliation.find_doubt() is not None:
             return
         left = f'{sum(map(len, by_server.values()))} attachments of {len(by_server)} servers'
         if self._reminder.is_due(left):
@@ -153,13 +152,14 @@ class HostAgent:
         :param patience: seconds to wait until all of them have been tried once, None for as long as it takes.
             Those that take longer hold up nothing: they go on.
         """
-        if self._steps.fenced is not None:
+        rows = self._attachments.list_open()
+        if not rows or self._steps.fenced is not None:
             return
         doubt = self._reconciliation.find_doubt()  # then only what was asked for since is carried on with
         found = self._leases.list_due(
             [
                 Step(ATTACHMENT, ident, since, state in states.ORDERED)
-                for ident, state, since in self._attachments.list_open()
+                for ident, state, since in rows
                 if doubt is None or since >= doubt.since
             ]
         )

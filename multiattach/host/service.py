@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host agent at work: RPC server, heartbeat, servers, and taking up what was left."""
 
+import time
 from typing import Any
 
 import oslo_messaging as messaging
 from oslo_log import log
 
-from multiattach.coordination import Crew
 from multiattach.domain import errors
 from multiattach.domain.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
@@ -16,6 +16,7 @@ from multiattach.steps.leases import StepLeases
 from multiattach.worker import Presence, Round, Worker
 
 LOG = log.getLogger(__name__)
+_LOOK = 60.0  # s between two looks at the rows of servers that have not changed
 
 
 class HostService(Worker):
@@ -32,7 +33,6 @@ class HostService(Worker):
         self,
         presence: Presence,
         rpc: messaging.Transport,
-        crew: Crew,
         leases: StepLeases,
         agent: HostAgent,
         steps: HostAttachments,
@@ -40,12 +40,14 @@ class HostService(Worker):
         first_sweep: float = 5.0,
         stop_patience: float = 5.0,
     ) -> None:
-        super().__init__(presence, crew, leases)
+        super().__init__(presence, leases)
         self._rpc = rpc
         self._agent = agent
         self._steps = steps
         self._first_sweep = first_sweep
         self._stop_patience = stop_patience
+        self._registered: dict[str, dict[str, Any]] | None = None
+        self._look_at = 0.0
 
     def start(self) -> None:
         """Let go of what was fenced; then report the host, take calls, and take up what was left.
@@ -56,14 +58,13 @@ class HostService(Worker):
         LOG.info('Host agent %s starts: it lets go of what was fenced, and asks libvirt for its servers', self._host)
         self._agent.obey(self._first_sweep)
         self.beat()
-        self._crew.join()
         pause, reconciler = self._presence.interval, self._agent.reconciler
         self.serve(
             (transport.make_server(self._rpc, clients.HOST_TOPIC, self._host, self._agent),),
             (
                 # Apart: servers of a fenced host hang more often than others.
                 Round('sweep', pause, (self._agent.obey,)),
-                Round('resume', pause, (self._resume, self._agent.show_growth, self._look_around)),
+                Round('resume', pause, (self._resume, self._agent.show_growth)),
                 *([Round('reconcile', reconciler.pause, (reconciler.tick,))] if reconciler.pause else ()),
             ),
         )
@@ -73,16 +74,12 @@ class HostService(Worker):
         self.interrupt()
         if not self.end(self._stop_patience):
             LOG.warning('Host agent %s stops while steps are in work: the next start takes them up', self._host)
-        self._crew.leave()
 
     def interrupt(self) -> None:
         self._agent.interrupt()
 
     def _resume(self) -> None:
         self._agent.resume(self._presence.interval)
-
-    def _look_around(self) -> None:
-        self._crew.refresh()
 
     def report(self) -> dict[str, Any]:
         """Return what the host can, and register which servers it has.
@@ -94,5 +91,8 @@ class HostService(Worker):
         except (errors.Unavailable, errors.OutcomeUnknown, errors.HostError) as exc:
             LOG.error('Host %s cannot be reported: %s', self._host, exc.message)
             raise
-        self._steps.register_servers(domains)
+        # The rows are seldom other than they were left; each minute they are looked at all the same.
+        if domains != self._registered or time.monotonic() >= self._look_at:
+            self._steps.register_servers(domains)
+            self._registered, self._look_at = domains, time.monotonic() + _LOOK
         return report

@@ -183,13 +183,10 @@ class Exports:
             transitions.derive_volume(session, plan.volume_id, left=plan.attachment_id)
 
     @database.retry
-    def list_admitted(self, backend_host: str) -> list[models.Attachment]:
-        """List the attachments that a backend's target must admit, for a re-export.
-
-        :returns: attachments with volume and connection_info.
-        """
+    def list_exported(self, backend_host: str) -> list[str]:
+        """List the volumes to which a backend's target must admit anybody, for a re-export."""
         with self._db.reader() as session:
-            return db_attachments.list_on_backend(session, backend_host, states.ADMITTED)
+            return db_attachments.list_volumes_on_backend(session, backend_host, states.ADMITTED)
 
     @database.retry
     def list_admitted_of(self, volume_id: str) -> list[models.Attachment]:

@@ -358,7 +358,7 @@ class StepLeases:
             self._notice_losses(mine)
         for ident in slow.keys() - set(mine):
             self._adopt(slow[ident], ident)
-        if time.monotonic() - self._swept > _SWEEP:
+        if self._steps[VOLUME] and time.monotonic() - self._swept > _SWEEP:  # a region has many agents, and one table
             self._swept = time.monotonic()
             self.sweep()
 

@@ -241,7 +241,7 @@ class Exporter:
         :returns: whether all of them are exported.
         """
         complete = True
-        volume_ids = dict.fromkeys(row.volume_id for row in self._exports.list_admitted(self._host))
+        volume_ids = self._exports.list_exported(self._host)
         for volume_id in volume_ids:
             try:
                 self._supply(volume_id)

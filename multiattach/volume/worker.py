@@ -176,15 +176,19 @@ class Duties:
 
 
 class VolumeWorker(Worker):
-    """One backend at work."""
+    """One backend at work.
+
+    :param crew: those that do the same, so that who died is known before heartbeats run out.
+    """
 
     binary = VOLUME_BINARY
 
     def __init__(
         self, presence: Presence, rpc: messaging.Transport, crew: Crew, leases: StepLeases, offer: Offer, duties: Duties
     ) -> None:
-        super().__init__(presence, crew, leases)
+        super().__init__(presence, leases)
         self._rpc = rpc
+        self._crew = crew
         self._offer = offer
         self._serves = duties.serves
         self._exporter = duties.exporter

@@ -2,7 +2,7 @@
 """Many host agents in one process, for :mod:`tests.benchmarks.region`: the real ones, without hypervisors.
 
 It reads orders from standard input, one JSON object a line, and answers each with one. Each agent has connections of
-its own to database, broker and coordination backend. They are green threads, as an agent has about ten: whoever calls
+its own to database and broker. They are green threads, as an agent has about ten: whoever calls
 :func:`main` has selected them before anything else was imported.
 """
 
@@ -22,7 +22,6 @@ from oslo_config import cfg
 from oslo_log import log
 
 from multiattach import conf as configuration
-from multiattach import coordination
 from multiattach.cmd import hosts, parts
 from multiattach.db import models
 from multiattach.domain.connection import DeviceInfo
@@ -62,9 +61,7 @@ class Agent:
         self._open.callback(db.close)
         rpc = transport.make_transport(conf)
         self._open.callback(broker.close, rpc)
-        coordinator = parts.start_coordinator(conf, 'host')
-        self._open.callback(coordination.disconnect, coordinator)
-        self._service = hosts.assemble(conf, db, rpc, coordinator, self.hypervisor, self.connector)
+        self._service = hosts.assemble(conf, db, rpc, self.hypervisor, self.connector)
 
     def start(self) -> None:
         assert self._service is not None

@@ -19,12 +19,6 @@ from .fakes import SERVERS
 from .test_agent import Trouble
 
 
-class Crew:
-    def join(self) -> None: ...
-    def leave(self) -> None: ...
-    def refresh(self) -> None: ...
-
-
 def fence_host(bench: Bench, **more: bool) -> None:
     assert bench.deployed.engine.fences.fence_host(bench.deployed.ctx, HOST, **more).is_complete
 
@@ -49,11 +43,10 @@ def test_an_agent_that_returns_lets_go_before_anything_else(bench: Bench, out_of
     service = HostService(
         Presence(bench.deployed.db, HOST, 'nova', 3600),
         bench.deployed.rpc,
-        Crew(),
         bench.make_leases(),
         agent,
         bench.engine_side,
-    )  # type: ignore[arg-type]
+    )
     service.start()
     try:
         assert seen
@@ -237,12 +230,11 @@ def test_an_agent_starts_and_stops_whatever_hangs(bench: Bench) -> None:
     service = HostService(
         Presence(bench.deployed.db, HOST, 'nova', 0.1),
         bench.deployed.rpc,
-        Crew(),
         bench.make_leases(),
         bench.start_agent(),
         bench.engine_side,
         first_sweep=0.2,
-    )  # type: ignore[arg-type]
+    )
     began = time.monotonic()
     service.start()
     try:
@@ -262,12 +254,11 @@ def test_a_step_that_does_not_end_keeps_no_agent_from_stopping(bench: Bench) -> 
     service = HostService(
         Presence(bench.deployed.db, HOST, 'nova', 0.1),
         bench.deployed.rpc,
-        Crew(),
         bench.make_leases(),
         bench.start_agent(),
         bench.engine_side,
         stop_patience=0.5,
-    )  # type: ignore[arg-type]
+    )
     began, go = threading.Event(), threading.Event()
 
     def hang() -> None:

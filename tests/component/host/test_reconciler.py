@@ -194,17 +194,6 @@ def test_what_it_shows_over_rpc(bench: Bench, volume: str) -> None:
     assert (shown['findings'], shown['unread']) == ([], {})
 
 
-class Alone:
-    """Nobody else is in the crew."""
-
-    def join(self) -> None: ...
-
-    def leave(self) -> None: ...
-
-    def refresh(self) -> bool:
-        return False
-
-
 @contextlib.contextmanager
 def serving(bench: Bench, **graces: float) -> Iterator[HostAgent]:
     """An agent as a program runs it, new each time."""
@@ -220,11 +209,10 @@ def serving(bench: Bench, **graces: float) -> Iterator[HostAgent]:
     service = HostService(
         Presence(bench.deployed.db, HOST, 'nova', 0.2),
         bench.deployed.rpc,
-        Alone(),
         bench.make_leases(),
         agent,
         bench.engine_side,
-    )  # type: ignore[arg-type]
+    )
     service.start()
     try:
         yield agent

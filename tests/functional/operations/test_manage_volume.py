@@ -39,7 +39,9 @@ def age(deployed, host, seconds=86400):
 
 
 def beat(deployed, host=NEW, **report):
-    return db_services.beat(deployed.db, 'multiattach-volume', host, 'nova', report)
+    db_services.beat(deployed.db, 'multiattach-volume', host, 'nova', report)
+    with deployed.db.reader() as session:
+        return db_services.get(session, 'multiattach-volume', host).id
 
 
 def attach(deployed, volume_id, host='one'):
