@@ -157,7 +157,11 @@ class RbdBackend:
         def remove(io: Any, progress: Any) -> None:
             try:
                 self._images.drop_snapshots(io, ident)
+                with self._images.open(io, ident=ident, read_only=True) as image:
+                    origin = self._images.find_origin(image)
                 self._pool.rbd.RBD().trash_remove(io, ident, on_progress=progress)
+                if origin is not None:
+                    self._images.drop_origin(io, origin)
             except self._pool.rbd.ImageNotFound:
                 return
             except self._pool.rbd.ImageBusy as exc:
@@ -204,7 +208,13 @@ class RbdBackend:
             if not stays:
                 self._images.drop_snapshot(io, source, volume_id)
 
-        if self._pool.run(f'find image {name}', lambda io, _progress: self._images.find_size(io, name)) is not None:
+        def is_made(io: Any, _progress: Any) -> bool:
+            if self._images.find_size(io, name) is None:
+                return False
+            self._images.drop_snapshot(io, source, volume_id)
+            return True
+
+        if self._pool.run(f'find image {name}', is_made):
             return
         self._drop_draft(volume_id, proceed)
         try:

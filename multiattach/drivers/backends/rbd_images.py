@@ -236,6 +236,20 @@ class Images:
                     image.unprotect_snap(name)
                 image.remove_snap(name)
 
+    def find_origin(self, image: Any) -> tuple[str, str] | None:
+        """Return the id of the image that this one is a clone of, and the name of the snapshot; None for none."""
+        try:
+            return image.parent_id(), image.get_parent_image_spec()['snap_name']
+        except self._rbd.ImageNotFound:
+            return None
+
+    def drop_origin(self, io: Any, origin: tuple[str, str]) -> None:
+        """Remove the snapshot that a clone was made of, if it was taken for that: most are gone already."""
+        ident, snapshot = origin
+        if snapshot.startswith(_CLONE):
+            with contextlib.suppress(self._rbd.ImageNotFound), self.open(io, ident=ident) as image:
+                self._remove_snapshots(image, [snapshot])
+
     def count_ancestors(self, io: Any, image: Any) -> int:
         """Count the images whose blocks an image may have to read."""
         return sum(1 for _ in self._ascend(io, image))

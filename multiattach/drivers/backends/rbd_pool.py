@@ -20,6 +20,7 @@ R = TypeVar('R')
 # Each of them bounds one request to a monitor, to an OSD, or the first ones of a connection. None is without a limit.
 _LIMITS = ('rados_mon_op_timeout', 'rados_osd_op_timeout', 'client_mount_timeout')
 _REQUESTS = 6  # that a call of several may wait for in vain, one after the other
+_WATCH = 30  # s that a client which died counts as one; who changes an image waits for its answer
 _SOON = 5.0  # s for what a heartbeat waits for
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EPERM, errno.EACCES)
@@ -54,7 +55,7 @@ class Pool:
         self.rados, self.rbd = libraries
         self.cluster = cluster
         self._timeout = timeout
-        self._calls = Calls(_REQUESTS * timeout)
+        self._calls = Calls(_WATCH + _REQUESTS * timeout)
         self._lock = threading.Lock()
         self._connection: Any = None
 

@@ -130,6 +130,24 @@ def test_what_a_killed_worker_left_of_a_clone_is_not_used(rbd):
     assert rbd.names() == ['volume-clone', 'volume-source']
 
 
+@pytest.mark.parametrize('again', [True, False])
+def test_a_snapshot_goes_with_the_clone_that_was_never_finished(make_rbd, again):
+    store = make_rbd('rbd default clone format = 1')
+    fill(store, 'source', 4)
+    with store.io() as io, store.open('source') as image:
+        image.create_snap('clone-clone')
+        image.protect_snap('clone-clone')
+        store.rbd.RBD().clone(io, 'volume-source', 'clone-clone', io, 'draft-clone', features=1)
+    if again:
+        store.backend.clone('clone', 'source', 1, go_on)
+        check_filled(store, 'clone', 4)
+    else:
+        store.backend.discard('clone')
+        store.backend.clear('clone', go_on)
+    assert list_snapshots(store, 'source') == []
+    assert store.names() == (['volume-clone'] if again else []) + ['volume-source']
+
+
 def test_a_clone_that_another_worker_makes_is_left_to_it(rbd):
     fill(rbd, 'source', 4)
     with rbd.io() as io:

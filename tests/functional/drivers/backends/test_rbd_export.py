@@ -13,6 +13,7 @@ from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.errors import ClearAborted, StorageError, StorageUnavailable, TargetError
 from multiattach.drivers.targets.base import Export, Grant, account_name, generate_secret
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.store import Store
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests.deployments.noauth import make_connector
 from tests.deployments.standalone import Standalone
@@ -110,6 +111,30 @@ def test_what_cannot_be_opened_is_an_error_and_tgtd_lives(rbd, target, tgtd, vol
     with login(target, rbd, volume_id, 1) as session:
         session.write(0, bytes(BLOCK))
     assert tgtd.pid == pid
+
+
+def test_a_tgtd_without_ceph_names_the_package(target, tgtd):
+    tgtd.daemon.new_target(7, 'iqn.2010-10.org.openstack:x')
+    with pytest.raises(TargetError, match='tgtd has no backing store other: install the package tgt-other'):
+        target._new_lun(7, Store('pool/image', 'other'))
+
+
+@pytest.mark.slow  # a watcher that died is one for 30 s
+def test_an_image_whose_tgtd_was_killed_is_deleted_a_little_later(rbd, target, tgtd, volume_id):
+    target.grant(volume_id, rbd.backend.path(volume_id), make_grant(volume_id, 1))
+    os.kill(tgtd.pid, signal.SIGKILL)
+
+    def delete():
+        try:
+            rbd.backend.discard(volume_id)
+        except ClearAborted:
+            return False
+        return True
+
+    assert not delete()
+    wait_until(delete, 60, 'the end of the watcher', 1)
+    rbd.backend.clear(volume_id, go_on)
+    assert rbd.names() == []
 
 
 def test_tgt_admin_restores_an_image(rbd, target, tgtd, volume_id, tmp_path):
