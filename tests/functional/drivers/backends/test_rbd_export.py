@@ -171,37 +171,59 @@ def test_a_ceph_that_hangs_is_not_opened(rbd, target, volume_id, tmp_path):
         assert session.read(0) == b'served'.ljust(BLOCK)
 
 
-def test_a_deployment_with_volumes_on_ceph(make_rbd, tmp_path):
-    store = make_rbd()
+@pytest.fixture
+def service(make_rbd, tmp_path):
+    store = make_rbd(rados_connect_timeout=2)
     wait_for_capacity(store.backend)  # else there is no room for a volume
-    service = Standalone(tmp_path / 'state')
-    with (service.state / 'multiattach.conf').open('a') as file:
+    made = Standalone(tmp_path / 'state')
+    made.store = store
+    with (made.state / 'multiattach.conf').open('a') as file:
         file.write('[volume]\nenabled_backends = fast\n[fast]\ndriver = rbd\n')
         file.write(''.join(f'{name} = {value}\n' for name, value in store.options.items()))
-    service.start()
-    try:
-        volume_id = service.make_volume()
-        sessions = []
-        for host in ('a', 'b'):
-            code, reply = attach(service, volume_id, host)
-            assert code == 200
-            info = reply['attachment']['connection_info']
-            words = (info['target_portal'], info['target_iqn'], make_connector(host)['initiator'])
-            sessions.append(Session(*words, info['auth_username'], info['auth_password']))
-        sessions[0].write(11, b'shared'.ljust(BLOCK))
-        assert sessions[1].read(11) == store.read(volume_id, 11 * BLOCK, BLOCK) == b'shared'.ljust(BLOCK)
-        for session in sessions:
-            session.close()
-        _, reply = service.ask('GET', f'/v3/attachments?volume_id={volume_id}')
-        for one in reply['attachments']:
-            assert service.ask('DELETE', f'/v3/attachments/{one["id"]}')[0] == 200
-        code, reply = service.ask('POST', '/v3/volumes', {'volume': {'size': 2, 'source_volid': volume_id}})
-        assert code == 202
-        clone_id = reply['volume']['id']
-        service.wait(lambda: service.status(clone_id) == 'available', 60)
-        assert store.read(clone_id, 11 * BLOCK, 6) == b'shared'
-        for ident in (volume_id, clone_id):
-            assert service.ask('DELETE', f'/v3/volumes/{ident}')[0] == 202
-        service.wait(lambda: store.names() == [], 60)
-    finally:
-        assert service.stop() == 0
+    made.start()
+    yield made
+    assert made.stop() == 0
+
+
+def make(service, **wish):
+    code, reply = service.ask('POST', '/v3/volumes', {'volume': {'size': 1, **wish}})
+    assert code == 202
+    return reply['volume']['id']
+
+
+def find_error(service, volume_id):
+    """What the last attempt at a volume's step ended with."""
+    _, reply = service.ask('GET', f'/v3/multiattach/volumes/{volume_id}/explain')
+    return (next(iter(reply.values()))['lease'] or {}).get('error') or ''
+
+
+def test_a_deployment_with_volumes_on_ceph(service):
+    store, volume_id = service.store, service.make_volume()
+    sessions = []
+    for host in ('a', 'b'):
+        code, reply = attach(service, volume_id, host)
+        assert code == 200
+        info = reply['attachment']['connection_info']
+        words = (info['target_portal'], info['target_iqn'], make_connector(host)['initiator'])
+        sessions.append(Session(*words, info['auth_username'], info['auth_password']))
+    sessions[0].write(11, b'shared'.ljust(BLOCK))
+    assert sessions[1].read(11) == store.read(volume_id, 11 * BLOCK, BLOCK) == b'shared'.ljust(BLOCK)
+    for session in sessions:
+        session.close()
+    _, reply = service.ask('GET', f'/v3/attachments?volume_id={volume_id}')
+    for one in reply['attachments']:
+        assert service.ask('DELETE', f'/v3/attachments/{one["id"]}')[0] == 200
+    # What Ceph does not answer is begun again when it does.
+    doomed = make(service)
+    service.wait(lambda: service.status(doomed) == 'available')
+    with store.ceph.frozen('osd.0'):
+        new, clone = make(service), make(service, size=2, source_volid=volume_id)
+        assert service.ask('DELETE', f'/v3/volumes/{doomed}')[0] == 202
+        for ident in (new, clone, doomed):
+            service.wait(lambda ident=ident: 'The storage does not answer: Ceph' in find_error(service, ident), 60)
+        assert [service.status(ident) for ident in (new, clone, doomed)] == ['creating', 'creating', 'deleting']
+    service.wait(lambda: service.status(new) == service.status(clone) == 'available', 90)
+    assert store.read(clone, 11 * BLOCK, 6) == b'shared'
+    for ident in (volume_id, clone, new):
+        assert service.ask('DELETE', f'/v3/volumes/{ident}')[0] == 202
+    service.wait(lambda: store.names() == [], 90)
