@@ -6,9 +6,12 @@ from typing import Any
 
 import oslo_messaging as messaging
 from oslo_config import cfg
+from oslo_messaging._drivers import impl_rabbit
+from oslo_messaging.transport import RPCTransport
 
 from multiattach import request_ids
 from multiattach.domain import errors
+from multiattach.rpc import rabbit
 
 ALLOWED_REMOTE = ['multiattach.domain.errors']
 
@@ -41,12 +44,17 @@ def make_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
     :raises ConfigurationError: the URL names no driver or cannot be read.
     """
     try:
-        return messaging.get_rpc_transport(conf, allowed_remote_exmods=ALLOWED_REMOTE)
+        made = messaging.get_rpc_transport(conf, allowed_remote_exmods=ALLOWED_REMOTE)
     except (messaging.DriverLoadFailure, messaging.InvalidTransportURL) as exc:
         raise errors.ConfigurationError(
             'Option transport_url in [DEFAULT] cannot be used: give a URL such as '
             f'rabbit://USER:PASSWORD@HOST:5672/ or inproc://. ({type(exc).__name__})'
         ) from exc
+    driver = made._driver
+    if type(driver) is not impl_rabbit.RabbitDriver:
+        return made
+    # It has opened nothing yet.
+    return RPCTransport(rabbit.RabbitDriver(conf, driver._url, conf.control_exchange, ALLOWED_REMOTE))
 
 
 def make_notification_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
