@@ -6,13 +6,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from futurist import _thread
 
 from tests.deployments import embedded, surroundings
-
-# An idle thread of the RPC server looks for its end once a second: each test would wait for that.
-_thread.ThreadWorker.MAX_IDLE_FOR = 0.02
-
 
 _servers = pytest.StashKey[surroundings.Servers]()
 

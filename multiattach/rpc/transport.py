@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The RPC transport and its servers."""
 
+import concurrent.futures
 from collections.abc import Mapping
 from typing import Any
 
 import oslo_messaging as messaging
 from oslo_config import cfg
 from oslo_messaging._drivers import impl_rabbit
+from oslo_messaging.rpc.server import RPCServer
 from oslo_messaging.transport import RPCTransport
 
 from multiattach import request_ids
@@ -71,6 +73,19 @@ def make_notification_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
         ) from exc
 
 
+class Server(RPCServer):
+    """An RPC server with as many threads as there ever were calls at once.
+
+    The library's executor starts one for each call up to its limit, and each looks once a second whether it is
+    to end.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.executor_type == 'threading':
+            self._executor_cls = concurrent.futures.ThreadPoolExecutor
+
+
 def make_server(
     transport: messaging.Transport, topic: str, server: str, endpoint: Any
 ) -> messaging.MessageHandlingServer:
@@ -82,5 +97,10 @@ def make_server(
     """
     target = messaging.Target(topic=topic, server=server, version='1.0')
     return messaging.get_rpc_server(
-        transport, target, [endpoint], serializer=ContextSerializer(), access_policy=messaging.ExplicitRPCAccessPolicy
+        transport,
+        target,
+        [endpoint],
+        serializer=ContextSerializer(),
+        access_policy=messaging.ExplicitRPCAccessPolicy,
+        server_cls=Server,
     )

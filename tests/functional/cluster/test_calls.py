@@ -20,7 +20,7 @@ from tests.testbed.polling import wait_until
 from tests.testbed.relay import PortRelay
 from tests.testbed.servers import RabbitMQ, pick_port
 
-MONITOR = 2  # s
+MONITOR = 4  # s
 
 
 class Endpoint:
@@ -85,10 +85,13 @@ class Pair:
         self.endpoint = Endpoint()
         self.server = transport.make_server(other, clients.VOLUME_TOPIC, self.host, self.endpoint)
         self.rpc = rpc
-        self.workers = clients.VolumeWorkers(rpc, 30.0, MONITOR)
+        self.workers = clients.VolumeWorkers(rpc, 30.0)
+        self.watched = clients.VolumeWorkers(rpc, 30.0, MONITOR)
 
-    def export(self, volume_id: str, attachment_id: str) -> None:
-        self.workers.export(clients.ExportOrder(self.host, volume_id, attachment_id), 'req-1')
+    def export(self, volume_id: str, attachment_id: str, *, watched: bool = False) -> None:
+        (self.watched if watched else self.workers).export(
+            clients.ExportOrder(self.host, volume_id, attachment_id), 'req-1'
+        )
 
     def __enter__(self) -> 'Pair':
         self.server.start()
@@ -154,10 +157,10 @@ def test_a_cut_while_a_call_is_answered(pair: Pair, relay: PortRelay) -> None:
 
 def test_a_worker_that_takes_long_is_waited_for(pair: Pair) -> None:
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        calls = [pool.submit(pair.export, 'slow', f'a{number}') for number in range(3)]
+        calls = [pool.submit(pair.export, 'slow', f'a{number}', watched=True) for number in range(3)]
         for _ in calls:
             assert pair.endpoint.inside.acquire(timeout=10)
-        done, _ = concurrent.futures.wait(calls, 2 * MONITOR)
+        done, _ = concurrent.futures.wait(calls, 1.5 * MONITOR)
         assert not done
         pair.endpoint.gate.set()
         for call in calls:
@@ -167,7 +170,7 @@ def test_a_worker_that_takes_long_is_waited_for(pair: Pair) -> None:
 def test_a_worker_that_is_gone_is_not(pair: Pair) -> None:
     driver = pair.rpc._driver
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        call = pool.submit(pair.export, 'slow', 'a')
+        call = pool.submit(pair.export, 'slow', 'a', watched=True)
         assert pair.endpoint.inside.acquire(timeout=10)
         with driver.pulse._lock:
             driver.pulse._due.clear()  # as if it had been killed
