@@ -110,6 +110,12 @@ class Pulse:
         self._lock = threading.Lock()
         self._busy = threading.Event()
         self._thread: threading.Thread | None = None
+        self._ended = False
+
+    def stop(self) -> None:
+        """Let the thread end; nobody waits for it."""
+        self._ended = True
+        self._busy.set()
 
     def add(self, call: Incoming) -> None:
         """Begin with a call."""
@@ -127,8 +133,7 @@ class Pulse:
             self._due.pop(call, None)
 
     def _run(self) -> None:
-        while True:
-            self._busy.wait()
+        while self._busy.wait() and not self._ended:
             time.sleep(_TICK)
             with self._lock:
                 now = time.monotonic()
@@ -160,3 +165,8 @@ class RabbitDriver(impl_rabbit.RabbitDriver):
         adapter = super().listen(*args, **kwargs)
         adapter._poll_style_listener.message_cls = Incoming
         return adapter
+
+    def cleanup(self) -> None:
+        """See oslo.messaging."""
+        self.pulse.stop()
+        super().cleanup()
