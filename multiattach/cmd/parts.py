@@ -36,6 +36,7 @@ from multiattach.steps.exports import Exports
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.storage import Storage
+from multiattach.turns import Turns
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
@@ -289,7 +290,7 @@ def make_volume_workers(
     except Exception as exc:
         raise errors.ConfigurationError(f'Option auth_type and those that go with it in [nova]: {exc}') from exc
     events = NovaEvents(client) if client is not None else None
-    locks = VolumeLocks(coordinator)
+    locks, turns = VolumeLocks(coordinator), Turns(conf.volume.max_active_steps)
     workers = []
     for name in names:
         backend = make_backend(conf, name)
@@ -301,7 +302,7 @@ def make_volume_workers(
             db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=not conf.volume.cluster
         )
         epoch = Epoch(Epochs(db), serves, pathlib.Path(conf.state_path, 'epochs', f'{quote(serves, safe="@")}.json'))
-        exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, serves, leases)
+        exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, serves, leases, turns)
         agents = HostAgents(rpc, conf.rpc_response_timeout)
         storage = StorageSteps(Storage(db, serves), backend, target, locks, agents, leases, events)
         check = None

@@ -22,6 +22,14 @@ OPTS = [
         'and any member continues the work of one that has died. All members must reach the same storage and '
         'the same target. Do not change the name while volumes exist.',
     ),
+    cfg.IntOpt(
+        'max_active_steps',
+        default=4,
+        min=0,
+        help='Maximum number of attachments that this worker exports or takes back at the same time. Others wait for '
+        'their turn. One that waits for the target or for another step on its volume does not count. Python threads '
+        'that compute at the same time slow each other down. 0 removes the limit.',
+    ),
 ]
 
 BACKEND_OPTS = [

@@ -4,6 +4,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
+from multiattach import turns
 from multiattach.domain import errors
 from multiattach.drivers.errors import DriverError, DriverRefused, StorageUnavailable, TargetFull
 
@@ -31,7 +32,8 @@ def expect(refused: str, on_refusal: Callable[[DriverRefused], None] | None = No
     :raises BackendError: it was refused.
     """
     try:
-        yield
+        with turns.waiting():
+            yield
     except DriverError as exc:
         if isinstance(exc, DriverRefused) and on_refusal is not None:
             on_refusal(exc)

@@ -22,6 +22,7 @@ from multiattach.drivers.targets.base import Export, Grant, Target, TargetInfo, 
 from multiattach.steps.exports import ExportPlan, Exports
 from multiattach.steps.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.trouble import Trouble
+from multiattach.turns import Turns
 from multiattach.volume import answers
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.inspection import Inspection
@@ -38,10 +39,18 @@ class Exporter:
     :param exports: the database side of the steps.
     :param locks: locks of volumes.
     :param host: name of the backend, as its volumes carry it.
+    :param turns: how many steps compute at once.
     """
 
     def __init__(
-        self, exports: Exports, backend: Backend, target: Target, locks: VolumeLocks, host: str, leases: StepLeases
+        self,
+        exports: Exports,
+        backend: Backend,
+        target: Target,
+        locks: VolumeLocks,
+        host: str,
+        leases: StepLeases,
+        turns: Turns,
     ) -> None:
         self.inspection = Inspection(target)
         self.fencer = Fencer(exports.fences, target, locks, leases)
@@ -50,6 +59,7 @@ class Exporter:
         self._backend = backend
         self._target = target
         self._locks = locks
+        self._turns = turns
         self._host = host
         self._generation: int | None = None
         self._watching = threading.Lock()
@@ -91,6 +101,7 @@ class Exporter:
             self._leases.attempt(ATTACHMENT, attachment_id, give_up),
             self._agreement(volume_id),
             self._locks.hold(volume_id, name),
+            self._turns.taken(),
         ):
             yield
 

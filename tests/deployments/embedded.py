@@ -33,6 +33,7 @@ from multiattach.steps.exports import Exports
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.storage import Storage
+from multiattach.turns import Turns
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.locks import VolumeLocks
@@ -188,7 +189,7 @@ def _deploy(
         crew = Crew(coordinator, f'volume.{BACKEND}')
         leases = StepLeases(db, lease_rules, 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=True)
         epoch = Epoch(Epochs(db), BACKEND, directory / 'epochs' / 'file.json')
-        exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND, leases)
+        exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND, leases, Turns(4))
         reconciler = VolumeReconciler(
             Reconciliation(db, Actor(f'volume:{BACKEND}')), exporter, target, locks, BACKEND, *reconciling, epoch
         )

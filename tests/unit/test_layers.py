@@ -36,6 +36,7 @@ ALLOWED = {
         'coordination',
         'failpoints',
         'trouble',
+        'turns',
     },
     'worker.py': {'steps', 'db', 'rpc', 'periodic', 'coordination'},
     'host': {'host', 'worker', 'steps', 'db', 'domain', 'drivers', 'rpc', 'periodic', 'coordination', 'failpoints'},
