@@ -45,11 +45,7 @@ def action(
 
     The method gets the request, the path's wildcards and the value of the action's key.
 
-    :param name: the key in the body.
-    :param since: microversion's second number from which it exists.
-    :param status: HTTP status of a success.
     :param reply: as in :func:`multiattach.api.routing.route`.
-    :param rules: as there.
     """
     checked = versioned(schema)
     assert checked is not None

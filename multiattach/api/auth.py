@@ -51,7 +51,6 @@ class NoAuth:
         self._in_url = re.compile(rf'(?:/v\d[\d.]*)?/({settings.project_id_regex})/.+')
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve a request."""
         self._check_browser(environ)
         user, _, project = environ.get('HTTP_X_AUTH_TOKEN', '').partition(':')
         if not project:
@@ -118,10 +117,6 @@ def _split(url: str) -> SplitResult:
 
 
 def split_roles(header: str) -> list[str]:
-    """Split a header of roles.
-
-    :param header: names with commas between.
-    """
     return [role.strip() for role in header.split(',') if role.strip()]
 
 

@@ -28,10 +28,8 @@ def make_application(
 ) -> WsgiApp:
     """Make the whole API.
 
-    :param conf: configuration with the sections of oslo.middleware; None for its defaults.
     :param authenticate: middleware to use instead of the one that the settings name.
     :param audit: middleware that tells others who does what, inside of authentication; None for none.
-    :param checks: what ``/healthcheck`` asks, by name; None for nothing.
     :raises ConfigurationError: the settings name no authentication strategy.
     """
     if conf is None:

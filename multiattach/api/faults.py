@@ -61,11 +61,7 @@ def find_key(status: int) -> str:
 
 
 def render(status: int, message: str, retry_after: int | None = None) -> webob.Response:
-    """Render an error.
-
-    :param message: text for the caller.
-    :param retry_after: seconds after which the caller may try again.
-    """
+    """Render an error; *retry_after* is in seconds."""
     key = find_key(status)
     fault: dict[str, Any] = {'code': status, 'message': message[:_MAX_MESSAGE]}
     response = webob.Response(status=status, content_type='application/json', charset='UTF-8')
@@ -80,9 +76,7 @@ def render(status: int, message: str, retry_after: int | None = None) -> webob.R
 def answer(error: BaseException) -> webob.Response:
     """Turn whatever was raised into a reply; the unexpected is logged.
 
-    :param error: what was raised.
-    :returns: the reply; for an :class:`Unrouted` and a body too large in WebOb's own shape, as the
-        client accepts it.
+    An :class:`Unrouted` and a body too large are in WebOb's own shape, as the client accepts it.
     """
     if isinstance(error, Unrouted):
         return exc.HTTPNotFound()

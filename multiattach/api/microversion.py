@@ -17,8 +17,6 @@ _UNECHOED = ('1.0', '2.0')
 
 
 class Version(NamedTuple):
-    """An API version."""
-
     major: int
     minor: int
 
@@ -27,10 +25,7 @@ class Version(NamedTuple):
 
 
 class VersionNotSupported(errors.MultiattachError):
-    """The version is well-formed but not one of ours (406).
-
-    :param refused: the version asked for.
-    """
+    """The version is well-formed but not one of ours (406)."""
 
     code = 406
 
@@ -46,8 +41,6 @@ class Api:
     """An API with microversions.
 
     :param service: word of the header that names it.
-    :param minimum: lowest version, and the default.
-    :param maximum: highest version.
     :param legacy_header: header that carries a bare version, empty for none.
     :param must_be_named: a header that does not name the service is an error instead of the default.
     """
@@ -69,7 +62,6 @@ def negotiate(api: Api, header: str | None, legacy: str | None = None) -> Versio
 
     :param header: value of ``OpenStack-API-Version``, or None.
     :param legacy: value of the API's legacy header, or None.
-    :returns: the effective version.
     :raises InvalidInput: the header cannot be read (400; contract 11.4 number 23).
     :raises VersionNotSupported: the version is outside of what is served (406).
     """
@@ -90,10 +82,7 @@ def negotiate(api: Api, header: str | None, legacy: str | None = None) -> Versio
 
 
 def parse(api: Api, text: str) -> Version:
-    """Parse one version; errors as :func:`negotiate`.
-
-    :param text: ``3.27`` or ``latest``.
-    """
+    """Parse one version, ``3.27`` or ``latest``; errors as :func:`negotiate`."""
     if text == _LATEST:
         return api.maximum
     match = _TEXT.fullmatch(text)
@@ -109,10 +98,7 @@ def parse(api: Api, text: str) -> Version:
 
 @functools.lru_cache(maxsize=64)
 def reply_headers(api: Api, version: Version) -> Mapping[str, str]:
-    """Return the headers that tell which version a reply is of.
-
-    :param version: the effective version, or the one that was refused.
-    """
+    """Return the headers that tell which version a reply is of."""
     text = str(version)
     if any(part in text for part in _UNECHOED):
         return {}

@@ -103,7 +103,6 @@ def route(
 
 
 def list_routes(controllers: Iterable[type[Controller]]) -> list[tuple[Route, Handler, type[Controller]]]:
-    """Return every route with its method and its controller, by path."""
     found = [
         (handler.route, handler, controller)
         for controller in controllers
@@ -239,13 +238,11 @@ class _ReplyHook(hooks.PecanHook):
         self._api = api
 
     def on_error(self, state: Any, error: Exception) -> Any:
-        """Render an error."""
         if isinstance(error, microversion.VersionNotSupported):
             state.request.environ[VERSION] = error.refused
         return faults.answer(error)
 
     def after(self, state: Any) -> None:
-        """Complete a reply."""
         environ = state.request.environ
         if not environ.get(ROUTED):
             return
@@ -279,10 +276,7 @@ class _Application(core.ExplicitPecan):
 
 
 def make_app(api: microversion.Api, controllers: Iterable[Controller], settings: ApiSettings) -> faults.WsgiApp:
-    """Make a Pecan application of controllers.
-
-    :returns: a WSGI application without authentication.
-    """
+    """Make a Pecan application of controllers."""
     return _Application(
         Table(api, controllers, settings),
         hooks=[_ReplyHook(api)],

@@ -32,10 +32,7 @@ class Application:
         self._made: WsgiApp | None = None
 
     def make(self) -> WsgiApp:
-        """Make the application from the configuration files, once.
-
-        :raises ConfigurationError: the message names the option.
-        """
+        """Make the application from the configuration files, once."""
         with self._lock:
             if self._made is None:
                 conf = self._conf
@@ -50,10 +47,7 @@ class Application:
             return self._made
 
     def check(self) -> None:
-        """Find out whether the application can be made, and leave nothing open.
-
-        :raises ConfigurationError: the message names the option.
-        """
+        """Find out whether the application can be made, and leave nothing open."""
         check_strategy(self._conf)
         parts.open_database(self._conf).close()
         parts.make_policy(self._conf)
@@ -61,7 +55,6 @@ class Application:
         gc.freeze()  # what is never freed is not written to either, and stays shared
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve a request."""
         return (self._made or self.make())(environ, start_response)
 
 

@@ -32,34 +32,25 @@ def make_app(engine: Engine, settings: ApiSettings, authenticate: auth.Middlewar
 
 
 class _Version:
-    """Splits the discovery of one version from what is below it.
-
-    :param discovery: answers at the version's own URL.
-    :param guarded: answers below it.
-    """
+    """Splits the discovery of one version from what is below it."""
 
     def __init__(self, discovery: WsgiApp, guarded: WsgiApp) -> None:
         self._discovery = discovery
         self._guarded = guarded
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve a request."""
         if environ.get('PATH_INFO', '') in ('', '/'):
             return self._discovery(environ, start_response)
         return self._guarded(environ, start_response)
 
 
 class _Root:
-    """The list of versions is under no microversion: whatever a client sends, it is found.
-
-    :param application: answers at ``/``.
-    """
+    """The list of versions is under no microversion: whatever a client sends, it is found."""
 
     def __init__(self, application: WsgiApp) -> None:
         self._application = application
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve a request."""
         for header in (microversion.HEADER, microversion.COMPUTE.legacy_header):
             environ.pop(f'HTTP_{header.upper().replace("-", "_")}', None)
         return self._application(environ, start_response)

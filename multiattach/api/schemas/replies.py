@@ -30,7 +30,6 @@ TEXTS: Schema = {'type': 'object', 'additionalProperties': TEXT}
 def strict(required: Schema, optional: Schema | None = None) -> dict[str, Any]:
     """Make the schema of an object without other keys.
 
-    :param required: schemas of the keys that are always there.
     :param optional: schemas of those that depend on the caller or on the data.
     """
     return {
@@ -42,7 +41,6 @@ def strict(required: Schema, optional: Schema | None = None) -> dict[str, Any]:
 
 
 def many(items: Schema) -> dict[str, Any]:
-    """Make the schema of a list."""
     return {'type': 'array', 'items': items}
 
 
@@ -53,21 +51,15 @@ NEXT: Schema = {**many(strict(_LINK | {'rel': {'const': 'next'}})), 'minItems': 
 
 
 def one(key: str, schema: Schema) -> Schema:
-    """Make the schema of a reply with one key."""
     return strict({key: schema})
 
 
 def page(key: str, item: Schema, *, links: str = '', optional: Schema | None = None) -> Schema:
-    """Make the schema of one page of a list.
-
-    :param links: key of the link to the next page.
-    :param optional: schemas of keys that may be there, too.
-    """
+    """Make the schema of one page of a list."""
     return strict({key: many(item)}, {links or f'{key}_links': NEXT, **(optional or {})})
 
 
 def at(reply: Reply, minor: int) -> Schema | None:
-    """Return the schema of a reply at a microversion."""
     return reply(minor) if callable(reply) else reply
 
 
@@ -76,10 +68,7 @@ _WEBOB = strict({'code': TEXT, 'message': TEXT, 'title': TEXT})
 
 
 def error(status: int, key: str) -> Schema:
-    """Describe an error (contract 1.3).
-
-    :param key: the one key of the body.
-    """
+    """Describe an error (contract 1.3)."""
     fault: dict[str, Any] = {'code': {'const': status}, 'message': {'type': 'string', 'minLength': 1}}
     if status == 413:
         fault['retryAfter'] = TEXT
