@@ -33,12 +33,15 @@ from multiattach.rpc import broker, transport
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
 from multiattach.steps.epochs import Epochs
 from multiattach.steps.exports import Exports
+from multiattach.steps.fences import FencePlans
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.storage import Storage
 from multiattach.turns import Turns
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
+from multiattach.volume.fencing import Fencer
+from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
@@ -302,14 +305,16 @@ def make_volume_workers(
             db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=not conf.volume.cluster
         )
         epoch = Epoch(Epochs(db), serves, pathlib.Path(conf.state_path, 'epochs', f'{quote(serves, safe="@")}.json'))
-        exporter = Exporter(Exports(db, Actor(f'volume:{host}')), backend, target, locks, serves, leases, turns)
+        actor = Actor(f'volume:{host}')
+        fencer = Fencer(FencePlans(db, actor), target, locks, leases)
+        exporter = Exporter(Exports(db, actor), backend, target, locks, serves, leases, fencer, turns)
         agents = HostAgents(rpc, conf.rpc_response_timeout)
         storage = StorageSteps(Storage(db, serves), backend, target, locks, agents, leases, events)
         check = None
         if client is not None and conf.reconcile.nova_servers:
             check = NovaCheck(NovaServers(client), conf.reconcile.nova_servers)
         reconciler = VolumeReconciler(
-            Reconciliation(db, Actor(f'volume:{host}')),
+            Reconciliation(db, actor),
             exporter,
             target,
             locks,
@@ -326,7 +331,7 @@ def make_volume_workers(
                 crew,
                 leases,
                 Offer(backend, capabilities, group.max_over_subscription_ratio),
-                Duties(serves, exporter, storage, reconciler, epoch),
+                Duties(serves, exporter, fencer, Inspection(target), storage, reconciler, epoch),
             )
         )
     return workers

@@ -16,7 +16,6 @@ from multiattach.db import exports as db_exports
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, qos, sharing, states
 from multiattach.domain.fences import explain_mark
-from multiattach.steps.fences import FencePlans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +57,6 @@ class Exports:
     """Plans and outcomes of the worker's steps."""
 
     def __init__(self, db: database.Database, actor: transitions.Actor) -> None:
-        self.fences = FencePlans(db, actor)
         self._db = db
         self._actor = actor
 

@@ -25,7 +25,6 @@ from multiattach.trouble import Trouble
 from multiattach.turns import Turns
 from multiattach.volume import answers
 from multiattach.volume.fencing import Fencer
-from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
@@ -50,10 +49,10 @@ class Exporter:
         locks: VolumeLocks,
         host: str,
         leases: StepLeases,
+        fencer: Fencer,
         turns: Turns,
     ) -> None:
-        self.inspection = Inspection(target)
-        self.fencer = Fencer(exports.fences, target, locks, leases)
+        self._fencer = fencer
         self._leases = leases
         self._exports = exports
         self._backend = backend
@@ -115,7 +114,7 @@ class Exporter:
             self._exports.fail_export(plan, plan.fenced)
             raise errors.Conflict(plan.fenced)
         if plan.is_fencing:
-            self.fencer.fence_pending(plan.volume_id, plan.initiator)
+            self._fencer.fence_pending(plan.volume_id, plan.initiator)
         if plan.twin_host is not None:
             LOG.warning(
                 'Attachment %s of volume %s: host %s presents the initiator name %s, and so does '
@@ -236,13 +235,6 @@ class Exporter:
         if self.restore():
             self._generation = generation
 
-    def watch_fenced(self, after: datetime.datetime | None = None) -> None:
-        """See that nobody who was cut off of late is back.
-
-        :param after: leave alone who was cut off before this moment.
-        """
-        self.fencer.watch(self._host, after)
-
     def restore(self) -> bool:
         """Export every volume that has an admitted attachment (contract 11.4 number 19).
 
@@ -330,7 +322,7 @@ class Exporter:
         steps: dict[str, Callable[[str, str], Any]] = {
             A.EXPORTING: self.export,
             A.UNEXPORTING: self.unexport,
-            A.FENCING: self.fencer.fence,
+            A.FENCING: self._fencer.fence,
         }
         step = functools.partial(steps[row.state], row.volume_id, row.id)
         # What a fence promised nobody takes back.

@@ -20,11 +20,29 @@ from multiattach.steps.leases import StepLeases
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
+from multiattach.volume.inspection import Inspection
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
 from multiattach.worker import Presence, Round, Worker
 
 LOG = log.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Duties:
+    """What the worker of a backend does.
+
+    :param serves: name of the backend, which its volumes carry: the worker's own, or ``cluster@backend``.
+    :param epoch: tells whether the database is the newest one.
+    """
+
+    serves: str
+    exporter: Exporter
+    fencer: Fencer
+    inspection: Inspection
+    storage: StorageSteps
+    reconciler: VolumeReconciler
+    epoch: Epoch
 
 
 class FenceEndpoint:
@@ -58,11 +76,12 @@ class FenceEndpoint:
 class VolumeEndpoint(FenceEndpoint):
     """What volume workers answer to over RPC; every method carries ids only."""
 
-    def __init__(self, exporter: Exporter, storage: StorageSteps, reconciler: VolumeReconciler) -> None:
-        super().__init__(exporter.fencer)  # for APIs of the release before, which ask here
-        self._exporter = exporter
-        self._storage = storage
-        self._reconciler = reconciler
+    def __init__(self, duties: Duties) -> None:
+        super().__init__(duties.fencer)  # for APIs of the release before, which ask here
+        self._exporter = duties.exporter
+        self._inspection = duties.inspection
+        self._storage = duties.storage
+        self._reconciler = duties.reconciler
 
     @messaging.expose
     def create_volume(self, context: Any, volume_id: str) -> None:
@@ -98,7 +117,7 @@ class VolumeEndpoint(FenceEndpoint):
 
         :returns: the target without secrets, None if there is none.
         """
-        return self._exporter.inspection.show(volume_id)
+        return self._inspection.show(volume_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
@@ -109,7 +128,7 @@ class VolumeEndpoint(FenceEndpoint):
         :param limit: most targets of the answer.
         :returns: targets without secrets, in order of their volumes' ids.
         """
-        return self._exporter.inspection.list_page(marker, limit)
+        return self._inspection.list_page(marker, limit)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
@@ -160,21 +179,6 @@ class Offer:
     over_subscription: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Duties:
-    """What the worker of a backend does.
-
-    :param serves: name of the backend, which its volumes carry: the worker's own, or ``cluster@backend``.
-    :param epoch: tells whether the database is the newest one.
-    """
-
-    serves: str
-    exporter: Exporter
-    storage: StorageSteps
-    reconciler: VolumeReconciler
-    epoch: Epoch
-
-
 class VolumeWorker(Worker):
     """One backend at work.
 
@@ -191,7 +195,9 @@ class VolumeWorker(Worker):
         self._crew = crew
         self._offer = offer
         self._serves = duties.serves
+        self._endpoint = VolumeEndpoint(duties)
         self._exporter = duties.exporter
+        self._fencer = duties.fencer
         self._storage = duties.storage
         self._reconciler = duties.reconciler
         self._epoch = duties.epoch
@@ -205,10 +211,7 @@ class VolumeWorker(Worker):
         self.watch()
         self.beat()
         pause, reconciler = self._presence.interval, self._reconciler
-        endpoints = {
-            clients.FENCE_TOPIC: FenceEndpoint(self._exporter.fencer),
-            clients.VOLUME_TOPIC: VolumeEndpoint(self._exporter, self._storage, reconciler),
-        }
+        endpoints = {clients.FENCE_TOPIC: FenceEndpoint(self._fencer), clients.VOLUME_TOPIC: self._endpoint}
         self.serve(
             [transport.make_server(self._rpc, topic, self._serves, one) for topic, one in endpoints.items()],
             (
@@ -269,7 +272,7 @@ class VolumeWorker(Worker):
             self._fenced_after = after
         elif self._fenced_after is None and not self._epoch.is_sure:
             self._fenced_after = self._began
-        self._exporter.watch_fenced(self._fenced_after)
+        self._fencer.watch(self._serves, self._fenced_after)
 
     def reconcile(self) -> None:
         """Look for drift if it is time."""

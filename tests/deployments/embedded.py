@@ -30,12 +30,15 @@ from multiattach.rpc import transport
 from multiattach.rpc.clients import HostAgents
 from multiattach.steps.epochs import Epochs
 from multiattach.steps.exports import Exports
+from multiattach.steps.fences import FencePlans
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.storage import Storage
 from multiattach.turns import Turns
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
+from multiattach.volume.fencing import Fencer
+from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
@@ -62,6 +65,7 @@ class Deployment:
         engine: Engine,
         target: Target,
         exporter: Exporter,
+        fencer: Fencer,
         worker: VolumeWorker,
         directory: pathlib.Path,
         rpc: Any,
@@ -73,6 +77,7 @@ class Deployment:
         self.engine = engine
         self.target = target
         self.exporter = exporter
+        self.fencer = fencer
         self.worker = worker
         self.directory = directory
         self.rpc = rpc
@@ -189,10 +194,10 @@ def _deploy(
         crew = Crew(coordinator, f'volume.{BACKEND}')
         leases = StepLeases(db, lease_rules, 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=True)
         epoch = Epoch(Epochs(db), BACKEND, directory / 'epochs' / 'file.json')
-        exporter = Exporter(Exports(db, Actor(f'volume:{BACKEND}')), backend, target, locks, BACKEND, leases, Turns(4))
-        reconciler = VolumeReconciler(
-            Reconciliation(db, Actor(f'volume:{BACKEND}')), exporter, target, locks, BACKEND, *reconciling, epoch
-        )
+        actor = Actor(f'volume:{BACKEND}')
+        fencer = Fencer(FencePlans(db, actor), target, locks, leases)
+        exporter = Exporter(Exports(db, actor), backend, target, locks, BACKEND, leases, fencer, Turns(4))
+        reconciler = VolumeReconciler(Reconciliation(db, actor), exporter, target, locks, BACKEND, *reconciling, epoch)
         storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases)
         worker = VolumeWorker(
             Presence(db, BACKEND, 'nova', report_interval),
@@ -200,9 +205,9 @@ def _deploy(
             crew,
             leases,
             Offer(backend, {'volume_backend_name': 'file'}, 20.0),
-            Duties(BACKEND, exporter, storage, reconciler, epoch),
+            Duties(BACKEND, exporter, fencer, Inspection(target), storage, reconciler, epoch),
         )
         if start_worker:
             worker.start()
             stack.callback(worker.stop)
-        yield Deployment(conf, db, engine, target, exporter, worker, directory, rpc, reconciler, leases)
+        yield Deployment(conf, db, engine, target, exporter, fencer, worker, directory, rpc, reconciler, leases)

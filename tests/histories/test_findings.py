@@ -64,7 +64,7 @@ def test_a_delete_that_a_fence_overtook_is_no_success_if_the_worker_died(deploye
     monkeypatch.setattr(deployed.engine.attachments._orders._workers, 'unexport', unexport)
     with pytest.raises(errors.Conflict):
         deployed.engine.attachments.delete(deployed.ctx, ident)
-    deployed.exporter.fencer.fence(volume, ident)
+    deployed.fencer.fence(volume, ident)
     assert deployed.engine.attachments.delete(deployed.ctx, ident) == []
 
 

@@ -109,7 +109,7 @@ def test_an_answer_that_was_lost_is_read_from_the_row(d):
 
 def test_a_proof_says_what_was_cut_even_if_the_worker_s_own_round_comes_in_between(d):
     row = attach(d, d.make_volume('multi'), 'one')
-    plans = d.exporter.fencer._plans
+    plans = d.fencer._plans
     real = plans.finish
 
     def finish(outcomes):
@@ -121,7 +121,7 @@ def test_a_proof_says_what_was_cut_even_if_the_worker_s_own_round_comes_in_betwe
     [answer] = d.engine.fences.fence_host(d.ctx, 'one').attachments
     [again] = d.engine.fences.fence_attachment(d.ctx, row.id)
     assert answer.proof['cut'] == again.proof['cut'] == CUT
-    assert d.exporter.fencer._unwritten == {}
+    assert d.fencer._unwritten == {}
 
 
 def test_an_answer_for_a_host_that_was_lost_is_read_from_the_rows(d):
