@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
-from multiattach.db import models, paging
+from multiattach.db import items, models, paging
 from multiattach.domain import errors, qos
 
 Q = models.QosSpecs
@@ -68,20 +68,12 @@ def add(session: Session, name: str, consumer: str, specs: Mapping[str, str | No
 
 def set_items(session: Session, qos_id: str, specs: Mapping[str, str | None]) -> None:
     """Write keys, the others stay; the caller holds the specs' lock."""
-    delete_items(session, qos_id, specs)
-    if specs:
-        session.execute(
-            sa.insert(_Item), [{'qos_specs_id': qos_id, 'key': key, 'value': value} for key, value in specs.items()]
-        )
+    items.put(session, _Item.qos_specs_id, qos_id, specs)
 
 
 def delete_items(session: Session, qos_id: str, keys: Iterable[str]) -> None:
     """Delete keys; the caller holds the specs' lock."""
-    session.execute(
-        sa.delete(_Item)
-        .where(_Item.qos_specs_id == qos_id, _Item.key.in_(list(keys)))
-        .execution_options(synchronize_session=False)
-    )
+    items.delete(session, _Item.qos_specs_id, qos_id, keys)
 
 
 def delete(session: Session, qos_id: str) -> None:

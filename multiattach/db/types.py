@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
-from multiattach.db import commits, models, paging
+from multiattach.db import commits, items, models, paging
 from multiattach.domain import errors, idents
 
 T = models.VolumeType
@@ -93,23 +93,8 @@ def count_volumes(session: Session, type_id: str) -> int:
 
 def set_specs(session: Session, type_id: str, specs: Mapping[str, str | None]) -> None:
     """Write extra specs, the others stay; the caller holds the type's lock."""
-    table = models.ExtraSpec
-    session.execute(
-        sa.delete(table)
-        .where(table.volume_type_id == type_id, table.key.in_(list(specs)))
-        .execution_options(synchronize_session=False)
-    )
-    if specs:
-        session.execute(
-            sa.insert(table), [{'volume_type_id': type_id, 'key': key, 'value': value} for key, value in specs.items()]
-        )
+    items.put(session, models.ExtraSpec.volume_type_id, type_id, specs)
 
 
 def delete_spec(session: Session, type_id: str, key: str) -> bool:
-    table = models.ExtraSpec
-    done = session.execute(
-        sa.delete(table)
-        .where(table.volume_type_id == type_id, table.key == key)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return items.delete(session, models.ExtraSpec.volume_type_id, type_id, [key])

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from multiattach.db import aggregates, changes, commits, models, paging
+from multiattach.db import aggregates, changes, commits, items, models, paging
 from multiattach.domain import errors, states
 
 A = models.Attachment
@@ -241,59 +241,24 @@ def _check_distinct(items: Mapping[str, str]) -> None:
         raise errors.InvalidInput('Two keys of metadata differ in nothing but spaces at their end.')
 
 
-def replace_metadata(session: Session, volume_id: str, items: Mapping[str, str], *, keep_others: bool) -> None:
-    """Write user metadata; the caller holds the volume's lock.
-
-    :param items: keys and values to set.
-    :param keep_others: leave the keys that are not named.
-    """
-    _check_distinct(items)
-    table = models.VolumeMetadata
-    gone = sa.delete(table).where(table.volume_id == volume_id)
-    if keep_others:
-        gone = gone.where(table.key.in_(list(items)))
-    session.execute(gone.execution_options(synchronize_session=False))
-    if items:
-        session.execute(
-            sa.insert(table), [{'volume_id': volume_id, 'key': key, 'value': value} for key, value in items.items()]
-        )
+def replace_metadata(session: Session, volume_id: str, wanted: Mapping[str, str], *, keep_others: bool) -> None:
+    """Write user metadata; the caller holds the volume's lock. *keep_others* leaves keys that are not named."""
+    _check_distinct(wanted)
+    items.put(session, models.VolumeMetadata.volume_id, volume_id, wanted, keep_others=keep_others)
 
 
 def delete_metadata(session: Session, volume_id: str, key: str) -> bool:
-    """Delete one metadata item."""
-    table = models.VolumeMetadata
-    done = session.execute(
-        sa.delete(table)
-        .where(table.volume_id == volume_id, table.key == key)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return items.delete(session, models.VolumeMetadata.volume_id, volume_id, [key])
 
 
-def set_image_metadata(session: Session, volume_id: str, items: Mapping[str, str]) -> None:
+def set_image_metadata(session: Session, volume_id: str, wanted: Mapping[str, str]) -> None:
     """Set items of image metadata; the others stay."""
-    _check_distinct(items)
-    table = models.ImageMetadata
-    session.execute(
-        sa.delete(table)
-        .where(table.volume_id == volume_id, table.key.in_(list(items)))
-        .execution_options(synchronize_session=False)
-    )
-    if items:
-        session.execute(
-            sa.insert(table), [{'volume_id': volume_id, 'key': key, 'value': value} for key, value in items.items()]
-        )
+    _check_distinct(wanted)
+    items.put(session, models.ImageMetadata.volume_id, volume_id, wanted)
 
 
 def delete_image_metadata(session: Session, volume_id: str, key: str) -> bool:
-    """Delete one item of image metadata."""
-    table = models.ImageMetadata
-    done = session.execute(
-        sa.delete(table)
-        .where(table.volume_id == volume_id, table.key == key)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return items.delete(session, models.ImageMetadata.volume_id, volume_id, [key])
 
 
 def update(session: Session, volume_id: str, **values: Any) -> None:
