@@ -2,10 +2,23 @@
 """Pieces that several nouns' replies share."""
 
 import datetime
+import re
 
 from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
-from multiattach.api.versions import base_url
+
+_VERSIONED = re.compile(r'/v\d+(\.\d+)?/?$')
+
+
+def base_url(req: Request, settings: ApiSettings) -> str:
+    """Return the service's URL without a version.
+
+    :returns: URL without a slash at its end.
+    """
+    if settings.public_endpoint:
+        # Where the server in front mounts us is part of it.
+        return _VERSIONED.sub('', settings.public_endpoint).rstrip('/')
+    return f'{req.host_url}{req.root}'
 
 
 def format_time(moment: datetime.datetime | None) -> str | None:

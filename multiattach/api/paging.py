@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from multiattach.api.elements import base_url
 from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
-from multiattach.api.versions import base_url
 from multiattach.db.paging import Page
 from multiattach.domain import errors, idents
 

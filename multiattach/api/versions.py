@@ -4,20 +4,19 @@
 Bookmarks are URLs without a version; there is one version to be sent to.
 """
 
-import re
 from typing import Any
 from urllib.parse import quote
 
 import pecan
 
 from multiattach.api import microversion
+from multiattach.api.elements import base_url
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, Handler, route
 from multiattach.api.schemas.replies import TEXT, many, one, strict
 from multiattach.api.settings import ApiSettings
 
 COMPUTE = '/compute'
-_VERSIONED = re.compile(r'/v\d+(\.\d+)?/?$')
 _DOCUMENTED = {'rel': 'describedby', 'type': 'text/html', 'href': 'https://docs.openstack.org/'}
 _VERSIONS = one(
     'versions',
@@ -35,14 +34,6 @@ _VERSIONS = one(
         )
     ),
 )
-
-
-def base_url(req: Request, settings: ApiSettings) -> str:
-    """Return the service's URL without a version and without a slash at its end."""
-    if settings.public_endpoint:
-        # Where the server in front mounts us is part of it.
-        return _VERSIONED.sub('', settings.public_endpoint).rstrip('/')
-    return f'{req.host_url}{req.root}'
 
 
 def _describe(api: microversion.Api, ident: str, updated: str, *links: dict[str, str]) -> dict[str, Any]:

@@ -63,8 +63,8 @@ class RequestContext(oslo_context.RequestContext):
         admin = bool(self.is_admin)
         if self._credentials is None or self._credentials[0] != admin:
             values = self.to_policy_values()
-            key = tuple(tuple(value) if isinstance(value, list) else value for value in values.values())
-            self._credentials = (admin, values, key)
+            key = {**values, 'roles': tuple(self.roles), 'service_roles': tuple(self.service_roles)}
+            self._credentials = (admin, values, tuple(key.values()))
         return self._credentials[1:]
 
     def to_policy_values(self) -> dict[str, Any]:
