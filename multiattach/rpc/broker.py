@@ -26,7 +26,8 @@ def check(transport: messaging.Transport) -> None:
     names = ', '.join(f'{host.hostname}:{host.port or 5672}' for host in url.hosts)
     try:
         # One try at each node of a cluster.
-        impl_rabbit.Connection(driver.conf, url, common.PURPOSE_LISTEN, retry=max(len(url.hosts) - 1, 0)).close()
+        connect = driver._connection_pool.connection_cls
+        connect(driver.conf, url, common.PURPOSE_LISTEN, retry=max(len(url.hosts) - 1, 0)).close()
     except Exception as exc:
         raise errors.ConfigurationError(
             f'Option transport_url in [DEFAULT]: the broker at {names} takes no connection '

@@ -2,6 +2,7 @@
 """The RPC transport and its servers."""
 
 import concurrent.futures
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,7 +84,7 @@ class Server(RPCServer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.executor_type == 'threading':
-            self._executor_cls = concurrent.futures.ThreadPoolExecutor
+            self._executor_cls = functools.partial(concurrent.futures.ThreadPoolExecutor, thread_name_prefix='calls')
 
 
 def make_server(

@@ -12,6 +12,7 @@ import webtest
 
 from multiattach.api import deploy
 from multiattach.api.settings import ApiSettings
+from multiattach.domain.leases import LeaseRules
 from tests import contexts
 from tests.deployments import embedded
 from tests.deployments.noauth import make_connector
@@ -56,8 +57,8 @@ class Meter:
 
 @pytest.fixture
 def metered(tmp_path):
-    # no heartbeat may write while we count
-    with embedded.deploy(tmp_path, report_interval=3600) as deployed:
+    # No heartbeat and no lease of a step that takes a second may be written while we count.
+    with embedded.deploy(tmp_path, report_interval=3600, lease_rules=LeaseRules()) as deployed:
         deployed.make_type()
         app = webtest.TestApp(deploy.make_application(deployed.engine, ApiSettings()))
         yield deployed, app, Meter(deployed)

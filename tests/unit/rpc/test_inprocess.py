@@ -62,6 +62,18 @@ def test_a_call_returns_and_is_fast(served):
     assert time.monotonic() - started < 0.9  # a driver that polls every 50 ms needs a second
 
 
+def count_threads():
+    return len([one for one in threading.enumerate() if one.name.startswith('calls')])
+
+
+def test_a_server_has_threads_for_calls_at_once(served):
+    workers, _ = served
+    before = count_threads()
+    for _ in range(40):
+        workers.export(order('good'), None)
+    assert count_threads() - before < 20  # one that is about to be idle is not used yet
+
+
 def test_an_error_keeps_its_class_and_text(served):
     with pytest.raises(errors.InvalidConnector, match='no initiator'):
         served[0].export(order('bad', 'h@b'), None)
