@@ -1,21 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries on attachments."""
 
-import dataclasses
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
-from multiattach.db import commits, models, paging
-from multiattach.domain import errors, extra_specs, sharing, states
+from multiattach.db import models, paging
+from multiattach.db.commits import Work
+from multiattach.domain import errors, sharing, states
 
 A = models.Attachment
+
+
+class Summary(NamedTuple):
+    """An attachment in a list, columns as in :class:`~multiattach.db.models.Attachment`."""
+
+    id: str
+    volume_id: str
+    instance_uuid: str | None
+    state: str
+
+
+class Shown(NamedTuple):
+    """An attachment as its view has it, columns as in :class:`~multiattach.db.models.Attachment`."""
+
+    id: str
+    volume_id: str
+    instance_uuid: str | None
+    state: str
+    attach_mode: str | None
+    attached_at: datetime.datetime | None
+    detached_at: datetime.datetime | None
+    connection_info: Any
+
+
 _LIVE = A.deleted_at.is_(None)
 # Statements that each attach needs are built once: building one costs several times what sending it does.
-# Everybody locks the volume first: PostgreSQL locks in the order of FROM.
 _GET = (
     sa.select(A)
     .select_from(models.Volume)
@@ -24,31 +48,15 @@ _GET = (
     .options(orm.contains_eager(A.volume), orm.undefer(A.connection_info), orm.undefer(A.connector))
     .execution_options(populate_existing=True)
 )
-_GET_LOCKED = _GET.with_for_update()
-_LOCK_VOLUME_OF = (
-    sa.select(models.Volume.id)
-    .where(models.Volume.id == sa.select(A.volume_id).where(A.id == sa.bindparam('ident')).scalar_subquery())
-    .with_for_update()
+_SHOW = sa.select(*(A.__table__.c[name] for name in Shown._fields)).where(
+    A.__table__.c.id == sa.bindparam('ident'), A.__table__.c.deleted_at.is_(None)
 )
 _COUNT_PLACES = sa.select(
     sa.func.count(),
     sa.func.coalesce(sa.func.sum(sa.case((A.instance_uuid == sa.bindparam('server', type_=sa.String), 1), else_=0)), 0),
 ).where(A.volume_id == sa.bindparam('volume'), _LIVE, A.state.not_in(sorted(states.PLACELESS)))
-# What a type and quotas allow comes with the count: without a limit, they cost no statement.
-_SPEC, _LIMIT = models.ExtraSpec, models.QuotaLimit
-_COUNT_ROOM = _COUNT_PLACES.add_columns(
-    sa.func.count(sa.distinct(sa.func.coalesce(A.instance_uuid, A.id))),
-    sa.select(_SPEC.value)
-    .where(_SPEC.volume_type_id == sa.bindparam('type'), _SPEC.key == extra_specs.MAX_ATTACHMENTS)
-    .scalar_subquery(),
-    *(
-        sa.select(_LIMIT.hard_limit)
-        .where(_LIMIT.resource == 'attachments', _LIMIT.scope == scope, _LIMIT.name == name)
-        .scalar_subquery()
-        for scope, name in (('project', sa.bindparam('project')), ('class', 'default'))
-    ),
-)
 _OF_VOLUME = sa.select(A).where(A.volume_id == sa.bindparam('volume'), _LIVE).order_by(A.created_at, A.id)
+_LEFT = _OF_VOLUME.with_only_columns(*(A.__table__.c[name] for name in Summary._fields))
 _ON_BACKEND = (
     sa.select(A)
     .join(models.Volume, models.Volume.id == A.volume_id)
@@ -58,34 +66,35 @@ _ON_BACKEND = (
 )
 
 
-def get(session: Session, attachment_id: str, *, lock: bool = False) -> A:
+def get(session: Session, attachment_id: str) -> A:
     """Load an attachment with its volume, in one statement.
 
-    :param lock: hold the locks of both rows until the transaction ends.
     :returns: the attachment; connector and connection_info are loaded, ``volume`` too.
     :raises AttachmentNotFound: no live attachment has this id.
     """
-    if lock and session.get_bind().dialect.name == 'mysql':
-        _lock_volume_of(session, attachment_id)
-    attachment = session.scalars(_GET_LOCKED if lock else _GET, {'ident': attachment_id}).first()
+    attachment = session.scalars(_GET, {'ident': attachment_id}).first()
     if attachment is None:
         raise errors.AttachmentNotFound(attachment_id)
-    if lock:
-        commits.note_lock(session, models.Volume, attachment.volume_id)
     return attachment
 
 
-def _lock_volume_of(session: Session, attachment_id: str) -> None:
-    """Lock a volume before its attachment: InnoDB locks in the order in which its optimizer joins."""
-    session.execute(_LOCK_VOLUME_OF, {'ident': attachment_id}).first()
+def show(rows: sa.Connection, attachment_id: str) -> Shown:
+    """Read what is shown of an attachment.
+
+    :raises AttachmentNotFound: no live attachment has this id.
+    """
+    found = rows.execute(_SHOW, {'ident': attachment_id}).first()
+    if found is None:
+        raise errors.AttachmentNotFound(attachment_id)
+    return Shown(*found)
 
 
-def read_state(session: Session, attachment_id: str) -> tuple[str, str | None] | None:
+def read_state(work: Work, attachment_id: str) -> tuple[str, str | None] | None:
     """Read where an attachment stands.
 
     :returns: internal state and error; None if it is gone.
     """
-    row = session.execute(sa.select(A.state, A.error).where(A.id == attachment_id, A.deleted_at.is_(None))).first()
+    row = work.execute(sa.select(A.state, A.error).where(A.id == attachment_id, A.deleted_at.is_(None))).first()
     return (row.state, row.error) if row else None
 
 
@@ -119,48 +128,22 @@ def count_places(session: Session, volume_id: str, instance_uuid: str | None) ->
     return int(row[1]), int(row[0]) - int(row[1])
 
 
-@dataclasses.dataclass(frozen=True)
-class Room:
-    """What a reservation depends on besides the volume's row.
-
-    :param mine: attachments of the asking server that take a place.
-    :param others: attachments of others, those without a server among them.
-    :param servers: servers that they belong to; an attachment without one counts as one.
-    :param cap: what the type allows, as it is written there; None if it says nothing.
-    :param limit: the quota that an admin set for the project or its class, None if nobody did.
-    """
-
-    mine: int
-    others: int
-    servers: int
-    cap: str | None
-    limit: int | None
-
-
-def count_room(session: Session, volume: models.Volume, instance_uuid: str | None) -> Room:
-    """Count who takes a place on a volume and read what may be, in one statement.
-
-    :param instance_uuid: the asking server, or None.
-    :returns: the room that there is.
-    """
-    total, mine, servers, cap, own, general = session.execute(
-        _COUNT_ROOM,
-        {'volume': volume.id, 'server': instance_uuid, 'type': volume.volume_type_id, 'project': volume.project_id},
-    ).one()
-    return Room(int(mine), int(total) - int(mine), int(servers), cap, general if own is None else own)
-
-
-def list_sharers(session: Session, volume_id: str, *conditions: sa.ColumnElement[bool]) -> list[sharing.Sharer]:
+def list_sharers(work: Work, volume_id: str, *conditions: sa.ColumnElement[bool]) -> list[sharing.Sharer]:
     """List the live attachments of a volume as the sharing rules see them.
 
     :param conditions: further conditions on the attachment.
     """
-    rows = session.execute(
+    rows = work.execute(
         sa.select(A.id, A.state, A.instance_uuid, A.attached_host, A.initiator).where(
             A.volume_id == volume_id, _LIVE, *conditions
         )
     )
     return [sharing.Sharer(*row) for row in rows]
+
+
+def list_left(rows: sa.Connection, volume_id: str) -> list[Summary]:
+    """List the live attachments of a volume, oldest first."""
+    return [Summary(*row) for row in rows.execute(_LEFT, {'volume': volume_id})]
 
 
 def list_page(

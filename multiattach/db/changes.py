@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a transaction changed, for those who want to know once it is committed.
 
-Writers of states note what they do on their session; :class:`~multiattach.db.database.Database`
+Writers of states note what they do on their session or connection; :class:`~multiattach.db.database.Database`
 hands it to its observers after the commit, and forgets it with a rollback.
 """
 
@@ -10,8 +10,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy.orm import Session
-
+from multiattach.db.commits import Work, find_read
 from multiattach.domain.callers import Caller
 
 ATTACHMENT = 'attachment'
@@ -49,29 +48,32 @@ class Change:
 Observer = Callable[[Change], None]
 
 
-def begin(session: Session) -> None:
-    """Have the changes of a session noted."""
-    session.info[_KEY] = []
+def begin(work: Work) -> None:
+    """Have the changes of a transaction noted."""
+    work.info[_KEY] = []
 
 
-def note(session: Session, change: Callable[[], Change]) -> None:
+def note(work: Work, change: Callable[[], Change]) -> None:
     """Note a change if somebody observes.
 
     :param change: makes the change; called only if it is wanted.
     """
-    noted = session.info.get(_KEY)
+    noted = work.info.get(_KEY)
     if noted is not None:
         noted.append(change())
 
 
-def take(session: Session) -> list[Change]:
-    """Return what was noted."""
-    noted: list[Change] = session.info.pop(_KEY, [])
+def take(info: dict[Any, Any]) -> list[Change]:
+    """Return what was noted.
+
+    :param info: of the session or connection, got before it ended.
+    """
+    noted: list[Change] = info.pop(_KEY, [])
     return noted
 
 
 def state_before(
-    session: Session, model: Any, ident: str, column: str, at: datetime.datetime
+    work: Work, model: Any, ident: str, column: str, at: datetime.datetime
 ) -> tuple[str | None, float | None]:
     """Tell what a session had read of a row before a statement changed it; nothing is asked.
 
@@ -80,9 +82,6 @@ def state_before(
     :param at: now.
     :returns: state and seconds in it; None for what was not read.
     """
-    row = session.identity_map.get(session.identity_key(model, ident))
-    if row is None:
-        return None, None
-    read = row.__dict__
+    read = find_read(work, model, ident)
     since = read.get(f'{column}_at')
     return read.get(column), (at - since).total_seconds() if since else None

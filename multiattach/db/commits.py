@@ -8,7 +8,7 @@ it back costs nothing until a connection is lost in the middle of a COMMIT.
 
 import dataclasses
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ from multiattach.db import models
 
 LOG = log.getLogger(__name__)
 
+# What writes: a session, or a connection where rows are no objects and nothing waits to be flushed.
+Work = Session | sa.Connection
 _KEY = 'multiattach_evidence'
 _PATIENCE, _PAUSE = 20.0, 0.5  # s: a database that restarts is back by then
 # In this order transactions lock rows.
@@ -54,9 +56,24 @@ class Evidence:
     locked: set[tuple[Any, str]] = dataclasses.field(default_factory=set)
 
 
-def watch(session: Session) -> None:
-    """Have the evidence of a session kept."""
-    session.info[_KEY] = Evidence()
+def find_dialect(work: Work) -> sa.Dialect:
+    """Return the database's dialect."""
+    return work.dialect if isinstance(work, sa.Connection) else work.get_bind().dialect
+
+
+def watch(work: Work) -> Evidence:
+    """Have the evidence of a transaction kept."""
+    evidence = work.info[_KEY] = Evidence()
+    return evidence
+
+
+def note_row(work: Work, model: Any, ident: str) -> None:
+    """Keep that a row was inserted without a flush.
+
+    :param model: its mapped class.
+    """
+    if (evidence := work.info.get(_KEY)) is not None:
+        evidence.rows.append((model, ident))
 
 
 def note_rows(session: Session, _context: Any) -> None:
@@ -65,50 +82,58 @@ def note_rows(session: Session, _context: Any) -> None:
         evidence.rows += [(type(row), row.id) for row in session.new if hasattr(row, 'id')]
 
 
-def note_lock(session: Session, model: Any, ident: str) -> None:
+def note_lock(work: Work, model: Any, ident: str) -> None:
     """Keep that a row is locked until the transaction ends.
 
     :param model: its mapped class.
     """
-    if (evidence := session.info.get(_KEY)) is not None:
+    if (evidence := work.info.get(_KEY)) is not None:
         evidence.locked.add((model, ident))
 
 
-def note_line(session: Session, attachment_id: str, line: str) -> None:
+def note_line(work: Work, attachment_id: str, line: str) -> None:
     """Keep that a line was added to an attachment's timeline.
 
     :param line: the line, with the moment in it.
     """
-    if (evidence := session.info.get(_KEY)) is not None:
+    if (evidence := work.info.get(_KEY)) is not None:
         evidence.lines[attachment_id] = line
         evidence.locked.add((models.Attachment, attachment_id))
 
 
-def note_volume(session: Session, volume_id: str, moment: datetime.datetime) -> None:
+def note_volume(work: Work, volume_id: str, moment: datetime.datetime) -> None:
     """Keep that a volume's ``updated_at`` was written.
 
     :param moment: what was written.
     """
-    evidence: Evidence | None = session.info.get(_KEY)
+    evidence: Evidence | None = work.info.get(_KEY)
     if evidence is None:
         return
     if volume_id in evidence.volumes:
         evidence.volumes[volume_id].after = moment
         return
-    row = session.identity_map.get(session.identity_key(models.Volume, volume_id))
-    facts = row.__dict__ if row is not None else {}
+    facts = find_read(work, models.Volume, volume_id)
     evidence.volumes[volume_id] = _VolumeChange('updated_at' in facts, facts.get('updated_at'), moment)
     evidence.locked.add((models.Volume, volume_id))
 
 
-def collect(session: Session) -> Evidence:
-    """Return what is needed to tell later whether a session was committed; call it before the COMMIT.
+def find_read(work: Work, model: Any, ident: str) -> Mapping[str, Any]:
+    """Return what a session has read of a row, by column; nothing is asked, and a connection keeps none."""
+    if isinstance(work, sa.Connection):
+        return {}
+    row = work.identity_map.get(work.identity_key(model, ident))
+    return row.__dict__ if row is not None else {}
 
-    The session forgets its rows, so that a COMMIT that fails leaves them as they are.
+
+def collect(work: Work) -> Evidence:
+    """Return what is needed to tell later whether a transaction was committed; call it before the COMMIT.
+
+    A session forgets its rows, so that a COMMIT that fails leaves them as they are.
     """
-    evidence: Evidence = session.info.pop(_KEY)
+    evidence: Evidence = work.info.pop(_KEY)
     evidence.locked.difference_update(evidence.rows)
-    session.expunge_all()
+    if isinstance(work, Session):
+        work.expunge_all()
     return evidence
 
 

@@ -22,6 +22,7 @@ _READ_ONLY = 'multiattach_read_only'
 _BUSY_TIMEOUT_MS = 30_000
 _FRESH = 5.0  # s that a connection may have been idle without a look whether it still lives
 _USED_AT = 'multiattach_used_at'
+_ENDED = 'multiattach_ended'
 # Seconds after which the database ends an idle transaction and releases its locks; no transaction waits for others.
 IDLE_LIMIT = 20
 
@@ -43,6 +44,7 @@ def open_engine(url: str, outage: Trouble, **options: Any) -> sa.Engine:
         _look_seldom(engine)
         if engine.dialect.name in ('mysql', 'mariadb'):
             _prepare_mysql(engine)
+            _roll_back_seldom(engine)
         _limit_idleness(engine)
     event.listen(engine, 'do_connect', functools.partial(_connect, outage))
     engine.dispose()  # oslo.db has made a first connection to try the URL
@@ -109,6 +111,28 @@ def _look_seldom(engine: sa.Engine) -> None:
             alive = False
         if not alive:
             raise exc.DisconnectionError('the connection was lost while nobody used it')
+
+
+def _roll_back_seldom(engine: sa.Engine) -> None:
+    """Send no ROLLBACK after a COMMIT.
+
+    The pool sends one for each connection that comes back, a round trip of each transaction; PostgreSQL's
+    drivers know themselves when there is nothing to roll back. A COMMIT that fails ends its transaction, too.
+    """
+    engine.pool._reset_on_return = sa.pool.base.reset_none
+
+    @event.listens_for(engine, 'begin')
+    def _begun(connection: sa.Connection) -> None:
+        connection.info.pop(_ENDED, None)
+
+    @event.listens_for(engine, 'commit')
+    def _ended(connection: sa.Connection) -> None:
+        connection.info[_ENDED] = True
+
+    @event.listens_for(engine, 'reset')
+    def _reset(connection: Any, record: Any, state: Any) -> None:
+        if not (state.terminate_only or state.transaction_was_reset or record.info.get(_ENDED)):
+            engine.dialect.do_rollback(connection)
 
 
 def _limit_idleness(engine: sa.Engine) -> None:

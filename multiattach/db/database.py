@@ -63,34 +63,81 @@ class Database:
         :raises OutcomeUnknown: the connection was lost during the COMMIT, and nobody can tell.
         :raises Unavailable: the database has no room.
         """
-        observers = self._observers
+        told: list[changes.Change] = []
         with room.told(), self._writers() as session:
             session.begin()
-            commits.watch(session)
-            if observers:
-                changes.begin(session)
-            yield session  # an exception closes the session, which rolls back
-            session.flush()
-            self._commit(session)
-        if observers:
-            _tell(observers, changes.take(session))
+            with self._watched(session, told):
+                yield session  # an exception closes the session, which rolls back
+                session.flush()
+        self._tell(told)
 
-    def _commit(self, session: orm.Session) -> None:
-        evidence = commits.collect(session)
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Do as :meth:`writer`, without mapped rows: for what requests wait for, at a third of its cost."""
+        told: list[changes.Change] = []
+        with room.told(), self.engine.connect() as connection, self._watched(connection, told):
+            yield connection
+        self._tell(told)
+
+    @contextlib.contextmanager
+    def statement(self) -> Iterator[sa.Connection]:
+        """Write by one statement that commits itself: no BEGIN, no COMMIT; else as :meth:`transaction`.
+
+        What is lost is lost during the COMMIT. On SQLite, where no round trip is saved, it is a transaction.
+        """
+        if self.engine.dialect.name == 'sqlite':
+            with self.transaction() as connection:
+                yield connection
+            return
+        with room.told(), self.read_engine.connect() as connection:
+            evidence, info = self._watch(connection), connection.info
+            try:
+                yield connection
+            except db_exc.DBConnectionError as exc:
+                self._judge(evidence, exc)
+            told = changes.take(info)
+        self._tell(told)
+
+    def _watch(self, work: commits.Work) -> commits.Evidence:
+        if self._observers:
+            changes.begin(work)
+        return commits.watch(work)
+
+    @contextlib.contextmanager
+    def _watched(self, work: commits.Work, told: list[changes.Change]) -> Iterator[None]:
+        """Commit what is written in the block.
+
+        :param told: gets what observers are to be told.
+        """
+        self._watch(work)
+        info = work.info
+        yield
+        evidence = commits.collect(work)
         try:
-            session.commit()
+            work.commit()
         except db_exc.DBConnectionError as exc:
-            committed = commits.find_out(self._writers, evidence)
-            LOG.warning(
-                'The connection to the database was lost during a COMMIT; the rows tell: %s', _VERDICTS[committed]
-            )
-            if committed is None:
-                raise errors.OutcomeUnknown(
-                    'The database did not answer; the change was made or not. It is safe to look, '
-                    'and to repeat the request.'
-                ) from exc
-            if not committed:
-                raise
+            self._judge(evidence, exc)
+        told += changes.take(info)
+
+    def _judge(self, evidence: commits.Evidence, lost: db_exc.DBConnectionError) -> None:
+        """Find out what became of a transaction whose end got no answer; return if it was carried out."""
+        committed = commits.find_out(self._writers, evidence)
+        LOG.warning('The connection to the database was lost during a COMMIT; the rows tell: %s', _VERDICTS[committed])
+        if committed is None:
+            raise errors.OutcomeUnknown(
+                'The database did not answer; the change was made or not. It is safe to look, '
+                'and to repeat the request.'
+            ) from lost
+        if not committed:
+            raise lost
+
+    def _tell(self, noted: list[changes.Change]) -> None:
+        for change in noted:
+            for observer in self._observers:
+                try:
+                    observer(change)
+                except Exception:  # what is committed is done, whoever fails to hear of it
+                    LOG.exception('%s %s: nobody was told of "%s"', change.noun, change.ident, change.event)
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[orm.Session]:
@@ -108,15 +155,6 @@ class Database:
         """Close all pooled connections."""
         self.engine.dispose()
         self.read_engine.dispose()
-
-
-def _tell(observers: tuple[changes.Observer, ...], noted: list[changes.Change]) -> None:
-    for change in noted:
-        for observer in observers:
-            try:
-                observer(change)
-            except Exception:  # what is committed is done, whoever fails to hear of it
-                LOG.exception('%s %s: nobody was told of "%s"', change.noun, change.ident, change.event)
 
 
 _retrying = threading.local()

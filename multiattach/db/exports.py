@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.orm import Session
 
 from multiattach.db import models
+from multiattach.db.commits import Work
 from multiattach.domain import errors, sharing, states
 
 A = models.Attachment
@@ -18,7 +18,7 @@ _MATE, _STRANGER, _TWIN = orm.aliased(A), orm.aliased(A), orm.aliased(A)
 
 
 def _is_other(table: Any) -> tuple[sa.ColumnElement[bool], ...]:
-    return (table.volume_id == A.volume_id, table.deleted_at.is_(None), table.state.in_(sorted(states.ON_TARGET)))
+    return (table.volume_id == A.volume_id, table.deleted_at.is_(None), models.is_one_of(table.state, states.ON_TARGET))
 
 
 # At most one attachment of other initiators is looked at, so that the cost does not grow with sharers.
@@ -36,16 +36,16 @@ _READ = (
         _MATE.state.label('mate_state'),
         _MATE.connection_info.label('mate_info'),
         sa.select(_STRANGER.state)
-        .where(*_is_other(_STRANGER), _STRANGER.initiator != sa.func.coalesce(A.initiator, ''))
+        .where(*_is_other(_STRANGER), _STRANGER.initiator != sa.func.coalesce(A.initiator, sa.literal_column("''")))
         .correlate(A)
-        .limit(1)
+        .limit(sa.literal_column('1'))
         .scalar_subquery()
         .label('stranger_state'),
         sa.select(sa.func.min(_TWIN.attached_host))
         .where(
             _TWIN.initiator == A.initiator,
             _TWIN.deleted_at.is_(None),
-            _TWIN.state.in_(sorted(states.ON_TARGET)),
+            models.is_one_of(_TWIN.state, states.ON_TARGET),
             _TWIN.attached_host != A.attached_host,
         )
         .correlate(A)
@@ -132,9 +132,9 @@ class ExportRow:
         return found
 
 
-def read(session: Session, attachment_id: str) -> ExportRow:
+def read(work: Work, attachment_id: str) -> ExportRow:
     """Read an attachment for a step on its target."""
-    rows = session.execute(_READ, {'ident': attachment_id}).all()
+    rows = work.execute(_READ, {'ident': attachment_id}).all()
     if not rows:
         raise errors.AttachmentNotFound(attachment_id)
     row = rows[0]

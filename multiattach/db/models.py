@@ -4,6 +4,7 @@
 import dataclasses
 import datetime
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,6 +48,19 @@ class Base(orm.DeclarativeBase):
 
     metadata = sa.MetaData(naming_convention=NAMING)
     type_annotation_map = {datetime.datetime: Instant}
+
+
+def table_of(model: type[Base]) -> sa.Table:
+    """Return the table of a mapped class, for statements without mapped rows."""
+    table = model.__table__
+    assert isinstance(table, sa.Table)
+    return table
+
+
+def is_one_of(column: Any, states: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Build a condition of names that are constants: parameters would be put in anew at each execution."""
+    found: sa.ColumnElement[bool] = column.in_([sa.literal_column(f"'{state}'") for state in sorted(states)])
+    return found
 
 
 class Lifetime:
@@ -334,6 +348,11 @@ class Attachment(Lifetime, Base):
     delete_on_termination: orm.Mapped[bool] = orm.mapped_column(default=False)
     timeline: orm.Mapped[str] = orm.mapped_column(LongText, default='', deferred=True)
     volume: orm.Mapped[Volume] = orm.relationship(lazy='raise_on_sql', viewonly=True)
+
+    @property
+    def has_connector(self) -> bool:
+        """A host is known; asks for the loaded connector."""
+        return self.connector is not None
 
 
 class Service(Base):

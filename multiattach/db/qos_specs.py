@@ -10,6 +10,7 @@ from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from multiattach.db import items, models, paging
+from multiattach.db.commits import Work
 from multiattach.domain import errors, qos
 
 Q = models.QosSpecs
@@ -134,13 +135,13 @@ def find_front_end(session: Session, type_id: str) -> str | None:
     ).first()
 
 
-def find_allowance(session: Session, volume_id: str) -> Allowance | None:
+def find_allowance(work: Work, volume_id: str) -> Allowance | None:
     """Find what a volume's type says of its speed, in one statement.
 
     :returns: None if the type has no QoS specs.
     """
     volume = models.Volume
-    rows = session.execute(
+    rows = work.execute(
         sa.select(Q.consumer, volume.size, _Item.key, _Item.value)
         .join(_Link, _Link.volume_type_id == volume.volume_type_id)
         .join(Q, Q.id == _Link.qos_specs_id)

@@ -8,6 +8,7 @@ from oslo_db import exception as db_exc
 from sqlalchemy.orm import Session
 
 from multiattach.db import models
+from multiattach.db.commits import Work, find_dialect
 from multiattach.domain import quotas, states
 
 PROJECT, CLASS = 'project', 'class'
@@ -15,17 +16,16 @@ DEFAULT_CLASS = 'default'
 Q = models.QuotaLimit
 
 
-def lock_project(session: Session, project_id: str) -> None:
+def lock_project(work: Work, project_id: str) -> None:
     """Hold a project's lock until the transaction ends, so that counting and adding are one."""
-    if session.get_bind().dialect.name == 'sqlite':
+    if find_dialect(work).name == 'sqlite':
         return  # BEGIN IMMEDIATE lets one writer in at a time
     query = (
         sa.select(models.ProjectLock.project_id).where(models.ProjectLock.project_id == project_id).with_for_update()
     )
-    if session.execute(query).first() is None:
+    if work.execute(query).first() is None:
         try:
-            session.add(models.ProjectLock(project_id=project_id))
-            session.flush()
+            work.execute(sa.insert(models.table_of(models.ProjectLock)), {'project_id': project_id})
         except db_exc.DBDuplicateEntry as exc:  # another one was first: begin again
             raise db_exc.RetryRequest(exc) from exc
 
@@ -46,7 +46,7 @@ def count_usage(session: Session, project_id: str) -> quotas.QuotaUsage:
     )
 
 
-def count_attachments(session: Session, project_id: str) -> int:
+def count_attachments(work: Work, project_id: str) -> int:
     """Count the servers that have a project's volumes, once for each volume.
 
     :returns: their number; an attachment without a server counts as one.
@@ -64,7 +64,7 @@ def count_attachments(session: Session, project_id: str) -> int:
         .distinct()
         .subquery()
     )
-    return int(session.scalar(sa.select(sa.func.count()).select_from(taken)) or 0)
+    return int(work.scalar(sa.select(sa.func.count()).select_from(taken)) or 0)
 
 
 def read_limits(session: Session, project_id: str | None, class_name: str = DEFAULT_CLASS) -> dict[str, int]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from multiattach.db import models
+from multiattach.db.commits import Work
 from multiattach.domain import states
 
 A = models.Attachment
@@ -187,7 +188,7 @@ def list_infos(session: Session, attachment_ids: Sequence[str]) -> dict[str, dic
     }
 
 
-def find_servers(session: Session, server_ids: Sequence[str]) -> dict[str, tuple[str, datetime.datetime | None]]:
+def find_servers(work: Work, server_ids: Sequence[str]) -> dict[str, tuple[str, datetime.datetime | None]]:
     """Tell where servers of host agents are.
 
     :returns: by id the host, and when the server was gone (None if it lives).
@@ -195,7 +196,7 @@ def find_servers(session: Session, server_ids: Sequence[str]) -> dict[str, tuple
     return {
         row[0]: (row[1], row[2])
         for some in _chunks(server_ids)
-        for row in session.execute(sa.select(S.id, S.host, S.deleted_at).where(S.id.in_(some)))
+        for row in work.execute(sa.select(S.id, S.host, S.deleted_at).where(S.id.in_(some)))
     }
 
 

@@ -10,6 +10,7 @@ from oslo_db import exception as db_exc
 from sqlalchemy.orm import Session
 
 from multiattach.db import database, models
+from multiattach.db.commits import Work
 from multiattach.domain import errors, release
 
 S = models.Service
@@ -68,16 +69,16 @@ def list_of_backend(session: Session, binary: str, host: str) -> list[S]:
     return sorted(rows, key=lambda row: row.heartbeat_at or datetime.datetime.min, reverse=True)
 
 
-def find_portal(session: Session, binary: str, host: str) -> str | None:
+def find_portal(work: Work, binary: str, host: str) -> str | None:
     """Tell at which portal a backend's target is found.
 
     :param host: ``host@backend``.
     :returns: what the worker reports that was heard of last, None if it does not say.
     """
-    for row in list_of_backend(session, binary, host):
-        portal = (row.report or {}).get('portal')
-        return portal if isinstance(portal, str) else None
-    return None
+    rows = work.execute(sa.select(S.host, S.report).where(S.binary == binary).order_by(S.heartbeat_at.desc()))
+    reports = [row.report or {} for row in rows if ((row.report or {}).get('cluster') or row.host) == host]
+    portal = reports[0].get('portal') if reports else None
+    return portal if isinstance(portal, str) else None
 
 
 def remove(session: Session, binary: str, host: str) -> bool:

@@ -8,18 +8,23 @@ Each move is a compare-and-swap: the WHERE clause of the UPDATE holds the source
 import dataclasses
 import functools
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from multiattach import request_ids
-from multiattach.db import changes, commits, models, timelines
+from multiattach.db import changes, commits, locks, models, timelines
+from multiattach.db.commits import Work
 from multiattach.domain import errors, states
 from multiattach.domain.callers import Caller
 
 _MAX_ERROR = 1000
-_IDENT, _LINE, _LEFT = 'row_ident', 'timeline_line', 'left_ident'  # parameters that are no columns
+# Parameters that are no columns.
+_IDENT, _LINE, _LEFT, _VOLUME, _STATUS = 'row_ident', 'timeline_line', 'left_ident', 'volume_ident', 'volume_status'
+_MOMENT, _SERVER, _HOST = 'moment', 'clash_server', 'clash_host'
+Row = models.Attachment | locks.LockedAttachment
+_ATTACHMENTS, _VOLUMES = models.table_of(models.Attachment), models.table_of(models.Volume)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,30 +41,99 @@ class Actor:
     caller: Caller | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Clash:
+    """Another connection that must not be there when an attachment is connected (contract 2.2).
+
+    :param shared: the volume may be shared: only the same server from the same host clashes.
+    """
+
+    shared: bool
+    server: str | None
+    host: str
+
+
 def move_attachment(
-    session: Session,
+    work: Work,
     attachment_id: str,
     event: str,
     actor: Actor,
     *,
+    row: Row | None = None,
+    clash: Clash | None = None,
     error: str | None = None,
     seconds: float | None = None,
     **values: Any,
 ) -> None:
     """Move an attachment by an event, with what is written in the same UPDATE.
 
-    :param session: a writer's session; the volume's row is locked by the caller where the move
-        changes what the volume's status is derived from.
+    :param work: what writes; the volume's row is locked by the caller where the move changes what the
+        volume's status is derived from.
     :param event: key of :data:`~multiattach.domain.states.ATTACHMENT_EVENTS`.
     :param actor: who does it, for the timeline.
+    :param row: the attachment before, if it was read.
+    :param clash: what must not be there.
     :param error: why a step failed, for the row and the timeline; free of secrets.
     :param seconds: how long the step took, in seconds.
+    :raises InvalidTransition: it is in no state for that, or something clashes.
     """
+    parameters = _note_move(work, attachment_id, event, actor, row, error, seconds, values)
+    _write(work, _build_move, event, tuple(values), clash, parameters)
+
+
+def move(
+    work: Work, row: Row, event: str, actor: Actor, *, ended: bool = False, clash: Clash | None = None, **values: Any
+) -> None:
+    """Move an attachment and, where that changes it, the status of its volume.
+
+    :param row: as it was read under the locks of both rows; neither has changed since.
+    :param ended: a detach ends so: the mark that os-begin_detaching left of it goes if a server had it.
+    :param values: as for :func:`move_attachment`, which tells the rest.
+    """
+    volume, target = row.volume, states.ATTACHMENT_EVENTS[event].target
+    assert target is not None
+    status = None if volume.claim else states.follow_status(volume.status, row.state, target)
+    together = None if volume.claim else _TOGETHER.get(_find_family(work))
+    if together is None or status == volume.status:
+        move_attachment(work, row.id, event, actor, row=row, clash=clash, **values)
+        if volume.claim:
+            derive_volume(work, volume.id, left=row.id if ended else None)
+        elif status is None or status != volume.status:
+            _write_status(work, row.id, volume.id, target, status)
+        return
+    error, seconds = values.pop('error', None), values.pop('seconds', None)
+    parameters = _note_move(work, row.id, event, actor, row, error, seconds, values)
+    parameters |= {_VOLUME: volume.id, _STATUS: status}
+    _write(work, functools.partial(together, status is None), event, tuple(values), clash, parameters)
+
+
+def lock_and_move(work: Work, attachment_id: str, event: str, actor: Actor, **values: Any) -> None:
+    """Lock an attachment and its volume, and move it; the rest as for :func:`move`.
+
+    :raises InvalidTransition: it is in no state for that, or gone.
+    """
+    try:
+        row = locks.lock_attachment(work, attachment_id)
+    except errors.AttachmentNotFound as exc:
+        raise errors.InvalidTransition('attachment', attachment_id, event) from exc
+    move(work, row, event, actor, **values)
+
+
+def _note_move(
+    work: Work,
+    attachment_id: str,
+    event: str,
+    actor: Actor,
+    before: Row | None,
+    error: str | None,
+    seconds: float | None,
+    values: dict[str, Any],
+) -> dict[str, Any]:
+    """Complete what is to be written, and note it for those who want to know; return the parameters."""
     row = states.ATTACHMENT_EVENTS[event]
     assert row.target is not None
     moment = models.now()
     line = _entry(event, row.target, moment.isoformat(), actor, error, seconds)
-    table = models.Attachment
     values |= {
         'state': row.target,
         'state_at': moment,
@@ -68,41 +142,70 @@ def move_attachment(
     }
     if row.target == states.Attachment.DETACHED:
         values |= {'deleted_at': moment, 'detached_at': moment}
-    done = session.execute(_build_move(event, tuple(values)), {**values, _IDENT: attachment_id, _LINE: line})
-    if done.rowcount != 1:  # type: ignore[attr-defined]
-        raise errors.InvalidTransition('attachment', attachment_id, event)
-    commits.note_line(session, attachment_id, line)
+    commits.note_line(work, attachment_id, line)
     changes.note(
-        session,
+        work,
         lambda: changes.Change(
             changes.ATTACHMENT,
             attachment_id,
             event,
             row.target,
             moment,
-            *changes.state_before(session, table, attachment_id, 'state', moment),
+            *(
+                (before.state, (moment - before.state_at).total_seconds())
+                if before is not None
+                else changes.state_before(work, models.Attachment, attachment_id, 'state', moment)
+            ),
             seconds=seconds,
             error=error,
             request_id=_find_request(actor),
             caller=actor.caller,
         ),
     )
+    return {**_set(values), _IDENT: attachment_id, _LINE: line, _MOMENT: moment}
 
 
-def add_attachment(session: Session, attachment: models.Attachment, actor: Actor) -> None:
+def _write(
+    work: Work,
+    build: Callable[[str, tuple[str, ...], bool | None, bool], sa.Update],
+    event: str,
+    columns: tuple[str, ...],
+    clash: Clash | None,
+    parameters: dict[str, Any],
+) -> None:
+    """Carry a move out; the longer statement, which shortens the timeline, only if the other one finds nothing."""
+    if clash is not None:
+        parameters |= {_SERVER: clash.server, _HOST: clash.host}
+    kind = None if clash is None else clash.shared
+    for is_long in (False, True):
+        if work.execute(build(event, columns, kind, is_long), parameters).rowcount:  # type: ignore[attr-defined]
+            return
+    raise errors.InvalidTransition('attachment', parameters[_IDENT], event)
+
+
+def _write_status(work: Work, attachment_id: str, volume_id: str, target: str, status: str | None) -> None:
+    moment = models.now()
+    statement = _build_status(target if status is None else None)
+    work.execute(statement, {_IDENT: attachment_id, _VOLUME: volume_id, _STATUS: status, _MOMENT: moment})
+
+
+def add_attachment(
+    work: Work, attachment: models.Attachment, actor: Actor, volume: locks.LockedVolume | None = None
+) -> None:
     """Insert an attachment in state ``reserved``.
 
-    :param attachment: the row without state.
+    :param attachment: the row without state; it stays outside the session.
     :param actor: who reserves.
+    :param volume: its locked volume, whose status is written with it if it changes; None to leave that alone.
     """
     moment = models.now()
     attachment.state = states.Attachment.RESERVED
     attachment.created_at = attachment.state_at = moment
     attachment.timeline = _entry('reserve', attachment.state, moment.isoformat(), actor, None, None)
-    session.add(attachment)
-    session.flush()
+    attachment.delete_on_termination = bool(attachment.delete_on_termination)
+    commits.note_row(work, models.Attachment, attachment.id)
     changes.note(
-        session,
+        work,
         lambda: changes.Change(
             changes.ATTACHMENT,
             attachment.id,
@@ -113,9 +216,26 @@ def add_attachment(session: Session, attachment: models.Attachment, actor: Actor
             caller=actor.caller,
         ),
     )
+    table = _ATTACHMENTS
+    values = {name: value for name, value in vars(attachment).items() if name in table.c and value is not None}
+    status = None
+    if volume is not None and not volume.claim:
+        status = states.follow_status(volume.status, states.Attachment.DETACHED, attachment.state)
+        assert status is not None
+    if volume is None or status == volume.status:
+        work.execute(_INSERT, values)
+    elif status is not None and _find_family(work) == 'postgresql':
+        parameters = {**_set(values), _VOLUME: volume.id, _STATUS: status, _MOMENT: moment}
+        work.execute(_build_insert(tuple(values)), parameters)
+    else:
+        work.execute(_INSERT, values)
+        if status is None:
+            derive_volume(work, volume.id)
+        else:
+            _write_status(work, attachment.id, volume.id, attachment.state, status)
 
 
-def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> None:
+def move_volume(work: Work, volume_id: str, event: str, **values: Any) -> None:
     """Move a volume by an event, with what is written in the same UPDATE.
 
     :param event: key of :data:`~multiattach.domain.states.VOLUME_EVENTS`.
@@ -127,24 +247,24 @@ def move_volume(session: Session, volume_id: str, event: str, **values: Any) -> 
         values['status'] = row.target
     if row.target == states.Volume.DELETED:
         values['deleted_at'] = moment
-    done = session.execute(_build_volume_move(event, tuple(values)), {**values, _IDENT: volume_id})
+    done = work.execute(_build_volume_move(event, tuple(values)), {**_set(values), _IDENT: volume_id})
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('volume', volume_id, event)
-    commits.note_volume(session, volume_id, moment)
+    commits.note_volume(work, volume_id, moment)
     changes.note(
-        session,
+        work,
         lambda: changes.Change(
             changes.VOLUME,
             volume_id,
             event,
             row.target,
             moment,
-            *changes.state_before(session, models.Volume, volume_id, 'status', moment),
+            *changes.state_before(work, models.Volume, volume_id, 'status', moment),
         ),
     )
 
 
-def reset_volume(session: Session, volume_id: str, status: str) -> None:
+def reset_volume(work: Work, volume_id: str, status: str) -> None:
     """Set a status at an admin's word; one that attachments decide is derived instead.
 
     ``attaching`` and ``detaching`` leave the mark that os-reserve and os-begin_detaching leave.
@@ -157,7 +277,7 @@ def reset_volume(session: Session, volume_id: str, status: str) -> None:
     # What an extension had promised is given back with it.
     promised = {} if status == states.Volume.EXTENDING else {'new_size': None}
     moment = models.now()
-    session.execute(
+    work.execute(
         sa.update(table)
         .execution_options(synchronize_session=False)
         .where(table.id == volume_id)
@@ -171,19 +291,19 @@ def reset_volume(session: Session, volume_id: str, status: str) -> None:
         ),
         {_IDENT: volume_id},
     )
-    commits.note_volume(session, volume_id, moment)
+    commits.note_volume(work, volume_id, moment)
 
 
-def drop_claim(session: Session, volume: models.Volume, claim: str) -> None:
+def drop_claim(work: Work, volume: models.Volume, claim: str) -> None:
     """Take back the mark of a legacy action; another one, or none, stays as it is.
 
     :param claim: the mark.
     """
     if volume.claim == claim:
-        derive_volume(session, volume.id, claim=None)
+        derive_volume(work, volume.id, claim=None)
 
 
-def derive_volume(session: Session, volume_id: str, *, left: str | None = None, **values: Any) -> None:
+def derive_volume(work: Work, volume_id: str, *, left: str | None = None, **values: Any) -> None:
     """Write the status that the volume's attachments and its claim give.
 
     One statement, whatever the number of attachments. A status that is none of the derived
@@ -197,40 +317,115 @@ def derive_volume(session: Session, volume_id: str, *, left: str | None = None, 
     values['updated_at'] = moment
     if 'claim' in values:
         values['claimed_at'] = moment if values['claim'] is not None else None
-    parameters = {**values, _IDENT: volume_id} | ({} if left is None else {_LEFT: left})
-    session.execute(_build_derivation(tuple(values), left is not None), parameters)
-    commits.note_volume(session, volume_id, moment)
+    parameters = {**_set(values), _IDENT: volume_id} | ({} if left is None else {_LEFT: left})
+    work.execute(_build_derivation(tuple(values), left is not None), parameters)
+    commits.note_volume(work, volume_id, moment)
 
 
 # Statements are built once per shape: building one costs several times what sending it does.
 
 
 def _parameters(table: sa.Table, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {name: sa.bindparam(name, type_=table.c[name].type) for name in columns}
+    return {name: sa.bindparam(f'set_{name}', type_=table.c[name].type) for name in columns}
+
+
+def _set(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the parameters of columns: a statement may write two tables that have some names in common."""
+    return {f'set_{name}': value for name, value in values.items()}
+
+
+def _find_family(work: Work) -> str:
+    """Return which database it is; of MySQL only MariaDB writes and reads one table in one statement."""
+    dialect = commits.find_dialect(work)
+    return 'mariadb' if getattr(dialect, 'is_mariadb', False) else dialect.name
 
 
 @functools.cache
-def _build_move(event: str, columns: tuple[str, ...]) -> sa.Update:
-    table = models.Attachment.__table__
-    assert isinstance(table, sa.Table)
+def _build_move(event: str, columns: tuple[str, ...], clash: bool | None, is_long: bool) -> sa.Update:
+    table = _ATTACHMENTS
+    conditions = [
+        table.c.id == sa.bindparam(_IDENT),
+        table.c.deleted_at.is_(None),
+        models.is_one_of(table.c.state, states.ATTACHMENT_EVENTS[event].sources),
+    ]
+    line = sa.bindparam(_LINE, type_=sa.Text())
+    if is_long:
+        timeline = timelines.append(table.c.timeline, line)
+    else:
+        conditions.append(sa.func.length(table.c.timeline) < sa.literal_column(str(timelines.LIMIT)))
+        timeline = table.c.timeline.concat(line)
+    if clash is not None:
+        conditions.append(~_clash(clash))
+    return sa.update(table).where(*conditions).values(timeline=timeline, **_parameters(table, columns))
+
+
+def _clash(shared: bool) -> sa.ColumnElement[bool]:
+    """Build :func:`multiattach.domain.sharing.check_connect` of the others."""
+    other = _ATTACHMENTS.alias('other')
+    server: sa.BindParameter[str] = sa.bindparam(_SERVER, type_=sa.String)
+    host: sa.BindParameter[str] = sa.bindparam(_HOST, type_=sa.String)
+    conditions = [
+        other.c.volume_id == _ATTACHMENTS.c.volume_id,
+        other.c.deleted_at.is_(None),
+        models.is_one_of(other.c.state, states.ON_TARGET),
+        other.c.id != sa.bindparam(_IDENT),
+    ]
+    if shared:
+        conditions += [other.c.instance_uuid == server, other.c.attached_host == host]
+    else:
+        elsewhere = sa.and_(other.c.instance_uuid == server, sa.func.coalesce(other.c.attached_host, '') != host)
+        conditions.append(sa.case((elsewhere, 0), else_=1) == 1)
+    return sa.exists().where(*conditions).correlate(_ATTACHMENTS)
+
+
+def _status_values(asked: str | None) -> dict[Any, Any]:
+    """Build what is written to the volume.
+
+    :param asked: state of the attachment afterwards, where the other ones decide.
+    """
+    volumes = _VOLUMES
+    status = sa.bindparam(_STATUS, type_=sa.String) if asked is None else _derive_beside(asked)
+    return {volumes.c.status: status, volumes.c.updated_at: sa.bindparam(_MOMENT, type_=models.Instant)}
+
+
+@functools.cache
+def _build_status(asked: str | None) -> sa.Update:
+    return sa.update(_VOLUMES).where(_VOLUMES.c.id == sa.bindparam(_VOLUME)).values(_status_values(asked))
+
+
+@functools.cache
+def _build_together(asks: bool, event: str, columns: tuple[str, ...], clash: bool | None, is_long: bool) -> sa.Update:
+    """Build an UPDATE of both tables (MariaDB)."""
+    target = states.ATTACHMENT_EVENTS[event].target if asks else None
     return (
-        sa.update(table)
-        .where(
-            table.c.id == sa.bindparam(_IDENT),
-            table.c.deleted_at.is_(None),
-            table.c.state.in_(sorted(states.ATTACHMENT_EVENTS[event].sources)),
-        )
-        .values(
-            timeline=timelines.append(table.c.timeline, sa.bindparam(_LINE, type_=sa.Text())),
-            **_parameters(table, columns),
-        )
+        _build_move(event, columns, clash, is_long)
+        .where(_VOLUMES.c.id == _ATTACHMENTS.c.volume_id)
+        .values(_status_values(target))
     )
 
 
 @functools.cache
+def _build_with(asks: bool, event: str, columns: tuple[str, ...], clash: bool | None, is_long: bool) -> sa.Update:
+    """Build an UPDATE of the volume with that of the attachment in front (PostgreSQL)."""
+    target = states.ATTACHMENT_EVENTS[event].target if asks else None
+    moved = _build_move(event, columns, clash, is_long).returning(_ATTACHMENTS.c.volume_id).cte('moved')
+    return sa.update(_VOLUMES).where(_VOLUMES.c.id == moved.c.volume_id).values(_status_values(target))
+
+
+@functools.cache
+def _build_insert(columns: tuple[str, ...]) -> sa.Update:
+    table = _ATTACHMENTS
+    made = sa.insert(table).values(_parameters(table, columns)).returning(table.c.volume_id).cte('made')
+    return sa.update(_VOLUMES).where(_VOLUMES.c.id == made.c.volume_id).values(_status_values(None))
+
+
+_INSERT = sa.insert(_ATTACHMENTS)
+_TOGETHER: Mapping[str, Callable[..., sa.Update]] = {'mariadb': _build_together, 'postgresql': _build_with}
+
+
+@functools.cache
 def _build_volume_move(event: str, columns: tuple[str, ...]) -> sa.Update:
-    table = models.Volume.__table__
-    assert isinstance(table, sa.Table)
+    table = _VOLUMES
     values = _parameters(table, columns)
     if 'status' not in columns:
         values['status'] = _derivation(table.c.claim)
@@ -239,7 +434,7 @@ def _build_volume_move(event: str, columns: tuple[str, ...]) -> sa.Update:
         .where(
             table.c.id == sa.bindparam(_IDENT),
             table.c.deleted_at.is_(None),
-            table.c.status.in_(sorted(states.VOLUME_EVENTS[event].sources)),
+            models.is_one_of(table.c.status, states.VOLUME_EVENTS[event].sources),
         )
         .values(**values)
     )
@@ -247,15 +442,33 @@ def _build_volume_move(event: str, columns: tuple[str, ...]) -> sa.Update:
 
 @functools.cache
 def _build_derivation(columns: tuple[str, ...], left: bool) -> sa.Update:
-    table = models.Volume.__table__
-    assert isinstance(table, sa.Table)
+    table = _VOLUMES
     values = _parameters(table, columns)
     claim = values.get('claim', table.c.claim)
     if left:
         # MySQL writes the columns one after the other: status, of what claim was, comes first in the table.
         claim = values['claim'] = _end_detaching(table.c.claim)
-    status = sa.case((table.c.status.in_(sorted(states.DERIVED_STATUSES)), _derivation(claim)), else_=table.c.status)
+    status = sa.case(
+        (models.is_one_of(table.c.status, states.DERIVED_STATUSES), _derivation(claim)), else_=table.c.status
+    )
     return sa.update(table).where(table.c.id == sa.bindparam(_IDENT)).values(status=status, **values)
+
+
+def _derive_beside(state: str) -> sa.ColumnElement[str]:
+    """Build the status of a volume without marks, one of whose attachments takes a state now."""
+    other = _ATTACHMENTS.alias('beside')
+    whens: list[tuple[Any, Any]] = []
+    for source, status in states.DERIVATION:
+        if state in source:
+            return sa.case(*whens, else_=sa.literal(status, sa.String))
+        found = sa.exists().where(
+            other.c.volume_id == sa.bindparam(_VOLUME),
+            other.c.deleted_at.is_(None),
+            models.is_one_of(other.c.state, source),
+            other.c.id != sa.bindparam(_IDENT),
+        )
+        whens.append((found, sa.literal(status, sa.String)))
+    return sa.case(*whens, else_=sa.literal(states.Volume.AVAILABLE, sa.String))
 
 
 def _end_detaching(claim: Any) -> sa.ColumnElement[Any]:
@@ -295,17 +508,17 @@ def _derivation(claim: Any) -> sa.ColumnElement[str]:
         mine = (
             sa.select(sa.literal(1))
             .select_from(models.Attachment)
-            .where(*live, models.Attachment.state.in_(sorted(source)))
+            .where(*live, models.is_one_of(models.Attachment.state, source))
         )
         if status is states.Volume.IN_USE:
             whens.append(
                 (
-                    sa.and_(claim.in_(sorted(states.DETACHING_CLAIMS)), mine.exists()),
+                    sa.and_(models.is_one_of(claim, states.DETACHING_CLAIMS), mine.exists()),
                     sa.literal(states.Volume.DETACHING),
                 )
             )
         whens.append((mine.exists(), sa.literal(status)))
-    whens.append((claim.in_(sorted(states.ATTACHING_CLAIMS)), sa.literal(states.Volume.ATTACHING)))
+    whens.append((models.is_one_of(claim, states.ATTACHING_CLAIMS), sa.literal(states.Volume.ATTACHING)))
     return sa.case(*whens, else_=sa.literal(states.Volume.AVAILABLE))
 
 

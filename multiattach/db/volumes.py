@@ -68,7 +68,6 @@ _DETAIL = (
 )
 _GET = _DETAIL.where(V.id == sa.bindparam('ident'))
 _LOCK = _ONE.with_for_update()
-_HOLD = sa.select(V.id).where(V.id == sa.bindparam('ident'), _LIVE).with_for_update()
 # Plain rows, which cost a tenth of mapped ones: a volume may have a thousand.
 _HELD = (
     sa.select(A.volume_id, A.id, A.state, A.instance_uuid, A.attached_host, A.mountpoint, A.attached_at)
@@ -121,13 +120,6 @@ def lock(session: Session, volume_id: str) -> V:
         raise errors.VolumeNotFound(volume_id)
     commits.note_lock(session, V, volume_id)
     return volume
-
-
-def hold(session: Session, volume_id: str) -> None:
-    """Hold the lock of a volume's row until the transaction ends; for whom the row itself is of no use."""
-    if session.execute(_HOLD, {'ident': volume_id}).first() is None:
-        raise errors.VolumeNotFound(volume_id)
-    commits.note_lock(session, V, volume_id)
 
 
 def list_page(

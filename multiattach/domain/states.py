@@ -489,3 +489,24 @@ def derive_status(counts: dict[str, int], claim: str | None) -> str:
             continue
         return V.DETACHING if status is V.IN_USE and claim in DETACHING_CLAIMS else status
     return V.ATTACHING if claim in ATTACHING_CLAIMS else V.AVAILABLE
+
+
+_RANKS: dict[str, int] = {state: rank for rank, (names, _) in enumerate(DERIVATION) for state in names}
+_ORDER: tuple[str, ...] = (*(status for _, status in DERIVATION), V.AVAILABLE)
+
+
+def follow_status(status: str, before: str, after: str) -> str | None:
+    """Return the status that a volume without marks takes when one of its attachments moves.
+
+    :param status: the volume's status before; one that attachments do not decide stays.
+    :param before: state of the attachment before; ``detached`` for a new one.
+    :param after: its state afterwards.
+    :returns: None where only the volume's other attachments tell.
+    """
+    if status not in DERIVED_STATUSES:
+        return status
+    rank, lowest = _ORDER.index(status), len(DERIVATION)
+    new = _RANKS.get(after, lowest)
+    if new <= rank:
+        return _ORDER[new]
+    return status if rank < _RANKS.get(before, lowest) else None  # another one makes it what it is

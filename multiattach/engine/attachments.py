@@ -9,14 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.orm import Session
 
 from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, models, paging, transitions
-from multiattach.db import volumes as db_volumes
+from multiattach.db import database, locks, models, paging, transitions
+from multiattach.db.commits import Work
 from multiattach.domain import connection, errors, extra_specs, sharing, states
-from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.guard import Guard, ServerUse
 from multiattach.engine.policy import Policy
@@ -42,6 +40,11 @@ class Reservation:
     mountpoint: str | None = None
     tag: str | None = None
     delete_on_termination: bool = False
+
+
+# What is shown of an attachment: rows, or plain values with the same names.
+Shown = models.Attachment | db_attachments.Shown
+Summary = db_attachments.Summary
 
 
 def actor_of(ctx: RequestContext) -> transitions.Actor:
@@ -75,7 +78,9 @@ class Attachments:
         :returns: the attachment with connection_info and volume.
         """
         with self._db.reader() as session:
-            return self._load(session, ctx, attachment_id, 'volume:attachment_get')
+            row = db_attachments.get(session, attachment_id)
+            self._check(ctx, row, attachment_id, 'volume:attachment_get')
+            return row
 
     @database.retry
     def list_page(
@@ -107,7 +112,7 @@ class Attachments:
         instance_uuid: str | None,
         connector: Mapping[str, Any] | None,
         requested_mode: str | None,
-    ) -> models.Attachment:
+    ) -> Shown:
         """Reserve a volume for a server and, given a connector, connect it.
 
         :param instance_uuid: UUID of the server, or None.
@@ -131,7 +136,7 @@ class Attachments:
             raise errors.OutcomeUnknown(f'{exc.message} Attachment: {ident}.') from exc
         except errors.MultiattachError:
             with contextlib.suppress(errors.MultiattachError):
-                self._cancel(ctx, volume_id, ident)
+                self._cancel(ctx, ident)
             raise
 
     def reserve(
@@ -153,12 +158,12 @@ class Attachments:
     def _reserve(
         self, ctx: RequestContext, ident: str, volume_id: str, instance_uuid: str | None, reservation: Reservation
     ) -> models.Attachment:
-        with self._db.writer() as session:
-            return self.reserve_in(session, ctx, ident, volume_id, instance_uuid, reservation)
+        with self._db.transaction() as work:
+            return self.reserve_in(work, ctx, ident, volume_id, instance_uuid, reservation)
 
     def reserve_in(
         self,
-        session: Session,
+        work: Work,
         ctx: RequestContext,
         ident: str,
         volume_id: str,
@@ -167,14 +172,15 @@ class Attachments:
     ) -> models.Attachment:
         """Reserve inside the caller's transaction; the rest as for :meth:`reserve`.
 
-        :param session: a writer's session, before anything else was locked.
+        :param work: before any volume was locked.
         :param ident: UUID of the attachment to be.
         :returns: the new attachment with its locked volume.
         """
-        volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:attachment_create')
-        room = db_attachments.count_room(session, volume, instance_uuid)
+        volume, room = locks.lock_with_room(work, volume_id, instance_uuid, capped=self._most > 0)
+        self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
+        self._policy.check(ctx, 'volume:attachment_create', volume.project_id)
         sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
-        self.check_room(session, volume, room)
+        self.check_room(work, volume, room)
         if volume.multiattach and volume.bootable and volume.status in states.WITH_SERVER:
             self._policy.check(ctx, 'volume:multiattach_bootable_volume', volume.project_id)
         row = models.Attachment(
@@ -186,17 +192,16 @@ class Attachments:
             mountpoint=reservation.mountpoint,
             tag=reservation.tag,
             delete_on_termination=reservation.delete_on_termination,
-            connector=None,
-            connection_info=None,
-            attached_at=None,
-            detached_at=None,
         )
-        transitions.add_attachment(session, row, actor_of(ctx))
-        transitions.derive_volume(session, volume_id)
+        transitions.add_attachment(work, row, actor_of(ctx), volume)
         orm.attributes.set_committed_value(row, 'volume', volume)
         return row
 
-    def check_room(self, session: Session, volume: models.Volume, room: db_attachments.Room) -> None:
+    def read_room(self, work: Work, volume_id: str, instance_uuid: str | None) -> locks.Room:
+        """Read who takes a place on a locked volume, and who may."""
+        return locks.read_room(work, volume_id, instance_uuid, capped=self._most > 0)
+
+    def check_room(self, work: Work, volume: models.Volume | locks.LockedVolume, room: locks.Room) -> None:
         """Refuse a server too many, by the cap of the volume's type and by the project's quota.
 
         :param room: counted in this transaction.
@@ -208,11 +213,11 @@ class Attachments:
                 room.mine, room.servers, extra_specs.parse_max_attachments(room.cap) or self._most or None
             )
         if not room.mine:
-            self._quotas.check_attachments(session, volume.project_id, room.limit)
+            self._quotas.check_attachments(work, volume.project_id, room.limit)
 
     # -- connecting ----------------------------------------------------------------------------
 
-    def connect(self, ctx: RequestContext, attachment_id: str, raw: Mapping[str, Any]) -> models.Attachment:
+    def connect(self, ctx: RequestContext, attachment_id: str, raw: Mapping[str, Any]) -> db_attachments.Shown:
         """Give an attachment its connector: the target admits the initiator.
 
         Repeated with the same connector it returns the same, with the target's address of today. One that was
@@ -235,7 +240,7 @@ class Attachments:
             raise errors.changed_meanwhile(attachment_id)
         if not is_first and attachment.instance_uuid is not None and not ctx.sees_secrets:
             # Mostly it was Nova that connected it, and what opens the target is the host's, not the user's.
-            attachment.connection_info = connection.hide_secrets(attachment.connection_info)
+            return attachment._replace(connection_info=connection.hide_secrets(attachment.connection_info))
         return attachment
 
     @database.retry
@@ -243,9 +248,9 @@ class Attachments:
         self, ctx: RequestContext, attachment_id: str, wanted: connection.Connector
     ) -> tuple[ExportOrder | None, bool]:
         """Write the intent; return the order for the worker, if any, and whether this is the first connector."""
-        with self._db.writer() as session:
-            row = self._load(session, ctx, attachment_id, 'volume:attachment_update', lock=True)
-            return begin_connect(session, row, wanted, actor_of(ctx))
+        with self._db.transaction() as work:
+            row = self._lock(work, ctx, attachment_id, 'volume:attachment_update', with_info=True)
+            return begin_connect(work, row, wanted, actor_of(ctx))
 
     @database.retry
     def complete(self, ctx: RequestContext, attachment_id: str) -> None:
@@ -256,8 +261,8 @@ class Attachments:
         :raises InvalidAttachment: it is in no state, or its volume in no status, to be completed
             (contract 11.4 number 8).
         """
-        with self._db.writer() as session:
-            row = self._load(session, ctx, attachment_id, 'volume:attachment_complete', lock=True)
+        with self._db.transaction() as work:
+            row = self._lock(work, ctx, attachment_id, 'volume:attachment_complete')
             if row.volume.status in states.WITHOUT_STORAGE:
                 raise errors.InvalidAttachment(
                     f'The volume is {row.volume.status}: the attachment cannot be completed.'
@@ -265,20 +270,17 @@ class Attachments:
             if row.state == states.Attachment.ATTACHED:
                 return
             try:
-                transitions.move_attachment(
-                    session, attachment_id, 'complete', actor_of(ctx), attached_at=row.attached_at or models.now()
-                )
+                transitions.move(work, row, 'complete', actor_of(ctx), attached_at=row.attached_at or models.now())
             except errors.InvalidTransition as exc:
                 raise errors.InvalidAttachment(
                     f'The attachment is {states.public_status(row.state)}: it cannot be completed.'
                 ) from exc
-            transitions.derive_volume(session, row.volume_id)
-            oddities.warn_unconnected(session, row)
+            oddities.warn_unconnected(work, row)
         failpoints.reach('engine.complete.written')
 
     # -- leaving -------------------------------------------------------------------------------
 
-    def delete(self, ctx: RequestContext, attachment_id: str) -> list[models.Attachment]:
+    def delete(self, ctx: RequestContext, attachment_id: str) -> list[Summary]:
         """Take an attachment from its target and remove it.
 
         :returns: the attachments that remain on the volume (contract 2.4).
@@ -297,50 +299,50 @@ class Attachments:
         return self._list_left(volume_id)
 
     @database.retry
-    def _list_left(self, volume_id: str) -> list[models.Attachment]:
-        with self._db.reader() as session:
-            return db_attachments.list_of_volume(session, volume_id)
+    def _list_left(self, volume_id: str) -> list[Summary]:
+        with self._db.rows() as rows:
+            return db_attachments.list_left(rows, volume_id)
 
     @database.retry
     def _begin_delete(
         self, ctx: RequestContext, attachment_id: str, *, asked: bool
     ) -> tuple[str, ExportOrder | ServerUse | None]:
         """Write the intent; return the volume, and what is to be ordered, or what Nova is to be asked about before."""
-        with self._db.writer() as session:
-            row = self._load(session, ctx, attachment_id, 'volume:attachment_delete', lock=True)
-            usage = ServerUse(row.id, row.volume_id, row.instance_uuid, row.connector, row.agent_host)
+        with self._db.transaction() as work:
+            row = self._lock(work, ctx, attachment_id, 'volume:attachment_delete')
+            usage = ServerUse(row.id, row.volume_id, row.instance_uuid, row.has_connector, row.agent_host)
             # A server that was cut off does not use the volume, whatever its host or Nova believe.
             alive = row.state not in states.PLACELESS
             if alive and self._guard.must_ask(ctx, usage) and not asked:
                 return row.volume_id, usage
-            return row.volume_id, leave_target(session, row, actor_of(ctx))
+            return row.volume_id, leave_target(work, row, actor_of(ctx))
 
     @database.retry
-    def _cancel(self, ctx: RequestContext, volume_id: str, attachment_id: str) -> None:
+    def _cancel(self, ctx: RequestContext, attachment_id: str) -> None:
         """Take back a reservation whose connect failed."""
-        with self._db.writer() as session:
-            db_volumes.hold(session, volume_id)
-            found = db_attachments.read_state(session, attachment_id)
-            if found and found[0] not in states.ON_TARGET:  # else another request has it in work
-                transitions.move_attachment(session, attachment_id, 'remove', actor_of(ctx))
-                transitions.derive_volume(session, volume_id)
+        with self._db.transaction() as work:
+            row = locks.lock_attachment(work, attachment_id)
+            if row.state not in states.ON_TARGET:  # else another request has it in work
+                transitions.move(work, row, 'remove', actor_of(ctx))
 
     # -- shared --------------------------------------------------------------------------------
 
     @database.retry
-    def show_own(self, attachment_id: str) -> models.Attachment:
-        """Load an attachment on which the caller has just acted.
+    def show_own(self, attachment_id: str) -> db_attachments.Shown:
+        """Read an attachment on which the caller has just acted.
 
-        :returns: the attachment with connection_info and volume.
         :raises AttachmentNotFound: it vanished meanwhile.
         """
-        with self._db.reader() as session:
-            return db_attachments.get(session, attachment_id)
+        with self._db.rows() as rows:
+            return db_attachments.show(rows, attachment_id)
 
-    def _load(
-        self, session: Session, ctx: RequestContext, attachment_id: str, rule: str, *, lock: bool = False
-    ) -> models.Attachment:
-        row = db_attachments.get(session, attachment_id, lock=lock)
+    def _lock(
+        self, work: Work, ctx: RequestContext, attachment_id: str, rule: str, *, with_info: bool = False
+    ) -> locks.LockedAttachment:
+        row = locks.lock_attachment(work, attachment_id, with_info=with_info)
+        self._check(ctx, row, attachment_id, rule)
+        return row
+
+    def _check(self, ctx: RequestContext, row: transitions.Row, attachment_id: str, rule: str) -> None:
         self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
         self._policy.check(ctx, rule, row.volume.project_id)
-        return row

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from multiattach import backoff, failpoints
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, models, transitions
+from multiattach.db import database, fences, locks, models, transitions
 from multiattach.db import hosts as db_hosts
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, host_names, states
@@ -144,7 +144,7 @@ class Fences:
     @database.retry
     def _begin(self, ctx: RequestContext, attachment_id: str, *, force: bool) -> _Cut:
         with self._db.writer() as session:
-            row = db_attachments.get(session, attachment_id, lock=True)
+            row = locks.lock_attachment(session, attachment_id)
             if not ctx.is_service_request:
                 self._policy.check_visible(ctx, row.volume, errors.AttachmentNotFound(attachment_id))
             self._policy.check(ctx, 'multiattach:attachment_fence', row.volume.project_id)
@@ -350,7 +350,7 @@ class Fences:
             self._agents.sweep(agent, request_id)
 
 
-def _list_mates(session: Session, row: models.Attachment) -> list[models.Attachment]:
+def _list_mates(session: Session, row: transitions.Row) -> list[models.Attachment]:
     """List who is cut off with an attachment: others of its volume that use its initiator."""
     if row.initiator is None or row.state == A.FENCED:
         return []
@@ -358,7 +358,7 @@ def _list_mates(session: Session, row: models.Attachment) -> list[models.Attachm
 
 
 def _write_intent(
-    session: Session, rows: Sequence[models.Attachment], volume: models.Volume, ctx: RequestContext
+    session: Session, rows: Sequence[transitions.Row], volume: models.Volume | locks.LockedVolume, ctx: RequestContext
 ) -> _Cut:
     """Move all attachments of one initiator to ``fencing``; those that are fenced stay so."""
     moved = [row for row in rows if row.state != A.FENCED]

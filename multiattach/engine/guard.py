@@ -6,7 +6,6 @@ connector that was stored, so that a worker who answers late leaves no hole (con
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from oslo_log import log
@@ -21,13 +20,14 @@ LOG = log.getLogger(__name__)
 class ServerUse:
     """An attachment as the guard sees it.
 
+    :param connected: a connector is stored.
     :param agent_host: host agent that drives the attachment, or None.
     """
 
     attachment_id: str
     volume_id: str
     server_id: str | None
-    connector: Mapping[str, Any] | None = dataclasses.field(repr=False)
+    connected: bool
     agent_host: str | None
 
 
@@ -60,7 +60,7 @@ class Guard:
         :param usage: the attachment, read in the transaction that would take it away.
         :raises Conflict: this service's own compute endpoint uses it.
         """
-        if ctx.is_service_request or usage.connector is None or usage.server_id is None:
+        if ctx.is_service_request or not usage.connected or usage.server_id is None:
             return False
         if usage.agent_host is not None:
             refuse(usage.server_id)

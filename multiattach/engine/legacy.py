@@ -113,7 +113,7 @@ class LegacyActions:
         return row
 
     def _check_room(self, session: Session, volume: models.Volume, server: str | None) -> None:
-        self._attachments.check_room(session, volume, db_attachments.count_room(session, volume, server))
+        self._attachments.check_room(session, volume, self._attachments.read_room(session, volume.id, server))
 
     def initialize_connection(self, ctx: RequestContext, volume_id: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Have an initiator admitted (os-initialize_connection); repeating it is harmless.
@@ -222,7 +222,7 @@ class LegacyActions:
                 marks = states.MARKS.get(volume.claim, states.Marks())
                 transitions.derive_volume(session, volume_id, claim=marks.end_detaching().claim)
                 return None
-            usage = ServerUse(row.id, volume_id, row.instance_uuid, row.connector, row.agent_host)
+            usage = ServerUse(row.id, volume_id, row.instance_uuid, row.has_connector, row.agent_host)
             if self._guard.must_ask(ctx, usage) and asked != row.id:
                 return usage
             if row.state == states.Attachment.UNEXPORTING and volume.host is not None:

@@ -19,7 +19,9 @@ _MOST_VERDICTS = 10_000
 class Owned(Protocol):
     """Anything that belongs to a project."""
 
-    project_id: str
+    @property
+    def project_id(self) -> str:
+        """UUID of the project."""
 
 
 class Policy:

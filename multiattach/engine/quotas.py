@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from multiattach.db import database
 from multiattach.db import quotas as db_quotas
 from multiattach.db import types as db_types
+from multiattach.db.commits import Work
 from multiattach.domain import errors, quotas
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -62,17 +63,17 @@ class Quotas:
             in_project=in_project,
         )
 
-    def check_attachments(self, session: Session, project_id: str, limit: int | None) -> None:
+    def check_attachments(self, work: Work, project_id: str, limit: int | None) -> None:
         """Refuse an attachment that would exceed the quota; without a limit this asks nothing.
 
-        :param session: a writer's session that holds the volume's lock; the project's is taken after it.
+        :param work: what holds the volume's lock; the project's is taken after it.
         :param limit: what an admin set for the project or its class, None if nothing.
         :raises QuotaExceeded: the quota is used up.
         """
         most = self._defaults['attachments'] if limit is None else limit
         if most != quotas.UNLIMITED:
-            db_quotas.lock_project(session, project_id)
-            quotas.check_attachments(most, db_quotas.count_attachments(session, project_id))
+            db_quotas.lock_project(work, project_id)
+            quotas.check_attachments(most, db_quotas.count_attachments(work, project_id))
 
     @database.retry
     def show(self, ctx: RequestContext, project_id: str) -> QuotaSet:

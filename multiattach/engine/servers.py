@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from multiattach import failpoints
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, models, paging, transitions
+from multiattach.db import database, fences, locks, models, paging, transitions
 from multiattach.db import servers as db_servers
 from multiattach.db import services as db_services
 from multiattach.domain import errors, states
@@ -212,18 +212,17 @@ class Servers:
         with self._db.writer() as session:
             self._load(session, ctx, server_id, _RULE + 'delete')
             ident = self._find(session, server_id, volume_id).id
-            row = db_attachments.get(session, ident, lock=True)
+            row = locks.lock_attachment(session, ident)
             order = None
             if row.state in states.PLACELESS:
                 order = leave_target(session, row, actor_of(ctx))
             else:
                 try:
-                    transitions.move_attachment(session, ident, 'detach', actor_of(ctx))
+                    transitions.move(session, row, 'detach', actor_of(ctx))
                 except errors.InvalidTransition as exc:
                     raise errors.Conflict(
                         f'The volume is {states.public_status(row.state)} to the server; detach it when it is attached.'
                     ) from exc
-                transitions.derive_volume(session, volume_id)
             return db_attachments.reload(session, ident), order
 
     # -- shared --------------------------------------------------------------------------------

@@ -8,12 +8,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, models, qos_specs, transitions
+from multiattach.db import database, locks, models, qos_specs, transitions
 from multiattach.db import exports as db_exports
-from multiattach.db import volumes as db_volumes
+from multiattach.db.commits import Work
 from multiattach.domain import connection, qos, sharing, states
 from multiattach.domain.fences import explain_mark
 
@@ -63,8 +61,8 @@ class Exports:
     @database.retry
     def plan(self, attachment_id: str) -> ExportPlan:
         """Read what is to be done for an attachment, in one statement; for an export with QoS specs in two."""
-        with self._db.reader() as session:
-            row = db_exports.read(session, attachment_id)
+        with self._db.rows() as rows:
+            row = db_exports.read(rows, attachment_id)
             exporting, sharers = row.state == states.Attachment.EXPORTING, row.sharers
             return ExportPlan(
                 row.id,
@@ -85,7 +83,7 @@ class Exports:
                 sharing.is_last_on_target(row.id, sharers),
                 sharing.is_last_of_initiator(row.id, row.initiator or '', sharers),
                 row.error,
-                _find_qos(session, row.volume_id) if exporting and row.has_qos else None,
+                _find_qos(rows, row.volume_id) if exporting and row.has_qos else None,
                 any(one.state == states.Attachment.FENCING for one in row.mates),
                 # Read after the state "exporting" was written: whoever fences the host sees one of both.
                 explain_mark(row.mark.host, row.mark.fenced_at, row.mark.reason)
@@ -102,9 +100,9 @@ class Exports:
         :param seconds: how long the target took, in seconds.
         :raises InvalidTransition: the attachment went elsewhere meanwhile.
         """
-        with self._db.writer() as session:
+        with self._db.statement() as work:
             transitions.move_attachment(
-                session,
+                work,
                 plan.attachment_id,
                 'exported',
                 self._actor,
@@ -128,7 +126,7 @@ class Exports:
         ):
             return False
         with self._db.writer() as session:
-            row = db_attachments.get(session, plan.attachment_id, lock=True)
+            row = locks.lock_attachment(session, plan.attachment_id, with_info=True)
             new = connection.relocate(row.connection_info, address) if row.connection_info else None
             if new is None or row.state not in states.ADMITTED:
                 return False
@@ -141,10 +139,9 @@ class Exports:
 
         :raises InvalidTransition: the attachment went elsewhere meanwhile.
         """
-        with self._db.writer() as session:
-            db_volumes.hold(session, plan.volume_id)
-            transitions.move_attachment(
-                session,
+        with self._db.transaction() as work:
+            transitions.lock_and_move(
+                work,
                 plan.attachment_id,
                 'export_failed',
                 self._actor,
@@ -154,7 +151,6 @@ class Exports:
                 attached_host=None,
                 connection_info=None,
             )
-            transitions.derive_volume(session, plan.volume_id)
 
     @database.retry
     def finish_unexport(self, plan: ExportPlan, seconds: float) -> None:
@@ -163,22 +159,25 @@ class Exports:
         :param seconds: how long the target took, in seconds.
         :raises InvalidTransition: another one removed it first.
         """
-        with self._db.writer() as session:
-            db_volumes.hold(session, plan.volume_id)
-            # An attach that failed on its host keeps its row and the reason.
-            event = 'attach_failed' if plan.error else 'remove'
-            transitions.move_attachment(
-                session, plan.attachment_id, event, self._actor, error=plan.error, seconds=seconds, connection_info=None
+        # An attach that failed on its host keeps its row and the reason.
+        event = 'attach_failed' if plan.error else 'remove'
+        with self._db.transaction() as work:
+            transitions.lock_and_move(
+                work,
+                plan.attachment_id,
+                event,
+                self._actor,
+                ended=True,
+                error=plan.error,
+                seconds=seconds,
+                connection_info=None,
             )
-            transitions.derive_volume(session, plan.volume_id, left=plan.attachment_id)
 
     @database.retry
     def fail_unexport(self, plan: ExportPlan, error: str) -> None:
         """Write that the target refused to turn the initiator away."""
-        with self._db.writer() as session:
-            db_volumes.hold(session, plan.volume_id)
-            transitions.move_attachment(session, plan.attachment_id, 'detach_failed', self._actor, error=error)
-            transitions.derive_volume(session, plan.volume_id, left=plan.attachment_id)
+        with self._db.transaction() as work:
+            transitions.lock_and_move(work, plan.attachment_id, 'detach_failed', self._actor, ended=True, error=error)
 
     @database.retry
     def list_exported(self, backend_host: str) -> list[str]:
@@ -205,6 +204,6 @@ class Exports:
             return db_attachments.list_on_backend(session, backend_host, states.WORKER_STATES)
 
 
-def _find_qos(session: Session, volume_id: str) -> Mapping[str, Any] | None:
-    found = qos_specs.find_allowance(session, volume_id)
+def _find_qos(work: Work, volume_id: str) -> Mapping[str, Any] | None:
+    found = qos_specs.find_allowance(work, volume_id)
     return None if found is None else qos.tell_host(*found)

@@ -9,9 +9,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, fences, models, transitions
+from multiattach.db import database, fences, locks, models, transitions
 from multiattach.db import exports as db_exports
-from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, sharing, states
 
 A = states.Attachment
@@ -81,7 +80,7 @@ class FencePlans:
         with self._db.writer() as session:
             for one in sorted(outcomes, key=lambda outcome: outcome.plan.volume_id):
                 with contextlib.suppress(errors.VolumeNotFound):
-                    db_volumes.hold(session, one.plan.volume_id)
+                    locks.lock_volume(session, one.plan.volume_id)
             for one in outcomes:
                 self._finish_one(session, one)
 

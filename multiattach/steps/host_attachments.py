@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, messages, models, transitions
+from multiattach.db import database, fences, locks, messages, models, transitions
 from multiattach.db import servers as db_servers
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, sharing, states
@@ -124,15 +124,14 @@ class HostAttachments:
     def _begin_connect(
         self, attachment_id: str, wanted: connection.Connector, request_id: str | None
     ) -> ExportOrder | None:
-        with self._db.writer() as session:
-            row = db_attachments.get(session, attachment_id, lock=True)
-            actor = transitions.Actor(self._actor.name, request_id)
-            return begin_connect(session, row, wanted, actor)[0]
+        with self._db.transaction() as work:
+            row = locks.lock_attachment(work, attachment_id, with_info=True)
+            return begin_connect(work, row, wanted, transitions.Actor(self._actor.name, request_id))[0]
 
     @database.retry
     def _read_info(self, attachment_id: str) -> Mapping[str, Any] | None:
-        with self._db.reader() as session:
-            info: Mapping[str, Any] | None = db_attachments.get(session, attachment_id).connection_info
+        with self._db.rows() as rows:
+            info: Mapping[str, Any] | None = db_attachments.show(rows, attachment_id).connection_info
             return info
 
     def begin_attach(self, attachment_id: str) -> HostTask:
@@ -148,9 +147,7 @@ class HostAttachments:
 
         :raises InvalidTransition: it went elsewhere meanwhile: undo.
         """
-        self._move(
-            task.attachment_id, 'complete', task.volume_id, seconds=seconds, mountpoint=device, seen_size=task.size_gb
-        )
+        self._move(task.attachment_id, 'complete', seconds=seconds, mountpoint=device, seen_size=task.size_gb)
 
     def fail_attach(self, task: HostTask, error: str, request_id: str | None) -> None:
         """End an attach whose host side was undone: the export goes, the reason stays.
@@ -210,10 +207,8 @@ class HostAttachments:
 
     @database.retry
     def _begin_leave(self, task: HostTask) -> ExportOrder | None:
-        with self._db.writer() as session:
-            db_volumes.hold(session, task.volume_id)
-            row = db_attachments.get(session, task.attachment_id)
-            return leave_target(session, row, self._actor)
+        with self._db.transaction() as work:
+            return leave_target(work, locks.lock_attachment(work, task.attachment_id), self._actor)
 
     @database.retry
     def refuse_detach(self, task: HostTask, error: str, request_id: str | None) -> None:
@@ -235,13 +230,9 @@ class HostAttachments:
             )
 
     @database.retry
-    def _move(self, attachment_id: str, event: str, volume_id: str | None = None, **values: Any) -> None:
-        with self._db.writer() as session:
-            if volume_id is not None:
-                db_volumes.hold(session, volume_id)
-            transitions.move_attachment(session, attachment_id, event, self._actor, **values)
-            if volume_id is not None:
-                transitions.derive_volume(session, volume_id)
+    def _move(self, attachment_id: str, event: str, **values: Any) -> None:
+        with self._db.transaction() as work:
+            transitions.lock_and_move(work, attachment_id, event, self._actor, **values)
 
 
 def _task(row: models.Attachment) -> HostTask:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 
 from oslo_log import log
-from sqlalchemy.orm import Session
 
 from multiattach import backoff, failpoints
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, models, transitions
+from multiattach.db import database, transitions
+from multiattach.db.commits import Work
 from multiattach.domain import connection, errors, sharing, states
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
 from multiattach.steps import oddities
@@ -79,16 +79,16 @@ class Orders:
 
     @database.retry
     def _read(self, attachment_id: str) -> tuple[str, str | None] | None:
-        with self._db.reader() as session:
-            return db_attachments.read_state(session, attachment_id)
+        with self._db.rows() as rows:
+            return db_attachments.read_state(rows, attachment_id)
 
 
 def begin_connect(
-    session: Session, row: models.Attachment, wanted: connection.Connector, actor: transitions.Actor
+    work: Work, row: transitions.Row, wanted: connection.Connector, actor: transitions.Actor
 ) -> tuple[ExportOrder | None, bool]:
     """Write the intent to admit an initiator, unless it is admitted.
 
-    :param row: the attachment with its volume, locked.
+    :param row: the attachment with its volume and connection_info, locked.
     :returns: the order for the worker, None if the export is there; and whether this is the first connector.
     :raises InvalidVolume: the status of the volume does not allow it, or it has no backend.
     :raises Conflict: the sharing rules say no (contract 2.2).
@@ -96,46 +96,47 @@ def begin_connect(
     volume = row.volume
     if volume.status in states.WITHOUT_STORAGE and volume.status not in states.FAILED:
         raise errors.InvalidVolume(f'The volume is {volume.status}.')
-    clash = []
-    if not volume.multiattach or row.instance_uuid is not None:
-        same = () if not volume.multiattach else (models.Attachment.instance_uuid == row.instance_uuid,)
-        clash = db_attachments.list_sharers(session, volume.id, *same)
+    facts = sharing.VolumeFacts(volume.status, volume.multiattach)
     me = sharing.Sharer(row.id, row.state, row.instance_uuid, row.attached_host, row.initiator)
-    sharing.check_connect(
-        sharing.VolumeFacts(volume.status, volume.multiattach), me, wanted.host, wanted.initiator, clash
-    )
+    sharing.check_connect(facts, me, wanted.host, wanted.initiator, ())
     if row.state in states.ADMITTED and row.connection_info is not None:
-        return oddities.find_move(session, row), False
+        return oddities.find_move(work, row), False
     if volume.host is None:
         raise errors.InvalidVolume('The volume has no backend.')
-    is_first = row.initiator is None
-    transitions.move_attachment(
-        session,
-        row.id,
-        'export',
-        actor,
-        connector=dict(wanted.raw),
-        attached_host=wanted.host,
-        initiator=wanted.initiator,
-        mountpoint=wanted.mountpoint or row.mountpoint,
-        attach_mode=sharing.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)),
-    )
-    transitions.derive_volume(session, volume.id)
-    return ExportOrder(volume.host, volume.id, row.id), is_first
+    clash = None
+    if not (row.state in states.ON_TARGET and row.attached_host) and not (volume.multiattach and not row.instance_uuid):
+        clash = transitions.Clash(volume.multiattach, row.instance_uuid, wanted.host)
+    try:
+        transitions.move(
+            work,
+            row,
+            'export',
+            actor,
+            clash=clash,
+            connector=dict(wanted.raw),
+            attached_host=wanted.host,
+            initiator=wanted.initiator,
+            mountpoint=wanted.mountpoint or row.mountpoint,
+            attach_mode=sharing.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)),
+        )
+    except errors.InvalidTransition:
+        others = db_attachments.list_sharers(work, volume.id) if clash else ()
+        sharing.check_connect(facts, me, wanted.host, wanted.initiator, others)
+        raise
+    return ExportOrder(volume.host, volume.id, row.id), row.initiator is None
 
 
-def leave_target(session: Session, row: models.Attachment, actor: transitions.Actor) -> ExportOrder | None:
+def leave_target(work: Work, row: transitions.Row, actor: transitions.Actor) -> ExportOrder | None:
     """Write the intent to turn an attachment's initiator away, or remove the row if none came.
 
-    :param row: the attachment with its volume and connector.
+    :param row: the attachment with its volume, locked.
     :param actor: who asks.
     :returns: the order for the worker, or None if the row is gone already.
     """
     volume = row.volume
     event, order = 'remove', None
     # What took no place comes back to none: its step could fail, and then it would be admitted beside others.
-    if row.state in states.ON_TARGET and row.connector is not None and volume.host is not None:
+    if row.state in states.ON_TARGET and row.has_connector and volume.host is not None:
         event, order = 'unexport', ExportOrder(volume.host, volume.id, row.id)
-    transitions.move_attachment(session, row.id, event, actor)
-    transitions.derive_volume(session, row.volume_id, left=row.id if order is None else None)
+    transitions.move(work, row, event, actor, ended=order is None)
     return order

@@ -6,8 +6,7 @@ Each step reads its row again under the volume's lock; what is not as it was see
 
 import datetime
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, epochs, leases, models, transitions
+from multiattach.db import database, epochs, leases, locks, models, transitions
 from multiattach.db import reconciliation as rows
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors, states
@@ -78,7 +77,7 @@ class Reconciliation:
         """
         with self._db.writer() as session:
             try:
-                row = db_attachments.get(session, attachment_id, lock=True)
+                row = locks.lock_attachment(session, attachment_id)
             except errors.AttachmentNotFound:
                 return None
             _check(row, seen)
@@ -92,12 +91,11 @@ class Reconciliation:
         :raises Conflict: it went elsewhere meanwhile.
         """
         with self._db.writer() as session:
-            row = db_attachments.get(session, attachment_id, lock=True)
+            row = locks.lock_attachment(session, attachment_id)
             _check(row, seen)
-            transitions.move_attachment(session, attachment_id, 'detach', self._actor)
-            transitions.derive_volume(session, row.volume_id)
+            transitions.move(session, row, 'detach', self._actor)
 
 
-def _check(row: models.Attachment, seen: str) -> None:
+def _check(row: locks.LockedAttachment, seen: str) -> None:
     if row.state != seen:
         raise errors.Conflict(f'The attachment {row.id} is {row.state} by now, not {seen}: it is left alone.')

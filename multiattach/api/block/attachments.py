@@ -29,6 +29,7 @@ from multiattach.api.validation import Versioned
 from multiattach.db import models
 from multiattach.domain import connection, states
 from multiattach.engine import queries
+from multiattach.engine.attachments import Shown, Summary
 
 _SINCE = 27
 _COMPLETE = 44
@@ -87,7 +88,7 @@ _ONE = one('attachment', _DETAIL)
 CONNECTION = one('connection_info', strict({**_TOP, 'data': strict(_TARGET, _OPENING)}))
 
 
-def summary(attachment: models.Attachment) -> dict[str, Any]:
+def summary(attachment: Shown | Summary) -> dict[str, Any]:
     """Show an attachment in a list."""
     return {
         'id': attachment.id,
@@ -97,7 +98,7 @@ def summary(attachment: models.Attachment) -> dict[str, Any]:
     }
 
 
-def detail(attachment: models.Attachment, *, sees_secrets: bool) -> dict[str, Any]:
+def detail(attachment: Shown, *, sees_secrets: bool) -> dict[str, Any]:
     """Show an attachment with all that belongs to it.
 
     :param attachment: the row with connection_info loaded.
