@@ -35,6 +35,7 @@ class Shown(NamedTuple):
     attach_mode: str | None
     attached_at: datetime.datetime | None
     detached_at: datetime.datetime | None
+    initiator: str | None
     connection_info: Any
 
 

@@ -61,6 +61,11 @@ def find_dialect(work: Work) -> sa.Dialect:
     return work.dialect if isinstance(work, sa.Connection) else work.get_bind().dialect
 
 
+def is_mariadb(dialect: sa.Dialect) -> bool:
+    """Tell MariaDB from other databases, and from MySQL: it writes a table of which the statement reads, too."""
+    return bool(getattr(dialect, 'is_mariadb', False))
+
+
 def watch(work: Work) -> Evidence:
     """Have the evidence of a transaction kept."""
     evidence = work.info[_KEY] = Evidence()

@@ -46,6 +46,11 @@ class Database:
         event.listen(self._writers, 'after_flush', commits.note_rows)
         self._readers = orm.sessionmaker(self.read_engine, expire_on_commit=False, autoflush=False)
 
+    @property
+    def is_mariadb(self) -> bool:
+        """One statement can read and write the same tables, and more than one."""
+        return commits.is_mariadb(self.engine.dialect)
+
     def observe(self, observer: changes.Observer) -> None:
         """Tell somebody of every change of a state, after it is committed.
 

@@ -14,7 +14,7 @@ from multiattach.domain import errors, sharing, states
 
 A = models.Attachment
 _F = models.FencedHost
-_MATE, _STRANGER, _TWIN = orm.aliased(A), orm.aliased(A), orm.aliased(A)
+_MATE, _STRANGER, _TWIN, _OTHER = (orm.aliased(A) for _ in range(4))
 
 
 def _is_other(table: Any) -> tuple[sa.ColumnElement[bool], ...]:
@@ -51,6 +51,10 @@ _READ = (
         .correlate(A)
         .scalar_subquery()
         .label('twin_host'),
+        sa.exists()
+        .where(_OTHER.volume_id == A.volume_id, _OTHER.deleted_at.is_(None), _OTHER.id != A.id)
+        .correlate(A)
+        .label('has_others'),
         _F.host.label('fenced_host'),
         _F.fenced_at.label('host_fenced_at'),
         _F.reason.label('fence_reason'),
@@ -107,6 +111,7 @@ class ExportRow:
     :param mark: mark of its host, None if the host is not fenced.
     :param has_qos: the type of the volume has QoS specs.
     :param twin_host: another host with an attachment, of any volume, of the same initiator; None without.
+    :param is_alone: the volume has no other attachment.
     """
 
     id: str
@@ -122,6 +127,7 @@ class ExportRow:
     mark: HostMark | None
     has_qos: bool
     twin_host: str | None = None
+    is_alone: bool = False
 
     @property
     def sharers(self) -> list[sharing.Sharer]:
@@ -152,4 +158,5 @@ def read(work: Work, attachment_id: str) -> ExportRow:
         HostMark(row.fenced_host, row.host_fenced_at, row.fence_reason) if row.fenced_host else None,
         row.qos_specs_id is not None,
         row.twin_host,
+        not row.has_others,
     )

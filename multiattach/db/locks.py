@@ -136,7 +136,6 @@ def _room() -> tuple[sa.ColumnElement[Any], ...]:
 
 
 _ROOM = _ONE_VOLUME.with_only_columns(*_VOLUME, *_room())
-_LOCK_WITH_ROOM = _ROOM.with_for_update()
 
 
 def lock_volume(work: Work, volume_id: str) -> LockedVolume:
@@ -165,12 +164,14 @@ def lock_attachment(work: Work, attachment_id: str, *, with_info: bool = False) 
 
 
 def lock_with_room(work: Work, volume_id: str, instance_uuid: str | None, *, capped: bool) -> tuple[LockedVolume, Room]:
-    """Lock a volume and read who takes a place on it, and who may; the rest as for :func:`read_room`."""
-    if commits.find_dialect(work).name == 'postgresql':  # what it read before it waited for the lock would be old
+    """Lock a volume and read who takes a place on it, and who may; the rest as for :func:`read_room`.
+
+    By two statements: what one reads besides the row that it waits for may be what was true before it waited.
+    On SQLite nobody waits inside a transaction.
+    """
+    if commits.find_dialect(work).name != 'sqlite':
         return lock_volume(work, volume_id), read_room(work, volume_id, instance_uuid, capped=capped)
-    found = _read_room(work, _LOCK_WITH_ROOM, volume_id, instance_uuid, capped)
-    commits.note_lock(work, models.Volume, volume_id)
-    return found
+    return _read_room(work, volume_id, instance_uuid, capped)
 
 
 def read_room(work: Work, volume_id: str, instance_uuid: str | None, *, capped: bool) -> Room:
@@ -179,13 +180,11 @@ def read_room(work: Work, volume_id: str, instance_uuid: str | None, *, capped: 
     :param instance_uuid: the asking server, or None.
     :param capped: whether there is a cap besides the one of the type.
     """
-    return _read_room(work, _ROOM, volume_id, instance_uuid, capped)[1]
+    return _read_room(work, volume_id, instance_uuid, capped)[1]
 
 
-def _read_room(
-    work: Work, statement: sa.Select[Any], volume_id: str, instance_uuid: str | None, capped: bool
-) -> tuple[LockedVolume, Room]:
-    row = work.execute(statement, {'ident': volume_id, 'server': instance_uuid, 'capped': capped}).first()
+def _read_room(work: Work, volume_id: str, instance_uuid: str | None, capped: bool) -> tuple[LockedVolume, Room]:
+    row = work.execute(_ROOM, {'ident': volume_id, 'server': instance_uuid, 'capped': capped}).first()
     if row is None:
         raise errors.VolumeNotFound(volume_id)
     split = len(_VOLUME)

@@ -119,6 +119,27 @@ def lock_and_move(work: Work, attachment_id: str, event: str, actor: Actor, **va
     move(work, row, event, actor, **values)
 
 
+def move_alone(
+    work: Work,
+    attachment_id: str,
+    volume_id: str,
+    event: str,
+    actor: Actor,
+    *,
+    error: str | None = None,
+    seconds: float | None = None,
+    **values: Any,
+) -> None:
+    """Move an attachment and the status of its volume by one statement, which locks both rows (MariaDB).
+
+    :raises InvalidTransition: nothing was changed: it is in no state for that, or :func:`lock_and_move` can do it.
+    """
+    parameters = _note_move(work, attachment_id, event, actor, None, error, seconds, values)
+    parameters[_VOLUME] = volume_id
+    if not work.execute(_build_alone(event, tuple(values)), parameters).rowcount:  # type: ignore[attr-defined]
+        raise errors.InvalidTransition('attachment', attachment_id, event)
+
+
 def _note_move(
     work: Work,
     attachment_id: str,
@@ -335,9 +356,8 @@ def _set(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _find_family(work: Work) -> str:
-    """Return which database it is; of MySQL only MariaDB writes and reads one table in one statement."""
     dialect = commits.find_dialect(work)
-    return 'mariadb' if getattr(dialect, 'is_mariadb', False) else dialect.name
+    return 'mariadb' if commits.is_mariadb(dialect) else dialect.name
 
 
 @functools.cache
@@ -348,15 +368,17 @@ def _build_move(event: str, columns: tuple[str, ...], clash: bool | None, is_lon
         table.c.deleted_at.is_(None),
         models.is_one_of(table.c.state, states.ATTACHMENT_EVENTS[event].sources),
     ]
-    line = sa.bindparam(_LINE, type_=sa.Text())
-    if is_long:
-        timeline = timelines.append(table.c.timeline, line)
-    else:
+    if not is_long:
         conditions.append(sa.func.length(table.c.timeline) < sa.literal_column(str(timelines.LIMIT)))
-        timeline = table.c.timeline.concat(line)
     if clash is not None:
         conditions.append(~_clash(clash))
-    return sa.update(table).where(*conditions).values(timeline=timeline, **_parameters(table, columns))
+    return sa.update(table).where(*conditions).values(_move_values(columns, is_long))
+
+
+def _move_values(columns: tuple[str, ...], is_long: bool) -> dict[Any, Any]:
+    text, line = _ATTACHMENTS.c.timeline, sa.bindparam(_LINE, type_=sa.Text())
+    values = {_ATTACHMENTS.c[name]: value for name, value in _parameters(_ATTACHMENTS, columns).items()}
+    return values | {text: timelines.append(text, line) if is_long else text.concat(line)}
 
 
 def _clash(shared: bool) -> sa.ColumnElement[bool]:
@@ -401,6 +423,24 @@ def _build_together(asks: bool, event: str, columns: tuple[str, ...], clash: boo
         _build_move(event, columns, clash, is_long)
         .where(_VOLUMES.c.id == _ATTACHMENTS.c.volume_id)
         .values(_status_values(target))
+    )
+
+
+@functools.cache
+def _build_alone(event: str, columns: tuple[str, ...]) -> sa.Update:
+    """Build an UPDATE of both tables that names the volume first: InnoDB locks it before the attachment."""
+    target = states.ATTACHMENT_EVENTS[event].target
+    assert target is not None
+    moved = _build_move(event, columns, None, False)
+    assert moved.whereclause is not None
+    derived = models.is_one_of(_VOLUMES.c.status, states.DERIVED_STATUSES)
+    # What depends on the volume's row is read after the lock on that was waited for.
+    status = sa.case((derived, _derive_beside(target, _VOLUMES.c.id)), else_=_VOLUMES.c.status)
+    return (
+        sa.update(_VOLUMES)
+        .where(_VOLUMES.c.id == sa.bindparam(_VOLUME), _VOLUMES.c.claim.is_(None), moved.whereclause)
+        .where(_ATTACHMENTS.c.volume_id == _VOLUMES.c.id)
+        .values(_status_values(None) | {_VOLUMES.c.status: status} | _move_values(columns, False))
     )
 
 
@@ -454,15 +494,16 @@ def _build_derivation(columns: tuple[str, ...], left: bool) -> sa.Update:
     return sa.update(table).where(table.c.id == sa.bindparam(_IDENT)).values(status=status, **values)
 
 
-def _derive_beside(state: str) -> sa.ColumnElement[str]:
+def _derive_beside(state: str, volume_id: sa.ColumnElement[str] | None = None) -> sa.ColumnElement[str]:
     """Build the status of a volume without marks, one of whose attachments takes a state now."""
+    volume_id = sa.bindparam(_VOLUME) if volume_id is None else volume_id
     other = _ATTACHMENTS.alias('beside')
     whens: list[tuple[Any, Any]] = []
     for source, status in states.DERIVATION:
         if state in source:
             return sa.case(*whens, else_=sa.literal(status, sa.String))
         found = sa.exists().where(
-            other.c.volume_id == sa.bindparam(_VOLUME),
+            other.c.volume_id == volume_id,
             other.c.deleted_at.is_(None),
             models.is_one_of(other.c.state, source),
             other.c.id != sa.bindparam(_IDENT),

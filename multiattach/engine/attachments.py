@@ -292,10 +292,10 @@ class Attachments:
         while isinstance(begun, ServerUse):
             self._guard.ask(ctx, begun)
             volume_id, begun = self._begin_delete(ctx, attachment_id, asked=True)
-        if begun is not None:
-            self._orders.unexport(begun, ctx.request_id)
-        else:
+        if begun is None:
             failpoints.reach('engine.delete.removed')
+        elif self._orders.unexport(begun, ctx.request_id):
+            return []
         return self._list_left(volume_id)
 
     @database.retry

@@ -257,13 +257,17 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         """
         self._call(order.host, 'export', request_id, volume_id=order.volume_id, attachment_id=order.attachment_id)
 
-    def unexport(self, order: ExportOrder, request_id: str | None) -> None:
+    def unexport(self, order: ExportOrder, request_id: str | None) -> bool:
         """Have the initiator of an attachment in ``unexporting`` turned away.
 
+        :returns: True if the worker says that the volume had no other attachment.
         :raises OutcomeUnknown: no answer; the row tells later.
         :raises MultiattachError: the worker could not.
         """
-        self._call(order.host, 'unexport', request_id, volume_id=order.volume_id, attachment_id=order.attachment_id)
+        said = self._call(
+            order.host, 'unexport', request_id, volume_id=order.volume_id, attachment_id=order.attachment_id
+        )
+        return said is True
 
     def show_target(self, host: str, volume_id: str, request_id: str | None) -> dict[str, Any] | None:
         """Ask what a volume's target really has.

@@ -4,6 +4,7 @@
 The worker calls these under its lock of the volume, so that who is last is decided once.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from multiattach.db import attachments as db_attachments
 from multiattach.db import database, locks, models, qos_specs, transitions
 from multiattach.db import exports as db_exports
 from multiattach.db.commits import Work
-from multiattach.domain import connection, qos, sharing, states
+from multiattach.domain import connection, errors, qos, sharing, states
 from multiattach.domain.fences import explain_mark
 
 
@@ -32,6 +33,7 @@ class ExportPlan:
     :param is_fencing: the initiator is still to be cut off for other attachments of the volume.
     :param fenced: why its host is to have no volume, None if it may; read for an export only.
     :param twin_host: another host that presents the same initiator name, None if there is none.
+    :param is_alone: the volume has no other attachment.
     """
 
     attachment_id: str
@@ -49,6 +51,7 @@ class ExportPlan:
     is_fencing: bool = False
     fenced: str | None = None
     twin_host: str | None = None
+    is_alone: bool = False
 
 
 class Exports:
@@ -90,6 +93,7 @@ class Exports:
                 if exporting and row.mark is not None
                 else None,
                 row.twin_host if exporting else None,
+                row.is_alone,
             )
 
     @database.retry
@@ -161,17 +165,13 @@ class Exports:
         """
         # An attach that failed on its host keeps its row and the reason.
         event = 'attach_failed' if plan.error else 'remove'
+        told: dict[str, Any] = {'error': plan.error, 'seconds': seconds, 'connection_info': None}
+        if self._db.is_mariadb:
+            with contextlib.suppress(errors.InvalidTransition), self._db.statement() as work:
+                transitions.move_alone(work, plan.attachment_id, plan.volume_id, event, self._actor, **told)
+                return
         with self._db.transaction() as work:
-            transitions.lock_and_move(
-                work,
-                plan.attachment_id,
-                event,
-                self._actor,
-                ended=True,
-                error=plan.error,
-                seconds=seconds,
-                connection_info=None,
-            )
+            transitions.lock_and_move(work, plan.attachment_id, event, self._actor, ended=True, **told)
 
     @database.retry
     def fail_unexport(self, plan: ExportPlan, error: str) -> None:

@@ -43,14 +43,17 @@ class Orders:
         with self._row_tells(order, 'export', A.EXPORTING, A.RESERVED):
             self._workers.export(order, request_id)
 
-    def unexport(self, order: ExportOrder, request_id: str | None) -> None:
+    def unexport(self, order: ExportOrder, request_id: str | None) -> bool:
         """Have the initiator of an attachment in ``unexporting`` turned away.
 
+        :returns: True if the volume is known to have had no other attachment.
         :raises OutcomeUnknown: nobody has carried it out in time.
         :raises MultiattachError: the worker could not.
         """
+        alone = False
         with self._row_tells(order, 'unexport', A.UNEXPORTING, A.ERROR_DETACHING):
-            self._workers.unexport(order, request_id)
+            alone = self._workers.unexport(order, request_id)
+        return alone is True
 
     @contextlib.contextmanager
     def _row_tells(self, order: ExportOrder, step: str, on_its_way: str, refused: str) -> Iterator[None]:

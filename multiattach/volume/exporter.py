@@ -139,11 +139,12 @@ class Exporter:
         failpoints.reach('volume.export.undone')
         self._exports.fail_export(plan, error)
 
-    def unexport(self, volume_id: str, attachment_id: str) -> None:
+    def unexport(self, volume_id: str, attachment_id: str) -> bool:
         """Turn away the initiator of an attachment in ``unexporting`` and remove the row.
 
         The export goes with the last one that uses it, decided under the volume's lock.
 
+        :returns: whether the volume had no other attachment.
         :raises BackendError: the target refused; the attachment is in ``error_detaching``.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         """
@@ -151,7 +152,7 @@ class Exporter:
             try:
                 plan = self._exports.plan(attachment_id)
             except errors.AttachmentNotFound:
-                return
+                return False
             if plan.state != A.UNEXPORTING:
                 raise errors.changed_meanwhile(attachment_id)
             started = time.monotonic()
@@ -164,6 +165,7 @@ class Exporter:
             failpoints.reach('volume.unexport.turned_away')
             self._exports.finish_unexport(plan, time.monotonic() - started)
             failpoints.reach('volume.unexport.finished')
+            return plan.is_alone
 
     def relocate(self, volume_id: str, attachment_id: str) -> None:
         """Tell the host of an attachment where the volume is found today; its credentials stay."""

@@ -106,9 +106,12 @@ class VolumeEndpoint(FenceEndpoint):
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
-    def unexport(self, context: Any, volume_id: str, attachment_id: str) -> None:
-        """Turn an attachment's initiator away."""
-        self._exporter.unexport(volume_id, attachment_id)
+    def unexport(self, context: Any, volume_id: str, attachment_id: str) -> bool:
+        """Turn an attachment's initiator away.
+
+        :returns: whether the volume had no other attachment; workers of the release before do not say.
+        """
+        return self._exporter.unexport(volume_id, attachment_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import models, transitions
+from multiattach.db import locks, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.db.database import Database
 from multiattach.domain import errors, sharing, states
@@ -90,14 +90,12 @@ class Machine(RuleBasedStateMachine):
         mine = sum(1 for one in placed if server is not None and self.servers[one] == server)
         try:
             with self.database.writer() as session:
-                volume = db_volumes.lock(session, self.volume)
-                room = db_attachments.count_room(session, volume, server)
-                assert (room.mine, room.others) == (mine, len(placed) - mine)
+                volume, room = locks.lock_with_room(session, self.volume, server, capped=True)
+                servers = {self.servers[one] or one for one in placed}
+                assert room == (mine, len(placed) > mine, len(servers), None, None)
                 sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
-                transitions.add_attachment(
-                    session, models.Attachment(id=ident, volume_id=self.volume, instance_uuid=server), ACTOR
-                )
-                transitions.derive_volume(session, self.volume)
+                row = models.Attachment(id=ident, volume_id=self.volume, instance_uuid=server)
+                transitions.add_attachment(session, row, ACTOR, volume)
         except errors.VolumeNotFound:
             assert self.status == V.DELETED
             return ident
@@ -116,8 +114,7 @@ class Machine(RuleBasedStateMachine):
         before = self._read(ident)
         try:
             with self.database.writer() as session:
-                transitions.move_attachment(session, ident, event, ACTOR)
-                transitions.derive_volume(session, self.volume)
+                transitions.lock_and_move(session, ident, event, ACTOR)
         except errors.InvalidTransition:
             assert state not in row.sources
             assert self._read(ident) == before

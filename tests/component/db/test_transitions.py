@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The writer against the tables, on the database that ``--database`` names."""
 
+import contextlib
 import itertools
 import json
 import uuid
@@ -8,8 +9,9 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import database, migration, models, transitions
-from multiattach.domain import errors, states
+from multiattach.db import attachments as db_attachments
+from multiattach.db import database, locks, migration, models, transitions
+from multiattach.domain import errors, sharing, states
 from tests.deployments import surroundings
 
 ACTOR = transitions.Actor('test', 'req-1')
@@ -29,11 +31,12 @@ def db(tmp_path_factory):
     around.leave(folder)
 
 
-def add_volume(session, status='available', **values):
-    volume = models.Volume(id=str(uuid.uuid4()), project_id='p', size=1, volume_type_id=TYPE, status=status, **values)
-    session.add(volume)
-    session.flush()
-    return volume.id
+def add_volume(work, status='available', **values):
+    ident = str(uuid.uuid4())
+    table = models.table_of(models.Volume)
+    values |= {'id': ident, 'project_id': 'p', 'size': 1, 'volume_type_id': TYPE, 'status': status}
+    work.execute(sa.insert(table), values)
+    return ident
 
 
 def add_attachment(session, volume_id, state='reserved'):
@@ -106,6 +109,95 @@ def test_the_derivation_in_sql_is_the_one_of_the_domain(db, pair, claim):
             counts[state] = counts.get(state, 0) + 1
         transitions.derive_volume(session, volume_id)
         assert read(session, models.Volume, volume_id).status == states.derive_status(counts, claim)
+
+
+@pytest.mark.parametrize('claim', [None, 'attaching', 'detaching'])
+@pytest.mark.parametrize('other', [None, *LIVE])
+@pytest.mark.parametrize('event', sorted(states.ATTACHMENT_EVENTS))
+def test_a_move_takes_the_status_along(db, event, other, claim):
+    row = states.ATTACHMENT_EVENTS[event]
+    for before in sorted(row.sources):
+        with db.transaction() as work:
+            volume_id = add_volume(work, claim=claim)
+            ident = add_attachment(work, volume_id, before)
+            counts = {add_attachment(work, volume_id, other) and other: 1} if other else {}
+            transitions.derive_volume(work, volume_id)
+            transitions.lock_and_move(work, ident, event, ACTOR)
+            after = locks.lock_volume(work, volume_id)
+            assert after.status == states.derive_status(counts | {row.target: 1}, claim), before
+
+
+@pytest.mark.parametrize('status', sorted(set(states.Volume) - {'deleted'}))
+@pytest.mark.parametrize('event', ['complete', 'unexport', 'remove'])
+def test_a_move_leaves_a_status_alone_that_is_not_derived(db, event, status):
+    with db.transaction() as work:
+        volume_id = add_volume(work, status)
+        ident = add_attachment(work, volume_id, 'attached')
+        transitions.lock_and_move(work, ident, event, ACTOR)
+        expected = {'complete': 'in-use', 'unexport': 'detaching', 'remove': 'available'}[event]
+        assert locks.lock_volume(work, volume_id).status == (expected if status in states.DERIVED_STATUSES else status)
+
+
+@pytest.mark.parametrize('claim', [None, 'attaching', 'detaching'])
+@pytest.mark.parametrize('other', [None, *LIVE])
+def test_a_new_attachment_takes_the_status_along(db, other, claim):
+    with db.transaction() as work:
+        volume_id = add_volume(work, claim=claim)
+        if other:
+            add_attachment(work, volume_id, other)
+        transitions.derive_volume(work, volume_id)
+        row = models.Attachment(id=str(uuid.uuid4()), volume_id=volume_id)
+        transitions.add_attachment(work, row, ACTOR, locks.lock_volume(work, volume_id))
+        counts = ({other: 1} if other else {}) | {'reserved': 1}
+        assert locks.lock_volume(work, volume_id).status == states.derive_status(counts, claim)
+        assert locks.lock_attachment(work, row.id).state == 'reserved'
+
+
+@pytest.mark.parametrize('other', [None, *LIVE])
+@pytest.mark.parametrize('event', ['remove', 'attach_failed'])
+def test_a_move_in_one_statement(db, event, other):
+    if not db.is_mariadb:
+        pytest.skip('the database has none')
+    with db.transaction() as work:
+        volume_id = add_volume(work)
+        ident = add_attachment(work, volume_id, 'unexporting')
+        counts = {add_attachment(work, volume_id, other) and other: 1} if other else {}
+        transitions.derive_volume(work, volume_id)
+    with db.statement() as work:
+        transitions.move_alone(work, ident, volume_id, event, ACTOR)
+    with db.transaction() as work:
+        assert locks.lock_volume(work, volume_id).status == states.derive_status(counts, None)
+    with pytest.raises(errors.InvalidTransition), db.statement() as work:
+        transitions.move_alone(work, ident, volume_id, event, ACTOR)
+
+
+SERVERS = (None, str(uuid.uuid4()), str(uuid.uuid4()))
+
+
+@pytest.mark.parametrize('shared', [True, False])
+@pytest.mark.parametrize('server', SERVERS)
+@pytest.mark.parametrize('host', [None, 'here', 'there'])
+@pytest.mark.parametrize('state', LIVE)
+def test_a_clash_in_sql_is_the_one_of_the_domain(db, state, host, server, shared):
+    me = sharing.Sharer(str(uuid.uuid4()), 'reserved', SERVERS[1])
+    with db.transaction() as work:
+        volume_id = add_volume(work, 'in-use', multiattach=shared)
+        for ident, its, where, now in ((me.id, me.instance_uuid, None, me.state), (None, server, host, state)):
+            row = models.Attachment(
+                id=ident or str(uuid.uuid4()), volume_id=volume_id, instance_uuid=its, attached_host=where
+            )
+            transitions.add_attachment(work, row, ACTOR)
+            work.execute(sa.update(models.Attachment).where(models.Attachment.id == row.id).values(state=now))
+        others = db_attachments.list_sharers(work, volume_id)
+        try:
+            sharing.check_connect(sharing.VolumeFacts('in-use', shared), me, 'here', 'iqn', others)
+            clashes = False
+        except errors.Conflict:
+            clashes = True
+        locked = locks.lock_attachment(work, me.id)
+        clash = transitions.Clash(shared, me.instance_uuid, 'here')
+        with pytest.raises(errors.InvalidTransition) if clashes else contextlib.nullcontext():
+            transitions.move(work, locked, 'export', ACTOR, clash=clash)
 
 
 @pytest.mark.parametrize('others', [0, 1])

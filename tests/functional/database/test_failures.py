@@ -11,11 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, models, transitions
+from multiattach.db import database, locks, models, transitions
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import errors
 from multiattach.engine.attachments import Reservation
 from multiattach.engine.volumes import VolumeWish
+from multiattach.steps import exports
 from tests.deployments.noauth import make_connector
 from tests.functional.database.relay import Fate
 
@@ -49,7 +50,7 @@ def test_an_attachment_is_locked_after_its_volume(served, other):
     def lock_attachment():
         with other.writer() as session:
             started.set()
-            done.append(db_attachments.get(session, ident, lock=True).state)
+            done.append(locks.lock_attachment(session, ident).state)
 
     thread = threading.Thread(target=lock_attachment)
     with served.db.writer() as session:
@@ -62,6 +63,42 @@ def test_an_attachment_is_locked_after_its_volume(served, other):
         transitions.move_attachment(session, ident, 'export', ACTOR)
     thread.join(20)
     assert done == ['exporting'], 'it read what was true before it waited'
+
+
+@pytest.mark.parametrize('step', ['reserve', 'remove'])
+def test_who_waited_for_a_volume_sees_who_came_meanwhile(served, other, step):
+    """A statement that locks and reads must not tell what was true before it waited."""
+    [volume] = make_volumes(served, 1)
+    ident = reserve(served, volume)
+    with served.db.writer() as session:
+        for event in ('export', 'unexport'):
+            transitions.lock_and_move(session, ident, event, ACTOR)
+    started, seen = threading.Event(), []
+
+    def reserve_too():
+        with other.transaction() as work:
+            started.set()
+            seen.append(locks.lock_with_room(work, volume, None, capped=True)[1].servers)
+
+    def remove():
+        started.set()
+        exports.Exports(other, ACTOR).finish_unexport(exports.Exports(other, ACTOR).plan(ident), 0.1)
+        seen.append('removed')
+
+    thread = threading.Thread(target={'reserve': reserve_too, 'remove': remove}[step])
+    with served.db.transaction() as work:
+        locked = locks.lock_volume(work, volume)
+        thread.start()
+        assert started.wait(10)
+        thread.join(0.5)
+        assert seen == [], 'it did not wait'
+        row = models.Attachment(id=str(uuid.uuid4()), volume_id=volume)
+        transitions.add_attachment(work, row, ACTOR, locked)
+        # With the other order the waiting one would hold this row: a deadlock.
+        transitions.move_attachment(work, ident, 'unexport', ACTOR)
+    thread.join(20)
+    assert seen == [{'reserve': 2, 'remove': 'removed'}[step]]
+    assert served.status(volume) == 'reserved'
 
 
 def test_a_deadlock_is_run_again(served, other):
@@ -108,15 +145,16 @@ def kill(raw, other):
 def test_a_transaction_whose_connection_is_killed_is_run_again(served, other, monkeypatch):
     [volume] = make_volumes(served, 1)
     killed = []
-    real = db_attachments.count_room
+    real = locks.lock_with_room
 
-    def count_room(session, *args):
+    def lock_with_room(work, *args, **kwargs):
+        found = real(work, *args, **kwargs)
         if not killed:
             killed.append(volume)
-            kill_connection(session, other)
-        return real(session, *args)
+            kill(work.connection.driver_connection, other)
+        return found
 
-    monkeypatch.setattr(db_attachments, 'count_room', count_room)
+    monkeypatch.setattr(locks, 'lock_with_room', lock_with_room)
     ident = reserve(served, volume)
     assert killed
     assert served.status(volume) == 'reserved'

@@ -115,3 +115,22 @@ def test_one_sharer_in_flight_never_hides_an_attached_one():
     others = [s for s in states.Attachment if s != 'attached']
     for pair in itertools.combinations(others, 2):
         assert states.derive_status({'attached': 1, **dict.fromkeys(pair, 1)}, None) == 'in-use'
+
+
+@pytest.mark.parametrize('others', list(itertools.combinations_with_replacement([None, *states.LIVE], 2)))
+def test_a_status_that_follows_is_the_derived_one(others):
+    """Where the volume's own status does not tell, nothing is said."""
+    counts = dict.fromkeys(filter(None, others), 1)
+    for event in states.ATTACHMENT_EVENTS.values():
+        for before in event.sources:
+            status = states.derive_status(counts | {before: 1}, None)
+            expected = states.derive_status(counts | {event.target: 1}, None)
+            assert states.follow_status(status, before, event.target) in (expected, None)
+    # A new one never asks.
+    status = states.derive_status(counts, None)
+    assert states.follow_status(status, 'detached', 'reserved') == states.derive_status(counts | {'reserved': 1}, None)
+
+
+@pytest.mark.parametrize('status', sorted(set(states.Volume) - states.DERIVED_STATUSES))
+def test_a_status_that_attachments_do_not_decide_stays(status):
+    assert states.follow_status(status, 'attached', 'unexporting') == status
