@@ -50,22 +50,28 @@ class LockedAttachment(NamedTuple):
     connection_info: Any
 
 
-class Room(NamedTuple):
-    """What a reservation depends on besides the volume's row.
+class Allowance(NamedTuple):
+    """How many may have a volume.
 
-    :param mine: attachments of the asking server that take a place.
-    :param others: whether others do, those without a server among them.
-    :param servers: servers that have one, if a cap makes it worth counting; an attachment without a server
-        counts as one.
     :param cap: what the type allows, as it is written there; None if it says nothing.
     :param limit: the quota that an admin set for the project or its class, None if nobody did.
+    """
+
+    cap: str | None
+    limit: int | None
+
+
+class Room(NamedTuple):
+    """Who takes a place on a volume.
+
+    :param mine: attachments of the asking server.
+    :param others: whether others do, those without a server among them.
+    :param servers: servers that have one; an attachment without a server counts as one.
     """
 
     mine: int
     others: bool
     servers: int
-    cap: str | None
-    limit: int | None
 
 
 # Statements that each attach needs are built once: building one costs several times what sending it does.
@@ -103,39 +109,44 @@ _LOCK = _lock_attachment(*_VOLUME, *_ATTACHMENT)
 _LOCK_WITH_INFO = _lock_attachment(*_VOLUME, *_ATTACHMENT, _A.c.connection_info)
 
 
-def _room() -> tuple[sa.ColumnElement[Any], ...]:
-    placed = (_A.c.volume_id == _V.c.id, _A.c.deleted_at.is_(None), ~models.is_one_of(_A.c.state, states.PLACELESS))
-    server: sa.BindParameter[str] = sa.bindparam('server', type_=sa.String)
-    cap = (
-        sa.select(_SPEC.c.value)
-        .where(_SPEC.c.volume_type_id == _V.c.volume_type_id, _SPEC.c.key == extra_specs.MAX_ATTACHMENTS)
-        .correlate(_V)
-        .scalar_subquery()
-    )
-    mine = sa.select(sa.func.count()).where(*placed, _A.c.instance_uuid == server)
+_PLACED = (_A.c.volume_id == _V.c.id, _A.c.deleted_at.is_(None), ~models.is_one_of(_A.c.state, states.PLACELESS))
+
+
+def count_mine(server: sa.BindParameter[str]) -> sa.ScalarSelect[int]:
+    """Build the number of a server's attachments that take a place on the volume."""
+    found = sa.select(sa.func.count()).where(*_PLACED, _A.c.instance_uuid == server)
+    return found.correlate(_V).scalar_subquery()
+
+
+def find_others(server: sa.BindParameter[str]) -> sa.Exists:
+    """Build whether an attachment of another one takes a place on the volume."""
     stranger = sa.or_(_A.c.instance_uuid.is_(None), server.is_(None), _A.c.instance_uuid != server)
-    others = sa.exists().where(*placed, stranger)
-    owner = sa.func.coalesce(_A.c.instance_uuid, _A.c.id)
-    servers = sa.select(sa.func.count(sa.distinct(owner))).where(*placed).correlate(_V).scalar_subquery()
-    counts = sa.or_(sa.bindparam('capped', type_=sa.Boolean), cap.is_not(None))
-    limits = (
-        sa.select(_LIMIT.c.hard_limit)
-        .where(_LIMIT.c.resource == 'attachments', _LIMIT.c.scope == scope, _LIMIT.c.name == name)
-        .correlate(_V)
-        .scalar_subquery()
+    return sa.exists().where(*_PLACED, stranger).correlate(_V)
+
+
+def _allowance() -> tuple[sa.ScalarSelect[Any], ...]:
+    cap = sa.select(_SPEC.c.value).where(
+        _SPEC.c.volume_type_id == _V.c.volume_type_id, _SPEC.c.key == extra_specs.MAX_ATTACHMENTS
+    )
+    limits = [
+        sa.select(_LIMIT.c.hard_limit).where(
+            _LIMIT.c.resource == 'attachments', _LIMIT.c.scope == scope, _LIMIT.c.name == name
+        )
         for scope, name in (('project', _V.c.project_id), ('class', sa.literal('default')))
-    )
-    return (
-        mine.correlate(_V).scalar_subquery(),
-        others.correlate(_V),
-        # With a thousand sharers counting them is most of the work.
-        sa.case((counts, servers), else_=0),
-        cap,
-        *limits,
-    )
+    ]
+    return tuple(query.correlate(_V).scalar_subquery() for query in (cap, *limits))
 
 
-_ROOM = _ONE_VOLUME.with_only_columns(*_VOLUME, *_room())
+_SERVER: sa.BindParameter[str] = sa.bindparam('server', type_=sa.String)
+_SERVERS = (
+    sa.select(sa.func.count(sa.distinct(sa.func.coalesce(_A.c.instance_uuid, _A.c.id))))
+    .where(*_PLACED)
+    .correlate(_V)
+    .scalar_subquery()
+)
+_ROOM = _ONE_VOLUME.with_only_columns(count_mine(_SERVER), find_others(_SERVER), _SERVERS)
+_LOCK_WITH_ALLOWANCE = _LOCK_VOLUME.add_columns(*_allowance())
+_ALLOWANCE = _ONE_VOLUME.with_only_columns(*_allowance())
 
 
 def lock_volume(work: Work, volume_id: str) -> LockedVolume:
@@ -163,31 +174,28 @@ def lock_attachment(work: Work, attachment_id: str, *, with_info: bool = False) 
     return LockedAttachment(volume, *row[split:], *(() if with_info else (None,)))
 
 
-def lock_with_room(work: Work, volume_id: str, instance_uuid: str | None, *, capped: bool) -> tuple[LockedVolume, Room]:
-    """Lock a volume and read who takes a place on it, and who may; the rest as for :func:`read_room`.
-
-    By two statements: what one reads besides the row that it waits for may be what was true before it waited.
-    On SQLite nobody waits inside a transaction.
-    """
-    if commits.find_dialect(work).name != 'sqlite':
-        return lock_volume(work, volume_id), read_room(work, volume_id, instance_uuid, capped=capped)
-    return _read_room(work, volume_id, instance_uuid, capped)
-
-
-def read_room(work: Work, volume_id: str, instance_uuid: str | None, *, capped: bool) -> Room:
-    """Read who takes a place on a volume that is locked, and who may, in one statement.
-
-    :param instance_uuid: the asking server, or None.
-    :param capped: whether there is a cap besides the one of the type.
-    """
-    return _read_room(work, volume_id, instance_uuid, capped)[1]
-
-
-def _read_room(work: Work, volume_id: str, instance_uuid: str | None, capped: bool) -> tuple[LockedVolume, Room]:
-    row = work.execute(_ROOM, {'ident': volume_id, 'server': instance_uuid, 'capped': capped}).first()
+def lock_with_allowance(work: Work, volume_id: str) -> tuple[LockedVolume, Allowance]:
+    """Lock a volume until the transaction ends, and read how many may have it."""
+    row = work.execute(_LOCK_WITH_ALLOWANCE, {'ident': volume_id}).first()
     if row is None:
         raise errors.VolumeNotFound(volume_id)
-    split = len(_VOLUME)
-    mine, others, servers, cap, own, general = row[split:]
-    room = Room(int(mine), bool(others), int(servers), cap, general if own is None else own)
-    return LockedVolume(*row[:split]), room
+    commits.note_lock(work, models.Volume, volume_id)
+    *columns, cap, own, general = row
+    return LockedVolume(*columns), Allowance(cap, general if own is None else own)
+
+
+def read_allowance(work: Work, volume_id: str) -> Allowance:
+    """Read how many may have a volume."""
+    cap, own, general = work.execute(_ALLOWANCE, {'ident': volume_id}).one()
+    return Allowance(cap, general if own is None else own)
+
+
+def read_room(work: Work, volume_id: str, instance_uuid: str | None) -> Room:
+    """Read who takes a place on a volume.
+
+    Not by the statement that locks the volume: what that one reads besides may be what was true before it waited.
+
+    :param instance_uuid: the asking server, or None.
+    """
+    row = work.execute(_ROOM, {'ident': volume_id, 'server': instance_uuid}).one()
+    return Room(int(row[0]), bool(row[1]), int(row[2]))

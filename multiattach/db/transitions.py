@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from multiattach import request_ids
 from multiattach.db import changes, commits, locks, models, timelines
 from multiattach.db.commits import Work
-from multiattach.domain import errors, states
+from multiattach.domain import errors, sharing, states
 from multiattach.domain.callers import Caller
 
 _MAX_ERROR = 1000
@@ -211,13 +211,20 @@ def _write_status(work: Work, attachment_id: str, volume_id: str, target: str, s
 
 
 def add_attachment(
-    work: Work, attachment: models.Attachment, actor: Actor, volume: locks.LockedVolume | None = None
+    work: Work,
+    attachment: models.Attachment,
+    actor: Actor,
+    volume: locks.LockedVolume | None = None,
+    *,
+    if_room: bool = False,
 ) -> None:
     """Insert an attachment in state ``reserved``.
 
     :param attachment: the row without state; it stays outside the session.
     :param actor: who reserves.
     :param volume: its locked volume, whose status is written with it if it changes; None to leave that alone.
+    :param if_room: only if :func:`multiattach.domain.sharing.check_reserve` says yes to who takes a place.
+    :raises InvalidTransition: it says no.
     """
     moment = models.now()
     attachment.state = states.Attachment.RESERVED
@@ -237,23 +244,20 @@ def add_attachment(
             caller=actor.caller,
         ),
     )
-    table = _ATTACHMENTS
-    values = {name: value for name, value in vars(attachment).items() if name in table.c and value is not None}
+    values = {name: value for name, value in vars(attachment).items() if name in _ATTACHMENTS.c and value is not None}
     status = None
     if volume is not None and not volume.claim:
         status = states.follow_status(volume.status, states.Attachment.DETACHED, attachment.state)
-        assert status is not None
-    if volume is None or status == volume.status:
-        work.execute(_INSERT, values)
-    elif status is not None and _find_family(work) == 'postgresql':
-        parameters = {**_set(values), _VOLUME: volume.id, _STATUS: status, _MOMENT: moment}
-        work.execute(_build_insert(tuple(values)), parameters)
-    else:
-        work.execute(_INSERT, values)
-        if status is None:
-            derive_volume(work, volume.id)
-        else:
-            _write_status(work, attachment.id, volume.id, attachment.state, status)
+    changed = volume is not None and status is not None and status != volume.status
+    together = changed and _find_family(work) == 'postgresql'
+    statement = _build_insert(tuple(values), volume.multiattach if volume and if_room else None, together)
+    parameters = {**_set(values), _STATUS: status, _MOMENT: moment} if together else _set(values)
+    if not work.execute(statement, parameters | {_SERVER: attachment.instance_uuid}).rowcount:  # type: ignore[attr-defined]
+        raise errors.InvalidTransition('attachment', attachment.id, 'reserve')
+    if changed and not together:
+        _write_status(work, attachment.id, attachment.volume_id, attachment.state, status)
+    elif volume is not None and volume.claim:
+        derive_volume(work, volume.id)
 
 
 def move_volume(work: Work, volume_id: str, event: str, **values: Any) -> None:
@@ -453,13 +457,27 @@ def _build_with(asks: bool, event: str, columns: tuple[str, ...], clash: bool | 
 
 
 @functools.cache
-def _build_insert(columns: tuple[str, ...]) -> sa.Update:
-    table = _ATTACHMENTS
-    made = sa.insert(table).values(_parameters(table, columns)).returning(table.c.volume_id).cte('made')
-    return sa.update(_VOLUMES).where(_VOLUMES.c.id == made.c.volume_id).values(_status_values(None))
+def _build_insert(columns: tuple[str, ...], rule: bool | None, together: bool) -> sa.Insert | sa.Update:
+    """Build an INSERT.
+
+    :param rule: None for none; that of a volume that may be shared, or of one that may not.
+    :param together: with the volume's status (PostgreSQL).
+    """
+    table, volume_id = _ATTACHMENTS, sa.bindparam('set_volume_id', type_=sa.String)
+    values = _parameters(table, columns)
+    row = sa.select(*values.values()).where(_VOLUMES.c.id == volume_id)
+    if rule is not None:
+        server: sa.BindParameter[str] = sa.bindparam(_SERVER, type_=sa.String)
+        row = row.where(locks.count_mine(server) < sa.literal_column(str(sharing.MAX_PER_SERVER)))
+        if not rule:
+            row = row.where(~locks.find_others(server))
+    made = sa.insert(table).from_select(list(columns), row, include_defaults=False)
+    if not together:
+        return made
+    added = made.returning(table.c.volume_id).cte('added')
+    return sa.update(_VOLUMES).where(_VOLUMES.c.id == added.c.volume_id).values(_status_values(None))
 
 
-_INSERT = sa.insert(_ATTACHMENTS)
 _TOGETHER: Mapping[str, Callable[..., sa.Update]] = {'mariadb': _build_together, 'postgresql': _build_with}
 
 

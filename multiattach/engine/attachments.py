@@ -42,6 +42,7 @@ class Reservation:
     delete_on_termination: bool = False
 
 
+V = states.Volume
 # What is shown of an attachment: rows, or plain values with the same names.
 Shown = models.Attachment | db_attachments.Shown
 Summary = db_attachments.Summary
@@ -176,11 +177,18 @@ class Attachments:
         :param ident: UUID of the attachment to be.
         :returns: the new attachment with its locked volume.
         """
-        volume, room = locks.lock_with_room(work, volume_id, instance_uuid, capped=self._most > 0)
+        volume, allowance = locks.lock_with_allowance(work, volume_id)
         self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
         self._policy.check(ctx, 'volume:attachment_create', volume.project_id)
-        sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
-        self.check_room(work, volume, room)
+        facts = sharing.VolumeFacts(volume.status, volume.multiattach)
+        # Without a cap or a quota the INSERT itself sees whether there is room.
+        counts = self._is_capped(volume, allowance) or not (volume.multiattach or volume.status == V.AVAILABLE)
+        if counts:
+            room = locks.read_room(work, volume_id, instance_uuid)
+            sharing.check_reserve(facts, room.mine, room.others)
+            self.check_room(work, volume, room, allowance)
+        else:
+            sharing.check_reserve(facts, 0, 0)
         if volume.multiattach and volume.bootable and volume.status in states.WITH_SERVER:
             self._policy.check(ctx, 'volume:multiattach_bootable_volume', volume.project_id)
         row = models.Attachment(
@@ -193,27 +201,36 @@ class Attachments:
             tag=reservation.tag,
             delete_on_termination=reservation.delete_on_termination,
         )
-        transitions.add_attachment(work, row, actor_of(ctx), volume)
+        try:
+            transitions.add_attachment(work, row, actor_of(ctx), volume, if_room=not counts)
+        except errors.InvalidTransition:
+            room = locks.read_room(work, volume_id, instance_uuid)
+            sharing.check_reserve(facts, room.mine, room.others)
+            raise
         orm.attributes.set_committed_value(row, 'volume', volume)
         return row
 
-    def read_room(self, work: Work, volume_id: str, instance_uuid: str | None) -> locks.Room:
-        """Read who takes a place on a locked volume, and who may."""
-        return locks.read_room(work, volume_id, instance_uuid, capped=self._most > 0)
+    def _is_capped(self, volume: models.Volume | locks.LockedVolume, allowance: locks.Allowance) -> bool:
+        return self._quotas.limits_attachments(allowance.limit) or (
+            volume.multiattach and self._find_cap(allowance) is not None
+        )
 
-    def check_room(self, work: Work, volume: models.Volume | locks.LockedVolume, room: locks.Room) -> None:
+    def _find_cap(self, allowance: locks.Allowance) -> int | None:
+        return extra_specs.parse_max_attachments(allowance.cap) or self._most or None
+
+    def check_room(
+        self, work: Work, volume: models.Volume | locks.LockedVolume, room: locks.Room, allowance: locks.Allowance
+    ) -> None:
         """Refuse a server too many, by the cap of the volume's type and by the project's quota.
 
-        :param room: counted in this transaction.
+        :param room: read in this transaction, as *allowance*.
         :raises InvalidVolume: the cap is reached.
         :raises QuotaExceeded: the quota is used up.
         """
         if volume.multiattach:
-            sharing.check_cap(
-                room.mine, room.servers, extra_specs.parse_max_attachments(room.cap) or self._most or None
-            )
+            sharing.check_cap(room.mine, room.servers, self._find_cap(allowance))
         if not room.mine:
-            self._quotas.check_attachments(work, volume.project_id, room.limit)
+            self._quotas.check_attachments(work, volume.project_id, allowance.limit)
 
     # -- connecting ----------------------------------------------------------------------------
 

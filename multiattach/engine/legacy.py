@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, models, transitions
+from multiattach.db import database, locks, models, transitions
 from multiattach.domain import connection, errors, sharing, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import Attachments, actor_of
@@ -113,7 +113,8 @@ class LegacyActions:
         return row
 
     def _check_room(self, session: Session, volume: models.Volume, server: str | None) -> None:
-        self._attachments.check_room(session, volume, self._attachments.read_room(session, volume.id, server))
+        room = locks.read_room(session, volume.id, server)
+        self._attachments.check_room(session, volume, room, locks.read_allowance(session, volume.id))
 
     def initialize_connection(self, ctx: RequestContext, volume_id: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Have an initiator admitted (os-initialize_connection); repeating it is harmless.

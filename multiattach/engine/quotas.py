@@ -70,10 +70,17 @@ class Quotas:
         :param limit: what an admin set for the project or its class, None if nothing.
         :raises QuotaExceeded: the quota is used up.
         """
-        most = self._defaults['attachments'] if limit is None else limit
-        if most != quotas.UNLIMITED:
+        if self.limits_attachments(limit):
+            most = self._defaults['attachments'] if limit is None else limit
             db_quotas.lock_project(work, project_id)
             quotas.check_attachments(most, db_quotas.count_attachments(work, project_id))
+
+    def limits_attachments(self, limit: int | None) -> bool:
+        """Tell whether there is a quota of attachments.
+
+        :param limit: what an admin set for the project or its class, None if nothing.
+        """
+        return (self._defaults['attachments'] if limit is None else limit) != quotas.UNLIMITED
 
     @database.retry
     def show(self, ctx: RequestContext, project_id: str) -> QuotaSet:

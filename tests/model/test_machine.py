@@ -90,12 +90,13 @@ class Machine(RuleBasedStateMachine):
         mine = sum(1 for one in placed if server is not None and self.servers[one] == server)
         try:
             with self.database.writer() as session:
-                volume, room = locks.lock_with_room(session, self.volume, server, capped=True)
+                volume, _ = locks.lock_with_allowance(session, self.volume)
+                room = locks.read_room(session, self.volume, server)
                 servers = {self.servers[one] or one for one in placed}
-                assert room == (mine, len(placed) > mine, len(servers), None, None)
+                assert room == (mine, len(placed) > mine, len(servers))
                 sharing.check_reserve(sharing.VolumeFacts(volume.status, volume.multiattach), room.mine, room.others)
                 row = models.Attachment(id=ident, volume_id=self.volume, instance_uuid=server)
-                transitions.add_attachment(session, row, ACTOR, volume)
+                transitions.add_attachment(session, row, ACTOR, volume, if_room=True)
         except errors.VolumeNotFound:
             assert self.status == V.DELETED
             return ident

@@ -171,6 +171,35 @@ def test_a_move_in_one_statement(db, event, other):
         transitions.move_alone(work, ident, volume_id, event, ACTOR)
 
 
+@pytest.mark.parametrize('shared', [True, False])
+@pytest.mark.parametrize('mine', [0, 1, 2, None])
+@pytest.mark.parametrize('other', [None, 'attached', 'error_detaching', 'error_attaching', 'nobody'])
+def test_the_room_in_sql_is_the_one_of_the_domain(db, other, mine, shared):
+    """Of a volume that may be shared, or is available; another one is judged by what is counted."""
+    server = None if mine is None else str(uuid.uuid4())
+    with db.transaction() as work:
+        volume_id = add_volume(work, multiattach=shared)
+        for its in [server] * (mine or 0) + ([str(uuid.uuid4())] if other not in (None, 'nobody') else []):
+            row = models.Attachment(id=str(uuid.uuid4()), volume_id=volume_id, instance_uuid=its)
+            transitions.add_attachment(work, row, ACTOR)
+            state = 'error_detaching' if its == server else other
+            work.execute(sa.update(models.Attachment).where(models.Attachment.id == row.id).values(state=state))
+        if other == 'nobody':
+            add_attachment(work, volume_id, 'error_detaching')
+        volume, _ = locks.lock_with_allowance(work, volume_id)
+        room = locks.read_room(work, volume_id, server)
+        row = models.Attachment(id=str(uuid.uuid4()), volume_id=volume_id, instance_uuid=server)
+        try:
+            sharing.check_reserve(sharing.VolumeFacts('available', shared), room.mine, room.others)
+        except errors.InvalidVolume:
+            with pytest.raises(errors.InvalidTransition):
+                transitions.add_attachment(work, row, ACTOR, volume, if_room=True)
+            assert locks.lock_volume(work, volume_id).status == 'available'
+        else:
+            transitions.add_attachment(work, row, ACTOR, volume, if_room=True)
+            assert locks.lock_volume(work, volume_id).status == 'reserved'
+
+
 SERVERS = (None, str(uuid.uuid4()), str(uuid.uuid4()))
 
 

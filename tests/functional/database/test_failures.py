@@ -78,7 +78,8 @@ def test_who_waited_for_a_volume_sees_who_came_meanwhile(served, other, step):
     def reserve_too():
         with other.transaction() as work:
             started.set()
-            seen.append(locks.lock_with_room(work, volume, None, capped=True)[1].servers)
+            locks.lock_with_allowance(work, volume)
+            seen.append(locks.read_room(work, volume, None).servers)
 
     def remove():
         started.set()
@@ -145,16 +146,16 @@ def kill(raw, other):
 def test_a_transaction_whose_connection_is_killed_is_run_again(served, other, monkeypatch):
     [volume] = make_volumes(served, 1)
     killed = []
-    real = locks.lock_with_room
+    real = locks.lock_with_allowance
 
-    def lock_with_room(work, *args, **kwargs):
-        found = real(work, *args, **kwargs)
+    def lock_with_allowance(work, *args):
+        found = real(work, *args)
         if not killed:
             killed.append(volume)
             kill(work.connection.driver_connection, other)
         return found
 
-    monkeypatch.setattr(locks, 'lock_with_room', lock_with_room)
+    monkeypatch.setattr(locks, 'lock_with_allowance', lock_with_allowance)
     ident = reserve(served, volume)
     assert killed
     assert served.status(volume) == 'reserved'
