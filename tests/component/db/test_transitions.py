@@ -200,7 +200,7 @@ def test_the_room_in_sql_is_the_one_of_the_domain(db, other, mine, shared):
             assert locks.lock_volume(work, volume_id).status == 'reserved'
 
 
-SERVERS = (None, str(uuid.uuid4()), str(uuid.uuid4()))
+SERVERS = (None, str(uuid.UUID(int=1)), str(uuid.UUID(int=2)))
 
 
 @pytest.mark.parametrize('shared', [True, False])
