@@ -11,7 +11,7 @@ import oslo_messaging as messaging
 from oslo_config import cfg
 from oslo_log import log
 
-from multiattach.api import deploy, health, keystone
+from multiattach.api import deploy, health
 from multiattach.api.auth import Middleware
 from multiattach.api.faults import WsgiApp
 from multiattach.api.settings import ApiSettings
@@ -109,4 +109,6 @@ def _check_policy(conf: cfg.ConfigOpts, engine: Engine) -> None:
 def _find_strategy(conf: cfg.ConfigOpts, engine: Engine) -> Middleware | None:
     if conf.api.auth_strategy != 'keystone':
         return None
+    from multiattach.api import keystone  # keystonemiddleware costs, and only this needs it
+
     return keystone.make_strategy(conf, engine.policy)

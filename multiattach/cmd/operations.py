@@ -4,13 +4,13 @@
 import contextlib
 import os
 import pathlib
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import oslo_messaging as messaging
 from oslo_config import cfg
 from oslo_log import log
-from oslo_reports import guru_meditation_report
 
 from multiattach import listening, signals
 from multiattach.cmd import parts
@@ -36,6 +36,25 @@ class _Version:
     version_string_with_package = staticmethod(release.version)
 
 
+def _prepare_report(conf: cfg.ConfigOpts, program: str, *, by_signal: bool) -> None:
+    def prepare() -> None:
+        # Late: it is 3 MiB in each process, and few ever ask for a report.
+        from oslo_reports import guru_meditation_report
+
+        guru_meditation_report.TextGuruMeditation.setup_autorun(
+            _Version, service_name=program, conf=conf, setup_signal=by_signal
+        )
+
+    def begin(number: int, _frame: Any) -> None:
+        prepare()  # which handles the signal from now on
+        os.kill(os.getpid(), number)
+
+    if conf.oslo_reports.file_event_handler:
+        prepare()
+    elif by_signal:
+        signal.signal(signal.SIGUSR2, begin)
+
+
 def start(
     conf: cfg.ConfigOpts,
     program: str,
@@ -51,7 +70,7 @@ def start(
     :raises ConfigurationError: the message names the option.
     """
     with contextlib.ExitStack() as stack:
-        guru_meditation_report.TextGuruMeditation.setup_autorun(_Version, service_name=program, conf=conf)
+        _prepare_report(conf, program, by_signal=True)
         stack.callback(_start_metrics(conf, program, db, targets, counts_rows))
         stack.callback(start_notifications(conf, db))
         return stack.pop_all().close
@@ -63,9 +82,7 @@ def start_in_wsgi(conf: cfg.ConfigOpts, db: Database) -> None:
 
     :raises ConfigurationError: the message names the option.
     """
-    guru_meditation_report.TextGuruMeditation.setup_autorun(
-        _Version, service_name='multiattach-wsgi', conf=conf, setup_signal=False
-    )
+    _prepare_report(conf, 'multiattach-wsgi', by_signal=False)
     if conf.metrics.multiprocess_dir:
         share_metrics(conf)
         _install_sink('multiattach-wsgi', db)

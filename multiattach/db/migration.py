@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Schema versions: the scripts in ``alembic/`` at the top of the tree."""
 
+import functools
 import pathlib
+import re
 import sys
 
-import alembic.command
-import alembic.config
-import alembic.script
-from alembic.runtime import migration
+import sqlalchemy as sa
 
 from multiattach.db.database import Database
 from multiattach.domain import errors
@@ -25,26 +24,34 @@ def find_scripts() -> pathlib.Path:
     raise errors.ConfigurationError('The migration scripts (alembic.ini) are missing: install the package again.')
 
 
-def _config() -> alembic.config.Config:
-    return alembic.config.Config(str(find_scripts() / 'alembic.ini'))
-
-
+@functools.cache
 def head() -> str:
-    """Return the newest revision that this code knows."""
-    revision = alembic.script.ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
+    """Return the newest revision that this code knows; alembic itself, which is large, is not asked."""
+    made, followed = set[str](), set[str]()
+    for script in (find_scripts() / 'versions').glob('*.py'):
+        text = script.read_text()
+        made |= set(re.findall(r"^revision = '(\w+)'", text, re.MULTILINE))
+        followed |= set(re.findall(r"^down_revision = '(\w+)'", text, re.MULTILINE))
+    (newest,) = made - followed
+    return newest
 
 
 def current(db: Database) -> str | None:
     """Return the revision of a database, None for an empty one."""
     with db.engine.connect() as connection:
-        return migration.MigrationContext.configure(connection).get_current_revision()
+        if not sa.inspect(connection).has_table('alembic_version'):
+            return None
+        revision: str | None = connection.scalar(sa.text('SELECT version_num FROM alembic_version'))
+        return revision
 
 
 def sync(db: Database, revision: str = 'head') -> None:
     """Bring a database to a revision; it may be there already."""
-    config = _config()
+    # Late: alembic is large, and only this needs it.
+    import alembic.command
+    import alembic.config
+
+    config = alembic.config.Config(str(find_scripts() / 'alembic.ini'))
     # A connection without a transaction: alembic begins it, and may leave it for what only works outside.
     with db.engine.connect() as connection:
         config.attributes['connection'] = connection

@@ -24,7 +24,7 @@ class Parts(Service):
     :param api_threads: threads of each.
     """
 
-    def __init__(self, folder: pathlib.Path, target: str, api_processes: int = 2, api_threads: int = 8) -> None:
+    def __init__(self, folder: pathlib.Path, target: str, api_processes: int = 2, api_threads: int = 32) -> None:
         super().__init__(folder)
         self._target = target
         self._shape = (api_processes, api_threads)

@@ -57,3 +57,33 @@ def test_each_program_chooses_first():
         done = run('gevent', f'import multiattach.cmd.{module}')
         assert 'MULTIATTACH_CONCURRENCY' in done.stderr, module
     assert 'MULTIATTACH_CONCURRENCY' in run('gevent', 'import multiattach.wsgi.api').stderr
+
+
+_HEAPS = """
+import os
+import threading
+import multiattach.cmd
+
+def allocate(begun):
+    kept = [bytearray(4096) for _ in range(100)]
+    begun.wait()
+    ended.wait()
+
+ended, begun = threading.Event(), threading.Barrier(31)
+for _ in range(30):
+    threading.Thread(target=allocate, args=(begun,)).start()
+begun.wait()
+with open('/proc/self/maps') as maps:
+    # A heap of a thread is 64 MiB of addresses at a multiple of that; the first pages can be written.
+    heaps = [line for line in maps if line.split()[1] == 'rw-p' and len(line.split()) == 5
+             and int(line.partition('-')[0], 16) % (64 << 20) == 0]
+ended.set()
+print(len(heaps))
+"""
+
+
+def test_threads_share_one_heap(monkeypatch):
+    monkeypatch.setenv('MALLOC_ARENA_MAX', '8')  # whoever sets it is not overruled
+    before = int(run(None, _HEAPS).stdout)
+    monkeypatch.delenv('MALLOC_ARENA_MAX')
+    assert int(run(None, _HEAPS).stdout) <= 1 < before

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+
 import pytest
 import sqlalchemy as sa
 from alembic import autogenerate
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from multiattach.db import database, migration, models
 from multiattach.domain import errors
@@ -83,3 +88,19 @@ def test_names_fit_every_database():
     for table in models.Base.metadata.tables.values():
         names = [i.name for i in table.indexes] + [c.name for c in table.constraints]
         assert all(name and len(name) <= 63 for name in names)
+
+
+def test_the_newest_revision_is_that_of_alembic(db):
+    scripts = ScriptDirectory.from_config(Config(str(migration.find_scripts() / 'alembic.ini')))
+    assert migration.head() == scripts.get_current_head()
+
+
+def test_programs_do_not_load_alembic():
+    done = subprocess.run(
+        [sys.executable, '-c', 'import sys, multiattach.cmd.volume; print("alembic" in sys.modules)'],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == 'False\n'
