@@ -12,6 +12,7 @@ from oslo_config import cfg
 from oslo_db import options as db_options
 from oslo_log import log
 from oslo_messaging import opts as messaging_opts
+from oslo_messaging._drivers import impl_rabbit
 from oslo_policy import opts as policy_opts
 from oslo_reports import opts as report_opts
 
@@ -63,6 +64,8 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 def set_library_defaults() -> None:
     """Set defaults of library options that fit this service."""
     policy_opts.set_defaults(cfg.CONF, policy_file='policy.yaml')
+    # A worker answers 64 calls at once (executor_thread_pool_size), and as many fences. None is opened unasked.
+    cfg.set_defaults(impl_rabbit.rabbit_opts, rpc_conn_pool_size=130)
     log.set_defaults(
         default_log_levels=[
             *log.get_default_log_levels(),

@@ -65,7 +65,7 @@ class Worker:
 @pytest.mark.parametrize(
     ('first', 'then', 'refused'),
     [
-        ('classic', 'quorum', "'x-queue-type' for queue 'multiattach-volume'"),
+        ('classic', 'quorum', "'x-queue-type' for queue 'multiattach-fence'"),
         pytest.param('quorum', 'classic', "'durable' for exchange 'openstack'", marks=pytest.mark.slow),
     ],
 )
