@@ -9,18 +9,30 @@ import webob
 from multiattach.api import deploy
 from multiattach.api.settings import ApiSettings
 from tests import contexts
+from tests.deployments import embedded
 from tests.functional.costs.test_attachment_calls import Meter
 
 PROJECT = '0' * 32
 
 
 @pytest.fixture
-def application(deployed):
-    return deploy.make_application(deployed.engine, ApiSettings())
+def quiet(tmp_path):
+    """A deployment whose worker does not write while we count."""
+    with embedded.deploy(tmp_path, report_interval=3600) as deployed:
+        yield deployed
+
+
+@pytest.fixture
+def application(quiet):
+    return deploy.make_application(quiet.engine, ApiSettings())
+
+
+def count_calls(application, path, status=200):
+    """Count the functions in Python that a request calls; the first one, and who looks at policy files, calls more."""
+    return min(ask(application, path, status) for _ in range(5))
 
 
 def ask(application, path, status=200):
-    """Send a request; count the functions in Python that are called until the reply is there."""
     calls = 0
 
     def note(_frame, event, _arg):
@@ -41,13 +53,12 @@ def ask(application, path, status=200):
 
 @pytest.mark.parametrize(('path', 'status', 'most'), [('/v3/', 200, 120), ('/v3/nothing', 404, 180)])
 def test_an_empty_request(application, path, status, most):
-    ask(application, path, status)  # what is kept is known now
-    assert ask(application, path, status) <= most
+    assert count_calls(application, path, status) <= most
 
 
-def test_a_volume_without_attachments_is_one_statement(deployed, application):
-    volume_id = deployed.make_volume(ctx=contexts.make_context(project=PROJECT))
-    meter = Meter(deployed)
+def test_a_volume_without_attachments_is_one_statement(quiet, application):
+    volume_id = quiet.make_volume(ctx=contexts.make_context(project=PROJECT))
+    meter = Meter(quiet)
     for path in (f'/v3/volumes/{volume_id}', '/v3/volumes/detail'):
         ask(application, path)
         meter.read()
@@ -55,12 +66,11 @@ def test_a_volume_without_attachments_is_one_statement(deployed, application):
         assert meter.read() == (1, 0, 0), path
 
 
-def test_a_page_calls_the_less_for_each_volume(deployed, application):
+def test_a_page_calls_the_less_for_each_volume(quiet, application):
     ctx = contexts.make_context(project=PROJECT)
     costs = []
     for number in (1, 9):
         for _ in range(number):
-            deployed.make_volume(ctx=ctx)
-        ask(application, '/v3/volumes/detail')
-        costs.append(ask(application, '/v3/volumes/detail'))
+            quiet.make_volume(ctx=ctx)
+        costs.append(count_calls(application, '/v3/volumes/detail'))
     assert (costs[1] - costs[0]) / 9 <= 30
