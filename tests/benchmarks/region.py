@@ -243,6 +243,7 @@ def _measure(hosts: int, options: argparse.Namespace) -> Figures:
         began = time.monotonic()
         region.start_agents()
         scene.put('set up: the agents were ready after s', time.monotonic() - began)
+        scene.put('set up: CPU s, agents', accounting.cpu_seconds(region.parts['agents']))
         time.sleep(options.settle)
         for name in options.only:
             print(f'{hosts} hosts: {name} ...', flush=True)

@@ -2,8 +2,9 @@
 """Many host agents in one process, for :mod:`tests.benchmarks.region`: the real ones, without hypervisors.
 
 It reads orders from standard input, one JSON object a line, and answers each with one. Each agent has connections of
-its own to database and broker. They are green threads, as an agent has about ten: whoever calls
-:func:`main` has selected them before anything else was imported.
+its own to the broker; all share a pool of them to the database, as statements would be compiled by each otherwise. They
+are green threads, as an agent has about ten: whoever calls :func:`main` has selected them before anything else was
+imported.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from oslo_log import log
 from multiattach import conf as configuration
 from multiattach.cmd import hosts, parts
 from multiattach.db import models
+from multiattach.db.database import Database
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.hypervisors.base import Disk
 from multiattach.host.service import HostService
@@ -40,8 +42,9 @@ class Agent:
     :param held: pairs of server and volume that it has; more servers may come.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, name: str, held: Iterable[tuple[str, str, str]]) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, db: Database, name: str, held: Iterable[tuple[str, str, str]]) -> None:
         self._conf = conf
+        self._db = db
         self.name = name
         self.hypervisor = FakeHypervisor()
         self.hypervisor.disks = {}
@@ -57,11 +60,9 @@ class Agent:
         """Make its parts; one at a time, as the name is an option."""
         conf = self._conf
         conf.set_override('host', self.name)
-        db = parts.open_database(conf, check=False)
-        self._open.callback(db.close)
         rpc = transport.make_transport(conf)
         self._open.callback(broker.close, rpc)
-        self._service = hosts.assemble(conf, db, rpc, self.hypervisor, self.connector)
+        self._service = hosts.assemble(conf, self._db, rpc, self.hypervisor, self.connector)
 
     def start(self) -> None:
         assert self._service is not None
@@ -91,8 +92,7 @@ class Agents:
                 )
             ):
                 held[str(row[0])].append((str(row[1]), row[2], row[3]))
-        db.close()
-        self._agents = {name: Agent(conf, name, held[name]) for name in names}
+        self._agents = {name: Agent(conf, db, name, held[name]) for name in names}
         self._making = eventlet.semaphore.Semaphore()
 
     def start(self, within: float = 0, only: list[str] | None = None) -> None:

@@ -96,7 +96,7 @@ class Region(Parts):
             one.await_answer(300)
         self.order('start')
 
-    def order(self, what: str, timeout: float = 600, **arguments: Any) -> float:
+    def order(self, what: str, timeout: float = 900, **arguments: Any) -> float:
         """Have all processes of agents do something side by side; those of named hosts only what is theirs.
 
         :returns: seconds until the last one had done it.
