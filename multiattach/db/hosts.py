@@ -18,11 +18,13 @@ _HOST = sa.func.coalesce(A.agent_host, A.attached_host)
 _MOST = 10_000
 
 
-def is_known(session: Session, host: str, agent_binary: str) -> bool:
-    """Return whether anything but a fence, also a deleted attachment, has ever named a compute host.
+def _is_of(host: str) -> sa.ColumnElement[bool]:
+    """Compare _HOST in a way that indexes serve."""
+    return sa.or_(A.agent_host == host, sa.and_(A.agent_host.is_(None), A.attached_host == host))
 
-    The last look reads every attachment.
-    """
+
+def is_known(session: Session, host: str, agent_binary: str) -> bool:
+    """Return whether anything but a fence, also a deleted attachment, has ever named a compute host."""
     service, server = models.Service, models.Server
     of_host = sa.or_(A.attached_host == host, A.agent_host == host)
     for query in (
@@ -62,7 +64,7 @@ class RecordedHost:
 def list_facts(session: Session, host: str | None = None) -> dict[str, RecordedHost]:
     """Sum up what is recorded of hosts, or of one, in three statements."""
     hosts: dict[str, RecordedHost] = {}
-    only = () if host is None else (host == _HOST,)
+    only = () if host is None else (_is_of(host),)
     for name, state, number in session.execute(
         sa.select(_HOST, A.state, sa.func.count()).where(_LIVE, _HOST.is_not(None), *only).group_by(_HOST, A.state)
     ):
@@ -89,7 +91,7 @@ def list_attachments(session: Session, host: str, limit: int = 1000) -> list[A]:
         session.scalars(
             sa.select(A)
             .join(V, V.id == A.volume_id)
-            .where(_LIVE, _HOST.in_([host]))
+            .where(_LIVE, _is_of(host))
             .options(orm.contains_eager(A.volume))
             .order_by(A.created_at, A.id)
             .limit(limit)

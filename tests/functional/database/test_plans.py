@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import attachments, database, fences, migration, models, paging, volumes
+from multiattach.db import attachments, database, fences, hosts, migration, models, paging, volumes
 from multiattach.engine import queries
 from tests import contexts
 
@@ -70,7 +70,8 @@ def make(number: int, of: tuple[int, datetime.datetime | None]) -> dict[str, Any
         'instance_uuid': name(number // 2),
         'state': 'attached' if number % 200 else 'exporting',
         'attached_host': f'c{number % 500}',
-        'agent_host': f'c{number % 500}',
+        'agent_host': f'c{number % 500}' if number % 3 else None,
+        'initiator': f'i{number % 500}',
         'fenced_at': at if number % 700 == 0 else None,
         'created_at': at,
         'deleted_at': of[1],
@@ -92,8 +93,11 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     db.close()
 
 
-def explain(db: database.Database, call: Callable[[Any], Any]) -> tuple[str, int]:
-    """Return the plan of a call's last statement that has a limit, or has none, and how many rows the call gave."""
+def explain(db: database.Database, call: Callable[[Any], Any], which: int | None = None) -> tuple[str, int]:
+    """Return a plan, and how many rows the call gave.
+
+    :param which: number of the statement; None for the last one that has a limit, or the last one.
+    """
     seen: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
@@ -103,7 +107,8 @@ def explain(db: database.Database, call: Callable[[Any], Any]) -> tuple[str, int
     with db.reader() as session:
         found = len(call(session))
     sa.event.remove(db.read_engine, 'before_cursor_execute', note)
-    statement, parameters = ([one for one in seen if ' LIMIT ' in one[0]] or seen)[-1]
+    limited = [one for one in seen if ' LIMIT ' in one[0]]
+    statement, parameters = seen[which] if which is not None else (limited or seen)[-1]
     words = 'EXPLAIN QUERY PLAN' if db.engine.dialect.name == 'sqlite' else 'EXPLAIN'
     with db.engine.connect() as connection:
         cursor = connection.connection.cursor()
@@ -229,8 +234,20 @@ def test_what_an_agent_has_to_let_go_of_is_found_without_its_history(filled: dat
     assert found
 
 
-def test_what_a_host_has_is_found_by_both_of_its_names(filled: database.Database) -> None:
-    plan, found = explain(filled, lambda session: fences.list_volumes_of(session, 'c77'))
+@pytest.mark.parametrize(
+    ('call', 'which'),
+    [
+        (lambda session: fences.list_volumes_of(session, 'c77'), None),
+        (lambda session: hosts.list_facts(session, 'c77'), 0),
+        (lambda session: hosts.list_facts(session, 'c77'), 1),
+        (lambda session: hosts.list_attachments(session, 'c77'), None),
+    ],
+    ids=['volumes', 'states', 'initiators', 'attachments'],
+)
+def test_what_a_host_has_is_found_by_both_of_its_names(
+    filled: database.Database, call: Callable[[Any], Any], which: int | None
+) -> None:
+    plan, found = explain(filled, call, which)
     if filled.engine.dialect.name == 'sqlite':
         pytest.skip('known: it reads the rows of all')
     for index in ('ix_attachments_attached_host_deleted_at_state', 'ix_attachments_agent_host_'):
