@@ -83,6 +83,7 @@ class Agents:
 
     def __init__(self, conf: cfg.ConfigOpts, names: list[str]) -> None:
         held: dict[str, list[tuple[str, str, str]]] = {name: [] for name in names}
+        conf.set_override('max_pool_size', 3 * len(names), group='database')
         db = parts.open_database(conf, check=False)
         table = models.Attachment
         with db.reader() as session:
