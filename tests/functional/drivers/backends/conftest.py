@@ -13,10 +13,11 @@ from multiattach.drivers.backends import rbd_library
 from multiattach.drivers.backends.base import Capacity
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.backends.rbd import RbdBackend
-from multiattach.drivers.errors import StorageUnavailable
+from multiattach.drivers.errors import ClearAborted, StorageError, StorageUnavailable
 from tests.testbed.ceph import Ceph
 from tests.testbed.polling import wait_until
 
+SHORT = 3  # s until a hasty backend takes Ceph for silent; on a busy machine it may be wrong
 _NUMBERS = itertools.count()
 
 
@@ -89,8 +90,28 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
         yield cluster
 
 
+def make_hasty(store: 'RbdStore', tmp_path: pathlib.Path) -> RbdBackend:
+    """Make another backend on a pool, which soon takes Ceph for silent."""
+    made = make_backend({**store.options, 'rados_connect_timeout': SHORT}, tmp_path)
+    repeat(made.check)
+    return made
+
+
+def repeat(step: Callable[[], None]) -> None:
+    """Do a step, again and again as a worker does, until it is done."""
+
+    def attempt() -> bool:
+        try:
+            step()
+        except (StorageError, StorageUnavailable, ClearAborted):
+            return False
+        return True
+
+    wait_until(attempt, 90, 'the step')
+
+
 def make_backend(options: dict[str, Any], tmp_path: pathlib.Path) -> RbdBackend:
-    values = {opt.dest: opt.default for opt in volume_conf.RBD_OPTS} | {'rados_connect_timeout': 5} | options
+    values = {opt.dest: opt.default for opt in volume_conf.RBD_OPTS} | {'rados_connect_timeout': 30} | options
     return RbdBackend.from_options(
         type('Options', (), values)(), plugins.Surroundings('fast', 'host', tmp_path / 'state')
     )
