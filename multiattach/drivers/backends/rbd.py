@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes as images of a pool of Ceph."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -155,15 +156,12 @@ class RbdBackend:
                 return []
 
         def remove(io: Any, progress: Any) -> None:
+            origin = self._images.release(io, ident)
             try:
-                self._images.drop_snapshots(io, ident)
-                with self._images.open(io, ident=ident, read_only=True) as image:
-                    origin = self._images.find_origin(image)
-                self._pool.rbd.RBD().trash_remove(io, ident, on_progress=progress)
+                with contextlib.suppress(self._pool.rbd.ImageNotFound):
+                    self._pool.rbd.RBD().trash_remove(io, ident, on_progress=progress)
                 if origin is not None:
                     self._images.drop_origin(io, origin)
-            except self._pool.rbd.ImageNotFound:
-                return
             except self._pool.rbd.ImageBusy as exc:
                 with self._images.open(io, ident=ident, read_only=True) as image:
                     watchers = self._images.describe_watchers(image) or 'another step of this worker'

@@ -221,13 +221,21 @@ class Images:
     def _drop_snapshot(self, image: Any, volume_id: str) -> None:
         self._remove_snapshots(image, [f'{_CLONE}{volume_id}'])
 
-    def drop_snapshots(self, io: Any, ident: str) -> None:
-        """Remove all snapshots that were taken for clones which were never finished."""
-        with self.open(io, ident=ident, read_only=True) as image:
-            names = [one['name'] for one in image.list_snaps() if one['name'].startswith(_CLONE)]
-        if names:
-            with self.open(io, ident=ident) as image:
-                self._remove_snapshots(image, names)
+    def release(self, io: Any, ident: str) -> tuple[str, str] | None:
+        """Remove the snapshots of an image that were taken for clones which were never finished.
+
+        :returns: as :meth:`find_origin`; None, too, for an image of which a crash has left but its place in the trash.
+        """
+        try:
+            with self.open(io, ident=ident, read_only=True) as image:
+                origin = self.find_origin(image)
+                names = [one['name'] for one in image.list_snaps() if one['name'].startswith(_CLONE)]
+            if names:
+                with self.open(io, ident=ident) as image:
+                    self._remove_snapshots(image, names)
+        except self._rbd.ImageNotFound:
+            return None
+        return origin
 
     def _remove_snapshots(self, image: Any, names: list[str]) -> None:
         for name in names:

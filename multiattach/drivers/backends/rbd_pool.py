@@ -165,14 +165,12 @@ class Pool:
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:
-        used = self._connection
         try:
             yield
         except (self.rados.Error, self.rbd.Error) as exc:
             if getattr(exc, 'errno', None) in _RECONNECT:
-                with self._lock:
-                    if self._connection is used:
-                        self._connection = None
+                with self._lock:  # calls in work keep theirs
+                    self._connection = None
             raise self._explain(what, exc) from exc
 
     def _explain(self, what: str, exc: Any) -> DriverError:

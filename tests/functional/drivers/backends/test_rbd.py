@@ -231,6 +231,16 @@ def test_what_others_made_of_an_image_is_named_and_kept(rbd):
     assert rbd.names() == ['golden']
 
 
+def test_an_image_that_was_killed_in_its_removal(rbd):
+    rbd.backend.create('v', 1)
+    rbd.backend.discard('v')
+    with rbd.io() as io:
+        [entry] = rbd.rbd.RBD().trash_list(io)
+        io.remove_object(f'rbd_header.{entry["id"]}')
+    rbd.backend.clear('v', go_on)
+    assert rbd.names() == []
+
+
 @pytest.mark.parametrize('kept', ['id', 'header'])
 def test_an_image_that_was_killed_in_the_making(rbd, kept):
     """What is left of it has its name, and cannot be opened."""
