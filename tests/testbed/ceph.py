@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private Ceph: one monitor, one manager, one OSD on a sparse file; it never listens anywhere but on the loopback."""
 
+import importlib.util
 import json
 import shutil
 import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from multiattach.drivers.backends import rbd_library
 from tests.testbed import processes
 from tests.testbed.errors import TestbedError
 from tests.testbed.lifetime import Lifetime
@@ -51,6 +53,17 @@ setuser match path =
 _MONITOR = 'mon.a'
 _MANAGER = 'mgr.x'
 _OSD = 'osd.0'
+
+
+def _load(name: str) -> Any:
+    """Import a module of Ceph, which is among the system's own; virtual environments do not see these."""
+    if name not in sys.modules:
+        spec = PathFinder.find_spec(name, [*sys.path, '/usr/lib/python3/dist-packages'])
+        if spec is None or spec.loader is None:
+            raise TestbedError(f'module {name} is missing: install python3-{name}')
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
 
 
 class Ceph(Lifetime):
@@ -110,7 +123,7 @@ class Ceph(Lifetime):
 
     def _connect(self) -> bool:
         self._check(_MONITOR)
-        rados, _ = rbd_library.load()
+        rados = _load('rados')
         made = rados.Rados(rados_id='admin', conffile=str(self.conf))
         for name in ('client_mount_timeout', 'rados_mon_op_timeout', 'rados_osd_op_timeout'):
             made.conf_set(name, '20')
@@ -178,8 +191,7 @@ class Ceph(Lifetime):
         """Make a pool for images."""
         self.ask('osd pool create', pool=name, pg_num=8)
         with self.open_pool(name) as io:
-            _, rbd = rbd_library.load()
-            rbd.RBD().pool_init(io, True)
+            _load('rbd').RBD().pool_init(io, True)
 
     def remove_pool(self, name: str) -> None:
         """Remove a pool with all that is in it."""
