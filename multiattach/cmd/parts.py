@@ -81,7 +81,7 @@ def open_database(conf: cfg.ConfigOpts, *, check: bool = True, patient: bool = T
     if not url:
         raise errors.ConfigurationError(
             'Option connection in [database] is not set: give an SQLAlchemy URL such as '
-            'sqlite:////var/lib/multiattach/multiattach.sqlite or mysql+pymysql://…'
+            'sqlite:////var/lib/multiattach/multiattach.sqlite or mysql://…'
         )
     try:
         db = Database(

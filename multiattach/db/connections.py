@@ -13,10 +13,14 @@ from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import engines
 from sqlalchemy import event, exc
 
+from multiattach import concurrency
+from multiattach.domain import errors
 from multiattach.trouble import Trouble
 
 # psycopg2 would wait for ever for a server that hangs.
 _CONNECT_TIMEOUT = 5
+# Those that wait in C keep every green thread waiting for an answer to one of them.
+_BLOCKING_DRIVERS = ('mysqldb', 'psycopg')
 _TIMED_DRIVERS = ('pymysql', 'mysqldb', 'psycopg2', 'psycopg')
 _READ_ONLY = 'multiattach_read_only'
 _BUSY_TIMEOUT_MS = 30_000
@@ -24,7 +28,38 @@ _FRESH = 5.0  # s that a connection may have been idle without a look whether it
 _USED_AT = 'multiattach_used_at'
 _ENDED = 'multiattach_ended'
 # Seconds after which the database ends an idle transaction and releases its locks; no transaction waits for others.
+# Those of a process that sleeps (stopped, paused, cut off) would keep everybody else from its rows for as long.
 IDLE_LIMIT = 20
+_SETTINGS = {
+    'postgresql': ("SET idle_in_transaction_session_timeout = '{limit}s'",),
+    'mysql': (
+        # Sharers of one volume decide and move in parallel, as they do on PostgreSQL. InnoDB's own default, REPEATABLE
+        # READ, shows a transaction that waited for a row's lock what was true before it waited, and locks the gaps
+        # beside the rows that an UPDATE's sub-selects read.
+        'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+        # MySQL has no such limit: for it this is a comment.
+        'SET SESSION /*M!100300 idle_transaction_timeout = {limit}, */ sql_notes = @@sql_notes',
+    ),
+}
+_SETTINGS['mariadb'] = _SETTINGS['mysql']
+
+
+def choose_driver(url: str) -> str:
+    """Have a URL that names a database but no driver use the one that costs least among those that fit.
+
+    :raises ConfigurationError: the driver that it names would hold up green threads.
+    """
+    parts, is_green = sa.make_url(url), concurrency.is_green()
+    usual = {'mysql': 'pymysql' if is_green else 'mysqldb', 'postgresql': 'psycopg2'}
+    backend, _, driver = parts.drivername.partition('+')
+    if is_green and driver in _BLOCKING_DRIVERS:
+        raise errors.ConfigurationError(
+            f'Option connection in [database]: {driver} lets no other green thread run while it waits; use '
+            f'{backend}://, or threads instead of eventlet.'
+        )
+    if driver or backend not in usual:
+        return url
+    return parts.set(drivername=f'{backend}+{usual[backend]}').render_as_string(hide_password=False)
 
 
 def open_engine(url: str, outage: Trouble, **options: Any) -> sa.Engine:
@@ -43,9 +78,7 @@ def open_engine(url: str, outage: Trouble, **options: Any) -> sa.Engine:
     else:
         _look_seldom(engine)
         if engine.dialect.name in ('mysql', 'mariadb'):
-            _prepare_mysql(engine)
             _roll_back_seldom(engine)
-        _limit_idleness(engine)
     event.listen(engine, 'do_connect', functools.partial(_connect, outage))
     engine.dispose()  # oslo.db has made a first connection to try the URL
     return engine
@@ -135,27 +168,8 @@ def _roll_back_seldom(engine: sa.Engine) -> None:
             engine.dialect.do_rollback(connection)
 
 
-def _limit_idleness(engine: sa.Engine) -> None:
-    """Have the server end a transaction whose process sleeps (stopped, paused, cut off from the network).
-
-    Its locks would keep everybody else from these rows for as long as it sleeps.
-    """
-    limits = {
-        'postgresql': f"SET idle_in_transaction_session_timeout = '{IDLE_LIMIT}s'",
-        # MySQL has no such limit: for it this is a comment.
-        'mysql': f'SET SESSION /*M!100300 idle_transaction_timeout = {IDLE_LIMIT}, */ sql_notes = @@sql_notes',
-    }
-    limits['mariadb'] = limits['mysql']
-
-    @event.listens_for(engine, 'connect')
-    def _set(connection: Any, _record: Any) -> None:
-        with contextlib.closing(connection.cursor()) as cursor:
-            cursor.execute(limits[engine.dialect.name])
-        connection.commit()  # PostgreSQL takes back what was set in a transaction that is rolled back
-
-
 def _connect(outage: Trouble, dialect: sa.Dialect, _record: Any, args: list[Any], parameters: dict[str, Any]) -> Any:
-    """Call a connection that cannot be made a lost one.
+    """Call a connection that cannot be made, or is lost at once, a lost one.
 
     oslo.db does so for MariaDB; the words of PostgreSQL that it knows are those of libpq before 14.
     """
@@ -163,11 +177,24 @@ def _connect(outage: Trouble, dialect: sa.Dialect, _record: Any, args: list[Any]
         parameters.setdefault('connect_timeout', _CONNECT_TIMEOUT)
     try:
         made = dialect.connect(*args, **parameters)
+        if dialect.name in _SETTINGS:
+            _set_up(dialect, made)
     except dialect.loaded_dbapi.OperationalError as exc:
         outage.note('takes no connection; what needs it waits, or is refused', type(exc).__name__)
         raise db_exc.DBConnectionError(exc) from exc
     outage.end()
     return made
+
+
+def _set_up(dialect: sa.Dialect, made: Any) -> None:
+    in_transactions = dialect.name == 'postgresql'  # a rollback would take back what was set in one
+    if in_transactions:
+        made.autocommit = True
+    with contextlib.closing(made.cursor()) as cursor:
+        for setting in _SETTINGS[dialect.name]:
+            cursor.execute(setting.format(limit=IDLE_LIMIT))
+    if in_transactions:
+        made.autocommit = False
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:
@@ -190,16 +217,3 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         if statement == 'BEGIN' and not connection.get_execution_options().get(_READ_ONLY):
             return 'BEGIN IMMEDIATE', parameters
         return statement, parameters
-
-
-def _prepare_mysql(engine: sa.Engine) -> None:
-    """Let sharers of one volume decide and move in parallel, as they do on PostgreSQL.
-
-    InnoDB's own default, REPEATABLE READ, shows a transaction that waited for a row's lock what
-    was true before it waited, and locks the gaps beside the rows that an UPDATE's sub-selects read.
-    """
-
-    @event.listens_for(engine, 'connect')
-    def _set_isolation(connection: Any, _record: Any) -> None:
-        with contextlib.closing(connection.cursor()) as cursor:
-            cursor.execute('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')

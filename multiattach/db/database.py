@@ -38,6 +38,7 @@ class Database:
 
     def __init__(self, url: str, max_pool_size: int = 10, max_overflow: int = 50, **options: Any) -> None:
         options |= {'max_pool_size': max_pool_size, 'max_overflow': max_overflow}
+        url = connections.choose_driver(url)
         outage = Trouble(LOG, 'The database')
         self.engine = connections.open_engine(url, outage, **options)
         self.read_engine = connections.open_read_engine(self.engine, url, outage, **options)

@@ -20,9 +20,10 @@ def _is_full(error: BaseException | None) -> bool:
     while error is not None:
         if getattr(error, 'sqlite_errorcode', 0) & 0xFF in _SQLITE:
             return True
-        if getattr(error, 'pgcode', None) == _POSTGRESQL:
+        # psycopg2, psycopg
+        if _POSTGRESQL in (getattr(error, 'pgcode', None), getattr(error, 'sqlstate', None)):
             return True
-        if type(error).__module__.startswith('pymysql') and error.args[:1] and error.args[0] in _MYSQL:
+        if type(error).__module__.startswith(('pymysql', 'MySQLdb')) and error.args[:1] and error.args[0] in _MYSQL:
             return True
         error = getattr(error, 'orig', None) or getattr(error, 'inner_exception', None) or error.__cause__
     return False

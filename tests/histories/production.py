@@ -82,7 +82,7 @@ class Production(Field):
     @property
     def url(self) -> str:
         database = self._cloud.database
-        return f'mysql+pymysql://root@localhost/multiattach?unix_socket={database.socket_path}'
+        return f'mysql://root@localhost/multiattach?unix_socket={database.socket_path}'
 
     def administer(self, *words: str) -> str:
         return self._cloud.tgtd.administer(*words)

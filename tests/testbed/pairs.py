@@ -171,7 +171,7 @@ class MariaDBPair(_Pair[MariaDB]):
         self.active.create_database(name)
         self._databases.append(name)
         place = f'{_LOOPBACK}:{self.port}/{name}'
-        return f'mysql+pymysql://{USER}:{self.active.password}@{place}?charset=utf8mb4'
+        return f'mysql://{USER}:{self.active.password}@{place}?charset=utf8mb4'
 
     def _prepare(self) -> None:
         wait_until(

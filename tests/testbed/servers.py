@@ -190,7 +190,7 @@ class MariaDB(Server):
         :returns: a URL with the password in it
         """
         place = f'{self.address}:{self.port}/{database}'
-        return f'mysql+pymysql://{USER}:{self.password}@{place}?charset=utf8mb4'
+        return f'mysql://{USER}:{self.password}@{place}?charset=utf8mb4'
 
     def create_database(self, name: str) -> str:
         """Make a database; one that exists is fine.

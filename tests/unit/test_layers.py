@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob('*.py'))
 # What each layer may import of this package.
 ALLOWED = {
     'domain': {'domain'},
-    'db': {'db', 'domain', 'signals', 'request_ids', 'trouble'},
+    'db': {'db', 'domain', 'signals', 'request_ids', 'trouble', 'concurrency'},
     # What a rule guards is what the routes declare; nobody but programs asks for the rules.
     'policies': {'policies', 'api'},
     'rpc': {'rpc', 'domain', 'periodic', 'signals', 'request_ids', 'probe', 'turns'},

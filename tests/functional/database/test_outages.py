@@ -55,7 +55,7 @@ def test_one_line_when_it_goes_and_one_when_it_is_back(busy, relay, caplog):
 
 
 @pytest.mark.parametrize('words', [('service', 'list'), ('doctor',), ('config', 'check', '--connect')])
-@pytest.mark.parametrize('kind', ['mysql+pymysql', 'postgresql+psycopg2'])
+@pytest.mark.parametrize('kind', ['mysql', 'mysql+pymysql', 'postgresql', 'postgresql+psycopg'])
 @pytest.mark.parametrize('hangs', [False, True])
 def test_commands_say_in_time_that_it_is_away(tmp_path, words, kind, hangs):
     with socket.socket() as place:
