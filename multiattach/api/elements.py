@@ -22,11 +22,7 @@ def base_url(req: Request, settings: ApiSettings) -> str:
 
 
 def format_time(moment: datetime.datetime | None) -> str | None:
-    """Write a time as Block Storage does: ISO 8601, UTC without zone.
-
-    :param moment: UTC without zone, or None.
-    :returns: text, or None.
-    """
+    """Write a time (UTC without zone) as Block Storage does: ISO 8601, without zone."""
     return None if moment is None else moment.isoformat(timespec='microseconds')
 
 
@@ -38,11 +34,7 @@ class Links:
         self._project = f'{req.url_project}/' if req.url_project else ''
 
     def of(self, collection: str, ident: str) -> list[dict[str, str]]:
-        """Return the links to one thing.
-
-        :param collection: its place in the URL, for example ``volumes``.
-        :returns: ``self`` and ``bookmark``.
-        """
+        """Return the links ``self`` and ``bookmark`` to one thing of a collection, ``volumes`` for example."""
         tail = f'{self._project}{collection}/{ident}'
         return [
             {'rel': 'self', 'href': f'{self._base}/{self._version}/{tail}'},

@@ -108,10 +108,6 @@ def get_timeline(session: Session, attachment_id: str) -> str:
 
 
 def count_attached(session: Session, volume_id: str) -> int:
-    """Count the servers that have a volume.
-
-    :returns: number of attachments in state ``attached``.
-    """
     return session.execute(
         sa.select(sa.func.count())
         .select_from(A)
@@ -120,10 +116,9 @@ def count_attached(session: Session, volume_id: str) -> int:
 
 
 def count_places(session: Session, volume_id: str, instance_uuid: str | None) -> tuple[int, int]:
-    """Count the attachments that take a place on a volume, in one statement.
+    """Count the attachments of a server, and of others, that take a place on a volume, in one statement.
 
-    :param instance_uuid: the asking server, or None.
-    :returns: attachments of this server, and of others (those without a server among them).
+    Those without a server are others.
     """
     row = session.execute(_COUNT_PLACES, {'volume': volume_id, 'server': instance_uuid}).one()
     return int(row[1]), int(row[0]) - int(row[1])
@@ -150,11 +145,7 @@ def list_left(rows: sa.Connection, volume_id: str) -> list[Summary]:
 def list_page(
     session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page, *, detail: bool
 ) -> list[A]:
-    """Load one page of attachments, their volumes' rows with them.
-
-    :param filters: conditions on attachments and their volumes.
-    :param page: order and cut.
-    """
+    """Load one page of attachments, their volumes' rows with them."""
     query = sa.select(A).join(models.Volume, models.Volume.id == A.volume_id).where(_LIVE, *filters)
     query = paging.paginate(session, query, A, page).options(orm.contains_eager(A.volume))
     if detail:
@@ -163,18 +154,12 @@ def list_page(
 
 
 def list_of_volume(session: Session, volume_id: str) -> list[A]:
-    """List the live attachments of a volume without their deferred columns.
-
-    :returns: attachments, oldest first.
-    """
+    """List the live attachments of a volume without their deferred columns, oldest first."""
     return list(session.scalars(_OF_VOLUME, {'volume': volume_id}))
 
 
 def list_on_backend(session: Session, backend_host: str, wanted: Iterable[str]) -> list[A]:
-    """List the attachments whose volumes a backend exports.
-
-    :returns: attachments with volume, connector and connection_info, oldest first.
-    """
+    """List the attachments whose volumes a backend exports, with all that is needed for it, oldest first."""
     return list(session.scalars(_ON_BACKEND, {'host': backend_host, 'states': sorted(wanted)}))
 
 
@@ -190,10 +175,7 @@ def list_volumes_on_backend(session: Session, backend_host: str, wanted: Iterabl
 
 
 def list_with_connectors(session: Session, volume_id: str) -> list[A]:
-    """List the attachments of a volume that are not at their end, with their connectors.
-
-    :returns: attachments, oldest first.
-    """
+    """List the attachments of a volume that are not at their end, with their connectors, oldest first."""
     return list(
         session.scalars(
             sa.select(A)
@@ -205,10 +187,7 @@ def list_with_connectors(session: Session, volume_id: str) -> list[A]:
 
 
 def list_admitted(session: Session, volume_id: str) -> list[A]:
-    """List the attachments that a volume's target must admit.
-
-    :returns: attachments with connection_info, oldest first.
-    """
+    """List the attachments that a volume's target must admit, with connection_info, oldest first."""
     return list(
         session.scalars(
             sa.select(A)
@@ -220,10 +199,7 @@ def list_admitted(session: Session, volume_id: str) -> list[A]:
 
 
 def list_of_agent(session: Session, host: str, wanted: Iterable[str]) -> list[A]:
-    """List the attachments that a host agent drives.
-
-    :returns: attachments with their volumes' rows, oldest first.
-    """
+    """List the attachments that a host agent drives, with their volumes' rows, oldest first."""
     return list(
         session.scalars(
             sa.select(A)
@@ -257,10 +233,7 @@ def list_agent_hosts(session: Session, volume_id: str) -> list[str]:
 
 
 def set_seen_size(session: Session, attachment_id: str, size: int) -> None:
-    """Write the size that a server was told of.
-
-    :param size: GiB.
-    """
+    """Write the size, GiB, that a server was told of."""
     session.execute(
         sa.update(A)
         .where(A.id == attachment_id, _LIVE)
@@ -270,10 +243,7 @@ def set_seen_size(session: Session, attachment_id: str, size: int) -> None:
 
 
 def set_connection_info(session: Session, attachment_id: str, connection_info: Mapping[str, Any]) -> None:
-    """Write what a host is told when it asks again.
-
-    :param connection_info: flat connection_info (contract 8.2).
-    """
+    """Write the flat connection_info that a host is told when it asks again."""
     session.execute(
         sa.update(A)
         .where(A.id == attachment_id, _LIVE)
@@ -283,10 +253,7 @@ def set_connection_info(session: Session, attachment_id: str, connection_info: M
 
 
 def list_of_server(session: Session, server_id: str) -> list[A]:
-    """List the attachments of a server that a host agent drives.
-
-    :returns: attachments with their volumes' rows, oldest first.
-    """
+    """List the attachments of a server that a host agent drives, with their volumes' rows, oldest first."""
     return list(
         session.scalars(
             sa.select(A)
@@ -299,10 +266,7 @@ def list_of_server(session: Session, server_id: str) -> list[A]:
 
 
 def list_of_servers(session: Session, server_ids: Iterable[str]) -> list[A]:
-    """List the attachments of several servers that host agents drive, in one statement.
-
-    :returns: attachments that take a place, oldest first.
-    """
+    """List the attachments of host agents' servers that take a place, in one statement, oldest first."""
     return list(
         session.scalars(
             sa.select(A)
@@ -318,10 +282,6 @@ def list_of_servers(session: Session, server_ids: Iterable[str]) -> list[A]:
 
 
 def set_delete_on_termination(session: Session, attachment_id: str, wanted: bool) -> None:
-    """Write whether the volume is to go with the server.
-
-    :param wanted: what it shall be.
-    """
     session.execute(
         sa.update(A)
         .where(A.id == attachment_id)
@@ -342,10 +302,7 @@ def remove_placeless(session: Session, volume_id: str) -> None:
 
 
 def remove_placeless_of(session: Session, volume_id: str, instance_uuid: str) -> None:
-    """End the history of a server's failed attaches: it tries anew.
-
-    :param instance_uuid: UUID of the server.
-    """
+    """End the history of a server's failed attaches: it tries anew."""
     session.execute(
         sa.update(A)
         .where(A.volume_id == volume_id, A.instance_uuid == instance_uuid, _LIVE, A.state.in_(sorted(states.PLACELESS)))

@@ -23,7 +23,6 @@ class Change:
     """One event on one row.
 
     :param noun: ``attachment`` or ``volume``.
-    :param state: state afterwards; None if the event does not say.
     :param at: when, UTC without zone.
     :param left: state before, None where the transaction had not read it.
     :param stayed: seconds in the state before, None where not known.
@@ -77,7 +76,6 @@ def state_before(
 ) -> tuple[str | None, float | None]:
     """Tell what a session had read of a row before a statement changed it; nothing is asked.
 
-    :param model: the mapped class.
     :param column: column of the state; ``COLUMN_at`` says since when.
     :param at: now.
     :returns: state and seconds in it; None for what was not read.

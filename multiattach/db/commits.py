@@ -82,7 +82,6 @@ def note_row(work: Work, model: Any, ident: str) -> None:
 
 
 def note_rows(session: Session, _context: Any) -> None:
-    """Keep which rows a flush inserted."""
     if (evidence := session.info.get(_KEY)) is not None:
         evidence.rows += [(type(row), row.id) for row in session.new if hasattr(row, 'id')]
 
@@ -143,14 +142,10 @@ def collect(work: Work) -> Evidence:
 
 
 def find_out(open_session: Callable[[], Session], evidence: Evidence) -> Verdict:
-    """Tell whether a transaction was committed.
+    """Tell whether a transaction was committed; None if nobody can tell.
 
-    The transaction may still be on its way through the server: the rows that it locked are locked here
-    first, which waits for its end.
-
-    :param open_session: opens a session that writes.
-    :param evidence: what the transaction wrote.
-    :returns: None if nobody can tell: it left no evidence, it was overwritten, or the database is away.
+    That is so if it left no evidence, was overwritten, or the database is away. The transaction may still be on its
+    way through the server: the rows that it locked are locked here first, which waits for its end.
     """
 
     @tenacity.retry(

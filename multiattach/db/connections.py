@@ -66,8 +66,6 @@ def open_engine(url: str, outage: Trouble, **options: Any) -> sa.Engine:
     """Open an engine for transactions that write.
 
     :param outage: where it is told that no connection can be made.
-    :param options: arguments of ``oslo_db.sqlalchemy.engines.create_engine``.
-    :returns: the engine, without a connection.
     """
     _close_file(url)
     engine: sa.Engine = engines.create_engine(url, sqlite_fk=True, thread_checkin=False, **options)
@@ -103,10 +101,6 @@ def open_read_engine(writer: sa.Engine, url: str, outage: Trouble, **options: An
 
     On a server each statement is a transaction: what READ COMMITTED shows is the same, and the ROLLBACK at
     the end, a round trip of its own, is saved.
-
-    :param writer: the engine for transactions that write.
-    :param outage: as for :func:`open_engine`.
-    :param options: as for :func:`open_engine`.
     """
     if writer.dialect.name == 'sqlite':
         return writer.execution_options(**{_READ_ONLY: True})

@@ -33,7 +33,6 @@ class Database:
 
     :param max_pool_size: connections kept per process (not SQLite).
     :param max_overflow: connections above that at peaks (not SQLite).
-    :param options: further arguments of ``oslo_db.sqlalchemy.engines.create_engine``.
     """
 
     def __init__(self, url: str, max_pool_size: int = 10, max_overflow: int = 50, **options: Any) -> None:
@@ -158,7 +157,6 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Close all pooled connections."""
         self.engine.dispose()
         self.read_engine.dispose()
 
@@ -178,7 +176,6 @@ def retry(call: Callable[P, R]) -> Callable[P, R]:
     transaction (:meth:`Database.writer` tells a lost connection from a lost answer). Of nested calls the
     outermost is repeated.
 
-    :param call: function that opens its own transaction.
     :returns: the function with up to 20 retries and growing pauses; it raises Unavailable at the end. Without
         a connection that is after some 8 s: whoever waits is a person, or has a time-out.
     """

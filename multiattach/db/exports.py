@@ -74,10 +74,7 @@ _READ = (
 
 @dataclasses.dataclass(frozen=True)
 class Mate:
-    """Another attachment of the same initiator to the same volume, which may be on the target.
-
-    :param connection_info: what was stored for it, or None.
-    """
+    """Another attachment of the same initiator to the same volume, which may be on the target."""
 
     id: str
     state: str
@@ -86,12 +83,6 @@ class Mate:
 
 @dataclasses.dataclass(frozen=True)
 class HostMark:
-    """Why a host is to have no volume.
-
-    :param fenced_at: since when, UTC.
-    :param reason: what the operator said, or None.
-    """
-
     host: str
     fenced_at: datetime.datetime
     reason: str | None
@@ -102,10 +93,7 @@ class ExportRow:
     """An attachment, those of the same initiator, and whether there is another one.
 
     :param initiator: iSCSI initiator name, None if no host ever connected.
-    :param attach_mode: ``rw``, ``ro`` or None.
     :param error: why the attach failed on its host, or None.
-    :param connector: connector as it was given, or None.
-    :param connection_info: what was stored for it, or None.
     :param mates: others of the same initiator.
     :param stranger: state of one attachment of another initiator, None if there is none.
     :param mark: mark of its host, None if the host is not fenced.

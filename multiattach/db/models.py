@@ -35,17 +35,13 @@ class Json(sa.TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        """Write a value."""
         return None if value is None else json.dumps(value, separators=(',', ':'))
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        """Read a value."""
         return None if value is None else json.loads(value)
 
 
 class Base(orm.DeclarativeBase):
-    """Base of all tables."""
-
     metadata = sa.MetaData(naming_convention=NAMING)
     type_annotation_map = {datetime.datetime: Instant}
 
@@ -90,12 +86,10 @@ class VolumeType(Lifetime, Base):
 
     @property
     def qos_specs_id(self) -> str | None:
-        """UUID of the type's QoS specs, or None."""
         return self.qos.qos_specs_id if self.qos is not None else None
 
     @property
     def extra_specs(self) -> dict[str, str | None]:
-        """Extra specs as a dict."""
         return {spec.key: spec.value for spec in self.specs}
 
 
@@ -154,7 +148,6 @@ class QosSpecs(Base):
 
     @property
     def specs(self) -> dict[str, str | None]:
-        """Keys and values as a dict."""
         return {item.key: item.value for item in self.items}
 
 

@@ -37,9 +37,7 @@ class Page:
 def paginate(session: Session, query: sa.Select[Any], model: Any, page: Page) -> sa.Select[Any]:
     """Order and cut a query; NULL comes before every value, whatever the database takes it for.
 
-    :param query: SELECT of the model.
     :param model: mapped class with ``id``; rows with ``deleted_at`` are no markers.
-    :param page: what is wanted.
     :returns: the query with ORDER BY, the marker's condition, LIMIT and OFFSET.
     :raises NotFound: the marker is no live row.
     """

@@ -19,10 +19,7 @@ _Link = models.TypeQos
 
 
 class Allowance(NamedTuple):
-    """What a volume's type says of its speed.
-
-    :param size: of the volume, GiB.
-    """
+    """What a volume's type says of its speed."""
 
     consumer: str
     specs: dict[str, str | None]
@@ -30,11 +27,6 @@ class Allowance(NamedTuple):
 
 
 def get(session: Session, qos_id: str, *, lock: bool = False) -> Q:
-    """Load QoS specs with their keys.
-
-    :param lock: hold the row's lock until the transaction ends.
-    :raises QosSpecsNotFound: there are none.
-    """
     query = (
         sa.select(Q).where(Q.id == qos_id).options(orm.selectinload(Q.items)).execution_options(populate_existing=True)
     )
@@ -45,21 +37,11 @@ def get(session: Session, qos_id: str, *, lock: bool = False) -> Q:
 
 
 def list_page(session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page) -> list[Q]:
-    """List QoS specs with their keys.
-
-    :param filters: conditions on :class:`~multiattach.db.models.QosSpecs`.
-    :param page: order and cut.
-    :raises NotFound: the page's marker is none of them.
-    """
     query = paging.paginate(session, sa.select(Q).where(*filters), Q, page)
     return list(session.scalars(query.options(orm.selectinload(Q.items)), execution_options=paging.SHAPED))
 
 
 def add(session: Session, name: str, consumer: str, specs: Mapping[str, str | None]) -> str:
-    """Insert QoS specs.
-
-    :param name: unique.
-    """
     ident = str(uuid.uuid4())
     session.add(Q(id=ident, name=name, consumer=consumer))
     session.flush()
@@ -87,10 +69,6 @@ def delete(session: Session, qos_id: str) -> None:
 
 
 def list_types(session: Session, qos_id: str) -> list[models.VolumeType]:
-    """List the types that have QoS specs.
-
-    :returns: types by name, without their relations.
-    """
     table = models.VolumeType
     return list(
         session.scalars(
@@ -103,10 +81,6 @@ def list_types(session: Session, qos_id: str) -> list[models.VolumeType]:
 
 
 def find_id(session: Session, type_id: str) -> str | None:
-    """Find the QoS specs of a type.
-
-    :returns: UUID of the specs, or None.
-    """
     return session.scalars(sa.select(_Link.qos_specs_id).where(_Link.volume_type_id == type_id)).first()
 
 
@@ -124,10 +98,7 @@ def unlink(session: Session, *, qos_id: str | None = None, type_id: str | None =
 
 
 def find_front_end(session: Session, type_id: str) -> str | None:
-    """Find the QoS specs of a type that hosts see to.
-
-    :returns: UUID of the specs; None if the type has none or the backend alone sees to them.
-    """
+    """Return the QoS specs of a type that hosts see to; None if it has none, or the backend alone sees to them."""
     return session.scalars(
         sa.select(Q.id)
         .join(_Link, _Link.qos_specs_id == Q.id)

@@ -68,12 +68,7 @@ def count_attachments(work: Work, project_id: str) -> int:
 
 
 def read_limits(session: Session, project_id: str | None, class_name: str = DEFAULT_CLASS) -> dict[str, int]:
-    """Read the limits that admins set: those of a project before those of its class.
-
-    :param project_id: the project, or None for the class alone.
-    :param class_name: the quota class.
-    :returns: limit by resource.
-    """
+    """Return the limits that admins set: those of a project (None for no project) before those of its class."""
     mine = sa.and_(Q.scope == CLASS, Q.name == class_name)
     if project_id is not None:
         mine = sa.or_(mine, sa.and_(Q.scope == PROJECT, Q.name == project_id))
@@ -84,10 +79,7 @@ def read_limits(session: Session, project_id: str | None, class_name: str = DEFA
 
 
 def write_limits(session: Session, scope: str, name: str, limits: Mapping[str, int]) -> None:
-    """Set limits; the others stay.
-
-    :param scope: :data:`PROJECT` or :data:`CLASS`.
-    """
+    """Set limits of a :data:`PROJECT` or :data:`CLASS`; the others stay."""
     if not limits:
         return
     session.execute(
@@ -105,8 +97,4 @@ def write_limits(session: Session, scope: str, name: str, limits: Mapping[str, i
 
 
 def delete_limits(session: Session, scope: str, name: str) -> None:
-    """Forget all limits of a project or class.
-
-    :param scope: :data:`PROJECT` or :data:`CLASS`.
-    """
     session.execute(sa.delete(Q).where(Q.scope == scope, Q.name == name).execution_options(synchronize_session=False))

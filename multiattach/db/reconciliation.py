@@ -79,18 +79,12 @@ class Place(NamedTuple):
 
 
 def read_backend(session: Session, host: str) -> list[BackendRow]:
-    """List the volumes of a backend that somebody has, with their attachments.
-
-    :returns: a row for each attachment, and for each volume whose status wants one.
-    """
+    """List a row for each attachment on a backend, and for each volume whose status wants one."""
     return [BackendRow._make(row) for row in session.execute(_ON_BACKEND, {'host': host})]
 
 
 def list_of_volumes(session: Session, volume_ids: Sequence[str]) -> list[BackendRow]:
-    """List live volumes with their attachments.
-
-    :returns: at least one row for each volume that lives.
-    """
+    """List live volumes with their attachments, at least one row for each."""
     return [
         BackendRow._make(row)
         for some in _chunks(volume_ids)
@@ -99,10 +93,7 @@ def list_of_volumes(session: Session, volume_ids: Sequence[str]) -> list[Backend
 
 
 def find_volumes(session: Session, volume_ids: Sequence[str]) -> dict[str, tuple[str | None, bool]]:
-    """Tell of volumes whether they are recorded.
-
-    :returns: by id the backend, and whether the volume lives; those that nobody recorded are not in it.
-    """
+    """Return, of the volumes that are recorded, the backend and whether the volume lives."""
     return {
         row[0]: (row[1], row[2] is None)
         for some in _chunks(volume_ids)
@@ -111,15 +102,10 @@ def find_volumes(session: Session, volume_ids: Sequence[str]) -> dict[str, tuple
 
 
 def read_agent(session: Session, host: str) -> list[AgentRow]:
-    """List the attachments that a host agent drives."""
     return [AgentRow._make(row) for row in session.execute(_OF_AGENT, {'host': host})]
 
 
 def list_places(session: Session, volume_ids: Sequence[str]) -> list[Place]:
-    """List who has volumes, or is about to.
-
-    :returns: a row for each attachment that takes a place.
-    """
     return [
         Place._make(row)
         for some in _chunks(volume_ids)
@@ -132,11 +118,7 @@ def list_places(session: Session, volume_ids: Sequence[str]) -> list[Place]:
 
 
 def list_shared_names(session: Session, initiators: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """List the initiator names that live attachments have with several hosts.
-
-    :param initiators: only these; None for any.
-    :returns: hosts by initiator.
-    """
+    """List the initiator names that live attachments have with several hosts, and those hosts."""
     mine = [_LIVE, A.state.in_(sorted(states.ON_TARGET)), A.initiator.is_not(None), A.attached_host.is_not(None)]
     if initiators is not None:
         mine.append(A.initiator.in_(sorted(set(initiators))[:_CHUNK]))
@@ -162,10 +144,7 @@ def list_shared_names(session: Session, initiators: Sequence[str] | None = None)
 
 
 def list_never_connected(session: Session, attachment_ids: Sequence[str]) -> set[str]:
-    """Tell which attachments no host was ever to be admitted for.
-
-    :returns: those whose timeline knows of no export.
-    """
+    """Return the attachments that no host was ever to be admitted for: their timeline knows of no export."""
     return {
         ident
         for some in _chunks(attachment_ids)
@@ -176,10 +155,6 @@ def list_never_connected(session: Session, attachment_ids: Sequence[str]) -> set
 
 
 def list_infos(session: Session, attachment_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read what hosts were told.
-
-    :returns: connection_info by attachment, of those that have one.
-    """
     return {
         row[0]: row[1]
         for some in _chunks(attachment_ids)
@@ -201,10 +176,7 @@ def find_servers(work: Work, server_ids: Sequence[str]) -> dict[str, tuple[str, 
 
 
 def find_ended(session: Session, volume_ids: Sequence[str]) -> dict[str, set[str]]:
-    """Tell of which initiators and servers it is recorded that they have volumes no more.
-
-    :returns: by volume names of initiators and ids of servers.
-    """
+    """Return, by volume, the initiators and servers that are recorded to have it no more."""
     ended: dict[str, set[str]] = {}
     for some in _chunks(volume_ids):
         for volume_id, initiator, server_id in session.execute(
@@ -217,7 +189,6 @@ def find_ended(session: Session, volume_ids: Sequence[str]) -> dict[str, set[str
 
 
 def find_registered(session: Session, server_ids: Sequence[str]) -> dict[str, datetime.datetime]:
-    """Tell since when servers of host agents are known."""
     return {
         row[0]: row[1]
         for some in _chunks(server_ids)

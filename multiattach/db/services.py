@@ -18,9 +18,8 @@ S = models.Service
 
 @database.retry
 def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) -> None:
-    """Write a heartbeat with what the service reports of itself.
+    """Write a heartbeat with what the service reports of itself; return the service's UUID.
 
-    :param binary: program, for instance ``multiattach-volume``.
     :param host: its host, with ``@backend`` for a volume backend.
     """
     moment = models.now()
@@ -42,11 +41,7 @@ def beat(db: database.Database, binary: str, host: str, zone: str, report: Any) 
 
 
 def list_all(session: Session, binary: str | None = None, host: str | None = None) -> list[S]:
-    """List services.
-
-    :param host: only this host, or all backends of it.
-    :returns: services in order of program and host.
-    """
+    """List services, also of all backends of *host*, in order of program and host."""
     query = sa.select(S).order_by(S.binary, S.host)
     if binary:
         query = query.where(S.binary == binary)
@@ -56,11 +51,7 @@ def list_all(session: Session, binary: str | None = None, host: str | None = Non
 
 
 def list_of_backend(session: Session, binary: str, host: str) -> list[S]:
-    """List the workers of a backend; those of a cluster report whom they serve.
-
-    :param host: ``host@backend``, or ``cluster@backend``.
-    :returns: services, that of the last heartbeat first.
-    """
+    """List the workers of a backend, that of the last heartbeat first; those of a cluster report whom they serve."""
     rows = [
         row
         for row in session.scalars(sa.select(S).where(S.binary == binary))
@@ -82,10 +73,7 @@ def find_portal(work: Work, binary: str, host: str) -> str | None:
 
 
 def remove(session: Session, binary: str, host: str) -> bool:
-    """Delete one service; one that lives comes back with its next heartbeat.
-
-    :param host: host, with ``@backend`` for a volume backend.
-    """
+    """Delete one service; one that lives comes back with its next heartbeat."""
     done = session.execute(
         sa.delete(S).where(S.binary == binary, S.host == host).execution_options(synchronize_session=False)
     )
@@ -93,10 +81,7 @@ def remove(session: Session, binary: str, host: str) -> bool:
 
 
 def get(session: Session, binary: str, host: str) -> S:
-    """Load one service.
-
-    :param host: host, with ``@backend`` for a volume backend.
-    """
+    """Load one service."""
     found = session.scalars(sa.select(S).where(S.binary == binary, S.host == host)).first()
     if found is None:
         raise errors.NotFound(f'Service {binary} on host {host} could not be found.')
@@ -104,10 +89,7 @@ def get(session: Session, binary: str, host: str) -> S:
 
 
 def set_disabled(service: S, disabled: bool, reason: str | None = None) -> None:
-    """Enable or disable a service that was loaded in this transaction.
-
-    :param reason: why it is disabled; forgotten when it is enabled.
-    """
+    """Enable or disable a service that was loaded in this transaction."""
     service.disabled = disabled
     service.disabled_reason = reason if disabled else None
     service.updated_at = models.now()

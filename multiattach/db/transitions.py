@@ -293,8 +293,6 @@ def reset_volume(work: Work, volume_id: str, status: str) -> None:
     """Set a status at an admin's word; one that attachments decide is derived instead.
 
     ``attaching`` and ``detaching`` leave the mark that os-reserve and os-begin_detaching leave.
-
-    :param status: the status to set.
     """
     table = models.Volume
     derived = status in states.DERIVED_STATUSES
@@ -336,7 +334,6 @@ def derive_volume(work: Work, volume_id: str, *, left: str | None = None, **valu
 
     :param left: UUID of an attachment whose detach has just ended; the mark that os-begin_detaching left
         of it goes if a server had it.
-    :param values: further columns, written whatever the status; ``claim`` among them counts.
     """
     moment = models.now()
     values['updated_at'] = moment

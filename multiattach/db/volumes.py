@@ -111,10 +111,7 @@ def load(session: Session, volume_id: str) -> V:
 
 
 def lock(session: Session, volume_id: str) -> V:
-    """Load a volume's row and hold its lock until the transaction ends.
-
-    :returns: the volume without its relations.
-    """
+    """Load a volume's row, without its relations, and hold its lock until the transaction ends."""
     volume = session.scalars(_LOCK, {'ident': volume_id}).first()
     if volume is None:
         raise errors.VolumeNotFound(volume_id)
@@ -125,20 +122,13 @@ def lock(session: Session, volume_id: str) -> V:
 def list_page(
     session: Session, filters: Sequence[sa.ColumnElement[bool]], page: paging.Page
 ) -> list[models.VolumeDetail]:
-    """Load one page of volumes with all that their views show, in one statement, or up to three.
-
-    :param filters: conditions on :class:`~multiattach.db.models.Volume`.
-    """
+    """Load one page of volumes with all that their views show, in one statement, or up to three."""
     query = paging.paginate(session, _DETAIL.where(*filters), V, page)
     return _describe(session, session.execute(query, execution_options=paging.SHAPED))
 
 
 def count(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> tuple[int, int]:
-    """Count volumes.
-
-    :param filters: conditions on :class:`~multiattach.db.models.Volume`.
-    :returns: number of volumes and the sum of their sizes in GiB.
-    """
+    """Return the number of volumes and the sum of their sizes in GiB."""
     row = session.execute(
         sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(V.size), 0)).where(_LIVE, *filters),
         execution_options=paging.SHAPED,
@@ -147,11 +137,7 @@ def count(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> tuple[
 
 
 def collect_metadata(session: Session, filters: Sequence[sa.ColumnElement[bool]]) -> dict[str, list[str]]:
-    """Collect the metadata of volumes.
-
-    :param filters: conditions on :class:`~multiattach.db.models.Volume`.
-    :returns: the distinct values of each key.
-    """
+    """Return the distinct values of each key of the metadata of volumes."""
     table = models.VolumeMetadata
     found: dict[str, list[str]] = {}
     rows = session.execute(
@@ -167,10 +153,7 @@ def collect_metadata(session: Session, filters: Sequence[sa.ColumnElement[bool]]
 
 
 def metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
-    """Build conditions for volumes that have all the given metadata.
-
-    :returns: one condition for each item.
-    """
+    """Build a condition for each item of metadata that a volume must have."""
     table = models.VolumeMetadata
     return [
         sa.exists().where(table.volume_id == V.id, table.key == key, table.value == value)
@@ -179,10 +162,7 @@ def metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
 
 
 def image_metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
-    """Build conditions for volumes that have all the given image metadata.
-
-    :returns: one condition for each item.
-    """
+    """Build a condition for each item of image metadata that a volume must have."""
     table = models.ImageMetadata
     return [
         sa.exists().where(table.volume_id == V.id, table.key == key, table.value == value)
@@ -191,11 +171,7 @@ def image_metadata_filter(items: Mapping[str, str]) -> list[sa.ColumnElement[boo
 
 
 def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
-    """List a backend's volumes in some statuses.
-
-    :param host: backend, ``host@backend``.
-    :returns: the volumes without their relations, oldest first.
-    """
+    """List a backend's volumes in some statuses without their relations, oldest first."""
     return list(
         session.scalars(
             sa.select(V).where(_LIVE, V.host == host, V.status.in_(sorted(statuses))).order_by(V.created_at)
@@ -204,7 +180,6 @@ def list_owned(session: Session, host: str, statuses: Iterable[str]) -> list[V]:
 
 
 def add(session: Session, volume: V) -> None:
-    """Record a new volume."""
     session.add(volume)
     session.flush()
 
@@ -215,10 +190,7 @@ def list_unplaced(session: Session) -> list[str]:
 
 
 def allocated(session: Session) -> dict[str, int]:
-    """Sum up what is promised on each backend.
-
-    :returns: GiB by backend host.
-    """
+    """Sum up the GiB that are promised on each backend."""
     rows = session.execute(
         sa.select(V.host, sa.func.coalesce(sa.func.sum(sa.func.coalesce(V.new_size, V.size)), 0))
         .where(_LIVE, V.host.is_not(None))
@@ -254,10 +226,7 @@ def delete_image_metadata(session: Session, volume_id: str, key: str) -> bool:
 
 
 def update(session: Session, volume_id: str, **values: Any) -> None:
-    """Write columns that are no part of the state machine.
-
-    :param values: columns; never ``status``.
-    """
+    """Write columns that are no part of the state machine, so never ``status``."""
     assert 'status' not in values
     moment = models.now()
     session.execute(

@@ -28,10 +28,7 @@ from multiattach.steps.orders import Orders, begin_connect, leave_target
 class Reservation:
     """What a reservation holds besides volume and server.
 
-    :param mode: ``rw``, ``ro`` or None.
     :param agent_host: host agent that is to drive the attachment; None where Nova does.
-    :param mountpoint: device name on the server.
-    :param tag: device tag of the compute API.
     :param delete_on_termination: flag of the compute API.
     """
 
@@ -56,7 +53,6 @@ def actor_of(ctx: RequestContext) -> transitions.Actor:
 class Attachments:
     """Use cases on attachments.
 
-    :param guard: asks before something in use is taken away.
     :param most: servers that may have one multiattach volume, 0 for any number.
     """
 
@@ -74,10 +70,6 @@ class Attachments:
 
     @database.retry
     def show(self, ctx: RequestContext, attachment_id: str) -> models.Attachment:
-        """Load an attachment that the caller may see.
-
-        :returns: the attachment with connection_info and volume.
-        """
         with self._db.reader() as session:
             row = db_attachments.get(session, attachment_id)
             self._check(ctx, row, attachment_id, 'volume:attachment_get')
@@ -93,12 +85,7 @@ class Attachments:
         detail: bool,
         all_projects: bool = False,
     ) -> list[models.Attachment]:
-        """List attachments of the caller's project, or of all.
-
-        :param filters: conditions on :class:`~multiattach.db.models.Attachment`.
-        :param page: order and cut.
-        :param all_projects: do not scope; asked for by admins only.
-        """
+        """List attachments of the caller's project, or for admins of all."""
         self._policy.check(ctx, 'volume:attachment_get_all')
         scope = [] if all_projects and ctx.is_admin else [models.Volume.project_id == ctx.project]
         with self._db.reader() as session:
@@ -116,10 +103,7 @@ class Attachments:
     ) -> Shown:
         """Reserve a volume for a server and, given a connector, connect it.
 
-        :param instance_uuid: UUID of the server, or None.
         :param connector: connector, or None or empty to reserve only.
-        :param requested_mode: ``rw``, ``ro`` or None.
-        :returns: the attachment after the change; connection_info is loaded.
         :raises MultiattachError: as :meth:`reserve` and :meth:`connect`. After a failed
             connect the reservation is taken back (contract 11.4 number 7); after an unknown
             outcome it stays and its id is in the message.
@@ -145,9 +129,6 @@ class Attachments:
     ) -> models.Attachment:
         """Take a place on a volume; no worker is asked.
 
-        :param instance_uuid: UUID of the server, or None.
-        :param reservation: the rest.
-        :returns: the new attachment with its volume.
         :raises NotAuthorized: policy ``volume:attachment_create`` or
             ``volume:multiattach_bootable_volume``.
         :raises InvalidVolume: the sharing rules or the cap of the type say no (contract 3.2).
@@ -175,7 +156,6 @@ class Attachments:
 
         :param work: before any volume was locked.
         :param ident: UUID of the attachment to be.
-        :returns: the new attachment with its locked volume.
         """
         volume, allowance = locks.lock_with_allowance(work, volume_id)
         self._policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
@@ -241,8 +221,6 @@ class Attachments:
         completed without a connector gets its first one so: a shelved server comes back. Where a server has
         the attachment, what opens the target is told again to admins and services only.
 
-        :param raw: connector (contract 2.7).
-        :returns: the attachment after the change, with connection_info.
         :raises InvalidConnector: host or initiator is missing.
         :raises Conflict: the sharing rules say no (contract 2.2).
         :raises BackendError: the worker failed; the attachment is ``reserved`` again.

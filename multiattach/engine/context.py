@@ -71,8 +71,3 @@ class RequestContext(oslo_context.RequestContext):
         """Return the credentials that policy rules are checked against."""
         # A plain dict: what is added to oslo.context's own counts as deprecated, and each look at it warns.
         return {**super().to_policy_values(), 'is_admin': bool(self.is_admin), 'service_roles': self.service_roles}
-
-
-def make_admin_context(request_id: str | None = None) -> RequestContext:
-    """Make the context in which the service acts for itself, an admin without project."""
-    return RequestContext(is_admin=True, roles=[ADMIN, SERVICE], service_roles=[SERVICE], request_id=request_id)

@@ -75,10 +75,7 @@ class _Client:
         )
 
     def within(self, seconds: float) -> Self:
-        """Make a client for those who cannot wait long.
-
-        :param seconds: how long it waits for an answer.
-        """
+        """Make a client for those who cannot wait long."""
         made = copy.copy(self)
         made._client = self._make_client(seconds, None)
         return made
@@ -153,14 +150,7 @@ class _Comparing(_Client):
         return found
 
     def release(self, host: str, seals: Sequence[str], request_id: str | None) -> dict[str, Any]:
-        """Have a worker or an agent put drift right, and let through its breaker what a person names.
-
-        :param host: name of the compute host, or of the backend, ``host@backend``.
-        :param seals: names of all that waits for a person there, or elsewhere.
-        :returns: as :meth:`reconcile`.
-        :raises OutcomeUnknown: no answer in time; it may go on.
-        :raises Unavailable: it is of an older release, or fails.
-        """
+        """Do as :meth:`reconcile`, and let through the breaker what a person names by seals, of there or elsewhere."""
         found: dict[str, Any] = self._call(host, 'release', request_id, _RELEASE_VERSION, seals=list(seals))
         return found
 
@@ -168,7 +158,6 @@ class _Comparing(_Client):
 class FenceWorkers(_Client):
     """The threads of volume workers that do nothing but fence; workers of the release before have none.
 
-    :param timeout: seconds to wait for an answer.
     :param monitor_timeout: seconds to wait for a sign of life of the worker that was called.
     """
 
@@ -218,35 +207,22 @@ class FenceWorkers(_Client):
 
 
 class VolumeWorkers(FenceWorkers, _Comparing):
-    """The workers that make and export volumes; each serves one backend host.
-
-    :param timeout: seconds to wait for an answer.
-    :param monitor_timeout: seconds to wait for a sign of life of the worker that was called.
-    """
+    """The workers that make and export volumes; each serves one backend host."""
 
     def __init__(self, transport: messaging.Transport, timeout: float, monitor_timeout: int | None = None) -> None:
         super().__init__(transport, timeout, monitor_timeout, topic=VOLUME_TOPIC)
         self.fencing = FenceWorkers(transport, timeout, monitor_timeout)
 
     def create_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
-        """Ask for the storage of a volume in ``creating`` (no answer is awaited).
-
-        :param host: name of the host, with ``@backend`` for a backend.
-        """
+        """Ask for the storage of a volume in ``creating`` (no answer is awaited)."""
         self._cast(host, 'create_volume', request_id, volume_id=volume_id)
 
     def delete_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
-        """Ask to delete the storage of a volume in ``deleting`` (no answer is awaited).
-
-        :param host: name of the host, with ``@backend`` for a backend.
-        """
+        """Ask to delete the storage of a volume in ``deleting`` (no answer is awaited)."""
         self._cast(host, 'delete_volume', request_id, volume_id=volume_id)
 
     def extend_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
-        """Ask to extend a volume in ``extending`` to its ``new_size`` (no answer is awaited).
-
-        :param host: name of the host, with ``@backend`` for a backend.
-        """
+        """Ask to extend a volume in ``extending`` to its ``new_size`` (no answer is awaited)."""
         self._cast(host, 'extend_volume', request_id, volume_id=volume_id)
 
     def export(self, order: ExportOrder, request_id: str | None) -> None:
@@ -270,10 +246,9 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         return said is True
 
     def show_target(self, host: str, volume_id: str, request_id: str | None) -> dict[str, Any] | None:
-        """Ask what a volume's target really has.
+        """Ask what a volume's target really has; None without a target.
 
-        :param host: name of the backend, ``host@backend``.
-        :returns: as :func:`multiattach.volume.inspection.describe` writes it; None without a target.
+        :returns: as :func:`multiattach.volume.inspection.describe` writes it.
         :raises OutcomeUnknown: no answer in time.
         :raises Unavailable: the worker is of an older release, or its target daemon does not answer.
         """
@@ -281,25 +256,15 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         return shown
 
     def list_targets(self, host: str, marker: str | None, limit: int, request_id: str | None) -> list[dict[str, Any]]:
-        """Ask what targets a worker's daemon really has, in order of their volumes' ids.
-
-        :param host: name of the backend, ``host@backend``.
-        :param marker: only those of volumes after this id, None for the first ones.
-        :param limit: most targets of one answer.
-        :returns: as :meth:`show_target`.
-        :raises OutcomeUnknown: no answer in time.
-        :raises Unavailable: the worker is of an older release, or its target daemon does not answer.
-        """
+        """Ask as :meth:`show_target` for the targets of volumes after the id *marker*, in their order."""
         shown: list[dict[str, Any]] = self._call(
             host, 'list_targets', request_id, _SHOW_VERSION, marker=marker, limit=limit
         )
         return shown
 
     def list_findings(self, host: str, volume_id: str, request_id: str | None) -> list[dict[str, Any]]:
-        """Ask what a worker's last look found of a volume.
+        """Ask what a worker's last look found of a volume, as ``Finding.write`` writes it.
 
-        :param host: name of the backend, ``host@backend``.
-        :returns: findings, as :meth:`multiattach.domain.findings.Finding.write` writes them.
         :raises OutcomeUnknown: no answer in time.
         :raises Unavailable: the worker is of an older release.
         """
@@ -310,26 +275,17 @@ class VolumeWorkers(FenceWorkers, _Comparing):
 
 
 class HostAgents(_Comparing):
-    """The agents on compute hosts.
-
-    :param timeout: seconds to wait for an answer.
-    """
+    """The agents on compute hosts."""
 
     def __init__(self, transport: messaging.Transport, timeout: float) -> None:
         super().__init__(transport, HOST_TOPIC, timeout)
 
     def attach(self, host: str, attachment_id: str, request_id: str | None) -> None:
-        """Have a reserved attachment of this agent attached (no answer is awaited).
-
-        :param host: name of the host, with ``@backend`` for a backend.
-        """
+        """Have a reserved attachment of this agent attached (no answer is awaited)."""
         self._cast(host, 'attach', request_id, attachment_id=attachment_id)
 
     def extend(self, host: str, request_id: str | None) -> None:
-        """Have the agent show its servers what has grown (no answer is awaited).
-
-        :param host: name of the host, with ``@backend`` for a backend.
-        """
+        """Have the agent show its servers what has grown (no answer is awaited)."""
         self._cast(host, 'extend', request_id)
 
     def sweep(self, host: str, request_id: str | None) -> None:

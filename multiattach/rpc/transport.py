@@ -23,15 +23,12 @@ class ContextSerializer(messaging.Serializer):
     """Puts the ids of a call into the thread that answers it."""
 
     def serialize_entity(self, ctxt: Any, entity: Any) -> Any:
-        """Return a value as it is."""
         return entity
 
     def deserialize_entity(self, ctxt: Any, entity: Any) -> Any:
-        """Return a value as it is."""
         return entity
 
     def serialize_context(self, ctxt: Any) -> Any:
-        """Return a context as it is."""
         return ctxt
 
     def deserialize_context(self, ctxt: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -43,7 +40,6 @@ class ContextSerializer(messaging.Serializer):
 def make_transport(conf: cfg.ConfigOpts) -> messaging.Transport:
     """Open the transport of ``[DEFAULT] transport_url``.
 
-    :returns: an RPC transport.
     :raises ConfigurationError: the URL names no driver or cannot be read.
     """
     try:
@@ -90,12 +86,7 @@ class Server(RPCServer):
 def make_server(
     transport: messaging.Transport, topic: str, server: str, endpoint: Any
 ) -> messaging.MessageHandlingServer:
-    """Make an RPC server; it is not started yet.
-
-    :param topic: topic to listen on.
-    :param server: name of this server, unique on the topic.
-    :param endpoint: object whose methods are called.
-    """
+    """Make an RPC server; it is not started yet."""
     target = messaging.Target(topic=topic, server=server, version='1.0')
     return messaging.get_rpc_server(
         transport,

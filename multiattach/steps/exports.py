@@ -21,10 +21,6 @@ from multiattach.domain.fences import explain_mark
 class ExportPlan:
     """An attachment as the target's driver needs it.
 
-    :param state: internal state when it was read.
-    :param initiator: iSCSI initiator name.
-    :param mode: ``rw`` or ``ro``.
-    :param connection_info: what was stored for it, or None.
     :param sibling: connection_info of another attachment of the same initiator, or None.
     :param is_last_on_target: nobody else uses the export.
     :param is_last_of_initiator: the initiator has no other attachment of the volume.
@@ -117,11 +113,9 @@ class Exports:
 
     @database.retry
     def relocate(self, plan: ExportPlan, address: connection.TargetAddress) -> bool:
-        """Store where the volume is found now, if the target admits the initiator; no state moves.
+        """Store the address of today if the target admits the initiator; return whether another one was stored.
 
-        :param plan: the attachment; the worker holds the lock of its volume.
-        :param address: the address of today.
-        :returns: whether something else was stored.
+        No state moves; the worker holds the lock of the volume.
         """
         if (
             plan.state not in states.ADMITTED
@@ -187,19 +181,11 @@ class Exports:
 
     @database.retry
     def list_admitted_of(self, volume_id: str) -> list[models.Attachment]:
-        """List the attachments of one volume that its target must admit.
-
-        :returns: attachments with connection_info.
-        """
         with self._db.reader() as session:
             return db_attachments.list_admitted(session, volume_id)
 
     @database.retry
     def list_open(self, backend_host: str) -> list[models.Attachment]:
-        """List the attachments whose next step is this worker's.
-
-        :returns: attachments in ``exporting`` or ``unexporting``.
-        """
         with self._db.reader() as session:
             return db_attachments.list_on_backend(session, backend_host, states.WORKER_STATES)
 

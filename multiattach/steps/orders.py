@@ -37,7 +37,6 @@ class Orders:
     def export(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``exporting`` admitted.
 
-        :raises OutcomeUnknown: nobody has carried it out in time.
         :raises MultiattachError: the worker refused and undid its step.
         """
         with self._row_tells(order, 'export', A.EXPORTING, A.RESERVED):

@@ -24,11 +24,7 @@ LOOK_AGAIN = 2.0  # s between two looks whether a clone is still wanted
 
 
 class Copies:
-    """The copies that a worker makes. One that broke off is made anew.
-
-    :param storage: the database side of the steps.
-    :param locks: locks of volumes.
-    """
+    """The copies that a worker makes. One that broke off is made anew."""
 
     def __init__(self, storage: Storage, backend: Backend, locks: VolumeLocks, leases: StepLeases) -> None:
         self._leases = leases

@@ -33,14 +33,6 @@ _NO_VOLUME = str(uuid.UUID(int=0))  # all volumes have one portal
 
 
 class Exporter:
-    """The steps on a target.
-
-    :param exports: the database side of the steps.
-    :param locks: locks of volumes.
-    :param host: name of the backend, as its volumes carry it.
-    :param turns: how many steps compute at once.
-    """
-
     def __init__(
         self,
         exports: Exports,
@@ -66,7 +58,6 @@ class Exporter:
 
     @property
     def portal(self) -> str:
-        """Where initiators find the target."""
         return self._target.locate(_NO_VOLUME).portal
 
     def export(self, volume_id: str, attachment_id: str) -> None:
@@ -216,10 +207,7 @@ class Exporter:
     # -- after a restart -----------------------------------------------------------------------
 
     def watch(self, may_export: Callable[[], bool] = lambda: True) -> None:
-        """Re-export everything if the target daemon is not the one it was.
-
-        :param may_export: asked when it is not; by an older database nobody is to be let in again.
-        """
+        """Re-export everything if the target daemon is not the one it was."""
         with self._watching:
             self._watch(may_export)
 
@@ -307,11 +295,7 @@ class Exporter:
         )
 
     def resume(self, owns: Callable[[str], bool] = lambda _ident: True, after: datetime.datetime | None = None) -> None:
-        """Carry on with every attachment whose next step is this worker's.
-
-        :param owns: tells of a volume's UUID whether this one of several workers is to look after it.
-        :param after: leave alone what stands there since before this moment.
-        """
+        """Carry on with every attachment whose next step is this worker's."""
         rows = {
             row.id: row
             for row in self._exports.list_open(self._host)

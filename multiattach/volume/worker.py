@@ -33,7 +33,6 @@ class Duties:
     """What the worker of a backend does.
 
     :param serves: name of the backend, which its volumes carry: the worker's own, or ``cluster@backend``.
-    :param epoch: tells whether the database is the newest one.
     """
 
     serves: str
@@ -46,10 +45,7 @@ class Duties:
 
 
 class FenceEndpoint:
-    """What volume workers answer to in threads that do nothing else; every method carries ids only.
-
-    :param fencer: the worker's fences.
-    """
+    """What volume workers answer to in threads that do nothing else; every method carries ids only."""
 
     target = messaging.Target(version=clients.VERSION)
 
@@ -68,7 +64,6 @@ class FenceEndpoint:
         """Cut the initiators of many attachments off (since 1.2).
 
         :param orders: pairs of the volume's and the attachment's UUID.
-        :returns: by attachment a proof, or ``error``.
         """
         return self._fencer.fence_many(orders)
 
@@ -85,23 +80,19 @@ class VolumeEndpoint(FenceEndpoint):
 
     @messaging.expose
     def create_volume(self, context: Any, volume_id: str) -> None:
-        """Make a volume's storage."""
         self._storage.create(volume_id)
 
     @messaging.expose
     def delete_volume(self, context: Any, volume_id: str) -> None:
-        """Delete a volume's storage."""
         self._storage.delete(volume_id)
 
     @messaging.expose
     def extend_volume(self, context: Any, volume_id: str) -> None:
-        """Grow a volume."""
         self._storage.extend(volume_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def export(self, context: Any, volume_id: str, attachment_id: str) -> None:
-        """Admit an attachment's initiator."""
         self._exporter.export(volume_id, attachment_id)
 
     @messaging.expose
@@ -116,30 +107,19 @@ class VolumeEndpoint(FenceEndpoint):
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def show_target(self, context: Any, volume_id: str) -> dict[str, Any] | None:
-        """Tell what a volume's target really has (since 1.1).
-
-        :returns: the target without secrets, None if there is none.
-        """
+        """Tell what a volume's target really has (since 1.1)."""
         return self._inspection.show(volume_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def list_targets(self, context: Any, marker: str | None, limit: int) -> list[dict[str, Any]]:
-        """Tell what targets there really are (since 1.1).
-
-        :param marker: only those of volumes after this id.
-        :param limit: most targets of the answer.
-        :returns: targets without secrets, in order of their volumes' ids.
-        """
+        """Tell what targets there really are (since 1.1)."""
         return self._inspection.list_page(marker, limit)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
     def reconcile(self, context: Any, fix: bool) -> dict[str, Any]:
-        """Tell where database, targets and Nova differ, and put it right if asked to (since 1.3).
-
-        :returns: findings, and what could not be read.
-        """
+        """Tell where database, targets and Nova differ, and put it right if asked to (since 1.3)."""
         return self._reconciler.reconcile(fix)
 
     @messaging.expose
@@ -148,7 +128,6 @@ class VolumeEndpoint(FenceEndpoint):
         """Put it right, and let through the breaker what a person names (since 1.4).
 
         :param seals: names of all that waits for a person; those of others are left alone.
-        :returns: findings, and what could not be read.
         """
         return self._reconciler.reconcile(True, seals)
 
@@ -183,11 +162,6 @@ class Offer:
 
 
 class VolumeWorker(Worker):
-    """One backend at work.
-
-    :param crew: those that do the same, so that who died is known before heartbeats run out.
-    """
-
     binary = VOLUME_BINARY
 
     def __init__(
@@ -227,14 +201,12 @@ class VolumeWorker(Worker):
         LOG.info('Volume worker %s is ready', self._host)
 
     def stop(self) -> None:
-        """Take no more calls, wait for those in work, and stop."""
         self.end()
         self._storage.stop()
         self._crew.leave()
         self._epoch.close()
 
     def report(self) -> dict[str, Any]:
-        """Return what the backend has."""
         try:
             room = self._offer.backend.capacity()
             total, free = round(room.total_gb, 2), round(room.free_gb, 2)
@@ -278,5 +250,4 @@ class VolumeWorker(Worker):
         self._fencer.watch(self._serves, self._fenced_after)
 
     def reconcile(self) -> None:
-        """Look for drift if it is time."""
         self._reconciler.tick(self._crew.owns)

@@ -11,7 +11,7 @@ from oslo_context import context as oslo_context
 from oslo_log import formatters
 
 from multiattach import request_ids
-from multiattach.engine.context import RequestContext, make_admin_context
+from multiattach.engine.context import RequestContext
 from multiattach.rpc import clients, transport
 from tests.functional.operations.conftest import Api
 
@@ -112,11 +112,11 @@ def test_a_bogus_global_id_is_not_taken(deployed, value):
 
 def test_a_context_that_the_service_makes_is_nobodys_request():
     request_ids.clear()
-    make_admin_context('req-1')
+    RequestContext(is_admin=True, request_id='req-1')
     assert oslo_context.get_current() is None
     RequestContext(request_id='req-2').bind()
     assert oslo_context.get_current().request_id == 'req-2'
-    make_admin_context('req-3')
+    RequestContext(is_admin=True, request_id='req-3')
     assert oslo_context.get_current().request_id == 'req-2'
     request_ids.clear()
 

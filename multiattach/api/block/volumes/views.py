@@ -34,14 +34,10 @@ class VolumeView:
         self._allowed: dict[str, tuple[bool, ...]] = {}
 
     def summary(self, volume: models.VolumeDetail) -> dict[str, Any]:
-        """Show a volume in a list of names."""
         return {'id': volume.id, 'name': volume.display_name, 'links': self._links.of('volumes', volume.id)}
 
     def detail(self, volume: models.VolumeDetail, *, extended: bool = True) -> dict[str, Any]:
-        """Show a volume with all that belongs to it.
-
-        :param extended: show the ``os-*`` keys, which create and update leave out.
-        """
+        """Show a volume with all that belongs to it; create and update leave the ``os-*`` keys out."""
         view: dict[str, Any] = {
             'id': volume.id,
             'status': volume.status,
