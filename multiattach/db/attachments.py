@@ -70,7 +70,6 @@ _ON_BACKEND = (
 def get(session: Session, attachment_id: str) -> A:
     """Load an attachment with its volume, in one statement.
 
-    :returns: the attachment; connector and connection_info are loaded, ``volume`` too.
     :raises AttachmentNotFound: no live attachment has this id.
     """
     attachment = session.scalars(_GET, {'ident': attachment_id}).first()
@@ -91,10 +90,7 @@ def show(rows: sa.Connection, attachment_id: str) -> Shown:
 
 
 def read_state(work: Work, attachment_id: str) -> tuple[str, str | None] | None:
-    """Read where an attachment stands.
-
-    :returns: internal state and error; None if it is gone.
-    """
+    """Return internal state and error of an attachment; None if it is gone."""
     row = work.execute(sa.select(A.state, A.error).where(A.id == attachment_id, A.deleted_at.is_(None))).first()
     return (row.state, row.error) if row else None
 
@@ -125,10 +121,7 @@ def count_places(session: Session, volume_id: str, instance_uuid: str | None) ->
 
 
 def list_sharers(work: Work, volume_id: str, *conditions: sa.ColumnElement[bool]) -> list[sharing.Sharer]:
-    """List the live attachments of a volume as the sharing rules see them.
-
-    :param conditions: further conditions on the attachment.
-    """
+    """List the live attachments of a volume as the sharing rules see them."""
     rows = work.execute(
         sa.select(A.id, A.state, A.instance_uuid, A.attached_host, A.initiator).where(
             A.volume_id == volume_id, _LIVE, *conditions

@@ -89,7 +89,6 @@ CONNECTION = one('connection_info', strict({**_TOP, 'data': strict(_TARGET, _OPE
 
 
 def summary(attachment: Shown | Summary) -> dict[str, Any]:
-    """Show an attachment in a list."""
     return {
         'id': attachment.id,
         'status': states.public_status(attachment.state),
@@ -99,11 +98,7 @@ def summary(attachment: Shown | Summary) -> dict[str, Any]:
 
 
 def detail(attachment: Shown, *, sees_secrets: bool) -> dict[str, Any]:
-    """Show an attachment with all that belongs to it.
-
-    :param attachment: the row with connection_info loaded.
-    :param sees_secrets: show what opens the target too.
-    """
+    """Show an attachment, with what opens the target if the caller may see it."""
     info = attachment.connection_info or {}
     return {
         **summary(attachment),

@@ -48,7 +48,10 @@ def check_agreement(cloud: Deployment) -> None:
         assert target.luns[1].path == f'{cloud.folder}/volumes/volume-{volume}'
         assert target.luns[1].online
     listed = parse_accounts(cloud.tgtd.administer('--op', 'show', '--mode', 'account'))
-    assert sorted(listed) == sorted(name for names in accounts.values() for name in names)
+    kept = {name for names in accounts.values() for name in names}
+    assert sorted(listed) == sorted(kept), (
+        f'accounts of no target: {set(listed) - kept}; not there: {kept - set(listed)}'
+    )
 
 
 def check_attached(cloud: Deployment, places: Sequence[Place]) -> None:

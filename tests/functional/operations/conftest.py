@@ -66,4 +66,4 @@ def scrape(deployed):
                 return reply.read().decode()
 
         yield get
-    assert signals._sinks == []
+    assert type(signals.sink) is signals.Sink

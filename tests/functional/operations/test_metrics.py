@@ -149,7 +149,7 @@ def test_targets_and_sessions():
 def test_nothing_is_on_by_default(api):
     assert api.deployed.conf.metrics.listen == ''
     api.deployed.make_volume()
-    assert signals._sinks == []
+    assert type(signals.sink) is signals.Sink
     assert api.deployed.db._observers == ()
     # Neither is the library loaded.
     code = 'import sys, multiattach.cmd.operations, multiattach.cmd.api; sys.exit("prometheus_client" in sys.modules)'
@@ -166,7 +166,7 @@ def test_a_wrong_address_is_named(deployed, listen):
             operations.start(deployed.conf, 'test', deployed.db)
     finally:
         deployed.conf.clear_override('listen', group='metrics')
-    assert signals._sinks == []
+    assert type(signals.sink) is signals.Sink
 
 
 _COUNTING = """
