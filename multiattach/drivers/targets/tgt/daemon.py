@@ -38,7 +38,7 @@ _BUSY_PAUSE = 0.002
 _READS = 20
 _READS_OPEN, _READS_PAUSE = 3, 0.02
 _PID_BITS = 22  # the most that Linux has
-_PID_MASK = (1 << _PID_BITS) - 1
+_FIRST = 0  # of a pinned thread: whoever answers first
 
 
 class TgtDaemon:
@@ -81,23 +81,27 @@ class TgtDaemon:
     @property
     def generation(self) -> int:
         """A number that changes when another tgtd process answers."""
-        pid = self.pid
-        return _start_time(pid) << _PID_BITS | pid
+        return _generation(self.pid)
 
     @contextmanager
-    def pinned(self) -> Iterator[int]:
-        """Speak to one and the same tgtd process while the block lasts, in this thread.
+    def pinned(self) -> Iterator[None]:
+        """Speak to one tgtd process while the block lasts, in this thread: the one that answers first in it.
 
         Target numbers read from one tgtd mean other targets to the next.
 
-        :raises TargetUnavailable: none answers; in the block also: another one answers.
+        :raises TargetUnavailable: in the block: none answers, or another one does.
         """
-        generation = self.generation
-        self._pin.pid = generation & _PID_MASK
+        before = getattr(self._pin, 'pid', None)
+        self._pin.pid = before or _FIRST
         try:
-            yield generation
+            yield
         finally:
-            self._pin.pid = None
+            self._pin.pid = before
+
+    @property
+    def pinned_generation(self) -> int:
+        """The :attr:`generation` of the process that has answered in a pinned block."""
+        return _generation(self._pin.pid)
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -131,7 +135,9 @@ class TgtDaemon:
 
     def _check_pin(self, connection: socket.socket, deadline: float) -> None:
         pid = getattr(self._pin, 'pid', None)
-        if pid is not None and pid != _peer_pid(connection):
+        if pid == _FIRST:
+            self._pin.pid = _peer_pid(connection)
+        elif pid is not None and pid != _peer_pid(connection):
             _dismiss(connection, deadline)
             raise TargetUnavailable(
                 f'tgtd at {self.socket_path} restarted in the middle of a change; repeat it', delivered=False
@@ -404,6 +410,10 @@ def _peer_pid(connection: socket.socket) -> int:
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid: int = _CREDENTIALS.unpack(data)[0]
     return pid
+
+
+def _generation(pid: int) -> int:
+    return _start_time(pid) << _PID_BITS | pid
 
 
 def _start_time(pid: int) -> int:

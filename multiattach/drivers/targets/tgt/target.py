@@ -94,10 +94,10 @@ class TgtTarget:
         for grant in export.grants:
             _check_grant(grant)
         self._write_file(export.volume_id, export.device, export.grants, self._write_or_remove)
-        with self._daemon.pinned() as generation:
-            return self._make_exact(export, generation)
+        with self._daemon.pinned():
+            return self._make_exact(export)
 
-    def _make_exact(self, export: Export, generation: int) -> TargetInfo:
+    def _make_exact(self, export: Export) -> TargetInfo:
         listing, target = self._settle(export.volume_id, export.device)
         admitted = {grant.initiator for grant in export.grants}
         for initiator in [name for name in target.initiators if name not in admitted]:
@@ -105,7 +105,7 @@ class TgtTarget:
         wanted = {grant.username: grant.secret for grant in export.grants}
         extra = [user for user in target.accounts if user not in wanted]
         self._slots.remove(listing, target, extra)
-        self._slots.put(listing, target, wanted, generation)
+        self._slots.put(listing, target, wanted, self._daemon.pinned_generation)
         for grant in export.grants:
             self._admit(target, grant.initiator)
         self._close_sessions(target.tid, keep=admitted)
@@ -116,9 +116,9 @@ class TgtTarget:
         if self._volumes_dir:
             others = self._read_grants(volume_id)
             self._write_file(volume_id, device, config_file.with_grant(others, grant))
-        with self._daemon.pinned() as generation:
+        with self._daemon.pinned():
             listing, target = self._settle(volume_id, device)
-            self._slots.put(listing, target, {grant.username: grant.secret}, generation)
+            self._slots.put(listing, target, {grant.username: grant.secret}, self._daemon.pinned_generation)
             self._admit(target, grant.initiator)
             return self._info(target)
 

@@ -2,6 +2,7 @@
 """What tgtd is left with: it never closes a connection on which no request came, and spins on it."""
 
 import os
+import socket
 import time
 from collections.abc import Callable
 
@@ -76,3 +77,31 @@ def test_an_idle_tgtd_does_nothing(tgtd: PrivateTgtd, target: TgtTarget, volume:
     start = cpu_ticks(pid)
     time.sleep(1)
     assert cpu_ticks(pid) - start <= 5  # hundredths of a second
+
+
+class Counting(TgtDaemon):
+    """Counts connections: each request has one of its own."""
+
+    opened = 0
+
+    def _connect(self, deadline: float) -> socket.socket:
+        self.opened += 1
+        return super()._connect(deadline)
+
+
+def test_the_steps_of_an_attach_ask_for_what_they_need(tgtd: PrivateTgtd, target: TgtTarget, volume: Volume) -> None:
+    """Looking who answers is no request of its own: the first one of a step tells."""
+    daemon = Counting(tgtd.daemon.control_port, socket_prefix=tgtd.daemon.socket_path.rpartition('.')[0])
+    counting = TgtTarget(daemon, portal=target.locate(volume.id).portal)
+    grant = volume.grant(1)
+    asked = []
+    for step in (
+        lambda: counting.grant(volume.id, volume.device, grant),
+        lambda: counting.grant(volume.id, volume.device, volume.grant(2)),
+        lambda: counting.revoke(volume.id, grant.initiator, grant.username),
+        lambda: counting.remove_export(volume.id),
+    ):
+        before = daemon.opened
+        step()
+        asked.append(daemon.opened - before)
+    assert asked == [7, 4, 11, 8]
