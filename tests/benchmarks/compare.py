@@ -37,7 +37,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', choices=MEASURES, default=_USUAL, help='what to measure')
     parser.add_argument('--seconds', type=float, default=10, help='how long each load runs (default: 10)')
     parser.add_argument('--processes', type=int, default=2, help='API processes of each (default: 2)')
-    parser.add_argument('--threads', type=int, default=8, help='threads of each of ours (default: 8)')
+    parser.add_argument('--threads', type=int, default=32, help='threads of each of ours (default: 32)')
     parser.add_argument('--cinder-threads', type=int, default=8, help="threads of each of Cinder's (default: 8)")
     parser.add_argument('--json', type=pathlib.Path, metavar='FILE', help='write the figures there, too')
     return parser.parse_args()
