@@ -11,10 +11,7 @@ _VERSIONED = re.compile(r'/v\d+(\.\d+)?/?$')
 
 
 def base_url(req: Request, settings: ApiSettings) -> str:
-    """Return the service's URL without a version.
-
-    :returns: URL without a slash at its end.
-    """
+    """Return the service's URL without a version and without a slash at its end."""
     if settings.public_endpoint:
         # Where the server in front mounts us is part of it.
         return _VERSIONED.sub('', settings.public_endpoint).rstrip('/')
