@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -64,6 +65,7 @@ def main() -> int:
     :returns: exit code: 1 if any operation failed.
     """
     options = _parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever is cut short takes the servers along
     with contextlib.ExitStack() as stack:
         parts = None
         if options.url:

@@ -6,6 +6,7 @@ CPU milliseconds of this process, the least of several rounds, on private server
 
 import logging
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -85,6 +86,7 @@ def _open(server: MariaDB | PostgreSQL, driver: str) -> Database:
 
 def main() -> int:
     """Measure all drivers."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix='ma-drivers-') as folder:
         pathlib.Path(folder).chmod(0o711)
         for kind, drivers in DRIVERS.items():
