@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """/healthcheck when parts are missing."""
 
+import copy
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 import webtest
 
 from multiattach.api import health
+from multiattach.cmd import parts
 from multiattach.cmd.application import make_application
 from multiattach.db import migration
 from multiattach.domain import errors
@@ -81,11 +83,9 @@ def test_a_broken_policy_file(ask, deployed, tmp_path):
 
 
 def _with_policy(deployed):
-    import dataclasses
-
-    from multiattach.cmd import parts
-
-    return dataclasses.replace(deployed.engine, policy=parts.make_policy(deployed.conf))
+    engine = copy.copy(deployed.engine)
+    engine.policy = parts.make_policy(deployed.conf)
+    return engine
 
 
 def rpc_to(deployed, url):

@@ -11,7 +11,7 @@ import webtest
 
 from multiattach.api import deploy
 from multiattach.api.settings import ApiSettings
-from multiattach.db import models
+from multiattach.db.attachments import Shown
 from multiattach.domain import errors
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import DriftRules
@@ -88,9 +88,8 @@ def show(bench: Bench, ident: str) -> dict[str, Any]:
     return info
 
 
-def login(bench: Bench, row: models.Attachment) -> None:
-    row.connection_info = show(bench, row.id)
-    bench.login(row).close()
+def login(bench: Bench, row: Shown) -> None:
+    bench.login(row._replace(connection_info=show(bench, row.id))).close()
 
 
 def test_a_portal_that_the_target_no_longer_has_is_drift_and_refreshed(moving: Move) -> None:

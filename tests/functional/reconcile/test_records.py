@@ -63,7 +63,7 @@ def test_a_mark_that_nobody_takes_back_is_reported_with_its_age(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted: list[tuple[str, str]] = []
-    monkeypatch.setattr(signals, 'drift', lambda *labels: counted.append(labels))
+    monkeypatch.setattr(signals.sink, 'drift', lambda *labels: counted.append(labels))
     volume, _after = leave(bench)
     assert bench.deployed.status(volume) == status
     assert bench.look(fix=True) == [], 'a mark that is young is at work'

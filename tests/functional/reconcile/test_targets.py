@@ -146,8 +146,8 @@ def test_two_addresses_that_are_logged_in_under_one_name_are_reported(
     sessions = [bench.login(row), bench.login(row), bench.login(kept)]
     assert bench.look() == [], 'one host may be logged in twice'
     with relay(bench.tgtd.portal, '127.0.0.7') as portal:
-        row.connection_info = {**row.connection_info, 'target_portal': portal}
-        sessions.append(bench.login(row))
+        relayed = row._replace(connection_info={**row.connection_info, 'target_portal': portal})
+        sessions.append(bench.login(relayed))
         for fix in (False, None, True):
             [seen] = bench.look(fix)
             assert (seen.kind, seen.volume_id, seen.outcome) == (Drift.SHARED_LOGIN, volume, 'reported')
