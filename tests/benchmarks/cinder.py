@@ -79,7 +79,10 @@ class Cinder(Service):
 
     def _lists_worker(self, wire: Wire) -> bool:
         up = {one['binary'] for one in wire.call('GET', '/os-services')['services'] if one['state'] == 'up'}
-        return up >= {'cinder-volume', 'cinder-scheduler'}
+        # Until the scheduler has heard what the backend can do, every volume ends in error.
+        return up >= {'cinder-volume', 'cinder-scheduler'} and bool(
+            wire.call('GET', '/scheduler-stats/get_pools')['pools']
+        )
 
     @property
     def endpoint(self) -> Endpoint:
