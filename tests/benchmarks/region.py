@@ -9,7 +9,6 @@ with 500 attachments, of all agents starting again within one minute, and of a r
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -40,14 +39,10 @@ Figures = dict[str, float]
 
 
 class Scene:
-    """Measures of one region.
+    """Measures of one region."""
 
-    :param lock: a file whose lock is held while something is measured, None for none.
-    """
-
-    def __init__(self, region: Region, lock: pathlib.Path | None, seconds: float) -> None:
+    def __init__(self, region: Region, seconds: float) -> None:
         self._region = region
-        self._lock = lock
         self._seconds = seconds
         self.figures: Figures = {}
 
@@ -59,15 +54,10 @@ class Scene:
     @contextlib.contextmanager
     def measured(self, what: str) -> Iterator[None]:
         """Measure a block: CPU seconds by part, and what the database was asked."""
-        with contextlib.ExitStack() as stack:
-            if self._lock is not None:
-                file = stack.enter_context(self._lock.open('a'))
-                print('  (waits for the lock)', flush=True)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            counted, before, began, known = self._count(), self._read_cpu(), time.monotonic(), self._region.parts
-            yield
-            seconds = time.monotonic() - began
-            after, counted_after = self._read_cpu(), self._count()
+        counted, before, began, known = self._count(), self._read_cpu(), time.monotonic(), self._region.parts
+        yield
+        seconds = time.monotonic() - began
+        after, counted_after = self._read_cpu(), self._count()
         self.put(f'{what}: seconds', seconds)
         same = self._region.parts  # what was killed and started again counts from its start on
         spent = {part: after[part] - (before[part] if same[part] == known[part] else 0.0) for part in after}
@@ -224,9 +214,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         '--settle', type=float, default=75, help='seconds before that, so that each round has come once (default: 75)'
     )
-    parser.add_argument(
-        '--lock', type=pathlib.Path, metavar='FILE', help='hold the lock of this file (flock) while measuring'
-    )
     parser.add_argument('--json', type=pathlib.Path, metavar='FILE', help='write the figures there, too')
     return parser.parse_args()
 
@@ -237,7 +224,7 @@ def _measure(hosts: int, options: argparse.Namespace) -> Figures:
         print(f'{hosts} hosts: rows, servers, API and worker ...', flush=True)
         began = time.monotonic()
         region = stack.enter_context(Region(folder, hosts))
-        scene = Scene(region, options.lock, options.seconds)
+        scene = Scene(region, options.seconds)
         scene.put('set up: the worker was ready after s', time.monotonic() - began)
         print(f'{hosts} hosts: agents ...', flush=True)
         began = time.monotonic()
