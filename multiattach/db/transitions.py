@@ -14,17 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from multiattach import request_ids
-from multiattach.db import changes, commits, locks, models, timelines
+from multiattach.db import changes, commits, locks, models, moves
 from multiattach.db.commits import Work
-from multiattach.domain import errors, sharing, states
+from multiattach.domain import errors, states
 from multiattach.domain.callers import Caller
 
 _MAX_ERROR = 1000
-# Parameters that are no columns.
-_IDENT, _LINE, _LEFT, _VOLUME, _STATUS = 'row_ident', 'timeline_line', 'left_ident', 'volume_ident', 'volume_status'
-_MOMENT, _SERVER, _HOST = 'moment', 'clash_server', 'clash_host'
 Row = models.Attachment | locks.LockedAttachment
-_ATTACHMENTS, _VOLUMES = models.table_of(models.Attachment), models.table_of(models.Volume)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +39,18 @@ class Actor:
 
 @dataclasses.dataclass(frozen=True)
 class Clash:
-    """Another connection that must not be there when an attachment is connected (contract 2.2).
+    """Another attachment of the volume that must not be there when one is moved.
 
-    :param shared: the volume may be shared: only the same server from the same host clashes.
+    :param shared: connecting, contract 2.2: the volume may be shared, so only the same server from the same host
+        clashes; or it may not. None: every other one clashes.
     """
 
-    shared: bool
-    server: str | None
-    host: str
+    shared: bool | None
+    server: str | None = None
+    host: str = ''
+
+
+ANYBODY = Clash(None)
 
 
 def move_attachment(
@@ -78,7 +78,7 @@ def move_attachment(
     :raises InvalidTransition: it is in no state for that, or something clashes.
     """
     parameters = _note_move(work, attachment_id, event, actor, row, error, seconds, values)
-    _write(work, _build_move, event, tuple(values), clash, parameters)
+    _write(work, moves.build_move, event, tuple(values), clash, parameters)
 
 
 def move(
@@ -93,7 +93,7 @@ def move(
     volume, target = row.volume, states.ATTACHMENT_EVENTS[event].target
     assert target is not None
     status = None if volume.claim else states.follow_status(volume.status, row.state, target)
-    together = None if volume.claim else _TOGETHER.get(_find_family(work))
+    together = None if volume.claim else moves.TOGETHER.get(_find_family(work))
     if together is None or status == volume.status:
         move_attachment(work, row.id, event, actor, row=row, clash=clash, **values)
         if volume.claim:
@@ -103,7 +103,7 @@ def move(
         return
     error, seconds = values.pop('error', None), values.pop('seconds', None)
     parameters = _note_move(work, row.id, event, actor, row, error, seconds, values)
-    parameters |= {_VOLUME: volume.id, _STATUS: status}
+    parameters |= {moves.VOLUME: volume.id, moves.STATUS: status}
     _write(work, functools.partial(together, status is None), event, tuple(values), clash, parameters)
 
 
@@ -126,6 +126,7 @@ def move_alone(
     event: str,
     actor: Actor,
     *,
+    clash: Clash | None = None,
     error: str | None = None,
     seconds: float | None = None,
     **values: Any,
@@ -135,8 +136,9 @@ def move_alone(
     :raises InvalidTransition: nothing was changed: it is in no state for that, or :func:`lock_and_move` can do it.
     """
     parameters = _note_move(work, attachment_id, event, actor, None, error, seconds, values)
-    parameters[_VOLUME] = volume_id
-    if not work.execute(_build_alone(event, tuple(values)), parameters).rowcount:  # type: ignore[attr-defined]
+    parameters[moves.VOLUME] = volume_id
+    statement = moves.build_alone(event, tuple(values), _find_kind(clash, parameters))
+    if not work.execute(statement, parameters).rowcount:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('attachment', attachment_id, event)
 
 
@@ -183,31 +185,39 @@ def _note_move(
             caller=actor.caller,
         ),
     )
-    return {**_set(values), _IDENT: attachment_id, _LINE: line, _MOMENT: moment}
+    return {**_set(values), moves.IDENT: attachment_id, moves.LINE: line, moves.MOMENT: moment}
 
 
 def _write(
     work: Work,
-    build: Callable[[str, tuple[str, ...], bool | None, bool], sa.Update],
+    build: Callable[[str, tuple[str, ...], moves.Kind, bool], sa.Update],
     event: str,
     columns: tuple[str, ...],
     clash: Clash | None,
     parameters: dict[str, Any],
 ) -> None:
     """Carry a move out; the longer statement, which shortens the timeline, only if the other one finds nothing."""
-    if clash is not None:
-        parameters |= {_SERVER: clash.server, _HOST: clash.host}
-    kind = None if clash is None else clash.shared
+    kind = _find_kind(clash, parameters)
     for is_long in (False, True):
         if work.execute(build(event, columns, kind, is_long), parameters).rowcount:  # type: ignore[attr-defined]
             return
-    raise errors.InvalidTransition('attachment', parameters[_IDENT], event)
+    raise errors.InvalidTransition('attachment', parameters[moves.IDENT], event)
+
+
+def _find_kind(clash: Clash | None, parameters: dict[str, Any]) -> moves.Kind:
+    if clash is None:
+        return ()
+    if clash.shared is not None:
+        parameters |= {moves.SERVER: clash.server, moves.HOST: clash.host}
+    return (clash.shared,)
 
 
 def _write_status(work: Work, attachment_id: str, volume_id: str, target: str, status: str | None) -> None:
     moment = models.now()
-    statement = _build_status(target if status is None else None)
-    work.execute(statement, {_IDENT: attachment_id, _VOLUME: volume_id, _STATUS: status, _MOMENT: moment})
+    statement = moves.build_status(target if status is None else None)
+    work.execute(
+        statement, {moves.IDENT: attachment_id, moves.VOLUME: volume_id, moves.STATUS: status, moves.MOMENT: moment}
+    )
 
 
 def add_attachment(
@@ -244,15 +254,19 @@ def add_attachment(
             caller=actor.caller,
         ),
     )
-    values = {name: value for name, value in vars(attachment).items() if name in _ATTACHMENTS.c and value is not None}
+    values = {
+        name: value
+        for name, value in vars(attachment).items()
+        if name in models.table_of(models.Attachment).c and value is not None
+    }
     status = None
     if volume is not None and not volume.claim:
         status = states.follow_status(volume.status, states.Attachment.DETACHED, attachment.state)
     changed = volume is not None and status is not None and status != volume.status
     together = changed and _find_family(work) == 'postgresql'
-    statement = _build_insert(tuple(values), volume.multiattach if volume and if_room else None, together)
-    parameters = {**_set(values), _STATUS: status, _MOMENT: moment} if together else _set(values)
-    if not work.execute(statement, parameters | {_SERVER: attachment.instance_uuid}).rowcount:  # type: ignore[attr-defined]
+    statement = moves.build_insert(tuple(values), volume.multiattach if volume and if_room else None, together)
+    parameters = {**_set(values), moves.STATUS: status, moves.MOMENT: moment} if together else _set(values)
+    if not work.execute(statement, parameters | {moves.SERVER: attachment.instance_uuid}).rowcount:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('attachment', attachment.id, 'reserve')
     if changed and not together:
         _write_status(work, attachment.id, attachment.volume_id, attachment.state, status)
@@ -272,7 +286,7 @@ def move_volume(work: Work, volume_id: str, event: str, **values: Any) -> None:
         values['status'] = row.target
     if row.target == states.Volume.DELETED:
         values['deleted_at'] = moment
-    done = work.execute(_build_volume_move(event, tuple(values)), {**_set(values), _IDENT: volume_id})
+    done = work.execute(moves.build_volume_move(event, tuple(values)), {**_set(values), moves.IDENT: volume_id})
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('volume', volume_id, event)
     commits.note_volume(work, volume_id, moment)
@@ -305,14 +319,14 @@ def reset_volume(work: Work, volume_id: str, status: str) -> None:
         .execution_options(synchronize_session=False)
         .where(table.id == volume_id)
         .values(
-            status=_derivation(sa.literal(claim, sa.String)) if derived else status,
+            status=moves.derive_status(sa.literal(claim, sa.String)) if derived else status,
             claim=claim,
             claimed_at=moment if claim else None,
             status_at=moment,
             updated_at=moment,
             **promised,
         ),
-        {_IDENT: volume_id},
+        {moves.IDENT: volume_id},
     )
     commits.note_volume(work, volume_id, moment)
 
@@ -339,16 +353,9 @@ def derive_volume(work: Work, volume_id: str, *, left: str | None = None, **valu
     values['updated_at'] = moment
     if 'claim' in values:
         values['claimed_at'] = moment if values['claim'] is not None else None
-    parameters = {**_set(values), _IDENT: volume_id} | ({} if left is None else {_LEFT: left})
-    work.execute(_build_derivation(tuple(values), left is not None), parameters)
+    parameters = {**_set(values), moves.IDENT: volume_id} | ({} if left is None else {moves.LEFT: left})
+    work.execute(moves.build_derivation(tuple(values), left is not None), parameters)
     commits.note_volume(work, volume_id, moment)
-
-
-# Statements are built once per shape: building one costs several times what sending it does.
-
-
-def _parameters(table: sa.Table, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {name: sa.bindparam(f'set_{name}', type_=table.c[name].type) for name in columns}
 
 
 def _set(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -359,223 +366,6 @@ def _set(values: Mapping[str, Any]) -> dict[str, Any]:
 def _find_family(work: Work) -> str:
     dialect = commits.find_dialect(work)
     return 'mariadb' if commits.is_mariadb(dialect) else dialect.name
-
-
-@functools.cache
-def _build_move(event: str, columns: tuple[str, ...], clash: bool | None, is_long: bool) -> sa.Update:
-    table = _ATTACHMENTS
-    conditions = [
-        table.c.id == sa.bindparam(_IDENT),
-        table.c.deleted_at.is_(None),
-        models.is_one_of(table.c.state, states.ATTACHMENT_EVENTS[event].sources),
-    ]
-    if not is_long:
-        conditions.append(sa.func.length(table.c.timeline) < sa.literal_column(str(timelines.LIMIT)))
-    if clash is not None:
-        conditions.append(~_clash(clash))
-    return sa.update(table).where(*conditions).values(_move_values(columns, is_long))
-
-
-def _move_values(columns: tuple[str, ...], is_long: bool) -> dict[Any, Any]:
-    text, line = _ATTACHMENTS.c.timeline, sa.bindparam(_LINE, type_=sa.Text())
-    values = {_ATTACHMENTS.c[name]: value for name, value in _parameters(_ATTACHMENTS, columns).items()}
-    return values | {text: timelines.append(text, line) if is_long else text.concat(line)}
-
-
-def _clash(shared: bool) -> sa.ColumnElement[bool]:
-    """Build :func:`multiattach.domain.sharing.check_connect` of the others."""
-    other = _ATTACHMENTS.alias('other')
-    server: sa.BindParameter[str] = sa.bindparam(_SERVER, type_=sa.String)
-    host: sa.BindParameter[str] = sa.bindparam(_HOST, type_=sa.String)
-    conditions = [
-        other.c.volume_id == _ATTACHMENTS.c.volume_id,
-        other.c.deleted_at.is_(None),
-        models.is_one_of(other.c.state, states.ON_TARGET),
-        other.c.id != sa.bindparam(_IDENT),
-    ]
-    if shared:
-        conditions += [other.c.instance_uuid == server, other.c.attached_host == host]
-    else:
-        elsewhere = sa.and_(other.c.instance_uuid == server, sa.func.coalesce(other.c.attached_host, '') != host)
-        conditions.append(sa.case((elsewhere, 0), else_=1) == 1)
-    return sa.exists().where(*conditions).correlate(_ATTACHMENTS)
-
-
-def _status_values(asked: str | None) -> dict[Any, Any]:
-    """Build what is written to the volume.
-
-    :param asked: state of the attachment afterwards, where the other ones decide.
-    """
-    volumes = _VOLUMES
-    status = sa.bindparam(_STATUS, type_=sa.String) if asked is None else _derive_beside(asked)
-    return {volumes.c.status: status, volumes.c.updated_at: sa.bindparam(_MOMENT, type_=models.Instant)}
-
-
-@functools.cache
-def _build_status(asked: str | None) -> sa.Update:
-    return sa.update(_VOLUMES).where(_VOLUMES.c.id == sa.bindparam(_VOLUME)).values(_status_values(asked))
-
-
-@functools.cache
-def _build_together(asks: bool, event: str, columns: tuple[str, ...], clash: bool | None, is_long: bool) -> sa.Update:
-    """Build an UPDATE of both tables (MariaDB)."""
-    target = states.ATTACHMENT_EVENTS[event].target if asks else None
-    return (
-        _build_move(event, columns, clash, is_long)
-        .where(_VOLUMES.c.id == _ATTACHMENTS.c.volume_id)
-        .values(_status_values(target))
-    )
-
-
-@functools.cache
-def _build_alone(event: str, columns: tuple[str, ...]) -> sa.Update:
-    """Build an UPDATE of both tables that names the volume first: InnoDB locks it before the attachment."""
-    target = states.ATTACHMENT_EVENTS[event].target
-    assert target is not None
-    moved = _build_move(event, columns, None, False)
-    assert moved.whereclause is not None
-    derived = models.is_one_of(_VOLUMES.c.status, states.DERIVED_STATUSES)
-    # What depends on the volume's row is read after the lock on that was waited for.
-    status = sa.case((derived, _derive_beside(target, _VOLUMES.c.id)), else_=_VOLUMES.c.status)
-    return (
-        sa.update(_VOLUMES)
-        .where(_VOLUMES.c.id == sa.bindparam(_VOLUME), _VOLUMES.c.claim.is_(None), moved.whereclause)
-        .where(_ATTACHMENTS.c.volume_id == _VOLUMES.c.id)
-        .values(_status_values(None) | {_VOLUMES.c.status: status} | _move_values(columns, False))
-    )
-
-
-@functools.cache
-def _build_with(asks: bool, event: str, columns: tuple[str, ...], clash: bool | None, is_long: bool) -> sa.Update:
-    """Build an UPDATE of the volume with that of the attachment in front (PostgreSQL)."""
-    target = states.ATTACHMENT_EVENTS[event].target if asks else None
-    moved = _build_move(event, columns, clash, is_long).returning(_ATTACHMENTS.c.volume_id).cte('moved')
-    return sa.update(_VOLUMES).where(_VOLUMES.c.id == moved.c.volume_id).values(_status_values(target))
-
-
-@functools.cache
-def _build_insert(columns: tuple[str, ...], rule: bool | None, together: bool) -> sa.Insert | sa.Update:
-    """Build an INSERT.
-
-    :param rule: None for none; that of a volume that may be shared, or of one that may not.
-    :param together: with the volume's status (PostgreSQL).
-    """
-    table, volume_id = _ATTACHMENTS, sa.bindparam('set_volume_id', type_=sa.String)
-    values = _parameters(table, columns)
-    row = sa.select(*values.values()).where(_VOLUMES.c.id == volume_id)
-    if rule is not None:
-        server: sa.BindParameter[str] = sa.bindparam(_SERVER, type_=sa.String)
-        row = row.where(locks.count_mine(server) < sa.literal_column(str(sharing.MAX_PER_SERVER)))
-        if not rule:
-            row = row.where(~locks.find_others(server))
-    made = sa.insert(table).from_select(list(columns), row, include_defaults=False)
-    if not together:
-        return made
-    added = made.returning(table.c.volume_id).cte('added')
-    return sa.update(_VOLUMES).where(_VOLUMES.c.id == added.c.volume_id).values(_status_values(None))
-
-
-_TOGETHER: Mapping[str, Callable[..., sa.Update]] = {'mariadb': _build_together, 'postgresql': _build_with}
-
-
-@functools.cache
-def _build_volume_move(event: str, columns: tuple[str, ...]) -> sa.Update:
-    table = _VOLUMES
-    values = _parameters(table, columns)
-    if 'status' not in columns:
-        values['status'] = _derivation(table.c.claim)
-    return (
-        sa.update(table)
-        .where(
-            table.c.id == sa.bindparam(_IDENT),
-            table.c.deleted_at.is_(None),
-            models.is_one_of(table.c.status, states.VOLUME_EVENTS[event].sources),
-        )
-        .values(**values)
-    )
-
-
-@functools.cache
-def _build_derivation(columns: tuple[str, ...], left: bool) -> sa.Update:
-    table = _VOLUMES
-    values = _parameters(table, columns)
-    claim = values.get('claim', table.c.claim)
-    if left:
-        # MySQL writes the columns one after the other: status, of what claim was, comes first in the table.
-        claim = values['claim'] = _end_detaching(table.c.claim)
-    status = sa.case(
-        (models.is_one_of(table.c.status, states.DERIVED_STATUSES), _derivation(claim)), else_=table.c.status
-    )
-    return sa.update(table).where(table.c.id == sa.bindparam(_IDENT)).values(status=status, **values)
-
-
-def _derive_beside(state: str, volume_id: sa.ColumnElement[str] | None = None) -> sa.ColumnElement[str]:
-    """Build the status of a volume without marks, one of whose attachments takes a state now."""
-    volume_id = sa.bindparam(_VOLUME) if volume_id is None else volume_id
-    other = _ATTACHMENTS.alias('beside')
-    whens: list[tuple[Any, Any]] = []
-    for source, status in states.DERIVATION:
-        if state in source:
-            return sa.case(*whens, else_=sa.literal(status, sa.String))
-        found = sa.exists().where(
-            other.c.volume_id == volume_id,
-            other.c.deleted_at.is_(None),
-            models.is_one_of(other.c.state, source),
-            other.c.id != sa.bindparam(_IDENT),
-        )
-        whens.append((found, sa.literal(status, sa.String)))
-    return sa.case(*whens, else_=sa.literal(states.Volume.AVAILABLE, sa.String))
-
-
-def _end_detaching(claim: Any) -> sa.ColumnElement[Any]:
-    """Build what is left of the marks when the detach of attachment ``_LEFT`` has ended."""
-    row = models.Attachment
-    ended = (
-        sa.select(sa.literal(1))
-        .select_from(row)
-        .where(
-            row.id == sa.bindparam(_LEFT),
-            row.attached_at.is_not(None),
-            sa.or_(row.deleted_at.is_not(None), row.state == states.Attachment.ERROR_DETACHING),
-        )
-        .exists()
-    )
-    others = (
-        sa.select(sa.literal(1))
-        .select_from(row)
-        .where(row.volume_id == sa.bindparam(_IDENT), row.deleted_at.is_(None), row.state == states.Attachment.ATTACHED)
-        .exists()
-    )
-    whens: list[tuple[Any, Any]] = []
-    for name in sorted(states.DETACHING_CLAIMS):
-        marks = states.MARKS[name]
-        whens += [
-            (sa.and_(ended, claim == name, others), sa.literal(marks.end_detaching().claim, sa.String)),
-            (sa.and_(ended, claim == name), sa.literal(marks._replace(detaching=0).claim, sa.String)),
-        ]
-    return sa.case(*whens, else_=claim)
-
-
-def _derivation(claim: Any) -> sa.ColumnElement[str]:
-    """Build ``states.derive_status`` of the volume that parameter ``_IDENT`` names, from the same table."""
-    live = (models.Attachment.volume_id == sa.bindparam(_IDENT), models.Attachment.deleted_at.is_(None))
-    whens: list[tuple[Any, Any]] = []
-    for source, status in states.DERIVATION:
-        mine = (
-            sa.select(sa.literal(1))
-            .select_from(models.Attachment)
-            .where(*live, models.is_one_of(models.Attachment.state, source))
-        )
-        if status is states.Volume.IN_USE:
-            whens.append(
-                (
-                    sa.and_(models.is_one_of(claim, states.DETACHING_CLAIMS), mine.exists()),
-                    sa.literal(states.Volume.DETACHING),
-                )
-            )
-        whens.append((mine.exists(), sa.literal(status)))
-    whens.append((models.is_one_of(claim, states.ATTACHING_CLAIMS), sa.literal(states.Volume.ATTACHING)))
-    return sa.case(*whens, else_=sa.literal(states.Volume.AVAILABLE))
 
 
 def _find_request(actor: Actor) -> str | None:

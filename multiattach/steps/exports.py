@@ -150,16 +150,25 @@ class Exports:
                 connection_info=None,
             )
 
-    @database.retry
-    def finish_unexport(self, plan: ExportPlan, seconds: float) -> None:
+    def finish_unexport(self, plan: ExportPlan, seconds: float) -> bool:
         """Remove the row: nothing of it is left on the target.
 
         :param seconds: how long the target took, in seconds.
+        :returns: whether the volume is known to have no other attachment.
         :raises InvalidTransition: another one removed it first.
         """
+        if plan.is_alone:  # it was; somebody may have come meanwhile
+            with contextlib.suppress(errors.InvalidTransition):
+                self._remove(plan, seconds, transitions.ANYBODY)
+                return True
+        self._remove(plan, seconds, None)
+        return False
+
+    @database.retry
+    def _remove(self, plan: ExportPlan, seconds: float, clash: transitions.Clash | None) -> None:
         # An attach that failed on its host keeps its row and the reason.
         event = 'attach_failed' if plan.error else 'remove'
-        told: dict[str, Any] = {'error': plan.error, 'seconds': seconds, 'connection_info': None}
+        told: dict[str, Any] = {'error': plan.error, 'seconds': seconds, 'connection_info': None, 'clash': clash}
         if self._db.is_mariadb:
             with contextlib.suppress(errors.InvalidTransition), self._db.statement() as work:
                 transitions.move_alone(work, plan.attachment_id, plan.volume_id, event, self._actor, **told)

@@ -135,7 +135,7 @@ class Exporter:
 
         The export goes with the last one that uses it, decided under the volume's lock.
 
-        :returns: whether the volume had no other attachment.
+        :returns: whether the volume is known to have no other attachment.
         :raises BackendError: the target refused; the attachment is in ``error_detaching``.
         :raises OutcomeUnknown: the target did not answer; the step is taken up again.
         """
@@ -154,9 +154,9 @@ class Exporter:
             ):
                 self._turn_away(plan)
             failpoints.reach('volume.unexport.turned_away')
-            self._exports.finish_unexport(plan, time.monotonic() - started)
+            alone = self._exports.finish_unexport(plan, time.monotonic() - started)
             failpoints.reach('volume.unexport.finished')
-            return plan.is_alone
+            return alone
 
     def relocate(self, volume_id: str, attachment_id: str) -> None:
         """Tell the host of an attachment where the volume is found today; its credentials stay."""

@@ -100,7 +100,7 @@ class VolumeEndpoint(FenceEndpoint):
     def unexport(self, context: Any, volume_id: str, attachment_id: str) -> bool:
         """Turn an attachment's initiator away.
 
-        :returns: whether the volume had no other attachment; workers of the release before do not say.
+        :returns: whether the volume is known to have no other attachment; workers of the release before do not say.
         """
         return self._exporter.unexport(volume_id, attachment_id)
 

@@ -83,8 +83,9 @@ def test_who_waited_for_a_volume_sees_who_came_meanwhile(served, other, step):
 
     def remove():
         started.set()
-        exports.Exports(other, ACTOR).finish_unexport(exports.Exports(other, ACTOR).plan(ident), 0.1)
-        seen.append('removed')
+        plan = exports.Exports(other, ACTOR).plan(ident)
+        assert plan.is_alone
+        seen.append(exports.Exports(other, ACTOR).finish_unexport(plan, 0.1))
 
     thread = threading.Thread(target={'reserve': reserve_too, 'remove': remove}[step])
     with served.db.transaction() as work:
@@ -98,7 +99,7 @@ def test_who_waited_for_a_volume_sees_who_came_meanwhile(served, other, step):
         # With the other order the waiting one would hold this row: a deadlock.
         transitions.move_attachment(work, ident, 'unexport', ACTOR)
     thread.join(20)
-    assert seen == [{'reserve': 2, 'remove': 'removed'}[step]]
+    assert seen == [{'reserve': 2, 'remove': False}[step]], 'it told what was true before it waited'
     assert served.status(volume) == 'reserved'
 
 
