@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dependencies point one way; modules stay small; names say what they are."""
+"""Dependencies point one way; modules stay small; names say what they are.
+
+Each rule is one test over all modules: what breaks it is listed with the module's path.
+"""
 
 import ast
+import functools
 import pathlib
-
-import pytest
 
 import multiattach
 
@@ -78,9 +80,16 @@ FORBIDDEN_LIBRARIES = {
 }
 
 
+@functools.cache
+def parse(path):
+    """Return the tree of a module, and all its nodes."""
+    tree = ast.parse(path.read_text())
+    return tree, list(ast.walk(tree))
+
+
 def imports(path):
     """Yield full names of everything a module imports, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in parse(path)[1]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -92,27 +101,37 @@ def layer_of(path):
     return path.relative_to(PACKAGE).parts[0]
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_one_way(path):
-    layer = layer_of(path)
-    if layer in COMPOSING:
-        return
-    for name in imports(path):
-        if name.startswith('multiattach.'):
-            target, *rest = name.split('.')[1:]
-            module = f'{target}.{rest[0]}' if rest else target
-            assert {target, module} & ALLOWED[layer], f'{layer} must not import {name}'
-        else:
-            for library in FORBIDDEN_LIBRARIES.get(layer, ()):
-                assert not name.startswith(library), f'{layer} must not import {name}'
+def check(rule, paths=tuple(MODULES), top=PACKAGE):
+    """Fail with all that a rule says of the modules: it yields a text for each breach."""
+    found = [f'{path.relative_to(top)}: {breach}' for path in paths for breach in rule(path)]
+    assert not found, '\n'.join(found)
 
 
-@pytest.mark.parametrize('path', sorted((PACKAGE / 'drivers').rglob('*.py')), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_drivers_do_not_import_those_of_another_kind(path):
-    kind = path.relative_to(PACKAGE / 'drivers').parts[0]
-    for name in imports(path):
-        if name.startswith('multiattach.drivers.'):
-            assert name.split('.')[2] in {kind, 'errors', 'values'}, f'{kind} must not import {name}'
+def is_allowed(layer, name):
+    if name.startswith('multiattach.'):
+        target, *rest = name.split('.')[1:]
+        module = f'{target}.{rest[0]}' if rest else target
+        return bool({target, module} & ALLOWED[layer])
+    return not name.startswith(FORBIDDEN_LIBRARIES.get(layer, ()))
+
+
+def test_imports_point_one_way():
+    def rule(path):
+        layer = layer_of(path)
+        if layer not in COMPOSING:
+            yield from (f'{layer} must not import {name}' for name in imports(path) if not is_allowed(layer, name))
+
+    check(rule)
+
+
+def test_drivers_do_not_import_those_of_another_kind():
+    def rule(path):
+        kind = path.relative_to(PACKAGE / 'drivers').parts[0]
+        for name in imports(path):
+            if name.startswith('multiattach.drivers.') and name.split('.')[2] not in {kind, 'errors', 'values'}:
+                yield f'{kind} must not import {name}'
+
+    check(rule, sorted((PACKAGE / 'drivers').rglob('*.py')))
 
 
 def test_every_kind_of_driver_is_known():
@@ -124,38 +143,50 @@ WATCHING = {'metrics', 'notifications'}
 STATEMENTS = {'select', 'insert', 'update', 'delete', 'text', 'exists', 'func', 'join'}
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_statements_stand_in_db_only(path):
+def is_statement(node, layer):
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        # Drivers, host and worker have sessions of iSCSI.
+        if node.value.id == 'session' and layer in {'engine', 'steps', *COMPOSING, *WATCHING}:
+            return True
+        return node.value.id in {'sa', 'sqlalchemy'} and node.attr in STATEMENTS
+    if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('sqlalchemy'):
+        return bool(STATEMENTS & {alias.name for alias in node.names})
+    return False
+
+
+def test_statements_stand_in_db_only():
     """Elsewhere a session of the database is handed on, and nothing is asked of it."""
-    layer = layer_of(path)
-    if layer == 'db':
-        return
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            # Drivers, host and worker have sessions of iSCSI.
-            assert node.value.id != 'session' or layer not in {'engine', 'steps', *COMPOSING, *WATCHING}, ast.unparse(
-                node
-            )
-            assert node.value.id not in {'sa', 'sqlalchemy'} or node.attr not in STATEMENTS, ast.unparse(node)
-        elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('sqlalchemy'):
-            assert not STATEMENTS & {alias.name for alias in node.names}
+
+    def rule(path):
+        layer = layer_of(path)
+        if layer != 'db':
+            yield from (ast.unparse(node) for node in parse(path)[1] if is_statement(node, layer))
+
+    check(rule)
 
 
 def test_the_test_sees_every_layer():
     assert {layer_of(p) for p in MODULES} <= set(ALLOWED) | COMPOSING
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_modules_stay_small(path):
-    assert len(path.read_text().splitlines()) <= 600
+def test_modules_stay_small():
+    def rule(path):
+        lines = len(path.read_text().splitlines())
+        if lines > 600:
+            yield f'{lines} lines'
+
+    check(rule)
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_names_are_nouns(path):
-    assert path.stem not in {'utils', 'util', 'helpers', 'common', 'misc', 'manager'}
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ClassDef):
-            assert not node.name.endswith(('Manager', 'Helper', 'Util', 'Common')), node.name
+def test_names_are_nouns():
+    def rule(path):
+        if path.stem in {'utils', 'util', 'helpers', 'common', 'misc', 'manager'}:
+            yield path.stem
+        for node in parse(path)[1]:
+            if isinstance(node, ast.ClassDef) and node.name.endswith(('Manager', 'Helper', 'Util', 'Common')):
+                yield node.name
+
+    check(rule)
 
 
 def _public(tree):
@@ -171,21 +202,24 @@ def _public(tree):
             yield node.name, node
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_docstrings_list_nothing_that_is_not_there(path):
+def test_docstrings_list_nothing_that_is_not_there():
     """Each parameter that a docstring lists exists; what is worth a line at all is for the author to say."""
-    for name, node in _public(ast.parse(path.read_text())):
-        text = ast.get_docstring(node) or ''
-        known = {a.arg for a in [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]}
-        known |= {a.arg for a in (node.args.vararg, node.args.kwarg) if a}
-        for line in text.splitlines():
-            if line.strip().startswith(':param '):
-                param = line.strip().removeprefix(':param ').split(':')[0].strip()
-                assert param in known, f'{name} documents {param}, which it does not take'
+
+    def rule(path):
+        for name, node in _public(parse(path)[0]):
+            text = ast.get_docstring(node) or ''
+            known = {a.arg for a in [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]}
+            known |= {a.arg for a in (node.args.vararg, node.args.kwarg) if a}
+            for line in text.splitlines():
+                if line.strip().startswith(':param '):
+                    param = line.strip().removeprefix(':param ').split(':')[0].strip()
+                    if param not in known:
+                        yield f'{name} documents {param}, which it does not take'
+
+    check(rule)
 
 
-@pytest.mark.parametrize('path', sorted(pathlib.Path(__file__).parent.rglob('*.py')), ids=str)
-def test_unit_tests_have_no_database(path):
+def test_unit_tests_have_no_database():
     """What needs one, with the workers around it, is in tests/component."""
     names = {
         'tests.deployments.embedded',
@@ -193,13 +227,14 @@ def test_unit_tests_have_no_database(path):
         'multiattach.db.database',
         'multiattach.db.migration',
     }
-    tree = ast.parse(path.read_text())
-    imported = {
-        f'{node.module}.{alias.name}'
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    } | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert not imported & names
-    wanted = {arg.arg for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for arg in node.args.args}
-    assert 'deployed' not in wanted
+
+    def rule(path):
+        nodes = parse(path)[1]
+        found = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+        imported = {f'{node.module}.{alias.name}' for node in found for alias in node.names}
+        yield from sorted((imported | {node.module for node in found}) & names)
+        if any(arg.arg == 'deployed' for node in nodes if isinstance(node, ast.FunctionDef) for arg in node.args.args):
+            yield 'takes fixture "deployed"'
+
+    here = pathlib.Path(__file__).parent
+    check(rule, sorted(here.rglob('*.py')), here)
