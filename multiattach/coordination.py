@@ -19,7 +19,8 @@ def connect(url: str, name: str) -> coordination.CoordinationDriver:
 
     :raises ToozError: the backend does not answer.
     """
-    coordinator = coordination.get_coordinator(url, name.encode())
+    # Each call is waited for: a thread of tooz's for them would only look once a second whether the program ends.
+    coordinator = coordination.get_coordinator(url, name.encode(), executor='synchronous')
     coordinator.start(start_heart=True)
     client: Any = getattr(coordinator, '_client', None)
     if hasattr(client, 'set_retry'):
