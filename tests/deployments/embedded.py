@@ -5,7 +5,9 @@ The target is the null driver unless a test brings its own.
 """
 
 import contextlib
+import functools
 import pathlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -105,6 +107,25 @@ class Deployment:
         return wait_until(condition, seconds, 'what the test waits for', 0.01)
 
 
+def start(worker: VolumeWorker) -> None:
+    """Start a worker, and wait until it has looked once for what was left: on a busy machine its thread comes late.
+
+    With leases that end at once it would take up what a test has just begun.
+    """
+    looked, tend = threading.Event(), worker.tend
+
+    @functools.wraps(tend)
+    def look() -> None:
+        try:
+            tend()
+        finally:
+            looked.set()
+
+    worker.tend = look  # type: ignore[method-assign]
+    worker.start()
+    looked.wait(10)  # it may be made to hang
+
+
 @contextlib.contextmanager
 def deploy(
     directory: pathlib.Path,
@@ -180,7 +201,8 @@ def _deploy(
     with contextlib.ExitStack() as stack:
         db = parts.open_database(conf, check=False)
         stack.callback(db.close)
-        migration.sync(db)
+        if migration.current(db) != migration.head():
+            migration.sync(db)
         rpc = transport.make_transport(conf)
         stack.callback(rpc.cleanup)
         coordinator = parts.start_coordinator(conf, 'volume')
@@ -208,6 +230,6 @@ def _deploy(
             Duties(BACKEND, exporter, fencer, Inspection(target), storage, reconciler, epoch),
         )
         if start_worker:
-            worker.start()
             stack.callback(worker.stop)
+            start(worker)
         yield Deployment(conf, db, engine, target, exporter, fencer, worker, directory, rpc, reconciler, leases)

@@ -6,6 +6,7 @@ options ``--database`` and ``--broker`` (see conftest.py), one of each for all p
 """
 
 import base64
+import functools
 import itertools
 import json
 import os
@@ -102,7 +103,10 @@ class Surroundings:
         :returns: SQLAlchemy URL.
         """
         if self._server is None:
-            return f'sqlite:///{folder}/test.sqlite'
+            file = folder / 'test.sqlite'
+            if not file.exists():
+                file.write_bytes(make_file())
+            return f'sqlite:///{file}'
         key = str(folder)
         if key not in self._by_folder:
             self._by_folder[key] = self._clean.pop() if self._clean else self.make_database(synced=True)
@@ -186,6 +190,17 @@ class Surroundings:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30):
             pass
+
+
+@functools.cache
+def make_file() -> bytes:
+    """Make the contents of an SQLite file with all tables: once, as the migrations take longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, 'made.sqlite')
+        db = Database(f'sqlite:///{file}')
+        migration.sync(db)
+        db.close()
+        return file.read_bytes()
 
 
 def empty(url: str) -> None:

@@ -3,7 +3,9 @@
 
 import contextlib
 import datetime
+import itertools
 import time
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from multiattach.db import models
 from multiattach.domain.leases import LeaseRules
+from multiattach.steps import leases, watch
 from multiattach.steps.leases import StepLeases
 from tests.deployments import embedded
 
@@ -20,13 +23,20 @@ HOUR = 3600.0
 
 
 class Clocks:
-    """All clocks of the test: one that only grows, and a wall clock that steps."""
+    """All clocks of the test: one that only grows, and a wall clock that steps. Both stand still but for the test.
+
+    Each look at them is a microsecond later than the one before: no two things happen at once.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.gone, self.step = 0.0, 0.0
-        wall, monotonic = models.now, time.monotonic
-        patch.setattr(models, 'now', lambda: wall() + datetime.timedelta(seconds=self.gone + self.step))
-        patch.setattr(time, 'monotonic', lambda: monotonic() + self.gone)
+        self._wall, self._monotonic, self._looks = models.now(), time.monotonic(), itertools.count()
+        patch.setattr(models, 'now', lambda: self._wall + datetime.timedelta(seconds=self._past() + self.step))
+        for module in (leases, watch):
+            patch.setattr(module, 'time', types.SimpleNamespace(monotonic=lambda: self._monotonic + self._past()))
+
+    def _past(self) -> float:
+        return self.gone + next(self._looks) / 1e6
 
     @contextlib.contextmanager
     def wrong_by(self, seconds: float) -> Iterator[None]:
