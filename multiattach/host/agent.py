@@ -19,7 +19,7 @@ from multiattach.drivers.connectors.base import HostConnector
 from multiattach.drivers.hypervisors.base import Hypervisor
 from multiattach.host.reconciler import HostReconciler
 from multiattach.host.steps import HostSteps
-from multiattach.host.work import Reminder
+from multiattach.host.work import Aside, Reminder
 from multiattach.rpc import clients
 from multiattach.steps.host_attachments import HostAttachments, HostTask
 from multiattach.steps.leases import ATTACHMENT, Due, Step, StepLeases
@@ -60,6 +60,8 @@ class HostAgent:
         self._steps = HostSteps(attachments, hypervisor, connector, leases)
         self._last_fence: str | None = None  # that was spoken of
         self._reminder = Reminder()
+        # Apart: servers of a fenced host hang more often than others.
+        self._sweeping = Aside(f'sweep:{host}', self.obey)
         side, rules, interval = reconciling
         self._reconciliation = side
         self.reconciler = HostReconciler(side, hypervisor, connector, self._steps, host, (rules, interval))
@@ -82,15 +84,31 @@ class HostAgent:
     def sweep(self, context: Mapping[str, Any]) -> None:
         self.obey()
 
+    def tend(self, patience: float) -> None:
+        """Look whether there is anything to do, and do it.
+
+        :param patience: as for :meth:`resume`.
+        """
+        agenda = self._attachments.look()
+        self._tell_fence(agenda.fence)
+        if agenda.is_unswept:
+            self._sweeping.begin()
+        if agenda.is_open and agenda.fence is None:
+            self.resume(patience)
+        if agenda.is_grown:
+            self.show_growth()
+
+    def _tell_fence(self, fenced: str | None) -> None:
+        last, self._last_fence = self._last_fence, fenced
+        if fenced != last:
+            LOG.warning('%s', fenced or f'Host {self._host} is not fenced any more')
+
     def obey(self, patience: float | None = None) -> None:
         """Find out what was fenced, and let go of it, server by server, side by side.
 
         :param patience: seconds to wait for the end, None for as long as it takes; it goes on in any case.
         """
-        fenced, last = self._steps.fenced, self._last_fence
-        self._last_fence = fenced
-        if fenced != last:
-            LOG.warning('%s', fenced or f'Host {self._host} is not fenced any more')
+        self._tell_fence(self._steps.fenced)
         by_server: dict[str, list[HostTask]] = {}
         for task in self._attachments.list_unswept():
             by_server.setdefault(task.server_id, []).append(task)

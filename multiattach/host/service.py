@@ -62,9 +62,7 @@ class HostService(Worker):
         self.serve(
             (transport.make_server(self._rpc, clients.HOST_TOPIC, self._host, self._agent),),
             (
-                # Apart: servers of a fenced host hang more often than others.
-                Round('sweep', pause, (self._agent.obey,)),
-                Round('resume', pause, (self._resume, self._agent.show_growth)),
+                Round('tend', pause, (self._tend,)),
                 *([Round('reconcile', reconciler.pause, (reconciler.tick,))] if reconciler.pause else ()),
             ),
         )
@@ -78,8 +76,8 @@ class HostService(Worker):
     def interrupt(self) -> None:
         self._agent.interrupt()
 
-    def _resume(self) -> None:
-        self._agent.resume(self._presence.interval)
+    def _tend(self) -> None:
+        self._agent.tend(self._presence.interval)
 
     def report(self) -> dict[str, Any]:
         """Return what the host can, and register which servers it has.

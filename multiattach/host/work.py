@@ -6,7 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from oslo_log import log
+
 from multiattach.domain import errors
+from multiattach.trouble import Trouble
+
+LOG = log.getLogger(__name__)
 
 
 class Work:
@@ -43,6 +48,36 @@ class Work:
                 return True
             del self._again[attachment_id]
             return False
+
+
+class Aside:
+    """A call that whoever begins it does not wait for; it is not made twice at once.
+
+    :param call: one that is repeated: its failure is logged, and nobody hears of it.
+    """
+
+    def __init__(self, name: str, call: Callable[[], None]) -> None:
+        self._name = name
+        self._call = call
+        self._trouble = Trouble(LOG, name)
+        self._busy = threading.Lock()
+
+    def begin(self) -> None:
+        """Make the call in a thread of its own, unless one is made."""
+        if self._busy.acquire(blocking=False):
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except errors.DatabaseAway:
+            return  # whoever opens connections tells of it
+        except Exception as exc:
+            self._trouble.note(f'failed ({type(exc).__name__})', exc_info=True)
+        else:
+            self._trouble.end()
+        finally:
+            self._busy.release()
 
 
 class Reminder:

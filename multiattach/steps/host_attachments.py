@@ -6,8 +6,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from multiattach.db import agendas, database, fences, locks, messages, models, transitions
 from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, locks, messages, models, transitions
 from multiattach.db import servers as db_servers
 from multiattach.db import volumes as db_volumes
 from multiattach.domain import connection, errors, sharing, states
@@ -40,6 +40,19 @@ class HostTask:
     error: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Agenda:
+    """What there is to do.
+
+    :param fence: why this host is to have no volume, None if it may.
+    """
+
+    fence: str | None
+    is_unswept: bool
+    is_open: bool
+    is_grown: bool
+
+
 class HostAttachments:
     def __init__(self, db: database.Database, orders: Orders, host: str) -> None:
         self._db = db
@@ -53,6 +66,14 @@ class HostAttachments:
     def load(self, attachment_id: str) -> HostTask:
         with self._db.reader() as session:
             return _task(db_attachments.get(session, attachment_id))
+
+    @database.retry
+    def look(self) -> Agenda:
+        """Tell whether there is anything to do."""
+        with self._db.rows() as rows:
+            found = agendas.read(rows, self._host)
+        fence = None if found.fenced_at is None else explain_mark(self._host, found.fenced_at, found.reason)
+        return Agenda(fence, found.is_unswept, found.is_open, found.is_grown)
 
     @database.retry
     def list_open(self) -> list[tuple[str, str, datetime.datetime]]:

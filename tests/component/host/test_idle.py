@@ -13,6 +13,7 @@ from multiattach.worker import Presence
 
 from .conftest import HOST, Bench
 from .fakes import SERVERS
+from .test_fenced import Hang, fence_host, swept
 
 
 class Meter:
@@ -50,9 +51,7 @@ def test_the_rounds_of_an_idle_agent_read_little_and_write_a_heartbeat(
 ) -> None:
     service, meter = idle
     assert meter.measure(service.beat) == (1, 1)
-    assert meter.measure(bench.agent.obey) == (2, 0)
-    assert meter.measure(bench.agent.resume) == (1, 0)
-    assert meter.measure(bench.agent.show_growth) == (1, 0)
+    assert meter.measure(lambda: bench.agent.tend(1)) == (1, 0)
     assert meter.measure(service._leases.keep) == (0, 0)
 
 
@@ -85,3 +84,49 @@ def test_rows_that_others_changed_are_put_right_all_the_same(
     service.beat()
     with bench.deployed.db.reader() as session:
         assert session.execute(sa.text('SELECT count(*) FROM servers')).scalar_one() == len(SERVERS)
+
+
+def test_a_look_takes_up_what_was_left(bench: Bench) -> None:
+    volume_id = bench.deployed.make_volume('multi')
+    ident = bench.reserve(volume_id)
+    bench.agent.tend(5)
+    bench.check_attached(ident, volume_id)
+    with bench.deployed.db.engine.begin() as connection:
+        connection.execute(sa.text('UPDATE volumes SET size = 2'))
+    bench.agent.tend(5)
+    assert bench.hypervisor.sizes == {(SERVERS[0], volume_id): 2 << 30}
+    assert bench.row(ident).seen_size == 2
+    bench.hypervisor.sizes.clear()
+    bench.agent.tend(5)
+    assert not bench.hypervisor.sizes
+
+
+def test_a_fenced_host_lets_go_and_takes_nothing_up(bench: Bench) -> None:
+    volumes = [bench.deployed.make_volume('multi') for _ in range(2)]
+    old, new = bench.attach(volumes[0]), bench.reserve(volumes[1])
+    with bench.deployed.db.engine.begin() as connection:
+        connection.execute(
+            sa.text('INSERT INTO fenced_hosts VALUES (:host, :at, 0, NULL, NULL)'),
+            {'host': HOST, 'at': '2026-01-01 00:00:00'},
+        )
+    bench.agent.tend(5)
+    assert (bench.state(old), bench.state(new)) == ('attached', 'reserved')
+    fence_host(bench)
+    bench.agent.tend(5)
+    bench.deployed.wait(lambda: swept(bench, old))
+    assert bench.hypervisor.holders(volumes[0]) == set()
+
+
+def test_a_server_that_hangs_in_a_sweep_holds_up_nothing_and_is_asked_once(bench: Bench) -> None:
+    volumes = [bench.deployed.make_volume('multi') for _ in range(2)]
+    old, hang = bench.attach(volumes[0]), Hang(bench)
+    bench.deployed.engine.fences.fence_attachment(bench.deployed.ctx, old)
+    bench.agent.tend(5)
+    bench.deployed.wait(lambda: hang.asked)
+    new = bench.reserve(volumes[1], server=1)
+    bench.agent.tend(5)
+    assert bench.state(new) == 'attached'
+    assert not swept(bench, old)
+    assert hang.asked == 1
+    hang.go.set()
+    bench.deployed.wait(lambda: swept(bench, old))

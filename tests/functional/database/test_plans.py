@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import attachments, database, fences, hosts, migration, models, paging, volumes
+from multiattach.db import agendas, attachments, database, fences, hosts, migration, models, paging, volumes
 from multiattach.engine import queries
 from tests import contexts
 
@@ -232,6 +232,12 @@ def test_what_an_agent_has_to_let_go_of_is_found_without_its_history(filled: dat
     plan, found = explain(filled, lambda session: fences.list_unswept(session, 'c0'))
     assert 'ix_attachments_agent_host_fenced_at' in plan, plan
     assert found
+
+
+def test_an_agent_looks_for_work_without_its_history(filled: database.Database) -> None:
+    plan, _found = explain(filled, lambda session: agendas.read(session, 'c0'))
+    assert 'ix_attachments_agent_host_fenced_at' in plan, plan
+    assert 'ix_attachments_agent_host_deleted_at_state' in plan, plan
 
 
 @pytest.mark.parametrize(
