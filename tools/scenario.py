@@ -3,6 +3,7 @@
 
 It starts multiattach-standalone and two small guests under a private libvirtd, attaches one volume to
 both with the ``openstack`` client, lets them write and read, detaches, and leaves nothing behind.
+With ``--backend rbd`` the volume is an image of a private Ceph, which it starts, too.
 """
 
 import argparse
@@ -23,8 +24,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.testbed import processes
+from tests.testbed.ceph import Ceph
+from tests.testbed.errors import TestbedError
 from tests.testbed.guest import Guest
 from tests.testbed.libvirtd import Libvirtd
+from tests.testbed.polling import wait_until
 
 BIN = pathlib.Path(sys.executable).parent
 STARTED = time.monotonic()
@@ -81,8 +86,66 @@ class Cloud:
         return answer
 
 
+class FileStore:
+    """Where volumes are kept: files in the folder of the service."""
+
+    settings = ''
+
+    def __init__(self, state: pathlib.Path) -> None:
+        self._folder = state / 'volumes'
+
+    def show(self, volume_id: str) -> None:
+        """Show a volume as the storage has it."""
+
+    def list_left(self) -> list[str]:
+        return [str(path) for path in self._folder.iterdir()]
+
+
+class CephStore:
+    """Images of a pool of Ceph, seen by its own command line."""
+
+    _POOL = _USER = 'multiattach'
+
+    def __init__(self, ceph: Ceph) -> None:
+        ceph.make_pool(self._POOL)
+        self._conf = ceph.make_user(self._USER, f'profile rbd pool={self._POOL}')
+        # A new pool has no room before the manager knows of it.
+        wait_until(lambda: _find_room(ceph, self._POOL), 60, 'figures of the pool', 0.2)
+        self.settings = (
+            '[volume]\nenabled_backends = ceph\n[ceph]\ndriver = rbd\n'
+            f'rbd_pool = {self._POOL}\nrbd_user = {self._USER}\nrbd_ceph_conf = {self._conf}\n'
+        )
+
+    def show(self, volume_id: str) -> None:
+        tell('The volume is an image; its watcher is tgtd')
+        for words in (('ls', '--long', self._POOL), ('status', f'{self._POOL}/volume-{volume_id}')):
+            print(f'$ {shlex.join(["rbd", "-n", f"client.{self._USER}", *words])}\n{self._ask(*words)}', flush=True)
+
+    def _ask(self, *words: str) -> str:
+        return processes.run(['rbd', '-c', self._conf, '-n', f'client.{self._USER}', *words], timeout=60).rstrip()
+
+    def list_left(self) -> list[str]:
+        return [*self._ask('ls', self._POOL).split(), *self._ask('trash', 'ls', self._POOL).splitlines()]
+
+
+def _find_room(ceph: Ceph, pool: str) -> bool:
+    return any(one['name'] == pool and one['stats']['max_avail'] for one in ceph.ask('df')['pools'])
+
+
 @contextlib.contextmanager
-def run_standalone(state: pathlib.Path, libvirt_uri: str) -> Iterator[tuple[Cloud, subprocess.Popen[str]]]:
+def open_store(backend: str, folder: pathlib.Path) -> Iterator[FileStore | CephStore]:
+    if backend == 'file':
+        yield FileStore(folder / 'state')
+        return
+    tell('A private Ceph: monitor, manager, one OSD, a pool and a user for the volumes')
+    with Ceph(folder / 'ceph') as ceph:
+        yield CephStore(ceph)
+
+
+@contextlib.contextmanager
+def run_standalone(
+    state: pathlib.Path, libvirt_uri: str, settings: str
+) -> Iterator[tuple[Cloud, subprocess.Popen[str]]]:
     port, portal = find_port(), find_port()
     state.mkdir(parents=True)
     config = state / 'multiattach.conf'
@@ -90,6 +153,7 @@ def run_standalone(state: pathlib.Path, libvirt_uri: str) -> Iterator[tuple[Clou
         '[DEFAULT]\nreport_interval = 1\n'
         f'[tgt]\nportal = 127.0.0.1:{portal}\n'
         f'[host_agent]\nenabled = yes\nconnector = qemu\nlibvirt_uri = {libvirt_uri}\n'
+        f'{settings}'
     )
     command = [
         str(BIN / 'multiattach-standalone'),
@@ -209,27 +273,29 @@ def show_targets(state: pathlib.Path) -> str:
     ).stdout
 
 
-def play(folder: pathlib.Path, cache: pathlib.Path | None) -> None:
+def play(folder: pathlib.Path, cache: pathlib.Path | None, backend: str) -> None:
     state = folder / 'state'
     with contextlib.ExitStack() as stack:
+        store = stack.enter_context(open_store(backend, folder))
         tell('Two small servers under libvirt, and multiattach-standalone')
         daemon = stack.enter_context(Libvirtd(folder / 'lv', cache=cache))
         guests = start_guests(daemon, folder, cache)
-        cloud, child = stack.enter_context(run_standalone(state, daemon.uri))
+        cloud, child = stack.enter_context(run_standalone(state, daemon.uri, store.settings))
         volume_id, devices = attach_both(cloud, guests)
         tell('tgtd exports the volume to both, each with credentials of its own')
         print(show_targets(state).rstrip())
         tell('What one writes the other reads')
         share(guests[0], guests[1], devices, 1000)
         share(guests[1], guests[0], devices, 2000)
+        store.show(volume_id)
         detach_both(cloud, guests, volume_id)
         tell('Nothing is left')
         targets = show_targets(state).strip()
         cloud.run('volume', 'delete', 'shared')
         cloud.wait('volume gone', lambda: cloud.ask('volume', 'list') == [])
-        files = list((state / 'volumes').iterdir()) + list((state / 'targets').glob('*'))
-        print(f'  targets of tgtd: {targets or "none"}; volume and target files: {files or "none"}')
-        if targets or files:
+        left = [*store.list_left(), *map(str, (state / 'targets').glob('*'))]
+        print(f'  targets of tgtd: {targets or "none"}; volumes and target files: {left or "none"}')
+        if targets or left:
             raise ScenarioError('something is left')
     if child.returncode:
         raise ScenarioError(f'multiattach-standalone ended with status {child.returncode}')
@@ -238,15 +304,16 @@ def play(folder: pathlib.Path, cache: pathlib.Path | None) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog='quickstart', description=__doc__)
+    parser.add_argument('--backend', choices=('file', 'rbd'), default='file', help='where the volume is kept')
     parser.add_argument('--cache', type=pathlib.Path, help='folder for the kernel of the servers')
     parser.add_argument('--keep', action='store_true', help='keep the folder with the logs')
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = pathlib.Path(tempfile.mkdtemp(prefix='multiattach-'))
     try:
-        play(folder, options.cache)
+        play(folder, options.cache, options.backend)
         return 0
-    except (ScenarioError, subprocess.SubprocessError) as exc:
+    except (ScenarioError, TestbedError, subprocess.SubprocessError) as exc:
         log = folder / 'state' / 'multiattach.log'
         tail = log.read_text().splitlines()[-30:] if log.exists() else []
         print('\n'.join([*tail, f'quickstart: {exc}']), file=sys.stderr)

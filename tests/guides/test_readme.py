@@ -56,6 +56,15 @@ def test_the_quick_start_and_what_follows_by_hand(machine: Machine) -> None:
 
 
 @pytest.mark.slow
+def test_the_quick_start_on_ceph(machine: Machine) -> None:
+    command = 'tools/quickstart --backend rbd'
+    assert f'``{command}``' in README.read_text()
+    shown = machine.shell.type(command, 3600)
+    assert 'Backing store type: rbd' in shown
+    assert machine.host.run('pgrep --exact ceph-mon,ceph-osd,ceph-mgr,tgtd,libvirtd')[0] == 1
+
+
+@pytest.mark.slow
 def test_the_set_up_of_the_tests(machine: Machine) -> None:
     blocks = [block.text for block in read_blocks(README) if block.section == 'Tests']
     assert blocks == ['tools/test\n']

@@ -15,12 +15,16 @@ _BINDEP = Path(__file__).parents[2] / 'bindep.txt'
 
 def read_packages(purpose: str) -> tuple[str, ...]:
     """Read from ``bindep.txt`` the names of the packages of one of its profiles."""
-    lines = re.findall(r'^([\w.+-]+) \[platform:dpkg ([\w ]+)\]$', _BINDEP.read_text(), re.MULTILINE)
+    lines = re.findall(r'^([\w.+-]+) \[platform:dpkg ([\w -]+)\]$', _BINDEP.read_text(), re.MULTILINE)
     return tuple(name for name, profiles in lines if purpose in profiles.split())
 
 
 #: package names per purpose
-PACKAGES: dict[str, tuple[str, ...]] = {'quickstart': read_packages('quickstart'), 'e2e': read_packages('test')}
+PACKAGES: dict[str, tuple[str, ...]] = {
+    'quickstart': read_packages('quickstart'),
+    'quickstart-rbd': read_packages('quickstart') + read_packages('quickstart-rbd'),
+    'e2e': read_packages('test'),
+}
 
 _POLICY = Path('/usr/sbin/policy-rc.d')
 _APT = ('apt-get', '-q', '-y', '-o', 'DPkg::Lock::Timeout=600')
