@@ -14,7 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from multiattach import request_ids
-from multiattach.db import changes, commits, locks, models, moves
+from multiattach.db import changes, commits, locks, models
+from multiattach.db import transition_statements as statements
 from multiattach.db.commits import Work
 from multiattach.domain import errors, states
 from multiattach.domain.callers import Caller
@@ -78,7 +79,7 @@ def move_attachment(
     :raises InvalidTransition: it is in no state for that, or something clashes.
     """
     parameters = _note_move(work, attachment_id, event, actor, row, error, seconds, values)
-    _write(work, moves.build_move, event, tuple(values), clash, parameters)
+    _write(work, statements.build_move, event, tuple(values), clash, parameters)
 
 
 def move(
@@ -93,7 +94,7 @@ def move(
     volume, target = row.volume, states.ATTACHMENT_EVENTS[event].target
     assert target is not None
     status = None if volume.claim else states.follow_status(volume.status, row.state, target)
-    together = None if volume.claim else moves.TOGETHER.get(_find_family(work))
+    together = None if volume.claim else statements.TOGETHER.get(_find_family(work))
     if together is None or status == volume.status:
         move_attachment(work, row.id, event, actor, row=row, clash=clash, **values)
         if volume.claim:
@@ -103,7 +104,7 @@ def move(
         return
     error, seconds = values.pop('error', None), values.pop('seconds', None)
     parameters = _note_move(work, row.id, event, actor, row, error, seconds, values)
-    parameters |= {moves.VOLUME: volume.id, moves.STATUS: status}
+    parameters |= {statements.VOLUME: volume.id, statements.STATUS: status}
     _write(work, functools.partial(together, status is None), event, tuple(values), clash, parameters)
 
 
@@ -136,8 +137,8 @@ def move_alone(
     :raises InvalidTransition: nothing was changed: it is in no state for that, or :func:`lock_and_move` can do it.
     """
     parameters = _note_move(work, attachment_id, event, actor, None, error, seconds, values)
-    parameters[moves.VOLUME] = volume_id
-    statement = moves.build_alone(event, tuple(values), _find_kind(clash, parameters))
+    parameters[statements.VOLUME] = volume_id
+    statement = statements.build_alone(event, tuple(values), _find_kind(clash, parameters))
     if not work.execute(statement, parameters).rowcount:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('attachment', attachment_id, event)
 
@@ -185,12 +186,12 @@ def _note_move(
             caller=actor.caller,
         ),
     )
-    return {**_set(values), moves.IDENT: attachment_id, moves.LINE: line, moves.MOMENT: moment}
+    return {**_set(values), statements.IDENT: attachment_id, statements.LINE: line, statements.MOMENT: moment}
 
 
 def _write(
     work: Work,
-    build: Callable[[str, tuple[str, ...], moves.Kind, bool], sa.Update],
+    build: Callable[[str, tuple[str, ...], statements.Kind, bool], sa.Update],
     event: str,
     columns: tuple[str, ...],
     clash: Clash | None,
@@ -201,22 +202,28 @@ def _write(
     for is_long in (False, True):
         if work.execute(build(event, columns, kind, is_long), parameters).rowcount:  # type: ignore[attr-defined]
             return
-    raise errors.InvalidTransition('attachment', parameters[moves.IDENT], event)
+    raise errors.InvalidTransition('attachment', parameters[statements.IDENT], event)
 
 
-def _find_kind(clash: Clash | None, parameters: dict[str, Any]) -> moves.Kind:
+def _find_kind(clash: Clash | None, parameters: dict[str, Any]) -> statements.Kind:
     if clash is None:
         return ()
     if clash.shared is not None:
-        parameters |= {moves.SERVER: clash.server, moves.HOST: clash.host}
+        parameters |= {statements.SERVER: clash.server, statements.HOST: clash.host}
     return (clash.shared,)
 
 
 def _write_status(work: Work, attachment_id: str, volume_id: str, target: str, status: str | None) -> None:
     moment = models.now()
-    statement = moves.build_status(target if status is None else None)
+    statement = statements.build_status(target if status is None else None)
     work.execute(
-        statement, {moves.IDENT: attachment_id, moves.VOLUME: volume_id, moves.STATUS: status, moves.MOMENT: moment}
+        statement,
+        {
+            statements.IDENT: attachment_id,
+            statements.VOLUME: volume_id,
+            statements.STATUS: status,
+            statements.MOMENT: moment,
+        },
     )
 
 
@@ -264,9 +271,9 @@ def add_attachment(
         status = states.follow_status(volume.status, states.Attachment.DETACHED, attachment.state)
     changed = volume is not None and status is not None and status != volume.status
     together = changed and _find_family(work) == 'postgresql'
-    statement = moves.build_insert(tuple(values), volume.multiattach if volume and if_room else None, together)
-    parameters = {**_set(values), moves.STATUS: status, moves.MOMENT: moment} if together else _set(values)
-    if not work.execute(statement, parameters | {moves.SERVER: attachment.instance_uuid}).rowcount:  # type: ignore[attr-defined]
+    statement = statements.build_insert(tuple(values), volume.multiattach if volume and if_room else None, together)
+    parameters = {**_set(values), statements.STATUS: status, statements.MOMENT: moment} if together else _set(values)
+    if not work.execute(statement, parameters | {statements.SERVER: attachment.instance_uuid}).rowcount:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('attachment', attachment.id, 'reserve')
     if changed and not together:
         _write_status(work, attachment.id, attachment.volume_id, attachment.state, status)
@@ -286,7 +293,9 @@ def move_volume(work: Work, volume_id: str, event: str, **values: Any) -> None:
         values['status'] = row.target
     if row.target == states.Volume.DELETED:
         values['deleted_at'] = moment
-    done = work.execute(moves.build_volume_move(event, tuple(values)), {**_set(values), moves.IDENT: volume_id})
+    done = work.execute(
+        statements.build_volume_move(event, tuple(values)), {**_set(values), statements.IDENT: volume_id}
+    )
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise errors.InvalidTransition('volume', volume_id, event)
     commits.note_volume(work, volume_id, moment)
@@ -319,14 +328,14 @@ def reset_volume(work: Work, volume_id: str, status: str) -> None:
         .execution_options(synchronize_session=False)
         .where(table.id == volume_id)
         .values(
-            status=moves.derive_status(sa.literal(claim, sa.String)) if derived else status,
+            status=statements.derive_status(sa.literal(claim, sa.String)) if derived else status,
             claim=claim,
             claimed_at=moment if claim else None,
             status_at=moment,
             updated_at=moment,
             **promised,
         ),
-        {moves.IDENT: volume_id},
+        {statements.IDENT: volume_id},
     )
     commits.note_volume(work, volume_id, moment)
 
@@ -353,8 +362,8 @@ def derive_volume(work: Work, volume_id: str, *, left: str | None = None, **valu
     values['updated_at'] = moment
     if 'claim' in values:
         values['claimed_at'] = moment if values['claim'] is not None else None
-    parameters = {**_set(values), moves.IDENT: volume_id} | ({} if left is None else {moves.LEFT: left})
-    work.execute(moves.build_derivation(tuple(values), left is not None), parameters)
+    parameters = {**_set(values), statements.IDENT: volume_id} | ({} if left is None else {statements.LEFT: left})
+    work.execute(statements.build_derivation(tuple(values), left is not None), parameters)
     commits.note_volume(work, volume_id, moment)
 
 

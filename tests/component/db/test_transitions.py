@@ -290,10 +290,10 @@ def test_only_transitions_writes_states():
     guilty = {
         str(p.relative_to(package))
         for p in package.rglob('*.py')
-        if p.name not in ('transitions.py', 'moves.py')
+        if p.name not in ('transitions.py', 'transition_statements.py')
         and ('db' in p.parts or 'engine' in p.parts or 'volume' in p.parts or 'host' in p.parts)
         and writing.search(p.read_text())
     }
     assert guilty == set()
-    using = re.compile(r'\bimport .*\bmoves\b|\bdb\.moves\b')
+    using = re.compile(r'\bdb\b.*\btransition_statements\b')
     assert {p.name for p in package.rglob('*.py') if using.search(p.read_text())} == {'transitions.py'}
