@@ -12,11 +12,12 @@ from oslo_log import log
 from multiattach.conf import plugins
 from multiattach.conf import volume as volume_conf
 from multiattach.domain import errors
-from multiattach.drivers.backends import rbd_library
 from multiattach.drivers.backends.base import GIB, Capacity
-from multiattach.drivers.backends.rbd_calls import Cancelled, Progress
+from multiattach.drivers.backends.rbd_capacity import read_capacity
 from multiattach.drivers.backends.rbd_images import Images
-from multiattach.drivers.backends.rbd_pool import Cluster, Pool
+from multiattach.drivers.ceph import library
+from multiattach.drivers.ceph.calls import Cancelled, Progress
+from multiattach.drivers.ceph.pool import Cluster, Pool
 from multiattach.drivers.errors import ClearAborted, CopyAborted, DriverError, StorageError, StorageUnavailable
 
 LOG = log.getLogger(__name__)
@@ -67,7 +68,7 @@ class RbdBackend:
                 f'Option rbd_store_chunk_size in [{surroundings.section}] must be a power of two, not {chunk}.'
             )
         cluster = Cluster(options.rbd_ceph_conf, options.rbd_user, options.rbd_cluster_name, options.rbd_pool)
-        pool = Pool(rbd_library.load(), cluster, options.rados_connect_timeout)
+        pool = Pool(library.load(), cluster, options.rados_connect_timeout)
         return cls(pool, _MIB_ORDER + chunk.bit_length() - 1, options.rbd_max_clone_depth, _PATIENCE)
 
     def check(self) -> None:
@@ -125,7 +126,7 @@ class RbdBackend:
         return ':'.join(words)
 
     def capacity(self) -> Capacity:
-        return self._pool.capacity()
+        return read_capacity(self._pool)
 
     # Deletion ---------------------------------------------------------------------------
 

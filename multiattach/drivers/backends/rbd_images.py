@@ -4,10 +4,10 @@
 import contextlib
 import dataclasses
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
-from multiattach.drivers.backends.rbd_pool import Pool
+from multiattach.drivers.ceph.images import ascend
+from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.errors import ClearAborted, StorageError
 
 _PREFIXES = ('volume-', 'draft-')
@@ -260,14 +260,4 @@ class Images:
 
     def count_ancestors(self, io: Any, image: Any) -> int:
         """Count the images whose blocks an image may have to read."""
-        return sum(1 for _ in self._ascend(io, image))
-
-    def _ascend(self, io: Any, image: Any) -> Iterator[str]:
-        with contextlib.ExitStack() as opened:
-            while True:
-                try:
-                    parent = image.parent_id()
-                except self._rbd.ImageNotFound:
-                    return
-                yield parent
-                image = opened.enter_context(self.open(io, ident=parent, read_only=True))
+        return sum(1 for _ in ascend(self._pool, io, image))

@@ -9,10 +9,10 @@ import pytest
 
 from multiattach.conf import plugins
 from multiattach.conf import volume as volume_conf
-from multiattach.drivers.backends import rbd_library
 from multiattach.drivers.backends.base import Capacity
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.backends.rbd import RbdBackend
+from multiattach.drivers.ceph import library
 from multiattach.drivers.errors import ClearAborted, StorageError, StorageUnavailable
 from tests.testbed.ceph import Ceph
 from tests.testbed.polling import wait_until
@@ -54,7 +54,7 @@ class RbdStore:
         self.pool: str = options['rbd_pool']
         self.options = options
         self.backend: Any = backend
-        self.rados, self.rbd = rbd_library.load()
+        self.rados, self.rbd = library.load()
 
     @contextlib.contextmanager
     def open(self, volume_id: str, **named: Any) -> Iterator[Any]:
@@ -80,14 +80,6 @@ class RbdStore:
         with self.io() as io:
             trash = [f'trash-{one["name"].removeprefix("volume-")}' for one in self.rbd.RBD().trash_list(io)]
             return sorted([*self.rbd.RBD().list(io), *trash])
-
-
-@pytest.fixture(scope='session')
-def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
-    with Ceph(tmp_path_factory.mktemp('ceph') / 'c') as cluster:
-        # With it a clone need not be copied.
-        cluster.ask('osd set-require-min-compat-client', version='mimic')
-        yield cluster
 
 
 def make_hasty(store: 'RbdStore', tmp_path: pathlib.Path) -> RbdBackend:

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from multiattach.domain import errors
-from multiattach.drivers.backends import rbd_library
 from multiattach.drivers.backends.base import GIB
+from multiattach.drivers.ceph import library
 from multiattach.drivers.errors import CopyAborted, StorageError, StorageUnavailable
 from tests.guides.text import TOP, read_blocks
 from tests.testbed.polling import wait_until
@@ -267,15 +267,15 @@ def test_a_clone_whose_worker_was_killed_is_made_anew(make_rbd):
 def test_only_two_modules_come_from_the_distribution():
     code = (
         'import sys; before = list(sys.path)\n'
-        'from multiattach.drivers.backends import rbd_library\n'
-        'rados, rbd = rbd_library.load()\n'
+        'from multiattach.drivers.ceph import library\n'
+        'rados, rbd = library.load()\n'
         'assert sys.path == before\n'
         'print(rados.__file__, rbd.__file__, sys.modules["rados"] is rados)'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     rados, rbd, same = done.stdout.split()
     assert same == 'True'
-    assert {pathlib.Path(path).parent for path in (rados, rbd)} == {pathlib.Path(rbd_library.FOLDERS[0])}
+    assert {pathlib.Path(path).parent for path in (rados, rbd)} == {pathlib.Path(library.FOLDERS[0])}
 
 
 # As an operator sees it

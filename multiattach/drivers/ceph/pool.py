@@ -6,14 +6,23 @@ import dataclasses
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from multiattach import concurrency
-from multiattach.drivers.backends.base import GIB, Capacity
-from multiattach.drivers.backends.rbd_calls import Calls, Progress
+from multiattach.drivers.ceph.calls import Calls, Progress
 from multiattach.drivers.errors import DriverError, StorageError, StorageUnavailable
 
+# What the service's own user may do at the monitors. Users whose names begin otherwise are out of its reach.
+PREFIX = 'client.multiattach-'
+_VERBS = ('get-or-create', 'get', 'caps', 'rm')
+MONITORS = ', '.join(
+    (
+        'profile rbd',
+        *(f'allow command "auth {verb}" with entity prefix {PREFIX}' for verb in _VERBS),
+        *(f'allow command "{command}"' for command in ('auth ls', 'osd blocklist', 'sessions')),
+    )
+)
 threading: Any = concurrency.native('threading')  # calls run in real threads
 R = TypeVar('R')
 
@@ -21,7 +30,7 @@ R = TypeVar('R')
 _LIMITS = ('rados_mon_op_timeout', 'rados_osd_op_timeout', 'client_mount_timeout')
 _REQUESTS = 6  # that a call of several may wait for in vain, one after the other
 _WATCH = 30  # s that a client which died counts as one; who changes an image waits for its answer
-_SOON = 5.0  # s for what a heartbeat waits for
+_AT_ONCE = 32  # requests in threads of their own
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EPERM, errno.EACCES)
 _UNKNOWN = (errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN, errno.EAGAIN, errno.EINTR)
@@ -43,6 +52,13 @@ class Cluster:
     name: str
     pool: str
 
+    def describe_missing(self, command: str) -> str:
+        """Say which capability the user lacks for a command at the monitors, and what grants it."""
+        return (
+            f'client.{self.user} has no capability for "{command}" at the monitors of Ceph. Grant it with: ceph auth '
+            f"caps client.{self.user} mon '{MONITORS}' osd 'profile rbd pool={self.pool}'"
+        )
+
 
 class Pool:
     """A pool; all that is asked of it is bounded in time. Safe for several threads, green or not.
@@ -54,10 +70,12 @@ class Pool:
     def __init__(self, libraries: tuple[Any, Any], cluster: Cluster, timeout: int) -> None:
         self.rados, self.rbd = libraries
         self.cluster = cluster
-        self._timeout = timeout
+        self.timeout = timeout
         self._calls = Calls(_WATCH + _REQUESTS * timeout)
         self._lock = threading.Lock()
         self._connection: Any = None
+        # Of the call that a thread is for: another call may let go of the one above.
+        self._mine = threading.local()
 
     def run(
         self,
@@ -89,32 +107,57 @@ class Pool:
         """
         return self._connection is not None and client == self._connection.get_instance_id()
 
-    def capacity(self) -> Capacity:
-        """Read what the pool has; its quota counts."""
-        return self.run('tell its capacity', self._read_capacity, timeout=min(_SOON, self._timeout))
+    def ask(self, prefix: str, *, monitor: str | None = None, **words: Any) -> Any:
+        """Have a monitor do something; only for work that :meth:`run` runs.
 
-    def _read_capacity(self, _io: Any, _progress: Progress) -> Capacity:
-        pools = {pool['name']: pool['stats'] for pool in self._ask({'prefix': 'df'})['pools']}
-        stats = pools.get(self.cluster.pool)
-        if stats is None:
-            raise StorageUnavailable(f"Ceph's manager has no figures of pool {self.cluster.pool} yet.")
-        free = stats['max_avail']
-        quota = self._ask({'prefix': 'osd pool get-quota', 'pool': self.cluster.pool})['quota_max_bytes']
-        if quota:
-            free = max(min(free, quota - stats['stored']), 0)
-        return Capacity((stats['stored'] + free) / GIB, free / GIB)
-
-    def _ask(self, command: dict[str, str]) -> Any:
-        code, answer, text = self._connection.mon_command(json.dumps({**command, 'format': 'json'}), b'')
+        :param prefix: its command, for example ``osd dump``.
+        :param monitor: name of the one that is to answer; None for any of the quorum.
+        :returns: its answer, None for none.
+        :raises StorageError: the user lacks the capability; the message has the line that grants it.
+        """
+        request = json.dumps({'prefix': prefix, 'format': 'json', **words})
+        code, answer, text = self._mine.connection.mon_command(request, b'', target=monitor)
+        if -code in _DENIED:
+            self._forget()
+            raise StorageError(self.cluster.describe_missing(prefix))
         if code:
-            raise self.rados.OSError(f'error of {command["prefix"]}: {text}', errno=-code)
-        return json.loads(answer)
+            raise self.rados.OSError(f'error of {prefix}: {text}', errno=-code)
+        # Some commands append a second document.
+        return json.JSONDecoder().raw_decode(answer.decode())[0] if answer.strip() else None
+
+    def ask_all(self, prefix: str, requests: Sequence[Mapping[str, Any]]) -> None:
+        """Have a monitor do the same for several things at once: what changes a map waits for a round of them all."""
+        connection, failed = self._mine.connection, []
+
+        def ask(words: Mapping[str, Any]) -> None:
+            self._mine.connection = connection
+            try:
+                self.ask(prefix, **words)
+            except Exception as exc:  # it is the caller's
+                failed.append(exc)
+
+        for start in range(0, len(requests), _AT_ONCE):
+            workers = [threading.Thread(target=ask, args=(one,)) for one in requests[start : start + _AT_ONCE]]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            if failed:
+                raise failed[0]
+
+    def catch_up(self) -> None:
+        """Have this client use the newest OSD map; only for work that :meth:`run` runs."""
+        self._mine.connection.wait_for_latest_osdmap()
+
+    def find_fsid(self) -> str:
+        """Ask the cluster for its own name for itself."""
+        return self.run('tell its fsid', lambda _io, _progress: str(self._mine.connection.get_fsid()))
 
     # Connection -------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Any]:
-        connection = self._connect()
+        connection = self._mine.connection = self._connect()
         try:
             io = connection.open_ioctx(self.cluster.pool)
         except self.rados.ObjectNotFound as exc:
@@ -141,7 +184,7 @@ class Pool:
             raise StorageError(f'Option rbd_ceph_conf: {cluster.conf} is not there, or cannot be read.')
         made = self.rados.Rados(rados_id=cluster.user, clustername=cluster.name, conffile=cluster.conf)
         for name in _LIMITS:
-            made.conf_set(name, str(self._timeout))
+            made.conf_set(name, str(self.timeout))
         try:
             made.connect()
         except self.rados.Error as exc:
@@ -160,7 +203,7 @@ class Pool:
             )
         return StorageUnavailable(
             f'No monitor of Ceph answers {who} at {made.conf_get("mon_host") or "any address"} within '
-            f'{self._timeout} s ({exc}); see option rbd_ceph_conf and "ceph -s".'
+            f'{self.timeout} s ({exc}); see option rbd_ceph_conf and "ceph -s".'
         )
 
     @contextlib.contextmanager
@@ -169,9 +212,12 @@ class Pool:
             yield
         except (self.rados.Error, self.rbd.Error) as exc:
             if getattr(exc, 'errno', None) in _RECONNECT:
-                with self._lock:  # calls in work keep theirs
-                    self._connection = None
+                self._forget()
             raise self._explain(what, exc) from exc
+
+    def _forget(self) -> None:
+        with self._lock:  # calls in work keep theirs
+            self._connection = None
 
     def _explain(self, what: str, exc: Any) -> DriverError:
         number = getattr(exc, 'errno', None)

@@ -9,10 +9,10 @@ import pytest
 PROGRAM = """
 import sys
 sys.path = [path for path in sys.path if 'dist-packages' not in path]
-from multiattach.drivers.backends import rbd_library
+from multiattach.drivers.ceph import library
 from multiattach.drivers.errors import StorageError
 try:
-    rbd_library.load([sys.argv[1]])
+    library.load([sys.argv[1]])
 except StorageError as exc:
     print(exc)
     print({'rados', 'rbd'} & set(sys.modules))

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from multiattach.drivers.backends.rbd_calls import MOST_OVERDUE, Calls, Cancelled
+from multiattach.drivers.ceph.calls import MOST_OVERDUE, Calls, Cancelled
 from multiattach.drivers.errors import StorageUnavailable
 from tests.testbed.polling import wait_until
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Ceph's monitors and OSDs are asked, by librados and librbd."""

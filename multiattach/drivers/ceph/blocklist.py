@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ceph's blocklist: which instances of clients no OSD serves any more.
+
+An entry is part of the OSD map. An OSD refuses an instance in a placement group from the moment on in which that group
+uses the map with the entry; which is seen by asking each group something as a client that has that map, because a group
+answers nobody under an older map than his.
+"""
+
+import dataclasses
+import datetime
+import errno
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from multiattach.drivers.ceph.addresses import check_instance, strip_kind
+from multiattach.drivers.ceph.placement import cover_groups
+from multiattach.drivers.ceph.pool import Pool
+from multiattach.drivers.errors import StorageError, StorageUnavailable
+
+_NAMED = 8  # groups that did not answer, whose OSDs are named
+
+
+@dataclasses.dataclass(frozen=True)
+class Settled:
+    """What was seen of a map's way to the OSDs.
+
+    :param epoch: of the OSD map that a monitor showed.
+    :param entries: the blocklist in it: by instance until when, in UTC, by the monitors' clock.
+    :param groups: placement groups of the pool; each answered a request that was made under this map or a newer one.
+    :param up: OSDs that were up in that map; those of them that serve the pool are among those who answered.
+    :param down: OSDs that were down in that map, and not asked.
+    """
+
+    epoch: int
+    entries: Mapping[str, datetime.datetime] = dataclasses.field(repr=False)
+    groups: int
+    up: tuple[int, ...]
+    down: tuple[int, ...]
+
+
+class Blocklist:
+    """The blocklist of a cluster, and the pool in which it must hold."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def add(self, addresses: Collection[str], seconds: float) -> dict[str, datetime.datetime]:
+        """Have no OSD serve some instances.
+
+        A monitor has written it when this returns; the OSDs do it from a moment on that :meth:`settle` waits for.
+        What is listed already keeps its end, also an earlier one: Ceph does not put it off, see :meth:`renew`.
+
+        :param addresses: ``ADDRESS:PORT/NONCE``.
+        :param seconds: from now on, by the monitors' clock.
+        :returns: until when each entry holds, in UTC.
+        :raises ValueError: an address names more than one instance.
+        """
+        wanted = [{'blocklistop': 'add', 'addr': check_instance(one), 'expire': float(seconds)} for one in addresses]
+
+        def add(_io: Any, _progress: Any) -> dict[str, datetime.datetime]:
+            self._pool.ask_all('osd blocklist', wanted)
+            return _read_entries(self._pool.ask('osd dump'))
+
+        if not wanted:
+            return {}
+        found = self._pool.run(f'blocklist {", ".join(sorted(addresses))}', add)
+        if missing := set(addresses) - set(found):
+            raise StorageUnavailable(f'Ceph said that it blocklisted {", ".join(sorted(missing))}, and did not.')
+        return {one: found[one] for one in addresses}
+
+    def renew(self, address: str, seconds: float) -> datetime.datetime:
+        """Have an entry end later. It is made anew, for Ceph cannot do that otherwise.
+
+        Between two maps, which follow each other as fast as the monitors let them, the instance is served if it still
+        runs; so an entry should be made for long.
+
+        :returns: until when it holds, in UTC.
+        """
+        self.remove(address)
+        return self.add([address], seconds)[address]
+
+    def remove(self, address: str) -> None:
+        """Let an instance in again; absent is success."""
+        check_instance(address)
+        self._pool.run(
+            f'take {address} from the blocklist',
+            lambda _io, _progress: self._pool.ask('osd blocklist', blocklistop='rm', addr=address),
+        )
+
+    def read(self) -> dict[str, datetime.datetime]:
+        """List all entries, whoever made them, but those of whole networks.
+
+        :returns: by instance until when, in UTC.
+        """
+        return self._pool.run('list its blocklist', lambda _io, _progress: _read_entries(self._pool.ask('osd dump')))
+
+    def settle(self, timeout: float | None = None) -> Settled:
+        """Wait until the OSDs of the pool use the map that the monitors have now.
+
+        :param timeout: seconds for all of it.
+        :raises StorageUnavailable: a placement group did not answer; the message names its OSD.
+        """
+        return self._pool.run('wait for the OSDs', lambda io, _progress: self._settle(io), timeout=timeout)
+
+    def _settle(self, io: Any) -> Settled:
+        dump = self._pool.ask('osd dump')
+        self._pool.catch_up()
+        (count,) = (one['pg_num'] for one in dump['pools'] if one['pool_name'] == self._pool.cluster.pool)
+        silent = self._ask_groups(io, cover_groups(count))
+        if silent:
+            raise StorageUnavailable(
+                f'{len(silent)} of {count} placement groups of pool {self._pool.cluster.pool} do not answer under '
+                f'epoch {dump["epoch"]} of the OSD map; they are at {self._name_osds(silent)}.'
+            )
+        osds = {bool(up): tuple(one['osd'] for one in dump['osds'] if one['up'] == up) for up in (0, 1)}
+        return Settled(dump['epoch'], _read_entries(dump), count, osds[True], osds[False])
+
+    def _ask_groups(self, io: Any, names: Sequence[str]) -> list[str]:
+        """Ask each group for an object that it does not have.
+
+        :returns: the names of those whose group did not answer.
+        """
+        asked = [(name, io.aio_stat(name, lambda *_: None)) for name in names]
+        silent = []
+        for name, completion in asked:
+            completion.wait_for_complete()
+            code = -completion.get_return_value()
+            if code in (errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCONN):
+                silent.append(name)
+            elif code not in (0, errno.ENOENT):
+                raise self._pool.rados.OSError('error of stat', errno=code)
+        return silent
+
+    def _name_osds(self, names: Sequence[str]) -> str:
+        try:
+            found = {
+                self._pool.ask('osd map', pool=self._pool.cluster.pool, object=name)['acting_primary']
+                for name in names[:_NAMED]
+            }
+        except (self._pool.rados.Error, StorageError):
+            return 'OSDs that no monitor names now'
+        return ', '.join('no OSD' if one < 0 else f'osd.{one}' for one in sorted(found))
+
+
+def _read_entries(dump: Any) -> dict[str, datetime.datetime]:
+    return {
+        strip_kind(address): datetime.datetime.strptime(until, '%Y-%m-%dT%H:%M:%S.%f%z').astimezone(datetime.UTC)
+        for address, until in dump['blocklist'].items()
+    }

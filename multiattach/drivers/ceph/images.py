@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images as others see them: what they are made of, and who has them open."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from multiattach.drivers.ceph.addresses import strip_kind
+from multiattach.drivers.ceph.pool import Pool
+from multiattach.drivers.errors import StorageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Watcher:
+    """A client that has an image open to write, or had it: of one that died Ceph says so for 30 s.
+
+    :param address: of its instance, ``ADDRESS:PORT/NONCE``.
+    :param client: number of its instance; sessions have it, too.
+    """
+
+    address: str
+    client: int
+
+
+def list_watchers(pool: Pool, name: str, timeout: float | None = None) -> list[Watcher] | None:
+    """List the clients, besides this process, that have an image open to write; None if there is no such image.
+
+    Who has it open to read is not among them, nor is who was cut off.
+    """
+
+    def look(io: Any, _progress: Any) -> list[Watcher] | None:
+        try:
+            with pool.rbd.Image(io, name, read_only=True) as image:
+                found = [Watcher(strip_kind(one['addr']), one['id']) for one in image.watchers_list()]
+        except pool.rbd.ImageNotFound:
+            return None
+        return [one for one in found if not pool.is_mine(one.client)]
+
+    return pool.run(f'list who has image {name} open', look, timeout=timeout)
+
+
+def find_lineage(pool: Pool, io: Any, name: str) -> list[str]:
+    """Return the ids of an image and of all whose blocks it may have to read, itself first.
+
+    :raises StorageError: there is no such image.
+    """
+    try:
+        with pool.rbd.Image(io, name, read_only=True) as image:
+            return [image.id(), *ascend(pool, io, image)]
+    except pool.rbd.ImageNotFound as exc:
+        raise StorageError(f'There is no image {pool.cluster.pool}/{name}.') from exc
+
+
+def ascend(pool: Pool, io: Any, image: Any) -> Iterator[str]:
+    """Yield the ids of the images whose blocks an open image may have to read, the nearest first."""
+    with contextlib.ExitStack() as opened:
+        while True:
+            try:
+                parent = image.parent_id()
+            except pool.rbd.ImageNotFound:
+                return
+            yield parent
+            image = opened.enter_context(pool.rbd.Image(io, image_id=parent, read_only=True))

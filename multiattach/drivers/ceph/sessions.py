@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is connected: the monitors know which instance is whose; OSDs and watchers know instances only."""
+
+import dataclasses
+from typing import Any
+
+from multiattach.drivers.ceph.addresses import strip_kind
+from multiattach.drivers.ceph.pool import Pool
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """A client's session with a monitor; it has one with one of them, and none for a moment when that one is lost.
+
+    :param entity: its user, with ``client.``.
+    :param address: of its instance, ``ADDRESS:PORT/NONCE``.
+    :param client: number of its instance; watchers have it, too.
+    """
+
+    entity: str
+    address: str
+    client: int
+    monitor: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Sessions:
+    """The sessions that there are.
+
+    :param silent: monitors that did not tell theirs: they are not of the quorum, or do not answer. Their clients come
+        to another one within 30 s.
+    """
+
+    found: tuple[Session, ...]
+    silent: tuple[str, ...]
+
+    def list_of(self, entity: str) -> list[Session]:
+        return [one for one in self.found if one.entity == entity]
+
+
+def read_sessions(pool: Pool, timeout: float | None = None) -> Sessions:
+    """Ask every monitor of the quorum.
+
+    :raises StorageUnavailable: there is none.
+    """
+
+    def read(_io: Any, _progress: Any) -> Sessions:
+        status = pool.ask('quorum_status')
+        found: list[Session] = []
+        silent = {one['name'] for one in status['monmap']['mons']} - set(status['quorum_names'])
+        for monitor in status['quorum_names']:
+            try:
+                found += _read(monitor, pool.ask('sessions', monitor=monitor))
+            except pool.rados.Error:
+                silent.add(monitor)
+        return Sessions(tuple(found), tuple(sorted(silent)))
+
+    return pool.run('list sessions', read, timeout=timeout)
+
+
+def _read(monitor: str, answer: Any) -> list[Session]:
+    return [
+        Session(one['entity_name'], f'{strip_kind(address["addr"])}/{address["nonce"]}', one['global_id'], monitor)
+        for one in answer
+        if one['con_type'] == 'client'
+        for address in one['addrs']['addrvec']
+    ]

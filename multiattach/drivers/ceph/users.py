@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cephx users ``client.multiattach-ATTACHMENT``: each reaches one image and nothing else."""
+
+import dataclasses
+import errno
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from multiattach.drivers.ceph import images
+from multiattach.drivers.ceph.pool import PREFIX, Pool
+
+_IMAGE = re.compile(r'pool=(?P<pool>\S+) object_prefix rbd_id\.(?P<image>[^\s,]+)')
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """A user as the monitors have it.
+
+    :param entity: its name, with ``client.``.
+    :param capabilities: by service.
+    """
+
+    entity: str
+    key: str = dataclasses.field(repr=False)
+    capabilities: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return self.entity.removeprefix('client.')
+
+    @property
+    def attachment_id(self) -> str:
+        return self.entity.removeprefix(PREFIX)
+
+    @property
+    def image(self) -> tuple[str, str] | None:
+        """Return the pool and the name of the image that it reaches; None if that cannot be told."""
+        found = _IMAGE.search(self.capabilities.get('osd', ''))
+        return (found['pool'], found['image']) if found else None
+
+    @property
+    def keyring(self) -> str:
+        """The text of a keyring file: a secret."""
+        return f'[{self.entity}]\n\tkey = {self.key}\n'
+
+
+def make_entity(attachment_id: str) -> str:
+    return f'{PREFIX}{attachment_id}'
+
+
+class Users:
+    """Users of attachments. A user's key lets in who has it, until :meth:`remove`.
+
+    Who is in then stays in, for tickets last up to an hour: see :mod:`multiattach.drivers.ceph.blocklist`.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def make(self, attachment_id: str, image: str, *, read_only: bool) -> User:
+        """Make a user of one image, or give the one that is there these capabilities.
+
+        :param image: its name.
+        :raises StorageError: there is no such image, or the service's own user may not make users.
+        """
+        entity = make_entity(attachment_id)
+
+        def make(io: Any, _progress: Any) -> User:
+            lineage = images.find_lineage(self._pool, io, image)
+            caps = ['mon', 'allow r', 'osd', describe_capabilities(self._pool.cluster.pool, image, lineage, read_only)]
+            try:
+                return _read(self._pool.ask('auth get-or-create', entity=entity, caps=caps))
+            except self._pool.rados.Error as exc:
+                if getattr(exc, 'errno', None) != errno.EINVAL:
+                    raise
+            # It is there with others: the image has been flattened since, or its attachment made anew.
+            self._pool.ask('auth caps', entity=entity, caps=caps)
+            return _read(self._pool.ask('auth get', entity=entity))
+
+        return self._pool.run(f'make user {entity}', make)
+
+    def find(self, attachment_id: str) -> User | None:
+        """Read a user, None if there is none."""
+        entity = make_entity(attachment_id)
+
+        def find(_io: Any, _progress: Any) -> User | None:
+            try:
+                return _read(self._pool.ask('auth get', entity=entity))
+            except self._pool.rados.Error as exc:
+                if getattr(exc, 'errno', None) == errno.ENOENT:
+                    return None
+                raise
+
+        return self._pool.run(f'read user {entity}', find)
+
+    def remove(self, attachment_id: str) -> None:
+        """Remove a user; absent is success. Nobody logs in with its key any more."""
+        entity = make_entity(attachment_id)
+        self._pool.run(f'remove user {entity}', lambda _io, _progress: self._pool.ask('auth rm', entity=entity))
+
+    def list_users(self) -> Sequence[User]:
+        """List the users of this service's kind whose image is in the pool; another service's may be among them."""
+        found = self._pool.run('list users', lambda _io, _progress: self._pool.ask('auth ls'))['auth_dump']
+        mine = [_read([one]) for one in found if one['entity'].startswith(PREFIX)]
+        return [one for one in mine if one.image is not None and one.image[0] == self._pool.cluster.pool]
+
+
+def _read(answer: Sequence[Mapping[str, Any]]) -> User:
+    (one,) = answer
+    return User(one['entity'], one['key'], dict(one['caps']))
+
+
+def describe_capabilities(pool: str, image: str, lineage: Sequence[str], read_only: bool) -> str:
+    """Write what a user of an image may do at the OSDs.
+
+    At the monitors it may read, and not more: with ``profile rbd`` it could blocklist others.
+
+    :param lineage: as :func:`images.find_lineage` returns it. To open a parent librbd asks for its name: the names of
+        the pool's images can be read by whoever has an image that shares blocks with another one.
+    """
+    ident, *parents = lineage
+    mine, others = 'r class-read' if read_only else 'rwx', 'r class-read'
+    grants = [(mine, f'rbd_data.{ident}.'), (mine, f'rbd_header.{ident}'), (others, f'rbd_id.{image}')]
+    grants += [(others, f'{kind}.{parent}') for parent in parents for kind in ('rbd_data', 'rbd_header')]
+    grants += [('class-read', name) for name in ('rbd_info', *(('rbd_directory', 'rbd_trash') if parents else ()))]
+    return ', '.join(f'allow {may} pool={pool} object_prefix {prefix}' for may, prefix in grants)
