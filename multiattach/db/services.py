@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import database, models
 from multiattach.db.commits import Work
-from multiattach.domain import errors, release
+from multiattach.domain import connection, errors, release
 
 S = models.Service
 _TABLE = models.table_of(S)
@@ -72,10 +72,20 @@ def find_portal(work: Work, binary: str, host: str) -> str | None:
     :param host: ``host@backend``.
     :returns: what the worker reports that was heard of last, None if it does not say.
     """
+    portal = (_find_report(work, binary, host) or {}).get('portal')
+    return portal if isinstance(portal, str) else None
+
+
+def find_protocol(work: Work, binary: str, host: str) -> str | None:
+    """Tell how the volumes of a backend are reached, as for :func:`find_portal`."""
+    found = _find_report(work, binary, host)
+    return None if found is None else str(found.get('protocol') or connection.ISCSI)
+
+
+def _find_report(work: Work, binary: str, host: str) -> dict[str, Any] | None:
     rows = work.execute(sa.select(S.host, S.report).where(S.binary == binary).order_by(S.heartbeat_at.desc()))
     reports = [row.report or {} for row in rows if ((row.report or {}).get('cluster') or row.host) == host]
-    portal = reports[0].get('portal') if reports else None
-    return portal if isinstance(portal, str) else None
+    return reports[0] if reports else None
 
 
 def remove(session: Session, binary: str, host: str) -> bool:

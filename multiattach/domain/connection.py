@@ -6,12 +6,20 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from multiattach.domain import errors, host_names
 
 # Keys of connection_info that only the attaching side, services and admins may see.
-SECRET_KEYS = frozenset({'auth_password', 'auth_username', 'discovery_auth_password', 'discovery_auth_username'})
+SECRET_KEYS = frozenset(
+    {'auth_password', 'auth_username', 'discovery_auth_password', 'discovery_auth_username', 'keyring'}
+)
+# What workers report of their target: how hosts reach volumes.
+ISCSI, RBD = 'iscsi', 'rbd'
+# Initiators at Ceph. Of the first form the rest is the attachment's UUID, and it is a cephx user of that name; hosts
+# that want it have this key and value in their connectors. Of the second form the rest is an IP address.
+USER_PREFIX, _ADDRESS_PREFIX = 'multiattach-', 'address:'
+_CEPHX, _OWN_USER = 'cephx', 'attachment'
 # What a target can be told, whatever the form: names beside RFC 3720's iqn., eui. and naa. are in use, too.
 INITIATOR_NAME = re.compile(r'(?!ALL\Z)[A-Za-z0-9:._-]{1,223}')
 _MAX_MOUNTPOINT = 255
@@ -23,6 +31,7 @@ MOST_CONNECTOR = 16384
 class Connector:
     """A host as it presents itself to a target (contract 2.7).
 
+    :param initiator: iSCSI initiator name, "" if it has none.
     :param raw: the whole connector as it came.
     """
 
@@ -61,8 +70,9 @@ def is_initiator_name(text: str) -> bool:
 def parse_connector(raw: Mapping[str, Any]) -> Connector:
     """Check a connector and take out what this service needs.
 
-    :raises InvalidConnector: host or initiator is missing, or one is malformed (contract 11.4
-        number 23: 400 on create and on update alike).
+    :raises InvalidConnector: the host is missing, or something is malformed (contract 11.4
+        number 23: 400 on create and on update alike). Whether an initiator is missing the volume's backend tells,
+        see :func:`name_initiator`.
     """
     if len(json.dumps(raw)) > MOST_CONNECTOR:
         raise errors.InvalidConnector(f'Invalid connector: it has more than {MOST_CONNECTOR} bytes.')
@@ -71,17 +81,40 @@ def parse_connector(raw: Mapping[str, Any]) -> Connector:
         raise errors.InvalidConnector(
             'Invalid connector: "host" is required, a text of 1 to 255 printable characters without blanks at its ends.'
         )
-    if not isinstance(initiator, str) or not initiator:
-        raise errors.InvalidConnector('Invalid connector: "initiator" (an iSCSI initiator name) is required.')
-    if not is_initiator_name(initiator):
+    if initiator and not (isinstance(initiator, str) and is_initiator_name(initiator)):
         raise errors.InvalidConnector(
             'Invalid connector: "initiator" must be a name of 1 to 223 letters, digits and .:-_ that is no address.'
         )
-    found = Connector(host, initiator, raw)
+    found = Connector(host, initiator or '', raw)
     if len(found.mountpoint or '') > _MAX_MOUNTPOINT:
         raise errors.InvalidConnector('Invalid connector: "mountpoint" is longer than 255 characters.')
     check_mountpoint(found.mountpoint or '')
     return found
+
+
+def name_initiator(protocol: str, attachment_id: str, wanted: Connector) -> str:
+    """Name who uses a volume by an attachment, as the storage knows it: attachments of one name are cut off together.
+
+    :param protocol: :data:`ISCSI`, :data:`RBD` or another one.
+    :raises InvalidConnector: it lacks what the name is made of.
+    """
+    if protocol != RBD:
+        if not wanted.initiator:
+            raise errors.InvalidConnector('Invalid connector: "initiator" (an iSCSI initiator name) is required.')
+        return wanted.initiator
+    if wanted.raw.get(_CEPHX) == _OWN_USER:
+        return f'{USER_PREFIX}{attachment_id}'
+    try:
+        return f'{_ADDRESS_PREFIX}{ipaddress.ip_address(wanted.raw["ip"])}'
+    except (KeyError, ValueError):
+        raise errors.InvalidConnector(
+            'Invalid connector: "ip" (the address from which the host reaches Ceph) is required.'
+        ) from None
+
+
+def find_address(initiator: str) -> str | None:
+    """Return the address that an initiator at Ceph is known by, None for one with a name of its own."""
+    return initiator.removeprefix(_ADDRESS_PREFIX) if initiator.startswith(_ADDRESS_PREFIX) else None
 
 
 def check_mountpoint(text: str) -> None:
@@ -116,20 +149,52 @@ class DeviceInfo:
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
 
+class Address(Protocol):
+    """Where initiators find a volume."""
+
+    @property
+    def portal(self) -> str | None:
+        """Where all volumes of the backend are found, as a worker reports it; None if hosts need not be told."""
+
+    def tell(self) -> dict[str, Any]:
+        """Return the address as keys of a flat connection_info (contract 8.2)."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TargetAddress:
-    """Where initiators find a volume."""
+    """Where iSCSI initiators find a volume."""
 
     iqn: str
     portal: str
     lun: int
 
     def tell(self) -> dict[str, Any]:
-        """Return the address as keys of a flat connection_info (contract 8.2)."""
         return {'target_iqn': self.iqn, 'target_portal': self.portal, 'target_lun': self.lun}
 
 
-def relocate(connection_info: Mapping[str, Any], address: TargetAddress) -> dict[str, Any] | None:
+@dataclasses.dataclass(frozen=True)
+class ImageAddress:
+    """Where clients of Ceph find a volume.
+
+    :param name: ``POOL/IMAGE``.
+    :param monitors: address and port of each.
+    """
+
+    name: str
+    cluster: str
+    monitors: tuple[tuple[str, str], ...]
+    portal: None = None
+
+    def tell(self) -> dict[str, Any]:
+        return {
+            'name': self.name,
+            'cluster_name': self.cluster,
+            'hosts': [host for host, _ in self.monitors],
+            'ports': [port for _, port in self.monitors],
+        }
+
+
+def relocate(connection_info: Mapping[str, Any], address: Address) -> dict[str, Any] | None:
     """Return a connection_info with another address and the same credentials, None if it has that address."""
     told = address.tell()
     lists = {f'{key}s': [value] for key, value in told.items() if f'{key}s' in connection_info}

@@ -9,6 +9,7 @@ import dataclasses
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 
+from multiattach.domain.connection import find_address
 from multiattach.domain.states import ADMITTED, ON_TARGET
 
 
@@ -478,7 +479,8 @@ def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | 
         there is no such volume.
     :param shown: the target, None if there is none.
     """
-    rows = [row for row in recorded or () if row.state in ON_TARGET]
+    # Of a host that Ceph knows by its address alone, nothing is kept there.
+    rows = [row for row in recorded or () if row.state in ON_TARGET and find_address(row.initiator) is None]
     needed = [row for row in rows if row.state in ADMITTED]
     if shown is None:
         return [_differ(Drift.NO_TARGET, volume_id)] if needed else []

@@ -21,7 +21,7 @@ from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
 from multiattach.rpc.clients import ExportOrder
 from multiattach.steps import oddities
-from multiattach.steps.orders import Orders, begin_connect, leave_target
+from multiattach.steps.orders import Orders, leave_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,7 +245,7 @@ class Attachments:
         """Write the intent; return the order for the worker, if any, and whether this is the first connector."""
         with self._db.transaction() as work:
             row = self._lock(work, ctx, attachment_id, 'volume:attachment_update', with_info=True)
-            return begin_connect(work, row, wanted, actor_of(ctx))
+            return self._orders.begin_connect(work, row, wanted, actor_of(ctx))
 
     @database.retry
     def complete(self, ctx: RequestContext, attachment_id: str) -> None:

@@ -121,22 +121,20 @@ class LegacyActions:
 
         :returns: flat connection_info (contract 8.2).
         """
-        wanted = connection.parse_connector(raw)
-        ident = self._find_or_reserve(ctx, volume_id, wanted)
+        connection.parse_connector(raw)
+        ident = self._find_or_reserve(ctx, volume_id, raw)
         info: dict[str, Any] = self._attachments.connect(ctx, ident, raw).connection_info
         return info
 
     @database.retry
-    def _find_or_reserve(self, ctx: RequestContext, volume_id: str, wanted: connection.Connector) -> str:
+    def _find_or_reserve(self, ctx: RequestContext, volume_id: str, raw: Mapping[str, Any]) -> str:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _ACTIONS + 'initialize_connection')
             rows = db_attachments.list_with_connectors(session, volume_id)
             # os-reserve came before: one more server of a host that has the volume already
             joins = volume.multiattach and volume.claim in states.ATTACHING_CLAIMS
             for row in rows:
-                if (row.attached_host, row.initiator) == (wanted.host, wanted.initiator) and not (
-                    joins and row.state == states.Attachment.ATTACHED
-                ):
+                if _is_connected(row, raw) and not (joins and row.state == states.Attachment.ATTACHED):
                     return row.id
             if volume.status not in states.DERIVED_STATUSES:
                 raise errors.InvalidVolume(f'The volume is {volume.status}.')
@@ -304,17 +302,19 @@ def _check_no_connection(volume: models.Volume, rows: list[models.Attachment]) -
         )
 
 
+def _is_connected(row: models.Attachment, raw: Mapping[str, Any]) -> bool:
+    """Tell whether an attachment was connected with a connector: these calls name none."""
+    known = row.connector or {}
+    return bool(known) and (row.attached_host, known.get('initiator')) == (raw.get('host'), raw.get('initiator'))
+
+
 def _find_connection(rows: list[models.Attachment], raw: Mapping[str, Any]) -> models.Attachment | None:
     """Find the attachment whose connection os-terminate_connection means.
 
     None if several servers of the host have the volume: the connection stays, and os-detach names
     who leaves (contract 8.3, rule a).
     """
-    found = [
-        row
-        for row in rows
-        if row.connector and (row.attached_host, row.initiator) == (raw.get('host'), raw.get('initiator'))
-    ]
+    found = [row for row in rows if _is_connected(row, raw)]
     pending = [row for row in found if row.state != states.Attachment.ATTACHED]
     if pending or len(found) == 1:
         return (pending or found)[0]

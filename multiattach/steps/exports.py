@@ -112,7 +112,7 @@ class Exports:
             )
 
     @database.retry
-    def relocate(self, plan: ExportPlan, address: connection.TargetAddress) -> bool:
+    def relocate(self, plan: ExportPlan, address: connection.Address) -> bool:
         """Store the address of today if the target admits the initiator; return whether another one was stored.
 
         No state moves; the worker holds the lock of the volume.

@@ -14,7 +14,7 @@ from multiattach.domain import connection, errors, sharing, states
 from multiattach.domain.fences import explain_mark
 from multiattach.domain.messages import ATTACH_FAILED, DETACH_FAILED
 from multiattach.rpc.clients import ExportOrder
-from multiattach.steps.orders import Orders, begin_connect, leave_target
+from multiattach.steps.orders import Orders, leave_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,7 @@ class HostAttachments:
     ) -> ExportOrder | None:
         with self._db.transaction() as work:
             row = locks.lock_attachment(work, attachment_id, with_info=True)
-            return begin_connect(work, row, wanted, transitions.Actor(self._actor.name, request_id))[0]
+            return self._orders.begin_connect(work, row, wanted, transitions.Actor(self._actor.name, request_id))[0]
 
     @database.retry
     def _read_info(self, attachment_id: str) -> Mapping[str, Any] | None:

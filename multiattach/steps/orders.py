@@ -14,6 +14,7 @@ from multiattach.db.commits import Work
 from multiattach.domain import connection, errors, sharing, states
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
 from multiattach.steps import oddities
+from multiattach.steps.protocols import Protocols
 
 LOG = log.getLogger(__name__)
 A = states.Attachment
@@ -33,6 +34,21 @@ class Orders:
         self._db = db
         self._workers = workers
         self._patience = patience
+        self._protocols = Protocols()
+
+    def begin_connect(
+        self, work: Work, row: transitions.Row, wanted: connection.Connector, actor: transitions.Actor
+    ) -> tuple[ExportOrder | None, bool]:
+        """Write the intent to admit an initiator, unless it is admitted.
+
+        :param row: the attachment with its volume and connection_info, locked.
+        :returns: the order for the worker, None if the export is there; and whether this is the first connector.
+        :raises InvalidConnector: it lacks what the volume's backend needs.
+        :raises InvalidVolume: the status of the volume does not allow it, or it has no backend.
+        :raises Conflict: the sharing rules say no (contract 2.2).
+        """
+        protocol = self._protocols.find(work, row.volume.host)
+        return _begin_connect(work, row, wanted, connection.name_initiator(protocol, row.id, wanted), actor)
 
     def export(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``exporting`` admitted.
@@ -85,22 +101,15 @@ class Orders:
             return db_attachments.read_state(rows, attachment_id)
 
 
-def begin_connect(
-    work: Work, row: transitions.Row, wanted: connection.Connector, actor: transitions.Actor
+def _begin_connect(
+    work: Work, row: transitions.Row, wanted: connection.Connector, initiator: str, actor: transitions.Actor
 ) -> tuple[ExportOrder | None, bool]:
-    """Write the intent to admit an initiator, unless it is admitted.
-
-    :param row: the attachment with its volume and connection_info, locked.
-    :returns: the order for the worker, None if the export is there; and whether this is the first connector.
-    :raises InvalidVolume: the status of the volume does not allow it, or it has no backend.
-    :raises Conflict: the sharing rules say no (contract 2.2).
-    """
     volume = row.volume
     if volume.status in states.WITHOUT_STORAGE and volume.status not in states.FAILED:
         raise errors.InvalidVolume(f'The volume is {volume.status}.')
     facts = sharing.VolumeFacts(volume.status, volume.multiattach)
     me = sharing.Sharer(row.id, row.state, row.instance_uuid, row.attached_host, row.initiator)
-    sharing.check_connect(facts, me, wanted.host, wanted.initiator, ())
+    sharing.check_connect(facts, me, wanted.host, initiator, ())
     if row.state in states.ADMITTED and row.connection_info is not None:
         return oddities.find_move(work, row), False
     if volume.host is None:
@@ -117,13 +126,13 @@ def begin_connect(
             clash=clash,
             connector=dict(wanted.raw),
             attached_host=wanted.host,
-            initiator=wanted.initiator,
+            initiator=initiator,
             mountpoint=wanted.mountpoint or row.mountpoint,
             attach_mode=sharing.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)),
         )
     except errors.InvalidTransition:
         others = db_attachments.list_sharers(work, volume.id) if clash else ()
-        sharing.check_connect(facts, me, wanted.host, wanted.initiator, others)
+        sharing.check_connect(facts, me, wanted.host, initiator, others)
         raise
     return ExportOrder(volume.host, volume.id, row.id), row.initiator is None
 

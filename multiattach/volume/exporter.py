@@ -7,18 +7,17 @@ import functools
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from oslo_log import log
-from oslo_utils import strutils
 
 from multiattach import failpoints
 from multiattach.db.models import Attachment
-from multiattach.domain import errors, states
+from multiattach.domain import errors, sharing, states
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError, DriverRefused, TargetFull
-from multiattach.drivers.targets.base import Export, Grant, Target, TargetInfo, account_name, generate_secret
+from multiattach.drivers.targets.base import Access, Export, Grant, Target
 from multiattach.steps.exports import ExportPlan, Exports
 from multiattach.steps.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.trouble import Trouble
@@ -57,8 +56,12 @@ class Exporter:
         self._trouble = Trouble(LOG, 'The target daemon')
 
     @property
-    def portal(self) -> str:
+    def portal(self) -> str | None:
         return self._target.locate(_NO_VOLUME).portal
+
+    @property
+    def protocol(self) -> str:
+        return self._target.protocol
 
     def export(self, volume_id: str, attachment_id: str) -> None:
         """Admit the initiator of an attachment in ``exporting``.
@@ -75,7 +78,7 @@ class Exporter:
                 return
             self._check_export(plan)
             started = time.monotonic()
-            grant = _grant(plan)
+            grant = self._target.make_grant(volume_id, plan.initiator, plan.mode, plan.sibling)
             failpoints.reach('volume.export.planned')
             with answers.expect('The volume cannot be exported', functools.partial(self._refuse_export, plan)):
                 info = self._target.grant(volume_id, self._backend.path(volume_id), grant)
@@ -183,10 +186,9 @@ class Exporter:
                 self._exports.fail_unexport(plan, f'unexport volume: {error}')
 
     def _turn_away(self, plan: ExportPlan) -> None:
-        if plan.is_last_on_target:
-            self._target.remove_export(plan.volume_id)
-        elif plan.is_last_of_initiator:
-            self._target.revoke(plan.volume_id, plan.initiator, account_name(plan.volume_id, plan.initiator))
+        if plan.is_last_of_initiator:
+            account = self._target.name_account(plan.volume_id, plan.initiator)
+            self._target.revoke(plan.volume_id, plan.initiator, account, alone=plan.is_last_on_target)
 
     @contextlib.contextmanager
     def _agreement(self, volume_id: str) -> Iterator[None]:
@@ -287,11 +289,10 @@ class Exporter:
     def _list_grants(self, volume_id: str) -> tuple[Grant, ...]:
         rows = self._exports.list_admitted_of(volume_id)
         failpoints.reach('volume.restore.planned')
-        infos: dict[str, Mapping[str, Any]] = {
-            row.initiator: row.connection_info for row in rows if row.initiator and row.connection_info
-        }
+        known = {row.initiator: row for row in rows if row.initiator and row.connection_info}
         return tuple(
-            Grant(initiator, info['auth_username'], info['auth_password']) for initiator, info in sorted(infos.items())
+            self._target.make_grant(volume_id, initiator, row.attach_mode or sharing.READ_WRITE, row.connection_info)
+            for initiator, row in sorted(known.items())
         )
 
     def resume(self, owns: Callable[[str], bool] = lambda _ident: True, after: datetime.datetime | None = None) -> None:
@@ -322,33 +323,14 @@ class Exporter:
             LOG.exception('Attachment %s stays %s', row.id, row.state)
 
 
-def _grant(plan: ExportPlan) -> Grant:
-    """Make the credentials; attachments of one initiator share a session and so a secret."""
-    username = account_name(plan.volume_id, plan.initiator)
-    secret = plan.sibling['auth_password'] if plan.sibling else generate_secret()
-    return Grant(plan.initiator, username, secret)
-
-
-def _connection_info(plan: ExportPlan, info: TargetInfo, grant: Grant) -> dict[str, Any]:
+def _connection_info(plan: ExportPlan, access: Access, grant: Grant) -> dict[str, Any]:
     """Build a flat connection_info (contract 8.2)."""
-    multipath = plan.connector.get('multipath', False)
-    answer: dict[str, Any] = {
-        'driver_volume_type': 'iscsi',
+    return {
         'attachment_id': plan.attachment_id,
         'volume_id': plan.volume_id,
-        'target_discovered': False,
-        'target_iqn': info.iqn,
-        'target_portal': info.portal,
-        'target_lun': info.lun,
-        'auth_method': 'CHAP',
-        'auth_username': grant.username,
-        'auth_password': grant.secret,
         'access_mode': plan.mode,
         'encrypted': False,
         'cacheable': False,
         'qos_specs': plan.qos,
-        'enforce_multipath': strutils.bool_from_string(str(plan.connector.get('enforce_multipath', False))),
+        **access.tell(grant, plan.connector),
     }
-    if strutils.bool_from_string(str(multipath)):
-        answer |= {'target_iqns': [info.iqn], 'target_portals': [info.portal], 'target_luns': [info.lun]}
-    return answer

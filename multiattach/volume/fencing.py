@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import datetime
 import functools
 import time
@@ -15,7 +16,7 @@ from multiattach import failpoints
 from multiattach.db import models
 from multiattach.domain import errors, states
 from multiattach.drivers.errors import DriverError, DriverRefused
-from multiattach.drivers.targets.base import Cut, SessionState, Target, account_name
+from multiattach.drivers.targets.base import Cut, SessionState, Target
 from multiattach.steps.fences import FenceOutcome, FencePlan, FencePlans
 from multiattach.steps.leases import ATTACHMENT, StepLeases
 from multiattach.volume import answers
@@ -31,6 +32,18 @@ _PARALLEL = 4
 _TARGET, _INITIATOR = 'target', 'initiator'
 
 
+@dataclasses.dataclass(frozen=True)
+class _Begun:
+    """A fence whose cut may not hold everywhere yet.
+
+    :param started: by the monotonic clock.
+    """
+
+    plan: FencePlan
+    cut: Cut
+    started: float
+
+
 class Fencer:
     def __init__(self, plans: FencePlans, target: Target, locks: VolumeLocks, leases: StepLeases) -> None:
         self._plans = plans
@@ -38,7 +51,7 @@ class Fencer:
         self._target = target
         self._locks = locks
         # Cut, and not yet written: whoever comes meanwhile finds nothing left, but what was cut is known.
-        self._unwritten: dict[str, FenceOutcome] = {}
+        self._unwritten: dict[str, Cut] = {}
 
     def fence(self, volume_id: str, attachment_id: str) -> dict[str, Any]:
         """Cut off the initiator of an attachment in ``fencing``, and see that it is.
@@ -66,8 +79,49 @@ class Fencer:
         if not orders:
             return {}
         with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, len(orders)), 'fence') as pool:
-            found = dict(zip((ident for _volume, ident in orders), pool.map(self._try, orders), strict=True))
-        done = [one for one in found.values() if isinstance(one, FenceOutcome) and one.plan.state == A.FENCING]
+            begun = dict(zip((ident for _volume, ident in orders), pool.map(self._try, orders), strict=True))
+        found = self._settle(begun)
+        self._finish([one for one in found.values() if isinstance(one, FenceOutcome)])
+        return {
+            ident: dict(one.proof) if isinstance(one, FenceOutcome) else {'error': one} for ident, one in found.items()
+        }
+
+    def _try(self, order: Sequence[str]) -> _Begun | FenceOutcome | str:
+        volume_id, attachment_id = order
+        try:
+            with self._attempt(attachment_id), self._locks.hold(volume_id, 'fence', urgent=True):
+                return self._begin(attachment_id)
+        except errors.MultiattachError as exc:
+            return exc.message
+
+    def _settle(self, found: Mapping[str, _Begun | FenceOutcome | str]) -> dict[str, FenceOutcome | str]:
+        """Have what was begun hold everywhere; once for all, and without a lock: it admits nobody."""
+        begun = {ident: one for ident, one in found.items() if isinstance(one, _Begun)}
+        settled = dict(zip(begun, self._target.settle([one.cut for one in begun.values()]), strict=True))
+        outcomes: dict[str, FenceOutcome | str] = {}
+        for ident, one in found.items():
+            if isinstance(one, _Begun):
+                try:
+                    outcomes[ident] = self._prove(one, settled[ident])
+                except errors.MultiattachError as exc:
+                    outcomes[ident] = exc.message
+            else:
+                outcomes[ident] = one
+        return outcomes
+
+    def fence_locked(self, attachment_id: str) -> dict[str, Any]:
+        """Do the same for a caller who holds the volume's lock."""
+        begun = self._begin(attachment_id)
+        if isinstance(begun, FenceOutcome):
+            return dict(begun.proof)
+        done = self._prove(begun, self._target.settle([begun.cut])[0])
+        self._finish([done])
+        return dict(done.proof)
+
+    def _finish(self, outcomes: Sequence[FenceOutcome]) -> None:
+        done = [one for one in outcomes if one.plan.state == A.FENCING]
+        if not done:
+            return
         try:
             self._plans.finish(done)
             failpoints.reach('volume.fence.finished')
@@ -75,30 +129,8 @@ class Fencer:
             for one in done:
                 for ident in one.plan.infos:
                     self._unwritten.pop(ident, None)
-        return {
-            ident: dict(one.proof) if isinstance(one, FenceOutcome) else {'error': one} for ident, one in found.items()
-        }
 
-    def _try(self, order: Sequence[str]) -> FenceOutcome | str:
-        volume_id, attachment_id = order
-        try:
-            with self._attempt(attachment_id), self._locks.hold(volume_id, 'fence', urgent=True):
-                outcome = self._prove(attachment_id)
-                if outcome.plan.state == A.FENCING:
-                    self._unwritten |= dict.fromkeys(outcome.plan.infos, outcome)
-                return outcome
-        except errors.MultiattachError as exc:
-            return exc.message
-
-    def fence_locked(self, attachment_id: str) -> dict[str, Any]:
-        """Do the same for a caller who holds the volume's lock."""
-        done = self._prove(attachment_id)
-        if done.plan.state == A.FENCING:
-            self._plans.finish([done])
-            failpoints.reach('volume.fence.finished')
-        return dict(done.proof)
-
-    def _prove(self, attachment_id: str) -> FenceOutcome:
+    def _begin(self, attachment_id: str) -> _Begun | FenceOutcome:
         plan = self._plans.plan(attachment_id)
         if plan.state == A.FENCED and plan.proof is not None and not plan.is_last_of_initiator:
             return FenceOutcome(plan, plan.proof, 0.0)
@@ -106,16 +138,28 @@ class Fencer:
             raise errors.changed_meanwhile(attachment_id)
         started = time.monotonic()
         failpoints.reach('volume.fence.planned')
-        with answers.expect('The initiator cannot be cut off', functools.partial(self._refuse, plan)):
+        with self._expect(plan):
             cut = self._cut(plan)
-        seconds = time.monotonic() - started
+        if plan.state == A.FENCING:
+            cut = cut.after(self._unwritten.get(attachment_id))
+            self._unwritten |= dict.fromkeys(plan.infos, cut)
+        return _Begun(plan, cut, started)
+
+    def _expect(self, plan: FencePlan) -> contextlib.AbstractContextManager[None]:
+        return answers.expect('The initiator cannot be cut off', functools.partial(self._refuse, plan))
+
+    def _prove(self, begun: _Begun, cut: Cut | DriverError) -> FenceOutcome:
+        plan = begun.plan
+        if isinstance(cut, DriverError):
+            with self._expect(plan):
+                raise cut
+        seconds = time.monotonic() - begun.started
         failpoints.reach('volume.fence.cut')
         proof = describe(plan, cut, self._plans.worker, seconds)
         LOG.info(
             'Initiator %s is cut off volume %s: %d sessions ended', plan.initiator, plan.volume_id, len(cut.sessions)
         )
-        known = self._unwritten.get(attachment_id)
-        return FenceOutcome(plan, _confirm(known.proof if known else plan.proof, proof, cut), seconds)
+        return FenceOutcome(plan, _confirm(plan.proof, proof, cut), seconds)
 
     def _refuse(self, plan: FencePlan, exc: DriverRefused) -> None:
         if plan.state == A.FENCING:
@@ -127,7 +171,7 @@ class Fencer:
         return self._target.fence(
             plan.volume_id,
             plan.initiator,
-            account_name(plan.volume_id, plan.initiator),
+            self._target.name_account(plan.volume_id, plan.initiator),
             alone=plan.is_last_on_target,
             again=_is_whole(plan),
         )
@@ -191,6 +235,7 @@ def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str
             'logins': list(cut.logins),
         },
         'left': {'acl': cut.left_acl, 'account': cut.left_account, 'sessions': _show(cut.left_sessions)},
+        **cut.more,
     }
 
 

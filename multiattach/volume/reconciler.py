@@ -17,7 +17,7 @@ from multiattach.domain import drift, errors, states
 from multiattach.domain.drift import Account, Action, Drift
 from multiattach.domain.findings import DriftRules, Seen
 from multiattach.drivers.errors import DriverError
-from multiattach.drivers.targets.base import Target, TargetState, account_name
+from multiattach.drivers.targets.base import Target, TargetState
 from multiattach.steps.ledger import Repair
 from multiattach.steps.reconciler import Look, Owns, Reconciler
 from multiattach.steps.reconciliation import Reconciliation
@@ -254,7 +254,7 @@ class VolumeReconciler(Reconciler):
         if key not in self._accounts:
             if len(self._accounts) > 100_000:
                 self._accounts.clear()
-            self._accounts[key] = account_name(ident, initiator)
+            self._accounts[key] = self._target.name_account(ident, initiator)
         return self._accounts[key]
 
     def _ask_nova(self, rows: Rows, *, everything: bool) -> list[Seen]:

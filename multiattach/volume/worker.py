@@ -11,7 +11,7 @@ from oslo_log import log
 
 from multiattach.coordination import Crew
 from multiattach.db import models
-from multiattach.domain import errors
+from multiattach.domain import connection, errors
 from multiattach.domain.services import VOLUME_BINARY
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError
@@ -140,12 +140,11 @@ class VolumeEndpoint(FenceEndpoint):
 
 _WATCH_PAUSE = 0.5  # s between two looks whether the target daemon is still the same
 # What extra specs of existing volume types ask for most often; vendor and protocol as LVM with tgt has them.
-_CAPABILITIES = {
-    'multiattach': True,
-    'storage_protocol': 'iSCSI',
-    'vendor_name': 'Open Source',
-    'driver_version': '1.0',
-}
+_CAPABILITIES = {'multiattach': True, 'vendor_name': 'Open Source', 'driver_version': '1.0'}
+
+
+# As Cinder's drivers call them.
+_STORAGE_PROTOCOLS = {connection.ISCSI: 'iSCSI', connection.RBD: 'ceph'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,9 +213,14 @@ class VolumeWorker(Worker):
             LOG.error('The backend of %s cannot be read: %s', self._host, exc)
             total = free = 0
         return {
-            'capabilities': {**_CAPABILITIES, **self._offer.capabilities},
+            'capabilities': {
+                **_CAPABILITIES,
+                'storage_protocol': _STORAGE_PROTOCOLS.get(self._exporter.protocol, self._exporter.protocol),
+                **self._offer.capabilities,
+            },
             'max_over_subscription_ratio': self._offer.over_subscription,
             'portal': self._exporter.portal,
+            'protocol': self._exporter.protocol,
             'cluster': self._serves if self._serves != self._host else None,
             'fences_apart': True,
             'total_capacity_gb': total,

@@ -22,6 +22,7 @@ from multiattach.db.transitions import Actor
 from multiattach.domain import errors
 from multiattach.domain.findings import DriftRules
 from multiattach.domain.leases import LeaseRules
+from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.targets.base import Target
 from multiattach.drivers.targets.null import NullTarget
@@ -139,12 +140,14 @@ def deploy(
     nova: NovaCheck | None = None,
     lease_rules: LeaseRules = AT_ONCE,
     volume_locks: int = 1024,
+    backend: Backend | None = None,
     settings: Settings | None = None,
 ) -> Iterator[Deployment]:
     """Bring a deployment up in a directory, and down again; it looks for drift only if it is told to.
 
     :param url: its database; by default the directory's own, on the server that ``--database`` chose.
     :param volume_locks: how many locks the volumes share.
+    :param backend: where volumes are, by default files.
     :param settings: further options, by group and name.
     """
     around = surroundings.current
@@ -162,6 +165,7 @@ def deploy(
             lease_rules,
             volume_locks,
             settings or {},
+            backend,
         ) as deployed:
             yield deployed
     finally:
@@ -181,6 +185,7 @@ def _deploy(
     lease_rules: LeaseRules,
     volume_locks: int,
     settings: Settings,
+    backend: Backend | None,
 ) -> Iterator[Deployment]:
     conf = configuration.load(
         [],
@@ -209,7 +214,7 @@ def _deploy(
         stack.callback(disconnect, coordinator)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
-        backend = FileBackend(directory / 'volumes')
+        backend = backend or FileBackend(directory / 'volumes')
         backend.check()
         target = target or NullTarget()
         locks = VolumeLocks(coordinator, names=volume_locks)

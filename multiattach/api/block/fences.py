@@ -8,7 +8,7 @@ from multiattach.api.elements import format_time
 from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import requests
-from multiattach.api.schemas.replies import FLAG, NULL, TEXT, TEXT_OR_NULL, TIME, UUID, Schema, many, one, strict
+from multiattach.api.schemas.replies import COUNT, FLAG, NULL, TEXT, TEXT_OR_NULL, TIME, UUID, Schema, many, one, strict
 from multiattach.api.validation import flag
 from multiattach.db import models
 from multiattach.engine.fences import FencedAttachment, HostFence
@@ -17,6 +17,20 @@ _HOST_WISH = {'out_of_service': requests.BOOLEAN, 'reason': requests.TEXT_OR_NUL
 
 MARK: Schema = {'fenced_at': TIME, 'out_of_service': FLAG, 'reason': TEXT_OR_NULL}
 _CUT = strict({'acl': FLAG, 'account': FLAG, 'sessions': SESSIONS, 'others': SESSIONS, 'logins': many(TEXT)})
+# What Ceph itself keeps of a fence, where hosts open images themselves.
+_CEPH = strict(
+    {
+        'user': TEXT,
+        'key': {'enum': ['removed', 'kept']},
+        'blocklist': {'type': 'object', 'additionalProperties': TIME},
+        'osdmap_epoch': COUNT,
+        'osds': many(COUNT),
+        'osds_down': many(COUNT),
+        'monitors_silent': many(TEXT),
+        'sessions_left': many(TEXT),
+        'watchers_left': many(TEXT),
+    }
+)
 _PROOF = strict(
     {
         'initiator': TEXT_OR_NULL,
@@ -26,7 +40,8 @@ _PROOF = strict(
         'scope': {'enum': ['target', 'initiator']},
         'cut': _CUT,
         'left': strict({'acl': {'const': False}, 'account': {'const': False}, 'sessions': {**SESSIONS, 'maxItems': 0}}),
-    }
+    },
+    {'ceph': _CEPH},
 )
 _FENCED = many(
     strict(
@@ -46,6 +61,7 @@ _RECOGNISED = {'known': FLAG, 'near': {**many(TEXT), 'maxItems': 5}}
 
 def _show_proof(proof: dict[str, Any]) -> dict[str, Any]:
     found = {key: proof[key] for key in ('initiator', 'worker', 'verified_at', 'seconds', 'left')}
+    found |= {key: proof[key] for key in ('ceph',) if key in proof}
     # Proofs of releases before have neither: they are about what stood under the initiator's name.
     return found | {'scope': proof.get('scope', 'initiator'), 'cut': {'others': [], 'logins': [], **proof['cut']}}
 

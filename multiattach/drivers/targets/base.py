@@ -3,13 +3,21 @@
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import secrets
 import string
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, Self, TypeVar
 
-from multiattach.domain.connection import TargetAddress
+from oslo_utils import strutils
+
+from multiattach.domain import sharing
+from multiattach.domain.connection import Address
+from multiattach.drivers.errors import DriverError
+
+T = TypeVar('T')
 
 ACCOUNT_LENGTH = 20
 SECRET_LENGTH = 16
@@ -18,11 +26,17 @@ _SECRET_ALPHABET = string.ascii_letters + string.digits
 
 @dataclass(frozen=True)
 class Grant:
-    """Leave for one initiator to log in to one target; the CHAP name is one per volume and initiator."""
+    """Leave for one initiator to use one volume; the account is one per volume and initiator.
+
+    :param username: name of the account, "" for none.
+    :param secret: what it is opened with, "" for one that the storage makes, or keeps.
+    :param mode: ``rw`` or ``ro``, for those who can hold it to that.
+    """
 
     initiator: str
     username: str
     secret: str = field(repr=False)
+    mode: str = sharing.READ_WRITE
 
 
 @dataclass(frozen=True)
@@ -34,9 +48,16 @@ class Export:
     grants: tuple[Grant, ...] = ()
 
 
+class Access(Protocol):
+    """What a driver tells of a volume to whom it granted it."""
+
+    def tell(self, grant: Grant, connector: Mapping[str, Any]) -> dict[str, Any]:
+        """Return it as keys of a flat connection_info, secrets included (contract 8.2)."""
+
+
 @dataclass(frozen=True)
 class TargetInfo:
-    """Where initiators find a volume.
+    """Where iSCSI initiators find a volume.
 
     :param portal: ``address:port``.
     :param lun: logical unit number of the volume.
@@ -47,6 +68,22 @@ class TargetInfo:
     portal: str
     lun: int
     tid: int
+
+    def tell(self, grant: Grant, connector: Mapping[str, Any]) -> dict[str, Any]:
+        multipath = strutils.bool_from_string(str(connector.get('multipath', False)))
+        told: dict[str, Any] = {
+            'driver_volume_type': 'iscsi',
+            'target_discovered': False,
+            'target_iqn': self.iqn,
+            'target_portal': self.portal,
+            'target_lun': self.lun,
+            'auth_method': 'CHAP',
+            'auth_username': grant.username,
+            'auth_password': grant.secret,
+            'enforce_multipath': strutils.bool_from_string(str(connector.get('enforce_multipath', False))),
+        }
+        lists = {'target_iqns': [self.iqn], 'target_portals': [self.portal], 'target_luns': [self.lun]}
+        return told | (lists if multipath else {})
 
 
 @dataclass(frozen=True)
@@ -94,14 +131,19 @@ class TargetState:
 class Cut:
     """What a fence found of one initiator at a target, and what its last read still showed: nothing.
 
+    :param volume_id: as for :meth:`Target.fence`; so are *initiator* and *again*.
     :param sessions: its live logins that were ended.
     :param others: live logins of other names that were ended, as each of them could have been its own;
         whoever has an account logs in again by itself.
     :param logins: addresses of logins that were held open half-way, and were ended.
     :param whole: whether every session that could be the initiator's was ended, whatever name it gave.
     :param left_sessions: its logins that are still live.
+    :param more: what a driver tells besides, ready for a message; it holds no secret.
     """
 
+    volume_id: str = ''
+    initiator: str = ''
+    again: bool = False
     acl: bool = False
     account: bool = False
     sessions: tuple[SessionState, ...] = ()
@@ -111,17 +153,36 @@ class Cut:
     left_acl: bool = False
     left_account: bool = False
     left_sessions: tuple[SessionState, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_left(self) -> bool:
         """Whether the initiator can still read or write, or log in."""
         return self.left_acl or self.left_account or bool(self.left_sessions)
 
+    def after(self, before: Self | None) -> Self:
+        """Add what an earlier cut found, of which nobody knows yet."""
+        if before is None:
+            return self
+        return dataclasses.replace(
+            self,
+            acl=self.acl or before.acl,
+            account=self.account or before.account,
+            sessions=_join(before.sessions, self.sessions),
+            others=_join(before.others, self.others),
+            logins=_join(before.logins, self.logins),
+            whole=self.whole or before.whole,
+        )
+
     def describe(self) -> str:
         """Say what is left, for an error."""
         rights = {'leave to log in': self.left_acl, 'an account': self.left_account}
         found = [name for name, left in rights.items() if left]
         return ', '.join([*found, f'{len(self.left_sessions)} sessions'])
+
+
+def _join(some: tuple[T, ...], more: tuple[T, ...]) -> tuple[T, ...]:
+    return (*some, *(one for one in more if one not in some))
 
 
 class Target(Protocol):
@@ -134,29 +195,47 @@ class Target(Protocol):
     def protocol(self) -> str:
         """Name of the transport as connectors know it, for example ``iscsi``."""
 
-    def ensure_export(self, export: Export) -> TargetInfo:
+    def name_account(self, volume_id: str, initiator: str) -> str:
+        """Name the account of an initiator at a volume, "" if it has none; nothing is asked."""
+
+    def make_grant(self, volume_id: str, initiator: str, mode: str, known: Mapping[str, Any] | None) -> Grant:
+        """Make up what an initiator is granted; nothing is asked.
+
+        :param known: connection_info of the same initiator, whose secret it keeps; None if it has none.
+        """
+
+    def ensure_export(self, export: Export) -> Access:
         """Make or repair a target so that it is exactly what is asked for; others are shut out, sessions included."""
 
-    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
+    def grant(self, volume_id: str, device: str, grant: Grant) -> Access:
         """Admit one initiator; the target is made when absent, other initiators are left alone.
 
         :param device: backing path, used when the target must be made or repaired.
         :param grant: who is admitted; an account of that name gets this secret.
         """
 
-    def revoke(self, volume_id: str, initiator: str, username: str) -> None:
-        """Shut one initiator out: first no new login, then no live session."""
+    def revoke(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> None:
+        """Shut one initiator out: first no new login, then no live session.
+
+        :param alone: nobody else uses the target: it is removed, too.
+        """
 
     def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
         """Shut one initiator out, with every session that could be its own, and read the target again.
 
-        Nothing that it began before, such as a login that is held open half-way, reads or writes after the
-        return.
+        Nothing that it began before, such as a login that is held open half-way, reads or writes once
+        :meth:`settle` has returned.
 
         :param alone: nobody else uses the target: it is removed, too.
         :param again: it was cut off before and was given no leave since: only what is there under its name
             is cut.
-        :returns: what was cut, and that nothing is left.
+        :returns: what was cut.
+        """
+
+    def settle(self, cuts: Sequence[Cut]) -> Sequence[Cut | DriverError]:
+        """Have what :meth:`fence` began hold everywhere, for any number at once.
+
+        :returns: of each what was cut, and that nothing is left, or why that is not known.
         """
 
     def remove_export(self, volume_id: str) -> None:
@@ -165,7 +244,7 @@ class Target(Protocol):
     def extend(self, volume_id: str, device: str) -> None:
         """Show the grown size of the device to the initiators without stopping I/O."""
 
-    def locate(self, volume_id: str) -> TargetAddress:
+    def locate(self, volume_id: str) -> Address:
         """Tell where initiators find a volume, or would; nothing is asked."""
 
     def list_exports(self) -> dict[str, TargetState]:
@@ -200,6 +279,12 @@ def account_name(volume_id: str, initiator: str) -> str:
     """
     digest = hashlib.sha256(f'{volume_id}\0{initiator}'.encode()).digest()
     return base64.b32encode(digest).decode().lower()[:ACCOUNT_LENGTH]
+
+
+def make_chap_grant(volume_id: str, initiator: str, mode: str, known: Mapping[str, Any] | None) -> Grant:
+    """Make credentials of CHAP; attachments of one initiator share a session and so a secret."""
+    secret = str(known['auth_password']) if known else generate_secret()
+    return Grant(initiator, account_name(volume_id, initiator), secret, mode)
 
 
 def generate_secret() -> str:

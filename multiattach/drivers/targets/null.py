@@ -3,11 +3,23 @@
 
 import contextlib
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from multiattach.conf import plugins
 from multiattach.domain.connection import TargetAddress
-from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, SessionState, TargetInfo, TargetState
+from multiattach.drivers.errors import DriverError
+from multiattach.drivers.targets.base import (
+    Cut,
+    Export,
+    Grant,
+    LunState,
+    SessionState,
+    TargetInfo,
+    TargetState,
+    account_name,
+    make_chap_grant,
+)
 
 
 class NullTarget:
@@ -26,6 +38,12 @@ class NullTarget:
 
     def close(self) -> None: ...
 
+    def name_account(self, volume_id: str, initiator: str) -> str:
+        return account_name(volume_id, initiator)
+
+    def make_grant(self, volume_id: str, initiator: str, mode: str, known: Mapping[str, Any] | None) -> Grant:
+        return make_chap_grant(volume_id, initiator, mode, known)
+
     def ensure_export(self, export: Export) -> TargetInfo:
         with self._lock:
             self._grants[export.volume_id] = {g.initiator: g.username for g in export.grants}
@@ -36,9 +54,11 @@ class NullTarget:
             self._grants.setdefault(volume_id, {})[grant.initiator] = grant.username
         return self._info(volume_id)
 
-    def revoke(self, volume_id: str, initiator: str, username: str) -> None:
+    def revoke(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> None:
         with self._lock:
             self._grants.get(volume_id, {}).pop(initiator, None)
+        if alone:
+            self.remove_export(volume_id)
 
     def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
         with self._lock:
@@ -46,6 +66,9 @@ class NullTarget:
             if alone:
                 self._grants.pop(volume_id, None)
         return Cut(acl=known, account=known, whole=not again)
+
+    def settle(self, cuts: Sequence[Cut]) -> Sequence[Cut | DriverError]:
+        return cuts
 
     def remove_export(self, volume_id: str) -> None:
         with self._lock:

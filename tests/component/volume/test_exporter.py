@@ -30,9 +30,9 @@ class MoodyTarget(NullTarget):
         self._act()
         return info
 
-    def revoke(self, volume_id, initiator, username):
+    def revoke(self, volume_id, initiator, username, *, alone=False):
         self._act()
-        super().revoke(volume_id, initiator, username)
+        super().revoke(volume_id, initiator, username, alone=alone)
 
     def remove_export(self, volume_id):
         self._act()

@@ -60,6 +60,8 @@ def metered(tmp_path):
     # No heartbeat and no lease of a step that takes a second may be written while we count.
     with embedded.deploy(tmp_path, report_interval=3600, lease_rules=LeaseRules()) as deployed:
         deployed.make_type()
+        with deployed.db.rows() as rows:  # which each process asks once a minute
+            deployed.engine.orders._protocols.find(rows, embedded.BACKEND)
         app = webtest.TestApp(deploy.make_application(deployed.engine, ApiSettings()))
         yield deployed, app, Meter(deployed)
 

@@ -4,14 +4,15 @@
 import contextlib
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from oslo_log import log
 
 from multiattach.domain.connection import TargetAddress
-from multiattach.drivers.errors import TargetError, TargetFull, TargetUnavailable
-from multiattach.drivers.targets.base import Cut, Export, Grant, TargetInfo, TargetState
+from multiattach.drivers.errors import DriverError, TargetError, TargetFull, TargetUnavailable
+from multiattach.drivers.targets.base import Cut, Export, Grant, TargetInfo, TargetState, account_name, make_chap_grant
 from multiattach.drivers.targets.tgt import config_file
 from multiattach.drivers.targets.tgt.accounts import AccountSlots
 from multiattach.drivers.targets.tgt.config_file import NOBODY_ADDRESS
@@ -122,12 +123,21 @@ class TgtTarget:
             self._admit(target, grant.initiator)
             return self._info(target)
 
-    def revoke(self, volume_id: str, initiator: str, username: str) -> None:
+    def name_account(self, volume_id: str, initiator: str) -> str:
+        return account_name(volume_id, initiator)
+
+    def make_grant(self, volume_id: str, initiator: str, mode: str, known: Mapping[str, Any] | None) -> Grant:
+        return make_chap_grant(volume_id, initiator, mode, known)
+
+    def revoke(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> None:
         """Shut one initiator out: ACL entry, then account, then every live session.
 
         It returns when tgtd shows none of them any more. It is no fence: a session under another
         initiator's name stays, and so does a login that is held open half-way.
         """
+        if alone:
+            self.remove_export(volume_id)
+            return
         self._drop_grant(volume_id, initiator, username)
         with self._daemon.pinned():
             self._fence.revoke(Intruder(self.iqn(volume_id), initiator, username))
@@ -143,6 +153,9 @@ class TgtTarget:
             if alone:
                 return self._fence.cut_last(who, lambda: self.remove_export(volume_id))
             return self._fence.confirm(who) if again else self._fence.cut(who)
+
+    def settle(self, cuts: Sequence[Cut]) -> Sequence[Cut | DriverError]:
+        return cuts  # a fence here ends with a look of its own
 
     def remove_export(self, volume_id: str) -> None:
         with self._daemon.pinned():
