@@ -59,6 +59,7 @@ POINTS: dict[str, str] = {
     'volume.restore.planned': 'The rows are read; the target is not what they say.',
     'volume.restore.exported': 'The volume is exported again; others are not.',
     'volume.fence.planned': 'The row is read; the initiator is not cut off.',
+    'volume.fence.begun': 'The initiator has no leave any more; that it is cut off is not seen yet.',
     'volume.fence.cut': 'The initiator is cut off; the proof is not written.',
     'volume.fence.finished': 'The proof is written; there is no answer.',
     'volume.create.planned': 'The row is read; there is no storage.',

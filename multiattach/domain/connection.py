@@ -58,7 +58,7 @@ def is_initiator_name(text: str) -> bool:
     Asked at every door from the API to the target: a target lists addresses that may log in among names, so one
     that reads as an address would be taken for it.
     """
-    if INITIATOR_NAME.fullmatch(text) is None:
+    if INITIATOR_NAME.fullmatch(text) is None or text.startswith(_ADDRESS_PREFIX):
         return False
     try:
         ipaddress.ip_network(text, strict=False)
@@ -105,11 +105,16 @@ def name_initiator(protocol: str, attachment_id: str, wanted: Connector) -> str:
     if wanted.raw.get(_CEPHX) == _OWN_USER:
         return f'{USER_PREFIX}{attachment_id}'
     try:
-        return f'{_ADDRESS_PREFIX}{ipaddress.ip_address(wanted.raw["ip"])}'
+        return name_address(str(ipaddress.ip_address(str(wanted.raw['ip']))))
     except (KeyError, ValueError):
         raise errors.InvalidConnector(
             'Invalid connector: "ip" (the address from which the host reaches Ceph) is required.'
         ) from None
+
+
+def name_address(address: str) -> str:
+    """Name an initiator at Ceph that is known by an address only."""
+    return f'{_ADDRESS_PREFIX}{address}'
 
 
 def find_address(initiator: str) -> str | None:

@@ -479,9 +479,10 @@ def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | 
         there is no such volume.
     :param shown: the target, None if there is none.
     """
-    # Of a host that Ceph knows by its address alone, nothing is kept there.
-    rows = [row for row in recorded or () if row.state in ON_TARGET and find_address(row.initiator) is None]
-    needed = [row for row in rows if row.state in ADMITTED]
+    rows = [row for row in recorded or () if row.state in ON_TARGET]
+    known = {row.initiator for row in rows}
+    kept = [row for row in rows if find_address(row.initiator) is None]  # of others the storage keeps nothing
+    needed = [row for row in kept if row.state in ADMITTED]
     if shown is None:
         return [_differ(Drift.NO_TARGET, volume_id)] if needed else []
     found = []
@@ -495,10 +496,9 @@ def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | 
         found.append(_differ(Drift.SHUT, volume_id))
     accounts = {row.account for row in needed if row.account}
     # A step in flight whose account is not stored yet may have bound one already.
-    settled = all(row.account for row in rows)
+    settled = all(row.account for row in kept)
     found += _missing(Drift.SHUT_OUT, {row.initiator for row in needed}, shown.initiators)
     found += _missing(Drift.NO_ACCOUNT, accounts, shown.accounts)
-    known = {row.initiator for row in rows}
     found += _missing(Drift.ADMITTED, set(shown.initiators), known)
     if settled:
         found += _missing(Drift.ACCOUNT, set(shown.accounts), {row.account or '' for row in rows})
@@ -510,7 +510,9 @@ def _find_shared(logins: Sequence[tuple[str, str]]) -> list[Difference]:
     by_name: dict[str, set[str]] = {}
     for initiator, address in logins:
         if address:
-            by_name.setdefault(initiator, set()).add(address)
+            # Clients of Ceph on one host differ in what comes after it.
+            host = address.rpartition(':')[0] if '/' in address else address
+            by_name.setdefault(initiator, set()).add(host)
     return [
         Difference(Drift.SHARED_LOGIN, name_places(initiator, addresses), TABLE[Drift.SHARED_LOGIN].means)
         for initiator, addresses in sorted(by_name.items())

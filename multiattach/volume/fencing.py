@@ -140,6 +140,7 @@ class Fencer:
         failpoints.reach('volume.fence.planned')
         with self._expect(plan):
             cut = self._cut(plan)
+        failpoints.reach('volume.fence.begun')
         if plan.state == A.FENCING:
             cut = cut.after(self._unwritten.get(attachment_id))
             self._unwritten |= dict.fromkeys(plan.infos, cut)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the target really has, for people: read from it, never from the database."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from multiattach.domain import errors
 from multiattach.drivers.errors import DriverError
 from multiattach.drivers.targets.base import Target, TargetState
+
+T = TypeVar('T')
 
 _PATIENCE = 7.0  # s; who asks is to have an answer in ten
 
@@ -15,21 +18,21 @@ class Inspection:
         self._target = target
 
     def show(self, volume_id: str) -> dict[str, Any] | None:
-        found = self._read().get(volume_id)
+        found = self._read(lambda: self._target.show(volume_id))
         return None if found is None else describe(found)
 
     def list_page(self, marker: str | None, limit: int) -> list[dict[str, Any]]:
         """Read the targets of volumes after the id *marker*, in their order."""
-        found = self._read()
+        found = self._read(self._target.list_exports)
         wanted = sorted(ident for ident in found if marker is None or ident > marker)[:limit]
         return [describe(found[ident]) for ident in wanted]
 
-    def _read(self) -> dict[str, TargetState]:
+    def _read(self, read: Callable[[], T]) -> T:
         try:
             with self._target.within(_PATIENCE):
-                return self._target.list_exports()
+                return read()
         except DriverError as exc:
-            raise errors.Unavailable(f'The target daemon cannot be read: {exc}') from exc
+            raise errors.Unavailable(f'The target cannot be read: {exc}') from exc
 
 
 def describe(state: TargetState) -> dict[str, Any]:

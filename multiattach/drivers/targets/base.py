@@ -250,6 +250,9 @@ class Target(Protocol):
     def list_exports(self) -> dict[str, TargetState]:
         """Read the state of all targets of this driver; one that has not changed since is the same object."""
 
+    def show(self, volume_id: str) -> TargetState | None:
+        """Read the state of one target, for people: as in :meth:`list_exports`, and who else uses it."""
+
     def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         """Wait no longer for the target, in this thread, while the block lasts: for those whom a person waits for."""
 

@@ -91,6 +91,9 @@ class NullTarget:
                 for volume_id, grants in self._grants.items()
             }
 
+    def show(self, volume_id: str) -> TargetState | None:
+        return self.list_exports().get(volume_id)
+
     def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 

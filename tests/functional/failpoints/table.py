@@ -71,6 +71,7 @@ CASES: dict[str, Case] = {
     'volume.restore.planned': Case('restore', 'exports'),
     'volume.restore.exported': Case('restore', 'exports'),
     'volume.fence.planned': Case('fence', 'cut off'),
+    'volume.fence.begun': Case('fence', 'cut off'),
     'volume.fence.cut': Case('fence', 'cut off'),
     'volume.fence.finished': Case('fence', 'cut off'),
     'volume.create.planned': Case('make', 'available'),

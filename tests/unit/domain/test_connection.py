@@ -34,6 +34,7 @@ def test_a_connector():
         {'initiator': '10.0.0.1'},
         {'initiator': 'fe80::1'},
         {'initiator': '::'},
+        {'initiator': 'address:192.0.2.7'},
         {'initiator': ['iqn']},
         {'initiator': 'iqn.1994-05.com.redhat:' + 'x' * 223},
         {'initiator': 'iqn.1994-05.com.redhat:a b'},
@@ -42,7 +43,7 @@ def test_a_connector():
 )
 def test_a_connector_that_no_target_could_use_is_refused(change):
     with pytest.raises(errors.InvalidConnector) as caught:
-        connection.parse_connector({**GOOD, **change})
+        connection.name_initiator('iscsi', 'UUID', connection.parse_connector({**GOOD, **change}))
     assert caught.value.code == 400
 
 
@@ -118,3 +119,36 @@ def test_a_connector_has_a_bound():
 def test_nothing_that_a_terminal_would_obey(key, text):
     with pytest.raises(errors.InvalidConnector):
         connection.parse_connector({'host': 'h', 'initiator': 'iqn.1994-05.com.redhat:h', key: text})
+
+
+def name_for(protocol, **more):
+    return connection.name_initiator(protocol, 'UUID', connection.parse_connector({'host': 'h', **more}))
+
+
+def test_who_uses_a_volume_is_named_by_what_the_storage_knows():
+    iqn = 'iqn.1994-05.com.redhat:h'
+    assert name_for('iscsi', initiator=iqn, ip='192.0.2.7', cephx='attachment') == iqn
+    assert name_for('rbd', initiator=iqn, ip='192.0.2.7', cephx='attachment') == 'multiattach-UUID'
+    assert name_for('rbd', initiator=iqn, ip='192.0.2.7') == 'address:192.0.2.7'
+    assert name_for('rbd', ip='2001:DB8:0::7') == 'address:2001:db8::7'
+    assert connection.find_address('address:2001:db8::7') == '2001:db8::7'
+    assert connection.find_address('multiattach-UUID') is None
+    assert connection.find_address(iqn) is None
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'more', 'missing'),
+    [
+        ('iscsi', {'cephx': 'attachment', 'ip': '192.0.2.7'}, '"initiator"'),
+        ('rbd', {'initiator': 'iqn.x:h'}, '"ip"'),
+        ('rbd', {'initiator': 'iqn.x:h', 'ip': 'here', 'cephx': 'host'}, '"ip"'),
+        ('rbd', {'ip': None}, '"ip"'),
+    ],
+)
+def test_a_connector_needs_what_its_backend_does(protocol, more, missing):
+    with pytest.raises(errors.InvalidConnector, match=missing):
+        name_for(protocol, **more)
+
+
+def test_a_keyring_is_a_secret():
+    assert connection.hide_secrets({'name': 'p/v', 'keyring': 'k', 'auth_username': 'u'}) == {'name': 'p/v'}

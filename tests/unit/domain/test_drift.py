@@ -7,6 +7,7 @@ from multiattach.domain.states import Attachment
 
 ONE = Recorded(Attachment.ATTACHED, 'iqn.one', 'user1')
 TWO = Recorded(Attachment.EXPORTED, 'iqn.two', 'user2')
+SHARED = Recorded(Attachment.ATTACHED, 'address:192.0.2.7')
 SHOWN = Shown(luns_online=True, initiators=['iqn.one'], accounts=['user1'], sessions=['iqn.one'])
 
 
@@ -29,6 +30,11 @@ def find(recorded: list[Recorded] | None, shown: Shown | None) -> list[tuple[str
         ([ONE], Shown(True, ['iqn.one', 'iqn.bad'], ['user1'], []), [(Drift.ADMITTED, 'iqn.bad')]),
         ([ONE], Shown(True, ['iqn.one'], ['user1', 'stray'], []), [(Drift.ACCOUNT, 'stray')]),
         ([ONE], Shown(True, ['iqn.one'], ['user1'], ['iqn.bad']), [(Drift.SESSION, 'iqn.bad')]),
+        # Of a host that is known by its address the storage keeps nothing.
+        ([SHARED], None, []),
+        ([ONE, SHARED], SHOWN, []),
+        ([SHARED], Shown(True, [], [], ['address:192.0.2.7']), []),
+        ([ONE], Shown(True, ['iqn.one'], ['user1'], ['address:192.0.2.7']), [(Drift.SESSION, 'address:192.0.2.7')]),
     ],
 )
 def test_what_differs(recorded: list[Recorded] | None, shown: Shown | None, found: list[tuple[str, str]]) -> None:
@@ -41,6 +47,8 @@ def test_what_differs(recorded: list[Recorded] | None, shown: Shown | None, foun
         ([], None),
         ([('iqn.one', '10.0.0.1'), ('iqn.one', '10.0.0.1'), ('iqn.two', '10.0.0.2')], None),
         ([('iqn.one', ''), ('iqn.one', '10.0.0.1')], None),
+        ([('iqn.one', '10.0.0.1:0/7'), ('iqn.one', '10.0.0.1:0/8')], None),
+        ([('iqn.one', '10.0.0.1:0/7'), ('iqn.one', '10.0.0.2:0/7')], 'iqn.one: 10.0.0.1, 10.0.0.2'),
         ([('iqn.one', '10.0.0.2'), ('iqn.one', '10.0.0.1')], 'iqn.one: 10.0.0.1, 10.0.0.2'),
         (
             [('iqn.one', f'10.0.0.{number}') for number in range(1, 8)],

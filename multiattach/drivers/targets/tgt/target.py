@@ -217,6 +217,9 @@ class TgtTarget:
     def list_exports(self) -> dict[str, TargetState]:
         return self._reader.list_exports()
 
+    def show(self, volume_id: str) -> TargetState | None:
+        return self.list_exports().get(volume_id)
+
     def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         return self._daemon.within(seconds)
 
