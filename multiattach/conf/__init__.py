@@ -57,7 +57,7 @@ def _group(name: str) -> str | None:
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return every option by group, for the sample generator."""
     listed = [(module.GROUP, list(module.OPTS)) for module in _GROUPS]
-    backend = [*volume.BACKEND_OPTS, *volume.FILE_OPTS, *volume.LVM_OPTS, *volume.RBD_OPTS]
+    backend = [*volume.BACKEND_OPTS, *volume.FILE_OPTS, *volume.LVM_OPTS, *volume.RBD_OPTS, *volume.RBD_TARGET_OPTS]
     return [*listed, (nova.GROUP, nova.list_auth_opts()), ('file', backend), *plugins.list_foreign_opts()]
 
 

@@ -49,7 +49,12 @@ BACKEND_OPTS = [
     cfg.Opt(
         'target_driver',
         type=plugins.DriverName(
-            plugins.TARGETS, {'tgt': 'iSCSI targets of tgtd.', 'null': 'No export; for benchmarks only.'}
+            plugins.TARGETS,
+            {
+                'tgt': 'iSCSI targets of tgtd.',
+                'rbd': 'Hosts open images of Ceph themselves; for driver = rbd only.',
+                'null': 'No export; for benchmarks only.',
+            },
         ),
         default='tgt',
         help='Driver that exports volumes to hosts. Packages can add more (entry points multiattach.targets).',
@@ -112,6 +117,14 @@ RBD_OPTS = [
         min=1,
         help='Seconds to wait for an answer of a monitor or an OSD of Ceph; the step is then tried again (rbd driver).',
     ),
+]
+RBD_TARGET_OPTS = [
+    cfg.StrOpt(
+        'rbd_secret_uuid',
+        regex=r'^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$',
+        help='UUID of the libvirt secret with which compute hosts keep the key of rbd_user. It is told to those that '
+        'do not ask for a cephx user of each attachment, such as those of Nova (rbd target driver).',
+    )
 ]
 
 

@@ -3,6 +3,7 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from multiattach.db.reconciliation import BackendRow
 from multiattach.domain import connection, states
@@ -39,13 +40,13 @@ class Addresses:
         for ident, info in told.items():
             row = mine[ident]
             if connection.relocate(info, self._target.locate(row.volume_id)) is not None:
-                wrong.append((row, str(info.get('target_portal'))))
+                wrong.append((row, _show(info)))
             elif row.state_at is not None:
                 self._right[ident] = row.state_at
         shown = self._target.list_exports() if wrong else {}
         seen = []
         for row, portal in wrong:
-            state, now = shown.get(row.volume_id), self._target.locate(row.volume_id).portal
+            state, now = shown.get(row.volume_id), _show(self._target.locate(row.volume_id).tell())
             hold = None
             if state is not None and any(one.initiator == row.initiator for one in state.sessions):
                 hold = (
@@ -57,3 +58,9 @@ class Addresses:
                 Seen(Drift.OLD_PORTAL, self._host, row.volume_id, row.attachment_id, f'{portal}, now {now}', hold=hold)
             )
         return seen
+
+
+def _show(told: Mapping[str, Any]) -> str:
+    if 'hosts' in told:
+        return ', '.join(f'{host}:{port}' for host, port in zip(told['hosts'], told['ports'], strict=False))
+    return str(told.get('target_portal'))

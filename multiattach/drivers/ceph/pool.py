@@ -7,6 +7,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import local
 from typing import Any, TypeVar
 
 from multiattach import concurrency
@@ -15,7 +16,7 @@ from multiattach.drivers.errors import DriverError, StorageError, StorageUnavail
 
 # What the service's own user may do at the monitors. Users whose names begin otherwise are out of its reach.
 PREFIX = 'client.multiattach-'
-_VERBS = ('get-or-create', 'get', 'caps', 'rm')
+_VERBS = ('get-or-create', 'add', 'get', 'caps', 'rm')
 MONITORS = ', '.join(
     (
         'profile rbd',
@@ -25,6 +26,7 @@ MONITORS = ', '.join(
 )
 threading: Any = concurrency.native('threading')  # calls run in real threads
 R = TypeVar('R')
+_OWN: set[tuple[str, int]] = set()  # clusters and numbers of the clients that this process is
 
 # Each of them bounds one request to a monitor, to an OSD, or the first ones of a connection. None is without a limit.
 _LIMITS = ('rados_mon_op_timeout', 'rados_osd_op_timeout', 'client_mount_timeout')
@@ -76,6 +78,8 @@ class Pool:
         self._connection: Any = None
         # Of the call that a thread is for: another call may let go of the one above.
         self._mine = threading.local()
+        self._patience = local()  # of callers, whose threads may be green
+        self._fsid = ''
 
     def run(
         self,
@@ -98,25 +102,36 @@ class Pool:
             with self._translated(what), self._open() as io:
                 return work(io, progress)
 
-        return self._calls.run(what, call, timeout=timeout, proceed=proceed)
+        limit = getattr(self._patience, 'seconds', None) if timeout is None else timeout
+        return self._calls.run(what, call, timeout=limit, proceed=proceed)
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Wait no longer for one call, in this thread, while the block lasts."""
+        self._patience.seconds = seconds
+        try:
+            yield
+        finally:
+            del self._patience.seconds
 
     def is_mine(self, client: int) -> bool:
-        """Tell whether this process's connection is a client that Ceph names.
+        """Tell whether this process is a client that Ceph names, by this pool or another one.
 
         :param client: its number.
         """
-        return self._connection is not None and client == self._connection.get_instance_id()
+        return (self._fsid, client) in _OWN
 
-    def ask(self, prefix: str, *, monitor: str | None = None, **words: Any) -> Any:
+    def ask(self, prefix: str, data: bytes = b'', *, monitor: str | None = None, **words: Any) -> Any:
         """Have a monitor do something; only for work that :meth:`run` runs.
 
         :param prefix: its command, for example ``osd dump``.
+        :param data: what the command line reads from a file.
         :param monitor: name of the one that is to answer; None for any of the quorum.
         :returns: its answer, None for none.
         :raises StorageError: the user lacks the capability; the message has the line that grants it.
         """
         request = json.dumps({'prefix': prefix, 'format': 'json', **words})
-        code, answer, text = self._mine.connection.mon_command(request, b'', target=monitor)
+        code, answer, text = self._mine.connection.mon_command(request, data, target=monitor)
         if -code in _DENIED:
             self._forget()
             raise StorageError(self.cluster.describe_missing(prefix))
@@ -189,6 +204,8 @@ class Pool:
             made.connect()
         except self.rados.Error as exc:
             raise self._explain_connection(made, exc) from exc
+        self._fsid = str(made.get_fsid())
+        _OWN.add((self._fsid, made.get_instance_id()))
         return made
 
     def _explain_connection(self, made: Any, exc: Any) -> DriverError:

@@ -58,10 +58,11 @@ class Users:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def make(self, attachment_id: str, image: str, *, read_only: bool) -> User:
+    def make(self, attachment_id: str, image: str, *, read_only: bool, key: str | None = None) -> User:
         """Make a user of one image, or give the one that is there these capabilities.
 
         :param image: its name.
+        :param key: the key that it must have; None for any.
         :raises StorageError: there is no such image, or the service's own user may not make users.
         """
         entity = make_entity(attachment_id)
@@ -69,6 +70,8 @@ class Users:
         def make(io: Any, _progress: Any) -> User:
             lineage = images.find_lineage(self._pool, io, image)
             caps = ['mon', 'allow r', 'osd', describe_capabilities(self._pool.cluster.pool, image, lineage, read_only)]
+            if key is not None:
+                self._settle_key(entity, key, caps)
             try:
                 return _read(self._pool.ask('auth get-or-create', entity=entity, caps=caps))
             except self._pool.rados.Error as exc:
@@ -79,6 +82,17 @@ class Users:
             return _read(self._pool.ask('auth get', entity=entity))
 
         return self._pool.run(f'make user {entity}', make)
+
+    def _settle_key(self, entity: str, key: str, caps: Sequence[str]) -> None:
+        """Have a user that is not there, or has another key, be made anew with this one."""
+        try:
+            if _read(self._pool.ask('auth get', entity=entity)).key == key:
+                return
+            self._pool.ask('auth rm', entity=entity)
+        except self._pool.rados.Error as exc:
+            if getattr(exc, 'errno', None) != errno.ENOENT:
+                raise
+        self._pool.ask('auth add', f'[{entity}]\n\tkey = {key}\n'.encode(), entity=entity, caps=caps)
 
     def find(self, attachment_id: str) -> User | None:
         """Read a user, None if there is none."""
