@@ -21,6 +21,20 @@ def _is_other(table: Any) -> tuple[sa.ColumnElement[bool], ...]:
     return (table.volume_id == A.volume_id, table.deleted_at.is_(None), models.is_one_of(table.state, states.ON_TARGET))
 
 
+def _find_twin() -> sa.ScalarSelect[str | None]:
+    return (
+        sa.select(sa.func.min(_TWIN.attached_host))
+        .where(
+            _TWIN.initiator == A.initiator,
+            _TWIN.deleted_at.is_(None),
+            models.is_one_of(_TWIN.state, states.ON_TARGET),
+            _TWIN.attached_host != A.attached_host,
+        )
+        .correlate(A)
+        .scalar_subquery()
+    )
+
+
 # At most one attachment of other initiators is looked at, so that the cost does not grow with sharers.
 _READ = (
     sa.select(
@@ -41,16 +55,8 @@ _READ = (
         .limit(sa.literal_column('1'))
         .scalar_subquery()
         .label('stranger_state'),
-        sa.select(sa.func.min(_TWIN.attached_host))
-        .where(
-            _TWIN.initiator == A.initiator,
-            _TWIN.deleted_at.is_(None),
-            models.is_one_of(_TWIN.state, states.ON_TARGET),
-            _TWIN.attached_host != A.attached_host,
-        )
-        .correlate(A)
-        .scalar_subquery()
-        .label('twin_host'),
+        # All that the initiator has is looked at, on whatever volume: only where somebody asks.
+        sa.case((models.is_one_of(A.state, (states.Attachment.EXPORTING,)), _find_twin())).label('twin_host'),
         sa.exists()
         .where(_OTHER.volume_id == A.volume_id, _OTHER.deleted_at.is_(None), _OTHER.id != A.id)
         .correlate(A)
@@ -98,7 +104,8 @@ class ExportRow:
     :param stranger: state of one attachment of another initiator, None if there is none.
     :param mark: mark of its host, None if the host is not fenced.
     :param has_qos: the type of the volume has QoS specs.
-    :param twin_host: another host with an attachment, of any volume, of the same initiator; None without.
+    :param twin_host: another host with an attachment, of any volume, of the same initiator; None without, and in other
+        states than ``exporting``.
     :param is_alone: the volume has no other attachment.
     """
 

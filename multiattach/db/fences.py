@@ -2,30 +2,21 @@
 """Queries on fenced hosts, and on attachments that are or were cut off."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
-from multiattach.db import models
+from multiattach.db import locks, models
+from multiattach.db.commits import Work
 from multiattach.domain import states
 
 A = models.Attachment
 F = models.FencedHost
 _LIVE = A.deleted_at.is_(None)
 _MARK = sa.select(F).where(F.host == sa.bindparam('host'))
-_SAME_INITIATOR = (
-    sa.select(A)
-    .where(
-        A.volume_id == sa.bindparam('volume'),
-        _LIVE,
-        A.initiator == sa.bindparam('initiator'),
-        A.state.in_(sorted(states.ON_TARGET)),
-    )
-    .order_by(A.created_at, A.id)
-)
 # Sources of the event "fence", and those that are cut off already.
 _FENCEABLE = sorted(states.LIVE)
 
@@ -74,10 +65,10 @@ def list_volumes_of(session: Session, host: str) -> list[str]:
     return list(session.scalars(sa.select(A.volume_id).where(*_of_host(host)).distinct().order_by(A.volume_id)))
 
 
-def list_of_host(session: Session, host: str, volume_ids: Sequence[str]) -> list[A]:
+def list_of_host(work: Work, host: str, volumes: Mapping[str, locks.LockedVolume]) -> list[locks.LockedAttachment]:
     """List the attachments that the fence of a host is about.
 
-    :param session: a session that holds the locks of the volumes.
+    :param volumes: locked ones.
     :returns: those of the host, and those of others that share an initiator with them; oldest first.
     """
     mate = orm.aliased(A)
@@ -89,26 +80,18 @@ def list_of_host(session: Session, host: str, volume_ids: Sequence[str]) -> list
         mate.state != states.Attachment.FENCED,
         sa.or_(mate.attached_host == host, mate.agent_host == host),
     )
-    return list(
-        session.scalars(
-            sa.select(A)
-            .where(
-                _LIVE,
-                A.volume_id.in_(list(volume_ids)),
-                sa.or_(sa.and_(*mine), sa.and_(A.state.in_(sorted(states.ON_TARGET)), shares)),
-            )
-            .order_by(A.volume_id, A.created_at, A.id)
-        )
-    )
+    wanted = sa.or_(sa.and_(*mine), sa.and_(A.state.in_(sorted(states.ON_TARGET)), shares))
+    return locks.read_attachments(work, volumes, wanted)
 
 
 def _of_host(host: str) -> tuple[sa.ColumnElement[bool], ...]:
     return _LIVE, sa.or_(A.attached_host == host, A.agent_host == host), A.state.in_(_FENCEABLE)
 
 
-def list_same_initiator(session: Session, volume_id: str, initiator: str) -> list[A]:
-    """List the attachments by which one initiator may be known to a volume's target, oldest first."""
-    return list(session.scalars(_SAME_INITIATOR, {'volume': volume_id, 'initiator': initiator}))
+def list_same_initiator(work: Work, volume: locks.LockedVolume, initiator: str) -> list[locks.LockedAttachment]:
+    """List the attachments by which one initiator may be known to a locked volume's target, oldest first."""
+    known = A.state.in_(sorted(states.ON_TARGET))
+    return locks.read_attachments(work, {volume.id: volume}, A.initiator == initiator, known)
 
 
 def list_fencing(session: Session, volume_id: str) -> list[A]:

@@ -5,6 +5,7 @@ Everybody locks the volume before its attachments, so that transactions wait for
 """
 
 import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -84,6 +85,14 @@ _ATTACHMENT = (
 _IDENT: sa.BindParameter[str] = sa.bindparam('ident', type_=sa.String)
 _ONE_VOLUME = sa.select(*_VOLUME).where(_V.c.id == _IDENT, _V.c.deleted_at.is_(None))
 _LOCK_VOLUME = _ONE_VOLUME.with_for_update()
+# In the database's own order, which is everybody's who locks more than one.
+_LOCK_VOLUMES = (
+    sa.select(*_VOLUME)
+    .where(_V.c.id.in_(sa.bindparam('idents', expanding=True)), _V.c.deleted_at.is_(None))
+    .order_by(_V.c.id)
+    .with_for_update()
+)
+_AT_ONCE = 500  # ids in one statement
 
 
 def _lock_attachment(*columns: sa.ColumnElement[Any]) -> dict[str, sa.Select[Any]]:
@@ -158,6 +167,35 @@ def lock_volume(work: Work, volume_id: str) -> LockedVolume:
     return LockedVolume(*row)
 
 
+def lock_volumes(work: Work, volume_ids: Iterable[str]) -> dict[str, LockedVolume]:
+    """Lock volumes until the transaction ends; those that are gone are left out."""
+    idents, found = sorted(set(volume_ids)), {}
+    for start in range(0, len(idents), _AT_ONCE):
+        for row in work.execute(_LOCK_VOLUMES, {'idents': idents[start : start + _AT_ONCE]}):
+            commits.note_lock(work, models.Volume, row[0])
+            found[row[0]] = LockedVolume(*row)
+    return found
+
+
+def read_attachments(
+    work: Work, volumes: Mapping[str, LockedVolume], *conditions: sa.ColumnElement[bool]
+) -> list[LockedAttachment]:
+    """Read the live attachments of locked volumes, oldest first, without connection_info.
+
+    :param volumes: at most 500.
+    """
+    query = (
+        sa.select(*_ATTACHMENT)
+        .where(_A.c.volume_id.in_(sorted(volumes)), _A.c.deleted_at.is_(None), *conditions)
+        .order_by(_A.c.volume_id, _A.c.created_at, _A.c.id)
+    )
+    return [_join(volumes[row.volume_id], row, None) for row in work.execute(query)]
+
+
+def _join(volume: LockedVolume, row: Sequence[Any], *info: Any) -> LockedAttachment:
+    return LockedAttachment(volume, *row, *info)
+
+
 def lock_attachment(work: Work, attachment_id: str, *, with_info: bool = False) -> LockedAttachment:
     """Lock an attachment and its volume until the transaction ends.
 
@@ -171,7 +209,7 @@ def lock_attachment(work: Work, attachment_id: str, *, with_info: bool = False) 
     split = len(_VOLUME)
     volume = LockedVolume(*row[:split])
     commits.note_lock(work, models.Volume, volume.id)
-    return LockedAttachment(volume, *row[split:], *(() if with_info else (None,)))
+    return _join(volume, row[split:], *(() if with_info else (None,)))
 
 
 def lock_with_allowance(work: Work, volume_id: str) -> tuple[LockedVolume, Allowance]:

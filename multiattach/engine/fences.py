@@ -6,20 +6,17 @@ reads the target again; only what it saw there is proof. The host, its agent and
 """
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from oslo_log import log
-from sqlalchemy.orm import Session
 
 from multiattach import backoff, failpoints
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, locks, models, transitions
+from multiattach.db import database, fences, locks, models, moves
 from multiattach.db import hosts as db_hosts
-from multiattach.db import volumes as db_volumes
+from multiattach.db.commits import Work
 from multiattach.domain import errors, host_names, states
 from multiattach.domain.services import HOST_BINARY
 from multiattach.engine.attachments import actor_of
@@ -155,7 +152,9 @@ class Fences:
                     f'{", ".join(f"attachment {one.id} (server {one.instance_uuid})" for one in mates)}. '
                     'They would be cut off with it: fence with "force", or the whole host.'
                 )
-            return _write_intent(session, [row, *mates], row.volume, ctx)
+            rows = [row, *mates]
+            moves.move_each(session, filter(_is_to_cut, rows), 'fence', actor_of(ctx))
+            return _plan_cut(rows)
 
     # -- a host --------------------------------------------------------------------------------
 
@@ -191,9 +190,9 @@ class Fences:
                     done += rows
         self._tell_agents(done, ctx.request_id)
         if row.out_of_service:
-            for one in done:
-                if one.proof is not None:
-                    self._remove(ctx, one)
+            proven = sorted((one for one in done if one.proof is not None), key=lambda one: one.volume_id)
+            for number in range(0, len(proven), _CHUNK):
+                self._remove(ctx, proven[number : number + _CHUNK])
         # What was found to cut off is of the host, whatever else knows it.
         known, near = (True, ()) if done else self._recognise(host)
         if not known and not expected:
@@ -255,18 +254,14 @@ class Fences:
 
     @database.retry
     def _begin_chunk(self, ctx: RequestContext, host: str, volume_ids: Sequence[str]) -> list[_Cut]:
-        with self._db.writer() as session:
-            volumes = {}
-            for ident in volume_ids:  # in order of their ids; nobody else locks more than one
-                with contextlib.suppress(errors.VolumeNotFound):
-                    volumes[ident] = db_volumes.lock(session, ident)
-            groups: dict[tuple[str, str], list[models.Attachment]] = {}
-            for row in fences.list_of_host(session, host, list(volumes)):
+        with self._db.transaction() as work:
+            volumes = locks.lock_volumes(work, volume_ids)
+            groups: dict[tuple[str, str], list[locks.LockedAttachment]] = {}
+            rows = fences.list_of_host(work, host, volumes)
+            for row in rows:
                 groups.setdefault((row.volume_id, row.initiator or row.id), []).append(row)
-            return [
-                _write_intent(session, rows, volumes[volume_id], ctx)
-                for (volume_id, _initiator), rows in groups.items()
-            ]
+            moves.move_each(work, filter(_is_to_cut, rows), 'fence', actor_of(ctx))
+            return [_plan_cut(some) for some in groups.values()]
 
     def _try_all(self, cuts: dict[str, _Cut], request_id: str | None) -> list[FencedAttachment]:
         """Have one backend cut all; where no answer came, the rows tell."""
@@ -297,13 +292,12 @@ class Fences:
         ]
 
     @database.retry
-    def _remove(self, ctx: RequestContext, one: FencedAttachment) -> None:
-        with self._db.writer() as session:
-            db_volumes.lock(session, one.volume_id)
-            found = db_attachments.read_state(session, one.id)
-            if found is not None and found[0] == A.FENCED:
-                transitions.move_attachment(session, one.id, 'remove', actor_of(ctx))
-                transitions.derive_volume(session, one.volume_id, left=one.id)
+    def _remove(self, ctx: RequestContext, some: Sequence[FencedAttachment]) -> None:
+        with self._db.transaction() as work:
+            volumes = locks.lock_volumes(work, [one.volume_id for one in some])
+            row = models.Attachment
+            left = locks.read_attachments(work, volumes, row.id.in_([one.id for one in some]), row.state == A.FENCED)
+            moves.move_each(work, left, 'remove', actor_of(ctx), ended=True)
 
     # -- shared --------------------------------------------------------------------------------
 
@@ -350,18 +344,21 @@ class Fences:
             self._agents.sweep(agent, request_id)
 
 
-def _list_mates(session: Session, row: transitions.Row) -> list[models.Attachment]:
+def _list_mates(work: Work, row: locks.LockedAttachment) -> list[locks.LockedAttachment]:
     """List who is cut off with an attachment: others of its volume that use its initiator."""
     if row.initiator is None or row.state == A.FENCED:
         return []
-    return [one for one in fences.list_same_initiator(session, row.volume_id, row.initiator) if one.id != row.id]
+    return [one for one in fences.list_same_initiator(work, row.volume, row.initiator) if one.id != row.id]
 
 
-def _write_intent(
-    session: Session, rows: Sequence[transitions.Row], volume: models.Volume | locks.LockedVolume, ctx: RequestContext
-) -> _Cut:
-    """Move all attachments of one initiator to ``fencing``; those that are fenced stay so."""
-    moved = [row for row in rows if row.state != A.FENCED]
+def _is_to_cut(row: locks.LockedAttachment) -> bool:
+    """Tell whether the intent is to be written: what is fenced stays so, and without a backend there is nothing."""
+    return row.volume.host is not None and row.state != A.FENCED
+
+
+def _plan_cut(rows: Sequence[locks.LockedAttachment]) -> _Cut:
+    """Plan the cut of one initiator, whose attachments these are."""
+    volume = rows[0].volume
     shown = [
         FencedAttachment(
             row.id, row.volume_id, row.instance_uuid, row.attached_host or row.agent_host, agent=row.agent_host
@@ -370,8 +367,5 @@ def _write_intent(
     ]
     if volume.host is None:
         return _Cut(None, [dataclasses.replace(row, error=_NO_BACKEND) for row in shown])
-    for row in moved:
-        transitions.move_attachment(session, row.id, 'fence', actor_of(ctx))
-    if moved:
-        transitions.derive_volume(session, volume.id)
-    return _Cut(ExportOrder(volume.host, volume.id, (moved or rows)[0].id), shown)
+    first = next((row for row in rows if row.state != A.FENCED), rows[0])
+    return _Cut(ExportOrder(volume.host, volume.id, first.id), shown)

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The volume worker's side of a fence: whom to cut off a target, and what was seen there."""
 
-import contextlib
 import dataclasses
 import datetime
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, fences, locks, models, transitions
+from multiattach.db import database, fences, locks, models, moves, transitions
 from multiattach.db import exports as db_exports
-from multiattach.domain import connection, errors, sharing, states
+from multiattach.domain import connection, sharing, states
 
 A = states.Attachment
+_AT_ONCE = 100  # outcomes whose attachments are read by one statement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,28 +78,18 @@ class FencePlans:
 
         What went elsewhere meanwhile, for instance because another worker was as fast, stays as it is.
         """
-        with self._db.writer() as session:
-            for one in sorted(outcomes, key=lambda outcome: outcome.plan.volume_id):
-                with contextlib.suppress(errors.VolumeNotFound):
-                    locks.lock_volume(session, one.plan.volume_id)
-            for one in outcomes:
-                self._finish_one(session, one)
-
-    def _finish_one(self, session: Session, one: FenceOutcome) -> None:
-        for ident, info in one.plan.infos.items():
-            with contextlib.suppress(errors.InvalidTransition):
-                transitions.move_attachment(
-                    session,
-                    ident,
-                    'fenced',
-                    self._actor,
-                    seconds=one.seconds,
-                    fenced_at=models.now(),
-                    fence_proof=dict(one.proof),
-                    swept_at=None,
-                    connection_info=connection.hide_secrets(info) if info else None,
-                )
-        transitions.derive_volume(session, one.plan.volume_id)
+        outcomes = sorted(outcomes, key=lambda one: one.plan.volume_id)
+        with self._db.transaction() as work:
+            volumes = locks.lock_volumes(work, [one.plan.volume_id for one in outcomes])
+            for start in range(0, len(outcomes), _AT_ONCE):
+                some = outcomes[start : start + _AT_ONCE]
+                by_ident = {ident: one for one in some for ident in one.plan.infos}
+                held = {
+                    one.plan.volume_id: volumes[one.plan.volume_id] for one in some if one.plan.volume_id in volumes
+                }
+                rows = locks.read_attachments(work, held, models.Attachment.id.in_(sorted(by_ident)))
+                describe = functools.partial(_describe, by_ident)
+                moves.move_each(work, rows, 'fenced', self._actor, describe, lenient=True)
 
     @database.retry
     def fail(self, plan: FencePlan, error: str) -> None:
@@ -122,6 +113,18 @@ class FencePlans:
         since = since if after is None else max(since, after)
         with self._db.reader() as session:
             return fences.list_recent(session, backend_host, since)
+
+
+def _describe(outcomes: Mapping[str, FenceOutcome], ident: str) -> dict[str, Any]:
+    one = outcomes[ident]
+    info = one.plan.infos[ident]
+    return {
+        'seconds': one.seconds,
+        'fenced_at': models.now(),
+        'fence_proof': dict(one.proof),
+        'swept_at': None,
+        'connection_info': connection.hide_secrets(info) if info else None,
+    }
 
 
 def _find_proof(session: Session, row: db_exports.ExportRow) -> dict[str, Any] | None:

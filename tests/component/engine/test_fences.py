@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fences on a real database, RPC and worker; the target only remembers. For real ones see drivers/targets/tgt."""
 
+import collections
 import uuid
 
 import pytest
+import sqlalchemy as sa
 
 from multiattach.db import models
 from multiattach.domain import errors
@@ -53,6 +55,25 @@ def attach(d, volume_id, host):
     )
     d.engine.attachments.complete(d.ctx, row.id)
     return row
+
+
+def count_statements(d, call):
+    """Count what reaches the database, and its commits."""
+    counts = collections.Counter()
+    engine = d.db.engine
+
+    def note(_connection, _cursor, statement, *_rest):
+        counts['statements'] += not statement.startswith('BEGIN')
+
+    def commit(_connection):
+        counts['commits'] += 1
+
+    for name, listener in (('before_cursor_execute', note), ('commit', commit)):
+        sa.event.listen(engine, name, listener)
+    call()
+    for name, listener in (('before_cursor_execute', note), ('commit', commit)):
+        sa.event.remove(engine, name, listener)
+    return counts
 
 
 def state(d, row):
@@ -122,6 +143,39 @@ def test_a_proof_says_what_was_cut_even_if_the_worker_s_own_round_comes_in_betwe
     [again] = d.engine.fences.fence_attachment(d.ctx, row.id)
     assert answer.proof['cut'] == again.proof['cut'] == CUT
     assert d.fencer._unwritten == {}
+
+
+def test_a_fence_of_many_attachments_is_written_by_few_statements(d):
+    """One for each of its three moves, one to plan it, and one for the status of a volume that changes with it."""
+    for host, number in (('few', 3), ('many', 13)):
+        for _ in range(number):
+            attach(d, d.make_volume('multi'), host)
+    few, many = (
+        count_statements(d, lambda host=host: d.engine.fences.fence_host(d.ctx, host, out_of_service=True))
+        for host in ('few', 'many')
+    )
+    assert many['statements'] - few['statements'] <= 6 * 10
+    assert many['commits'] == few['commits']
+
+
+def test_volumes_of_a_fenced_host_follow_their_attachments(d):
+    """Of a volume the host may have several, and others may have it, too."""
+    alone, twice, shared, marked = (d.make_volume('multi') for _ in range(4))
+    rows = [attach(d, volume_id, 'one') for volume_id in (alone, twice, twice, shared, marked, marked)]
+    other = attach(d, shared, 'two')
+    d.engine.actions.begin_detaching(d.ctx, marked)
+    fence = d.engine.fences.fence_host(d.ctx, 'one', out_of_service=False)
+    assert fence.is_complete
+    assert {one.id for one in fence.attachments} == {row.id for row in rows}
+    assert {state(d, row) for row in rows} == {'fenced'}
+    assert [d.status(volume_id) for volume_id in (alone, twice, shared)] == ['available', 'available', 'in-use']
+    d.engine.fences.fence_host(d.ctx, 'one', out_of_service=True)
+    assert [d.status(volume_id) for volume_id in (alone, twice, shared)] == ['available', 'available', 'in-use']
+    assert d.status(marked) == 'available'
+    assert state(d, other) == 'attached'
+    for row in rows:
+        with pytest.raises(errors.AttachmentNotFound):
+            state(d, row)
 
 
 def test_an_answer_for_a_host_that_was_lost_is_read_from_the_rows(d):
