@@ -121,27 +121,27 @@ class LegacyActions:
 
         :returns: flat connection_info (contract 8.2).
         """
-        connection.parse_connector(raw)
-        ident = self._find_or_reserve(ctx, volume_id, raw)
+        ident = self._find_or_reserve(ctx, volume_id, connection.parse_connector(raw))
         info: dict[str, Any] = self._attachments.connect(ctx, ident, raw).connection_info
         return info
 
     @database.retry
-    def _find_or_reserve(self, ctx: RequestContext, volume_id: str, raw: Mapping[str, Any]) -> str:
+    def _find_or_reserve(self, ctx: RequestContext, volume_id: str, wanted: connection.Connector) -> str:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _ACTIONS + 'initialize_connection')
             rows = db_attachments.list_with_connectors(session, volume_id)
             # os-reserve came before: one more server of a host that has the volume already
             joins = volume.multiattach and volume.claim in states.ATTACHING_CLAIMS
             for row in rows:
-                if _is_connected(row, raw) and not (joins and row.state == states.Attachment.ATTACHED):
+                if _is_connected(row, wanted.raw) and not (joins and row.state == states.Attachment.ATTACHED):
                     return row.id
             if volume.status not in states.DERIVED_STATUSES:
                 raise errors.InvalidVolume(f'The volume is {volume.status}.')
-            server = None if volume.multiattach else _migrating(rows)
+            server, ident = None if volume.multiattach else _migrating(rows), str(uuid.uuid4())
+            self._orders.name_initiator(session, volume.host, ident, wanted)  # a reservation would stay
             self._check_room(session, volume, server)
             row = models.Attachment(
-                id=str(uuid.uuid4()),
+                id=ident,
                 volume_id=volume_id,
                 attach_mode=None,
                 connector=None,

@@ -47,8 +47,14 @@ class Orders:
         :raises InvalidVolume: the status of the volume does not allow it, or it has no backend.
         :raises Conflict: the sharing rules say no (contract 2.2).
         """
-        protocol = self._protocols.find(work, row.volume.host)
-        return _begin_connect(work, row, wanted, connection.name_initiator(protocol, row.id, wanted), actor)
+        return _begin_connect(work, row, wanted, self.name_initiator(work, row.volume.host, row.id, wanted), actor)
+
+    def name_initiator(self, work: Work, backend: str | None, attachment_id: str, wanted: connection.Connector) -> str:
+        """Name who is to use a volume of a backend by an attachment.
+
+        :raises InvalidConnector: it lacks what the backend needs.
+        """
+        return connection.name_initiator(self._protocols.find(work, backend), attachment_id, wanted)
 
     def export(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``exporting`` admitted.

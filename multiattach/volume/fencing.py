@@ -28,7 +28,7 @@ A = states.Attachment
 # s; a login that was on its way when its initiator was cut off turns up long before.
 _WATCHED = 600.0
 _PARALLEL = 4
-# What a proof covers: every session of the target, or those under the initiator's name.
+# What a proof covers: every session of the target, or those under the initiator's name. A driver may say otherwise.
 _TARGET, _INITIATOR = 'target', 'initiator'
 
 
@@ -209,12 +209,16 @@ class Fencer:
 
 def _is_whole(plan: FencePlan) -> bool:
     """Whether a proof covers every session of the target already: nobody had its account since."""
-    return plan.state == A.FENCED and plan.proof is not None and plan.proof.get('scope') == _TARGET
+    return plan.state == A.FENCED and plan.proof is not None and not _is_partial(plan.proof)
+
+
+def _is_partial(proof: Mapping[str, Any]) -> bool:
+    return proof.get('scope', _INITIATOR) == _INITIATOR
 
 
 def _confirm(before: Mapping[str, Any] | None, now: dict[str, Any], cut: Cut) -> dict[str, Any]:
     """What was cut stands in the first proof; that nothing is left was seen just now."""
-    if before is None or cut.acl or cut.account or cut.sessions or (cut.whole and before.get('scope') != _TARGET):
+    if before is None or cut.acl or cut.account or cut.sessions or (cut.whole and _is_partial(before)):
         return now
     return dict(before) | {key: now[key] for key in ('verified_at', 'left')}
 

@@ -37,7 +37,7 @@ _PROOF = strict(
         'worker': TEXT,
         'verified_at': TIME,
         'seconds': {'type': 'number', 'minimum': 0},
-        'scope': {'enum': ['target', 'initiator']},
+        'scope': {'enum': ['target', 'user', 'initiator']},
         'cut': _CUT,
         'left': strict({'acl': {'const': False}, 'account': {'const': False}, 'sessions': {**SESSIONS, 'maxItems': 0}}),
     },

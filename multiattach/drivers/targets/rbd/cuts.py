@@ -157,16 +157,17 @@ class Cuts:
     def _tell(
         self, cut: Cut, found: Sequence[SessionState], before: Collection[str], look: _Look, settled: Settled
     ) -> Cut | DriverError:
+        is_shared = find_address(cut.initiator) is not None
         watching = {one.address for one in look.watchers[name_image(cut.volume_id)]}
         new = [one for one in found if not (cut.again and one.address in before)]
         done = dataclasses.replace(
             cut,
             sessions=tuple(one for one in new if one.initiator),
             others=tuple(one for one in new if not one.initiator),
-            whole=find_address(cut.initiator) is None,
+            whole=not is_shared,
             left_account=cut.initiator in look.users,
             left_sessions=tuple(one for one in found if one.address not in settled.entries or one.address in watching),
-            more={'ceph': self._describe(cut, found, look, settled)},
+            more={'scope': 'initiator' if is_shared else 'user', 'ceph': self._describe(cut, found, look, settled)},
         ).after(cut)
         return TargetBusy(f'{cut.initiator} still has {done.describe()}') if done.is_left else done
 

@@ -49,7 +49,7 @@ def test_nothing_of_the_fenced_one_lands_after_the_answer_and_the_other_one_writ
 
     name = one['connection_info']['auth_username']
     assert proof['initiator'] == name
-    assert proof['scope'] == 'target'
+    assert proof['scope'] == 'user'
     assert proof['cut']['account']
     assert [session['initiator'] for session in proof['cut']['sessions']] == [name]
     assert proof['left'] == {'acl': False, 'account': False, 'sessions': []}

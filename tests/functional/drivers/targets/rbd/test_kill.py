@@ -27,7 +27,7 @@ class Service:
         self.standalone.environment = {'PYTHONPATH': path}
         with (folder / 'state' / 'multiattach.conf').open('a') as file:
             file.write(
-                '[leases]\nduration = 1\nretry_pause = 0.1\n[volume]\nenabled_backends = fast\n'
+                '[leases]\nduration = 2\nretry_pause = 0.1\n[volume]\nenabled_backends = fast\n'
                 f'[fast]\ndriver = rbd\ntarget_driver = rbd\nrbd_pool = {name}\nrbd_user = {name}\n'
                 f'rbd_ceph_conf = {options.rbd_ceph_conf}\n'
             )
