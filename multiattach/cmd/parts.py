@@ -31,6 +31,7 @@ from multiattach.engine.policy import Policy
 from multiattach.probe import Probe
 from multiattach.rpc import broker, transport
 from multiattach.rpc.clients import HostAgents, VolumeWorkers
+from multiattach.steps.blocklist import BlocklistRows
 from multiattach.steps.epochs import Epochs
 from multiattach.steps.exports import Exports
 from multiattach.steps.fences import FencePlans
@@ -38,6 +39,7 @@ from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.storage import Storage
 from multiattach.turns import Turns
+from multiattach.volume.blocklist import BlocklistKeeper
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
@@ -323,6 +325,7 @@ def make_volume_workers(
             check,
             epoch,
         )
+        keeper = make_keeper(db, serves, backend, target)
         capabilities = {'volume_backend_name': name, **group.capabilities, 'multiattach': group.multiattach}
         workers.append(
             VolumeWorker(
@@ -331,10 +334,19 @@ def make_volume_workers(
                 crew,
                 leases,
                 Offer(backend, capabilities, group.max_over_subscription_ratio),
-                Duties(serves, exporter, fencer, Inspection(target), storage, reconciler, epoch),
+                Duties(serves, exporter, fencer, Inspection(target), storage, reconciler, epoch, keeper),
             )
         )
     return workers
+
+
+def make_keeper(db: Database, serves: str, backend: Backend, target: Target) -> BlocklistKeeper | None:
+    """Have the drivers' entries in Ceph's blocklist written down, and looked after; None if there is no Ceph."""
+    rows = BlocklistRows(db, serves)
+    pools = [pool for pool in (getattr(driver, 'pool', None) for driver in (backend, target)) if pool is not None]
+    for pool in pools:
+        pool.book = rows
+    return BlocklistKeeper(rows, pools[0]) if pools else None
 
 
 def make_rules(conf: cfg.ConfigOpts) -> DriftRules:

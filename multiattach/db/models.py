@@ -415,6 +415,27 @@ class Epoch(Base):
     seen_counter: orm.Mapped[int | None] = orm.mapped_column(sa.BigInteger)
 
 
+class BlocklistEntry(Base):
+    """An entry that this service made in the blocklist of a Ceph cluster, or is about to: one instance of a client.
+
+    ``cause`` and ``owner`` say why: the fence of an initiator at a volume, or a gateway that was lost. ``until`` is
+    when Ceph ends it, by its monitors' clock; NULL as long as that is not known.
+    """
+
+    __tablename__ = 'blocklist_entries'
+    __table_args__ = (sa.Index(None, 'backend', 'until'), sa.Index(None, 'volume_id'))
+
+    fsid: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    address: orm.Mapped[str] = orm.mapped_column(sa.String(80), primary_key=True)
+    backend: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    cause: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    owner: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    volume_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
+    state: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    state_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    until: orm.Mapped[datetime.datetime | None]
+
+
 class Server(Lifetime, Base):
     """A libvirt domain that a host agent registered (compute endpoint)."""
 

@@ -17,6 +17,7 @@ from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError
 from multiattach.rpc import clients, transport
 from multiattach.steps.leases import StepLeases
+from multiattach.volume.blocklist import BlocklistKeeper
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
@@ -33,6 +34,7 @@ class Duties:
     """What the worker of a backend does.
 
     :param serves: name of the backend, which its volumes carry: the worker's own, or ``cluster@backend``.
+    :param blocklist: of the Ceph that the volumes are in, None for others.
     """
 
     serves: str
@@ -42,6 +44,7 @@ class Duties:
     storage: StorageSteps
     reconciler: VolumeReconciler
     epoch: Epoch
+    blocklist: BlocklistKeeper | None = None
 
 
 class FenceEndpoint:
@@ -177,6 +180,7 @@ class VolumeWorker(Worker):
         self._storage = duties.storage
         self._reconciler = duties.reconciler
         self._epoch = duties.epoch
+        self._blocklist = duties.blocklist
         self._began = models.now()
         self._fenced_after: datetime.datetime | None = None  # None: whenever it was
 
@@ -252,6 +256,8 @@ class VolumeWorker(Worker):
         elif self._fenced_after is None and not self._epoch.is_sure:
             self._fenced_after = self._began
         self._fencer.watch(self._serves, self._fenced_after)
+        if self._blocklist is not None and doubt is None:
+            self._blocklist.tend(self._crew.owns)
 
     def reconcile(self) -> None:
         self._reconciler.tick(self._crew.owns)

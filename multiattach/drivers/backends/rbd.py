@@ -71,6 +71,10 @@ class RbdBackend:
         pool = Pool(library.load(), cluster, options.rados_connect_timeout)
         return cls(pool, _MIB_ORDER + chunk.bit_length() - 1, options.rbd_max_clone_depth, _PATIENCE)
 
+    @property
+    def pool(self) -> Pool:
+        return self._pool
+
     def check(self) -> None:
         def check(io: Any, _progress: Any) -> None:
             self._pool.rbd.RBD().list(io)

@@ -9,14 +9,25 @@ answers nobody under an older map than his.
 import dataclasses
 import datetime
 import errno
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from oslo_log import log
+
+from multiattach.domain.blocklist import Cause, Reason
 from multiattach.drivers.ceph.addresses import check_instance, strip_kind
 from multiattach.drivers.ceph.placement import cover_groups
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.errors import StorageError, StorageUnavailable
 
+LOG = log.getLogger(__name__)
+
+# s that an entry is made for. Whoever needs it longer has to renew it, which is not without a gap.
+HELD = 30 * 24 * 3600.0
+# Its omap names the entries that this service made for the pool, with the reason: Ceph does not know whose one is.
+NOTES = 'multiattach_blocklist'
+_PAGE = 10_000
 _NAMED = 8  # groups that did not answer, whose OSDs are named
 
 
@@ -44,7 +55,9 @@ class Blocklist:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def add(self, addresses: Collection[str], seconds: float) -> dict[str, datetime.datetime]:
+    def add(
+        self, addresses: Collection[str], seconds: float = HELD, reasons: Mapping[str, Reason] | None = None
+    ) -> dict[str, datetime.datetime]:
         """Have no OSD serve some instances.
 
         A monitor has written it when this returns; the OSDs do it from a moment on that :meth:`settle` waits for.
@@ -52,23 +65,32 @@ class Blocklist:
 
         :param addresses: ``ADDRESS:PORT/NONCE``.
         :param seconds: from now on, by the monitors' clock.
+        :param reasons: by address; those are written down before, in the pool's book and in the pool itself.
         :returns: until when each entry holds, in UTC.
         :raises ValueError: an address names more than one instance.
         """
+        reasons = reasons or {}
         wanted = [{'blocklistop': 'add', 'addr': check_instance(one), 'expire': float(seconds)} for one in addresses]
 
-        def add(_io: Any, _progress: Any) -> dict[str, datetime.datetime]:
+        def add(io: Any, _progress: Any) -> dict[str, datetime.datetime]:
+            self._note(io, reasons)
             self._pool.ask_all('osd blocklist', wanted)
             return _read_entries(self._pool.ask('osd dump'))
 
         if not wanted:
             return {}
+        book, fsid = self._pool.book, self._pool.find_fsid()
+        if book is not None and reasons:
+            book.intend(fsid, reasons)
         found = self._pool.run(f'blocklist {", ".join(sorted(addresses))}', add)
         if missing := set(addresses) - set(found):
             raise StorageUnavailable(f'Ceph said that it blocklisted {", ".join(sorted(missing))}, and did not.')
-        return {one: found[one] for one in addresses}
+        added = {one: found[one] for one in addresses}
+        if book is not None and reasons:
+            book.confirm(fsid, {one: strip_zone(until) for one, until in added.items()})
+        return added
 
-    def renew(self, address: str, seconds: float) -> datetime.datetime:
+    def renew(self, address: str, seconds: float = HELD, reason: Reason | None = None) -> datetime.datetime:
         """Have an entry end later. It is made anew, for Ceph cannot do that otherwise.
 
         Between two maps, which follow each other as fast as the monitors let them, the instance is served if it still
@@ -76,16 +98,27 @@ class Blocklist:
 
         :returns: until when it holds, in UTC.
         """
-        self.remove(address)
-        return self.add([address], seconds)[address]
+        check_instance(address)
+        reasons = {} if reason is None else {address: reason}
+        if self._pool.book is not None and reasons:
+            self._pool.book.intend(self._pool.find_fsid(), reasons)
+        self._remove(address, is_over=False)
+        return self.add([address], seconds, reasons)[address]
 
     def remove(self, address: str) -> None:
         """Let an instance in again; absent is success."""
         check_instance(address)
-        self._pool.run(
-            f'take {address} from the blocklist',
-            lambda _io, _progress: self._pool.ask('osd blocklist', blocklistop='rm', addr=address),
-        )
+        self._remove(address, is_over=True)
+        if self._pool.book is not None:
+            self._pool.book.forget(self._pool.find_fsid(), address)
+
+    def _remove(self, address: str, *, is_over: bool) -> None:
+        def remove(io: Any, _progress: Any) -> None:
+            self._pool.ask('osd blocklist', blocklistop='rm', addr=address)
+            if is_over:
+                self._drop_note(io, address)
+
+        self._pool.run(f'take {address} from the blocklist', remove)
 
     def read(self) -> dict[str, datetime.datetime]:
         """List all entries, whoever made them, but those of whole networks.
@@ -93,6 +126,44 @@ class Blocklist:
         :returns: by instance until when, in UTC.
         """
         return self._pool.run('list its blocklist', lambda _io, _progress: _read_entries(self._pool.ask('osd dump')))
+
+    # Notes ------------------------------------------------------------------------------
+
+    def read_notes(self) -> dict[str, Reason]:
+        """List the entries that this service ever made for the pool, and did not remove."""
+
+        def read(io: Any, _progress: Any) -> dict[str, Reason]:
+            with self._pool.rados.ReadOpCtx() as operation:
+                found, _ = io.get_omap_vals(operation, '', '', _PAGE)
+                try:
+                    io.operate_read_op(operation, NOTES)
+                except self._pool.rados.ObjectNotFound:
+                    return {}
+                return {address: _read_reason(value) for address, value in found}
+
+        return self._pool.run('read the notes on its blocklist', read)
+
+    def drop_note(self, address: str) -> None:
+        """Forget an entry that is over."""
+        self._pool.run(f'drop the note on {address}', lambda io, _progress: self._drop_note(io, address))
+
+    def _note(self, io: Any, reasons: Mapping[str, Reason]) -> None:
+        if not reasons:
+            return
+        names = tuple(reasons)
+        with self._pool.rados.WriteOpCtx() as operation:
+            io.set_omap(operation, names, tuple(_write_reason(reasons[one]) for one in names))
+            try:
+                io.operate_write_op(operation, NOTES)
+            except self._pool.rados.Error as exc:  # the pool is full: an entry must not wait for room
+                LOG.warning('No note in pool %s on %s: %s', self._pool.cluster.pool, ', '.join(names), exc)
+
+    def _drop_note(self, io: Any, address: str) -> None:
+        with self._pool.rados.WriteOpCtx() as operation:
+            io.remove_omap_keys(operation, (address,))
+            io.operate_write_op(operation, NOTES)
+
+    # OSDs -------------------------------------------------------------------------------
 
     def settle(self, timeout: float | None = None) -> Settled:
         """Wait until the OSDs of the pool use the map that the monitors have now.
@@ -140,6 +211,20 @@ class Blocklist:
         except (self._pool.rados.Error, StorageError):
             return 'OSDs that no monitor names now'
         return ', '.join('no OSD' if one < 0 else f'osd.{one}' for one in sorted(found))
+
+
+def strip_zone(moment: datetime.datetime) -> datetime.datetime:
+    """Write a moment of UTC as the database has it."""
+    return moment.replace(tzinfo=None)
+
+
+def _write_reason(reason: Reason) -> bytes:
+    return json.dumps(dataclasses.asdict(reason)).encode()
+
+
+def _read_reason(value: bytes) -> Reason:
+    found = json.loads(value)
+    return Reason(Cause(found['cause']), found['owner'], found['volume_id'])
 
 
 def _read_entries(dump: Any) -> dict[str, datetime.datetime]:

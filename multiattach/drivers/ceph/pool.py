@@ -3,14 +3,16 @@
 
 import contextlib
 import dataclasses
+import datetime
 import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import local
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from multiattach import concurrency
+from multiattach.domain.blocklist import Reason
 from multiattach.drivers.ceph.calls import Calls, Progress
 from multiattach.drivers.errors import DriverError, StorageError, StorageUnavailable
 
@@ -26,7 +28,7 @@ MONITORS = ', '.join(
 )
 threading: Any = concurrency.native('threading')  # calls run in real threads
 R = TypeVar('R')
-_OWN: set[tuple[str, int]] = set()  # clusters and numbers of the clients that this process is
+_OWN: set[tuple[str | None, int]] = set()  # clusters and numbers of the clients that this process is
 
 # Each of them bounds one request to a monitor, to an OSD, or the first ones of a connection. None is without a limit.
 _LIMITS = ('rados_mon_op_timeout', 'rados_osd_op_timeout', 'client_mount_timeout')
@@ -38,6 +40,19 @@ _DENIED = (errno.EPERM, errno.EACCES)
 _UNKNOWN = (errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN, errno.EAGAIN, errno.EINTR)
 # After these a new connection may do better: with a new key, new capabilities, or a new address.
 _RECONNECT = (*_DENIED, errno.ENOTCONN, errno.ESHUTDOWN)
+
+
+class Book(Protocol):
+    """Where entries of the blocklist are written down before they are made: the database has it."""
+
+    def intend(self, fsid: str, reasons: Mapping[str, Reason]) -> None:
+        """Write the intent to make entries, by address."""
+
+    def confirm(self, fsid: str, found: Mapping[str, datetime.datetime]) -> None:
+        """Write until when Ceph has entries, in UTC without zone."""
+
+    def forget(self, fsid: str, address: str) -> None:
+        """Write that an entry is removed, unless it is to be made anew by now."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +91,12 @@ class Pool:
         self._calls = Calls(_WATCH + _REQUESTS * timeout)
         self._lock = threading.Lock()
         self._connection: Any = None
+        #: where entries of the blocklist are written down
+        self.book: Book | None = None
+        self._fsid: str | None = None
         # Of the call that a thread is for: another call may let go of the one above.
         self._mine = threading.local()
         self._patience = local()  # of callers, whose threads may be green
-        self._fsid = ''
 
     def run(
         self,
@@ -166,7 +183,9 @@ class Pool:
 
     def find_fsid(self) -> str:
         """Ask the cluster for its own name for itself."""
-        return self.run('tell its fsid', lambda _io, _progress: str(self._mine.connection.get_fsid()))
+        if self._fsid is None:
+            self._fsid = self.run('tell its fsid', lambda _io, _progress: str(self._mine.connection.get_fsid()))
+        return self._fsid
 
     # Connection -------------------------------------------------------------------------
 
