@@ -225,6 +225,7 @@ def _deploy(
         fencer = Fencer(FencePlans(db, actor), target, locks, leases)
         exporter = Exporter(Exports(db, actor), backend, target, locks, BACKEND, leases, fencer, Turns(4))
         reconciler = VolumeReconciler(Reconciliation(db, actor), exporter, target, locks, BACKEND, *reconciling, epoch)
+        keeper = parts.make_keeper(db, BACKEND, backend, target)
         storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases)
         worker = VolumeWorker(
             Presence(db, BACKEND, 'nova', report_interval),
@@ -232,7 +233,7 @@ def _deploy(
             crew,
             leases,
             Offer(backend, {'volume_backend_name': 'file'}, 20.0),
-            Duties(BACKEND, exporter, fencer, Inspection(target), storage, reconciler, epoch),
+            Duties(BACKEND, exporter, fencer, Inspection(target), storage, reconciler, epoch, keeper),
         )
         if start_worker:
             stack.callback(worker.stop)

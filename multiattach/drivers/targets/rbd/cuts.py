@@ -15,6 +15,7 @@ from typing import Any
 
 from oslo_log import log
 
+from multiattach.domain.blocklist import Cause, Reason
 from multiattach.domain.connection import USER_PREFIX, find_address, name_address
 from multiattach.drivers.ceph.blocklist import Blocklist, Settled
 from multiattach.drivers.ceph.images import Watcher, list_watchers
@@ -49,15 +50,11 @@ class _Look:
 
 
 class Cuts:
-    """Puts out clients of one pool.
+    """Puts out clients of one pool."""
 
-    :param seconds: that an entry of the blocklist holds.
-    """
-
-    def __init__(self, pool: Pool, users: Users, seconds: float) -> None:
+    def __init__(self, pool: Pool, users: Users) -> None:
         self._pool = pool
         self._users = users
-        self._seconds = seconds
         self._blocklist = Blocklist(pool)
         self._entities: dict[int, str] = {}
 
@@ -97,10 +94,16 @@ class Cuts:
         listed: set[str] = set()
         settled = None
         for _ in range(_ROUNDS):
-            new = {one.address for its in found for one in its} - listed
+            reasons = {
+                one.address: Reason(Cause.FENCE, cut.initiator, cut.volume_id)
+                for cut, its in zip(cuts, found, strict=True)
+                for one in its
+                if one.address not in listed
+            }
+            new = set(reasons)
             if settled is not None and not new:
                 break
-            self._blocklist.add(new, self._seconds)
+            self._blocklist.add(new, reasons=reasons)
             listed |= new
             settled = self._blocklist.settle()
             look = self._look_for_all(cuts)

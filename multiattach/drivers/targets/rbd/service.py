@@ -19,7 +19,6 @@ from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, Sessi
 from multiattach.drivers.targets.rbd.cuts import Cuts, name_image
 
 _KEY = re.compile(r'^\s*key = (\S+)$', re.MULTILINE)
-_BLOCKLISTED = 3600.0  # s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,7 @@ class RbdTarget:
         self._pool = pool
         self._secret_uuid = secret_uuid
         self._users = Users(pool)
-        self._cuts = Cuts(pool, self._users, _BLOCKLISTED)
+        self._cuts = Cuts(pool, self._users)
         self._monitors: tuple[tuple[str, str], ...] = ()
         self._shown: dict[str, TargetState] = {}
 
@@ -77,6 +76,10 @@ class RbdTarget:
             )
         cluster = Cluster(options.rbd_ceph_conf, options.rbd_user, options.rbd_cluster_name, options.rbd_pool)
         return cls(Pool(library.load(), cluster, options.rados_connect_timeout), options.rbd_secret_uuid or None)
+
+    @property
+    def pool(self) -> Pool:
+        return self._pool
 
     # Granting ---------------------------------------------------------------------------
 

@@ -57,6 +57,9 @@ def test_nothing_of_the_fenced_one_lands_after_the_answer_and_the_other_one_writ
     assert (ceph['user'], ceph['key'], ceph['osds'], ceph['osds_down']) == (f'client.{name}', 'removed', [0], [])
     address = proof['cut']['sessions'][0]['address']
     assert list(ceph['blocklist']) == [address]
+    (entry,) = cloud.deployed.worker._blocklist._rows.list_entries()
+    assert (entry.address, entry.reason.owner, entry.reason.volume_id) == (address, name, volume_id)
+    assert entry.is_needed
     until = datetime.datetime.fromisoformat(ceph['blocklist'][address])
     assert until > models.now() + datetime.timedelta(minutes=30)
     assert address not in ceph['watchers_left']
