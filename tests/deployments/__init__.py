@@ -17,7 +17,8 @@
                     kernel's initiator, LVM, guests that read and write. For the data path; slow.
 ==================  ============================================================================================
 
-``programs`` starts and ends programs of this checkout for all of them; ``noauth`` has what a client says.
+``programs`` starts and ends programs of this checkout for all of them; ``nursery`` runs those that end by themselves,
+many times, without the time that it takes to import them; ``noauth`` has what a client says.
 
 Where the way to a deployment is what is tested, it is made there: ``tests/devstack``, ``tests/guides``, ``tests/nova``
 and ``tests/nova_api``; ``tests/benchmarks/parts.py`` has one whose size can be chosen. Servers, networks and machines

@@ -2,13 +2,12 @@
 """Who is let in, and as whom (contract 1.1, 1.3, 1.5, 7.2)."""
 
 import pathlib
-import subprocess
 import uuid
 
 import pytest
 
 from tests.deployments.noauth import make_connector
-from tests.deployments.programs import BIN
+from tests.deployments.nursery import open_nursery
 from tests.deployments.standalone import Standalone
 from tests.functional.keystone.conftest import Cloud, configure
 from tests.testbed.servers import pick_port
@@ -137,7 +136,7 @@ def test_a_wrong_option_stops_the_start_of_the_api(tmp_path: pathlib.Path) -> No
     conf = write_configuration(tmp_path, 'fake')
     with conf.open('a') as file:
         file.write(f'[database]\nconnection = sqlite:///{tmp_path}/x.sqlite\n')
-    subprocess.run([BIN / 'multiattach-manage', '--config-file', conf, 'db', 'sync'], check=True, capture_output=True)
+    assert open_nursery().call('multiattach-manage', '--config-file', conf, 'db', 'sync').returncode == 0
     section, named = _WRONG[2]
     configure(tmp_path, section)
     refuses(named, 'api', '--config-file', conf)
@@ -153,9 +152,7 @@ def write_configuration(folder: pathlib.Path, transport: str) -> pathlib.Path:
 
 
 def refuses(named: str, program: str, *words: str | pathlib.Path) -> None:
-    done = subprocess.run(
-        [BIN / f'multiattach-{program}', *words], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = open_nursery().call(f'multiattach-{program}', *words)
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if line.startswith('multiattach-')]
     assert len(lines) == 1

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
+from tests.deployments.nursery import open_nursery
 from tests.deployments.programs import BIN
-from tests.functional.operations.nursery import open_nursery
 
 SECRET = 's3cretword'
 PROGRAMS = ('multiattach-api', 'multiattach-volume', 'multiattach-host', 'multiattach-standalone', 'multiattach-wsgi')
@@ -15,8 +15,7 @@ PROGRAMS = ('multiattach-api', 'multiattach-volume', 'multiattach-host', 'multia
 
 @pytest.fixture(scope='module')
 def nursery():
-    with open_nursery() as made:
-        yield made
+    return open_nursery()
 
 
 @pytest.fixture

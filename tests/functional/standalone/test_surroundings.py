@@ -15,6 +15,7 @@ import pytest
 from multiattach import listening
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from tests.deployments.noauth import make_connector
+from tests.deployments.nursery import open_nursery
 from tests.deployments.programs import BIN, make_environment
 from tests.deployments.standalone import Standalone
 from tests.functional.standalone.test_life import attach, log_in
@@ -92,13 +93,8 @@ def test_whatever_it_listens_at_hosts_are_told_where_the_target_is(plain):
 
 @pytest.mark.parametrize('sign', [' ', ',', '#', '"', "'", '$', '?', '=', '*', '<', '\\', '\t'])
 def test_a_state_folder_that_volumes_cannot_be_exported_from(tmp_path, sign):
-    done = subprocess.run(
-        [BIN / 'multiattach-standalone', '--state-dir', tmp_path / f'a{sign}b', '--listen', '127.0.0.1:0'],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=QUIET,
+    done = open_nursery().call(
+        'multiattach-standalone', '--state-dir', tmp_path / f'a{sign}b', '--listen', '127.0.0.1:0'
     )
     assert done.returncode == 2
     assert 'Option --state-dir' in done.stderr
@@ -129,22 +125,8 @@ def test_a_state_folder_with_letters_of_another_language(tmp_path):
 )
 def test_what_cannot_work_is_refused_at_the_start(tmp_path, config, named):
     (tmp_path / 'x.conf').write_text(config)
-    done = subprocess.run(
-        [
-            BIN / 'multiattach-standalone',
-            '--state-dir',
-            tmp_path / 'state',
-            '--listen',
-            '127.0.0.1:0',
-            '--config-file',
-            tmp_path / 'x.conf',
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=QUIET,
-    )
+    where = ('--state-dir', tmp_path / 'state', '--listen', '127.0.0.1:0')
+    done = open_nursery().call('multiattach-standalone', *where, '--config-file', tmp_path / 'x.conf')
     assert done.returncode == 2, done.stderr
     assert named in done.stderr
     assert 'Traceback' not in done.stderr
