@@ -275,28 +275,33 @@ def test_attachments_go_with_force_only(config, deployed):  # noqa: F811
     assert read(deployed, models.Volume, volume).status == 'deleted'
 
 
-@pytest.mark.parametrize('state', [one for one in A if one is not A.DETACHED])
-def test_in_whatever_state_an_attachment_was_left(deployed, state):
-    volume = deployed.make_volume('multi')
-    ident = attach(deployed, volume)
-    with deployed.db.writer() as session:
-        session.execute(sa.update(models.Attachment).where(models.Attachment.id == ident).values(state=state))
-    age(deployed, OLD)
+def test_in_whatever_state_an_attachment_was_left(deployed):
+    rows = {}
+    for state in set(A) - {A.DETACHED}:
+        volume = deployed.make_volume('multi')
+        rows[state] = volume, attach(deployed, volume)
+    deployed.worker.stop()  # it would take the steps up
     side = backends.Backends(deployed.db, 60, backends.transitions.Actor('manage'))
-    removed = side.remove_volume(volume, force=True)
-    assert [one.id for one in removed.attachments] == ([] if state in states.PLACELESS else [ident])
-    assert read(deployed, models.Attachment, ident).deleted_at is not None
-    assert deployed.status(volume) is None
-
-
-@pytest.mark.parametrize('status', [one for one in states.Volume if one is not states.Volume.DELETED])
-def test_in_whatever_status_a_volume_was_left(deployed, status):
-    volume = deployed.make_volume('multi')
-    with deployed.db.writer() as session:
-        session.execute(sa.update(models.Volume).where(models.Volume.id == volume).values(status=status))
     age(deployed, OLD)
-    backends.Backends(deployed.db, 60, backends.transitions.Actor('manage')).remove_volume(volume)
-    assert read(deployed, models.Volume, volume).status == 'deleted'
+    for state, (volume, ident) in rows.items():
+        with deployed.db.writer() as session:
+            session.execute(sa.update(models.Attachment).where(models.Attachment.id == ident).values(state=state))
+        removed = side.remove_volume(volume, force=True)
+        assert [one.id for one in removed.attachments] == ([] if state in states.PLACELESS else [ident]), state
+        assert read(deployed, models.Attachment, ident).deleted_at is not None, state
+        assert deployed.status(volume) is None, state
+
+
+def test_in_whatever_status_a_volume_was_left(deployed):
+    rows = {status: deployed.make_volume('multi') for status in set(states.Volume) - {states.Volume.DELETED}}
+    deployed.worker.stop()
+    side = backends.Backends(deployed.db, 60, backends.transitions.Actor('manage'))
+    age(deployed, OLD)
+    for status, volume in rows.items():
+        with deployed.db.writer() as session:
+            session.execute(sa.update(models.Volume).where(models.Volume.id == volume).values(status=status))
+        side.remove_volume(volume)
+        assert read(deployed, models.Volume, volume).status == 'deleted', status
 
 
 def test_what_is_not_removed(config, deployed):  # noqa: F811
