@@ -51,6 +51,15 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput['surroundings'] = servers.facts if servers is not None else {}
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue('dist') != 'loadfile':
+        return None
+    from tests import together  # not where there is no pytest-xdist
+
+    return together.Scheduling(config, log)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if (servers := config.stash.get(_servers, None)) is not None:
         servers.stop()
