@@ -24,6 +24,7 @@ _BLOCKING_DRIVERS = ('mysqldb', 'psycopg')
 _TIMED_DRIVERS = ('pymysql', 'mysqldb', 'psycopg2', 'psycopg')
 _READ_ONLY = 'multiattach_read_only'
 _BUSY_TIMEOUT_MS = 30_000
+_FILES_KEPT = 5  # connections to an SQLite file that stay open
 _FRESH = 5.0  # s that a connection may have been idle without a look whether it still lives
 _USED_AT = 'multiattach_used_at'
 _ENDED = 'multiattach_ended'
@@ -191,12 +192,33 @@ def _set_up(dialect: sa.Dialect, made: Any) -> None:
         made.autocommit = False
 
 
+def _keep_files_open(engine: sa.Engine) -> None:
+    """Keep connections.
+
+    oslo.db closes each after its transaction, and the last one that closes removes the write-ahead log, which costs
+    more than the transaction. Any number may be open: who waits, waits for SQLite's lock.
+    """
+    before: Any = engine.pool
+    engine.pool = sa.pool.QueuePool(
+        before._creator,
+        pool_size=_FILES_KEPT,
+        max_overflow=-1,
+        logging_name=before._orig_logging_name,
+        reset_on_return=before._reset_on_return,
+        _dispatch=before.dispatch,
+        dialect=before._dialect,
+    )
+
+
 def _prepare_sqlite(engine: sa.Engine) -> None:
     """Let many threads and processes share one file without a 'database is locked'.
 
     A deferred BEGIN that turns into a write fails at once when another one writes; BEGIN
     IMMEDIATE waits its turn (busy_timeout). WAL lets readers go on meanwhile.
     """
+
+    if isinstance(engine.pool, sa.pool.NullPool):
+        _keep_files_open(engine)
 
     @event.listens_for(engine, 'connect')
     def _set_pragmas(connection: Any, _record: Any) -> None:
