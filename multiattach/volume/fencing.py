@@ -213,7 +213,7 @@ def _is_whole(plan: FencePlan) -> bool:
 
 
 def _is_partial(proof: Mapping[str, Any]) -> bool:
-    return proof.get('scope', _INITIATOR) == _INITIATOR
+    return bool(proof.get('scope', _INITIATOR) == _INITIATOR)
 
 
 def _confirm(before: Mapping[str, Any] | None, now: dict[str, Any], cut: Cut) -> dict[str, Any]:
