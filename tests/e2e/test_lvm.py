@@ -11,9 +11,11 @@ import pytest
 from multiattach.drivers.backends.base import GIB
 from tests.deployments import programs, two_hosts
 from tests.e2e import facts
+from tests.functional.drivers import stores
 from tests.testbed.guest import BLOCK_SIZE
 from tests.testbed.polling import wait_until
 
+TOP = pathlib.Path(__file__).parents[2]
 STEPS = pathlib.Path(__file__).with_name('lvm_steps.py')
 
 pytestmark = pytest.mark.slow  # a volume group inside an emulated machine
@@ -23,6 +25,17 @@ def test_each_step_may_be_repeated(cloud: two_hosts.Deployment) -> None:
     command = f'{sys.executable} {STEPS} {two_hosts.VOLUME_GROUP} {uuid.uuid4()}'
     variables = ' '.join(shlex.quote(f'{key}={value}') for key, value in programs.ENVIRONMENT.items())
     assert cloud.lvm_host.check(f'env {variables} {command}', 600).endswith('all steps done')
+
+
+def test_what_all_storage_keeps_to(cloud: two_hosts.Deployment) -> None:
+    """The tests that this machine runs on files and on Ceph, on logical volumes."""
+    variables = {**programs.ENVIRONMENT, stores.GROUP_VARIABLE: two_hosts.VOLUME_GROUP}
+    words = ['env', *(f'{key}={value}' for key, value in variables.items()), sys.executable, '-m', 'pytest', '-q']
+    words += ['-n', '0', '-p', 'no:cacheprovider', '-m', 'every_store', 'tests/functional/drivers']
+    shown = cloud.lvm_host.check(f'cd {TOP} && {shlex.join(words)}', 1800)
+    print(shown)
+    assert ' passed' in shown.splitlines()[-1]
+    assert 'skipped' not in shown
 
 
 def test_a_volume_is_written_extended_and_deleted(cloud: two_hosts.Deployment) -> None:

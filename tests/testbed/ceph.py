@@ -164,6 +164,15 @@ class Ceph(Lifetime):
         argv = [f'ceph-{kind}', '-f', '-c', self.conf, '-i', ident]
         self._daemons[name] = processes.spawn(argv, self.folder / f'{name}.log')
 
+    @property
+    def daemons(self) -> list[subprocess.Popen[bytes]]:
+        """Its processes."""
+        return list(self._daemons.values())
+
+    def kill_daemon(self, name: str) -> None:
+        """End a daemon as a crash does; :meth:`start_daemon` starts it again."""
+        processes.stop(self._daemons[name], patience=0)
+
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """Stop a daemon for the length of the block, as a host that hangs does."""

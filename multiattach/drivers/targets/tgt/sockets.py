@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -38,13 +39,15 @@ class Peer(NamedTuple):
 
 
 def list_peers(pid: int) -> dict[int, Peer]:
-    """List the TCP connections of a process by inode.
+    """List the TCP connections that a process has accepted, by inode.
+
+    Those that it made itself, as tgtd does to a Ceph whose images it exports, are none of its initiators'.
 
     :raises TargetError: its descriptors cannot be read.
     """
     try:
         inodes = _list_inodes(pid)
-        remote = _list_remote(pid)
+        remote = _list_accepted(pid, inodes)
     except OSError as exc:
         raise TargetError(
             f'the connections of tgtd (process {pid}) cannot be read: {exc.strerror or exc}; '
@@ -64,17 +67,22 @@ def _list_inodes(pid: int) -> dict[int, int]:
     return found
 
 
-def _list_remote(pid: int) -> dict[int, str]:
-    found = {}
+def _list_accepted(pid: int, inodes: Collection[int]) -> dict[int, str]:
+    """List the other side's addresses of connections at a port where the process listens; of all if it does nowhere."""
+    ports: set[str] = set()
+    found: list[tuple[int, str, str]] = []
     for table in ('tcp', 'tcp6'):
         path = Path(f'/proc/{pid}/net/{table}')
         if not path.exists():  # a kernel without IPv6
             continue
         for line in path.read_text(encoding='ascii').splitlines()[1:]:
             fields = line.split()
+            port, inode = fields[1].rpartition(':')[2], int(fields[9])
             if fields[3] != _LISTEN:
-                found[int(fields[9])] = _read_address(fields[2].partition(':')[0])
-    return found
+                found.append((inode, port, fields[2].partition(':')[0]))
+            elif inode in inodes:
+                ports.add(port)
+    return {inode: _read_address(remote) for inode, port, remote in found if not ports or port in ports}
 
 
 def _read_address(text: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend keeps to; of LVM, which needs device-mapper, see tests/e2e."""
+"""What every backend keeps to; on LVM, which needs device-mapper, it is run by tests/e2e."""
 
 import os
 
@@ -7,8 +7,9 @@ import pytest
 
 from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.errors import ClearAborted, StorageError
+from tests.functional.drivers.stores import wait_for_capacity
 
-from .conftest import FileStore, wait_for_capacity
+pytestmark = pytest.mark.every_store
 
 MIB = 1 << 20
 DATA = {0: b'begin', 300 * MIB + 4096: os.urandom(3 * MIB), GIB - 4096: b'end'.ljust(4096, b'.')}
@@ -16,15 +17,6 @@ DATA = {0: b'begin', 300 * MIB + 4096: os.urandom(3 * MIB), GIB - 4096: b'end'.l
 
 def go_on():
     return True
-
-
-@pytest.fixture(params=['file', 'rbd'])
-def store(request, tmp_path):
-    if request.param == 'rbd':
-        return request.getfixturevalue('rbd')
-    made = FileStore(tmp_path / 'volumes')
-    made.backend.check()
-    return made
 
 
 @pytest.fixture

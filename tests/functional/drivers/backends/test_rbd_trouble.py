@@ -13,11 +13,12 @@ from multiattach.domain import errors
 from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.ceph import library
 from multiattach.drivers.errors import CopyAborted, StorageError, StorageUnavailable
+from tests.functional.drivers.stores import make_backend, wait_for_capacity
 from tests.guides.text import TOP, read_blocks
 from tests.testbed.polling import wait_until
 
-from .conftest import SHORT, make_backend, make_hasty, repeat, wait_for_capacity
 from .images import check_filled, fill, go_on, list_snapshots, slow_osd
+from .waiting import SHORT, make_hasty, repeat
 
 
 def test_options_that_cannot_be_used(tmp_path):
@@ -114,16 +115,10 @@ def test_an_osd_that_does_not_answer(rbd, tmp_path):
     assert rbd.names() == []
 
 
-def is_full(store):
-    [pool] = [one for one in store.ceph.ask('osd dump')['pools'] if one['pool_name'] == store.pool]
-    return 'full' in pool['flags_names']
-
-
 def test_a_full_pool(rbd, tmp_path):
     fill(rbd, 'v', 4)
     rbd.backend.create('other', 1)
-    rbd.ceph.ask('osd pool set-quota', pool=rbd.pool, field='max_bytes', val='1')
-    wait_until(lambda: is_full(rbd), 60, 'the monitor to see it')
+    rbd.limit(1)
     with pytest.raises(StorageError, match=f'make image volume-new: pool {rbd.pool} has reached its'):
         rbd.backend.create('new', 1)
     with pytest.raises(StorageError, match='has reached its quota'):
@@ -132,17 +127,9 @@ def test_a_full_pool(rbd, tmp_path):
     assert wait_for_capacity(rbd.backend).free_gb == 0
     rbd.backend.discard('other')
     rbd.backend.clear('other', go_on)
-    rbd.ceph.ask('osd pool set-quota', pool=rbd.pool, field='max_bytes', val='0')
+    rbd.limit(0)
     assert rbd.names() == ['volume-v']
-
-    def make():
-        try:
-            rbd.backend.clone('clone', 'v', 1, go_on)
-        except StorageError:
-            return False
-        return True
-
-    wait_until(make, 60, 'the monitor to see that there is room')
+    repeat(lambda: rbd.backend.clone('clone', 'v', 1, go_on))
     check_filled(rbd, 'clone', 4)
 
 
@@ -152,8 +139,7 @@ def test_a_pool_that_was_full_from_the_beginning_loses_nothing(rbd, tmp_path):
     with rbd.io() as io:
         io.write_full('something', b'large')
         io.remove_object('rbd_trash')
-    rbd.ceph.ask('osd pool set-quota', pool=rbd.pool, field='max_bytes', val='1')
-    wait_until(lambda: is_full(rbd), 60, 'the monitor to see it')
+    rbd.limit(1)
     with pytest.raises(StorageError, match=f'Image {rbd.pool}/volume-v cannot be moved to the trash: is the pool full'):
         rbd.backend.discard('v')
     assert rbd.names() == ['volume-v']

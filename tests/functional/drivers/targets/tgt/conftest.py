@@ -10,6 +10,7 @@ import pytest
 from multiattach.drivers.targets.base import Grant, TargetInfo, account_name, generate_secret
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
+from tests.functional.drivers.stores import Store
 from tests.testbed.servers import pick_port
 
 from .initiator import Session
@@ -23,11 +24,33 @@ def free_portal() -> str:
 
 @dataclass
 class Volume:
-    """A file-backed volume and the grants for it."""
+    """A volume and the grants for it.
+
+    :param store: where it is; None for a file that the test makes
+    """
 
     device: str
     portal: str
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    store: Store | None = None
+    size: int = VOLUME_SIZE
+
+    @classmethod
+    def make(cls, store: Store, portal: str) -> 'Volume':
+        """Make one in a store."""
+        made = cls('', portal, store=store)
+        store.make(made.id, VOLUME_SIZE)
+        made.device = store.backend.path(made.id)
+        return made
+
+    def grow(self, size: int = 0) -> None:
+        """Make it larger; the target does not know yet.
+
+        :param size: bytes; as little as can be if 0
+        """
+        assert self.store is not None
+        self.size += size or self.store.grain
+        self.store.resize(self.id, self.size)
 
     def grant(self, number: int) -> Grant:
         initiator = f'iqn.2010-10.org.openstack.test:host-{number}'
@@ -90,17 +113,8 @@ def target(tgtd: PrivateTgtd, tmp_path: Path) -> TgtTarget:
 
 
 @pytest.fixture
-def make_volume(tgtd: PrivateTgtd, tmp_path: Path) -> Callable[[], Volume]:
-    def make() -> Volume:
-        volume = Volume('', tgtd.portal)
-        path = tmp_path / f'volume-{volume.id}'
-        path.touch()
-        with path.open('r+b') as file:
-            file.truncate(VOLUME_SIZE)
-        volume.device = str(path)
-        return volume
-
-    return make
+def make_volume(tgtd: PrivateTgtd, store: Store) -> Callable[[], Volume]:
+    return lambda: Volume.make(store, tgtd.portal)
 
 
 @pytest.fixture

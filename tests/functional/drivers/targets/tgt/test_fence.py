@@ -15,6 +15,7 @@ from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.protocol import Mode, Op, Request
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests.deployments import embedded
+from tests.functional.drivers.stores import Store, wait_for_capacity
 
 from .conftest import Volume
 from .initiator import BLOCK, IoFailed, LoginRefused, Session
@@ -64,8 +65,9 @@ def login(info: dict, initiator: str, *, comes_back: bool = False) -> Session:
 class Bench:
     """A control plane over a real tgtd."""
 
-    def __init__(self, deployed: embedded.Deployment) -> None:
+    def __init__(self, deployed: embedded.Deployment, store: Store) -> None:
         self.d = deployed
+        self.store = store
         self.writers: list[Writer] = []
         deployed.make_type()
 
@@ -88,15 +90,11 @@ class Bench:
         return writer
 
     def read(self, volume_id: str, number: int) -> bytes:
-        with (self.d.directory / 'volumes' / f'volume-{volume_id}').open('rb') as file:
-            file.seek(number * REGION * BLOCK)
-            return file.read(REGION * BLOCK)
+        return self.store.read(volume_id, number * REGION * BLOCK, REGION * BLOCK)
 
     def write_block(self, volume_id: str, number: int, data: bytes) -> None:
         """Write behind tgtd's back."""
-        with (self.d.directory / 'volumes' / f'volume-{volume_id}').open('r+b') as file:
-            file.seek(number * BLOCK)
-            file.write(data)
+        self.store.write(volume_id, number * BLOCK, data)
 
     def fence(self, row, **more):
         return self.d.engine.fences.fence_attachment(self.d.ctx, row.id, **more)
@@ -106,9 +104,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, target: TgtTarget) -> Iterator[Bench]:
-    with embedded.deploy(tmp_path, target, report_interval=3600) as deployed:
-        made = Bench(deployed)
+def bench(tmp_path: Path, target: TgtTarget, store: Store) -> Iterator[Bench]:
+    wait_for_capacity(store.backend)
+    with embedded.deploy(tmp_path, target, report_interval=3600, backend=store.backend) as deployed:
+        made = Bench(deployed, store)
         yield made
         for writer in made.writers:
             writer.stop()
@@ -116,6 +115,7 @@ def bench(tmp_path: Path, target: TgtTarget) -> Iterator[Bench]:
             target.remove_export(volume_id)
 
 
+@pytest.mark.every_store
 def test_after_the_answer_the_fenced_one_writes_nothing_and_the_other_goes_on(bench: Bench) -> None:
     volume_id = bench.d.make_volume('multi')
     rows = [bench.attach(volume_id, host) for host in ('one', 'two')]

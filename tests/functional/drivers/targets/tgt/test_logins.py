@@ -49,11 +49,13 @@ def logins(tgtd: PrivateTgtd) -> Logins:
     return Logins(tgtd.daemon, 5)
 
 
+@pytest.mark.every_store
 def test_sessions_are_not_ended(logins: Logins, session: Session) -> None:
     assert logins.end_unfinished() == []
     assert session.read(0) == bytes(BLOCK)
 
 
+@pytest.mark.every_store
 def test_what_is_no_session_is_ended_and_only_that(logins: Logins, session: Session, tgtd: PrivateTgtd) -> None:
     with connect(tgtd.portal) as held, connect(tgtd.portal) as second:
         assert logins.end_unfinished() == [STRANGER, STRANGER]

@@ -20,7 +20,9 @@ from multiattach.drivers.errors import TargetError, TargetRequestInvalid, Target
 from multiattach.drivers.targets.base import Export, Grant, generate_secret
 from multiattach.drivers.targets.tgt.identity import scsi_id, scsi_serial
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
+from multiattach.drivers.targets.tgt.store import find_store
 from multiattach.drivers.targets.tgt.target import TgtTarget
+from tests.functional.drivers.stores import Store
 from tests.testbed.polling import look_until, wait_until
 
 from .conftest import VOLUME_SIZE, Volume
@@ -134,7 +136,8 @@ def test_identity_is_made_from_the_uuid(target: TgtTarget, volume: Volume) -> No
 # Sharing ----------------------------------------------------------------------------------
 
 
-def test_written_through_one_login_is_read_through_another(target: TgtTarget, volume: Volume) -> None:
+@pytest.mark.every_store
+def test_written_through_one_login_is_read_through_another(target: TgtTarget, volume: Volume, store: Store) -> None:
     one, two = volume.grant(1), volume.grant(2)
     info = target.grant(volume.id, volume.device, one)
     assert target.grant(volume.id, volume.device, two) == info
@@ -143,6 +146,10 @@ def test_written_through_one_login_is_read_through_another(target: TgtTarget, vo
         assert second.read(5) == pattern(7)
         second.write(6, pattern(8))
         assert first.read(6) == pattern(8)
+        # What is stored, too, is what was written, and the other way round.
+        assert store.read(volume.id, 5 * BLOCK, 2 * BLOCK) == pattern(7) + pattern(8)
+        store.write(volume.id, 7 * BLOCK, pattern(9))
+        assert second.read(7) == pattern(9)
 
 
 def test_forty_initiators_at_once(target: TgtTarget, volume: Volume) -> None:
@@ -158,6 +165,7 @@ def test_forty_initiators_at_once(target: TgtTarget, volume: Volume) -> None:
         session.close()
 
 
+@pytest.mark.every_store
 def test_revoked_session_dies_and_stays_out_while_another_reads_on(target: TgtTarget, volume: Volume) -> None:
     out, stays = volume.grant(1), volume.grant(2)
     target.grant(volume.id, volume.device, out)
@@ -288,7 +296,7 @@ def test_half_made_target_is_finished(target: TgtTarget, tgtd: PrivateTgtd, volu
     info = target.grant(volume.id, volume.device, grant)
     assert info.tid == 3
     lun = target.list_exports()[volume.id].luns[0]
-    assert (lun.device, lun.online, lun.scsi_id) == (volume.device, True, scsi_id(volume.id))
+    assert (lun.device, lun.online, lun.scsi_id) == (find_store(volume.device).path, True, scsi_id(volume.id))
     volume.login(info, grant).close()
 
 
@@ -423,6 +431,7 @@ def test_two_drivers_fight_for_the_same_numbers(tgtd: PrivateTgtd, make_volume: 
 # Restart ----------------------------------------------------------------------------------
 
 
+@pytest.mark.every_store
 def test_killed_tgtd_is_noticed_and_everything_comes_back(target: TgtTarget, tgtd: PrivateTgtd, volume: Volume) -> None:
     grants = tuple(volume.grant(number) for number in range(2))
     info = target.ensure_export(Export(volume.id, volume.device, grants))
@@ -473,6 +482,7 @@ def test_restart_in_the_middle_of_a_change_changes_nothing(
     assert target.list_exports() == {}
 
 
+@pytest.mark.every_store
 def test_tgt_admin_restores_an_equal_target(
     target: TgtTarget, tgtd: PrivateTgtd, volume: Volume, tmp_path: Path
 ) -> None:
@@ -503,6 +513,7 @@ def test_tgt_admin_restores_an_equal_target(
 # Size, cache, secrets -----------------------------------------------------------------------
 
 
+@pytest.mark.every_store
 def test_extend_is_seen_under_io(target: TgtTarget, volume: Volume) -> None:
     one, two = volume.grant(1), volume.grant(2)
     target.grant(volume.id, volume.device, one)
@@ -523,8 +534,8 @@ def test_extend_is_seen_under_io(target: TgtTarget, volume: Volume) -> None:
 
         writer = threading.Thread(target=write_on)
         writer.start()
-        for step in range(2, 12):
-            os.truncate(volume.device, VOLUME_SIZE * step)
+        for _ in range(10):
+            volume.grow(VOLUME_SIZE)
             target.extend(volume.id, volume.device)
         stop.set()
         writer.join()
