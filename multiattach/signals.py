@@ -40,6 +40,17 @@ class Sink:
     def held(self, host: str, number: int) -> None:
         """Take how many repairs wait for a person."""
 
+    def backend(self, host: str, is_up: bool) -> None:
+        """Take whether the storage of a backend answered."""
+
+    def ceph(self, call: str, outcome: str, seconds: float) -> None:
+        """Take a call to Ceph.
+
+        :param call: what it does, one word.
+        :param outcome: ``ok``, ``unknown`` (no answer in time), ``refused``, ``stopped`` (nobody wanted it any more)
+            or ``failed``.
+        """
+
 
 sink = Sink()
 

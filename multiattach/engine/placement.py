@@ -28,6 +28,8 @@ class Candidate:
     allocated_gb: float
     max_over_subscription: float
     capabilities: Mapping[str, Any]
+    #: its storage did, at the last heartbeat; workers of the release before do not say
+    is_answering: bool = True
 
     def fits(self, specs: Mapping[str, str | None]) -> bool:
         """Return whether a backend has what a type's extra specs ask for, in a zone that they allow."""
@@ -66,6 +68,7 @@ def choose(wish: Requirements, backends: Iterable[Candidate]) -> Choice:
             f'No volume backend has what the volume type asks for ({describe(wish.specs)}).',
             lambda b: b.fits(wish.specs),
         ),
+        ('No volume backend has storage that answers.', lambda b: b.is_answering),
         (f'No volume backend has room for {wish.size_gb} GiB.', lambda b: b.room_gb >= wish.size_gb),
     )
     for reason, fits in steps:

@@ -106,6 +106,7 @@ class Services:
             allocated_gb=promised,
             max_over_subscription=report.get('max_over_subscription_ratio', 1.0),
             capabilities=report.get('capabilities', {}),
+            is_answering=report.get('backend_state') != 'down',
         )
 
 

@@ -95,6 +95,21 @@ class Prometheus(signals.Sink):
             multiprocess_mode='livesum',
             **registry,
         )
+        self._backend_up = client.Gauge(
+            'multiattach_backend_up',
+            'Whether the storage of a backend answered at the last heartbeat.',
+            ['backend'],
+            multiprocess_mode='livemin',
+            **registry,
+        )
+        self._ceph_seconds = client.Histogram(
+            'multiattach_ceph_seconds',
+            'Seconds until Ceph had done a call; outcome is ok, refused, unknown (no answer in time), stopped '
+            '(not wanted any more) or failed.',
+            ['call', 'outcome'],
+            buckets=_SLOW,
+            **registry,
+        )
         self._taken_over = client.Counter(
             'multiattach_steps_taken_over',
             'Steps that were taken over from whoever had them in hand.',
@@ -140,6 +155,12 @@ class Prometheus(signals.Sink):
 
     def held(self, host: str, number: int) -> None:
         self._held.labels(host).set(number)
+
+    def backend(self, host: str, is_up: bool) -> None:
+        self._backend_up.labels(host).set(is_up)
+
+    def ceph(self, call: str, outcome: str, seconds: float) -> None:
+        self._ceph_seconds.labels(call, outcome).observe(seconds)
 
     def changed(self, change: changes.Change) -> None:
         """Count a change; an observer of the database."""

@@ -9,6 +9,7 @@ from typing import Any
 import oslo_messaging as messaging
 from oslo_log import log
 
+from multiattach import signals
 from multiattach.coordination import Crew
 from multiattach.db import models
 from multiattach.domain import connection, errors
@@ -17,6 +18,7 @@ from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError
 from multiattach.rpc import clients, transport
 from multiattach.steps.leases import StepLeases
+from multiattach.trouble import Trouble
 from multiattach.volume.blocklist import BlocklistKeeper
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
@@ -182,6 +184,7 @@ class VolumeWorker(Worker):
         self._epoch = duties.epoch
         self._blocklist = duties.blocklist
         self._began = models.now()
+        self._trouble = Trouble(LOG, f'The storage of {self._host}:')
         self._fenced_after: datetime.datetime | None = None  # None: whenever it was
 
     def start(self) -> None:
@@ -212,10 +215,12 @@ class VolumeWorker(Worker):
     def report(self) -> dict[str, Any]:
         try:
             room = self._offer.backend.capacity()
-            total, free = round(room.total_gb, 2), round(room.free_gb, 2)
         except DriverError as exc:
-            LOG.error('The backend of %s cannot be read: %s', self._host, exc)
-            total = free = 0
+            self._trouble.note(str(exc))
+            room = None
+        else:
+            self._trouble.end()
+        signals.sink.backend(self._host, room is not None)
         return {
             'capabilities': {
                 **_CAPABILITIES,
@@ -227,8 +232,9 @@ class VolumeWorker(Worker):
             'protocol': self._exporter.protocol,
             'cluster': self._serves if self._serves != self._host else None,
             'fences_apart': True,
-            'total_capacity_gb': total,
-            'free_capacity_gb': free,
+            'backend_state': 'down' if room is None else 'up',
+            'total_capacity_gb': 0 if room is None else round(room.total_gb, 2),
+            'free_capacity_gb': 0 if room is None else round(room.free_gb, 2),
         }
 
     def watch(self) -> None:

@@ -23,7 +23,7 @@ ALLOWED = {
     # What has a caller and a policy. ``steps`` has neither: workers and agents are trusted.
     'engine': {'engine', 'backoff', 'steps', 'db', 'domain', 'rpc', 'failpoints'},
     'steps': {'steps', 'backoff', 'db', 'domain', 'rpc', 'failpoints', 'signals'},
-    'drivers': {'drivers', 'backoff', 'domain', 'conf', 'concurrency', 'listening', 'trouble', 'turns'},
+    'drivers': {'drivers', 'backoff', 'domain', 'conf', 'concurrency', 'listening', 'signals', 'trouble', 'turns'},
     # It shows rows and asks for pages, which it names by their types; it never reads a row itself.
     'api': {'api', 'engine', 'domain', 'db.models', 'db.paging', 'signals', 'request_ids', 'probe', 'trouble', 'turns'},
     'volume': {
@@ -37,6 +37,7 @@ ALLOWED = {
         'periodic',
         'coordination',
         'failpoints',
+        'signals',
         'trouble',
         'turns',
     },

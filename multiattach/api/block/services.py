@@ -76,7 +76,8 @@ def _show(service: models.Service, *, is_up: bool, minor: int) -> dict[str, Any]
     if service.binary == VOLUME_BINARY:
         view |= {'replication_status': 'disabled', 'active_backend_id': None, 'frozen': False}
         if minor >= _BACKEND_STATE:
-            view['backend_state'] = state
+            # Of a worker that is down nobody knows; what it said last is no news.
+            view['backend_state'] = (service.report or {}).get('backend_state', state) if is_up else state
     return view
 
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from multiattach import concurrency
-from multiattach.drivers.errors import StorageUnavailable
+from multiattach import concurrency, signals
+from multiattach.drivers.errors import DriverError, StorageUnavailable
 
 threading: Any = concurrency.native('threading')
 R = TypeVar('R')
@@ -22,6 +22,9 @@ _LOOK = 0.5  # s between two questions whether to go on
 
 class Cancelled(Exception):
     """Whoever asked for a call does not want it any more."""
+
+
+_OUTCOMES = ((StorageUnavailable, 'unknown'), (Cancelled, 'stopped'), (DriverError, 'refused'))
 
 
 @dataclasses.dataclass(eq=False)
@@ -77,13 +80,25 @@ class Calls:
         :raises Cancelled: it said no, and the call has ended, or was not begun.
         :raises StorageUnavailable: it has not ended in time, and may go on; or too many have not.
         """
+        outcome, began = 'failed', time.monotonic()
+        try:
+            result = self._run(what, call, self.timeout if timeout is None else timeout, proceed)
+            outcome = 'ok'
+            return result
+        except Exception as exc:
+            outcome = next((name for kind, name in _OUTCOMES if isinstance(exc, kind)), outcome)
+            raise
+        finally:
+            # Its verb: the rest may name an image.
+            signals.sink.ceph(what.split()[0], outcome, time.monotonic() - began)
+
+    def _run(self, what: str, call: Callable[[Progress], R], limit: float, proceed: Callable[[], bool] | None) -> R:
         self._check_room(what)
         if proceed is not None and not proceed():
             raise Cancelled
         mine = _Call(what, Progress())
         # A daemon: a call that hangs must not keep the program from ending.
         threading.Thread(target=self._work, args=(mine, call), name=f'rbd: {what}', daemon=True).start()
-        limit = self.timeout if timeout is None else timeout
         while not concurrency.wait(mine.ended, min(limit, _LOOK)):
             if time.monotonic() - mine.progress.moved > limit:
                 self._abandon(mine, limit)

@@ -32,6 +32,9 @@ _OWN: set[tuple[str | None, int]] = set()  # clusters and numbers of the clients
 
 # Each of them bounds one request to a monitor, to an OSD, or the first ones of a connection. None is without a limit.
 _LIMITS = ('rados_mon_op_timeout', 'rados_osd_op_timeout', 'client_mount_timeout')
+# Of an OSD that died and came back librados hears when it asks, which it does for requests that are late: that has to
+# be before they are given up. Its own values, s, and how large a part of the limit at most.
+_LOOKS = (('objecter_timeout', 10.0, 0.4), ('objecter_tick_interval', 5.0, 0.2))
 _REQUESTS = 6  # that a call of several may wait for in vain, one after the other
 _WATCH = 30  # s that a client which died counts as one; who changes an image waits for its answer
 _AT_ONCE = 32  # requests in threads of their own
@@ -219,6 +222,8 @@ class Pool:
         made = self.rados.Rados(rados_id=cluster.user, clustername=cluster.name, conffile=cluster.conf)
         for name in _LIMITS:
             made.conf_set(name, str(self.timeout))
+        for name, seconds, share in _LOOKS:
+            made.conf_set(name, str(min(seconds, share * self.timeout)))
         try:
             made.connect()
         except self.rados.Error as exc:
