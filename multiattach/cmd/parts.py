@@ -11,6 +11,7 @@ from oslo_log import log
 from tooz import ToozError, coordination
 
 from multiattach import policies
+from multiattach.cmd import gateways
 from multiattach.conf import nova, plugins, quota
 from multiattach.conf import volume as volume_conf
 from multiattach.coordination import Crew, connect
@@ -301,7 +302,9 @@ def make_volume_workers(
         backend = make_backend(conf, name)
         group = conf[name]
         host, serves = f'{conf.host}@{name}', f'{conf.volume.cluster or conf.host}@{name}'
-        target = targets.make(name)
+        target, membership = gateways.make_gateway(
+            conf, db, rpc, gateways.Place(serves, host), backend, targets.make(name)
+        )
         crew = Crew(coordinator, f'volume.{serves}')
         leases = StepLeases(
             db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=not conf.volume.cluster
@@ -334,7 +337,7 @@ def make_volume_workers(
                 crew,
                 leases,
                 Offer(backend, capabilities, group.max_over_subscription_ratio),
-                Duties(serves, exporter, fencer, Inspection(target), storage, reconciler, epoch, keeper),
+                Duties(serves, exporter, fencer, Inspection(target), storage, reconciler, epoch, keeper, membership),
             )
         )
     return workers

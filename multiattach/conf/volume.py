@@ -20,7 +20,17 @@ OPTS = [
         help='Name of the cluster that this volume worker belongs to. The members of a cluster run on several '
         'hosts (each with its own [DEFAULT] host) and serve the same backends: volumes belong to the cluster, '
         'and any member continues the work of one that has died. All members must reach the same storage and '
-        'the same target. Do not change the name while volumes exist.',
+        'the same target; with driver rbd and target_driver tgt each member is a gateway with a target of its own. '
+        'Do not change the name while volumes exist.',
+    ),
+    cfg.FloatOpt(
+        'gateway_timeout',
+        default=10.0,
+        min=2.0,
+        help='Time in seconds without a sign of life of the portal and of the worker of a gateway after which the '
+        'other members of its cluster have Ceph refuse whatever it still sends. It must be shorter than the time '
+        'after which a host with several paths repeats a write elsewhere: the sum of noop_out_interval, '
+        'noop_out_timeout and replacement_timeout of its iSCSI initiator.',
     ),
     cfg.IntOpt(
         'max_active_steps',

@@ -436,6 +436,41 @@ class BlocklistEntry(Base):
     until: orm.Mapped[datetime.datetime | None]
 
 
+class Gateway(Base):
+    """A member of a cluster of volume workers that exports images on a target daemon of its own.
+
+    ``state`` is one of :class:`multiattach.domain.gateways.State`; ``entries`` is what was blocklisted of it: by
+    instance until when.
+    """
+
+    __tablename__ = 'gateways'
+
+    name: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    backend: orm.Mapped[str] = orm.mapped_column(sa.String(255), index=True)
+    portal: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    cephx_user: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    state: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    state_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    entries: orm.Mapped[Any] = orm.mapped_column(Json, nullable=True)
+
+
+class GatewayExport(Base):
+    """A volume at one gateway: written before anything is done there, and gone after the last trace is.
+
+    ``state`` is one of :class:`multiattach.domain.gateways.Export`.
+    """
+
+    __tablename__ = 'gateway_exports'
+    __table_args__ = (sa.Index(None, 'gateway', 'state'),)
+
+    # No foreign key: a volume's row may be purged before a gateway that was lost is back.
+    volume_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    gateway: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    state: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    state_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    error: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
+
+
 class Server(Lifetime, Base):
     """A libvirt domain that a host agent registered (compute endpoint)."""
 

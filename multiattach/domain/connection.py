@@ -5,10 +5,10 @@ import dataclasses
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, Self
 
-from multiattach.domain import errors, host_names
+from multiattach.domain import errors, gateways, host_names
 
 # Keys of connection_info that only the attaching side, services and admins may see.
 SECRET_KEYS = frozenset(
@@ -199,11 +199,50 @@ class ImageAddress:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class GatewayAddress:
+    """Where iSCSI initiators find a volume that several gateways export.
+
+    :param portals: one of each gateway; name and number are the same at all.
+    """
+
+    iqn: str
+    lun: int
+    portals: tuple[str, ...]
+
+    @classmethod
+    def make(cls, address: TargetAddress, portals: Iterable[str]) -> Self:
+        return cls(address.iqn, address.lun, tuple(portals))
+
+    @property
+    def portal(self) -> str:
+        return self.portals[0]
+
+    def put_first(self, key: str, portal: str | None) -> Self:
+        """Return it with the portals in a host's order.
+
+        :param key: what is told apart: a host's volume.
+        :param portal: the one that the host uses.
+        """
+        return dataclasses.replace(self, portals=tuple(gateways.order_portals(key, self.portals, portal)))
+
+    def tell(self) -> dict[str, Any]:
+        number = len(self.portals)
+        return {
+            **TargetAddress(self.iqn, self.portal, self.lun).tell(),
+            'target_iqns': [self.iqn] * number,
+            'target_portals': list(self.portals),
+            'target_luns': [self.lun] * number,
+        }
+
+
 def relocate(connection_info: Mapping[str, Any], address: Address) -> dict[str, Any] | None:
     """Return a connection_info with another address and the same credentials, None if it has that address."""
+    if isinstance(address, GatewayAddress):
+        address = address.put_first(str(connection_info.get('attachment_id')), connection_info.get('target_portal'))
     told = address.tell()
     lists = {f'{key}s': [value] for key, value in told.items() if f'{key}s' in connection_info}
-    new = {**connection_info, **told, **lists}
+    new = {**connection_info, **lists, **told}
     return None if new == connection_info else new
 
 

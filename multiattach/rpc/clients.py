@@ -26,16 +26,19 @@ VOLUME_TOPIC = 'multiattach-volume'
 # Fences only, served by threads of their own: however many exports wait at a worker, a fence begins at once.
 FENCE_TOPIC = 'multiattach-fence'
 HOST_TOPIC = 'multiattach-host'
+# Of one member of a cluster of workers: what the others ask of its gateway.
+GATEWAY_TOPIC = 'multiattach-gateway'
 # What is served: 1.1 shows what targets have, 1.2 fences, 1.3 looks for drift and shows what hosts have, 1.4
-# releases what waits for a person and tells what was found of a volume.
+# releases what waits for a person and tells what was found of a volume, 1.5 has gateways ask each other.
 # Calls ask for the version that they need and not more, so that workers of the release before keep answering
 # during an upgrade.
-VERSION = '1.4'
+VERSION = '1.5'
 _BASE_VERSION = '1.0'
 _SHOW_VERSION = '1.1'
 _FENCE_VERSION = '1.2'
 _RECONCILE_VERSION = '1.3'
 _RELEASE_VERSION = '1.4'
+_GATEWAY_VERSION = '1.5'
 # oslo.messaging's default is for ever: without a broker each request would take a thread for good.
 _RETRIES = 2
 _BROKER_AWAY = (kombu_exc.KombuError, kombu_exc.ConnectionError, kombu_exc.ChannelError, OSError)
@@ -272,6 +275,42 @@ class VolumeWorkers(FenceWorkers, _Comparing):
             host, 'list_findings', request_id, _RELEASE_VERSION, volume_id=volume_id
         )
         return found
+
+
+class GatewayPeers(_Client):
+    """The gateways of the other members of a cluster; each is named ``host@backend``.
+
+    All of them raise OutcomeUnknown without an answer, and what the gateway's worker raised.
+    """
+
+    def __init__(self, transport: messaging.Transport, timeout: float) -> None:
+        super().__init__(transport, GATEWAY_TOPIC, timeout)
+
+    def _order(self, name: str, method: str, **words: str | bool) -> Any:
+        return self._call(name, method, None, _GATEWAY_VERSION, **words)
+
+    def admit(self, name: str, volume_id: str, initiator: str) -> None:
+        self._order(name, 'admit', volume_id=volume_id, initiator=initiator)
+
+    def revoke(self, name: str, volume_id: str, initiator: str, alone: bool) -> None:
+        self._order(name, 'revoke', volume_id=volume_id, initiator=initiator, alone=alone)
+
+    def fence(self, name: str, volume_id: str, initiator: str, alone: bool, again: bool) -> dict[str, Any]:
+        """:returns: what was cut, as :func:`multiattach.volume.own_gateway.write_cut` writes it."""
+        cut: dict[str, Any] = self._order(
+            name, 'fence', volume_id=volume_id, initiator=initiator, alone=alone, again=again
+        )
+        return cut
+
+    def extend(self, name: str, volume_id: str) -> None:
+        self._order(name, 'extend', volume_id=volume_id)
+
+    def remove(self, name: str, volume_id: str) -> None:
+        self._order(name, 'remove', volume_id=volume_id)
+
+    def check(self, name: str) -> None:
+        """See that a gateway's target answers its worker."""
+        self._order(name, 'check')
 
 
 class HostAgents(_Comparing):

@@ -48,6 +48,8 @@ class Exporter:
         self._exports = exports
         self._backend = backend
         self._target = target
+        # Of several gateways this worker's own: what it lacks, or has too much, is put right there.
+        self._here = getattr(target, 'here', target)
         self._locks = locks
         self._turns = turns
         self._host = host
@@ -227,6 +229,10 @@ class Exporter:
         if self.restore():
             self._generation = generation
 
+    def forget(self) -> None:
+        """Have everything exported again with the next look at the target daemon."""
+        self._generation = None
+
     def restore(self) -> bool:
         """Export every volume that has an admitted attachment (contract 11.4 number 19).
 
@@ -267,10 +273,10 @@ class Exporter:
         with self._locks.hold(volume_id, 're-export'):
             grants = self._list_grants(volume_id)
             if grants:
-                self._target.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
+                self._here.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
                 failpoints.reach('volume.restore.exported')
             else:
-                self._target.remove_export(volume_id)
+                self._here.remove_export(volume_id)
 
     def _supply(self, volume_id: str) -> None:
         # Each of them, also those that are shown: a step that was killed may have left another secret.
@@ -278,13 +284,13 @@ class Exporter:
             grants, device = self._list_grants(volume_id), self._backend.path(volume_id)
             try:
                 for grant in grants:
-                    self._target.grant(volume_id, device, grant)
+                    self._here.grant(volume_id, device, grant)
                     failpoints.reach('volume.restore.exported')
             except TargetFull:
-                if volume_id in self._target.list_exports():
+                if volume_id in self._here.list_exports():
                     raise
                 # Nothing is taken away where nothing is, and this one does without a file.
-                self._target.ensure_export(Export(volume_id, device, grants))
+                self._here.ensure_export(Export(volume_id, device, grants))
 
     def _list_grants(self, volume_id: str) -> tuple[Grant, ...]:
         rows = self._exports.list_admitted_of(volume_id)

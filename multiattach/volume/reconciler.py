@@ -16,10 +16,10 @@ from multiattach.db.reconciliation import BackendRow
 from multiattach.domain import drift, errors, states
 from multiattach.domain.drift import Account, Action, Drift
 from multiattach.domain.findings import DriftRules, Seen
-from multiattach.drivers.errors import DriverError
+from multiattach.drivers.errors import DriverError, TargetUnavailable
 from multiattach.drivers.targets.base import Target, TargetState
 from multiattach.steps.ledger import Repair
-from multiattach.steps.reconciler import Look, Owns, Reconciler
+from multiattach.steps.reconciler import Look, Owns, Reconciler, owns_all
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.records import MARKS, Records
 from multiattach.volume.addresses import Addresses
@@ -75,6 +75,7 @@ class VolumeReconciler(Reconciler):
         self._locks = locks
         self._nova = nova
         self._epoch = epoch
+        self._is_gateway = hasattr(target, 'here')
         self._records = Records(side, self._rules)
         self._addresses = Addresses(side, target, host)
         # What was in order: what the target showed and the rows said then.
@@ -86,7 +87,10 @@ class VolumeReconciler(Reconciler):
         return self._target.within(max(seconds, _LEAST))
 
     def look(self, owns: Owns, fix: bool | None) -> Look:
-        rows = _group(self._side.list_on_backend(self._host), owns)
+        found_rows = self._side.list_on_backend(self._host)
+        rows = _group(found_rows, owns)
+        # Each gateway has all volumes: nobody else reads what this one shows.
+        at_target, mine = (_group(found_rows, owns_all), owns_all) if self._is_gateway else (rows, owns)
         doubt = self._epoch.check() if self._epoch is not None else None
         found = Look(
             frozenset({Account.DATABASE, Account.TARGET, Account.NOVA}),
@@ -97,9 +101,11 @@ class VolumeReconciler(Reconciler):
         if doubt is not None:
             found.seen.append(Seen(Drift.OLD_DATABASE, self._host, about=doubt.describe()))
         try:
+            if not getattr(self._target, 'is_serving', True):
+                raise TargetUnavailable('this gateway is lost, and begins anew')
             shown = self._target.list_exports()
             found.there = max(found.there, sum(_count(state) for state in shown.values()))
-            seen, late = self._look_at_target(rows, owns, shown)
+            seen, late = self._look_at_target(at_target, mine, shown)
             found.seen += seen + self._addresses.look(rows)
             if late is not None:
                 found.unread[Account.TARGET] = late

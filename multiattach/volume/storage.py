@@ -151,7 +151,7 @@ class StorageSteps:
                 self._backend.extend(volume_id, volume.new_size)
                 failpoints.reach('volume.extend.grown')
                 with self._locks.hold(volume_id, 'extend'):
-                    if volume_id in self._target.list_exports():
+                    if hasattr(self._target, 'here') or volume_id in self._target.list_exports():
                         self._target.extend(volume_id, self._backend.path(volume_id))
             except TargetBusy as exc:
                 raise errors.OutcomeUnknown(f'The new size cannot be shown now: {exc}') from exc

@@ -17,18 +17,30 @@ from multiattach.domain.services import VOLUME_BINARY
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError
 from multiattach.rpc import clients, transport
+from multiattach.steps.gateways import GatewayRows
 from multiattach.steps.leases import StepLeases
 from multiattach.trouble import Trouble
 from multiattach.volume.blocklist import BlocklistKeeper
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
+from multiattach.volume.gateway_losses import GatewayLosses
 from multiattach.volume.inspection import Inspection
+from multiattach.volume.own_gateway import GatewayEndpoint
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.storage import StorageSteps
 from multiattach.worker import Presence, Round, Worker
 
 LOG = log.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Membership:
+    """The part of a worker in a cluster whose members are gateways."""
+
+    rows: GatewayRows
+    losses: GatewayLosses
+    endpoint: GatewayEndpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +59,7 @@ class Duties:
     reconciler: VolumeReconciler
     epoch: Epoch
     blocklist: BlocklistKeeper | None = None
+    membership: Membership | None = None
 
 
 class FenceEndpoint:
@@ -143,6 +156,7 @@ class VolumeEndpoint(FenceEndpoint):
         return self._reconciler.list_findings(volume_id)
 
 
+_GATEWAY_PAUSE = 1.0  # s between two looks at the other gateways of the cluster
 _WATCH_PAUSE = 0.5  # s between two looks whether the target daemon is still the same
 # What extra specs of existing volume types ask for most often; vendor and protocol as LVM with tgt has them.
 _CAPABILITIES = {'multiattach': True, 'vendor_name': 'Open Source', 'driver_version': '1.0'}
@@ -183,6 +197,7 @@ class VolumeWorker(Worker):
         self._reconciler = duties.reconciler
         self._epoch = duties.epoch
         self._blocklist = duties.blocklist
+        self._membership = duties.membership
         self._began = models.now()
         self._trouble = Trouble(LOG, f'The storage of {self._host}:')
         self._fenced_after: datetime.datetime | None = None  # None: whenever it was
@@ -191,16 +206,29 @@ class VolumeWorker(Worker):
         """Export again what is to be exported, then take calls, then take up what was left."""
         self._storage.start()
         self._crew.join()
+        if self._membership is not None:
+            self._membership.losses.on_return = self._exporter.forget
+            self._membership.losses.register()
         self.watch()
         self.beat()
         pause, reconciler = self._presence.interval, self._reconciler
         endpoints = {clients.FENCE_TOPIC: FenceEndpoint(self._fencer), clients.VOLUME_TOPIC: self._endpoint}
+        servers = [transport.make_server(self._rpc, topic, self._serves, one) for topic, one in endpoints.items()]
+        if self._membership is not None:
+            servers.append(
+                transport.make_server(self._rpc, clients.GATEWAY_TOPIC, self._host, self._membership.endpoint)
+            )
         self.serve(
-            [transport.make_server(self._rpc, topic, self._serves, one) for topic, one in endpoints.items()],
+            servers,
             (
                 Round('tend', pause, (self.tend,)),
                 # Apart, too: servers whose target daemon died wait for nothing else.
                 Round('watch', min(pause, _WATCH_PAUSE), (self.watch,)),
+                *(
+                    [Round('gateways', min(pause, _GATEWAY_PAUSE), (self.look_at_gateways,))]
+                    if self._membership
+                    else ()
+                ),
                 *([Round('reconcile', reconciler.pause, (self.reconcile,))] if reconciler.pause else ()),
             ),
         )
@@ -239,7 +267,23 @@ class VolumeWorker(Worker):
 
     def watch(self) -> None:
         """Export again at once when the target daemon was restarted."""
-        self._exporter.watch(lambda: self._epoch.check() is None)
+        self._exporter.watch(lambda: self._may_serve and self._epoch.check() is None)
+
+    @property
+    def _may_serve(self) -> bool:
+        return self._membership is None or self._membership.rows.is_serving
+
+    def look_at_gateways(self) -> None:
+        """See who is lost, and give this worker's own gateway what it lacks."""
+        assert self._membership is not None
+        self._membership.losses.look()
+        if not self._may_serve or self._epoch.check() is not None:
+            return
+        for volume_id in self._membership.rows.list_unsettled():
+            try:
+                self._exporter.supply(volume_id)
+            except errors.MultiattachError as exc:
+                LOG.warning('Volume %s is not exported at this gateway: %s', volume_id, exc)
 
     def tend(self) -> None:
         """Notice a restarted target and carry on with what a crash or a lost message left.
@@ -248,7 +292,7 @@ class VolumeWorker(Worker):
         is carried on with but those that were asked for since.
         """
         doubt = self._epoch.check()
-        self._exporter.watch(lambda: doubt is None)
+        self._exporter.watch(lambda: doubt is None and self._may_serve)
         if self._crew.refresh():
             self._leases.orphan()
         self._storage.fail_unplaced()

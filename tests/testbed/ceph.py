@@ -215,6 +215,12 @@ class Ceph(Lifetime):
         finally:
             io.close()
 
+    @contextmanager
+    def open_image(self, pool: str, name: str) -> Iterator[Any]:
+        """Open an image to read, as its administrator."""
+        with self.open_pool(pool) as io, _load('rbd').Image(io, name, read_only=True) as image:
+            yield image
+
     def make_user(self, name: str, capability: str, *more: str) -> Path:
         """Make a user of images.
 

@@ -238,6 +238,10 @@ class PrivateTgtd:
         daemon.shut_down()
         child.wait(max(deadline - time.monotonic(), 1.0))
 
+    def kill(self) -> None:
+        """End it at once; the next :meth:`start` starts another one."""
+        self._kill()
+
     def _kill(self) -> None:
         if self._child is not None:
             if self._child.poll() is None:

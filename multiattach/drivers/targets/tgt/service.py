@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The target driver ``tgt`` as a program has it: made of its options, with a tgtd of its own if they say so."""
 
+import contextlib
 import pathlib
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.trouble import Trouble
 
 LOG = log.getLogger(__name__)
+_PATIENCE = 2.0  # s
 
 
 class TgtService(TgtTarget):
@@ -25,6 +27,8 @@ class TgtService(TgtTarget):
 
     OPTS = tgt_conf.OPTS
     OPTION_GROUP = tgt_conf.GROUP
+    # Each worker of a cluster has one of its own.
+    IS_GATEWAY = True
 
     def __init__(self, daemon: TgtDaemon, *, process: PrivateTgtd | None = None, **named: Any) -> None:
         super().__init__(daemon, **named)
@@ -69,6 +73,20 @@ class TgtService(TgtTarget):
                 self._trouble.note(f'cannot be started: {exc}')
             else:
                 self._trouble.end()
+
+    def reset(self) -> None:
+        """Close all; a private tgtd is killed, also if it hangs, and its sessions end as those of one that died."""
+        if self._process is None:
+            super().reset()
+            return
+        with contextlib.suppress(DriverError), self.within(_PATIENCE):
+            if not self.list_exports():
+                return
+        self._process.kill()
+
+    @property
+    def is_private(self) -> bool:
+        return self._process is not None
 
     def close(self) -> None:
         if self._process is not None:

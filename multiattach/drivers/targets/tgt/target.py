@@ -240,6 +240,10 @@ class TgtTarget:
                 delivered=True,
             )
 
+    def reset(self) -> None:
+        for volume_id in self.list_exports():
+            self.remove_export(volume_id)
+
     def generation(self) -> int:
         return self._daemon.generation
 

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shutting out all that a cephx user has running, and letting the user begin anew.
+
+The user keeps its key: what it starts afterwards is another instance, and is served.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Collection, Mapping
+
+from oslo_log import log
+
+from multiattach.drivers.ceph.blocklist import Blocklist
+from multiattach.drivers.ceph.pool import Pool
+from multiattach.drivers.ceph.sessions import read_sessions
+from multiattach.drivers.errors import StorageUnavailable
+
+LOG = log.getLogger(__name__)
+
+# s; whoever comes back has his entries removed. One that was frozen for longer is renewed long before.
+_HELD = 30 * 24 * 3600.0
+_RENEWED = _HELD / 3
+_ROUNDS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Excluded:
+    """What a user had running, and where it is shut out.
+
+    :param entries: by instance until when, in ISO 8601 with the offset of UTC.
+    :param epoch: of the OSD map that each OSD of the pool was seen to use, or a newer one.
+    :param silent: monitors that did not tell who is connected to them.
+    """
+
+    entries: Mapping[str, str]
+    epoch: int
+    silent: tuple[str, ...]
+
+
+class Exclusion:
+    """Shuts users of one pool out."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._blocklist = Blocklist(pool)
+
+    @property
+    def user(self) -> str:
+        """This process's own user, without ``client.``."""
+        return self._pool.cluster.user
+
+    def exclude(self, user: str, known: Collection[str] = ()) -> Excluded:
+        """Have no OSD of the pool serve what a user runs now, this process's own connection left out.
+
+        :param known: instances that it had before; monitors forget who is gone.
+        :raises StorageError: this process's user may not.
+        :raises StorageUnavailable: Ceph does not answer, or instances come faster than they are shut out.
+        """
+        listed: set[str] = set()
+        new = set(known)
+        for _ in range(_ROUNDS):
+            sessions = read_sessions(self._pool)
+            new |= {
+                one.address for one in sessions.list_of(f'client.{user}') if not self._pool.is_mine(one.client)
+            } - listed
+            if listed and not new:
+                break
+            self._blocklist.add(new, _HELD)
+            listed |= new
+            new = set()
+            settled = self._blocklist.settle()
+            if not listed:
+                break
+        else:
+            raise StorageUnavailable(f'client.{user} connects to Ceph again and again while it is shut out.')
+        entries = {one: settled.entries[one].isoformat() for one in sorted(listed)}
+        LOG.warning('client.%s is shut out of Ceph: %s', user, ', '.join(entries) or 'nothing of it is running')
+        return Excluded(entries, settled.epoch, sessions.silent)
+
+    def renew(self, entries: Mapping[str, str]) -> dict[str, str]:
+        """Have entries that end in less than a third of their time end later; return all."""
+        now = datetime.datetime.now(datetime.UTC)
+        return {
+            one: until
+            if (datetime.datetime.fromisoformat(until) - now).total_seconds() > _RENEWED
+            else self._blocklist.renew(one, _HELD).isoformat()
+            for one, until in entries.items()
+        }
+
+    def admit(self, entries: Collection[str]) -> None:
+        """Take instances that run no more from the blocklist."""
+        for one in entries:
+            self._blocklist.remove(one)
