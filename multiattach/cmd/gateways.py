@@ -2,6 +2,7 @@
 """The gateway of a worker in a cluster whose members export the same images."""
 
 import dataclasses
+from typing import Any
 
 import oslo_messaging as messaging
 from oslo_config import cfg
@@ -10,7 +11,6 @@ from multiattach.db.database import Database
 from multiattach.domain import errors
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.ceph.exclusion import Exclusion
-from multiattach.drivers.targets.base import Target
 from multiattach.rpc.clients import GatewayPeers
 from multiattach.steps.gateways import GatewayRows
 from multiattach.volume.gateway_losses import GatewayLosses
@@ -35,10 +35,11 @@ class Place:
 
 
 def make_gateway(
-    conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport, place: Place, backend: Backend, target: Target
-) -> tuple[Target, Membership | None]:
+    conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport, place: Place, backend: Backend, target: Any
+) -> tuple[Any, Membership | None]:
     """Make the target of all gateways, if the backend's members are gateways.
 
+    :param target: a :class:`Target`; one whose class has ``IS_GATEWAY`` is a :class:`GatewayDaemon`.
     :returns: the target for a worker's steps, and its part in the cluster; None if it exports alone.
     :raises ConfigurationError: tgtd would restore targets by itself.
     """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gateways that are lost, and that come back.
 
-One is lost when neither its portal nor its worker answers any more, or when it gives no answer to a fence. It is shut out
-of Ceph first; only then is it left out of what hosts are told, and only then does a fence count it as cut. When it is
-back it begins anew: what it had open is closed, and its entries in the blocklist go.
+One is lost when neither its portal nor its worker answers any more, or when it gives no answer to a fence. It is
+shut out of Ceph first; only then is it left out of what hosts are told, and only then does a fence count it as cut.
+When it is back it begins anew: what it had open is closed, and its entries in the blocklist go.
 """
 
 import threading
@@ -47,7 +47,9 @@ class GatewayLosses:
     :param timeout: seconds without a sign of life after which a gateway is lost.
     """
 
-    def __init__(self, rows: GatewayRows, exclusion: Exclusion, target: GatewayDaemon, peers: GatewayPeers, timeout: float):
+    def __init__(
+        self, rows: GatewayRows, exclusion: Exclusion, target: GatewayDaemon, peers: GatewayPeers, timeout: float
+    ):
         self._rows = rows
         self._exclusion = exclusion
         self._target = target

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import oslo_messaging as messaging
@@ -174,7 +174,10 @@ def write_cut(cut: Cut) -> dict[str, Any]:
 def read_cut(written: Mapping[str, Any]) -> Cut:
     """Read what :func:`write_cut` wrote."""
     known = {one.name for one in dataclasses.fields(Cut)}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in written.items() if key in known}
-    for name in _SESSIONS:
-        values[name] = tuple(SessionState(one['initiator'], one['address']) for one in written.get(name, ()))
-    return Cut(**values)
+    values: dict[str, Any] = {key: value for key, value in written.items() if key in known}
+    values |= {name: _read_sessions(written.get(name, ())) for name in _SESSIONS}
+    return Cut(**values | {'logins': tuple(written.get('logins', ()))})
+
+
+def _read_sessions(written: Iterable[Mapping[str, str]]) -> tuple[SessionState, ...]:
+    return tuple(SessionState(one['initiator'], one['address']) for one in written)

@@ -98,13 +98,14 @@ class Deployment:
             '[quota]\nvolumes = -1\ngigabytes = -1\n[reconcile]\ninterval = 2\n'
         )
         self._write(
-            self.api,
-            common.format(name='api') + f'[api]\nauth_strategy = noauth\nlisten_port = {self.ports[0]}\n',
+            self.api, common.format(name='api') + f'[api]\nauth_strategy = noauth\nlisten_port = {self.ports[0]}\n'
         )
         for gateway in self.gateways:
             user = f'gateway-{gateway.name}'
             conf = self.ceph.make_user(user, f'profile rbd pool={POOL}')
-            self.ceph.ask('auth caps', entity=f'client.{user}', caps=['mon', MONITORS, 'osd', f'profile rbd pool={POOL}'])
+            self.ceph.ask(
+                'auth caps', entity=f'client.{user}', caps=['mon', MONITORS, 'osd', f'profile rbd pool={POOL}']
+            )
             self._write(
                 gateway,
                 common.format(name=gateway.name)

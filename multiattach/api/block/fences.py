@@ -31,6 +31,18 @@ _CEPH = strict(
         'watchers_left': many(TEXT),
     }
 )
+_LEFT = strict({'acl': {'const': False}, 'account': {'const': False}, 'sessions': {**SESSIONS, 'maxItems': 0}})
+# What was cut at one of several gateways, or that nothing of it reaches Ceph any more.
+_AT_GATEWAY = strict(
+    {'portal': TEXT_OR_NULL},
+    {
+        'cut': strict({'acl': FLAG, 'account': FLAG, 'sessions': SESSIONS, 'logins': many(TEXT)}),
+        'left': _LEFT,
+        'blocklisted': {'type': 'object', 'additionalProperties': TIME},
+        'osdmap_epoch': COUNT,
+        'monitors_silent': many(TEXT),
+    },
+)
 _PROOF = strict(
     {
         'initiator': TEXT_OR_NULL,
@@ -39,9 +51,9 @@ _PROOF = strict(
         'seconds': {'type': 'number', 'minimum': 0},
         'scope': {'enum': ['target', 'user', 'initiator']},
         'cut': _CUT,
-        'left': strict({'acl': {'const': False}, 'account': {'const': False}, 'sessions': {**SESSIONS, 'maxItems': 0}}),
+        'left': _LEFT,
     },
-    {'ceph': _CEPH},
+    {'ceph': _CEPH, 'gateways': {'type': 'object', 'additionalProperties': _AT_GATEWAY}},
 )
 _FENCED = many(
     strict(
@@ -61,7 +73,7 @@ _RECOGNISED = {'known': FLAG, 'near': {**many(TEXT), 'maxItems': 5}}
 
 def _show_proof(proof: dict[str, Any]) -> dict[str, Any]:
     found = {key: proof[key] for key in ('initiator', 'worker', 'verified_at', 'seconds', 'left')}
-    found |= {key: proof[key] for key in ('ceph',) if key in proof}
+    found |= {key: proof[key] for key in ('ceph', 'gateways') if key in proof}
     # Proofs of releases before have neither: they are about what stood under the initiator's name.
     return found | {'scope': proof.get('scope', 'initiator'), 'cut': {'others': [], 'logins': [], **proof['cut']}}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host with a path to each gateway: it repeats on the next one what the last one did not answer, as multipath does."""
+"""A host with a path to each gateway: what one does not answer it repeats at the next one, as multipath does."""
 
 import contextlib
 import threading
