@@ -11,11 +11,14 @@ from multiattach.conf import plugins
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
 from multiattach.drivers.connectors.base import HostConnector
+from multiattach.drivers.connectors.redirects import Redirects
 from multiattach.drivers.hypervisors.base import Hypervisor
 from multiattach.host.agent import HostAgent
+from multiattach.host.detours import Detours
 from multiattach.host.service import HostService
 from multiattach.rpc.clients import VolumeWorkers
 from multiattach.steps.host_attachments import HostAttachments
+from multiattach.steps.host_gateways import HostGateways
 from multiattach.steps.leases import AGENT_STEPS, StepLeases
 from multiattach.steps.orders import Orders
 from multiattach.steps.reconciliation import Reconciliation
@@ -49,7 +52,8 @@ def assemble(
         reconciling=(Reconciliation(db, Actor(f'host:{conf.host}')), parts.make_rules(conf), conf.reconcile.interval),
     )
     presence = Presence(db, conf.host, conf.storage_availability_zone, conf.report_interval)
-    return HostService(presence, rpc, leases, agent, steps)
+    detours = Detours(conf.host, HostGateways(db), Redirects()) if group.redirect_gateways else None
+    return HostService(presence, rpc, leases, agent, steps, detours=detours)
 
 
 def _make(conf: cfg.ConfigOpts, option: str, namespace: str) -> Any:

@@ -31,6 +31,12 @@ _OPTS = [
         default='libvirt',
         help='Driver of the hypervisor. Packages can add more (entry points multiattach.hypervisors).',
     ),
+    cfg.BoolOpt(
+        'redirect_gateways',
+        default=True,
+        help='Whether connections of this host to an iSCSI gateway that is lost are redirected to one that serves '
+        '(iptables, table nat). Initiators without multipath keep to the portal that they logged in at.',
+    ),
     cfg.StrOpt('my_ip', default='127.0.0.1', help='IP address of this host, as reported in connectors.'),
     cfg.StrOpt(
         'project_id',
@@ -43,7 +49,13 @@ _OPTS = [
     ),
 ]
 BRICK_OPTS = [
-    cfg.FloatOpt('connect_timeout', default=60.0, min=5.0, help='Time in seconds that a login to a target may take.')
+    cfg.BoolOpt(
+        'use_multipath',
+        default=False,
+        help='Whether this host logs in at all portals of a volume and uses them as one device (os-brick connector). '
+        'It needs multipathd, and find_multipaths set to no in its configuration.',
+    ),
+    cfg.FloatOpt('connect_timeout', default=60.0, min=5.0, help='Time in seconds that a login to a target may take.'),
 ]
 QEMU_OPTS = [
     # With the id of an attachment it is a name of at most 223 signs that a target can be told.

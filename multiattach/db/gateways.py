@@ -176,3 +176,14 @@ def list_told(session: Session, volume_id: str) -> dict[str, dict[str, Any]]:
         )
         if row[1]
     }
+
+
+# -- hosts -----------------------------------------------------------------------------------------
+
+
+def list_by_backend(session: Session) -> dict[str, dict[str, str]]:
+    """Return the state of all gateways by backend and portal."""
+    found: dict[str, dict[str, str]] = {}
+    for backend, portal, state in session.execute(sa.select(G.backend, G.portal, G.state).order_by(G.name)):
+        found.setdefault(backend, {})[portal] = state
+    return found

@@ -10,6 +10,7 @@ from oslo_log import log
 from multiattach.domain import errors
 from multiattach.domain.services import HOST_BINARY
 from multiattach.host.agent import HostAgent
+from multiattach.host.detours import PAUSE, Detours
 from multiattach.rpc import clients, transport
 from multiattach.steps.host_attachments import HostAttachments
 from multiattach.steps.leases import StepLeases
@@ -22,6 +23,7 @@ _LOOK = 60.0  # s between two looks at the rows of servers that have not changed
 class HostService(Worker):
     """Runs the agent of one compute host.
 
+    :param detours: ways around lost gateways; None if the host has several paths, or is to have none.
     :param first_sweep: seconds in which what was fenced usually goes, so that nothing of it is left when the agent is
         ready.
     :param stop_patience: seconds for whoever is at work when the agent is to stop; the next start takes up the rest.
@@ -39,11 +41,13 @@ class HostService(Worker):
         *,
         first_sweep: float = 5.0,
         stop_patience: float = 5.0,
+        detours: Detours | None = None,
     ) -> None:
         super().__init__(presence, leases)
         self._rpc = rpc
         self._agent = agent
         self._steps = steps
+        self._detours = detours
         self._first_sweep = first_sweep
         self._stop_patience = stop_patience
         self._registered: dict[str, dict[str, Any]] | None = None
@@ -63,6 +67,7 @@ class HostService(Worker):
             (transport.make_server(self._rpc, clients.HOST_TOPIC, self._host, self._agent),),
             (
                 Round('tend', pause, (self._tend,)),
+                *([Round('detours', min(pause, PAUSE), (self._detours.look,))] if self._detours else ()),
                 *([Round('reconcile', reconciler.pause, (reconciler.tick,))] if reconciler.pause else ()),
             ),
         )

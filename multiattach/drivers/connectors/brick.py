@@ -16,7 +16,7 @@ from multiattach.domain.connection import SECRET_KEYS, DeviceInfo
 from multiattach.drivers.connectors import chap, identity, sessions
 from multiattach.drivers.connectors.base import HostSession
 from multiattach.drivers.connectors.bounded import BoundedCalls
-from multiattach.drivers.connectors.portal import await_portal
+from multiattach.drivers.connectors.portal import choose_portal
 from multiattach.drivers.errors import ConnectorError, ConnectorTimeout
 
 LOG = log.getLogger(__name__)
@@ -24,6 +24,7 @@ R = TypeVar('R')
 
 BLOCK = 'block'
 BY_PATH = '/dev/disk/by-path'
+BY_ID = '/dev/disk/by-id'
 _UDEV_PAUSE = 0.05
 _PASSWORDS = sorted(key for key in SECRET_KEYS if key.endswith('password'))
 
@@ -36,6 +37,7 @@ class BrickConnector:
     :param step_timeout: seconds that a connect or a disconnect may take.
     :param udev_timeout: seconds to wait for udev's link to a new device.
     :param scan_attempts: rescans until a device must be there.
+    :param multipath: log in at all portals that a volume has, and use them as one device.
     """
 
     OPTS = host_conf.BRICK_OPTS
@@ -52,6 +54,7 @@ class BrickConnector:
         step_timeout: float = 150.0,
         udev_timeout: float = 5.0,
         scan_attempts: int = 5,
+        multipath: bool = False,
     ) -> None:
         self._host = host
         self._ip = ip
@@ -61,6 +64,7 @@ class BrickConnector:
         self._step_timeout = step_timeout
         self._udev_timeout = udev_timeout
         self._scan_attempts = scan_attempts
+        self._multipath = multipath
         self._calls = BoundedCalls()
         self._lock = threading.Lock()
         self._asking = threading.Lock()
@@ -73,7 +77,13 @@ class BrickConnector:
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
         locks = surroundings.state_path / 'os-brick'
         locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(surroundings.host, options.my_ip, lock_path=str(locks), step_timeout=options.connect_timeout)
+        return cls(
+            surroundings.host,
+            options.my_ip,
+            lock_path=str(locks),
+            step_timeout=options.connect_timeout,
+            multipath=options.use_multipath,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Asked of the host once: it takes some ten commands."""
@@ -92,7 +102,7 @@ class BrickConnector:
         from os_brick.initiator import connector
 
         found: dict[str, Any] = connector.get_connector_properties(
-            self._root_helper, self._ip, False, False, host=self._host
+            self._root_helper, self._ip, self._multipath, False, host=self._host
         )
         if not found.get('initiator'):
             raise ConnectorError(
@@ -109,8 +119,14 @@ class BrickConnector:
 
     def connect(self, connection_info: Mapping[str, Any]) -> DeviceInfo:
         brick = self._open()
-        portal = str(connection_info.get('target_portal', ''))
-        await_portal(portal, self._portal_timeout)
+        connection_info = self._follow(connection_info)
+        if self._multipath:
+            choose_portal(connection_info, self._portal_timeout)
+        else:
+            # One session is all that it is to have: the one that it has, or one at the first portal that lives.
+            own = next(iter(self._list_portals(connection_info)), None)
+            connection_info = _take_one(connection_info, own)
+            connection_info = _take_one(connection_info, choose_portal(connection_info, self._portal_timeout))
         try:
             found = self._run(
                 'connect the volume', connection_info, lambda properties: brick.connect_volume(properties)
@@ -120,7 +136,7 @@ class BrickConnector:
                 raise ConnectorError(f'{exc.message} {obstacle}') from None
             raise
         path = found['path']
-        link = self._await_link(connection_info, path)
+        link = self._await_link(_name_link(connection_info, found.get('multipath_id')), path)
         return DeviceInfo(BLOCK, path=link or path)
 
     def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
@@ -128,7 +144,7 @@ class BrickConnector:
         identity.check_device(device.path, str(connection_info.get('volume_id')))
 
     def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
-        brick = self._open()
+        brick, connection_info = self._open(), self._follow(connection_info)
         known = {'path': os.path.realpath(device.path)} if device and device.path else None
         self._run(
             'disconnect the volume',
@@ -138,7 +154,7 @@ class BrickConnector:
 
     def extend(self, connection_info: Mapping[str, Any]) -> int | None:
         """os-brick needs the program lsscsi for it."""
-        brick = self._open()
+        brick, connection_info = self._open(), self._follow(connection_info)
         size: int | None = self._run(
             'see the new size of the volume', connection_info, lambda properties: brick.extend_volume(properties)
         )
@@ -148,13 +164,30 @@ class BrickConnector:
         """Read from the kernel; no command is run."""
         return sessions.read()
 
-    def _await_link(self, connection_info: Mapping[str, Any], path: str) -> str | None:
+    def _follow(self, connection_info: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Put the portals first at which the host has the volume already, also if it was told of others since."""
+        told = connection_info.get('target_portals') or [connection_info.get('target_portal')]
+        portals = list(dict.fromkeys([*self._list_portals(connection_info), *told]))
+        if portals == list(told) or 'target_iqn' not in connection_info:
+            return connection_info
+        number = len(portals)
+        return {
+            **connection_info,
+            'target_portal': portals[0],
+            'target_portals': portals,
+            'target_iqns': [connection_info['target_iqn']] * number,
+            'target_luns': [connection_info['target_lun']] * number,
+        }
+
+    def _list_portals(self, connection_info: Mapping[str, Any]) -> list[str]:
+        return [one.portal for one in self.list_sessions() if one.volume_id == connection_info.get('volume_id')]
+
+    def _await_link(self, link: str, path: str) -> str | None:
         """Wait for udev's link to a device (requirement row 13).
 
         The link, not ``/dev/sdX``, goes into the server's configuration: after a restart of the
         host ``/dev/sdX`` may be another disk.
         """
-        link = by_path_link(connection_info)
         if backoff.poll(
             lambda: os.path.realpath(link) == os.path.realpath(path),
             bool,
@@ -191,7 +224,7 @@ class BrickConnector:
 
                 self._prepare()
                 self._connector = connector.InitiatorConnector.factory(
-                    'ISCSI', self._root_helper, use_multipath=False, device_scan_attempts=self._scan_attempts
+                    'ISCSI', self._root_helper, use_multipath=self._multipath, device_scan_attempts=self._scan_attempts
                 )
             return self._connector
 
@@ -212,6 +245,19 @@ def by_path_link(connection_info: Mapping[str, Any]) -> str:
     """Return the link that udev makes to a volume (60-persistent-storage.rules, path_id), without brackets of IPv6."""
     portal = str(connection_info['target_portal']).replace('[', '').replace(']', '')
     return f'{BY_PATH}/ip-{portal}-iscsi-{connection_info["target_iqn"]}-lun-{connection_info["target_lun"]}'
+
+
+def _take_one(connection_info: Mapping[str, Any], portal: str | None) -> Mapping[str, Any]:
+    """Leave one portal of several; all of them if it is None."""
+    if portal is None:
+        return connection_info
+    keys = ('target_portals', 'target_iqns', 'target_luns')
+    return {key: value for key, value in connection_info.items() if key not in keys} | {'target_portal': portal}
+
+
+def _name_link(connection_info: Mapping[str, Any], multipath_id: str | None) -> str:
+    """Return the link to a device that stays the same over restarts of the host: of one path, or of all."""
+    return f'{BY_ID}/dm-uuid-mpath-{multipath_id}' if multipath_id else by_path_link(connection_info)
 
 
 def _complete(connection_info: Mapping[str, Any]) -> dict[str, Any]:

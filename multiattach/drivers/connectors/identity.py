@@ -45,7 +45,9 @@ def read_names(device: str, sys: Path = _SYS) -> list[str]:
     :param device: device node, or a link to one.
     :returns: names, 32 hex digits each; empty if the device has none.
     """
-    folder = sys / 'block' / Path(device).resolve().name / 'device'
+    block = sys / 'block' / Path(device).resolve().name
+    # A device of several paths has the name of each of them.
+    folder = next(iter(sorted(block.glob('slaves/*/device'))), block / 'device')
     page = folder / 'vpd_pg83'
     if page.exists():
         return parse_names(page.read_bytes())

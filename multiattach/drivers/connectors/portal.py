@@ -3,12 +3,15 @@
 
 import socket
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from multiattach import backoff
 from multiattach.drivers.errors import ConnectorError
 
 ISCSI_PORT = 3260  # RFC 3720 section 13
 _PAUSE = 0.25
+_ONE_OF_SEVERAL = 2.0  # s
 
 
 def split_portal(portal: str) -> tuple[str, int]:
@@ -48,6 +51,21 @@ def await_portal(portal: str, timeout: float) -> None:
         raise ConnectorError(
             f'Nothing answers at the target portal {portal} within {timeout:g} s ({failure.strerror or failure}).'
         ) from failure
+
+
+def choose_portal(connection_info: Mapping[str, Any], timeout: float) -> str:
+    """Choose the first portal of a connection_info at which something listens; wait if there is none.
+
+    :param timeout: seconds.
+    :raises ConnectorError: nothing listens at any.
+    """
+    first = str(connection_info.get('target_portal', ''))
+    portals = list(dict.fromkeys([first, *connection_info.get('target_portals', ())]))
+    for portal in portals if len(portals) > 1 else ():
+        if _try_portal(split_portal(portal), _ONE_OF_SEVERAL) is None:
+            return portal
+    await_portal(first, timeout)
+    return first
 
 
 def _try_portal(address: tuple[str, int], timeout: float) -> OSError | None:

@@ -15,7 +15,7 @@ from multiattach.conf import plugins
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers import values
 from multiattach.drivers.connectors.base import HostSession
-from multiattach.drivers.connectors.portal import await_portal, split_portal
+from multiattach.drivers.connectors.portal import choose_portal, split_portal
 from multiattach.drivers.errors import ConnectorError, WrongDevice
 
 NETWORK = 'network'
@@ -63,12 +63,11 @@ class QemuConnector:
         QEMU logs in while the guest stands still, so that nobody listens is found out here.
         """
         try:
-            portal, name = connection_info['target_portal'], connection_info['target_iqn']
+            name = connection_info['target_iqn']
             lun, attachment_id = connection_info['target_lun'], connection_info['attachment_id']
         except KeyError as exc:
             raise ConnectorError(f'The connection_info has no {exc}.') from exc
-        await_portal(portal, self._portal_timeout)
-        address, port = split_portal(portal)
+        address, port = split_portal(choose_portal(connection_info, self._portal_timeout))
         details = {
             'protocol': 'iscsi',
             'name': f'{name}/{lun}',
