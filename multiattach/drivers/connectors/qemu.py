@@ -63,7 +63,7 @@ class QemuConnector:
         QEMU logs in while the guest stands still, so that nobody listens is found out here.
         """
         try:
-            name = connection_info['target_iqn']
+            name, _ = connection_info['target_iqn'], connection_info['target_portal']
             lun, attachment_id = connection_info['target_lun'], connection_info['attachment_id']
         except KeyError as exc:
             raise ConnectorError(f'The connection_info has no {exc}.') from exc
