@@ -18,7 +18,7 @@ from multiattach.domain import errors
 from multiattach.domain.connection import TargetAddress
 from multiattach.domain.gateways import Gateway, State
 from multiattach.drivers.ceph.exclusion import Exclusion
-from multiattach.drivers.errors import DriverError
+from multiattach.drivers.errors import DriverError, StorageError
 from multiattach.drivers.targets import login
 from multiattach.drivers.targets.base import Target
 from multiattach.rpc.clients import GatewayPeers
@@ -61,7 +61,14 @@ class GatewayLosses:
         self.on_return: Callable[[], None] = lambda: None
 
     def register(self) -> None:
-        """Write this member's gateway down, and begin anew if it was lost."""
+        """Write this member's gateway down, and begin anew if it was lost.
+
+        :raises ConfigurationError: its user may not shut others out, or another gateway has its user or its portal.
+        """
+        try:
+            self._exclusion.check()
+        except StorageError as exc:
+            raise errors.ConfigurationError(f'Option rbd_user: {exc}') from exc
         address = self._locate()
         self._rows.register(address.portal, self._exclusion.user)
         self.look()

@@ -27,7 +27,7 @@ _ROUNDS = 5
 class Excluded:
     """What a user had running, and where it is shut out.
 
-    :param entries: by instance until when, in ISO 8601 with the offset of UTC.
+    :param entries: by instance until when, in UTC as ISO 8601 has it, without an offset.
     :param epoch: of the OSD map that each OSD of the pool was seen to use, or a newer one.
     :param silent: monitors that did not tell who is connected to them.
     """
@@ -48,6 +48,14 @@ class Exclusion:
     def user(self) -> str:
         """This process's own user, without ``client.``."""
         return self._pool.cluster.user
+
+    def check(self) -> None:
+        """See that this process's user may do what a loss needs.
+
+        :raises StorageError: it may not; the message has the line that grants it.
+        """
+        read_sessions(self._pool)
+        self._blocklist.read()
 
     def exclude(self, user: str, known: Collection[str] = ()) -> Excluded:
         """Have no OSD of the pool serve what a user runs now, this process's own connection left out.
@@ -73,17 +81,17 @@ class Exclusion:
                 break
         else:
             raise StorageUnavailable(f'client.{user} connects to Ceph again and again while it is shut out.')
-        entries = {one: settled.entries[one].isoformat() for one in sorted(listed)}
+        entries = {one: _write(settled.entries[one]) for one in sorted(listed)}
         LOG.warning('client.%s is shut out of Ceph: %s', user, ', '.join(entries) or 'nothing of it is running')
         return Excluded(entries, settled.epoch, sessions.silent)
 
     def renew(self, entries: Mapping[str, str]) -> dict[str, str]:
         """Have entries that end in less than a third of their time end later; return all."""
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
         return {
             one: until
             if (datetime.datetime.fromisoformat(until) - now).total_seconds() > _RENEWED
-            else self._blocklist.renew(one, _HELD).isoformat()
+            else _write(self._blocklist.renew(one, _HELD))
             for one, until in entries.items()
         }
 
@@ -91,3 +99,7 @@ class Exclusion:
         """Take instances that run no more from the blocklist."""
         for one in entries:
             self._blocklist.remove(one)
+
+
+def _write(moment: datetime.datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(timespec='microseconds')
