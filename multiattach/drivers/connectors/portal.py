@@ -63,7 +63,7 @@ def choose_portal(connection_info: Mapping[str, Any], timeout: float) -> str:
     portals = list(dict.fromkeys([first, *connection_info.get('target_portals', ())]))
     for portal in portals if len(portals) > 1 else ():
         if _try_portal(split_portal(portal), _ONE_OF_SEVERAL) is None:
-            return portal
+            return str(portal)
     await_portal(first, timeout)
     return first
 
