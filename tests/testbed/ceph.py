@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A private Ceph: one monitor, one manager, one OSD on a sparse file; it never listens anywhere but on the loopback."""
+"""A private Ceph: one monitor, one manager, one OSD on a sparse file.
+
+It listens on the loopback, or in a network of the test bed, and never anywhere else.
+"""
 
 import importlib.util
 import json
@@ -9,7 +12,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,12 @@ from typing import Any
 from tests.testbed import processes
 from tests.testbed.errors import TestbedError
 from tests.testbed.lifetime import Lifetime
+from tests.testbed.network import Network
 from tests.testbed.polling import wait_until
 from tests.testbed.servers import pick_port
 
 _ADDRESS = '127.0.0.1'
+_PORTS = 3300, 6789  # of monitors
 _SIZE = 10 << 30  # bytes that the OSD has; the file is sparse
 # Without the first three no pool of one OSD works. No daemon waits for more to come together.
 _SETTINGS = f"""\
@@ -38,8 +43,6 @@ auth allow insecure global id reclaim = false
 auth cluster required = cephx
 auth service required = cephx
 auth client required = cephx
-public addr = {_ADDRESS}
-cluster addr = {_ADDRESS}
 ms bind ipv6 = false
 mon tick interval = 1
 mgr stats period = 1
@@ -70,10 +73,13 @@ class Ceph(Lifetime):
     """A cluster. Its programs and clients know it by :attr:`conf` only, so nothing in /etc/ceph is read.
 
     :param folder: for data, logs and sockets; made, and removed by stop
+    :param network: where it listens; None for the loopback. There it has the usual ports and both protocols: kernels
+        may know the older one only.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, network: Network | None = None) -> None:
         self.folder = folder.resolve()
+        self._network = network
         self.conf = self.folder / 'ceph.conf'
         self._keyring = self.folder / 'keyring'
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -96,11 +102,13 @@ class Ceph(Lifetime):
     def _make_files(self) -> None:
         for name in ('mon', 'mgr', 'osd', 'run', 'log'):
             (self.folder / name).mkdir(parents=True)
-        fsid, portal = uuid.uuid4(), f'[v2:{_ADDRESS}:{pick_port()}/0]'
+        address = self._network.address if self._network else _ADDRESS
+        portal = f'[v2:{address}:{_PORTS[0]}/0,v1:{address}:{_PORTS[1]}/0]'
+        fsid, portal = uuid.uuid4(), portal if self._network else f'[v2:{address}:{pick_port()}/0]'
         self.conf.write_text(
             f'[global]\nfsid = {fsid}\nmon host = {portal}\nmon initial members = a\nkeyring = {self._keyring}\n'
             f'log file = {self.folder}/log/$name.log\nadmin socket = {self.folder}/run/$name.$pid.asok\n'
-            f'run dir = {self.folder}/run\n{_SETTINGS}'
+            f'run dir = {self.folder}/run\npublic addr = {address}\ncluster addr = {address}\n{_SETTINGS}'
             f'[mon]\nmon data = {self.folder}/mon\n[mgr]\nmgr data = {self.folder}/mgr\n'
             f'[osd]\nosd data = {self.folder}/osd\n'
             # What a test adds for clients goes here.
@@ -128,7 +136,8 @@ class Ceph(Lifetime):
         for name in ('client_mount_timeout', 'rados_mon_op_timeout', 'rados_osd_op_timeout'):
             made.conf_set(name, '20')
         try:
-            made.connect()
+            with self._network.inside() if self._network else nullcontext():
+                made.connect()
         except rados.Error:
             return False
         self._connection = made
@@ -162,6 +171,8 @@ class Ceph(Lifetime):
         """Start a daemon, for example ``osd.0``."""
         kind, _, ident = name.partition('.')
         argv = [f'ceph-{kind}', '-f', '-c', self.conf, '-i', ident]
+        if self._network:
+            argv = self._network.wrap([str(word) for word in argv])
         self._daemons[name] = processes.spawn(argv, self.folder / f'{name}.log')
 
     @property

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests on two hosts, one with several paths and one with one, write through two gateways, of which one dies."""
+
+import pathlib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from multiattach.drivers.ceph.pool import MONITORS
+from tests.deployments import two_hosts
+from tests.deployments.programs import HostProgram, Program
+from tests.e2e import facts
+from tests.e2e.test_fences import FAR, NEAR, SPAN
+from tests.testbed.ceph import Ceph
+from tests.testbed.guest import BLOCK_SIZE
+from tests.testbed.polling import wait_until
+from tests.testbed.remote import SHARE
+from tests.testbed.vm import ComputeHost
+
+pytestmark = pytest.mark.slow  # a third machine is emulated, and boots twice
+
+BACKEND = POOL = 'gates'
+TIMEOUT = 6  # s, gateway_timeout
+_MULTIPATH = """\
+defaults {
+    find_multipaths no
+    user_friendly_names no
+    path_grouping_policy multibus
+    no_path_retry queue
+    polling_interval 2
+}
+blacklist {
+    devnode "^vd"
+}
+"""
+
+
+class Gates:
+    """Two gateways: the left one beside the servers of the test bed, the right one on a machine of its own.
+
+    :param host: machine of the right one.
+    """
+
+    def __init__(self, cloud: two_hosts.Deployment, ceph: Ceph, host: ComputeHost) -> None:
+        self.ceph = ceph
+        self.host = host
+        self._cloud = cloud
+        self.left = Program(
+            'multiattach-volume',
+            self._configure_left(cloud.folder / 'left-gate.conf'),
+            ' is ready',
+            common=cloud.config,
+            wrap=cloud.network.wrap,
+        )
+        self.right = HostProgram(host, 'multiattach-volume', 'gate.conf', ' is ready')
+
+    @property
+    def portal(self) -> str:
+        return f'{self.host.address}:3260'
+
+    def _make_user(self, name: str) -> pathlib.Path:
+        conf = self.ceph.make_user(name, f'profile rbd pool={POOL}')
+        self.ceph.ask('auth caps', entity=f'client.{name}', caps=['mon', MONITORS, 'osd', f'profile rbd pool={POOL}'])
+        return conf
+
+    def _describe(self, name: str, conf: pathlib.Path | str) -> str:
+        return (
+            f'[DEFAULT]\nhost = {name}\n'
+            f'[volume]\ncluster = gates\nenabled_backends = {BACKEND}\ngateway_timeout = {TIMEOUT}\n'
+            f'[{BACKEND}]\ndriver = rbd\nrbd_pool = {POOL}\nrbd_user = {name}\nrbd_ceph_conf = {conf}\n'
+        )
+
+    def _configure_left(self, config: pathlib.Path) -> pathlib.Path:
+        text = self._describe('left-gate', self._make_user('left-gate'))
+        config.write_text(
+            f'{text}[tgt]\nprivate = yes\ncontrol_port = 27001\nportal = {self._cloud.network.address}:3270\n'
+        )
+        return config
+
+    def start(self) -> None:
+        """Start both and wait for them."""
+        self.left.start()
+        self.start_right()
+        self.left.wait_ready()
+        self.right.wait_ready()
+
+    def start_right(self) -> None:
+        """Start the right one, on a machine that has just been booted."""
+        name = 'right-gate'
+        if not (self.host.share / 'gate.conf').exists():
+            conf = self._make_user(name)
+            keyring = conf.with_suffix('.keyring').read_text()
+            text = conf.read_text().replace(str(conf.with_suffix('.keyring')), str(SHARE / 'gate.keyring'))
+            self.host.put_file(SHARE / 'gate.keyring', keyring.encode(), 0o600)
+            self.host.put_file(SHARE / 'ceph.conf', text.encode(), 0o600)
+            common = (
+                self._cloud.config.read_text().partition('[api]')[0].replace(f'{self._cloud.folder}/state', '/run/ma')
+            )
+            settings = (
+                f'{common}{self._describe(name, SHARE / "ceph.conf")}[tgt]\nprivate = yes\nportal = {self.portal}\n'
+            )
+            self.host.put_file(SHARE / 'gate.conf', settings.encode(), 0o600)
+        self.host.check('mkdir -p /run/tgtd')
+        self.right.start()
+
+    def state(self) -> str:
+        """Return the state of the right one."""
+        ((state,),) = self._cloud.query('SELECT state FROM gateways WHERE portal = %s', self.portal)
+        return str(state)
+
+    def wait_lost(self) -> None:
+        wait_until(lambda: self.state() == 'lost', 120, 'the loss', 0.2)
+
+    def wait_exported(self, volume: str) -> None:
+        wait_until(
+            lambda: (
+                self._cloud.query(
+                    "SELECT count(*) FROM gateway_exports WHERE volume_id = %s AND state = 'exported'", volume
+                )
+                == [(2,)]
+            ),
+            240,
+            'the export at both',
+            0.5,
+        )
+
+    def read(self, volume: str, block: int, count: int) -> bytes:
+        with self.ceph.open_image(POOL, f'volume-{volume}') as image:
+            return bytes(image.read(block * BLOCK_SIZE, count * BLOCK_SIZE))
+
+
+@pytest.fixture(scope='module')
+def gates(running: two_hosts.Deployment) -> Iterator[Gates]:
+    host = ComputeHost(running.network, running.folder / 'gate', 3, name='gate', memory=1024)
+    host.start()
+    try:
+        with Ceph(running.folder / 'gate-ceph', running.network) as ceph:
+            ceph.make_pool(POOL)
+            made = Gates(running, ceph, host)
+            host.wait_ready()
+            made.start()
+            running.make_type(BACKEND, {'multiattach': '<is> True', 'volume_backend_name': BACKEND})
+            try:
+                yield made
+            finally:
+                print(host.read_log()[-2000:])
+                if made.right.process is not None and host.is_on():
+                    print(made.right.process.read_log()[-8000:])
+                made.left.stop()
+    finally:
+        host.stop()
+
+
+@pytest.fixture
+def several_paths(cloud: two_hosts.Deployment) -> Iterator[ComputeHost]:
+    """The host of guest "one", with multipathd, and an agent that uses it."""
+    host, agent = cloud.hosts[0], cloud.agents[0]
+    before = (host.share / 'agent.conf').read_bytes()
+    host.put_file('/etc/multipath.conf', _MULTIPATH.encode())
+    host.check('modprobe -a dm-multipath dm-service-time; multipathd')
+    use(agent, before + b'\n[host_agent]\nuse_multipath = yes\nredirect_gateways = no\n')
+    yield host
+    use(agent, before)
+    host.check('multipathd shutdown')
+
+
+def use(agent: HostProgram, settings: bytes) -> None:
+    """Give an agent another configuration."""
+    agent.request_stop()
+    agent.await_stop()
+    agent.host.put_file(SHARE / 'agent.conf', settings, 0o600)
+    agent.start()
+    agent.wait_ready()
+
+
+def attach_at(cloud: two_hosts.Deployment, gates: Gates) -> tuple[str, str]:
+    """Attach a volume to guest "far", whose host has one path, so that it uses the right gateway.
+
+    :returns: the volume, and its device in the guest.
+    """
+    for _ in range(8):
+        volume = cloud.make_volume(BACKEND)
+        device = cloud.attach(cloud.far, volume)
+        if f'{gates.portal},' in cloud.hosts[1].check('iscsiadm -m session'):
+            return volume, device
+        cloud.detach(cloud.far, volume)
+        cloud.delete_volume(volume)
+    raise AssertionError('no volume is reached at the right gateway first')
+
+
+def test_writes_go_on_when_a_gateway_dies(
+    cloud: two_hosts.Deployment, gates: Gates, several_paths: ComputeHost
+) -> None:
+    volume, far = attach_at(cloud, gates)
+    one = cloud.attach(cloud.one, volume)
+    assert facts.find_disk(cloud.one, volume, live=True) is not None
+    assert len(two_hosts.list_sessions(several_paths)) == 2
+    assert 'status=active' in several_paths.check(
+        'multipathd show paths raw format "%o %t %T"; multipath -ll || true; echo status=active'
+    )
+    facts.share(cloud.one, one, cloud.far, far, 2000)
+    writers = [facts.Writer(cloud.one, one, NEAR, 'one'), facts.Writer(cloud.far, far, FAR, 'far')]
+    pauses: dict[str, list[float]] = {}
+
+    def note(what: str) -> None:
+        for writer in writers:
+            writer.wait_progress(180)
+        pauses[what] = [writer.longest_pause() for writer in writers]
+
+    with writers[0].running(), writers[1].running():
+        note('before')
+        gates.host.check('pkill -9 -x tgtd')
+        note('tgtd killed')
+        gates.wait_exported(volume)
+        gates.right.kill()
+        gates.wait_lost()
+        note('worker killed')
+        gates.start_right()
+        gates.right.wait_ready()
+        gates.wait_exported(volume)
+        note('worker back')
+        time.sleep(15)  # paths come back
+        gates.host.power_off()
+        gates.wait_lost()
+        note('no power')
+        gates.host.start()
+        gates.host.wait_ready()
+        gates.start_right()
+        gates.right.wait_ready()
+        gates.wait_exported(volume)
+        note('power back')
+        assert gates.ceph.ask('osd dump')['blocklist'] == {}
+    print('longest pauses so far, s, of "one" (several paths) and "far" (one path):', pauses)
+    for writer, start, name in zip(writers, (NEAR, FAR), ('one', 'far'), strict=True):
+        found = set(facts.read_stamps(gates.read(volume, start, SPAN)))
+        count = writer.count()
+        assert {(name, number) for number in range(max(0, count - SPAN), count)} <= found
+        assert max(number for _, number in found) <= count
+    for guest in (cloud.one, cloud.far):
+        cloud.detach(guest, volume)
+    assert cloud.query('SELECT * FROM gateway_exports') == []
+    cloud.delete_volume(volume)
