@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import models
 from multiattach.domain import states
-from multiattach.domain.gateways import Export, Gateway, State
+from multiattach.domain.gateways import Export, Gateway, State, VolumeExport
 from multiattach.domain.services import VOLUME_BINARY
 
 A, G, X, S, V = models.Attachment, models.Gateway, models.GatewayExport, models.Service, models.Volume
@@ -74,6 +74,19 @@ def move(session: Session, name: str, sources: Collection[str], state: str, entr
 def list_exports(session: Session, volume_id: str) -> dict[str, str]:
     """Return the state of a volume's export by gateway, also of those that are lost."""
     return {row[0]: row[1] for row in session.execute(sa.select(X.gateway, X.state).where(X.volume_id == volume_id))}
+
+
+def explain_exports(session: Session, volume_id: str) -> list[VolumeExport]:
+    """List what is known of a volume at each gateway, in order of their names."""
+    return [
+        VolumeExport(*row)
+        for row in session.execute(
+            sa.select(X.gateway, G.portal, G.state, X.state, X.state_at, X.error)
+            .outerjoin(G, G.name == X.gateway)
+            .where(X.volume_id == volume_id)
+            .order_by(X.gateway)
+        )
+    ]
 
 
 def put_exports(session: Session, volume_id: str, gateways: Mapping[str, tuple[str, str | None]]) -> None:

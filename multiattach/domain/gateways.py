@@ -6,7 +6,7 @@ import datetime
 import enum
 import zlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class State(enum.StrEnum):
@@ -61,6 +61,17 @@ class Gateway:
     def tell_exclusion(self) -> dict[str, Any]:
         """Write for a proof that nothing of it reaches the image any more, and until when."""
         return {'portal': self.portal, 'blocklisted': dict(self.entries)}
+
+
+class VolumeExport(NamedTuple):
+    """A volume at one gateway, and what is known of the gateway itself."""
+
+    gateway: str
+    portal: str | None
+    gateway_state: str | None
+    state: str
+    since: datetime.datetime
+    error: str | None
 
 
 def order_portals(key: str, portals: Iterable[str], first: str | None = None) -> list[str]:

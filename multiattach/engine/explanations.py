@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from multiattach.db import database, models
 from multiattach.db import explanations as db_explanations
+from multiattach.db import gateways as db_gateways
 from multiattach.db import hosts as db_hosts
 from multiattach.db import leases as db_leases
 from multiattach.domain import errors, explanations, leases, states, timeline
+from multiattach.domain.gateways import VolumeExport
 from multiattach.domain.leases import Lease
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.domain.states import Owner
@@ -59,6 +61,7 @@ class ExplainedVolume:
 
     :param since: when it took its status; None if no row tells.
     :param truth: what is true now; None if nobody was asked.
+    :param gateways: what is known of it at each, if it has several.
     """
 
     row: models.Volume
@@ -69,6 +72,7 @@ class ExplainedVolume:
     warning: str | None
     since: datetime.datetime | None
     truth: Truth | None = None
+    gateways: Sequence[VolumeExport] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,6 +253,7 @@ class Explanations:
             agents = sorted({row.agent_host for row in volume.attachments if row.agent_host})
             found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, agents))
             known = db_leases.list_of(session, _list_in_flight(volume.attachments, volume))
+            gateways = db_gateways.explain_exports(session, volume_id)
         explainer = self._explainer(ctx, volume, found)
         explainer.leases = known
         rows = {row.id: explainer.explain(row, with_steps=False) for row in volume.attachments}
@@ -283,6 +288,7 @@ class Explanations:
             list(rows.values()),
             explanations.SHARED_WARNING if warns else None,
             _find_since(volume, verdict, deciding),
+            gateways=gateways,
         ), explainer
 
     def _explainer(self, ctx: RequestContext, volume: models.Volume, found: list[models.Service]) -> _Explainer:

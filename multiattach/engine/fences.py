@@ -8,8 +8,8 @@ reads the target again; only what it saw there is proof. The host, its agent and
 import concurrent.futures
 import dataclasses
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from oslo_log import log
 
@@ -27,6 +27,7 @@ from multiattach.rpc.clients import ExportOrder, FenceWorkers, HostAgents, Volum
 
 LOG = log.getLogger(__name__)
 A = states.Attachment
+R = TypeVar('R')
 
 # Backends that are asked at once.
 _PARALLEL = 8
@@ -271,7 +272,7 @@ class Fences:
         unknown: errors.OutcomeUnknown | None = None
         try:
             failpoints.reach('engine.fence.written')
-            answers = self._choose(orders[0].host).fence_many(orders, request_id)
+            answers = self._ask(orders[0].host, lambda workers: workers.fence_many(orders, request_id))
         except errors.OutcomeUnknown as exc:
             unknown = exc
         except errors.MultiattachError as exc:
@@ -305,9 +306,19 @@ class Fences:
         """Have a worker cut; if its answer is lost, the row tells."""
         deadline = time.monotonic() + self.patience
         try:
-            return self._choose(order.host).fence(order, request_id)
+            return self._ask(order.host, lambda workers: workers.fence(order, request_id))
         except errors.OutcomeUnknown as unknown:
             return self._await(order, deadline, unknown)
+
+    def _ask(self, host: str, ask: Callable[[FenceWorkers], R]) -> R:
+        """Ask a worker; if it hangs, the next one of its cluster, to whom the broker gives the next order."""
+        workers = self._choose(host)
+        try:
+            return ask(workers)
+        except errors.Unanswered:
+            if not self._services.is_shared(host):
+                raise
+        return ask(workers)
 
     def _choose(self, host: str) -> FenceWorkers:
         """Choose whom to ask: threads that do nothing but fence, if the worker has any."""

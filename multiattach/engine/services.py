@@ -84,6 +84,13 @@ class Services:
             crew = _group_by_backend(db_services.list_all(session, VOLUME_BINARY)).get(host, ())
             return any(self.is_up(row) and (row.report or {}).get('fences_apart') for row in crew)
 
+    @database.retry
+    def is_shared(self, host: str) -> bool:
+        """Return whether several workers serve a backend now, as far as they report."""
+        with self._db.reader() as session:
+            crew = _group_by_backend(db_services.list_all(session, VOLUME_BINARY)).get(host, ())
+            return sum(map(self.is_up, crew)) > 1
+
     def _describe(self, host: str, crew: list[models.Service], promised: float) -> Candidate:
         """Describe a backend by the worker that is best placed to speak for it."""
         row = max(

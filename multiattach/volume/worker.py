@@ -256,7 +256,8 @@ class VolumeWorker(Worker):
                 **self._offer.capabilities,
             },
             'max_over_subscription_ratio': self._offer.over_subscription,
-            'portal': self._exporter.portal,
+            # Of gateways each has its own, and the rows say which of them a volume has.
+            'portal': self._exporter.portal if self._membership is None else None,
             'protocol': self._exporter.protocol,
             'cluster': self._serves if self._serves != self._host else None,
             'fences_apart': True,

@@ -31,6 +31,7 @@ from multiattach.api.schemas.replies import (
 from multiattach.api.validation import flag
 from multiattach.domain import states
 from multiattach.domain.explanations import Outlook
+from multiattach.domain.gateways import VolumeExport
 from multiattach.domain.states import Owner
 from multiattach.domain.timeline import TimelineEntry
 from multiattach.engine.explanations import ExplainedAttachment, ExplainedHost, ExplainedVolume, NextActor
@@ -101,6 +102,17 @@ _ATTACHMENT = one(
     'explanation',
     strict({**_PLACE, **_EXPECT, 'timeline': many(_STEP)}, {**_ON_HOST, 'owner_name': TEXT_OR_NULL, 'live': _LIVE}),
 )
+# A volume at one of several gateways: only there if it was ever begun.
+_GATEWAY = strict(
+    {
+        'gateway': TEXT,
+        'portal': TEXT_OR_NULL,
+        'gateway_state': TEXT_OR_NULL,
+        'state': TEXT,
+        'since': TIME,
+        'error': TEXT_OR_NULL,
+    }
+)
 _VOLUME = one(
     'explanation',
     strict(
@@ -120,7 +132,7 @@ _VOLUME = one(
             'warning': TEXT_OR_NULL,
             'attachments': many(strict({**_PLACE, **_OWNER}, _ON_HOST)),
         },
-        {'owner_name': TEXT_OR_NULL, 'backend': TEXT_OR_NULL, 'live': _LIVE},
+        {'owner_name': TEXT_OR_NULL, 'backend': TEXT_OR_NULL, 'live': _LIVE, 'gateways': many(_GATEWAY)},
     ),
 )
 
@@ -235,6 +247,7 @@ def _show_volume(found: ExplainedVolume, *, sees_internals: bool) -> dict[str, A
         **_show_outlook(found.actor, found.outlook, sees_internals=sees_internals),
         'warning': found.warning,
         **({'backend': row.host} if sees_internals else {}),
+        **({'gateways': [_show_gateway(one) for one in found.gateways]} if sees_internals and found.gateways else {}),
         'attachments': [
             {
                 **_show_place(each),
@@ -247,6 +260,10 @@ def _show_volume(found: ExplainedVolume, *, sees_internals: bool) -> dict[str, A
         ],
         **({} if found.truth is None else {'live': _show_live(found.truth)}),
     }
+
+
+def _show_gateway(found: VolumeExport) -> dict[str, Any]:
+    return {**found._asdict(), 'since': format_time(found.since)}
 
 
 def _show_host(found: ExplainedHost) -> dict[str, Any]:

@@ -137,6 +137,11 @@ def test_a_gateway_that_hangs_is_shut_out_by_a_fence(cloud: Deployment, client: 
                 assert proof['gateways']['left@fast']['left']['sessions'] == []
                 assert cloud.states() == {'left': 'serving', 'right': 'lost'}
                 assert cloud.exports(volume) == {'left': 'exported', 'right': 'lost'}
+                explained = client.get(f'/v3/multiattach/volumes/{volume}/explain')['explanation']['gateways']
+                assert [(one['gateway'], one['gateway_state'], one['state']) for one in explained] == [
+                    ('left@fast', 'serving', 'exported'),
+                    ('right@fast', 'lost', 'lost'),
+                ]
                 near.wait_progress()
                 with login(other, cloud.left.portal) as session:
                     session.write(0, b'after'.ljust(BLOCK))
