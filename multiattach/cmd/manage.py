@@ -12,6 +12,7 @@ from oslo_config import cfg
 
 from multiattach import conf as configuration
 from multiattach.cmd import checks, doctor, parts, run, services, volumes
+from multiattach.db import gateways as db_gateways
 from multiattach.db import history, migration, models
 from multiattach.db import services as db_services
 from multiattach.domain import errors, idents, timeline
@@ -113,6 +114,7 @@ def _remove_service(conf: cfg.ConfigOpts) -> None:
         if not conf.command.force:
             services.check_unused(session, binary, host)
         db_services.remove(session, binary, host)
+        db_gateways.remove(session, host)
     print(f'{binary} on {host} is removed.')
 
 

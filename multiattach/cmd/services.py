@@ -5,8 +5,9 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import attachments as db_attachments
 from multiattach.db import backends as db_backends
+from multiattach.db import gateways as db_gateways
 from multiattach.db import services as db_services
-from multiattach.domain import errors, states
+from multiattach.domain import errors, gateways, states
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 
 
@@ -17,6 +18,11 @@ def check_unused(session: Session, binary: str, host: str) -> None:
     """
     if binary == VOLUME_BINARY:
         _check_backend(session, host)
+        if db_gateways.get_state(session, host) not in (None, gateways.State.LOST):
+            raise errors.Conflict(
+                f'{host} is a gateway, and it is not known to be shut out of Ceph: end it, and wait until the others '
+                'of its cluster have done that ("lost" in table gateways). --force forgets it all the same.'
+            )
     elif binary == HOST_BINARY:
         left = len(db_attachments.list_of_agent(session, host, states.Attachment))
         if left:

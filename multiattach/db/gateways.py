@@ -57,6 +57,17 @@ def register(session: Session, backend: str, name: str, portal: str, user: str) 
         raise db_exc.RetryRequest(exc) from exc
 
 
+def get_state(session: Session, name: str) -> str | None:
+    """Return the state of a gateway, None if there is no such gateway."""
+    return session.scalar(sa.select(G.state).where(G.name == name))
+
+
+def remove(session: Session, name: str) -> None:
+    """Forget a gateway that is never to come back; absent is fine. What is blocklisted of it stays so until it ends."""
+    drop_all_exports(session, name)
+    session.execute(sa.delete(G).where(G.name == name).execution_options(**_QUIET))
+
+
 def move(session: Session, name: str, sources: Collection[str], state: str, entries: Mapping[str, str] | None) -> bool:
     """Give a gateway another state; return whether it had one of the *sources*."""
     done = session.execute(
