@@ -16,8 +16,13 @@ ENTRIES = {'192.0.2.1:0/7': '2026-12-01T00:00:00.000000'}
 
 
 @pytest.fixture
-def rows(deployed: Deployment) -> list[GatewayRows]:
-    """The sides of two members."""
+def volume(deployed: Deployment) -> str:
+    return deployed.make_volume()
+
+
+@pytest.fixture
+def rows(deployed: Deployment, volume: str) -> list[GatewayRows]:
+    """The sides of two members of another backend than the volume's."""
     made = []
     for number, name in enumerate(('left@fast', 'right@fast'), 1):
         db_services.beat(deployed.db, VOLUME_BINARY, name, 'nova', {'cluster': BACKEND})
@@ -39,9 +44,8 @@ def test_each_has_a_portal_and_a_user_of_its_own(deployed: Deployment, rows: lis
     assert sorted(rows[1].list_gateways()) == ['left@fast', 'right@fast']
 
 
-def test_one_that_is_lost_exports_nothing_until_it_is_back(deployed: Deployment, rows: list[GatewayRows]) -> None:
+def test_one_that_is_lost_exports_nothing_until_it_is_back(rows: list[GatewayRows], volume: str) -> None:
     left, right = rows
-    volume = deployed.make_volume()
     assert left.begin_export(volume, {'left@fast', 'right@fast'}, 'iqn.x:a', {}) == ['left@fast', 'right@fast']
     left.put_exports(volume, {'left@fast': ('exported', None), 'right@fast': ('unknown', 'silence')})
     assert left.list_portals([volume]) == {volume: ['192.0.2.1:3260']}
