@@ -93,7 +93,7 @@ class GatewayLosses:
             self._rows.begin_loss(name)
             if name == self._rows.name:
                 self._target.reset()  # what hangs here is ended, so that hosts see it go
-            excluded = self._exclusion.exclude(one.user)
+            excluded = self._exclusion.exclude(name, one.user)
             volumes = self._rows.finish_loss(name, excluded.entries)
         LOG.error('Gateway %s at %s is lost, and shut out of Ceph', name, one.portal)
         self._tell_hosts(volumes)
@@ -134,7 +134,7 @@ class GatewayLosses:
     def _look_at(self, one: Gateway) -> None:
         if one.state == State.LOST:
             self._answered.pop(one.name, None)
-            entries = self._exclusion.renew(one.entries)
+            entries = self._exclusion.renew(one.name, one.entries)
             if entries != one.entries:
                 self._rows.finish_loss(one.name, entries)
         elif one.state == State.LOSING:

@@ -10,16 +10,15 @@ from collections.abc import Collection, Mapping
 
 from oslo_log import log
 
-from multiattach.drivers.ceph.blocklist import Blocklist
+from multiattach.domain.blocklist import Cause, Reason
+from multiattach.drivers.ceph.blocklist import HELD, Blocklist
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.ceph.sessions import read_sessions
 from multiattach.drivers.errors import StorageUnavailable
 
 LOG = log.getLogger(__name__)
 
-# s; whoever comes back has his entries removed. One that was frozen for longer is renewed long before.
-_HELD = 30 * 24 * 3600.0
-_RENEWED = _HELD / 3
+_RENEWED = HELD / 3  # s
 _ROUNDS = 5
 
 
@@ -57,9 +56,10 @@ class Exclusion:
         read_sessions(self._pool)
         self._blocklist.read()
 
-    def exclude(self, user: str, known: Collection[str] = ()) -> Excluded:
+    def exclude(self, name: str, user: str, known: Collection[str] = ()) -> Excluded:
         """Have no OSD of the pool serve what a user runs now, this process's own connection left out.
 
+        :param name: of the gateway whose user it is.
         :param known: instances that it had before; monitors forget who is gone.
         :raises StorageError: this process's user may not.
         :raises StorageUnavailable: Ceph does not answer, or instances come faster than they are shut out.
@@ -73,7 +73,7 @@ class Exclusion:
             } - listed
             if listed and not new:
                 break
-            self._blocklist.add(new, _HELD)
+            self._blocklist.add(new, reasons=dict.fromkeys(new, Reason(Cause.GATEWAY, name)))
             listed |= new
             new = set()
             settled = self._blocklist.settle()
@@ -85,13 +85,13 @@ class Exclusion:
         LOG.warning('client.%s is shut out of Ceph: %s', user, ', '.join(entries) or 'nothing of it is running')
         return Excluded(entries, settled.epoch, sessions.silent)
 
-    def renew(self, entries: Mapping[str, str]) -> dict[str, str]:
+    def renew(self, name: str, entries: Mapping[str, str]) -> dict[str, str]:
         """Have entries that end in less than a third of their time end later; return all."""
         now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
         return {
             one: until
             if (datetime.datetime.fromisoformat(until) - now).total_seconds() > _RENEWED
-            else _write(self._blocklist.renew(one, _HELD))
+            else _write(self._blocklist.renew(one, reason=Reason(Cause.GATEWAY, name)))
             for one, until in entries.items()
         }
 

@@ -186,7 +186,7 @@ class Pool:
 
     def find_fsid(self) -> str:
         """Ask the cluster for its own name for itself."""
-        if self._fsid is None:
+        if not self._fsid:
             self._fsid = self.run('tell its fsid', lambda _io, _progress: str(self._mine.connection.get_fsid()))
         return self._fsid
 
