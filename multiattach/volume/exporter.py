@@ -24,6 +24,7 @@ from multiattach.trouble import Trouble
 from multiattach.turns import Turns
 from multiattach.volume import answers
 from multiattach.volume.fencing import Fencer
+from multiattach.volume.gateways import GatewayTarget
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
@@ -49,7 +50,7 @@ class Exporter:
         self._backend = backend
         self._target = target
         # Of several gateways this worker's own: what it lacks, or has too much, is put right there.
-        self._here = getattr(target, 'here', target)
+        self._here = target.here if isinstance(target, GatewayTarget) else target
         self._locks = locks
         self._turns = turns
         self._host = host

@@ -25,6 +25,7 @@ from multiattach.steps.records import MARKS, Records
 from multiattach.volume.addresses import Addresses
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
+from multiattach.volume.gateways import GatewayTarget
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
 
@@ -75,7 +76,7 @@ class VolumeReconciler(Reconciler):
         self._locks = locks
         self._nova = nova
         self._epoch = epoch
-        self._is_gateway = hasattr(target, 'here')
+        self._is_gateway = isinstance(target, GatewayTarget)
         self._records = Records(side, self._rules)
         self._addresses = Addresses(side, target, host)
         # What was in order: what the target showed and the rows said then.
@@ -101,7 +102,7 @@ class VolumeReconciler(Reconciler):
         if doubt is not None:
             found.seen.append(Seen(Drift.OLD_DATABASE, self._host, about=doubt.describe()))
         try:
-            if not getattr(self._target, 'is_serving', True):
+            if isinstance(self._target, GatewayTarget) and not self._target.is_serving:
                 raise TargetUnavailable('this gateway is lost, and begins anew')
             shown = self._target.list_exports()
             found.there = max(found.there, sum(_count(state) for state in shown.values()))

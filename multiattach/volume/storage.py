@@ -20,6 +20,7 @@ from multiattach.steps.storage import Storage
 from multiattach.steps.watch import Watch
 from multiattach.volume import answers
 from multiattach.volume.copies import Copies
+from multiattach.volume.gateways import GatewayTarget
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.slow_steps import SlowSteps
 
@@ -151,7 +152,7 @@ class StorageSteps:
                 self._backend.extend(volume_id, volume.new_size)
                 failpoints.reach('volume.extend.grown')
                 with self._locks.hold(volume_id, 'extend'):
-                    if hasattr(self._target, 'here') or volume_id in self._target.list_exports():
+                    if isinstance(self._target, GatewayTarget) or volume_id in self._target.list_exports():
                         self._target.extend(volume_id, self._backend.path(volume_id))
             except TargetBusy as exc:
                 raise errors.OutcomeUnknown(f'The new size cannot be shown now: {exc}') from exc
