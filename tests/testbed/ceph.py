@@ -123,7 +123,8 @@ class Ceph(Lifetime):
         self._run('ceph-mon', '--mkfs', '-i', 'a', '--monmap', monmap, '--keyring', self._keyring)
 
     def _run(self, program: str, *words: str | Path) -> str:
-        return processes.run([program, '-c', self.conf, *words], timeout=120)
+        argv = [program, '-c', str(self.conf), *map(str, words)]
+        return processes.run(self._network.wrap(argv) if self._network else argv, timeout=120)
 
     def _start_monitor(self, timeout: float) -> None:
         self.start_daemon(_MONITOR)
