@@ -76,7 +76,12 @@ def attach_and_log_in(service):
     return info
 
 
-@pytest.fixture(params=['127.0.0.1:{}', '[::1]:{}', 'localhost:{}', '0.0.0.0:{}', '[::]:{}'])
+# Other tests listen at 127.0.0.1; all addresses of both kinds are like all of one, and ::1.
+_OFTEN = ('[::1]:{}', 'localhost:{}', '0.0.0.0:{}')
+_SLOW = [pytest.param(place, marks=pytest.mark.slow) for place in ('127.0.0.1:{}', '[::]:{}')]
+
+
+@pytest.fixture(params=[*_OFTEN, *_SLOW])
 def plain(tmp_path, request):
     return Plain(tmp_path / 'state', request.param)
 
