@@ -136,7 +136,7 @@ class TgtTarget:
         initiator's name stays, and so does a login that is held open half-way.
         """
         if alone:
-            self.remove_export(volume_id)
+            self._remove_export(volume_id, username)
             return
         self._drop_grant(volume_id, initiator, username)
         with self._daemon.pinned():
@@ -151,21 +151,26 @@ class TgtTarget:
         with self._daemon.pinned():
             self._fence.check_ready()
             if alone:
-                return self._fence.cut_last(who, lambda: self.remove_export(volume_id))
+                return self._fence.cut_last(who, lambda: self._remove_export(volume_id, username))
             return self._fence.confirm(who) if again else self._fence.cut(who)
 
     def settle(self, cuts: Sequence[Cut]) -> Sequence[Cut | DriverError]:
         return cuts  # a fence here ends with a look of its own
 
     def remove_export(self, volume_id: str) -> None:
+        self._remove_export(volume_id)
+
+    def _remove_export(self, volume_id: str, *leaving: str) -> None:
+        """Remove a target, and accounts that a crash left without it: those in its file, and of who is leaving."""
         with self._daemon.pinned():
             listing = self._daemon.show_targets()
             target = listing.find(self.iqn(volume_id))
+            unbound = set(leaving) - set(target.accounts if target is not None else ())
             if target is not None:
                 self._remove_target(listing, target)
-            for grant in self._read_grants(volume_id):
-                if not listing.bound_elsewhere(grant.username, self.iqn(volume_id)):
-                    self._slots.forget(grant.username)
+            for user in unbound | {grant.username for grant in self._read_grants(volume_id)}:
+                if not listing.bound_elsewhere(user, self.iqn(volume_id)):
+                    self._slots.forget(user)
         path = self._path(volume_id)
         if path:
             config_file.remove(path)

@@ -311,6 +311,23 @@ def test_revoke_and_remove_of_what_is_absent_succeed(target: TgtTarget, volume: 
     target.remove_export(volume.id)
 
 
+@pytest.mark.parametrize('end', [TgtTarget.revoke, TgtTarget.fence])
+def test_an_account_that_a_crash_left_unbound_goes_with_the_last_initiator(
+    target: TgtTarget, tgtd: PrivateTgtd, volume: Volume, end: Callable[..., object]
+) -> None:
+    """It was not the last one when the worker died between unbinding and deleting its account."""
+    stays, leaves = volume.grant(1), volume.grant(2)
+    info = volume.grant_all(target, [stays, leaves])
+    target._drop_grant(volume.id, leaves.initiator, leaves.username)
+    tgtd.daemon.unbind_initiator(info.tid, leaves.initiator)
+    tgtd.daemon.unbind_account(info.tid, leaves.username)
+    target.revoke(volume.id, stays.initiator, stays.username)
+    assert tgtd.daemon.show_accounts() == [leaves.username]
+    end(target, volume.id, leaves.initiator, leaves.username, alone=True)
+    assert tgtd.daemon.show_accounts() == []
+    assert target.list_exports() == {}
+
+
 def test_ensure_makes_exactly_the_grants(target: TgtTarget, tgtd: PrivateTgtd, volume: Volume) -> None:
     stranger, keeps, comes = (volume.grant(number) for number in range(3))
     target.grant(volume.id, volume.device, stranger)
