@@ -65,6 +65,12 @@ _ON_BACKEND = (
     .options(orm.contains_eager(A.volume), orm.undefer(A.connector), orm.undefer(A.connection_info))
     .order_by(A.created_at)
 )
+# Of each volume of a backend at its worker's start.
+_ADMITTED = (
+    sa.select(A.initiator, A.attach_mode, A.connection_info)
+    .where(A.volume_id == sa.bindparam('volume'), _LIVE, models.is_one_of(A.state, states.ADMITTED))
+    .order_by(A.created_at)
+)
 
 
 def get(session: Session, attachment_id: str) -> A:
@@ -179,16 +185,17 @@ def list_with_connectors(session: Session, volume_id: str) -> list[A]:
     )
 
 
-def list_admitted(session: Session, volume_id: str) -> list[A]:
-    """List the attachments that a volume's target must admit, with connection_info, oldest first."""
-    return list(
-        session.scalars(
-            sa.select(A)
-            .where(A.volume_id == volume_id, _LIVE, A.state.in_(sorted(states.ADMITTED)))
-            .options(orm.undefer(A.connection_info))
-            .order_by(A.created_at)
-        )
-    )
+class Admitted(NamedTuple):
+    """An attachment that a target must admit."""
+
+    initiator: str | None
+    attach_mode: str | None
+    connection_info: Any
+
+
+def list_admitted(work: Work, volume_id: str) -> list[Admitted]:
+    """List the attachments that a volume's target must admit, oldest first."""
+    return [Admitted._make(row) for row in work.execute(_ADMITTED, {'volume': volume_id})]
 
 
 def list_of_agent(session: Session, host: str, wanted: Iterable[str]) -> list[A]:

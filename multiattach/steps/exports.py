@@ -189,9 +189,9 @@ class Exports:
             return db_attachments.list_volumes_on_backend(session, backend_host, states.ADMITTED)
 
     @database.retry
-    def list_admitted_of(self, volume_id: str) -> list[models.Attachment]:
-        with self._db.reader() as session:
-            return db_attachments.list_admitted(session, volume_id)
+    def list_admitted_of(self, volume_id: str) -> list[db_attachments.Admitted]:
+        with self._db.rows() as rows:
+            return db_attachments.list_admitted(rows, volume_id)
 
     @database.retry
     def list_open(self, backend_host: str) -> list[models.Attachment]:

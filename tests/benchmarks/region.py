@@ -23,6 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from multiattach.db import models
+from multiattach.domain import states
 from tests.benchmarks import accounting
 from tests.benchmarks.region_parts import Region
 from tests.benchmarks.service import PROJECT
@@ -114,9 +115,10 @@ class Scene:
         wait_until(lambda: self._count_servers(dead) == 0, 90, 'servers on their new hosts', 0.5)
         with self.measured('attach elsewhere'):
             self._attach(wanted)
-            wait_until(
-                lambda: len(self._list_held(None, [one[0] for one in wanted])) == len(wanted), 150, 'attach', 0.2
-            )
+            wait_until(lambda: self._count_open() == 0, 300, 'attach', 0.5)
+        missing = len(wanted) - len(self._list_held(None, [one[0] for one in wanted]))
+        if missing:
+            raise SystemExit(f'{missing} of {len(wanted)} servers did not get their volume.')
 
     def _attach(self, wanted: list[tuple[str, str]]) -> None:
         left, lock, failures = list(wanted), threading.Lock(), list[str]()
@@ -153,6 +155,15 @@ class Scene:
         )
         with self._region.engine.connect() as connection:
             return [(str(row[0]), str(row[1])) for row in connection.execute(query)]
+
+    def _count_open(self) -> int:
+        """Count steps that are begun and not ended; what is at rest is not read."""
+        state = models.Attachment.state
+        query = sa.select(sa.func.count()).where(
+            models.is_one_of(state, states.AGENT_OPEN | states.WORKER_STATES), models.Attachment.deleted_at.is_(None)
+        )
+        with self._region.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def _count_servers(self, host: str) -> int:
         query = sa.select(sa.func.count()).select_from(models.Server).where(models.Server.host == host)
