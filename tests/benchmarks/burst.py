@@ -11,6 +11,7 @@ import asyncio
 import collections
 import json
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -77,6 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog='python -m tests.benchmarks.burst', description=__doc__)
     parser.add_argument('--requests', type=int, default=2000, help='requests within one second (default: 2000)')
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever is cut short takes the servers along
     with tempfile.TemporaryDirectory(prefix='ma-burst-') as folder, Parts(pathlib.Path(folder), 'null') as parts:
         measure(parts, options.requests)
     return 0

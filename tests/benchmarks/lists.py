@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -69,6 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog='python -m tests.benchmarks.lists', description=__doc__)
     parser.add_argument('--volumes', type=int, nargs='+', default=[10_000], metavar='N', help='sizes (default: 10000)')
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever is cut short takes the servers along
     found: dict[str, list[float]] = {}
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='ma-lists-')))

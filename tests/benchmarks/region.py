@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import sys
 import tempfile
 import threading
@@ -31,6 +32,7 @@ from tests.benchmarks.wire import Endpoint, Wire
 from tests.testbed.polling import wait_until
 
 _CLIENTS = 8
+_TAKE_OVER = 50  # hosts on which the servers of a dead one are started
 _EPILOG = """\
 examples (from the top of the tree, as root for the private servers; 1,000 hosts need 5 GiB):
   python -m tests.benchmarks.region --hosts 10
@@ -109,8 +111,9 @@ class Scene:
             raise SystemExit(f'The fence is not complete: {len(found["attachments"])} of {len(wanted)} attachments.')
         self.put('fence of a dead host: attachments', len(wanted))
         places: dict[str, list[str]] = {}
+        chosen = others[:: max(1, len(others) // _TAKE_OVER)]
         for number, (server, _volume) in enumerate(wanted):
-            places.setdefault(others[number % len(others)], []).append(server)
+            places.setdefault(chosen[number % len(chosen)], []).append(server)
         region.order('adopt', servers=places)
         wait_until(lambda: self._count_servers(dead) == 0, 90, 'servers on their new hosts', 0.5)
         with self.measured('attach elsewhere'):
@@ -255,6 +258,7 @@ def main() -> int:
     :returns: exit code.
     """
     options = _parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever is cut short takes the servers along
     if min(options.hosts) < 2:
         raise SystemExit('--hosts must be 2 or more: what one had goes to the others.')
     found: dict[int, Figures] = {}
