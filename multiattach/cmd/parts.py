@@ -269,7 +269,7 @@ def _load_backend(conf: cfg.ConfigOpts, name: str) -> Any:
 
 
 def ask_storage(conf: cfg.ConfigOpts, name: str) -> bool:
-    """Check a backend whose storage is elsewhere; of others the worker alone can tell.
+    """Check a backend whose storage, or target, is elsewhere; of others the worker alone can tell.
 
     :returns: whether it is elsewhere.
     :raises ConfigurationError: it cannot be used.
@@ -277,7 +277,11 @@ def ask_storage(conf: cfg.ConfigOpts, name: str) -> bool:
     is_remote = bool(getattr(_load_backend(conf, name), 'IS_REMOTE', False))
     if is_remote:
         make_backend(conf, name)
-    return is_remote
+    option = f'Option target_driver in [{name}]'
+    if not getattr(plugins.load(plugins.TARGETS, conf[name].target_driver, option), 'IS_REMOTE', False):
+        return is_remote
+    TargetDrivers(conf).make(name)
+    return True
 
 
 def make_volume_workers(

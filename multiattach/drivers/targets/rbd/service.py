@@ -57,6 +57,7 @@ class RbdTarget:
     """
 
     OPTS = (*volume_conf.RBD_OPTS, *volume_conf.RBD_TARGET_OPTS)
+    IS_REMOTE = True
     protocol = connection.RBD
 
     def __init__(self, pool: Pool, secret_uuid: str | None = None) -> None:

@@ -3,6 +3,7 @@
 
 import contextlib
 import itertools
+import os
 import pathlib
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from multiattach.drivers.errors import StorageUnavailable
 from multiattach.drivers.targets.rbd.service import RbdTarget
 from tests.deployments import embedded
 from tests.deployments.noauth import HEADERS
+from tests.testbed import constraints
 from tests.testbed.ceph import Ceph
 from tests.testbed.polling import wait_until
 
@@ -127,6 +129,12 @@ def make_options(ceph: Ceph, name: str) -> Any:
     values = {opt.dest: opt.default for opt in RbdTarget.OPTS}
     values |= {'driver': 'rbd', 'rbd_pool': name, 'rbd_user': name, 'rbd_ceph_conf': str(conf)}
     return type('Options', (), values | {'rados_connect_timeout': 30, 'rbd_secret_uuid': SECRET_UUID})()
+
+
+def write_environment(folder: pathlib.Path) -> dict[str, str]:
+    """Have programs see the drivers of this tree: what is installed may be of one without them."""
+    constraints.write_metadata(folder / 'metadata')
+    return {'PYTHONPATH': os.pathsep.join([str(folder / 'metadata'), os.environ.get('PYTHONPATH', '')])}
 
 
 def has_figures(backend: RbdBackend) -> bool:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of a worker in the middle of granting, revoking and fencing: it carries on, and nothing is left over."""
 
-import os
 import pathlib
 import uuid
 
@@ -9,9 +8,8 @@ import pytest
 
 from multiattach import failpoints
 from tests.deployments.standalone import Standalone
-from tests.testbed import constraints
 
-from .cloud import Writer, make_connector, make_options
+from .cloud import Writer, make_connector, make_options, write_environment
 
 
 class Service:
@@ -21,10 +19,7 @@ class Service:
         options = make_options(ceph, name)
         self.ceph, self.folder, self.pool = ceph, folder, name
         self.standalone = Standalone(folder / 'state')
-        metadata = folder / 'metadata'  # an installation may be of a tree without this driver
-        constraints.write_metadata(metadata)
-        path = os.pathsep.join([str(metadata), os.environ.get('PYTHONPATH', '')]).rstrip(os.pathsep)
-        self.standalone.environment = {'PYTHONPATH': path}
+        self.standalone.environment = write_environment(folder)
         with (folder / 'state' / 'multiattach.conf').open('a') as file:
             file.write(
                 '[leases]\nduration = 2\nretry_pause = 0.1\n[volume]\nenabled_backends = fast\n'
