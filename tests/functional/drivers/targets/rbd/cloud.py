@@ -122,13 +122,13 @@ class Cloud:
         }
 
 
-def make_options(ceph: Ceph, name: str) -> Any:
+def make_options(ceph: Ceph, name: str, **more: Any) -> Any:
     ceph.make_pool(name)
     conf = ceph.make_user(name, f'profile rbd pool={name}')
     ceph.ask('auth caps', entity=f'client.{name}', caps=['mon', MONITORS, 'osd', f'profile rbd pool={name}'])
     values = {opt.dest: opt.default for opt in RbdTarget.OPTS}
     values |= {'driver': 'rbd', 'rbd_pool': name, 'rbd_user': name, 'rbd_ceph_conf': str(conf)}
-    return type('Options', (), values | {'rados_connect_timeout': 30, 'rbd_secret_uuid': SECRET_UUID})()
+    return type('Options', (), values | {'rados_connect_timeout': 30, 'rbd_secret_uuid': SECRET_UUID} | more)()
 
 
 def write_environment(folder: pathlib.Path) -> dict[str, str]:
@@ -146,10 +146,12 @@ def has_figures(backend: RbdBackend) -> bool:
 
 
 @contextlib.contextmanager
-def deploy_on(ceph: Ceph, tmp_path: pathlib.Path, **options: Any) -> Iterator[Cloud]:
+def deploy_on(
+    ceph: Ceph, tmp_path: pathlib.Path, *, rados_connect_timeout: int = 30, **options: Any
+) -> Iterator[Cloud]:
     """Bring a control plane up with a pool and a user of its own, and down again."""
     name = f'n{next(_NUMBERS)}'
-    given = make_options(ceph, name)
+    given = make_options(ceph, name, rados_connect_timeout=rados_connect_timeout)
     around = plugins.Surroundings('fast', 'host', tmp_path / 'state')
     with contextlib.ExitStack() as stack:
         stack.callback(ceph.remove_pool, name)
