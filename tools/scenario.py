@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from multiattach.drivers.ceph.pool import MONITORS
 from tests.testbed import processes
 from tests.testbed.ceph import Ceph
 from tests.testbed.errors import TestbedError
@@ -87,26 +88,48 @@ class Cloud:
 
 
 class FileStore:
-    """Where volumes are kept: files in the folder of the service."""
+    """Where volumes are kept: files in the folder of the service, exported by a private tgtd."""
 
     settings = ''
 
     def __init__(self, state: pathlib.Path) -> None:
-        self._folder = state / 'volumes'
+        self._state = state
+
+    def show_access(self) -> None:
+        """Show who may use the volume, and how."""
+        tell('tgtd exports the volume to both, each with credentials of its own')
+        print(self._list_targets().rstrip())
 
     def show(self, volume_id: str) -> None:
         """Show a volume as the storage has it."""
 
     def list_left(self) -> list[str]:
-        return [str(path) for path in self._folder.iterdir()]
+        files = [*self._list_volumes(), *map(str, (self._state / 'targets').glob('*'))]
+        targets = self._list_targets().strip()
+        return [*files, targets] if targets else files
+
+    def _list_volumes(self) -> list[str]:
+        return [str(path) for path in (self._state / 'volumes').iterdir()]
+
+    def _list_targets(self) -> str:
+        """Ask tgtadm about the private tgtd, whose number is in the log."""
+        port = None
+        for line in (self._state / 'multiattach.log').read_text().splitlines():
+            if 'control port' in line:
+                port = line.split('control port ')[1].split(',')[0]
+        if port is None:
+            raise ScenarioError('the control port of tgtd is not in the log')
+        return processes.run(['tgtadm', '-C', port, '--lld', 'iscsi', '--op', 'show', '--mode', 'target'])
 
 
-class CephStore:
-    """Images of a pool of Ceph, seen by its own command line."""
+class CephStore(FileStore):
+    """Images of a pool of Ceph, seen by its own command line, and exported by a private tgtd."""
 
     _POOL = _USER = 'multiattach'
+    _WATCHERS = 'its watcher is tgtd'
 
-    def __init__(self, ceph: Ceph) -> None:
+    def __init__(self, state: pathlib.Path, ceph: Ceph) -> None:
+        super().__init__(state)
         ceph.make_pool(self._POOL)
         self._conf = ceph.make_user(self._USER, f'profile rbd pool={self._POOL}')
         # A new pool has no room before the manager knows of it.
@@ -117,15 +140,40 @@ class CephStore:
         )
 
     def show(self, volume_id: str) -> None:
-        tell('The volume is an image; its watcher is tgtd')
+        tell(f'The volume is an image; {self._WATCHERS}')
         for words in (('ls', '--long', self._POOL), ('status', f'{self._POOL}/volume-{volume_id}')):
             print(f'$ {shlex.join(["rbd", "-n", f"client.{self._USER}", *words])}\n{self._ask(*words)}', flush=True)
 
     def _ask(self, *words: str) -> str:
         return processes.run(['rbd', '-c', self._conf, '-n', f'client.{self._USER}', *words], timeout=60).rstrip()
 
-    def list_left(self) -> list[str]:
+    def _list_volumes(self) -> list[str]:
         return [*self._ask('ls', self._POOL).split(), *self._ask('trash', 'ls', self._POOL).splitlines()]
+
+
+class NativeStore(CephStore):
+    """The same images, opened by the servers' QEMU itself."""
+
+    _WATCHERS = "its watchers are the servers' QEMU"
+
+    def __init__(self, state: pathlib.Path, ceph: Ceph) -> None:
+        super().__init__(state, ceph)
+        self._ceph = ceph
+        caps = ['mon', MONITORS, 'osd', f'profile rbd pool={self._POOL}']
+        ceph.ask('auth caps', entity=f'client.{self._USER}', caps=caps)
+        self.settings += 'target_driver = rbd\n'
+
+    def show_access(self) -> None:
+        tell('Ceph has a user for each attachment, which reaches this image and nothing else')
+        for user in self._list_users():
+            print(f'  {user["entity"]}\n    {user["caps"]["osd"]}', flush=True)
+
+    def list_left(self) -> list[str]:
+        return [*self._list_volumes(), *(user['entity'] for user in self._list_users())]
+
+    def _list_users(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ceph.ask('auth ls')['auth_dump']
+        return [user for user in found if user['entity'].startswith(f'client.{self._USER}-')]
 
 
 def _find_room(ceph: Ceph, pool: str) -> bool:
@@ -133,13 +181,13 @@ def _find_room(ceph: Ceph, pool: str) -> bool:
 
 
 @contextlib.contextmanager
-def open_store(backend: str, folder: pathlib.Path) -> Iterator[FileStore | CephStore]:
+def open_store(backend: str, folder: pathlib.Path, *, native: bool) -> Iterator[FileStore]:
     if backend == 'file':
         yield FileStore(folder / 'state')
         return
     tell('A private Ceph: monitor, manager, one OSD, a pool and a user for the volumes')
     with Ceph(folder / 'ceph') as ceph:
-        yield CephStore(ceph)
+        yield (NativeStore if native else CephStore)(folder / 'state', ceph)
 
 
 @contextlib.contextmanager
@@ -257,45 +305,27 @@ def detach_both(cloud: Cloud, guests: list[Guest], volume_id: str) -> None:
     cloud.run('volume', 'show', 'shared', '-c', 'attachments', '-c', 'status')
 
 
-def show_targets(state: pathlib.Path) -> str:
-    """Ask tgtadm about the private tgtd, whose number is in the log."""
-    port = None
-    for line in (state / 'multiattach.log').read_text().splitlines():
-        if 'control port' in line:
-            port = line.split('control port ')[1].split(',')[0]
-    if port is None:
-        raise ScenarioError('the control port of tgtd is not in the log')
-    return subprocess.run(
-        ['tgtadm', '-C', port, '--lld', 'iscsi', '--op', 'show', '--mode', 'target'],
-        text=True,
-        capture_output=True,
-        check=True,
-    ).stdout
-
-
-def play(folder: pathlib.Path, cache: pathlib.Path | None, backend: str) -> None:
+def play(folder: pathlib.Path, cache: pathlib.Path | None, backend: str, *, native: bool) -> None:
     state = folder / 'state'
     with contextlib.ExitStack() as stack:
-        store = stack.enter_context(open_store(backend, folder))
+        store = stack.enter_context(open_store(backend, folder, native=native))
         tell('Two small servers under libvirt, and multiattach-standalone')
         daemon = stack.enter_context(Libvirtd(folder / 'lv', cache=cache))
         guests = start_guests(daemon, folder, cache)
         cloud, child = stack.enter_context(run_standalone(state, daemon.uri, store.settings))
         volume_id, devices = attach_both(cloud, guests)
-        tell('tgtd exports the volume to both, each with credentials of its own')
-        print(show_targets(state).rstrip())
+        store.show_access()
         tell('What one writes the other reads')
         share(guests[0], guests[1], devices, 1000)
         share(guests[1], guests[0], devices, 2000)
         store.show(volume_id)
         detach_both(cloud, guests, volume_id)
         tell('Nothing is left')
-        targets = show_targets(state).strip()
         cloud.run('volume', 'delete', 'shared')
         cloud.wait('volume gone', lambda: cloud.ask('volume', 'list') == [])
-        left = [*store.list_left(), *map(str, (state / 'targets').glob('*'))]
-        print(f'  targets of tgtd: {targets or "none"}; volumes and target files: {left or "none"}')
-        if targets or left:
+        left = store.list_left()
+        print(f'  volumes, targets, users and files: {left or "none"}')
+        if left:
             raise ScenarioError('something is left')
     if child.returncode:
         raise ScenarioError(f'multiattach-standalone ended with status {child.returncode}')
@@ -305,13 +335,16 @@ def play(folder: pathlib.Path, cache: pathlib.Path | None, backend: str) -> None
 def main() -> int:
     parser = argparse.ArgumentParser(prog='quickstart', description=__doc__)
     parser.add_argument('--backend', choices=('file', 'rbd'), default='file', help='where the volume is kept')
+    parser.add_argument('--native', action='store_true', help='with rbd: servers open the image themselves')
     parser.add_argument('--cache', type=pathlib.Path, help='folder for the kernel of the servers')
     parser.add_argument('--keep', action='store_true', help='keep the folder with the logs')
     options = parser.parse_args()
+    if options.native and options.backend != 'rbd':
+        parser.error('--native goes with --backend rbd')
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = pathlib.Path(tempfile.mkdtemp(prefix='multiattach-'))
     try:
-        play(folder, options.cache, options.backend)
+        play(folder, options.cache, options.backend, native=options.native)
         return 0
     except (ScenarioError, TestbedError, subprocess.SubprocessError) as exc:
         log = folder / 'state' / 'multiattach.log'
