@@ -2,6 +2,7 @@
 """The parts of a program, made from its configuration."""
 
 import pathlib
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
@@ -41,6 +42,7 @@ from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.storage import Storage
 from multiattach.turns import Turns
 from multiattach.volume.blocklist import BlocklistKeeper
+from multiattach.volume.ceph_accounts import CephAccounts
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
@@ -332,7 +334,7 @@ def make_volume_workers(
             check,
             epoch,
         )
-        keeper = make_keeper(db, serves, backend, target)
+        keeper = keep_entries(db, serves, (backend, target), reconciler)
         capabilities = {'volume_backend_name': name, **group.capabilities, 'multiattach': group.multiattach}
         workers.append(
             VolumeWorker(
@@ -347,13 +349,19 @@ def make_volume_workers(
     return workers
 
 
-def make_keeper(db: Database, serves: str, backend: Backend, target: Target) -> BlocklistKeeper | None:
+def keep_entries(
+    db: Database, serves: str, drivers: Collection[Backend | Target], reconciler: VolumeReconciler
+) -> BlocklistKeeper | None:
     """Have the drivers' entries in Ceph's blocklist written down, and looked after; None if there is no Ceph."""
+    pools = [pool for pool in (getattr(driver, 'pool', None) for driver in drivers) if pool is not None]
+    if not pools:
+        return None
     rows = BlocklistRows(db, serves)
-    pools = [pool for pool in (getattr(driver, 'pool', None) for driver in (backend, target)) if pool is not None]
     for pool in pools:
         pool.book = rows
-    return BlocklistKeeper(rows, pools[0]) if pools else None
+    keeper = BlocklistKeeper(rows, pools[0])
+    reconciler.ceph = CephAccounts(Reconciliation(db, Actor(f'volume:{serves}')), rows, keeper, pools[0], serves)
+    return keeper
 
 
 def make_rules(conf: cfg.ConfigOpts) -> DriftRules:

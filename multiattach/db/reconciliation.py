@@ -42,6 +42,11 @@ _OF_AGENT = sa.select(A.id, A.volume_id, A.state, A.state_at, A.instance_uuid, A
 _CHUNK = 500
 
 
+def list_ids(session: Session, backend: str) -> list[str]:
+    """List the volumes of a backend, in order."""
+    return list(session.scalars(sa.select(V.id).where(V.host == backend, V.deleted_at.is_(None)).order_by(V.id)))
+
+
 class BackendRow(NamedTuple):
     """A volume of a backend with one of its attachments; without one, the attachment's part is None."""
 

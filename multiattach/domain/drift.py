@@ -21,6 +21,7 @@ class Account(enum.StrEnum):
     HOST = 'host'
     DOMAIN = 'domain'
     NOVA = 'Nova'
+    CEPH = 'Ceph'
 
 
 class Action(enum.StrEnum):
@@ -69,6 +70,9 @@ class Drift(enum.StrEnum):
     LOST_SECRET = 'lost_secret'  # noqa: S105 - a kind of drift
     STRAY_SESSION = 'stray_session'
     LOST_SESSION = 'lost_session'
+    NO_ENTRY = 'no_entry'
+    STRAY_ENTRY = 'stray_entry'
+    STRAY_WATCHER = 'stray_watcher'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +100,7 @@ _RESTORE = "The target is restored to what the rows say, under the volume's lock
 _REMOVE = 'The target, its accounts and its file are removed, as when the last attachment is deleted.'
 _DELETE = 'The attachment is deleted as by its user: its initiator is turned away, then its row is removed.'
 _T, _D, _H, _M, _N = Account.TARGET, Account.DATABASE, Account.HOST, Account.DOMAIN, Account.NOVA
+_C = Account.CEPH
 _REPAIR, _REPORT = Action.REPAIR, Action.REPORT
 
 TABLE: Mapping[Drift, Row] = {
@@ -405,6 +410,33 @@ TABLE: Mapping[Drift, Row] = {
             'The host was restarted, or someone logged out, so the server could not start.',
             _REPAIR,
             'The host connects, as in an attach.',
+        ),
+        Row(
+            Drift.NO_ENTRY,
+            _C,
+            'an instance that was cut off and must stay so, but is not in the blocklist of Ceph',
+            'The entry was removed by somebody else, or it ended. If the instance still runs, it can read and write '
+            'again.',
+            _REPAIR,
+            'The entry is made again, and every placement group of the pool is waited for.',
+        ),
+        Row(
+            Drift.STRAY_ENTRY,
+            _C,
+            'an entry of the blocklist of Ceph that this service noted in the pool and has no row for',
+            'It is not recorded why an instance is cut off: the database is an older copy, or another service with '
+            'this pool made the entry. It ends by itself.',
+            _REPORT,
+            'Nothing: when the instance does not run any more, remove the entry with "ceph osd blocklist rm".',
+        ),
+        Row(
+            Drift.STRAY_WATCHER,
+            _C,
+            'a client of Ceph that has the image of a volume open, which no attachment explains',
+            'A client has the volume open without an attachment: a host that did not let go of it, a backup, or '
+            'somebody with "rbd map".',
+            _REPORT,
+            'Nothing: end that client, or cut it off with "ceph osd blocklist add" and the address with its nonce.',
         ),
     )
 }

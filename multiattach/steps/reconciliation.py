@@ -33,6 +33,7 @@ class Reconciliation:
     list_shared_names = database.reading(rows.list_shared_names)
     list_never_connected = database.reading(rows.list_never_connected)
     list_infos = database.reading(rows.list_infos)
+    list_ids = database.reading(rows.list_ids)
     find_ended = database.reading(rows.find_ended)
     find_registered = database.reading(rows.find_registered)
 

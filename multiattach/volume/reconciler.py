@@ -7,6 +7,7 @@ again, under its lock: no step on its target is under way then, so what differs 
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from oslo_log import log
@@ -22,7 +23,9 @@ from multiattach.steps.ledger import Repair
 from multiattach.steps.reconciler import Look, Owns, Reconciler, owns_all
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.records import MARKS, Records
+from multiattach.volume import answers
 from multiattach.volume.addresses import Addresses
+from multiattach.volume.ceph_accounts import CephAccounts
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.gateways import GatewayTarget
@@ -34,7 +37,16 @@ A = states.Attachment
 Rows = dict[str, list[BackendRow]]
 
 # What only people can put right, whatever the operator wrote.
-_FOR_PEOPLE = frozenset({Drift.NO_CONNECTOR, Drift.SHARED_NAME, Drift.SHARED_LOGIN, Drift.STUCK_STEP})
+_FOR_PEOPLE = frozenset(
+    {
+        Drift.NO_CONNECTOR,
+        Drift.SHARED_NAME,
+        Drift.SHARED_LOGIN,
+        Drift.STUCK_STEP,
+        Drift.STRAY_ENTRY,
+        Drift.STRAY_WATCHER,
+    }
+)
 _ALL_TARGETS = (
     'Not one target of this backend is named by the database. That is believed only of '
     'attachments whose end is recorded, in a database that is known to be that of these targets.'
@@ -77,6 +89,8 @@ class VolumeReconciler(Reconciler):
         self._nova = nova
         self._epoch = epoch
         self._is_gateway = isinstance(target, GatewayTarget)
+        #: what Ceph itself knows of the volumes; None where it is not Ceph that has them
+        self.ceph: CephAccounts | None = None
         self._records = Records(side, self._rules)
         self._addresses = Addresses(side, target, host)
         # What was in order: what the target showed and the rows said then.
@@ -116,6 +130,12 @@ class VolumeReconciler(Reconciler):
             found.seen += self._ask_nova(rows, everything=fix is not None)
         except errors.MultiattachError as exc:
             found.unread[Account.NOVA] = exc.message
+        if self.ceph is not None:
+            found.accounts |= {Account.CEPH}
+            try:
+                found.seen += self.ceph.look(rows, owns)
+            except DriverError as exc:
+                found.unread[Account.CEPH] = f'Ceph cannot be read: {exc}'
         found.seen += self._look_at_records(rows, found.unread)
         return found
 
@@ -302,6 +322,8 @@ class VolumeReconciler(Reconciler):
             return ('derive', volume_id), lambda: self._side.derive(volume_id)
         if one.kind in MARKS.values():
             return ('mark', volume_id), lambda: self._side.drop_mark(volume_id, one.about)
+        if one.kind is Drift.NO_ENTRY:
+            return ('blocklist', one.about), functools.partial(self._restore_entry, one.about)
         if one.kind in _FOR_PEOPLE:
             return ('nothing', one), _do_nothing
         if one.kind is Drift.OLD_PORTAL:
@@ -311,6 +333,11 @@ class VolumeReconciler(Reconciler):
         if one.kind in drift.DESTRUCTIVE:
             return ('restore', volume_id), lambda: self._exporter.agree(volume_id)
         return ('supply', volume_id), lambda: self._exporter.supply(volume_id)
+
+    def _restore_entry(self, address: str) -> None:
+        assert self.ceph is not None
+        with answers.expect('The entry in the blocklist of Ceph is not made again'):
+            self.ceph.restore(address)
 
     def _delete(self, one: Seen) -> None:
         assert one.attachment_id is not None

@@ -280,6 +280,7 @@ def test_every_kind_that_takes_something_away_is_known() -> None:
         Drift.UNSAVED_DISK,
         Drift.LOST_SECRET,
         Drift.LOST_SESSION,
+        Drift.NO_ENTRY,
     }
     tells = {
         Drift.STATUS,
@@ -289,5 +290,7 @@ def test_every_kind_that_takes_something_away_is_known() -> None:
         Drift.NO_CONNECTOR,
         Drift.SHARED_NAME,
         Drift.SHARED_LOGIN,
+        Drift.STRAY_ENTRY,
+        Drift.STRAY_WATCHER,
     }
     assert set(Drift) - adds - tells == DESTRUCTIVE
