@@ -57,6 +57,8 @@ class AttachmentExplanation(_Explanation):
     host = resource.Body('host')
     #: For admins.
     initiator = resource.Body('initiator')
+    #: Clients of Ceph that a fence keeps out, each with instance, until, state and needed (admin only).
+    blocklist = resource.Body('blocklist', type=list)
     #: Steps, oldest first: at, event, from, to, by, request_id, user_id, project_id, service_id, address,
     #: seconds, stayed, error; and dropped, how many before it are no longer known.
     timeline = resource.Body('timeline', type=list)

@@ -5,12 +5,15 @@ import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
 
-from multiattach.db import database, models
+from sqlalchemy.orm import Session
+
+from multiattach.db import blocklist, database, models
 from multiattach.db import explanations as db_explanations
 from multiattach.db import gateways as db_gateways
 from multiattach.db import hosts as db_hosts
 from multiattach.db import leases as db_leases
 from multiattach.domain import errors, explanations, leases, states, timeline
+from multiattach.domain.blocklist import Entry
 from multiattach.domain.gateways import VolumeExport
 from multiattach.domain.leases import Lease
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
@@ -44,6 +47,7 @@ class ExplainedAttachment:
     """An attachment and what there is to say of it.
 
     :param steps: its timeline, as the caller may read it; empty in an explanation of a volume.
+    :param entries: instances of its host that Ceph's blocklist keeps out; for those who see hosts.
     :param truth: what is true now; None if nobody was asked.
     """
 
@@ -52,6 +56,7 @@ class ExplainedAttachment:
     outlook: explanations.Outlook
     error: str | None
     steps: list[timeline.TimelineEntry] = dataclasses.field(default_factory=list)
+    entries: list[Entry] = dataclasses.field(default_factory=list)
     truth: Truth | None = None
 
 
@@ -185,9 +190,16 @@ class Explanations:
             self._policy.check(ctx, 'multiattach:attachment_explain', row.volume.project_id)
             found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [row.agent_host]))
             known = db_leases.list_of(session, _list_in_flight([row]))
+            entries = self._list_entries(ctx, session, row)
         explainer = self._explainer(ctx, row.volume, found)
         explainer.leases = known
-        return explainer.explain(row, with_steps=True), explainer
+        return dataclasses.replace(explainer.explain(row, with_steps=True), entries=entries), explainer
+
+    def _list_entries(self, ctx: RequestContext, session: Session, row: models.Attachment) -> list[Entry]:
+        if (row.fenced_at is None and row.state not in states.CUT_OFF) or not self.sees_internals(ctx):
+            return []
+        found = blocklist.list_of_volumes(session, [row.volume_id])
+        return [one for one in found if one.reason.owner == row.initiator]
 
     def _ask(self, explainer: _Explainer, rows: list[ExplainedAttachment], request_id: str | None) -> Truth:
         hosts = {row.row.agent_host for row in rows if row.row.agent_host}

@@ -16,6 +16,16 @@ class Lines(columns.FormattableColumn[list[str]]):
         return '\n'.join(self._value or [])
 
 
+class BlocklistEntries(columns.FormattableColumn[list[dict[str, Any]]]):
+    """Clients of Ceph that are kept out."""
+
+    def human_readable(self) -> str:
+        return '\n'.join(
+            f'{one["instance"]} until {one["until"] or "?"} ({one["state"]}{"" if one["needed"] else ", not needed"})'
+            for one in self._value or []
+        )
+
+
 class Timeline(columns.FormattableColumn[list[dict[str, Any]]]):
     """Steps of an attachment."""
 

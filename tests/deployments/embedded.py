@@ -225,7 +225,7 @@ def _deploy(
         fencer = Fencer(FencePlans(db, actor), target, locks, leases)
         exporter = Exporter(Exports(db, actor), backend, target, locks, BACKEND, leases, fencer, Turns(4))
         reconciler = VolumeReconciler(Reconciliation(db, actor), exporter, target, locks, BACKEND, *reconciling, epoch)
-        keeper = parts.make_keeper(db, BACKEND, backend, target)
+        keeper = parts.keep_entries(db, BACKEND, (backend, target), reconciler)
         storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases)
         worker = VolumeWorker(
             Presence(db, BACKEND, 'nova', report_interval),

@@ -30,6 +30,7 @@ from multiattach.api.schemas.replies import (
 )
 from multiattach.api.validation import flag
 from multiattach.domain import states
+from multiattach.domain.blocklist import Entry
 from multiattach.domain.explanations import Outlook
 from multiattach.domain.gateways import VolumeExport
 from multiattach.domain.states import Owner
@@ -98,9 +99,14 @@ _LIVE = strict(
         'unanswered': UNANSWERED,
     }
 )
+# One run of one client that Ceph keeps out; until is null as long as it is not known.
+_ENTRY = strict({'instance': TEXT, 'until': TIME_OR_NULL, 'state': TEXT, 'needed': FLAG})
 _ATTACHMENT = one(
     'explanation',
-    strict({**_PLACE, **_EXPECT, 'timeline': many(_STEP)}, {**_ON_HOST, 'owner_name': TEXT_OR_NULL, 'live': _LIVE}),
+    strict(
+        {**_PLACE, **_EXPECT, 'timeline': many(_STEP)},
+        {**_ON_HOST, 'owner_name': TEXT_OR_NULL, 'blocklist': many(_ENTRY), 'live': _LIVE},
+    ),
 )
 # A volume at one of several gateways: only there if it was ever begun.
 _GATEWAY = strict(
@@ -220,12 +226,18 @@ def _show_step(step: TimelineEntry) -> dict[str, Any]:
     }
 
 
+def _show_entry(entry: Entry) -> dict[str, Any]:
+    until = None if entry.until is None else format_time(entry.until)
+    return {'instance': entry.address, 'until': until, 'state': entry.state, 'needed': entry.is_needed}
+
+
 def _show_attachment(found: ExplainedAttachment, *, sees_internals: bool) -> dict[str, Any]:
     return {
         **_show_place(found),
         **_show_outlook(found.actor, found.outlook, sees_internals=sees_internals),
         **(_show_on_host(found) if sees_internals else {}),
         'timeline': [_show_step(step) for step in found.steps],
+        **({'blocklist': [_show_entry(one) for one in found.entries]} if found.entries else {}),
         **({} if found.truth is None else {'live': _show_live(found.truth)}),
     }
 

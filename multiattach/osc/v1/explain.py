@@ -69,6 +69,7 @@ class ExplainAttachment(command.ShowOne):
                 'driven_by': found.driven_by,
                 'host': found.host,
                 'initiator': found.initiator,
+                **({'blocklist': columns.BlocklistEntries(found.blocklist)} if found.blocklist else {}),
                 'timeline': columns.Timeline(found.timeline),
                 **_show_live(self, found.live),
             }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Explanations, hosts and targets: who sees what, what differs, and what is not there to ask."""
 
+import datetime
 import json
 import pathlib
 import uuid
@@ -12,11 +13,13 @@ import pytest
 
 from multiattach.db import models
 from multiattach.db import services as db_services
+from multiattach.domain.blocklist import Cause, Reason
 from multiattach.domain.explanations import SHARED_WARNING
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 from multiattach.drivers.errors import TargetUnavailable
 from multiattach.drivers.targets.base import Grant
 from multiattach.rpc import clients, transport
+from multiattach.steps.blocklist import BlocklistRows
 from tests import contexts
 from tests.deployments import embedded
 from tests.functional.api.conftest import AwkwardTarget, Caller, make_application
@@ -116,6 +119,25 @@ def test_system_readers_see_hosts_and_targets(call: Caller) -> None:
     for rule in ('multiattach:hosts', 'multiattach:targets', 'multiattach:explain_internals'):
         assert policy.allows(scoped, rule, None)
         assert not policy.allows(plain, rule, None)
+
+
+def test_what_ceph_keeps_out_is_told_to_who_sees_hosts(call: Caller) -> None:
+    ident = call.attach(call.make_volume(), 'one')
+    assert 'blocklist' not in explain(call, 'attachments', ident)
+    reply = call('POST', f'/multiattach/attachments/{ident}/fence', {'fence': {}})
+    assert reply.status_int == 200, reply.text
+    row = explain(call, 'attachments', ident)
+    reason = Reason(Cause.FENCE, row['initiator'], row['volume_id'])
+    rows = BlocklistRows(call.deployed.db, embedded.BACKEND)
+    rows.intend('fsid', {'192.0.2.1:0/7': reason})
+    rows.intend('fsid', {'192.0.2.1:0/8': Reason(Cause.FENCE, 'another', row['volume_id'])})
+    entry = {'instance': '192.0.2.1:0/7', 'until': None, 'state': 'adding', 'needed': True}
+    assert explain(call, 'attachments', ident)['blocklist'] == [entry]
+    rows.confirm('fsid', {'192.0.2.1:0/7': datetime.datetime(2030, 1, 2, 3, 4, 5)})
+    assert explain(call, 'attachments', ident)['blocklist'] == [
+        {**entry, 'state': 'held', 'until': '2030-01-02T03:04:05.000000'}
+    ]
+    assert 'blocklist' not in explain(call, 'attachments', ident, **MEMBER)
 
 
 def test_a_shared_volume_warns(call: Caller) -> None:
