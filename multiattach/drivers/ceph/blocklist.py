@@ -6,6 +6,7 @@ uses the map with the entry; which is seen by asking each group something as a c
 answers nobody under an older map than his.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import errno
@@ -161,7 +162,8 @@ class Blocklist:
     def _drop_note(self, io: Any, address: str) -> None:
         with self._pool.rados.WriteOpCtx() as operation:
             io.remove_omap_keys(operation, (address,))
-            io.operate_write_op(operation, NOTES)
+            with contextlib.suppress(self._pool.rados.ObjectNotFound):  # there never was one
+                io.operate_write_op(operation, NOTES)
 
     # OSDs -------------------------------------------------------------------------------
 

@@ -63,7 +63,8 @@ def test_an_entry_ends_when_it_was_first_said_to_unless_it_is_renewed(store):
     assert blocklist.add([address], 600)[address] == short  # so Ceph has it
     assert blocklist.renew(address, 600) > short + datetime.timedelta(seconds=500)
     assert address in blocklist.read()
-    blocklist.remove(address)
+    assert blocklist.read_notes() == {}
+    blocklist.remove(address)  # of which there is no note, as no reason was given
     blocklist.remove(address)
     assert address not in blocklist.read()
     assert blocklist.add([], 60) == {}
