@@ -17,6 +17,7 @@ SHARED = {
     'database/': 'MariaDB and PostgreSQL',
     'drivers/backends/': 'Ceph',
     'drivers/ceph/': 'Ceph',
+    'drivers/gateways/': 'Ceph',
     'drivers/hypervisors/': 'libvirtd',
     'drivers/targets/rbd/': 'Ceph',
     'keystone/': 'Keystone, and a service that asks it',

@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 _INSTANT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
+_LONG = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
 _MYSQL = {
     f'{dialect}_{key}': value
     for dialect in ('mysql', 'mariadb')
@@ -30,7 +31,7 @@ def upgrade() -> None:
             sa.Column('cephx_user', sa.String(255), nullable=False),
             sa.Column('state', sa.String(16), nullable=False),
             sa.Column('state_at', _INSTANT, nullable=False),
-            sa.Column('entries', sa.Text, nullable=True),
+            sa.Column('entries', _LONG, nullable=True),
             sa.PrimaryKeyConstraint('name', name='pk_gateways'),
             sa.Index('ix_gateways_backend', 'backend'),
             **_MYSQL,

@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import models
 from multiattach.domain import states
+from multiattach.domain.blocklist import Cause
 from multiattach.domain.gateways import Export, Gateway, State, VolumeExport
 from multiattach.domain.services import VOLUME_BINARY
 
-A, G, X, S, V = models.Attachment, models.Gateway, models.GatewayExport, models.Service, models.Volume
+A, B, G, X, S = models.Attachment, models.BlocklistEntry, models.Gateway, models.GatewayExport, models.Service
 _QUIET = {'synchronize_session': False}
 _LIVE = A.deleted_at.is_(None)
 _GATEWAYS = (
@@ -65,6 +66,7 @@ def get_state(session: Session, name: str) -> str | None:
 def remove(session: Session, name: str) -> None:
     """Forget a gateway that is never to come back; absent is fine. What is blocklisted of it stays so until it ends."""
     drop_all_exports(session, name)
+    session.execute(sa.delete(B).where(B.cause == Cause.GATEWAY, B.owner == name).execution_options(**_QUIET))
     session.execute(sa.delete(G).where(G.name == name).execution_options(**_QUIET))
 
 

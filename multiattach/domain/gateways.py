@@ -4,7 +4,7 @@
 import dataclasses
 import datetime
 import enum
-import zlib
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -32,6 +32,8 @@ class Export(enum.StrEnum):
     LOST = 'lost'
 
 
+# Instances that a proof names: a gateway has one for each image.
+_TOLD = 16
 # Exports that their gateway is to see to by itself.
 UNSETTLED = frozenset({Export.EXPORTING, Export.FAILED, Export.UNKNOWN})
 
@@ -60,7 +62,7 @@ class Gateway:
 
     def tell_exclusion(self) -> dict[str, Any]:
         """Write for a proof that nothing of it reaches the image any more, and until when."""
-        return {'portal': self.portal, 'blocklisted': dict(self.entries)}
+        return tell_exclusion(self.portal, self.entries)
 
 
 class VolumeExport(NamedTuple):
@@ -74,9 +76,15 @@ class VolumeExport(NamedTuple):
     error: str | None
 
 
+def tell_exclusion(portal: str, entries: Mapping[str, str]) -> dict[str, Any]:
+    """Write the same of entries that were just made; of many instances some."""
+    return {'portal': portal, 'instances': len(entries), 'blocklisted': dict(sorted(entries.items())[:_TOLD])}
+
+
 def order_portals(key: str, portals: Iterable[str], first: str | None = None) -> list[str]:
     """Put portals in an order that spreads volumes and hosts over them, and changes little when one comes or goes.
 
     :param first: one that comes first if it is among them: who has a session there makes no second one.
     """
-    return sorted(set(portals), key=lambda one: (one != first, zlib.crc32(f'{key} {one}'.encode()), one))
+    # Not a CRC: of two texts with one beginning it says the same bits again and again.
+    return sorted(set(portals), key=lambda one: (one != first, hashlib.sha256(f'{key} {one}'.encode()).digest()))

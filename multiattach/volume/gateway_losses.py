@@ -16,7 +16,7 @@ from oslo_log import log
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.connection import TargetAddress
-from multiattach.domain.gateways import Gateway, State
+from multiattach.domain.gateways import Gateway, State, tell_exclusion
 from multiattach.drivers.ceph.exclusion import Exclusion
 from multiattach.drivers.errors import DriverError, StorageError
 from multiattach.drivers.targets import login
@@ -91,15 +91,17 @@ class GatewayLosses:
             if one.state == State.LOST:
                 return one.tell_exclusion()
             self._rows.begin_loss(name)
+            known: set[str] = set()
             if name == self._rows.name:
-                self._target.reset()  # what hangs here is ended, so that hosts see it go
-            excluded = self._exclusion.exclude(name, one.user)
+                # What hangs here is ended, so that hosts see it go; what it has sent may still be on its way.
+                known = self._exclusion.list_instances(one.user)
+                self._target.reset()
+            excluded = self._exclusion.exclude(name, one.user, known)
             volumes = self._rows.finish_loss(name, excluded.entries)
         LOG.error('Gateway %s at %s is lost, and shut out of Ceph', name, one.portal)
         self._tell_hosts(volumes)
         return {
-            'portal': one.portal,
-            'blocklisted': dict(excluded.entries),
+            **tell_exclusion(one.portal, excluded.entries),
             'osdmap_epoch': excluded.epoch,
             'monitors_silent': list(excluded.silent),
         }

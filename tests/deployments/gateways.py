@@ -4,7 +4,7 @@
 import contextlib
 import pathlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from multiattach.drivers.ceph.pool import MONITORS
@@ -150,6 +150,15 @@ class Deployment:
         """Read a volume as Ceph's administrator."""
         with self.ceph.open_image(POOL, f'volume-{volume_id}') as image:
             return bytes(image.read(start, length))
+
+    def check_let_in(self, instances: Collection[str] = ()) -> None:
+        """See that nothing is blocklisted any more of gateways that serve.
+
+        :param instances: what is known to have been.
+        """
+        assert self.query("SELECT address FROM blocklist_entries WHERE cause = 'gateway'") == []
+        listed = {one.rpartition('/')[2] for one in self.ceph.ask('osd dump')['blocklist']}
+        assert not listed & {one.rpartition('/')[2] for one in instances}
 
     def report(self) -> None:
         """Print the logs' ends: pytest shows them if a test failed."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from multiattach.domain.gateways import order_portals
 from multiattach.drivers.ceph.pool import MONITORS
 from tests.deployments import two_hosts
 from tests.deployments.programs import HostProgram, Program
@@ -59,6 +60,10 @@ class Gates:
     def portal(self) -> str:
         return f'{self.host.address}:3260'
 
+    @property
+    def portals(self) -> list[str]:
+        return [f'{self._cloud.network.address}:3270', self.portal]
+
     def _make_user(self, name: str) -> pathlib.Path:
         conf = self.ceph.make_user(name, f'profile rbd pool={POOL}')
         self.ceph.ask('auth caps', entity=f'client.{name}', caps=['mon', MONITORS, 'osd', f'profile rbd pool={POOL}'])
@@ -73,9 +78,7 @@ class Gates:
 
     def _configure_left(self, config: pathlib.Path) -> pathlib.Path:
         text = self._describe('left-gate', self._make_user('left-gate'))
-        config.write_text(
-            f'{text}[tgt]\nprivate = yes\ncontrol_port = 27001\nportal = {self._cloud.network.address}:3270\n'
-        )
+        config.write_text(f'{text}[tgt]\nprivate = yes\ncontrol_port = 27001\nportal = {self.portals[0]}\n')
         return config
 
     def start(self) -> None:
@@ -179,12 +182,14 @@ def attach_at(cloud: two_hosts.Deployment, gates: Gates) -> tuple[str, str]:
 
     :returns: the volume, and its device in the guest.
     """
-    for _ in range(8):
+    host = cloud.hosts[1]
+    for _ in range(20):
         volume = cloud.make_volume(BACKEND)
-        device = cloud.attach(cloud.far, volume)
-        if f'{gates.portal},' in cloud.hosts[1].check('iscsiadm -m session'):
-            return volume, device
-        cloud.detach(cloud.far, volume)
+        if order_portals(f'{volume} {host.initiator}', gates.portals)[0] == gates.portal:
+            device = cloud.attach(cloud.far, volume)
+            if f'{gates.portal},' in host.check('iscsiadm -m session'):
+                return volume, device
+            cloud.detach(cloud.far, volume)  # an emulated gateway may take longer than an attach waits for it
         cloud.delete_volume(volume)
     raise AssertionError('no volume is reached at the right gateway first')
 

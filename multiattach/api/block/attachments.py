@@ -100,6 +100,8 @@ def summary(attachment: Shown | Summary) -> dict[str, Any]:
 def detail(attachment: Shown, *, sees_secrets: bool) -> dict[str, Any]:
     """Show an attachment, with what opens the target if the caller may see it."""
     info = attachment.connection_info or {}
+    if 'driver_volume_type' not in info:  # it is on its way
+        info = {}
     return {
         **summary(attachment),
         'attached_at': format_time(attachment.attached_at) or '',

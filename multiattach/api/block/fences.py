@@ -38,6 +38,7 @@ _AT_GATEWAY = strict(
     {
         'cut': strict({'acl': FLAG, 'account': FLAG, 'sessions': SESSIONS, 'logins': many(TEXT)}),
         'left': _LEFT,
+        'instances': COUNT,
         'blocklisted': {'type': 'object', 'additionalProperties': TIME},
         'osdmap_epoch': COUNT,
         'monitors_silent': many(TEXT),

@@ -13,7 +13,7 @@ from oslo_log import log
 from multiattach.domain.blocklist import Cause, Reason
 from multiattach.drivers.ceph.blocklist import HELD, Blocklist
 from multiattach.drivers.ceph.pool import Pool
-from multiattach.drivers.ceph.sessions import read_sessions
+from multiattach.drivers.ceph.sessions import Sessions, read_sessions
 from multiattach.drivers.errors import StorageUnavailable
 
 LOG = log.getLogger(__name__)
@@ -56,6 +56,13 @@ class Exclusion:
         read_sessions(self._pool)
         self._blocklist.read()
 
+    def list_instances(self, user: str) -> set[str]:
+        """List what a user runs now, this process's own connection left out, as far as the monitors know."""
+        return self._find(read_sessions(self._pool), user)
+
+    def _find(self, sessions: Sessions, user: str) -> set[str]:
+        return {one.address for one in sessions.list_of(f'client.{user}') if not self._pool.is_mine(one.client)}
+
     def exclude(self, name: str, user: str, known: Collection[str] = ()) -> Excluded:
         """Have no OSD of the pool serve what a user runs now, this process's own connection left out.
 
@@ -68,9 +75,7 @@ class Exclusion:
         new = set(known)
         for _ in range(_ROUNDS):
             sessions = read_sessions(self._pool)
-            new |= {
-                one.address for one in sessions.list_of(f'client.{user}') if not self._pool.is_mine(one.client)
-            } - listed
+            new |= self._find(sessions, user) - listed
             if listed and not new:
                 break
             self._blocklist.add(new, reasons=dict.fromkeys(new, Reason(Cause.GATEWAY, name)))

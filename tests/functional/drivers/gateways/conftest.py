@@ -9,12 +9,6 @@ from tests.testbed.ceph import Ceph
 
 
 @pytest.fixture(scope='package')
-def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
-    with Ceph(tmp_path_factory.mktemp('ceph') / 'c') as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope='package')
 def running(tmp_path_factory: pytest.TempPathFactory, ceph: Ceph) -> Iterator[Deployment]:
     with Deployment(tmp_path_factory.mktemp('gateways'), ceph).run() as deployed:
         Client(deployed.ports).make_type('shared', {'multiattach': '<is> True'})
