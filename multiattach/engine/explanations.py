@@ -265,7 +265,7 @@ class Explanations:
             agents = sorted({row.agent_host for row in volume.attachments if row.agent_host})
             found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, agents))
             known = db_leases.list_of(session, _list_in_flight(volume.attachments, volume))
-            gateways = db_gateways.explain_exports(session, volume_id)
+            gateways = db_gateways.explain_exports(session, volume_id) if _has_gateways(volume, found) else ()
         explainer = self._explainer(ctx, volume, found)
         explainer.leases = known
         rows = {row.id: explainer.explain(row, with_steps=False) for row in volume.attachments}
@@ -309,6 +309,11 @@ class Explanations:
             key = row.binary, (row.report or {}).get('cluster') or row.host
             services[key] = services.get(key, False) or self._services.is_up(row)
         return _Explainer(volume, services, sees_internals=self.sees_internals(ctx))
+
+
+def _has_gateways(volume: models.Volume, found: Sequence[models.Service]) -> bool:
+    """Tell whether the workers of a volume's backend report that each of them is a gateway."""
+    return any((row.report or {}).get('gateway') and (row.report or {}).get('cluster') == volume.host for row in found)
 
 
 def _list_in_flight(rows: Sequence[models.Attachment], volume: models.Volume | None = None) -> list[str]:

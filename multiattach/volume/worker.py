@@ -258,6 +258,7 @@ class VolumeWorker(Worker):
             'max_over_subscription_ratio': self._offer.over_subscription,
             # Of gateways each has its own, and the rows say which of them a volume has.
             'portal': self._exporter.portal if self._membership is None else None,
+            'gateway': self._membership is not None,
             'protocol': self._exporter.protocol,
             'cluster': self._serves if self._serves != self._host else None,
             'fences_apart': True,
