@@ -181,7 +181,7 @@ def list_wanted(session: Session, volume_id: str) -> dict[str, dict[str, Any]]:
             A.volume_id == volume_id,
             _LIVE,
             A.initiator.is_not(None),
-            A.state.in_(sorted({*states.ADMITTED, states.Attachment.EXPORTING})),
+            sa.or_(A.state.in_(sorted(states.ADMITTED)), A.state == states.Attachment.EXPORTING),
         )
         .order_by(A.created_at, A.id)
     ):

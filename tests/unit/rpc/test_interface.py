@@ -17,6 +17,7 @@ from multiattach import conf as configuration
 from multiattach.domain import errors
 from multiattach.host.agent import HostAgent
 from multiattach.rpc import clients, transport
+from multiattach.volume.own_gateway import GatewayEndpoint
 from multiattach.volume.worker import FenceEndpoint, VolumeEndpoint
 
 CALL, CAST = 'call', 'cast'
@@ -40,6 +41,15 @@ TABLE = {
     },
     # By threads that do nothing else; the topic above serves them for APIs that do not know this one.
     'multiattach-fence': {'fence': (CALL, '1.2', _ATTACHMENT), 'fence_many': (CALL, '1.2', ('orders',))},
+    # By each member of a cluster, of its own gateway; nobody's request.
+    'multiattach-gateway': {
+        'admit': (CALL, '1.5', ('volume_id', 'initiator')),
+        'revoke': (CALL, '1.5', ('volume_id', 'initiator', 'alone')),
+        'fence': (CALL, '1.5', ('volume_id', 'initiator', 'alone', 'again')),
+        'extend': (CALL, '1.5', ('volume_id',)),
+        'remove': (CALL, '1.5', ('volume_id',)),
+        'check': (CALL, '1.5', ()),
+    },
     'multiattach-host': {
         'attach': (CAST, '1.0', ('attachment_id',)),
         'detach': (CAST, '1.0', ('attachment_id',)),
@@ -51,10 +61,11 @@ TABLE = {
         'release': (CALL, '1.4', ('seals',)),
     },
 }
-SERVED = '1.4'  # what workers and agents answer to: 1.0 up to this
+SERVED = '1.5'  # what workers and agents answer to: 1.0 up to this
 SIDES = {
     'multiattach-volume': (VolumeEndpoint, clients.VolumeWorkers),
     'multiattach-fence': (FenceEndpoint, clients.FenceWorkers),
+    'multiattach-gateway': (GatewayEndpoint, clients.GatewayPeers),
     'multiattach-host': (HostAgent, clients.HostAgents),
 }
 
@@ -117,6 +128,7 @@ def test_what_is_sent(topic, monkeypatch):
     for name, method in methods.items():
         values = {
             'host': 'h@b',
+            'name': 'h@b',
             'order': order,
             'orders': [order],
             'request_id': 'req-1',
@@ -130,7 +142,7 @@ def test_what_is_sent(topic, monkeypatch):
             how,
             name,
             'h@b',
-            'req-1',
+            None if topic == clients.GATEWAY_TOPIC else 'req-1',
             version,
             {word: [list(_ATTACHMENT)] if word == 'orders' else values.get(word, word) for word in carried},
         )
