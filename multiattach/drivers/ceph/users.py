@@ -128,14 +128,17 @@ def _read(answer: Sequence[Mapping[str, Any]]) -> User:
 def describe_capabilities(pool: str, image: str, lineage: Sequence[str], read_only: bool) -> str:
     """Write what a user of an image may do at the OSDs.
 
-    At the monitors it may read, and not more: with ``profile rbd`` it could blocklist others.
+    At the monitors it may read, and not more: with ``profile rbd`` it could blocklist others. QEMU opens every image to
+    write and watches its header, also where it only reads. That takes ``w`` there: a user who may only read cannot
+    change what is in the image, but could spoil what describes it.
 
     :param lineage: as :func:`images.find_lineage` returns it. To open a parent librbd asks for its name: the names of
         the pool's images can be read by whoever has an image that shares blocks with another one.
     """
     ident, *parents = lineage
-    mine, others = 'r class-read' if read_only else 'rwx', 'r class-read'
-    grants = [(mine, f'rbd_data.{ident}.'), (mine, f'rbd_header.{ident}'), (others, f'rbd_id.{image}')]
+    others = 'r class-read'
+    data, header = (others, 'rw class-read') if read_only else ('rwx', 'rwx')
+    grants = [(data, f'rbd_data.{ident}.'), (header, f'rbd_header.{ident}'), (others, f'rbd_id.{image}')]
     grants += [(others, f'{kind}.{parent}') for parent in parents for kind in ('rbd_data', 'rbd_header')]
     grants += [('class-read', name) for name in ('rbd_info', *(('rbd_directory', 'rbd_trash') if parents else ()))]
     return ', '.join(f'allow {may} pool={pool} object_prefix {prefix}' for may, prefix in grants)

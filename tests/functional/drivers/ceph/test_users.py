@@ -37,8 +37,8 @@ def test_a_user_that_may_only_read(store, connect):
     client = connect(Users(store.pool).make(make_id(), image, read_only=True))
     with client.open(image, read_only=True) as mine:
         assert mine.read(0, 4) == bytes(4)
-    with pytest.raises(client.rbd.PermissionError):
-        client.open(image)  # to write, for which it would be a watcher
+    with client.open(image) as mine, pytest.raises(client.rbd.PermissionError):  # to write, as QEMU does
+        mine.write(b'by the way', 0)
     with store.ceph.open_pool(store.name) as io, client.rbd.Image(io, image, read_only=True) as found:
         data = f'{found.block_name_prefix()}.{0:016x}'
     with pytest.raises(client.rados.PermissionError):
