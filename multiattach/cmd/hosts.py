@@ -11,6 +11,7 @@ from multiattach.conf import plugins
 from multiattach.db.database import Database
 from multiattach.db.transitions import Actor
 from multiattach.drivers.connectors.base import HostConnector
+from multiattach.drivers.connectors.rbd import ConnectorChoice, RbdConnector
 from multiattach.drivers.connectors.redirects import Redirects
 from multiattach.drivers.hypervisors.base import Hypervisor
 from multiattach.host.agent import HostAgent
@@ -28,6 +29,8 @@ from multiattach.worker import Presence
 def make_host_agent(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -> HostService:
     """Make the agent of this host."""
     hypervisor, connector = _make(conf, 'hypervisor', plugins.HYPERVISORS), _make(conf, 'connector', plugins.CONNECTORS)
+    if not isinstance(connector, RbdConnector):
+        connector = ConnectorChoice(connector, parts.make_driver(conf, RbdConnector, 'host_agent'))
     return assemble(conf, db, rpc, hypervisor, connector)
 
 

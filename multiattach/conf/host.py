@@ -20,10 +20,11 @@ _OPTS = [
             {
                 'os-brick': "The host's kernel initiator (open-iscsi).",
                 'qemu': "QEMU's built-in initiator, for hosts whose kernel lacks SCSI support.",
+                'rbd': 'None: this host has only volumes that QEMU opens in Ceph itself. It needs no initiator.',
             },
         ),
         default='os-brick',
-        help='How this host connects to targets. Packages can add more (entry points multiattach.connectors).',
+        help='How this host connects to iSCSI targets. Packages can add more (entry points multiattach.connectors).',
     ),
     cfg.Opt(
         'hypervisor',
@@ -66,6 +67,22 @@ QEMU_OPTS = [
         help='Prefix of initiator names with the qemu connector.',
     )
 ]
+RBD_OPTS = [
+    cfg.StrOpt(
+        'rbd_ceph_conf',
+        default='/etc/ceph/ceph.conf',
+        help="Ceph's configuration file for QEMU on this host, if there is one; it needs no monitors and no keyring. "
+        'client_mount_timeout in it limits how long a server stands still if Ceph falls silent while it is given a '
+        'volume (300 s if it is not set).',
+    ),
+    cfg.IntOpt(
+        'rados_connect_timeout',
+        default=10,
+        min=1,
+        help='Time in seconds that Ceph may take for one answer when a volume is about to be given to a server that '
+        'opens it in Ceph itself.',
+    ),
+]
 LIBVIRT_OPTS = [
     cfg.StrOpt('libvirt_uri', default='qemu:///system', help='URI of the libvirt connection.'),
     cfg.FloatOpt(
@@ -82,4 +99,4 @@ LIBVIRT_OPTS = [
         'its server is left alone until the call returns, and the step is retried.',
     ),
 ]
-OPTS = [*_OPTS, *BRICK_OPTS, *QEMU_OPTS, *LIBVIRT_OPTS]
+OPTS = [*_OPTS, *BRICK_OPTS, *QEMU_OPTS, *RBD_OPTS, *LIBVIRT_OPTS]

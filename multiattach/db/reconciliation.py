@@ -122,6 +122,16 @@ def list_places(session: Session, volume_ids: Sequence[str]) -> list[Place]:
     ]
 
 
+def find_attachments(session: Session, attachment_ids: Sequence[str]) -> dict[str, Place]:
+    """Tell where attachments are, by id; the host of one that has ended is None."""
+    host = sa.case((_LIVE, sa.func.coalesce(A.agent_host, A.attached_host)))
+    return {
+        row[0]: Place(*row[1:])
+        for some in _chunks(attachment_ids)
+        for row in session.execute(sa.select(A.id, A.volume_id, A.instance_uuid, host, A.state).where(A.id.in_(some)))
+    }
+
+
 def list_shared_names(session: Session, initiators: Sequence[str] | None = None) -> dict[str, list[str]]:
     """List the initiator names that live attachments have with several hosts, and those hosts."""
     mine = [_LIVE, A.state.in_(sorted(states.ON_TARGET)), A.initiator.is_not(None), A.attached_host.is_not(None)]

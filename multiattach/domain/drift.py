@@ -68,6 +68,7 @@ class Drift(enum.StrEnum):
     LATE_UNPLUG = 'late_unplug'
     UNSAVED_DISK = 'unsaved_disk'
     LOST_SECRET = 'lost_secret'  # noqa: S105 - a kind of drift
+    STRAY_SECRET = 'stray_secret'  # noqa: S105 - a kind of drift
     STRAY_SESSION = 'stray_session'
     LOST_SESSION = 'lost_session'
     NO_ENTRY = 'no_entry'
@@ -389,10 +390,19 @@ TABLE: Mapping[Drift, Row] = {
         Row(
             Drift.LOST_SECRET,
             _M,
-            "a disk of QEMU's initiator whose CHAP secret libvirt does not have",
+            'a disk that QEMU reaches by itself, whose secret (CHAP, or a key of Ceph) libvirt does not have',
             'libvirtd was restarted and lost a secret, so the server could not start again.',
             _REPAIR,
             'The secret is set again, as in an attach.',
+        ),
+        Row(
+            Drift.STRAY_SECRET,
+            _M,
+            'a secret of an attachment in libvirt, but no such attachment on this host and no disk that names it',
+            'A step ended between libvirt and the database: libvirt keeps a key or password that nothing needs.',
+            _REPAIR,
+            'The secret is removed.',
+            60.0,
         ),
         Row(
             Drift.STRAY_SESSION,
@@ -462,6 +472,7 @@ DESTRUCTIVE = frozenset(
         Drift.STRAY_DISK,
         Drift.LATE_UNPLUG,
         Drift.STRAY_SESSION,
+        Drift.STRAY_SECRET,
     }
 )
 

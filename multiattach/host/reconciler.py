@@ -33,6 +33,7 @@ _ALL_GONE = (
     'libvirt has none of the servers with volumes of this host. That is believed only of servers of '
     'which it said itself that they are gone, or if it has another one that was seen here before.'
 )
+_UNRECORDED = 'No such attachment is recorded: the secret may be one of another service, or of a newer database.'
 _ALL_STRAY = (
     'Not one disk and session of this host is named by the database. That is believed only of what '
     'is recorded to have been detached.'
@@ -117,7 +118,8 @@ class HostReconciler(Reconciler):
             seen = [one for one in seen if one.attachment_id in still]
         there = max(sum(row.state in _AT_REST for row in rows), len(_list_disks(servers.values())), len(sessions))
         seen = self._hold_gone(seen, rows, servers)
-        return seen + self._look_for_strays(rows, servers, sessions), there
+        strays = self._look_for_strays(rows, servers, sessions)
+        return seen + strays + self._look_for_secrets(rows, servers.values()), there
 
     def _hold_gone(self, seen: list[Seen], rows: list[AgentRow], servers: dict[str, ServerDisks]) -> list[Seen]:
         """Not one server with a volume is there: believe only what libvirt, still the same one, bears out."""
@@ -151,12 +153,16 @@ class HostReconciler(Reconciler):
                     kind = Drift.DOMAIN_GONE
                     age = None if gone_at is None else (now - gone_at).total_seconds()
             elif server is not None and row.state == A.ATTACHED:
-                kind = _judge_disk(row, server, _find(server, row.volume_id))
-                if kind is None and self._connector.shares_sessions and row.volume_id not in sessions:
+                disk = _find(server, row.volume_id)
+                kind = _judge_disk(row, server, disk)
+                if kind is None and disk is not None and self._needs_session(disk) and row.volume_id not in sessions:
                     kind = Drift.LOST_SESSION
             if kind is not None:
                 seen.append(Seen(kind, self._host, row.volume_id, row.attachment_id, row.server_id or '', age))
         return seen
+
+    def _needs_session(self, disk: FoundDisk) -> bool:
+        return self._connector.shares_sessions and not disk.is_network
 
     def _look_for_strays(self, rows: list[AgentRow], servers: dict[str, ServerDisks], sessions: set[str]) -> list[Seen]:
         mine = {(row.server_id, row.volume_id) for row in rows if row.state not in states.PLACELESS}
@@ -188,9 +194,29 @@ class HostReconciler(Reconciler):
         ended = self._side.find_ended([str(one.volume_id) for one in strays])
         return [one if _is_ended(one, ended) else dataclasses.replace(one, hold=_ALL_STRAY) for one in strays]
 
+    def _look_for_secrets(self, rows: Iterable[AgentRow], servers: Iterable[ServerDisks]) -> list[Seen]:
+        used = {row.attachment_id for row in rows} | {disk.secret_id for server in servers for disk in server.disks}
+        left = self._hypervisor.list_secrets() - used
+        # Whoever keeps a secret has written before that it attaches.
+        places = self._side.find_attachments(sorted(left)) if left else {}
+        return [
+            Seen(
+                Drift.STRAY_SECRET,
+                self._host,
+                places[ident].volume_id if ident in places else None,
+                ident,
+                ident,
+                hold=None if ident in places else _UNRECORDED,
+            )
+            for ident in sorted(left)
+            if ident not in places or places[ident].host != self._host
+        ]
+
     # -- putting right -------------------------------------------------------------------------
 
     def find_step(self, one: Seen) -> Repair:
+        if one.kind is Drift.STRAY_SECRET:
+            return ('forget', one.about), lambda: self._forget(one.about)
         if one.kind is Drift.STRAY_DISK:
             return ('unplug', one.about, one.volume_id), lambda: self._unplug(one)
         if one.kind is Drift.STRAY_SESSION:
@@ -239,6 +265,11 @@ class HostReconciler(Reconciler):
             self._steps.plug_again(back)
         elif any(session.volume_id == volume_id for session in self._connector.list_sessions()):
             self._disconnect(volume_id)
+
+    def _forget(self, attachment_id: str) -> None:
+        place = self._side.find_attachments([attachment_id]).get(attachment_id)
+        if place is None or place.host != self._host:
+            self._hypervisor.forget_secret(attachment_id)
 
     def _find_place(self, server_id: str, volume_id: str) -> str | None:
         return next(

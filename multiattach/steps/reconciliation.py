@@ -29,6 +29,7 @@ class Reconciliation:
     find_volumes = database.reading(rows.find_volumes)
     list_of_agent = database.reading(rows.read_agent)
     list_places = database.reading(rows.list_places)
+    find_attachments = database.reading(rows.find_attachments)
     find_servers = database.reading(rows.find_servers)
     list_shared_names = database.reading(rows.list_shared_names)
     list_never_connected = database.reading(rows.list_never_connected)

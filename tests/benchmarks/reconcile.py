@@ -228,6 +228,9 @@ class Domains:
             frozenset(),
         )
 
+    def list_secrets(self) -> frozenset[str]:
+        return frozenset()
+
 
 class NoSessions:
     shares_sessions = False

@@ -51,8 +51,9 @@ class FoundDisk:
     :param target: device name, ``vdb``.
     :param is_live: the running server has it.
     :param is_saved: the configuration of its next start has it.
-    :param secret_id: UUID of the CHAP secret that it names, or None.
+    :param secret_id: UUID of the secret that it names, or None.
     :param has_secret: the hypervisor has that secret, or none is named.
+    :param is_network: QEMU reaches the volume by itself, without a session of the host.
     """
 
     volume_id: str
@@ -61,6 +62,7 @@ class FoundDisk:
     is_saved: bool
     secret_id: str | None = None
     has_secret: bool = True
+    is_network: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,12 +120,18 @@ class Hypervisor(Protocol):
         """List, oldest first, texts for the log of what it was asked for and has not answered in time."""
 
     def resize(self, server_id: str, volume_id: str, size: int) -> None:
-        """Show a running server the new size of a disk, bytes; not having the disk is success."""
+        """Show a running server the new size of a disk, bytes; not having the disk, or only reading it, is success."""
 
     def domains(self) -> list[Domain]: ...
 
     def list_disks(self) -> list[ServerDisks]:
         """List the disks of all servers that look like this service's; Nova marks its own in the same way."""
+
+    def list_secrets(self) -> frozenset[str]:
+        """List the ids of the attachments whose secrets it keeps; those of others are not shown."""
+
+    def forget_secret(self, attachment_id: str) -> None:
+        """Forget the secret of an attachment; not having it is success."""
 
     def cannot_share(self) -> str | None:
         """Return why this host cannot share volumes (requirement row 18), for the user; None if it can."""

@@ -24,6 +24,7 @@ class FakeHypervisor:
         self.trouble: dict[str, Callable[[], None]] = {}
         self.reason: str | None = None
         self.sizes: dict[tuple[str, str], int] = {}
+        self.secrets: set[str] = set()
 
     def attach(self, server_id: str, disk: Disk) -> str:
         self._before('attach')
@@ -62,6 +63,13 @@ class FakeHypervisor:
             )
             for server, disks in self.disks.items()
         ]
+
+    def list_secrets(self) -> frozenset[str]:
+        return frozenset(self.secrets)
+
+    def forget_secret(self, attachment_id: str) -> None:
+        self._before('forget')
+        self.secrets.discard(attachment_id)
 
     def cannot_share(self) -> str | None:
         return self.reason

@@ -16,6 +16,7 @@ from multiattach.domain.drift import Drift
 from multiattach.domain.findings import DriftRules
 from multiattach.drivers.errors import HypervisorUnavailable
 from multiattach.drivers.hypervisors.base import Disk
+from multiattach.host import reconciler
 from multiattach.host.agent import HostAgent
 from multiattach.host.service import HostService
 from multiattach.rpc import clients, transport
@@ -104,6 +105,23 @@ def test_a_session_without_an_attachment_is_ended(bench: Bench, volume: str) -> 
     assert look(bench, True) == [(Drift.STRAY_SESSION, 'repaired')]
     assert bench.connector.sessions == {volume, FOREIGN}
     assert look(bench) == []
+
+
+def test_a_secret_that_no_attachment_explains_is_forgotten(bench: Bench, volume: str) -> None:
+    other = bench.deployed.make_volume('multi')
+    kept, gone = bench.attach(volume, 0), bench.attach(other, 0)
+    bench.hypervisor.secrets |= {kept, gone}
+    assert look(bench) == []
+    bench.ask_detach(other)
+    bench.agent.detach({}, gone)  # and libvirt still has it
+    assert look(bench) == [(Drift.STRAY_SECRET, 'waiting')]
+    assert look(bench, True) == [(Drift.STRAY_SECRET, 'repaired')]
+    assert bench.hypervisor.secrets == {kept}
+    bench.hypervisor.secrets.add(FOREIGN)
+    [found] = bench.agent.reconciler.run(fix=True)
+    assert (found.kind, found.outcome) == (Drift.STRAY_SECRET, 'waiting')
+    assert reconciler._UNRECORDED in str(found.error)
+    assert bench.hypervisor.secrets == {kept, FOREIGN}
 
 
 def test_a_host_that_was_started_again_connects_to_what_its_servers_have(bench: Bench, volume: str) -> None:

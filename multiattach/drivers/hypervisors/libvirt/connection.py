@@ -23,6 +23,7 @@ from multiattach.drivers.errors import DomainNotFound, HypervisorError, Hypervis
 from multiattach.drivers.hypervisors.libvirt import loop
 from multiattach.drivers.hypervisors.libvirt.calls import Calls, Overdue
 from multiattach.drivers.hypervisors.libvirt.events import Removals, UnplugResult
+from multiattach.drivers.hypervisors.libvirt.xml import SECRET_PREFIX
 
 LOG = log.getLogger(__name__)
 R = TypeVar('R')
@@ -292,17 +293,20 @@ class LibvirtConnection:
 
     # -- secrets and versions ------------------------------------------------------------------
 
-    def define_secret(self, description: str, value: str) -> None:
+    def define_secret(self, description: str, value: bytes) -> None:
         """Give libvirt a secret, described in XML; one of the same UUID gets the new value."""
-        self._ask('keep a secret', lambda connection: connection.secretDefineXML(description).setValue(value.encode()))
+        self._ask('keep a secret', lambda connection: connection.secretDefineXML(description).setValue(value))
 
     def undefine_secret(self, secret_id: str) -> None:
-        """Take a secret from libvirt; absent is success."""
+        """Take a secret of this service from libvirt; absent is success, and somebody else's stays."""
         self._ask('forget a secret', lambda connection: self._undefine_secret(connection, secret_id))
 
     def _undefine_secret(self, connection: Any, secret_id: str) -> None:
         try:
-            connection.secretLookupByUUIDString(secret_id).undefine()
+            secret = connection.secretLookupByUUIDString(secret_id)
+            # With Nova one of the operator's serves all disks.
+            if secret.usageID() == f'{SECRET_PREFIX}{secret_id}':
+                secret.undefine()
         except self._lib.libvirtError as exc:
             if exc.get_error_code() != self._lib.VIR_ERR_NO_SECRET:
                 raise
@@ -311,6 +315,17 @@ class LibvirtConnection:
         return self._ask(
             'list its secrets',
             lambda connection: frozenset(secret.UUIDString() for secret in connection.listAllSecrets()),
+        )
+
+    def list_own_secrets(self) -> frozenset[str]:
+        """List the ids of the attachments whose secrets libvirt has."""
+        return self._ask(
+            'list its secrets',
+            lambda connection: frozenset(
+                secret.UUIDString()
+                for secret in connection.listAllSecrets()
+                if secret.usageID() == f'{SECRET_PREFIX}{secret.UUIDString()}'
+            ),
         )
 
     def versions(self) -> tuple[int, int]:

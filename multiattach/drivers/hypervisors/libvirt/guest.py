@@ -142,7 +142,11 @@ class GuestDisks:
 
     def resize(self, server_id: str, volume_id: str, size: int) -> None:
         found = self._find_live(server_id, volume_id)
-        if found is not None:
+        if found is not None and found.is_readonly:
+            LOG.info(
+                'Server %s may only read volume %s: QEMU shows its new size with the next attach', server_id, volume_id
+            )
+        elif found is not None:
             self._connection.resize_device(server_id, found.target, size)
 
     def _find_live(self, server_id: str, volume_id: str) -> xml.DiskElement | None:

@@ -20,8 +20,8 @@ _LOCKING_QEMU = 2_010_000
 class LibvirtHypervisor:
     """libvirt on this host.
 
-    :param ephemeral_secrets: libvirtd keeps CHAP secrets of QEMU's initiator in memory only; a
-        server that starts after a restart of libvirtd then lacks them.
+    :param ephemeral_secrets: libvirtd keeps CHAP secrets and keys of Ceph in memory only; a server that starts after
+        a restart of libvirtd then lacks them, until the reconciler has given them to it again.
     :raises ConfigurationError: libvirt-python is not installed.
     """
 
@@ -64,11 +64,8 @@ class LibvirtHypervisor:
         return self._connection.ended
 
     def attach(self, server_id: str, disk: Disk) -> str:
-        secret = disk.source.details.get('password')
-        if secret:
-            self._connection.define_secret(
-                xml.build_secret(disk.attachment_id, ephemeral=self._ephemeral_secrets), secret
-            )
+        if (secret := xml.find_secret(disk)) is not None:
+            self._connection.define_secret(xml.build_secret(disk, ephemeral=self._ephemeral_secrets), secret)
         return f'/dev/{self._disks.attach(server_id, disk)}'
 
     def detach(self, server_id: str, volume_id: str, attachment_id: str, *, insist: bool = True) -> None:
@@ -92,6 +89,12 @@ class LibvirtHypervisor:
 
     def list_disks(self) -> list[ServerDisks]:
         return self._reader.read(self._connection.list_domains(), self._connection.list_secrets())
+
+    def forget_secret(self, attachment_id: str) -> None:
+        self._connection.undefine_secret(attachment_id)
+
+    def list_secrets(self) -> frozenset[str]:
+        return self._connection.list_own_secrets()
 
     def cannot_share(self) -> str | None:
         libvirt, qemu = self._connection.versions()

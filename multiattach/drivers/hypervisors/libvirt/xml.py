@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """libvirt's XML of disks, domains and secrets: built and read, nothing else."""
 
+import base64
 import dataclasses
 import itertools
 import os
@@ -16,9 +17,23 @@ BLOCK, NETWORK = 'block', 'network'
 # libvirt takes an alias from a user only with this prefix (formatdomain, "Device aliases").
 _ALIAS_PREFIX = 'ua-'
 _BUS, _STEM = 'virtio', 'vd'
+#: what the usage of a secret of this service begins with, before the attachment's id
+SECRET_PREFIX = 'multiattach-'  # noqa: S105 - a name
 # Namespace of what a domain's metadata says for this service.
 METADATA = 'urn:multiattach:server:1'
 _MOST_PROJECT = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class _SecretKind:
+    """A type of usage, the element that names who uses it, and what the secret is (formatsecret)."""
+
+    usage: str
+    name: str
+    what: str
+
+
+_SECRETS = {'iscsi': _SecretKind('iscsi', 'target', 'CHAP'), 'rbd': _SecretKind('ceph', 'name', 'Key of Ceph')}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +44,14 @@ class DiskElement:
     :param alias: name of the device in events, "" if it has none.
     :param source: what tells one source from another.
     :param text: the whole element.
+    :param is_readonly: its server may only read.
     """
 
     target: str
     alias: str
     source: tuple[str, ...]
     text: str
+    is_readonly: bool
 
 
 def build_disk(disk: Disk, target: str) -> str:
@@ -42,7 +59,9 @@ def build_disk(disk: Disk, target: str) -> str:
     network = disk.source.source_type == NETWORK
     root = ElementTree.Element('disk', type=NETWORK if network else BLOCK, device='disk')
     # Sharers see each other's writes only if no host caches; io=native needs a device node.
-    driver = {'name': 'qemu', 'type': 'raw', 'cache': 'none', 'discard': 'unmap'}
+    driver = {'name': 'qemu', 'type': 'raw', 'cache': 'none'}
+    if disk.source.details.get('discard', True):
+        driver['discard'] = 'unmap'
     ElementTree.SubElement(root, 'driver', driver if network else driver | {'io': 'native'})
     if network:
         _add_network_source(root, disk)
@@ -65,24 +84,39 @@ def build_disk(disk: Disk, target: str) -> str:
 def _add_network_source(root: ElementTree.Element, disk: Disk) -> None:
     details = disk.source.details
     source = ElementTree.SubElement(root, 'source', protocol=details['protocol'], name=details['name'])
-    ElementTree.SubElement(source, 'host', name=details['host'], port=str(details['port']))
+    for host, port in details.get('hosts') or ((details['host'], details['port']),):
+        ElementTree.SubElement(source, 'host', name=host, port=str(port))
+    if 'conf' in details:
+        ElementTree.SubElement(source, 'config', file=details['conf'])
     if details.get('username'):
         auth = ElementTree.SubElement(source, 'auth', username=details['username'])
-        ElementTree.SubElement(auth, 'secret', type='iscsi', uuid=disk.attachment_id)
-    initiator = ElementTree.SubElement(source, 'initiator')
-    ElementTree.SubElement(initiator, 'iqn', name=details['initiator'])
+        secret = details.get('secret_uuid') or disk.attachment_id
+        ElementTree.SubElement(auth, 'secret', type=_SECRETS[details['protocol']].usage, uuid=secret)
+    if 'initiator' in details:
+        initiator = ElementTree.SubElement(source, 'initiator')
+        ElementTree.SubElement(initiator, 'iqn', name=details['initiator'])
 
 
-def build_secret(attachment_id: str, *, ephemeral: bool) -> str:
+def find_secret(disk: Disk) -> bytes | None:
+    """Return the value of the secret that a disk needs, as libvirt takes it; None if it needs none, or has it."""
+    details = disk.source.details
+    if password := details.get('password'):
+        return str(password).encode()
+    key = details.get('key')
+    return base64.b64decode(key) if key else None
+
+
+def build_secret(disk: Disk, *, ephemeral: bool) -> str:
     """Build a secret that nobody can read back; its UUID is the attachment's.
 
     So whatever is left of an attachment after a crash can be found. An ephemeral one is in libvirtd's memory only.
     """
+    ident, kind = disk.attachment_id, _SECRETS[disk.source.details['protocol']]
     root = ElementTree.Element('secret', ephemeral='yes' if ephemeral else 'no', private='yes')
-    ElementTree.SubElement(root, 'uuid').text = attachment_id
-    ElementTree.SubElement(root, 'description').text = f'CHAP of attachment {attachment_id}'
-    usage = ElementTree.SubElement(root, 'usage', type='iscsi')
-    ElementTree.SubElement(usage, 'target').text = f'multiattach-{attachment_id}'
+    ElementTree.SubElement(root, 'uuid').text = ident
+    ElementTree.SubElement(root, 'description').text = f'{kind.what} of attachment {ident}'
+    usage = ElementTree.SubElement(root, 'usage', type=kind.usage)
+    ElementTree.SubElement(usage, kind.name).text = SECRET_PREFIX + ident
     return ElementTree.tostring(root, encoding='unicode')
 
 
@@ -131,13 +165,14 @@ def _find_own(domain: str | None) -> dict[str, ElementTree.Element]:
 def _describe(serial: str, live: ElementTree.Element | None, config: ElementTree.Element | None) -> FoundDisk:
     element = config if live is None else live
     assert element is not None
-    secret = element.find('./source/auth/secret')
+    secret = element.find('.//auth/secret')  # Nova has it beside the source
     return FoundDisk(
         serial,
         _read_disk(element).target,
         live is not None,
         config is not None,
         None if secret is None else secret.get('uuid'),
+        is_network=element.get('type') == NETWORK,
     )
 
 
@@ -179,6 +214,7 @@ def _read_disk(element: ElementTree.Element) -> DiskElement:
         alias=alias.get('name', '') if alias is not None else '',
         source=_read_source(element.find('source')),
         text=ElementTree.tostring(element, encoding='unicode'),
+        is_readonly=element.find('readonly') is not None,
     )
 
 
@@ -187,6 +223,9 @@ def _read_source(source: ElementTree.Element | None) -> tuple[str, ...]:
         return ()
     if (device := source.get('dev')) is not None:
         return (os.path.realpath(device),)
+    auth = source.find('auth')
+    if source.get('protocol') == 'rbd':  # monitors come and go; the user is the attachment's
+        return 'rbd', source.get('name', ''), '' if auth is None else auth.get('username', '')
     host, initiator = source.find('host'), source.find('./initiator/iqn')
     return (
         source.get('protocol', ''),

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import base64
 from typing import Any
 from xml.etree import ElementTree
 
@@ -59,6 +60,64 @@ def test_disk_of_qemus_own_initiator_names_the_secret_and_does_not_hold_it() -> 
     )
 
 
+IMAGE = {
+    'protocol': 'rbd',
+    'name': f'volumes/volume-{VOLUME}',
+    'hosts': (('10.0.0.1', '3300'), ('fd00::1', '6789')),
+    'discard': True,
+    'conf': '/etc/ceph/ceph.conf',
+    'username': f'multiattach-{ATTACHMENT}',
+    'secret_uuid': ATTACHMENT,
+    'key': 'AQBY2AxrFIxrNxAASqmhkd+a0wV8SgY42Z0OfA==',
+}
+
+
+def test_disk_of_an_image_names_monitors_user_and_secret() -> None:
+    text = xml.build_disk(make_disk(DeviceInfo('network', details=IMAGE), multiattach=True), 'vdc')
+    assert same(
+        text,
+        f"""
+        <disk type="network" device="disk">
+          <driver name="qemu" type="raw" cache="none" discard="unmap"/>
+          <source protocol="rbd" name="volumes/volume-{VOLUME}"><host name="10.0.0.1" port="3300"/>
+            <host name="fd00::1" port="6789"/><config file="/etc/ceph/ceph.conf"/>
+            <auth username="multiattach-{ATTACHMENT}"><secret type="ceph" uuid="{ATTACHMENT}"/></auth></source>
+          <target dev="vdc" bus="virtio"/><shareable/>
+          <serial>{VOLUME}</serial><alias name="ua-{VOLUME}"/>
+        </disk>""",
+    )
+    [found] = xml.list_own(f'<domain><devices>{text}</devices></domain>', None)
+    assert (found.secret_id, found.is_network) == (ATTACHMENT, True)
+
+
+def test_image_without_users_and_without_discard() -> None:
+    details = {key: IMAGE[key] for key in ('protocol', 'name', 'hosts')} | {'discard': False}
+    root = ElementTree.fromstring(xml.build_disk(make_disk(DeviceInfo('network', details=details)), 'vdb'))
+    assert root.find('./driver[@discard]') is None
+    assert root.find('.//auth') is None
+
+
+def test_key_of_ceph_is_kept_as_what_it_encodes() -> None:
+    disk = make_disk(DeviceInfo('network', details=IMAGE))
+    assert base64.b64encode(xml.find_secret(disk) or b'').decode() == IMAGE['key']
+    assert same(
+        xml.build_secret(disk, ephemeral=True),
+        f"""
+        <secret ephemeral="yes" private="yes"><uuid>{ATTACHMENT}</uuid>
+          <description>Key of Ceph of attachment {ATTACHMENT}</description>
+          <usage type="ceph"><name>multiattach-{ATTACHMENT}</name></usage>
+        </secret>""",
+    )
+    assert xml.find_secret(make_disk(DeviceInfo('network', details={**IMAGE, 'key': ''}))) is None
+
+
+def test_the_source_of_an_image_is_its_user_and_not_its_monitors() -> None:
+    moved = {**IMAGE, 'hosts': (('10.0.0.9', '3300'),)}
+    other = {**IMAGE, 'username': 'multiattach-other'}
+    one, same_one, another = (xml.source_of(make_disk(DeviceInfo('network', details=d))) for d in (IMAGE, moved, other))
+    assert one == same_one != another
+
+
 def test_rates_of_qos_specs() -> None:
     disk = make_disk(rates={'read_iops_sec': 7, 'total_bytes_sec': 0})
     found = ElementTree.fromstring(xml.build_disk(disk, 'vdb'))
@@ -70,7 +129,7 @@ def test_rates_of_qos_specs() -> None:
 @pytest.mark.parametrize('ephemeral', [True, False])
 def test_secret(ephemeral: bool) -> None:
     assert same(
-        xml.build_secret(ATTACHMENT, ephemeral=ephemeral),
+        xml.build_secret(make_disk(DeviceInfo('network', details=NETWORK)), ephemeral=ephemeral),
         f"""
         <secret ephemeral="{'yes' if ephemeral else 'no'}" private="yes"><uuid>{ATTACHMENT}</uuid>
           <description>CHAP of attachment {ATTACHMENT}</description>
