@@ -109,8 +109,11 @@ def opens(connection_info: dict[str, Any], initiator: str) -> bool:
 
 
 @contextlib.contextmanager
-def run_without_keystone(folder: pathlib.Path, python: pathlib.Path) -> Iterator[Cloud]:
-    """The service with ``noauth``: Nova's token is ``USER:PROJECT``, its endpoint is configured."""
+def run_without_keystone(folder: pathlib.Path, python: pathlib.Path, more: str = '') -> Iterator[Cloud]:
+    """The service with ``noauth``: Nova's token is ``USER:PROJECT``, its endpoint is configured.
+
+    :param more: of the service's configuration.
+    """
 
     def describe(user: str, project: str, *roles: str, is_admin: bool = False) -> dict[str, Any]:
         return {
@@ -122,7 +125,7 @@ def run_without_keystone(folder: pathlib.Path, python: pathlib.Path) -> Iterator
             'catalog': [],
         }
 
-    service = _prepare(folder, _SERVICE)
+    service = _prepare(folder, _SERVICE + more)
     service.headers['X-Auth-Token'] = f'admin:{_PROJECT}'
     base = f'http://127.0.0.1:{service.port}/v3'
     configuration = (

@@ -21,6 +21,7 @@ from nova.virt import block_device as driver_block_device
 from nova.virt.libvirt import config as libvirt_config
 from nova.virt.libvirt.driver import LibvirtDriver
 from nova.virt.libvirt.volume.iscsi import LibvirtISCSIVolumeDriver
+from nova.virt.libvirt.volume.net import LibvirtNetVolumeDriver
 from nova.volume import cinder
 from os_brick.privileged import default as brick_privileges
 from oslo_log import log
@@ -181,7 +182,9 @@ def manage(order):
 
 def render_disk(order):
     """Write the XML of a disk as Nova's libvirt driver does."""
-    volumes = LibvirtISCSIVolumeDriver(Secrets())
+    # As libvirt_volume_drivers of Nova's driver has it.
+    drivers = {'iscsi': LibvirtISCSIVolumeDriver, 'rbd': LibvirtNetVolumeDriver}
+    volumes = drivers[order['connection_info']['driver_volume_type']](Secrets())
     libvirt = types.SimpleNamespace(
         disk_cachemodes=dict(order.get('cachemodes', {})), _get_volume_driver=lambda _info: volumes
     )
