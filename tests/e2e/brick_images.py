@@ -38,7 +38,8 @@ def main() -> None:
     info, data = json.load(sys.stdin), text.encode().ljust(BLOCK, b'.')
     cfg.CONF([], project='brick')
     cfg.CONF.set_override('lock_path', '/run', group='os_brick')
-    privileged.default.set_client_mode(False)
+    for context in (privileged.default, privileged.brick_privsep_hide_output):
+        context.set_client_mode(False)
     brick = connector.InitiatorConnector.factory('RBD', 'sudo', do_local_attach=kind == 'kernel')
     try:
         found = brick.connect_volume(info)

@@ -12,6 +12,7 @@ from multiattach.db.transitions import Actor
 from multiattach.domain import errors
 from multiattach.domain.findings import DriftRules
 from multiattach.domain.services import HOST_BINARY
+from multiattach.drivers.connectors.base import HostConnector
 from multiattach.drivers.connectors.qemu import QemuConnector
 from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
@@ -32,15 +33,16 @@ NAME = 'compute1'
 
 
 class Bench:
-    def __init__(self, deployed: embedded.Deployment, host: Host) -> None:
+    def __init__(self, deployed: embedded.Deployment, host: Host, connector: HostConnector | None = None) -> None:
         self.deployed, self.host = deployed, host
         self.engine_side = HostAttachments(deployed.db, deployed.engine.orders, NAME)
-        self.connector = QemuConnector(NAME, '127.0.0.1', portal_timeout=2)
+        self.connector = connector or QemuConnector(NAME, '127.0.0.1', portal_timeout=2)
         self.hypervisor = LibvirtHypervisor(host.daemon.uri, detach_timeout=1, detach_attempts=1)
         self.agent = self.start_agent()
         db_services.beat(deployed.db, HOST_BINARY, NAME, 'nova', self.agent.report())
         self.engine_side.register_servers(self.agent.domains())
-        deployed.make_type()
+        if connector is None:
+            deployed.make_type()
         self.volume_id = deployed.make_volume('multi')
 
     def start_agent(

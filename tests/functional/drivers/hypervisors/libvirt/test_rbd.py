@@ -8,7 +8,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -39,14 +38,14 @@ _REFUSED = r'no answer|is refused'
 
 
 @pytest.fixture(scope='module')
-def ceph() -> Iterator[Ceph]:
-    with tempfile.TemporaryDirectory(prefix='ma-ceph-') as name, Ceph(pathlib.Path(name) / 'c') as cluster:
-        cluster.make_pool(POOL)
-        yield cluster
+def pool(ceph: Ceph) -> Iterator[None]:
+    ceph.make_pool(POOL)
+    yield
+    ceph.remove_pool(POOL)
 
 
 @pytest.fixture
-def make_image(ceph: Ceph) -> Callable[[], ImageVolume]:
+def make_image(ceph: Ceph, pool: None) -> Callable[[], ImageVolume]:
     conf = ceph.folder / 'qemu.conf'
     conf.write_text(f'[global]\nclient_mount_timeout = {TIMEOUT}\n')
 
@@ -175,9 +174,9 @@ def test_a_fenced_disk_goes_and_its_user_never_comes_back(host: Host, ceph: Ceph
         host.hypervisor.attach(host.server_id(number), image.make_disk(info))
     paths = [guest.wait_for_disk(image.id) for guest in host.guests]
     image.remove_user(infos[0])
-    pool = Pool(library.load(), Cluster(str(ceph.conf), 'admin', 'ceph', POOL), 30)
-    mine = {one.address for one in read_sessions(pool).list_of(f'client.{infos[0]["auth_username"]}')}
-    blocklist = Blocklist(pool)
+    cluster = Pool(library.load(), Cluster(str(ceph.conf), 'admin', 'ceph', POOL), 30)
+    mine = {one.address for one in read_sessions(cluster).list_of(f'client.{infos[0]["auth_username"]}')}
+    blocklist = Blocklist(cluster)
     blocklist.add(mine, 3600)
     blocklist.settle()
     wait_until(lambda: image.count_watchers() == 1, 60, 'the end of the watch')
