@@ -123,8 +123,11 @@ class Ceph(Lifetime):
         self._run('ceph-mon', '--mkfs', '-i', 'a', '--monmap', monmap, '--keyring', self._keyring)
 
     def _run(self, program: str, *words: str | Path) -> str:
-        argv = [program, '-c', str(self.conf), *map(str, words)]
-        return processes.run(self._network.wrap(argv) if self._network else argv, timeout=120)
+        return processes.run(self._wrap([program, '-c', self.conf, *words]), timeout=120)
+
+    def _wrap(self, argv: list[str | Path]) -> list[str]:
+        words = [str(word) for word in argv]
+        return self._network.wrap(words) if self._network else words
 
     def _start_monitor(self, timeout: float) -> None:
         self.start_daemon(_MONITOR)
@@ -172,9 +175,7 @@ class Ceph(Lifetime):
         """Start a daemon, for example ``osd.0``."""
         kind, _, ident = name.partition('.')
         argv = [f'ceph-{kind}', '-f', '-c', self.conf, '-i', ident]
-        if self._network:
-            argv = self._network.wrap([str(word) for word in argv])
-        self._daemons[name] = processes.spawn(argv, self.folder / f'{name}.log')
+        self._daemons[name] = processes.spawn(self._wrap(argv), self.folder / f'{name}.log')
 
     @property
     def daemons(self) -> list[subprocess.Popen[bytes]]:

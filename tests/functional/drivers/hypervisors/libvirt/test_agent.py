@@ -36,7 +36,7 @@ class Bench:
     def __init__(self, deployed: embedded.Deployment, host: Host, connector: HostConnector | None = None) -> None:
         self.deployed, self.host = deployed, host
         self.engine_side = HostAttachments(deployed.db, deployed.engine.orders, NAME)
-        self.connector = connector or QemuConnector(NAME, '127.0.0.1', portal_timeout=2)
+        self.connector: HostConnector = connector or QemuConnector(NAME, '127.0.0.1', portal_timeout=2)
         self.hypervisor = LibvirtHypervisor(host.daemon.uri, detach_timeout=1, detach_attempts=1)
         self.agent = self.start_agent()
         db_services.beat(deployed.db, HOST_BINARY, NAME, 'nova', self.agent.report())

@@ -302,6 +302,7 @@ def test_a_disk_is_taken_away_while_ceph_is_silent(host: Host, ceph: Ceph, image
 # -- secrets -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # a guest boots
 def test_libvirtd_is_started_again_and_the_key_is_given_again(host: Host, image: ImageVolume) -> None:
     """Its memory is all that has it: a server that runs goes on, one that starts needs it again."""
     info, server = image.make_attachment(), host.server_id(0)

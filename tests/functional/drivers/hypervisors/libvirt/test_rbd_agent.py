@@ -25,8 +25,11 @@ from .test_hypervisor import disks
 class RbdBench(Bench):
     def __init__(self, cloud: Cloud, host: Host) -> None:
         self.cloud = cloud
-        connector = ConnectorChoice(QemuConnector(NAME, '127.0.0.1'), RbdConnector(NAME, '127.0.0.1', timeout=20))
-        super().__init__(cloud.deployed, host, connector)
+        super().__init__(cloud.deployed, host, self.make_connector(20))
+
+    @staticmethod
+    def make_connector(timeout: int) -> ConnectorChoice:
+        return ConnectorChoice(QemuConnector(NAME, '127.0.0.1'), RbdConnector(NAME, '127.0.0.1', timeout=timeout))
 
     def secrets(self) -> set[str]:
         return {one.UUIDString() for one in self.host.guests[0].connection.listAllSecrets()}
@@ -69,8 +72,12 @@ def test_two_servers_share_an_image_from_call_to_bytes_until_one_is_fenced(bench
         with pytest.raises(TestbedError):
             one.write_block(paths[0], 1, b'late')
         two.write_block(paths[1], 2, b'by server 2')
-        bench.agent.obey()
-        assert bench.volume_id not in disks(bench.host, 0)
+
+        def obey() -> bool:
+            bench.agent.obey()
+            return bench.volume_id not in disks(bench.host, 0)
+
+        bench.deployed.wait(obey)
         assert bench.secrets() == {idents[1]}
         bench.cloud.detach(idents[0])
         again = bench.ask_attach(0)
@@ -132,7 +139,8 @@ def test_a_user_that_was_removed_meanwhile_leaves_nothing(bench: RbdBench) -> No
     task = bench.engine_side.load(ident)
     bench.engine_side.connect(task, bench.connector.properties(ident, task.server_id), None)
     bench.cloud.ceph.ask('auth rm', entity=f'client.multiattach-{ident}')
-    bench.agent.attach({}, ident)
+    bench.connector = bench.make_connector(3)
+    bench.start_agent().attach({}, ident)
     assert bench.state(ident) == 'error_attaching'
     with bench.deployed.db.reader() as session:
         error = session.scalars(sa.select(models.Attachment.error).where(models.Attachment.id == ident)).one()
