@@ -194,9 +194,11 @@ class Blocklist:
         :returns: the names of those whose group did not answer.
         """
         asked = [(name, io.aio_stat(name, lambda *_: None)) for name in names]
+        for _, completion in asked:
+            # Also for its callback: nobody else keeps it and its I/O context, and what is collected cannot be called.
+            completion.wait_for_complete_and_cb()
         silent = []
         for name, completion in asked:
-            completion.wait_for_complete()
             code = -completion.get_return_value()
             if code in (errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCONN):
                 silent.append(name)
