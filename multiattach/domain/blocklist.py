@@ -5,6 +5,8 @@ import dataclasses
 import datetime
 import enum
 
+_SETTLING = 60.0  # s that whoever began with an entry has for it
+
 
 class Cause(enum.StrEnum):
     """Why an instance of a client is not served any more."""
@@ -54,3 +56,10 @@ class Entry:
     state_at: datetime.datetime
     until: datetime.datetime | None
     is_needed: bool
+
+    def is_under_way(self, now: datetime.datetime) -> bool:
+        """Whether somebody may still be at its act.
+
+        :param now: in UTC without zone.
+        """
+        return self.state != EntryState.HELD and (now - self.state_at).total_seconds() < _SETTLING

@@ -24,7 +24,6 @@ LOG = log.getLogger(__name__)
 
 _MOST = 20  # entries that a round sees to; of more the next one takes care
 _PAUSE = 30.0  # s between two rounds that ask Ceph
-_SETTLING = 60.0  # s that whoever began with an entry has for it
 _RENEWED = HELD / 3  # s
 
 
@@ -104,8 +103,11 @@ class BlocklistKeeper:
 
 
 def _is_due(one: Entry, now: datetime.datetime) -> bool:
-    if one.reason.cause is not Cause.FENCE:
+    if one.reason.cause is not Cause.FENCE or one.is_under_way(now):
         return False
-    if one.state != EntryState.HELD:
-        return (now - one.state_at).total_seconds() > _SETTLING
-    return not one.is_needed or one.until is None or (one.until - now).total_seconds() < _RENEWED
+    return (
+        one.state != EntryState.HELD
+        or not one.is_needed
+        or one.until is None
+        or (one.until - now).total_seconds() < _RENEWED
+    )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Ceph itself knows of a backend's volumes, compared with the rows: its blocklist, and who has images open."""
 
+import contextlib
 import dataclasses
 import datetime
 import time
@@ -9,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from multiattach.db import models
 from multiattach.db.reconciliation import BackendRow
 from multiattach.domain import states
-from multiattach.domain.blocklist import Entry, EntryState
+from multiattach.domain.blocklist import Entry
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import Seen
 from multiattach.drivers.ceph.blocklist import Blocklist
@@ -66,6 +67,10 @@ class CephAccounts:
         :raises DriverError: Ceph did not answer.
         """
         return self._look_at_blocklist(owns) + self._look_at_watchers(rows, owns)
+
+    def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
+        """Have Ceph answer in some seconds, in this thread, while the block lasts."""
+        return self._pool.within(seconds)
 
     # -- the blocklist -------------------------------------------------------------------------
 
@@ -132,11 +137,4 @@ class CephAccounts:
 
 
 def _must_hold(one: Entry, listed: Mapping[str, datetime.datetime]) -> bool:
-    if one.address in listed or not one.is_needed:
-        return False
-    age = (models.now() - one.state_at).total_seconds()
-    # Whoever is about to make it has not done so yet.
-    return one.state == EntryState.HELD or age > _SETTLING
-
-
-_SETTLING = 60.0  # s
+    return one.is_needed and one.address not in listed and not one.is_under_way(models.now())

@@ -8,7 +8,7 @@ again, under its lock: no step on its target is under way then, so what differs 
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from oslo_log import log
 
@@ -97,9 +97,13 @@ class VolumeReconciler(Reconciler):
         self._clean: dict[str, tuple[TargetState | None, tuple[tuple[str, str], ...]]] = {}
         self._accounts: dict[tuple[str, str], str] = {}
 
-    def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
-        """Have the target answer in some seconds, but one at least."""
-        return self._target.within(max(seconds, _LEAST))
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Have the target and Ceph answer in some seconds, but one at least."""
+        least = max(seconds, _LEAST)
+        ceph = contextlib.nullcontext() if self.ceph is None else self.ceph.within(least)
+        with self._target.within(least), ceph:
+            yield
 
     def look(self, owns: Owns, fix: bool | None) -> Look:
         found_rows = self._side.list_on_backend(self._host)

@@ -128,11 +128,12 @@ class Pool:
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Wait no longer for one call, in this thread, while the block lasts."""
+        before = getattr(self._patience, 'seconds', None)
         self._patience.seconds = seconds
         try:
             yield
         finally:
-            del self._patience.seconds
+            self._patience.seconds = before
 
     def is_mine(self, client: int) -> bool:
         """Tell whether this process is a client that Ceph names, by this pool or another one.

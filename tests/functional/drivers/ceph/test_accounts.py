@@ -6,6 +6,8 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
+from multiattach.coordination import connect as connect_coordinator
+from multiattach.coordination import disconnect
 from multiattach.db import models
 from multiattach.db.transitions import Actor
 from multiattach.domain.blocklist import Cause, Reason
@@ -16,23 +18,28 @@ from multiattach.drivers.targets.null import NullTarget
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.volume.blocklist import BlocklistKeeper
 from multiattach.volume.ceph_accounts import CephAccounts
+from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.reconciler import VolumeReconciler
-from tests.functional.drivers.ceph.conftest import SHORT, Client
+from tests.functional.drivers.ceph.conftest import Client
 from tests.functional.drivers.ceph.test_entries import ADDRESS, BACKEND, add, bench  # noqa: F401
 
 STRAY = {Drift.NO_ENTRY, Drift.STRAY_ENTRY, Drift.STRAY_WATCHER}
 
 
 @pytest.fixture
-def make_reconciler(bench):  # noqa: F811
+def make_reconciler(bench, tmp_path):  # noqa: F811
+    coordinator = connect_coordinator(f'file://{tmp_path}', 'test')
+    locks = VolumeLocks(coordinator)
+
     def make(pool=None, patience=0.0):
         pool = pool or bench.store.pool
         side = Reconciliation(bench.db, Actor('test'))
-        made = VolumeReconciler(side, None, NullTarget(), None, BACKEND, (DriftRules(), 60.0))
+        made = VolumeReconciler(side, None, NullTarget(), locks, BACKEND, (DriftRules(), 60.0))
         made.ceph = CephAccounts(side, bench.rows, BlocklistKeeper(bench.rows, pool), pool, BACKEND, patience)
         return made
 
-    return make
+    yield make
+    disconnect(coordinator)
 
 
 def look(reconciler, **options):
@@ -116,10 +123,10 @@ def test_the_service_s_own_user_is_a_watcher_for_whoever_is_attached(bench, make
 
 
 def test_a_ceph_that_does_not_answer_is_no_drift(bench, make_reconciler):  # noqa: F811
-    pool = bench.store.make_pool(SHORT)
+    pool = bench.store.make_pool()
     reconciler = make_reconciler(pool)
     assert look(reconciler) == []
-    with bench.store.ceph.frozen('mon.a'):
-        seen = reconciler.look(lambda _ident: True, None)
+    with bench.store.ceph.frozen('mon.a'), reconciler.within(1.0):
+        seen = reconciler.look(lambda _ident: True, False)
     assert 'Ceph cannot be read' in seen.unread[Account.CEPH]
     assert not STRAY & {one.kind for one in seen.seen}
