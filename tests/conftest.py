@@ -60,6 +60,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return together.Scheduling(config, log)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, 'workerinput'):  # a process of pytest-xdist
+        from tests import together
+
+        together.begin_with_longest(items)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if (servers := config.stash.get(_servers, None)) is not None:
         servers.stop()

@@ -4,6 +4,7 @@
 A server that all tests of a run share is one of each process: started again by each that gets one of its files.
 """
 
+import pytest
 from xdist.scheduler import LoadFileScheduling
 
 _FUNCTIONAL = 'tests/functional/'
@@ -28,10 +29,18 @@ SHARED = {
 }
 
 
+_LONGEST = 'Ceph'
+
+
 def find_shared(nodeid: str) -> str | None:
     """Tell what a test shares with those of other files."""
     found = (what for place, what in SHARED.items() if nodeid.startswith(_FUNCTIONAL + place))
     return next(found, None)
+
+
+def begin_with_longest(items: list[pytest.Item]) -> None:
+    """Have those first that keep one process busy the longest; the others stay in order."""
+    items.sort(key=lambda item: find_shared(item.nodeid) != _LONGEST)
 
 
 class Scheduling(LoadFileScheduling):

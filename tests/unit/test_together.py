@@ -2,6 +2,8 @@
 """Tests that share servers run in one process."""
 
 import pathlib
+import types
+from typing import Any
 
 import pytest
 
@@ -24,3 +26,11 @@ def test_files_of_one_place_go_together_and_others_do_not() -> None:
     )
     assert backends == blocklist
     assert tgt == 'tests/functional/drivers/targets/tgt/test_fence.py'
+
+
+def test_the_longest_comes_first_and_the_rest_stays_in_order() -> None:
+    names = ['api/test_a', 'drivers/ceph/test_b', 'drivers/targets/tgt/test_c', 'drivers/backends/test_d']
+    items: list[Any] = [types.SimpleNamespace(nodeid=f'tests/functional/{name}.py::test') for name in names]
+    first = items[1], items[3], items[0], items[2]
+    together.begin_with_longest(items)
+    assert tuple(items) == first
