@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from oslo_log import log
 
 from multiattach.domain.blocklist import Cause, Reason
+from multiattach.drivers.ceph.access import check_access
 from multiattach.drivers.ceph.blocklist import HELD, Blocklist
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.ceph.sessions import Sessions, read_sessions
@@ -53,6 +54,7 @@ class Exclusion:
 
         :raises StorageError: it may not; the message has the line that grants it.
         """
+        check_access(self._pool, users=False)
         read_sessions(self._pool)
         self._blocklist.read()
 

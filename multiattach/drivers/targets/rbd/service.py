@@ -12,6 +12,7 @@ from multiattach.conf import volume as volume_conf
 from multiattach.domain import connection, errors, sharing
 from multiattach.domain.connection import USER_PREFIX, ImageAddress, find_address
 from multiattach.drivers.ceph import library
+from multiattach.drivers.ceph.access import check_access
 from multiattach.drivers.ceph.pool import Cluster, Pool
 from multiattach.drivers.ceph.users import Users
 from multiattach.drivers.errors import DriverError, TargetError
@@ -192,6 +193,7 @@ class RbdTarget:
         return None
 
     def check(self) -> None:
+        check_access(self._pool, users=True)
         self.list_exports()
         self._cuts.check()
 
