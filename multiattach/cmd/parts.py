@@ -335,6 +335,8 @@ def make_volume_workers(
             epoch,
         )
         keeper = keep_entries(db, serves, (backend, target), reconciler)
+        if membership is not None and reconciler.ceph is not None:
+            reconciler.ceph.list_servants = membership.rows.list_users
         capabilities = {'volume_backend_name': name, **group.capabilities, 'multiattach': group.multiattach}
         workers.append(
             VolumeWorker(

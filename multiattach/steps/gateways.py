@@ -55,6 +55,10 @@ class GatewayRows:
         with self._db.reader() as session:
             return {one.name: one for one in db_gateways.list_gateways(session, self._backend)}
 
+    def list_users(self) -> set[str]:
+        """List the cephx users, without ``client.``, of all gateways."""
+        return {one.user for one in self.list_gateways().values()}
+
     @property
     def is_serving(self) -> bool:
         """Whether this member may export anything."""

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import datetime
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from multiattach.db import models
 from multiattach.db.reconciliation import BackendRow
@@ -56,6 +56,8 @@ class CephAccounts:
         self._blocklist = Blocklist(pool)
         self._host = host
         self._patience = patience
+        #: tells the users, without "client.", that open images for those who have attachments
+        self.list_servants: Callable[[], Collection[str]] = lambda: (pool.cluster.user,)
         self._after = ''  # the last volume whose watchers were looked at
         # By volume and address of those that were looked at last.
         self._unexplained: dict[tuple[str, str], _Unexplained] = {}
@@ -106,12 +108,13 @@ class CephAccounts:
         self._after = turn[-1] if len(turn) == _IMAGES else ''
         watchers = {ident: list_watchers(self._pool, f'volume-{ident}') or () for ident in turn}
         users = {one.client: one.entity for one in read_sessions(self._pool).found}
+        servants = {f'client.{user}' for user in self.list_servants()}
         now = time.monotonic()
         found = {
             (ident, one.address): self._describe(ident, one, users.get(one.client, 'a client without a session'))
             for ident, its in watchers.items()
             for one in its
-            if not self._is_explained(users.get(one.client), rows.get(ident, ()))
+            if not _is_explained(users.get(one.client), rows.get(ident, ()), servants)
         }
         for key in [key for key in self._unexplained if key[0] in watchers or key[0] not in volumes]:
             if key not in found:
@@ -123,17 +126,18 @@ class CephAccounts:
     def _describe(self, volume_id: str, watcher: Watcher, user: str) -> Seen:
         return Seen(Drift.STRAY_WATCHER, self._host, volume_id, None, f'{user} at {watcher.address}')
 
-    def _is_explained(self, user: str | None, rows: Collection[BackendRow]) -> bool:
-        admitted = {row.attachment_id for row in rows if row.state in states.ON_TARGET}
-        if user is None:
-            return False
-        if user.startswith(PREFIX):
-            return user.removeprefix(PREFIX) in admitted
-        return bool(admitted) and user in self._list_servants()
 
-    def _list_servants(self) -> Collection[str]:
-        """List the users that open images for those who have attachments: targets, or hosts that share one."""
-        return {f'client.{self._pool.cluster.user}'}
+def _is_explained(user: str | None, rows: Collection[BackendRow], servants: Collection[str]) -> bool:
+    """Tell whether a user has an image open for an attachment.
+
+    :param servants: users that do so for those who have attachments: targets, or hosts that share one.
+    """
+    admitted = {row.attachment_id for row in rows if row.state in states.ON_TARGET}
+    if user is None:
+        return False
+    if user.startswith(PREFIX):
+        return user.removeprefix(PREFIX) in admitted
+    return bool(admitted) and user in servants
 
 
 def _must_hold(one: Entry, listed: Mapping[str, datetime.datetime]) -> bool:
