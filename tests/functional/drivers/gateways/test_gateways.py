@@ -36,10 +36,14 @@ def portals(cloud: Deployment) -> list[str]:
     return sorted(one.portal for one in cloud.gateways)
 
 
-def told(client: Client, place: Place) -> dict[str, Any]:
-    """Return what the API tells of an attachment now."""
-    info: dict[str, Any] = client.get(f'/v3/attachments/{place.ident}')['attachment']['connection_info']
-    return info
+def wait_told(client: Client, place: Place, wanted: list[str]) -> None:
+    """Wait until the API tells of an attachment that it is found at some portals; that comes after the export."""
+
+    def told() -> list[str]:
+        info = client.get(f'/v3/attachments/{place.ident}')['attachment']['connection_info']
+        return sorted(info['target_portals'])
+
+    wait_until(lambda: told() == sorted(wanted), 30, lambda: f'{wanted}, not {told()}', 0.1)
 
 
 def test_both_export_what_is_attached(cloud: Deployment, client: Client, volume: str) -> None:
@@ -151,7 +155,7 @@ def test_a_gateway_that_hangs_is_shut_out_by_a_fence(cloud: Deployment, client: 
             assert ended, 'the late write was acknowledged'
             near.wait_progress(50)
             assert cloud.read(volume, 0, 5) == b'after'
-            assert told(client, other)['target_portals'] == [cloud.left.portal]
+            wait_told(client, other, [cloud.left.portal])
             # The worker goes on as if nothing had been; it finds that it was shut out, and begins anew.
             os.kill(pids[0], signal.SIGCONT)
             cloud.wait_exported(volume)
@@ -162,7 +166,7 @@ def test_a_gateway_that_hangs_is_shut_out_by_a_fence(cloud: Deployment, client: 
                 session.write(1, b'again'.ljust(BLOCK))
         near.check(cloud.read(volume, FAR * BLOCK, SPAN * BLOCK))
         assert cloud.read(volume, BLOCK, 5) == b'again'
-        assert sorted(told(client, other)['target_portals']) == portals(cloud)
+        wait_told(client, other, portals(cloud))
         cloud.check_let_in(its['blocklisted'])
 
 
@@ -196,12 +200,12 @@ def test_a_worker_that_is_killed_is_lost_and_comes_back(cloud: Deployment, clien
             client.detach(other)
             client.attach(other)
             assert other.info['target_portals'] == [cloud.left.portal]
-            wait_until(lambda: told(client, place)['target_portals'] == [cloud.left.portal], 30, 'one portal', 0.1)
+            wait_told(client, place, [cloud.left.portal])
             right.restart()
             cloud.wait_exported(volume)
             assert right.list_targets() == cloud.left.list_targets()
             writer.wait_progress()
         writer.check(cloud.read(volume, 0, SPAN * BLOCK))
         for one in (place, other):
-            wait_until(lambda one=one: sorted(told(client, one)['target_portals']) == portals(cloud), 30, 'both', 0.1)
+            wait_told(client, one, portals(cloud))
         cloud.check_let_in()
