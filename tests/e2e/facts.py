@@ -72,6 +72,7 @@ class Writer:
 
     def __init__(self, guest: Guest, device: str, block: int, stamp: str = '') -> None:
         self._guest = guest
+        self._device = device
         self._command = (
             'rm -f /tmp/stop /tmp/bad; echo 0 0 >/tmp/done\n'
             '( number=0; longest=0; read now rest </proc/uptime; last=${now%.*}${now#*.}\n'
@@ -121,6 +122,8 @@ class Writer:
         finally:
             self._guest.run(': >/tmp/stop')
             wait_until(lambda: self._guest.run('test -e /tmp/ended')[0] == 0, 150, 'the last write')
+            # Once the disk is gone dd makes a file of that name, and the next disk gets no node.
+            self._guest.run(f'test -b {self._device} || rm -f {self._device}')
         assert bool(self.read_errors()) == fails, self.read_errors()
 
 

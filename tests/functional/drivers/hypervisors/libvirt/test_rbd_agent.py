@@ -99,6 +99,7 @@ def test_two_servers_share_an_image_from_call_to_bytes_until_one_is_fenced(bench
             return bench.volume_id not in disks(bench.host, 0) and bench.secrets() == {idents[1]}
 
         bench.deployed.wait(obey)
+        one.wait_gone(bench.volume_id)
         bench.cloud.detach(idents[0])
         again = bench.ask_attach(0)
         bench.deployed.wait(lambda: bench.state(again) == 'attached')
