@@ -18,6 +18,7 @@ library.load()  # os-brick looks for them when it is imported, where a virtual e
 
 from os_brick import exception, privileged  # noqa: E402
 from os_brick.initiator import connector  # noqa: E402
+from oslo_concurrency import processutils  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 
 
@@ -43,8 +44,8 @@ def main() -> None:
     brick = connector.InitiatorConnector.factory('RBD', 'sudo', do_local_attach=kind == 'kernel')
     try:
         found = brick.connect_volume(info)
-    except exception.BrickException as exc:
-        print(f'refused: {exc}')
+    except (exception.BrickException, processutils.ProcessExecutionError) as exc:
+        print('refused:', ' '.join(str(exc).split()))
         return
     if kind == 'kernel':
         print(use_device(found['path'], data).decode())
