@@ -52,7 +52,8 @@ def store(running: two_hosts.Deployment) -> Iterator[Store]:
         conf = ceph.write_conf(USER, ceph.ask('auth get', entity=f'client.{USER}')[0]['key'])
         config = running.folder / 'images.conf'
         config.write_text(
-            f'[DEFAULT]\nhost = keeper\n[volume]\ncluster =\nenabled_backends = {BACKEND}\n[{BACKEND}]\ndriver = rbd\n'
+            '[DEFAULT]\nhost = keeper\n'
+            f'[volume]\ncluster = images\nenabled_backends = {BACKEND}\n[{BACKEND}]\ndriver = rbd\n'
             f'target_driver = rbd\nrbd_pool = {POOL}\nrbd_user = {USER}\nrbd_ceph_conf = {conf}\n'
         )
         worker = Program('multiattach-volume', config, ' is ready', common=running.config, wrap=running.network.wrap)
