@@ -74,6 +74,7 @@ def main() -> int:
     found: dict[str, list[float]] = {}
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='ma-lists-')))
+        folder.chmod(0o755)  # PostgreSQL runs as a user of its own
         served = [stack.enter_context(kind(folder / kind.__name__)) for kind in (MariaDB, PostgreSQL)]
         for number in options.volumes:
             plans.NUMBER = number

@@ -50,11 +50,12 @@ def fill(db: database.Database) -> None:
         items.append({'volume_id': name(number), 'key': 'purpose', 'value': f'p{number % 300}'})
         held += [(number, gone)] * 2
     held += [(5, None)] * 1000
+    made = [make(*one) for one in enumerate(held)]
     with db.engine.begin() as connection:
         connection.execute(
             sa.insert(models.VolumeType), [{'id': 't', 'name': 't', 'live_name': 't', 'is_public': True}]
         )
-        for model, some in ((V, rows), (models.VolumeMetadata, items), (A, [make(*one) for one in enumerate(held)])):
+        for model, some in ((V, rows), (models.VolumeMetadata, items), (A, made)):
             for start in range(0, len(some), 2000):
                 connection.execute(sa.insert(model), some[start : start + 2000])
     if db.engine.dialect.name in ANALYZE:
