@@ -62,13 +62,13 @@ class ImageParts(Parts):
         return Endpoint(f'http://{":".join(map(str, found.address))}{found.prefix}', 'admin:' + 'b' * 32, 71)
 
     def list_pids(self) -> dict[str, list[int]]:
-        """List the processes of each part; the private tgtd is none of the worker's."""
+        """List the processes of each part; what comes of them counts with them, so tgtd with the worker, too."""
         worker, api = (self._daemons[name].pid for name in ('worker', 'api'))
         family = accounting.list_family([worker])
         tgtd = [pid for pid in family if pathlib.Path(f'/proc/{pid}/comm').read_text().startswith('tgtd')]
         return {
-            'api': accounting.list_family([api]),
-            'worker': [pid for pid in family if pid not in tgtd],
+            'api': [api],
+            'worker': [worker],
             'tgtd': tgtd,
             'database and broker': self.account.servers,
             'Ceph': [daemon.pid for daemon in self.ceph.daemons],
@@ -149,8 +149,10 @@ class Scene:
         self._take('detach the last one', images.detach, kept)
         self._take('delete', images.delete, volumes)
         pids = self._parts.list_pids()
-        for part in ('worker', 'tgtd', 'Ceph'):
-            self._put(f'memory of {part}, MiB', accounting.memory_mib(pids[part]))
+        memory = {part: accounting.memory_mib(pids[part]) for part in ('worker', 'tgtd', 'Ceph')}
+        memory['worker'] -= memory['tgtd']
+        for part, value in memory.items():
+            self._put(f'memory of {part}, MiB', value)
         self._put('threads of tgtd', sum(len(os.listdir(f'/proc/{pid}/task')) for pid in pids['tgtd']))
 
     def rest(self, seconds: float) -> None:
@@ -174,7 +176,9 @@ class Scene:
         return results
 
     def _read_cpu(self) -> dict[str, float]:
-        return {part: accounting.cpu_seconds(pids) for part, pids in self._parts.list_pids().items()}
+        spent = {part: accounting.cpu_seconds(pids) for part, pids in self._parts.list_pids().items()}
+        spent['worker'] -= spent['tgtd']
+        return spent
 
     def _put(self, name: str, value: float) -> None:
         self.figures.setdefault(name, {})[str(self._beside)] = round(value, 2)

@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from multiattach.drivers.errors import TargetError
 _PIDFD_GETFD = 438  # the same number on every architecture
 _SOCKET = re.compile(r'socket:\[(\d+)\]')
 _LISTEN = '0A'
+_ANY = ('0' * 8, '0' * 32)  # all addresses, in the kernel's tables
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -34,8 +35,23 @@ class Peer(NamedTuple):
     """
 
     inode: int
-    fd: int
     address: str
+
+
+class _Table(NamedTuple):
+    """The TCP sockets of a machine; a local end is address and port as the kernel prints them.
+
+    :param listening: local ends by inode.
+    :param connections: inode, local end and the other side's end of each.
+    """
+
+    listening: Mapping[int, str]
+    connections: Sequence[tuple[int, str, str]]
+
+
+# Of each process the inodes that were listening on the machine when it was looked at, and those that are its own. To
+# look is dear: a tgtd with images of Ceph has dozens of descriptors for each, and a fence asks several times.
+_owned: dict[int, tuple[frozenset[int], frozenset[int]]] = {}
 
 
 def list_peers(pid: int) -> dict[int, Peer]:
@@ -46,17 +62,36 @@ def list_peers(pid: int) -> dict[int, Peer]:
     :raises TargetError: its descriptors cannot be read.
     """
     try:
-        inodes = _list_inodes(pid)
-        remote = _list_accepted(pid, inodes)
+        table = _read_table(pid)
+        own = _find_own(pid, table)
     except OSError as exc:
+        _owned.pop(pid, None)
         raise TargetError(
             f'the connections of tgtd (process {pid}) cannot be read: {exc.strerror or exc}; '
             'run this worker as the same user, or as root'
         ) from exc
-    return {inode: Peer(inode, fd, remote[inode]) for inode, fd in inodes.items() if inode in remote}
+    owners = {end: inode for inode, end in table.listening.items()}
+    found = {}
+    for inode, local, remote in table.connections:
+        # Whoever listens at the very address was given it, else whoever listens at all of them; 0: not accepted yet.
+        port = local[local.index(':') :]
+        owner = owners.get(local) or next((owners[any_ + port] for any_ in _ANY if any_ + port in owners), None)
+        if owner in own and inode:
+            found[inode] = Peer(inode, _read_address(remote.partition(':')[0]))
+    return found
+
+
+def _find_own(pid: int, table: _Table) -> frozenset[int]:
+    """Find out which of the listening sockets are a process's."""
+    listening = frozenset(table.listening)
+    if pid not in _owned or _owned[pid][0] != listening:
+        _owned.clear()
+        _owned[pid] = listening, listening & _list_inodes(pid).keys()
+    return _owned[pid][1]
 
 
 def _list_inodes(pid: int) -> dict[int, int]:
+    """List the sockets of a process: the descriptor of each, by inode."""
     folder = f'/proc/{pid}/fd'
     found = {}
     for name in os.listdir(folder):
@@ -67,22 +102,19 @@ def _list_inodes(pid: int) -> dict[int, int]:
     return found
 
 
-def _list_accepted(pid: int, inodes: Collection[int]) -> dict[int, str]:
-    """List the other side's addresses of connections at a port where the process listens; of all if it does nowhere."""
-    ports: set[str] = set()
-    found: list[tuple[int, str, str]] = []
+def _read_table(pid: int) -> _Table:
+    listening, connections = {}, []
     for table in ('tcp', 'tcp6'):
         path = Path(f'/proc/{pid}/net/{table}')
-        if not path.exists():  # a kernel without IPv6
+        if table == 'tcp6' and not path.exists():  # a kernel without IPv6
             continue
         for line in path.read_text(encoding='ascii').splitlines()[1:]:
-            fields = line.split()
-            port, inode = fields[1].rpartition(':')[2], int(fields[9])
-            if fields[3] != _LISTEN:
-                found.append((inode, port, fields[2].partition(':')[0]))
-            elif inode in inodes:
-                ports.add(port)
-    return {inode: _read_address(remote) for inode, port, remote in found if not ports or port in ports}
+            _, local, remote, state, *_more, inode = line.split(None, 10)[:10]
+            if state == _LISTEN:
+                listening[int(inode)] = local
+            else:
+                connections.append((int(inode), local, remote))
+    return _Table(listening, connections)
 
 
 def _read_address(text: str) -> str:
@@ -113,7 +145,10 @@ def shut_down(pid: int, peer: Peer) -> None:
     except ProcessLookupError:
         return
     try:
-        descriptor = _libc.syscall(_PIDFD_GETFD, process, peer.fd, 0)
+        number = _find_descriptor(pid, peer)
+        if number is None:
+            return
+        descriptor = _libc.syscall(_PIDFD_GETFD, process, number, 0)
         code = ctypes.get_errno()
     finally:
         os.close(process)
@@ -128,3 +163,12 @@ def shut_down(pid: int, peer: Peer) -> None:
         if os.fstat(borrowed.fileno()).st_ino == peer.inode:  # else the descriptor is another's by now
             with suppress(OSError):
                 borrowed.shutdown(socket.SHUT_RDWR)
+
+
+def _find_descriptor(pid: int, peer: Peer) -> int | None:
+    try:
+        return _list_inodes(pid).get(peer.inode)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    except OSError as exc:
+        raise TargetError(f'the connections of tgtd (process {pid}) cannot be read: {exc.strerror or exc}') from exc

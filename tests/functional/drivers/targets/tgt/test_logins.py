@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections that tgtd does not show are found in the kernel, and ended; sessions are left alone."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -146,15 +147,30 @@ def test_connections_of_another_process_are_read_and_ended(family: str, host: st
             assert child.stdout.readline() == 'accepted\n'
             [peer] = sockets.list_peers(child.pid).values()
             assert peer.address == address
-            # A descriptor that is somebody else's by now is left alone.
+            # What is not a connection of its own, or not any more, is left alone.
             sockets.shut_down(child.pid, peer._replace(inode=peer.inode + 1))
-            sockets.shut_down(child.pid, peer._replace(fd=999))
             held.sendall(b'x')
             assert child.stdout.readline() == "b'x'\n"
         child.wait(10)
         sockets.shut_down(child.pid, peer)  # it is gone: success
         with pytest.raises(TargetError, match='cannot be read'):
             sockets.list_peers(child.pid)
+
+
+def test_of_two_that_listen_at_one_port_each_has_its_own() -> None:
+    """As two tgtd at addresses of their own have; what a process has connected itself is none it has accepted."""
+    program = CHILD.format(host='127.0.0.1', family='AF_INET')
+    with subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+        with socket.create_server(('127.0.0.2', port)) as server, socket.create_connection(('127.0.0.1', port)) as held:
+            assert child.stdout.readline() == 'accepted\n'
+            with socket.create_connection(('127.0.0.2', port)) as mine, server.accept()[0] as accepted:
+                here, there = sockets.list_peers(os.getpid()), sockets.list_peers(child.pid)
+                inodes = [os.fstat(one.fileno()).st_ino for one in (held, mine, accepted)]
+                assert [one in here for one in inodes] == [False, False, True]
+                assert len(there) == 1
+                assert not there.keys() & set(inodes)
 
 
 @pytest.mark.parametrize(
