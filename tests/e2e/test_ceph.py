@@ -94,8 +94,8 @@ def use_brick(host: ComputeHost, kind: str, info: dict[str, Any], text: str) -> 
     variables = ' '.join(shlex.quote(f'{key}={value}') for key, value in programs.ENVIRONMENT.items())
     code, said = host.run(
         f'env {variables} {sys.executable} {BRICK} {kind} {shlex.quote(text)} 2>/run/brick.log',
-        json.dumps(info).encode(),
         300,
+        json.dumps(info).encode(),
     )
     assert code == 0, host.run('tail -c 3000 /run/brick.log')[1]
     return said.splitlines()[-1].rstrip('.')
