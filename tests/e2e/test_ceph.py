@@ -64,6 +64,8 @@ def store(running: two_hosts.Deployment) -> Iterator[Store]:
             yield Store(ceph)
         finally:
             assert worker.stop() == 0
+        # As "service remove" does when it is down: whoever asks all workers would wait for it.
+        running.query('DELETE FROM services WHERE host = %s', f'keeper@{BACKEND}')
 
 
 @pytest.fixture
