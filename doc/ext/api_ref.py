@@ -10,8 +10,7 @@ import samples
 
 from multiattach.api import microversion, routing
 from multiattach.api.actions import ActionController, list_actions
-from multiattach.api.block import absent
-from multiattach.api.block import app as block
+from multiattach.api.block import absent, app as block
 from multiattach.api.compute import app as compute
 from multiattach.api.validation import Versioned
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from openstack import connection as sdk_connection
-from openstack import proxy
+from openstack import connection as sdk_connection, proxy
 
 from multiattach.client import resources
 

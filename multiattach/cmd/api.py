@@ -8,8 +8,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from multiattach import conf as configuration
-from multiattach import listening
+from multiattach import conf as configuration, listening
 from multiattach.cmd import operations, parts, run
 from multiattach.cmd.application import NOAUTH, make_application
 from multiattach.cmd.server import HttpServer

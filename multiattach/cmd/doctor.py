@@ -5,8 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from keystoneauth1 import exceptions, token_endpoint
-from keystoneauth1 import session as auth_session
+from keystoneauth1 import exceptions, session as auth_session, token_endpoint
 from oslo_config import cfg
 
 from multiattach import listening

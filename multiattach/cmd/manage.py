@@ -12,9 +12,7 @@ from oslo_config import cfg
 
 from multiattach import conf as configuration
 from multiattach.cmd import checks, doctor, parts, run, services, volumes
-from multiattach.db import gateways as db_gateways
-from multiattach.db import history, migration, models
-from multiattach.db import services as db_services
+from multiattach.db import gateways as db_gateways, history, migration, models, services as db_services
 from multiattach.domain import errors, idents, timeline
 from multiattach.domain.services import is_up
 from multiattach.osc.terminal import Terminal

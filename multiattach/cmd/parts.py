@@ -13,8 +13,7 @@ from tooz import ToozError, coordination
 
 from multiattach import policies
 from multiattach.cmd import gateways
-from multiattach.conf import nova, plugins, quota
-from multiattach.conf import volume as volume_conf
+from multiattach.conf import nova, plugins, quota, volume as volume_conf
 from multiattach.coordination import Crew, connect
 from multiattach.db import migration
 from multiattach.db.database import Database

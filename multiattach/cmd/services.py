@@ -3,10 +3,12 @@
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import backends as db_backends
-from multiattach.db import gateways as db_gateways
-from multiattach.db import services as db_services
+from multiattach.db import (
+    attachments as db_attachments,
+    backends as db_backends,
+    gateways as db_gateways,
+    services as db_services,
+)
 from multiattach.domain import errors, gateways, states
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
 

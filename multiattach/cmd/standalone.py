@@ -18,8 +18,7 @@ from oslo_config import cfg
 from oslo_log import log
 from tooz.coordination import CoordinationDriver
 
-from multiattach import conf as configuration
-from multiattach import coordination, listening
+from multiattach import conf as configuration, coordination, listening
 from multiattach.cmd import clouds, hosts, operations, parts, places, run
 from multiattach.cmd.application import NOAUTH, make_application
 from multiattach.cmd.server import HttpServer

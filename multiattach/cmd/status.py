@@ -9,8 +9,7 @@ from oslo_upgradecheck import common_checks, upgradecheck
 
 from multiattach import conf as configuration
 from multiattach.cmd import checks, parts
-from multiattach.db import counts, migration, models
-from multiattach.db import services as db_services
+from multiattach.db import counts, migration, models, services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors, release
 from multiattach.osc.terminal import Terminal

@@ -5,8 +5,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from multiattach import conf as configuration
-from multiattach import coordination
+from multiattach import conf as configuration, coordination
 from multiattach.cmd import operations, parts, run
 from multiattach.rpc import broker
 

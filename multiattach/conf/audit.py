@@ -14,8 +14,7 @@ from importlib import metadata
 from keystoneauth1 import exceptions, loading
 from oslo_config import cfg, iniparser
 
-from multiattach.conf import nova, plugins
-from multiattach.conf import volume as volume_conf
+from multiattach.conf import nova, plugins, volume as volume_conf
 from multiattach.domain import errors
 
 NAMESPACES = (

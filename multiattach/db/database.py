@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
-from oslo_db import api as oslo_db_api
-from oslo_db import exception as db_exc
+from oslo_db import api as oslo_db_api, exception as db_exc
 from oslo_log import log
 from sqlalchemy import event, orm
 

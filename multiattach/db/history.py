@@ -5,8 +5,7 @@ import datetime
 
 import sqlalchemy as sa
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, models
+from multiattach.db import attachments as db_attachments, database, models
 
 _BATCH = 1000
 

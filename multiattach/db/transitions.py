@@ -14,8 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from multiattach import request_ids
-from multiattach.db import changes, commits, locks, models
-from multiattach.db import transition_statements as statements
+from multiattach.db import changes, commits, locks, models, transition_statements as statements
 from multiattach.db.commits import Work
 from multiattach.domain import errors, states
 from multiattach.domain.callers import Caller

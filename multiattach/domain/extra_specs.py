@@ -7,8 +7,7 @@ one parser does not take is refused when it is set.
 
 from collections.abc import Mapping
 
-from multiattach.domain import capabilities as operators
-from multiattach.domain import errors
+from multiattach.domain import capabilities as operators, errors
 
 MULTIATTACH = 'multiattach'
 # How many servers may have a volume of the type; with a scope, so that no backend need report it.

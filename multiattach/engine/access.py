@@ -3,9 +3,7 @@
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import models
-from multiattach.db import volumes as db_volumes
+from multiattach.db import attachments as db_attachments, models, volumes as db_volumes
 from multiattach.domain import errors, states
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy

@@ -6,10 +6,16 @@ from collections.abc import Callable
 from sqlalchemy.orm import Session
 
 from multiattach import failpoints
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, messages, models, qos_specs, transitions
-from multiattach.db import types as db_types
-from multiattach.db import volumes as db_volumes
+from multiattach.db import (
+    attachments as db_attachments,
+    database,
+    messages,
+    models,
+    qos_specs,
+    transitions,
+    types as db_types,
+    volumes as db_volumes,
+)
 from multiattach.domain import errors, extra_specs, sharing, states
 from multiattach.domain.messages import NO_RETYPE
 from multiattach.engine import clones, encryptions, placement

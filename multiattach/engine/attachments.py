@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from multiattach import failpoints
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, locks, models, paging, transitions
+from multiattach.db import attachments as db_attachments, database, locks, models, paging, transitions
 from multiattach.db.commits import Work
 from multiattach.domain import connection, errors, extra_specs, sharing, states
 from multiattach.engine.context import RequestContext

@@ -10,11 +10,15 @@ import re
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import backends as db_backends
-from multiattach.db import database, models, transitions
-from multiattach.db import services as db_services
-from multiattach.db import volumes as db_volumes
+from multiattach.db import (
+    attachments as db_attachments,
+    backends as db_backends,
+    database,
+    models,
+    services as db_services,
+    transitions,
+    volumes as db_volumes,
+)
 from multiattach.domain import errors, pools, states
 from multiattach.domain.services import VOLUME_BINARY, is_up
 from multiattach.engine import clones

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import clones as db_clones
-from multiattach.db import models
+from multiattach.db import clones as db_clones, models
 from multiattach.domain import errors, states
 from multiattach.engine import placement
 from multiattach.engine.access import lock_volume, show_sharers

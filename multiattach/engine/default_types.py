@@ -3,9 +3,7 @@
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, models
-from multiattach.db import default_types as db_defaults
-from multiattach.db import types as db_types
+from multiattach.db import database, default_types as db_defaults, models, types as db_types
 from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from multiattach.db import database
-from multiattach.db import services as db_services
+from multiattach.db import database, services as db_services
 from multiattach.domain import errors, findings
 from multiattach.domain.findings import Finding
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY

@@ -6,9 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, models
-from multiattach.db import encryptions as db_encryptions
-from multiattach.db import types as db_types
+from multiattach.db import database, encryptions as db_encryptions, models, types as db_types
 from multiattach.domain import errors, extra_specs
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy

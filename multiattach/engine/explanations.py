@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import blocklist, database, models
-from multiattach.db import explanations as db_explanations
-from multiattach.db import gateways as db_gateways
-from multiattach.db import hosts as db_hosts
-from multiattach.db import leases as db_leases
+from multiattach.db import (
+    blocklist,
+    database,
+    explanations as db_explanations,
+    gateways as db_gateways,
+    hosts as db_hosts,
+    leases as db_leases,
+    models,
+)
 from multiattach.domain import errors, explanations, leases, states, timeline
 from multiattach.domain.blocklist import Entry
 from multiattach.domain.gateways import VolumeExport

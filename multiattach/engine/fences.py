@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from oslo_log import log
 
 from multiattach import backoff, failpoints
-from multiattach.db import database, fences, locks, models, moves
-from multiattach.db import hosts as db_hosts
+from multiattach.db import database, fences, hosts as db_hosts, locks, models, moves
 from multiattach.db.commits import Work
 from multiattach.domain import errors, host_names, states
 from multiattach.domain.services import HOST_BINARY

@@ -3,9 +3,7 @@
 
 import dataclasses
 
-from multiattach.db import database, fences, models
-from multiattach.db import hosts as db_hosts
-from multiattach.db import services as db_services
+from multiattach.db import database, fences, hosts as db_hosts, models, services as db_services
 from multiattach.domain import errors, host_names
 from multiattach.domain.services import HOST_BINARY
 from multiattach.engine.context import RequestContext

@@ -13,8 +13,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, locks, models, transitions
+from multiattach.db import attachments as db_attachments, database, locks, models, transitions
 from multiattach.domain import connection, errors, sharing, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import Attachments, actor_of

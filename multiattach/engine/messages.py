@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from multiattach.db import database, models, paging
-from multiattach.db import messages as db_messages
+from multiattach.db import database, messages as db_messages, models, paging
 from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy

@@ -6,9 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import sqlalchemy as sa
 from oslo_db import exception as db_exc
 
-from multiattach.db import database, models, paging
-from multiattach.db import qos_specs as db_qos
-from multiattach.db import types as db_types
+from multiattach.db import database, models, paging, qos_specs as db_qos, types as db_types
 from multiattach.domain import bounds, errors, qos
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy

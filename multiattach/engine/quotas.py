@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import database
-from multiattach.db import quotas as db_quotas
-from multiattach.db import types as db_types
+from multiattach.db import database, quotas as db_quotas, types as db_types
 from multiattach.db.commits import Work
 from multiattach.domain import errors, quotas
 from multiattach.engine.context import RequestContext

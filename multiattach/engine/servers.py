@@ -11,10 +11,17 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from multiattach import failpoints
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, fences, locks, models, paging, transitions
-from multiattach.db import servers as db_servers
-from multiattach.db import services as db_services
+from multiattach.db import (
+    attachments as db_attachments,
+    database,
+    fences,
+    locks,
+    models,
+    paging,
+    servers as db_servers,
+    services as db_services,
+    transitions,
+)
 from multiattach.domain import errors, states
 from multiattach.domain.fences import explain_mark
 from multiattach.domain.services import HOST_BINARY

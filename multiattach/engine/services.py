@@ -3,9 +3,7 @@
 
 import datetime
 
-from multiattach.db import database, models
-from multiattach.db import services as db_services
-from multiattach.db import volumes as db_volumes
+from multiattach.db import database, models, services as db_services, volumes as db_volumes
 from multiattach.domain import errors, pools
 from multiattach.domain.services import VOLUME_BINARY, is_up
 from multiattach.engine.context import RequestContext

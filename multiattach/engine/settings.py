@@ -3,9 +3,7 @@
 
 from collections.abc import Mapping
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, models, transitions
-from multiattach.db import volumes as db_volumes
+from multiattach.db import attachments as db_attachments, database, models, transitions, volumes as db_volumes
 from multiattach.domain import bounds, errors, states
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import actor_of

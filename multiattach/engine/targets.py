@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from multiattach.db import database
-from multiattach.db import targets as db_targets
+from multiattach.db import database, targets as db_targets
 from multiattach.domain import drift, errors
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy

@@ -10,9 +10,7 @@ from typing import Any
 
 from oslo_log import log
 
-from multiattach.db import database, models, transitions
-from multiattach.db import services as db_services
-from multiattach.db import targets as db_targets
+from multiattach.db import database, models, services as db_services, targets as db_targets, transitions
 from multiattach.domain import drift, errors, findings, states
 from multiattach.domain.drift import TABLE, TARGET_KINDS, Action, Drift
 from multiattach.domain.findings import DriftRules, Finding, Seen

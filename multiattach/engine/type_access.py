@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which projects may use a type that is not public."""
 
-from multiattach.db import database
-from multiattach.db import default_types as db_defaults
-from multiattach.db import type_access as db_access
-from multiattach.db import types as db_types
+from multiattach.db import database, default_types as db_defaults, type_access as db_access, types as db_types
 from multiattach.domain import errors
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy

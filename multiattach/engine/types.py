@@ -7,9 +7,7 @@ import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, models, paging, qos_specs
-from multiattach.db import default_types as db_defaults
-from multiattach.db import types as db_types
+from multiattach.db import database, default_types as db_defaults, models, paging, qos_specs, types as db_types
 from multiattach.domain import bounds, errors, extra_specs
 from multiattach.engine import default_types, encryptions
 from multiattach.engine.context import RequestContext

@@ -3,9 +3,7 @@
 
 import dataclasses
 
-from multiattach.db import database, models
-from multiattach.db import services as db_services
-from multiattach.db import volume_hosts as db_volume_hosts
+from multiattach.db import database, models, services as db_services, volume_hosts as db_volume_hosts
 from multiattach.domain.services import VOLUME_BINARY
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy

@@ -10,12 +10,18 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from multiattach import failpoints
-from multiattach.db import attachments as db_attachments
-from multiattach.db import clones as db_clones
-from multiattach.db import database, messages, models, paging, transitions
-from multiattach.db import default_types as db_defaults
-from multiattach.db import types as db_types
-from multiattach.db import volumes as db_volumes
+from multiattach.db import (
+    attachments as db_attachments,
+    clones as db_clones,
+    database,
+    default_types as db_defaults,
+    messages,
+    models,
+    paging,
+    transitions,
+    types as db_types,
+    volumes as db_volumes,
+)
 from multiattach.domain import bounds, errors, extra_specs, states
 from multiattach.domain.messages import NO_BACKEND
 from multiattach.engine import clones, encryptions, placement

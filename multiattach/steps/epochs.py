@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the database is the newest one of a backend's targets, and a person who says that it is to be."""
 
-from multiattach.db import database
-from multiattach.db import epochs as db_epochs
+from multiattach.db import database, epochs as db_epochs
 
 
 class Epochs:

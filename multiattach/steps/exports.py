@@ -9,9 +9,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, locks, models, qos_specs, transitions
-from multiattach.db import exports as db_exports
+from multiattach.db import (
+    attachments as db_attachments,
+    database,
+    exports as db_exports,
+    locks,
+    models,
+    qos_specs,
+    transitions,
+)
 from multiattach.db.commits import Work
 from multiattach.domain import connection, errors, qos, sharing, states
 from multiattach.domain.fences import explain_mark

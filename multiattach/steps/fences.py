@@ -9,8 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, fences, locks, models, moves, transitions
-from multiattach.db import exports as db_exports
+from multiattach.db import database, exports as db_exports, fences, locks, models, moves, transitions
 from multiattach.domain import connection, sharing, states
 
 A = states.Attachment

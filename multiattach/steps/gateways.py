@@ -5,9 +5,7 @@ import datetime
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, locks, models
-from multiattach.db import gateways as db_gateways
+from multiattach.db import attachments as db_attachments, database, gateways as db_gateways, locks, models
 from multiattach.domain import connection, errors
 from multiattach.domain.connection import GatewayAddress
 from multiattach.domain.gateways import UNSETTLED, Export, Gateway, State

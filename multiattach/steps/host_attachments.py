@@ -6,10 +6,18 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from multiattach.db import agendas, database, fences, locks, messages, models, transitions
-from multiattach.db import attachments as db_attachments
-from multiattach.db import servers as db_servers
-from multiattach.db import volumes as db_volumes
+from multiattach.db import (
+    agendas,
+    attachments as db_attachments,
+    database,
+    fences,
+    locks,
+    messages,
+    models,
+    servers as db_servers,
+    transitions,
+    volumes as db_volumes,
+)
 from multiattach.domain import connection, errors, sharing, states
 from multiattach.domain.fences import explain_mark
 from multiattach.domain.messages import ATTACH_FAILED, DETACH_FAILED

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gateways as a compute host needs to know of them."""
 
-from multiattach.db import database
-from multiattach.db import gateways as db_gateways
+from multiattach.db import database, gateways as db_gateways
 
 
 class HostGateways:

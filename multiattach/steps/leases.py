@@ -18,8 +18,7 @@ from oslo_db import exception as db_exc
 from oslo_log import log
 
 from multiattach import signals
-from multiattach.db import database, models
-from multiattach.db import leases as db_leases
+from multiattach.db import database, leases as db_leases, models
 from multiattach.db.leases import ATTACHMENT, VOLUME
 from multiattach.domain import errors, leases, states
 from multiattach.domain.leases import Lease, LeaseRules

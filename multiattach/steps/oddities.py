@@ -3,8 +3,7 @@
 
 from oslo_log import log
 
-from multiattach.db import reconciliation
-from multiattach.db import services as db_services
+from multiattach.db import reconciliation, services as db_services
 from multiattach.db.commits import Work
 from multiattach.db.transitions import Row
 from multiattach.domain.services import VOLUME_BINARY

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from oslo_log import log
 
 from multiattach import backoff, failpoints
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, transitions
+from multiattach.db import attachments as db_attachments, database, transitions
 from multiattach.db.commits import Work
 from multiattach.domain import connection, errors, sharing, states
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers

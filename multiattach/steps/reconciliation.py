@@ -6,9 +6,16 @@ Each step reads its row again under the volume's lock; what is not as it was see
 
 import datetime
 
-from multiattach.db import database, epochs, leases, locks, models, transitions
-from multiattach.db import reconciliation as rows
-from multiattach.db import volumes as db_volumes
+from multiattach.db import (
+    database,
+    epochs,
+    leases,
+    locks,
+    models,
+    reconciliation as rows,
+    transitions,
+    volumes as db_volumes,
+)
 from multiattach.domain import errors, states
 from multiattach.domain.epoch import Doubt
 from multiattach.rpc.clients import ExportOrder

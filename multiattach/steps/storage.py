@@ -5,10 +5,15 @@ import contextlib
 import datetime
 from typing import Any
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import clones as db_clones
-from multiattach.db import database, messages, models, transitions
-from multiattach.db import volumes as db_volumes
+from multiattach.db import (
+    attachments as db_attachments,
+    clones as db_clones,
+    database,
+    messages,
+    models,
+    transitions,
+    volumes as db_volumes,
+)
 from multiattach.domain import errors, states
 from multiattach.domain.messages import STORAGE_FAILED
 

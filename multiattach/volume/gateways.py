@@ -18,8 +18,7 @@ from oslo_log import log
 from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.connection import Address, GatewayAddress, TargetAddress
-from multiattach.domain.gateways import Export as State
-from multiattach.domain.gateways import Gateway
+from multiattach.domain.gateways import Export as State, Gateway
 from multiattach.drivers.errors import DriverError, TargetError, TargetUnavailable
 from multiattach.drivers.targets.base import Access, Cut, Export, Grant, TargetInfo, TargetState
 from multiattach.rpc.clients import GatewayPeers

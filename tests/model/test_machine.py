@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
@@ -19,9 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import locks, models, transitions
-from multiattach.db import volumes as db_volumes
+from multiattach.db import attachments as db_attachments, locks, models, transitions, volumes as db_volumes
 from multiattach.db.database import Database
 from multiattach.domain import errors, sharing, states
 from tests.histories.truth import check_timeline

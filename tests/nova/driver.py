@@ -14,8 +14,7 @@ import types
 import uuid
 
 import nova.conf
-from nova import context as nova_context
-from nova import exception, objects
+from nova import context as nova_context, exception, objects
 from nova.compute import manager
 from nova.virt import block_device as driver_block_device
 from nova.virt.libvirt import config as libvirt_config

@@ -10,8 +10,7 @@ import sys
 import traceback
 import uuid
 
-from nova import config, objects
-from nova import context as nova_context
+from nova import config, context as nova_context, objects
 from nova.network import model as network_model
 from oslo_log import log
 

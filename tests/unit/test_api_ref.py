@@ -7,8 +7,7 @@ import samples
 from multiattach import policies
 from multiattach.api import microversion
 from multiattach.api.actions import ActionController, find_rules, list_actions
-from multiattach.api.block import absent
-from multiattach.api.block import app as block
+from multiattach.api.block import absent, app as block
 from multiattach.api.compute import app as compute
 from multiattach.policies.rules import RULES
 

@@ -18,8 +18,7 @@ import yaml
 from multiattach import conf, policies
 from multiattach.api import microversion, openapi
 from multiattach.api.actions import list_actions
-from multiattach.api.block import absent
-from multiattach.api.block import app as block
+from multiattach.api.block import absent, app as block
 from multiattach.api.compute import app as compute
 from multiattach.domain import drift, states
 

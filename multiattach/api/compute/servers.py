@@ -19,8 +19,7 @@ from multiattach.api.settings import ApiSettings
 from multiattach.api.validation import Versioned
 from multiattach.db import models
 from multiattach.db.paging import Page
-from multiattach.domain import errors
-from multiattach.domain import servers as domain
+from multiattach.domain import errors, servers as domain
 from multiattach.engine.server_queries import ADMIN_SORT_KEYS, FILTERS, SORT_KEYS, server_conditions
 
 # Unknown filters are refused.

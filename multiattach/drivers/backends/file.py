@@ -9,8 +9,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Self
 
-from multiattach.conf import plugins
-from multiattach.conf import volume as volume_conf
+from multiattach.conf import plugins, volume as volume_conf
 from multiattach.drivers import values
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.copying import copy_file

@@ -9,8 +9,7 @@ from typing import Any, Self
 
 from oslo_log import log
 
-from multiattach.conf import plugins
-from multiattach.conf import volume as volume_conf
+from multiattach.conf import plugins, volume as volume_conf
 from multiattach.domain import errors
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.rbd_capacity import read_capacity

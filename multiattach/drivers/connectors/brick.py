@@ -10,8 +10,7 @@ from typing import Any, Self, TypeVar
 from oslo_log import log
 
 from multiattach import backoff
-from multiattach.conf import host as host_conf
-from multiattach.conf import plugins
+from multiattach.conf import host as host_conf, plugins
 from multiattach.domain.connection import SECRET_KEYS, DeviceInfo
 from multiattach.drivers.connectors import chap, identity, sessions
 from multiattach.drivers.connectors.base import HostSession

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Self
 
-from multiattach.conf import host as host_conf
-from multiattach.conf import plugins
+from multiattach.conf import host as host_conf, plugins
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers import values
 from multiattach.drivers.connectors.base import HostSession

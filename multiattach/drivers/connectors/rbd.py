@@ -17,8 +17,7 @@ from typing import Any, Self
 
 from oslo_log import log
 
-from multiattach.conf import host as host_conf
-from multiattach.conf import plugins
+from multiattach.conf import host as host_conf, plugins
 from multiattach.domain import errors
 from multiattach.domain.connection import RBD, DeviceInfo
 from multiattach.drivers.ceph import library

@@ -9,8 +9,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, locks, migration, models, transitions
+from multiattach.db import attachments as db_attachments, database, locks, migration, models, transitions
 from multiattach.domain import errors, sharing, states
 from tests.deployments import surroundings
 

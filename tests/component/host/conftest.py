@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import models
-from multiattach.db import services as db_services
+from multiattach.db import models, services as db_services
 from multiattach.db.transitions import Actor
 from multiattach.domain import findings
 from multiattach.domain.leases import LeaseRules

@@ -4,8 +4,7 @@
 import pytest
 
 from multiattach.cmd import services
-from multiattach.db import gateways as db_gateways
-from multiattach.db import services as db_services
+from multiattach.db import gateways as db_gateways, services as db_services
 from multiattach.domain import errors
 from multiattach.domain.services import VOLUME_BINARY
 from multiattach.steps.gateways import GatewayRows

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import leases as db_leases
-from multiattach.db import models
+from multiattach.db import leases as db_leases, models
 from multiattach.db.transitions import Actor, move_attachment
 from multiattach.domain import errors
 from multiattach.domain.leases import Lease, LeaseRules

@@ -11,8 +11,7 @@ from typing import Any
 import oslo_messaging as messaging
 import pytest
 
-from multiattach.db import models
-from multiattach.db import services as db_services
+from multiattach.db import models, services as db_services
 from multiattach.domain.blocklist import Cause, Reason
 from multiattach.domain.explanations import SHARED_WARNING
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY

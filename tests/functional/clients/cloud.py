@@ -22,8 +22,7 @@ from openstackclient.common import clientmanager
 from osc_lib.clientmanager import ClientCache
 from oslo_config import cfg
 
-from multiattach.api import auth, deploy
-from multiattach.api import keystone as api_keystone
+from multiattach.api import auth, deploy, keystone as api_keystone
 from multiattach.api.faults import WsgiApp
 from multiattach.periodic import Periodic
 from tests.deployments import embedded

@@ -8,8 +8,7 @@ import pytest
 import sqlalchemy as sa
 import webob
 
-from multiattach.db import models
-from multiattach.db import services as db_services
+from multiattach.db import models, services as db_services
 from multiattach.domain.services import HOST_BINARY
 from tests.functional.compute import compute_host
 from tests.functional.compute.compute_host import DB, HOST, IDLE, WEB

@@ -10,9 +10,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import attachments as db_attachments
-from multiattach.db import database, locks, models, transitions
-from multiattach.db import volumes as db_volumes
+from multiattach.db import attachments as db_attachments, database, locks, models, transitions, volumes as db_volumes
 from multiattach.domain import errors
 from multiattach.engine.attachments import Reservation
 from multiattach.engine.volumes import VolumeWish

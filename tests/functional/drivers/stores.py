@@ -8,8 +8,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
-from multiattach.conf import plugins
-from multiattach.conf import volume as volume_conf
+from multiattach.conf import plugins, volume as volume_conf
 from multiattach.drivers.backends.base import Capacity
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.backends.lvm import LvmBackend

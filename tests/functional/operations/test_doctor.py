@@ -11,8 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from multiattach.cmd import doctor, parts
-from multiattach.db import models
-from multiattach.db import services as db_services
+from multiattach.db import models, services as db_services
 from multiattach.domain.services import HOST_BINARY
 from tests.deployments import embedded
 from tests.deployments.standalone import Standalone

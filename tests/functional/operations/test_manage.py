@@ -11,8 +11,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import models
-from multiattach.db import services as db_services
+from multiattach.db import models, services as db_services
 from multiattach.domain import release
 from tests.deployments.nursery import open_nursery
 from tests.deployments.programs import BIN

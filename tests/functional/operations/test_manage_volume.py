@@ -8,8 +8,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import models
-from multiattach.db import services as db_services
+from multiattach.db import models, services as db_services
 from multiattach.domain import states
 from multiattach.drivers.targets.null import NullTarget
 from multiattach.engine import backends

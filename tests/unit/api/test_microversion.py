@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from multiattach.api import microversion
 from multiattach.api.microversion import BLOCK_STORAGE, Api, Version

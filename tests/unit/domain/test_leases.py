@@ -2,8 +2,7 @@
 import datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from multiattach.domain import leases
 from multiattach.domain.leases import Lease, LeaseRules, View

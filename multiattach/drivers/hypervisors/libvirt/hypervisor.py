@@ -3,8 +3,7 @@
 
 from typing import Any, Self
 
-from multiattach.conf import host as host_conf
-from multiattach.conf import plugins
+from multiattach.conf import host as host_conf, plugins
 from multiattach.drivers.hypervisors.base import Disk, Domain, ServerDisks
 from multiattach.drivers.hypervisors.libvirt import xml
 from multiattach.drivers.hypervisors.libvirt.connection import LibvirtConnection

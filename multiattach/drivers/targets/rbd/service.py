@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from multiattach.conf import plugins
-from multiattach.conf import volume as volume_conf
+from multiattach.conf import plugins, volume as volume_conf
 from multiattach.domain import connection, errors, sharing
 from multiattach.domain.connection import USER_PREFIX, ImageAddress, find_address
 from multiattach.drivers.ceph import library

@@ -8,8 +8,7 @@ from typing import Any, Self
 from oslo_log import log
 
 from multiattach import listening
-from multiattach.conf import plugins
-from multiattach.conf import tgt as tgt_conf
+from multiattach.conf import plugins, tgt as tgt_conf
 from multiattach.domain import errors
 from multiattach.drivers import values
 from multiattach.drivers.errors import DriverError

@@ -6,8 +6,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from multiattach.coordination import connect as connect_coordinator
-from multiattach.coordination import disconnect
+from multiattach.coordination import connect as connect_coordinator, disconnect
 from multiattach.db import models
 from multiattach.db.transitions import Actor
 from multiattach.domain.blocklist import Cause, Reason

@@ -15,8 +15,7 @@ from tests.initiators import session as wire
 from tests.initiators.wire import Claim, ConnectionEnded, Login, LoginRefused, Stage
 
 from .conftest import Volume
-from .initiator import BLOCK, IoFailed, Session
-from .initiator import LoginRefused as Refused
+from .initiator import BLOCK, IoFailed, LoginRefused as Refused, Session
 from .test_fence import Bench, Writer, bench  # noqa: F401 - a fixture
 
 

@@ -12,8 +12,7 @@ import pytest
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers.errors import DetachRefused, DomainNotFound, HypervisorError
 from multiattach.drivers.hypervisors.base import Disk
-from multiattach.drivers.hypervisors.libvirt import guest as guest_module
-from multiattach.drivers.hypervisors.libvirt import xml
+from multiattach.drivers.hypervisors.libvirt import guest as guest_module, xml
 from multiattach.drivers.hypervisors.libvirt.connection import DetachPending, DeviceNotFound, DomainState
 from multiattach.drivers.hypervisors.libvirt.events import Removals, UnplugResult
 from multiattach.drivers.hypervisors.libvirt.guest import GuestDisks

@@ -4,8 +4,7 @@
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from multiattach.drivers.targets.tgt.parse import Listing, Nexus, ShownTarget, tells_of
 from multiattach.drivers.targets.tgt.roster import Roster
