@@ -219,11 +219,11 @@ class BrickConnector:
         """Make os-brick's connector; its import takes seconds, so it is done once and late."""
         with self._lock:
             if self._connector is None:
-                from os_brick.initiator import connector
+                from multiattach.drivers.connectors.open_iscsi import OpenIscsi
 
                 self._prepare()
-                self._connector = connector.InitiatorConnector.factory(
-                    'ISCSI', self._root_helper, use_multipath=self._multipath, device_scan_attempts=self._scan_attempts
+                self._connector = OpenIscsi(
+                    self._root_helper, use_multipath=self._multipath, device_scan_attempts=self._scan_attempts
                 )
             return self._connector
 

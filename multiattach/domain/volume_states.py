@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a volume as two tables: what each status means, and which event leads from which to which.
+
+:mod:`multiattach.domain.states` has the same of attachments, which decide a volume's status where it is derived.
+"""
+
+import dataclasses
+import enum
+
+
+class Owner(enum.StrEnum):
+    """Who takes the next step of a row that is in a state."""
+
+    USER = 'user'
+    VOLUME = 'volume worker'
+    HOST = 'host agent'
+    NOBODY = 'nobody'
+
+
+class Volume(enum.StrEnum):
+    """Status of a volume as the API shows it (contract 3.1)."""
+
+    CREATING = 'creating'
+    AVAILABLE = 'available'
+    RESERVED = 'reserved'
+    ATTACHING = 'attaching'
+    IN_USE = 'in-use'
+    DETACHING = 'detaching'
+    EXTENDING = 'extending'
+    MAINTENANCE = 'maintenance'
+    DELETING = 'deleting'
+    DELETED = 'deleted'
+    ERROR = 'error'
+    ERROR_DELETING = 'error_deleting'
+    ERROR_EXTENDING = 'error_extending'
+
+
+@dataclasses.dataclass(frozen=True)
+class Transition:
+    """One row of a transition table."""
+
+    event: str
+    sources: frozenset[str]
+    target: str | None
+    doc: str
+
+
+def rows(*rows: tuple[str, tuple[str, ...], str | None, str]) -> dict[str, Transition]:
+    """Make a table of event, sources, target and what it means."""
+    return {row[0]: Transition(row[0], frozenset(row[1]), row[2], row[3]) for row in rows}
+
+
+@dataclasses.dataclass(frozen=True)
+class StatusInfo:
+    """What a status of a volume means.
+
+    :param derived: the volume's attachments decide it.
+    :param resettable: os-reset_status may set it: somebody acts on it, or it is explained as a dead end.
+        Not ``deleting``, ``error_deleting`` and ``detaching``: what they tell of is going on, or is not.
+    :param failed: something failed; no further server may have the volume.
+    :param has_storage: False while storage is made, and while it goes.
+    :param has_server: a server may have the volume.
+    """
+
+    owner: Owner
+    doc: str
+    derived: bool = False
+    resettable: bool = True
+    failed: bool = False
+    has_storage: bool = True
+    has_server: bool = False
+
+
+V = Volume
+
+VOLUME_STATES: dict[Volume, StatusInfo] = {
+    V.CREATING: StatusInfo(Owner.VOLUME, 'The volume worker creates the storage.', has_storage=False),
+    V.AVAILABLE: StatusInfo(Owner.NOBODY, 'The volume is not attached.', derived=True),
+    V.RESERVED: StatusInfo(Owner.USER, 'Reserved for a server; no host has connected.', derived=True),
+    V.ATTACHING: StatusInfo(Owner.USER, 'The volume is being attached to a server.', derived=True),
+    V.IN_USE: StatusInfo(Owner.NOBODY, 'The volume is attached to at least one server.', derived=True, has_server=True),
+    V.DETACHING: StatusInfo(
+        Owner.USER, 'The volume is being detached from a server.', derived=True, has_server=True, resettable=False
+    ),
+    V.EXTENDING: StatusInfo(Owner.VOLUME, 'The volume worker extends the storage.'),
+    V.MAINTENANCE: StatusInfo(Owner.USER, 'Set by an administrator; nothing changes until the status is reset.'),
+    V.DELETING: StatusInfo(Owner.VOLUME, 'The volume worker deletes the storage.', has_storage=False, resettable=False),
+    V.DELETED: StatusInfo(Owner.NOBODY, 'Deleted.', has_storage=False, resettable=False),
+    V.ERROR: StatusInfo(
+        Owner.USER, 'The storage could not be created, or an administrator set this status.', failed=True
+    ),
+    V.ERROR_DELETING: StatusInfo(
+        Owner.USER, 'The storage could not be deleted.', failed=True, has_storage=False, resettable=False
+    ),
+    V.ERROR_EXTENDING: StatusInfo(Owner.USER, 'The storage could not be extended; the data is intact.', failed=True),
+}
+
+
+VOLUME_EVENTS: dict[str, Transition] = rows(
+    ('created', (V.CREATING,), None, 'The storage exists.'),
+    (
+        'create_failed',
+        (V.CREATING,),
+        V.ERROR,
+        'No backend had space, or the backend failed; a message gives the reason.',
+    ),
+    (
+        'delete',
+        (V.AVAILABLE, V.ERROR, V.ERROR_EXTENDING),
+        V.DELETING,
+        'The storage is to be deleted; there must be no live attachment (contract 3.4).',
+    ),
+    (
+        'force_delete',
+        tuple(status for status in V if status not in (V.DELETING, V.DELETED)),
+        V.DELETING,
+        'The same by an administrator, in any status; live attachments still prevent it.',
+    ),
+    ('deleted', (V.DELETING,), V.DELETED, 'The storage is deleted.'),
+    ('delete_failed', (V.DELETING,), V.ERROR_DELETING, 'The backend could not delete.'),
+    (
+        'extend',
+        (V.AVAILABLE, V.IN_USE, V.DETACHING),
+        V.EXTENDING,
+        'The storage is to be extended (from detaching: while other servers have the volume).',
+    ),
+    ('extended', (V.EXTENDING,), None, 'The storage is extended.'),
+    ('extend_failed', (V.EXTENDING,), V.ERROR_EXTENDING, 'The backend could not extend.'),
+)
+
+# -- sets of statuses --------------------------------------------------------------------------------
+
+
+def find_status_owner(status: str) -> Owner:
+    """Return who takes the next step of a volume; of a status that is none a person does."""
+    return VOLUME_STATES[Volume(status)].owner if status in set(Volume) else Owner.USER
+
+
+_STATUSES = VOLUME_STATES.items()
+DERIVED_STATUSES: frozenset[str] = frozenset(status for status, info in _STATUSES if info.derived)
+# What a volume without attachments, and without a mark, cannot be.
+TAKEN: frozenset[str] = DERIVED_STATUSES - {V.AVAILABLE}
+RESETTABLE: frozenset[str] = frozenset(status for status, info in _STATUSES if info.resettable)
+FAILED: frozenset[str] = frozenset(status for status, info in _STATUSES if info.failed)
+WITHOUT_STORAGE: frozenset[str] = frozenset(status for status, info in _STATUSES if not info.has_storage)
+WITH_SERVER: frozenset[str] = frozenset(status for status, info in _STATUSES if info.has_server)
+# Nothing is going on: the volume may be cloned, retyped and extended.
+SETTLED: tuple[str, ...] = tuple(status for status, info in _STATUSES if info.derived and info.owner is Owner.NOBODY)
+WORKER_STATUSES: frozenset[str] = frozenset(status for status, info in _STATUSES if info.owner is Owner.VOLUME)
