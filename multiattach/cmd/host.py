@@ -14,7 +14,10 @@ from multiattach.rpc import broker
 def serve(args: Sequence[str]) -> None:
     """Run the agent of this host until a signal comes."""
     conf = configuration.load(
-        args, program='multiattach-host', description='Attaches volumes to the libvirt domains of this compute host.'
+        args,
+        program='multiattach-host',
+        description='Attaches volumes to the libvirt domains of this compute host.',
+        rpc_connections=configuration.RPC_CONNECTIONS_OF_AGENT,
     )
     stop = run.Stop()
     with contextlib.ExitStack() as stack:

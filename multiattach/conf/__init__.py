@@ -61,11 +61,16 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return [*listed, (nova.GROUP, nova.list_auth_opts()), ('file', backend), *plugins.list_foreign_opts()]
 
 
-def set_library_defaults() -> None:
+# A worker answers 64 calls at once (executor_thread_pool_size), and as many fences. None is opened unasked.
+RPC_CONNECTIONS = 130
+# An agent sends in moments, and waits without a connection. Hundreds of agents at work at once must not open tens each.
+RPC_CONNECTIONS_OF_AGENT = 8
+
+
+def set_library_defaults(rpc_connections: int = RPC_CONNECTIONS) -> None:
     """Set defaults of library options that fit this service."""
     policy_opts.set_defaults(cfg.CONF, policy_file='policy.yaml')
-    # A worker answers 64 calls at once (executor_thread_pool_size), and as many fences. None is opened unasked.
-    cfg.set_defaults(impl_rabbit.rabbit_opts, rpc_conn_pool_size=130)
+    cfg.set_defaults(impl_rabbit.rabbit_opts, rpc_conn_pool_size=rpc_connections)
     log.set_defaults(
         default_log_levels=[
             *log.get_default_log_levels(),
@@ -90,19 +95,21 @@ def load(
     defaults: dict[tuple[str, str], Any] | None = None,
     check: bool = True,
     epilog: str | None = None,
+    rpc_connections: int = RPC_CONNECTIONS,
 ) -> cfg.ConfigOpts:
     """Read a program's configuration files and its command line, and set up logging.
 
     :param cli_opts: options of this program alone.
     :param defaults: defaults by (group, option) that this program changes.
     :param check: refuse a wrong value at once, and not when it is read.
+    :param rpc_connections: default of how many connections to a broker are kept at most.
     :raises ConfigurationError: the message names the option.
     """
     conf = cfg.CONF
     conf.reset()
     register_opts(conf)
     log.register_options(conf)
-    set_library_defaults()
+    set_library_defaults(rpc_connections)
     if cli_opts:
         conf.register_cli_opts(list(cli_opts))
     for (group, name), value in (defaults or {}).items():

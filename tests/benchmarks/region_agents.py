@@ -155,7 +155,12 @@ def _read_orders() -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Do as ordered until the input ends."""
-    conf = configuration.load(sys.argv[2:], program='agents', description='Many host agents.')
+    conf = configuration.load(
+        sys.argv[2:],
+        program='agents',
+        description='Many host agents.',
+        rpc_connections=configuration.RPC_CONNECTIONS_OF_AGENT,
+    )
     agents = Agents(conf, json.loads(sys.argv[1]))
     print('{}', flush=True)
     for order in _read_orders():
