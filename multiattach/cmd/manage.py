@@ -11,7 +11,7 @@ from typing import TypeAlias
 from oslo_config import cfg
 
 from multiattach import conf as configuration
-from multiattach.cmd import checks, doctor, parts, run, services, volumes
+from multiattach.cmd import checks, cinder, doctor, parts, run, services, volumes
 from multiattach.db import gateways as db_gateways, history, migration, models, services as db_services
 from multiattach.domain import errors, idents, timeline
 from multiattach.domain.services import is_up
@@ -203,6 +203,7 @@ def _add_commands(subparsers: _Places) -> None:
     remove.add_argument('service_host', metavar='host', help='host, as "service list" shows it')
     remove.add_argument('--force', action='store_true', help='even if volumes or attachments depend on it alone')
     _add_volume_commands(_add_noun(subparsers, 'volume', 'manage volumes whose backend was renamed or lost'))
+    _add_cinder_commands(_add_noun(subparsers, 'cinder', 'take over from Cinder'))
     config = _add_noun(subparsers, 'config', 'manage the configuration files')
     _add(
         config,
@@ -268,6 +269,64 @@ def _add_volume_commands(volume: _Places) -> None:
     )
     for each in (update, remove):
         each.add_argument('--dry-run', action='store_true', help='only report what would be done')
+
+
+def _add_cinder_commands(noun: _Places) -> None:
+    check = _add(
+        noun,
+        'check',
+        "Tell what of Cinder's database could be imported, what could not, why, and what to do about it. Nothing is "
+        'written, and Cinder may run. Exits with status 1 if something could not.',
+        cinder.check,
+    )
+    bring = _add(
+        noun,
+        'import',
+        'Import volumes, attachments, types, QoS specs and quotas of Cinder, in one transaction. Volumes stay where '
+        'they are, and hosts stay logged in. Cinder must be stopped. Can be repeated: it brings what is new, or '
+        'changed in Cinder. Refused (status 1) while something cannot be imported, without --partial.',
+        cinder.bring,
+    )
+    bring.add_argument('--partial', action='store_true', help='import what can be, and leave the rest in Cinder')
+    bring.add_argument(
+        '--force', action='store_true', help='even if Cinder runs, or no worker of a backend ever reported'
+    )
+    for each in (check, bring):
+        each.add_argument(
+            '--cinder-config', metavar='FILE', help='cinder.conf: the database, drivers and names of volumes are in it'
+        )
+        each.add_argument(
+            '--cinder-connection-file',
+            metavar='FILE',
+            help="file that holds nothing but the SQLAlchemy URL of Cinder's database; or set the environment variable "
+            f'{cinder.VARIABLE}',
+        )
+        each.add_argument(
+            '--backend',
+            action='append',
+            default=[],
+            metavar='HOST@BACKEND#POOL=HOST@BACKEND',
+            help='which backend here has the volumes of a backend, or pool, of Cinder; repeatable. One of the same '
+            'name needs none.',
+        )
+    undo = _add(
+        noun,
+        'undo',
+        'Forget what was imported: the way back to Cinder. Storage, targets and sessions are not touched. The volume '
+        'workers must be stopped. Refused (status 1) if something was changed here since, without --force.',
+        cinder.undo,
+    )
+    undo.add_argument('--force', action='store_true', help='even if something was changed here since it was imported')
+    finish = _add(
+        noun,
+        'finish',
+        'End the way back: from then on targets admit only hosts that are known. This cannot be undone.',
+        cinder.finish,
+    )
+    for each in (bring, undo, finish):
+        each.add_argument('--dry-run', action='store_true', help='only report what would be done')
+    for each in (check, bring, undo, finish):
+        each.add_argument('-f', '--format', choices=['table', 'json'], default='table', help='default: table')
 
 
 def manage(args: Sequence[str]) -> int | None:

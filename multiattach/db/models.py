@@ -324,6 +324,8 @@ class Attachment(Lifetime, Base):
     attach_mode: orm.Mapped[str | None] = orm.mapped_column(sa.String(8))
     attached_host: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     initiator: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    # Name of the account if it is not the initiator's own: Cinder gave all initiators of a volume the same one.
+    shared_account: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     mountpoint: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     connector: orm.Mapped[Any] = orm.mapped_column(Json, nullable=True, deferred=True)
     connection_info: orm.Mapped[Any] = orm.mapped_column(Json, nullable=True, deferred=True)
@@ -501,3 +503,17 @@ class Message(Base):
     user_message: orm.Mapped[str] = orm.mapped_column(sa.Text)
     created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
     guaranteed_until: orm.Mapped[datetime.datetime]
+
+
+class ImportedItem(Base):
+    """What was taken over from Cinder, as long as there is a way back.
+
+    ``fingerprint`` tells what the item's rows were then: of other ones it is not known how to undo them.
+    """
+
+    __tablename__ = 'imported_items'
+
+    kind: orm.Mapped[str] = orm.mapped_column(sa.String(16), primary_key=True)
+    ident: orm.Mapped[str] = orm.mapped_column(sa.String(300), primary_key=True)
+    fingerprint: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    imported_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)

@@ -3,6 +3,7 @@
 
 import datetime
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -64,6 +65,13 @@ def list_of_backend(session: Session, binary: str, host: str) -> list[S]:
         if ((row.report or {}).get('cluster') or row.host) == host
     ]
     return sorted(rows, key=lambda row: row.heartbeat_at or datetime.datetime.min, reverse=True)
+
+
+def list_reports(work: Work, binary: str) -> Sequence[sa.Row[Any]]:
+    """List id, host, report and heartbeat of the services of a program, that of the last heartbeat first."""
+    return work.execute(
+        sa.select(S.id, S.host, S.report, S.heartbeat_at).where(S.binary == binary).order_by(S.heartbeat_at.desc())
+    ).all()
 
 
 def find_portal(work: Work, binary: str, host: str) -> str | None:

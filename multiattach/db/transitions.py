@@ -8,7 +8,7 @@ Each move is a compare-and-swap: the WHERE clause of the UPDATE holds the source
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -278,6 +278,33 @@ def add_attachment(
         _write_status(work, attachment.id, attachment.volume_id, attachment.state, status)
     elif volume is not None and volume.claim:
         derive_volume(work, volume.id)
+
+
+def import_attachments(work: Work, rows: Sequence[Mapping[str, Any]], actor: Actor) -> None:
+    """Insert attachments in the states that they had elsewhere; they are no news to anybody.
+
+    :param rows: columns of each, without timeline.
+    """
+    moment = models.now()
+    more = {'state_at': moment, 'delete_on_termination': False}
+    lines = [_entry('import', row['state'], moment.isoformat(), actor, None, None) for row in rows]
+    values = [{**row, **more, 'timeline': line} for row, line in zip(rows, lines, strict=True)]
+    work.execute(sa.insert(models.table_of(models.Attachment)), values)
+
+
+def import_volumes(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert volumes in the statuses that they had elsewhere."""
+    moment = models.now()
+    work.execute(sa.insert(models.table_of(models.Volume)), [{**row, 'status_at': moment} for row in rows])
+
+
+def rewrite_imported(work: Work, table: sa.Table, ident: str, values: Mapping[str, Any]) -> None:
+    """Make an imported volume or attachment what it is elsewhere by now; nobody here has changed it.
+
+    :param table: that of either model.
+    """
+    at = {models.Volume.__tablename__: 'status_at', models.Attachment.__tablename__: 'state_at'}[table.name]
+    work.execute(sa.update(table).where(table.c.id == ident).values({**values, at: models.now()}))
 
 
 def move_volume(work: Work, volume_id: str, event: str, **values: Any) -> None:
