@@ -62,6 +62,39 @@ class Backend(Protocol):
     def extend(self, volume_id: str, size_gb: int) -> None:
         """Grow a volume's storage; never shrinks."""
 
+    # Snapshots ---------------------------------------------------------------------------
+
+    def can_snapshot_in_use(self) -> bool:
+        """Tell whether a snapshot of a volume that servers write to is of one moment; else none is taken of it."""
+
+    def create_snapshot(self, snapshot_id: str, volume_id: str, proceed: Callable[[], bool]) -> None:
+        """Keep what a volume has now; half a snapshot never has the snapshot's name.
+
+        :raises CopyAborted: it said no.
+        :raises StorageError: also if somebody wrote to the volume, where :meth:`can_snapshot_in_use` says no.
+        """
+
+    def delete_snapshot(self, snapshot_id: str, volume_id: str, proceed: Callable[[], bool]) -> None:
+        """Remove a snapshot, and half a one; absent is success. Volumes that were made from it stay whole.
+
+        :raises ClearAborted: it said no, or somebody else is at it.
+        :raises StorageError: also if something that this service did not make needs it; the message names it.
+        """
+
+    def clone_snapshot(
+        self, volume_id: str, snapshot_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]
+    ) -> None:
+        """Make a volume's storage from a snapshot of the volume *source_id*; the rest is as for :meth:`clone`."""
+
+    def revert(self, volume_id: str, snapshot_id: str, proceed: Callable[[], bool]) -> None:
+        """Give a volume, which nobody has open, what a snapshot of it has; one that broke off is made anew.
+
+        :raises CopyAborted: it said no; the volume may be neither what it was nor what the snapshot is.
+        """
+
+    def list_snapshots(self) -> dict[str, str | None]:
+        """List the snapshots that there are: UUID, and that of the volume if the storage tells."""
+
     def path(self, volume_id: str) -> str:
         """Return what a target exports.
 
