@@ -38,6 +38,7 @@ from multiattach.steps.exports import Exports
 from multiattach.steps.fences import FencePlans
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
+from multiattach.steps.snapshots import SnapshotRows
 from multiattach.steps.storage import Storage
 from multiattach.turns import Turns
 from multiattach.volume.blocklist import BlocklistKeeper
@@ -49,6 +50,7 @@ from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
+from multiattach.volume.snapshots import SnapshotSteps
 from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import Duties, Offer, VolumeWorker
 from multiattach.worker import Presence
@@ -163,7 +165,8 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
             down_time=conf.service_down_time,
             default_type=conf.default_volume_type,
             default_zone=conf.default_availability_zone or None,
-            default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.OPTS},
+            default_quotas={opt.dest: conf.quota[opt.dest] for opt in quota.LIMITS},
+            snapshot_gigabytes=not conf.quota.no_snapshot_gb_quota,
             max_attachments=conf.max_attachments_per_volume,
             drift=make_rules(conf),
         ),
@@ -319,7 +322,8 @@ def make_volume_workers(
         fencer = Fencer(FencePlans(db, actor), target, locks, leases)
         exporter = Exporter(Exports(db, actor), backend, target, locks, serves, leases, fencer, turns)
         agents = HostAgents(rpc, conf.rpc_response_timeout)
-        storage = StorageSteps(Storage(db, serves), backend, target, locks, agents, leases, events)
+        snapshots = SnapshotSteps(SnapshotRows(db, serves), backend, target, locks, leases)
+        storage = StorageSteps(Storage(db, serves), backend, target, locks, agents, leases, snapshots, events)
         check = None
         if client is not None and conf.reconcile.nova_servers:
             check = NovaCheck(NovaServers(client), conf.reconcile.nova_servers)
@@ -344,7 +348,18 @@ def make_volume_workers(
                 crew,
                 leases,
                 Offer(backend, capabilities, group.max_over_subscription_ratio),
-                Duties(serves, exporter, fencer, Inspection(target), storage, reconciler, epoch, keeper, membership),
+                Duties(
+                    serves,
+                    exporter,
+                    fencer,
+                    Inspection(target),
+                    storage,
+                    snapshots,
+                    reconciler,
+                    epoch,
+                    keeper,
+                    membership,
+                ),
             )
         )
     return workers

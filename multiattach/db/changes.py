@@ -15,6 +15,7 @@ from multiattach.domain.callers import Caller
 
 ATTACHMENT = 'attachment'
 VOLUME = 'volume'
+SNAPSHOT = 'snapshot'
 _KEY = 'multiattach_changes'
 
 
@@ -22,7 +23,7 @@ _KEY = 'multiattach_changes'
 class Change:
     """One event on one row.
 
-    :param noun: ``attachment`` or ``volume``.
+    :param noun: ``attachment``, ``volume`` or ``snapshot``.
     :param at: when, UTC without zone.
     :param left: state before, None where the transaction had not read it.
     :param stayed: seconds in the state before, None where not known.

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queries on volumes that are made of other volumes."""
+"""Queries on volumes that are made of other volumes, or of snapshots."""
+
+import dataclasses
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -12,11 +14,33 @@ V = models.Volume
 _IMAGE = models.ImageMetadata
 
 
-def find_source(session: Session, volume_id: str) -> str | None:
-    """Return the id of what a volume is a clone of, None if it is no clone, or its source is gone."""
-    return session.execute(
-        sa.select(V.source_volid).where(V.id == volume_id, V.deleted_at.is_(None))
-    ).scalar_one_or_none()
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a volume is a clone of.
+
+    :param volume_id: the volume, or that of the snapshot.
+    """
+
+    volume_id: str
+    snapshot_id: str | None = None
+
+    def __str__(self) -> str:
+        return f'volume {self.volume_id}' if self.snapshot_id is None else f'snapshot {self.snapshot_id}'
+
+
+def find_source(session: Session, volume_id: str) -> Source | None:
+    """Return what a volume is a clone of, None if it is no clone, or gone."""
+    snapshot = models.Snapshot
+    row = session.execute(
+        sa.select(V.source_volid, V.snapshot_id, snapshot.volume_id)
+        .outerjoin_from(V, snapshot, snapshot.id == V.snapshot_id)
+        .where(V.id == volume_id, V.deleted_at.is_(None))
+    ).first()
+    if row is None:
+        return None
+    if row.snapshot_id is not None:  # without its row it fails: an empty volume would be none that was asked for
+        return Source(row.volume_id or '', row.snapshot_id)
+    return None if row.source_volid is None else Source(row.source_volid)
 
 
 def is_being_copied(session: Session, volume_id: str) -> bool:

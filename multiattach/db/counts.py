@@ -8,19 +8,22 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from multiattach.db import models
-from multiattach.domain import states
+from multiattach.domain import snapshots, states
 
 _A, _V, _S, _E = models.Attachment, models.Volume, models.Service, models.Epoch
-ATTACHMENT, VOLUME = 'attachment', 'volume'
+_P = models.Snapshot
+ATTACHMENT, VOLUME, SNAPSHOT = 'attachment', 'volume', 'snapshot'
 
 
 def count_stuck(session: Session, late: datetime.datetime) -> dict[tuple[str, str], int]:
     """Count, by noun and state, the rows that wait for a worker or an agent since before a moment (UTC)."""
     numbers = {(ATTACHMENT, str(state)): 0 for state in sorted(states.OWN_STATES)}
     numbers |= {(VOLUME, str(status)): 0 for status in sorted(states.WORKER_STATUSES)}
+    numbers |= {(SNAPSHOT, str(status)): 0 for status in sorted(snapshots.WORKER_SNAPSHOTS)}
     for noun, state, since, wanted, deleted in (
         (ATTACHMENT, _A.state, _A.state_at, states.OWN_STATES, _A.deleted_at),
         (VOLUME, _V.status, _V.status_at, states.WORKER_STATUSES, _V.deleted_at),
+        (SNAPSHOT, _P.status, _P.status_at, snapshots.WORKER_SNAPSHOTS, _P.deleted_at),
     ):
         rows = session.execute(
             sa.select(state, sa.func.count())
@@ -43,7 +46,11 @@ def count_unknown(session: Session) -> list[tuple[str, Any, int]]:
     """List table, state and number of the rows in states that this release does not know."""
     return [
         (column.class_.__tablename__, name, number)
-        for column, known in ((_A.state, states.Attachment), (_V.status, states.Volume))
+        for column, known in (
+            (_A.state, states.Attachment),
+            (_V.status, states.Volume),
+            (_P.status, snapshots.Snapshot),
+        )
         for name, number in session.execute(
             sa.select(column, sa.func.count()).where(column.not_in(list(known))).group_by(column)
         )

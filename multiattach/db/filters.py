@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from oslo_utils import strutils, timeutils
 
-from multiattach.db import models, volumes
+from multiattach.db import models, snapshots, volumes
 from multiattach.domain import bounds, errors, idents, pools, states
 
 Condition = sa.ColumnElement[bool]
@@ -136,6 +136,7 @@ def _image_metadata(value: str) -> Condition:
 V = models.Volume
 A = models.Attachment
 M = models.Message
+S = models.Snapshot
 
 # Filters of Block Storage's resource_filters.json, for everybody (contract 10.2).
 VOLUMES: Mapping[str, Filter] = {
@@ -165,7 +166,7 @@ VOLUMES_ADMIN: Mapping[str, Filter] = {
     'volume_type_id': _ident(V.volume_type_id),
     'service_uuid': _ident(V.service_uuid),
     'glance_metadata': _image_metadata,
-    'snapshot_id': _never,
+    'snapshot_id': _ident(V.snapshot_id),
     'source_volid': _ident(V.source_volid),
     'cluster_name': _never,
     'encryption_key_id': _never,
@@ -179,6 +180,22 @@ VOLUMES_LIKE: Mapping[str, Any] = {
     'description': V.display_description,
     'host': V.host,
 }
+SNAPSHOTS: Mapping[str, Filter] = {
+    'name': _text(S.display_name),
+    'status': _text(S.status),
+    'volume_id': _ident(S.volume_id),
+    'metadata': lambda value: sa.and_(sa.true(), *snapshots.metadata_filter(parse_mapping(value))),
+    'availability_zone': snapshots.in_zone,
+    'consumes_quota': lambda value: sa.true() if parse_boolean(value) else nothing(),
+}
+SNAPSHOTS_ADMIN: Mapping[str, Filter] = {
+    'id': _ident(S.id),
+    'project_id': _text(S.project_id),
+    'user_id': _text(S.user_id),
+    'display_name': _text(S.display_name),
+    'volume_size': _number(S.size),
+}
+SNAPSHOTS_LIKE: Mapping[str, Any] = {'name': S.display_name, 'status': S.status, 'volume_id': S.volume_id}
 ATTACHMENTS: Mapping[str, Filter] = {
     'volume_id': _ident(A.volume_id),
     'instance_id': _ident(A.instance_uuid),

@@ -19,10 +19,16 @@ def timeline(db: database.Database, attachment_id: str) -> str:
 def purge(db: database.Database, before: datetime.datetime) -> dict[str, int]:
     """Delete rows that were deleted before a moment (UTC), in short transactions; count them by table."""
     attachment, volume, kind = models.Attachment, models.Volume, models.VolumeType
+    snapshot = models.Snapshot
     return {
         'attachments': _purge(db, attachment, attachment.deleted_at < before),
+        'snapshots': _purge(db, snapshot, snapshot.deleted_at < before),
         'volumes': _purge(
-            db, volume, volume.deleted_at < before, ~sa.exists().where(attachment.volume_id == volume.id)
+            db,
+            volume,
+            volume.deleted_at < before,
+            ~sa.exists().where(attachment.volume_id == volume.id),
+            ~sa.exists().where(snapshot.volume_id == volume.id),
         ),
         'volume_types': _purge(
             db, kind, kind.deleted_at < before, ~sa.exists().where(volume.volume_type_id == kind.id)
@@ -44,6 +50,12 @@ def _purge_batch(
                 session.execute(
                     sa.delete(items).where(items.volume_id.in_(idents)).execution_options(synchronize_session=False)
                 )
+        if model is models.Snapshot:
+            session.execute(
+                sa.delete(models.SnapshotMetadata)
+                .where(models.SnapshotMetadata.snapshot_id.in_(idents))
+                .execution_options(synchronize_session=False)
+            )
         if model is models.VolumeType:
             for specs in (
                 models.ExtraSpec,

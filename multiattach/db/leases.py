@@ -13,7 +13,9 @@ from multiattach.domain.leases import Lease
 L = models.StepLease
 A = models.Attachment
 V = models.Volume
-ATTACHMENT, VOLUME = 'attachment', 'volume'
+S = models.Snapshot
+ATTACHMENT, VOLUME, SNAPSHOT = 'attachment', 'volume', 'snapshot'
+_STEPS = {ATTACHMENT: (A.state, A.state_at), VOLUME: (V.status, V.status_at), SNAPSHOT: (S.status, S.status_at)}
 _AT_ONCE = 500  # ids in one statement
 
 
@@ -30,13 +32,10 @@ def list_of(session: Session, idents: Sequence[str]) -> dict[str, Lease]:
 
 
 def read_step(session: Session, noun: str, ident: str) -> tuple[str, datetime.datetime] | None:
-    """Return state of an attachment or a volume and since when; None if it is gone."""
-    query = (
-        sa.select(A.state, A.state_at).where(A.id == ident, A.deleted_at.is_(None))
-        if noun == ATTACHMENT
-        else sa.select(V.status, V.status_at).where(V.id == ident, V.deleted_at.is_(None))
-    )
-    row = session.execute(query).first()
+    """Return state of an attachment, a volume or a snapshot and since when; None if it is gone."""
+    state, since = _STEPS[noun]
+    model = state.class_
+    row = session.execute(sa.select(state, since).where(model.id == ident, model.deleted_at.is_(None))).first()
     return None if row is None else (row[0], row[1])
 
 
@@ -79,6 +78,7 @@ def renew(session: Session, owner: str, idents: Iterable[str], until: datetime.d
     since = sa.func.coalesce(
         sa.select(A.state_at).where(A.id == L.ident).scalar_subquery(),
         sa.select(V.status_at).where(V.id == L.ident).scalar_subquery(),
+        sa.select(S.status_at).where(S.id == L.ident).scalar_subquery(),
         L.since,
     )
     done = session.execute(
@@ -103,6 +103,7 @@ def sweep(session: Session, now: datetime.datetime, latest: datetime.datetime) -
             sa.or_(L.lease_until < now, L.lease_until > latest),
             ~sa.exists().where(A.id == L.ident, A.state_at == L.since),
             ~sa.exists().where(V.id == L.ident, V.status_at == L.since, V.deleted_at.is_(None)),
+            ~sa.exists().where(S.id == L.ident, S.status_at == L.since, S.deleted_at.is_(None)),
         )
         .execution_options(synchronize_session=False)
     )

@@ -237,6 +237,8 @@ class Volume(Lifetime, Base):
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
     # No foreign key: a clone outlives its source.
     source_volid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
+    # Nor here: a volume that was made from a snapshot outlives it.
+    snapshot_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
     volume_type: orm.Mapped[VolumeType] = orm.relationship(lazy='raise_on_sql')
     attachments: orm.Mapped[list['Attachment']] = orm.relationship(
         lazy='raise_on_sql',
@@ -267,6 +269,7 @@ class VolumeDetail:
     created_at: datetime.datetime
     updated_at: datetime.datetime | None
     source_volid: str | None
+    snapshot_id: str | None
     type_name: str
     metadata: dict[str, str]
     image_metadata: dict[str, str]
@@ -281,6 +284,63 @@ class VolumeMetadata(Base):
     __table_args__ = (sa.Index(None, 'key', 'value'),)
 
     volume_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('volumes.id'), primary_key=True)
+    key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    value: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+
+
+class Snapshot(Lifetime, Base):
+    """What a volume had at a moment. ``status`` is written by :mod:`multiattach.db.snapshots` only.
+
+    It is where its volume is, and of its volume's type.
+    """
+
+    __tablename__ = 'snapshots'
+    __table_args__ = (
+        sa.Index(None, 'volume_id', 'deleted_at', 'created_at', 'id'),
+        sa.Index(None, 'project_id', 'deleted_at', 'created_at', 'id'),
+        sa.Index(None, 'deleted_at', 'created_at', 'id'),
+        sa.Index(None, 'status', 'deleted_at'),
+    )
+
+    id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    volume_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('volumes.id'))
+    project_id: orm.Mapped[str] = orm.mapped_column(sa.String(255))
+    user_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    display_name: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    display_description: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    # GiB that the volume had then.
+    size: orm.Mapped[int]
+    status: orm.Mapped[str] = orm.mapped_column(sa.String(32))
+    status_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+    progress: orm.Mapped[str] = orm.mapped_column(sa.String(8))
+    request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
+
+
+@dataclasses.dataclass(slots=True)
+class SnapshotDetail:
+    """A snapshot with what its views show of its metadata; no mapped row."""
+
+    id: str
+    volume_id: str
+    project_id: str
+    user_id: str | None
+    display_name: str | None
+    display_description: str | None
+    size: int
+    status: str
+    progress: str
+    created_at: datetime.datetime
+    updated_at: datetime.datetime | None
+    metadata: dict[str, str]
+
+
+class SnapshotMetadata(Base):
+    """One item of a snapshot's user metadata."""
+
+    __tablename__ = 'snapshot_metadata'
+    __table_args__ = (sa.Index(None, 'key', 'value'),)
+
+    snapshot_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), sa.ForeignKey('snapshots.id'), primary_key=True)
     key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
     value: orm.Mapped[str] = orm.mapped_column(sa.String(255))
 

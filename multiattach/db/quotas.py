@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quota limits, and what projects have. Use is counted, never booked: it cannot drift."""
 
+import collections
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -30,19 +31,33 @@ def lock_project(work: Work, project_id: str) -> None:
             raise db_exc.RetryRequest(exc) from exc
 
 
-def count_usage(session: Session, project_id: str) -> quotas.QuotaUsage:
-    """Count what a project has, in one statement."""
-    volume, kind = models.Volume, models.VolumeType
+def count_usage(session: Session, project_id: str, *, snapshot_gigabytes: bool) -> quotas.QuotaUsage:
+    """Count what a project has, in one statement.
+
+    :param snapshot_gigabytes: the GiB of snapshots count, too.
+    """
+    volume, kind, snapshot = models.Volume, models.VolumeType, models.Snapshot
+    size = sa.func.coalesce(sa.func.sum(sa.func.coalesce(volume.new_size, volume.size)), 0)
     rows = session.execute(
-        sa.select(
-            kind.name, sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.coalesce(volume.new_size, volume.size)), 0)
+        sa.union_all(
+            sa.select(sa.literal(0), kind.name, sa.func.count(), size)
+            .join(volume, kind.id == volume.volume_type_id)
+            .where(volume.project_id == project_id, volume.deleted_at.is_(None))
+            .group_by(kind.name),
+            sa.select(sa.literal(1), kind.name, sa.func.count(), sa.func.coalesce(sa.func.sum(snapshot.size), 0))
+            .join(volume, kind.id == volume.volume_type_id)
+            .join(snapshot, snapshot.volume_id == volume.id)
+            .where(snapshot.project_id == project_id, snapshot.deleted_at.is_(None))
+            .group_by(kind.name),
         )
-        .join(kind, kind.id == volume.volume_type_id)
-        .where(volume.project_id == project_id, volume.deleted_at.is_(None))
-        .group_by(kind.name)
     ).all()
+    gigabytes = collections.Counter[str]()
+    for is_snapshot, name, _, total in rows:
+        gigabytes[name] += int(total) if snapshot_gigabytes or not is_snapshot else 0
     return quotas.QuotaUsage(
-        {name: int(number) for name, number, _ in rows}, {name: int(size) for name, _, size in rows}
+        {name: int(number) for is_snapshot, name, number, _ in rows if not is_snapshot},
+        gigabytes,
+        snapshots={name: int(number) for is_snapshot, name, number, _ in rows if is_snapshot},
     )
 
 

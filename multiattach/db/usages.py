@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from multiattach.db import models
 
 _V, _A, _M = models.Volume, models.Attachment, models.VolumeMetadata
+_S, _T = models.Snapshot, models.SnapshotMetadata
 _VOLUME_COLUMNS = (
     _V.id,
     _V.project_id,
@@ -25,6 +26,7 @@ _VOLUME_COLUMNS = (
     _V.size,
     _V.multiattach,
     _V.bootable,
+    _V.snapshot_id,
 )
 _ATTACHMENT_COLUMNS = (
     _A.id,
@@ -47,6 +49,31 @@ def read_timeline(session: Session, attachment_id: str) -> str:
 def find_volume(session: Session, volume_id: str) -> Any | None:
     """Read a volume, also one that is gone; None for one that was purged."""
     return session.execute(sa.select(*_VOLUME_COLUMNS).where(_V.id == volume_id)).first()
+
+
+def find_snapshot(session: Session, snapshot_id: str) -> Any | None:
+    """Read a snapshot and where it is, also one that is gone; None for one that was purged."""
+    return session.execute(
+        sa.select(
+            _S.id,
+            _S.project_id,
+            _S.user_id,
+            _S.volume_id,
+            _S.size,
+            _S.display_name,
+            _S.created_at,
+            _S.status,
+            _V.host,
+            _V.availability_zone,
+        )
+        .join(_V, _V.id == _S.volume_id)
+        .where(_S.id == snapshot_id)
+    ).first()
+
+
+def list_snapshot_metadata(session: Session, snapshot_id: str) -> list[tuple[str, str]]:
+    rows = session.execute(sa.select(_T.key, _T.value).where(_T.snapshot_id == snapshot_id).order_by(_T.key))
+    return [(row.key, row.value) for row in rows]
 
 
 def find_attachment(session: Session, attachment_id: str) -> Any | None:

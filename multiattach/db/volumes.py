@@ -39,6 +39,7 @@ _OWN = (
     'created_at',
     'updated_at',
     'source_volid',
+    'snapshot_id',
 )
 
 
@@ -199,7 +200,7 @@ def allocated(session: Session) -> dict[str, int]:
     return {str(host): int(total) for host, total in rows}
 
 
-def _check_distinct(items: Mapping[str, str]) -> None:
+def check_distinct(items: Mapping[str, str]) -> None:
     """Refuse keys that MariaDB takes for one: it does not see spaces at the end."""
     if len({key.rstrip(' ') for key in items}) != len(items):
         raise errors.InvalidInput('Two keys of metadata differ in nothing but spaces at their end.')
@@ -207,7 +208,7 @@ def _check_distinct(items: Mapping[str, str]) -> None:
 
 def replace_metadata(session: Session, volume_id: str, wanted: Mapping[str, str], *, keep_others: bool) -> None:
     """Write user metadata; the caller holds the volume's lock. *keep_others* leaves keys that are not named."""
-    _check_distinct(wanted)
+    check_distinct(wanted)
     items.put(session, models.VolumeMetadata.volume_id, volume_id, wanted, keep_others=keep_others)
 
 
@@ -217,7 +218,7 @@ def delete_metadata(session: Session, volume_id: str, key: str) -> bool:
 
 def set_image_metadata(session: Session, volume_id: str, wanted: Mapping[str, str]) -> None:
     """Set items of image metadata; the others stay."""
-    _check_distinct(wanted)
+    check_distinct(wanted)
     items.put(session, models.ImageMetadata.volume_id, volume_id, wanted)
 
 

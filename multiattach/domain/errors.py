@@ -29,6 +29,10 @@ class InvalidVolume(InvalidInput):
     """The volume's status or nature does not allow the call (400, contract 3.2)."""
 
 
+class InvalidSnapshot(InvalidInput):
+    """The snapshot's status does not allow the call (400)."""
+
+
 class InvalidAttachment(InvalidInput):
     """The attachment's state does not allow the call (400)."""
 
@@ -53,6 +57,12 @@ class AttachmentNotFound(NotFound):
     def __init__(self, attachment_id: str) -> None:
         super().__init__(f'Volume attachment could not be found with filter: attachment_id = {attachment_id}.')
         self.args = (attachment_id,)
+
+
+class SnapshotNotFound(NotFound):
+    def __init__(self, snapshot_id: str) -> None:
+        super().__init__(f'Snapshot {snapshot_id} could not be found.')
+        self.args = (snapshot_id,)
 
 
 class VolumeTypeNotFound(NotFound):
@@ -96,7 +106,7 @@ class PreconditionFailed(MultiattachError):
 class InvalidTransition(MultiattachError):
     """A state was not, or no longer, one from which the event leads on (409).
 
-    :param kind: ``attachment`` or ``volume``.
+    :param kind: ``attachment``, ``volume`` or ``snapshot``.
     """
 
     code = 409

@@ -10,4 +10,7 @@ STORAGE_FAILED = {
     'create_failed': 'VOLUME_VOLUME_001_002',
     'delete_failed': 'VOLUME_VOLUME_002_001',
     'extend_failed': 'VOLUME_VOLUME_004_001',
+    'revert_failed': 'VOLUME_VOLUME_001_001',
 }
+# By the event that ends a step on a snapshot; a revert's is one on the volume.
+SNAPSHOT_FAILED = {'create_failed': 'VOLUME_VOLUME_SNAPSHOT_009_001', 'delete_failed': 'VOLUME_VOLUME_SNAPSHOT_010_001'}

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from multiattach.domain import errors
 
 UNLIMITED = -1
-# What Block Storage clients expect to be listed (contract 10.5); those of volumes count here, and our own:
-# servers that have them.
+# What Block Storage clients expect to be listed (contract 10.5); those of volumes and snapshots count here,
+# and our own: servers that have them.
 RESOURCES = (
     'volumes',
     'snapshots',
@@ -26,25 +26,24 @@ _PER_TYPE = ('volumes', 'gigabytes', 'snapshots')
 
 @dataclasses.dataclass(frozen=True)
 class QuotaUsage:
-    """What a project has: volumes and GiB by name of their type, and servers that have its volumes, once per volume."""
+    """What a project has, by name of the volume type.
+
+    :param gigabytes: GiB of volumes, and of snapshots if these count.
+    :param attachments: servers that have its volumes, once per volume.
+    """
 
     volumes: Mapping[str, int]
     gigabytes: Mapping[str, int]
     attachments: int = 0
+    snapshots: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def of(self, resource: str) -> int:
         """Return how much of a resource, ``gigabytes_TYPE`` for instance, is used."""
-        if resource == 'volumes':
-            return sum(self.volumes.values())
-        if resource == 'gigabytes':
-            return sum(self.gigabytes.values())
         if resource == 'attachments':
             return self.attachments
-        if resource.startswith('volumes_'):
-            return self.volumes.get(resource.removeprefix('volumes_'), 0)
-        if resource.startswith('gigabytes_'):
-            return self.gigabytes.get(resource.removeprefix('gigabytes_'), 0)
-        return 0
+        kind, _, type_name = resource.partition('_')
+        by_type = {'volumes': self.volumes, 'gigabytes': self.gigabytes, 'snapshots': self.snapshots}.get(kind, {})
+        return by_type.get(type_name, 0) if type_name else sum(by_type.values())
 
 
 def list_resources(type_names: Iterable[str]) -> list[str]:
@@ -88,18 +87,38 @@ def check_growth(
         raise errors.QuotaExceeded(
             f'VolumeSizeExceedsLimit: Requested volume size {size} is larger than maximum allowed limit {most}.'
         )
-    of_type = (f'_{type_name}',)
-    for resource in (f'gigabytes{end}' for end in (('', *of_type) if in_project else of_type)):
+    ends = ('', f'_{type_name}') if in_project else (f'_{type_name}',)
+    _check_gigabytes(limits, usage, ends, gigabytes)
+    for resource in (f'volumes{end}' for end in ends):
+        limit, used = limits.get(resource, UNLIMITED), usage.of(resource)
+        if volumes and limit != UNLIMITED and used + volumes > limit:
+            raise errors.QuotaExceeded(
+                f"VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota '{resource}'."
+            )
+
+
+def check_snapshot(limits: Mapping[str, int], usage: QuotaUsage, type_name: str, gigabytes: int) -> None:
+    """Decide whether a project may have one more snapshot.
+
+    :param gigabytes: GiB that it counts; 0 if snapshots do not.
+    :raises QuotaExceeded: the message names the quota (contract 10.5).
+    """
+    ends = ('', f'_{type_name}')
+    _check_gigabytes(limits, usage, ends, gigabytes)
+    for resource in (f'snapshots{end}' for end in ends):
+        limit = limits.get(resource, UNLIMITED)
+        if limit != UNLIMITED and usage.of(resource) >= limit:
+            raise errors.QuotaExceeded(
+                f"SnapshotLimitExceeded: Maximum number of snapshots allowed ({limit}) exceeded for quota '{resource}'."
+            )
+
+
+def _check_gigabytes(limits: Mapping[str, int], usage: QuotaUsage, ends: Iterable[str], gigabytes: int) -> None:
+    for resource in (f'gigabytes{end}' for end in ends):
         limit, used = limits.get(resource, UNLIMITED), usage.of(resource)
         if gigabytes and limit != UNLIMITED and used + gigabytes > limit:
             raise errors.QuotaExceeded(
                 f'VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed '
                 f'{resource} quota. Requested {gigabytes}G, quota is {limit}G and {used}G has been '
                 'consumed.'
-            )
-    for resource in (f'volumes{end}' for end in (('', *of_type) if in_project else of_type)):
-        limit, used = limits.get(resource, UNLIMITED), usage.of(resource)
-        if volumes and limit != UNLIMITED and used + volumes > limit:
-            raise errors.QuotaExceeded(
-                f"VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota '{resource}'."
             )

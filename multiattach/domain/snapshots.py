@@ -54,7 +54,7 @@ SNAPSHOT_EVENTS: dict[str, Transition] = rows(
     ('delete', (S.AVAILABLE, S.ERROR), S.DELETING, 'The snapshot is to be deleted.'),
     (
         'force_delete',
-        tuple(status for status in S if status not in (S.RESTORING, S.DELETING, S.DELETED)),
+        tuple(status for status in S if status not in (S.RESTORING, S.DELETED)),
         S.DELETING,
         'The same by an administrator, in any status but that of a revert.',
     ),
@@ -65,13 +65,13 @@ SNAPSHOT_EVENTS: dict[str, Transition] = rows(
     ('revert_failed', (S.RESTORING,), S.AVAILABLE, 'The revert failed; the snapshot is intact.'),
 )
 
-# The worker's next step is due.
-WORKER_SNAPSHOTS: frozenset[str] = frozenset(s for s, info in SNAPSHOT_STATES.items() if info.owner is Owner.VOLUME)
+# The worker's next step is due; a revert is a step on the volume.
+WORKER_SNAPSHOTS: frozenset[str] = frozenset((S.CREATING, S.DELETING))
 WITH_STORAGE: frozenset[str] = frozenset(s for s, info in SNAPSHOT_STATES.items() if info.has_storage)
 # A volume may be deleted together with snapshots in these.
 CASCADED: frozenset[str] = SNAPSHOT_EVENTS['delete'].sources | {S.DELETING}
-# What os-reset_status may set, as in Block Storage; ``deleting`` and ``restoring`` tell of what is going on.
-RESETTABLE: frozenset[str] = frozenset((S.AVAILABLE, S.ERROR, S.ERROR_DELETING))
+# What os-reset_status may set, as in Block Storage: the worker then really takes or deletes it.
+RESETTABLE: frozenset[str] = frozenset((S.CREATING, S.AVAILABLE, S.DELETING, S.ERROR, S.ERROR_DELETING))
 # What os-update_snapshot_status may set, by the status before.
 UPDATES: dict[str, tuple[str, ...]] = {
     S.CREATING: (S.CREATING, S.AVAILABLE, S.ERROR),

@@ -27,6 +27,7 @@ class Volume(enum.StrEnum):
     IN_USE = 'in-use'
     DETACHING = 'detaching'
     EXTENDING = 'extending'
+    REVERTING = 'reverting'
     MAINTENANCE = 'maintenance'
     DELETING = 'deleting'
     DELETED = 'deleted'
@@ -83,11 +84,14 @@ VOLUME_STATES: dict[Volume, StatusInfo] = {
         Owner.USER, 'The volume is being detached from a server.', derived=True, has_server=True, resettable=False
     ),
     V.EXTENDING: StatusInfo(Owner.VOLUME, 'The volume worker extends the storage.'),
+    V.REVERTING: StatusInfo(Owner.VOLUME, 'The volume worker reverts the storage to a snapshot.', resettable=False),
     V.MAINTENANCE: StatusInfo(Owner.USER, 'Set by an administrator; nothing changes until the status is reset.'),
     V.DELETING: StatusInfo(Owner.VOLUME, 'The volume worker deletes the storage.', has_storage=False, resettable=False),
     V.DELETED: StatusInfo(Owner.NOBODY, 'Deleted.', has_storage=False, resettable=False),
     V.ERROR: StatusInfo(
-        Owner.USER, 'The storage could not be created, or an administrator set this status.', failed=True
+        Owner.USER,
+        'The storage could not be created, or reverted to a snapshot, or an administrator set this status.',
+        failed=True,
     ),
     V.ERROR_DELETING: StatusInfo(
         Owner.USER, 'The storage could not be deleted.', failed=True, has_storage=False, resettable=False
@@ -126,6 +130,9 @@ VOLUME_EVENTS: dict[str, Transition] = rows(
     ),
     ('extended', (V.EXTENDING,), None, 'The storage is extended.'),
     ('extend_failed', (V.EXTENDING,), V.ERROR_EXTENDING, 'The backend could not extend.'),
+    ('revert', (V.AVAILABLE,), V.REVERTING, 'The storage is to be reverted to the latest snapshot.'),
+    ('reverted', (V.REVERTING,), None, 'The storage is what the snapshot is.'),
+    ('revert_failed', (V.REVERTING,), V.ERROR, 'The backend could not revert; the volume may be neither state.'),
 )
 
 # -- sets of statuses --------------------------------------------------------------------------------

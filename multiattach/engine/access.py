@@ -3,7 +3,7 @@
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import attachments as db_attachments, models, volumes as db_volumes
+from multiattach.db import attachments as db_attachments, models, snapshots as db_snapshots, volumes as db_volumes
 from multiattach.domain import errors, states
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -15,6 +15,16 @@ def lock_volume(session: Session, policy: Policy, ctx: RequestContext, volume_id
     policy.check_visible(ctx, volume, errors.VolumeNotFound(volume_id))
     policy.check(ctx, rule, volume.project_id)
     return volume
+
+
+def lock_snapshot(
+    session: Session, policy: Policy, ctx: RequestContext, snapshot_id: str, rule: str
+) -> models.Snapshot:
+    """Lock a snapshot for a caller who may do something with it."""
+    snapshot = db_snapshots.lock(session, snapshot_id)
+    policy.check_visible(ctx, snapshot, errors.SnapshotNotFound(snapshot_id))
+    policy.check(ctx, rule, snapshot.project_id)
+    return snapshot
 
 
 def show_sharers(session: Session, volume: models.Volume) -> str:

@@ -18,7 +18,7 @@ from multiattach.db import (
 )
 from multiattach.domain import errors, extra_specs, sharing, states
 from multiattach.domain.messages import NO_RETYPE
-from multiattach.engine import clones, encryptions, placement
+from multiattach.engine import clones, encryptions, placement, snapshots
 from multiattach.engine.access import lock_volume, show_sharers
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -193,6 +193,7 @@ class VolumeActions:
                     f'size. (current: {volume.size}, extended: {new_size}).'
                 )
             clones.check_not_copied(session, volume)
+            snapshots.check_none_taken(session, volume)
             self._quotas.check_growth(
                 session,
                 volume.project_id,

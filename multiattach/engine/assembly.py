@@ -23,6 +23,7 @@ from multiattach.engine.quotas import Quotas
 from multiattach.engine.servers import Servers
 from multiattach.engine.services import Services
 from multiattach.engine.settings import VolumeSettings
+from multiattach.engine.snapshots import Snapshots
 from multiattach.engine.targets import Targets
 from multiattach.engine.truth import Witnesses
 from multiattach.engine.type_access import TypeAccess
@@ -41,6 +42,7 @@ class EngineSettings:
     :param down_time: seconds without a heartbeat after which a service counts as down.
     :param default_zone: availability zone of volumes for which none is asked, None for any.
     :param default_quotas: limits of projects by resource; -1 for unlimited.
+    :param snapshot_gigabytes: the size of snapshots counts against the quota ``gigabytes``.
     :param max_attachments: servers that may have one multiattach volume, 0 for any number.
     """
 
@@ -50,6 +52,7 @@ class EngineSettings:
     default_zone: str | None
     default_quotas: Mapping[str, int]
     max_attachments: int
+    snapshot_gigabytes: bool
     drift: DriftRules
 
 
@@ -77,7 +80,7 @@ class Engine:
         self.qos_specs = QosSpecs(db, policy)
         self.type_access = TypeAccess(db, policy)
         self.types = Types(db, policy, settings.default_type)
-        self.quotas = Quotas(db, policy, settings.default_quotas)
+        self.quotas = Quotas(db, policy, settings.default_quotas, snapshot_gigabytes=settings.snapshot_gigabytes)
         self.volume_hosts = VolumeHosts(db, policy)
         self.services = services = Services(db, policy, settings.down_time)
         self.hosts = ComputeHosts(db, policy, services)
@@ -87,6 +90,7 @@ class Engine:
         witnesses = Witnesses(db, workers, agents, settings.drift)
         self.explanations = Explanations(db, policy, services, self.hosts, witnesses)
         self.actions = VolumeActions(db, policy, services, self.quotas, workers)
+        self.snapshots = Snapshots(db, policy, services, self.quotas, workers)
         self.volumes = Volumes(db, policy, self.types, services, self.quotas, workers, settings.default_zone)
         self.orders = orders = Orders(db, workers, settings.order_time)
         self.settings = VolumeSettings(db, policy, orders)

@@ -16,6 +16,7 @@ from multiattach.db import (
     database,
     models,
     services as db_services,
+    snapshots as db_snapshots,
     transitions,
     volumes as db_volumes,
 )
@@ -194,6 +195,7 @@ class Backends:
                 session, row.id, 'abandon', self._actor, error=f'The backend {volume.host} is gone for good.'
             )
         db_attachments.remove_placeless(session, volume.id)
+        db_snapshots.forget(session, volume.id)
         if volume.status != V.DELETING:  # somebody asked for it already
             transitions.move_volume(session, volume.id, 'force_delete')
         transitions.move_volume(session, volume.id, 'deleted')

@@ -28,6 +28,8 @@ class Candidate:
     allocated_gb: float
     max_over_subscription: float
     capabilities: Mapping[str, Any]
+    #: what snapshots it takes, as :meth:`multiattach.volume.worker.VolumeWorker.report` says; None for none
+    snapshots: Mapping[str, Any] | None = None
     #: its storage did, at the last heartbeat; workers of the release before do not say
     is_answering: bool = True
 

@@ -17,6 +17,7 @@ __all__ = [
     'message_conditions',
     'parse_boolean',
     'qos_conditions',
+    'snapshot_conditions',
     'type_conditions',
     'volume_conditions',
 ]
@@ -24,6 +25,8 @@ __all__ = [
 _STRICT = 31
 _LIKE = 34
 _SPECS = 52
+# Filters of snapshots with the microversion that brought each.
+_SNAPSHOT_FILTERS: Mapping[str, int] = {'metadata': 22, 'consumes_quota': 65}
 # Callers without the admin role see their own project whatever they name here.
 _OWN_PROJECT = 'project_id'
 # What the lists can be sorted by, with the column of each.
@@ -57,6 +60,19 @@ ATTACHMENT_SORT_KEYS: Mapping[str, str] = {
     'attached_at': 'attached_at',
     'mountpoint': 'mountpoint',
 }
+# ``name`` from 3.30.
+SNAPSHOT_SORT_KEYS: Mapping[str, str] = {
+    'id': 'id',
+    'display_name': 'display_name',
+    'status': 'status',
+    'volume_id': 'volume_id',
+    'volume_size': 'size',
+    'created_at': 'created_at',
+    'updated_at': 'updated_at',
+    'project_id': 'project_id',
+    'user_id': 'user_id',
+    'progress': 'progress',
+}
 TYPE_SORT_KEYS: Mapping[str, str] = {
     'id': 'id',
     'name': 'name',
@@ -80,6 +96,7 @@ QOS_SORT_KEYS: Mapping[str, str] = {key: key for key in ('id', 'name', 'consumer
 # The filters that everybody may use (3.33).
 RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
     'volume': tuple(key for key in filters.VOLUMES if key not in ('display_name', 'encrypted')),
+    'snapshot': tuple(filters.SNAPSHOTS),
     'attachment': ('volume_id', 'status', 'instance_id', 'attach_status'),
     'message': tuple(filters.MESSAGES),
     'volume_type': ('is_public', 'extra_specs'),
@@ -97,6 +114,13 @@ def volume_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int
 
 def attachment_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
     return _build(ctx, wanted, minor, filters.ATTACHMENTS, filters.ATTACHMENTS_ADMIN, filters.ATTACHMENTS_LIKE)
+
+
+def snapshot_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
+    """Build the conditions of a snapshot list; what a microversion has not says nothing."""
+    new = {key for key, since in _SNAPSHOT_FILTERS.items() if minor < since}
+    known = {key: value for key, value in wanted.items() if key not in new}
+    return _build(ctx, known, minor, filters.SNAPSHOTS, filters.SNAPSHOTS_ADMIN, filters.SNAPSHOTS_LIKE)
 
 
 def _build(

@@ -23,9 +23,15 @@ class QuotaSet:
 
 
 class Quotas:
-    """Use cases on quotas."""
+    """Use cases on quotas.
 
-    def __init__(self, db: database.Database, policy: Policy, defaults: Mapping[str, int]) -> None:
+    :param snapshot_gigabytes: the size of snapshots counts against ``gigabytes``.
+    """
+
+    def __init__(
+        self, db: database.Database, policy: Policy, defaults: Mapping[str, int], *, snapshot_gigabytes: bool = True
+    ) -> None:
+        self._snapshot_gigabytes = snapshot_gigabytes
         self._db = db
         self._policy = policy
         self._defaults = {
@@ -49,17 +55,23 @@ class Quotas:
         :param in_project: False for a change of type.
         :raises QuotaExceeded: the message names the quota.
         """
+        limits, usage = self._lock(session, project_id)
+        quotas.check_growth(limits, usage, type_name, volumes, gigabytes, size, in_project=in_project)
+
+    def check_snapshot(self, session: Session, project_id: str, type_name: str, size: int) -> None:
+        """Refuse a snapshot that would exceed a quota, as :meth:`check_growth` does.
+
+        :param size: its volume's, in GiB.
+        """
+        limits, usage = self._lock(session, project_id)
+        quotas.check_snapshot(limits, usage, type_name, size if self._snapshot_gigabytes else 0)
+
+    def _lock(self, session: Session, project_id: str) -> tuple[dict[str, int], quotas.QuotaUsage]:
         db_quotas.lock_project(session, project_id)
-        limits = self._defaults | db_quotas.read_limits(session, project_id)
-        quotas.check_growth(
-            limits,
-            db_quotas.count_usage(session, project_id),
-            type_name,
-            volumes,
-            gigabytes,
-            size,
-            in_project=in_project,
-        )
+        return self._defaults | db_quotas.read_limits(session, project_id), self._count(session, project_id)
+
+    def _count(self, session: Session, project_id: str) -> quotas.QuotaUsage:
+        return db_quotas.count_usage(session, project_id, snapshot_gigabytes=self._snapshot_gigabytes)
 
     def check_attachments(self, work: Work, project_id: str, limit: int | None) -> None:
         """Refuse an attachment that would exceed the quota; without a limit this asks nothing.
@@ -149,7 +161,7 @@ class Quotas:
         usage = quotas.QuotaUsage({}, {})
         if project_id is not None:
             usage = dataclasses.replace(
-                db_quotas.count_usage(session, project_id), attachments=db_quotas.count_attachments(session, project_id)
+                self._count(session, project_id), attachments=db_quotas.count_attachments(session, project_id)
             )
         return QuotaSet(
             name, {r: found.get(r, quotas.UNLIMITED) for r in resources}, {r: usage.of(r) for r in resources}

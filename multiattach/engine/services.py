@@ -2,6 +2,7 @@
 """Services: who is up, who may be used, and which backends there are."""
 
 import datetime
+from typing import Any
 
 from multiattach.db import database, models, services as db_services, volumes as db_volumes
 from multiattach.domain import errors, pools
@@ -111,8 +112,16 @@ class Services:
             allocated_gb=promised,
             max_over_subscription=report.get('max_over_subscription_ratio', 1.0),
             capabilities=report.get('capabilities', {}),
+            snapshots=_join([(one.report or {}).get('snapshots') for one in crew if self.is_up(one)]),
             is_answering=report.get('backend_state') != 'down',
         )
+
+
+def _join(reports: list[Any]) -> dict[str, Any] | None:
+    """Tell what all members of a crew can: any of them may get the order."""
+    if not reports or any(report is None for report in reports):
+        return None
+    return {'in_use': all(report.get('in_use') for report in reports)}
 
 
 def _group_by_backend(rows: list[models.Service]) -> dict[str, list[models.Service]]:

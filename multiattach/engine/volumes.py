@@ -24,7 +24,7 @@ from multiattach.db import (
 )
 from multiattach.domain import bounds, errors, extra_specs, states
 from multiattach.domain.messages import NO_BACKEND
-from multiattach.engine import clones, encryptions, placement
+from multiattach.engine import clones, encryptions, placement, snapshots
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -42,7 +42,8 @@ class VolumeWish:
 
     :param size: GiB; None only with a source, for its size.
     :param type_name: name or id of the type, None for the source's, or for the default.
-    :param source_volid: UUID of the volume to copy, None for an empty one.
+    :param source_volid: UUID of the volume to copy.
+    :param snapshot_id: UUID of the snapshot to copy; without either the volume is empty.
     """
 
     size: int | None
@@ -52,6 +53,7 @@ class VolumeWish:
     zone: str | None = None
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     source_volid: str | None = None
+    snapshot_id: str | None = None
 
 
 class Volumes:
@@ -129,8 +131,8 @@ class Volumes:
             raise errors.InvalidInput('A volume needs a project: use a project-scoped token.')
         self._policy.check(ctx, 'volume:create', ctx.project)
         ident = str(uuid.uuid4())
-        if wish.source_volid is not None:
-            volume, choice = self._insert_clone(ctx, ident, wish, wish.source_volid)
+        if wish.source_volid is not None or wish.snapshot_id is not None:
+            volume, choice = self._insert_clone(ctx, ident, wish)
         else:
             volume, specs = self._insert(ctx, ident, wish)
             choice = placement.choose(
@@ -170,12 +172,14 @@ class Volumes:
 
     @database.retry
     def _insert_clone(
-        self, ctx: RequestContext, ident: str, wish: VolumeWish, source_id: str
+        self, ctx: RequestContext, ident: str, wish: VolumeWish
     ) -> tuple[models.VolumeDetail, placement.Choice]:
         backends = self._services.list_backends()
+        wanted = clones.CloneWish(wish.source_volid, wish.snapshot_id, wish.size, wish.zone)
         with self._db.writer() as session:
-            source = clones.lock_source(session, self._policy, ctx, clones.CloneWish(source_id, wish.size, wish.zone))
-            found = self._lock_type(session, ctx, wish.type_name or source.volume_type_id)
+            source = clones.lock_source(session, self._policy, ctx, wanted)
+            volume = source.volume
+            found = self._lock_type(session, ctx, wish.type_name or volume.volume_type_id)
             size = source.size if wish.size is None else wish.size
             choice = clones.choose(source, size, found.id, found.extra_specs, backends)
             backend = choice.backend
@@ -187,14 +191,14 @@ class Volumes:
                 wish,
                 found,
                 size,
-                source_volid=source.id,
-                availability_zone=source.availability_zone,
-                bootable=source.bootable,
+                availability_zone=volume.availability_zone,
+                bootable=volume.bootable,
                 host=backend.host if backend else None,
                 service_uuid=backend.service_uuid if backend else None,
+                **source.origin,
             )
-            if source.bootable:
-                db_clones.copy_image_metadata(session, source.id, ident)
+            if volume.bootable:
+                db_clones.copy_image_metadata(session, volume.id, ident)
             return db_volumes.get(session, ident), choice
 
     def _lock_type(self, session: Session, ctx: RequestContext, name: str) -> models.VolumeType:
@@ -279,19 +283,20 @@ class Volumes:
                 db_volumes.replace_metadata(session, volume_id, metadata, keep_others=False)
             return db_volumes.get(session, volume_id)
 
-    def delete(self, ctx: RequestContext, volume_id: str, *, force: bool = False) -> None:
+    def delete(self, ctx: RequestContext, volume_id: str, *, force: bool = False, cascade: bool = False) -> None:
         """Record that a volume is to go and ask its backend to delete it.
 
         :param force: accept any status; attachments still refuse (contract 11.4 number 22).
+        :param cascade: its snapshots are to go with it; else they refuse, too.
         :raises InvalidVolume: its status, or an attachment, does not allow it.
         """
-        host = self._begin_delete(ctx, volume_id, force)
+        host = self._begin_delete(ctx, volume_id, force, cascade)
         if host is not None:
             failpoints.reach('engine.volume_delete.written')
             self._workers.delete_volume(host, volume_id, ctx.request_id)
 
     @database.retry
-    def _begin_delete(self, ctx: RequestContext, volume_id: str, force: bool) -> str | None:
+    def _begin_delete(self, ctx: RequestContext, volume_id: str, force: bool, cascade: bool) -> str | None:
         rule = 'volume:force_delete' if force else 'volume:delete'
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, rule)
@@ -299,6 +304,10 @@ class Volumes:
             if mine + others:
                 raise errors.InvalidVolume('Invalid volume: it has attachments; detach it from its servers first.')
             clones.check_not_copied(session, volume)
+            if cascade:
+                snapshots.begin_cascade(session, ctx, volume, force=force)
+            else:
+                snapshots.check_none(session, volume)
             db_attachments.remove_placeless(session, volume_id)
             event = 'force_delete' if force else 'delete'
             try:

@@ -11,13 +11,17 @@ import sqlalchemy as sa
 
 from multiattach import signals
 from multiattach.db import changes
-from multiattach.domain import release, states
+from multiattach.domain import release, snapshots, states
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _SLOW = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _METHODS = frozenset({'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'})
 # How long a volume is attached is its users' matter; how long it is on its way is ours.
-_IN_FLIGHT = {changes.ATTACHMENT: states.IN_FLIGHT, changes.VOLUME: states.WORKER_STATUSES}
+_IN_FLIGHT = {
+    changes.ATTACHMENT: states.IN_FLIGHT,
+    changes.VOLUME: states.WORKER_STATUSES,
+    changes.SNAPSHOT: snapshots.WORKER_SNAPSHOTS,
+}
 
 
 class Prometheus(signals.Sink):

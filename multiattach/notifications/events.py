@@ -17,8 +17,25 @@ _VOLUME = {
     'extend': 'volume.resize.start',
     'extended': 'volume.resize.end',
     'extend_failed': 'volume.resize.error',
+    'revert': 'volume.revert.start',
+    'reverted': 'volume.revert.end',
+    'revert_failed': 'volume.revert.error',
     'retyped': 'volume.retype',
     'update': 'volume.update.end',
+}
+_SNAPSHOT = {
+    'create': 'snapshot.create.start',
+    'created': 'snapshot.create.end',
+    'create_failed': 'snapshot.create.error',
+    'delete': 'snapshot.delete.start',
+    'force_delete': 'snapshot.delete.start',
+    'deleted': 'snapshot.delete.end',
+    'delete_failed': 'snapshot.delete.error',
+    'revert': 'snapshot.revert.start',
+    'reverted': 'snapshot.revert.end',
+    'revert_failed': 'snapshot.revert.error',
+    'reset': 'snapshot.reset_status.end',
+    'update': 'snapshot.update.end',
 }
 _ATTACHMENT = {
     'export': 'volume.attach.start',
@@ -41,10 +58,12 @@ def name_event(change: changes.Change, history: Sequence[str]) -> str | None:
 
     A step that is repeated, or that undoes another one, is none.
 
-    :param history: states of the attachment before it, oldest first; empty for a volume.
+    :param history: states of the attachment before it, oldest first; empty for a volume or a snapshot.
     """
     if change.noun == changes.VOLUME:
         return _VOLUME.get(change.event)
+    if change.noun == changes.SNAPSHOT:
+        return _SNAPSHOT.get(change.event)
     before = history[-1] if history else None
     # A step again, the second half of a detach, or the undoing of an attach.
     again = before == change.state or (

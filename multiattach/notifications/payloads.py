@@ -8,12 +8,13 @@ from typing import Any
 from multiattach.db import changes, usages
 from multiattach.db.database import Database
 from multiattach.domain import states, timeline
+from multiattach.domain.snapshots import Snapshot
 
 VERSION = '1.0'
 
 
 def read_history(db: Database, change: changes.Change) -> list[str]:
-    """Read which states an attachment was in before a change, oldest first; none of a volume or a purged row."""
+    """Read which states an attachment was in before a change, oldest first; none of anything else or a purged row."""
     if change.noun != changes.ATTACHMENT:
         return []
     with db.reader() as session:
@@ -25,6 +26,8 @@ def read_history(db: Database, change: changes.Change) -> list[str]:
 
 def build_payload(db: Database, change: changes.Change) -> dict[str, Any] | None:
     """Build the payload of a change, in four statements at most; None if the row was purged meanwhile."""
+    if change.noun == changes.SNAPSHOT:
+        return _describe_snapshot(db, change)
     with db.reader() as session:
         volume_id = change.ident
         attachment = None
@@ -61,7 +64,7 @@ def _build(
         'launched_at': _write(volume.created_at),
         'created_at': _write(volume.created_at),
         'status': status,
-        'snapshot_id': None,
+        'snapshot_id': volume.snapshot_id,
         'size': volume.size,
         'replication_status': None,
         'replication_extended_status': None,
@@ -80,6 +83,32 @@ def _build(
             'attachment': attachment,
         }
     return payload
+
+
+def _describe_snapshot(db: Database, change: changes.Change) -> dict[str, Any] | None:
+    """Build what Cinder's ``_usage_from_snapshot`` says, and where the snapshot is."""
+    with db.reader() as session:
+        row = usages.find_snapshot(session, change.ident)
+        if row is None:
+            return None
+        metadata = dict(usages.list_snapshot_metadata(session, change.ident))
+    return {
+        'version': VERSION,
+        'tenant_id': row.project_id,
+        'user_id': row.user_id,
+        'host': row.host,
+        'availability_zone': row.availability_zone,
+        'volume_id': row.volume_id,
+        'volume_size': row.size,
+        'snapshot_id': row.id,
+        'display_name': row.display_name,
+        'created_at': _write(row.created_at),
+        'status': change.state or row.status,
+        'deleted': str(True) if change.state == Snapshot.DELETED else '',
+        'metadata': str(metadata) if metadata else '',
+        'changed_at': _write(change.at),
+        'error': change.error,
+    }
 
 
 def _describe(row: Any, state: str) -> dict[str, Any]:

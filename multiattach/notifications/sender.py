@@ -51,7 +51,8 @@ class Sender:
             'address': caller.address,
         }
         payload['request_id'] = ids['request_id']
-        notifier = self._notifier.prepare(publisher_id=f'volume.{payload["host"] or "unplaced"}')
+        who = 'snapshot' if change.noun == changes.SNAPSHOT else 'volume'
+        notifier = self._notifier.prepare(publisher_id=f'{who}.{payload["host"] or "unplaced"}')
         send = notifier.error if event_type.endswith('.error') else notifier.info
         # As a dict oslo.messaging would drop it.
         send(

@@ -29,16 +29,18 @@ HOST_TOPIC = 'multiattach-host'
 # Of one member of a cluster of workers: what the others ask of its gateway.
 GATEWAY_TOPIC = 'multiattach-gateway'
 # What is served: 1.1 shows what targets have, 1.2 fences, 1.3 looks for drift and shows what hosts have, 1.4
-# releases what waits for a person and tells what was found of a volume, 1.5 has gateways ask each other.
+# releases what waits for a person and tells what was found of a volume, 1.5 has gateways ask each other, 1.6 takes
+# snapshots, deletes them and reverts to them.
 # Calls ask for the version that they need and not more, so that workers of the release before keep answering
 # during an upgrade.
-VERSION = '1.5'
+VERSION = '1.6'
 _BASE_VERSION = '1.0'
 _SHOW_VERSION = '1.1'
 _FENCE_VERSION = '1.2'
 _RECONCILE_VERSION = '1.3'
 _RELEASE_VERSION = '1.4'
 _GATEWAY_VERSION = '1.5'
+_SNAPSHOT_VERSION = '1.6'
 # oslo.messaging's default is for ever: without a broker each request would take a thread for good.
 _RETRIES = 2
 _BROKER_AWAY = (kombu_exc.KombuError, kombu_exc.ConnectionError, kombu_exc.ChannelError, OSError)
@@ -83,10 +85,10 @@ class _Client:
         made._client = self._make_client(seconds, None)
         return made
 
-    def _cast(self, server: str, method: str, request_id: str | None, **ids: str) -> None:
+    def _cast(self, server: str, method: str, request_id: str | None, version: str = _BASE_VERSION, **ids: str) -> None:
         try:
             with self._reported(method):
-                self._client.prepare(server=server).cast(request_ids.make(request_id), method, **ids)
+                self._client.prepare(server=server, version=version).cast(request_ids.make(request_id), method, **ids)
         except messaging.MessageDeliveryFailure as exc:
             # The row is written: its owner finds it with its next look, at the latest.
             LOG.warning('%s was not told of %s: %s', server, method, exc)
@@ -227,6 +229,18 @@ class VolumeWorkers(FenceWorkers, _Comparing):
     def extend_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
         """Ask to extend a volume in ``extending`` to its ``new_size`` (no answer is awaited)."""
         self._cast(host, 'extend_volume', request_id, volume_id=volume_id)
+
+    def create_snapshot(self, host: str, snapshot_id: str, request_id: str | None) -> None:
+        """Ask to take a snapshot in ``creating`` (no answer is awaited)."""
+        self._cast(host, 'create_snapshot', request_id, _SNAPSHOT_VERSION, snapshot_id=snapshot_id)
+
+    def delete_snapshot(self, host: str, snapshot_id: str, request_id: str | None) -> None:
+        """Ask to delete a snapshot in ``deleting`` (no answer is awaited)."""
+        self._cast(host, 'delete_snapshot', request_id, _SNAPSHOT_VERSION, snapshot_id=snapshot_id)
+
+    def revert_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
+        """Ask to revert a volume in ``reverting`` to its snapshot in ``restoring`` (no answer is awaited)."""
+        self._cast(host, 'revert_volume', request_id, _SNAPSHOT_VERSION, volume_id=volume_id)
 
     def export(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``exporting`` admitted.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making clones: beside the other steps, because a copy takes as long as it takes."""
+"""Making volumes of volumes and of snapshots: beside the other steps, because a copy takes as long as it takes."""
 
 import functools
 import time
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from oslo_log import log
 
 from multiattach import failpoints
+from multiattach.db.clones import Source
 from multiattach.domain import errors, states
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import CopyAborted, DriverUnavailable, StorageError
@@ -41,18 +42,18 @@ class Copies:
         """Break off the copies in work, and begin no more."""
         self._steps.stop()
 
-    def begin(self, volume_id: str, source_id: str) -> None:
+    def begin(self, volume_id: str, source: Source) -> None:
         """Have the storage of a clone in ``creating`` made; one that is being made is left alone."""
-        self._steps.begin(volume_id, functools.partial(self._run, volume_id, source_id))
+        self._steps.begin(volume_id, functools.partial(self._run, volume_id, source))
 
-    def _run(self, volume_id: str, source_id: str) -> None:
+    def _run(self, volume_id: str, source: Source) -> None:
         with (
             self._leases.attempt(VOLUME, volume_id, lambda error: self._give_up(volume_id, error)),
             self._locks.try_storage(volume_id) as held,
         ):
             _check(held)
             try:
-                self._copy(volume_id, source_id)
+                self._copy(volume_id, source)
             except DriverUnavailable as exc:
                 raise answers.translate(exc, states.Volume.CREATING) from exc
 
@@ -62,24 +63,31 @@ class Copies:
             if self._storage.load(volume_id, states.Volume.CREATING) is not None:
                 self._storage.fail(volume_id, 'create_failed', f'create volume: {error}')
 
-    def _copy(self, volume_id: str, source_id: str) -> None:
+    def _copy(self, volume_id: str, source: Source) -> None:
         volume = self._storage.load(volume_id, states.Volume.CREATING)
         if volume is None:
             return
         failpoints.reach('volume.copy.planned')
         try:
-            self._backend.clone(volume_id, source_id, volume.size, self._make_proceed(volume_id))
+            self._clone(volume_id, source, volume.size)
         except StorageError as exc:
-            LOG.error('Volume %s cannot be made of %s: %s', volume_id, source_id, exc)
+            LOG.error('Volume %s cannot be made of %s: %s', volume_id, source, exc)
             self._storage.fail(volume_id, 'create_failed', f'create volume: {exc}')
             return
         except CopyAborted:
-            LOG.info('The copy of volume %s to %s is broken off', source_id, volume_id)
+            LOG.info('The copy of %s to volume %s is broken off', source, volume_id)
             return
         failpoints.reach('volume.copy.copied')
         self._storage.finish(volume_id, 'created')
         failpoints.reach('volume.copy.finished')
-        LOG.info('Volume %s of %d GiB is a clone of %s', volume_id, volume.size, source_id)
+        LOG.info('Volume %s of %d GiB is a clone of %s', volume_id, volume.size, source)
+
+    def _clone(self, volume_id: str, source: Source, size: int) -> None:
+        proceed = self._make_proceed(volume_id)
+        if source.snapshot_id is None:
+            self._backend.clone(volume_id, source.volume_id, size, proceed)
+        else:
+            self._backend.clone_snapshot(volume_id, source.snapshot_id, source.volume_id, size, proceed)
 
     def _make_proceed(self, volume_id: str) -> Callable[[], bool]:
         """Build what tells whether to go on: not when the worker stops, nor for a volume given up."""

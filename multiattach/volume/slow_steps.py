@@ -14,10 +14,11 @@ LOG = log.getLogger(__name__)
 
 
 class SlowSteps:
-    """Runs slow steps on volumes, one at a time on each. What broke off is taken up by its row."""
+    """Runs slow steps on volumes, or on another noun, one at a time on each. What broke off is taken up by its row."""
 
-    def __init__(self, leases: StepLeases, name: str, at_a_time: int) -> None:
+    def __init__(self, leases: StepLeases, name: str, at_a_time: int, noun: str = VOLUME) -> None:
         self._leases = leases
+        self._noun = noun
         self._name = name
         self._at_a_time = at_a_time
         self._lock = threading.Lock()
@@ -46,23 +47,23 @@ class SlowSteps:
             self._leases.drop(volume_id)
         self._known.clear()
 
-    def begin(self, volume_id: str, step: Callable[[], None]) -> None:
-        """Have a step run; of a volume that is in work already nothing more is begun."""
+    def begin(self, ident: str, step: Callable[[], None]) -> None:
+        """Have a step run; of one that is in work already nothing more is begun."""
         with self._lock:
-            if self._pool is None or volume_id in self._known:
+            if self._pool is None or ident in self._known:
                 return
-            self._known.add(volume_id)
-            self._leases.grab(VOLUME, volume_id)  # to wait is no reason for another one to take it
-            self._pool.submit(self._run, volume_id, step)
+            self._known.add(ident)
+            self._leases.grab(self._noun, ident)  # to wait is no reason for another one to take it
+            self._pool.submit(self._run, ident, step)
 
-    def _run(self, volume_id: str, step: Callable[[], None]) -> None:
+    def _run(self, ident: str, step: Callable[[], None]) -> None:
         try:
             step()
         except errors.MultiattachError as exc:
-            LOG.warning('Volume %s is taken up later: %s', volume_id, exc)
+            LOG.warning('%s %s is taken up later: %s', self._noun, ident, exc)
         except Exception:  # nobody else would see it
-            LOG.exception('Volume %s: step %s was not done', volume_id, self._name)
+            LOG.exception('%s %s: step %s was not done', self._noun, ident, self._name)
         finally:
             with self._lock:
-                self._known.discard(volume_id)
-            self._leases.drop(volume_id)
+                self._known.discard(ident)
+            self._leases.drop(ident)

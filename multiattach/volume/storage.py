@@ -23,6 +23,7 @@ from multiattach.volume.copies import Copies
 from multiattach.volume.gateways import GatewayTarget
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.slow_steps import SlowSteps
+from multiattach.volume.snapshots import SnapshotSteps
 
 LOG = log.getLogger(__name__)
 V = states.Volume
@@ -49,8 +50,10 @@ class StorageSteps:
         locks: VolumeLocks,
         agents: HostAgents,
         leases: StepLeases,
+        snapshots: SnapshotSteps,
         nova: NovaEvents | None = None,
     ) -> None:
+        self._snapshots = snapshots
         self._agents = agents
         self._leases = leases
         self._nova = nova
@@ -63,20 +66,22 @@ class StorageSteps:
         self._unplaced = Watch()
 
     def start(self) -> None:
-        """Make copies, and delete (again)."""
+        """Make copies and snapshots, and delete (again)."""
         self._copies.start()
         self._deletions.start()
+        self._snapshots.start()
 
     def stop(self) -> None:
         """Break off what takes long: whoever serves the backend next does it anew."""
+        self._snapshots.stop()
         self._deletions.stop()
         self._copies.stop()
 
     def create(self, volume_id: str) -> None:
         """Make the storage of a volume in ``creating``, or have it copied if it is a clone."""
-        source_id = self._storage.find_source(volume_id)
-        if source_id is not None:
-            self._copies.begin(volume_id, source_id)
+        source = self._storage.find_source(volume_id)
+        if source is not None:
+            self._copies.begin(volume_id, source)
             return
         self._attempt(volume_id, V.CREATING, self._create)
 
@@ -118,6 +123,7 @@ class StorageSteps:
                 return
             failpoints.reach('volume.delete.planned')
             try:
+                self._snapshots.clear(volume_id)
                 # A fence or an attach of another volume may wait for this lock: what takes long comes after.
                 with self._locks.hold(volume_id, 'delete'):
                     self._target.remove_export(volume_id)
@@ -187,7 +193,12 @@ class StorageSteps:
             for volume_id, status, since in self._storage.list_open()
             if owns(volume_id) and (after is None or since >= after)
         }
-        steps = {str(V.CREATING): self.create, str(V.DELETING): self.delete, str(V.EXTENDING): self.extend}
+        steps = {
+            str(V.CREATING): self.create,
+            str(V.DELETING): self.delete,
+            str(V.EXTENDING): self.extend,
+            str(V.REVERTING): self._snapshots.revert,
+        }
         for due in self._leases.list_due([Step(VOLUME, ident, since) for ident, (_, since) in rows.items()]):
             volume_id = due.step.ident
             status = rows[volume_id][0]
@@ -197,6 +208,7 @@ class StorageSteps:
                 )
             except errors.MultiattachError as exc:
                 LOG.warning('Volume %s is taken up later: %s', volume_id, exc)
+        self._snapshots.resume(owns, after)
 
     def _attempt(self, volume_id: str, status: str, step: Callable[[str], None]) -> None:
         """Try a step; without a result it is tried again."""
@@ -213,6 +225,9 @@ class StorageSteps:
 
     def give_up(self, volume_id: str, status: str, error: str) -> None:
         """End a step that was tried often enough, without a result, in an error status."""
+        if status == V.REVERTING:
+            self._snapshots.give_up_revert(volume_id, error)
+            return
         with self._own_storage(volume_id):
             if self._storage.load(volume_id, status) is not None:
                 event, verb = FAILURES[status]

@@ -28,6 +28,7 @@ from multiattach.volume.gateway_losses import GatewayLosses
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.own_gateway import GatewayEndpoint
 from multiattach.volume.reconciler import VolumeReconciler
+from multiattach.volume.snapshots import SnapshotSteps
 from multiattach.volume.storage import StorageSteps
 from multiattach.worker import Presence, Round, Worker
 
@@ -56,6 +57,7 @@ class Duties:
     fencer: Fencer
     inspection: Inspection
     storage: StorageSteps
+    snapshots: SnapshotSteps
     reconciler: VolumeReconciler
     epoch: Epoch
     blocklist: BlocklistKeeper | None = None
@@ -94,6 +96,7 @@ class VolumeEndpoint(FenceEndpoint):
         self._exporter = duties.exporter
         self._inspection = duties.inspection
         self._storage = duties.storage
+        self._snapshots = duties.snapshots
         self._reconciler = duties.reconciler
 
     @messaging.expose
@@ -107,6 +110,21 @@ class VolumeEndpoint(FenceEndpoint):
     @messaging.expose
     def extend_volume(self, context: Any, volume_id: str) -> None:
         self._storage.extend(volume_id)
+
+    @messaging.expose
+    def create_snapshot(self, context: Any, snapshot_id: str) -> None:
+        """Take a snapshot (since 1.6)."""
+        self._snapshots.create(snapshot_id)
+
+    @messaging.expose
+    def delete_snapshot(self, context: Any, snapshot_id: str) -> None:
+        """Delete a snapshot (since 1.6)."""
+        self._snapshots.delete(snapshot_id)
+
+    @messaging.expose
+    def revert_volume(self, context: Any, volume_id: str) -> None:
+        """Revert a volume to its snapshot in ``restoring`` (since 1.6)."""
+        self._snapshots.revert(volume_id)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
@@ -177,6 +195,12 @@ class Offer:
     backend: Backend
     capabilities: Mapping[str, Any]
     over_subscription: float
+
+    def describe_snapshots(self) -> dict[str, Any] | None:
+        """Tell of what volumes snapshots can be taken: ``in_use`` of those, too; None for a driver that takes none."""
+        if not hasattr(self.backend, 'create_snapshot'):
+            return None
+        return {'in_use': self.backend.can_snapshot_in_use()}
 
 
 class VolumeWorker(Worker):
@@ -262,6 +286,7 @@ class VolumeWorker(Worker):
             'protocol': self._exporter.protocol,
             'cluster': self._serves if self._serves != self._host else None,
             'fences_apart': True,
+            'snapshots': self._offer.describe_snapshots(),
             'backend_state': 'down' if room is None else 'up',
             'total_capacity_gb': 0 if room is None else round(room.total_gb, 2),
             'free_capacity_gb': 0 if room is None else round(room.free_gb, 2),

@@ -36,6 +36,7 @@ from multiattach.steps.exports import Exports
 from multiattach.steps.fences import FencePlans
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.reconciliation import Reconciliation
+from multiattach.steps.snapshots import SnapshotRows
 from multiattach.steps.storage import Storage
 from multiattach.turns import Turns
 from multiattach.volume.epoch import Epoch
@@ -45,6 +46,7 @@ from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
+from multiattach.volume.snapshots import SnapshotSteps
 from multiattach.volume.storage import StorageSteps
 from multiattach.volume.worker import Duties, Offer, VolumeWorker
 from multiattach.worker import Presence
@@ -226,14 +228,15 @@ def _deploy(
         exporter = Exporter(Exports(db, actor), backend, target, locks, BACKEND, leases, fencer, Turns(4))
         reconciler = VolumeReconciler(Reconciliation(db, actor), exporter, target, locks, BACKEND, *reconciling, epoch)
         keeper = parts.keep_entries(db, BACKEND, (backend, target), reconciler)
-        storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases)
+        snapshots = SnapshotSteps(SnapshotRows(db, BACKEND), backend, target, locks, leases)
+        storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases, snapshots)
         worker = VolumeWorker(
             Presence(db, BACKEND, 'nova', report_interval),
             rpc,
             crew,
             leases,
             Offer(backend, {'volume_backend_name': 'file'}, 20.0),
-            Duties(BACKEND, exporter, fencer, Inspection(target), storage, reconciler, epoch, keeper),
+            Duties(BACKEND, exporter, fencer, Inspection(target), storage, snapshots, reconciler, epoch, keeper),
         )
         if start_worker:
             stack.callback(worker.stop)

@@ -16,9 +16,13 @@ from multiattach.domain import errors, idents
 from multiattach.engine import queries
 
 
-def _of_volume(noun: str, of: str | list[str] = 'string') -> Versioned:
+def _of_volume(noun: str) -> Versioned:
     """Make the body that would make one of a volume; only the volume in it is read."""
-    inner: dict[str, Any] = {'type': 'object', 'properties': {'volume_id': {'type': of}}, 'required': ['volume_id']}
+    inner: dict[str, Any] = {
+        'type': 'object',
+        'properties': {'volume_id': {'type': 'string'}},
+        'required': ['volume_id'],
+    }
     return Versioned({0: {'type': 'object', 'properties': {noun: inner}, 'required': [noun]}})
 
 
@@ -47,15 +51,7 @@ class Noun:
 # Sort keys that all of them have.
 _SORT_KEYS = {key: key for key in ('id', 'name', 'status', 'created_at', 'updated_at', 'project_id')}
 _TRANSFER = _of_volume('transfer')
-# As in Block Storage, no volume of a snapshot is one that cannot be found.
 NOUNS = (
-    Noun(
-        '/snapshots',
-        'snapshots',
-        'Snapshot',
-        body=_of_volume('snapshot', ['string', 'null']),
-        filters=('name', 'status', 'volume_id', 'metadata', 'availability_zone'),
-    ),
     Noun('/backups', 'backups', 'Backup', body=_of_volume('backup'), filters=('name', 'status', 'volume_id')),
     Noun('/os-volume-transfer', 'transfers', 'Transfer', body=_TRANSFER),
     Noun('/volume-transfers', 'transfers', 'Transfer', since=55, body=_TRANSFER),

@@ -5,28 +5,37 @@ import errno
 import fcntl
 import mmap
 import os
+import time
 from collections.abc import Callable, Iterator
 
-from multiattach.drivers.errors import CopyAborted
+from multiattach.drivers.errors import CopyAborted, StorageError
 
 _FICLONE = 0x40049409  # <linux/fs.h>: _IOW(0x94, 9, int)
 _PIECE = 64 << 20  # bytes between two questions whether to go on
 _BUFFER = 4 << 20  # bytes; a multiple of every block size
+_TICKS = 50_000_000  # ns, more than the longest tick by which a kernel marks writes
+_LOOKS = 20
+_WRITTEN = 'somebody wrote to the volume while it was copied: the copy is of no moment'
 # What a file system, or an old kernel, answers that does not know the call.
 _UNKNOWN = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EXDEV, errno.EINVAL)
 
 Proceed = Callable[[], bool]
 
 
-def copy_file(source: int, target: int, size: int, proceed: Proceed) -> None:
+def copy_file(source: int, target: int, size: int, proceed: Proceed, *, of_one_moment: bool = False) -> None:
     """Copy a file into an empty one, with its holes; share its blocks where the file system can.
 
     :param size: bytes that the target has in the end; what the source does not have reads as zeros.
+    :param of_one_moment: refuse a copy that took time while somebody wrote to the source.
     :raises CopyAborted: *proceed* said no.
+    :raises StorageError: somebody wrote.
     """
-    if not _share_blocks(source, target):
+    if not share_blocks(source, target):
+        mark = _settle(source) if of_one_moment else None
         for start, end in _list_extents(source, min(os.fstat(source).st_size, size)):
             _copy_extent(source, target, start, end, proceed)
+        if mark is not None and _read_mark(source) != mark:
+            raise StorageError(_WRITTEN)
     os.ftruncate(target, size)
     os.fsync(target)
 
@@ -41,7 +50,30 @@ def copy_device(source: int, target: int, size: int, proceed: Proceed) -> None:
     os.fsync(target)
 
 
-def _share_blocks(source: int, target: int) -> bool:
+def _read_mark(source: int) -> tuple[int, int, int]:
+    """Read what each write to a file changes."""
+    found = os.fstat(source)
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size
+
+
+def _settle(source: int) -> tuple[int, int, int]:
+    """Read the mark of a file when the next write will change it: times in the kernel's own ticks may be alike.
+
+    :raises StorageError: somebody writes all the time.
+    """
+    for _ in range(_LOOKS):
+        mark = _read_mark(source)
+        if all(abs(time.time_ns() - moment) > _TICKS for moment in mark[:2]):
+            return mark
+        time.sleep(_TICKS / 1e9)
+    raise StorageError(_WRITTEN)
+
+
+def share_blocks(source: int, target: int) -> bool:
+    """Have an empty file share all blocks of another one; False if the file system cannot.
+
+    It is one moment for whoever writes: the file system locks the source meanwhile.
+    """
     try:
         fcntl.ioctl(target, _FICLONE, source)
     except OSError as exc:

@@ -38,6 +38,9 @@ TABLE = {
         'reconcile': (CALL, '1.3', ('fix',)),
         'release': (CALL, '1.4', ('seals',)),
         'list_findings': (CALL, '1.4', ('volume_id',)),
+        'create_snapshot': (CAST, '1.6', ('snapshot_id',)),
+        'delete_snapshot': (CAST, '1.6', ('snapshot_id',)),
+        'revert_volume': (CAST, '1.6', ('volume_id',)),
     },
     # By threads that do nothing else; the topic above serves them for APIs that do not know this one.
     'multiattach-fence': {'fence': (CALL, '1.2', _ATTACHMENT), 'fence_many': (CALL, '1.2', ('orders',))},
@@ -61,7 +64,7 @@ TABLE = {
         'release': (CALL, '1.4', ('seals',)),
     },
 }
-SERVED = '1.5'  # what workers and agents answer to: 1.0 up to this
+SERVED = '1.6'  # what workers and agents answer to: 1.0 up to this
 SIDES = {
     'multiattach-volume': (VolumeEndpoint, clients.VolumeWorkers),
     'multiattach-fence': (FenceEndpoint, clients.FenceWorkers),

@@ -12,7 +12,7 @@ from multiattach.api.request import Request
 from multiattach.api.routing import Handler, route
 from multiattach.api.schemas import requests
 from multiattach.api.validation import flag
-from multiattach.domain import connection, errors, host_names
+from multiattach.domain import connection, errors, host_names, idents
 from multiattach.engine.legacy import LegacyAttach
 
 _EXTEND_IN_USE = 42
@@ -95,6 +95,17 @@ class VolumeActionsController(ActionController):
         """Delete a volume in any status."""
         self.engine.volumes.show(req.ctx, volume_id, _ADMIN_PREFIX + 'force_delete')
         self.engine.volumes.delete(req.ctx, volume_id, force=True)
+
+    @action(
+        'revert',
+        requests.fields({'snapshot_id': requests.TEXT_OR_NULL}, strict=False),
+        since=40,
+        rules=('volume:revert_to_snapshot',),
+    )
+    def revert(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
+        """Revert a volume to its latest snapshot."""
+        snapshot_id = value.get('snapshot_id')
+        self.engine.snapshots.revert(req.ctx, volume_id, snapshot_id and idents.normalise(snapshot_id))
 
     # -- properties --------------------------------------------------------------------------------
 
@@ -214,7 +225,6 @@ _ABSENT = (
     ('os-migrate_volume', 0, 'a volume stays on its backend', 'Volumes cannot be migrated'),
     ('os-migrate_volume_completion', 0, 'a volume stays on its backend', 'Volumes cannot be migrated'),
     ('os-unmanage', 0, 'storage is not handed over', 'Volumes cannot be unmanaged'),
-    ('revert', 40, 'no snapshots here', 'Volumes cannot be reverted to snapshots'),
     ('os-reimage', 68, 'no images here', 'Volumes cannot be rebuilt from images'),
     (
         'os-extend_volume_completion',

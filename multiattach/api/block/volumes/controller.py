@@ -19,12 +19,7 @@ from multiattach.engine.volumes import VolumeWish
 _FORCE = 23
 _ATTRIBUTES = (TENANT_RULE, HOST_RULE, MIGRATION_RULE)
 # Sources that this service does not have: naming one is naming nothing.
-_UNKNOWN_SOURCES = {
-    'snapshot_id': 'Snapshot',
-    'consistencygroup_id': 'ConsistencyGroup',
-    'group_id': 'Group',
-    'backup_id': 'Backup',
-}
+_UNKNOWN_SOURCES = {'consistencygroup_id': 'ConsistencyGroup', 'group_id': 'Group', 'backup_id': 'Backup'}
 
 
 class VolumesController(Controller):
@@ -91,8 +86,11 @@ class VolumesController(Controller):
             )
         self._refuse_sources(wanted)
         source = idents.normalise(wanted.get('source_volid') or '') or None
+        snapshot = idents.normalise(wanted.get('snapshot_id') or '') or None
+        if source is not None and snapshot is not None:
+            raise errors.InvalidInput('May specify only one of snapshot and source volume.')
         size = wanted.get('size')
-        if size is None and source is None:
+        if size is None and source is None and snapshot is None:
             raise errors.InvalidInput("Invalid input received: 'size' must be given.")
         zone = wanted.get('availability_zone') or None
         if zone is not None and zone not in self.engine.services.find_zones():
@@ -105,6 +103,7 @@ class VolumesController(Controller):
             zone=zone,
             metadata=wanted.get('metadata') or {},
             source_volid=source,
+            snapshot_id=snapshot,
         )
 
     def _refuse_sources(self, wanted: Mapping[str, Any]) -> None:
@@ -146,9 +145,9 @@ class VolumesController(Controller):
         rules=('volume:delete', 'volume:force_delete'),
     )
     def delete(self, req: Request, volume_id: str) -> None:
-        """Delete a volume; ``cascade`` says nothing, as there are no snapshots."""
+        """Delete a volume, with ``cascade`` its snapshots, too."""
         force = req.minor >= _FORCE and _is_set(req.query, 'force')
-        self.engine.volumes.delete(req.ctx, volume_id, force=force)
+        self.engine.volumes.delete(req.ctx, volume_id, force=force, cascade=_is_set(req.query, 'cascade'))
 
     @route('GET', '/volumes/{volume_id}/encryption', reply=one('encryption_key_id', NULL), rules=('volume:get',))
     def show_encryption(self, req: Request, volume_id: str) -> dict[str, Any]:

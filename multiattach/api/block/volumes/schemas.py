@@ -105,7 +105,7 @@ _FIELDS: Schema = {
     'name': TEXT_OR_NULL,
     'description': TEXT_OR_NULL,
     'volume_type': TEXT,
-    'snapshot_id': NULL,
+    'snapshot_id': UUID_OR_NULL,
     'source_volid': UUID_OR_NULL,
     'metadata': TEXTS,
     'links': LINKS,

@@ -48,7 +48,7 @@ class VolumeView:
             'name': volume.display_name,
             'description': volume.display_description,
             'volume_type': volume.type_name,
-            'snapshot_id': None,
+            'snapshot_id': volume.snapshot_id,
             'source_volid': volume.source_volid,
             'metadata': _metadata(volume),
             'links': self._links.of('volumes', volume.id),
