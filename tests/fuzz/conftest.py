@@ -33,6 +33,7 @@ class Service:
     type_id: str = ''
     attachment_id: str = ''
     qos_id: str = ''
+    snapshot_id: str = ''
 
     def send(self, method: str, path: str, body: Any = None, version: str = '3.71') -> webob.Response:
         request = webob.Request.blank(
@@ -63,6 +64,12 @@ class Service:
                 reply = self._reserve()
             self.attachment_id = reply.json['attachment']['id']
 
+        if not self._has(f'/snapshots/{self.snapshot_id}'):
+            body = {
+                'snapshot': {'volume_id': self.deployed.make_volume(self.type_id), 'metadata': {'multiattach': 'x'}}
+            }
+            self.snapshot_id = self.send('POST', '/snapshots', body).json['snapshot']['id']
+
     def _reserve(self) -> webob.Response:
         body = {'attachment': {'volume_uuid': self.volume_id, 'instance_uuid': str(uuid.uuid4())}}
         return self.send('POST', '/attachments', body)
@@ -87,6 +94,7 @@ class Service:
             'type_id': self.type_id,
             'attachment_id': self.attachment_id,
             'qos_id': self.qos_id,
+            'snapshot_id': self.snapshot_id,
             'project_id': deploy.ApiSettings().default_project_id,
             'name': 'default',
             'key': 'multiattach',

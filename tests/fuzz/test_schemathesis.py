@@ -20,7 +20,6 @@ CHECKS = [checks.not_a_server_error, checks.status_code_conformance]
 # Where bodies and replies change.
 MINORS = (0, 12, 27, 52, 62)
 ABSENT = (
-    '/snapshots',
     '/backups',
     '/os-volume-transfer',
     '/volume-transfers',
@@ -29,7 +28,7 @@ ABSENT = (
     '/cgsnapshots',
     '/clusters',
 )
-# What volumes cannot be made of here.
+# What volumes cannot be made of here, or not at random.
 SOURCES = (
     'snapshot_id',
     'consistencygroup_id',
@@ -80,6 +79,7 @@ def run(service: Service, case: Any, minor: int, revived: bool) -> None:
                 'new_type': service.type_id,
                 'connector': CONNECTOR,
                 'binary': 'cinder-volume',
+                'snapshot_id': service.snapshot_id,
                 'attachment_id': service.attachment_id,
             },
         )

@@ -200,8 +200,17 @@ def test_no_value_of_a_known_key_gives_500(call: Caller, value: Any) -> None:
         ),
         *(('PUT', f'/volumes/{volume}', {'volume': {key: value}}) for key in ('name', 'description', 'metadata')),
         *(
+            ('POST', '/snapshots', {'snapshot': {'volume_id': volume, key: value}})
+            for key in ('volume_id', 'name', 'description', 'force', 'metadata', 'other')
+        ),
+        *(
             ('POST', f'/volumes/{volume}/action', {action: {key: value}})
-            for action, key in (('os-extend', 'new_size'), ('os-retype', 'new_type'), ('os-retype', 'migration_policy'))
+            for action, key in (
+                ('revert', 'snapshot_id'),
+                ('os-extend', 'new_size'),
+                ('os-retype', 'new_type'),
+                ('os-retype', 'migration_policy'),
+            )
         ),
         *(('POST', f'/volumes/{volume}/action', {action: value}) for action in ('os-extend', 'os-retype')),
         *(

@@ -120,9 +120,35 @@ VOLUMES = (
     act('os-migrate_volume', {'host': 'x'}, project_readers(400)),
     act('os-migrate_volume_completion', {'new_volume': 'x'}, project_readers(400)),
     act('os-unmanage', None, project_readers(400)),
-    act('revert', {'snapshot_id': 'x'}, project_readers(400)),
+    act('revert', {'snapshot_id': 'x'}, project_members(400)),
     act('os-reimage', {'image_id': 'x'}, project_readers(400)),
     act('os-extend_volume_completion', {'error': False}, project_readers(400)),
+)
+
+_OF_VOLUME = {'snapshot': {'volume_id': '{volume_id}'}}
+SNAPSHOTS = (
+    Call('GET', '/snapshots', readers(200)),
+    Call('GET', '/snapshots/detail', readers(200)),
+    Call('POST', '/snapshots', project_members(202), _OF_VOLUME),
+    Call('GET', '/snapshots/{snapshot_id}', project_readers(200)),
+    Call('PUT', '/snapshots/{snapshot_id}', project_members(200), {'snapshot': {'name': 'new'}}),
+    Call('DELETE', '/snapshots/{snapshot_id}', project_members(202)),
+    Call('GET', '/snapshots/{snapshot_id}/metadata', project_readers(200)),
+    Call('POST', '/snapshots/{snapshot_id}/metadata', project_members(200), {'metadata': {'a': 'b'}}),
+    Call('PUT', '/snapshots/{snapshot_id}/metadata', project_members(200), {'metadata': {'a': 'b'}}),
+    Call('GET', '/snapshots/{snapshot_id}/metadata/{key}', project_readers(200)),
+    Call('PUT', '/snapshots/{snapshot_id}/metadata/{key}', project_members(200), {'meta': {'color': 'red'}}),
+    Call('DELETE', '/snapshots/{snapshot_id}/metadata/{key}', project_members(200)),
+    Call('POST', '/snapshots/{snapshot_id}/action', project_admins(202), {'os-reset_status': {'status': 'error'}}),
+    Call('POST', '/snapshots/{snapshot_id}/action', project_admins(202), {'os-force_delete': None}),
+    # It is not being taken any more.
+    Call(
+        'POST',
+        '/snapshots/{snapshot_id}/action',
+        project_members(400),
+        {'os-update_snapshot_status': {'status': 'available'}},
+    ),
+    Call('POST', '/volumes', (403, 202, 202, 403, 404, 403), {'volume': {'snapshot_id': '{snapshot_id}'}}),
 )
 
 ATTACHMENTS = (
@@ -225,7 +251,6 @@ EXTENSION = (
 
 # What this service does not have: the lists are empty for everybody, nobody can make any.
 _LISTS = (
-    '/snapshots',
     '/backups',
     '/os-volume-transfer',
     '/volume-transfers',
@@ -236,12 +261,7 @@ _LISTS = (
     '/cgsnapshots',
     '/clusters',
 )
-_OF_VOLUMES = {
-    '/snapshots': 'snapshot',
-    '/backups': 'backup',
-    '/os-volume-transfer': 'transfer',
-    '/volume-transfers': 'transfer',
-}
+_OF_VOLUMES = {'/backups': 'backup', '/os-volume-transfer': 'transfer', '/volume-transfers': 'transfer'}
 _WITHOUT_DETAIL = ('/group_types',)
 ABSENT = (
     *(Call('GET', path, open_to_all(200)) for path in _LISTS),
@@ -254,7 +274,7 @@ ABSENT = (
     *(Call(method, f'{path}/{{name}}', open_to_all(404)) for path in _LISTS for method in ('GET', 'PUT', 'DELETE')),
 )
 
-BLOCK_STORAGE = (*VOLUMES, *ATTACHMENTS, *TYPES, *QOS_SPECS, *OTHERS, *EXTENSION, *ABSENT)
+BLOCK_STORAGE = (*VOLUMES, *SNAPSHOTS, *ATTACHMENTS, *TYPES, *QOS_SPECS, *OTHERS, *EXTENSION, *ABSENT)
 
 _NEW = {'volumeAttachment': {'volumeId': '{volume_id}'}}
 COMPUTE = (

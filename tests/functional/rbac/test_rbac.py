@@ -20,6 +20,7 @@ from multiattach.db import messages
 from multiattach.db.paging import Page
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
+from multiattach.engine.snapshots import SnapshotWish
 from tests import contexts
 from tests.deployments import embedded
 from tests.functional.compute import compute_host
@@ -106,7 +107,7 @@ class Things:
         self._ctx = contexts.make_context(PROJECTS['mine'])
         deployed.make_type('shared')
         for project in PROJECTS.values():
-            deployed.engine.quotas.update(self._ctx, project, {'volumes': -1, 'gigabytes': -1})
+            deployed.engine.quotas.update(self._ctx, project, {'volumes': -1, 'gigabytes': -1, 'snapshots': -1})
 
     def fill(self, text: str) -> str:
         """Put the names of things that are made for it into a path or a body."""
@@ -131,6 +132,12 @@ class Things:
         ident = self._deployed.make_volume('shared', ctx=self._ctx)
         self._deployed.engine.volumes.set_metadata(self._ctx, ident, {'color': 'blue'}, keep_others=True)
         return ident
+
+    def snapshot_id(self) -> str:
+        engine = self._deployed.engine.snapshots
+        made = engine.create(self._ctx, SnapshotWish(self.volume_id(), metadata={'color': 'blue'}))
+        self._deployed.wait(lambda: engine.show(self._ctx, made.id).status == 'available')
+        return made.id
 
     def attachment_id(self) -> str:
         made = self._deployed.engine.attachments.create(self._ctx, self.volume_id(), None, table.CONNECTOR, None)
@@ -223,6 +230,7 @@ def test_compute(things: Things, call: Call) -> None:
 RARE = {
     '/v3 GET /volumes/detail': {TENANT_RULE, HOST_RULE, MIGRATION_RULE},
     '/v3 DELETE /volumes/{}': {'volume:force_delete'},
+    '/v3 GET /snapshots/detail': {'volume_extension:extended_snapshot_attributes'},
     '/v3 POST /volumes/{}/action os-extend': {'volume:extend_attached_volume'},
     '/v3 POST /volumes/{}/action os-retype': {'volume:multiattach'},
     '/v3 POST /attachments': {'volume:multiattach_bootable_volume'},
