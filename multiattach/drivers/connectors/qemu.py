@@ -5,23 +5,20 @@ Nothing of a volume is on the host: each attachment is a session of its own, und
 name of its own.
 """
 
-import platform
-import sys
 from collections.abc import Mapping
 from typing import Any, Self
 
 from multiattach.conf import host as host_conf, plugins
 from multiattach.domain.connection import DeviceInfo
 from multiattach.drivers import values
-from multiattach.drivers.connectors.base import HostSession
+from multiattach.drivers.connectors.network_disk import NETWORK, NetworkDiskConnector
 from multiattach.drivers.connectors.portal import choose_portal, split_portal
 from multiattach.drivers.errors import ConnectorError, WrongDevice
 
-NETWORK = 'network'
 DEFAULT_PREFIX = 'iqn.2010-10.org.openstack:'
 
 
-class QemuConnector:
+class QemuConnector(NetworkDiskConnector):
     """The connector ``qemu``.
 
     :param initiator_prefix: what stands before the attachment's id in initiator names.
@@ -29,13 +26,11 @@ class QemuConnector:
     """
 
     OPTS = host_conf.QEMU_OPTS
-    shares_sessions = False
 
     def __init__(
         self, host: str, ip: str, *, initiator_prefix: str = DEFAULT_PREFIX, portal_timeout: float = 10.0
     ) -> None:
-        self._host = host
-        self._ip = ip
+        super().__init__(host, ip)
         self._prefix = initiator_prefix
         self._portal_timeout = portal_timeout
 
@@ -43,15 +38,6 @@ class QemuConnector:
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
         values.check_iqn_prefix(f'Option initiator_prefix in [{surroundings.section}]', options.initiator_prefix)
         return cls(surroundings.host, options.my_ip, initiator_prefix=options.initiator_prefix)
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            'host': self._host,
-            'ip': self._ip,
-            'platform': platform.machine(),
-            'os_type': sys.platform,
-            'multipath': False,
-        }
 
     def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
         return {**self.describe(), 'initiator': self._initiator(attachment_id), 'instance': server_id}
@@ -84,16 +70,6 @@ class QemuConnector:
         name, _, _ = str(device.details.get('name')).rpartition('/')
         if not name.endswith(volume_id):
             raise WrongDevice(f'The target {name} is not one of the volume {volume_id}.')
-
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
-        """QEMU logged out with the detach."""
-
-    def extend(self, connection_info: Mapping[str, Any]) -> int | None:
-        return None
-
-    def list_sessions(self) -> list[HostSession]:
-        """QEMU has them, with its disks."""
-        return []
 
     def _initiator(self, attachment_id: str) -> str:
         return f'{self._prefix}{attachment_id}'

@@ -9,9 +9,7 @@ import contextlib
 import dataclasses
 import errno
 import os
-import platform
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -23,7 +21,7 @@ from multiattach.domain.connection import RBD, DeviceInfo
 from multiattach.drivers.ceph import library
 from multiattach.drivers.ceph.calls import Calls, Progress
 from multiattach.drivers.connectors.base import HostConnector, HostSession
-from multiattach.drivers.connectors.qemu import NETWORK
+from multiattach.drivers.connectors.network_disk import NETWORK, NetworkDiskConnector
 from multiattach.drivers.errors import ConnectorError, StorageError, StorageUnavailable, WrongDevice
 
 LOG = log.getLogger(__name__)
@@ -98,7 +96,7 @@ class Image:
         return details
 
 
-class RbdConnector:
+class RbdConnector(NetworkDiskConnector):
     """The connector ``rbd``; beside the others it has those volumes that are images.
 
     :param conf: path of Ceph's configuration file for QEMU; it need not be there.
@@ -106,11 +104,9 @@ class RbdConnector:
     """
 
     OPTS = host_conf.RBD_OPTS
-    shares_sessions = False
 
     def __init__(self, host: str, ip: str, *, conf: str = '', timeout: int = 10) -> None:
-        self._host = host
-        self._ip = ip
+        super().__init__(host, ip)
         self._conf = conf
         self._timeout = timeout
         self._is_warned = False
@@ -124,15 +120,6 @@ class RbdConnector:
                 'letters, digits and _./+- that QEMU can take.'
             )
         return cls(surroundings.host, options.my_ip, conf=options.rbd_ceph_conf, timeout=options.rados_connect_timeout)
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            'host': self._host,
-            'ip': self._ip,
-            'platform': platform.machine(),
-            'os_type': sys.platform,
-            'multipath': False,
-        }
 
     def properties(self, attachment_id: str, server_id: str) -> dict[str, Any]:
         return {**self.describe(), **CEPHX, 'instance': server_id}
@@ -150,16 +137,6 @@ class RbdConnector:
         volume_id, name = str(connection_info.get('volume_id')), str(device.details.get('name'))
         if name.rpartition('/')[2] != f'volume-{volume_id}':
             raise WrongDevice(f'The image {name} is not the volume {volume_id}. It was not attached.')
-
-    def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
-        """QEMU closed the image with the detach, and libvirt forgot the key."""
-
-    def extend(self, connection_info: Mapping[str, Any]) -> int | None:
-        return None
-
-    def list_sessions(self) -> list[HostSession]:
-        """QEMU has them, with its disks."""
-        return []
 
     # -- asking Ceph ---------------------------------------------------------------------------
 

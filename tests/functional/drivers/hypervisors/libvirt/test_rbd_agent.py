@@ -19,8 +19,8 @@ from tests.functional.drivers.targets.rbd.cloud import Cloud, deploy_on
 from tests.testbed.ceph import Ceph
 from tests.testbed.guest import BLOCK_SIZE
 
+from .bench import NAME, Bench
 from .conftest import Host
-from .test_agent import NAME, Bench
 from .test_hypervisor import disks
 
 

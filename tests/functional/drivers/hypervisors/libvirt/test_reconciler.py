@@ -18,8 +18,8 @@ from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests.deployments import embedded
+from tests.functional.drivers.hypervisors.libvirt.bench import Bench
 from tests.functional.drivers.hypervisors.libvirt.conftest import Host
-from tests.functional.drivers.hypervisors.libvirt.test_agent import Bench
 from tests.testbed import Libvirtd
 from tests.testbed.polling import wait_until
 
