@@ -92,7 +92,7 @@ def _name_type(schema: Any) -> str:
 _FIELDS = ('Name', 'Type', 'Required', 'Since')
 
 
-def _render_actions(controller: type[Any], api: microversion.Api) -> list[str]:
+def _render_actions(path: str, controller: type[Any], api: microversion.Api) -> list[str]:
     lines: list[str] = []
     for action, method in list_actions(controller):
         since = f', since {api.minimum.major}.{action.since}' if action.since else ''
@@ -102,7 +102,7 @@ def _render_actions(controller: type[Any], api: microversion.Api) -> list[str]:
             '',
         ]
         fields = _table(_FIELDS, _list_fields(action.schema, api, f'{action.name}.'))
-        sample = samples.render(samples.find_action(action.name, takes_anything=not fields))
+        sample = samples.render(samples.find_action(action.name, path, takes_anything=not fields))
         lines += [f'    {line}'.rstrip() for line in [*fields, *sample]]
     return lines
 
@@ -116,7 +116,7 @@ def _render_route(route: Any, handler: Any, controller: type[Any], api: microver
     lines += [_name_rules(route.rules, 'that of the action' if takes_actions else 'whoever has a token'), '']
     lines += _table(('Query', *_FIELDS[1:]), _list_fields(route.query, api))
     if takes_actions:
-        return lines + _render_actions(controller, api)
+        return lines + _render_actions(route.path, controller, api)
     sample = samples.find(route.method, route.path) if route.body else None
     return lines + _table(_FIELDS, _list_fields(route.body, api)) + list(samples.render(sample))
 

@@ -42,9 +42,10 @@ def find(method: str, path: str) -> Any:
     return _choose(body for one, sent, body in _read() if one == method and pattern.search(sent))
 
 
-def find_action(name: str, *, takes_anything: bool = False) -> Any:
-    """Return the sample of an action's body, None if no table has one."""
-    found = (body for _, sent, body in _read() if sent.endswith('/action') and name in body)
+def find_action(name: str, path: str, *, takes_anything: bool = False) -> Any:
+    """Return the sample of an action's body at a route, None if no table has one."""
+    pattern = re.compile(re.sub(r'{\w+}', '[^/]+', path) + '$')
+    found = (body for _, sent, body in _read() if pattern.search(sent) and name in body)
     return _choose(found, full=not takes_anything)
 
 

@@ -140,7 +140,7 @@ class Deployment(distributed.Deployment):
         wished = {
             f'volume-{row[0]}'
             for row in self.query('SELECT id FROM volumes WHERE deleted_at IS NULL AND host IS NOT NULL')
-        }
+        } | {f'snapshot-{row[0]}' for row in self.query('SELECT id FROM snapshots WHERE deleted_at IS NULL')}
         assert {path.name for path in (self.folder / 'volumes').iterdir()} == wished
 
     def list_open(self) -> list[Any]:
@@ -153,7 +153,10 @@ class Deployment(distributed.Deployment):
             ),
             *self.query(
                 "SELECT id, status FROM volumes WHERE deleted_at IS NULL AND status IN ('creating', "
-                "'deleting', 'extending')"
+                "'deleting', 'extending', 'reverting')"
+            ),
+            *self.query(
+                "SELECT id, status FROM snapshots WHERE deleted_at IS NULL AND status IN ('creating', 'deleting')"
             ),
             *self.query(
                 "SELECT id, state FROM attachments WHERE state = 'fenced' AND agent_host IS NOT NULL "

@@ -80,11 +80,20 @@ def test_every_body_has_a_sample_that_its_schema_takes():
             assert (sample is None) == (name in _WITHOUT_SAMPLE), name
 
 
+# What it sets is over in a moment: no table can be sure to meet it.
+_PASSING = {'os-update_snapshot_status'}
+
+
+def find_path(controller):
+    return next(route.path for route, _, _ in api_ref.list_routes([controller]) if route.path.endswith('/action'))
+
+
 def test_every_action_that_does_something_has_a_sample():
     for api, controllers in APIS:
         for controller in controllers:
             for action, method in list_actions(controller) if issubclass(controller, ActionController) else ():
-                sample = samples.find_action(action.name)
-                assert (sample is None) == method.__doc__.startswith('Refuse'), action.name
+                sample = samples.find_action(action.name, find_path(controller))
+                nothing = method.__doc__.startswith('Refuse') or action.name in _PASSING
+                assert (sample is None) == nothing, action.name
                 if sample is not None:
                     action.schema.check(sample[action.name], api.maximum.minor)

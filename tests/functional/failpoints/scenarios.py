@@ -34,6 +34,7 @@ class Scenario:
         self.action = action
         self.volume = ''
         self.clone = ''
+        self.snapshot = ''
         self.ident = ''
         self.spare: Any = None
         self._thread: threading.Thread | None = None
@@ -86,7 +87,12 @@ class Scenario:
         if self.action == 'clone':  # holes are not copied
             with self._file().open('r+b') as file:
                 file.write(os.urandom(8 << 20))
-        if self.action in ('create', 'destroy', 'extend', 'clone', 'plug'):
+        if self.action in ('snapshot', 'forget', 'revert'):
+            self._write(b'before')
+        if self.action in ('forget', 'revert'):
+            self.snapshot = self._take()
+            self._write(b'after!')
+        if self.action in ('create', 'destroy', 'extend', 'clone', 'plug', 'snapshot', 'forget', 'revert'):
             return
         if self.action in ('unplug', 'sweep'):
             self._plug(self.cloud.server_id)
@@ -104,6 +110,20 @@ class Scenario:
             self._do('POST', f'/v3/attachments/{self.ident}/action', {'os-complete': None})
         if self.action == 'refuse':
             self._file().rename(self._file().with_suffix('.away'))
+
+    def _write(self, data: bytes) -> None:
+        with self._file().open('r+b') as file:
+            file.write(data)
+
+    def _take(self) -> str:
+        ident = self._do('POST', '/v3/snapshots', {'snapshot': {'volume_id': self.volume}})['snapshot']['id']
+        wait_until(
+            lambda: self._do('GET', f'/v3/snapshots/{ident}')['snapshot']['status'] == 'available',
+            30,
+            'a snapshot',
+            0.05,
+        )
+        return str(ident)
 
     def make_one_more(self) -> None:
         """Give the workers an order more; its volume goes with the others."""
@@ -177,6 +197,15 @@ class Scenario:
 
     def _clone_now(self, api: int) -> None:
         self.ask('POST', '/v3/volumes', {'volume': {'size': 1, 'source_volid': self.volume}}, api=api)
+
+    def _snapshot_now(self, api: int) -> None:
+        self.ask('POST', '/v3/snapshots', {'snapshot': {'volume_id': self.volume}}, api=api)
+
+    def _forget_now(self, api: int) -> None:
+        self.ask('DELETE', f'/v3/snapshots/{self.snapshot}', api=api)
+
+    def _revert_now(self, api: int) -> None:
+        self.ask('POST', f'/v3/volumes/{self.volume}/action', {'revert': {'snapshot_id': self.snapshot}}, api=api)
 
     def _destroy_now(self, api: int) -> None:
         self.ask('DELETE', f'/v3/volumes/{self.volume}', api=api)
@@ -280,6 +309,26 @@ class Scenario:
         assert not self._file().exists()
         assert not list(self._file().parent.glob(f'trash-{self.volume}.*'))
 
+    def _check_taken(self) -> None:
+        (row,) = self.cloud.query('SELECT id, status FROM snapshots WHERE volume_id = %s', self.volume)
+        assert row[1] == 'available'
+        assert self._read(f'snapshot-{row[0]}') == b'before'
+
+    def _check_reverted(self) -> None:
+        rows = self.cloud.query('SELECT status FROM snapshots WHERE id = %s', self.snapshot)
+        rows += self.cloud.query('SELECT status FROM volumes WHERE id = %s', self.volume)
+        assert [row[0] for row in rows] == ['available', 'available']
+        assert self._read(f'volume-{self.volume}') == self._read(f'snapshot-{self.snapshot}') == b'before'
+
+    def _check_snapshot_deleted(self) -> None:
+        assert self.ask('GET', f'/v3/snapshots/{self.snapshot}')[0] == 404
+        assert not [path for path in self._file().parent.iterdir() if self.snapshot in path.name]
+        assert self._read(f'volume-{self.volume}') == b'after!'
+
+    def _read(self, name: str) -> bytes:
+        with (self._file().parent / name).open('rb') as file:
+            return file.read(6)
+
     def _check_extended(self) -> None:
         (row,) = self.cloud.query('SELECT status, size FROM volumes WHERE id = %s', self.volume)
         assert row == ('available', 2)
@@ -305,6 +354,6 @@ class Scenario:
         self.cloud.wait_settled(30)
         assert self.cloud.query('SELECT id, state FROM attachments WHERE deleted_at IS NULL') == []
         for (ident,) in self.cloud.query('SELECT id FROM volumes WHERE deleted_at IS NULL'):
-            self._do('DELETE', f'/v3/volumes/{ident}')
+            self._do('DELETE', f'/v3/volumes/{ident}?cascade=True')
         self.cloud.wait_settled(30)
         assert self.cloud.query('SELECT id, status FROM volumes WHERE deleted_at IS NULL') == []

@@ -2,6 +2,7 @@
 """The table, tried: each persona makes each call, on things that are made for it."""
 
 import contextlib
+import functools
 import inspect
 import json
 import re
@@ -138,6 +139,11 @@ class Things:
         made = engine.create(self._ctx, SnapshotWish(self.volume_id(), metadata={'color': 'blue'}))
         self._deployed.wait(lambda: engine.show(self._ctx, made.id).status == 'available')
         return made.id
+
+    @functools.cached_property
+    def seen_snapshot_id(self) -> str:
+        """One that stays: to make one takes a while."""
+        return self.snapshot_id()
 
     def attachment_id(self) -> str:
         made = self._deployed.engine.attachments.create(self._ctx, self.volume_id(), None, table.CONNECTOR, None)

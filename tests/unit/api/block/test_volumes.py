@@ -77,6 +77,7 @@ def make_volume(**values):
             'created_at': MOMENT,
             'updated_at': None,
             'source_volid': None,
+            'snapshot_id': None,
             'type_name': 'multi',
             'metadata': {'a': 'b'},
             'image_metadata': {},
