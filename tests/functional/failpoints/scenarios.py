@@ -88,11 +88,9 @@ class Scenario:
             with self._file().open('r+b') as file:
                 file.write(os.urandom(8 << 20))
         if self.action in ('snapshot', 'forget', 'revert'):
-            self._write(b'before')
-        if self.action in ('forget', 'revert'):
-            self.snapshot = self._take()
-            self._write(b'after!')
-        if self.action in ('create', 'destroy', 'extend', 'clone', 'plug', 'snapshot', 'forget', 'revert'):
+            self._prepare_snapshot()
+            return
+        if self.action in ('create', 'destroy', 'extend', 'clone', 'plug'):
             return
         if self.action in ('unplug', 'sweep'):
             self._plug(self.cloud.server_id)
@@ -110,6 +108,12 @@ class Scenario:
             self._do('POST', f'/v3/attachments/{self.ident}/action', {'os-complete': None})
         if self.action == 'refuse':
             self._file().rename(self._file().with_suffix('.away'))
+
+    def _prepare_snapshot(self) -> None:
+        self._write(b'before')
+        if self.action != 'snapshot':
+            self.snapshot = self._take()
+            self._write(b'after!')
 
     def _write(self, data: bytes) -> None:
         with self._file().open('r+b') as file:
