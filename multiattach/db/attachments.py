@@ -67,7 +67,7 @@ _ON_BACKEND = (
 )
 # Of each volume of a backend at its worker's start.
 _ADMITTED = (
-    sa.select(A.initiator, A.attach_mode, A.connection_info)
+    sa.select(A.initiator, A.attach_mode, A.connection_info, A.shared_account)
     .where(A.volume_id == sa.bindparam('volume'), _LIVE, models.is_one_of(A.state, states.ADMITTED))
     .order_by(A.created_at)
 )
@@ -191,6 +191,7 @@ class Admitted(NamedTuple):
     initiator: str | None
     attach_mode: str | None
     connection_info: Any
+    shared_account: str | None
 
 
 def list_admitted(work: Work, volume_id: str) -> list[Admitted]:

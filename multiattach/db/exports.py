@@ -14,11 +14,19 @@ from multiattach.domain import errors, sharing, states
 
 A = models.Attachment
 _F = models.FencedHost
-_MATE, _STRANGER, _TWIN, _OTHER = (orm.aliased(A) for _ in range(4))
+_MATE, _STRANGER, _TWIN, _OTHER, _PARTNER, _ADOPTED = (orm.aliased(A) for _ in range(6))
 
 
 def _is_other(table: Any) -> tuple[sa.ColumnElement[bool], ...]:
     return (table.volume_id == A.volume_id, table.deleted_at.is_(None), models.is_one_of(table.state, states.ON_TARGET))
+
+
+def _find_partner() -> sa.ColumnElement[bool]:
+    return (
+        sa.exists()
+        .where(*_is_other(_PARTNER), _PARTNER.shared_account == A.shared_account, _PARTNER.initiator != A.initiator)
+        .correlate(A)
+    )
 
 
 def _find_twin() -> sa.ScalarSelect[str | None]:
@@ -49,6 +57,11 @@ _READ = (
         _MATE.id.label('mate_id'),
         _MATE.state.label('mate_state'),
         _MATE.connection_info.label('mate_info'),
+        A.shared_account,
+        _MATE.shared_account.label('mate_account'),
+        # Of accounts that Cinder made: others may have the same one, and the target may still admit everybody.
+        sa.case((A.shared_account.is_not(None), _find_partner())).label('has_partner'),
+        sa.exists().where(*_is_other(_ADOPTED), _ADOPTED.shared_account.is_not(None)).correlate(A).label('is_adopted'),
         sa.select(_STRANGER.state)
         .where(*_is_other(_STRANGER), _STRANGER.initiator != sa.func.coalesce(A.initiator, sa.literal_column("''")))
         .correlate(A)
@@ -85,6 +98,7 @@ class Mate:
     id: str
     state: str
     connection_info: dict[str, Any] | None = dataclasses.field(repr=False)
+    shared_account: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +121,9 @@ class ExportRow:
     :param twin_host: another host with an attachment, of any volume, of the same initiator; None without, and in other
         states than ``exporting``.
     :param is_alone: the volume has no other attachment.
+    :param shared_account: account that it has of Cinder, None if it is the initiator's own.
+    :param has_partner: another initiator has the same account.
+    :param is_adopted: an attachment of the volume has an account of Cinder.
     """
 
     id: str
@@ -123,6 +140,9 @@ class ExportRow:
     has_qos: bool
     twin_host: str | None = None
     is_alone: bool = False
+    shared_account: str | None = None
+    has_partner: bool = False
+    is_adopted: bool = False
 
     @property
     def sharers(self) -> list[sharing.Sharer]:
@@ -148,10 +168,13 @@ def read(work: Work, attachment_id: str) -> ExportRow:
         row.error,
         row.connector,
         row.connection_info,
-        tuple(Mate(each.mate_id, each.mate_state, each.mate_info) for each in rows if each.mate_id),
+        tuple(Mate(each.mate_id, each.mate_state, each.mate_info, each.mate_account) for each in rows if each.mate_id),
         row.stranger_state,
         HostMark(row.fenced_host, row.host_fenced_at, row.fence_reason) if row.fenced_host else None,
         row.qos_specs_id is not None,
         row.twin_host,
         not row.has_others,
+        row.shared_account,
+        bool(row.has_partner),
+        bool(row.is_adopted),
     )

@@ -29,6 +29,7 @@ _COLUMNS = (
     A.attached_host,
     # A release before wrote marks without the moment.
     sa.func.coalesce(V.claimed_at, V.updated_at),
+    A.shared_account,
 )
 _OF_VOLUMES = (
     sa.select(*_COLUMNS).select_from(V).outerjoin(A, sa.and_(A.volume_id == V.id, _LIVE)).where(V.deleted_at.is_(None))
@@ -61,6 +62,7 @@ class BackendRow(NamedTuple):
     agent_host: str | None
     attached_host: str | None
     claimed_at: datetime.datetime | None
+    shared_account: str | None = None
 
 
 class AgentRow(NamedTuple):

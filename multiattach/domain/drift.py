@@ -503,6 +503,7 @@ class Shown:
     :param luns_online: whether it has a logical unit and all of them serve I/O.
     :param accounts: CHAP names that are bound to it.
     :param logins: initiators of live logins with their addresses, as far as these are shown.
+    :param admits_all: it lets everybody in, as Cinder made it, and is to stay so for now.
     """
 
     luns_online: bool
@@ -511,6 +512,7 @@ class Shown:
     sessions: Sequence[str]
     is_open: bool = True
     logins: Sequence[tuple[str, str]] = ()
+    admits_all: bool = False
 
 
 def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | None) -> list[Difference]:
@@ -540,7 +542,8 @@ def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | 
     accounts = {row.account for row in needed if row.account}
     # A step in flight whose account is not stored yet may have bound one already.
     settled = all(row.account for row in kept)
-    found += _missing(Drift.SHUT_OUT, {row.initiator for row in needed}, shown.initiators)
+    if not shown.admits_all:
+        found += _missing(Drift.SHUT_OUT, {row.initiator for row in needed}, shown.initiators)
     found += _missing(Drift.NO_ACCOUNT, accounts, shown.accounts)
     found += _missing(Drift.ADMITTED, set(shown.initiators), known)
     if settled:

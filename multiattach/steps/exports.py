@@ -6,13 +6,14 @@ The worker calls these under its lock of the volume, so that who is last is deci
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multiattach.db import (
     attachments as db_attachments,
     database,
     exports as db_exports,
+    imports as db_imports,
     locks,
     models,
     qos_specs,
@@ -36,6 +37,9 @@ class ExportPlan:
     :param fenced: why its host is to have no volume, None if it may; read for an export only.
     :param twin_host: another host that presents the same initiator name, None if there is none.
     :param is_alone: the volume has no other attachment.
+    :param account: the initiator's account, "" if others have it, too; None for its own, which the driver names.
+    :param shared_account: account of the sibling, if Cinder gave it to several initiators.
+    :param admitted: all whom the target is to admit, if Cinder made it: it may admit everybody still.
     """
 
     attachment_id: str
@@ -54,6 +58,9 @@ class ExportPlan:
     fenced: str | None = None
     twin_host: str | None = None
     is_alone: bool = False
+    account: str | None = None
+    shared_account: str | None = None
+    admitted: Sequence[db_attachments.Admitted] | None = None
 
 
 class Exports:
@@ -68,7 +75,7 @@ class Exports:
         """Read what is to be done for an attachment, in one statement; for an export with QoS specs in two."""
         with self._db.rows() as rows:
             row = db_exports.read(rows, attachment_id)
-            exporting, sharers = row.state == states.Attachment.EXPORTING, row.sharers
+            exporting, sharers, sibling = row.state == states.Attachment.EXPORTING, row.sharers, _find_sibling(row)
             return ExportPlan(
                 row.id,
                 row.volume_id,
@@ -77,14 +84,7 @@ class Exports:
                 row.connector or {},
                 row.attach_mode or 'rw',
                 row.connection_info,
-                next(
-                    (
-                        one.connection_info
-                        for one in row.mates
-                        if one.connection_info and one.state != states.Attachment.FENCING
-                    ),
-                    None,
-                ),
+                sibling.connection_info if sibling is not None else None,
                 sharing.is_last_on_target(row.id, sharers),
                 sharing.is_last_of_initiator(row.id, row.initiator or '', sharers),
                 row.error,
@@ -96,6 +96,9 @@ class Exports:
                 else None,
                 row.twin_host if exporting else None,
                 row.is_alone,
+                '' if row.has_partner else row.shared_account,
+                sibling.shared_account if sibling is not None else None,
+                db_attachments.list_admitted(rows, row.volume_id) if row.is_adopted else None,
             )
 
     @database.retry
@@ -106,6 +109,7 @@ class Exports:
         :param seconds: how long the target took, in seconds.
         :raises InvalidTransition: the attachment went elsewhere meanwhile.
         """
+        more: dict[str, Any] = {'shared_account': plan.shared_account} if plan.shared_account else {}
         with self._db.statement() as work:
             transitions.move_attachment(
                 work,
@@ -115,6 +119,7 @@ class Exports:
                 seconds=seconds,
                 connection_info=connection_info,
                 attached_at=models.now(),
+                **more,
             )
 
     @database.retry
@@ -188,6 +193,8 @@ class Exports:
         with self._db.transaction() as work:
             transitions.lock_and_move(work, plan.attachment_id, 'detach_failed', self._actor, ended=True, error=error)
 
+    has_imports = database.reading(db_imports.has_any)
+
     @database.retry
     def list_exported(self, backend_host: str) -> list[str]:
         """List the volumes to which a backend's target must admit anybody, for a re-export."""
@@ -203,6 +210,11 @@ class Exports:
     def list_open(self, backend_host: str) -> list[models.Attachment]:
         with self._db.reader() as session:
             return db_attachments.list_on_backend(session, backend_host, states.WORKER_STATES)
+
+
+def _find_sibling(row: db_exports.ExportRow) -> db_exports.Mate | None:
+    admitted = (one for one in row.mates if one.connection_info and one.state != states.Attachment.FENCING)
+    return next(admitted, None)
 
 
 def _find_qos(work: Work, volume_id: str) -> Mapping[str, Any] | None:

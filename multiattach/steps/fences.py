@@ -9,7 +9,16 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, exports as db_exports, fences, locks, models, moves, transitions
+from multiattach.db import (
+    attachments as db_attachments,
+    database,
+    exports as db_exports,
+    fences,
+    locks,
+    models,
+    moves,
+    transitions,
+)
 from multiattach.domain import connection, sharing, states
 
 A = states.Attachment
@@ -25,6 +34,7 @@ class FencePlan:
     :param is_last_on_target: nobody else uses the export.
     :param is_last_of_initiator: the initiator has no other attachment of the volume.
     :param proof: what an earlier fence of it saw, or None.
+    :param account: as of :class:`~multiattach.steps.exports.ExportPlan`; so is *admitted*.
     """
 
     volume_id: str
@@ -34,6 +44,8 @@ class FencePlan:
     is_last_on_target: bool
     is_last_of_initiator: bool
     proof: dict[str, Any] | None = None
+    account: str | None = None
+    admitted: Sequence[db_attachments.Admitted] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +81,8 @@ class FencePlans:
                 sharing.is_last_on_target(row.id, rest),
                 sharing.is_last_of_initiator(row.id, row.initiator or '', rest),
                 _find_proof(session, row),
+                '' if row.has_partner else row.shared_account,
+                db_attachments.list_admitted(session, row.volume_id) if row.is_adopted else None,
             )
 
     @database.retry

@@ -132,6 +132,7 @@ def _begin_connect(
             connector=dict(wanted.raw),
             attached_host=wanted.host,
             initiator=initiator,
+            shared_account=None,
             mountpoint=wanted.mountpoint or row.mountpoint,
             attach_mode=sharing.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)),
         )

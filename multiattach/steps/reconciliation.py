@@ -9,6 +9,7 @@ import datetime
 from multiattach.db import (
     database,
     epochs,
+    imports,
     leases,
     locks,
     models,
@@ -44,6 +45,7 @@ class Reconciliation:
     list_ids = database.reading(rows.list_ids)
     find_ended = database.reading(rows.find_ended)
     find_registered = database.reading(rows.find_registered)
+    has_imports = database.reading(imports.has_any)
 
     @database.retry
     def find_held(self, attachment_ids: list[str], longest: float) -> set[str]:

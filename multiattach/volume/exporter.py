@@ -7,14 +7,15 @@ import functools
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from oslo_log import log
 
 from multiattach import failpoints
+from multiattach.db.attachments import Admitted
 from multiattach.db.models import Attachment
-from multiattach.domain import errors, sharing, states
+from multiattach.domain import errors, states
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError, DriverRefused, TargetFull
 from multiattach.drivers.targets.base import Access, Export, Grant, Target
@@ -22,7 +23,7 @@ from multiattach.steps.exports import ExportPlan, Exports
 from multiattach.steps.leases import ATTACHMENT, Due, Step, StepLeases
 from multiattach.trouble import Trouble
 from multiattach.turns import Turns
-from multiattach.volume import answers
+from multiattach.volume import adoption, answers
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.gateways import GatewayTarget
 from multiattach.volume.locks import VolumeLocks
@@ -84,6 +85,7 @@ class Exporter:
             grant = self._target.make_grant(volume_id, plan.initiator, plan.mode, plan.sibling)
             failpoints.reach('volume.export.planned')
             with answers.expect('The volume cannot be exported', functools.partial(self._refuse_export, plan)):
+                adoption.restrict(self._target, volume_id, plan.admitted)
                 info = self._target.grant(volume_id, self._backend.path(volume_id), grant)
             failpoints.reach('volume.export.granted')
             self._exports.finish_export(plan, _connection_info(plan, info, grant), time.monotonic() - started)
@@ -190,7 +192,10 @@ class Exporter:
 
     def _turn_away(self, plan: ExportPlan) -> None:
         if plan.is_last_of_initiator:
-            account = self._target.name_account(plan.volume_id, plan.initiator)
+            adoption.restrict(self._target, plan.volume_id, plan.admitted)
+            account = plan.account
+            if account is None:
+                account = self._target.name_account(plan.volume_id, plan.initiator)
             self._target.revoke(plan.volume_id, plan.initiator, account, alone=plan.is_last_on_target)
 
     @contextlib.contextmanager
@@ -244,7 +249,10 @@ class Exporter:
         """
         complete = True
         volume_ids = self._exports.list_exported(self._host)
+        kept = self._find_kept()
         for volume_id in volume_ids:
+            if volume_id in kept:
+                continue
             try:
                 self._supply(volume_id)
             except (DriverError, errors.OutcomeUnknown) as exc:
@@ -253,6 +261,21 @@ class Exporter:
         if volume_ids:
             LOG.info('Exported %d volumes again', len(volume_ids))
         return complete
+
+    def _find_kept(self) -> frozenset[str]:
+        """Find the volumes whose targets are as Cinder made them, have all that is needed, and are to stay so."""
+        try:
+            shown = self._here.list_exports()
+        except DriverError:
+            return frozenset()  # whoever needs them says so
+        public = {ident: state for ident, state in shown.items() if state.addresses}
+        if not public or not self._exports.has_imports():
+            return frozenset()
+        return frozenset(
+            ident
+            for ident, state in public.items()
+            if adoption.is_served(state, self._exports.list_admitted_of(ident), self._target.name_account)
+        )
 
     def agree(self, volume_id: str) -> None:
         """Make a volume's target what its rows say, whatever it is now: what they do not name is taken away.
@@ -272,8 +295,10 @@ class Exporter:
 
     def _make_exact(self, volume_id: str) -> None:
         with self._locks.hold(volume_id, 're-export'):
-            grants = self._list_grants(volume_id)
+            rows = self._exports.list_admitted_of(volume_id)
+            grants = self._make_grants(volume_id, rows)
             if grants:
+                self._restrict(volume_id, rows)
                 self._here.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
                 failpoints.reach('volume.restore.exported')
             else:
@@ -282,7 +307,9 @@ class Exporter:
     def _supply(self, volume_id: str) -> None:
         # Each of them, also those that are shown: a step that was killed may have left another secret.
         with self._locks.hold(volume_id, 're-export'):
-            grants, device = self._list_grants(volume_id), self._backend.path(volume_id)
+            rows, device = self._exports.list_admitted_of(volume_id), self._backend.path(volume_id)
+            grants = self._make_grants(volume_id, rows)
+            self._restrict(volume_id, rows)
             try:
                 for grant in grants:
                     self._here.grant(volume_id, device, grant)
@@ -293,14 +320,13 @@ class Exporter:
                 # Nothing is taken away where nothing is, and this one does without a file.
                 self._here.ensure_export(Export(volume_id, device, grants))
 
-    def _list_grants(self, volume_id: str) -> tuple[Grant, ...]:
-        rows = self._exports.list_admitted_of(volume_id)
+    def _make_grants(self, volume_id: str, rows: Sequence[Admitted]) -> tuple[Grant, ...]:
         failpoints.reach('volume.restore.planned')
-        known = {row.initiator: row for row in rows if row.initiator and row.connection_info}
-        return tuple(
-            self._target.make_grant(volume_id, initiator, row.attach_mode or sharing.READ_WRITE, row.connection_info)
-            for initiator, row in sorted(known.items())
-        )
+        return adoption.make_grants(self._target, volume_id, rows)
+
+    def _restrict(self, volume_id: str, rows: Sequence[Admitted]) -> None:
+        if any(row.shared_account for row in rows):
+            adoption.restrict(self._target, volume_id, rows)
 
     def resume(self, owns: Callable[[str], bool] = lambda _ident: True, after: datetime.datetime | None = None) -> None:
         """Carry on with every attachment whose next step is this worker's."""

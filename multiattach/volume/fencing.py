@@ -19,7 +19,7 @@ from multiattach.drivers.errors import DriverError, DriverRefused
 from multiattach.drivers.targets.base import Cut, SessionState, Target
 from multiattach.steps.fences import FenceOutcome, FencePlan, FencePlans
 from multiattach.steps.leases import ATTACHMENT, StepLeases
-from multiattach.volume import answers
+from multiattach.volume import adoption, answers
 from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
@@ -169,10 +169,12 @@ class Fencer:
     def _cut(self, plan: FencePlan) -> Cut:
         if plan.initiator is None:
             return Cut(whole=True)
+        adoption.restrict(self._target, plan.volume_id, plan.admitted)
+        account = plan.account
         return self._target.fence(
             plan.volume_id,
             plan.initiator,
-            self._target.name_account(plan.volume_id, plan.initiator),
+            self._target.name_account(plan.volume_id, plan.initiator) if account is None else account,
             alone=plan.is_last_on_target,
             again=_is_whole(plan),
         )
@@ -224,7 +226,11 @@ def _confirm(before: Mapping[str, Any] | None, now: dict[str, Any], cut: Cut) ->
 
 
 def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str, Any]:
-    """Write a proof as messages and the database carry it; it holds no secret."""
+    """Write a proof as messages and the database carry it; it holds no secret.
+
+    ``shared_account`` says that others have the initiator's account, which Cinder gave them all: whoever is cut off
+    may be in again, under the name of one of them.
+    """
     return {
         'initiator': plan.initiator,
         'worker': worker,
@@ -240,6 +246,7 @@ def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str
             'logins': list(cut.logins),
         },
         'left': {'acl': cut.left_acl, 'account': cut.left_account, 'sessions': _show(cut.left_sessions)},
+        **({'shared_account': True} if plan.account == '' else {}),
         **cut.more,
     }
 

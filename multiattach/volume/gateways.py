@@ -91,6 +91,9 @@ class GatewayTarget:
 
     # -- turning away --------------------------------------------------------------------------
 
+    def restrict(self, volume_id: str, grants: Sequence[Grant]) -> None:
+        """Nothing is to be done: no other service makes targets of gateways."""
+
     def revoke(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> None:
         names = self._begin(volume_id, removing=alone)
         found = self._ask(

@@ -43,5 +43,6 @@ def describe(state: TargetState) -> dict[str, Any]:
         'luns': [{'lun': lun.lun, 'device': lun.device, 'online': lun.online} for lun in state.luns],
         'initiators': list(state.initiators),
         'accounts': list(state.accounts),
+        'addresses': list(state.addresses),
         'sessions': [{'initiator': one.initiator, 'address': one.address} for one in state.sessions],
     }

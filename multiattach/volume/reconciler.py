@@ -35,6 +35,7 @@ from multiattach.volume.nova_check import NovaCheck
 LOG = log.getLogger(__name__)
 A = states.Attachment
 Rows = dict[str, list[BackendRow]]
+Recorded = tuple[tuple[str, str, str | None], ...]  # state, initiator and account of Cinder
 
 # What only people can put right, whatever the operator wrote.
 _FOR_PEOPLE = frozenset(
@@ -50,6 +51,10 @@ _FOR_PEOPLE = frozenset(
 _ALL_TARGETS = (
     'Not one target of this backend is named by the database. That is believed only of '
     'attachments whose end is recorded, in a database that is known to be that of these targets.'
+)
+_FOREIGN = (
+    'The target admits everybody: this service did not make it, and another one, such as Cinder, may have it in use. '
+    'What was imported from Cinder is this service\'s own after "multiattach-manage cinder finish".'
 )
 _ALL_SERVERS = (
     'Nova has none of the servers that were asked for. That is believed only of servers which '
@@ -94,7 +99,9 @@ class VolumeReconciler(Reconciler):
         self._records = Records(side, self._rules)
         self._addresses = Addresses(side, target, host)
         # What was in order: what the target showed and the rows said then.
-        self._clean: dict[str, tuple[TargetState | None, tuple[tuple[str, str], ...]]] = {}
+        self._clean: dict[str, tuple[TargetState | None, Recorded, bool]] = {}
+        # Targets that admit everybody stay so: there is a way back to Cinder.
+        self._way_back = False
         self._accounts: dict[tuple[str, str], str] = {}
 
     @contextlib.contextmanager
@@ -186,6 +193,7 @@ class VolumeReconciler(Reconciler):
     ) -> tuple[list[Seen], str | None]:
         """Return what was seen, and why not all was looked at: a lock that was not free in time."""
         files = self._target.list_files()
+        self._way_back = any(state.addresses for state in shown.values()) and self._side.has_imports()
         suspects = [
             ident
             for ident in {*rows, *shown, *(files or ())}
@@ -243,29 +251,48 @@ class VolumeReconciler(Reconciler):
     def _is_suspect(
         self, ident: str, rows: Sequence[BackendRow], state: TargetState | None, files: frozenset[str] | None
     ) -> bool:
-        key = state, tuple(sorted((row.state or '', row.initiator) for row in rows if row.initiator))
-        if files is not None and _judge_file(ident, key[1], files) is not None:
+        recorded, kept = _summarise(rows), self._keeps(state)
+        if files is not None and not kept and _judge_file(ident, recorded, files) is not None:
             return True
         clean = self._clean.get(ident)
-        if clean is not None and clean[0] is state and clean[1] == key[1]:
+        if clean is not None and clean[0] is state and clean[1:] == (recorded, kept):
             return False
-        if drift.compare(ident, self._record(ident, key[1]), _show(state)):
+        if self._compare(ident, recorded, state):
             return True
-        self._clean[ident] = key
+        self._clean[ident] = state, recorded, kept
         return False
+
+    def _keeps(self, state: TargetState | None) -> bool:
+        """Tell whether a target is to stay as Cinder made it, and left alone as long as it has what is needed."""
+        return self._way_back and state is not None and bool(state.addresses)
+
+    def _compare(self, ident: str, recorded: Recorded, state: TargetState | None) -> list[drift.Difference]:
+        kept = self._keeps(state)
+        found = drift.compare(ident, self._record(ident, recorded), _show(state, admits_all=kept))
+        return [one for one in found if not (kept and one.kind is Drift.UNUSED)]
 
     def _look_again(self, ident: str, known: tuple[str | None, bool] | None) -> list[Seen]:
         with self._locks.hold(ident, 'look for drift'):
             state, files = self._target.list_exports().get(ident), self._target.list_files()
             rows = self._side.list_of_volumes([ident])
-        recorded = tuple(sorted((row.state or '', row.initiator) for row in rows if row.initiator))
-        found = drift.compare(ident, self._record(ident, recorded), _show(state))
+        recorded, kept = _summarise(rows), self._keeps(state)
+        found = self._compare(ident, recorded, state)
+        foreign = state is not None and bool(state.addresses) and (kept or known is None)
         seen = [
-            Seen(_name(one.kind, known), self._host, ident, None, one.about, units=_weigh(one.kind, state))
+            Seen(
+                kind,
+                self._host,
+                ident,
+                None,
+                one.about,
+                hold=_FOREIGN if foreign and kind in drift.DESTRUCTIVE else None,
+                units=_weigh(one.kind, state),
+            )
             for one in found
+            for kind in [_name(one.kind, known)]
         ]
-        kind = None if files is None else _judge_file(ident, recorded, files)
-        if kind is not None and not any(one.kind in (Drift.UNUSED, Drift.NO_TARGET) for one in found):
+        kind = None if files is None or kept else _judge_file(ident, recorded, files)
+        if kind is not None and not {Drift.UNUSED, Drift.NO_TARGET} & {one.kind for one in found}:
             kind = Drift.NO_VOLUME if known is None else kind
             if not any(one.kind is kind for one in seen):
                 seen.append(Seen(kind, self._host, ident, None, f'volume-{ident}'))
@@ -273,10 +300,10 @@ class VolumeReconciler(Reconciler):
         whole = [one for one in seen if one.kind in (Drift.NO_VOLUME, Drift.LEFTOVER, Drift.UNUSED)]
         return whole[:1] or seen
 
-    def _record(self, ident: str, rows: Iterable[tuple[str, str]]) -> list[drift.Recorded]:
+    def _record(self, ident: str, rows: Recorded) -> list[drift.Recorded]:
         return [
-            drift.Recorded(state, initiator, self._name_account(ident, initiator))
-            for state, initiator in rows
+            drift.Recorded(state, initiator, account or self._name_account(ident, initiator))
+            for state, initiator, account in rows
             if state in states.ON_TARGET
         ]
 
@@ -381,7 +408,12 @@ def _derive(rows: Sequence[BackendRow]) -> str:
     return states.derive_status(counts, rows[0].claim)
 
 
-def _show(state: TargetState | None) -> drift.Shown | None:
+def _summarise(rows: Iterable[BackendRow]) -> Recorded:
+    found = [(row.state or '', row.initiator, row.shared_account) for row in rows if row.initiator]
+    return tuple(sorted(found, key=lambda one: (one[0], one[1], one[2] or '')))
+
+
+def _show(state: TargetState | None, *, admits_all: bool) -> drift.Shown | None:
     return (
         None
         if state is None
@@ -392,6 +424,7 @@ def _show(state: TargetState | None) -> drift.Shown | None:
             [one.initiator for one in state.sessions],
             state.is_open,
             [(one.initiator, one.address) for one in state.sessions],
+            admits_all,
         )
     )
 
@@ -406,8 +439,8 @@ def _weigh(kind: Drift, state: TargetState | None) -> int:
     return max(_count(state), 1) if kind in (Drift.UNUSED, Drift.NO_VOLUME) and state is not None else 1
 
 
-def _judge_file(ident: str, recorded: Iterable[tuple[str, str]], files: frozenset[str]) -> Drift | None:
-    found = {state for state, _ in recorded}
+def _judge_file(ident: str, recorded: Recorded, files: frozenset[str]) -> Drift | None:
+    found = {state for state, _, _ in recorded}
     if ident in files:
         return None if found & states.ON_TARGET else Drift.STRAY_FILE
     return Drift.NO_FILE if found & states.ADMITTED else None

@@ -115,6 +115,8 @@ class TargetState:
     :param luns: logical units without the controller (LUN 0).
     :param accounts: CHAP names that are bound to it.
     :param sessions: live logins, also those of initiators that may not log in again.
+    :param addresses: rules by which it admits whoever comes from somewhere, ``ALL`` for everybody: none of this
+        service, which names initiators.
     """
 
     volume_id: str
@@ -125,6 +127,7 @@ class TargetState:
     accounts: tuple[str, ...]
     sessions: tuple[SessionState, ...]
     is_open: bool = True
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,9 +217,16 @@ class Target(Protocol):
         :param grant: who is admitted; an account of that name gets this secret.
         """
 
+    def restrict(self, volume_id: str, grants: Sequence[Grant]) -> None:
+        """Have a target that admits everybody, as those that Cinder made, admit these only.
+
+        Nobody who is logged in notices. One that names its initiators already is left as it is.
+        """
+
     def revoke(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> None:
         """Shut one initiator out: first no new login, then no live session.
 
+        :param username: its account; "" leaves all of them as they are, for one that others have, too.
         :param alone: nobody else uses the target: it is removed, too.
         """
 
@@ -226,6 +236,8 @@ class Target(Protocol):
         Nothing that it began before, such as a login that is held open half-way, reads or writes once
         :meth:`settle` has returned.
 
+        :param username: its account; "" leaves all of them as they are, for one that others have, too. It can then
+            log in under the name of one of these.
         :param alone: nobody else uses the target: it is removed, too.
         :param again: it was cut off before and was given no leave since: only what is there under its name
             is cut.
@@ -286,8 +298,9 @@ def account_name(volume_id: str, initiator: str) -> str:
 
 def make_chap_grant(volume_id: str, initiator: str, mode: str, known: Mapping[str, Any] | None) -> Grant:
     """Make credentials of CHAP; attachments of one initiator share a session and so a secret."""
-    secret = str(known['auth_password']) if known else generate_secret()
-    return Grant(initiator, account_name(volume_id, initiator), secret, mode)
+    if known:
+        return Grant(initiator, str(known['auth_username']), str(known['auth_password']), mode)
+    return Grant(initiator, account_name(volume_id, initiator), generate_secret(), mode)
 
 
 def generate_secret() -> str:

@@ -54,6 +54,8 @@ class NullTarget:
             self._grants.setdefault(volume_id, {})[grant.initiator] = grant.username
         return self._info(volume_id)
 
+    def restrict(self, volume_id: str, grants: Sequence[Grant]) -> None: ...
+
     def revoke(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> None:
         with self._lock:
             self._grants.get(volume_id, {}).pop(initiator, None)

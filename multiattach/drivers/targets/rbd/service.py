@@ -106,6 +106,9 @@ class RbdTarget:
         told = [self.grant(export.volume_id, export.device, grant) for grant in export.grants]
         return told[-1]
 
+    def restrict(self, volume_id: str, grants: Sequence[Grant]) -> None:
+        """Nothing is to be done: whoever has no account is not let in."""
+
     def revoke(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> None:
         """Shut one initiator out; of the operator's user nothing can be taken away, and its host is to let go."""
         if find_address(initiator) is None:

@@ -20,12 +20,11 @@ from pathlib import Path
 
 from multiattach.drivers.errors import TargetFull, TargetRequestInvalid
 from multiattach.drivers.targets.base import Grant
-from multiattach.drivers.targets.tgt.protocol import check_value
+from multiattach.drivers.targets.tgt.protocol import NOBODY_ADDRESS, check_value
 from multiattach.drivers.targets.tgt.store import find_store
 
-NOBODY_ADDRESS = '255.255.255.255'
 _GRANT = re.compile(
-    r'^\s*initiator-name (?P<initiator>\S+)\n\s*incominguser (?P<user>\S+) (?P<secret>\S+)$', re.MULTILINE
+    r'^\s*initiator-name (?P<initiator>\S+)\n\s*(?:# )?incominguser (?P<user>\S+) (?P<secret>\S+)$', re.MULTILINE
 )
 # What Config::General would read as a comment, a quote, an escape or a block.
 _SPECIAL = re.compile(r"[#\\\"'<>$\s]")
@@ -72,16 +71,26 @@ def render(target: TargetFile) -> str:
         f'    scsi_sn {target.scsi_sn}',
         '  </backing-store>',
     ]
-    return '\n'.join(lines) + '\n' + ''.join(map(_render_grant, target.grants)) + '</target>\n'
+    return '\n'.join(lines) + '\n' + _render_grants(target.grants) + '</target>\n'
 
 
-def _render_grant(grant: Grant) -> str:
+def _render_grants(grants: Sequence[Grant]) -> str:
+    """Write who may log in; an account that several have is made once, and named in a comment beside the others."""
+    made: set[str] = set()
+    lines = []
+    for grant in grants:
+        lines.append(_render_grant(grant, '# ' if grant.username in made else ''))
+        made.add(grant.username)
+    return ''.join(lines)
+
+
+def _render_grant(grant: Grant, mark: str) -> str:
     check_value('initiator-name', grant.initiator)
     check_value('user', grant.username)
     check_value('password', grant.secret)
     if _SPECIAL.search(grant.secret):
         raise TargetRequestInvalid('the secret has characters that tgt-admin cannot read')
-    return f'  initiator-name {grant.initiator}\n  incominguser {grant.username} {grant.secret}\n'
+    return f'  initiator-name {grant.initiator}\n  {mark}incominguser {grant.username} {grant.secret}\n'
 
 
 def parse_grants(text: str) -> tuple[Grant, ...]:
@@ -91,7 +100,7 @@ def parse_grants(text: str) -> tuple[Grant, ...]:
 
 def with_grant(grants: Sequence[Grant], grant: Grant) -> tuple[Grant, ...]:
     """Add or replace the grant of one initiator; it comes last."""
-    return (*without_grant(grants, grant.initiator, grant.username), grant)
+    return (*(known for known in grants if known.initiator != grant.initiator), grant)
 
 
 def without_grant(grants: Sequence[Grant], initiator: str, username: str) -> tuple[Grant, ...]:
@@ -101,7 +110,7 @@ def without_grant(grants: Sequence[Grant], initiator: str, username: str) -> tup
 def replace_grants(text: str, grants: Sequence[Grant]) -> str:
     """Change the grants in a text that :func:`render` wrote, and nothing else."""
     head, _, _ = text.partition('  </backing-store>\n')
-    return head + '  </backing-store>\n' + ''.join(_render_grant(g) for g in grants) + '</target>\n'
+    return head + '  </backing-store>\n' + _render_grants(grants) + '</target>\n'
 
 
 def read(path: Path) -> str | None:

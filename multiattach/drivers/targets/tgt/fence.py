@@ -29,6 +29,8 @@ LOG = log.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Intruder:
+    """Who is to be cut off; without a *username* others have its account, and it stays."""
+
     iqn: str
     initiator: str
     username: str
@@ -72,7 +74,8 @@ class Fence:
         return Cut(
             acl=had.left_acl,
             account=had.left_account,
-            whole=True,
+            # With an account that it keeps it could be back under another name.
+            whole=bool(who.username),
             logins=tuple(logins),
             sessions=_show(nexus for nexus in ended.values() if nexus.initiator == who.initiator),
             others=_show(nexus for nexus in ended.values() if nexus.initiator != who.initiator),
@@ -161,10 +164,11 @@ class Fence:
             with tolerate(ErrorCode.NO_ACL):
                 self._daemon.unbind_initiator(target.tid, who.initiator)
             target.initiators.remove(who.initiator)
-        self._slots.remove(listing, target, [who.username])
+        if who.username:
+            self._slots.remove(listing, target, [who.username])
 
     def _forget(self, listing: Listing, who: Intruder) -> None:
-        if not listing.bound_elsewhere(who.username, ''):
+        if who.username and not listing.bound_elsewhere(who.username, ''):
             self._slots.forget(who.username)
 
     def _read(self, who: Intruder) -> Cut:

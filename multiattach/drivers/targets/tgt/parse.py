@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from multiattach.drivers.errors import TargetError
-from multiattach.drivers.targets.tgt.protocol import looks_like_address
+from multiattach.drivers.targets.tgt.protocol import NOBODY_ADDRESS, looks_like_address
 
 _HEAD = 'Target '
 _NEXT_HEAD = '\nTarget '
@@ -97,6 +97,11 @@ class ShownTarget:
     initiators: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
     is_open: bool = True
+
+    @property
+    def strangers(self) -> list[str]:
+        """Addresses that may log in, without the one that nobody has."""
+        return [address for address in self.addresses if address != NOBODY_ADDRESS]
 
 
 class Head(NamedTuple):

@@ -22,6 +22,8 @@ from multiattach.domain.connection import INITIATOR_NAME
 from multiattach.drivers.errors import TargetError, TargetRequestInvalid
 
 SHOW_ALL = -1
+# A rule for addresses that lets nobody in; with no rule at all tgt-admin would let everybody in.
+NOBODY_ADDRESS = '255.255.255.255'
 DRIVER = b'iscsi'
 MAX_PARAMETERS = 8 * 1024
 MAX_VALUE = 1000

@@ -95,4 +95,5 @@ def _state(volume_id: str, target: ShownTarget, nexuses: list[Nexus]) -> TargetS
             SessionState(nexus.initiator, next((c.address for c in nexus.connections), '')) for nexus in nexuses
         ),
         is_open=target.is_open,
+        addresses=tuple(target.strangers),
     )

@@ -15,7 +15,6 @@ from multiattach.drivers.errors import DriverError, TargetError, TargetFull, Tar
 from multiattach.drivers.targets.base import Cut, Export, Grant, TargetInfo, TargetState, account_name, make_chap_grant
 from multiattach.drivers.targets.tgt import config_file
 from multiattach.drivers.targets.tgt.accounts import AccountSlots
-from multiattach.drivers.targets.tgt.config_file import NOBODY_ADDRESS
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.fence import Fence, Intruder
 from multiattach.drivers.targets.tgt.identity import lun_parameters, scsi_id, scsi_serial
@@ -128,6 +127,20 @@ class TgtTarget:
 
     def make_grant(self, volume_id: str, initiator: str, mode: str, known: Mapping[str, Any] | None) -> Grant:
         return make_chap_grant(volume_id, initiator, mode, known)
+
+    def restrict(self, volume_id: str, grants: Sequence[Grant]) -> None:
+        with self._daemon.pinned():
+            target = self._daemon.show_targets().find(self.iqn(volume_id))
+            if target is None or not target.strangers:
+                return
+            for grant in grants:
+                _check_grant(grant)
+            if lun := target.luns.get(LUN):
+                self._write_file(volume_id, lun.path, tuple(grants))
+            # Names before addresses: at no moment somebody is kept out who is to come in again.
+            for grant in grants:
+                self._admit(target, grant.initiator)
+            self._unbind_addresses(target)
 
     def revoke(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> None:
         """Shut one initiator out: ACL entry, then account, then every live session.
@@ -265,16 +278,24 @@ class TgtTarget:
             listing = self._daemon.show_targets()
         else:
             raise TargetError(f'no number is free for target {iqn}')
-        for address in [a for a in target.addresses if a != NOBODY_ADDRESS]:
-            LOG.warning('Target %s admits by address %s: taken away', iqn, address)
-            with tolerate(ErrorCode.NO_ACL):
-                self._daemon.unbind_address(target.tid, address)
+        if target.strangers and not target.initiators and not self._daemon.show_connections(target.tid):
+            # Another service, such as Cinder, made it for itself, and nobody uses it.
+            self._remove_target(listing, target)
+            return self._settle(volume_id, device)
+        self._unbind_addresses(target)
         self._settle_lun(target, volume_id, device)
         if not target.is_open:
             LOG.warning('Target %s was left shut: it is opened', iqn)
             self._daemon.set_open(target.tid, True)
             target.is_open = True
         return listing, target
+
+    def _unbind_addresses(self, target: ShownTarget) -> None:
+        for address in target.strangers:
+            LOG.warning('Target %s admits by address %s: taken away', target.iqn, address)
+            with tolerate(ErrorCode.NO_ACL):
+                self._daemon.unbind_address(target.tid, address)
+            target.addresses.remove(address)
 
     def _new_target(self, listing: Listing, iqn: str) -> ShownTarget | None:
         """Make a target; None when somebody else took the number or the name just now."""
@@ -300,6 +321,8 @@ class TgtTarget:
             reopen(self._daemon, target, LUN, store.path, self._close_timeout)
         # Identity and mode page go in one request, so one tells of the other. They are not
         # repeated: tgtd frees the old mode page while its threads may be reading it.
+        if lun is not None and lun.scsi_id != scsi_id(volume_id) and self._daemon.show_connections(target.tid):
+            return  # who is logged in knows it as what Cinder called it
         if lun is None or lun.scsi_id != scsi_id(volume_id):
             params = lun_parameters(volume_id, write_cache=self._write_cache)
             self._daemon.update_lun(target.tid, LUN, params)
@@ -334,7 +357,8 @@ class TgtTarget:
     def _drop_grant(self, volume_id: str, initiator: str, username: str) -> None:
         """Take a grant out of the target's file first: a tgtd that is started now must not know it."""
         check_value('initiator-name', initiator)
-        check_value('user', username)
+        if username:
+            check_value('user', username)
         path = self._path(volume_id)
         if path and path.exists():
             text = config_file.read(path) or ''

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Targets that Cinder made, with hosts logged in: they stay as they are until this service has to change them.
+
+Cinder's admit whoever has the volume's one account (ACL ``ALL``). They are restricted to the initiators on record with
+the first step that changes them, or once there is no way back to Cinder any more.
+"""
+
+from collections.abc import Callable, Sequence
+
+from multiattach.db.attachments import Admitted
+from multiattach.domain import sharing
+from multiattach.drivers.targets.base import Grant, Target, TargetState
+
+
+def make_grants(target: Target, volume_id: str, rows: Sequence[Admitted]) -> tuple[Grant, ...]:
+    """Make the grants of all whom a target must admit, one of each initiator."""
+    known = {row.initiator: row for row in rows if row.initiator and row.connection_info}
+    return tuple(
+        target.make_grant(volume_id, initiator, row.attach_mode or sharing.READ_WRITE, row.connection_info)
+        for initiator, row in sorted(known.items())
+    )
+
+
+def restrict(target: Target, volume_id: str, rows: Sequence[Admitted] | None) -> None:
+    """Have a target that admits everybody admit these only, before one of them comes or goes.
+
+    :param rows: all whom it must admit, None if Cinder did not make it.
+    """
+    if rows is not None:
+        target.restrict(volume_id, make_grants(target, volume_id, rows))
+
+
+def is_served(state: TargetState, rows: Sequence[Admitted], name_account: Callable[[str, str], str]) -> bool:
+    """Tell whether a target that admits everybody has all that its attachments need."""
+    accounts = {row.shared_account or name_account(state.volume_id, row.initiator) for row in rows if row.initiator}
+    return (
+        state.is_open and bool(state.luns) and all(lun.online for lun in state.luns) and accounts <= {*state.accounts}
+    )
