@@ -2,6 +2,7 @@
 """Attachments of Cinder: which can be taken over while their hosts stay logged in, and as what."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from multiattach.domain import connection, errors, sharing, states
@@ -56,6 +57,15 @@ def translate(row: Any, storage_name: str) -> Item | None:
     if state in states.ADMITTED:
         own |= _connect(row, connector, info, storage_name)
     return Item(Kind.ATTACHMENT, row.id, {'attachments': [own]})
+
+
+def count_accounts(rows: Iterable[Any]) -> dict[str, int]:
+    """Count the volumes at which hosts use a CHAP account, by its name."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if name := _load(row.connection_info).get('auth_username'):
+            found.setdefault(str(name), set()).add(row.volume_id)
+    return {name: len(volumes) for name, volumes in found.items()}
 
 
 def _describe(row: Any, state: str) -> dict[str, Any]:

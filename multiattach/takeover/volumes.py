@@ -60,6 +60,7 @@ class Translator:
         self._admin = group(contents.admin_metadata, 'volume_id')
         self._image = group((row for row in contents.image_metadata if not row.snapshot_id), 'volume_id')
         self._attachments = group(contents.attachments, 'volume_id')
+        self._accounts = attachments.count_accounts(contents.attachments)
 
     def translate(self, row: Any) -> list[Item]:
         """Make items of a volume and its attachments.
@@ -76,6 +77,7 @@ class Translator:
             if (item := attachments.translate(each, name)) is not None
         ]
         self._check_protocol(row, place, its)
+        self._check_accounts(its)
         return [Item(Kind.VOLUME, row.id, self._describe(row, place, _judge_status(row, its))), *its]
 
     def _check_features(self, row: Any) -> None:
@@ -135,6 +137,15 @@ class Translator:
                 f'Hosts reach it by {theirs}, and volumes of {place.host} by {place.protocol}.',
                 'Name a backend of the same kind of storage with --backend.',
             )
+
+    def _check_accounts(self, its: Sequence[Item]) -> None:
+        for item in its:
+            account = item.rows['attachments'][0]['shared_account']
+            if account and self._accounts[account] > 1:
+                raise Refusal(
+                    f'Its CHAP account {account} is that of {self._accounts[account] - 1} other volumes, too.',
+                    'Detach it, and attach it again without chap_username in cinder.conf.',
+                )
 
     def _describe(self, row: Any, place: Place, status: str) -> dict[str, list[dict[str, Any]]]:
         admin = {each.key: each.value for each in self._admin.get(row.id, ())}

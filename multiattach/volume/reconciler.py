@@ -268,8 +268,9 @@ class VolumeReconciler(Reconciler):
 
     def _compare(self, ident: str, recorded: Recorded, state: TargetState | None) -> list[drift.Difference]:
         kept = self._keeps(state)
-        found = drift.compare(ident, self._record(ident, recorded), _show(state, admits_all=kept))
-        return [one for one in found if not (kept and one.kind is Drift.UNUSED)]
+        if kept and not recorded:
+            return []  # nobody here uses it, and it is not this service's to take away
+        return drift.compare(ident, self._record(ident, recorded), _show(state, admits_all=kept))
 
     def _look_again(self, ident: str, known: tuple[str | None, bool] | None) -> list[Seen]:
         with self._locks.hold(ident, 'look for drift'):

@@ -54,7 +54,7 @@ _PROOF = strict(
         'cut': _CUT,
         'left': _LEFT,
     },
-    {'ceph': _CEPH, 'gateways': {'type': 'object', 'additionalProperties': _AT_GATEWAY}},
+    {'ceph': _CEPH, 'gateways': {'type': 'object', 'additionalProperties': _AT_GATEWAY}, 'shared_account': FLAG},
 )
 _FENCED = many(
     strict(
@@ -74,7 +74,7 @@ _RECOGNISED = {'known': FLAG, 'near': {**many(TEXT), 'maxItems': 5}}
 
 def _show_proof(proof: dict[str, Any]) -> dict[str, Any]:
     found = {key: proof[key] for key in ('initiator', 'worker', 'verified_at', 'seconds', 'left')}
-    found |= {key: proof[key] for key in ('ceph', 'gateways') if key in proof}
+    found |= {key: proof[key] for key in ('ceph', 'gateways', 'shared_account') if key in proof}
     # Proofs of releases before have neither: they are about what stood under the initiator's name.
     return found | {'scope': proof.get('scope', 'initiator'), 'cut': {'others': [], 'logins': [], **proof['cut']}}
 

@@ -133,3 +133,12 @@ class CinderRows:
         self.add('volume_attachment', **row)
         self.set('volumes', volume_id, status='in-use')
         return ident
+
+    def read_info(self, attachment_id: str) -> dict[str, Any]:
+        found = self._tables.tables['volume_attachment']
+        with self.engine.connect() as connection:
+            text = connection.scalar(sa.select(found.c.connection_info).where(found.c.id == attachment_id))
+        return json.loads(text or '{}')
+
+    def set_info(self, attachment_id: str, info: dict[str, Any]) -> None:
+        self.set('volume_attachment', attachment_id, connection_info=json.dumps(info))

@@ -158,6 +158,17 @@ def test_what_cinder_conf_says(mover, theirs, tmp_path, template, driver, reason
     assert bool(found) == bool(reason)
 
 
+def test_an_account_of_several_volumes(mover, theirs):
+    kind = theirs.add_type('multi')
+    one, two, other = (theirs.add_volume(kind) for _ in range(3))
+    theirs.attach(one, 'h1')
+    theirs.attach(two, 'h1')
+    theirs.attach(other, 'h1', ('own', 'secret'))
+    found = left(mover.check())
+    assert found.keys() == {one, two}
+    assert 'is that of 1 other volumes' in found[one][0]
+
+
 def test_another_portal_is_told(mover, theirs):
     volume = theirs.add_volume(theirs.add_type('multi'))
     info = json.dumps(

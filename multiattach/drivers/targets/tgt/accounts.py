@@ -79,6 +79,9 @@ class AccountSlots:
             for user in target.accounts
             if user in wanted and not self._known.matches(generation, user, wanted[user])
         ]
+        for user in stale:  # before anything is taken off
+            if listing.bound_elsewhere(user, target.iqn):
+                raise _belong_elsewhere(user)
         with self._never_open(target, stale):
             self._take_off(listing, target, stale)
             for user, secret in wanted.items():
@@ -98,7 +101,7 @@ class AccountSlots:
             # Left over from a crash between making and binding, or between unbinding and
             # deleting. Deleting one that is bound elsewhere would leave a hole there.
             if listing.bound_elsewhere(user, target.iqn):
-                raise TargetError(f'account {user} belongs to another target') from exc
+                raise _belong_elsewhere(user) from exc
             self._delete(user)
             self._daemon.new_account(user, secret)
 
@@ -153,3 +156,7 @@ class AccountSlots:
         self._known.drop(user)
         with tolerate(ErrorCode.NO_USER):
             self._daemon.delete_account(user)
+
+
+def _belong_elsewhere(user: str) -> TargetError:
+    return TargetError(f'account {user} belongs to another target')

@@ -639,3 +639,17 @@ def test_address_rules_of_half_a_configuration_are_taken_away(
     info = target.grant(volume.id, volume.device, grant)
     with pytest.raises(LoginRefused):
         volume.login(info, grant, initiator='iqn.2010-10.org.openstack.test:x')
+
+
+def test_an_account_that_another_target_has_is_left_where_it_is(tgtd, make_volume):
+    """Nothing is taken off before it is known that it can be made again: a target without an account lets nobody in."""
+    one, other = make_volume(), make_volume()
+    grant = one.grant(1)
+    first, second = (TgtTarget(tgtd.daemon, portal=tgtd.portal) for _ in range(2))
+    info = first.grant(one.id, one.device, grant)
+    tid = first.grant(other.id, other.device, other.grant(2)).tid
+    tgtd.daemon.bind_account(tid, grant.username)
+    with pytest.raises(TargetError, match='belongs to another target'):
+        second.grant(one.id, one.device, grant)
+    one.login(info, grant).close()
+    tgtd.daemon.unbind_account(tid, grant.username)

@@ -38,6 +38,18 @@ def test_text() -> None:
     )
 
 
+def test_an_account_of_several() -> None:
+    """tgt-admin makes each account that it reads, and cannot make one twice."""
+    twin = Grant('iqn.x:twin', ONE.username, ONE.secret)
+    text = config_file.render(dataclasses.replace(FILE, grants=(ONE, TWO, twin)))
+    assert text.count('\n  incominguser user1 ') == 1
+    assert config_file.parse_grants(text) == (ONE, TWO, twin)
+    left = config_file.replace_grants(text, config_file.without_grant((ONE, TWO, twin), ONE.initiator, ''))
+    assert left.count('\n  incominguser user1 ') == 1
+    assert config_file.parse_grants(left) == (TWO, twin)
+    assert config_file.with_grant((ONE, twin), ONE) == (twin, ONE)
+
+
 def test_options() -> None:
     text = config_file.render(dataclasses.replace(FILE, write_cache=False))
     assert '    write-cache off\n' in text
