@@ -26,10 +26,10 @@ class Sink:
         """Take that a database transaction is run again."""
 
     def taken_over(self, noun: str) -> None:
-        """Take that a step was taken over from whoever had it in hand; *noun* is ``attachment`` or ``volume``."""
+        """Take that a step was taken over from whoever had it in hand; *noun* as in :mod:`multiattach.db.leases`."""
 
     def attempt_failed(self, noun: str) -> None:
-        """Take that an attempt at a step ended without a result; *noun* is ``attachment`` or ``volume``."""
+        """Take that an attempt at a step ended without a result; *noun* as in :mod:`multiattach.db.leases`."""
 
     def drift(self, kind: str, outcome: str) -> None:
         """Take that drift was found, or that something else became of it.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paging and sorting of lists: from query parameters to a page, and to the next link."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -29,6 +30,16 @@ def parse_page(query: Mapping[str, str], settings: ApiSettings, columns: Mapping
     offset = _parse_number(query, 'offset', 0)
     marker = idents.normalise(query.get('marker', '')) or None
     return Page(limit=min(limit, settings.max_limit), marker=marker, offset=offset, sort=parse_sort(query, columns))
+
+
+def sort_by_age(page: Page) -> Page:
+    """Return a page in the order of old lists, oldest first."""
+    return dataclasses.replace(page, sort=(('created_at', 'asc'), ('id', 'asc')))
+
+
+def with_marker(page: Page, marker: str | None) -> Page:
+    """Return a page with a marker that is no id."""
+    return dataclasses.replace(page, marker=marker or None)
 
 
 def parse_sort(query: Mapping[str, str], columns: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -37,6 +37,7 @@ from multiattach.steps.epochs import Epochs
 from multiattach.steps.exports import Exports
 from multiattach.steps.fences import FencePlans
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
+from multiattach.steps.migrations import MigrationRows
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.snapshots import SnapshotRows
 from multiattach.steps.storage import Storage
@@ -48,6 +49,7 @@ from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.migrations import Migrations
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.snapshots import SnapshotSteps
@@ -305,11 +307,12 @@ def make_volume_workers(
         raise errors.ConfigurationError(f'Option auth_type and those that go with it in [nova]: {exc}') from exc
     events = NovaEvents(client) if client is not None else None
     locks, turns = VolumeLocks(coordinator), Turns(conf.volume.max_active_steps)
+    backends = {f'{conf.volume.cluster or conf.host}@{name}': make_backend(conf, name) for name in names}
     workers = []
     for name in names:
-        backend = make_backend(conf, name)
         group = conf[name]
         host, serves = f'{conf.host}@{name}', f'{conf.volume.cluster or conf.host}@{name}'
+        backend = backends[serves]
         target, membership = gateways.make_gateway(
             conf, db, rpc, gateways.Place(serves, host), backend, targets.make(name)
         )
@@ -357,6 +360,14 @@ def make_volume_workers(
                     snapshots,
                     reconciler,
                     epoch,
+                    Migrations(
+                        MigrationRows(db, serves),
+                        serves,
+                        backends,
+                        locks,
+                        leases,
+                        VolumeWorkers(rpc, conf.rpc_response_timeout),
+                    ),
                     keeper,
                     membership,
                 ),

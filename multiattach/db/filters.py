@@ -145,7 +145,7 @@ VOLUMES: Mapping[str, Filter] = {
     'status': _text(V.status),
     'metadata': _metadata,
     'bootable': _boolean(V.bootable),
-    'migration_status': _never,
+    'migration_status': _text(V.migration_status),
     'availability_zone': _text(V.availability_zone),
     'group_id': _never,
     'size': _number(V.size),
@@ -226,6 +226,17 @@ MESSAGES: Mapping[str, Filter] = {
     'request_id': _text(M.request_id),
     'message_level': _text(M.message_level),
 }
+
+TRANSFERS: Mapping[str, Filter] = {
+    'id': _ident(models.Transfer.id),
+    'name': _text(models.Transfer.display_name),
+    'display_name': _text(models.Transfer.display_name),
+    'volume_id': _ident(models.Transfer.volume_id),
+    'no_snapshots': _boolean(models.Transfer.no_snapshots),
+    'created_at': _time(models.Transfer.created_at),
+    'status': _never,
+}
+TRANSFERS_ADMIN: Mapping[str, Filter] = {'project_id': _text(models.Transfer.source_project_id)}
 
 QOS_SPECS: Mapping[str, Filter] = {
     'id': _ident(models.QosSpecs.id),

@@ -19,16 +19,18 @@ def timeline(db: database.Database, attachment_id: str) -> str:
 def purge(db: database.Database, before: datetime.datetime) -> dict[str, int]:
     """Delete rows that were deleted before a moment (UTC), in short transactions; count them by table."""
     attachment, volume, kind = models.Attachment, models.Volume, models.VolumeType
-    snapshot = models.Snapshot
+    snapshot, transfer = models.Snapshot, models.Transfer
     return {
         'attachments': _purge(db, attachment, attachment.deleted_at < before),
         'snapshots': _purge(db, snapshot, snapshot.deleted_at < before),
+        'volume_transfers': _purge(db, transfer, transfer.deleted_at < before),
         'volumes': _purge(
             db,
             volume,
             volume.deleted_at < before,
             ~sa.exists().where(attachment.volume_id == volume.id),
             ~sa.exists().where(snapshot.volume_id == volume.id),
+            ~sa.exists().where(transfer.volume_id == volume.id),
         ),
         'volume_types': _purge(
             db, kind, kind.deleted_at < before, ~sa.exists().where(volume.volume_type_id == kind.id)

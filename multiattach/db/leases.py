@@ -3,6 +3,7 @@
 
 import datetime
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -14,8 +15,14 @@ L = models.StepLease
 A = models.Attachment
 V = models.Volume
 S = models.Snapshot
-ATTACHMENT, VOLUME, SNAPSHOT = 'attachment', 'volume', 'snapshot'
-_STEPS = {ATTACHMENT: (A.state, A.state_at), VOLUME: (V.status, V.status_at), SNAPSHOT: (S.status, S.status_at)}
+M = models.Migration
+ATTACHMENT, VOLUME, SNAPSHOT, MIGRATION = 'attachment', 'volume', 'snapshot', 'migration'
+_STEPS: dict[str, tuple[Any, Any, Any]] = {
+    ATTACHMENT: (A, A.state, A.state_at),
+    VOLUME: (V, V.status, V.status_at),
+    SNAPSHOT: (S, S.status, S.status_at),
+    MIGRATION: (M, M.state, M.state_at),
+}
 _AT_ONCE = 500  # ids in one statement
 
 
@@ -32,10 +39,10 @@ def list_of(session: Session, idents: Sequence[str]) -> dict[str, Lease]:
 
 
 def read_step(session: Session, noun: str, ident: str) -> tuple[str, datetime.datetime] | None:
-    """Return state of an attachment, a volume or a snapshot and since when; None if it is gone."""
-    state, since = _STEPS[noun]
-    model = state.class_
-    row = session.execute(sa.select(state, since).where(model.id == ident, model.deleted_at.is_(None))).first()
+    """Return state of an attachment, a volume, a snapshot or a migration and since when; None if it is gone."""
+    table, state, since = _STEPS[noun]
+    query = sa.select(state, since).where(table.id == ident, table.deleted_at.is_(None))
+    row = session.execute(query).first()
     return None if row is None else (row[0], row[1])
 
 
@@ -79,6 +86,7 @@ def renew(session: Session, owner: str, idents: Iterable[str], until: datetime.d
         sa.select(A.state_at).where(A.id == L.ident).scalar_subquery(),
         sa.select(V.status_at).where(V.id == L.ident).scalar_subquery(),
         sa.select(S.status_at).where(S.id == L.ident).scalar_subquery(),
+        sa.select(M.state_at).where(M.id == L.ident).scalar_subquery(),
         L.since,
     )
     done = session.execute(
@@ -104,6 +112,7 @@ def sweep(session: Session, now: datetime.datetime, latest: datetime.datetime) -
             ~sa.exists().where(A.id == L.ident, A.state_at == L.since),
             ~sa.exists().where(V.id == L.ident, V.status_at == L.since, V.deleted_at.is_(None)),
             ~sa.exists().where(S.id == L.ident, S.status_at == L.since, S.deleted_at.is_(None)),
+            ~sa.exists().where(M.id == L.ident, M.state_at == L.since, M.deleted_at.is_(None)),
         )
         .execution_options(synchronize_session=False)
     )

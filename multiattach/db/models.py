@@ -3,68 +3,23 @@
 
 import dataclasses
 import datetime
-import json
-from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.dialects import mysql
 
-# MySQL's DATETIME and TEXT would cut fractions of a second and 64 KiB.
-Instant = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
-LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
-
-NAMING = {
-    'ix': 'ix_%(table_name)s_%(column_0_N_name)s',
-    'uq': 'uq_%(table_name)s_%(column_0_N_name)s',
-    'fk': 'fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s',
-    'pk': 'pk_%(table_name)s',
-}
-
-
-def now() -> datetime.datetime:
-    """Return the time as the database keeps it: UTC without zone."""
-    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-
-
-class Json(sa.TypeDecorator[Any]):
-    """A JSON value in a text column (never searched by the database)."""
-
-    impl = LongText
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        return None if value is None else json.dumps(value, separators=(',', ':'))
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        return None if value is None else json.loads(value)
-
-
-class Base(orm.DeclarativeBase):
-    metadata = sa.MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime.datetime: Instant}
-
-
-def table_of(model: type[Base]) -> sa.Table:
-    """Return the table of a mapped class, for statements without mapped rows."""
-    table = model.__table__
-    assert isinstance(table, sa.Table)
-    return table
-
-
-def is_one_of(column: Any, states: Iterable[str]) -> sa.ColumnElement[bool]:
-    """Build a condition of names that are constants: parameters would be put in anew at each execution."""
-    found: sa.ColumnElement[bool] = column.in_([sa.literal_column(f"'{state}'") for state in sorted(states)])
-    return found
-
-
-class Lifetime:
-    """When a row came, changed and went."""
-
-    created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
-    updated_at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(onupdate=now)
-    deleted_at: orm.Mapped[datetime.datetime | None]
+from multiattach.db.base import (
+    NAMING as NAMING,
+    Base as Base,
+    Instant as Instant,
+    Json as Json,
+    Lifetime as Lifetime,
+    LongText as LongText,
+    is_one_of as is_one_of,
+    now as now,
+    table_of as table_of,
+)
+from multiattach.db.move_models import Migration as Migration, Transfer as Transfer
 
 
 class VolumeType(Lifetime, Base):
@@ -235,6 +190,9 @@ class Volume(Lifetime, Base):
     claim: orm.Mapped[str | None] = orm.mapped_column(sa.String(16))
     claimed_at: orm.Mapped[datetime.datetime | None]
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
+    # Where a migration is, as admins see it; and what the storage was called before it was managed.
+    migration_status: orm.Mapped[str | None] = orm.mapped_column(sa.String(32))
+    managed_from: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     # No foreign key: a clone outlives its source.
     source_volid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
     # Nor here: a volume that was made from a snapshot outlives it.
@@ -270,6 +228,7 @@ class VolumeDetail:
     updated_at: datetime.datetime | None
     source_volid: str | None
     snapshot_id: str | None
+    migration_status: str | None
     type_name: str
     metadata: dict[str, str]
     image_metadata: dict[str, str]

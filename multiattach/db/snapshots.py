@@ -203,6 +203,16 @@ def is_being_cloned(session: Session, snapshot: S) -> bool:
     return session.execute(query.limit(1)).first() is not None
 
 
+def give(session: Session, volume_id: str, project_id: str, user_id: str | None) -> None:
+    """Make the snapshots of a locked volume another project's."""
+    session.execute(
+        sa.update(S)
+        .where(S.volume_id == volume_id, S.deleted_at.is_(None))
+        .values(project_id=project_id, user_id=user_id, updated_at=models.now())
+        .execution_options(synchronize_session=False)
+    )
+
+
 def forget(session: Session, volume_id: str) -> None:
     """Write of the snapshots of a locked volume, whose backend is gone for good, that they are deleted."""
     for row in list_of_volume(session, volume_id, for_update=True):

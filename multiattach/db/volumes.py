@@ -40,6 +40,7 @@ _OWN = (
     'updated_at',
     'source_volid',
     'snapshot_id',
+    'migration_status',
 )
 
 
@@ -188,6 +189,19 @@ def add(session: Session, volume: V) -> None:
 def list_unplaced(session: Session) -> list[str]:
     """List the volumes that are to be made and have no backend."""
     return list(session.scalars(sa.select(V.id).where(_LIVE, V.host.is_(None), V.status == states.Volume.CREATING)))
+
+
+def list_ids_of(session: Session, host: str) -> list[str]:
+    """List the ids of a backend's volumes."""
+    return list(session.scalars(sa.select(V.id).where(_LIVE, V.host == host)))
+
+
+def list_taken(session: Session, host: str) -> dict[str, str]:
+    """List what is being taken over on a backend: the volume by the name that its storage had."""
+    rows = session.execute(
+        sa.select(V.managed_from, V.id).where(_LIVE, V.host == host, V.status == states.Volume.MANAGING)
+    )
+    return {str(name): ident for name, ident in rows}
 
 
 def allocated(session: Session) -> dict[str, int]:

@@ -179,6 +179,31 @@ _VOLUME: dict[str, tuple[str, str, str]] = {
         f'{_MESSAGES} says why. As an administrator: '
         'openstack volume set --state available VOLUME (or in-use), and extend it again',
     ),
+    V.RETYPING: (
+        'It is being moved to a backend that has what its new type asks for.',
+        'The volume worker of that backend copies it; then the volume has its new type and is available.',
+        _WAIT,
+    ),
+    V.MANAGING: (
+        'Storage that is there is being taken over.',
+        'The volume worker gives the storage the name of the volume; then the volume becomes available.',
+        _WAIT,
+    ),
+    V.ERROR_MANAGING: (
+        'Its storage could not be taken over, and is untouched.',
+        'Nothing until a request changes it.',
+        f'{_MESSAGES} says why. Delete it, which leaves the storage alone, and manage the storage again.',
+    ),
+    V.UNMANAGING: (
+        'It goes, and its storage stays.',
+        'The volume worker removes what is left of its target, and then the volume.',
+        _WAIT,
+    ),
+    V.AWAITING_TRANSFER: (
+        'It is offered to another project.',
+        'Who has the key accepts the transfer, and the volume is of that project and available.',
+        'To withdraw the offer: openstack volume transfer request delete TRANSFER',
+    ),
 }
 
 

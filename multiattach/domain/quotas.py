@@ -97,17 +97,17 @@ def check_growth(
             )
 
 
-def check_snapshot(limits: Mapping[str, int], usage: QuotaUsage, type_name: str, gigabytes: int) -> None:
-    """Decide whether a project may have one more snapshot.
+def check_snapshots(limits: Mapping[str, int], usage: QuotaUsage, type_name: str, number: int, gigabytes: int) -> None:
+    """Decide whether a project may have more snapshots.
 
-    :param gigabytes: GiB that it counts; 0 if snapshots do not.
+    :param gigabytes: GiB that they count; 0 if snapshots do not.
     :raises QuotaExceeded: the message names the quota (contract 10.5).
     """
     ends = ('', f'_{type_name}')
     _check_gigabytes(limits, usage, ends, gigabytes)
     for resource in (f'snapshots{end}' for end in ends):
         limit = limits.get(resource, UNLIMITED)
-        if limit != UNLIMITED and usage.of(resource) >= limit:
+        if limit != UNLIMITED and usage.of(resource) + number > limit:
             raise errors.QuotaExceeded(
                 f"SnapshotLimitExceeded: Maximum number of snapshots allowed ({limit}) exceeded for quota '{resource}'."
             )

@@ -34,6 +34,11 @@ class Volume(enum.StrEnum):
     ERROR = 'error'
     ERROR_DELETING = 'error_deleting'
     ERROR_EXTENDING = 'error_extending'
+    AWAITING_TRANSFER = 'awaiting-transfer'
+    RETYPING = 'retyping'
+    MANAGING = 'managing'
+    ERROR_MANAGING = 'error_managing'
+    UNMANAGING = 'unmanaging'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +90,9 @@ VOLUME_STATES: dict[Volume, StatusInfo] = {
     ),
     V.EXTENDING: StatusInfo(Owner.VOLUME, 'The volume worker extends the storage.'),
     V.REVERTING: StatusInfo(Owner.VOLUME, 'The volume worker reverts the storage to a snapshot.', resettable=False),
-    V.MAINTENANCE: StatusInfo(Owner.USER, 'Set by an administrator; nothing changes until the status is reset.'),
+    V.MAINTENANCE: StatusInfo(
+        Owner.USER, 'Set by an administrator, or while the volume is migrated; nothing else changes until then.'
+    ),
     V.DELETING: StatusInfo(Owner.VOLUME, 'The volume worker deletes the storage.', has_storage=False, resettable=False),
     V.DELETED: StatusInfo(Owner.NOBODY, 'Deleted.', has_storage=False, resettable=False),
     V.ERROR: StatusInfo(
@@ -97,6 +104,25 @@ VOLUME_STATES: dict[Volume, StatusInfo] = {
         Owner.USER, 'The storage could not be deleted.', failed=True, has_storage=False, resettable=False
     ),
     V.ERROR_EXTENDING: StatusInfo(Owner.USER, 'The storage could not be extended; the data is intact.', failed=True),
+    V.AWAITING_TRANSFER: StatusInfo(
+        Owner.USER, 'The volume is offered to another project, which has not accepted it yet.', resettable=False
+    ),
+    V.RETYPING: StatusInfo(
+        Owner.VOLUME, 'The volume is being moved to a backend that has what its new type asks for.', resettable=False
+    ),
+    V.MANAGING: StatusInfo(
+        Owner.VOLUME, 'The volume worker takes over storage that is there.', resettable=False, has_storage=False
+    ),
+    V.ERROR_MANAGING: StatusInfo(
+        Owner.USER,
+        'The storage could not be taken over; it is untouched.',
+        resettable=False,
+        failed=True,
+        has_storage=False,
+    ),
+    V.UNMANAGING: StatusInfo(
+        Owner.VOLUME, 'The volume goes, and its storage stays.', resettable=False, has_storage=False
+    ),
 }
 
 
@@ -133,6 +159,23 @@ VOLUME_EVENTS: dict[str, Transition] = rows(
     ('revert', (V.AVAILABLE,), V.REVERTING, 'The storage is to be reverted to the latest snapshot.'),
     ('reverted', (V.REVERTING,), None, 'The storage is what the snapshot is.'),
     ('revert_failed', (V.REVERTING,), V.ERROR, 'The backend could not revert; the volume may be neither state.'),
+    ('retype', (V.AVAILABLE,), V.RETYPING, 'The volume is to be moved to a backend for its new type.'),
+    ('migrate', (V.AVAILABLE,), V.MAINTENANCE, 'The volume is to be moved to another backend, and locked meanwhile.'),
+    ('migrated', (V.AVAILABLE, V.RETYPING, V.MAINTENANCE), None, 'The volume is on its new backend.'),
+    ('migrate_failed', (V.RETYPING, V.MAINTENANCE), None, 'The volume stays where it was; a message says why.'),
+    ('managed', (V.MANAGING,), None, 'The storage has the name of the volume.'),
+    ('manage_failed', (V.MANAGING,), V.ERROR_MANAGING, 'The storage could not be taken over; a message says why.'),
+    (
+        'unmanage',
+        (V.AVAILABLE, V.ERROR, V.ERROR_EXTENDING, V.MANAGING, V.ERROR_MANAGING),
+        V.UNMANAGING,
+        'The volume is to go without its storage; there must be no live attachment.',
+    ),
+    ('unmanaged', (V.UNMANAGING,), V.DELETED, 'The volume is deleted, its storage is not.'),
+    ('unmanage_failed', (V.UNMANAGING,), V.ERROR, 'The target of the volume could not be removed.'),
+    ('offer', (V.AVAILABLE,), V.AWAITING_TRANSFER, 'The volume is offered to another project.'),
+    ('accept', (V.AWAITING_TRANSFER,), None, 'A project that has the key accepted the volume: it is its own now.'),
+    ('withdraw', (V.AWAITING_TRANSFER,), None, 'The offer was withdrawn.'),
 )
 
 # -- sets of statuses --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Actions on volumes (contract 5 and 6)."""
 
+import uuid
 from collections.abc import Callable
 
 from sqlalchemy.orm import Session
@@ -18,7 +19,7 @@ from multiattach.db import (
 )
 from multiattach.domain import errors, extra_specs, sharing, states
 from multiattach.domain.messages import NO_RETYPE
-from multiattach.engine import clones, encryptions, placement, snapshots
+from multiattach.engine import clones, encryptions, migrations, placement, snapshots
 from multiattach.engine.access import lock_volume, show_sharers
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -90,13 +91,23 @@ class VolumeActions:
             if claim != volume.claim:
                 transitions.derive_volume(session, volume_id, claim=claim)
 
-    @database.retry
-    def retype(self, ctx: RequestContext, volume_id: str, new_type: str) -> None:
+    def retype(self, ctx: RequestContext, volume_id: str, new_type: str, *, may_migrate: bool = False) -> None:
         """Change a volume's type; type and flag change in one transaction or not at all.
 
+        :param may_migrate: if its backend does not have what the type asks for, another one gets the volume, and that
+            the type.
         :raises InvalidVolume: the same type, or a status that does not allow it; a multiattach
             change needs ``available`` (contract 5).
         """
+        ident = str(uuid.uuid4())
+        destination = self._retype(ctx, volume_id, new_type, ident, may_migrate)
+        if destination is not None:
+            failpoints.reach('engine.volume_migrate.written')
+            self._workers.migrate_volume(destination, ident, ctx.request_id)
+
+    @database.retry
+    def _retype(self, ctx: RequestContext, volume_id: str, new_type: str, ident: str, may_migrate: bool) -> str | None:
+        """Change a type, or begin the migration that does; return the backend that is to be told of that."""
         backends = {backend.host: backend for backend in self._services.list_backends()}
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:retype')
@@ -131,6 +142,13 @@ class VolumeActions:
                 in_project=False,
             )
             reason = self._cannot_hold(backends.get(volume.host or ''), found)
+            if reason and may_migrate:
+                migrations.check_unused(session, volume)
+                choice = migrations.find_destination(volume, found.extra_specs, backends.values())
+                if choice.backend is not None:
+                    migrations.begin(session, ctx, volume, ident, choice.backend, 'retype', found.id)
+                    return choice.backend.host
+                reason = choice.reason
             if reason:
                 messages.add(
                     session,
@@ -140,8 +158,9 @@ class VolumeActions:
                     f'retype volume: {reason}',
                     request_id=ctx.request_id,
                 )
-                return
+                return None
             db_volumes.update(session, volume_id, volume_type_id=found.id, multiattach=shared)
+            return None
 
     def _check_change(self, session: Session, ctx: RequestContext, volume: models.Volume, shared: bool) -> None:
         mine, others = db_attachments.count_places(session, volume.id, None)
@@ -154,7 +173,7 @@ class VolumeActions:
             self._policy.check(ctx, 'volume:multiattach', volume.project_id)
 
     def _cannot_hold(self, backend: placement.Candidate | None, found: models.VolumeType) -> str:
-        """Say why the volume's backend does not serve a type; a volume is never moved."""
+        """Say why the volume's backend does not serve a type."""
         if backend is None:
             return 'the backend of the volume does not report.'
         if not backend.fits(found.extra_specs):

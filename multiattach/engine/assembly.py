@@ -16,7 +16,9 @@ from multiattach.engine.fences import Fences
 from multiattach.engine.guard import ComputeGuard, Guard
 from multiattach.engine.hosts import ComputeHosts
 from multiattach.engine.legacy import LegacyActions
+from multiattach.engine.manageable import ManageableVolumes
 from multiattach.engine.messages import Messages
+from multiattach.engine.migrations import VolumeMigrations
 from multiattach.engine.policy import Policy
 from multiattach.engine.qos_specs import QosSpecs
 from multiattach.engine.quotas import Quotas
@@ -25,6 +27,7 @@ from multiattach.engine.services import Services
 from multiattach.engine.settings import VolumeSettings
 from multiattach.engine.snapshots import Snapshots
 from multiattach.engine.targets import Targets
+from multiattach.engine.transfers import Transfers
 from multiattach.engine.truth import Witnesses
 from multiattach.engine.type_access import TypeAccess
 from multiattach.engine.types import Types
@@ -81,6 +84,7 @@ class Engine:
         self.type_access = TypeAccess(db, policy)
         self.types = Types(db, policy, settings.default_type)
         self.quotas = Quotas(db, policy, settings.default_quotas, snapshot_gigabytes=settings.snapshot_gigabytes)
+        self.transfers = Transfers(db, policy, self.quotas)
         self.volume_hosts = VolumeHosts(db, policy)
         self.services = services = Services(db, policy, settings.down_time)
         self.hosts = ComputeHosts(db, policy, services)
@@ -92,6 +96,8 @@ class Engine:
         self.actions = VolumeActions(db, policy, services, self.quotas, workers)
         self.snapshots = Snapshots(db, policy, services, self.quotas, workers)
         self.volumes = Volumes(db, policy, self.types, services, self.quotas, workers, settings.default_zone)
+        self.manageable = ManageableVolumes(db, policy, self.types, services, self.quotas, workers)
+        self.migrations = VolumeMigrations(db, policy, services, workers)
         self.orders = orders = Orders(db, workers, settings.order_time)
         self.settings = VolumeSettings(db, policy, orders)
         self.attachments = Attachments(db, policy, orders, guard, self.quotas, settings.max_attachments)

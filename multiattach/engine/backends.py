@@ -14,15 +14,17 @@ from multiattach.db import (
     attachments as db_attachments,
     backends as db_backends,
     database,
+    migrations as db_migrations,
     models,
     services as db_services,
     snapshots as db_snapshots,
+    transfers as db_transfers,
     transitions,
     volumes as db_volumes,
 )
 from multiattach.domain import errors, pools, states
 from multiattach.domain.services import VOLUME_BINARY, is_up
-from multiattach.engine import clones
+from multiattach.engine import clones, migrations
 
 _NAME = re.compile(r'[^\s@#]+@([^\s@#]+)(?:#([^\s@#]+))?')
 _MAX_NAME = 255
@@ -99,7 +101,7 @@ class Backends:
             moved.volumes += volumes
             moved.history += history
             moved.attachments += attachments
-        moved.services = self._forget(old)
+        moved.services = self._forget(old, new)
         return moved
 
     @database.retry
@@ -136,9 +138,10 @@ class Backends:
             return db_backends.move(session, old, new, service_uuid, marker, BATCH)
 
     @database.retry
-    def _forget(self, old: str) -> list[str]:
+    def _forget(self, old: str, new: str) -> list[str]:
         """Delete the rows of the old workers, which nothing names any more."""
         with self._db.writer() as session:
+            db_migrations.rename(session, old, new)
             gone = [row.host for row in self._list(session, old) if not self._is_up(row)]
             for host in gone:
                 db_services.remove(session, VOLUME_BINARY, host)
@@ -196,6 +199,8 @@ class Backends:
             )
         db_attachments.remove_placeless(session, volume.id)
         db_snapshots.forget(session, volume.id)
+        db_transfers.end(session, volume.id)
+        migrations.cancel(session, volume, 'its backend is gone for good')
         if volume.status != V.DELETING:  # somebody asked for it already
             transitions.move_volume(session, volume.id, 'force_delete')
         transitions.move_volume(session, volume.id, 'deleted')

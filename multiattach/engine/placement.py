@@ -32,6 +32,8 @@ class Candidate:
     snapshots: Mapping[str, Any] | None = None
     #: its storage did, at the last heartbeat; workers of the release before do not say
     is_answering: bool = True
+    #: names of the backends whose volumes can come here
+    reads: frozenset[str] = frozenset()
 
     def fits(self, specs: Mapping[str, str | None]) -> bool:
         """Return whether a backend has what a type's extra specs ask for, in a zone that they allow."""

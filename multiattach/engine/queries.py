@@ -18,6 +18,7 @@ __all__ = [
     'parse_boolean',
     'qos_conditions',
     'snapshot_conditions',
+    'transfer_conditions',
     'type_conditions',
     'volume_conditions',
 ]
@@ -92,6 +93,14 @@ MESSAGE_SORT_KEYS: Mapping[str, str] = {
     'created_at': 'created_at',
     'guaranteed_until': 'guaranteed_until',
 }
+TRANSFER_SORT_KEYS: Mapping[str, str] = {
+    'id': 'id',
+    'name': 'display_name',
+    'display_name': 'display_name',
+    'volume_id': 'volume_id',
+    'created_at': 'created_at',
+    'updated_at': 'updated_at',
+}
 QOS_SORT_KEYS: Mapping[str, str] = {key: key for key in ('id', 'name', 'consumer', 'created_at', 'updated_at')}
 # The filters that everybody may use (3.33).
 RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
@@ -149,6 +158,10 @@ def _build(
 
 def message_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
     return _build(ctx, wanted, minor, filters.MESSAGES, {}, {})
+
+
+def transfer_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:
+    return _build(ctx, wanted, minor, filters.TRANSFERS, filters.TRANSFERS_ADMIN, {})
 
 
 def qos_conditions(ctx: RequestContext, wanted: Mapping[str, str], minor: int) -> list[Condition]:

@@ -2,7 +2,7 @@
 """Quotas: what projects may have (contract 10.5), enforced in the transaction that adds."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy.orm import Session
 
@@ -63,8 +63,13 @@ class Quotas:
 
         :param size: its volume's, in GiB.
         """
+        self.check_snapshots(session, project_id, type_name, [size])
+
+    def check_snapshots(self, session: Session, project_id: str, type_name: str, sizes: Collection[int]) -> None:
+        """Do the same for several of one type."""
         limits, usage = self._lock(session, project_id)
-        quotas.check_snapshot(limits, usage, type_name, size if self._snapshot_gigabytes else 0)
+        gigabytes = sum(sizes) if self._snapshot_gigabytes else 0
+        quotas.check_snapshots(limits, usage, type_name, len(sizes), gigabytes)
 
     def _lock(self, session: Session, project_id: str) -> tuple[dict[str, int], quotas.QuotaUsage]:
         db_quotas.lock_project(session, project_id)

@@ -4,7 +4,7 @@
 import datetime
 from typing import Any
 
-from multiattach.db import database, models, services as db_services, volumes as db_volumes
+from multiattach.db import database, migrations as db_migrations, models, services as db_services, volumes as db_volumes
 from multiattach.domain import errors, pools
 from multiattach.domain.services import VOLUME_BINARY, is_up
 from multiattach.engine.context import RequestContext
@@ -74,6 +74,8 @@ class Services:
         with self._db.reader() as session:
             rows = db_services.list_all(session, VOLUME_BINARY)
             promised = db_volumes.allocated(session)
+            for host, gigabytes in db_migrations.sum_up(session).items():
+                promised[host] = promised.get(host, 0) + gigabytes
         return [self._describe(host, crew, promised.get(host, 0)) for host, crew in _group_by_backend(rows).items()]
 
     @database.retry
@@ -114,6 +116,7 @@ class Services:
             capabilities=report.get('capabilities', {}),
             snapshots=_join([(one.report or {}).get('snapshots') for one in crew if self.is_up(one)]),
             is_answering=report.get('backend_state') != 'down',
+            reads=frozenset(report.get('reads', ())),
         )
 
 

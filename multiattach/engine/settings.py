@@ -3,8 +3,18 @@
 
 from collections.abc import Mapping
 
-from multiattach.db import attachments as db_attachments, database, models, transitions, volumes as db_volumes
+from multiattach.db import (
+    attachments as db_attachments,
+    database,
+    migrations as db_migrations,
+    models,
+    transfers as db_transfers,
+    transitions,
+    volumes as db_volumes,
+)
 from multiattach.domain import bounds, errors, states
+from multiattach.domain.migrations import RESETTABLE
+from multiattach.engine import migrations
 from multiattach.engine.access import lock_volume
 from multiattach.engine.attachments import actor_of
 from multiattach.engine.context import RequestContext
@@ -71,19 +81,30 @@ class VolumeSettings:
 
     # -- reset ---------------------------------------------------------------------------------
 
-    def reset_status(self, ctx: RequestContext, volume_id: str, status: str | None, attach_status: str | None) -> None:
+    def reset_status(
+        self,
+        ctx: RequestContext,
+        volume_id: str,
+        status: str | None,
+        attach_status: str | None,
+        migration_status: str | None = None,
+    ) -> None:
         """Reset a volume's status (os-reset_status), to one that is ``resettable`` in the table of states.
 
         ``detached`` really takes every attachment from its target (contract 11.4 number 21). A status
-        that attachments decide can be asked for only when they agree.
+        that attachments decide can be asked for only when they agree. A migration that is under way is broken off.
 
         :raises InvalidInput: the status cannot be set so.
         """
         if status is not None and status not in states.RESETTABLE:
             raise errors.InvalidInput(f'Invalid volume status: {status[:64]}')
+        if migration_status is not None and migration_status not in RESETTABLE:
+            raise errors.InvalidInput(f'Invalid volume migration status: {migration_status[:64]}')
         if attach_status == 'detached':
             for order in self._begin_detach_all(ctx, volume_id):
                 self._orders.unexport(order, ctx.request_id)
+        if migration_status is not None:
+            self._set_migration_status(ctx, volume_id, migration_status)
         if status is not None:
             self._set_status(ctx, volume_id, status)
         elif attach_status is not None:
@@ -111,7 +132,17 @@ class VolumeSettings:
                 raise errors.InvalidInput(f'The status cannot be reset from {volume.status} to {status}.')
             if status == states.Volume.IN_USE and not any(db_attachments.count_places(session, volume_id, None)):
                 raise errors.InvalidInput('A volume without attachments cannot be in-use.')
+            if volume.status == states.Volume.AWAITING_TRANSFER:
+                db_transfers.end(session, volume_id)
+            migrations.cancel(session, volume)
             transitions.reset_volume(session, volume_id, status)
+
+    @database.retry
+    def _set_migration_status(self, ctx: RequestContext, volume_id: str, status: str) -> None:
+        with self._db.writer() as session:
+            volume = lock_volume(session, self._policy, ctx, volume_id, _ADMIN + 'reset_status')
+            migrations.cancel(session, volume)
+            db_migrations.show(session, volume_id, None if status == 'none' else status)
 
     @database.retry
     def _derive(self, ctx: RequestContext, volume_id: str) -> None:

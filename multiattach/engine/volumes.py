@@ -18,13 +18,15 @@ from multiattach.db import (
     messages,
     models,
     paging,
+    transfers as db_transfers,
     transitions,
     types as db_types,
     volumes as db_volumes,
 )
 from multiattach.domain import bounds, errors, extra_specs, states
 from multiattach.domain.messages import NO_BACKEND
-from multiattach.engine import clones, encryptions, placement, snapshots
+from multiattach.domain.migrations import UNDER_WAY
+from multiattach.engine import clones, encryptions, manageable, migrations, placement, snapshots
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
@@ -290,16 +292,21 @@ class Volumes:
         :param cascade: its snapshots are to go with it; else they refuse, too.
         :raises InvalidVolume: its status, or an attachment, does not allow it.
         """
-        host = self._begin_delete(ctx, volume_id, force, cascade)
+        host, tell = self._begin_delete(ctx, volume_id, force, cascade)
         if host is not None:
             failpoints.reach('engine.volume_delete.written')
-            self._workers.delete_volume(host, volume_id, ctx.request_id)
+            tell(host, volume_id, ctx.request_id)
 
     @database.retry
-    def _begin_delete(self, ctx: RequestContext, volume_id: str, force: bool, cascade: bool) -> str | None:
+    def _begin_delete(
+        self, ctx: RequestContext, volume_id: str, force: bool, cascade: bool
+    ) -> tuple[str | None, Callable[[str, str, str | None], None]]:
         rule = 'volume:force_delete' if force else 'volume:delete'
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, rule)
+            # Storage that was, or is being, taken over may be somebody's.
+            if volume.status == states.Volume.ERROR_MANAGING or (force and volume.status == states.Volume.MANAGING):
+                return manageable.begin_unmanage(session, volume), self._workers.unmanage_volume
             mine, others = db_attachments.count_places(session, volume_id, None)
             if mine + others:
                 raise errors.InvalidVolume('Invalid volume: it has attachments; detach it from its servers first.')
@@ -308,8 +315,14 @@ class Volumes:
                 snapshots.begin_cascade(session, ctx, volume, force=force)
             else:
                 snapshots.check_none(session, volume)
+            if force:
+                migrations.cancel(session, volume, 'an administrator deleted the volume')
+            elif volume.migration_status in UNDER_WAY:
+                raise errors.InvalidVolume('Invalid volume: it is being migrated; try again when that has ended.')
             db_attachments.remove_placeless(session, volume_id)
             event = 'force_delete' if force else 'delete'
+            if volume.status == states.Volume.AWAITING_TRANSFER:
+                db_transfers.end(session, volume_id)
             try:
                 transitions.move_volume(session, volume_id, event)
             except errors.InvalidTransition as exc:
@@ -318,7 +331,7 @@ class Volumes:
                 ) from exc
             if volume.host is None:  # no backend ever made anything of it
                 transitions.move_volume(session, volume_id, 'deleted')
-            return volume.host
+            return volume.host, self._workers.delete_volume
 
     # -- metadata ------------------------------------------------------------------------------
 

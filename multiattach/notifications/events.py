@@ -22,6 +22,14 @@ _VOLUME = {
     'revert_failed': 'volume.revert.error',
     'retyped': 'volume.retype',
     'update': 'volume.update.end',
+    'managed': 'volume.manage_existing.end',
+    'manage_failed': 'volume.manage_existing.error',
+    'unmanage': 'volume.unmanage.start',
+    'unmanaged': 'volume.unmanage.end',
+    'unmanage_failed': 'volume.unmanage.error',
+    'offer': 'volume.transfer.create.end',
+    'accept': 'volume.transfer.accept.end',
+    'withdraw': 'volume.transfer.delete.end',
 }
 _SNAPSHOT = {
     'create': 'snapshot.create.start',

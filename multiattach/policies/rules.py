@@ -65,6 +65,8 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ('volume_extension:volume_admin_actions:reset_status', ADMIN, 'Reset the status of a volume.'),
     ('volume_extension:volume_admin_actions:force_delete', ADMIN, 'Delete a volume in any status.'),
     ('volume_extension:volume_admin_actions:force_detach', ADMIN, 'Force-detach a volume.'),
+    ('volume_extension:volume_admin_actions:migrate_volume', ADMIN, 'Migrate a volume to another backend.'),
+    ('volume_extension:volume_admin_actions:migrate_volume_completion', ADMIN, 'Complete a migration.'),
     ('volume_extension:volume_actions:attach', MEMBER, 'Mark a volume as attached.'),
     ('volume_extension:volume_actions:detach', MEMBER, 'Detach a volume.'),
     ('volume_extension:volume_actions:initialize_connection', MEMBER, 'Export a volume to an initiator.'),
@@ -90,6 +92,16 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ('volume_extension:snapshot_admin_actions:reset_status', ADMIN, 'Reset the status of a snapshot.'),
     ('volume_extension:snapshot_admin_actions:force_delete', ADMIN, 'Delete a snapshot in any status.'),
     ('snapshot_extension:snapshot_actions:update_snapshot_status', MEMBER, 'Update the status of a snapshot.'),
+    # Storage that becomes a volume, or remains of one.
+    ('volume_extension:list_manageable', ADMIN, 'List storage that may be managed.'),
+    ('volume_extension:volume_manage', ADMIN, 'Manage storage as a volume.'),
+    ('volume_extension:volume_unmanage', ADMIN, 'Unmanage a volume.'),
+    # Transfers.
+    ('volume:get_all_transfers', READER, 'List transfers of volumes.'),
+    ('volume:create_transfer', MEMBER, 'Offer a volume to another project.'),
+    ('volume:get_transfer', READER, 'Show a transfer.'),
+    ('volume:accept_transfer', MEMBER, 'Accept a transfer.'),
+    ('volume:delete_transfer', MEMBER, 'Withdraw a transfer.'),
     # Attachments; those for reading have no counterpart in Cinder (contract 7.4).
     ('volume:attachment_get', READER, 'Show an attachment.'),
     ('volume:attachment_get_all', READER, 'List attachments.'),

@@ -30,7 +30,7 @@ HOST_TOPIC = 'multiattach-host'
 GATEWAY_TOPIC = 'multiattach-gateway'
 # What is served: 1.1 shows what targets have, 1.2 fences, 1.3 looks for drift and shows what hosts have, 1.4
 # releases what waits for a person and tells what was found of a volume, 1.5 has gateways ask each other, 1.6 takes
-# snapshots, deletes them and reverts to them.
+# snapshots and reverts to them, takes over storage that is there, and moves volumes between backends.
 # Calls ask for the version that they need and not more, so that workers of the release before keep answering
 # during an upgrade.
 VERSION = '1.6'
@@ -41,6 +41,7 @@ _RECONCILE_VERSION = '1.3'
 _RELEASE_VERSION = '1.4'
 _GATEWAY_VERSION = '1.5'
 _SNAPSHOT_VERSION = '1.6'
+_MOVE_VERSION = '1.6'
 # oslo.messaging's default is for ever: without a broker each request would take a thread for good.
 _RETRIES = 2
 _BROKER_AWAY = (kombu_exc.KombuError, kombu_exc.ConnectionError, kombu_exc.ChannelError, OSError)
@@ -278,6 +279,38 @@ class VolumeWorkers(FenceWorkers, _Comparing):
             host, 'list_targets', request_id, _SHOW_VERSION, marker=marker, limit=limit
         )
         return shown
+
+    def list_manageable(self, host: str, request_id: str | None) -> list[dict[str, Any]]:
+        """Ask what a backend's storage has: ``name``, ``size`` in bytes, ``obstacle`` and ``volume_id`` of each.
+
+        :raises OutcomeUnknown: no answer in time.
+        :raises Unavailable: the worker is of an older release.
+        """
+        found: list[dict[str, Any]] = self._call(host, 'list_manageable', request_id, _MOVE_VERSION)
+        return found
+
+    def find_manageable(self, host: str, name: str, request_id: str | None) -> dict[str, Any]:
+        """Ask the same of one name.
+
+        :raises InvalidInput: it is no name of anything that could be a volume.
+        """
+        found: dict[str, Any] = self._call(host, 'find_manageable', request_id, _MOVE_VERSION, name=name)
+        return found
+
+    def migrate_volume(self, host: str, migration_id: str, request_id: str | None) -> None:
+        """Ask for the next step of a migration (no answer is awaited).
+
+        :param host: name of its destination, or of its source once the volume has left that.
+        """
+        self._cast(host, 'migrate_volume', request_id, migration_id=migration_id)
+
+    def manage_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
+        """Ask to take storage over for a volume in ``managing`` (no answer is awaited)."""
+        self._cast(host, 'manage_volume', request_id, volume_id=volume_id)
+
+    def unmanage_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
+        """Ask to leave the storage of a volume in ``unmanaging`` to others (no answer is awaited)."""
+        self._cast(host, 'unmanage_volume', request_id, volume_id=volume_id)
 
     def list_findings(self, host: str, volume_id: str, request_id: str | None) -> list[dict[str, Any]]:
         """Ask what a worker's last look found of a volume, as ``Finding.write`` writes it.

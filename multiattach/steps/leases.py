@@ -19,12 +19,23 @@ from oslo_log import log
 
 from multiattach import signals
 from multiattach.db import database, leases as db_leases, models
-from multiattach.db.leases import ATTACHMENT, SNAPSHOT, VOLUME
-from multiattach.domain import errors, leases, snapshots, states
+from multiattach.db.leases import ATTACHMENT, MIGRATION, SNAPSHOT, VOLUME
+from multiattach.domain import errors, leases, migrations, snapshots, states
 from multiattach.domain.leases import Lease, LeaseRules
 from multiattach.steps.watch import Watch
 
-__all__ = ['AGENT_STEPS', 'ATTACHMENT', 'SNAPSHOT', 'UNKNOWN', 'VOLUME', 'WORKER_STEPS', 'Due', 'Step', 'StepLeases']
+__all__ = [
+    'AGENT_STEPS',
+    'ATTACHMENT',
+    'MIGRATION',
+    'SNAPSHOT',
+    'UNKNOWN',
+    'VOLUME',
+    'WORKER_STEPS',
+    'Due',
+    'Step',
+    'StepLeases',
+]
 
 LOG = log.getLogger(__name__)
 
@@ -33,6 +44,7 @@ WORKER_STEPS: Mapping[str, frozenset[str]] = {
     ATTACHMENT: states.WORKER_STATES,
     VOLUME: states.WORKER_STATUSES,
     SNAPSHOT: snapshots.WORKER_SNAPSHOTS,
+    MIGRATION: migrations.OPEN,
 }
 AGENT_STEPS: Mapping[str, frozenset[str]] = {ATTACHMENT: states.AGENT_STATES, VOLUME: frozenset()}
 # How an attempt ends that has no result.

@@ -22,6 +22,7 @@ from multiattach.volume import answers
 from multiattach.volume.copies import Copies
 from multiattach.volume.gateways import GatewayTarget
 from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.managed import ManagedStorage
 from multiattach.volume.slow_steps import SlowSteps
 from multiattach.volume.snapshots import SnapshotSteps
 
@@ -36,6 +37,8 @@ FAILURES: dict[str, tuple[str, str]] = {
     V.CREATING: ('create_failed', 'create'),
     V.DELETING: ('delete_failed', 'delete'),
     V.EXTENDING: ('extend_failed', 'extend'),
+    V.MANAGING: ('manage_failed', 'manage'),
+    V.UNMANAGING: ('unmanage_failed', 'unmanage'),
 }
 
 
@@ -61,6 +64,7 @@ class StorageSteps:
         self._backend = backend
         self._target = target
         self._locks = locks
+        self.managed = ManagedStorage(storage, backend, target, locks)
         self._copies = Copies(storage, backend, locks, leases)
         self._deletions = SlowSteps(leases, 'delete', _DELETIONS)
         self._unplaced = Watch()
@@ -178,6 +182,21 @@ class StorageSteps:
         if self._nova is not None:
             self._nova.tell_extended(volume_id, self._storage.list_nova_servers(volume_id))
 
+    def manage(self, volume_id: str) -> None:
+        """Take storage over for a volume in ``managing``."""
+        self._attempt(volume_id, V.MANAGING, functools.partial(self._own, V.MANAGING, self.managed.manage))
+
+    def unmanage(self, volume_id: str) -> None:
+        """Leave the storage of a volume in ``unmanaging`` to others."""
+        self._attempt(volume_id, V.UNMANAGING, functools.partial(self._own, V.UNMANAGING, self.managed.unmanage))
+
+    def _own(self, status: str, step: Callable[[str], None], volume_id: str) -> None:
+        with self._own_storage(volume_id):
+            try:
+                step(volume_id)
+            except DriverRefused as exc:
+                self._refuse(volume_id, status, exc)
+
     def fail_unplaced(self) -> None:
         """End the making of volumes whose API ended before it chose a backend."""
         patience = max(self._leases.rules.duration, _UNPLACED)
@@ -188,16 +207,18 @@ class StorageSteps:
 
     def resume(self, owns: Callable[[str], bool] = lambda _ident: True, after: datetime.datetime | None = None) -> None:
         """Carry on with every volume whose next step is this worker's."""
-        rows = {
-            volume_id: (status, since)
-            for volume_id, status, since in self._storage.list_open()
-            if owns(volume_id) and (after is None or since >= after)
-        }
         steps = {
             str(V.CREATING): self.create,
             str(V.DELETING): self.delete,
             str(V.EXTENDING): self.extend,
             str(V.REVERTING): self._snapshots.revert,
+            str(V.MANAGING): self.manage,
+            str(V.UNMANAGING): self.unmanage,
+        }
+        rows = {
+            volume_id: (status, since)
+            for volume_id, status, since in self._storage.list_open()
+            if status in steps and owns(volume_id) and (after is None or since >= after)
         }
         for due in self._leases.list_due([Step(VOLUME, ident, since) for ident, (_, since) in rows.items()]):
             volume_id = due.step.ident

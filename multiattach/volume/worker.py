@@ -26,6 +26,7 @@ from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.gateway_losses import GatewayLosses
 from multiattach.volume.inspection import Inspection
+from multiattach.volume.migrations import Migrations
 from multiattach.volume.own_gateway import GatewayEndpoint
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.snapshots import SnapshotSteps
@@ -60,6 +61,7 @@ class Duties:
     snapshots: SnapshotSteps
     reconciler: VolumeReconciler
     epoch: Epoch
+    migrations: Migrations
     blocklist: BlocklistKeeper | None = None
     membership: Membership | None = None
 
@@ -97,6 +99,7 @@ class VolumeEndpoint(FenceEndpoint):
         self._inspection = duties.inspection
         self._storage = duties.storage
         self._snapshots = duties.snapshots
+        self._migrations = duties.migrations
         self._reconciler = duties.reconciler
 
     @messaging.expose
@@ -125,6 +128,30 @@ class VolumeEndpoint(FenceEndpoint):
     def revert_volume(self, context: Any, volume_id: str) -> None:
         """Revert a volume to its snapshot in ``restoring`` (since 1.6)."""
         self._snapshots.revert(volume_id)
+
+    @messaging.expose
+    def migrate_volume(self, context: Any, migration_id: str) -> None:
+        self._migrations.begin(migration_id)
+
+    @messaging.expose
+    def manage_volume(self, context: Any, volume_id: str) -> None:
+        self._storage.manage(volume_id)
+
+    @messaging.expose
+    def unmanage_volume(self, context: Any, volume_id: str) -> None:
+        self._storage.unmanage(volume_id)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def list_manageable(self, context: Any) -> list[dict[str, Any]]:
+        """Tell what the storage has (since 1.6)."""
+        return self._storage.managed.list()
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def find_manageable(self, context: Any, name: str) -> dict[str, Any]:
+        """Look at something that the storage has (since 1.6)."""
+        return self._storage.managed.find(name)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
@@ -218,6 +245,7 @@ class VolumeWorker(Worker):
         self._exporter = duties.exporter
         self._fencer = duties.fencer
         self._storage = duties.storage
+        self._migrations = duties.migrations
         self._reconciler = duties.reconciler
         self._epoch = duties.epoch
         self._blocklist = duties.blocklist
@@ -229,6 +257,7 @@ class VolumeWorker(Worker):
     def start(self) -> None:
         """Export again what is to be exported, then take calls, then take up what was left."""
         self._storage.start()
+        self._migrations.start()
         self._crew.join()
         if self._membership is not None:
             self._membership.losses.on_return = self._exporter.forget
@@ -260,6 +289,7 @@ class VolumeWorker(Worker):
 
     def stop(self) -> None:
         self.end()
+        self._migrations.stop()
         self._storage.stop()
         self._crew.leave()
         self._epoch.close()
@@ -287,6 +317,7 @@ class VolumeWorker(Worker):
             'cluster': self._serves if self._serves != self._host else None,
             'fences_apart': True,
             'snapshots': self._offer.describe_snapshots(),
+            'reads': self._migrations.readable,
             'backend_state': 'down' if room is None else 'up',
             'total_capacity_gb': 0 if room is None else round(room.total_gb, 2),
             'free_capacity_gb': 0 if room is None else round(room.free_gb, 2),
@@ -326,6 +357,7 @@ class VolumeWorker(Worker):
         after = None if doubt is None else doubt.since
         self._storage.resume(self._crew.owns, after)
         self._exporter.resume(self._crew.owns, after)
+        self._migrations.resume(self._crew.owns, after)
         # Whom a copy names as cut off may have been admitted since, also if the copy was accepted. Without
         # the file beside the targets nobody can tell: then only what this process has seen counts.
         if after is not None:

@@ -30,11 +30,12 @@ from multiattach.engine.assembly import Engine
 from multiattach.engine.context import RequestContext
 from multiattach.engine.volumes import VolumeWish
 from multiattach.rpc import transport
-from multiattach.rpc.clients import HostAgents
+from multiattach.rpc.clients import HostAgents, VolumeWorkers
 from multiattach.steps.epochs import Epochs
 from multiattach.steps.exports import Exports
 from multiattach.steps.fences import FencePlans
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
+from multiattach.steps.migrations import MigrationRows
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.snapshots import SnapshotRows
 from multiattach.steps.storage import Storage
@@ -44,6 +45,7 @@ from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.migrations import Migrations
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.snapshots import SnapshotSteps
@@ -89,6 +91,7 @@ class Deployment:
         self.reconciler = reconciler
         self.leases = leases
         self.ctx = make_context()
+        self.others: dict[str, VolumeWorker] = {}
 
     def make_type(self, name: str = 'multi', multiattach: bool = True) -> str:
         specs: dict[str, str | None] = {'multiattach': '<is> True'} if multiattach else {}
@@ -144,6 +147,7 @@ def deploy(
     volume_locks: int = 1024,
     backend: Backend | None = None,
     settings: Settings | None = None,
+    others: Mapping[str, Backend] | None = None,
 ) -> Iterator[Deployment]:
     """Bring a deployment up in a directory, and down again; it looks for drift only if it is told to.
 
@@ -151,6 +155,7 @@ def deploy(
     :param volume_locks: how many locks the volumes share.
     :param backend: where volumes are, by default files.
     :param settings: further options, by group and name.
+    :param others: further backends by name, each with a worker of its own and a target that does nothing.
     """
     around = surroundings.current
     messages = around.make_message_space(directory)
@@ -168,6 +173,7 @@ def deploy(
             volume_locks,
             settings or {},
             backend,
+            others or {},
         ) as deployed:
             yield deployed
     finally:
@@ -188,6 +194,7 @@ def _deploy(
     volume_locks: int,
     settings: Settings,
     backend: Backend | None,
+    others: Mapping[str, Backend],
 ) -> Iterator[Deployment]:
     conf = configuration.load(
         [],
@@ -220,6 +227,7 @@ def _deploy(
         backend.check()
         target = target or NullTarget()
         locks = VolumeLocks(coordinator, names=volume_locks)
+        backends = {BACKEND: backend, **{f'testhost@{name}': one for name, one in others.items()}}
         crew = Crew(coordinator, f'volume.{BACKEND}')
         leases = StepLeases(db, lease_rules, 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=True)
         epoch = Epoch(Epochs(db), BACKEND, directory / 'epochs' / 'file.json')
@@ -236,9 +244,66 @@ def _deploy(
             crew,
             leases,
             Offer(backend, {'volume_backend_name': 'file'}, 20.0),
-            Duties(BACKEND, exporter, fencer, Inspection(target), storage, snapshots, reconciler, epoch, keeper),
+            Duties(
+                BACKEND,
+                exporter,
+                fencer,
+                Inspection(target),
+                storage,
+                snapshots,
+                reconciler,
+                epoch,
+                Migrations(MigrationRows(db, BACKEND), BACKEND, backends, locks, leases, VolumeWorkers(rpc, 20)),
+                keeper,
+            ),
         )
         if start_worker:
             stack.callback(worker.stop)
             start(worker)
-        yield Deployment(conf, db, engine, target, exporter, fencer, worker, directory, rpc, reconciler, leases)
+        made = Deployment(conf, db, engine, target, exporter, fencer, worker, directory, rpc, reconciler, leases)
+        for name in others:
+            other = _make_other(made, coordinator, f'testhost@{name}', backends, lease_rules, report_interval, locks)
+            made.others[name] = other
+            if start_worker:
+                stack.callback(other.stop)
+                start(other)
+        yield made
+
+
+def _make_other(
+    deployed: Deployment,
+    coordinator: Any,
+    host: str,
+    backends: Mapping[str, Backend],
+    lease_rules: LeaseRules,
+    report_interval: float,
+    locks: VolumeLocks,
+) -> VolumeWorker:
+    db, rpc, backend, target, actor = deployed.db, deployed.rpc, backends[host], NullTarget(), Actor(f'volume:{host}')
+    backend.check()
+    crew = Crew(coordinator, f'volume.{host}')
+    leases = StepLeases(db, lease_rules, 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=True)
+    fencer = Fencer(FencePlans(db, actor), target, locks, leases)
+    exporter = Exporter(Exports(db, actor), backend, target, locks, host, leases, fencer, Turns(4))
+    snapshots = SnapshotSteps(SnapshotRows(db, host), backend, target, locks, leases)
+    epoch = Epoch(Epochs(db), host, deployed.directory / 'epochs' / f'{host}.json')
+    return VolumeWorker(
+        Presence(db, host, 'nova', report_interval),
+        rpc,
+        crew,
+        leases,
+        Offer(backend, {'volume_backend_name': host.partition('@')[2]}, 10.0),  # volumes are made on the first one
+        Duties(
+            host,
+            exporter,
+            fencer,
+            Inspection(target),
+            StorageSteps(Storage(db, host), backend, target, locks, HostAgents(rpc, 20), leases, snapshots),
+            snapshots,
+            VolumeReconciler(
+                Reconciliation(db, actor), exporter, target, locks, host, (DriftRules(), 0.0), None, epoch
+            ),
+            epoch,
+            Migrations(MigrationRows(db, host), host, backends, locks, leases, VolumeWorkers(rpc, 20)),
+        ),
+    )

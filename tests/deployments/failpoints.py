@@ -153,7 +153,7 @@ class Deployment(distributed.Deployment):
             ),
             *self.query(
                 "SELECT id, status FROM volumes WHERE deleted_at IS NULL AND status IN ('creating', "
-                "'deleting', 'extending', 'reverting')"
+                "'deleting', 'extending', 'managing', 'reverting', 'unmanaging')"
             ),
             *self.query(
                 "SELECT id, status FROM snapshots WHERE deleted_at IS NULL AND status IN ('creating', 'deleting')"

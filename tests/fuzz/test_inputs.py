@@ -282,7 +282,6 @@ ACTIONS = [
             'os-force_delete',
             'os-show_image_metadata',
             'os-detach',
-            'os-unmanage',
         )
     ),
     *({'os-extend': {'new_size': size}} for size in SIZES),
@@ -334,6 +333,8 @@ CALLS: list[tuple[str, str, Any]] = [
         {'host': embedded.BACKEND, 'binary': 'cinder-volume', 'disabled_reason': 'fuzz'},
     ),
     ('PUT', f'/os-quota-sets/{"a" * 32}', {'quota_set': {'volumes': 1, 'gigabytes': '2'}}),
+    ('POST', '/volume-transfers', {'transfer': {'volume_id': 'V', 'name': 'n', 'no_snapshots': 'yes'}}),
+    ('GET', '/volume-transfers/detail?all_tenants=1', None),
     ('GET', '/volumes/V', None),
     ('GET', '/attachments/A', None),
     ('GET', '/messages', None),

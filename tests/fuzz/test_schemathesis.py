@@ -19,15 +19,7 @@ NEWEST = microversion.BLOCK_STORAGE.maximum.minor
 CHECKS = [checks.not_a_server_error, checks.status_code_conformance]
 # Where bodies and replies change.
 MINORS = (0, 12, 27, 52, 62)
-ABSENT = (
-    '/backups',
-    '/os-volume-transfer',
-    '/volume-transfers',
-    '/group',
-    '/consistencygroups',
-    '/cgsnapshots',
-    '/clusters',
-)
+ABSENT = ('/backups', '/group', '/consistencygroups', '/cgsnapshots', '/clusters')
 # What volumes cannot be made of here, or not at random.
 SOURCES = (
     'snapshot_id',

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nouns that this service does not have but clients ask for: lists are empty, nothing can be made.
 
-The dashboard shows no volume at all if the list of transfers is a 404; so it is with other lists that
+The dashboard shows no volume at all if the list of snapshots is a 404; so it is with other lists that
 clients read on their way to something else.
 """
 
@@ -50,11 +50,8 @@ class Noun:
 
 # Sort keys that all of them have.
 _SORT_KEYS = {key: key for key in ('id', 'name', 'status', 'created_at', 'updated_at', 'project_id')}
-_TRANSFER = _of_volume('transfer')
 NOUNS = (
     Noun('/backups', 'backups', 'Backup', body=_of_volume('backup'), filters=('name', 'status', 'volume_id')),
-    Noun('/os-volume-transfer', 'transfers', 'Transfer', body=_TRANSFER),
-    Noun('/volume-transfers', 'transfers', 'Transfer', since=55, body=_TRANSFER),
     Noun('/groups', 'groups', 'Group', since=13),
     Noun('/group_snapshots', 'group_snapshots', 'Group snapshot', since=14, filters=('name', 'status', 'group_id')),
     Noun('/group_types', 'group_types', 'Group type', since=11, detail=False, filters=('is_public', 'group_specs')),

@@ -32,7 +32,7 @@ def copy_file(source: int, target: int, size: int, proceed: Proceed, *, of_one_m
     """
     if not share_blocks(source, target):
         mark = _settle(source) if of_one_moment else None
-        for start, end in _list_extents(source, min(os.fstat(source).st_size, size)):
+        for start, end in list_extents(source, min(os.fstat(source).st_size, size)):
             _copy_extent(source, target, start, end, proceed)
         if mark is not None and _read_mark(source) != mark:
             raise StorageError(_WRITTEN)
@@ -83,7 +83,7 @@ def share_blocks(source: int, target: int) -> bool:
     return True
 
 
-def _list_extents(source: int, size: int) -> Iterator[tuple[int, int]]:
+def list_extents(source: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield where the data of a file begin and end, without its holes."""
     end = 0
     while end < size:

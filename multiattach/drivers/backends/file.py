@@ -10,6 +10,8 @@ from multiattach.conf import plugins, volume as volume_conf
 from multiattach.drivers import values
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.file_drafts import Drafts
+from multiattach.drivers.backends.file_manageable import ManageableFiles
+from multiattach.drivers.backends.file_moving import MovableFiles
 from multiattach.drivers.backends.file_snapshots import FileSnapshots
 from multiattach.drivers.errors import StorageError
 
@@ -26,6 +28,8 @@ class FileBackend:
         self._directory = directory
         self._drafts = Drafts(directory)
         self._snapshots = FileSnapshots(directory, self._drafts)
+        self.manageable = ManageableFiles(directory)
+        self.movable = MovableFiles(directory)
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:

@@ -13,6 +13,8 @@ from typing import Any, Self
 from multiattach.conf import plugins, volume as volume_conf
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.copying import copy_device
+from multiattach.drivers.backends.lvm_manageable import ManageableLogicalVolumes
+from multiattach.drivers.backends.lvm_moving import MovableLogicalVolumes
 from multiattach.drivers.errors import ClearAborted, StorageError
 
 _TIMEOUT = 120
@@ -31,6 +33,8 @@ class LvmBackend:
 
     def __init__(self, volume_group: str) -> None:
         self._group = volume_group
+        self.movable = MovableLogicalVolumes(self)
+        self.manageable = ManageableLogicalVolumes(volume_group, self._report, self._run)
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
@@ -43,13 +47,13 @@ class LvmBackend:
             raise StorageError(f'Option volume_group of an lvm backend: {self._group} cannot be used. {exc}') from exc
 
     def create(self, volume_id: str, size_gb: int) -> None:
-        found = self._size(_name(volume_id))
+        found = self.find_size(_name(volume_id))
         if found is None:
-            self._make(_name(volume_id), size_gb)
+            self.make(_name(volume_id), size_gb)
         elif found < size_gb * GIB:
             self.extend(volume_id, size_gb)
 
-    def _make(self, name: str, size_gb: int) -> None:
+    def make(self, name: str, size_gb: int) -> None:
         # Wiping keeps the host from taking what is in there for its own; delete has zeroed it.
         self._run(
             'lvcreate',
@@ -66,13 +70,13 @@ class LvmBackend:
         )
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Callable[[], bool]) -> None:
-        if self._size(_name(volume_id)) is not None:
+        if self.find_size(_name(volume_id)) is not None:
             return
-        source = self._size(_name(source_id))
+        source = self.find_size(_name(source_id))
         if source is None:
             raise StorageError(f'The logical volume of volume {source_id} is missing.')
-        if self._size(_draft(volume_id)) is None:
-            self._make(_draft(volume_id), size_gb)
+        if self.find_size(_draft(volume_id)) is None:
+            self.make(_draft(volume_id), size_gb)
         try:
             self._copy(_name(source_id), _draft(volume_id), min(source, size_gb * GIB), proceed)
         except OSError as exc:
@@ -81,10 +85,10 @@ class LvmBackend:
 
     def _copy(self, source: str, target: str, size: int, proceed: Callable[[], bool]) -> None:
         # Direct: a copy is no reason to forget what else is cached, and needs no room for itself.
-        reader = os.open(self._device(source), os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        reader = os.open(self.find_device(source), os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
         try:
             # A device that is open so cannot be opened so again: nobody else on this host copies, too.
-            writer = os.open(self._device(target), os.O_WRONLY | os.O_DIRECT | os.O_EXCL | os.O_CLOEXEC)
+            writer = os.open(self.find_device(target), os.O_WRONLY | os.O_DIRECT | os.O_EXCL | os.O_CLOEXEC)
             try:
                 copy_device(reader, writer, size, proceed)
             finally:
@@ -94,7 +98,7 @@ class LvmBackend:
 
     def discard(self, volume_id: str) -> None:
         for name in (_draft(volume_id), _name(volume_id)):
-            if self._size(name) is not None:
+            if self.find_size(name) is not None:
                 self._run('lvrename', self._group, name, f'{_trash(volume_id)}{secrets.token_hex(4)}')
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
@@ -121,7 +125,7 @@ class LvmBackend:
                     str(start),
                     '--length',
                     str(length),
-                    self._device(name),
+                    self.find_device(name),
                     timeout=_TIMEOUT + length / GIB * _CLEAR_SECONDS_PER_GIB,
                 )
             except StorageError:
@@ -134,30 +138,33 @@ class LvmBackend:
 
     def _is_busy(self, name: str) -> bool:
         try:
-            os.close(os.open(self._device(name), os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+            os.close(os.open(self.find_device(name), os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
         except OSError as exc:
             return exc.errno == errno.EBUSY
         return False
 
     def extend(self, volume_id: str, size_gb: int) -> None:
-        found = self._size(_name(volume_id))
+        found = self.find_size(_name(volume_id))
         if found is None:
             raise StorageError(f'The logical volume of volume {volume_id} is missing.')
         if found < size_gb * GIB:
             self._run('lvextend', '--size', f'{size_gb}g', f'{self._group}/{_name(volume_id)}')
 
     def path(self, volume_id: str) -> str:
-        return self._device(_name(volume_id))
+        return self.find_device(_name(volume_id))
 
-    def _device(self, name: str) -> str:
+    def find_device(self, name: str) -> str:
         return f'/dev/{self._group}/{name}'
+
+    def rename(self, name: str, new: str) -> None:
+        self._run('lvrename', self._group, name, new)
 
     def capacity(self) -> Capacity:
         report = self._report('vgs', '--options', 'vg_size,vg_free', self._group)
         group = report['report'][0]['vg'][0]
         return Capacity(float(group['vg_size']) / GIB, float(group['vg_free']) / GIB)
 
-    def _size(self, name: str) -> int | None:
+    def find_size(self, name: str) -> int | None:
         """Return a logical volume's size in bytes, None if there is none."""
         report = self._report('lvs', '--options', 'lv_size', '--select', f'lv_name={name}', self._group)
         rows = report['report'][0]['lv']

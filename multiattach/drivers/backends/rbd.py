@@ -14,6 +14,8 @@ from multiattach.domain import errors
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.rbd_capacity import read_capacity
 from multiattach.drivers.backends.rbd_images import Images
+from multiattach.drivers.backends.rbd_manageable import ManageableImages
+from multiattach.drivers.backends.rbd_moving import MovableImages
 from multiattach.drivers.ceph import library
 from multiattach.drivers.ceph.calls import Cancelled, Progress
 from multiattach.drivers.ceph.pool import Cluster, Pool
@@ -48,6 +50,8 @@ class RbdBackend:
     def __init__(self, pool: Pool, order: int, depth: int, patience: float) -> None:
         self._pool = pool
         self._images = Images(pool)
+        self.manageable = ManageableImages(pool, self._images)
+        self.movable = MovableImages(pool, self._images, self._make, self._move_to_trash)
         self._order = order
         self._depth = depth
         self._patience = patience
@@ -88,8 +92,9 @@ class RbdBackend:
             raise StorageError(f'The pool of an rbd backend cannot be used. {exc}') from exc
 
     def create(self, volume_id: str, size_gb: int) -> None:
-        name, size = _name(volume_id), size_gb * GIB
+        self._make(_name(volume_id), size_gb * GIB)
 
+    def _make(self, name: str, size: int) -> None:
         def create(io: Any, _progress: Any) -> None:
             if not self._images.create(io, name, size, self._order):
                 with self._images.open(io, name) as image:
@@ -134,11 +139,11 @@ class RbdBackend:
     # Deletion ---------------------------------------------------------------------------
 
     def discard(self, volume_id: str) -> None:
-        def discard(io: Any, _progress: Any) -> None:
-            for name in (_draft(volume_id), _name(volume_id)):
-                self._images.move_to_trash(io, name)
+        for name in (_draft(volume_id), _name(volume_id)):
+            self._move_to_trash(name)
 
-        self._pool.run(f'move image {_name(volume_id)} to the trash', discard)
+    def _move_to_trash(self, name: str) -> None:
+        self._pool.run(f'move image {name} to the trash', lambda io, _progress: self._images.move_to_trash(io, name))
 
     def clear(self, volume_id: str, proceed: Proceed) -> None:
         names = {_draft(volume_id), _name(volume_id)}

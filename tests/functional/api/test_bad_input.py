@@ -80,6 +80,8 @@ BROKEN = [
         ('POST', '/volumes/x/action'),
         ('POST', '/volumes/x/metadata'),
         ('POST', '/types'),
+        ('POST', '/volume-transfers'),
+        ('POST', '/volume-transfers/x/accept'),
         ('PUT', '/types/x'),
         ('POST', '/types/x/extra_specs'),
         ('PUT', '/types/x/extra_specs/y'),
@@ -217,6 +219,11 @@ def test_no_value_of_a_known_key_gives_500(call: Caller, value: Any) -> None:
             ('POST', '/types', {'volume_type': {'name': str(uuid.uuid4()), key: value}})
             for key in ('name', 'description', 'extra_specs', 'os-volume-type-access:is_public')
         ),
+        *(
+            ('POST', '/volume-transfers', {'transfer': {'volume_id': volume, key: value}})
+            for key in ('volume_id', 'name', 'no_snapshots', 'other')
+        ),
+        ('POST', f'/volume-transfers/{kind}/accept', {'accept': {'auth_key': value}}),
         *(('PUT', f'/types/{kind}', {'volume_type': {key: value}}) for key in ('description', 'is_public')),
         ('POST', f'/types/{kind}/extra_specs', {'extra_specs': {'multiattach': value}}),
         ('POST', f'/types/{kind}/extra_specs', {'extra_specs': value}),
@@ -251,6 +258,7 @@ QUERIES = {
     '/volumes/summary': 'all_tenants size metadata',
     '/attachments': f'{PAGING} volume_id instance_id instance_id~ status attach_status project_id',
     '/attachments/detail': 'marker status',
+    '/volume-transfers': f'{PAGING} name volume_id no_snapshots created_at project_id',
     '/types': f'{PAGING} is_public extra_specs',
     '/messages': f'{PAGING} resource_uuid',
     '/os-services': 'host binary other',

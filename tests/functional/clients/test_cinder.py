@@ -79,6 +79,16 @@ def test_attachments(cloud: Cloud, volume: str) -> None:
     assert done.lines == [f'DELETE /attachments/{attachment}']
 
 
+def test_manage_and_unmanage(cloud: Cloud, volume: str) -> None:
+    ident = cloud.show(volume)['id']
+    cloud.cinder('unmanage', volume)
+    found = cloud.cinder('manageable-list', 'testhost@file', '--detailed', 'True')
+    assert f'volume-{ident}' in found.printed
+    made = cloud.cinder('manage', '--name', volume, 'testhost@file', f'volume-{ident}')
+    assert 'POST /os-volume-manage' in made.lines
+    cloud.wait(volume, 'available')
+
+
 def test_types_quotas_services_limits(cloud: Cloud, shared: str) -> None:
     types = cloud.cinder('type-list')
     assert types.lines == ['GET /types?is_public=None']

@@ -333,6 +333,49 @@ def test_absolute_limits(cloud: Cloud, volume: str) -> None:
     assert volume
 
 
+def test_transfers(cloud: Cloud, volume: str) -> None:
+    ident = cloud.show(volume)['id']
+    made = cloud.openstack(
+        'volume', 'transfer', 'request', 'create', '--name', 'gift', '--no-snapshots', volume, '-f', 'json'
+    )
+    assert made.lines[-1] == 'POST /volume-transfers'
+    assert made.exchanges[-1].body == {'transfer': {'volume_id': ident, 'name': 'gift', 'no_snapshots': True}}
+    transfer, key = made.json['id'], made.json['auth_key']
+    assert cloud.show(volume)['status'] == 'awaiting-transfer'
+    listed = cloud.openstack('volume', 'transfer', 'request', 'list', '-f', 'json')
+    assert listed.json == [{'ID': transfer, 'Name': 'gift', 'Volume': ident}]
+    shown = cloud.openstack('volume', 'transfer', 'request', 'show', transfer, '-f', 'json').json
+    assert (shown['name'], shown['volume_id']) == ('gift', ident)
+    assert 'auth_key' not in shown
+    done = cloud.openstack('volume', 'transfer', 'request', 'accept', '--auth-key', key, transfer, '-f', 'json')
+    assert done.json['volume_id'] == ident
+    cloud.wait(volume, 'available')
+    again = cloud.openstack('volume', 'transfer', 'request', 'create', volume, '-f', 'json').json
+    cloud.openstack('volume', 'transfer', 'request', 'delete', again['id'])
+    cloud.wait(volume, 'available')
+    assert cloud.openstack('volume', 'transfer', 'request', 'list', '-f', 'json').json == []
+
+
+def test_manage_and_unmanage(cloud: Cloud, shared: str) -> None:
+    name = f'there-{uuid.uuid4()}'
+    ident = cloud.openstack('volume', 'create', '--size', '1', '--type', shared, name, '-f', 'json').json['id']
+    cloud.wait(name, 'available')
+    done = cloud.openstack('volume', 'delete', '--remote', name)
+    assert done.exchanges[-1].body == {'os-unmanage': None}
+    listed = cloud.openstack(
+        'block', 'storage', 'volume', 'manageable', 'list', 'testhost@file', '--long', '-f', 'json', version='3.71'
+    )
+    assert f"{{'source-name': 'volume-{ident}'}}" in str(listed.json)
+    again = cloud.openstack(
+        'volume', 'create', '--remote-source', f'source-name=volume-{ident}', '--host', 'testhost@file',
+        '--type', shared, name, '-f', 'json',
+    )  # fmt: skip
+    assert again.lines[-1] == 'POST /manageable_volumes'
+    assert again.json['status'] == 'managing'
+    cloud.wait(again.json['id'], 'available')
+    cloud.openstack('volume', 'delete', name)
+
+
 def test_what_is_not_offered(cloud: Cloud, volume: str) -> None:
     assert cloud.openstack('volume', 'backup', 'list', '-f', 'json').json == []
     with pytest.raises(AssertionError, match='does not offer it'):

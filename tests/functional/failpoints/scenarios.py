@@ -8,8 +8,10 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
+from tests.deployments.distributed import BACKEND
 from tests.deployments.failpoints import Deployment
 from tests.deployments.noauth import HEADERS
 from tests.testbed.polling import wait_until
@@ -37,6 +39,7 @@ class Scenario:
         self.snapshot = ''
         self.ident = ''
         self.spare: Any = None
+        self.name = ''
         self._thread: threading.Thread | None = None
 
     # -- requests ------------------------------------------------------------------------------
@@ -83,14 +86,12 @@ class Scenario:
         """Make what the action needs, with nobody armed."""
         if self.action == 'make':
             return
-        self.volume = self._make()
-        if self.action == 'clone':  # holes are not copied
-            with self._file().open('r+b') as file:
-                file.write(os.urandom(8 << 20))
-        if self.action in ('snapshot', 'forget', 'revert'):
-            self._prepare_snapshot()
+        if self.action == 'manage':
+            self._put_file()
             return
-        if self.action in ('create', 'destroy', 'extend', 'clone', 'plug'):
+        self.volume = self._make()
+        if self.action in _ALONE:
+            _ALONE[self.action](self)
             return
         if self.action in ('unplug', 'sweep'):
             self._plug(self.cloud.server_id)
@@ -143,6 +144,19 @@ class Scenario:
             'POST', self._server_path(server), {'volumeAttachment': {'volumeId': self.volume}}, api=api
         )
         assert code == 200, reply
+
+    def _fill(self) -> None:
+        with self._file().open('r+b') as file:  # holes are not copied
+            file.write(os.urandom(8 << 20))
+
+    def _put_file(self) -> None:
+        self.name = f'there-{uuid.uuid4().hex}'
+        with (self.cloud.folder / 'volumes' / self.name).open('wb') as file:
+            file.truncate(1 << 30)
+
+    def _offer(self) -> None:
+        wish = {'transfer': {'volume_id': self.volume}}
+        self.spare = self._do('POST', '/v3/volume-transfers', wish)['transfer']
 
     def _file(self) -> Any:
         return self.cloud.folder / 'volumes' / f'volume-{self.volume}'
@@ -216,6 +230,20 @@ class Scenario:
 
     def _extend_now(self, api: int) -> None:
         self.ask('POST', f'/v3/volumes/{self.volume}/action', {'os-extend': {'new_size': 2}}, api=api)
+
+    def _manage_now(self, api: int) -> None:
+        wish = {'host': BACKEND, 'ref': {'source-name': self.name}, 'volume_type': 'shared'}
+        self.ask('POST', '/v3/manageable_volumes', {'volume': wish}, api=api)
+
+    def _unmanage_now(self, api: int) -> None:
+        self.ask('POST', f'/v3/volumes/{self.volume}/action', {'os-unmanage': None}, api=api)
+
+    def _offer_now(self, api: int) -> None:
+        self.ask('POST', '/v3/volume-transfers', {'transfer': {'volume_id': self.volume}}, api=api)
+
+    def _accept_now(self, api: int) -> None:
+        path = f'/v3/volume-transfers/{self.spare["id"]}/accept'
+        self.ask('POST', path, {'accept': {'auth_key': self.spare['auth_key']}}, api=api)
 
     def _fence_now(self, api: int) -> None:
         ident = (
@@ -338,6 +366,26 @@ class Scenario:
         assert row == ('available', 2)
         assert self._file().stat().st_size == 2 << 30
 
+    def _check_managed(self) -> None:
+        self.volume, status = self._newest()
+        assert status == 'available'
+        assert self._file().stat().st_size == 1 << 30
+        assert not (self._file().parent / self.name).exists()
+
+    def _check_unmanaged(self) -> None:
+        assert self.ask('GET', f'/v3/volumes/{self.volume}')[0] == 404
+        self._file().unlink()
+
+    def _check_offered(self) -> None:
+        self._wait_status(self.volume, 'awaiting-transfer')
+        [transfer] = self._do('GET', '/v3/volume-transfers')['transfers']
+        self._do('DELETE', f'/v3/volume-transfers/{transfer["id"]}')
+        self._wait_status(self.volume, 'available')
+
+    def _check_accepted(self) -> None:
+        self._wait_status(self.volume, 'available')
+        assert self._do('GET', '/v3/volume-transfers')['transfers'] == []
+
     # -- cleaning up ---------------------------------------------------------------------------
 
     def clean(self) -> None:
@@ -345,7 +393,7 @@ class Scenario:
         away = self._file().with_suffix('.away')
         if self.action == 'refuse' and away.exists():
             away.rename(self._file())
-        if self.spare is not None:
+        if self.action == 'vanish' and self.spare is not None:
             with contextlib.suppress(Exception):
                 self.spare.undefine()
         for ident, agent, state in self.cloud.query(
@@ -361,3 +409,12 @@ class Scenario:
             self._do('DELETE', f'/v3/volumes/{ident}?cascade=True')
         self.cloud.wait_settled(30)
         assert self.cloud.query('SELECT id, status FROM volumes WHERE deleted_at IS NULL') == []
+
+
+# What an action needs besides a volume, where nobody has that.
+_ALONE: dict[str, Callable[[Scenario], None]] = {
+    'clone': Scenario._fill,
+    'accept': Scenario._offer,
+    **dict.fromkeys(('snapshot', 'forget', 'revert'), Scenario._prepare_snapshot),
+    **dict.fromkeys(('create', 'destroy', 'extend', 'plug', 'offer', 'unmanage'), lambda _scenario: None),
+}

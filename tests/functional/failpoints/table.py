@@ -14,6 +14,7 @@ BEGIN, END = '.. failpoints: begin', '.. failpoints: end'
 
 # Outcome → what it is for the operator.
 OUTCOMES = {
+    'accepted': 'The volume is ``available`` in its new project.',
     'attached': 'The attachment is ``attached``.',
     'available': 'The volume is ``available``.',
     'cut off': 'The attachment is ``fenced``, with its proof.',
@@ -23,6 +24,9 @@ OUTCOMES = {
     'exports': 'The targets are what the rows say.',
     'extended': 'The volume has its new size, and its servers see it.',
     'gone': 'The attachment is gone, and all that it had on target and host.',
+    'managed': 'The volume is ``available``, and the storage has its name.',
+    'offered': 'The volume is ``awaiting-transfer``, with a key that nobody knows; its owner withdraws the '
+    'offer and makes another one.',
     'reserved': 'The reservation is there; the client goes on with it or takes it back, and one that nobody '
     'goes on with is reported by its age.',
     'refused': 'The attachment is ``reserved`` again and says why; nothing of it is on the target.',
@@ -30,6 +34,7 @@ OUTCOMES = {
     'snapshot deleted': 'The snapshot is gone, and its storage; the volume is as it was.',
     'swept': 'The attachment is ``fenced``; the server has no disk of it.',
     'taken': 'The snapshot is ``available`` and has what the volume had.',
+    'unmanaged': 'The volume is gone, and its storage is there.',
     'unplaced': 'The volume is in ``error``; a message says that it is to be created anew.',
 }
 
@@ -57,6 +62,10 @@ CASES: dict[str, Case] = {
     'engine.volume_revert.written': Case('revert', 'reverted'),
     'engine.snapshot_create.written': Case('snapshot', 'taken'),
     'engine.snapshot_delete.written': Case('forget', 'snapshot deleted'),
+    'engine.volume_manage.written': Case('manage', 'managed'),
+    'engine.volume_unmanage.written': Case('unmanage', 'unmanaged'),
+    'engine.transfer.offered': Case('offer', 'offered'),
+    'engine.transfer.accepted': Case('accept', 'accepted'),
     'engine.fence.written': Case('fence', 'cut off'),
     'engine.fence.answered': Case('fence', 'cut off'),
     'engine.server_attach.written': Case('plug', 'attached'),
@@ -107,6 +116,11 @@ CASES: dict[str, Case] = {
     'volume.snapshot_delete.planned': Case('forget', 'snapshot deleted'),
     'volume.snapshot_delete.deleted': Case('forget', 'snapshot deleted'),
     'volume.snapshot_delete.finished': Case('forget', 'snapshot deleted'),
+    'volume.manage.planned': Case('manage', 'managed'),
+    'volume.manage.renamed': Case('manage', 'managed'),
+    'volume.manage.finished': Case('manage', 'managed'),
+    'volume.unmanage.planned': Case('unmanage', 'unmanaged'),
+    'volume.unmanage.finished': Case('unmanage', 'unmanaged'),
     'host.attach.begun': Case('plug', 'attached'),
     'host.attach.exported': Case('plug', 'attached'),
     'host.attach.connecting': Case('plug', 'attached'),

@@ -117,9 +117,9 @@ VOLUMES = (
     act('os-unset_image_metadata', {'key': 'a'}, project_members(404)),
     act('os-force_delete', None, project_admins(202)),
     act('os-volume_upload_image', {'image_name': 'x'}, project_readers(400)),
-    act('os-migrate_volume', {'host': 'x'}, project_readers(400)),
-    act('os-migrate_volume_completion', {'new_volume': 'x'}, project_readers(400)),
-    act('os-unmanage', None, project_readers(400)),
+    act('os-migrate_volume', {'host': 'nobody@nothing'}, project_admins(400)),
+    act('os-migrate_volume_completion', {'new_volume': '{volume_id}'}, project_admins(400)),
+    act('os-unmanage', None, project_admins(202)),
     act('revert', {'snapshot_id': 'x'}, project_members(400)),
     act('os-reimage', {'image_id': 'x'}, project_readers(400)),
     act('os-extend_volume_completion', {'error': False}, project_readers(400)),
@@ -159,6 +159,32 @@ ATTACHMENTS = (
     Call('PUT', '/attachments/{attachment_id}', project_members(200), {'attachment': {'connector': CONNECTOR}}),
     Call('DELETE', '/attachments/{attachment_id}', project_members(200)),
     Call('POST', '/attachments/{attachment_id}/action', project_members(204), {'os-complete': None}),
+)
+
+_WRONG_KEY = {'accept': {'auth_key': 'wrong'}}
+TRANSFERS = tuple(
+    row
+    for path in ('/os-volume-transfer', '/volume-transfers')
+    for row in (
+        Call('GET', path, readers(200)),
+        Call('GET', f'{path}/detail', readers(200)),
+        Call('POST', path, project_members(202), {'transfer': {'volume_id': '{volume_id}'}}),
+        Call('GET', f'{path}/{{transfer_id}}', project_readers(200)),
+        Call('DELETE', f'{path}/{{transfer_id}}', project_members(202)),
+        # Whoever has the key, in any project.
+        Call('POST', f'{path}/{{transfer_id}}/accept', members(400), _WRONG_KEY),
+    )
+)
+
+_MANAGE = {'volume': {'host': 'testhost@file', 'ref': {'source-name': '{file_name}'}}}
+MANAGEABLE = tuple(
+    row
+    for path in ('/os-volume-manage', '/manageable_volumes')
+    for row in (
+        Call('GET', path, admins(400)),  # names no backend
+        Call('GET', f'{path}/detail', admins(400)),
+        Call('POST', path, admins(202), _MANAGE),
+    )
 )
 
 TYPES = (
@@ -250,18 +276,8 @@ EXTENSION = (
 )
 
 # What this service does not have: the lists are empty for everybody, nobody can make any.
-_LISTS = (
-    '/backups',
-    '/os-volume-transfer',
-    '/volume-transfers',
-    '/groups',
-    '/group_snapshots',
-    '/group_types',
-    '/consistencygroups',
-    '/cgsnapshots',
-    '/clusters',
-)
-_OF_VOLUMES = {'/backups': 'backup', '/os-volume-transfer': 'transfer', '/volume-transfers': 'transfer'}
+_LISTS = ('/backups', '/groups', '/group_snapshots', '/group_types', '/consistencygroups', '/cgsnapshots', '/clusters')
+_OF_VOLUMES = {'/backups': 'backup'}
 _WITHOUT_DETAIL = ('/group_types',)
 ABSENT = (
     *(Call('GET', path, open_to_all(200)) for path in _LISTS),
@@ -274,7 +290,18 @@ ABSENT = (
     *(Call(method, f'{path}/{{name}}', open_to_all(404)) for path in _LISTS for method in ('GET', 'PUT', 'DELETE')),
 )
 
-BLOCK_STORAGE = (*VOLUMES, *SNAPSHOTS, *ATTACHMENTS, *TYPES, *QOS_SPECS, *OTHERS, *EXTENSION, *ABSENT)
+BLOCK_STORAGE = (
+    *VOLUMES,
+    *SNAPSHOTS,
+    *ATTACHMENTS,
+    *TRANSFERS,
+    *MANAGEABLE,
+    *TYPES,
+    *QOS_SPECS,
+    *OTHERS,
+    *EXTENSION,
+    *ABSENT,
+)
 
 _NEW = {'volumeAttachment': {'volumeId': '{volume_id}'}}
 COMPUTE = (

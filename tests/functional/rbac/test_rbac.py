@@ -149,6 +149,15 @@ class Things:
         made = self._deployed.engine.attachments.create(self._ctx, self.volume_id(), None, table.CONNECTOR, None)
         return str(made.id)
 
+    def file_name(self) -> str:
+        name = self.name()
+        with (self._deployed.directory / 'volumes' / name).open('wb') as file:
+            file.truncate(1 << 20)
+        return name
+
+    def transfer_id(self) -> str:
+        return str(self._deployed.engine.transfers.create(self._ctx, self.volume_id(), None)[0].id)
+
     def type_id(self) -> str:
         specs: dict[str, str | None] = {'multiattach': '<is> True', 'color': 'blue'}
         return str(self._deployed.engine.types.create(self._ctx, self.name(), None, True, specs).id)
@@ -239,6 +248,10 @@ RARE = {
     '/v3 GET /snapshots/detail': {'volume_extension:extended_snapshot_attributes'},
     '/v3 POST /volumes/{}/action os-extend': {'volume:extend_attached_volume'},
     '/v3 POST /volumes/{}/action os-retype': {'volume:multiattach'},
+    '/v3 POST /os-volume-transfer/{}/accept': {'volume:multiattach'},
+    '/v3 POST /volume-transfers/{}/accept': {'volume:multiattach'},
+    '/v3 POST /os-volume-manage': {'volume:multiattach'},
+    '/v3 POST /manageable_volumes': {'volume:multiattach'},
     '/v3 POST /attachments': {'volume:multiattach_bootable_volume'},
     '/compute/v2.1 GET /servers': {'os_compute_api:servers:index:get_all_tenants'},
     '/compute/v2.1 GET /servers/detail': {'os_compute_api:servers:index:get_all_tenants'},

@@ -11,7 +11,7 @@ from multiattach.api.block.volumes.schemas import METADATA
 from multiattach.api.request import Request
 from multiattach.api.routing import Handler, route
 from multiattach.api.schemas import requests
-from multiattach.api.validation import flag
+from multiattach.api.validation import Versioned, flag
 from multiattach.domain import connection, errors, host_names, idents
 from multiattach.engine.legacy import LegacyAttach
 
@@ -46,6 +46,22 @@ _CONNECTOR = {'type': ['object', 'null']}
 _FORCE_DETACH = requests.fields({'connector': _CONNECTOR, 'attachment_id': requests.UUID_OR_NULL})
 
 
+_WAY: requests.Schema = {
+    'host': requests.TEXT_OR_NULL,
+    'force_host_copy': requests.BOOLEAN,
+    'lock_volume': requests.BOOLEAN,
+}
+_MIGRATE = Versioned(
+    {
+        0: requests.fields({**_WAY, 'host': requests.TEXT}, 'host'),
+        16: requests.fields({**_WAY, 'cluster': requests.TEXT_OR_NULL}),
+    }
+)
+_COMPLETION = requests.fields(
+    {'new_volume': requests.UUID, 'error': {'type': ['string', 'null', 'boolean']}}, 'new_volume'
+)
+
+
 class VolumeActionsController(ActionController):
     """``POST /volumes/{volume_id}/action``."""
 
@@ -77,7 +93,9 @@ class VolumeActionsController(ActionController):
     @action('os-retype', _RETYPE, rules=('volume:retype', 'volume:multiattach'))
     def retype(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
         """Change a volume's type."""
-        self.engine.actions.retype(req.ctx, volume_id, value['new_type'])
+        self.engine.actions.retype(
+            req.ctx, volume_id, value['new_type'], may_migrate=value.get('migration_policy') == 'on-demand'
+        )
 
     @action(
         'os-extend',
@@ -107,6 +125,27 @@ class VolumeActionsController(ActionController):
         snapshot_id = value.get('snapshot_id')
         self.engine.snapshots.revert(req.ctx, volume_id, snapshot_id and idents.normalise(snapshot_id))
 
+    @action('os-migrate_volume', _MIGRATE, rules=(_ADMIN_PREFIX + 'migrate_volume',))
+    def migrate(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
+        """Move a volume that nobody uses to another backend."""
+        self.engine.migrations.migrate(
+            req.ctx, volume_id, (value.get('host'), value.get('cluster')), locked=flag(value, 'lock_volume')
+        )
+
+    @action('os-migrate_volume_completion', _COMPLETION, rules=(_ADMIN_PREFIX + 'migrate_volume_completion',))
+    def complete_migration(self, req: Request, volume_id: str, value: dict[str, Any]) -> NoReturn:
+        """Refuse: the workers themselves complete a migration."""
+        for ident in (volume_id, value['new_volume']):
+            self.engine.volumes.show(req.ctx, ident, _ADMIN_PREFIX + 'migrate_volume_completion')
+        raise errors.InvalidVolume(
+            'Invalid volume: Source volume not mid-migration. The workers of this service complete its migrations.'
+        )
+
+    @action('os-unmanage', rules=('volume_extension:volume_unmanage',))
+    def unmanage(self, req: Request, volume_id: str, _value: Any) -> None:
+        """Delete a volume and leave its storage to others."""
+        self.engine.manageable.unmanage(req.ctx, volume_id)
+
     # -- properties --------------------------------------------------------------------------------
 
     @action('os-reset_status', _RESET, rules=(_ADMIN_PREFIX + 'reset_status',))
@@ -115,7 +154,9 @@ class VolumeActionsController(ActionController):
         status = value['status'].lower() if value.get('status') else None
         if status is None and not value.get('attach_status') and not value.get('migration_status'):
             raise errors.InvalidInput("Must specify 'status', 'attach_status' or 'migration_status' to update.")
-        self.engine.settings.reset_status(req.ctx, volume_id, status, value.get('attach_status'))
+        self.engine.settings.reset_status(
+            req.ctx, volume_id, status, value.get('attach_status'), value.get('migration_status')
+        )
 
     @action(
         'os-update_readonly_flag',
@@ -222,9 +263,6 @@ class VolumeActionsController(ActionController):
 # Action, the microversion that brought it, why it is refused, and what the caller is told.
 _ABSENT = (
     ('os-volume_upload_image', 0, 'no images here', 'Volumes cannot be uploaded as images'),
-    ('os-migrate_volume', 0, 'a volume stays on its backend', 'Volumes cannot be migrated'),
-    ('os-migrate_volume_completion', 0, 'a volume stays on its backend', 'Volumes cannot be migrated'),
-    ('os-unmanage', 0, 'storage is not handed over', 'Volumes cannot be unmanaged'),
     ('os-reimage', 68, 'no images here', 'Volumes cannot be rebuilt from images'),
     (
         'os-extend_volume_completion',

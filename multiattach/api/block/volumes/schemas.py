@@ -124,11 +124,15 @@ _LATER: Mapping[int, Schema] = {
     63: {'volume_type_id': UUID},
     65: {'consumes_quota': {'const': True}},
 }
-_ADMIN: Mapping[int, Schema] = {0: {'migration_status': NULL}, 21: {'provider_id': NULL}, 61: {'cluster_name': NULL}}
+_ADMIN: Mapping[int, Schema] = {
+    0: {'migration_status': TEXT_OR_NULL},
+    21: {'provider_id': NULL},
+    61: {'cluster_name': NULL},
+}
 _EXTENDED: Schema = {
     'os-vol-tenant-attr:tenant_id': TEXT,
     'os-vol-host-attr:host': TEXT_OR_NULL,
-    'os-vol-mig-status-attr:migstat': NULL,
+    'os-vol-mig-status-attr:migstat': TEXT_OR_NULL,
     'os-vol-mig-status-attr:name_id': NULL,
 }
 _IMAGE = {'volume_image_metadata': TEXTS}

@@ -80,7 +80,7 @@ class VolumeView:
         if sees_host:
             view['os-vol-host-attr:host'] = volume.host and name_pool(volume.host)
         if sees_migration:
-            view['os-vol-mig-status-attr:migstat'] = None
+            view['os-vol-mig-status-attr:migstat'] = volume.migration_status
             view['os-vol-mig-status-attr:name_id'] = None
 
     def _show_attachment(self, volume_id: str, row: Any) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _absent(_volume: models.VolumeDetail) -> None:
 
 # What each microversion brought; what only admins see.
 _LATER: tuple[tuple[int, str, Callable[[models.VolumeDetail], Any], bool], ...] = (
-    (0, 'migration_status', _absent, True),
+    (0, 'migration_status', operator.attrgetter('migration_status'), True),
     (13, 'group_id', _absent, False),
     (21, 'provider_id', _absent, True),
     # Each volume is a target of its own: os-brick need not serialise hosts.

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Storage that is there and may become a volume, in each kind of store; and what tricks a folder could play."""
+
+import os
+import pathlib
+import uuid
+
+import pytest
+
+from multiattach.drivers.backends.base import GIB
+from multiattach.drivers.backends.file import FileBackend
+from multiattach.drivers.errors import StorageError
+
+
+def names(backend):
+    return [one.name for one in backend.manageable.list()]
+
+
+@pytest.mark.every_store
+def test_storage_is_taken_over_once(store):
+    first, second, third = (str(uuid.UUID(int=number)) for number in (1, 2, 3))
+    backend = store.backend
+    backend.create(first, 1)
+    store.write(first, 4096, b'data')
+    assert names(backend) == [f'volume-{first}']
+    found = backend.manageable.find(f'volume-{first}')
+    assert (found.size, found.obstacle) == (GIB, '')
+    for _ in range(2):
+        backend.manageable.take(second, f'volume-{first}')
+    assert names(backend) == [f'volume-{second}']
+    assert store.read(second, 4096, 4) == b'data'
+    with pytest.raises(StorageError, match='There is no'):
+        backend.manageable.take(third, f'volume-{first}')
+    backend.create(first, 1)
+    with pytest.raises(StorageError, match='already'):
+        backend.manageable.take(second, f'volume-{first}')
+    assert sorted(names(backend)) == [f'volume-{first}', f'volume-{second}']
+    assert store.read(second, 4096, 4) == b'data'
+    for ident in (first, second):
+        backend.discard(ident)
+    assert names(backend) == []
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize(
+    'name',
+    ['', '.', '..', '../x', 'a/b', '/etc/passwd', '-n', 'x\n', 'x' * 300, '\0', 'draft-1', 'trash-1.2', 'é' * 200],
+)
+def test_a_name_that_is_none(store, name):
+    with pytest.raises(StorageError, match='There is no'):
+        store.backend.manageable.find(name)
+    with pytest.raises(StorageError, match='There is no'):
+        store.backend.manageable.take(str(uuid.UUID(int=1)), name)
+    assert store.names() == []
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / 'volumes'
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def files(folder):
+    return FileBackend(folder).manageable
+
+
+def make(path: pathlib.Path, size: int = 4096) -> pathlib.Path:
+    with path.open('wb') as file:
+        file.truncate(size)
+    return path
+
+
+def look(files):
+    return {one.name: one.obstacle for one in files.list()}
+
+
+def test_what_a_folder_has(files, folder, tmp_path):
+    make(folder / 'good')
+    make(folder / '.hidden')
+    make(folder / 'draft-x')
+    make(folder / 'empty', 0)
+    make(folder / 'odd', 4097)
+    (folder / 'folder').mkdir()
+    os.mkfifo(folder / 'pipe')
+    make(tmp_path / 'elsewhere')
+    (folder / 'link').symlink_to(tmp_path / 'elsewhere')
+    (folder / 'dangling').symlink_to('nowhere')
+    os.link(tmp_path / 'elsewhere', folder / 'twice')
+    assert look(files) == {
+        'good': '',
+        'empty': 'it is empty',
+        'odd': 'its size is no multiple of 512 bytes',
+        'link': 'it is a symbolic link',
+        'dangling': 'it is a symbolic link',
+        'twice': 'it has more names than this one (hard links)',
+    }
+    for name in ('empty', 'odd', 'link', 'dangling', 'twice'):
+        with pytest.raises(StorageError, match='cannot be managed'):
+            files.take(str(uuid.uuid4()), name)
+    for name in ('folder', 'pipe', '.hidden', 'draft-x'):
+        with pytest.raises(StorageError, match='There is no'):
+            files.take(str(uuid.uuid4()), name)
+    assert (tmp_path / 'elsewhere').stat().st_size == 4096
+
+
+@pytest.mark.parametrize('mode', ['rb', 'r+b'])
+def test_a_file_that_somebody_has_open(files, folder, mode):
+    with make(folder / 'used').open(mode):
+        assert look(files) == {'used': 'it is in use: a process has it open'}
+        with pytest.raises(StorageError, match='in use'):
+            files.take(str(uuid.uuid4()), 'used')
+    assert look(files) == {'used': ''}
+
+
+def test_a_crash_between_two_names(files, folder):
+    """Both names are of one file: the old one goes."""
+    ident = str(uuid.uuid4())
+    os.link(make(folder / 'there'), folder / f'volume-{ident}')
+    files.take(ident, 'there')
+    assert [path.name for path in folder.iterdir()] == [f'volume-{ident}']
+    assert (folder / f'volume-{ident}').stat().st_mode & 0o777 == 0o600
+
+
+def test_another_file_is_never_replaced(files, folder):
+    ident = str(uuid.uuid4())
+    make(folder / 'there', 8192)
+    make(folder / f'volume-{ident}')
+    with pytest.raises(StorageError, match='already'):
+        files.take(ident, 'there')
+    assert {path.stat().st_size for path in folder.iterdir()} == {4096, 8192}
