@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from multiattach.db import models
 from multiattach.domain import states
 from multiattach.domain.blocklist import Cause, Entry, EntryState, Reason
+from multiattach.domain.gateways import State
 
-A, B, F = models.Attachment, models.BlocklistEntry, models.FencedHost
+A, B, F, G = models.Attachment, models.BlocklistEntry, models.FencedHost, models.Gateway
 _QUIET = {'synchronize_session': False}
 # As long as a fence is in force; or its host agent has not let go of the device; or the host is fenced as a whole.
 _FENCED = (
@@ -31,8 +32,25 @@ _FENCED = (
     )
     .correlate(B)
 )
-# A lost gateway is let in again by whoever takes it back.
-_NEEDED = sa.or_(B.cause != Cause.FENCE, _FENCED)
+# s that what a client sent before it died may be on its way.
+LINGERING = 3600.0
+_KEPT_OUT = (
+    sa.exists()
+    .where(
+        G.name == B.owner,
+        sa.or_(
+            G.state != State.SERVING,
+            G.state_at
+            > sa.bindparam(
+                'lingering',
+                type_=G.state_at.type,
+                callable_=lambda: models.now() - datetime.timedelta(seconds=LINGERING),
+            ),
+        ),
+    )
+    .correlate(B)
+)
+_NEEDED = sa.or_(sa.and_(B.cause == Cause.FENCE, _FENCED), sa.and_(B.cause == Cause.GATEWAY, _KEPT_OUT))
 _ENTRIES = sa.select(B, _NEEDED.label('needed')).order_by(B.until, B.address)
 
 
@@ -97,6 +115,11 @@ def list_entries(session: Session, backend: str) -> list[Entry]:
 
 def list_of_volumes(session: Session, volume_ids: Collection[str]) -> list[Entry]:
     return _read(session, B.volume_id.in_(sorted(volume_ids)))
+
+
+def list_instances(session: Session, cause: Cause, owner: str) -> set[str]:
+    """List the instances of one owner."""
+    return set(session.scalars(sa.select(B.address).where(B.cause == cause, B.owner == owner)))
 
 
 def list_known(session: Session, fsid: str, addresses: Collection[str]) -> set[str]:

@@ -3,7 +3,8 @@
 
 An entry names one run of one client, so a host that was booted again, or a server that was started again, is another
 client and is served. It is removed when its fence is over and no monitor knows the instance any more: one that still
-runs may be of a host that nobody reaches.
+runs may be of a host that nobody reaches. That of a gateway which is back, and has ended what it had open, is removed
+after an hour.
 """
 
 import datetime
@@ -28,7 +29,9 @@ _RENEWED = HELD / 3  # s
 
 
 class BlocklistKeeper:
-    """Keeps the entries that one backend's workers made for fences; those of lost gateways have others.
+    """Keeps the entries that one backend's workers made for fences, and removes those of gateways that are back.
+
+    While a gateway is lost, the others of its cluster renew its entries.
 
     :param pause: seconds between two rounds that ask Ceph.
     """
@@ -60,7 +63,7 @@ class BlocklistKeeper:
         running = {one.address for one in sessions.found}
         for one in [one for one in due if one.fsid == fsid][:_MOST]:
             # A monitor that tells nothing may be the one that knows it.
-            is_running = one.address in running or bool(sessions.silent)
+            is_running = one.address in running or bool(sessions.doubtful)
             until = listed.get(one.address)
             try:
                 self._keep(one, None if until is None else strip_zone(until), is_running, now)
@@ -68,7 +71,7 @@ class BlocklistKeeper:
                 LOG.warning('The entry of %s in the blocklist of Ceph: %s', one.address, exc)
 
     def _keep(self, one: Entry, until: datetime.datetime | None, is_running: bool, now: datetime.datetime) -> None:
-        if not one.is_needed and (until is None or not is_running):
+        if not one.is_needed and (until is None or not is_running or one.reason.cause is Cause.GATEWAY):
             self._let_go(one, until)
         elif until is None:
             self.restore(one)
@@ -81,6 +84,7 @@ class BlocklistKeeper:
                     one.reason.describe(),
                 )
             self._blocklist.renew(one.address, reason=one.reason)
+            self._blocklist.settle()
             LOG.info('Instance %s stays blocklisted in Ceph: %s', one.address, one.reason.describe())
         elif one.state != EntryState.HELD or one.until != until:
             self._rows.confirm(one.fsid, {one.address: until})
@@ -103,7 +107,7 @@ class BlocklistKeeper:
 
 
 def _is_due(one: Entry, now: datetime.datetime) -> bool:
-    if one.reason.cause is not Cause.FENCE or one.is_under_way(now):
+    if one.is_under_way(now) or (one.reason.cause is Cause.GATEWAY and one.is_needed):
         return False
     return (
         one.state != EntryState.HELD

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A private Ceph: one monitor, one manager, one OSD on a sparse file.
+"""A private Ceph: a monitor, or several, one manager, one OSD on a sparse file.
 
 It listens on the loopback, or in a network of the test bed, and never anywhere else.
 """
@@ -53,7 +53,7 @@ bluestore fsck on mount = false
 osd memory target = 939524096
 setuser match path =
 """
-_MONITOR = 'mon.a'
+_MONITORS = 'abcde'
 _MANAGER = 'mgr.x'
 _OSD = 'osd.0'
 
@@ -75,11 +75,15 @@ class Ceph(Lifetime):
     :param folder: for data, logs and sockets; made, and removed by stop
     :param network: where it listens; None for the loopback. There it has the usual ports and both protocols: kernels
         may know the older one only.
+    :param monitors: how many; several are for the loopback only.
     """
 
-    def __init__(self, folder: Path, network: Network | None = None) -> None:
+    def __init__(self, folder: Path, network: Network | None = None, monitors: int = 1) -> None:
         self.folder = folder.resolve()
         self._network = network
+        #: addresses of the monitors, by name
+        self.portals: dict[str, str] = {}
+        self._monitors = _MONITORS[:monitors]
         self.conf = self.folder / 'ceph.conf'
         self._keyring = self.folder / 'keyring'
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -100,16 +104,17 @@ class Ceph(Lifetime):
             raise
 
     def _make_files(self) -> None:
-        for name in ('mon', 'mgr', 'osd', 'run', 'log'):
+        for name in ('mgr', 'osd', 'run', 'log', *(f'mon/{one}' for one in self._monitors)):
             (self.folder / name).mkdir(parents=True)
-        address = self._network.address if self._network else _ADDRESS
-        portal = f'[v2:{address}:{_PORTS[0]}/0,v1:{address}:{_PORTS[1]}/0]'
-        fsid, portal = uuid.uuid4(), portal if self._network else f'[v2:{address}:{pick_port()}/0]'
+        address, fsid = self._network.address if self._network else _ADDRESS, uuid.uuid4()
+        both = f'[v2:{address}:{_PORTS[0]}/0,v1:{address}:{_PORTS[1]}/0]'
+        self.portals = {one: both if self._network else f'[v2:{address}:{pick_port()}/0]' for one in self._monitors}
         self.conf.write_text(
-            f'[global]\nfsid = {fsid}\nmon host = {portal}\nmon initial members = a\nkeyring = {self._keyring}\n'
+            f'[global]\nfsid = {fsid}\nmon host = {",".join(self.portals.values())}\n'
+            f'mon initial members = {",".join(self._monitors)}\nkeyring = {self._keyring}\n'
             f'log file = {self.folder}/log/$name.log\nadmin socket = {self.folder}/run/$name.$pid.asok\n'
             f'run dir = {self.folder}/run\npublic addr = {address}\ncluster addr = {address}\n{_SETTINGS}'
-            f'[mon]\nmon data = {self.folder}/mon\n[mgr]\nmgr data = {self.folder}/mgr\n'
+            f'[mon]\nmon data = {self.folder}/mon/$id\n[mgr]\nmgr data = {self.folder}/mgr\n'
             f'[osd]\nosd data = {self.folder}/osd\n'
             # What a test adds for clients goes here.
             '[client]\nadmin socket =\nlog file =\n'
@@ -119,8 +124,10 @@ class Ceph(Lifetime):
         processes.run(['ceph-authtool', self._keyring, '--gen-key', '-n', 'client.admin', *everything])
         self._keyring.chmod(0o600)
         monmap = self.folder / 'monmap'
-        processes.run(['monmaptool', '--create', '--clobber', '--fsid', str(fsid), '--addv', 'a', portal, monmap])
-        self._run('ceph-mon', '--mkfs', '-i', 'a', '--monmap', monmap, '--keyring', self._keyring)
+        added = [word for one, portal in self.portals.items() for word in ('--addv', one, portal)]
+        processes.run(['monmaptool', '--create', '--clobber', '--fsid', str(fsid), *added, monmap])
+        for one in self._monitors:
+            self._run('ceph-mon', '--mkfs', '-i', one, '--monmap', monmap, '--keyring', self._keyring)
 
     def _run(self, program: str, *words: str | Path) -> str:
         return processes.run(self._wrap([program, '-c', self.conf, *words]), timeout=120)
@@ -130,11 +137,13 @@ class Ceph(Lifetime):
         return self._network.wrap(words) if self._network else words
 
     def _start_monitor(self, timeout: float) -> None:
-        self.start_daemon(_MONITOR)
-        wait_until(self._connect, timeout, lambda: f'{_MONITOR}: {processes.tail(self.folder / "mon.a.log")}', 0.1)
+        for one in self._monitors:
+            self.start_daemon(f'mon.{one}')
+        wait_until(self._connect, timeout, lambda: f'monitor: {processes.tail(self.folder / "mon.a.log")}', 0.1)
 
     def _connect(self) -> bool:
-        self._check(_MONITOR)
+        for one in self._monitors:
+            self._check(f'mon.{one}')
         rados = _load('rados')
         made = rados.Rados(rados_id='admin', conffile=str(self.conf))
         for name in ('client_mount_timeout', 'rados_mon_op_timeout', 'rados_osd_op_timeout'):

@@ -12,6 +12,11 @@ def strip_kind(address: str) -> str:
     return _KIND.sub('', address, count=1)
 
 
+def find_host(address: str) -> str:
+    """Return the part of an instance's address that all instances of its host have."""
+    return address.rpartition(':')[0].strip('[]')
+
+
 def check_instance(address: str) -> str:
     """Return an address that names one instance.
 

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images as others see them: what they are made of, and who has them open."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from multiattach.drivers.ceph.addresses import strip_kind
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.errors import StorageError
+
+_PARALLEL = 8
+
+
+def name_image(volume_id: str) -> str:
+    return f'volume-{volume_id}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +45,14 @@ def list_watchers(pool: Pool, name: str, timeout: float | None = None) -> list[W
         return [one for one in found if not pool.is_mine(one.client)]
 
     return pool.run(f'list who has image {name} open', look, timeout=timeout)
+
+
+def list_watchers_of(pool: Pool, names: Collection[str]) -> dict[str, list[Watcher]]:
+    """Do the same for several images, side by side; one that is not there has none."""
+    if not names:
+        return {}
+    with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, len(names)), 'watchers') as workers:
+        return dict(zip(names, workers.map(lambda one: list_watchers(pool, one) or [], names), strict=True))
 
 
 def find_lineage(pool: Pool, io: Any, name: str) -> list[str]:

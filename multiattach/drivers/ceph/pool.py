@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from multiattach import concurrency
 from multiattach.domain.blocklist import Reason
+from multiattach.drivers.ceph.addresses import find_host
 from multiattach.drivers.ceph.calls import Calls, Progress
 from multiattach.drivers.errors import DriverError, StorageError, StorageUnavailable
 
@@ -190,6 +191,10 @@ class Pool:
         if not self._fsid:
             self._fsid = self.run('tell its fsid', lambda _io, _progress: str(self._mine.connection.get_fsid()))
         return self._fsid
+
+    def find_host(self) -> str:
+        """Ask which address Ceph knows this machine by."""
+        return self.run('tell its address', lambda _io, _progress: find_host(self._mine.connection.get_addrs()))
 
     # Connection -------------------------------------------------------------------------
 

@@ -6,6 +6,11 @@ from typing import Any
 
 from multiattach.drivers.ceph.addresses import strip_kind
 from multiattach.drivers.ceph.pool import Pool
+from multiattach.drivers.errors import StorageUnavailable
+
+# s after which a monitor that is not of the quorum has no clients: it sends them away after two of its leases (10 s,
+# Monitor::tick), and of one that hangs they notice within 30 s (mon_client_ping_timeout) and look for another one.
+_MOVED = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +32,28 @@ class Session:
 class Sessions:
     """The sessions that there are.
 
-    :param silent: monitors that did not tell theirs: they are not of the quorum, or do not answer. Their clients come
-        to another one within 30 s.
+    :param silent: monitors that did not tell theirs: they are not of the quorum, or do not answer.
+    :param doubtful: those of them that may still have clients, of which nothing is known then.
     """
 
     found: tuple[Session, ...]
     silent: tuple[str, ...]
+    doubtful: tuple[str, ...] = ()
 
     def list_of(self, entity: str) -> list[Session]:
         return [one for one in self.found if one.entity == entity]
+
+    def check(self, whom: str) -> None:
+        """See that nobody was overlooked.
+
+        :raises StorageUnavailable: somebody may have been.
+        """
+        if self.doubtful:
+            raise StorageUnavailable(
+                f'Whether more clients of {whom} run is unknown: monitors {", ".join(self.doubtful)} of Ceph do not '
+                f'tell who is connected to them. It is tried again; {_MOVED:g} s after they have left the quorum their '
+                'clients are at others.'
+            )
 
 
 def read_sessions(pool: Pool, timeout: float | None = None) -> Sessions:
@@ -47,13 +65,15 @@ def read_sessions(pool: Pool, timeout: float | None = None) -> Sessions:
     def read(_io: Any, _progress: Any) -> Sessions:
         status = pool.ask('quorum_status')
         found: list[Session] = []
-        silent = {one['name'] for one in status['monmap']['mons']} - set(status['quorum_names'])
+        outside = {one['name'] for one in status['monmap']['mons']} - set(status['quorum_names'])
+        # That of the quorum that there is: as long at least they have not been of it.
+        doubtful = outside if status['quorum_age'] < _MOVED else set()
         for monitor in status['quorum_names']:
             try:
                 found += _read(monitor, pool.ask('sessions', monitor=monitor))
             except pool.rados.Error:
-                silent.add(monitor)
-        return Sessions(tuple(found), tuple(sorted(silent)))
+                doubtful = doubtful | {monitor}
+        return Sessions(tuple(found), tuple(sorted(outside | doubtful)), tuple(sorted(doubtful)))
 
     return pool.run('list sessions', read, timeout=timeout)
 

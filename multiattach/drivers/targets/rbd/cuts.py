@@ -6,7 +6,6 @@ users, watchers do not; who only reads is no watcher. All that are found are blo
 for: an entry holds there once it has the map with it.
 """
 
-import concurrent.futures
 import dataclasses
 import datetime
 import time
@@ -17,8 +16,9 @@ from oslo_log import log
 
 from multiattach.domain.blocklist import Cause, Reason
 from multiattach.domain.connection import USER_PREFIX, find_address, name_address
+from multiattach.drivers.ceph.addresses import find_host
 from multiattach.drivers.ceph.blocklist import Blocklist, Settled
-from multiattach.drivers.ceph.images import Watcher, list_watchers
+from multiattach.drivers.ceph.images import Watcher, list_watchers, list_watchers_of, name_image
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.ceph.sessions import Sessions, read_sessions
 from multiattach.drivers.ceph.users import Users
@@ -28,7 +28,6 @@ from multiattach.drivers.targets.base import Cut, SessionState
 LOG = log.getLogger(__name__)
 
 _ROUNDS = 5
-_PARALLEL = 8
 # s that a watcher may be without a session: one that lost its monitor has another one after a few. Then it is dead,
 # or cut off from the monitors, and may be whom the fence is about.
 _UNKNOWN = 10.0
@@ -78,16 +77,19 @@ class Cuts:
             if self._entities.get(one.client) == shared
         ]
 
-    def settle(self, cuts: Sequence[Cut]) -> list[Cut | DriverError]:
-        """Put out whoever uses images as these initiators, wait once for the OSDs, and look again."""
+    def settle(self, cuts: Sequence[Cut], *, is_proof: bool) -> list[Cut | DriverError]:
+        """Put out whoever uses images as these initiators, wait once for the OSDs, and look again.
+
+        :param is_proof: it counts as done only if no monitor can have clients of which it does not tell.
+        """
         if not cuts:
             return []
         try:
-            return self._settle(cuts)
+            return self._settle(cuts, is_proof)
         except DriverError as exc:
             return [exc for _ in cuts]
 
-    def _settle(self, cuts: Sequence[Cut]) -> list[Cut | DriverError]:
+    def _settle(self, cuts: Sequence[Cut], is_proof: bool) -> list[Cut | DriverError]:
         before = self._blocklist.read() if any(cut.again for cut in cuts) else {}
         look = self._look_for_all(cuts)
         found = [self._find(cut, look) for cut in cuts]
@@ -109,6 +111,8 @@ class Cuts:
             look = self._look_for_all(cuts)
             found = [_join(its, self._find(cut, look)) for cut, its in zip(cuts, found, strict=True)]
         assert settled is not None
+        if is_proof:
+            look.sessions.check(', '.join(sorted({cut.initiator for cut in cuts})))
         return [self._tell(cut, its, before, look, settled) for cut, its in zip(cuts, found, strict=True)]
 
     # -- looking -------------------------------------------------------------------------------
@@ -118,10 +122,7 @@ class Cuts:
         images = sorted({name_image(cut.volume_id) for cut in cuts})
         deadline = time.monotonic() + _UNKNOWN
         while True:
-            with concurrent.futures.ThreadPoolExecutor(min(_PARALLEL, len(images)), 'watchers') as pool:
-                watchers = dict(
-                    zip(images, pool.map(lambda one: list_watchers(self._pool, one) or [], images), strict=True)
-                )
+            watchers = list_watchers_of(self._pool, images)
             sessions = self.read_sessions()  # after the watchers: who has come has had a session by then
             unknown = [one for its in watchers.values() for one in its if one.client not in self._entities]
             if not unknown or time.monotonic() > deadline:
@@ -200,12 +201,3 @@ def _write(moment: datetime.datetime) -> str:
 def _join(some: tuple[SessionState, ...], more: tuple[SessionState, ...]) -> tuple[SessionState, ...]:
     known = {one.address for one in some}
     return (*some, *(one for one in more if one.address not in known))
-
-
-def find_host(address: str) -> str:
-    """Return the part of an instance's address that all instances of its host have."""
-    return address.rpartition(':')[0].strip('[]')
-
-
-def name_image(volume_id: str) -> str:
-    return f'volume-{volume_id}'

@@ -12,11 +12,12 @@ from multiattach.domain import connection, errors, sharing
 from multiattach.domain.connection import USER_PREFIX, ImageAddress, find_address
 from multiattach.drivers.ceph import library
 from multiattach.drivers.ceph.access import check_access
+from multiattach.drivers.ceph.images import name_image
 from multiattach.drivers.ceph.pool import Cluster, Pool
 from multiattach.drivers.ceph.users import Users
 from multiattach.drivers.errors import DriverError, TargetError
 from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, SessionState, TargetState
-from multiattach.drivers.targets.rbd.cuts import Cuts, name_image
+from multiattach.drivers.targets.rbd.cuts import Cuts
 
 _KEY = re.compile(r'^\s*key = (\S+)$', re.MULTILINE)
 
@@ -124,7 +125,7 @@ class RbdTarget:
         return dataclasses.replace(cut, account=known)
 
     def settle(self, cuts: Sequence[Cut]) -> Sequence[Cut | DriverError]:
-        return self._cuts.settle(cuts)
+        return self._cuts.settle(cuts, is_proof=True)
 
     def remove_export(self, volume_id: str) -> None:
         self._put_out(volume_id, ())
@@ -134,7 +135,8 @@ class RbdTarget:
         self._check_settled([self.fence(volume_id, name, name) for name in there if name not in wanted])
 
     def _check_settled(self, cuts: Sequence[Cut]) -> None:
-        for done in self._cuts.settle(cuts):
+        # The host has let go of it; that some monitor is silent is no reason to keep it waiting.
+        for done in self._cuts.settle(cuts, is_proof=False):
             if isinstance(done, DriverError):
                 raise done
 

@@ -53,6 +53,7 @@ class Client:
     """A client of one user, as a host has it; it writes without end once it is told to."""
 
     def __init__(self, store: Store, user: User, key: str | None = None) -> None:
+        self.user = user
         self.rados, self.rbd = library.load()
         self.connection = self.rados.Rados(rados_id=user.name, conffile=str(store.ceph.conf))
         self.connection.conf_set('key', key or user.key)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entries of the blocklist as rows: written down before, kept while they are needed, removed when they are not."""
 
+import contextlib
 import datetime
+import threading
+import time
 import uuid
 
 import pytest
@@ -172,6 +175,43 @@ def test_an_entry_that_is_needed_is_renewed_before_it_ends(bench):
     assert bench.find().until == before
 
 
+def test_an_entry_is_renewed_while_the_cut_off_and_others_write(bench, connect):
+    """The cut off asks again and again; when a round is over nothing of him lands, and the others noticed nothing."""
+    store, image = bench.store, bench.store.make_image()
+    fenced, other = (connect(Users(store.pool).make(str(uuid.uuid4()), image, read_only=False)) for _ in range(2))
+    fenced.write(image)
+    other.write(image, 1 << 20)
+    Users(store.pool).remove(fenced.user.attachment_id)
+    add(bench, bench.attach('fenced', initiator=fenced.user.name), fenced.address, HELD / 4)
+    bench.blocklist.settle()
+    fenced.end()
+    again = threading.Event()
+    landed = []
+
+    def insist():
+        while not again.is_set():
+            with contextlib.suppress(fenced.rbd.Error, fenced.rados.Error), fenced.open(image) as mine:
+                mine.write(b'late', 0)
+                landed.append(1)
+
+    insisting = threading.Thread(target=insist)
+    insisting.start()
+    try:
+        until = bench.find(fenced.address).until
+        bench.tend()
+        assert bench.find(fenced.address).until > until
+        with store.ceph.open_pool(store.name) as io, store.pool.rbd.Image(io, image, read_only=True) as found:
+            before = len(landed), found.read(0, 4096)
+            other.go_on()
+            time.sleep(1)
+            assert (len(landed), found.read(0, 4096)) == before
+        print(f'{len(landed)} writes landed while it was renewed')
+    finally:
+        again.set()
+        insisting.join(60)
+    assert other.error is None
+
+
 def test_an_entry_that_somebody_made_anew_is_left_to_him(bench):
     add(bench, bench.attach('fenced', deleted_at=models.now()))
     bench.update(models.BlocklistEntry, until=models.now())
@@ -188,9 +228,20 @@ def test_a_round_does_not_ask_ceph_for_nothing(bench):
     assert pool._connection is None
 
 
-def test_a_gateway_s_entry_is_for_whoever_takes_the_gateway_back(bench):
+@pytest.mark.parametrize(
+    ('state', 'minutes', 'is_kept'),
+    [('lost', 90, True), ('losing', 90, True), ('serving', 30, True), ('serving', 90, False), (None, 0, False)],
+)
+def test_a_gateway_s_entry_stays_until_the_gateway_is_back_for_an_hour(bench, state, minutes, is_kept):
+    if state is not None:
+        values = {'name': 'storage-1@fast', 'backend': BACKEND, 'portal': '192.0.2.7:3260', 'cephx_user': 'one'}
+        since = models.now() - datetime.timedelta(minutes=minutes)
+        with bench.db.writer() as session:
+            session.add(models.Gateway(**values, state=state, state_at=since))
     add(bench, Reason(Cause.GATEWAY, 'storage-1@fast'), seconds=HELD / 4)
     before = bench.find()
-    assert before.is_needed
+    assert before.is_needed == is_kept
     bench.tend()
-    assert bench.find().until == before.until
+    # While it is lost the others of its cluster renew it.
+    assert (bench.find() is not None and bench.find().until == before.until) == is_kept
+    assert bench.is_listed() == is_kept

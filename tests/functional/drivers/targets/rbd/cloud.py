@@ -38,16 +38,21 @@ def make_connector(host: str, **more: Any) -> dict[str, Any]:
 
 
 class Writer:
-    """A host's client that writes without end."""
+    """A host's client that writes without end.
 
-    def __init__(self, ceph: Ceph, folder: pathlib.Path, info: dict[str, Any], offset: int, keyring: str = '') -> None:
+    :param conf: Ceph's configuration file.
+    """
+
+    def __init__(
+        self, conf: pathlib.Path, folder: pathlib.Path, info: dict[str, Any], offset: int, keyring: str = ''
+    ) -> None:
         self._log = folder / f'writer{next(_NUMBERS)}'
         key = folder / f'{self._log.name}.keyring'
         key.write_text(info.get('keyring', keyring))
         pool, _, image = info['name'].partition('/')
         with self._log.open('wb') as log:
             self.process = subprocess.Popen(
-                [sys.executable, WRITER, ceph.conf, info['auth_username'], key, pool, image, str(offset)], stdout=log
+                [sys.executable, WRITER, conf, info['auth_username'], key, pool, image, str(offset)], stdout=log
             )
         self.go_on()
 
@@ -94,16 +99,18 @@ class Cloud:
         options = {'headers': HEADERS, 'status': status}
         return getattr(self.app, method)(path, *(() if body is None else (body,)), **options).json
 
-    def write(self, info: dict[str, Any], offset: int = 0, keyring: str = '') -> Writer:
-        self.writers.append(Writer(self.ceph, self.folder, info, offset, keyring))
+    def write(
+        self, info: dict[str, Any], offset: int = 0, keyring: str = '', conf: pathlib.Path | None = None
+    ) -> Writer:
+        self.writers.append(Writer(conf or self.ceph.conf, self.folder, info, offset, keyring))
         return self.writers[-1]
 
     @contextlib.contextmanager
-    def connect(self, info: dict[str, Any], keyring: str = '') -> Iterator[Any]:
+    def connect(self, info: dict[str, Any], keyring: str = '', conf: pathlib.Path | None = None) -> Iterator[Any]:
         """Be a host's client; gives an I/O context."""
         key = self.folder / f'key{next(_NUMBERS)}'
         key.write_text(info.get('keyring', keyring))
-        connection = self.rados.Rados(rados_id=info['auth_username'], conffile=str(self.ceph.conf))
+        connection = self.rados.Rados(rados_id=info['auth_username'], conffile=str(conf or self.ceph.conf))
         connection.conf_set('keyring', str(key))
         connection.conf_set('client_mount_timeout', '20')
         connection.connect()

@@ -8,10 +8,10 @@ import pytest
 
 from multiattach.conf import plugins
 from multiattach.domain import errors
+from multiattach.drivers.ceph.addresses import find_host
 from multiattach.drivers.ceph.pool import Cluster, Pool
 from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.base import Grant
-from multiattach.drivers.targets.rbd.cuts import find_host
 from multiattach.drivers.targets.rbd.service import RbdTarget
 
 VOLUME, SECRET = '9d1e3f52-8a47-4a0b-9c1d-5e6f70819203', '457eb676-33da-42ec-9a8c-9293d545c337'
