@@ -86,6 +86,8 @@ class VolumeExplanation(_Explanation):
     warning = resource.Body('warning')
     #: For admins.
     backend = resource.Body('backend')
+    #: What is known of it at each of several gateways: gateway, portal, gateway_state, state, since, error; for admins.
+    gateways = resource.Body('gateways', type=list)
     attachments = resource.Body('attachments', type=list)
 
 

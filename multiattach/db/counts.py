@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import models
 from multiattach.domain import snapshots, states
+from multiattach.domain.gateways import State
 
-_A, _V, _S, _E = models.Attachment, models.Volume, models.Service, models.Epoch
+_A, _V, _S, _E, _G = models.Attachment, models.Volume, models.Service, models.Epoch, models.Gateway
 _P = models.Snapshot
 ATTACHMENT, VOLUME, SNAPSHOT = 'attachment', 'volume', 'snapshot'
 
@@ -40,6 +41,17 @@ def list_heartbeats(session: Session) -> list[tuple[str, datetime.datetime | Non
 
 def list_doubts(session: Session) -> dict[str, bool]:
     return {name: since is not None for name, since in session.execute(sa.select(_E.backend, _E.doubted_at))}
+
+
+def count_gateways(session: Session) -> dict[tuple[str, str], int]:
+    """Count the gateways by backend and state; none of a state is told, too."""
+    numbers: dict[tuple[str, str], int] = {}
+    for backend, state, number in session.execute(
+        sa.select(_G.backend, _G.state, sa.func.count()).group_by(_G.backend, _G.state)
+    ):
+        numbers |= {(backend, str(one)): 0 for one in State if (backend, str(one)) not in numbers}
+        numbers[backend, state] = number
+    return numbers
 
 
 def count_unknown(session: Session) -> list[tuple[str, Any, int]]:

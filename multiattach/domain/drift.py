@@ -74,6 +74,7 @@ class Drift(enum.StrEnum):
     NO_ENTRY = 'no_entry'
     STRAY_ENTRY = 'stray_entry'
     STRAY_WATCHER = 'stray_watcher'
+    LOST_GATEWAY = 'lost_gateway'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -447,6 +448,16 @@ TABLE: Mapping[Drift, Row] = {
             'somebody with "rbd map".',
             _REPORT,
             'Nothing: end that client, or cut it off with "ceph osd blocklist add" and the address with its nonce.',
+        ),
+        Row(
+            Drift.LOST_GATEWAY,
+            _D,
+            'a gateway of the backend that is shut out of Ceph, or is being shut out',
+            'One of the gateways of the backend is gone: hosts with several paths have one less, and those with one '
+            'path were redirected or wait.',
+            _REPORT,
+            'Nothing: start its worker, which begins anew by itself. If it is never to come back, forget it with '
+            'multiattach-manage service remove multiattach-volume NAME.',
         ),
     )
 }

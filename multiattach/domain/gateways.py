@@ -60,6 +60,10 @@ class Gateway:
     def is_serving(self) -> bool:
         return self.state == State.SERVING
 
+    def tell_age(self, now: datetime.datetime) -> float:
+        """Return for how many seconds it has had its state."""
+        return (now - self.state_at).total_seconds()
+
     def tell_exclusion(self) -> dict[str, Any]:
         """Write for a proof that nothing of it reaches the image any more, and until when."""
         return tell_exclusion(self.portal, self.entries)

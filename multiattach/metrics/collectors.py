@@ -65,7 +65,7 @@ class Collector:
 
 
 def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]:
-    """Count what is in flight for too long, the services, and the backends in doubt, in four statements.
+    """Count what is in flight for too long, services, backends in doubt and gateways, in five statements.
 
     :param stuck_after: seconds in a state after which a row counts as stuck.
     :param down_time: seconds without a heartbeat after which a service counts as down.
@@ -81,6 +81,7 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
         doubted: dict[tuple[str, ...], float] = {
             (backend,): float(doubted) for backend, doubted in counts.list_doubts(session).items()
         }
+        gateways: dict[tuple[str, ...], float] = dict(counts.count_gateways(session).items())
     return [
         Gauge('stuck', f'Rows that are in flight for more than {stuck_after:g} s, by state.', ('noun', 'state'), stuck),
         Gauge('services', 'Workers and agents by program.', ('binary', 'state'), services),
@@ -91,6 +92,7 @@ def read_rows(db: Database, stuck_after: float, down_time: float) -> list[Gauge]
             ('backend',),
             doubted,
         ),
+        Gauge('gateways', 'Gateways by backend and state: serving, losing or lost.', ('backend', 'state'), gateways),
     ]
 
 

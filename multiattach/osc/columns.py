@@ -68,6 +68,33 @@ class Attachments(columns.FormattableColumn[list[dict[str, Any]]]):
         return '\n'.join(lines)
 
 
+class Gateways(columns.FormattableColumn[list[dict[str, Any]]]):
+    """What is known of a volume at each gateway."""
+
+    def human_readable(self) -> str:
+        lines = []
+        for one in self._value or []:
+            state = '' if one['gateway_state'] == 'serving' else f', which is {one["gateway_state"] or "not known"}'
+            lines.append(
+                f'{one["gateway"]} at {one["portal"] or "?"}{state}: {one["state"]} since {one["since"][:19]}Z'
+            )
+            if one['error']:
+                lines.append(f'    failed: {one["error"]}')
+        return '\n'.join(lines)
+
+
+class GatewayCuts(columns.FormattableColumn[dict[str, dict[str, Any]]]):
+    """What a fence did at each gateway."""
+
+    def human_readable(self) -> str:
+        return '\n'.join(
+            f'{name}: cut {Cut(one["cut"]).human_readable()}, left {Cut(one["left"]).human_readable()}'
+            if 'cut' in one
+            else f'{name}: shut out of Ceph, {one["instances"]} clients'
+            for name, one in sorted((self._value or {}).items())
+        )
+
+
 class Differences(columns.FormattableColumn[list[dict[str, str]]]):
     """Where a target and the record disagree."""
 

@@ -46,6 +46,7 @@ _FOR_PEOPLE = frozenset(
         Drift.STUCK_STEP,
         Drift.STRAY_ENTRY,
         Drift.STRAY_WATCHER,
+        Drift.LOST_GATEWAY,
     }
 )
 _ALL_TARGETS = (
@@ -147,7 +148,7 @@ class VolumeReconciler(Reconciler):
                 found.seen += self.ceph.look(rows, owns)
             except DriverError as exc:
                 found.unread[Account.CEPH] = f'Ceph cannot be read: {exc}'
-        found.seen += self._look_at_records(rows, found.unread)
+        found.seen += self._look_at_records(rows, found.unread) + self._look_at_gateways(owns)
         return found
 
     # -- looking -------------------------------------------------------------------------------
@@ -179,6 +180,16 @@ class VolumeReconciler(Reconciler):
                 return ()
 
         return self._records.look(self._host, [row for its in rows.values() for row in its], find_on_host)
+
+    def _look_at_gateways(self, owns: Owns) -> list[Seen]:
+        if not isinstance(self._target, GatewayTarget):
+            return []
+        now = models.now()
+        return [
+            Seen(Drift.LOST_GATEWAY, self._host, about=f'{one.name} at {one.portal}', age=one.tell_age(now))
+            for one in self._target.list_lost()
+            if owns(one.name)
+        ]
 
     def _judge_step(self, row: BackendRow, age: float) -> Drift | None:
         if row.state in states.IN_FLIGHT or (row.state == A.RESERVED and row.agent_host is not None):

@@ -105,6 +105,7 @@ class ExplainVolume(command.ShowOne):
                 'next': found.next,
                 'advice': found.advice,
                 'backend': found.backend,
+                **({'gateways': columns.Gateways(found.gateways)} if found.gateways else {}),
                 'attachments': columns.Attachments(found.attachments),
                 **_show_live(self, found.live),
             }

@@ -17,9 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from multiattach import signals
 from multiattach.db import models
 from multiattach.domain import errors, states
+from multiattach.domain.gateways import State
 from multiattach.drivers.targets.base import SessionState, TargetState
 from multiattach.metrics import collectors
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
+from multiattach.steps.gateways import GatewayRows
 from tests.functional.operations import openmetrics
 
 
@@ -93,6 +95,15 @@ def test_what_is_stuck_is_counted_by_state(api, scrape):
     assert value(text, 'stuck', noun='attachment', state='unexporting') == 1
     assert value(text, 'stuck', noun='volume', state='extending') == 1
     assert value(text, 'stuck', noun='attachment', state='exporting') == 0
+
+
+def test_gateways_are_counted_by_backend_and_state(api, scrape):
+    for number, name in enumerate(('left@fast', 'right@fast')):
+        GatewayRows(api.deployed.db, 'storage@fast', name).register(f'192.0.2.{number}:3260', f'user-{number}')
+    GatewayRows(api.deployed.db, 'storage@fast', 'left@fast').begin_loss('right@fast')
+    text = scrape()
+    counted = {state: value(text, 'gateways', backend='storage@fast', state=state) for state in State}
+    assert counted == {'serving': 1, 'losing': 1, 'lost': 0}
 
 
 def test_retries_are_counted(deployed, scrape):

@@ -57,6 +57,20 @@ def test_attachments() -> None:
     ]
 
 
+LEFT = {
+    'gateway': 'l@f',
+    'portal': '192.0.2.1:3260',
+    'gateway_state': 'serving',
+    'state': 'exported',
+    'since': '2026-11-20T16:04:05.000000',
+    'error': None,
+}
+RIGHT = LEFT | {'gateway': 'r@f', 'portal': None, 'gateway_state': 'lost', 'state': 'lost', 'error': 'x'}
+LEFT_TEXT = 'l@f at 192.0.2.1:3260: exported since 2026-11-20T16:04:05Z'
+RIGHT_TEXT = 'r@f at ?, which is lost: lost since 2026-11-20T16:04:05Z\n    failed: x'
+NOTHING = {'acl': False, 'account': False, 'sessions': []}
+
+
 @pytest.mark.parametrize(
     ('column', 'value', 'text'),
     [
@@ -68,6 +82,12 @@ def test_attachments() -> None:
         (columns.Servers, [{'id': '1', 'name': 'n', 'power_state': 'p'}], '1 n p'),
         (columns.Differences, [{'kind': 'k', 'about': 'a', 'text': 't'}], 'k: a: t'),
         (columns.Differences, [], 'none'),
+        (columns.Gateways, [LEFT, RIGHT], f'{LEFT_TEXT}\n{RIGHT_TEXT}'),
+        (
+            columns.GatewayCuts,
+            {'r@f': {'portal': 'p', 'instances': 2}, 'l@f': {'cut': NOTHING | {'acl': True}, 'left': NOTHING}},
+            'l@f: cut ACL, left nothing\nr@f: shut out of Ceph, 2 clients',
+        ),
     ],
 )
 def test_people_read_text_and_programs_the_value(column: Any, value: Any, text: str) -> None:

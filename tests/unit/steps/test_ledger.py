@@ -292,5 +292,6 @@ def test_every_kind_that_takes_something_away_is_known() -> None:
         Drift.SHARED_LOGIN,
         Drift.STRAY_ENTRY,
         Drift.STRAY_WATCHER,
+        Drift.LOST_GATEWAY,
     }
     assert set(Drift) - adds - tells == DESTRUCTIVE
