@@ -11,6 +11,7 @@ from multiattach.db.database import Database
 from multiattach.domain import errors
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.ceph.exclusion import Exclusion
+from multiattach.drivers.targets.base import Target
 from multiattach.rpc.clients import GatewayPeers
 from multiattach.steps.gateways import GatewayRows
 from multiattach.volume.gateway_losses import GatewayLosses
@@ -36,7 +37,7 @@ class Place:
 
 def make_gateway(
     conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport, place: Place, backend: Backend, target: Any
-) -> tuple[Any, Membership | None]:
+) -> tuple[Target, Membership | None]:
     """Make the target of all gateways, if the backend's members are gateways.
 
     :param target: a :class:`Target`; one whose class has ``IS_GATEWAY`` is a :class:`GatewayDaemon`.

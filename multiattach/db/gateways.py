@@ -124,9 +124,14 @@ def drop_exports(session: Session, volume_id: str, gateways: Iterable[str]) -> N
     )
 
 
+def list_volumes(session: Session, gateway: str) -> list[str]:
+    """List the volumes that a gateway exports, or may."""
+    return list(session.scalars(sa.select(X.volume_id).where(X.gateway == gateway).order_by(X.volume_id)))
+
+
 def lose_exports(session: Session, gateway: str) -> list[str]:
     """Write that all exports of a gateway are lost; return their volumes."""
-    volumes = list(session.scalars(sa.select(X.volume_id).where(X.gateway == gateway).order_by(X.volume_id)))
+    volumes = list_volumes(session, gateway)
     session.execute(
         sa.update(X)
         .where(X.gateway == gateway)

@@ -5,8 +5,16 @@ import datetime
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from multiattach.db import attachments as db_attachments, database, gateways as db_gateways, locks, models
+from multiattach.db import (
+    attachments as db_attachments,
+    blocklist as db_blocklist,
+    database,
+    gateways as db_gateways,
+    locks,
+    models,
+)
 from multiattach.domain import connection, errors
+from multiattach.domain.blocklist import Cause
 from multiattach.domain.connection import GatewayAddress
 from multiattach.domain.gateways import UNSETTLED, Export, Gateway, State
 
@@ -57,6 +65,18 @@ class GatewayRows:
         """List the cephx users, without ``client.``, of all gateways."""
         return {one.user for one in self.list_gateways().values()}
 
+    @database.retry
+    def list_volumes(self) -> list[str]:
+        """List the volumes of which this member's gateway has something, or may."""
+        with self._db.reader() as session:
+            return db_gateways.list_volumes(session, self.name)
+
+    @database.retry
+    def list_excluded(self, name: str) -> set[str]:
+        """List what was, or was to be, blocklisted of a gateway."""
+        with self._db.reader() as session:
+            return db_blocklist.list_instances(session, Cause.GATEWAY, name)
+
     @property
     def is_serving(self) -> bool:
         """Whether this member may export anything."""
@@ -70,11 +90,11 @@ class GatewayRows:
             db_gateways.move(session, name, {State.SERVING}, State.LOSING, None)
 
     @database.retry
-    def finish_loss(self, name: str, entries: Mapping[str, str]) -> list[str]:
-        """Write that a gateway is shut out; return the volumes that were exported there, none if it is back already."""
+    def finish_loss(self, name: str, entries: Mapping[str, str]) -> list[str] | None:
+        """Write that a gateway is shut out; return the volumes that were exported there, None if it is back already."""
         with self._db.writer() as session:
             if not db_gateways.move(session, name, {State.LOSING, State.LOST}, State.LOST, entries):
-                return []
+                return None
             return db_gateways.lose_exports(session, name)
 
     @database.retry

@@ -232,6 +232,12 @@ class Exporter:
             return
         if self._generation is not None:
             LOG.warning('The target daemon was restarted: exporting again')
+        if isinstance(self._target, GatewayTarget):
+            try:
+                self._target.bury(generation, self._exports.list_exported(self._host))
+            except DriverError as exc:
+                self._trouble.note(f'was started anew, and is not in service yet: {exc}', type(exc).__name__)
+                return
         if self.restore():
             self._generation = generation
 

@@ -3,12 +3,13 @@
 
 One is lost when neither its portal nor its worker answers any more, or when it gives no answer to a fence. It is
 shut out of Ceph first; only then is it left out of what hosts are told, and only then does a fence count it as cut.
-When it is back it begins anew: what it had open is closed, and its entries in the blocklist go.
+When it is back it begins anew: what it had open is closed. Its entries in the blocklist stay for an hour: what it sent
+last may still be on its way. A target daemon that was merely killed is buried before another one takes its place.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from oslo_log import log
@@ -32,7 +33,12 @@ _STALE = 30.0
 
 
 class GatewayDaemon(Target, Protocol):
-    """A target whose daemon each member has for itself."""
+    """A target whose daemon each member has for itself.
+
+    :ivar confirm: called when an image was opened and nobody has been let in; if it raises, nobody is.
+    """
+
+    confirm: Callable[[], None]
 
     def reset(self) -> None:
         """Close all that it has open, also if it hangs; what it opens later it opens as another client.
@@ -73,6 +79,14 @@ class GatewayLosses:
         self._rows.register(address.portal, self._exclusion.user)
         self.look()
 
+    def bury(self, volume_ids: Collection[str]) -> None:
+        """See that nothing reaches Ceph any more of a target daemon that died here.
+
+        :param volume_ids: what it may have exported besides what its rows say.
+        :raises DriverError: nobody knows.
+        """
+        self._exclusion.bury({*volume_ids, *self._rows.list_volumes()})
+
     def _locate(self) -> TargetAddress:
         found = self._target.locate('00000000-0000-0000-0000-000000000000')
         assert isinstance(found, TargetAddress)
@@ -91,15 +105,18 @@ class GatewayLosses:
             if one.state == State.LOST:
                 return one.tell_exclusion()
             self._rows.begin_loss(name)
-            known: set[str] = set()
+            # Of an earlier attempt, which did not come to its end; their sessions may be gone by now.
+            known = self._rows.list_excluded(name)
             if name == self._rows.name:
                 # What hangs here is ended, so that hosts see it go; what it has sent may still be on its way.
-                known = self._exclusion.list_instances(one.user)
+                known |= self._exclusion.list_instances(one.user)
                 self._target.reset()
             excluded = self._exclusion.exclude(name, one.user, known)
             volumes = self._rows.finish_loss(name, excluded.entries)
+            if volumes is None:  # it has begun anew meanwhile, and what it opened since then is not to be shut out
+                self._exclusion.admit(self._exclusion.list_instances(one.user) & set(excluded.entries))
         LOG.error('Gateway %s at %s is lost, and shut out of Ceph', name, one.portal)
-        self._tell_hosts(volumes)
+        self._tell_hosts(volumes or [])
         return {
             **tell_exclusion(one.portal, excluded.entries),
             'osdmap_epoch': excluded.epoch,
@@ -140,7 +157,7 @@ class GatewayLosses:
             if entries != one.entries:
                 self._rows.finish_loss(one.name, entries)
         elif one.state == State.LOSING:
-            if _tell_age(one) > _STALE:
+            if one.tell_age(models.now()) > _STALE:
                 self.cut_off(one.name)
         elif self._is_silent(one):
             self.cut_off(one.name)
@@ -165,19 +182,14 @@ class GatewayLosses:
     # -- coming back ---------------------------------------------------------------------------
 
     def _come_back(self, me: Gateway) -> None:
-        """Begin anew: what was open is shut out, and must be opened as another client."""
-        if me.state == State.LOSING and _tell_age(me) < _STALE:
+        """Begin anew: what was open is shut out and stays so for a while, and is opened as another client."""
+        if me.state == State.LOSING and me.tell_age(models.now()) < _STALE:
             return  # whoever began it goes on
         LOG.warning('This gateway, %s, was lost: it begins anew', me.name)
         try:
             self._target.reset()
-            self._exclusion.admit(me.entries)
         except DriverError as exc:
             LOG.error('Gateway %s cannot begin anew: %s', me.name, exc)
             return
         self._rows.come_back()
         self.on_return()
-
-
-def _tell_age(one: Gateway) -> float:
-    return (models.now() - one.state_at).total_seconds()

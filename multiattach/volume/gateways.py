@@ -231,10 +231,23 @@ class GatewayTarget:
                 LOG.warning('Gateway %s was asked to %s volume %s: %s', name, verb, words[0], found[name])
         return found
 
+    def list_lost(self) -> list[Gateway]:
+        """List the gateways that are shut out of Ceph, or are being shut out."""
+        return [one for one in self._rows.list_gateways().values() if not one.is_serving]
+
     @property
     def is_serving(self) -> bool:
         """Whether this member's own gateway is to have exports at all."""
         return self._rows.is_serving
+
+    def bury(self, generation: int, volume_ids: Collection[str]) -> None:
+        """Take this member's target daemon, which is a new one, into service: see that the one before it is gone.
+
+        :param volume_ids: what is to be exported.
+        :raises DriverError: nobody knows.
+        """
+        self._losses.bury(volume_ids)
+        self._own.ready = generation
 
     # -- this member's own ---------------------------------------------------------------------
 
@@ -250,6 +263,9 @@ class GatewayTarget:
 
     def list_exports(self) -> dict[str, TargetState]:
         return self._own.target.list_exports()
+
+    def show(self, volume_id: str) -> TargetState | None:
+        return self._own.target.show(volume_id)
 
     def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         return self._own.target.within(seconds)

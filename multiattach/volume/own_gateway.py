@@ -2,7 +2,8 @@
 """This member's own gateway: what its target does for steps of any member.
 
 Whoever takes a step holds the volume's lock, and writes the rows before he asks. An order may come late: after he
-gave up waiting, or after the step that followed. So it counts what the rows say when it is carried out.
+gave up waiting, or after the step that followed. So it counts what the rows say when it is carried out, and that this
+gateway is to serve after it has opened an image: what it had open when it was lost is shut out of Ceph already.
 """
 
 import contextlib
@@ -17,10 +18,12 @@ from oslo_log import log
 
 from multiattach.domain import errors, sharing
 from multiattach.drivers.backends.base import Backend
-from multiattach.drivers.targets.base import Access, Cut, Export, SessionState, Target
+from multiattach.drivers.errors import TargetUnavailable
+from multiattach.drivers.targets.base import Access, Cut, Export, SessionState
 from multiattach.rpc import clients
 from multiattach.steps.gateways import GatewayRows
 from multiattach.volume import answers
+from multiattach.volume.gateway_losses import GatewayDaemon
 
 LOG = log.getLogger(__name__)
 R = TypeVar('R')
@@ -35,8 +38,11 @@ class OwnGateway:
     :param timeout: seconds for the target to answer; whoever asks from elsewhere waits a little longer.
     """
 
-    def __init__(self, target: Target, backend: Backend, rows: GatewayRows, timeout: float) -> None:
+    def __init__(self, target: GatewayDaemon, backend: Backend, rows: GatewayRows, timeout: float) -> None:
         self.target = target
+        target.confirm = self._confirm
+        #: generation of the target daemon whose forerunner is known to reach nothing any more
+        self.ready: int | None = None
         self._backend = backend
         self._rows = rows
         self._timeout = timeout
@@ -57,22 +63,23 @@ class OwnGateway:
         """Admit an initiator that the rows want.
 
         :raises Conflict: they do not, or this gateway is not to serve.
+        :raises TargetUnavailable: its target daemon has just been started.
         """
         with self._turn(volume_id):
             known = self._rows.list_wanted(volume_id).get(initiator)
             if known is None:
                 raise errors.Conflict(f'{initiator} is not to be admitted to volume {volume_id} any more.')
-            self._check()
+            self._confirm()
             grant = self.target.make_grant(volume_id, initiator, sharing.READ_WRITE, known)
             self.target.grant(volume_id, self._backend.path(volume_id), grant)
-            try:
-                self._check()
-            except errors.Conflict:
-                # It was lost meanwhile: what was opened now is not what was shut out.
-                self.target.remove_export(volume_id)
-                raise
 
-    def _check(self) -> None:
+    def _confirm(self) -> None:
+        if self.target.generation() != self.ready:
+            raise TargetUnavailable(
+                f'The target daemon of gateway {self._rows.name} was started anew: what is left of the one before it '
+                'is shut out of Ceph first.',
+                delivered=False,
+            )
         if not self._rows.is_serving:
             raise errors.Conflict(f'Gateway {self._rows.name} is lost: it is to begin anew before it exports anything.')
 

@@ -4,9 +4,10 @@
 import contextlib
 import pathlib
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from multiattach.drivers.ceph.addresses import strip_kind
 from multiattach.drivers.ceph.pool import MONITORS
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from tests.deployments.programs import BIN, Program, make_environment
@@ -151,14 +152,13 @@ class Deployment:
         with self.ceph.open_image(POOL, f'volume-{volume_id}') as image:
             return bytes(image.read(start, length))
 
-    def check_let_in(self, instances: Collection[str] = ()) -> None:
-        """See that nothing is blocklisted any more of gateways that serve.
+    def list_watchers(self, volume_id: str) -> set[str]:
+        """List the instances that have a volume open."""
+        with self.ceph.open_image(POOL, f'volume-{volume_id}') as image:
+            return {strip_kind(one['addr']) for one in image.watchers_list()}
 
-        :param instances: what is known to have been.
-        """
-        assert self.query("SELECT address FROM blocklist_entries WHERE cause = 'gateway'") == []
-        listed = {one.rpartition('/')[2] for one in self.ceph.ask('osd dump')['blocklist']}
-        assert not listed & {one.rpartition('/')[2] for one in instances}
+    def list_blocked(self) -> set[str]:
+        return {strip_kind(one) for one in self.ceph.ask('osd dump')['blocklist']}
 
     def report(self) -> None:
         """Print the logs' ends: pytest shows them if a test failed."""

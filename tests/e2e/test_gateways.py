@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests on two hosts, one with several paths and one with one, write through two gateways, of which one dies."""
 
+import contextlib
 import pathlib
+import signal
 import time
 from collections.abc import Iterator
 
@@ -17,6 +19,7 @@ from tests.testbed.ceph import Ceph
 from tests.testbed.guest import BLOCK_SIZE
 from tests.testbed.polling import wait_until
 from tests.testbed.remote import SHARE
+from tests.testbed.tgtd import Tgtd
 from tests.testbed.vm import ComputeHost
 
 pytestmark = pytest.mark.slow  # a third machine is emulated, and boots twice
@@ -40,6 +43,8 @@ blacklist {
 class Gates:
     """Two gateways: the left one beside the servers of the test bed, the right one on a machine of its own.
 
+    The left one has a tgtd that outlives its worker; that of the right one ends with its worker.
+
     :param host: machine of the right one.
     """
 
@@ -47,6 +52,7 @@ class Gates:
         self.ceph = ceph
         self.host = host
         self._cloud = cloud
+        self.tgtd = Tgtd(cloud.folder / 'left-tgtd', port=3270, network=cloud.network)
         self.left = Program(
             'multiattach-volume',
             self._configure_left(cloud.folder / 'left-gate.conf'),
@@ -62,7 +68,7 @@ class Gates:
 
     @property
     def portals(self) -> list[str]:
-        return [f'{self._cloud.network.address}:3270', self.portal]
+        return [self.tgtd.portal, self.portal]
 
     def _make_user(self, name: str) -> pathlib.Path:
         conf = self.ceph.make_user(name, f'profile rbd pool={POOL}')
@@ -78,7 +84,9 @@ class Gates:
 
     def _configure_left(self, config: pathlib.Path) -> pathlib.Path:
         text = self._describe('left-gate', self._make_user('left-gate'))
-        config.write_text(f'{text}[tgt]\nprivate = yes\ncontrol_port = 27001\nportal = {self.portals[0]}\n')
+        config.write_text(
+            f'{text}[tgt]\nvolumes_dir =\ncontrol_port = {self.tgtd.control_port}\nportal = {self.tgtd.portal}\n'
+        )
         return config
 
     def start(self) -> None:
@@ -104,8 +112,6 @@ class Gates:
                 f'{common}{self._describe(name, SHARE / "ceph.conf")}[tgt]\nprivate = yes\nportal = {self.portal}\n'
             )
             self.host.put_file(SHARE / 'gate.conf', settings.encode(), 0o600)
-        # On a busy machine its kernel may take the processor for far slower than it is, and its clock runs ahead.
-        self.host.check('echo hpet >/sys/devices/system/clocksource/clocksource0/current_clocksource')
         self.host.check('mkdir -p /run/tgtd')
         self.right.start()
 
@@ -143,16 +149,21 @@ def gates(running: two_hosts.Deployment) -> Iterator[Gates]:
         with Ceph(running.folder / 'gate-ceph', running.network) as ceph:
             ceph.make_pool(POOL)
             made = Gates(running, ceph, host)
-            host.wait_ready()
-            made.start()
-            running.make_type(BACKEND, {'multiattach': '<is> True', 'volume_backend_name': BACKEND})
-            try:
-                yield made
-            finally:
-                print(host.read_log()[-2000:])
-                if made.right.process is not None and host.is_on():
-                    print(made.right.process.read_log()[-8000:])
-                made.left.stop()
+            with made.tgtd:
+                host.wait_ready()
+                made.start()
+                running.make_type(BACKEND, {'multiattach': '<is> True', 'volume_backend_name': BACKEND})
+                try:
+                    yield made
+                finally:
+                    print(host.read_log()[-2000:])
+                    if made.right.process is not None and host.is_on():
+                        print(made.right.process.read_log()[-8000:])
+                    ended = made.left.stop()
+                assert ended == 0
+        # As "service remove" does when they are down: whoever asks all workers would wait for them.
+        for table, column in (('services', 'host'), ('gateways', 'name')):
+            running.query(f'DELETE FROM {table} WHERE {column} LIKE %s', f'%-gate@{BACKEND}')
     finally:
         host.stop()
 
@@ -196,9 +207,26 @@ def attach_at(cloud: two_hosts.Deployment, gates: Gates) -> tuple[str, str]:
     raise AssertionError('no volume is reached at the right gateway first')
 
 
-def test_writes_go_on_when_a_gateway_dies(
-    cloud: two_hosts.Deployment, gates: Gates, several_paths: ComputeHost
-) -> None:
+class Load:
+    """A guest on each host that writes to one volume, and how long each had to wait.
+
+    :param guests: the first one's host has several paths.
+    """
+
+    def __init__(self, *writers: facts.Writer) -> None:
+        self.writers = writers
+        self.pauses: dict[str, list[float]] = {}
+
+    def note(self, what: str) -> None:
+        """Wait until both have written more, and keep the longest pauses so far."""
+        for writer in self.writers:
+            writer.wait_progress(180)
+        self.pauses[what] = [writer.longest_pause() for writer in self.writers]
+
+
+@contextlib.contextmanager
+def writing(cloud: two_hosts.Deployment, gates: Gates, several_paths: ComputeHost) -> Iterator[tuple[str, Load]]:
+    """Have guests of both hosts write in the block; then see that what was acknowledged is there, and nothing late."""
     volume, far = attach_at(cloud, gates)
     one = cloud.attach(cloud.one, volume)
     assert facts.find_disk(cloud.one, volume, live=True) is not None
@@ -207,39 +235,12 @@ def test_writes_go_on_when_a_gateway_dies(
         'multipathd show paths raw format "%o %t %T"; multipath -ll || true; echo status=active'
     )
     facts.share(cloud.one, one, cloud.far, far, 2000)
-    writers = [facts.Writer(cloud.one, one, NEAR, 'one'), facts.Writer(cloud.far, far, FAR, 'far')]
-    pauses: dict[str, list[float]] = {}
-
-    def note(what: str) -> None:
-        for writer in writers:
-            writer.wait_progress(180)
-        pauses[what] = [writer.longest_pause() for writer in writers]
-
-    with writers[0].running(), writers[1].running():
-        note('before')
-        gates.host.check('pkill -9 -x tgtd')
-        note('tgtd killed')
-        gates.wait_exported(volume)
-        gates.right.kill()
-        gates.wait_lost()
-        note('worker killed')
-        gates.start_right()
-        gates.right.wait_ready()
-        gates.wait_exported(volume)
-        note('worker back')
-        time.sleep(15)  # paths come back
-        gates.host.power_off()
-        gates.wait_lost()
-        note('no power')
-        gates.host.start()
-        gates.host.wait_ready()
-        gates.start_right()
-        gates.right.wait_ready()
-        gates.wait_exported(volume)
-        note('power back')
-        assert gates.ceph.ask('osd dump')['blocklist'] == {}
-    print('longest pauses so far, s, of "one" (several paths) and "far" (one path):', pauses)
-    for writer, start, name in zip(writers, (NEAR, FAR), ('one', 'far'), strict=True):
+    load = Load(facts.Writer(cloud.one, one, NEAR, 'one'), facts.Writer(cloud.far, far, FAR, 'far'))
+    with load.writers[0].running(), load.writers[1].running():
+        load.note('before')
+        yield volume, load
+    print('longest pauses so far, s, of "one" (several paths) and "far" (one path):', load.pauses)
+    for writer, start, name in zip(load.writers, (NEAR, FAR), ('one', 'far'), strict=True):
         found = set(facts.read_stamps(gates.read(volume, start, SPAN)))
         count = writer.count()
         assert {(name, number) for number in range(max(0, count - SPAN), count)} <= found
@@ -248,3 +249,56 @@ def test_writes_go_on_when_a_gateway_dies(
         cloud.detach(guest, volume)
     assert cloud.query('SELECT * FROM gateway_exports') == []
     cloud.delete_volume(volume)
+
+
+@contextlib.contextmanager
+def without_control_plane(cloud: two_hosts.Deployment, gates: Gates, load: Load) -> Iterator[None]:
+    """Have no API and no other worker from the beginning of the block on; after it they are started again.
+
+    Who has another path needs none of them meanwhile.
+    """
+    programs = [*cloud.apis, *cloud.workers, gates.left]
+    for program in programs:
+        program.send(signal.SIGKILL)
+    yield
+    for program in programs:
+        program.kill()
+    load.writers[0].wait_progress(180)
+    for program in programs:
+        program.start()
+    for program in programs:
+        program.wait_ready()
+
+
+@pytest.mark.parametrize('dies', ['gateway', 'gateway and control plane'])
+def test_writes_go_on(cloud: two_hosts.Deployment, gates: Gates, several_paths: ComputeHost, dies: str) -> None:
+    with writing(cloud, gates, several_paths) as (volume, load):
+
+        def beside() -> contextlib.AbstractContextManager[None]:
+            return contextlib.nullcontext() if dies == 'gateway' else without_control_plane(cloud, gates, load)
+
+        with beside():
+            gates.host.check('pkill -9 -x tgtd')
+        load.note('tgtd killed')
+        gates.wait_exported(volume)
+        with beside():
+            gates.right.kill()
+        gates.wait_lost()
+        load.note('worker killed')
+        gates.start_right()
+        gates.right.wait_ready()
+        gates.wait_exported(volume)
+        load.note('worker back')
+        time.sleep(15)  # paths come back
+        with beside():
+            gates.host.power_off()
+        gates.wait_lost()
+        load.note('no power')
+        gates.host.start()
+        gates.host.wait_ready()
+        gates.start_right()
+        gates.right.wait_ready()
+        gates.wait_exported(volume)
+        load.note('power back')
+        assert cloud.query("SELECT * FROM blocklist_entries WHERE cause = 'gateway'") == []
+    assert gates.state() == 'serving'

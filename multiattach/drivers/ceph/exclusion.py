@@ -6,13 +6,16 @@ The user keeps its key: what it starts afterwards is another instance, and is se
 
 import dataclasses
 import datetime
+import time
 from collections.abc import Collection, Mapping
 
 from oslo_log import log
 
 from multiattach.domain.blocklist import Cause, Reason
 from multiattach.drivers.ceph.access import check_access
+from multiattach.drivers.ceph.addresses import find_host
 from multiattach.drivers.ceph.blocklist import HELD, Blocklist
+from multiattach.drivers.ceph.images import list_watchers_of, name_image
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.ceph.sessions import Sessions, read_sessions
 from multiattach.drivers.errors import StorageUnavailable
@@ -21,6 +24,9 @@ LOG = log.getLogger(__name__)
 
 _RENEWED = HELD / 3  # s
 _ROUNDS = 5
+_PAUSE = 1.0  # s that a client which lives may be without a session
+# s for an entry of a client whose process is gone: what it sent last is on its way for minutes at most.
+_BURIED = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +77,8 @@ class Exclusion:
         :param name: of the gateway whose user it is.
         :param known: instances that it had before; monitors forget who is gone.
         :raises StorageError: this process's user may not.
-        :raises StorageUnavailable: Ceph does not answer, or instances come faster than they are shut out.
+        :raises StorageUnavailable: Ceph does not answer, or not all monitors tell who is connected to them, or
+            instances come faster than they are shut out.
         """
         listed: set[str] = set()
         new = set(known)
@@ -88,6 +95,7 @@ class Exclusion:
                 break
         else:
             raise StorageUnavailable(f'client.{user} connects to Ceph again and again while it is shut out.')
+        sessions.check(f'client.{user}')
         entries = {one: _write(settled.entries[one]) for one in sorted(listed)}
         LOG.warning('client.%s is shut out of Ceph: %s', user, ', '.join(entries) or 'nothing of it is running')
         return Excluded(entries, settled.epoch, sessions.silent)
@@ -103,9 +111,33 @@ class Exclusion:
         }
 
     def admit(self, entries: Collection[str]) -> None:
-        """Take instances that run no more from the blocklist."""
+        """Take instances from the blocklist."""
         for one in entries:
             self._blocklist.remove(one)
+
+    def bury(self, volume_ids: Collection[str]) -> None:
+        """Have no OSD serve what a process of this machine sent before it died.
+
+        Whoever is dead has no session any more, but is a watcher of what it had open until Ceph notices.
+
+        :param volume_ids: what it may have had open.
+        :raises StorageUnavailable: Ceph does not answer.
+        """
+        if not (dead := self._find_dead(volume_ids)):
+            return
+        time.sleep(_PAUSE)
+        if dead := dead & self._find_dead(volume_ids):
+            LOG.warning('Clients of Ceph that died on this machine are shut out: %s', ', '.join(sorted(dead)))
+            self._blocklist.add(dead, _BURIED)
+            self._blocklist.settle()
+
+    def _find_dead(self, volume_ids: Collection[str]) -> set[str]:
+        images = list_watchers_of(self._pool, [name_image(one) for one in volume_ids])
+        watching = {one for its in images.values() for one in its}
+        if not watching:
+            return set()
+        here, living = self._pool.find_host(), {one.client for one in read_sessions(self._pool).found}
+        return {one.address for one in watching if one.client not in living and find_host(one.address) == here}
 
 
 def _write(moment: datetime.datetime) -> str:

@@ -6,7 +6,9 @@ import pytest
 from multiattach.cmd import services
 from multiattach.db import gateways as db_gateways, services as db_services
 from multiattach.domain import errors
+from multiattach.domain.blocklist import Cause, Reason
 from multiattach.domain.services import VOLUME_BINARY
+from multiattach.steps.blocklist import BlocklistRows
 from multiattach.steps.gateways import GatewayRows
 from tests.deployments.embedded import Deployment
 
@@ -60,7 +62,17 @@ def test_one_that_is_lost_exports_nothing_until_it_is_back(rows: list[GatewayRow
     right.come_back()
     assert right.is_serving
     assert right.list_exports(volume) == {'left@fast': 'exported'}
-    assert left.finish_loss('right@fast', ENTRIES) == []  # it is back: whoever was late does nothing
+    assert left.finish_loss('right@fast', ENTRIES) is None  # it is back: whoever was late does nothing
+    assert left.list_volumes() == [volume]
+    assert right.list_volumes() == []
+
+
+def test_what_is_to_be_shut_out_of_one_is_known_to_the_others(deployed: Deployment, rows: list[GatewayRows]) -> None:
+    entries = BlocklistRows(deployed.db, BACKEND)
+    entries.intend('f', {'192.0.2.1:0/7': Reason(Cause.GATEWAY, 'right@fast')})
+    entries.intend('f', {'192.0.2.1:0/8': Reason(Cause.FENCE, 'right@fast')})
+    assert rows[0].list_excluded('right@fast') == {'192.0.2.1:0/7'}
+    assert rows[0].list_excluded('left@fast') == set()
 
 
 def test_one_that_is_gone_for_good_is_forgotten_once_it_is_lost(deployed: Deployment, rows: list[GatewayRows]) -> None:

@@ -12,16 +12,21 @@ request. So it is only ever done while the target is shut (:mod:`multiattach.dri
 no session, nothing in flight, and a command of a login that turns up late is dropped, not begun.
 """
 
+from collections.abc import Callable
+
 from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.tgt import gate
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.parse import ShownTarget
 
 
-def reopen(daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeout: float) -> None:
+def reopen(
+    daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeout: float, confirm: Callable[[], None]
+) -> None:
     """Open a logical unit's device again, or another device; the initiators log in again afterwards.
 
     :param timeout: how long the sessions may take to end, seconds.
+    :param confirm: called before anybody can log in.
     :raises TargetBusy: a session did not end, and nothing was done.
     :raises TargetError: tgtd cannot open the device; then the unit is offline.
     """
@@ -29,6 +34,7 @@ def reopen(daemon: TgtDaemon, target: ShownTarget, lun: int, device: str, timeou
         daemon.update_lun(target.tid, lun, (('online', '0'), ('path', device), ('online', '1')))
         # tgtd answers for the last parameter only.
         shown = daemon.show_targets().find(target.iqn)
+        confirm()
     state = shown.luns.get(lun) if shown else None
     if state is None or not state.online or state.path != device:
         raise TargetError(f'tgtd cannot open {device} for {target.iqn}: the LUN is offline')

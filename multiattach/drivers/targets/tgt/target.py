@@ -66,6 +66,8 @@ class TgtTarget:
         self._slots = AccountSlots(daemon)
         self._fence = Fence(daemon, self._slots, close_timeout)
         self._reader = ExportReader(daemon, iqn_prefix, volumes_dir)
+        #: called when a device was opened and nobody has been let in; if it raises, the target is removed
+        self.confirm: Callable[[], None] = lambda: None
         self._tid_lock = threading.Lock()
         # A login that is held open half-way may be completed at whatever has its target's number later, ACL
         # and account unasked. So no number is ever used twice: each process begins somewhere else.
@@ -228,7 +230,7 @@ class TgtTarget:
             target = self._daemon.show_targets().find(iqn)
             if target is None or LUN not in target.luns:
                 raise TargetError(f'there is no LUN {LUN} at target {iqn} to extend')
-            reopen(self._daemon, target, LUN, find_store(device).path, self._close_timeout)
+            self._reopen(target, find_store(device).path)
 
     # Reading ----------------------------------------------------------------------------
 
@@ -316,9 +318,12 @@ class TgtTarget:
     def _settle_lun(self, target: ShownTarget, volume_id: str, device: str) -> None:
         lun, store = target.luns.get(LUN), find_store(device)
         if lun is None:
-            self._new_lun(target.tid, store)
+            # Of one that was left without it somebody may be logged in.
+            with self._daemon.shut(target.tid) if target.initiators else contextlib.nullcontext():
+                self._new_lun(target.tid, store)
+                self._confirm(target)
         elif lun.path != store.path or not lun.online:
-            reopen(self._daemon, target, LUN, store.path, self._close_timeout)
+            self._reopen(target, store.path)
         # Identity and mode page go in one request, so one tells of the other. They are not
         # repeated: tgtd frees the old mode page while its threads may be reading it.
         if lun is not None and lun.scsi_id != scsi_id(volume_id) and self._daemon.show_connections(target.tid):
@@ -326,6 +331,16 @@ class TgtTarget:
         if lun is None or lun.scsi_id != scsi_id(volume_id):
             params = lun_parameters(volume_id, write_cache=self._write_cache)
             self._daemon.update_lun(target.tid, LUN, params)
+
+    def _reopen(self, target: ShownTarget, path: str) -> None:
+        reopen(self._daemon, target, LUN, path, self._close_timeout, lambda: self._confirm(target))
+
+    def _confirm(self, target: ShownTarget) -> None:
+        try:
+            self.confirm()
+        except Exception:
+            self._remove_target(self._daemon.show_targets(), target)
+            raise
 
     def _new_lun(self, tid: int, store: Store) -> None:
         try:

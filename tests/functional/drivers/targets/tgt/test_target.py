@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from multiattach.domain import errors
 from multiattach.domain.connection import wwn
 from multiattach.drivers.errors import TargetError, TargetRequestInvalid, TargetUnavailable
 from multiattach.drivers.targets.base import Export, Grant, generate_secret
@@ -298,6 +299,35 @@ def test_half_made_target_is_finished(target: TgtTarget, tgtd: PrivateTgtd, volu
     lun = target.list_exports()[volume.id].luns[0]
     assert (lun.device, lun.online, lun.scsi_id) == (find_store(volume.device).path, True, scsi_id(volume.id))
     volume.login(info, grant).close()
+
+
+@pytest.mark.parametrize('how', ['new', 'without its unit', 'extended'])
+def test_what_is_opened_in_vain_is_closed_before_anybody_gets_in(
+    target: TgtTarget, tgtd: PrivateTgtd, volume: Volume, how: str
+) -> None:
+    """A gateway that was lost while its worker stood still finds that out after it has opened the image."""
+    one, two = volume.grant(1), volume.grant(2)
+    if how != 'new':
+        tid = target.grant(volume.id, volume.device, one).tid
+    if how == 'without its unit':
+        words = ('--op', 'delete', '--mode', 'logicalunit', '--tid', str(tid), '--lun', '1')
+        run('tgtadm', '-C', str(tgtd.daemon.control_port), '--lld', 'iscsi', *words)
+    seen = []
+
+    def refuse() -> None:
+        (shown,) = tgtd.daemon.show_targets()
+        seen.append((shown.luns[1].online, shown.is_open and bool(shown.initiators)))
+        raise errors.Conflict('It is lost.')
+
+    target.confirm = refuse
+    with pytest.raises(errors.Conflict, match='It is lost'):
+        target.extend(volume.id, volume.device) if how == 'extended' else target.grant(volume.id, volume.device, two)
+    assert seen == [(True, False)]
+    assert target.list_exports() == {}
+    target.confirm = lambda: None
+    info = target.grant(volume.id, volume.device, two)
+    with volume.login(info, two) as session:
+        assert session.read(0) == bytes(BLOCK)
 
 
 def test_revoke_and_remove_of_what_is_absent_succeed(target: TgtTarget, volume: Volume) -> None:
