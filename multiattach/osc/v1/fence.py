@@ -48,7 +48,7 @@ class _Fence(command.Lister):
     def show(self, found: Sequence[dict[str, Any]]) -> command.Rows:
         """Make the list, and remember what there is no proof of."""
         self._unproven = sum(not one['fenced'] for one in found)
-        at = [(one['proof'] or {}).get('gateways') for one in found]
+        at = [(one['proof'] or {}).get('gateways') or {} for one in found]
         if not any(at):
             return _NAMES, [_row(one) for one in found]
         rows = [(*_row(one), columns.GatewayCuts(its)) for one, its in zip(found, at, strict=True)]
