@@ -51,7 +51,7 @@ class _Fence(command.Lister):
         at = [(one['proof'] or {}).get('gateways') or {} for one in found]
         if not any(at):
             return _NAMES, [_row(one) for one in found]
-        rows = [(*_row(one), columns.GatewayCuts(its)) for one, its in zip(found, at, strict=True)]
+        rows = [(*_row(one), columns.GatewayCuts(its or {})) for one, its in zip(found, at, strict=True)]
         return (*_NAMES, 'Gateways'), rows
 
     def run(self, parsed_args: argparse.Namespace) -> int:
