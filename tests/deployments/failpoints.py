@@ -20,6 +20,7 @@ DURATION = 4.0  # s, of leases
 _MORE = (
     f'[DEFAULT]\nreport_interval = 0.5\n[leases]\nduration = {DURATION}\nretry_pause = 0.2\n'
     'longest_pause = 1.0\n[coordination]\nbackend_url = {redis}?timeout=2\n[reconcile]\ninterval = 0\n'
+    '[volume]\nenabled_backends = file,copy\n[copy]\ndirectory = {folder}/copies\n'
 )
 _SPARE = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
 <os><type arch='x86_64' machine='pc'>hvm</type></os><devices>
@@ -82,7 +83,7 @@ class Deployment(distributed.Deployment):
 
     def _configure(self) -> None:
         super()._configure()
-        more = _MORE.format(redis=self.redis.url)
+        more = _MORE.format(redis=self.redis.url, folder=self.folder)
         text = self.workers[0].config.read_text().replace('host = left', 'host = compute')
         self.agent.config.touch(0o600)
         self.agent.config.write_text(text)
@@ -137,11 +138,20 @@ class Deployment(distributed.Deployment):
 
     def check_storage(self) -> None:
         """Compare the rows with the files."""
-        wished = {
-            f'volume-{row[0]}'
-            for row in self.query('SELECT id FROM volumes WHERE deleted_at IS NULL AND host IS NOT NULL')
-        } | {f'snapshot-{row[0]}' for row in self.query('SELECT id FROM snapshots WHERE deleted_at IS NULL')}
-        assert {path.name for path in (self.folder / 'volumes').iterdir()} == wished
+        for name, folder in (('file', 'volumes'), ('copy', 'copies')):
+            like = f'%@{name}'
+            wished = {
+                f'volume-{row[0]}'
+                for row in self.query('SELECT id FROM volumes WHERE deleted_at IS NULL AND host LIKE %s', like)
+            } | {
+                f'snapshot-{row[0]}'
+                for row in self.query(
+                    'SELECT snapshots.id FROM snapshots JOIN volumes ON volumes.id = volume_id '
+                    'WHERE snapshots.deleted_at IS NULL AND host LIKE %s',
+                    like,
+                )
+            }
+            assert {path.name for path in (self.folder / folder).iterdir()} == wished
 
     def list_open(self) -> list[Any]:
         """List what somebody of the service is to go on with."""
@@ -158,6 +168,7 @@ class Deployment(distributed.Deployment):
             *self.query(
                 "SELECT id, status FROM snapshots WHERE deleted_at IS NULL AND status IN ('creating', 'deleting')"
             ),
+            *self.query('SELECT id, state FROM volume_migrations WHERE deleted_at IS NULL'),
             *self.query(
                 "SELECT id, state FROM attachments WHERE state = 'fenced' AND agent_host IS NOT NULL "
                 'AND swept_at IS NULL AND deleted_at IS NULL'

@@ -2,6 +2,7 @@
 """What brings a process to a failpoint, what it leaves, and how a test cleans up after it."""
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -40,6 +41,7 @@ class Scenario:
         self.ident = ''
         self.spare: Any = None
         self.name = ''
+        self._digest = b''
         self._thread: threading.Thread | None = None
 
     # -- requests ------------------------------------------------------------------------------
@@ -149,6 +151,20 @@ class Scenario:
         with self._file().open('r+b') as file:  # holes are not copied
             file.write(os.urandom(8 << 20))
 
+    def _free(self) -> None:
+        """Let the volume go to another backend, by its type."""
+        self._fill()
+        self._digest = hashlib.sha256(self._file().read_bytes()).digest()
+        self._do('POST', f'/v3/volumes/{self.volume}/action', {'os-retype': {'new_type': 'moved'}})
+
+    def _block(self) -> None:
+        """Have something in the way there."""
+        self._free()
+        self._copy().write_bytes(b'something')
+
+    def _copy(self) -> Any:
+        return self.cloud.folder / 'copies' / f'volume-{self.volume}'
+
     def _put_file(self) -> None:
         self.name = f'there-{uuid.uuid4().hex}'
         with (self.cloud.folder / 'volumes' / self.name).open('wb') as file:
@@ -230,6 +246,12 @@ class Scenario:
 
     def _extend_now(self, api: int) -> None:
         self.ask('POST', f'/v3/volumes/{self.volume}/action', {'os-extend': {'new_size': 2}}, api=api)
+
+    def _migrate_now(self, api: int) -> None:
+        wish = {'host': BACKEND.replace('@file', '@copy'), 'lock_volume': True}
+        self.ask('POST', f'/v3/volumes/{self.volume}/action', {'os-migrate_volume': wish}, api=api)
+
+    _stop_now = _migrate_now
 
     def _manage_now(self, api: int) -> None:
         wish = {'host': BACKEND, 'ref': {'source-name': self.name}, 'volume_type': 'shared'}
@@ -376,6 +398,18 @@ class Scenario:
         assert self.ask('GET', f'/v3/volumes/{self.volume}')[0] == 404
         self._file().unlink()
 
+    def _check_migrated(self) -> None:
+        volume = self._do('GET', f'/v3/volumes/{self.volume}')['volume']
+        assert (volume['status'], volume['migration_status']) == ('available', 'success')
+        assert hashlib.sha256(self._copy().read_bytes()).digest() == self._digest
+
+    def _check_stayed(self) -> None:
+        volume = self._do('GET', f'/v3/volumes/{self.volume}')['volume']
+        assert (volume['status'], volume['migration_status']) == ('available', 'error')
+        assert hashlib.sha256(self._file().read_bytes()).digest() == self._digest
+        assert self._copy().read_bytes() == b'something'
+        self._copy().unlink()
+
     def _check_offered(self) -> None:
         self._wait_status(self.volume, 'awaiting-transfer')
         [transfer] = self._do('GET', '/v3/volume-transfers')['transfers']
@@ -416,5 +450,7 @@ _ALONE: dict[str, Callable[[Scenario], None]] = {
     'clone': Scenario._fill,
     'accept': Scenario._offer,
     **dict.fromkeys(('snapshot', 'forget', 'revert'), Scenario._prepare_snapshot),
+    'migrate': Scenario._free,
+    'stop': Scenario._block,
     **dict.fromkeys(('create', 'destroy', 'extend', 'plug', 'offer', 'unmanage'), lambda _scenario: None),
 }
