@@ -9,7 +9,7 @@ from oslo_upgradecheck import common_checks, upgradecheck
 
 from multiattach import conf as configuration
 from multiattach.cmd import checks, parts
-from multiattach.db import counts, migration, models, services as db_services
+from multiattach.db import counts, imports, migration, models, services as db_services
 from multiattach.db.database import Database
 from multiattach.domain import errors, release
 from multiattach.osc.terminal import Terminal
@@ -125,6 +125,21 @@ class Checks(upgradecheck.UpgradeCommands):
             )
         return upgradecheck.Result(SUCCESS, 'SQLite, used by one host')
 
+    def check_imports(self) -> upgradecheck.Result:
+        """Is a take-over from Cinder half-way?"""
+        db = self._open()
+        if db is None:
+            return upgradecheck.Result(WARNING, 'not checked: see the database')
+        with db.reader() as session:
+            found = imports.has_any(session)
+        if found:
+            return upgradecheck.Result(
+                WARNING,
+                'There is a way back to Cinder still, and targets may admit everybody who has their account. When all '
+                'is well: multiattach-manage cinder finish',
+            )
+        return upgradecheck.Result(SUCCESS)
+
     _upgrade_checks = (
         ('Database schema', check_database),
         ('Policy file', check_policy),
@@ -134,6 +149,7 @@ class Checks(upgradecheck.UpgradeCommands):
         ('Workers and agents', check_services),
         ('States of rows', check_states),
         ('SQLite', check_sqlite),
+        ('Take-over from Cinder', check_imports),
     )
 
 

@@ -7,6 +7,7 @@ scheduler and a volume service, and says how they are measured. They run until S
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import signal
 import sys
 import tempfile
 import uuid
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -33,13 +35,21 @@ class Cinder(Service):
     """Processes and servers, started for one benchmark.
 
     :param folder: for all that they keep.
-    :param venvs: folder where its virtual environment is, or is made.
+    :param venvs: folder where its virtual environment is, or is made; the usual one when None.
     """
 
-    def __init__(self, folder: pathlib.Path, venvs: pathlib.Path, api_processes: int = 2, api_threads: int = 8) -> None:
+    #: of its configuration and its driver
+    files = FILES
+
+    def __init__(
+        self, folder: pathlib.Path, venvs: pathlib.Path | None, api_processes: int = 2, api_threads: int = 8
+    ) -> None:
         super().__init__(folder)
         self._venvs = venvs
         self._shape = (api_processes, api_threads)
+        # What its configuration says besides.
+        self._settings: dict[str, object] = {}
+        self.start_programs: Callable[[], None] = lambda: None
 
     def _launch(self, database_url: str, transport_url: str) -> None:
         programs = ensure_venv(self._venvs, 'cinder', FILES / 'requirements.txt')
@@ -47,9 +57,11 @@ class Cinder(Service):
         conf = self.folder / 'cinder.conf'
         conf.touch(0o600)
         conf.write_text(
-            (FILES / 'cinder.conf')
+            (self.files / 'cinder.conf')
             .read_text()
             .format(
+                programs=programs,
+                **self._settings,
                 etc=programs.parent / 'etc/cinder',
                 folder=self.folder,
                 transport_url=transport_url,
@@ -58,14 +70,18 @@ class Cinder(Service):
             )
         )
         env = {
-            'PATH': f'{programs}:{os.environ["PATH"]}',
+            'PATH': f'{self.folder}:{programs}:{os.environ["PATH"]}',
             'HOME': str(self.folder),
             'LC_ALL': 'C.UTF-8',
-            'PYTHONPATH': str(FILES),
+            'PYTHONPATH': str(self.files),
             'PYTHONWARNINGS': 'ignore',
             'no_proxy': '*',
         }
         processes.run([programs / 'cinder-manage', '--config-file', conf, 'db', 'sync'], env=env)
+        self.start_programs = functools.partial(self._start_programs, programs, conf, env)
+        self.start_programs()
+
+    def _start_programs(self, programs: pathlib.Path, conf: pathlib.Path, env: Mapping[str, str]) -> None:
         self._spawn('worker', [programs / 'cinder-volume', '--config-file', conf], env)
         self._spawn('scheduler', [programs / 'cinder-scheduler', '--config-file', conf], env)
         options = {
