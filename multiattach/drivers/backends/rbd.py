@@ -16,6 +16,7 @@ from multiattach.drivers.backends.rbd_capacity import read_capacity
 from multiattach.drivers.backends.rbd_images import Images
 from multiattach.drivers.backends.rbd_manageable import ManageableImages
 from multiattach.drivers.backends.rbd_moving import MovableImages
+from multiattach.drivers.backends.rbd_snapshots import RbdSnapshots, name_snapshot
 from multiattach.drivers.ceph import library
 from multiattach.drivers.ceph.calls import Cancelled, Progress
 from multiattach.drivers.ceph.pool import Cluster, Pool
@@ -52,6 +53,7 @@ class RbdBackend:
         self._images = Images(pool)
         self.manageable = ManageableImages(pool, self._images)
         self.movable = MovableImages(pool, self._images, self._make, self._move_to_trash)
+        self._snapshots = RbdSnapshots(pool, self._images)
         self._order = order
         self._depth = depth
         self._patience = patience
@@ -200,10 +202,34 @@ class RbdBackend:
     # Clones -----------------------------------------------------------------------------
 
     def clone(self, volume_id: str, source_id: str, size_gb: int, proceed: Proceed) -> None:
-        name, draft, source = _name(volume_id), _draft(volume_id), _name(source_id)
+        source = _name(source_id)
+        self._clone(
+            volume_id,
+            source,
+            size_gb,
+            proceed,
+            lambda io, draft: self._images.clone(io, source, volume_id, draft),
+            lambda io: self._images.drop_snapshot(io, source, volume_id),
+        )
+
+    def _clone(
+        self,
+        volume_id: str,
+        source: str,
+        size_gb: int,
+        proceed: Proceed,
+        make: Callable[[Any, str], bool],
+        let_go: Callable[[Any], None],
+    ) -> None:
+        """Make an image of another one.
+
+        :param make: makes it under a name, and returns whether it can share blocks.
+        :param let_go: frees the source of what was needed only to make it; it may be repeated.
+        """
+        name, draft = _name(volume_id), _draft(volume_id)
 
         def clone(io: Any, progress: Progress) -> None:
-            stays = self._images.clone(io, source, volume_id, draft)
+            stays = make(io, draft)
             # Open up to its new name: another worker that takes over sees that, and leaves it alone.
             with self._images.open(io, draft) as image:
                 self._images.grow(image, size_gb * GIB)
@@ -213,12 +239,12 @@ class RbdBackend:
                     raise CopyAborted
                 self._images.rename(io, draft, name)
             if not stays:
-                self._images.drop_snapshot(io, source, volume_id)
+                let_go(io)
 
         def is_made(io: Any, _progress: Any) -> bool:
             if self._images.find_size(io, name) is None:
                 return False
-            self._images.drop_snapshot(io, source, volume_id)
+            let_go(io)
             return True
 
         if self._pool.run(f'find image {name}', is_made):
@@ -248,6 +274,56 @@ class RbdBackend:
                 self._remove(ident, proceed)
         except (Cancelled, ClearAborted) as exc:
             raise CopyAborted from exc
+
+    # Snapshots --------------------------------------------------------------------------
+
+    def can_snapshot_in_use(self) -> bool:
+        return True
+
+    def create_snapshot(self, snapshot_id: str, volume_id: str, _proceed: Proceed) -> None:
+        name, snapshot = _name(volume_id), name_snapshot(snapshot_id)
+        self._pool.run(
+            f'take {snapshot} of image {name}', lambda io, _progress: self._snapshots.create(io, name, snapshot)
+        )
+
+    def delete_snapshot(self, snapshot_id: str, volume_id: str, proceed: Proceed) -> None:
+        name, snapshot = _name(volume_id), name_snapshot(snapshot_id)
+        children = self._pool.run(
+            'list clones', lambda io, _progress: self._snapshots.list_children(io, name, snapshot)
+        )
+        try:
+            for child in children:
+                self._flatten(child.name, child.ident, proceed)
+        except Cancelled as exc:
+            raise ClearAborted('the worker stops') from exc
+        self._pool.run(
+            f'remove {snapshot} of image {name}', lambda io, _progress: self._snapshots.remove(io, name, snapshot)
+        )
+
+    def clone_snapshot(self, volume_id: str, snapshot_id: str, source_id: str, size_gb: int, proceed: Proceed) -> None:
+        source, snapshot = _name(source_id), name_snapshot(snapshot_id)
+        self._clone(
+            volume_id,
+            source,
+            size_gb,
+            proceed,
+            lambda io, draft: self._snapshots.clone(io, source, snapshot, draft),
+            lambda io: self._snapshots.release(io, source, snapshot),
+        )
+
+    def revert(self, volume_id: str, snapshot_id: str, proceed: Proceed) -> None:
+        name, snapshot = _name(volume_id), name_snapshot(snapshot_id)
+        try:
+            self._pool.run(
+                f'revert image {name} to {snapshot}',
+                lambda io, progress: self._snapshots.revert(io, progress, name, snapshot),
+                proceed=proceed,
+            )
+        except Cancelled as exc:
+            raise CopyAborted from exc
+
+    def list_snapshots(self) -> dict[str, str | None]:
+        return self._pool.run('list snapshots', lambda io, _progress: self._snapshots.list(io))
 
 
 def _name(volume_id: str) -> str:

@@ -200,17 +200,17 @@ class Images:
             name = f'{_CLONE}{volume_id}'
             image.create_snap(name)
             try:
-                self._clone(io, source, name, draft)
+                self.clone_snapshot(io, source, name, draft)
             except self._rbd.InvalidArgument:
                 # This cluster takes clients that know clones of the first kind only. Of these a source is never free.
                 image.protect_snap(name)
-                self._clone(io, source, name, draft)
+                self.clone_snapshot(io, source, name, draft)
                 return False
             # It goes out of sight, and with the last image that needs it.
             image.remove_snap(name)
             return True
 
-    def _clone(self, io: Any, source: str, snapshot: str, draft: str) -> None:
+    def clone_snapshot(self, io: Any, source: str, snapshot: str, draft: str) -> None:
         self._rbd.RBD().clone(io, source, snapshot, io, draft, features=self.features)
 
     def drop_snapshot(self, io: Any, source: str, volume_id: str) -> None:
