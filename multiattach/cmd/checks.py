@@ -9,7 +9,7 @@ from oslo_config import cfg
 from oslo_policy import policy
 
 from multiattach import policies
-from multiattach.cmd import parts
+from multiattach.cmd import images, parts
 from multiattach.conf import audit
 from multiattach.domain import errors
 
@@ -19,7 +19,7 @@ def check_files(conf: cfg.ConfigOpts) -> list[str]:
 
 
 def check_servers(conf: cfg.ConfigOpts) -> list[str]:
-    """Check that database and broker answer."""
+    """Check that database, broker and Image service answer."""
     wrong = []
     try:
         parts.ask_database(conf).close()
@@ -27,6 +27,7 @@ def check_servers(conf: cfg.ConfigOpts) -> list[str]:
         wrong.append(exc.message)
     try:
         parts.open_transport(conf).cleanup()
+        wrong += images.check(conf)
     except errors.ConfigurationError as exc:
         wrong.append(exc.message)
     return wrong

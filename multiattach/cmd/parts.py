@@ -12,7 +12,7 @@ from oslo_log import log
 from tooz import ToozError, coordination
 
 from multiattach import policies
-from multiattach.cmd import gateways
+from multiattach.cmd import gateways, images
 from multiattach.conf import nova, plugins, quota, volume as volume_conf
 from multiattach.coordination import Crew, connect
 from multiattach.db import migration
@@ -36,6 +36,7 @@ from multiattach.steps.blocklist import BlocklistRows
 from multiattach.steps.epochs import Epochs
 from multiattach.steps.exports import Exports
 from multiattach.steps.fences import FencePlans
+from multiattach.steps.images import ImageCopies
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.migrations import MigrationRows
 from multiattach.steps.reconciliation import Reconciliation
@@ -47,13 +48,14 @@ from multiattach.volume.ceph_accounts import CephAccounts
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
+from multiattach.volume.images import ImageSteps
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.migrations import Migrations
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.snapshots import SnapshotSteps
-from multiattach.volume.storage import StorageSteps
+from multiattach.volume.storage import SlowWork, StorageSteps
 from multiattach.volume.worker import Duties, Offer, VolumeWorker
 from multiattach.worker import Presence
 
@@ -171,8 +173,10 @@ def build_engine(conf: cfg.ConfigOpts, db: Database, rpc: messaging.Transport) -
             snapshot_gigabytes=not conf.quota.no_snapshot_gb_quota,
             max_attachments=conf.max_attachments_per_volume,
             drift=make_rules(conf),
+            force_upload=conf.enable_force_upload,
         ),
         compute,
+        images.make_glance(conf),
     )
 
 
@@ -308,6 +312,7 @@ def make_volume_workers(
     events = NovaEvents(client) if client is not None else None
     locks, turns = VolumeLocks(coordinator), Turns(conf.volume.max_active_steps)
     backends = {f'{conf.volume.cluster or conf.host}@{name}': make_backend(conf, name) for name in names}
+    workshop = images.make_workshop(conf)
     workers = []
     for name in names:
         group = conf[name]
@@ -326,7 +331,10 @@ def make_volume_workers(
         exporter = Exporter(Exports(db, actor), backend, target, locks, serves, leases, fencer, turns)
         agents = HostAgents(rpc, conf.rpc_response_timeout)
         snapshots = SnapshotSteps(SnapshotRows(db, serves), backend, target, locks, leases)
-        storage = StorageSteps(Storage(db, serves), backend, target, locks, agents, leases, snapshots, events)
+        copies = ImageSteps(ImageCopies(db, serves), backend, locks, leases, workshop, events)
+        storage = StorageSteps(
+            Storage(db, serves), backend, target, locks, agents, leases, SlowWork(snapshots, copies), events
+        )
         check = None
         if client is not None and conf.reconcile.nova_servers:
             check = NovaCheck(NovaServers(client), conf.reconcile.nova_servers)

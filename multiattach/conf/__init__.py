@@ -20,6 +20,7 @@ from multiattach.conf import (
     api,
     base,
     coordination,
+    glance,
     host,
     leases,
     metrics,
@@ -34,7 +35,7 @@ from multiattach.conf import (
 from multiattach.domain import errors, host_names, release
 
 PROJECT = 'multiattach'
-_GROUPS = (base, api, quota, nova, volume, tgt, host, coordination, leases, metrics, notifications, reconcile)
+_GROUPS = (base, api, quota, nova, glance, volume, tgt, host, coordination, leases, metrics, notifications, reconcile)
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
@@ -42,6 +43,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     for module in _GROUPS:
         conf.register_opts(module.OPTS, group=_group(module.GROUP))
     nova.register_auth(conf)
+    glance.register_auth(conf)
     conf.register_opts(db_options.database_opts, group='database')
     for group, opts in messaging_opts.list_opts():
         # transport_url, rpc_response_timeout and the notifier's; drivers register their own
@@ -58,7 +60,8 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return every option by group, for the sample generator."""
     listed = [(module.GROUP, list(module.OPTS)) for module in _GROUPS]
     backend = [*volume.BACKEND_OPTS, *volume.FILE_OPTS, *volume.LVM_OPTS, *volume.RBD_OPTS, *volume.RBD_TARGET_OPTS]
-    return [*listed, (nova.GROUP, nova.list_auth_opts()), ('file', backend), *plugins.list_foreign_opts()]
+    accounts = [(module.GROUP, module.list_auth_opts()) for module in (nova, glance)]
+    return [*listed, *accounts, ('file', backend), *plugins.list_foreign_opts()]
 
 
 # A worker answers 64 calls at once (executor_thread_pool_size), and as many fences. None is opened unasked.

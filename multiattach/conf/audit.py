@@ -14,7 +14,7 @@ from importlib import metadata
 from keystoneauth1 import exceptions, loading
 from oslo_config import cfg, iniparser
 
-from multiattach.conf import nova, plugins, volume as volume_conf
+from multiattach.conf import glance, nova, plugins, volume as volume_conf
 from multiattach.domain import errors
 
 NAMESPACES = (
@@ -31,7 +31,7 @@ NAMESPACES = (
     'oslo.reports',
     'oslo.service.service',
 )
-_AUTH_GROUPS = ('keystone_authtoken', nova.GROUP)
+_AUTH_GROUPS = ('keystone_authtoken', nova.GROUP, glance.GROUP)
 Known = dict[str, dict[str, cfg.Opt]]
 
 
@@ -118,7 +118,8 @@ def _collect(conf: cfg.ConfigOpts) -> Known:
         _add_backend(conf, known, name)
     for option, namespace in (('connector', plugins.CONNECTORS), ('hypervisor', plugins.HYPERVISORS)):
         _add_driver(conf, known, 'host_agent', option, namespace)
-    _add(known, nova.GROUP, loading.get_session_conf_options())
+    for group in (nova.GROUP, glance.GROUP):
+        _add(known, group, loading.get_session_conf_options())
     for group in _AUTH_GROUPS:
         _add_auth(conf, known, group)
     return known

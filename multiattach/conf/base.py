@@ -47,6 +47,12 @@ OPTS = [
         default='__DEFAULT__',
         help='Volume type of volumes that are created without one. It is created if it does not exist.',
     ),
+    cfg.BoolOpt(
+        'enable_force_upload',
+        default=False,
+        help='Whether the option force of os-volume_upload_image makes an image of a volume that is in use. What '
+        'servers have not written yet is not in it, and what they write meanwhile may be, in part.',
+    ),
     cfg.IntOpt(
         'max_attachments_per_volume',
         default=0,

@@ -314,6 +314,24 @@ class ImageMetadata(Base):
     value: orm.Mapped[str] = orm.mapped_column(sa.Text)
 
 
+class ImageCopy(Base):
+    """What is to be copied between a volume and an image; there is a row as long as there is something to do.
+
+    ``purpose`` is one of :class:`multiattach.domain.images.Purpose`. The user's image metadata are his to change: what
+    a worker reads, with rights of its own, stands here.
+    """
+
+    __tablename__ = 'image_copies'
+
+    # No foreign key: an image that was begun is removed after its volume.
+    volume_id: orm.Mapped[str] = orm.mapped_column(sa.String(36), primary_key=True)
+    image_id: orm.Mapped[str] = orm.mapped_column(sa.String(36))
+    purpose: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    disk_format: orm.Mapped[str | None] = orm.mapped_column(sa.String(16))
+    percent: orm.Mapped[int] = orm.mapped_column(default=0)
+    created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
+
+
 class Attachment(Lifetime, Base):
     """One server's hold on a volume. ``state`` is written by ``db.transitions`` only.
 

@@ -138,6 +138,17 @@ _VOLUME: dict[str, tuple[str, str, str]] = {
         'The volume worker creates the storage; then the volume becomes available, or goes to error with a message.',
         _WAIT,
     ),
+    V.DOWNLOADING: (
+        'Its storage is being filled from an image.',
+        'The volume worker fetches the image, checks and converts it; then the volume is what it was before, or '
+        'available, or goes to error with a message.',
+        _WAIT,
+    ),
+    V.UPLOADING: (
+        'An image is being made of it.',
+        'The volume worker reads the volume and sends it to the Image service; then the volume is what it was before.',
+        _WAIT,
+    ),
     V.AVAILABLE: ('It is not attached to any server.', _NOTHING, 'Attach, retype, extend or delete it.'),
     V.RESERVED: (
         'It is reserved for a server, and no host has connected yet.',

@@ -18,3 +18,8 @@ def normalise(text: str) -> str:
     # The class takes more than ids are: underscores, other digits.
     plain = text.replace('urn:', '').replace('uuid:', '').strip('{}').replace('-', '').lower()
     return str(ident) if plain == ident.hex else text
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a text is an id as the database has it."""
+    return _KEPT.fullmatch(text) is not None

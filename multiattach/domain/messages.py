@@ -14,6 +14,8 @@ STORAGE_FAILED = {
     'revert_failed': 'VOLUME_VOLUME_001_001',
     'manage_failed': 'VOLUME_VOLUME_021_001',
     'unmanage_failed': 'VOLUME_VOLUME_022_001',
+    'upload_failed': 'VOLUME_VOLUME_003_004',
+    'reimage_failed': 'VOLUME_VOLUME_016_001',
 }
 # By the event that ends a step on a snapshot; a revert's is one on the volume.
 SNAPSHOT_FAILED = {'create_failed': 'VOLUME_VOLUME_SNAPSHOT_009_001', 'delete_failed': 'VOLUME_VOLUME_SNAPSHOT_010_001'}

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from multiattach.domain.volume_states import (
     DERIVED_STATUSES as DERIVED_STATUSES,
     FAILED as FAILED,
+    REIMAGEABLE as REIMAGEABLE,
+    REIMAGEABLE_RESERVED as REIMAGEABLE_RESERVED,
     RESETTABLE as RESETTABLE,
     SETTLED as SETTLED,
     TAKEN as TAKEN,

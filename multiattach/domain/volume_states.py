@@ -21,6 +21,7 @@ class Volume(enum.StrEnum):
     """Status of a volume as the API shows it (contract 3.1)."""
 
     CREATING = 'creating'
+    DOWNLOADING = 'downloading'
     AVAILABLE = 'available'
     RESERVED = 'reserved'
     ATTACHING = 'attaching'
@@ -28,6 +29,7 @@ class Volume(enum.StrEnum):
     DETACHING = 'detaching'
     EXTENDING = 'extending'
     REVERTING = 'reverting'
+    UPLOADING = 'uploading'
     MAINTENANCE = 'maintenance'
     DELETING = 'deleting'
     DELETED = 'deleted'
@@ -81,6 +83,9 @@ V = Volume
 
 VOLUME_STATES: dict[Volume, StatusInfo] = {
     V.CREATING: StatusInfo(Owner.VOLUME, 'The volume worker creates the storage.', has_storage=False),
+    V.DOWNLOADING: StatusInfo(
+        Owner.VOLUME, 'The volume worker fills the storage from an image.', has_storage=False, resettable=False
+    ),
     V.AVAILABLE: StatusInfo(Owner.NOBODY, 'The volume is not attached.', derived=True),
     V.RESERVED: StatusInfo(Owner.USER, 'Reserved for a server; no host has connected.', derived=True),
     V.ATTACHING: StatusInfo(Owner.USER, 'The volume is being attached to a server.', derived=True),
@@ -90,6 +95,7 @@ VOLUME_STATES: dict[Volume, StatusInfo] = {
     ),
     V.EXTENDING: StatusInfo(Owner.VOLUME, 'The volume worker extends the storage.'),
     V.REVERTING: StatusInfo(Owner.VOLUME, 'The volume worker reverts the storage to a snapshot.', resettable=False),
+    V.UPLOADING: StatusInfo(Owner.VOLUME, 'The volume worker makes an image of the volume.', resettable=False),
     V.MAINTENANCE: StatusInfo(
         Owner.USER, 'Set by an administrator, or while the volume is migrated; nothing else changes until then.'
     ),
@@ -126,14 +132,35 @@ VOLUME_STATES: dict[Volume, StatusInfo] = {
 }
 
 
+# What os-reimage takes; the second for Nova, which reserves the volume of a server that it rebuilds.
+REIMAGEABLE: tuple[str, ...] = (V.AVAILABLE, V.ERROR)
+REIMAGEABLE_RESERVED: tuple[str, ...] = (*REIMAGEABLE, V.RESERVED)
+
 VOLUME_EVENTS: dict[str, Transition] = rows(
-    ('created', (V.CREATING,), None, 'The storage exists.'),
+    ('download', (V.CREATING,), V.DOWNLOADING, 'A backend is chosen for a volume that is made of an image.'),
+    ('created', (V.CREATING, V.DOWNLOADING), None, 'The storage exists.'),
     (
         'create_failed',
-        (V.CREATING,),
+        (V.CREATING, V.DOWNLOADING),
         V.ERROR,
         'No backend had space, or the backend failed; a message gives the reason.',
     ),
+    (
+        'reimage',
+        REIMAGEABLE_RESERVED,
+        V.DOWNLOADING,
+        'The contents are to be replaced by those of an image (os-reimage).',
+    ),
+    ('reimaged', (V.DOWNLOADING,), None, 'The contents are those of the image.'),
+    ('reimage_failed', (V.DOWNLOADING,), V.ERROR, 'The image could not be used; the contents are as before.'),
+    (
+        'upload',
+        (V.AVAILABLE, V.IN_USE, V.DETACHING),
+        V.UPLOADING,
+        'An image is to be made of the volume (in use: only by force, where that is enabled).',
+    ),
+    ('uploaded', (V.UPLOADING,), None, 'The image is active.'),
+    ('upload_failed', (V.UPLOADING,), None, 'There is no image; a message gives the reason.'),
     (
         'delete',
         (V.AVAILABLE, V.ERROR, V.ERROR_EXTENDING),

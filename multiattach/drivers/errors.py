@@ -35,6 +35,22 @@ class ClearAborted(DriverError):
     """Trash was not removed now; whoever serves the backend does it later."""
 
 
+class ImageRefused(DriverRefused, errors.InvalidInput):
+    """The Image service refused, or the image is not what it should be."""
+
+
+class ImageNotFound(DriverRefused, errors.NotFound):
+    """There is no such image, or none that the caller may see."""
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(f'Image {image_id} could not be found.')
+        self.args = (image_id,)
+
+
+class ImageUnavailable(DriverUnavailable, errors.Unavailable):
+    """The Image service did not answer, or broke off."""
+
+
 class TargetError(DriverRefused):
     """The target refused a step."""
 

@@ -15,6 +15,8 @@ from multiattach.engine.explanations import Explanations
 from multiattach.engine.fences import Fences
 from multiattach.engine.guard import ComputeGuard, Guard
 from multiattach.engine.hosts import ComputeHosts
+from multiattach.engine.image_actions import ImageActions
+from multiattach.engine.images import Images, ImageService
 from multiattach.engine.legacy import LegacyActions
 from multiattach.engine.manageable import ManageableVolumes
 from multiattach.engine.messages import Messages
@@ -47,6 +49,7 @@ class EngineSettings:
     :param default_quotas: limits of projects by resource; -1 for unlimited.
     :param snapshot_gigabytes: the size of snapshots counts against the quota ``gigabytes``.
     :param max_attachments: servers that may have one multiattach volume, 0 for any number.
+    :param force_upload: whether images may be made of volumes that are in use.
     """
 
     order_time: float
@@ -57,12 +60,14 @@ class EngineSettings:
     max_attachments: int
     snapshot_gigabytes: bool
     drift: DriftRules
+    force_upload: bool = False
 
 
 class Engine:
     """The use cases by noun, as the API calls them.
 
     :param compute: the compute service to ask, if there is one.
+    :param image_service: where callers' images are, if there is one.
     """
 
     def __init__(
@@ -73,7 +78,9 @@ class Engine:
         agents: HostAgents,
         settings: EngineSettings,
         compute: ComputeGuard | None,
+        image_service: ImageService | None = None,
     ) -> None:
+        self.images = images = Images(image_service)
         guard = Guard(compute)
         self.db = db
         self.policy = policy
@@ -95,7 +102,8 @@ class Engine:
         self.explanations = Explanations(db, policy, services, self.hosts, witnesses)
         self.actions = VolumeActions(db, policy, services, self.quotas, workers)
         self.snapshots = Snapshots(db, policy, services, self.quotas, workers)
-        self.volumes = Volumes(db, policy, self.types, services, self.quotas, workers, settings.default_zone)
+        self.image_actions = ImageActions(db, policy, workers, images, force_enabled=settings.force_upload)
+        self.volumes = Volumes(db, policy, self.types, services, self.quotas, workers, images, settings.default_zone)
         self.manageable = ManageableVolumes(db, policy, self.types, services, self.quotas, workers)
         self.migrations = VolumeMigrations(db, policy, services, workers)
         self.orders = orders = Orders(db, workers, settings.order_time)

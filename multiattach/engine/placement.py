@@ -34,6 +34,8 @@ class Candidate:
     is_answering: bool = True
     #: names of the backends whose volumes can come here
     reads: frozenset[str] = frozenset()
+    #: volumes can be made of images there; workers of the release before do not say, and cannot
+    takes_images: bool = False
 
     def fits(self, specs: Mapping[str, str | None]) -> bool:
         """Return whether a backend has what a type's extra specs ask for, in a zone that they allow."""
@@ -52,6 +54,7 @@ class Requirements:
     size_gb: int
     zone: str | None
     specs: Mapping[str, str | None]
+    of_image: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +75,7 @@ def choose(wish: Requirements, backends: Iterable[Candidate]) -> Choice:
             f'No volume backend has what the volume type asks for ({describe(wish.specs)}).',
             lambda b: b.fits(wish.specs),
         ),
+        ('No volume backend can copy images.', lambda b: b.takes_images or not wish.of_image),
         ('No volume backend has storage that answers.', lambda b: b.is_answering),
         (f'No volume backend has room for {wish.size_gb} GiB.', lambda b: b.room_gb >= wish.size_gb),
     )

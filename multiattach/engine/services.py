@@ -117,6 +117,7 @@ class Services:
             snapshots=_join([(one.report or {}).get('snapshots') for one in crew if self.is_up(one)]),
             is_answering=report.get('backend_state') != 'down',
             reads=frozenset(report.get('reads', ())),
+            takes_images=bool(report.get('images')),
         )
 
 

@@ -23,12 +23,13 @@ from multiattach.db import (
     types as db_types,
     volumes as db_volumes,
 )
-from multiattach.domain import bounds, errors, extra_specs, states
+from multiattach.domain import bounds, errors, extra_specs, images as domain_images, states
 from multiattach.domain.messages import NO_BACKEND
 from multiattach.domain.migrations import UNDER_WAY
-from multiattach.engine import clones, encryptions, manageable, migrations, placement, snapshots
+from multiattach.engine import clones, encryptions, images, manageable, migrations, placement, snapshots
 from multiattach.engine.access import lock_volume
 from multiattach.engine.context import RequestContext
+from multiattach.engine.images import Images
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
 from multiattach.engine.services import Services
@@ -45,7 +46,8 @@ class VolumeWish:
     :param size: GiB; None only with a source, for its size.
     :param type_name: name or id of the type, None for the source's, or for the default.
     :param source_volid: UUID of the volume to copy.
-    :param snapshot_id: UUID of the snapshot to copy; without either the volume is empty.
+    :param snapshot_id: UUID of the snapshot to copy.
+    :param image_ref: id, URL or name of the image to fill it from; without any of these the volume is empty.
     """
 
     size: int | None
@@ -56,6 +58,7 @@ class VolumeWish:
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     source_volid: str | None = None
     snapshot_id: str | None = None
+    image_ref: str | None = None
 
 
 class Volumes:
@@ -69,8 +72,10 @@ class Volumes:
         services: Services,
         quotas: Quotas,
         workers: VolumeWorkers,
+        images: Images,
         default_zone: str | None = None,
     ) -> None:
+        self._images = images
         self._default_zone = default_zone
         self._quotas = quotas
         self._db = db
@@ -136,26 +141,36 @@ class Volumes:
         if wish.source_volid is not None or wish.snapshot_id is not None:
             volume, choice = self._insert_clone(ctx, ident, wish)
         else:
-            volume, specs = self._insert(ctx, ident, wish)
+            image = None if wish.image_ref is None else self._find_image(ctx, wish.image_ref, wish.size)
+            volume, specs = self._insert(ctx, ident, wish, image)
             choice = placement.choose(
-                placement.Requirements(volume.size, volume.availability_zone, specs), self._services.list_backends()
+                placement.Requirements(volume.size, volume.availability_zone, specs, image is not None),
+                self._services.list_backends(),
             )
             if choice.backend is not None:
                 failpoints.reach('engine.volume_create.unplaced')
-                volume = self._set_backend(volume.id, choice.backend)
+                volume = self._set_backend(volume.id, choice.backend, image)
         if choice.backend is None:
             self._fail_create(ctx, volume, choice.reason)
         else:
             failpoints.reach('engine.volume_create.written')
-            self._workers.create_volume(choice.backend.host, volume.id, ctx.request_id)
+            order = self._workers.create_volume if wish.image_ref is None else self._workers.copy_image
+            order(choice.backend.host, volume.id, ctx.request_id)
         return volume
+
+    def _find_image(self, ctx: RequestContext, reference: str, size: int | None) -> domain_images.Image:
+        self._policy.check(ctx, 'volume:create_from_image', ctx.project)
+        image = self._images.find(ctx, reference)
+        domain_images.check(image, size or 0)
+        return image
 
     @database.retry
     def _insert(
-        self, ctx: RequestContext, ident: str, wish: VolumeWish
+        self, ctx: RequestContext, ident: str, wish: VolumeWish, image: domain_images.Image | None
     ) -> tuple[models.VolumeDetail, dict[str, str | None]]:
         with self._db.writer() as session:
-            name = wish.type_name or db_defaults.find_type_id(session, ctx.project or '') or self._types.default_name
+            asked = wish.type_name or (image.volume_type if image is not None else None)
+            name = asked or db_defaults.find_type_id(session, ctx.project or '') or self._types.default_name
             found = self._lock_type(session, ctx, name)
             zone = self._find_zone(wish.zone, found.extra_specs)
             self._add(session, ctx, ident, wish, found, wish.size, availability_zone=zone)
@@ -246,9 +261,14 @@ class Volumes:
         db_volumes.replace_metadata(session, ident, wish.metadata, keep_others=True)
 
     @database.retry
-    def _set_backend(self, volume_id: str, backend: placement.Candidate) -> models.VolumeDetail:
+    def _set_backend(
+        self, volume_id: str, backend: placement.Candidate, image: domain_images.Image | None
+    ) -> models.VolumeDetail:
         """Write where a volume is to be; the reply to its creation names the zone already."""
         with self._db.writer() as session:
+            if image is not None:
+                images.begin_download(session, volume_id, image, backend)
+                return db_volumes.get(session, volume_id)
             db_volumes.update(
                 session, volume_id, host=backend.host, availability_zone=backend.zone, service_uuid=backend.service_uuid
             )

@@ -41,6 +41,7 @@ PERSONAS = [
 RULES: tuple[tuple[str, str, str], ...] = (
     # Volumes and their actions (contract 7.1).
     ('volume:create', MEMBER, 'Create a volume.'),
+    ('volume:create_from_image', MEMBER, 'Create a volume from an image.'),
     ('volume:multiattach', MEMBER, 'Create a multiattach volume, or retype a volume to multiattach.'),
     ('volume:get', READER, 'Show a volume.'),
     ('volume:get_all', READER, 'List volumes.'),
@@ -79,6 +80,10 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ('volume_extension:volume_actions:unreserve', MEMBER, 'Unmark a volume as being attached.'),
     ('volume_extension:volume_actions:begin_detaching', MEMBER, 'Mark a volume as being detached.'),
     ('volume_extension:volume_actions:roll_detaching', MEMBER, 'Unmark a volume as being detached.'),
+    ('volume_extension:volume_actions:upload_image', MEMBER, 'Upload a volume as an image.'),
+    ('volume_extension:volume_actions:upload_public', ADMIN, 'Upload a volume as a public image.'),
+    ('volume:reimage', MEMBER, 'Replace the contents of a volume by those of an image.'),
+    ('volume:reimage_reserved', MEMBER, 'Replace the contents of a reserved volume by those of an image.'),
     # Snapshots.
     ('volume:create_snapshot', MEMBER, 'Create a snapshot.'),
     ('volume:get_snapshot', READER, 'Show a snapshot.'),

@@ -30,7 +30,7 @@ HOST_TOPIC = 'multiattach-host'
 GATEWAY_TOPIC = 'multiattach-gateway'
 # What is served: 1.1 shows what targets have, 1.2 fences, 1.3 looks for drift and shows what hosts have, 1.4
 # releases what waits for a person and tells what was found of a volume, 1.5 has gateways ask each other, 1.6 takes
-# snapshots and reverts to them, takes over storage that is there, and moves volumes between backends.
+# snapshots and reverts to them, copies images, takes over storage that is there, and moves volumes between backends.
 # Calls ask for the version that they need and not more, so that workers of the release before keep answering
 # during an upgrade.
 VERSION = '1.6'
@@ -42,6 +42,7 @@ _RELEASE_VERSION = '1.4'
 _GATEWAY_VERSION = '1.5'
 _SNAPSHOT_VERSION = '1.6'
 _MOVE_VERSION = '1.6'
+_IMAGE_VERSION = '1.6'
 # oslo.messaging's default is for ever: without a broker each request would take a thread for good.
 _RETRIES = 2
 _BROKER_AWAY = (kombu_exc.KombuError, kombu_exc.ConnectionError, kombu_exc.ChannelError, OSError)
@@ -242,6 +243,10 @@ class VolumeWorkers(FenceWorkers, _Comparing):
     def revert_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
         """Ask to revert a volume in ``reverting`` to its snapshot in ``restoring`` (no answer is awaited)."""
         self._cast(host, 'revert_volume', request_id, _SNAPSHOT_VERSION, volume_id=volume_id)
+
+    def copy_image(self, host: str, volume_id: str, request_id: str | None) -> None:
+        """Ask to copy an image to, or from, a volume in ``downloading`` or ``uploading`` (no answer is awaited)."""
+        self._cast(host, 'copy_image', request_id, _IMAGE_VERSION, volume_id=volume_id)
 
     def export(self, order: ExportOrder, request_id: str | None) -> None:
         """Have the initiator of an attachment in ``exporting`` admitted.

@@ -2,6 +2,7 @@
 """Making, growing and deleting the storage of volumes. Any step may be repeated."""
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from multiattach.steps.watch import Watch
 from multiattach.volume import answers
 from multiattach.volume.copies import Copies
 from multiattach.volume.gateways import GatewayTarget
+from multiattach.volume.images import STATUSES as IMAGE_STATUSES, ImageSteps
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.managed import ManagedStorage
 from multiattach.volume.slow_steps import SlowSteps
@@ -42,6 +44,14 @@ FAILURES: dict[str, tuple[str, str]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class SlowWork:
+    """What takes as long as it takes, beside all else."""
+
+    snapshots: SnapshotSteps
+    images: ImageSteps
+
+
 class StorageSteps:
     """The steps on a backend."""
 
@@ -53,10 +63,11 @@ class StorageSteps:
         locks: VolumeLocks,
         agents: HostAgents,
         leases: StepLeases,
-        snapshots: SnapshotSteps,
+        slow: SlowWork,
         nova: NovaEvents | None = None,
     ) -> None:
-        self._snapshots = snapshots
+        self._snapshots = slow.snapshots
+        self._images = slow.images
         self._agents = agents
         self._leases = leases
         self._nova = nova
@@ -71,6 +82,7 @@ class StorageSteps:
 
     def start(self) -> None:
         """Make copies and snapshots, and delete (again)."""
+        self._images.start()
         self._copies.start()
         self._deletions.start()
         self._snapshots.start()
@@ -80,6 +92,15 @@ class StorageSteps:
         self._snapshots.stop()
         self._deletions.stop()
         self._copies.stop()
+        self._images.stop()
+
+    @property
+    def takes_images(self) -> bool:
+        return self._images.takes_images
+
+    def copy_image(self, volume_id: str) -> None:
+        """Have an image copied to a volume in ``downloading``, or made of one in ``uploading``."""
+        self._images.begin(volume_id)
 
     def create(self, volume_id: str) -> None:
         """Make the storage of a volume in ``creating``, or have it copied if it is a clone."""
@@ -126,6 +147,7 @@ class StorageSteps:
             if self._storage.load(volume_id, V.DELETING) is None:
                 return
             failpoints.reach('volume.delete.planned')
+            self._images.forget(volume_id)
             try:
                 self._snapshots.clear(volume_id)
                 # A fence or an attach of another volume may wait for this lock: what takes long comes after.
@@ -214,6 +236,7 @@ class StorageSteps:
             str(V.REVERTING): self._snapshots.revert,
             str(V.MANAGING): self.manage,
             str(V.UNMANAGING): self.unmanage,
+            **dict.fromkeys(IMAGE_STATUSES, self.copy_image),
         }
         rows = {
             volume_id: (status, since)
@@ -248,6 +271,9 @@ class StorageSteps:
         """End a step that was tried often enough, without a result, in an error status."""
         if status == V.REVERTING:
             self._snapshots.give_up_revert(volume_id, error)
+            return
+        if status in IMAGE_STATUSES:
+            self._images.give_up(volume_id, error)
             return
         with self._own_storage(volume_id):
             if self._storage.load(volume_id, status) is not None:

@@ -130,6 +130,11 @@ class VolumeEndpoint(FenceEndpoint):
         self._snapshots.revert(volume_id)
 
     @messaging.expose
+    def copy_image(self, context: Any, volume_id: str) -> None:
+        """Copy what the row of a volume in ``downloading`` or ``uploading`` says (since 1.6)."""
+        self._storage.copy_image(volume_id)
+
+    @messaging.expose
     def migrate_volume(self, context: Any, migration_id: str) -> None:
         self._migrations.begin(migration_id)
 
@@ -318,6 +323,7 @@ class VolumeWorker(Worker):
             'fences_apart': True,
             'snapshots': self._offer.describe_snapshots(),
             'reads': self._migrations.readable,
+            'images': self._storage.takes_images,
             'backend_state': 'down' if room is None else 'up',
             'total_capacity_gb': 0 if room is None else round(room.total_gb, 2),
             'free_capacity_gb': 0 if room is None else round(room.free_gb, 2),

@@ -14,7 +14,7 @@ from typing import Any
 from oslo_config import cfg
 
 from multiattach import conf as configuration
-from multiattach.cmd import parts
+from multiattach.cmd import images, parts
 from multiattach.coordination import Crew, disconnect
 from multiattach.db import migration
 from multiattach.db.database import Database
@@ -34,6 +34,7 @@ from multiattach.rpc.clients import HostAgents, VolumeWorkers
 from multiattach.steps.epochs import Epochs
 from multiattach.steps.exports import Exports
 from multiattach.steps.fences import FencePlans
+from multiattach.steps.images import ImageCopies
 from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.migrations import MigrationRows
 from multiattach.steps.reconciliation import Reconciliation
@@ -43,13 +44,14 @@ from multiattach.turns import Turns
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
 from multiattach.volume.fencing import Fencer
+from multiattach.volume.images import ImageSteps
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.migrations import Migrations
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.snapshots import SnapshotSteps
-from multiattach.volume.storage import StorageSteps
+from multiattach.volume.storage import SlowWork, StorageSteps
 from multiattach.volume.worker import Duties, Offer, VolumeWorker
 from multiattach.worker import Presence
 from tests.contexts import make_context
@@ -237,7 +239,9 @@ def _deploy(
         reconciler = VolumeReconciler(Reconciliation(db, actor), exporter, target, locks, BACKEND, *reconciling, epoch)
         keeper = parts.keep_entries(db, BACKEND, (backend, target), reconciler)
         snapshots = SnapshotSteps(SnapshotRows(db, BACKEND), backend, target, locks, leases)
-        storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases, snapshots)
+        copies = ImageSteps(ImageCopies(db, BACKEND), backend, locks, leases, images.make_workshop(conf))
+        slow = SlowWork(snapshots, copies)
+        storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases, slow)
         worker = VolumeWorker(
             Presence(db, BACKEND, 'nova', report_interval),
             rpc,

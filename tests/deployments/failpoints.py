@@ -9,17 +9,22 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
+from keystoneauth1 import session
+
 from multiattach import failpoints
+from multiattach.drivers.glance.client import ImageApi
 from tests.deployments import distributed
 from tests.deployments.noauth import PROJECT
 from tests.deployments.programs import Program
 from tests.testbed import Guest, Libvirtd
+from tests.testbed.glance import Glance
 from tests.testbed.polling import wait_until
 
 DURATION = 4.0  # s, of leases
 _MORE = (
     f'[DEFAULT]\nreport_interval = 0.5\n[leases]\nduration = {DURATION}\nretry_pause = 0.2\n'
-    'longest_pause = 1.0\n[coordination]\nbackend_url = {redis}?timeout=2\n[reconcile]\ninterval = 0\n'
+    'longest_pause = 1.0\n[glance]\napi_servers = {glance}\nauth_type = none\n'
+    '[coordination]\nbackend_url = {redis}?timeout=2\n[reconcile]\ninterval = 0\n'
     '[volume]\nenabled_backends = file,copy\n[copy]\ndirectory = {folder}/copies\n'
 )
 _SPARE = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
@@ -59,6 +64,8 @@ class Deployment(distributed.Deployment):
         self.workers = [Victim('multiattach-volume', one.config, ' is ready') for one in self.workers]
         self.agent = Victim('multiattach-host', folder / 'compute.conf', ' is ready')
         self._uri = ''
+        self.glance = Glance(folder / 'glance')
+        self.glance_api = ImageApi(session.Session(), None, [self.glance.url])
 
     @contextlib.contextmanager
     def run(self) -> Iterator['Deployment']:
@@ -80,10 +87,11 @@ class Deployment(distributed.Deployment):
                     self.agent.stop()
             self.guest.destroy()
             self.libvirt.close()
+            self.glance.stop()
 
     def _configure(self) -> None:
         super()._configure()
-        more = _MORE.format(redis=self.redis.url, folder=self.folder)
+        more = _MORE.format(redis=self.redis.url, folder=self.folder, glance=self.glance.url)
         text = self.workers[0].config.read_text().replace('host = left', 'host = compute')
         self.agent.config.touch(0o600)
         self.agent.config.write_text(text)
@@ -107,6 +115,13 @@ class Deployment(distributed.Deployment):
                 victim.arm(None)
         for victim in self.victims():
             victim.wait_ready()
+
+    def make_image(self, data: bytes) -> str:
+        """Make a raw image, in the Image service that is started for it; returns its id."""
+        self.glance.start()
+        made = self.glance_api.create({'name': 'of a test', 'disk_format': 'raw', 'container_format': 'bare'})
+        self.glance_api.upload(made.id, data)
+        return made.id
 
     # -- servers -------------------------------------------------------------------------------
 

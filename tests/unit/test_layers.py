@@ -80,7 +80,7 @@ ALLOWED = {
 }
 COMPOSING = {'cmd', 'wsgi'}
 # A driver knows its own kind only: hosts run without a target, and the other way round.
-DRIVERS = {'targets', 'backends', 'connectors', 'hypervisors', 'nova'}
+DRIVERS = {'targets', 'backends', 'connectors', 'conversion', 'glance', 'hypervisors', 'nova'}
 # What is asked of Ceph is asked in one place, by backends and targets.
 SHARED = {'ceph', 'errors', 'values'}
 # Libraries that a layer must do without.

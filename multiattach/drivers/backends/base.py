@@ -3,6 +3,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 GIB = 1024**3
@@ -19,6 +20,30 @@ class Capacity:
     free_gb: float
 
 
+class Draft(Protocol):
+    """Storage that is to become a volume's; it reads as zeros at first."""
+
+    #: as :meth:`Backend.path` returns it
+    path: str
+
+    def adopt(self) -> None:
+        """Give it the volume's name, once all is written; what has that name becomes trash.
+
+        :raises CopyAborted: another worker is at it.
+        """
+
+
+class Imports(Protocol):
+    """What a backend has that can hold what comes from elsewhere: images, volumes of other backends."""
+
+    def open(self, volume_id: str, size_gb: int, proceed: Callable[[], bool]) -> AbstractContextManager[Draft]:
+        """Have a draft, for the length of a block; one that is left of an attempt before goes, and so does one that
+        was not adopted in the end.
+
+        :raises CopyAborted: *proceed* said no, or another worker is at it.
+        """
+
+
 class Backend(Protocol):
     """Storage of volumes. Each call is idempotent: "already as wished" is success.
 
@@ -26,7 +51,8 @@ class Backend(Protocol):
     (:mod:`multiattach.drivers.errors`). A class of such storage says so by ``IS_REMOTE = True``: its :meth:`check`
     is then part of what an operator has checked before programs start. One that takes over storage which is there has
     a :class:`~multiattach.drivers.backends.manageable.Manageable` as ``manageable``, one that volumes can be copied to
-    and from a :class:`~multiattach.drivers.backends.moving.Movable` as ``movable``.
+    and from a :class:`~multiattach.drivers.backends.moving.Movable` as ``movable``, one that can hold images
+    :class:`Imports` as ``imports``.
     """
 
     def check(self) -> None:

@@ -10,6 +10,7 @@ from multiattach.conf import plugins, volume as volume_conf
 from multiattach.drivers import values
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.file_drafts import Drafts
+from multiattach.drivers.backends.file_imports import FileImports
 from multiattach.drivers.backends.file_manageable import ManageableFiles
 from multiattach.drivers.backends.file_moving import MovableFiles
 from multiattach.drivers.backends.file_snapshots import FileSnapshots
@@ -27,6 +28,7 @@ class FileBackend:
     def __init__(self, directory: pathlib.Path) -> None:
         self._directory = directory
         self._drafts = Drafts(directory)
+        self.imports = FileImports(directory)
         self._snapshots = FileSnapshots(directory, self._drafts)
         self.manageable = ManageableFiles(directory)
         self.movable = MovableFiles(directory)

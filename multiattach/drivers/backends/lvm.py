@@ -13,6 +13,7 @@ from typing import Any, Self
 from multiattach.conf import plugins, volume as volume_conf
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.copying import copy_device
+from multiattach.drivers.backends.lvm_imports import LvmImports
 from multiattach.drivers.backends.lvm_manageable import ManageableLogicalVolumes
 from multiattach.drivers.backends.lvm_moving import MovableLogicalVolumes
 from multiattach.drivers.errors import ClearAborted, StorageError
@@ -33,6 +34,7 @@ class LvmBackend:
 
     def __init__(self, volume_group: str) -> None:
         self._group = volume_group
+        self.imports = LvmImports(self)
         self.movable = MovableLogicalVolumes(self)
         self.manageable = ManageableLogicalVolumes(volume_group, self._report, self._run)
 
@@ -81,7 +83,7 @@ class LvmBackend:
             self._copy(_name(source_id), _draft(volume_id), min(source, size_gb * GIB), proceed)
         except OSError as exc:
             raise StorageError(f'The logical volume of volume {source_id} cannot be copied: {exc.strerror}.') from exc
-        self._run('lvrename', self._group, _draft(volume_id), _name(volume_id))
+        self.rename(_draft(volume_id), _name(volume_id))
 
     def _copy(self, source: str, target: str, size: int, proceed: Callable[[], bool]) -> None:
         # Direct: a copy is no reason to forget what else is cached, and needs no room for itself.

@@ -14,6 +14,7 @@ from multiattach.domain import errors
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.rbd_capacity import read_capacity
 from multiattach.drivers.backends.rbd_images import Images
+from multiattach.drivers.backends.rbd_imports import RbdImports
 from multiattach.drivers.backends.rbd_manageable import ManageableImages
 from multiattach.drivers.backends.rbd_moving import MovableImages
 from multiattach.drivers.backends.rbd_snapshots import RbdSnapshots, name_snapshot
@@ -58,6 +59,7 @@ class RbdBackend:
         self._depth = depth
         self._patience = patience
         self._silent_until = 0.0
+        self.imports = RbdImports(pool, order, self._name_path, self._drop_draft)
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
@@ -118,7 +120,7 @@ class RbdBackend:
 
         :raises StorageUnavailable: Ceph does not answer, or did not a moment ago.
         """
-        name, cluster = _name(volume_id), self._pool.cluster
+        name = _name(volume_id)
         if time.monotonic() < self._silent_until:
             raise StorageUnavailable(f'Ceph is not asked for image {name}: it did not answer a moment ago.')
         try:
@@ -130,6 +132,10 @@ class RbdBackend:
         except StorageUnavailable:
             self._silent_until = time.monotonic() + self._patience
             raise
+        return self._name_path(name)
+
+    def _name_path(self, name: str) -> str:
+        cluster = self._pool.cluster
         words = [f'rbd:{cluster.pool}/{name}', f'id={cluster.user}', f'conf={cluster.conf}']
         if cluster.name != _CLUSTER_NAME:
             words.append(f'cluster={cluster.name}')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nova, told that the volume of its servers has grown (os-server-external-events)."""
+"""Nova, told what became of the volumes of its servers (os-server-external-events)."""
 
 import http
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from oslo_log import log
 
 LOG = log.getLogger(__name__)
 _VERSION = '2.51'  # the first one with volume-extended
+_REIMAGED = '2.93'  # and with volume-reimaged
 
 
 class NovaEvents:
@@ -23,17 +24,27 @@ class NovaEvents:
         events: list[dict[str, Any]] = [
             {'name': 'volume-extended', 'server_uuid': server_id, 'tag': volume_id} for server_id in server_ids
         ]
+        self._send(events, _VERSION, f'volume {volume_id} has grown')
+
+    def tell_reimaged(self, volume_id: str, server_ids: Iterable[str], *, failed: bool) -> None:
+        """Tell of each server that its volume has the contents of an image, or has not got them: Nova waits for it."""
+        status = 'failed' if failed else 'completed'
+        events = [
+            {'name': 'volume-reimaged', 'server_uuid': server_id, 'tag': volume_id, 'status': status}
+            for server_id in server_ids
+        ]
+        self._send(events, _REIMAGED, f'the reimage of volume {volume_id} has {status}')
+
+    def _send(self, events: list[dict[str, Any]], version: str, what: str) -> None:
         if not events:
             return
         try:
-            reply = self._client.post('/os-server-external-events', json={'events': events}, microversion=_VERSION)
+            reply = self._client.post('/os-server-external-events', json={'events': events}, microversion=version)
         except exceptions.ClientException as exc:
-            LOG.warning('Nova was not told that volume %s has grown: %s', volume_id, type(exc).__name__)
+            LOG.warning('Nova was not told that %s: %s', what, type(exc).__name__)
             return
         for server_id, code in _find_dropped(reply):
-            LOG.warning(
-                'The server %s was not told that volume %s has grown: Nova answers %s', server_id, volume_id, code
-            )
+            LOG.warning('The server %s was not told that %s: Nova answers %s', server_id, what, code)
 
 
 def _find_dropped(reply: Any) -> list[tuple[Any, Any]]:

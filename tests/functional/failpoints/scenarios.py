@@ -39,6 +39,8 @@ class Scenario:
         self.clone = ''
         self.snapshot = ''
         self.ident = ''
+        self.image = ''
+        self.data = os.urandom(8 << 20)
         self.spare: Any = None
         self.name = ''
         self._digest = b''
@@ -86,12 +88,16 @@ class Scenario:
 
     def prepare(self) -> None:
         """Make what the action needs, with nobody armed."""
-        if self.action == 'make':
+        if self.action in ('image', 'reimage', 'upload'):
+            self.image = self.cloud.make_image(self.data)
+        if self.action in ('make', 'image'):
             return
         if self.action == 'manage':
             self._put_file()
             return
         self.volume = self._make()
+        if self.action in ('reimage', 'upload'):
+            return
         if self.action in _ALONE:
             _ALONE[self.action](self)
             return
@@ -241,6 +247,20 @@ class Scenario:
     def _revert_now(self, api: int) -> None:
         self.ask('POST', f'/v3/volumes/{self.volume}/action', {'revert': {'snapshot_id': self.snapshot}}, api=api)
 
+    def _image_now(self, api: int) -> None:
+        self.ask('POST', '/v3/volumes', {'volume': {'size': 1, 'imageRef': self.image}}, api=api)
+
+    def _reimage_now(self, api: int) -> None:
+        self.ask('POST', f'/v3/volumes/{self.volume}/action', {'os-reimage': {'image_id': self.image}}, api=api)
+
+    def _upload_now(self, api: int) -> None:
+        self.ask(
+            'POST',
+            f'/v3/volumes/{self.volume}/action',
+            {'os-volume_upload_image': {'image_name': self.volume}},
+            api=api,
+        )
+
     def _destroy_now(self, api: int) -> None:
         self.ask('DELETE', f'/v3/volumes/{self.volume}', api=api)
 
@@ -349,6 +369,25 @@ class Scenario:
         ident, status = self._newest()
         assert status == 'available'
         assert ident != self.volume
+
+    def _check_filled(self) -> None:
+        ident, status = self._newest()
+        assert status == 'available'
+        assert (self.action == 'reimage') == (ident == self.volume)
+        with (self.cloud.folder / 'volumes' / f'volume-{ident}').open('rb') as file:
+            assert file.read(len(self.data)) == self.data
+        assert not list((self.cloud.folder / 'volumes').glob('trash-*'))
+
+    def _check_imaged(self) -> None:
+        (image,) = self.cloud.glance_api.find(self.volume)
+        assert (image.status, image.size) == ('active', 1 << 30)
+        assert self._newest() == (self.volume, 'available')
+
+    def _check_not_imaged(self) -> None:
+        assert self.cloud.glance_api.find(self.volume) == []
+        assert self._newest() == (self.volume, 'available')
+        told = [one['user_message'] for one in self._do('GET', '/v3/messages')['messages']]
+        assert any(text.startswith('copy volume to image: Image ') for text in told)
 
     def _check_unplaced(self) -> None:
         ident, status = self._newest()

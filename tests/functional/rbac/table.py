@@ -87,6 +87,8 @@ VOLUMES = (
     Call('POST', '/volumes', members(202), {'volume': {'size': 1}}),
     # Who may not create is told so before anything is said of the source.
     Call('POST', '/volumes', (403, 202, 202, 403, 404, 403), {'volume': {'source_volid': '{volume_id}'}}),
+    # No Image service is configured: who may not create of images is told so before.
+    Call('POST', '/volumes', members(400), {'volume': {'size': 1, 'imageRef': 'x'}}),
     Call('GET', '/volumes/{volume_id}', project_readers(200)),
     Call('PUT', '/volumes/{volume_id}', project_members(200), {'volume': {'name': 'new'}}),
     Call('DELETE', '/volumes/{volume_id}', project_members(202)),
@@ -116,12 +118,12 @@ VOLUMES = (
     act('os-show_image_metadata', None, project_readers(200)),
     act('os-unset_image_metadata', {'key': 'a'}, project_members(404)),
     act('os-force_delete', None, project_admins(202)),
-    act('os-volume_upload_image', {'image_name': 'x'}, project_readers(400)),
+    act('os-volume_upload_image', {'image_name': 'x'}, project_members(400)),
     act('os-migrate_volume', {'host': 'nobody@nothing'}, project_admins(400)),
     act('os-migrate_volume_completion', {'new_volume': '{volume_id}'}, project_admins(400)),
     act('os-unmanage', None, project_admins(202)),
     act('revert', {'snapshot_id': 'x'}, project_members(400)),
-    act('os-reimage', {'image_id': 'x'}, project_readers(400)),
+    act('os-reimage', {'image_id': '11111111-1111-4111-8111-111111111111'}, project_members(400)),
     act('os-extend_volume_completion', {'error': False}, project_readers(400)),
 )
 

@@ -41,6 +41,7 @@ TABLE = {
         'create_snapshot': (CAST, '1.6', ('snapshot_id',)),
         'delete_snapshot': (CAST, '1.6', ('snapshot_id',)),
         'revert_volume': (CAST, '1.6', ('volume_id',)),
+        'copy_image': (CAST, '1.6', ('volume_id',)),
     },
     # By threads that do nothing else; the topic above serves them for APIs that do not know this one.
     'multiattach-fence': {'fence': (CALL, '1.2', _ATTACHMENT), 'fence_many': (CALL, '1.2', ('orders',))},

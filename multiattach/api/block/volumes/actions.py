@@ -7,12 +7,15 @@ import pecan
 
 from multiattach.api.actions import ANY_BODY, ActionController, action
 from multiattach.api.block.attachments import CONNECTION
+from multiattach.api.block.volumes import schemas
 from multiattach.api.block.volumes.schemas import METADATA
+from multiattach.api.block.volumes.views import show_upload
 from multiattach.api.request import Request
 from multiattach.api.routing import Handler, route
 from multiattach.api.schemas import requests
 from multiattach.api.validation import Versioned, flag
 from multiattach.domain import connection, errors, host_names, idents
+from multiattach.engine.image_actions import UploadWish
 from multiattach.engine.legacy import LegacyAttach
 
 _EXTEND_IN_USE = 42
@@ -203,6 +206,34 @@ class VolumeActionsController(ActionController):
         """Take an item of image metadata away."""
         self.engine.settings.unset_image_metadata(req.ctx, volume_id, value['key'])
 
+    # -- images ------------------------------------------------------------------------------------
+
+    @action(
+        'os-volume_upload_image',
+        schemas.UPLOAD,
+        reply=schemas.uploaded,
+        rules=(_PREFIX + 'upload_image', _PREFIX + 'upload_public'),
+    )
+    def upload_image(self, req: Request, volume_id: str, value: dict[str, Any]) -> dict[str, Any]:
+        """Have an image made of a volume."""
+        shown = req.minor >= schemas.UPLOAD_PARAMETERS
+        wish = UploadWish(
+            value['image_name'],
+            value.get('disk_format', 'raw'),
+            value.get('container_format') or 'bare',
+            flag(value, 'force'),
+            value.get('visibility', 'private') if shown else None,
+            flag(value, 'protected') if shown else None,
+        )
+        return show_upload(*self.engine.image_actions.upload(req.ctx, volume_id, wish), wish)
+
+    @action('os-reimage', schemas.REIMAGE, since=68, rules=('volume:reimage', 'volume:reimage_reserved'))
+    def reimage(self, req: Request, volume_id: str, value: dict[str, Any]) -> None:
+        """Have a volume's contents replaced by those of an image."""
+        self.engine.image_actions.reimage(
+            req.ctx, volume_id, value['image_id'], reserved_allowed=flag(value, 'reimage_reserved')
+        )
+
     # -- what attached servers before there were attachments (contract 6) --------------------------
 
     @action('os-attach', _ATTACH, rules=(_PREFIX + 'attach',))
@@ -262,8 +293,6 @@ class VolumeActionsController(ActionController):
 
 # Action, the microversion that brought it, why it is refused, and what the caller is told.
 _ABSENT = (
-    ('os-volume_upload_image', 0, 'no images here', 'Volumes cannot be uploaded as images'),
-    ('os-reimage', 68, 'no images here', 'Volumes cannot be rebuilt from images'),
     (
         'os-extend_volume_completion',
         71,

@@ -69,7 +69,7 @@ class VolumesController(Controller):
         status=202,
         body=schemas.CREATE,
         reply=schemas.changed,
-        rules=('volume:create', 'volume:multiattach', 'volume:get'),
+        rules=('volume:create', 'volume:create_from_image', 'volume:multiattach', 'volume:get'),
     )
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Create a volume."""
@@ -87,8 +87,11 @@ class VolumesController(Controller):
         self._refuse_sources(wanted)
         source = idents.normalise(wanted.get('source_volid') or '') or None
         snapshot = idents.normalise(wanted.get('snapshot_id') or '') or None
+        image = wanted.get('image_id') or wanted.get('imageRef') or None
         if source is not None and snapshot is not None:
             raise errors.InvalidInput('May specify only one of snapshot and source volume.')
+        if image is not None and (source is not None or snapshot is not None):
+            raise errors.InvalidInput('May specify only one of snapshot, imageRef or source volume.')
         size = wanted.get('size')
         if size is None and source is None and snapshot is None:
             raise errors.InvalidInput("Invalid input received: 'size' must be given.")
@@ -104,17 +107,13 @@ class VolumesController(Controller):
             metadata=wanted.get('metadata') or {},
             source_volid=source,
             snapshot_id=snapshot,
+            image_ref=image,
         )
 
     def _refuse_sources(self, wanted: Mapping[str, Any]) -> None:
         for key, noun in _UNKNOWN_SOURCES.items():
             if wanted.get(key):
                 raise errors.NotFound(f'{noun} {wanted[key]} could not be found.')
-        if wanted.get('imageRef') or wanted.get('image_id'):
-            raise errors.InvalidInput(
-                'Volumes of images: this service does not offer them. Make an empty volume, or a clone of '
-                'one (source_volid), and write the image to it from a server.'
-            )
 
     @route('GET', '/volumes/{volume_id}', reply=schemas.shown, rules=('volume:get', *_ATTRIBUTES))
     def show(self, req: Request, volume_id: str) -> dict[str, Any]:

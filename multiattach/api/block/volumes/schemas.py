@@ -81,6 +81,22 @@ DELETE = Versioned(
 SET_METADATA = requests.wrap('metadata', requests.METADATA)
 SET_METADATA_ITEM = requests.wrap('meta', {**requests.METADATA, 'minProperties': 1, 'maxProperties': 1})
 
+UPLOAD_PARAMETERS = 1
+_UPLOAD = {
+    'image_name': requests.NAME,
+    'disk_format': {'enum': ['raw', 'vmdk', 'vdi', 'qcow2', 'vhd', 'vhdx', 'ploop']},
+    'container_format': {'enum': ['ami', 'ari', 'aki', 'bare', 'ovf', 'ova', 'docker', 'compressed', None]},
+    'force': requests.BOOLEAN,
+}
+_UPLOAD_MORE = {'visibility': {'enum': ['community', 'public', 'private', 'shared']}, 'protected': requests.BOOLEAN}
+UPLOAD = Versioned(
+    {
+        0: requests.fields(_UPLOAD, 'image_name'),
+        UPLOAD_PARAMETERS: requests.fields(_UPLOAD | _UPLOAD_MORE, 'image_name'),
+    }
+)
+REIMAGE = requests.fields({'image_id': requests.UUID, 'reimage_reserved': requests.BOOLEAN}, 'image_id')
+
 METADATA = one('metadata', TEXTS)
 METADATA_ITEM = one('meta', {**TEXTS, 'minProperties': 1, 'maxProperties': 1})
 _ATTACHMENT = strict(
@@ -166,6 +182,28 @@ def shown(minor: int) -> Schema:
 
 def changed(minor: int) -> Schema:
     return one('volume', _describe(minor, extended=False))
+
+
+def uploaded(minor: int) -> Schema:
+    later = {'visibility': TEXT, 'protected': FLAG} if minor >= UPLOAD_PARAMETERS else {}
+    return one(
+        'os-volume_upload_image',
+        strict(
+            {
+                'id': UUID,
+                'updated_at': TIME_OR_NULL,
+                'status': {'const': 'uploading'},
+                'display_description': TEXT_OR_NULL,
+                'size': COUNT,
+                'volume_type': strict({'id': UUID, 'name': TEXT}),
+                'image_id': UUID,
+                'container_format': TEXT,
+                'disk_format': TEXT,
+                'image_name': TEXT,
+                **later,
+            }
+        ),
+    )
 
 
 def summarised(minor: int) -> Schema:

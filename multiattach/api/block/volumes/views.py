@@ -11,8 +11,10 @@ from multiattach.api.request import Request
 from multiattach.api.settings import ApiSettings
 from multiattach.db import models
 from multiattach.domain import states
+from multiattach.domain.images import Image
 from multiattach.domain.pools import name_pool
 from multiattach.engine.context import SERVICE
+from multiattach.engine.image_actions import UploadWish
 from multiattach.engine.policy import Policy
 
 TENANT_RULE = 'volume_extension:volume_tenant_attribute'
@@ -93,6 +95,24 @@ class VolumeView:
             'device': row.mountpoint or _NO_DEVICE,
             'attached_at': format_time(row.attached_at),
         }
+
+
+def show_upload(volume: models.VolumeDetail, image: Image, wish: UploadWish) -> dict[str, Any]:
+    """Show what is asked for with an image of a volume; the flags only where they could be asked for."""
+    view = {
+        'id': volume.id,
+        'updated_at': format_time(volume.updated_at),
+        'status': volume.status,
+        'display_description': volume.display_description,
+        'size': volume.size,
+        'volume_type': {'id': volume.volume_type_id, 'name': volume.type_name},
+        'image_id': image.id,
+        'container_format': image.container_format,
+        'disk_format': image.disk_format,
+        'image_name': image.name,
+    }
+    flags = {'visibility': wish.visibility, 'protected': wish.protected}
+    return {'os-volume_upload_image': view | {key: value for key, value in flags.items() if value is not None}}
 
 
 def _is_attached(row: Any) -> bool:
