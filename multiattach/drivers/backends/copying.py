@@ -50,6 +50,25 @@ def copy_device(source: int, target: int, size: int, proceed: Proceed) -> None:
     os.fsync(target)
 
 
+def restore_device(source: int, target: int, size: int, proceed: Proceed) -> None:
+    """Make a device what another one is: only what differs is written. Both may be open for direct I/O.
+
+    :param size: bytes to compare, a multiple of the block size.
+    :raises CopyAborted: *proceed* said no.
+    """
+    with mmap.mmap(-1, _BUFFER) as mine, mmap.mmap(-1, _BUFFER) as theirs:
+        for start in range(0, size, _BUFFER):
+            if start % _PIECE == 0:
+                _check(proceed)
+            length = min(_BUFFER, size - start)
+            with memoryview(mine)[:length] as wanted, memoryview(theirs)[:length] as found:
+                if os.preadv(source, [wanted], start) != length or os.preadv(target, [found], start) != length:
+                    raise OSError(errno.EIO, 'a device ends early')
+                if wanted != found and os.pwritev(target, [wanted], start) != length:
+                    raise OSError(errno.EIO, 'not all was written')
+    os.fsync(target)
+
+
 def _read_mark(source: int) -> tuple[int, int, int]:
     """Read what each write to a file changes."""
     found = os.fstat(source)

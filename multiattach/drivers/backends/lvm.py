@@ -16,6 +16,7 @@ from multiattach.drivers.backends.copying import copy_device
 from multiattach.drivers.backends.lvm_imports import LvmImports
 from multiattach.drivers.backends.lvm_manageable import ManageableLogicalVolumes
 from multiattach.drivers.backends.lvm_moving import MovableLogicalVolumes
+from multiattach.drivers.backends.lvm_snapshots import LvmSnapshots, name_snapshot
 from multiattach.drivers.errors import ClearAborted, StorageError
 
 _TIMEOUT = 120
@@ -27,7 +28,8 @@ _SHORT, _LONG = 1.0, 4.0  # s for a piece: of less it grows, of more it shrinks
 class LvmBackend:
     """Logical volumes ``volume-UUID`` in a volume group; the caller is root.
 
-    ``draft-UUID`` is one that is being copied, ``trash-UUID.NUMBER`` one that is to be zeroed and removed.
+    ``_snapshot-UUID`` is a snapshot, ``draft-UUID`` a volume that is being copied,
+    ``trash-UUID.NUMBER`` one that is to be zeroed and removed.
     """
 
     OPTS = volume_conf.LVM_OPTS
@@ -35,6 +37,7 @@ class LvmBackend:
     def __init__(self, volume_group: str) -> None:
         self._group = volume_group
         self.imports = LvmImports(self)
+        self._snapshots = LvmSnapshots(volume_group, self._report, self._run, self.find_device)
         self.movable = MovableLogicalVolumes(self)
         self.manageable = ManageableLogicalVolumes(volume_group, self._report, self._run)
 
@@ -77,12 +80,15 @@ class LvmBackend:
         source = self.find_size(_name(source_id))
         if source is None:
             raise StorageError(f'The logical volume of volume {source_id} is missing.')
+        self._clone(volume_id, _name(source_id), source, size_gb, proceed)
+
+    def _clone(self, volume_id: str, source: str, source_size: int, size_gb: int, proceed: Callable[[], bool]) -> None:
         if self.find_size(_draft(volume_id)) is None:
             self.make(_draft(volume_id), size_gb)
         try:
-            self._copy(_name(source_id), _draft(volume_id), min(source, size_gb * GIB), proceed)
+            self._copy(source, _draft(volume_id), min(source_size, size_gb * GIB), proceed)
         except OSError as exc:
-            raise StorageError(f'The logical volume of volume {source_id} cannot be copied: {exc.strerror}.') from exc
+            raise StorageError(f'The logical volume {source} cannot be copied: {exc.strerror}.') from exc
         self.rename(_draft(volume_id), _name(volume_id))
 
     def _copy(self, source: str, target: str, size: int, proceed: Callable[[], bool]) -> None:
@@ -146,11 +152,18 @@ class LvmBackend:
         return False
 
     def extend(self, volume_id: str, size_gb: int) -> None:
-        found = self.find_size(_name(volume_id))
+        name = _name(volume_id)
+        found = self.find_size(name)
         if found is None:
             raise StorageError(f'The logical volume of volume {volume_id} is missing.')
+        # LVM grows what has snapshots only while nobody has it open.
+        is_origin = self._snapshots.has_any(name)
         if found < size_gb * GIB:
-            self._run('lvextend', '--size', f'{size_gb}g', f'{self._group}/{_name(volume_id)}')
+            if is_origin:
+                self._run('lvchange', '--activate', 'n', f'{self._group}/{name}')
+            self._run('lvextend', '--size', f'{size_gb}g', f'{self._group}/{name}')
+        if is_origin:
+            self._run('lvchange', '--activate', 'y', f'{self._group}/{name}')
 
     def path(self, volume_id: str) -> str:
         return self.find_device(_name(volume_id))
@@ -187,6 +200,34 @@ class LvmBackend:
         if done.returncode:
             raise StorageError(f'{program} failed: {done.stderr.strip()}')
         return done.stdout
+
+    # Snapshots ---------------------------------------------------------------------------
+
+    def can_snapshot_in_use(self) -> bool:
+        return True
+
+    def create_snapshot(self, snapshot_id: str, volume_id: str, _proceed: Callable[[], bool]) -> None:
+        self._snapshots.create(snapshot_id, _name(volume_id))
+
+    def delete_snapshot(self, snapshot_id: str, _volume_id: str, proceed: Callable[[], bool]) -> None:
+        self._snapshots.discard(snapshot_id)
+        self.clear(snapshot_id, proceed)
+
+    def clone_snapshot(
+        self, volume_id: str, snapshot_id: str, _source_id: str, size_gb: int, proceed: Callable[[], bool]
+    ) -> None:
+        if self.find_size(_name(volume_id)) is None:
+            size = self._snapshots.measure(snapshot_id)
+            self._clone(volume_id, name_snapshot(snapshot_id), size, size_gb, proceed)
+
+    def revert(self, volume_id: str, snapshot_id: str, proceed: Callable[[], bool]) -> None:
+        try:
+            self._snapshots.revert(snapshot_id, _name(volume_id), proceed)
+        except OSError as exc:
+            raise StorageError(f'The snapshot {snapshot_id} cannot be copied: {exc.strerror}.') from exc
+
+    def list_snapshots(self) -> dict[str, str | None]:
+        return self._snapshots.list()
 
 
 def _name(volume_id: str) -> str:

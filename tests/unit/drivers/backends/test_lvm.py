@@ -29,8 +29,9 @@ class Group(LvmBackend):
         super().__init__('vg')
         self.directory = directory
         self.ran = []
+        self.origins = {}
 
-    def _device(self, name):
+    def find_device(self, name):
         return str(self.directory / name)
 
     def _run(self, program, *args, timeout=0.0):
@@ -38,7 +39,7 @@ class Group(LvmBackend):
             wanted = [arg.removeprefix('lv_name=') for arg in args if arg.startswith('lv_name=')]
             assert wanted or args[-1] == 'vg'
             rows = [
-                {'lv_name': path.name, 'lv_size': str(path.stat().st_size)}
+                {'lv_name': path.name, 'lv_size': str(path.stat().st_size), 'origin': self.origins.get(path.name, '')}
                 for path in sorted(self.directory.iterdir())
                 if not wanted or path.name in wanted
             ]
@@ -46,7 +47,15 @@ class Group(LvmBackend):
         self.ran.append((program, *args))
         if program == 'blkdiscard':
             self.blkdiscard(*args[1:])
-        if program == 'lvcreate':
+        if program == 'lvcreate' and '--snapshot' in args:
+            name, origin = args[args.index('--name') + 1], args[-1].removeprefix('vg/')
+            with (self.directory / origin).open('rb') as source, (self.directory / name).open('wb') as file:
+                file.write(source.read(1 << 20))
+                file.truncate((self.directory / origin).stat().st_size)
+            self.origins[name] = origin
+        elif program == 'lvconvert':
+            del self.origins[args[-1].removeprefix('vg/')]
+        elif program == 'lvcreate':
             size, name = args[args.index('--size') + 1], args[args.index('--name') + 1]
             with (self.directory / name).open('wb') as file:
                 file.truncate(int(size.removesuffix('g')) * GIB)
@@ -195,3 +204,72 @@ def test_a_disk_that_fails(group, monkeypatch):
     monkeypatch.setattr('multiattach.drivers.backends.lvm.copy_device', fail)
     with pytest.raises(StorageError, match='source cannot be copied: Input/output error'):
         group.clone('clone', 'source', 1, go_on)
+
+
+# Snapshots
+
+
+def test_a_snapshot_has_room_for_all_of_its_volume_and_is_taken_once(group):
+    for _ in range(2):
+        group.create_snapshot('s', 'source', go_on)
+    words = ('lvcreate', '--yes', '--snapshot', '--extents', '100%ORIGIN', '--name', '_snapshot-s', 'vg/volume-source')
+    assert group.ran == [words]
+    assert group.list_snapshots() == {'s': 'source'}
+
+
+def test_what_lvm_left_when_it_was_killed_is_no_snapshot(group, tmp_path):
+    """It makes a logical volume of that name first, and a snapshot of it then."""
+    (tmp_path / '_snapshot-s').write_bytes(b'')
+    with pytest.raises(StorageError, match='missing'):
+        group.clone_snapshot('clone', 's', 'source', 1, go_on)
+    with pytest.raises(StorageError, match='missing'):
+        group.revert('source', 's', go_on)
+    group.create_snapshot('s', 'source', go_on)
+    assert [words[0] for words in group.ran] == ['lvrename', 'lvcreate']
+    assert group.list_snapshots() == {'s': 'source'}
+
+
+def test_the_blocks_of_a_snapshot_are_zeroed_before_others_get_them(group, tmp_path):
+    group.create_snapshot('s', 'source', go_on)
+    group.ran.clear()
+    for _ in range(2):
+        group.delete_snapshot('s', 'source', go_on)
+    kinds = [words[0] for words in group.ran]
+    assert kinds[:2] == ['lvconvert', 'lvrename']
+    assert group.ran[0] == ('lvconvert', '--yes', '--splitsnapshot', 'vg/_snapshot-s')
+    assert set(kinds[2:-1]) == {'blkdiscard'}
+    assert kinds[-1] == 'lvremove'
+    assert [path.name for path in tmp_path.iterdir()] == ['volume-source']
+
+
+def test_a_volume_with_snapshots_grows_while_nobody_has_it(group):
+    group.create_snapshot('s', 'source', go_on)
+    group.ran.clear()
+    group.extend('source', 2)
+    assert [words[:3] for words in group.ran] == [
+        ('lvchange', '--activate', 'n'),
+        ('lvextend', '--size', '2g'),
+        ('lvchange', '--activate', 'y'),
+    ]
+
+
+def test_a_volume_of_a_snapshot_has_its_name_only_when_it_is_complete(group, tmp_path):
+    group.create_snapshot('s', 'source', go_on)
+    with pytest.raises(CopyAborted):
+        group.clone_snapshot('clone', 's', 'source', 1, lambda: False)
+    assert not (tmp_path / 'volume-clone').exists()
+    group.clone_snapshot('clone', 's', 'source', 1, go_on)
+    assert (tmp_path / 'volume-clone').open('rb').read(20) == b'data'.ljust(20, b'\0')
+
+
+def test_a_revert_writes_what_differs(tmp_path):
+    source, target = tmp_path / 'source', tmp_path / 'target'
+    data = bytearray(os.urandom(9 << 20))
+    source.write_bytes(data)
+    data[5 << 20] ^= 1
+    target.write_bytes(data)
+    with source.open('rb') as reader, target.open('r+b') as writer:
+        copying.restore_device(reader.fileno(), writer.fileno(), 9 << 20, go_on)
+        with pytest.raises(CopyAborted):
+            copying.restore_device(reader.fileno(), writer.fileno(), 9 << 20, lambda: False)
+    assert source.read_bytes() == target.read_bytes()
