@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from multiattach.db import models, transitions
+from multiattach.db import models, snapshots, transitions
 from multiattach.db.commits import Work, note_row
 from multiattach.domain.imports import OWN_TYPE, Item, Kind, Obstacle, Row
 
@@ -31,6 +31,7 @@ _TABLES: dict[Kind, dict[str, str]] = {
     Kind.QUOTA: {'quota_limits': 'name'},
     Kind.VOLUME: {'volumes': 'id', 'volume_metadata': 'volume_id', 'volume_image_metadata': 'volume_id'},
     Kind.ATTACHMENT: {'attachments': 'id'},
+    Kind.SNAPSHOT: {'snapshots': 'id', 'snapshot_metadata': 'snapshot_id'},
 }
 # What an item is compared by, of tables that have more: the rest the service writes by itself.
 _COMPARED: dict[str, frozenset[str]] = {
@@ -55,6 +56,20 @@ _COMPARED: dict[str, frozenset[str]] = {
             'status',
             'claim',
             'source_volid',
+            'snapshot_id',
+            'deleted_at',
+        }
+    ),
+    'snapshots': frozenset(
+        {
+            'id',
+            'volume_id',
+            'project_id',
+            'user_id',
+            'display_name',
+            'display_description',
+            'size',
+            'status',
             'deleted_at',
         }
     ),
@@ -83,6 +98,7 @@ _NEEDS = {
     Kind.DEFAULT_TYPE: (Kind.TYPE, 'default_volume_types', 'volume_type_id'),
     Kind.VOLUME: (Kind.TYPE, 'volumes', 'volume_type_id'),
     Kind.ATTACHMENT: (Kind.VOLUME, 'attachments', 'volume_id'),
+    Kind.SNAPSHOT: (Kind.VOLUME, 'snapshots', 'volume_id'),
 }
 Key = tuple[Kind, str]
 
@@ -341,6 +357,8 @@ def _insert(work: Work, name: str, rows: Sequence[dict[str, Any]], actor: transi
             transitions.import_attachments(work, some, actor)
         elif name == 'volumes':
             transitions.import_volumes(work, some)
+        elif name == 'snapshots':
+            snapshots.import_rows(work, some)
         else:
             work.execute(sa.insert(_find_table(name)), some)
 
@@ -351,6 +369,8 @@ def _rewrite(work: Work, item: Item) -> None:
         rows = [dict(row) for row in item.rows.get(name, ())]
         if number == 0 and item.kind in (Kind.VOLUME, Kind.ATTACHMENT):
             transitions.rewrite_imported(work, _find_table(name), item.ident, rows[0])
+        elif number == 0 and item.kind is Kind.SNAPSHOT:
+            snapshots.rewrite_imported(work, item.ident, rows[0])
         elif number == 0 and column == 'id':
             table = _find_table(name)
             work.execute(sa.update(table).where(table.c.id == item.ident).values(**rows[0]))
@@ -403,7 +423,7 @@ def find_undo(work: Work) -> tuple[Undone, list[Key]]:
 
 def _find_dependents(work: Work, records: Mapping[Key, str]) -> Iterator[Obstacle]:
     """Find what was made here of imported volumes and types, and would be left without them."""
-    for kind, (need, name, column) in ((kind, _NEEDS[kind]) for kind in (Kind.VOLUME, Kind.ATTACHMENT)):
+    for kind, (need, name, column) in ((kind, _NEEDS[kind]) for kind in (Kind.VOLUME, Kind.ATTACHMENT, Kind.SNAPSHOT)):
         table = _find_table(name)
         needed = [ident for of, ident in records if of is need]
         for some in _chunks(needed):
@@ -431,9 +451,13 @@ def undo(work: Work, keys: Sequence[Key]) -> None:
     table, made = _find_table('attachments'), _find_table('volumes')
     for some in _chunks(types):
         volumes += [row.id for row in work.execute(sa.select(made.c.id).where(made.c.volume_type_id.in_(some)))]
+    made = _find_table('snapshots')
+    taken = []
     for some in _chunks(sorted(set(volumes))):
         work.execute(sa.delete(table).where(table.c.volume_id.in_(some)))
-    _delete(work, {*keys, *((Kind.VOLUME, ident) for ident in volumes)})
+        taken += [row.id for row in work.execute(sa.select(made.c.id).where(made.c.volume_id.in_(some)))]
+    more = [(Kind.VOLUME, ident) for ident in volumes] + [(Kind.SNAPSHOT, ident) for ident in taken]
+    _delete(work, {*keys, *more})
 
 
 def finish(work: Work) -> None:

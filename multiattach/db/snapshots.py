@@ -40,6 +40,18 @@ _OF_HOST = sa.select(S).join(V, V.id == S.volume_id).where(_LIVE, V.host == sa.b
 # -- statuses --------------------------------------------------------------------------------------
 
 
+def import_rows(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert snapshots in the statuses that they had elsewhere."""
+    moment = models.now()
+    work.execute(sa.insert(models.table_of(S)), [{**row, 'status_at': moment} for row in rows])
+
+
+def rewrite_imported(work: Work, snapshot_id: str, values: Mapping[str, Any]) -> None:
+    """Make an imported snapshot what it is elsewhere by now; nobody here has changed it."""
+    table = models.table_of(S)
+    work.execute(sa.update(table).where(table.c.id == snapshot_id).values({**values, 'status_at': models.now()}))
+
+
 def move(work: Work, snapshot_id: str, event: str, **values: Any) -> None:
     """Move a snapshot by an event, with what is written in the same UPDATE.
 

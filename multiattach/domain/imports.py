@@ -16,6 +16,7 @@ class Kind(enum.StrEnum):
     QUOTA = 'quota'
     VOLUME = 'volume'
     ATTACHMENT = 'attachment'
+    SNAPSHOT = 'snapshot'
 
 
 Row = Mapping[str, Any]

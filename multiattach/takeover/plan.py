@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from multiattach.domain.imports import Item, Kind, Obstacle
-from multiattach.takeover import catalog, settings
+from multiattach.takeover import catalog, settings, snapshots
 from multiattach.takeover.attachments import GONE, Refusal
 from multiattach.takeover.source import Contents
 from multiattach.takeover.volumes import Facts, Place, Translator
@@ -45,14 +45,17 @@ def make_plan(contents: Contents, find: Callable[[str], Place | None], conf: set
     skipped: collections.Counter[str] = collections.Counter()
     qos = list(catalog.list_qos(contents, obstacles))
     types = list(catalog.list_types(contents, {item.ident for item in qos}))
+    taken, kept = _judge_snapshots(contents, find, obstacles)
     facts = Facts(
         find,
         conf,
         frozenset(item.ident for item in types),
         frozenset(row.volume_type_id for row in contents.encryptions),
-        frozenset(row.volume_id for row in contents.snapshots),
+        kept,
     )
     volumes = list(_translate(contents, facts, obstacles, skipped))
+    moved = {item.ident for item in volumes if item.kind is Kind.VOLUME}
+    volumes += [item for item in taken if item.rows['snapshots'][0]['volume_id'] in moved]
     obstacles += _list_left_behind(contents)
     items = [*qos, *types, *catalog.list_default_types(contents), *catalog.list_quotas(contents), *volumes]
     order = {kind: number for number, kind in enumerate(Kind)}
@@ -65,6 +68,7 @@ def _list_present(contents: Contents) -> frozenset[tuple[Kind, str]]:
             *((Kind.QOS, row.id) for row in contents.qos_specs),
             *((Kind.TYPE, row.id) for row in contents.types),
             *((Kind.VOLUME, row.id) for row in contents.volumes),
+            *((Kind.SNAPSHOT, row.id) for row in contents.snapshots),
             *((Kind.ATTACHMENT, row.id) for row in contents.attachments if row.attach_status not in GONE),
         }
     )
@@ -84,12 +88,31 @@ def _translate(
             obstacles.append(Obstacle(Kind.VOLUME, row.id, row.project_id, row.display_name, exc.reason, exc.remedy))
 
 
+def _judge_snapshots(
+    contents: Contents, find: Callable[[str], Place | None], obstacles: list[Obstacle]
+) -> tuple[list[Item], frozenset[str]]:
+    """Make items of snapshots.
+
+    :returns: the items, and the volumes of those that cannot be imported.
+    """
+    hosts = {row.id: row.host for row in contents.volumes}
+    metadata = catalog.group(contents.snapshot_metadata, 'snapshot_id')
+    found, kept = [], set()
+    for row in contents.snapshots:
+        host = hosts.get(row.volume_id)
+        place = find(host) if host else None
+        if place is None:
+            continue  # its volume is refused
+        try:
+            found.append(snapshots.translate(row, metadata.get(row.id, []), place))
+        except Refusal as exc:
+            kept.add(row.volume_id)
+            obstacles.append(Obstacle(Kind.SNAPSHOT, row.id, row.project_id, row.display_name, exc.reason, exc.remedy))
+    return found, frozenset(kept)
+
+
 def _list_left_behind(contents: Contents) -> Iterator[Obstacle]:
     """Tell of what there is no such thing here."""
-    for row in contents.snapshots:
-        yield _leave(
-            'snapshot', row, row.display_name, 'Snapshots cannot be imported yet.', 'Delete it, or make a volume of it.'
-        )
     for row in contents.backups:
         yield _leave(
             'backup',

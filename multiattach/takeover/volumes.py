@@ -153,7 +153,7 @@ class Translator:
         own = {
             **{name: getattr(row, name) for name in ('id', 'project_id', 'user_id', 'size', 'volume_type_id')},
             **{name: getattr(row, name) for name in ('display_name', 'display_description', 'availability_zone')},
-            **{name: getattr(row, name) for name in ('source_volid', 'created_at', 'updated_at')},
+            **{name: getattr(row, name) for name in ('source_volid', 'snapshot_id', 'created_at', 'updated_at')},
             'new_size': None,
             'multiattach': bool(row.multiattach),
             'bootable': bool(row.bootable),

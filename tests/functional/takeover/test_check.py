@@ -31,6 +31,7 @@ def test_a_cloud_that_can_move(mover, theirs):
         'quota': 1,
         'volume': 1,
         'attachment': 1,
+        'snapshot': 0,
     }
     text = '\n'.join(report.tell(found, done=False))
     assert '1 new' in text

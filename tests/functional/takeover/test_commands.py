@@ -38,6 +38,7 @@ def test_a_move_there_and_back(config, db, theirs, url_file):
         'quota': 0,
         'volume': 1,
         'attachment': 1,
+        'snapshot': 0,
     }
     done = run('manage', config, 'cinder', 'import', *there)
     assert done.returncode == 0, done.stderr

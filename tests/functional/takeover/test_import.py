@@ -116,6 +116,32 @@ def test_reserved_and_failed_attachments(mover, db, theirs):
     assert [row.initiator is not None for row in rows] == [False, False, True]
 
 
+def test_a_snapshot_in_ceph(mover, db, theirs):
+    db_services.beat(db, VOLUME_BINARY, 'new@rbd', 'nova', {'protocol': 'rbd'})
+    kind = theirs.add_type('multi')
+    volume, other = theirs.add_volume(kind, host='old@rbd#RBD'), theirs.add_volume(kind, host='old@rbd#RBD')
+    values = {'project_id': 'p1', 'volume_type_id': kind, 'volume_size': 1}
+    snapshot, going = new_id(), new_id()
+    theirs.add('snapshots', id=snapshot, volume_id=volume, status='available', display_name='s', **values)
+    theirs.add('snapshot_metadata', snapshot_id=snapshot, key='colour', value='blue')
+    theirs.add('snapshots', id=going, volume_id=other, status='deleting', **values)
+    named = ['old@rbd#RBD=new@rbd']
+    found = mover.run(named=named, partial=True)
+    assert {one.ident for one in found.obstacles} == {going, other}
+    row = read(db, models.Snapshot, snapshot)
+    assert (row.volume_id, row.status, row.size, row.progress) == (volume, 'available', 1, '100%')
+    with db.reader() as session:
+        assert session.execute(sa.select(models.table_of(models.SnapshotMetadata))).all() == [
+            (snapshot, 'colour', 'blue')
+        ]
+    theirs.set('snapshots', snapshot, display_name='t')
+    assert [item.ident for item in mover.run(named=named, partial=True).comparison.changed] == [snapshot]
+    assert read(db, models.Snapshot, snapshot).display_name == 't'
+    stop(db)
+    mover.imports.undo()
+    assert count(db)['snapshots'] == 0
+
+
 def test_again_doubles_nothing(mover, db, cloud, theirs):
     mover.run()
     before = count(db)
@@ -241,12 +267,15 @@ def test_what_changed_here_is_told_before_the_way_back(mover, db, cloud):
         row = read(db, models.Volume, cloud.plain)._asdict()
         made = new_id()
         session.execute(sa.insert(models.Volume), {**row, 'id': made})
-    with pytest.raises(errors.Conflict, match='2 things were changed here'):
+        taken = {'id': made, 'project_id': 'p1', 'size': 1, 'status': 'available', 'progress': '100%'}
+        session.execute(sa.insert(models.Snapshot), {**taken, 'volume_id': cloud.plain})
+    with pytest.raises(errors.Conflict, match='3 things were changed here'):
         mover.imports.undo()
-    told = {one.ident: one.reason for one in mover.imports.undo(dry_run=True).changed}
+    told = {(one.kind, one.ident): one.reason for one in mover.imports.undo(dry_run=True).changed}
     assert told == {
-        cloud.plain: 'It was changed here since it was imported.',
-        made: 'It was made here, of an imported volume-type.',
+        ('volume', cloud.plain): 'It was changed here since it was imported.',
+        ('volume', made): 'It was made here, of an imported volume-type.',
+        ('snapshot', made): 'It was made here, of an imported volume.',
     }
     mover.imports.undo(force=True)
     assert count(db) == before

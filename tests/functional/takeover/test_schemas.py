@@ -88,6 +88,7 @@ def test_a_real_schema(mover, servers, tmp_path, release, database):
         'quota': 2,
         'volume': 1,
         'attachment': 2,
+        'snapshot': 0,
     }
     with mover.db.reader() as session:
         assert session.execute(sa.select(sa.func.count()).select_from(models.Attachment)).scalar_one() == 2
