@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several monitors: each knows its own clients only, and of one that is silent nobody knows whom it has."""
 
+import contextlib
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -34,6 +35,17 @@ def write_conf(cloud: Cloud, monitor: str) -> pathlib.Path:
     return made
 
 
+@contextlib.contextmanager
+def connect_at(cloud: Cloud, info: dict[str, Any], monitor: str) -> Iterator[Any]:
+    """Be a client that has its session with one monitor; on a busy machine it may turn to another one at first."""
+    for _ in range(10):
+        with cloud.connect(info, conf=write_conf(cloud, monitor)) as io:
+            if find_place(cloud, info['auth_username']) == {monitor}:
+                yield io
+                return
+    raise AssertionError(f'it does not stay with monitor {monitor}')
+
+
 def find_place(cloud: Cloud, entity: str) -> set[str]:
     target = cloud.deployed.target
     assert isinstance(target, RbdTarget)
@@ -50,8 +62,8 @@ def test_the_sessions_of_each_are_read(cloud: Cloud) -> None:
     volume_id = cloud.deployed.make_volume('multi')
     for monitor in cloud.ceph.portals:
         info = cloud.attach(volume_id, make_connector('a'))['connection_info']
-        with cloud.connect(info, conf=write_conf(cloud, monitor)):
-            assert find_place(cloud, info['auth_username']) == {monitor}
+        with connect_at(cloud, info, monitor):
+            pass
 
 
 def test_while_one_is_silent_nothing_is_proven(cloud: Cloud) -> None:
@@ -66,12 +78,8 @@ def test_while_one_is_silent_nothing_is_proven(cloud: Cloud) -> None:
         reply = cloud.app.post_json(path, {'fence': {}}, headers=HEADERS, expect_errors=True)
         return reply.status_code, reply.json
 
-    with (
-        cloud.connect(info, conf=write_conf(cloud, monitor)) as io,
-        cloud.rbd.Image(io, f'volume-{volume_id}', read_only=True) as image,
-    ):
+    with connect_at(cloud, info, monitor) as io, cloud.rbd.Image(io, f'volume-{volume_id}', read_only=True) as image:
         image.read(0, BLOCK)
-        assert find_place(cloud, info['auth_username']) == {monitor}
         with cloud.ceph.frozen(f'mon.{monitor}'):
             code, said = fence()
             assert code == 504, said
