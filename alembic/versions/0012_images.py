@@ -6,7 +6,7 @@ from alembic import op
 from sqlalchemy.dialects import mysql
 
 revision = '0012'
-down_revision = '0014'
+down_revision = '0011'
 branch_labels = None
 depends_on = None
 

@@ -96,8 +96,6 @@ class Scenario:
             self._put_file()
             return
         self.volume = self._make()
-        if self.action in ('reimage', 'upload'):
-            return
         if self.action in _ALONE:
             _ALONE[self.action](self)
             return
@@ -491,5 +489,7 @@ _ALONE: dict[str, Callable[[Scenario], None]] = {
     **dict.fromkeys(('snapshot', 'forget', 'revert'), Scenario._prepare_snapshot),
     'migrate': Scenario._free,
     'stop': Scenario._block,
-    **dict.fromkeys(('create', 'destroy', 'extend', 'plug', 'offer', 'unmanage'), lambda _scenario: None),
+    **dict.fromkeys(
+        ('create', 'destroy', 'extend', 'plug', 'offer', 'unmanage', 'reimage', 'upload'), lambda _scenario: None
+    ),
 }
