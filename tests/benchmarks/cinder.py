@@ -40,6 +40,7 @@ class Cinder(Service):
 
     #: of its configuration and its driver
     files = FILES
+    template = 'cinder.conf'
 
     def __init__(
         self, folder: pathlib.Path, venvs: pathlib.Path | None, api_processes: int = 2, api_threads: int = 8
@@ -57,7 +58,7 @@ class Cinder(Service):
         conf = self.folder / 'cinder.conf'
         conf.touch(0o600)
         conf.write_text(
-            (self.files / 'cinder.conf')
+            (self.files / self.template)
             .read_text()
             .format(
                 programs=programs,
@@ -73,7 +74,7 @@ class Cinder(Service):
             'PATH': f'{self.folder}:{programs}:{os.environ["PATH"]}',
             'HOME': str(self.folder),
             'LC_ALL': 'C.UTF-8',
-            'PYTHONPATH': str(self.files),
+            'PYTHONPATH': f'{self.files}:{self.folder}/python',
             'PYTHONWARNINGS': 'ignore',
             'no_proxy': '*',
         }
