@@ -11,7 +11,6 @@ from multiattach.domain.imports import Item, Kind
 A = states.Attachment
 # Statuses of Cinder in which nobody has a step in hand; "detached" ones are history.
 _STATES = {'attached': A.ATTACHED, 'reserved': A.RESERVED, 'error_attaching': A.ERROR_ATTACHING}
-GONE = frozenset({'detached', 'deleted'})
 _ERROR_DETACHING = 'error_detaching'
 _LIO_LUN = 0  # its first LUN; that of tgt is the controller
 _REFRESH = (
@@ -33,6 +32,11 @@ class Refusal(Exception):
         self.remedy = remedy
 
 
+def is_gone(status: str | None) -> bool:
+    """Tell whether an attachment is history, although its row is not deleted."""
+    return status == A.DETACHED or status == 'deleted'
+
+
 def translate(row: Any, storage_name: str) -> Item | None:
     """Make an item of an attachment; None if there is nothing to import.
 
@@ -40,7 +44,7 @@ def translate(row: Any, storage_name: str) -> Item | None:
     :raises Refusal: it cannot be imported, and so cannot its volume.
     """
     status = row.attach_status
-    if status in GONE:
+    if is_gone(status):
         return None
     connector, info = _load(row.connector), _load(row.connection_info)
     state = A.ERROR_DETACHING if status == _ERROR_DETACHING and connector else _STATES.get(status)

@@ -9,7 +9,7 @@ from typing import Any
 
 from multiattach.domain.imports import Item, Kind, Obstacle
 from multiattach.takeover import catalog, settings, snapshots
-from multiattach.takeover.attachments import GONE, Refusal
+from multiattach.takeover.attachments import Refusal, is_gone
 from multiattach.takeover.source import Contents
 from multiattach.takeover.volumes import Facts, Place, Translator
 
@@ -69,7 +69,7 @@ def _list_present(contents: Contents) -> frozenset[tuple[Kind, str]]:
             *((Kind.TYPE, row.id) for row in contents.types),
             *((Kind.VOLUME, row.id) for row in contents.volumes),
             *((Kind.SNAPSHOT, row.id) for row in contents.snapshots),
-            *((Kind.ATTACHMENT, row.id) for row in contents.attachments if row.attach_status not in GONE),
+            *((Kind.ATTACHMENT, row.id) for row in contents.attachments if not is_gone(row.attach_status)),
         }
     )
 

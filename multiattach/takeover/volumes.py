@@ -13,8 +13,6 @@ from multiattach.takeover.catalog import group
 from multiattach.takeover.source import Contents
 
 V = states.Volume
-# Cinder's statuses in which nobody has a step in hand and that mean the same here.
-_KEPT = frozenset({V.ERROR, V.ERROR_DELETING, V.ERROR_EXTENDING, V.MAINTENANCE})
 _UNREPLICATED = frozenset({None, '', 'disabled', 'not-capable'})
 _NOT_MIGRATING = frozenset({None, '', 'none', 'success', 'error'})
 _WAIT = 'Wait until it is done. If nobody is at it any more: openstack volume set --state …, as "cinder-manage" says.'
@@ -200,14 +198,14 @@ def _check_itself(row: Any) -> None:
 
 def _judge_status(row: Any, its: Sequence[Item]) -> str:
     """Return the status here, which the attachments decide unless it tells of a failure."""
-    if row.status in _KEPT:
+    if row.status in states.FAILED or row.status == V.MAINTENANCE:
         return str(row.status)
     counts: dict[str, int] = {}
     for item in its:
         state = item.rows['attachments'][0]['state']
         counts[state] = counts.get(state, 0) + 1
     derived = states.derive_status(counts, None)
-    if row.status not in states.DERIVED_STATUSES or row.status in (V.ATTACHING, V.DETACHING):
+    if row.status not in states.DERIVED_STATUSES or row.status in states.MARKED:
         remedy = 'Accept or delete the transfer first.' if row.status == 'awaiting-transfer' else _WAIT
         raise Refusal(f'It is {row.status}.', remedy)
     if derived != row.status:
