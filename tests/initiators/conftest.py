@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
-from tests.functional.drivers.conftest import store  # noqa: F401 - a fixture
+from tests.functional.drivers.conftest import ceph, make_rbd, rbd, store  # noqa: F401 - fixtures
 from tests.functional.drivers.targets.tgt.conftest import make_tgtd, make_volume, target, tgtd, volume  # noqa: F401 - fixtures
 from tests.testbed import processes
 

@@ -109,6 +109,11 @@ class Ledger:
             start = bisect.bisect_right(self._gone, moment)
             return set(self._going[start:])
 
+    def sent(self) -> dict[int, float]:
+        """Return when each write went out first."""
+        with self._lock:
+            return dict(reversed(list(zip(self._going, self._gone, strict=True))))
+
     def acknowledge(self, number: int, sequence: int) -> None:
         """Write down that it was answered as done.
 
