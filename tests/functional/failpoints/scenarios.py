@@ -88,12 +88,10 @@ class Scenario:
 
     def prepare(self) -> None:
         """Make what the action needs, with nobody armed."""
-        if self.action in ('image', 'reimage', 'upload'):
-            self.image = self.cloud.make_image(self.data)
-        if self.action in ('make', 'image'):
+        if self.action == 'make':
             return
-        if self.action == 'manage':
-            self._put_file()
+        if self.action in ('manage', 'image'):
+            {'manage': self._put_file, 'image': self._prepare_image}[self.action]()
             return
         self.volume = self._make()
         if self.action in _ALONE:
@@ -115,6 +113,9 @@ class Scenario:
             self._do('POST', f'/v3/attachments/{self.ident}/action', {'os-complete': None})
         if self.action == 'refuse':
             self._file().rename(self._file().with_suffix('.away'))
+
+    def _prepare_image(self) -> None:
+        self.image = self.cloud.make_image(self.data)
 
     def _prepare_snapshot(self) -> None:
         self._write(b'before')
@@ -488,6 +489,7 @@ _ALONE: dict[str, Callable[[Scenario], None]] = {
     'accept': Scenario._offer,
     **dict.fromkeys(('snapshot', 'forget', 'revert'), Scenario._prepare_snapshot),
     'migrate': Scenario._free,
+    **dict.fromkeys(('reimage', 'upload'), Scenario._prepare_image),
     'stop': Scenario._block,
     **dict.fromkeys(
         ('create', 'destroy', 'extend', 'plug', 'offer', 'unmanage', 'reimage', 'upload'), lambda _scenario: None
