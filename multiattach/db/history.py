@@ -32,6 +32,7 @@ def purge(db: database.Database, before: datetime.datetime) -> dict[str, int]:
             ~sa.exists().where(snapshot.volume_id == volume.id),
             ~sa.exists().where(transfer.volume_id == volume.id),
         ),
+        'volume_migrations': _purge(db, models.Migration, models.Migration.deleted_at < before),
         'volume_types': _purge(
             db, kind, kind.deleted_at < before, ~sa.exists().where(volume.volume_type_id == kind.id)
         ),

@@ -92,3 +92,9 @@ OPEN: frozenset[str] = AT_DESTINATION | AT_SOURCE
 UNDER_WAY: frozenset[str] = frozenset(info.shown for info in STATES.values() if info.before)
 # What an administrator may write where nothing is under way; "none" for nothing.
 RESETTABLE: frozenset[str] = frozenset({'none', 'error', 'success'})
+
+
+def tell(state: str, progress: int) -> str:
+    """Say in a sentence or two how far a migration is."""
+    share = f' {progress} % of that is done.' if state == S.COPYING else ''
+    return f'It is migrated: {STATES[State(state)].doc}{share}'

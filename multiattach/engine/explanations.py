@@ -14,9 +14,10 @@ from multiattach.db import (
     gateways as db_gateways,
     hosts as db_hosts,
     leases as db_leases,
+    migrations as db_migrations,
     models,
 )
-from multiattach.domain import errors, explanations, leases, states, timeline
+from multiattach.domain import errors, explanations, leases, migrations, states, timeline
 from multiattach.domain.blocklist import Entry
 from multiattach.domain.gateways import VolumeExport
 from multiattach.domain.leases import Lease
@@ -270,6 +271,8 @@ class Explanations:
             found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, agents))
             known = db_leases.list_of(session, _list_in_flight(volume.attachments, volume))
             gateways = db_gateways.explain_exports(session, volume_id) if _has_gateways(volume, found) else ()
+            moving = db_migrations.list_of_volume(session, volume_id) if volume.migration_status else []
+            told = [migrations.tell(row.state, row.progress) for row in moving]
         explainer = self._explainer(ctx, volume, found)
         explainer.leases = known
         rows = {row.id: explainer.explain(row, with_steps=False) for row in volume.attachments}
@@ -294,6 +297,8 @@ class Explanations:
                 lease = dataclasses.replace(lease, error=None)  # it may name hosts; the message says it
             actor = dataclasses.replace(actor, lease=lease)
             outlook = dataclasses.replace(outlook, next=f'{outlook.next} {leases.tell(lease)}')
+        if told:
+            outlook = dataclasses.replace(outlook, next=' '.join([outlook.next, *told]))
         servers = {row.instance_uuid or row.id for row in volume.attachments if row.state not in states.PLACELESS}
         warns = explanations.must_warn(volume.multiattach, len(servers))
         return ExplainedVolume(

@@ -144,7 +144,11 @@ class MigrationRows:
                 'service_uuid': row.service_uuid,
             }
             if row.new_type_id is not None:
-                kind = db_types.get(session, row.new_type_id)
+                try:
+                    kind = db_types.get(session, row.new_type_id)
+                except errors.VolumeTypeNotFound:
+                    db_migrations.break_off(session, row, volume, 'its new type was deleted meanwhile')
+                    return None
                 values |= {'volume_type_id': kind.id, 'multiattach': extra_specs.is_multiattach(kind.extra_specs)}
             transitions.move_volume(session, volume.id, 'migrated', **values)
             db_migrations.move(session, row, 'switched', volume=volume)

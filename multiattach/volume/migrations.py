@@ -57,6 +57,8 @@ class Migrations:
     @property
     def readable(self) -> list[str]:
         """Names of the backends whose volumes can come here."""
+        if _find_movable(self._backend) is None:
+            return []
         return sorted(name for name, one in self._backends.items() if _find_movable(one) is not None)
 
     def start(self) -> None:

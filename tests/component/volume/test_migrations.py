@@ -11,6 +11,8 @@ from multiattach.domain import errors
 from multiattach.drivers.backends import moving
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.backends.file_moving import FileDraft
+from multiattach.engine.snapshots import SnapshotWish
+from multiattach.engine.volumes import VolumeWish
 from multiattach.volume import migrations as volume_migrations
 from tests.deployments import embedded
 
@@ -132,6 +134,10 @@ def test_who_uses_a_volume_breaks_its_migration_off(two, volume_id, monkeypatch)
     migrate(two, volume_id)
     two.wait(lambda: waiting)
     assert show(two, volume_id).migration_status == 'migrating'
+    explained = two.engine.explanations.explain_volume(two.ctx, volume_id)
+    assert explained.outlook.next.endswith(
+        'It is migrated: The worker of the destination copies, and reads back what it wrote. 0 % of that is done.'
+    )
     with pytest.raises(errors.InvalidVolume, match='being migrated'):
         migrate(two, volume_id)
     with pytest.raises(errors.InvalidVolume, match='being migrated'):
@@ -265,6 +271,57 @@ def test_a_retype_that_fails_leaves_type_and_place(two, volume_id, monkeypatch):
         before.volume_type_id,
         'error',
     )
+
+
+def test_a_type_that_is_deleted_while_a_volume_is_retyped_to_it(two, volume_id, monkeypatch):
+    kind = two.engine.types.create(two.ctx, 'passing', None, True, {'volume_backend_name': 'other'})
+    waiting, go = hold(monkeypatch)
+    two.engine.actions.retype(two.ctx, volume_id, kind.id, may_migrate=True)
+    two.wait(lambda: waiting)
+    two.engine.types.delete(two.ctx, kind.id)
+    go.append(True)
+    volume = wait_over(two, volume_id)
+    assert (volume.host, volume.status, volume.migration_status) == (embedded.BACKEND, 'available', 'error')
+    assert list_files(two) == {'volumes': [f'volume-{volume_id}'], 'other': []}
+    assert 'type was deleted' in tell(two, volume_id)[0]
+
+
+def test_a_snapshot_that_is_taken_meanwhile(two, volume_id, monkeypatch):
+    waiting, go = hold(monkeypatch)
+    migrate(two, volume_id)
+    two.wait(lambda: waiting)
+    snapshot = two.engine.snapshots.create(two.ctx, SnapshotWish(volume_id))
+    go.append(True)
+    volume = wait_over(two, volume_id)
+    assert (volume.host, volume.migration_status) == (embedded.BACKEND, 'error')
+    with pytest.raises(errors.InvalidVolume, match='snapshots'):
+        migrate(two, volume_id)
+    two.engine.snapshots.delete(two.ctx, snapshot.id, force=True)
+    two.wait(lambda: not (two.directory / 'volumes' / f'snapshot-{snapshot.id}').exists())
+    two.wait(lambda: is_gone(two, snapshot.id))
+
+
+def is_gone(deployed, snapshot_id):
+    try:
+        deployed.engine.snapshots.show(deployed.ctx, snapshot_id)
+    except errors.NotFound:
+        return True
+    return False
+
+
+def test_a_clone_that_is_made_meanwhile_is_waited_for(two, volume_id, monkeypatch):
+    """Its worker reads the source's storage, which must not go."""
+    waiting, go = hold(monkeypatch)
+    migrate(two, volume_id)
+    two.wait(lambda: waiting)
+    monkeypatch.setattr(two.engine.volumes._workers, 'create_volume', lambda *_args: None)
+    clone = two.engine.volumes.create(two.ctx, VolumeWish(None, source_volid=volume_id))
+    monkeypatch.undo()
+    go.append(True)
+    volume = wait_over(two, volume_id)
+    two.wait(lambda: two.status(clone.id) == 'available')
+    assert volume.migration_status == 'success'
+    assert path(two, clone.id).read_bytes() == path(two, volume_id, 'other').read_bytes()
 
 
 def test_a_volume_in_use_is_not_retyped_to_another_backend(two):
