@@ -290,6 +290,8 @@ def _make_other(
     fencer = Fencer(FencePlans(db, actor), target, locks, leases)
     exporter = Exporter(Exports(db, actor), backend, target, locks, host, leases, fencer, Turns(4))
     snapshots = SnapshotSteps(SnapshotRows(db, host), backend, target, locks, leases)
+    copies = ImageSteps(ImageCopies(db, host), backend, locks, leases, images.make_workshop(deployed.conf))
+    slow = SlowWork(snapshots, copies)
     epoch = Epoch(Epochs(db), host, deployed.directory / 'epochs' / f'{host}.json')
     return VolumeWorker(
         Presence(db, host, 'nova', report_interval),
@@ -302,7 +304,7 @@ def _make_other(
             exporter,
             fencer,
             Inspection(target),
-            StorageSteps(Storage(db, host), backend, target, locks, HostAgents(rpc, 20), leases, snapshots),
+            StorageSteps(Storage(db, host), backend, target, locks, HostAgents(rpc, 20), leases, slow),
             snapshots,
             VolumeReconciler(
                 Reconciliation(db, actor), exporter, target, locks, host, (DriftRules(), 0.0), None, epoch

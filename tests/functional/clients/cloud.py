@@ -24,6 +24,7 @@ from oslo_config import cfg
 
 from multiattach.api import auth, deploy, keystone as api_keystone
 from multiattach.api.faults import WsgiApp
+from multiattach.drivers.backends.base import Backend
 from multiattach.periodic import Periodic
 from tests.deployments import embedded
 from tests.functional import plugin
@@ -256,8 +257,9 @@ def _run(
     project: str,
     make_strategy: Callable[[embedded.Deployment], auth.Middleware | None],
     settings: deploy.ApiSettings | None = None,
+    others: Mapping[str, Backend] | None = None,
 ) -> Iterator[Recorder]:
-    with embedded.deploy(folder) as parts, compute_host.run(parts) as host:
+    with embedded.deploy(folder, others=others) as parts, compute_host.run(parts) as host:
         host.engine.register_servers(
             {ident: {**known, 'project_id': project} for ident, known in compute_host.SERVERS.items()}
         )
@@ -275,16 +277,20 @@ def _run(
 
 
 @contextlib.contextmanager
-def run_without_keystone(folder: pathlib.Path, most: int = 1000) -> Iterator[Cloud]:
+def run_without_keystone(
+    folder: pathlib.Path, most: int = 1000, others: Mapping[str, Backend] | None = None
+) -> Iterator[Cloud]:
     """With ``noauth``, as an admin of the default project.
 
     :param folder: for everything.
     :param most: rows of a page.
+    :param others: backends besides the one of files.
     """
     port, project = pick_port(), compute_host.PROJECT
     base = f'http://127.0.0.1:{port}'
     environment = {'HOME': str(folder), 'OS_COMPUTE_ENDPOINT_OVERRIDE': f'{base}/compute/v2.1'}
-    with _run(folder, port, project, lambda _parts: None, deploy.ApiSettings(max_limit=most)) as recorder:
+    settings = deploy.ApiSettings(max_limit=most)
+    with _run(folder, port, project, lambda _parts: None, settings, others) as recorder:
         yield Cloud(
             base,
             recorder,

@@ -465,6 +465,8 @@ class Scenario:
         away = self._file().with_suffix('.away')
         if self.action == 'refuse' and away.exists():
             away.rename(self._file())
+        if self.action == 'stop':
+            self._copy().unlink(missing_ok=True)
         if self.action == 'vanish' and self.spare is not None:
             with contextlib.suppress(Exception):
                 self.spare.undefine()
