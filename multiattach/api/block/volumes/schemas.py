@@ -146,12 +146,12 @@ _ADMIN: Mapping[int, Schema] = {
     61: {'cluster_name': NULL},
 }
 _EXTENDED: Schema = {
+    'volume_image_metadata': TEXTS,
     'os-vol-tenant-attr:tenant_id': TEXT,
     'os-vol-host-attr:host': TEXT_OR_NULL,
     'os-vol-mig-status-attr:migstat': TEXT_OR_NULL,
     'os-vol-mig-status-attr:name_id': NULL,
 }
-_IMAGE = {'volume_image_metadata': TEXTS}
 
 
 def _collect(pieces: Mapping[int, Schema], minor: int) -> Schema:
@@ -160,7 +160,7 @@ def _collect(pieces: Mapping[int, Schema], minor: int) -> Schema:
 
 def _describe(minor: int, *, extended: bool) -> Schema:
     return strict(
-        {**_FIELDS, **_collect(_LATER, minor)}, {**_collect(_ADMIN, minor), **_IMAGE, **(_EXTENDED if extended else {})}
+        {**_FIELDS, **_collect(_LATER, minor)}, {**_collect(_ADMIN, minor), **(_EXTENDED if extended else {})}
     )
 
 

@@ -39,7 +39,7 @@ class VolumeView:
         return {'id': volume.id, 'name': volume.display_name, 'links': self._links.of('volumes', volume.id)}
 
     def detail(self, volume: models.VolumeDetail, *, extended: bool = True) -> dict[str, Any]:
-        """Show a volume with all that belongs to it; create and update leave the ``os-*`` keys out."""
+        """Show a volume with all that belongs to it; create and update leave out what extensions add."""
         view: dict[str, Any] = {
             'id': volume.id,
             'status': volume.status,
@@ -62,11 +62,11 @@ class VolumeView:
             'multiattach': volume.multiattach,
             'attachments': [self._show_attachment(volume.id, row) for row in volume.attachments if _is_attached(row)],
         }
-        if volume.image_metadata:
-            view['volume_image_metadata'] = volume.image_metadata
         for key, read in self._later:
             view[key] = read(volume)
         if extended:
+            if volume.image_metadata:
+                view['volume_image_metadata'] = volume.image_metadata
             self._extend(view, volume)
         return view
 
