@@ -45,7 +45,7 @@ def make_plan(contents: Contents, find: Callable[[str], Place | None], conf: set
     skipped: collections.Counter[str] = collections.Counter()
     qos = list(catalog.list_qos(contents, obstacles))
     types = list(catalog.list_types(contents, {item.ident for item in qos}))
-    taken, kept = _judge_snapshots(contents, find, obstacles)
+    taken, kept = _judge_snapshots(contents, obstacles)
     facts = Facts(
         find,
         conf,
@@ -88,23 +88,16 @@ def _translate(
             obstacles.append(Obstacle(Kind.VOLUME, row.id, row.project_id, row.display_name, exc.reason, exc.remedy))
 
 
-def _judge_snapshots(
-    contents: Contents, find: Callable[[str], Place | None], obstacles: list[Obstacle]
-) -> tuple[list[Item], frozenset[str]]:
+def _judge_snapshots(contents: Contents, obstacles: list[Obstacle]) -> tuple[list[Item], frozenset[str]]:
     """Make items of snapshots.
 
     :returns: the items, and the volumes of those that cannot be imported.
     """
-    hosts = {row.id: row.host for row in contents.volumes}
     metadata = catalog.group(contents.snapshot_metadata, 'snapshot_id')
     found, kept = [], set()
     for row in contents.snapshots:
-        host = hosts.get(row.volume_id)
-        place = find(host) if host else None
-        if place is None:
-            continue  # its volume is refused
         try:
-            found.append(snapshots.translate(row, metadata.get(row.id, []), place))
+            found.append(snapshots.translate(row, metadata.get(row.id, [])))
         except Refusal as exc:
             kept.add(row.volume_id)
             obstacles.append(Obstacle(Kind.SNAPSHOT, row.id, row.project_id, row.display_name, exc.reason, exc.remedy))

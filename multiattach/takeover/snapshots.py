@@ -3,21 +3,19 @@
 
 from typing import Any
 
-from multiattach.domain import connection, snapshots
+from multiattach.domain import snapshots
 from multiattach.domain.imports import Item, Kind
 from multiattach.takeover.attachments import Refusal
-from multiattach.takeover.volumes import Place
 
 S = snapshots.Snapshot
 _STATUSES = frozenset({S.AVAILABLE, S.ERROR, S.ERROR_DELETING})
 _DELETE = 'Delete it, or make a volume of it and delete it then.'
 
 
-def translate(row: Any, metadata: list[Any], place: Place) -> Item:
-    """Make an item of a snapshot.
+def translate(row: Any, metadata: list[Any]) -> Item:
+    """Make an item of a snapshot: LVM and Ceph call it the same in both services.
 
     :param metadata: its rows.
-    :param place: where its volume is to be.
     :raises Refusal: it cannot be imported, and so cannot its volume: who deletes that would delete it, too.
     """
     if row.status not in _STATUSES:
@@ -26,9 +24,6 @@ def translate(row: Any, metadata: list[Any], place: Place) -> Item:
         raise Refusal('It is encrypted.', _DELETE)
     if row.group_snapshot_id or row.cgsnapshot_id:
         raise Refusal('It is of the snapshot of a group.', 'Delete the snapshot of the group.')
-    if place.protocol != connection.RBD:
-        # Those of LVM have another name, and are not the same thing everywhere.
-        raise Refusal('It is no snapshot in Ceph, and only those keep their names.', _DELETE)
     names = ('id', 'volume_id', 'project_id', 'user_id', 'display_name', 'display_description', 'status')
     own = {
         **{name: getattr(row, name) for name in (*names, 'created_at', 'updated_at')},

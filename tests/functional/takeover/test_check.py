@@ -100,7 +100,7 @@ def test_what_there_is_no_such_thing_of_here(mover, theirs):
     kind = theirs.add_type('multi')
     volume = theirs.add_volume(kind)
     snapshot, backup, group = new_id(), new_id(), new_id()
-    theirs.add('snapshots', id=snapshot, volume_id=volume, project_id='p1', status='available', volume_type_id=kind)
+    theirs.add('snapshots', id=snapshot, volume_id=volume, project_id='p1', status='creating', volume_type_id=kind)
     theirs.add('backups', id=backup, volume_id=volume, project_id='p1', status='available')
     theirs.add('groups', id=group, project_id='p1', name='g')
     found = mover.check()

@@ -20,7 +20,12 @@ HOSTS = {'h1': 0, 'h2': 1 << 20}
 
 def make_connector(host):
     """As Nova sends it; the client of Ceph is known by its address."""
-    return {'host': host, 'ip': '127.0.0.1', 'initiator': f'iqn.1994-05.com.example:{host}', 'multipath': False}
+    return {
+        'host': host,
+        'ip': f'127.0.0.{host[1:]}',
+        'initiator': f'iqn.1994-05.com.example:{host}',
+        'multipath': False,
+    }
 
 
 @pytest.mark.slow
