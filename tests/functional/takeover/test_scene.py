@@ -214,8 +214,8 @@ def _move(stack, tmp_path, cinder, tgtd):
     check_calm(writers.values())
 
     # -- back ------------------------------------------------------------------------------------
-    service.stop()
     assert 'stop multiattach-volume there first' in service.cinder('undo', status=1)
+    service.stop()
     service.wait_down()
     service.cinder('undo')
     cinder.resume()
@@ -274,6 +274,7 @@ def _use(stack, service, new, held, writers, volumes, kind):
     assert other != kind
     # The last step, while hosts write.
     assert 'no way back' in service.cinder('finish')
+    service.manage('doctor', '--fix')
     check_clean(service)
     check_calm([writers['h1'], writers['h3'], writers['h5']])
     # Online: tgtd ends sessions for that, and they come back with what Nova has stored.
