@@ -54,6 +54,7 @@ from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.migrations import Migrations
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
+from multiattach.volume.snapshot_accounts import SnapshotAccounts
 from multiattach.volume.snapshots import SnapshotSteps
 from multiattach.volume.storage import SlowWork, StorageSteps
 from multiattach.volume.worker import Duties, Offer, VolumeWorker
@@ -348,6 +349,7 @@ def make_volume_workers(
             check,
             epoch,
         )
+        reconciler.snapshots = keep_snapshots(db, serves, backend)
         keeper = keep_entries(db, serves, (backend, target), reconciler)
         if membership is not None and reconciler.ceph is not None:
             reconciler.ceph.list_servants = membership.rows.list_users
@@ -382,6 +384,13 @@ def make_volume_workers(
             )
         )
     return workers
+
+
+def keep_snapshots(db: Database, serves: str, backend: Backend) -> SnapshotAccounts | None:
+    """Make what compares a backend's snapshots with their rows; None for a driver that takes none."""
+    if not hasattr(backend, 'list_snapshots'):
+        return None
+    return SnapshotAccounts(SnapshotRows(db, serves), backend, serves)
 
 
 def keep_entries(

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import models
 from multiattach.domain import states
-from multiattach.domain.drift import Recorded
+from multiattach.domain.target_drift import Recorded
 
 A = models.Attachment
 V = models.Volume

@@ -7,10 +7,7 @@ the configuration, ``doctor``, the documentation and the tests read it; nothing 
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Mapping, Sequence
-
-from multiattach.domain.connection import find_address
-from multiattach.domain.states import ADMITTED, ON_TARGET
+from collections.abc import Mapping
 
 
 class Account(enum.StrEnum):
@@ -22,6 +19,7 @@ class Account(enum.StrEnum):
     DOMAIN = 'domain'
     NOVA = 'Nova'
     CEPH = 'Ceph'
+    STORAGE = 'storage'
 
 
 class Action(enum.StrEnum):
@@ -74,6 +72,8 @@ class Drift(enum.StrEnum):
     NO_ENTRY = 'no_entry'
     STRAY_ENTRY = 'stray_entry'
     STRAY_WATCHER = 'stray_watcher'
+    STRAY_SNAPSHOT = 'stray_snapshot'
+    NO_SNAPSHOT = 'no_snapshot'
     LOST_GATEWAY = 'lost_gateway'
 
 
@@ -450,6 +450,24 @@ TABLE: Mapping[Drift, Row] = {
             'Nothing: end that client, or cut it off with "ceph osd blocklist add" and the address with its nonce.',
         ),
         Row(
+            Drift.STRAY_SNAPSHOT,
+            Account.STORAGE,
+            'a snapshot that the storage has under a name of this service, and no row',
+            'The storage keeps a snapshot that is not recorded: the database is an older copy, an order was carried '
+            'out after it was given up, or another service uses the storage. Its volume may not be deleted with it.',
+            _REPORT,
+            'Nothing: it may belong to someone else. If it does not, remove it from the storage (rm, lvremove or '
+            '"rbd snap rm").',
+        ),
+        Row(
+            Drift.NO_SNAPSHOT,
+            Account.STORAGE,
+            'a snapshot that is recorded as available, and that the storage does not have',
+            'Somebody has removed a snapshot from the storage. No volume can be made from it, and none reverted to it.',
+            _REPORT,
+            'Nothing: its data is gone. Delete the snapshot.',
+        ),
+        Row(
             Drift.LOST_GATEWAY,
             _D,
             'a gateway of the backend that is shut out of Ceph, or is being shut out',
@@ -461,7 +479,6 @@ TABLE: Mapping[Drift, Row] = {
         ),
     )
 }
-_NAMED = 5  # places that a finding names
 TARGET_KINDS = tuple(kind for kind, row in TABLE.items() if row.account is Account.TARGET)
 # Their repairs take something away that somebody may use: they go through the breaker.
 DESTRUCTIVE = frozenset(
@@ -486,107 +503,3 @@ DESTRUCTIVE = frozenset(
         Drift.STRAY_SECRET,
     }
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    kind: Drift
-    about: str
-    text: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Recorded:
-    """What the database says of one attachment on a target.
-
-    :param account: CHAP name in connection_info, None if none is stored.
-    """
-
-    state: str
-    initiator: str
-    account: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """What a target shows of itself.
-
-    :param luns_online: whether it has a logical unit and all of them serve I/O.
-    :param accounts: CHAP names that are bound to it.
-    :param logins: initiators of live logins with their addresses, as far as these are shown.
-    :param admits_all: it lets everybody in, as Cinder made it, and is to stay so for now.
-    """
-
-    luns_online: bool
-    initiators: Sequence[str]
-    accounts: Sequence[str]
-    sessions: Sequence[str]
-    is_open: bool = True
-    logins: Sequence[tuple[str, str]] = ()
-    admits_all: bool = False
-
-
-def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | None) -> list[Difference]:
-    """Compare one target with what is recorded of its volume; list differences, most serious first.
-
-    Steps in flight (being exported, being taken back) may be seen before or after: neither differs.
-
-    :param recorded: attachments in a state of :data:`~multiattach.domain.states.ON_TARGET`; None if
-        there is no such volume.
-    :param shown: the target, None if there is none.
-    """
-    rows = [row for row in recorded or () if row.state in ON_TARGET]
-    known = {row.initiator for row in rows}
-    kept = [row for row in rows if find_address(row.initiator) is None]  # of others the storage keeps nothing
-    needed = [row for row in kept if row.state in ADMITTED]
-    if shown is None:
-        return [_differ(Drift.NO_TARGET, volume_id)] if needed else []
-    found = []
-    if recorded is None:
-        found.append(_differ(Drift.NO_VOLUME, volume_id))
-    elif not rows:
-        found.append(_differ(Drift.UNUSED, volume_id))
-    if needed and not shown.luns_online:
-        found.append(_differ(Drift.NO_LUN, volume_id))
-    if needed and not shown.is_open:
-        found.append(_differ(Drift.SHUT, volume_id))
-    accounts = {row.account for row in needed if row.account}
-    # A step in flight whose account is not stored yet may have bound one already.
-    settled = all(row.account for row in kept)
-    if not shown.admits_all:
-        found += _missing(Drift.SHUT_OUT, {row.initiator for row in needed}, shown.initiators)
-    found += _missing(Drift.NO_ACCOUNT, accounts, shown.accounts)
-    found += _missing(Drift.ADMITTED, set(shown.initiators), known)
-    if settled:
-        found += _missing(Drift.ACCOUNT, set(shown.accounts), {row.account or '' for row in rows})
-    found += _missing(Drift.SESSION, set(shown.sessions), known)
-    return found + _find_shared(shown.logins)
-
-
-def _find_shared(logins: Sequence[tuple[str, str]]) -> list[Difference]:
-    by_name: dict[str, set[str]] = {}
-    for initiator, address in logins:
-        if address:
-            # Clients of Ceph on one host differ in what comes after it.
-            host = address.rpartition(':')[0] if '/' in address else address
-            by_name.setdefault(initiator, set()).add(host)
-    return [
-        Difference(Drift.SHARED_LOGIN, name_places(initiator, addresses), TABLE[Drift.SHARED_LOGIN].means)
-        for initiator, addresses in sorted(by_name.items())
-        if len(addresses) > 1
-    ]
-
-
-def name_places(initiator: str, places: Iterable[str]) -> str:
-    """Say where an initiator name was seen."""
-    found = sorted(places)
-    more = f' and {len(found) - _NAMED} more' if len(found) > _NAMED else ''
-    return f'{initiator}: {", ".join(found[:_NAMED])}{more}'
-
-
-def _differ(kind: Drift, about: str) -> Difference:
-    return Difference(kind, about, TABLE[kind].means)
-
-
-def _missing(kind: Drift, wanted: set[str], there: Sequence[str] | set[str]) -> list[Difference]:
-    return [_differ(kind, about) for about in sorted(wanted - set(there))]

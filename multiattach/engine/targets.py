@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multiattach.db import database, targets as db_targets
-from multiattach.domain import drift, errors
+from multiattach.domain import errors, target_drift
 from multiattach.engine.context import RequestContext
 from multiattach.engine.policy import Policy
 from multiattach.engine.services import Services
@@ -29,8 +29,8 @@ class ComparedTarget:
     volume_id: str
     backend: str | None
     shown: Mapping[str, Any] | None
-    recorded: Sequence[drift.Recorded] | None
-    differences: Sequence[drift.Difference]
+    recorded: Sequence[target_drift.Recorded] | None
+    differences: Sequence[target_drift.Difference]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,14 +138,14 @@ def compare_shown(
     volume_id: str,
     backend: str | None,
     shown: Mapping[str, Any] | None,
-    before: Sequence[drift.Recorded] | None,
-    after: Sequence[drift.Recorded] | None,
+    before: Sequence[target_drift.Recorded] | None,
+    after: Sequence[target_drift.Recorded] | None,
 ) -> ComparedTarget:
     """Compare with what was recorded before the target was read and after: a step between is no drift."""
     state = (
         None
         if shown is None
-        else drift.Shown(
+        else target_drift.Shown(
             luns_online=bool(shown['luns']) and all(lun['online'] for lun in shown['luns']),
             initiators=shown['initiators'],
             accounts=shown['accounts'],
@@ -155,8 +155,8 @@ def compare_shown(
             admits_all=bool(shown.get('addresses')),
         )
     )
-    found = drift.compare(volume_id, after, state)
+    found = target_drift.compare(volume_id, after, state)
     if found and before is not after:
-        earlier = set(drift.compare(volume_id, before, state))
+        earlier = set(target_drift.compare(volume_id, before, state))
         found = [difference for difference in found if difference in earlier]
     return ComparedTarget(volume_id, backend, shown, after, found)

@@ -11,7 +11,7 @@ from typing import Any
 from oslo_log import log
 
 from multiattach.db import database, models, services as db_services, targets as db_targets, transitions
-from multiattach.domain import drift, errors, findings, states
+from multiattach.domain import errors, findings, states, target_drift
 from multiattach.domain.drift import TABLE, TARGET_KINDS, Action, Drift
 from multiattach.domain.findings import DriftRules, Finding, Seen
 from multiattach.domain.services import HOST_BINARY, VOLUME_BINARY
@@ -183,7 +183,7 @@ class Witnesses:
             return []
 
     @database.retry
-    def _list_recorded(self, volume_id: str) -> list[drift.Recorded]:
+    def _list_recorded(self, volume_id: str) -> list[target_drift.Recorded]:
         with self._db.reader() as session:
             return db_targets.list_recorded(session, [volume_id]).get(volume_id, [])
 

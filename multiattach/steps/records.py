@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from multiattach.db import models
 from multiattach.db.reconciliation import BackendRow
-from multiattach.domain import drift, states
+from multiattach.domain import states, target_drift
 from multiattach.domain.drift import Drift
 from multiattach.domain.findings import DriftRules, Seen
 from multiattach.steps.reconciliation import Reconciliation
@@ -80,7 +80,7 @@ class Records:
                 mine.setdefault(row.initiator, set()).add(row.volume_id)
         shared = self._side.list_shared_names(list(mine) if each else None) if mine else {}
         return [
-            Seen(Drift.SHARED_NAME, host, volume_id, None, drift.name_places(initiator, hosts))
+            Seen(Drift.SHARED_NAME, host, volume_id, None, target_drift.name_places(initiator, hosts))
             for initiator, hosts in shared.items()
             if initiator in mine
             for volume_id in (sorted(mine[initiator]) if each else (None,))

@@ -14,7 +14,7 @@ from oslo_log import log
 
 from multiattach.db import models
 from multiattach.db.reconciliation import BackendRow
-from multiattach.domain import drift, errors, states
+from multiattach.domain import drift, errors, states, target_drift
 from multiattach.domain.drift import Account, Action, Drift
 from multiattach.domain.findings import DriftRules, Seen
 from multiattach.drivers.errors import DriverError, TargetUnavailable
@@ -31,6 +31,7 @@ from multiattach.volume.exporter import Exporter
 from multiattach.volume.gateways import GatewayTarget
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
+from multiattach.volume.snapshot_accounts import SnapshotAccounts
 
 LOG = log.getLogger(__name__)
 A = states.Attachment
@@ -46,6 +47,8 @@ _FOR_PEOPLE = frozenset(
         Drift.STUCK_STEP,
         Drift.STRAY_ENTRY,
         Drift.STRAY_WATCHER,
+        Drift.STRAY_SNAPSHOT,
+        Drift.NO_SNAPSHOT,
         Drift.LOST_GATEWAY,
     }
 )
@@ -97,6 +100,8 @@ class VolumeReconciler(Reconciler):
         self._is_gateway = isinstance(target, GatewayTarget)
         #: what Ceph itself knows of the volumes; None where it is not Ceph that has them
         self.ceph: CephAccounts | None = None
+        #: what the storage itself knows of snapshots; None for storage that has none
+        self.snapshots: SnapshotAccounts | None = None
         self._records = Records(side, self._rules)
         self._addresses = Addresses(side, target, host)
         # What was in order: what the target showed and the rows said then.
@@ -142,6 +147,7 @@ class VolumeReconciler(Reconciler):
             found.seen += self._ask_nova(rows, everything=fix is not None)
         except errors.MultiattachError as exc:
             found.unread[Account.NOVA] = exc.message
+        self._look_at_snapshots(found, owns, everything=fix is not None)
         if self.ceph is not None:
             found.accounts |= {Account.CEPH}
             try:
@@ -150,6 +156,15 @@ class VolumeReconciler(Reconciler):
                 found.unread[Account.CEPH] = f'Ceph cannot be read: {exc}'
         found.seen += self._look_at_records(rows, found.unread) + self._look_at_gateways(owns)
         return found
+
+    def _look_at_snapshots(self, found: Look, owns: Owns, *, everything: bool) -> None:
+        if self.snapshots is None:
+            return
+        found.accounts |= {Account.STORAGE}
+        try:
+            found.seen += self.snapshots.look(owns, everything=everything)
+        except DriverError as exc:
+            found.unread[Account.STORAGE] = f'The storage cannot be read: {exc}'
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -277,11 +292,11 @@ class VolumeReconciler(Reconciler):
         """Tell whether a target is to stay as Cinder made it, and left alone as long as it has what is needed."""
         return self._way_back and state is not None and bool(state.addresses)
 
-    def _compare(self, ident: str, recorded: Recorded, state: TargetState | None) -> list[drift.Difference]:
+    def _compare(self, ident: str, recorded: Recorded, state: TargetState | None) -> list[target_drift.Difference]:
         kept = self._keeps(state)
         if kept and not recorded:
             return []  # nobody here uses it, and it is not this service's to take away
-        return drift.compare(ident, self._record(ident, recorded), _show(state, admits_all=kept))
+        return target_drift.compare(ident, self._record(ident, recorded), _show(state, admits_all=kept))
 
     def _look_again(self, ident: str, known: tuple[str | None, bool] | None) -> list[Seen]:
         with self._locks.hold(ident, 'look for drift'):
@@ -312,9 +327,9 @@ class VolumeReconciler(Reconciler):
         whole = [one for one in seen if one.kind in (Drift.NO_VOLUME, Drift.LEFTOVER, Drift.UNUSED)]
         return whole[:1] or seen
 
-    def _record(self, ident: str, rows: Recorded) -> list[drift.Recorded]:
+    def _record(self, ident: str, rows: Recorded) -> list[target_drift.Recorded]:
         return [
-            drift.Recorded(state, initiator, account or self._name_account(ident, initiator))
+            target_drift.Recorded(state, initiator, account or self._name_account(ident, initiator))
             for state, initiator, account in rows
             if state in states.ON_TARGET
         ]
@@ -425,11 +440,11 @@ def _summarise(rows: Iterable[BackendRow]) -> Recorded:
     return tuple(sorted(found, key=lambda one: (one[0], one[1], one[2] or '')))
 
 
-def _show(state: TargetState | None, *, admits_all: bool) -> drift.Shown | None:
+def _show(state: TargetState | None, *, admits_all: bool) -> target_drift.Shown | None:
     return (
         None
         if state is None
-        else drift.Shown(
+        else target_drift.Shown(
             bool(state.luns) and all(lun.online for lun in state.luns),
             state.initiators,
             state.accounts,

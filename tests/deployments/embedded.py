@@ -237,6 +237,7 @@ def _deploy(
         fencer = Fencer(FencePlans(db, actor), target, locks, leases)
         exporter = Exporter(Exports(db, actor), backend, target, locks, BACKEND, leases, fencer, Turns(4))
         reconciler = VolumeReconciler(Reconciliation(db, actor), exporter, target, locks, BACKEND, *reconciling, epoch)
+        reconciler.snapshots = parts.keep_snapshots(db, BACKEND, backend)
         keeper = parts.keep_entries(db, BACKEND, (backend, target), reconciler)
         snapshots = SnapshotSteps(SnapshotRows(db, BACKEND), backend, target, locks, leases)
         copies = ImageSteps(ImageCopies(db, BACKEND), backend, locks, leases, images.make_workshop(conf))

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from multiattach.domain import drift, states
+from multiattach.domain import states, target_drift
 from multiattach.drivers.targets.base import account_name
 from tests.histories.field import Field, Ground
 from tests.testbed.polling import look_until
@@ -84,7 +84,7 @@ def _compare_volume(field: Field, ground: Ground, ident: str) -> list[str]:
         'SELECT state, initiator FROM attachments WHERE volume_id = :ident AND deleted_at IS NULL', ident=ident
     )
     recorded = [
-        drift.Recorded(state, initiator, account_name(ident, initiator))
+        target_drift.Recorded(state, initiator, account_name(ident, initiator))
         for state, initiator in rows
         if initiator and state in states.ON_TARGET
     ]
@@ -92,7 +92,7 @@ def _compare_volume(field: Field, ground: Ground, ident: str) -> list[str]:
     shown = (
         None
         if target is None
-        else drift.Shown(
+        else target_drift.Shown(
             bool(target.luns.get(1)) and target.luns[1].online,
             target.initiators,
             target.accounts,
@@ -101,7 +101,7 @@ def _compare_volume(field: Field, ground: Ground, ident: str) -> list[str]:
     )
     wrong = [
         f'volume {ident}: {one.kind} {one.about}: {one.text}'
-        for one in drift.compare(ident, recorded if alive else None, shown)
+        for one in target_drift.compare(ident, recorded if alive else None, shown)
     ]
     # Stricter than drift: nothing is in flight, so the target is exactly what rows wish.
     wished = sorted({one.initiator for one in recorded if one.state in states.ADMITTED})

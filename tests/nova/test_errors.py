@@ -88,11 +88,6 @@ def test_create_from_a_snapshot(nova: Nova) -> None:
     check(catch(nova, 'create', 1, 'v', '', snapshot={'id': _UNKNOWN}), _NOVA, 'NotFound')
 
 
-@pytest.mark.parametrize('name', ['create_snapshot', 'create_snapshot_force'])
-def test_snapshots_are_not_made(nova: Nova, single: str, name: str) -> None:
-    check(catch(nova, name, single, 'snap', ''), _NOVA, 'InvalidInput')
-
-
 def test_a_volume_of_another_server_is_refused(nova: Nova, single: str, server: str) -> None:
     ident = nova.call('attachment_create', single, server)['id']
     check(catch(nova, 'attachment_create', single, str(uuid.uuid4())), _NOVA, 'InvalidInput')

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from multiattach.domain import drift, states
-from multiattach.domain.drift import Drift, Recorded, Shown
+from multiattach.domain import drift, states, target_drift
+from multiattach.domain.drift import Drift
 from multiattach.domain.states import Attachment
+from multiattach.domain.target_drift import Recorded, Shown
 
 ONE = Recorded(Attachment.ATTACHED, 'iqn.one', 'user1')
 TWO = Recorded(Attachment.EXPORTED, 'iqn.two', 'user2')
@@ -12,7 +13,7 @@ SHOWN = Shown(luns_online=True, initiators=['iqn.one'], accounts=['user1'], sess
 
 
 def find(recorded: list[Recorded] | None, shown: Shown | None) -> list[tuple[str, str]]:
-    return [(one.kind, one.about) for one in drift.compare('VOLUME', recorded, shown)]
+    return [(one.kind, one.about) for one in target_drift.compare('VOLUME', recorded, shown)]
 
 
 @pytest.mark.parametrize(
@@ -97,4 +98,4 @@ def test_only_kinds_of_targets_come_from_a_comparison() -> None:
     shown = Shown(False, ['iqn.bad'], ['stray'], ['iqn.bad'])
     for recorded in (None, [], [ONE]):
         for what in (None, shown):
-            assert {one.kind for one in drift.compare('VOLUME', recorded, what)} <= set(drift.TARGET_KINDS)
+            assert {one.kind for one in target_drift.compare('VOLUME', recorded, what)} <= set(drift.TARGET_KINDS)

@@ -293,5 +293,7 @@ def test_every_kind_that_takes_something_away_is_known() -> None:
         Drift.STRAY_ENTRY,
         Drift.STRAY_WATCHER,
         Drift.LOST_GATEWAY,
+        Drift.STRAY_SNAPSHOT,
+        Drift.NO_SNAPSHOT,
     }
     assert set(Drift) - adds - tells == DESTRUCTIVE
