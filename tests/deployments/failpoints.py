@@ -178,7 +178,7 @@ class Deployment(distributed.Deployment):
             ),
             *self.query(
                 "SELECT id, status FROM volumes WHERE deleted_at IS NULL AND status IN ('creating', "
-                "'deleting', 'extending', 'managing', 'reverting', 'unmanaging')"
+                "'deleting', 'downloading', 'extending', 'managing', 'reverting', 'unmanaging', 'uploading')"
             ),
             *self.query(
                 "SELECT id, status FROM snapshots WHERE deleted_at IS NULL AND status IN ('creating', 'deleting')"

@@ -256,7 +256,7 @@ class Scenario:
         self.ask(
             'POST',
             f'/v3/volumes/{self.volume}/action',
-            {'os-volume_upload_image': {'image_name': self.volume}},
+            {'os-volume_upload_image': {'image_name': self.volume, 'disk_format': 'qcow2'}},
             api=api,
         )
 
@@ -379,7 +379,7 @@ class Scenario:
 
     def _check_imaged(self) -> None:
         (image,) = self.cloud.glance_api.find(self.volume)
-        assert (image.status, image.size) == ('active', 1 << 30)
+        assert (image.status, image.disk_format) == ('active', 'qcow2')
         assert self._newest() == (self.volume, 'available')
 
     def _check_not_imaged(self) -> None:
@@ -493,7 +493,5 @@ _ALONE: dict[str, Callable[[Scenario], None]] = {
     'migrate': Scenario._free,
     **dict.fromkeys(('reimage', 'upload'), Scenario._prepare_image),
     'stop': Scenario._block,
-    **dict.fromkeys(
-        ('create', 'destroy', 'extend', 'plug', 'offer', 'unmanage', 'reimage', 'upload'), lambda _scenario: None
-    ),
+    **dict.fromkeys(('create', 'destroy', 'extend', 'plug', 'offer', 'unmanage'), lambda _scenario: None),
 }
