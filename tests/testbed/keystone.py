@@ -20,6 +20,7 @@ PERSONAS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     'reader': ('reader', 'project', ('reader',)),
     'foreign-member': ('foreign-member', 'foreign', ('member',)),
     'foreign-reader': ('foreign-reader', 'foreign', ('reader',)),
+    'glance': ('glance', 'service', ('service',)),
     'nova': ('nova', 'service', ('service',)),
     'multiattach': ('multiattach', 'service', ('service',)),
 }
