@@ -467,6 +467,8 @@ class Scenario:
             away.rename(self._file())
         if self.action == 'stop':
             self._copy().unlink(missing_ok=True)
+        if self.action == 'unmanage':  # its storage stays, also where nobody was killed
+            self._file().unlink(missing_ok=True)
         if self.action == 'vanish' and self.spare is not None:
             with contextlib.suppress(Exception):
                 self.spare.undefine()
