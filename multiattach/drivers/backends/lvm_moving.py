@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from multiattach.drivers.backends.base import GIB
-from multiattach.drivers.backends.moving import PIECE
+from multiattach.drivers.backends.moving import BLOCK, PIECE
 from multiattach.drivers.errors import StorageError
 
 _BLKZEROOUT = 0x127F  # <linux/fs.h>: _IO(0x12, 127)
 _ZERO_PIECE = 256 << 20  # bytes in one call, which nobody can break off
-_ALIGNED = 4096
 
 
 class _Group(Protocol):
@@ -49,7 +48,7 @@ class Device:
         at = 0
         with memoryview(self._buffer) as view:
             while at < length:
-                with view[at : min(-(-length // _ALIGNED) * _ALIGNED, PIECE)] as wanted:
+                with view[at : min(-(-length // BLOCK) * BLOCK, PIECE)] as wanted:
                     done = os.preadv(self._handle, [wanted], start + at)
                 if not done:
                     raise OSError(5, 'it ends early')
@@ -58,7 +57,7 @@ class Device:
 
     def write(self, start: int, data: bytes) -> None:
         self._buffer[: len(data)] = data
-        at, length = 0, -(-len(data) // _ALIGNED) * _ALIGNED
+        at, length = 0, -(-len(data) // BLOCK) * BLOCK
         self._buffer[len(data) : length] = bytes(length - len(data))
         with memoryview(self._buffer) as view:
             while at < length:

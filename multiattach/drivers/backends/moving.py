@@ -10,6 +10,7 @@ from multiattach.drivers.backends.base import GIB as GIB
 from multiattach.drivers.errors import CopyAborted, StorageError
 
 PIECE = 8 << 20  # bytes at once
+BLOCK = 4096  # bytes; the largest that disks have
 _ZEROS = bytes(PIECE)
 Proceed = Callable[[], bool]
 
@@ -74,7 +75,7 @@ def copy(reader: Reader, draft: Draft, size: int, proceed: Proceed, note: Callab
         raise StorageError(f'The source has {reader.size} bytes, and the destination {size}.')
     there, done = hashlib.sha256(), []
     at = 0
-    for start, length in _cut(reader.extents()):
+    for start, length in _cut(reader.extents(), reader.size):
         _check(proceed)
         draft.zero(at, start)
         data = reader.read(start, length)
@@ -98,9 +99,12 @@ def copy(reader: Reader, draft: Draft, size: int, proceed: Proceed, note: Callab
     return there.hexdigest()
 
 
-def _cut(extents: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Cut extents into pieces: begin and length."""
-    for start, end in extents:
+def _cut(extents: Iterator[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
+    """Cut extents into pieces, begin and length, of whole blocks: some disks take nothing else."""
+    after = 0
+    for begin, stop in extents:
+        start, end = max(begin // BLOCK * BLOCK, after), min(-(-stop // BLOCK) * BLOCK, size)
+        after = max(after, end)
         while start < end:
             length = min(PIECE, end - start)
             yield start, length
