@@ -19,6 +19,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from multiattach.drivers.ceph.pool import MONITORS
+from multiattach.drivers.connectors.rbd import CEPHX
 from tests.benchmarks import accounting
 from tests.benchmarks.parts import Parts
 from tests.benchmarks.wire import Endpoint, RequestError, Wire
@@ -38,18 +40,20 @@ class ImageParts(Parts):
 
     def __init__(self, folder: pathlib.Path, driver: str) -> None:
         super().__init__(folder, 'null')
-        self._driver = driver
+        self.driver = driver
         self.ceph = Ceph(self.folder / 'ceph')
 
     def _prepare(self) -> None:
         self._stack.enter_context(self.ceph)
         self.ceph.ask('osd set-require-min-compat-client', version='mimic')
         self.ceph.make_pool(_POOL)
-        conf = self.ceph.make_user(_POOL, f'profile rbd pool={_POOL}')
+        capability = f'profile rbd pool={_POOL}'
+        conf = self.ceph.make_user(_POOL, capability)
+        self.ceph.ask('auth caps', entity=f'client.{_POOL}', caps=['mon', MONITORS, 'osd', capability])
         wait_until(self._has_room, 60, 'figures of the pool', 0.2)
         with self.conf.open('a') as file:
             file.write(
-                f'[volume]\nenabled_backends = fast\n[fast]\ndriver = rbd\ntarget_driver = {self._driver}\n'
+                f'[volume]\nenabled_backends = fast\n[fast]\ndriver = rbd\ntarget_driver = {self.driver}\n'
                 f'rbd_pool = {_POOL}\nrbd_user = {_POOL}\nrbd_ceph_conf = {conf}\n'
             )
 
@@ -76,10 +80,14 @@ class ImageParts(Parts):
 
 
 class Images:
-    """Volumes and attachments, made and unmade by requests."""
+    """Volumes and attachments, made and unmade by requests.
 
-    def __init__(self, wire: Wire) -> None:
+    :param more: what the connectors of all hosts say besides.
+    """
+
+    def __init__(self, wire: Wire, more: dict[str, str]) -> None:
         self._ask = wire.call
+        self._more = more
 
     def make_type(self) -> None:
         """Make the type of all volumes."""
@@ -96,7 +104,7 @@ class Images:
     def attach(self, volume_id: str) -> str:
         """Attach a volume to a host of its own."""
         host = f'h-{uuid.uuid4()}'
-        connector = {'host': host, 'initiator': f'iqn.1994-05.com.example:{host}', 'ip': '192.0.2.7'}
+        connector = {'host': host, 'initiator': f'iqn.1994-05.com.example:{host}', 'ip': '192.0.2.7', **self._more}
         wish = {'volume_uuid': volume_id, 'instance_uuid': str(uuid.uuid4()), 'connector': connector}
         ident = str(self._ask('POST', '/attachments', {'attachment': wish})['attachment']['id'])
         self._ask('POST', f'/attachments/{ident}/action', {'os-complete': None})
@@ -126,7 +134,7 @@ class Scene:
     def __init__(self, parts: ImageParts, rounds: int) -> None:
         self._parts = parts
         self._rounds = rounds
-        self._images = Images(Wire(parts.endpoint))
+        self._images = Images(Wire(parts.endpoint), CEPHX if parts.driver == 'rbd' else {})
         self._images.make_type()
         self._beside = 0
         self.figures: dict[str, dict[str, float]] = {}

@@ -136,7 +136,9 @@ class Exclusion:
         watching = {one for its in images.values() for one in its}
         if not watching:
             return set()
-        here, living = self._pool.find_host(), {one.client for one in read_sessions(self._pool).found}
+        sessions = read_sessions(self._pool)
+        sessions.check('this machine')
+        here, living = self._pool.find_host(), {one.client for one in sessions.found}
         return {one.address for one in watching if one.client not in living and find_host(one.address) == here}
 
 

@@ -108,10 +108,12 @@ class Users:
 
         return self._pool.run(f'read user {entity}', find)
 
-    def remove(self, attachment_id: str) -> None:
-        """Remove a user; absent is success. Nobody logs in with its key any more."""
-        entity = make_entity(attachment_id)
-        self._pool.run(f'remove user {entity}', lambda _io, _progress: self._pool.ask('auth rm', entity=entity))
+    def remove(self, *attachment_ids: str) -> None:
+        """Remove users; absent is success. Nobody logs in with their keys any more."""
+        wanted = [{'entity': make_entity(one)} for one in attachment_ids]
+        if wanted:
+            what = f'remove users {", ".join(one["entity"] for one in wanted)}'
+            self._pool.run(what, lambda _io, _progress: self._pool.ask_all('auth rm', wanted))
 
     def list_users(self) -> Sequence[User]:
         """List the users of this service's kind whose image is in the pool; another service's may be among them."""

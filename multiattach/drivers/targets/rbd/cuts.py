@@ -22,7 +22,7 @@ from multiattach.drivers.ceph.images import Watcher, list_watchers, list_watcher
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.ceph.sessions import Sessions, read_sessions
 from multiattach.drivers.ceph.users import Users
-from multiattach.drivers.errors import DriverError, TargetBusy
+from multiattach.drivers.errors import DriverError, TargetBusy, TargetError
 from multiattach.drivers.targets.base import Cut, SessionState
 
 LOG = log.getLogger(__name__)
@@ -91,8 +91,12 @@ class Cuts:
 
     def _settle(self, cuts: Sequence[Cut], is_proof: bool) -> list[Cut | DriverError]:
         before = self._blocklist.read() if any(cut.again for cut in cuts) else {}
+        sessions = self.read_sessions()
+        # Who has his session with a monitor that hangs needs his key to come to another one, where he is found.
+        if not (is_proof and sessions.doubtful):
+            self._users.remove(*(find_attachment(cut.initiator) for cut in cuts if find_address(cut.initiator) is None))
         look = self._look_for_all(cuts)
-        found = [self._find(cut, look) for cut in cuts]
+        found = [_join(_list_own(cut, sessions), self._find(cut, look)) for cut in cuts]
         listed: set[str] = set()
         settled = None
         for _ in range(_ROUNDS):
@@ -125,7 +129,7 @@ class Cuts:
             watchers = list_watchers_of(self._pool, images)
             sessions = self.read_sessions()  # after the watchers: who has come has had a session by then
             unknown = [one for its in watchers.values() for one in its if one.client not in self._entities]
-            if not unknown or time.monotonic() > deadline:
+            if not unknown or sessions.doubtful or time.monotonic() > deadline:
                 return _Look(sessions, watchers, self._list_users(cuts))
             time.sleep(_PAUSE)
 
@@ -142,6 +146,8 @@ class Cuts:
         """Find the instances that an initiator uses an image with, or may: of some nobody says whose they are."""
         watchers, address = look.watchers[name_image(cut.volume_id)], find_address(cut.initiator)
         unknown = [one.address for one in watchers if one.client not in self._entities]
+        if look.sessions.doubtful:
+            unknown = []  # anybody, with his session at a monitor that does not tell; then there is no proof either
         if address is None:
             entity = f'client.{cut.initiator}'
             mine = [one.address for one in look.sessions.list_of(entity)]
@@ -194,6 +200,11 @@ class Cuts:
         }
 
 
+def _list_own(cut: Cut, sessions: Sessions) -> tuple[SessionState, ...]:
+    """List who was there as the initiator while it had its key; a monitor that hangs afterwards tells it no more."""
+    return tuple(SessionState(cut.initiator, one.address) for one in sessions.list_of(f'client.{cut.initiator}'))
+
+
 def _write(moment: datetime.datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec='microseconds')
 
@@ -201,3 +212,16 @@ def _write(moment: datetime.datetime) -> str:
 def _join(some: tuple[SessionState, ...], more: tuple[SessionState, ...]) -> tuple[SessionState, ...]:
     known = {one.address for one in some}
     return (*some, *(one for one in more if one.address not in known))
+
+
+def find_attachment(initiator: str) -> str:
+    """Return the attachment that an initiator is of.
+
+    :raises TargetError: it is none of this driver: an API of the release before wrote it.
+    """
+    if not initiator.startswith(USER_PREFIX):
+        raise TargetError(
+            f'{initiator} is no initiator of a backend with target_driver rbd: API servers and host agents of a '
+            'release before connect none of its volumes.'
+        )
+    return initiator.removeprefix(USER_PREFIX)

@@ -15,9 +15,9 @@ from multiattach.drivers.ceph.access import check_access
 from multiattach.drivers.ceph.images import name_image
 from multiattach.drivers.ceph.pool import Cluster, Pool
 from multiattach.drivers.ceph.users import Users
-from multiattach.drivers.errors import DriverError, TargetError
+from multiattach.drivers.errors import DriverError
 from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, SessionState, TargetState
-from multiattach.drivers.targets.rbd.cuts import Cuts
+from multiattach.drivers.targets.rbd.cuts import Cuts, find_attachment
 
 _KEY = re.compile(r'^\s*key = (\S+)$', re.MULTILINE)
 
@@ -96,7 +96,7 @@ class RbdTarget:
         address = self.locate(volume_id)
         if find_address(grant.initiator) is not None:
             return RbdAccess(address, self._pool.cluster.user, self._secret_uuid, None)
-        attachment_id = _find_attachment(grant.initiator)
+        attachment_id = find_attachment(grant.initiator)
         read_only = grant.mode == sharing.READ_ONLY
         user = self._users.make(attachment_id, name_image(volume_id), read_only=read_only, key=grant.secret or None)
         return RbdAccess(address, user.name, attachment_id, user.keyring)
@@ -119,10 +119,7 @@ class RbdTarget:
         cut = Cut(volume_id, initiator, again)
         if find_address(initiator) is not None:
             return cut
-        attachment_id = _find_attachment(initiator)
-        known = self._users.find(attachment_id) is not None
-        self._users.remove(attachment_id)
-        return dataclasses.replace(cut, account=known)
+        return dataclasses.replace(cut, account=self._users.find(find_attachment(initiator)) is not None)
 
     def settle(self, cuts: Sequence[Cut]) -> Sequence[Cut | DriverError]:
         return self._cuts.settle(cuts, is_proof=True)
@@ -211,16 +208,3 @@ class RbdTarget:
 
 
 _VOLUME = name_image('')
-
-
-def _find_attachment(initiator: str) -> str:
-    """Return the attachment that an initiator is of.
-
-    :raises TargetError: it is none of this driver: an API of the release before wrote it.
-    """
-    if not initiator.startswith(USER_PREFIX):
-        raise TargetError(
-            f'{initiator} is no initiator of a backend with target_driver rbd: API servers and host agents of a '
-            'release before connect none of its volumes.'
-        )
-    return initiator.removeprefix(USER_PREFIX)

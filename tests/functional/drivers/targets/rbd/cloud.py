@@ -57,7 +57,7 @@ class Writer:
         self.go_on()
 
     def read(self) -> list[tuple[int, float]]:
-        lines = self._log.read_text().splitlines()
+        lines = self._log.read_text().rpartition('\n')[0].splitlines()  # the last one may not be whole
         return [(int(one.split()[0]), float(one.split()[1])) for one in lines if not one.startswith('error')]
 
     @property

@@ -138,7 +138,7 @@ def test_many_fences_wait_for_one_map(ceph, tmp_path, monkeypatch, each):
         answer = cloud.ask('post_json', '/v3/multiattach/hosts/a/fence', {'fence': {}})
         assert [one['error'] for one in answer['fence']['attachments']] == [None] * len(rows)
         assert answer['fence']['complete']
-        assert (len(waits), len(looks)) == (1, 2)
+        assert (len(waits), len(looks)) == (1, 3)
         assert cloud.list_users() == {}
         for one in writers:
             cloud.deployed.wait(lambda one=one: one.process.poll() is not None, 60)
@@ -150,9 +150,9 @@ def test_a_key_that_comes_back_while_it_is_cut_off_is_no_success(cloud, monkeypa
     users = cloud.deployed.target._users
     remove = users.remove
 
-    def put_back(attachment_id):
-        remove(attachment_id)
-        users.make(attachment_id, f'volume-{volume_id}', read_only=False)
+    def put_back(*attachment_ids):
+        remove(*attachment_ids)
+        users.make(attachment_ids[0], f'volume-{volume_id}', read_only=False)
 
     monkeypatch.setattr(users, 'remove', put_back)
     with pytest.raises(errors.MultiattachError, match='still has an account'):
