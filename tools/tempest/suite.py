@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keystone, this service and Tempest, each in a process of its own; nothing is left behind."""
+"""Keystone, Glance, this service and Tempest, each in a process of its own; nothing is left behind."""
 
 import argparse
 import contextlib
@@ -14,9 +14,13 @@ from collections.abc import Iterator, Mapping
 from configparser import RawConfigParser
 from pathlib import Path
 
+from keystoneauth1 import session, token_endpoint
+from openstack import connection
+
 from tests.testbed import processes
 from tests.testbed.environments import ensure_venv
 from tests.testbed.errors import TestbedError
+from tests.testbed.glance import Glance
 from tests.testbed.identity import REGION
 from tests.testbed.keystone import REQUIREMENTS, Keystone
 from tests.testbed.polling import wait_until
@@ -27,17 +31,17 @@ _HERE = Path(__file__).resolve().parent
 _HOST = '127.0.0.1'
 # Two: a list of hosts has to have two, and a type can choose between them.
 _BACKENDS = ('file', 'second')
-# Neither Glance nor Neutron runs. But whole classes of volume tests fail in their set-up where Tempest
-# makes no client of Glance, or are skipped without Neutron, for the sake of a few tests in them; those
-# few are in exclude.txt.
-_PRETENDED = {'glance': True, 'neutron': True}
+# Neutron does not run. But whole classes of volume tests are skipped without it, for the sake of a few tests in them;
+# those few are in exclude.txt.
+_PRETENDED = {'neutron': True}
+_IMAGE_SIZE = 1 << 20
 
 
 def parse(args: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog='tools/tempest/run',
-        description='Runs Tempest against multiattach-standalone and Keystone. '
+        description='Runs Tempest against multiattach-standalone, Keystone and Glance. '
         'The tests are those of include.txt without those of exclude.txt.',
     )
     parser.add_argument('--cache', type=Path, help='cache folder of virtual environments')
@@ -59,10 +63,11 @@ def parse(args: list[str]) -> argparse.Namespace:
     return parser.parse_args(args)
 
 
-def render_configuration(keystone: Keystone, folder: Path) -> RawConfigParser:
+def render_configuration(keystone: Keystone, image: str, folder: Path) -> RawConfigParser:
     """Write what Tempest is told of the cloud: no more than is there.
 
     :param keystone: running
+    :param image: id of one that everybody may use
     :param folder: Tempest's own
     :returns: tempest.conf
     """
@@ -81,9 +86,11 @@ def render_configuration(keystone: Keystone, folder: Path) -> RawConfigParser:
             'admin_domain_name': 'Default',
         },
         'identity': {'auth_version': 'v3', 'uri_v3': keystone.url, 'region': REGION, 'v3_endpoint_type': 'public'},
-        'service_available': {'cinder': True, 'nova': False, 'swift': False, **_PRETENDED},
+        'service_available': {'cinder': True, 'glance': True, 'nova': False, 'swift': False, **_PRETENDED},
         'enforce_scope': {'cinder': True},
+        'compute': {'image_ref': image, 'image_ref_alt': image},
         'compute-feature-enabled': {'volume_multiattach': True},
+        'image': {'region': REGION, 'disk_formats': 'qcow2,raw', 'container_formats': 'bare'},
         'volume': {
             'catalog_type': 'block-storage',
             'min_microversion': '3.0',
@@ -91,21 +98,37 @@ def render_configuration(keystone: Keystone, folder: Path) -> RawConfigParser:
             'backend_names': ','.join(_BACKENDS),
         },
         'volume-feature-enabled': {
-            'snapshot': False,
+            'snapshot': True,
             'clone': True,
             'backup': False,
             'multi_backend': True,
-            'manage_volume': False,
-            'manage_snapshot': False,
+            'manage_volume': True,
+            'manage_snapshot': True,
             'replication': False,
             'extend_attached_volume': True,
-            'extend_volume_with_snapshot': False,
-            'enable_volume_image_dep_tests': False,
+            'extend_volume_with_snapshot': True,
+            'volume_revert': True,
+            'enable_volume_image_dep_tests': True,
             'api_extensions': 'os-services',
         },
     }
     conf.read_dict(options)
     return conf
+
+
+def make_image(keystone: Keystone, glance: Glance) -> str:
+    """Make an image of zeros that everybody may use; no server is booted of it.
+
+    :returns: its id
+    """
+    api = connection.Connection(
+        session=session.Session(token_endpoint.Token(glance.url, keystone.issue_token('root'))),
+        image_endpoint_override=glance.url,
+    )
+    made = api.image.create_image(
+        name='tempest', disk_format='raw', container_format='bare', visibility='public', data=bytes(_IMAGE_SIZE)
+    )
+    return str(made.id)
 
 
 @contextlib.contextmanager
@@ -128,7 +151,9 @@ def serve(folder: Path, keystone: Keystone) -> Iterator[str]:
         f'[tgt]\nportal = {_HOST}:{pick_port()}\n'
         f'[volume]\nenabled_backends = {",".join(_BACKENDS)}\n'
         f'[{_BACKENDS[1]}]\ndirectory = {folder / _BACKENDS[1]}\n'
-        '[host_agent]\nenabled = no\n' + keystone.render_authtoken()
+        '[host_agent]\nenabled = no\n'
+        + keystone.render_authtoken()
+        + keystone.render_authtoken('admin').replace('[keystone_authtoken]', '[glance]')
     )
     port = pick_port()
     base = f'http://{_HOST}:{port}'
@@ -206,7 +231,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     env |= {'HOME': str(folder), 'PYTHONWARNINGS': 'ignore', 'PATH': f'{program.parent}:{env["PATH"]}'}
     processes.run([program, 'init', work], env=env)
     said = processes.run([program, 'run', '--list-tests'], cwd=work, env=env)
-    chosen = choose([line for line in said.splitlines() if line.startswith('tempest.')], options.regex)
+    chosen = choose([line for line in said.splitlines() if line.startswith(('tempest.', 'cinder_tempest_plugin.'))], options.regex)
     if options.list:
         print('\n'.join(chosen))
         return 0
@@ -216,6 +241,10 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     with contextlib.ExitStack() as stack:
         keystone = stack.enter_context(Keystone(folder / 'keystone', cache=options.cache))
         report('Keystone serves')
+        glance = stack.enter_context(Glance(folder / 'glance', keystone, cache=options.cache))
+        keystone.identity.register('image', 'glance', glance.url)
+        image = make_image(keystone, glance)
+        report('Glance serves')
         url = stack.enter_context(serve(folder / 'service', keystone))
         keystone.register_volume(url)
         # Where no Neutron is, each call is a 404, from which Tempest sees that a project it removes has
@@ -225,7 +254,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
         conf = work / 'etc' / 'tempest.conf'
         conf.touch(0o600)
         with conf.open('w') as file:
-            render_configuration(keystone, work).write(file)
+            render_configuration(keystone, image, work).write(file)
         done = subprocess.run(
             [program, 'run', '--load-list', names, '--concurrency', str(options.concurrency)],
             cwd=work,
