@@ -10,11 +10,11 @@ from sqlalchemy import orm
 
 from multiattach.db import models
 from multiattach.db.commits import Work
-from multiattach.domain import errors, sharing, states
+from multiattach.domain import errors, imports, sharing, states
 
 A = models.Attachment
 _F = models.FencedHost
-_MATE, _STRANGER, _TWIN, _OTHER, _PARTNER, _ADOPTED = (orm.aliased(A) for _ in range(6))
+_MATE, _STRANGER, _TWIN, _OTHER, _PARTNER = (orm.aliased(A) for _ in range(5))
 
 
 def _is_other(table: Any) -> tuple[sa.ColumnElement[bool], ...]:
@@ -27,6 +27,12 @@ def _find_partner() -> sa.ColumnElement[bool]:
         .where(*_is_other(_PARTNER), _PARTNER.shared_account == A.shared_account, _PARTNER.initiator != A.initiator)
         .correlate(A)
     )
+
+
+def _is_imported() -> sa.ColumnElement[bool]:
+    """By its key: the attachments of the volume, of which there may be a thousand, are not looked at."""
+    item = models.ImportedItem
+    return sa.exists().where(item.kind == imports.Kind.VOLUME, item.ident == A.volume_id).correlate(A)
 
 
 def _find_twin() -> sa.ScalarSelect[str | None]:
@@ -61,7 +67,7 @@ _READ = (
         _MATE.shared_account.label('mate_account'),
         # Of accounts that Cinder made: others may have the same one, and the target may still admit everybody.
         sa.case((A.shared_account.is_not(None), _find_partner())).label('has_partner'),
-        sa.exists().where(*_is_other(_ADOPTED), _ADOPTED.shared_account.is_not(None)).correlate(A).label('is_adopted'),
+        sa.or_(A.shared_account.is_not(None), _is_imported()).label('is_adopted'),
         sa.select(_STRANGER.state)
         .where(*_is_other(_STRANGER), _STRANGER.initiator != sa.func.coalesce(A.initiator, sa.literal_column("''")))
         .correlate(A)
@@ -123,7 +129,7 @@ class ExportRow:
     :param is_alone: the volume has no other attachment.
     :param shared_account: account that it has of Cinder, None if it is the initiator's own.
     :param has_partner: another initiator has the same account.
-    :param is_adopted: an attachment of the volume has an account of Cinder.
+    :param is_adopted: the volume is of Cinder, and its target may be as Cinder made it.
     """
 
     id: str

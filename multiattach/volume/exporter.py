@@ -85,7 +85,8 @@ class Exporter:
             grant = self._target.make_grant(volume_id, plan.initiator, plan.mode, plan.sibling)
             failpoints.reach('volume.export.planned')
             with answers.expect('The volume cannot be exported', functools.partial(self._refuse_export, plan)):
-                adoption.restrict(self._target, volume_id, plan.admitted)
+                # Of a target that nobody is to use the driver makes a new one.
+                adoption.restrict(self._target, volume_id, plan.admitted or None)
                 info = self._target.grant(volume_id, self._backend.path(volume_id), grant)
             failpoints.reach('volume.export.granted')
             self._exports.finish_export(plan, _connection_info(plan, info, grant), time.monotonic() - started)
