@@ -229,8 +229,7 @@ def _move(stack, tmp_path, cinder, tgtd):
 
     # -- there for good --------------------------------------------------------------------------
     cinder.halt()
-    time.sleep(61)
-    service.cinder('import')
+    service.cinder('import', '--force')
     service.start()
     check_clean(service)
     check_calm(writers.values())

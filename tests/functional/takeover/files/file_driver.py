@@ -52,7 +52,9 @@ class FileDriver(driver.VolumeDriver):
         return self.target.initialize_connection(volume, connector)
 
     def terminate_connection(self, volume, connector, **kwargs):
-        return self.target.terminate_connection(volume, connector, **kwargs)
+        self.target.terminate_connection(volume, connector, **kwargs)
+        # As Cinder's LVM driver: others have the export, too, and it stays.
+        return len(volume.volume_attachment) > 1
 
     def _update_volume_stats(self):
         self._stats = {
