@@ -93,20 +93,20 @@ def make_mapping(order):
     mapping = objects.BlockDeviceMapping(
         id=1,
         uuid=str(uuid.uuid4()),
-        source_type='volume',
+        source_type=kept.get('source', 'volume'),
         destination_type='volume',
         device_type='disk',
         disk_bus='virtio',
         guest_format=None,
-        volume_size=None,
-        boot_index=None,
+        volume_size=kept.get('size'),
+        boot_index=kept.get('boot_index'),
         delete_on_termination=False,
         device_name=kept.get('device', '/dev/vdb'),
         instance_uuid=kept['instance'],
         volume_id=kept['volume'],
         attachment_id=kept.get('attachment'),
         snapshot_id=None,
-        image_id=None,
+        image_id=kept.get('image'),
         no_device=False,
         volume_type=None,
         tag=None,
@@ -147,6 +147,23 @@ def attach(order):
     device = driver_block_device.DriverVolumeBlockDevice(mapping)
     device.attach(make_context(order['who']), make_instance(order), API, host, do_driver_attach=True)
     return show(mapping, host)
+
+
+def boot(order):
+    """What a compute host does with the volumes of a server that is built: those of images are made first."""
+    mappings = objects.BlockDeviceMappingList(
+        objects=[make_mapping({'mapping': mapping}) for mapping in order['mappings']]
+    )
+    host, myself = Host(order['connector'], False), types.SimpleNamespace(volume_api=API)
+    driver_block_device.attach_block_devices(
+        driver_block_device.convert_all_volumes(*mappings),
+        make_context(order['who']),
+        make_instance({'mapping': order['mappings'][0]}),
+        API,
+        host,
+        wait_func=types.MethodType(manager.ComputeManager._await_block_device_map_created, myself),
+    )
+    return {'mappings': [show(mapping)['mapping'] for mapping in mappings]}
 
 
 def detach(order):
@@ -209,6 +226,7 @@ def get_connector(_order):
 ORDERS = {
     'call': call,
     'attach': attach,
+    'boot': boot,
     'detach': detach,
     'refresh': refresh,
     'manage': manage,

@@ -247,7 +247,8 @@ class Scenario:
         self.ask('POST', f'/v3/volumes/{self.volume}/action', {'revert': {'snapshot_id': self.snapshot}}, api=api)
 
     def _image_now(self, api: int) -> None:
-        self.ask('POST', '/v3/volumes', {'volume': {'size': 1, 'imageRef': self.image}}, api=api)
+        wish = {'size': 1, 'imageRef': self.image, 'volume_type': 'shared'}
+        self.ask('POST', '/v3/volumes', {'volume': wish}, api=api)
 
     def _reimage_now(self, api: int) -> None:
         self.ask('POST', f'/v3/volumes/{self.volume}/action', {'os-reimage': {'image_id': self.image}}, api=api)
