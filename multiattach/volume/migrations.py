@@ -98,28 +98,33 @@ class Migrations:
             if not held:
                 raise errors.OutcomeUnknown('Another step on the storage of the volume has not ended yet.')
             try:
-                self._carry_on(plan)
+                source = self._carry_on(plan)
             except DriverUnavailable as exc:
                 raise answers.translate(exc, 'migrate') from exc
             except ClearAborted as exc:
                 if not self._steps.is_stopping:
                     raise errors.OutcomeUnknown(str(exc)) from exc
+                return
+        if source is not None:  # now that the lock is free, which it needs
+            self._workers.migrate_volume(source, migration_id, None)
 
-    def _carry_on(self, plan: Plan) -> None:
+    def _carry_on(self, plan: Plan) -> str | None:
+        """Take steps; return the source that is to be told that the volume has left it."""
         if plan.state in (S.STARTING, S.COPYING):
-            self._copy(plan.id)
-        elif plan.state == S.COPIED:
-            self._complete(plan)
-        elif plan.state == S.CLEARING:
+            return self._copy(plan.id)
+        if plan.state == S.COPIED:
+            return self._complete(plan)
+        if plan.state == S.CLEARING:
             self._remove(plan, 'cleared', self._backend.discard, 'clear')
         elif plan.state == S.UNDOING:
             self._remove(plan, 'undone', self._find_own().drop_draft, 'undo')
         elif plan.state == S.REVOKING:
             self._remove(plan, 'undone', self._backend.discard, 'undo')
+        return None
 
     # -- copying -------------------------------------------------------------------------------
 
-    def _copy(self, migration_id: str) -> None:
+    def _copy(self, migration_id: str) -> str | None:
         failpoints.reach('volume.migrate.planned')
         plan = self._rows.begin(migration_id)
         if plan is not None:
@@ -131,12 +136,13 @@ class Migrations:
             except CopyAborted:
                 LOG.info('The copy of volume %s is broken off', plan.volume_id)
                 if self._steps.is_stopping:
-                    return
+                    return None
                 self._rows.fail(migration_id, 'the copy was broken off: the volume was used or changed meanwhile')
         # Whatever came of it, the next step is this worker's, too.
         after = self._rows.plan(migration_id)
-        if after is not None and after.state not in (S.STARTING, S.COPYING):
-            self._carry_on(after)
+        if after is None or after.state in (S.STARTING, S.COPYING):
+            return None
+        return self._carry_on(after)
 
     def _copy_blocks(self, plan: Plan) -> str:
         """Copy, and return the digest."""
@@ -193,7 +199,7 @@ class Migrations:
 
     # -- after it ------------------------------------------------------------------------------
 
-    def _complete(self, plan: Plan) -> None:
+    def _complete(self, plan: Plan) -> str | None:
         try:
             self._find_own().adopt(plan.volume_id)
         except StorageError as exc:
@@ -205,11 +211,9 @@ class Migrations:
             failpoints.reach('volume.migrate.switched')
             if source is not None:
                 LOG.info('Volume %s was on %s and is here now', plan.volume_id, source)
-                self._workers.migrate_volume(source, plan.id, None)
-                return
+                return source
         after = self._rows.plan(plan.id)
-        if after is not None and after.state != S.COPIED:
-            self._carry_on(after)
+        return None if after is None or after.state == S.COPIED else self._carry_on(after)
 
     def _remove(self, plan: Plan, event: str, discard: Callable[[str], None], name: str) -> None:
         """Remove what this backend has of a volume that is elsewhere."""
