@@ -114,7 +114,7 @@ class GatewayLosses:
             excluded = self._exclusion.exclude(name, one.user, known)
             volumes = self._rows.finish_loss(name, excluded.entries)
             if volumes is None:  # it has begun anew meanwhile, and what it opened since then is not to be shut out
-                self._exclusion.admit(self._exclusion.list_instances(one.user) & set(excluded.entries))
+                self._exclusion.admit(self._exclusion.list_instances(one.user) & (set(excluded.entries) - known))
         LOG.error('Gateway %s at %s is lost, and shut out of Ceph', name, one.portal)
         self._tell_hosts(volumes or [])
         return {
