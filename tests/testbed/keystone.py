@@ -22,7 +22,6 @@ PERSONAS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     'foreign-reader': ('foreign-reader', 'foreign', ('reader',)),
     'glance': ('glance', 'service', ('service',)),
     'nova': ('nova', 'service', ('service',)),
-    'glance': ('glance', 'service', ('service',)),
     'multiattach': ('multiattach', 'service', ('service',)),
 }
 

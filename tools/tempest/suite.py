@@ -231,7 +231,9 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     env |= {'HOME': str(folder), 'PYTHONWARNINGS': 'ignore', 'PATH': f'{program.parent}:{env["PATH"]}'}
     processes.run([program, 'init', work], env=env)
     said = processes.run([program, 'run', '--list-tests'], cwd=work, env=env)
-    chosen = choose([line for line in said.splitlines() if line.startswith(('tempest.', 'cinder_tempest_plugin.'))], options.regex)
+    chosen = choose(
+        [line for line in said.splitlines() if line.startswith(('tempest.', 'cinder_tempest_plugin.'))], options.regex
+    )
     if options.list:
         print('\n'.join(chosen))
         return 0
