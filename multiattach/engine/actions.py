@@ -212,7 +212,7 @@ class VolumeActions:
                     f'size. (current: {volume.size}, extended: {new_size}).'
                 )
             clones.check_not_copied(session, volume)
-            snapshots.check_none_taken(session, volume)
+            snapshots.check_growth(session, volume, in_use=status == states.Volume.IN_USE)
             self._quotas.check_growth(
                 session,
                 volume.project_id,

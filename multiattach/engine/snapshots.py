@@ -15,12 +15,14 @@ from multiattach.db import (
     database,
     models,
     paging,
+    services as db_services,
     snapshots as db_snapshots,
     transitions,
     types as db_types,
     volumes as db_volumes,
 )
 from multiattach.domain import bounds, errors, snapshots, states
+from multiattach.domain.services import VOLUME_BINARY
 from multiattach.engine import placement
 from multiattach.engine.access import lock_snapshot, lock_volume, show_sharers
 from multiattach.engine.context import RequestContext
@@ -293,12 +295,19 @@ def check_none(session: Session, volume: models.Volume) -> None:
         raise errors.InvalidVolume('Invalid volume: it has snapshots; delete them first, or with it by cascade.')
 
 
-def check_none_taken(session: Session, volume: models.Volume) -> None:
-    """Refuse to change a volume of which a snapshot is being taken."""
+def check_growth(session: Session, volume: models.Volume, *, in_use: bool) -> None:
+    """Refuse to extend a volume of which a snapshot is being taken, or that its storage cannot extend now."""
     if db_snapshots.has_any(session, volume.id, (snapshots.Snapshot.CREATING,)):
         raise errors.InvalidVolume(
             'Invalid volume: a snapshot of it is being taken; try again when the snapshot is available.'
         )
+
+    if in_use and db_snapshots.has_any(session, volume.id):
+        crew = db_services.list_of_backend(session, VOLUME_BINARY, str(volume.host))
+        if not all(((row.report or {}).get('snapshots') or {}).get('grows_in_use', True) for row in crew):
+            raise errors.InvalidVolume(
+                'Invalid volume: it has snapshots, and its storage extends such a volume only while no server has it.'
+            )
 
 
 def _check_backend(backends: Iterable[placement.Candidate], volume: models.Volume, *, in_use: bool) -> None:

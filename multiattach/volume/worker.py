@@ -229,10 +229,12 @@ class Offer:
     over_subscription: float
 
     def describe_snapshots(self) -> dict[str, Any] | None:
-        """Tell of what volumes snapshots can be taken: ``in_use`` of those, too; None for a driver that takes none."""
+        """Tell of what volumes snapshots can be taken: ``in_use`` of those, too, which are then
+        extended, too, if ``grows_in_use``; None for a driver that takes none."""
         if not hasattr(self.backend, 'create_snapshot'):
             return None
-        return {'in_use': self.backend.can_snapshot_in_use()}
+        grows = getattr(self.backend, 'GROWS_IN_USE_WITH_SNAPSHOTS', True)
+        return {'in_use': self.backend.can_snapshot_in_use(), 'grows_in_use': grows}
 
 
 class VolumeWorker(Worker):

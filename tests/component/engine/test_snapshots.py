@@ -8,7 +8,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import models
+from multiattach.db import history, models
 from multiattach.domain import errors
 from multiattach.drivers.backends import copying
 from multiattach.drivers.backends.file import FileBackend
@@ -393,3 +393,27 @@ def test_what_was_left_is_taken_up(plain):
     plain.worker._storage.resume()
     plain.wait(lambda: (status(plain, snapshot_id), status(plain, doomed)) == ('available', None))
     plain.worker._storage.stop()
+
+
+def test_a_volume_in_use_with_snapshots_is_not_extended_where_the_storage_cannot(plain, monkeypatch):
+    volume_id = make(plain)
+    snapshot_id = take(plain, volume_id)
+    attach(plain, volume_id)
+    monkeypatch.setattr(FileBackend, 'GROWS_IN_USE_WITH_SNAPSHOTS', False, raising=False)
+    plain.worker.beat()
+    with pytest.raises(errors.InvalidVolume, match='only while no server has it'):
+        plain.engine.actions.extend(plain.ctx, volume_id, 2, in_use_allowed=True)
+    delete(plain, snapshot_id)
+    plain.engine.actions.extend(plain.ctx, volume_id, 2, in_use_allowed=True)
+    plain.wait(lambda: plain.status(volume_id) == 'in-use')
+
+
+def test_history_is_purged_with_its_metadata(plain):
+    volume_id = make(plain)
+    delete(plain, take(plain, volume_id, metadata={'a': 'b'}))
+    plain.engine.volumes.delete(plain.ctx, volume_id)
+    plain.wait(lambda: plain.status(volume_id) is None)
+    purged = history.purge(plain.db, models.now())
+    assert (purged['snapshots'], purged['volumes']) == (1, 1)
+    with plain.db.reader() as session:
+        assert session.scalars(sa.select(models.SnapshotMetadata)).all() == []

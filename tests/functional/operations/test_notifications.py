@@ -305,3 +305,42 @@ def test_over_a_real_broker(deployed, tmp_path):
         'volume.attach.start',
         'volume.attach.end',
     ]
+
+
+def test_the_life_of_a_snapshot(deployed, sent):
+    api = Api(deployed)
+    volume_id = deployed.make_volume()
+    made = api.ask('POST', '/v3/snapshots', {'snapshot': {'volume_id': volume_id, 'metadata': {'a': 'b'}}})
+    snapshots, ident = deployed.engine.snapshots, made.json['snapshot']['id']
+    deployed.wait(lambda: snapshots.show(deployed.ctx, ident).status == 'available')
+    api.ask('PUT', f'/v3/snapshots/{ident}', {'snapshot': {'name': 'new'}})
+    api.ask('POST', f'/v3/volumes/{volume_id}/action', {'revert': {'snapshot_id': ident}})
+    deployed.wait(lambda: deployed.status(volume_id) == 'available')
+    api.ask('DELETE', f'/v3/snapshots/{ident}')
+    found = [one for one in sent(11) if one[1].startswith(('snapshot.', 'volume.revert'))]
+    assert names(found) == [
+        'snapshot.create.start',
+        'snapshot.create.end',
+        'snapshot.update.end',
+        'volume.revert.start',
+        'snapshot.revert.start',
+        'volume.revert.end',
+        'snapshot.revert.end',
+        'snapshot.delete.start',
+        'snapshot.delete.end',
+    ]
+    for _ctxt, event, payload, message in found:
+        if event.startswith('snapshot.'):
+            # What Cinder's _usage_from_snapshot has.
+            assert payload.keys() >= {
+                'tenant_id',
+                'user_id',
+                'availability_zone',
+                'volume_size',
+                'display_name',
+                'status',
+            }
+            assert (payload['snapshot_id'], payload['volume_id'], payload['volume_size']) == (ident, volume_id, 1)
+            assert message['publisher_id'] == 'snapshot.testhost@file'
+            json.dumps(payload)
+    assert found[-1][2]['deleted'] == 'True'
