@@ -11,6 +11,7 @@ import enum
 from typing import NamedTuple
 
 from multiattach.domain.volume_states import (
+    COPYING as COPYING,
     DERIVED_STATUSES as DERIVED_STATUSES,
     FAILED as FAILED,
     REIMAGEABLE as REIMAGEABLE,

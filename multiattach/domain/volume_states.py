@@ -132,6 +132,8 @@ VOLUME_STATES: dict[Volume, StatusInfo] = {
 }
 
 
+# Something is copied between the volume and an image.
+COPYING: tuple[str, ...] = (V.DOWNLOADING, V.UPLOADING)
 # What os-reimage takes; the second for Nova, which reserves the volume of a server that it rebuilds.
 REIMAGEABLE: tuple[str, ...] = (V.AVAILABLE, V.ERROR)
 REIMAGEABLE_RESERVED: tuple[str, ...] = (*REIMAGEABLE, V.RESERVED)

@@ -13,6 +13,7 @@ from multiattach.db import (
     explanations as db_explanations,
     gateways as db_gateways,
     hosts as db_hosts,
+    image_copies,
     leases as db_leases,
     migrations as db_migrations,
     models,
@@ -271,6 +272,7 @@ class Explanations:
             found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, agents))
             known = db_leases.list_of(session, _list_in_flight(volume.attachments, volume))
             gateways = db_gateways.explain_exports(session, volume_id) if _has_gateways(volume, found) else ()
+            copy = image_copies.find(session, volume_id) if volume.status in states.COPYING else None
             moving = db_migrations.list_of_volume(session, volume_id) if volume.migration_status else []
             told = [migrations.tell(row.state, row.progress) for row in moving]
         explainer = self._explainer(ctx, volume, found)
@@ -291,6 +293,8 @@ class Explanations:
             (each.actor for each in deciding if each.actor.owner is outlook.owner),
             explainer.find_actor(outlook.owner, None),
         )
+        if copy is not None:
+            outlook = dataclasses.replace(outlook, next=f'{outlook.next} {copy.percent} % are done.')
         lease = explainer.find_lease(volume.id, volume.status_at)
         if lease is not None and volume.status in states.WORKER_STATUSES:
             if not explainer.sees_internals:

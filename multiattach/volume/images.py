@@ -28,7 +28,6 @@ _STATUSES = {
     Purpose.REIMAGE: states.Volume.DOWNLOADING,
     Purpose.UPLOAD: states.Volume.UPLOADING,
 }
-STATUSES = tuple(dict.fromkeys(map(str, _STATUSES.values())))
 
 
 class ImageSteps:

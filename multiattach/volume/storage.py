@@ -22,7 +22,7 @@ from multiattach.steps.watch import Watch
 from multiattach.volume import answers
 from multiattach.volume.copies import Copies
 from multiattach.volume.gateways import GatewayTarget
-from multiattach.volume.images import STATUSES as IMAGE_STATUSES, ImageSteps
+from multiattach.volume.images import ImageSteps
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.managed import ManagedStorage
 from multiattach.volume.slow_steps import SlowSteps
@@ -236,7 +236,7 @@ class StorageSteps:
             str(V.REVERTING): self._snapshots.revert,
             str(V.MANAGING): self.manage,
             str(V.UNMANAGING): self.unmanage,
-            **dict.fromkeys(IMAGE_STATUSES, self.copy_image),
+            **dict.fromkeys(map(str, states.COPYING), self.copy_image),
         }
         rows = {
             volume_id: (status, since)
@@ -272,7 +272,7 @@ class StorageSteps:
         if status == V.REVERTING:
             self._snapshots.give_up_revert(volume_id, error)
             return
-        if status in IMAGE_STATUSES:
+        if status in states.COPYING:
             self._images.give_up(volume_id, error)
             return
         with self._own_storage(volume_id):

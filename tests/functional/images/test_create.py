@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import sqlalchemy as sa
 
-from multiattach.db import models
+from multiattach.db import image_copies, models
 from multiattach.domain import errors
 from tests.contexts import make_context
 from tests.functional.images.cloud import IMPATIENT, MIB, Cloud, Stalling, convert, deploy_with, make_disk
@@ -233,6 +233,10 @@ def test_the_image_goes_while_the_volume_is_made(cloud: Cloud, glance: Glance, t
         volume = late.begin(image)
         assert late.deployed.status(volume) == 'downloading'
         cloud.api.delete(image)
+        with late.deployed.db.writer() as session:
+            image_copies.note(session, volume, 42)
+        outlook = late.deployed.engine.explanations.explain_volume(late.deployed.ctx, volume).outlook
+        assert '42 % are done' in outlook.next
         late.deployed.worker._storage.start()
         late.deployed.worker.tend()
         late.deployed.wait(lambda: late.deployed.status(volume) == 'error')
