@@ -307,15 +307,15 @@ class VolumeWorkers(FenceWorkers, _Comparing):
 
         :param host: name of its destination, or of its source once the volume has left that.
         """
-        self._cast(host, 'migrate_volume', request_id, migration_id=migration_id)
+        self._cast(host, 'migrate_volume', request_id, _MOVE_VERSION, migration_id=migration_id)
 
     def manage_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
         """Ask to take storage over for a volume in ``managing`` (no answer is awaited)."""
-        self._cast(host, 'manage_volume', request_id, volume_id=volume_id)
+        self._cast(host, 'manage_volume', request_id, _MOVE_VERSION, volume_id=volume_id)
 
     def unmanage_volume(self, host: str, volume_id: str, request_id: str | None) -> None:
         """Ask to leave the storage of a volume in ``unmanaging`` to others (no answer is awaited)."""
-        self._cast(host, 'unmanage_volume', request_id, volume_id=volume_id)
+        self._cast(host, 'unmanage_volume', request_id, _MOVE_VERSION, volume_id=volume_id)
 
     def list_findings(self, host: str, volume_id: str, request_id: str | None) -> list[dict[str, Any]]:
         """Ask what a worker's last look found of a volume, as ``Finding.write`` writes it.

@@ -42,6 +42,11 @@ TABLE = {
         'delete_snapshot': (CAST, '1.6', ('snapshot_id',)),
         'revert_volume': (CAST, '1.6', ('volume_id',)),
         'copy_image': (CAST, '1.6', ('volume_id',)),
+        'migrate_volume': (CAST, '1.6', ('migration_id',)),
+        'manage_volume': (CAST, '1.6', ('volume_id',)),
+        'unmanage_volume': (CAST, '1.6', ('volume_id',)),
+        'list_manageable': (CALL, '1.6', ()),
+        'find_manageable': (CALL, '1.6', ('name',)),
     },
     # By threads that do nothing else; the topic above serves them for APIs that do not know this one.
     'multiattach-fence': {'fence': (CALL, '1.2', _ATTACHMENT), 'fence_many': (CALL, '1.2', ('orders',))},
