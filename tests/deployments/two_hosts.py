@@ -34,7 +34,7 @@ from tests.testbed.vm import ComputeHost
 
 API_PORTS = (8776, 8777)
 CLUSTER = 'control'
-DISK_MB = 4096  # for the volume group: a volume of 1 GiB, its clone of 2
+DISK_MB = 10240  # for the volume group, sparse: volumes of 2 GiB, their snapshots and clones
 VOLUME_GROUP = 'spare'
 VOLUME, COMPUTE = 'volume 3.71', 'compute 2.60'
 _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
