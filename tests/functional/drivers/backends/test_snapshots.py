@@ -25,6 +25,8 @@ class Scene:
         self.store = store
         self.before = {place: os.urandom(MIB) for place in PLACES}
         store.backend.create('v', 1)
+        # Zeros; but LVM has here what a test before left, which takes its volumes away without zeroing them.
+        self.untouched = store.read('v', 700 * MIB, MIB)
         for place, data in self.before.items():
             store.write('v', place, data)
         store.backend.create_snapshot('s', 'v', go_on)
@@ -36,7 +38,7 @@ class Scene:
         for place, data in wanted.items():
             assert self.store.read(volume_id, place, MIB) == data, place
         if 700 * MIB not in wanted:
-            assert self.store.read(volume_id, 700 * MIB, MIB) == bytes(MIB)
+            assert self.store.read(volume_id, 700 * MIB, MIB) == self.untouched
         assert self.store.size(volume_id) == size_gb * GIB
 
     def remove(self, volume_id):
