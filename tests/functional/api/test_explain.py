@@ -79,7 +79,7 @@ def test_errors_lose_hosts_and_files_on_the_way_to_the_owner(call: Caller) -> No
     assert 'host' not in row
 
 
-@pytest.mark.parametrize('status', ['retyping', 'backing-up', 'error_managing'])
+@pytest.mark.parametrize('status', ['backing-up', 'restoring-backup', 'error_backing-up'])
 def test_a_status_that_an_earlier_release_let_be_set_is_a_dead_end_with_a_way_out(call: Caller, status: str) -> None:
     volume_id = call.make_volume()
     with call.deployed.db.writer() as session:

@@ -69,7 +69,7 @@ class VolumesController(Controller):
         status=202,
         body=schemas.CREATE,
         reply=schemas.changed,
-        rules=('volume:create', 'volume:create_from_image', 'volume:multiattach', 'volume:get'),
+        rules=('volume:create', 'volume:create_from_image', 'volume:multiattach', 'volume:get', 'volume:get_snapshot'),
     )
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Create a volume."""
