@@ -14,8 +14,9 @@ from tests.functional.clients.cloud import Cloud
 from tests.functional.compute import compute_host
 
 _PACKAGE = pathlib.Path(multiattach.__file__).parent
-# The client's own texts are examples of other commands, and checked where they are.
-_ELSEWHERE = {'osc', 'client', 'cmd'}
+# The client's own texts are examples of other commands, and checked where they are; what a take-over advises is for
+# Cinder.
+_ELSEWHERE = {'osc', 'client', 'cmd', 'takeover'}
 _COMMAND = re.compile(r'openstack (?:--os-[a-z-]+ \S+ )?(?:volume|server|multiattach)\b[^",(.\n]*')
 _AFTER = re.compile(r' (?:says why|needs|for any)\b.*| +$')
 
@@ -75,6 +76,7 @@ ADVISED = {
     'openstack volume delete --force VOLUME',
     'openstack volume set --state X VOLUME',
     'openstack volume set --state available VOLUME',
+    'openstack volume transfer request delete TRANSFER',
     'openstack multiattach doctor --fix',
     'openstack multiattach doctor --fix --release X',
     'openstack multiattach host fence X --out-of-service',
@@ -108,6 +110,9 @@ def test_on_volumes(cloud: Cloud, shared: str) -> None:
     assert cloud.show(name)['status'] == 'available'
     storage.post(f'/volumes/{ident}/action', json={'os-reserve': None})
     run(cloud, 'openstack volume set --state X VOLUME', X='available', VOLUME=name)
+    assert cloud.show(name)['status'] == 'available'
+    transfer = storage.create_transfer(volume_id=ident, name='to nobody').id
+    run(cloud, 'openstack volume transfer request delete TRANSFER', TRANSFER=transfer)
     assert cloud.show(name)['status'] == 'available'
     cloud.openstack('volume', 'set', '--state', 'error', name)
     run(cloud, 'openstack volume delete --force VOLUME', VOLUME=name)
