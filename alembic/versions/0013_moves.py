@@ -25,6 +25,8 @@ def upgrade() -> None:
     for name, length in (('migration_status', 32), ('managed_from', 255)):
         if name not in columns:
             op.add_column('volumes', sa.Column(name, sa.String(length), nullable=True))
+    if 'managed_from' not in {one['name'] for one in inspector.get_columns('snapshots')}:
+        op.add_column('snapshots', sa.Column('managed_from', sa.String(255), nullable=True))
     if 'volume_transfers' not in known:
         _create_transfers()
     if 'volume_migrations' not in known:

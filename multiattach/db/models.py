@@ -273,6 +273,8 @@ class Snapshot(Lifetime, Base):
     status_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
     progress: orm.Mapped[str] = orm.mapped_column(sa.String(8))
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
+    # What the storage is called until the snapshot is available; None if it is to be taken.
+    managed_from: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
 
 
 @dataclasses.dataclass(slots=True)

@@ -249,6 +249,15 @@ def list_open(session: Session, host: str) -> list[S]:
     return list(session.scalars(found, {'host': host}))
 
 
+def list_taken(session: Session, host: str) -> dict[str, str]:
+    """Return the ids of a backend's snapshots that are being managed, by what their storage is called till then."""
+    creating = sa.select(S.managed_from, S.id).join(V, V.id == S.volume_id)
+    rows = session.execute(
+        creating.where(_LIVE, V.host == host, S.status == snapshots.Snapshot.CREATING, S.managed_from.is_not(None))
+    )
+    return {str(row[0]): row[1] for row in rows}
+
+
 def list_recorded(session: Session, host: str) -> list[tuple[str, str, str]]:
     """List id, volume and status of a backend's snapshots."""
     rows = session.execute(

@@ -60,6 +60,7 @@ SNAPSHOT_EVENTS: dict[str, Transition] = rows(
     ),
     ('deleted', (S.DELETING,), S.DELETED, 'The backend has removed it.'),
     ('delete_failed', (S.DELETING,), S.ERROR_DELETING, 'The backend could not delete it; a message gives the reason.'),
+    ('unmanage', (S.AVAILABLE, S.ERROR), S.DELETED, 'The snapshot is deleted, its storage is not.'),
     ('revert', (S.AVAILABLE,), S.RESTORING, 'The volume is to be reverted to the snapshot.'),
     ('reverted', (S.RESTORING,), S.AVAILABLE, 'The volume is what the snapshot is.'),
     ('revert_failed', (S.RESTORING,), S.AVAILABLE, 'The revert failed; the snapshot is intact.'),

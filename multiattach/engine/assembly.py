@@ -19,6 +19,7 @@ from multiattach.engine.image_actions import ImageActions
 from multiattach.engine.images import Images, ImageService
 from multiattach.engine.legacy import LegacyActions
 from multiattach.engine.manageable import ManageableVolumes
+from multiattach.engine.manageable_snapshots import ManageableSnapshots
 from multiattach.engine.messages import Messages
 from multiattach.engine.migrations import VolumeMigrations
 from multiattach.engine.policy import Policy
@@ -105,6 +106,7 @@ class Engine:
         self.image_actions = ImageActions(db, policy, workers, images, force_enabled=settings.force_upload)
         self.volumes = Volumes(db, policy, self.types, services, self.quotas, workers, images, settings.default_zone)
         self.manageable = ManageableVolumes(db, policy, self.types, services, self.quotas, workers)
+        self.manageable_snapshots = ManageableSnapshots(db, policy, services, self.quotas, workers)
         self.migrations = VolumeMigrations(db, policy, services, workers)
         self.orders = orders = Orders(db, workers, settings.order_time)
         self.settings = VolumeSettings(db, policy, orders)

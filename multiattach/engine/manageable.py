@@ -3,9 +3,10 @@
 
 import dataclasses
 import json
+import operator
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -31,9 +32,17 @@ from multiattach.engine.types import Types
 from multiattach.rpc.clients import VolumeWorkers
 
 _GIB = 1024**3
-_MANAGED = 'already managed'
+MANAGED = 'already managed'
 # Names of a host and of a cluster, with a backend, perhaps with a pool; one of them is given.
 Place = tuple[str | None, str | None]
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_E = TypeVar('_E', bound=_Named)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +105,7 @@ class ManageableVolumes:
         self._policy.check(ctx, 'volume_extension:list_manageable')
         backend = find_backend(place, self._services.list_backends())
         found = self._workers.list_manageable(backend.host, ctx.request_id)
-        return _cut(self._judge(backend.host, found), page)
+        return cut(self._judge(backend.host, found), page)
 
     @database.retry
     def _judge(self, host: str, found: Sequence[Mapping[str, Any]]) -> list[Entry]:
@@ -107,7 +116,7 @@ class ManageableVolumes:
         entries = []
         for one in found:
             ident = one['volume_id'] if one['volume_id'] in mine else taken.get(one['name'])
-            reason = _MANAGED if ident else one['obstacle'] or None
+            reason = MANAGED if ident else one['obstacle'] or None
             entries.append(Entry(one['name'], max(-(-one['size'] // _GIB), 1), reason, ident))
         return entries
 
@@ -240,10 +249,10 @@ def parse_reference(value: Any) -> str:
     return name
 
 
-def _cut(entries: list[Entry], page: paging.Page) -> list[Entry]:
+def cut(entries: list[_E], page: paging.Page) -> list[_E]:
     """Sort entries, and return those of a page."""
     for key, direction in reversed(page.sort):
-        entries.sort(key=lambda one, key=key: getattr(one, key), reverse=direction == 'desc')  # type: ignore[misc]
+        entries.sort(key=operator.attrgetter(key), reverse=direction == 'desc')
     start = page.offset
     if page.marker is not None:
         try:

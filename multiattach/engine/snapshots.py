@@ -256,8 +256,9 @@ class Snapshots:
 
 
 def begin_delete(session: Session, row: models.Snapshot, event: str) -> None:
-    """Move a locked snapshot to ``deleting``.
+    """Move a locked snapshot to where it is deleted from, or away.
 
+    :param event: ``delete``, ``force_delete`` or ``unmanage``.
     :raises InvalidSnapshot: its status does not allow it, or a volume is being made from it.
     """
     if db_snapshots.is_being_cloned(session, row):

@@ -39,6 +39,7 @@ _SNAPSHOT = {
     'force_delete': 'snapshot.delete.start',
     'deleted': 'snapshot.delete.end',
     'delete_failed': 'snapshot.delete.error',
+    'unmanage': 'snapshot.delete.end',  # as Cinder tells of it
     'revert': 'snapshot.revert.start',
     'reverted': 'snapshot.revert.end',
     'revert_failed': 'snapshot.revert.error',

@@ -97,10 +97,13 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ('volume_extension:snapshot_admin_actions:reset_status', ADMIN, 'Reset the status of a snapshot.'),
     ('volume_extension:snapshot_admin_actions:force_delete', ADMIN, 'Delete a snapshot in any status.'),
     ('snapshot_extension:snapshot_actions:update_snapshot_status', MEMBER, 'Update the status of a snapshot.'),
-    # Storage that becomes a volume, or remains of one.
+    # Storage that becomes a volume or a snapshot, or remains of one.
     ('volume_extension:list_manageable', ADMIN, 'List storage that may be managed.'),
     ('volume_extension:volume_manage', ADMIN, 'Manage storage as a volume.'),
     ('volume_extension:volume_unmanage', ADMIN, 'Unmanage a volume.'),
+    ('snapshot_extension:list_manageable', ADMIN, 'List snapshots of the storage that may be managed.'),
+    ('snapshot_extension:snapshot_manage', ADMIN, 'Manage a snapshot that the storage has.'),
+    ('snapshot_extension:snapshot_unmanage', ADMIN, 'Unmanage a snapshot.'),
     # Transfers.
     ('volume:get_all_transfers', READER, 'List transfers of volumes.'),
     ('volume:create_transfer', MEMBER, 'Offer a volume to another project.'),

@@ -302,6 +302,25 @@ class VolumeWorkers(FenceWorkers, _Comparing):
         found: dict[str, Any] = self._call(host, 'find_manageable', request_id, _MOVE_VERSION, name=name)
         return found
 
+    def list_manageable_snapshots(self, host: str, request_id: str | None) -> list[dict[str, Any]]:
+        """Ask what snapshots a storage has: ``name``, ``size`` in bytes, ``obstacle``, ``snapshot_id`` and ``origin``.
+
+        :raises OutcomeUnknown: no answer in time.
+        :raises Unavailable: the worker is of an older release.
+        """
+        found: list[dict[str, Any]] = self._call(host, 'list_manageable_snapshots', request_id, _MOVE_VERSION)
+        return found
+
+    def find_manageable_snapshot(self, host: str, volume_id: str, name: str, request_id: str | None) -> dict[str, Any]:
+        """Ask the same of one that may become a volume's.
+
+        :raises InvalidInput: the volume has none of that name.
+        """
+        found: dict[str, Any] = self._call(
+            host, 'find_manageable_snapshot', request_id, _MOVE_VERSION, volume_id=volume_id, name=name
+        )
+        return found
+
     def migrate_volume(self, host: str, migration_id: str, request_id: str | None) -> None:
         """Ask for the next step of a migration (no answer is awaited).
 

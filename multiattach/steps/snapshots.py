@@ -63,7 +63,7 @@ class SnapshotRows:
         """Write that a step is done."""
         with self._db.writer() as session:
             db_snapshots.lock(session, snapshot_id)
-            done = {'progress': snapshots.DONE} if event == 'created' else {}
+            done = {'progress': snapshots.DONE, 'managed_from': None} if event == 'created' else {}
             db_snapshots.move(session, snapshot_id, event, **done)
 
     @database.retry

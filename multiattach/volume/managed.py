@@ -17,7 +17,7 @@ from multiattach.volume.locks import VolumeLocks
 
 LOG = log.getLogger(__name__)
 V = states.Volume
-_MOST = 10_000  # that one answer carries
+MOST = 10_000  # that one answer carries
 
 
 class ManagedStorage:
@@ -35,8 +35,8 @@ class ManagedStorage:
         """
         with answers.expect('The storage cannot be listed'):
             found = self._manageable().list()
-            if len(found) > _MOST:
-                raise StorageError(f'it has {len(found)} entries, and at most {_MOST} can be shown')
+            if len(found) > MOST:
+                raise StorageError(f'it has {len(found)} entries, and at most {MOST} can be shown')
         return [_write(one) for one in found]
 
     def find(self, name: str) -> dict[str, Any]:

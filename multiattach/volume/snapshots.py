@@ -21,6 +21,7 @@ from multiattach.steps.snapshots import SnapshotRows
 from multiattach.volume import answers
 from multiattach.volume.copies import LOOK_AGAIN
 from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.managed_snapshots import ManagedSnapshots
 from multiattach.volume.slow_steps import SlowSteps
 
 LOG = log.getLogger(__name__)
@@ -44,6 +45,7 @@ class SnapshotSteps:
     ) -> None:
         self._rows = rows
         self._backend = backend
+        self.managed = ManagedSnapshots(backend)
         self._target = target
         self._locks = locks
         self._leases = leases
@@ -106,7 +108,11 @@ class SnapshotSteps:
     # -- steps -------------------------------------------------------------------------------------
 
     def _create(self, snapshot_id: str, volume_id: str) -> None:
-        if self._rows.load(snapshot_id, Snapshot.CREATING) is None:
+        row = self._rows.load(snapshot_id, Snapshot.CREATING)
+        if row is None:
+            return
+        if row.managed_from is not None:
+            self._take_over(snapshot_id, volume_id, row.managed_from)
             return
         failpoints.reach('volume.snapshot.planned')
         if not self._backend.can_snapshot_in_use() and self._rows.may_be_written(volume_id):
@@ -126,12 +132,26 @@ class SnapshotSteps:
         failpoints.reach('volume.snapshot.finished')
         LOG.info('Snapshot %s of volume %s is available', snapshot_id, volume_id)
 
+    def _take_over(self, snapshot_id: str, volume_id: str, name: str) -> None:
+        failpoints.reach('volume.snapshot_manage.planned')
+        try:
+            self.managed.take(snapshot_id, volume_id, name)
+        except DriverRefused as exc:
+            self._fail(snapshot_id, Snapshot.CREATING, exc)
+            return
+        failpoints.reach('volume.snapshot_manage.renamed')
+        self._rows.finish(snapshot_id, 'created')
+        failpoints.reach('volume.snapshot_manage.finished')
+        LOG.info('Snapshot %s of volume %s was %s', snapshot_id, volume_id, name)
+
     def _delete(self, snapshot_id: str, volume_id: str) -> None:
-        if self._rows.load(snapshot_id, Snapshot.DELETING) is None:
+        row = self._rows.load(snapshot_id, Snapshot.DELETING)
+        if row is None:
             return
         failpoints.reach('volume.snapshot_delete.planned')
         try:
-            self._backend.delete_snapshot(snapshot_id, volume_id, lambda: not self._steps.is_stopping)
+            if row.managed_from is None:  # else it was never taken over: its storage stays
+                self._backend.delete_snapshot(snapshot_id, volume_id, lambda: not self._steps.is_stopping)
         except DriverRefused as exc:
             self._fail(snapshot_id, Snapshot.DELETING, exc)
             return

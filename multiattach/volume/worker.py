@@ -160,6 +160,18 @@ class VolumeEndpoint(FenceEndpoint):
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)
+    def list_manageable_snapshots(self, context: Any) -> list[dict[str, Any]]:
+        """Tell what snapshots the storage has (since 1.6)."""
+        return self._snapshots.managed.list()
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def find_manageable_snapshot(self, context: Any, volume_id: str, name: str) -> dict[str, Any]:
+        """Look at something that may become a snapshot of a volume (since 1.6)."""
+        return self._snapshots.managed.find(volume_id, name)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
     def export(self, context: Any, volume_id: str, attachment_id: str) -> None:
         self._exporter.export(volume_id, attachment_id)
 

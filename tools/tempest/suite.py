@@ -96,6 +96,7 @@ def render_configuration(keystone: Keystone, image: str, folder: Path) -> RawCon
             'min_microversion': '3.0',
             'max_microversion': '3.71',
             'backend_names': ','.join(_BACKENDS),
+            'manage_snapshot_ref': 'source-name,snapshot-%s',
         },
         'volume-feature-enabled': {
             'snapshot': True,

@@ -11,8 +11,10 @@ from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import requests
 from multiattach.api.schemas.replies import FLAG, NULL, TEXT, TEXT_OR_NULL, UUID_OR_NULL, Schema, many, one, strict
+from multiattach.api.settings import ApiSettings
 from multiattach.api.validation import Versioned, flag
-from multiattach.engine.manageable import Entry, Takeover, parse_reference
+from multiattach.db.paging import Page
+from multiattach.engine.manageable import Entry, Place, Takeover, parse_reference
 
 _OLD, _NEW, _SINCE = '/os-volume-manage', '/manageable_volumes', 8
 _CLUSTER_OF_ONE, _CLUSTER_OF_LIST = 16, 17
@@ -33,7 +35,7 @@ _CREATE = Versioned(
         _CLUSTER_OF_ONE: requests.wrap('volume', requests.fields({**_WISH, 'cluster': requests.TEXT_OR_NULL}, 'ref')),
     }
 )
-_QUERY = requests.query(
+QUERY = requests.query(
     {'host': requests.TEXT, 'cluster': requests.TEXT, 'marker': {'type': 'string', 'maxLength': 600}}
 )
 _SUMMARY: Schema = {
@@ -57,14 +59,20 @@ class ManageableVolumesController(Controller):
     """``/os-volume-manage`` and, from 3.8, ``/manageable_volumes``."""
 
     def list_page(self, req: Request, *, detail: bool) -> dict[str, Any]:
-        query = {**req.query}
-        if not {'sort', 'sort_key', 'sort_dir'} & set(query):
-            query['sort'] = 'reference:desc'
-        marker = query.pop('marker', None)
-        page = paging.with_marker(paging.parse_page(query, self.settings, _SORT_KEYS), marker)
-        cluster = query.get('cluster') if req.minor >= _CLUSTER_OF_LIST else None
-        found = self.engine.manageable.list_page(req.ctx, (query.get('host'), cluster), page)
+        place, page = read_query(req, self.settings)
+        found = self.engine.manageable.list_page(req.ctx, place, page)
         return {_KEY: [(_detail if detail else _show)(entry) for entry in found]}
+
+
+def read_query(req: Request, settings: ApiSettings) -> tuple[Place, Page]:
+    """Read whose storage is to be listed, and which page of that."""
+    query = {**req.query}
+    if not {'sort', 'sort_key', 'sort_dir'} & set(query):
+        query['sort'] = 'reference:desc'
+    marker = query.pop('marker', None)
+    page = paging.with_marker(paging.parse_page(query, settings, _SORT_KEYS), marker)
+    cluster = query.get('cluster') if req.minor >= _CLUSTER_OF_LIST else None
+    return (query.get('host'), cluster), page
 
 
 def _index(self: ManageableVolumesController, req: Request) -> dict[str, Any]:
@@ -86,9 +94,9 @@ def _create(self: ManageableVolumesController, req: Request, body: dict[str, Any
             (wanted.get('host'), wanted.get('cluster')),
             parse_reference(wanted['ref']),
             wanted.get('volume_type') or None,
-            name=_trim(wanted, 'name'),
-            description=_trim(wanted, 'description'),
-            zone=_trim(wanted, 'availability_zone'),
+            name=trim(wanted, 'name'),
+            description=trim(wanted, 'description'),
+            zone=trim(wanted, 'availability_zone'),
             bootable=flag(wanted, 'bootable'),
             metadata=wanted.get('metadata') or {},
         ),
@@ -96,7 +104,7 @@ def _create(self: ManageableVolumesController, req: Request, body: dict[str, Any
     return {'volume': VolumeView(req, self.settings, self.engine.policy).detail(volume)}
 
 
-def _trim(wanted: Mapping[str, Any], key: str) -> str | None:
+def trim(wanted: Mapping[str, Any], key: str) -> str | None:
     return (wanted.get(key) or '').strip() or None
 
 
@@ -107,8 +115,8 @@ def _add(name: str, method: str, path: str, handler: Any, **more: Any) -> None:
 
 
 _LIST_RULES = ('volume_extension:list_manageable',)
-_add('index', 'GET', '', _index, query=_QUERY, reply=one(_KEY, many(strict(_SUMMARY))), rules=_LIST_RULES)
-_add('detail', 'GET', '/detail', _index_detail, query=_QUERY, reply=one(_KEY, many(_DETAIL)), rules=_LIST_RULES)
+_add('index', 'GET', '', _index, query=QUERY, reply=one(_KEY, many(strict(_SUMMARY))), rules=_LIST_RULES)
+_add('detail', 'GET', '/detail', _index_detail, query=QUERY, reply=one(_KEY, many(_DETAIL)), rules=_LIST_RULES)
 _add(
     'create',
     'POST',

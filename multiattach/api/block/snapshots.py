@@ -115,7 +115,7 @@ def _shown(minor: int) -> Schema:
     return one('snapshot', _detail(minor, _EXTRA))
 
 
-def _changed(minor: int) -> Schema:
+def changed(minor: int) -> Schema:
     return one('snapshot', _detail(minor))
 
 
@@ -151,20 +151,14 @@ class SnapshotsController(Controller):
         return reply
 
     def _show(self, req: Request, row: models.SnapshotDetail, *, extended: bool = False) -> dict[str, Any]:
-        view = _summarise(row)
-        if req.minor >= _GROUPS:
-            view['group_snapshot_id'] = None
-        if req.minor >= _USER:
-            view['user_id'] = row.user_id
-        if req.minor >= _QUOTA:
-            view['consumes_quota'] = True
+        view = show(req, row)
         if extended and self.engine.policy.allows(req.ctx, _EXTENDED, row.project_id):
             view[f'{_PREFIX}project_id'] = row.project_id
             view[f'{_PREFIX}progress'] = row.progress
         return view
 
     @route(
-        'POST', '/snapshots', status=202, body=_CREATE, reply=_changed, rules=('volume:create_snapshot', 'volume:get')
+        'POST', '/snapshots', status=202, body=_CREATE, reply=changed, rules=('volume:create_snapshot', 'volume:get')
     )
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Take a snapshot of a volume."""
@@ -189,7 +183,7 @@ class SnapshotsController(Controller):
         found = self.engine.snapshots.show(req.ctx, snapshot_id)
         return {'snapshot': self._show(req, found, extended=True)}
 
-    @route('PUT', _ONE, body=_UPDATE, reply=_changed, rules=('volume:update_snapshot',))
+    @route('PUT', _ONE, body=_UPDATE, reply=changed, rules=('volume:update_snapshot',))
     def update(self, req: Request, body: dict[str, Any], snapshot_id: str) -> dict[str, Any]:
         """Change a snapshot's name or description."""
         wanted = body['snapshot']
@@ -267,6 +261,11 @@ class SnapshotActionsController(ActionController):
         """Delete a snapshot in any status but that of a revert."""
         self.engine.snapshots.delete(req.ctx, snapshot_id, force=True)
 
+    @action('os-unmanage', rules=('snapshot_extension:snapshot_unmanage',))
+    def unmanage(self, req: Request, snapshot_id: str, _value: Any) -> None:
+        """Delete a snapshot and leave its storage to others."""
+        self.engine.manageable_snapshots.unmanage(req.ctx, snapshot_id)
+
     @action(
         'os-update_snapshot_status',
         requests.fields({'status': requests.WORD, 'progress': requests.TEXT}, 'status'),
@@ -275,6 +274,18 @@ class SnapshotActionsController(ActionController):
     def update_status(self, req: Request, snapshot_id: str, value: dict[str, Any]) -> None:
         """Set status and progress of a snapshot that is being taken or deleted."""
         self.engine.snapshots.update_status(req.ctx, snapshot_id, value['status'], value.get('progress'))
+
+
+def show(req: Request, row: models.SnapshotDetail) -> dict[str, Any]:
+    """Show a snapshot as the answers to requests that change it do."""
+    view = _summarise(row)
+    if req.minor >= _GROUPS:
+        view['group_snapshot_id'] = None
+    if req.minor >= _USER:
+        view['user_id'] = row.user_id
+    if req.minor >= _QUOTA:
+        view['consumes_quota'] = True
+    return view
 
 
 def _summarise(row: models.SnapshotDetail) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from multiattach.drivers import values
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.file_drafts import Drafts
 from multiattach.drivers.backends.file_imports import FileImports
-from multiattach.drivers.backends.file_manageable import ManageableFiles
+from multiattach.drivers.backends.file_manageable import ManageableFiles, ManageableSnapshotFiles
 from multiattach.drivers.backends.file_moving import MovableFiles
 from multiattach.drivers.backends.file_snapshots import FileSnapshots
 from multiattach.drivers.errors import StorageError
@@ -31,6 +31,7 @@ class FileBackend:
         self.imports = FileImports(directory)
         self._snapshots = FileSnapshots(directory, self._drafts)
         self.manageable = ManageableFiles(directory)
+        self.manageable_snapshots = ManageableSnapshotFiles(directory)
         self.movable = MovableFiles(directory)
 
     @classmethod

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files in the folder of a file backend that may become volumes. Only names are taken, never paths."""
+"""Files in the folder of a file backend that may become volumes or snapshots. Only names are taken, never paths."""
 
 import contextlib
 import errno
@@ -7,40 +7,53 @@ import fcntl
 import os
 import pathlib
 import stat
+from collections.abc import Callable
 
-from multiattach.drivers.backends.manageable import Found, check_obstacle, check_size, is_passing, missing
+from multiattach.drivers.backends.manageable import (
+    Found,
+    FoundSnapshot,
+    check_obstacle,
+    check_size,
+    check_snapshot_size,
+    is_passing,
+    missing,
+)
 from multiattach.drivers.errors import StorageError
 
 _IN_USE = (errno.EAGAIN, errno.EACCES, errno.ETXTBSY)
+_SNAPSHOT = 'snapshot-'
 
 
-class ManageableFiles:
-    def __init__(self, directory: pathlib.Path) -> None:
+class _Files:
+    """Entries of a folder whose names may be had."""
+
+    def __init__(self, directory: pathlib.Path, may_be_had: Callable[[str], bool]) -> None:
         self._directory = directory
+        self._may_be_had = may_be_had
 
-    def list(self) -> list[Found]:
+    def _list(self) -> list[Found]:
         try:
             with os.scandir(self._directory) as entries:
-                found = [self._look(entry.name) for entry in entries if _may_be_volume(entry.name)]
+                found = [self._look(entry.name) for entry in entries if self._may_be_had(entry.name)]
         except OSError as exc:
             raise StorageError(f'{self._directory} cannot be read: {exc.strerror}.') from exc
         return [one for one in found if one is not None]
 
-    def find(self, name: str) -> Found:
-        found = self._look(name) if _may_be_volume(name) else None
+    def _find(self, name: str) -> Found:
+        found = self._look(name) if self._may_be_had(name) else None
         if found is None:
             raise missing(name, "the backend's folder")
         return found
 
-    def take(self, volume_id: str, name: str) -> None:
-        source, target = self._directory / name, self._directory / f'volume-{volume_id}'
-        if not _may_be_volume(name):
+    def _rename(self, name: str, new: str, find: Callable[[], Found]) -> None:
+        if not self._may_be_had(name):
             raise missing(name, "the backend's folder")
+        source, target = self._directory / name, self._directory / new
         try:
             if os.path.lexists(target):
                 self._end(source, target)
                 return
-            check_obstacle(self.find(name))
+            check_obstacle(find())
             os.link(source, target, follow_symlinks=False)  # which replaces nothing
             self._end(source, target)
         except OSError as exc:
@@ -75,15 +88,58 @@ class ManageableFiles:
         return Found(name, status.st_size, check_size(status.st_size) or _find_user(path))
 
 
-def _may_be_volume(name: str) -> bool:
-    """Tell whether a text is the name of an entry that the service did not make for a while; never a path."""
+class ManageableFiles(_Files):
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__(directory, _may_be_volume)
+
+    def list(self) -> list[Found]:
+        return self._list()
+
+    def find(self, name: str) -> Found:
+        return self._find(name)
+
+    def take(self, volume_id: str, name: str) -> None:
+        self._rename(name, f'volume-{volume_id}', lambda: self.find(name))
+
+
+class ManageableSnapshotFiles(_Files):
+    """Files ``snapshot-…``; nothing in one tells of which volume it is."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__(directory, _may_be_snapshot)
+
+    def list(self) -> list[FoundSnapshot]:
+        return [FoundSnapshot(one.name, one.size, one.obstacle) for one in self._list()]
+
+    def find(self, volume_id: str, name: str) -> FoundSnapshot:
+        found = self._find(name)
+        try:
+            size = (self._directory / f'volume-{volume_id}').stat().st_size
+        except OSError as exc:
+            raise StorageError(f'The file of volume {volume_id} cannot be read: {exc.strerror}.') from exc
+        return FoundSnapshot(name, found.size, found.obstacle or check_snapshot_size(found.size, size))
+
+    def take(self, snapshot_id: str, volume_id: str, name: str) -> None:
+        self._rename(name, f'{_SNAPSHOT}{snapshot_id}', lambda: self.find(volume_id, name))
+
+
+def _is_entry(name: str) -> bool:
+    """Tell whether a text is the name of an entry, never a path."""
     return (
         0 < len(name.encode(errors='replace')) <= 255
         and '/' not in name
         and '\0' not in name
         and not name.startswith('.')
-        and not is_passing(name)
     )
+
+
+def _may_be_volume(name: str) -> bool:
+    """Tell whether a text is the name of an entry that the service did not make for a while."""
+    return _is_entry(name) and not is_passing(name)
+
+
+def _may_be_snapshot(name: str) -> bool:
+    return _is_entry(name) and name.startswith(_SNAPSHOT)
 
 
 def _find_user(path: pathlib.Path) -> str:

@@ -14,7 +14,7 @@ from multiattach.conf import plugins, volume as volume_conf
 from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.copying import copy_device
 from multiattach.drivers.backends.lvm_imports import LvmImports
-from multiattach.drivers.backends.lvm_manageable import ManageableLogicalVolumes
+from multiattach.drivers.backends.lvm_manageable import ManageableLogicalSnapshots, ManageableLogicalVolumes
 from multiattach.drivers.backends.lvm_moving import MovableLogicalVolumes
 from multiattach.drivers.backends.lvm_snapshots import LvmSnapshots, name_snapshot
 from multiattach.drivers.errors import ClearAborted, StorageError
@@ -41,6 +41,7 @@ class LvmBackend:
         self._snapshots = LvmSnapshots(volume_group, self._report, self._run, self.find_device)
         self.movable = MovableLogicalVolumes(self)
         self.manageable = ManageableLogicalVolumes(volume_group, self._report, self._run)
+        self.manageable_snapshots = ManageableLogicalSnapshots(volume_group, self._report, self._run)
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
@@ -108,6 +109,11 @@ class LvmBackend:
     def discard(self, volume_id: str) -> None:
         for name in (_draft(volume_id), _name(volume_id)):
             if self.find_size(name) is not None:
+                if self._snapshots.has_any(name):  # LVM would remove them with it
+                    raise StorageError(
+                        f'The logical volume {name} has snapshots that this service does not manage: remove them '
+                        '("lvremove"), or manage and delete them.'
+                    )
                 self._run('lvrename', self._group, name, f'{_trash(volume_id)}{secrets.token_hex(4)}')
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:

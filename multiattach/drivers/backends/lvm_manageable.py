@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logical volumes of a volume group that may become volumes."""
+"""Logical volumes of a volume group that may become volumes or snapshots."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 
-from multiattach.drivers.backends.manageable import Found, check_obstacle, check_size, is_passing, missing
+from multiattach.drivers.backends.lvm_snapshots import name_snapshot
+from multiattach.drivers.backends.manageable import (
+    Found,
+    FoundSnapshot,
+    check_obstacle,
+    check_size,
+    check_snapshot_size,
+    is_passing,
+    missing,
+)
 from multiattach.drivers.errors import StorageError
 
 # What LVM takes for a name; nothing else reaches its commands.
@@ -13,7 +22,7 @@ _NAME = re.compile(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,126}')
 # First letter of lv_attr: pools and what belongs to other logical volumes are none that a server could have.
 _PLAIN = frozenset('-oOCVrRmM')
 _SNAPSHOTS = frozenset('sS')
-_OPEN = 5  # place of the letter that says so
+_ACTIVE, _OPEN = 4, 5  # places of the letters that say so
 
 
 class ManageableLogicalVolumes:
@@ -46,6 +55,60 @@ class ManageableLogicalVolumes:
             raise missing(name, 'the volume group')
         check_obstacle(known[name])
         self._run('lvrename', self._group, name, target)
+
+
+class ManageableLogicalSnapshots:
+    """Snapshots of logical volumes ``volume-UUID``.
+
+    :param report: runs a command of LVM and returns its report.
+    """
+
+    def __init__(self, group: str, report: Callable[..., Any], run: Callable[..., str]) -> None:
+        self._group = group
+        self._report = report
+        self._run = run
+
+    def list(self) -> list[FoundSnapshot]:
+        options = 'lv_name,lv_size,lv_attr,origin,origin_size'
+        rows = self._report('lvs', '--options', options, self._group)['report'][0]['lv']
+        sizes = {row['lv_name']: int(row['lv_size']) for row in rows}
+        return [
+            _judge_snapshot(row, sizes[row['origin']])
+            for row in rows
+            if row['lv_attr'][0] in _SNAPSHOTS and row['origin'].startswith('volume-') and row['origin'] in sizes
+        ]
+
+    def find(self, volume_id: str, name: str) -> FoundSnapshot:
+        origin = f'volume-{volume_id}'
+        found = next((one for one in self.list() if (one.name, one.origin) == (name, origin)), None)
+        if found is None:
+            raise missing(name, f'the snapshots of logical volume {origin}')
+        return found
+
+    def take(self, snapshot_id: str, volume_id: str, name: str) -> None:
+        origin, target = f'volume-{volume_id}', name_snapshot(snapshot_id)
+        known = {one.name: one for one in self.list() if one.origin == origin}
+        if target in known:
+            if name in known and name != target:
+                raise StorageError(f'There is a snapshot {target} already, which is not {name[:64]}.')
+            return
+        if name not in known or not _NAME.fullmatch(name):
+            raise missing(name, f'the snapshots of logical volume {origin}')
+        check_obstacle(known[name])
+        self._run('lvrename', self._group, name, target)
+
+
+def _judge_snapshot(row: dict[str, str], volume_size: int) -> FoundSnapshot:
+    attributes, size, room = row['lv_attr'], int(row['origin_size'] or 0), int(row['lv_size'])
+    if attributes[0] == 'S' or attributes[_ACTIVE] != 'a':
+        obstacle = 'it is being merged, is not active, or has been lost to writes'
+    elif attributes[_OPEN] == 'o':
+        obstacle = 'it is in use: a process has it open, or it is mounted'
+    elif room < size:
+        obstacle = 'it has less room than its volume: writes to that could make it invalid'
+    else:
+        obstacle = check_snapshot_size(size, volume_size)
+    return FoundSnapshot(row['lv_name'], size, obstacle, row['origin'])
 
 
 def _judge(row: dict[str, str]) -> Found | None:

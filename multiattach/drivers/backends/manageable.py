@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Storage that is there already and may become a volume: what a backend shows of it, and the protocol."""
+"""Storage that is there already and may become a volume or a snapshot: what a backend shows, and the protocols."""
 
 import dataclasses
 import re
 from typing import Protocol
 
+from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.errors import StorageError
 
 SECTOR = 512
-_OWN = re.compile(r'volume-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})')
+_UUID = r'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'
+_OWN = re.compile(f'volume-{_UUID}')
+_OWN_SNAPSHOT = re.compile(f'_?snapshot-{_UUID}')
 # What the service itself makes besides volumes.
 _PASSING = ('draft-', 'trash-', 'snapshot-', 'probe-')
 
@@ -45,9 +48,45 @@ class Manageable(Protocol):
         """
 
 
+@dataclasses.dataclass(frozen=True)
+class FoundSnapshot(Found):
+    """The same of what may become a snapshot.
+
+    :param size: bytes that a volume made of it has.
+    :param origin: name of what it is a snapshot of; None if the storage does not tell.
+    """
+
+    origin: str | None = None
+
+
+class ManageableSnapshots(Protocol):
+    """The part of a backend that takes snapshots over. All methods may raise ``StorageError``."""
+
+    def list(self) -> list[FoundSnapshot]:
+        """List what there is, snapshots of this service among it."""
+
+    def find(self, volume_id: str, name: str) -> FoundSnapshot:
+        """Look at one that may become a snapshot of a volume.
+
+        :raises StorageError: the volume has none of that name.
+        """
+
+    def take(self, snapshot_id: str, volume_id: str, name: str) -> None:
+        """Give one the name of a snapshot; if that has been done, nothing is.
+
+        :raises StorageError: it is not there, in use, not the volume's, or the name is taken.
+        """
+
+
 def find_volume(name: str) -> str | None:
     """Return the UUID of the volume that storage of a name belongs to, by that name."""
     found = _OWN.fullmatch(name)
+    return found[1] if found else None
+
+
+def find_snapshot(name: str) -> str | None:
+    """Return the UUID of the snapshot that storage of a name belongs to, by that name."""
+    found = _OWN_SNAPSHOT.fullmatch(name)
     return found[1] if found else None
 
 
@@ -61,6 +100,16 @@ def check_size(size: int) -> str:
     if not size:
         return 'it is empty'
     return f'its size is no multiple of {SECTOR} bytes' if size % SECTOR else ''
+
+
+def check_snapshot_size(size: int, volume_size: int) -> str:
+    """Say why nothing of a size can be a snapshot of a volume's storage; empty if it can. Both in bytes.
+
+    Of another size it must be one that the volume may have had before it was extended.
+    """
+    if size == volume_size or (size % GIB == 0 and 0 < size < volume_size):
+        return ''
+    return f'it has {size} bytes: neither as many as its volume ({volume_size}) nor less, in whole GiB'
 
 
 def check_obstacle(found: Found) -> None:

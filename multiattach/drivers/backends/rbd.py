@@ -15,7 +15,7 @@ from multiattach.drivers.backends.base import GIB, Capacity
 from multiattach.drivers.backends.rbd_capacity import read_capacity
 from multiattach.drivers.backends.rbd_images import Images
 from multiattach.drivers.backends.rbd_imports import RbdImports
-from multiattach.drivers.backends.rbd_manageable import ManageableImages
+from multiattach.drivers.backends.rbd_manageable import ManageableImages, ManageableImageSnapshots
 from multiattach.drivers.backends.rbd_moving import MovableImages
 from multiattach.drivers.backends.rbd_snapshots import RbdSnapshots, name_snapshot
 from multiattach.drivers.ceph import library
@@ -53,6 +53,7 @@ class RbdBackend:
         self._pool = pool
         self._images = Images(pool)
         self.manageable = ManageableImages(pool, self._images)
+        self.manageable_snapshots = ManageableImageSnapshots(pool, self._images)
         self.movable = MovableImages(pool, self._images, self._make, self._move_to_trash)
         self._snapshots = RbdSnapshots(pool, self._images)
         self._order = order

@@ -11,7 +11,7 @@ from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.errors import ClearAborted, StorageError
 
 _PREFIXES = ('volume-', 'draft-')
-_CLONE = 'clone-'
+CLONE = 'clone-'
 _CACHE = 'conf_rbd_cache'  # key in an image's metadata that librbd takes for the option rbd_cache
 _PROBED = 'multiattach_probed'  # key in the pool's own metadata
 
@@ -150,7 +150,7 @@ class Images:
         strangers = [
             snap['name']
             for snap in image.list_snaps()
-            if snap['namespace'] == self._rbd.RBD_SNAP_NAMESPACE_TYPE_USER and not snap['name'].startswith(_CLONE)
+            if snap['namespace'] == self._rbd.RBD_SNAP_NAMESPACE_TYPE_USER and not snap['name'].startswith(CLONE)
         ]
         if strangers:
             raise StorageError(
@@ -197,7 +197,7 @@ class Images:
         """
         with self.open(io, source) as image:
             self._drop_snapshot(image, volume_id)
-            name = f'{_CLONE}{volume_id}'
+            name = f'{CLONE}{volume_id}'
             image.create_snap(name)
             try:
                 self.clone_snapshot(io, source, name, draft)
@@ -219,7 +219,7 @@ class Images:
             self._drop_snapshot(image, volume_id)
 
     def _drop_snapshot(self, image: Any, volume_id: str) -> None:
-        self._remove_snapshots(image, [f'{_CLONE}{volume_id}'])
+        self._remove_snapshots(image, [f'{CLONE}{volume_id}'])
 
     def release(self, io: Any, ident: str) -> tuple[str, str] | None:
         """Remove the snapshots of an image that were taken for clones which were never finished.
@@ -229,7 +229,7 @@ class Images:
         try:
             with self.open(io, ident=ident, read_only=True) as image:
                 origin = self.find_origin(image)
-                names = [one['name'] for one in image.list_snaps() if one['name'].startswith(_CLONE)]
+                names = [one['name'] for one in image.list_snaps() if one['name'].startswith(CLONE)]
             if names:
                 with self.open(io, ident=ident) as image:
                     self._remove_snapshots(image, names)
@@ -254,7 +254,7 @@ class Images:
     def drop_origin(self, io: Any, origin: tuple[str, str]) -> None:
         """Remove the snapshot that a clone was made of, if it was taken for that: most are gone already."""
         ident, snapshot = origin
-        if snapshot.startswith(_CLONE):
+        if snapshot.startswith(CLONE):
             with contextlib.suppress(self._rbd.ImageNotFound), self.open(io, ident=ident) as image:
                 self._remove_snapshots(image, [snapshot])
 

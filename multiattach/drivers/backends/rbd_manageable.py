@@ -1,13 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of a pool that may become volumes."""
+"""Images of a pool that may become volumes, and snapshots of its volumes that may be managed."""
 
 import contextlib
 from typing import Any
 
-from multiattach.drivers.backends.manageable import Found, check_obstacle, check_size, is_passing, missing
-from multiattach.drivers.backends.rbd_images import Images
+from multiattach.drivers.backends.manageable import (
+    Found,
+    FoundSnapshot,
+    check_obstacle,
+    check_size,
+    check_snapshot_size,
+    is_passing,
+    missing,
+)
+from multiattach.drivers.backends.rbd_images import CLONE, Images
+from multiattach.drivers.backends.rbd_snapshots import name_snapshot
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.errors import StorageError
+
+_VOLUME = 'volume-'
 
 
 class ManageableImages:
@@ -73,6 +84,71 @@ class ManageableImages:
         for feature in (rbd.RBD_FEATURE_FAST_DIFF, rbd.RBD_FEATURE_OBJECT_MAP, rbd.RBD_FEATURE_EXCLUSIVE_LOCK):
             if image.features() & feature:
                 image.update_features(feature, False)
+
+
+class ManageableImageSnapshots:
+    """Snapshots of images ``volume-UUID``, by the names that Ceph has for them."""
+
+    def __init__(self, pool: Pool, images: Images) -> None:
+        self._pool = pool
+        self._images = images
+
+    def _list_of(self, image: Any, name: str) -> list[FoundSnapshot]:
+        size = int(image.size())
+        return [
+            FoundSnapshot(one['name'], int(one['size']), check_snapshot_size(int(one['size']), size), name)
+            for one in image.list_snaps()
+            if one['namespace'] == self._pool.rbd.RBD_SNAP_NAMESPACE_TYPE_USER and not one['name'].startswith(CLONE)
+        ]
+
+    def find(self, volume_id: str, name: str) -> FoundSnapshot:
+        image_name = f'{_VOLUME}{volume_id}'
+
+        def look(io: Any, _progress: Any) -> FoundSnapshot | None:
+            with (
+                contextlib.suppress(self._pool.rbd.ImageNotFound),
+                self._images.open(io, image_name, read_only=True) as image,
+            ):
+                return next((one for one in self._list_of(image, image_name) if one.name == name), None)
+            return None
+
+        found = self._pool.run(f'look at the snapshots of image {image_name}', look)
+        if found is None:
+            raise missing(name, f'the snapshots of image {image_name}')
+        return found
+
+    def take(self, snapshot_id: str, volume_id: str, name: str) -> None:
+        image_name, target = f'{_VOLUME}{volume_id}', name_snapshot(snapshot_id)
+
+        def take(io: Any, _progress: Any) -> None:
+            with self._images.open(io, image_name) as image:
+                known = {one.name: one for one in self._list_of(image, image_name)}
+                if target in known:
+                    if name in known and name != target:
+                        raise StorageError(f'There is a snapshot {target} already, which is not {name[:64]}.')
+                    return
+                if name not in known:
+                    raise missing(name, f'the snapshots of image {image_name}')
+                check_obstacle(known[name])
+                image.rename_snap(name, target)
+
+        self._pool.run(f'rename a snapshot of image {image_name}', take)
+
+    def list(self) -> list[FoundSnapshot]:
+        found: list[FoundSnapshot] = []
+
+        def look(io: Any, _progress: Any) -> None:
+            for name in self._pool.rbd.RBD().list(io):
+                if name.startswith(_VOLUME):
+                    # One may go meanwhile.
+                    with (
+                        contextlib.suppress(self._pool.rbd.ImageNotFound),
+                        self._images.open(io, name, read_only=True) as image,
+                    ):
+                        found.extend(self._list_of(image, name))
+
+        self._pool.run('list snapshots', look)
+        return found
 
 
 def _is_name(name: str) -> bool:

@@ -175,6 +175,12 @@ class Scenario:
         with (self.cloud.folder / 'volumes' / self.name).open('wb') as file:
             file.truncate(1 << 30)
 
+    def _prepare_file_of_snapshot(self) -> None:
+        self.name = f'snapshot-{uuid.uuid4().hex}'
+        with (self.cloud.folder / 'volumes' / self.name).open('wb') as file:
+            file.write(b'before')
+            file.truncate(1 << 30)
+
     def _offer(self) -> None:
         wish = {'transfer': {'volume_id': self.volume}}
         self.spare = self._do('POST', '/v3/volume-transfers', wish)['transfer']
@@ -242,6 +248,10 @@ class Scenario:
 
     def _forget_now(self, api: int) -> None:
         self.ask('DELETE', f'/v3/snapshots/{self.snapshot}', api=api)
+
+    def _adopt_now(self, api: int) -> None:
+        wish = {'volume_id': self.volume, 'ref': {'source-name': self.name}}
+        self.ask('POST', '/v3/manageable_snapshots', {'snapshot': wish}, api=api)
 
     def _revert_now(self, api: int) -> None:
         self.ask('POST', f'/v3/volumes/{self.volume}/action', {'revert': {'snapshot_id': self.snapshot}}, api=api)
@@ -410,6 +420,10 @@ class Scenario:
         assert row[1] == 'available'
         assert self._read(f'snapshot-{row[0]}') == b'before'
 
+    def _check_snapshot_managed(self) -> None:
+        self._check_taken()
+        assert not (self._file().parent / self.name).exists()
+
     def _check_reverted(self) -> None:
         rows = self.cloud.query('SELECT status FROM snapshots WHERE id = %s', self.snapshot)
         rows += self.cloud.query('SELECT status FROM volumes WHERE id = %s', self.volume)
@@ -496,6 +510,7 @@ _ALONE: dict[str, Callable[[Scenario], None]] = {
     'clone': Scenario._fill,
     'accept': Scenario._offer,
     **dict.fromkeys(('snapshot', 'forget', 'revert'), Scenario._prepare_snapshot),
+    'adopt': Scenario._prepare_file_of_snapshot,
     'migrate': Scenario._free,
     **dict.fromkeys(('reimage', 'upload'), Scenario._prepare_image),
     'stop': Scenario._block,

@@ -143,6 +143,7 @@ SNAPSHOTS = (
     Call('DELETE', '/snapshots/{snapshot_id}/metadata/{key}', project_members(200)),
     Call('POST', '/snapshots/{snapshot_id}/action', project_admins(202), {'os-reset_status': {'status': 'error'}}),
     Call('POST', '/snapshots/{snapshot_id}/action', project_admins(202), {'os-force_delete': None}),
+    Call('POST', '/snapshots/{snapshot_id}/action', project_admins(202), {'os-unmanage': None}),
     # It is not being taken any more.
     Call(
         'POST',
@@ -179,13 +180,19 @@ TRANSFERS = tuple(
 )
 
 _MANAGE = {'volume': {'host': 'testhost@file', 'ref': {'source-name': '{file_name}'}}}
+_MANAGE_SNAPSHOT = {'snapshot': {'volume_id': '{volume_id}', 'ref': {'source-name': '{snapshot_file_name}'}}}
 MANAGEABLE = tuple(
     row
-    for path in ('/os-volume-manage', '/manageable_volumes')
+    for path, made, body in (
+        ('/os-volume-manage', admins(202), _MANAGE),
+        ('/manageable_volumes', admins(202), _MANAGE),
+        ('/os-snapshot-manage', project_admins(202), _MANAGE_SNAPSHOT),
+        ('/manageable_snapshots', project_admins(202), _MANAGE_SNAPSHOT),
+    )
     for row in (
         Call('GET', path, admins(400)),  # names no backend
         Call('GET', f'{path}/detail', admins(400)),
-        Call('POST', path, admins(202), _MANAGE),
+        Call('POST', path, made, body),
     )
 )
 

@@ -155,6 +155,12 @@ class Things:
             file.truncate(1 << 20)
         return name
 
+    def snapshot_file_name(self) -> str:
+        name = f'snapshot-{self.name()}'
+        with (self._deployed.directory / 'volumes' / name).open('wb') as file:
+            file.truncate(1 << 30)
+        return name
+
     def transfer_id(self) -> str:
         return str(self._deployed.engine.transfers.create(self._ctx, self.volume_id(), None)[0].id)
 

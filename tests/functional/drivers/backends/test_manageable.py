@@ -9,6 +9,7 @@ import pytest
 
 from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.backends.file import FileBackend
+from multiattach.drivers.backends.manageable import find_snapshot
 from multiattach.drivers.errors import StorageError
 
 
@@ -52,6 +53,55 @@ def test_a_name_that_is_none(store, name):
     with pytest.raises(StorageError, match='There is no'):
         store.backend.manageable.take(str(uuid.UUID(int=1)), name)
     assert store.names() == []
+
+
+def go_on():
+    return True
+
+
+@pytest.mark.every_store
+def test_a_snapshot_is_taken_over_once(store):
+    volume, other, first, second = (str(uuid.UUID(int=number)) for number in range(1, 5))
+    backend, snapshots = store.backend, store.backend.manageable_snapshots
+    backend.create(volume, 1)
+    backend.create(other, 2)
+    store.write(volume, 4096, b'data')
+    backend.create_snapshot(first, volume, go_on)
+    store.write(volume, 4096, b'more')
+    [found] = snapshots.list()
+    assert (found.size, found.obstacle, find_snapshot(found.name)) == (GIB, '', first)
+    assert found.origin in (f'volume-{volume}', None)
+    assert snapshots.find(volume, found.name).obstacle == ''
+    for _ in range(2):
+        snapshots.take(second, volume, found.name)
+    assert [find_snapshot(one.name) for one in snapshots.list()] == [second]
+    with pytest.raises(StorageError, match='There is no'):
+        snapshots.take(first, volume, found.name)
+    backend.create_snapshot(first, volume, go_on)
+    with pytest.raises(StorageError, match='already'):
+        snapshots.take(second, volume, found.name)
+    backend.delete_snapshot(first, volume, go_on)
+    backend.clone_snapshot(first, second, volume, 1, go_on)
+    assert store.read(first, 4096, 4) == b'data'
+    backend.extend(volume, 2)
+    [kept] = snapshots.list()
+    assert snapshots.find(volume, kept.name).size == GIB
+    backend.delete_snapshot(second, volume, go_on)
+    assert snapshots.list() == []
+    for ident in (volume, other, first):
+        backend.discard(ident)
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize('name', ['', '.', '../x', '/etc/passwd', 'snapshot-/x', 'snapshot-\0', '-n', 'x' * 300])
+def test_a_name_of_a_snapshot_that_is_none(store, name):
+    volume = str(uuid.UUID(int=1))
+    store.make(volume, store.grain)
+    with pytest.raises(StorageError, match='There is no'):
+        store.backend.manageable_snapshots.find(volume, name)
+    with pytest.raises(StorageError, match='There is no'):
+        store.backend.manageable_snapshots.take(str(uuid.UUID(int=2)), volume, name)
+    store.backend.discard(volume)
 
 
 @pytest.fixture
@@ -130,3 +180,32 @@ def test_another_file_is_never_replaced(files, folder):
     with pytest.raises(StorageError, match='already'):
         files.take(ident, 'there')
     assert {path.stat().st_size for path in folder.iterdir()} == {4096, 8192}
+
+
+def test_what_cannot_become_a_snapshot(folder, tmp_path):
+    volume, ident = (str(uuid.UUID(int=number)) for number in (1, 2))
+    snapshots = FileBackend(folder).manageable_snapshots
+    make(folder / f'volume-{volume}', 2 * GIB + 512)
+    make(folder / 'volume-other', 2 * GIB + 512)
+    make(folder / 'snapshot-same', 2 * GIB + 512)
+    make(folder / 'snapshot-before', GIB)
+    make(folder / 'snapshot-larger', 3 * GIB)
+    make(folder / 'snapshot-odd', GIB + 512)
+    make(folder / 'snapshot-empty', 0)
+    (folder / 'snapshot-folder').mkdir()
+    (folder / 'snapshot-link').symlink_to(folder / 'snapshot-same')
+    os.link(make(tmp_path / 'elsewhere', GIB), folder / 'snapshot-twice')
+    obstacles = {one.name: snapshots.find(volume, one.name).obstacle for one in snapshots.list()}
+    assert {name for name, obstacle in obstacles.items() if not obstacle} == {'snapshot-same', 'snapshot-before'}
+    for name in ('larger', 'odd', 'empty', 'link', 'twice'):
+        assert obstacles[f'snapshot-{name}']
+        with pytest.raises(StorageError, match='cannot be managed'):
+            snapshots.take(ident, volume, f'snapshot-{name}')
+    for name in ('snapshot-folder', 'volume-other', f'volume-{volume}'):
+        with pytest.raises(StorageError, match='There is no'):
+            snapshots.take(ident, volume, name)
+    with (folder / 'snapshot-same').open('rb'), pytest.raises(StorageError, match='in use'):
+        snapshots.take(ident, volume, 'snapshot-same')
+    with pytest.raises(StorageError, match='cannot be read'):
+        snapshots.find(ident, 'snapshot-same')
+    assert not (folder / f'snapshot-{ident}').exists()

@@ -75,3 +75,22 @@ def test_a_revert_can_be_broken_off_in_the_middle(rbd):
     check_filled(rbd, 'v', 64)
     with rbd.open('v') as image:
         assert image.read(GIB - BLOCK, 4096) == bytes(4096)
+
+
+def test_only_a_snapshot_of_the_volume_is_taken_over(rbd):
+    backend, snapshots = rbd.backend, rbd.backend.manageable_snapshots
+    mine, other, first, second = 'mopq'
+    for ident in (mine, other):
+        backend.create(ident, 1)
+    backend.create_snapshot(first, mine, go_on)
+    with rbd.open(mine) as image:
+        image.create_snap('by hand')
+        image.create_snap(f'clone-{second}')
+    assert {(one.name, one.origin) for one in snapshots.list()} == {
+        (f'snapshot-{first}', f'volume-{mine}'),
+        ('by hand', f'volume-{mine}'),
+    }
+    with pytest.raises(StorageError, match='There is no'):
+        snapshots.take(second, other, 'by hand')
+    snapshots.take(second, mine, 'by hand')
+    assert backend.list_snapshots() == {first: mine, second: mine}
