@@ -453,11 +453,12 @@ TABLE: Mapping[Drift, Row] = {
             Drift.STRAY_SNAPSHOT,
             Account.STORAGE,
             'a snapshot that the storage has under a name of this service, and no row',
-            'The storage keeps a snapshot that is not recorded: the database is an older copy, an order was carried '
-            'out after it was given up, or another service uses the storage. Its volume may not be deleted with it.',
+            'The storage keeps a snapshot that is not recorded: it was unmanaged, the database is an older copy, an '
+            'order was carried out after it was given up, or another service uses the storage. Its volume may not be '
+            'deleted with it.',
             _REPORT,
-            'Nothing: it may belong to someone else. If it does not, remove it from the storage (rm, lvremove or '
-            '"rbd snap rm").',
+            'Nothing: it may belong to someone else. If it does not, manage it (POST /manageable_snapshots), or '
+            'remove it from the storage (rm, lvremove or "rbd snap rm").',
         ),
         Row(
             Drift.NO_SNAPSHOT,

@@ -65,11 +65,11 @@ class Takeover:
     """What an admin asks to be managed.
 
     :param place: names of a backend's host and of its cluster, one of them None.
-    :param reference: name in the backend's storage.
+    :param reference: of the storage, as :func:`parse_reference` reads it.
     """
 
     place: Place
-    reference: str
+    reference: Any
     type_name: str | None = None
     name: str | None = None
     description: str | None = None
@@ -129,21 +129,22 @@ class ManageableVolumes:
         self._policy.check(ctx, 'volume_extension:volume_manage')
         if ctx.project is None:
             raise errors.InvalidInput('A volume needs a project: use a project-scoped token.')
+        reference = parse_reference(wish.reference)
         backend = find_backend(wish.place, self._services.list_backends())
         if wish.zone is not None and wish.zone != backend.zone:
             raise errors.InvalidInput(f'Invalid input received: the backend is in availability zone {backend.zone}.')
-        seen = self._workers.find_manageable(backend.host, wish.reference, ctx.request_id)
+        seen = self._workers.find_manageable(backend.host, reference, ctx.request_id)
         [entry] = self._judge(backend.host, [seen])
         if entry.reason is not None:
-            raise errors.InvalidInput(f'Unable to manage existing volume. {wish.reference}: {entry.reason}.')
-        volume = self._insert(ctx, ctx.project, str(uuid.uuid4()), wish, backend, entry.size)
+            raise errors.InvalidInput(f'Unable to manage existing volume. {reference}: {entry.reason}.')
+        volume = self._insert(ctx, ctx.project, str(uuid.uuid4()), wish, backend, entry)
         failpoints.reach('engine.volume_manage.written')
         self._workers.manage_volume(backend.host, volume.id, ctx.request_id)
         return volume
 
     @database.retry
     def _insert(
-        self, ctx: RequestContext, project: str, ident: str, wish: Takeover, backend: placement.Candidate, size: int
+        self, ctx: RequestContext, project: str, ident: str, wish: Takeover, backend: placement.Candidate, entry: Entry
     ) -> models.VolumeDetail:
         with self._db.writer() as session:
             name = wish.type_name or db_defaults.find_type_id(session, project) or self._types.default_name
@@ -157,7 +158,7 @@ class ManageableVolumes:
             if shared:
                 self._policy.check(ctx, 'volume:multiattach', project)
             encryptions.check_not_encrypted(session, kind.id, multiattach=shared)
-            self._quotas.check_growth(session, project, kind.name, volumes=1, gigabytes=size, size=size)
+            self._quotas.check_growth(session, project, kind.name, volumes=1, gigabytes=entry.size, size=entry.size)
             db_volumes.add(
                 session,
                 models.Volume(
@@ -166,7 +167,7 @@ class ManageableVolumes:
                     user_id=ctx.user_id,
                     display_name=wish.name,
                     display_description=wish.description,
-                    size=size,
+                    size=entry.size,
                     volume_type_id=kind.id,
                     multiattach=shared,
                     bootable=wish.bootable,
@@ -174,7 +175,7 @@ class ManageableVolumes:
                     host=backend.host,
                     availability_zone=backend.zone,
                     service_uuid=backend.service_uuid,
-                    managed_from=wish.reference,
+                    managed_from=entry.name,
                     request_id=ctx.request_id,
                 ),
             )

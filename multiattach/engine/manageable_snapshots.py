@@ -11,7 +11,7 @@ from multiattach.db import database, models, paging, snapshots as db_snapshots, 
 from multiattach.domain import errors, states
 from multiattach.engine.access import lock_snapshot, lock_volume, show_sharers
 from multiattach.engine.context import RequestContext
-from multiattach.engine.manageable import MANAGED, Place, cut, find_backend
+from multiattach.engine.manageable import MANAGED, Place, cut, find_backend, parse_reference
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
 from multiattach.engine.services import Services
@@ -77,10 +77,10 @@ class ManageableSnapshots:
             entries.append(SnapshotEntry(one['name'], max(-(-one['size'] // _GIB), 1), reason, ident, one['origin']))
         return entries
 
-    def manage(self, ctx: RequestContext, wish: SnapshotWish, reference: str) -> models.SnapshotDetail:
+    def manage(self, ctx: RequestContext, wish: SnapshotWish, ref: Any) -> models.SnapshotDetail:
         """Record a snapshot of storage that is there, and have the worker rename that.
 
-        :param reference: name in the backend's storage.
+        :param ref: of the storage, as :func:`parse_reference` reads it.
         :returns: the snapshot in ``creating``.
         :raises InvalidInput: there is no such storage, or it cannot be managed as a snapshot of the volume.
         :raises InvalidVolume: the volume's status does not allow it.
@@ -88,6 +88,7 @@ class ManageableSnapshots:
         if ctx.project is None:
             raise errors.InvalidInput('A snapshot needs a project: use a project-scoped token.')
         host = self._find_host(ctx, wish.volume_id)
+        reference = parse_reference(ref)  # after the rule was asked, as Cinder does
         find_backend((host, None), self._services.list_backends())
         seen = self._workers.find_manageable_snapshot(host, wish.volume_id, reference, ctx.request_id)
         [entry] = self._judge(host, [seen])

@@ -14,7 +14,7 @@ from multiattach.api.schemas.replies import FLAG, NULL, TEXT, TEXT_OR_NULL, UUID
 from multiattach.api.settings import ApiSettings
 from multiattach.api.validation import Versioned, flag
 from multiattach.db.paging import Page
-from multiattach.engine.manageable import Entry, Place, Takeover, parse_reference
+from multiattach.engine.manageable import Entry, Place, Takeover
 
 _OLD, _NEW, _SINCE = '/os-volume-manage', '/manageable_volumes', 8
 _CLUSTER_OF_ONE, _CLUSTER_OF_LIST = 16, 17
@@ -92,7 +92,7 @@ def _create(self: ManageableVolumesController, req: Request, body: dict[str, Any
         req.ctx,
         Takeover(
             (wanted.get('host'), wanted.get('cluster')),
-            parse_reference(wanted['ref']),
+            wanted['ref'],
             wanted.get('volume_type') or None,
             name=trim(wanted, 'name'),
             description=trim(wanted, 'description'),

@@ -10,7 +10,6 @@ from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import requests
 from multiattach.api.schemas.replies import FLAG, NULL, TEXT, TEXT_OR_NULL, UUID_OR_NULL, Schema, many, one, strict
 from multiattach.domain import idents
-from multiattach.engine.manageable import parse_reference
 from multiattach.engine.manageable_snapshots import SnapshotEntry
 from multiattach.engine.snapshots import SnapshotWish
 
@@ -81,7 +80,7 @@ def _create(self: ManageableSnapshotsController, req: Request, body: dict[str, A
         description=trim(wanted, 'description'),
         metadata=wanted.get('metadata') or {},
     )
-    made = self.engine.manageable_snapshots.manage(req.ctx, wish, parse_reference(wanted['ref']))
+    made = self.engine.manageable_snapshots.manage(req.ctx, wish, wanted['ref'])
     return {'snapshot': show(req, made)}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.functional.clients.cloud import Cloud
 from tests.functional.compute import compute_host
+from tests.testbed.polling import wait_until
 
 DETAIL = 'GET /volumes/detail?name='
 
@@ -374,6 +375,35 @@ def test_manage_and_unmanage(cloud: Cloud, shared: str) -> None:
     assert again.json['status'] == 'managing'
     cloud.wait(again.json['id'], 'available')
     cloud.openstack('volume', 'delete', name)
+
+
+def test_manage_and_unmanage_snapshots(cloud: Cloud, shared: str) -> None:
+    name = f'there-{uuid.uuid4()}'
+    cloud.openstack('volume', 'create', '--size', '1', '--type', shared, name)
+    cloud.wait(name, 'available')
+    ident = cloud.openstack('volume', 'snapshot', 'create', '--volume', name, name, '-f', 'json').json['id']
+    _await_snapshot(cloud, ident)
+    done = cloud.openstack('volume', 'snapshot', 'delete', '--remote', name)
+    assert done.exchanges[-1].body == {'os-unmanage': None}
+    listed = cloud.openstack(
+        'block', 'storage', 'snapshot', 'manageable', 'list', 'testhost@file', '--long', '-f', 'json', version='3.71'
+    )
+    assert f"{{'source-name': 'snapshot-{ident}'}}" in str(listed.json)
+    again = cloud.openstack(
+        'volume', 'snapshot', 'create', '--volume', name, '--remote-source', f'source-name=snapshot-{ident}', name,
+        '-f', 'json',
+    )  # fmt: skip
+    assert again.lines[-1] == 'POST /manageable_snapshots'
+    _await_snapshot(cloud, again.json['id'])
+    cloud.openstack('volume', 'snapshot', 'delete', again.json['id'])
+
+
+def _await_snapshot(cloud: Cloud, ident: str) -> None:
+    def is_available() -> bool:
+        shown = cloud.openstack('volume', 'snapshot', 'show', ident, '-f', 'json')
+        return bool(shown.json['status'] == 'available')
+
+    wait_until(is_available, 30, 'a snapshot')
 
 
 def test_what_is_not_offered(cloud: Cloud, volume: str) -> None:

@@ -181,18 +181,21 @@ TRANSFERS = tuple(
 
 _MANAGE = {'volume': {'host': 'testhost@file', 'ref': {'source-name': '{file_name}'}}}
 _MANAGE_SNAPSHOT = {'snapshot': {'volume_id': '{volume_id}', 'ref': {'source-name': '{snapshot_file_name}'}}}
+_WRONG = {'source-id': 'x'}
 MANAGEABLE = tuple(
     row
-    for path, made, body in (
-        ('/os-volume-manage', admins(202), _MANAGE),
-        ('/manageable_volumes', admins(202), _MANAGE),
-        ('/os-snapshot-manage', project_admins(202), _MANAGE_SNAPSHOT),
-        ('/manageable_snapshots', project_admins(202), _MANAGE_SNAPSHOT),
+    for path, made, wrong, body in (
+        ('/os-volume-manage', admins(202), admins(400), _MANAGE),
+        ('/manageable_volumes', admins(202), admins(400), _MANAGE),
+        ('/os-snapshot-manage', project_admins(202), project_admins(400), _MANAGE_SNAPSHOT),
+        ('/manageable_snapshots', project_admins(202), project_admins(400), _MANAGE_SNAPSHOT),
     )
     for row in (
         Call('GET', path, admins(400)),  # names no backend
         Call('GET', f'{path}/detail', admins(400)),
         Call('POST', path, made, body),
+        # The rules are asked before the reference is looked at.
+        Call('POST', path, wrong, {noun: {**wish, 'ref': _WRONG} for noun, wish in body.items()}),
     )
 )
 
