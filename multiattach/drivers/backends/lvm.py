@@ -41,7 +41,7 @@ class LvmBackend:
         self._snapshots = LvmSnapshots(volume_group, self._report, self._run, self.find_device)
         self.movable = MovableLogicalVolumes(self)
         self.manageable = ManageableLogicalVolumes(volume_group, self._report, self._run)
-        self.manageable_snapshots = ManageableLogicalSnapshots(volume_group, self._report, self._run)
+        self.manageable_snapshots = ManageableLogicalSnapshots(volume_group, self._report, self._run, self.find_device)
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:

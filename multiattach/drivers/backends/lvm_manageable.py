@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from multiattach.drivers.backends.lvm_snapshots import name_snapshot
+from multiattach.drivers.backends.lvm_snapshots import measure_device, name_snapshot
 from multiattach.drivers.backends.manageable import (
     Found,
     FoundSnapshot,
@@ -63,20 +63,39 @@ class ManageableLogicalSnapshots:
     :param report: runs a command of LVM and returns its report.
     """
 
-    def __init__(self, group: str, report: Callable[..., Any], run: Callable[..., str]) -> None:
+    def __init__(
+        self, group: str, report: Callable[..., Any], run: Callable[..., str], find_device: Callable[[str], str]
+    ) -> None:
         self._group = group
         self._report = report
         self._run = run
+        self._find_device = find_device
 
     def list(self) -> list[FoundSnapshot]:
-        options = 'lv_name,lv_size,lv_attr,origin,origin_size'
-        rows = self._report('lvs', '--options', options, self._group)['report'][0]['lv']
+        rows = self._report('lvs', '--options', 'lv_name,lv_size,lv_attr,origin', self._group)['report'][0]['lv']
         sizes = {row['lv_name']: int(row['lv_size']) for row in rows}
         return [
-            _judge_snapshot(row, sizes[row['origin']])
+            self._judge(row, sizes[row['origin']])
             for row in rows
             if row['lv_attr'][0] in _SNAPSHOTS and row['origin'].startswith('volume-') and row['origin'] in sizes
         ]
+
+    def _judge(self, row: dict[str, str], volume_size: int) -> FoundSnapshot:
+        name, attributes, size = row['lv_name'], row['lv_attr'], int(row['lv_size'])
+        if attributes[0] == 'S' or attributes[_ACTIVE] != 'a':
+            obstacle = 'it is being merged, is not active, or has been lost to writes'
+        elif attributes[_OPEN] == 'o':
+            obstacle = 'it is in use: a process has it open, or it is mounted'
+        else:
+            try:
+                room, size = size, measure_device(self._find_device(name))
+            except OSError as exc:
+                obstacle = f'it cannot be read: {exc.strerror}'
+            else:
+                obstacle = check_snapshot_size(size, volume_size)
+                if room < size:
+                    obstacle = 'it has less room than its volume: writes to that could make it invalid'
+        return FoundSnapshot(name, size, obstacle, row['origin'])
 
     def find(self, volume_id: str, name: str) -> FoundSnapshot:
         origin = f'volume-{volume_id}'
@@ -96,19 +115,6 @@ class ManageableLogicalSnapshots:
             raise missing(name, f'the snapshots of logical volume {origin}')
         check_obstacle(known[name])
         self._run('lvrename', self._group, name, target)
-
-
-def _judge_snapshot(row: dict[str, str], volume_size: int) -> FoundSnapshot:
-    attributes, size, room = row['lv_attr'], int(row['origin_size'] or 0), int(row['lv_size'])
-    if attributes[0] == 'S' or attributes[_ACTIVE] != 'a':
-        obstacle = 'it is being merged, is not active, or has been lost to writes'
-    elif attributes[_OPEN] == 'o':
-        obstacle = 'it is in use: a process has it open, or it is mounted'
-    elif room < size:
-        obstacle = 'it has less room than its volume: writes to that could make it invalid'
-    else:
-        obstacle = check_snapshot_size(size, volume_size)
-    return FoundSnapshot(row['lv_name'], size, obstacle, row['origin'])
 
 
 def _judge(row: dict[str, str]) -> Found | None:

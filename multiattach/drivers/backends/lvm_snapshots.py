@@ -17,6 +17,12 @@ def name_snapshot(snapshot_id: str) -> str:
     return f'{_PREFIX}{snapshot_id}'
 
 
+def measure_device(path: str) -> int:
+    """Return the size of what a snapshot shows, in bytes: LVM itself reports what it takes."""
+    with open(path, 'rb') as device:
+        return device.seek(0, os.SEEK_END)
+
+
 class LvmSnapshots:
     """Snapshots ``_snapshot-UUID``; what is to be zeroed becomes ``trash-UUID.NUMBER``."""
 
@@ -70,14 +76,13 @@ class LvmSnapshots:
         self._run('lvrename', self._group, name, f'trash-{snapshot_id}.{secrets.token_hex(4)}')
 
     def measure(self, snapshot_id: str) -> int:
-        """Return the size of what a snapshot shows, in bytes: LVM itself reports what it takes.
+        """Return the size of what a snapshot shows, in bytes.
 
         :raises StorageError: there is none.
         """
         if not self.find_origin(snapshot_id):
             raise StorageError(f'The snapshot {snapshot_id} is missing in {self._group}.')
-        with open(self._find_device(name_snapshot(snapshot_id)), 'rb') as device:
-            return device.seek(0, os.SEEK_END)
+        return measure_device(self._find_device(name_snapshot(snapshot_id)))
 
     def revert(self, snapshot_id: str, volume: str, proceed: Proceed) -> None:
         """Write again what differs from a snapshot; it may be repeated from the start."""

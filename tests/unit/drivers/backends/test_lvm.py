@@ -30,6 +30,8 @@ class Group(LvmBackend):
         self.directory = directory
         self.ran = []
         self.origins = {}
+        self.rooms = {}
+        self.attributes = {}
 
     def find_device(self, name):
         return str(self.directory / name)
@@ -39,7 +41,14 @@ class Group(LvmBackend):
             wanted = [arg.removeprefix('lv_name=') for arg in args if arg.startswith('lv_name=')]
             assert wanted or args[-1] == 'vg'
             rows = [
-                {'lv_name': path.name, 'lv_size': str(path.stat().st_size), 'origin': self.origins.get(path.name, '')}
+                {
+                    'lv_name': path.name,
+                    'lv_size': str(self.rooms.get(path.name, path.stat().st_size)),
+                    'lv_attr': self.attributes.get(
+                        path.name, 'swi-a-s---' if path.name in self.origins else '-wi-a-----'
+                    ),
+                    'origin': self.origins.get(path.name, ''),
+                }
                 for path in sorted(self.directory.iterdir())
                 if not wanted or path.name in wanted
             ]
@@ -62,6 +71,8 @@ class Group(LvmBackend):
                 file.write(b'of another project' if self.dirty else b'')
         elif program == 'lvrename':
             (self.directory / args[1]).rename(self.directory / args[2])
+            if args[1] in self.origins:
+                self.origins[args[2]] = self.origins.pop(args[1])
         elif program == 'lvremove':
             (self.directory / args[-1].removeprefix('vg/')).unlink()
         return ''
@@ -273,3 +284,57 @@ def test_a_revert_writes_what_differs(tmp_path):
         with pytest.raises(CopyAborted):
             copying.restore_device(reader.fileno(), writer.fileno(), 9 << 20, lambda: False)
     assert source.read_bytes() == target.read_bytes()
+
+
+@pytest.fixture
+def by_hand(group):
+    """A volume, and a snapshot of it that somebody made."""
+    group.create('v', 1)
+    group.create('w', 1)
+    group._run('lvcreate', '--snapshot', '--name', 'by_hand', 'vg/volume-v')
+    return group
+
+
+def test_a_snapshot_that_somebody_made_is_taken_over_once(by_hand):
+    snapshots = by_hand.manageable_snapshots
+    [found] = snapshots.list()
+    assert (found.name, found.size, found.obstacle, found.origin) == ('by_hand', GIB, '', 'volume-v')
+    with pytest.raises(StorageError, match='There is no'):
+        snapshots.take('s', 'w', 'by_hand')
+    for _ in range(2):
+        snapshots.take('s', 'v', 'by_hand')
+    assert by_hand.list_snapshots() == {'s': 'v'}
+    by_hand._run('lvcreate', '--snapshot', '--name', 'by_hand', 'vg/volume-v')
+    with pytest.raises(StorageError, match='already'):
+        snapshots.take('s', 'v', 'by_hand')
+    with pytest.raises(StorageError, match='There is no'):
+        snapshots.take('t', 'v', 'volume-w')
+
+
+@pytest.mark.parametrize(
+    ('attributes', 'room', 'obstacle'),
+    [
+        ('Swi-a-s---', GIB, 'being merged'),
+        ('swi-I-s---', GIB, 'lost to writes'),
+        ('swi---s---', GIB, 'not active'),
+        ('swi-aos---', GIB, 'in use'),
+        ('swi-a-s---', GIB - 1, 'less room'),
+    ],
+)
+def test_a_snapshot_that_cannot_be_taken_over(by_hand, attributes, room, obstacle):
+    by_hand.attributes['by_hand'], by_hand.rooms['by_hand'] = attributes, room
+    assert obstacle in by_hand.manageable_snapshots.find('v', 'by_hand').obstacle
+    with pytest.raises(StorageError, match=obstacle):
+        by_hand.manageable_snapshots.take('s', 'v', 'by_hand')
+    assert by_hand.list_snapshots() == {}
+
+
+def test_a_volume_with_snapshots_of_others_is_not_discarded(by_hand):
+    """lvremove would take them along."""
+    with pytest.raises(StorageError, match='does not manage'):
+        by_hand.discard('v')
+    assert (by_hand.directory / 'volume-v').exists()
+    by_hand.manageable_snapshots.take('s', 'v', 'by_hand')
+    by_hand.delete_snapshot('s', 'v', lambda: True)
+    by_hand.discard('v')
+    assert not (by_hand.directory / 'volume-v').exists()
