@@ -47,6 +47,8 @@ TABLE = {
         'unmanage_volume': (CAST, '1.6', ('volume_id',)),
         'list_manageable': (CALL, '1.6', ()),
         'find_manageable': (CALL, '1.6', ('name',)),
+        'list_manageable_snapshots': (CALL, '1.6', ()),
+        'find_manageable_snapshot': (CALL, '1.6', ('volume_id', 'name')),
     },
     # By threads that do nothing else; the topic above serves them for APIs that do not know this one.
     'multiattach-fence': {'fence': (CALL, '1.2', _ATTACHMENT), 'fence_many': (CALL, '1.2', ('orders',))},
