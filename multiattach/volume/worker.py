@@ -241,8 +241,10 @@ class Offer:
     over_subscription: float
 
     def describe_snapshots(self) -> dict[str, Any] | None:
-        """Tell of what volumes snapshots can be taken: ``in_use`` of those, too, which are then
-        extended, too, if ``grows_in_use``; None for a driver that takes none."""
+        """Tell of what volumes snapshots can be taken; None for a driver that takes none.
+
+        :returns: ``in_use``: of those, too; ``grows_in_use``: such volumes can then be extended in use.
+        """
         if not hasattr(self.backend, 'create_snapshot'):
             return None
         grows = getattr(self.backend, 'GROWS_IN_USE_WITH_SNAPSHOTS', True)
