@@ -26,6 +26,8 @@ _EXTENSIONS = {
     'os-quota-sets': ('Quotas', 'Quotas of projects.'),
     'os-services': ('Services', 'Services.'),
     'os-snapshot-actions': ('SnapshotActions', 'Actions on snapshots.'),
+    'os-snapshot-manage': ('SnapshotManage', 'Snapshots that the storage has can be managed.'),
+    'os-snapshot-unmanage': ('SnapshotUnmanage', 'Snapshots can be unmanaged.'),
     'os-types-extra-specs': ('TypesExtraSpecs', 'Extra specs of volume types.'),
     'os-types-manage': ('TypesManage', 'Volume types can be created and changed.'),
     'os-used-limits': ('UsedLimits', 'What of the limits is used.'),
@@ -35,7 +37,9 @@ _EXTENSIONS = {
     'os-vol-tenant-attr': ('VolumeTenantAttribute', 'Project of a volume.'),
     'os-volume-actions': ('VolumeActions', 'Actions on volumes.'),
     'os-volume-encryption-metadata': ('VolumeEncryptionMetadata', 'Encryption of a volume.'),
+    'os-volume-manage': ('VolumeManage', 'Storage that is there can be managed.'),
     'os-volume-type-access': ('VolumeTypeAccess', 'Private volume types.'),
+    'os-volume-unmanage': ('VolumeUnmanage', 'Volumes can be unmanaged.'),
     'qos-specs': ('Qos_specs_manage', 'How fast volumes of a type may be.'),
     'scheduler-stats': ('Scheduler_stats', 'Pools of backends.'),
 }
