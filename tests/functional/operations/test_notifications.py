@@ -274,7 +274,8 @@ def test_a_full_queue_drops_and_says_so(deployed, caplog):
 def test_every_event_of_the_tables_is_known_or_silent():
     from multiattach.domain import states
 
-    silent = {'reserve', 'exported', 'connect', 'fence_failed'}
+    # A download is part of a creation; a retype is told when it is done, and its migration is.
+    silent = {'reserve', 'exported', 'connect', 'fence_failed', 'download', 'retype'}
     told = set(events._VOLUME) | set(events._ATTACHMENT)
     assert {*states.ATTACHMENT_EVENTS, *states.VOLUME_EVENTS} - told <= silent
 

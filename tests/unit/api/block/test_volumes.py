@@ -78,6 +78,7 @@ def make_volume(**values):
             'updated_at': None,
             'source_volid': None,
             'snapshot_id': None,
+            'migration_status': None,
             'type_name': 'multi',
             'metadata': {'a': 'b'},
             'image_metadata': {},

@@ -85,7 +85,7 @@ def test_a_grant_that_was_killed_is_carried_on(service, point):
     service.standalone.wait(lambda: service.show(volume_id)[0]['connection_info'])
     (found,) = service.show(volume_id)
     assert service.list_users() == [f'multiattach-{found["id"]}']
-    writer = Writer(service.ceph, service.folder, found['connection_info'], 0)
+    writer = Writer(service.ceph.conf, service.folder, found['connection_info'], 0)
     writer.stop()
     service.check_agreement()
 
@@ -109,8 +109,8 @@ def test_a_fence_that_was_killed_is_kept(service, point):
     service.start(f'{point}=kill')
     volume_id = service.standalone.make_volume()
     one, two = service.attach(volume_id), service.attach(volume_id)
-    fenced = Writer(service.ceph, service.folder, one['connection_info'], 0)
-    other = Writer(service.ceph, service.folder, two['connection_info'], 1 << 20)
+    fenced = Writer(service.ceph.conf, service.folder, one['connection_info'], 0)
+    other = Writer(service.ceph.conf, service.folder, two['connection_info'], 1 << 20)
     try:
         path = f'/v3/multiattach/attachments/{one["id"]}/fence'
         service.is_killed_by('POST', path, {'fence': {}})
