@@ -48,11 +48,11 @@ def test_of_a_raw_image(cloud: Cloud, folder: pathlib.Path) -> None:
     ('disk_format', 'form', 'options'),
     [
         ('qcow2', 'qcow2', ['-c']),
-        ('vmdk', 'vmdk', []),
+        pytest.param('vmdk', 'vmdk', [], marks=pytest.mark.slow),
         ('vmdk', 'vmdk', ['-o', 'subformat=streamOptimized']),
-        ('vdi', 'vdi', []),
+        pytest.param('vdi', 'vdi', [], marks=pytest.mark.slow),
         ('vhd', 'vpc', ['-o', 'force_size=on']),
-        ('vhdx', 'vhdx', []),
+        pytest.param('vhdx', 'vhdx', [], marks=pytest.mark.slow),
     ],
     ids=['qcow2', 'vmdk', 'vmdk-stream', 'vdi', 'vhd', 'vhdx'],
 )

@@ -47,7 +47,10 @@ def test_raw(cloud: Cloud, volume: str) -> None:
         assert found.hashes['sha512'] == hashlib.file_digest(file, 'sha512').hexdigest()
 
 
-@pytest.mark.parametrize(('disk_format', 'form'), [('qcow2', 'qcow2'), ('vmdk', 'vmdk'), ('vhd', 'vpc')])
+@pytest.mark.parametrize(
+    ('disk_format', 'form'),
+    [('qcow2', 'qcow2'), *(pytest.param(*one, marks=pytest.mark.slow) for one in (('vmdk', 'vmdk'), ('vhd', 'vpc')))],
+)
 def test_in_other_formats(cloud: Cloud, volume: str, folder: pathlib.Path, disk_format: str, form: str) -> None:
     image = upload(cloud, volume, disk_format=disk_format)
     assert cloud.api.show(image.id).disk_format == disk_format

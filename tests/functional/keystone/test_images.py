@@ -15,6 +15,8 @@ from tests.functional.keystone.conftest import Cloud, configure
 from tests.testbed.glance import Glance
 from tests.testbed.keystone import Keystone
 
+# Tempest makes volumes of images, and images of volumes, with a Keystone in the gate.
+pytestmark = pytest.mark.slow
 DATA = b'of an image'.ljust(4096, b'.')
 
 

@@ -154,6 +154,7 @@ def test_a_monitor_that_hangs(service):
     assert log.count('The storage of') < 3 * log.count('works again') <= 9
 
 
+@pytest.mark.slow
 def test_an_osd_that_is_killed(service):
     volume_id, ceph = service.make_volume(), service.store.ceph
     writer = start_writer(service, volume_id, 'a')
