@@ -149,7 +149,13 @@ def test_a_gateway_that_hangs_is_shut_out_by_a_fence(cloud: Deployment, client: 
                 assert proof['gateways']['left@fast']['left']['sessions'] == []
                 assert cloud.states() == {'left': 'serving', 'right': 'lost'}
                 assert cloud.exports(volume) == {'left': 'exported', 'right': 'lost'}
-                explained = client.get(f'/v3/multiattach/volumes/{volume}/explain?live=true')['explanation']
+
+                def explain() -> dict[str, Any] | None:  # a busy machine does not read a target in seven seconds
+                    found = client.get(f'/v3/multiattach/volumes/{volume}/explain?live=true')['explanation']
+                    return found if found['live'] and found['live']['target'] else None
+
+                explained = wait_until(explain, 60, 'a target that is read')
+                assert explained is not None
                 assert explained['live']['target']['initiators'] == [other.connector['initiator']]
                 assert [(one['gateway'], one['gateway_state'], one['state']) for one in explained['gateways']] == [
                     ('left@fast', 'serving', 'exported'),
