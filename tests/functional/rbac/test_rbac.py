@@ -247,7 +247,8 @@ def test_compute(things: Things, call: Call) -> None:
     check(things, '/compute/v2.1', call)
 
 
-# Asked only in cases that no row is: of what a list shows, of a bootable or an attached volume, a query of admins'.
+# Asked only in cases that no row is: of what a list shows, of a bootable or an attached volume, a query of admins',
+# an image for all (tests/functional/images).
 RARE = {
     '/v3 GET /volumes/detail': {TENANT_RULE, HOST_RULE, MIGRATION_RULE},
     '/v3 DELETE /volumes/{}': {'volume:force_delete'},
@@ -258,6 +259,8 @@ RARE = {
     '/v3 POST /volume-transfers/{}/accept': {'volume:multiattach'},
     '/v3 POST /os-volume-manage': {'volume:multiattach'},
     '/v3 POST /manageable_volumes': {'volume:multiattach'},
+    '/v3 POST /volumes/{}/action os-volume_upload_image': {'volume_extension:volume_actions:upload_public'},
+    '/v3 POST /volumes/{}/action os-reimage': {'volume:reimage_reserved'},
     '/v3 POST /attachments': {'volume:multiattach_bootable_volume'},
     '/compute/v2.1 GET /servers': {'os_compute_api:servers:index:get_all_tenants'},
     '/compute/v2.1 GET /servers/detail': {'os_compute_api:servers:index:get_all_tenants'},
