@@ -15,6 +15,7 @@ from multiattach.domain import errors, states
 A = models.Attachment
 V = models.Volume
 _LIVE = V.deleted_at.is_(None)
+_AT_ONCE = 500  # ids that one statement asks for
 # What a written column says has happened, beside the state machine.
 _NOTED = {'host': 'create', 'volume_type_id': 'retyped', 'display_name': 'update', 'display_description': 'update'}
 
@@ -194,6 +195,13 @@ def list_unplaced(session: Session) -> list[str]:
 def list_ids_of(session: Session, host: str) -> list[str]:
     """List the ids of a backend's volumes."""
     return list(session.scalars(sa.select(V.id).where(_LIVE, V.host == host)))
+
+
+def find_live(session: Session, idents: Iterable[str]) -> set[str]:
+    """Find which of some ids are those of volumes, on whatever backend."""
+    wanted = list(idents)
+    parts = (wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE))
+    return {ident for part in parts for ident in session.scalars(sa.select(V.id).where(_LIVE, V.id.in_(part)))}
 
 
 def list_taken(session: Session, host: str) -> dict[str, str]:

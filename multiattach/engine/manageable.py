@@ -111,7 +111,8 @@ class ManageableVolumes:
     def _judge(self, host: str, found: Sequence[Mapping[str, Any]]) -> list[Entry]:
         """Add what the database knows."""
         with self._db.reader() as session:
-            mine = set(db_volumes.list_ids_of(session, host))
+            # Of a volume that is elsewhere, too: it is on its way here, or was left behind by a migration.
+            mine = db_volumes.find_live(session, [one['volume_id'] for one in found if one['volume_id']])
             taken = db_volumes.list_taken(session, host)
         entries = []
         for one in found:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import signal
 import stat
 from collections.abc import Callable
 
@@ -126,7 +127,8 @@ class ManageableSnapshotFiles(_Files):
 def _is_entry(name: str) -> bool:
     """Tell whether a text is the name of an entry, never a path."""
     return (
-        0 < len(name.encode(errors='replace')) <= 255
+        name.isprintable()  # what is no UTF-8 no request can name, and a line of a log is to stay one
+        and 0 < len(name.encode()) <= 255
         and '/' not in name
         and '\0' not in name
         and not name.startswith('.')
@@ -149,7 +151,9 @@ def _find_user(path: pathlib.Path) -> str:
     except OSError as exc:
         return 'it is in use' if exc.errno in _IN_USE else f'it cannot be opened: {exc.strerror}'
     try:
-        # A lease for writing is granted to who alone has it open.
+        # A lease for writing is granted to who alone has it open. Who opens the file meanwhile waits, and this process
+        # is told by a signal: by one that does nothing unless somebody asks for it, as SIGIO would end the process.
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as exc:

@@ -152,4 +152,4 @@ class ManageableImageSnapshots:
 
 
 def _is_name(name: str) -> bool:
-    return 0 < len(name) <= 255 and not set(name) & set('/@\0')
+    return 0 < len(name) <= 255 and name.isprintable() and not set(name) & set('/@')

@@ -35,6 +35,16 @@ def messages(deployed, volume_id):
         return [row.user_message for row in rows]
 
 
+def test_storage_of_a_volume_that_is_on_another_backend_is_nobody_elses(quiet, there):
+    """It is on its way here, or was left behind by a migration."""
+    quiet.make_type()
+    ident = quiet.make_volume('multi')
+    with quiet.db.writer() as session:
+        session.get(models.Volume, ident).host = 'elsewhere@file'
+    with pytest.raises(errors.InvalidInput, match='already managed'):
+        quiet.engine.manageable.manage(quiet.ctx, Takeover((embedded.BACKEND, None), f'volume-{ident}'))
+
+
 def test_the_size_is_rounded_up_and_the_storage_stays_as_it_is(quiet, there):
     volume = manage(quiet)
     assert (volume.size, volume.status) == (2, 'managing')

@@ -3,6 +3,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 import uuid
 
 import pytest
@@ -11,6 +13,36 @@ from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.drivers.backends.manageable import find_snapshot
 from multiattach.drivers.errors import StorageError
+
+# A signal that nobody expects ends a process: so it is one of its own.
+_LOOK = """
+import pathlib, sys, threading, time
+from multiattach.drivers.backends.file_manageable import ManageableFiles
+folder = pathlib.Path(sys.argv[1])
+stop = time.monotonic() + 2
+def read():
+    while time.monotonic() < stop:
+        (folder / 'there').read_bytes()
+for _ in range(2):
+    threading.Thread(target=read).start()
+found = ManageableFiles(folder)
+reasons = set()
+while time.monotonic() < stop:
+    reasons.add(found.find('there').obstacle)
+assert reasons <= {'', 'it is in use', 'it is in use: a process has it open'}, reasons
+"""
+
+
+def test_who_opens_a_file_that_is_looked_at_ends_nobody(tmp_path):
+    (tmp_path / 'there').write_bytes(bytes(4096))
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', _LOOK, tmp_path], check=True, timeout=60)
+
+
+@pytest.mark.parametrize('name', [b'no utf\xff', b'two\nlines'])
+def test_names_that_no_request_can_have_are_not_shown(tmp_path, name):
+    with open(os.path.join(os.fsencode(tmp_path), name), 'wb') as file:
+        file.write(bytes(4096))
+    assert names(FileBackend(tmp_path)) == []
 
 
 def names(backend):
