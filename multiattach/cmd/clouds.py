@@ -20,7 +20,6 @@ def render_clouds_yaml(base_url: str) -> str:
     cloud = {
         'auth_type': 'admin_token',
         'auth': {'endpoint': f'{base}/v3', 'token': _USER},
-        'block_storage_api_version': '3',
         'block_storage_endpoint_override': f'{base}/v3',
         'volume_api_version': '3',
         'volume_endpoint_override': f'{base}/v3',

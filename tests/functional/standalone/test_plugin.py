@@ -34,6 +34,8 @@ def test_with_clouds_yaml(tmp_path: pathlib.Path) -> None:
         explained = cloud.plugin('volume explain', volume_id, '-f', 'json')
         assert ' '.join(explained.err.split()).count(WARNING) == 1
         assert explained.json['reason'] == '2 attachments are in state exported.'
+        # The file must not choose the microversion in place of the option.
+        assert cloud.ask('--os-volume-api-version', '3.3', 'volume', 'message', 'list') == []
         target = cloud.plugin('target show', volume_id, '-f', 'json').json
         assert sorted(row['initiator'] for row in target['recorded']) == sorted(target['initiators'])
         assert (target['luns'][0]['online'], target['differences']) == (True, [])
