@@ -47,7 +47,7 @@ def test_openstack(two: Cloud, volume: str) -> None:
     assert done.lines[-1] == f'POST /volumes/{ident}/action'
     assert done.exchanges[-1].status == 202
     wait_for_host(two, volume, OTHER)
-    done = two.openstack('volume', 'set', '--type', 'file', '--retype-policy', 'on-demand', volume)
+    done = two.openstack('volume', 'set', '--type', 'file', '--migration-policy', 'on-demand', volume)
     assert done.exchanges[-1].body['os-retype']['migration_policy'] == 'on-demand'
     wait_for_host(two, volume, 'testhost@file#file')
     assert two.show(volume)['type'] == 'file'
