@@ -38,7 +38,7 @@ def volume(cloud: Cloud, shared: str) -> Iterator[str]:
 
 
 # The same requests as without Keystone, by clients whose authentication other files look at.
-_ALIKE = ('test_plugin.py', 'test_qos_specs.py')
+_ALIKE = ('test_advice.py', 'test_plugin.py', 'test_qos_specs.py', 'test_snapshots.py')
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from multiattach.domain.connection import wwn
 from tests.deployments.gateways import NAMES, Deployment, Gateway
 from tests.functional.cluster.client import Client, Place
@@ -186,6 +188,7 @@ def test_a_gateway_that_hangs_is_shut_out_by_a_fence(cloud: Deployment, client: 
         assert set(its['blocklisted']) <= cloud.list_blocked()
 
 
+@pytest.mark.slow
 def test_a_tgtd_that_is_killed_comes_back(cloud: Deployment, client: Client, volume: str) -> None:
     with attached(client, volume, 'a') as (place,), PathWriter(place, portals(cloud), 0) as writer:
         for gateway in cloud.gateways:
@@ -209,6 +212,7 @@ def has_target(gateway: Gateway, volume: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_lost_and_comes_back(cloud: Deployment, client: Client, volume: str) -> None:
     right = cloud.right
     with attached(client, volume, 'a', 'b') as (place, other):
