@@ -117,7 +117,7 @@ def test_a_fence_cuts_at_both(cloud: Deployment, client: Client, volume: str) ->
                 raise AssertionError
         assert cloud.read(volume, 0, 2 * SPAN * BLOCK) == at_answer
         assert near.failure is None
-        near.check(cloud.read(volume, FAR * BLOCK, SPAN * BLOCK))
+        near.check(lambda: cloud.read(volume, FAR * BLOCK, SPAN * BLOCK))
         assert set(cloud.states().values()) == {'serving'}
 
 
@@ -181,7 +181,7 @@ def test_a_gateway_that_hangs_is_shut_out_by_a_fence(cloud: Deployment, client: 
             with login(other, right.portal) as session:
                 assert session.read(0)[:5] == b'after'
                 session.write(1, b'again'.ljust(BLOCK))
-        near.check(cloud.read(volume, FAR * BLOCK, SPAN * BLOCK))
+        near.check(lambda: cloud.read(volume, FAR * BLOCK, SPAN * BLOCK))
         assert cloud.read(volume, BLOCK, 5) == b'again'
         wait_told(client, other, portals(cloud))
         # What it sent last may be on its way; what it runs now is served.
@@ -201,7 +201,7 @@ def test_a_tgtd_that_is_killed_comes_back(cloud: Deployment, client: Client, vol
             assert dead not in cloud.list_watchers(volume)
             writer.wait_progress()
         assert set(cloud.states().values()) == {'serving'}
-    writer.check(cloud.read(volume, 0, SPAN * BLOCK))
+    writer.check(lambda: cloud.read(volume, 0, SPAN * BLOCK))
 
 
 def has_target(gateway: Gateway, volume: str) -> bool:
@@ -231,7 +231,7 @@ def test_a_worker_that_is_killed_is_lost_and_comes_back(cloud: Deployment, clien
             cloud.wait_exported(volume)
             assert right.list_targets() == cloud.left.list_targets()
             writer.wait_progress()
-        writer.check(cloud.read(volume, 0, SPAN * BLOCK))
+        writer.check(lambda: cloud.read(volume, 0, SPAN * BLOCK))
         for one in (place, other):
             wait_told(client, one, portals(cloud))
         assert not cloud.list_watchers(volume) & cloud.list_blocked()
