@@ -56,6 +56,7 @@ class ImageParts(Parts):
             file.write(
                 f'[volume]\nenabled_backends = fast\n[fast]\ndriver = rbd\ntarget_driver = {self.driver}\n'
                 f'rbd_pool = {_POOL}\nrbd_user = {_POOL}\nrbd_ceph_conf = {conf}\n'
+                'max_over_subscription_ratio = 1000\n'  # images are thin, and the pool is small
             )
 
     def _has_room(self) -> bool:
