@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multiattach import failpoints
-from multiattach.db import database, models, paging, snapshots as db_snapshots, types as db_types, volumes as db_volumes
+from multiattach.db import database, models, paging, snapshots as db_snapshots, volumes as db_volumes
 from multiattach.domain import errors, states
 from multiattach.engine.access import lock_snapshot, lock_volume, show_sharers
 from multiattach.engine.context import RequestContext
@@ -15,7 +15,7 @@ from multiattach.engine.manageable import MANAGED, Place, cut, find_backend, par
 from multiattach.engine.policy import Policy
 from multiattach.engine.quotas import Quotas
 from multiattach.engine.services import Services
-from multiattach.engine.snapshots import SnapshotWish, begin_delete
+from multiattach.engine.snapshots import SnapshotWish, add, begin_delete
 from multiattach.rpc.clients import VolumeWorkers
 
 _GIB = 1024**3
@@ -119,23 +119,7 @@ class ManageableSnapshots:
             volume = lock_volume(session, self._policy, ctx, wish.volume_id, _MANAGE)
             if show_sharers(session, volume) not in states.SETTLED or volume.host != host or entry.size > volume.size:
                 raise errors.InvalidVolume('Invalid volume: it has changed meanwhile; try again.')
-            type_name = db_types.get(session, volume.volume_type_id).name
-            self._quotas.check_snapshot(session, str(ctx.project), type_name, entry.size)
-            db_snapshots.add(
-                session,
-                models.Snapshot(
-                    id=ident,
-                    volume_id=volume.id,
-                    project_id=ctx.project,
-                    user_id=ctx.user_id,
-                    display_name=wish.name,
-                    display_description=wish.description,
-                    size=entry.size,
-                    managed_from=entry.name,
-                    request_id=ctx.request_id,
-                ),
-                wish.metadata,
-            )
+            add(session, self._quotas, ctx, wish, volume, id=ident, size=entry.size, managed_from=entry.name)
             return db_snapshots.get(session, ident)
 
     @database.retry

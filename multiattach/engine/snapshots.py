@@ -120,22 +120,7 @@ class Snapshots:
                     f'is: {volume.status}.'
                 )
             _check_backend(backends, volume, in_use=status == states.Volume.IN_USE)
-            type_name = db_types.get(session, volume.volume_type_id).name
-            self._quotas.check_snapshot(session, str(ctx.project), type_name, volume.size)
-            db_snapshots.add(
-                session,
-                models.Snapshot(
-                    id=ident,
-                    volume_id=volume.id,
-                    project_id=ctx.project,
-                    user_id=ctx.user_id,
-                    display_name=wish.name,
-                    display_description=wish.description,
-                    size=volume.size,
-                    request_id=ctx.request_id,
-                ),
-                wish.metadata,
-            )
+            add(session, self._quotas, ctx, wish, volume, id=ident, size=volume.size)
             return volume.host, db_snapshots.get(session, ident)
 
     # -- changing ------------------------------------------------------------------------------
@@ -253,6 +238,28 @@ class Snapshots:
             transitions.move_volume(session, volume_id, 'revert')
             db_snapshots.move(session, latest.id, 'revert')
             return str(volume.host)
+
+
+def add(
+    session: Session, quotas: Quotas, ctx: RequestContext, wish: SnapshotWish, volume: models.Volume, **columns: Any
+) -> None:
+    """Record a snapshot of a locked volume in ``creating``.
+
+    :param columns: ``id``, ``size`` in GiB, and where it comes from if the storage has it already.
+    :raises QuotaExceeded: the project has as many as it may have.
+    """
+    kind = db_types.get(session, volume.volume_type_id).name
+    quotas.check_snapshot(session, str(ctx.project), kind, columns['size'])
+    row = models.Snapshot(
+        volume_id=volume.id,
+        project_id=ctx.project,
+        user_id=ctx.user_id,
+        display_name=wish.name,
+        display_description=wish.description,
+        request_id=ctx.request_id,
+        **columns,
+    )
+    db_snapshots.add(session, row, wish.metadata)
 
 
 def begin_delete(session: Session, row: models.Snapshot, event: str) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Storage that may become a volume, at two paths that are alike; the newer one from 3.8."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,17 +109,22 @@ def trim(wanted: Mapping[str, Any], key: str) -> str | None:
     return (wanted.get(key) or '').strip() or None
 
 
-def _add(name: str, method: str, path: str, handler: Any, **more: Any) -> None:
-    for base, since in ((_OLD, 0), (_NEW, _SINCE)):
+def add_at_both(
+    controller: type[Controller], old: str, new: str, method: str, path: str, handler: Any, **more: Any
+) -> None:
+    """Serve a call at the older path and, from 3.8, at the newer one."""
+    for base, since in ((old, 0), (new, _SINCE)):
         made = route(method, base + path, since=since, **more)(handler)
-        setattr(ManageableVolumesController, f'{name}{base}'.replace('/', '_').replace('-', '_'), made)
+        setattr(controller, f'{method.lower()}{base}{path}'.replace('/', '_').replace('-', '_'), made)
+
+
+_add = functools.partial(add_at_both, ManageableVolumesController, _OLD, _NEW)
 
 
 _LIST_RULES = ('volume_extension:list_manageable',)
-_add('index', 'GET', '', _index, query=QUERY, reply=one(_KEY, many(strict(_SUMMARY))), rules=_LIST_RULES)
-_add('detail', 'GET', '/detail', _index_detail, query=QUERY, reply=one(_KEY, many(_DETAIL)), rules=_LIST_RULES)
+_add('GET', '', _index, query=QUERY, reply=one(_KEY, many(strict(_SUMMARY))), rules=_LIST_RULES)
+_add('GET', '/detail', _index_detail, query=QUERY, reply=one(_KEY, many(_DETAIL)), rules=_LIST_RULES)
 _add(
-    'create',
     'POST',
     '',
     _create,

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots that the storage has and that may be managed, at two paths that are alike; the newer one from 3.8."""
 
+import functools
 from typing import Any
 
-from multiattach.api.block.manageable import QUERY, read_query, trim
+from multiattach.api.block.manageable import QUERY, add_at_both, read_query, trim
 from multiattach.api.block.snapshots import changed, show
 from multiattach.api.request import Request
-from multiattach.api.routing import Controller, route
+from multiattach.api.routing import Controller
 from multiattach.api.schemas import requests
 from multiattach.api.schemas.replies import FLAG, NULL, TEXT, TEXT_OR_NULL, UUID_OR_NULL, Schema, many, one, strict
 from multiattach.domain import idents
 from multiattach.engine.manageable_snapshots import SnapshotEntry
 from multiattach.engine.snapshots import SnapshotWish
 
-_OLD, _NEW, _SINCE = '/os-snapshot-manage', '/manageable_snapshots', 8
+_OLD, _NEW = '/os-snapshot-manage', '/manageable_snapshots'
 _CREATE = requests.wrap(
     'snapshot',
     requests.fields(
@@ -84,22 +85,10 @@ def _create(self: ManageableSnapshotsController, req: Request, body: dict[str, A
     return {'snapshot': show(req, made)}
 
 
-def _add(name: str, method: str, path: str, handler: Any, **more: Any) -> None:
-    for base, since in ((_OLD, 0), (_NEW, _SINCE)):
-        made = route(method, base + path, since=since, **more)(handler)
-        setattr(ManageableSnapshotsController, f'{name}{base}'.replace('/', '_').replace('-', '_'), made)
+_add = functools.partial(add_at_both, ManageableSnapshotsController, _OLD, _NEW)
 
 
 _LIST_RULES = ('snapshot_extension:list_manageable',)
-_add('index', 'GET', '', _index, query=QUERY, reply=one(_KEY, many(strict(_SUMMARY))), rules=_LIST_RULES)
-_add('detail', 'GET', '/detail', _index_detail, query=QUERY, reply=one(_KEY, many(_DETAIL)), rules=_LIST_RULES)
-_add(
-    'create',
-    'POST',
-    '',
-    _create,
-    status=202,
-    body=_CREATE,
-    reply=changed,
-    rules=('snapshot_extension:snapshot_manage',),
-)
+_add('GET', '', _index, query=QUERY, reply=one(_KEY, many(strict(_SUMMARY))), rules=_LIST_RULES)
+_add('GET', '/detail', _index_detail, query=QUERY, reply=one(_KEY, many(_DETAIL)), rules=_LIST_RULES)
+_add('POST', '', _create, status=202, body=_CREATE, reply=changed, rules=('snapshot_extension:snapshot_manage',))
