@@ -19,7 +19,8 @@ from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError
 from multiattach.drivers.targets.tgt.sessions import poll
-from multiattach.drivers.targets.tgt.sockets import Peer, list_peers, plain_address, shut_down
+from multiattach.drivers.targets.tgt.sockets import Peer, list_peers, shut_down
+from multiattach.drivers.targets.tgt.tcp_table import plain_address
 
 LOG = log.getLogger(__name__)
 

@@ -8,22 +8,18 @@ kernel's tables alone, and tgtd has no command that ends it: its descriptor is b
 
 import ctypes
 import errno
-import ipaddress
 import os
 import re
 import socket
-import sys
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from multiattach.drivers.errors import TargetError
+from multiattach.drivers.targets.tgt.tcp_table import list_connected, list_listening
 
 _PIDFD_GETFD = 438  # the same number on every architecture
 _SOCKET = re.compile(r'socket:\[(\d+)\]')
-_LISTEN = '0A'
-_ANY = ('0' * 8, '0' * 32)  # all addresses, in the kernel's tables
+_ANY = ('0.0.0.0', '::')  # noqa: S104 - read, never bound
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -36,17 +32,6 @@ class Peer(NamedTuple):
 
     inode: int
     address: str
-
-
-class _Table(NamedTuple):
-    """The TCP sockets of a machine; a local end is address and port as the kernel prints them.
-
-    :param listening: local ends by inode.
-    :param connections: inode, local end and the other side's end of each.
-    """
-
-    listening: Mapping[int, str]
-    connections: Sequence[tuple[int, str, str]]
 
 
 # Of each process the inodes that were listening on the machine when it was looked at, and those that are its own. To
@@ -62,28 +47,27 @@ def list_peers(pid: int) -> dict[int, Peer]:
     :raises TargetError: its descriptors cannot be read.
     """
     try:
-        table = _read_table(pid)
-        own = _find_own(pid, table)
+        owners = {one.local: one.inode for one in list_listening(pid)}
+        own = _find_own(pid, frozenset(owners.values()))
+        connected = list_connected(pid, {end.port for end, inode in owners.items() if inode in own})
     except OSError as exc:
         _owned.pop(pid, None)
         raise TargetError(
             f'the connections of tgtd (process {pid}) cannot be read: {exc.strerror or exc}; '
             'run this worker as the same user, or as root'
         ) from exc
-    owners = {end: inode for inode, end in table.listening.items()}
     found = {}
-    for inode, local, remote in table.connections:
+    for inode, local, remote in connected:
         # Whoever listens at the very address was given it, else whoever listens at all of them; 0: not accepted yet.
-        port = local[local.index(':') :]
-        owner = owners.get(local) or next((owners[any_ + port] for any_ in _ANY if any_ + port in owners), None)
+        ends = [local, *(local._replace(address=any_) for any_ in _ANY)]
+        owner = next((owners[end] for end in ends if end in owners), None)
         if owner in own and inode:
-            found[inode] = Peer(inode, _read_address(remote.partition(':')[0]))
+            found[inode] = Peer(inode, remote.address)
     return found
 
 
-def _find_own(pid: int, table: _Table) -> frozenset[int]:
+def _find_own(pid: int, listening: frozenset[int]) -> frozenset[int]:
     """Find out which of the listening sockets are a process's."""
-    listening = frozenset(table.listening)
     if pid not in _owned or _owned[pid][0] != listening:
         _owned.clear()
         _owned[pid] = listening, listening & _list_inodes(pid).keys()
@@ -100,39 +84,6 @@ def _list_inodes(pid: int) -> dict[int, int]:
             if match is not None:
                 found[int(match[1])] = int(name)
     return found
-
-
-def _read_table(pid: int) -> _Table:
-    listening, connections = {}, []
-    for table in ('tcp', 'tcp6'):
-        path = Path(f'/proc/{pid}/net/{table}')
-        if table == 'tcp6' and not path.exists():  # a kernel without IPv6
-            continue
-        for line in path.read_text(encoding='ascii').splitlines()[1:]:
-            _, local, remote, state, *_more, inode = line.split(None, 10)[:10]
-            if state == _LISTEN:
-                listening[int(inode)] = local
-            else:
-                connections.append((int(inode), local, remote))
-    return _Table(listening, connections)
-
-
-def _read_address(text: str) -> str:
-    # The kernel prints words of 32 bits as numbers of this machine.
-    words = bytes.fromhex(text)
-    swapped = b''.join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
-    data = swapped if sys.byteorder == 'little' else words
-    return plain_address(str(ipaddress.ip_address(data)))
-
-
-def plain_address(text: str) -> str:
-    """Write an address in one way: IPv4 mapped into IPv6 or with a zone as well; another text as it is."""
-    try:
-        address = ipaddress.ip_address(text.partition('%')[0])
-    except ValueError:
-        return text
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
 
 
 def shut_down(pid: int, peer: Peer) -> None:

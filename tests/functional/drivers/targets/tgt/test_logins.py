@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from multiattach.drivers.errors import TargetError
-from multiattach.drivers.targets.tgt import sockets
+from multiattach.drivers.targets.tgt import sockets, tcp_table
 from multiattach.drivers.targets.tgt.logins import Logins
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
@@ -173,6 +173,31 @@ def test_of_two_that_listen_at_one_port_each_has_its_own() -> None:
                 assert not there.keys() & set(inodes)
 
 
+TALKS_TO_ITSELF = """
+import fcntl, socket, struct, sys
+with socket.socket() as any_:
+    fcntl.ioctl(any_, 0x8914, struct.pack('16sH14x', b'lo', 1))  # SIOCSIFFLAGS: up
+server = socket.create_server(('127.0.0.1', 0))
+mine = socket.create_connection(server.getsockname())
+held, _ = server.accept()
+print('accepted', flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize('wrapped', [[], ['unshare', '--net']], ids=['sock_diag', '/proc'])
+def test_connections_are_read_in_either_way(wrapped: list[str]) -> None:
+    """By sock_diag, which answers for the asker's own network namespace, and from /proc for another one."""
+    argv = [*wrapped, sys.executable, '-c', TALKS_TO_ITSELF]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == 'accepted\n'
+        assert [peer.address for peer in sockets.list_peers(child.pid).values()] == ['127.0.0.1']
+        assert {one.inode for one in tcp_table.list_listening(os.getpid())}.isdisjoint(
+            one.inode for one in tcp_table.list_listening(child.pid)
+        ) == bool(wrapped)
+
+
 @pytest.mark.parametrize(
     ('text', 'plain'),
     [
@@ -185,4 +210,4 @@ def test_of_two_that_listen_at_one_port_each_has_its_own() -> None:
     ],
 )
 def test_one_address_has_one_spelling(text: str, plain: str) -> None:
-    assert sockets.plain_address(text) == plain
+    assert tcp_table.plain_address(text) == plain
