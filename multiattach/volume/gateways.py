@@ -20,7 +20,7 @@ from multiattach.domain import errors
 from multiattach.domain.connection import Address, GatewayAddress, TargetAddress
 from multiattach.domain.gateways import Export as State, Gateway
 from multiattach.drivers.errors import DriverError, TargetError, TargetUnavailable
-from multiattach.drivers.targets.base import Access, Cut, Export, Grant, TargetInfo, TargetState
+from multiattach.drivers.targets.base import Access, Cut, Export, Grant, Reservations, TargetInfo, TargetState
 from multiattach.rpc.clients import GatewayPeers
 from multiattach.steps.gateways import GatewayRows
 from multiattach.volume.gateway_losses import GatewayLosses
@@ -276,6 +276,21 @@ class GatewayTarget:
     def check(self) -> None:
         self._own.target.check()
 
+    @property
+    def keeps_reservations(self) -> bool:
+        """Each gateway would have registrations of its own, of which the others know nothing."""
+        return False
+
+    @property
+    def holds_read_only(self) -> bool:
+        return self._own.target.holds_read_only
+
+    def read_reservations(self, volume_id: str) -> Reservations:
+        return self._own.target.read_reservations(volume_id)
+
+    def clear_reservations(self, volume_id: str, initiator: str | None) -> Reservations:
+        return self._own.target.clear_reservations(volume_id, initiator)
+
     def keep_alive(self) -> None:
         self._own.target.keep_alive()
 
@@ -371,6 +386,8 @@ def _add(whole: Cut, cuts: Sequence[Cut], more: Mapping[str, Any]) -> Cut:
         left_acl=any(one.left_acl for one in cuts),
         left_account=any(one.left_account for one in cuts),
         left_sessions=tuple(session for one in cuts for session in one.left_sessions),
+        registration=any(one.registration for one in cuts),
+        left_registration=any(one.left_registration for one in cuts),
         more=more,
     )
 

@@ -15,7 +15,7 @@ from oslo_utils import strutils
 
 from multiattach.domain import sharing
 from multiattach.domain.connection import Address
-from multiattach.drivers.errors import DriverError
+from multiattach.drivers.errors import DriverError, TargetError
 
 T = TypeVar('T')
 
@@ -131,6 +131,35 @@ class TargetState:
 
 
 @dataclass(frozen=True)
+class Registration:
+    """One I_T nexus that is registered with SCSI-3 persistent reservations.
+
+    :param key: 16 hex digits.
+    :param is_holder: whether it holds the reservation.
+    """
+
+    initiator: str
+    key: str
+    is_holder: bool = False
+
+
+@dataclass(frozen=True)
+class Reservations:
+    """What a volume's logical unit has of persistent reservations.
+
+    :param generation: PRGENERATION, which each change by an initiator adds to.
+    :param kind: SCSI type code of the reservation (1, 3, 5, 6, 7 or 8); None if there is none.
+    """
+
+    generation: int = 0
+    kind: int | None = None
+    registrations: tuple[Registration, ...] = ()
+
+    def has(self, initiator: str) -> bool:
+        return any(one.initiator == initiator for one in self.registrations)
+
+
+@dataclass(frozen=True)
 class Cut:
     """What a fence found of one initiator at a target, and what its last read still showed: nothing.
 
@@ -140,6 +169,7 @@ class Cut:
         whoever has an account logs in again by itself.
     :param logins: addresses of logins that were held open half-way, and were ended.
     :param whole: whether every session that could be the initiator's was ended, whatever name it gave.
+    :param registration: whether it was registered with persistent reservations; what it held is free.
     :param left_sessions: its logins that are still live.
     :param more: what a driver tells besides, ready for a message; it holds no secret.
     """
@@ -156,12 +186,14 @@ class Cut:
     left_acl: bool = False
     left_account: bool = False
     left_sessions: tuple[SessionState, ...] = ()
+    registration: bool = False
+    left_registration: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_left(self) -> bool:
-        """Whether the initiator can still read or write, or log in."""
-        return self.left_acl or self.left_account or bool(self.left_sessions)
+        """Whether the initiator can still read or write, or log in, or keeps others off by a reservation."""
+        return self.left_acl or self.left_account or self.left_registration or bool(self.left_sessions)
 
     def after(self, before: Self | None) -> Self:
         """Add what an earlier cut found, of which nobody knows yet."""
@@ -175,11 +207,16 @@ class Cut:
             others=_join(before.others, self.others),
             logins=_join(before.logins, self.logins),
             whole=self.whole or before.whole,
+            registration=self.registration or before.registration,
         )
 
     def describe(self) -> str:
         """Say what is left, for an error."""
-        rights = {'leave to log in': self.left_acl, 'an account': self.left_account}
+        rights = {
+            'leave to log in': self.left_acl,
+            'an account': self.left_account,
+            'a registration': self.left_registration,
+        }
         found = [name for name, left in rights.items() if left]
         return ', '.join([*found, f'{len(self.left_sessions)} sessions'])
 
@@ -253,6 +290,28 @@ class Target(Protocol):
     def remove_export(self, volume_id: str) -> None:
         """Remove the target, its accounts and its file; absent is success."""
 
+    @property
+    def keeps_reservations(self) -> bool:
+        """Whether SCSI-3 registrations outlast the session, the target, its host and this process."""
+
+    @property
+    def holds_read_only(self) -> bool:
+        """Whether nobody who is granted ``ro`` can write at the target, whatever its host does."""
+
+    def read_reservations(self, volume_id: str) -> Reservations:
+        """Read who is registered at a volume; without an export nobody is.
+
+        :raises TargetError: it does not tell.
+        """
+
+    def clear_reservations(self, volume_id: str, initiator: str | None) -> Reservations:
+        """End the registrations of an initiator, or all, and what they hold; return what is left.
+
+        Who may log in does not change.
+
+        :raises TargetError: it cannot.
+        """
+
     def extend(self, volume_id: str, device: str) -> None:
         """Show the grown size of the device to the initiators without stopping I/O."""
 
@@ -285,6 +344,18 @@ class Target(Protocol):
 
     def generation(self) -> int:
         """Return a number that changes when the target daemon was restarted and lost its targets."""
+
+
+class NoReservations:
+    """The part of a target driver that neither keeps registrations nor tells of them."""
+
+    keeps_reservations = False
+
+    def read_reservations(self, volume_id: str) -> Reservations:
+        raise TargetError('this target does not tell of persistent reservations')
+
+    def clear_reservations(self, volume_id: str, initiator: str | None) -> Reservations:
+        raise TargetError('this target cannot end persistent reservations')
 
 
 def account_name(volume_id: str, initiator: str) -> str:

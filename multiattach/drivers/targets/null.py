@@ -14,6 +14,7 @@ from multiattach.drivers.targets.base import (
     Export,
     Grant,
     LunState,
+    NoReservations,
     SessionState,
     TargetInfo,
     TargetState,
@@ -22,9 +23,10 @@ from multiattach.drivers.targets.base import (
 )
 
 
-class NullTarget:
+class NullTarget(NoReservations):
     OPTS = ()
     protocol = 'iscsi'
+    holds_read_only = False
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

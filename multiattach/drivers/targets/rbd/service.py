@@ -16,7 +16,7 @@ from multiattach.drivers.ceph.images import name_image
 from multiattach.drivers.ceph.pool import Cluster, Pool
 from multiattach.drivers.ceph.users import Users
 from multiattach.drivers.errors import DriverError
-from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, SessionState, TargetState
+from multiattach.drivers.targets.base import Cut, Export, Grant, LunState, NoReservations, SessionState, TargetState
 from multiattach.drivers.targets.rbd.cuts import Cuts, find_attachment
 
 _KEY = re.compile(r'^\s*key = (\S+)$', re.MULTILINE)
@@ -49,7 +49,7 @@ class RbdAccess:
         }
 
 
-class RbdTarget:
+class RbdTarget(NoReservations):
     """Images of one pool, opened by hosts themselves.
 
     An initiator is a cephx user that reaches one image; or, of hosts that share the operator's user, an address.
@@ -60,6 +60,8 @@ class RbdTarget:
     OPTS = (*volume_conf.RBD_OPTS, *volume_conf.RBD_TARGET_OPTS)
     IS_REMOTE = True
     protocol = connection.RBD
+    # A user of an attachment is held to it; hosts that share the operator's user are not.
+    holds_read_only = False
 
     def __init__(self, pool: Pool, secret_uuid: str | None = None) -> None:
         self._pool = pool

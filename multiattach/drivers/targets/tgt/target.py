@@ -12,7 +12,16 @@ from oslo_log import log
 
 from multiattach.domain.connection import TargetAddress
 from multiattach.drivers.errors import DriverError, TargetError, TargetFull, TargetUnavailable
-from multiattach.drivers.targets.base import Cut, Export, Grant, TargetInfo, TargetState, account_name, make_chap_grant
+from multiattach.drivers.targets.base import (
+    Cut,
+    Export,
+    Grant,
+    NoReservations,
+    TargetInfo,
+    TargetState,
+    account_name,
+    make_chap_grant,
+)
 from multiattach.drivers.targets.tgt import config_file
 from multiattach.drivers.targets.tgt.accounts import AccountSlots
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
@@ -32,7 +41,7 @@ _TRIES = 50
 _MOST_TID = 2**31 - 1
 
 
-class TgtTarget:
+class TgtTarget(NoReservations):
     """Targets of one tgtd. Safe for several threads as long as each volume is with one of them.
 
     :param portal: ``address:port`` that initiators are told.
@@ -44,6 +53,8 @@ class TgtTarget:
     """
 
     protocol = 'iscsi'
+    # tgtd protects a logical unit from every initiator or from none.
+    holds_read_only = False
 
     def __init__(
         self,
