@@ -79,7 +79,8 @@ BACKEND_OPTS = [
         default=20.0,
         min=1.0,
         help='Ratio of provisioned to physical capacity up to which thin volumes are placed on this backend; 1 '
-        'disables over-subscription.',
+        'disables over-subscription. Snapshots do not count. Volumes of the lvm driver are thick, and placed where '
+        'the volume group has that much free.',
     ),
     cfg.DictOpt(
         'capabilities',

@@ -4,7 +4,7 @@
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from multiattach.db import commits, models
+from multiattach.db import commits, migrations, models
 
 A, V, S = models.Attachment, models.Volume, models.Service
 
@@ -49,6 +49,7 @@ def move(
     if not rows:
         return None
     idents, moment = [row.id for row in rows], models.now()
+    migrations.keep(session, idents, moment)
     session.execute(
         sa.update(V)
         .where(V.id.in_(idents), V.host == old)

@@ -2,13 +2,13 @@
 """Rows of migrations. Each move is a compare-and-swap; the volume's row is locked by who calls."""
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from multiattach.db import commits, messages, models, transitions
+from multiattach.db import commits, messages, models, transitions, volumes
 from multiattach.domain import errors, migrations, states
 from multiattach.domain.messages import MIGRATE_FAILED
 
@@ -94,6 +94,28 @@ def is_untouched(volume: V, migration: M) -> bool:
         volume.host == migration.source
         and volume.status == migration.held_status
         and (volume.status != states.Volume.AVAILABLE or volume.updated_at == migration.marker)
+    )
+
+
+def describe(session: Session, volume: V, **values: Any) -> None:
+    """Write columns of a locked volume that say nothing of its data, nor of what it needs: its migration goes on."""
+    moment = models.now()
+    if volume.migration_status in migrations.UNDER_WAY:
+        keep(session, [volume.id], moment)
+    volumes.update(session, volume.id, moment=moment, **values)
+
+
+def keep(session: Session, volume_ids: Sequence[str], moment: datetime.datetime) -> None:
+    """Have a change of locked volumes that is about to be written not break their migrations off.
+
+    :param moment: what their ``updated_at`` will be.
+    """
+    now = sa.select(V.updated_at).where(V.id == M.volume_id).scalar_subquery()
+    session.execute(
+        sa.update(M)
+        .where(M.volume_id.in_(volume_ids), _LIVE, M.state.in_(sorted(migrations.BEFORE)), M.marker == now)
+        .values(marker=moment)
+        .execution_options(synchronize_session=False)
     )
 
 

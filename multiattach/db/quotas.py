@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 
 from multiattach.db import models
 from multiattach.db.commits import Work, find_dialect
-from multiattach.domain import quotas, states
+from multiattach.domain import migrations, quotas, states
 
 PROJECT, CLASS = 'project', 'class'
 DEFAULT_CLASS = 'default'
+# Parts of what is counted.
+_VOLUMES, _SNAPSHOTS, _ARRIVING = range(3)
 Q = models.QuotaLimit
 
 
@@ -36,28 +38,43 @@ def count_usage(session: Session, project_id: str, *, snapshot_gigabytes: bool) 
 
     :param snapshot_gigabytes: the GiB of snapshots count, too.
     """
-    volume, kind, snapshot = models.Volume, models.VolumeType, models.Snapshot
+    volume, kind, snapshot, way = models.Volume, models.VolumeType, models.Snapshot, models.Migration
     size = sa.func.coalesce(sa.func.sum(sa.func.coalesce(volume.new_size, volume.size)), 0)
+    copied = sa.func.coalesce(sa.func.sum(snapshot.size), 0)
     rows = session.execute(
         sa.union_all(
-            sa.select(sa.literal(0), kind.name, sa.func.count(), size)
+            sa.select(sa.literal(_VOLUMES), kind.name, sa.func.count(), size)
             .join(volume, kind.id == volume.volume_type_id)
             .where(volume.project_id == project_id, volume.deleted_at.is_(None))
             .group_by(kind.name),
-            sa.select(sa.literal(1), kind.name, sa.func.count(), sa.func.coalesce(sa.func.sum(snapshot.size), 0))
+            sa.select(sa.literal(_SNAPSHOTS), kind.name, sa.func.count(), copied)
             .join(volume, kind.id == volume.volume_type_id)
             .join(snapshot, snapshot.volume_id == volume.id)
             .where(snapshot.project_id == project_id, snapshot.deleted_at.is_(None))
             .group_by(kind.name),
+            # Begun under the same lock of the project; its status says so of each of them, and few others have it.
+            sa.select(sa.literal(_ARRIVING), kind.name, sa.func.count(), size)
+            .join(way, way.new_type_id == kind.id)
+            .join(volume, volume.id == way.volume_id)
+            .where(
+                volume.project_id == project_id,
+                volume.deleted_at.is_(None),
+                volume.status == states.Volume.RETYPING,
+                way.deleted_at.is_(None),
+                way.state.in_(sorted(migrations.BEFORE)),
+            )
+            .group_by(kind.name),
         )
     ).all()
     gigabytes = collections.Counter[str]()
-    for is_snapshot, name, _, total in rows:
-        gigabytes[name] += int(total) if snapshot_gigabytes or not is_snapshot else 0
+    for part, name, _, total in rows:
+        if part == _VOLUMES or (part == _SNAPSHOTS and snapshot_gigabytes):
+            gigabytes[name] += int(total)
     return quotas.QuotaUsage(
-        {name: int(number) for is_snapshot, name, number, _ in rows if not is_snapshot},
+        {name: int(number) for part, name, number, _ in rows if part == _VOLUMES},
         gigabytes,
-        snapshots={name: int(number) for is_snapshot, name, number, _ in rows if is_snapshot},
+        snapshots={name: int(number) for part, name, number, _ in rows if part == _SNAPSHOTS},
+        arriving={name: (int(number), int(total)) for part, name, number, total in rows if part == _ARRIVING},
     )
 
 

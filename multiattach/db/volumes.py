@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries on volumes."""
 
+import datetime
 import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -248,10 +249,10 @@ def delete_image_metadata(session: Session, volume_id: str, key: str) -> bool:
     return items.delete(session, models.ImageMetadata.volume_id, volume_id, [key])
 
 
-def update(session: Session, volume_id: str, **values: Any) -> None:
+def update(session: Session, volume_id: str, *, moment: datetime.datetime | None = None, **values: Any) -> None:
     """Write columns that are no part of the state machine, so never ``status``."""
     assert 'status' not in values
-    moment = models.now()
+    moment = moment or models.now()
     session.execute(
         sa.update(V)
         .where(V.id == volume_id, _LIVE)

@@ -30,12 +30,15 @@ class QuotaUsage:
 
     :param gigabytes: GiB of volumes, and of snapshots if these count.
     :param attachments: servers that have its volumes, once per volume.
+    :param arriving: volumes and their GiB that get a type when they are on another backend; they are of their old type
+        till then.
     """
 
     volumes: Mapping[str, int]
     gigabytes: Mapping[str, int]
     attachments: int = 0
     snapshots: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    arriving: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     def of(self, resource: str) -> int:
         """Return how much of a resource, ``gigabytes_TYPE`` for instance, is used."""
@@ -44,6 +47,16 @@ class QuotaUsage:
         kind, _, type_name = resource.partition('_')
         by_type = {'volumes': self.volumes, 'gigabytes': self.gigabytes, 'snapshots': self.snapshots}.get(kind, {})
         return by_type.get(type_name, 0) if type_name else sum(by_type.values())
+
+    def reserved(self, resource: str) -> int:
+        """Return how much more of a resource will be used when what is under way has ended."""
+        kind, _, type_name = resource.partition('_')
+        volumes, gigabytes = self.arriving.get(type_name, (0, 0))
+        return {'volumes': volumes, 'gigabytes': gigabytes}.get(kind, 0)
+
+    def taken(self, resource: str) -> int:
+        """Return how much of a resource nobody else may have."""
+        return self.of(resource) + self.reserved(resource)
 
 
 def list_resources(type_names: Iterable[str]) -> list[str]:
@@ -90,24 +103,33 @@ def check_growth(
     ends = ('', f'_{type_name}') if in_project else (f'_{type_name}',)
     _check_gigabytes(limits, usage, ends, gigabytes)
     for resource in (f'volumes{end}' for end in ends):
-        limit, used = limits.get(resource, UNLIMITED), usage.of(resource)
+        limit, used = limits.get(resource, UNLIMITED), usage.taken(resource)
         if volumes and limit != UNLIMITED and used + volumes > limit:
             raise errors.QuotaExceeded(
                 f"VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota '{resource}'."
             )
 
 
-def check_snapshots(limits: Mapping[str, int], usage: QuotaUsage, type_name: str, number: int, gigabytes: int) -> None:
+def check_snapshots(
+    limits: Mapping[str, int],
+    usage: QuotaUsage,
+    type_name: str,
+    number: int,
+    gigabytes: int,
+    *,
+    in_project: bool = True,
+) -> None:
     """Decide whether a project may have more snapshots.
 
     :param gigabytes: GiB that they count; 0 if snapshots do not.
+    :param in_project: as for :func:`check_growth`.
     :raises QuotaExceeded: the message names the quota (contract 10.5).
     """
-    ends = ('', f'_{type_name}')
+    ends = ('', f'_{type_name}') if in_project else (f'_{type_name}',)
     _check_gigabytes(limits, usage, ends, gigabytes)
     for resource in (f'snapshots{end}' for end in ends):
         limit = limits.get(resource, UNLIMITED)
-        if limit != UNLIMITED and usage.of(resource) + number > limit:
+        if number and limit != UNLIMITED and usage.of(resource) + number > limit:
             raise errors.QuotaExceeded(
                 f"SnapshotLimitExceeded: Maximum number of snapshots allowed ({limit}) exceeded for quota '{resource}'."
             )
@@ -115,7 +137,7 @@ def check_snapshots(limits: Mapping[str, int], usage: QuotaUsage, type_name: str
 
 def _check_gigabytes(limits: Mapping[str, int], usage: QuotaUsage, ends: Iterable[str], gigabytes: int) -> None:
     for resource in (f'gigabytes{end}' for end in ends):
-        limit, used = limits.get(resource, UNLIMITED), usage.of(resource)
+        limit, used = limits.get(resource, UNLIMITED), usage.taken(resource)
         if gigabytes and limit != UNLIMITED and used + gigabytes > limit:
             raise errors.QuotaExceeded(
                 f'VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed '

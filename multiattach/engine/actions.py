@@ -13,6 +13,7 @@ from multiattach.db import (
     messages,
     models,
     qos_specs,
+    snapshots as db_snapshots,
     transitions,
     types as db_types,
     volumes as db_volumes,
@@ -132,15 +133,7 @@ class VolumeActions:
             if shared != volume.multiattach:
                 self._check_change(session, ctx, volume, shared)
             encryptions.check_not_encrypted(session, found.id, multiattach=shared)
-            self._quotas.check_growth(
-                session,
-                volume.project_id,
-                found.name,
-                volumes=1,
-                gigabytes=volume.size,
-                size=volume.size,
-                in_project=False,
-            )
+            self._quotas.check_retype(session, volume, db_snapshots.list_of_volume(session, volume_id), found.name)
             reason = self._cannot_hold(backends.get(volume.host or ''), found)
             if reason and may_migrate:
                 migrations.check_unused(session, volume)

@@ -36,6 +36,8 @@ class Candidate:
     reads: frozenset[str] = frozenset()
     #: volumes can be made of images there; workers of the release before do not say, and cannot
     takes_images: bool = False
+    #: all of a volume's room is taken when it is made; snapshots, and what is being wiped, take theirs, too
+    is_thick: bool = False
 
     def fits(self, specs: Mapping[str, str | None]) -> bool:
         """Return whether a backend has what a type's extra specs ask for, in a zone that they allow."""
@@ -46,6 +48,9 @@ class Candidate:
         """GiB that may still be promised."""
         if self.total_gb is None or self.free_gb is None:
             return float('inf')
+        if self.is_thick:
+            # Volumes that the worker was told of since its heartbeat are in the one, all other storage in the other.
+            return min(self.total_gb - self.allocated_gb, self.free_gb)
         return self.total_gb * self.max_over_subscription - self.allocated_gb
 
 

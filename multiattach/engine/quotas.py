@@ -2,11 +2,11 @@
 """Quotas: what projects may have (contract 10.5), enforced in the transaction that adds."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
-from multiattach.db import database, quotas as db_quotas, types as db_types
+from multiattach.db import database, models, quotas as db_quotas, types as db_types
 from multiattach.db.commits import Work
 from multiattach.domain import errors, quotas
 from multiattach.engine.context import RequestContext
@@ -15,11 +15,12 @@ from multiattach.engine.policy import Policy
 
 @dataclasses.dataclass(frozen=True)
 class QuotaSet:
-    """Limits of a project or class, every resource named, and what is used."""
+    """Limits of a project or class, every resource named, what is used, and what will be."""
 
     name: str
     limits: Mapping[str, int]
     in_use: Mapping[str, int]
+    reserved: Mapping[str, int]
 
 
 class Quotas:
@@ -40,23 +41,14 @@ class Quotas:
         } | dict(defaults)
 
     def check_growth(
-        self,
-        session: Session,
-        project_id: str,
-        type_name: str,
-        *,
-        volumes: int,
-        gigabytes: int,
-        size: int,
-        in_project: bool = True,
+        self, session: Session, project_id: str, type_name: str, *, volumes: int, gigabytes: int, size: int
     ) -> None:
         """Refuse what would exceed a quota, under the project's lock, which is taken and held.
 
-        :param in_project: False for a change of type.
         :raises QuotaExceeded: the message names the quota.
         """
         limits, usage = self._lock(session, project_id)
-        quotas.check_growth(limits, usage, type_name, volumes, gigabytes, size, in_project=in_project)
+        quotas.check_growth(limits, usage, type_name, volumes, gigabytes, size)
 
     def check_snapshot(self, session: Session, project_id: str, type_name: str, size: int) -> None:
         """Refuse a snapshot that would exceed a quota, as :meth:`check_growth` does.
@@ -70,6 +62,24 @@ class Quotas:
         limits, usage = self._lock(session, project_id)
         gigabytes = sum(sizes) if self._snapshot_gigabytes else 0
         quotas.check_snapshots(limits, usage, type_name, len(sizes), gigabytes)
+
+    def check_retype(
+        self, session: Session, volume: models.Volume, snapshots: Iterable[models.Snapshot], type_name: str
+    ) -> None:
+        """Refuse a type to a volume and its snapshots if a project would have more of it than it may.
+
+        :raises QuotaExceeded: the message names the quota.
+        """
+        sizes: dict[str, list[int]] = {volume.project_id: []}
+        for snapshot in snapshots:
+            sizes.setdefault(snapshot.project_id, []).append(snapshot.size)
+        for project_id, some in sorted(sizes.items()):  # in one order: each of them is locked
+            limits, usage = self._lock(session, project_id)
+            gigabytes = sum(some) if self._snapshot_gigabytes else 0
+            if project_id == volume.project_id:
+                own = gigabytes + volume.size
+                quotas.check_growth(limits, usage, type_name, 1, own, volume.size, in_project=False)
+            quotas.check_snapshots(limits, usage, type_name, len(some), gigabytes, in_project=False)
 
     def _lock(self, session: Session, project_id: str) -> tuple[dict[str, int], quotas.QuotaUsage]:
         db_quotas.lock_project(session, project_id)
@@ -128,10 +138,10 @@ class Quotas:
             now = self._read(session, project_id, project_id)
             _check_known(limits, now)
             for resource, limit in limits.items():
-                if limit != quotas.UNLIMITED and limit < now.in_use[resource]:
+                taken = now.in_use[resource] + now.reserved[resource]
+                if limit != quotas.UNLIMITED and limit < taken:
                     raise errors.InvalidInput(
-                        f"Invalid input: Quota limit {limit} for '{resource}' is below what is in "
-                        f'use ({now.in_use[resource]}).'
+                        f"Invalid input: Quota limit {limit} for '{resource}' is below what is in use ({taken})."
                     )
             db_quotas.write_limits(session, db_quotas.PROJECT, project_id, limits)
             return self._read(session, project_id, project_id)
@@ -169,7 +179,10 @@ class Quotas:
                 self._count(session, project_id), attachments=db_quotas.count_attachments(session, project_id)
             )
         return QuotaSet(
-            name, {r: found.get(r, quotas.UNLIMITED) for r in resources}, {r: usage.of(r) for r in resources}
+            name,
+            {r: found.get(r, quotas.UNLIMITED) for r in resources},
+            {r: usage.of(r) for r in resources},
+            {r: usage.reserved(r) for r in resources},
         )
 
 

@@ -118,6 +118,7 @@ class Services:
             is_answering=report.get('backend_state') != 'down',
             reads=frozenset(report.get('reads', ())),
             takes_images=bool(report.get('images')),
+            is_thick=bool(report.get('thick')),
         )
 
 

@@ -45,14 +45,14 @@ class VolumeSettings:
                     f'Invalid volume: Volume {volume_id} status must be available to update '
                     f'readonly flag, but current status is: {volume.status}.'
                 )
-            db_volumes.update(session, volume_id, readonly=readonly)
+            db_migrations.describe(session, volume, readonly=readonly)
 
     @database.retry
     def set_bootable(self, ctx: RequestContext, volume_id: str, bootable: bool) -> None:
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:update')
             _check_no_maintenance(volume)
-            db_volumes.update(session, volume_id, bootable=bootable)
+            db_migrations.describe(session, volume, bootable=bootable)
 
     @database.retry
     def set_image_metadata(self, ctx: RequestContext, volume_id: str, items: Mapping[str, str]) -> dict[str, str]:

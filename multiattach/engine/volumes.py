@@ -16,6 +16,7 @@ from multiattach.db import (
     database,
     default_types as db_defaults,
     messages,
+    migrations as db_migrations,
     models,
     paging,
     transfers as db_transfers,
@@ -299,8 +300,8 @@ class Volumes:
     ) -> models.VolumeDetail:
         """Change name or description, and replace metadata if it is given."""
         with self._db.writer() as session:
-            lock_volume(session, self._policy, ctx, volume_id, 'volume:update')
-            db_volumes.update(session, volume_id, **changes)
+            volume = lock_volume(session, self._policy, ctx, volume_id, 'volume:update')
+            db_migrations.describe(session, volume, **changes)
             if metadata is not None:
                 db_volumes.replace_metadata(session, volume_id, metadata, keep_others=False)
             return db_volumes.get(session, volume_id)

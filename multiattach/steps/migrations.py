@@ -99,13 +99,10 @@ class MigrationRows:
     def note_progress(self, plan: Plan, percent: int) -> bool:
         """Write how far a copy is; return whether it is still wanted."""
         with self._db.writer() as session:
-            row = db_migrations.find(session, plan.id)
+            volume, row = self._lock(session, plan.id)
             if row is None or not db_migrations.note_progress(session, plan.id, plan.token, percent):
                 return False
-            try:
-                return db_migrations.is_untouched(db_volumes.load(session, plan.volume_id), row)
-            except errors.VolumeNotFound:
-                return False
+            return volume is not None and db_migrations.is_untouched(volume, row)
 
     @database.retry
     def finish_copy(self, plan: Plan, digest: str) -> None:

@@ -324,10 +324,13 @@ class VolumeWorker(Worker):
         else:
             self._trouble.end()
         signals.sink.backend(self._host, room is not None)
+        thick = getattr(self._offer.backend, 'IS_THICK', False)
         return {
             'capabilities': {
                 **_CAPABILITIES,
                 'storage_protocol': _STORAGE_PROTOCOLS.get(self._exporter.protocol, self._exporter.protocol),
+                'thin_provisioning_support': not thick,
+                'thick_provisioning_support': thick,
                 **self._offer.capabilities,
             },
             'max_over_subscription_ratio': self._offer.over_subscription,
@@ -340,6 +343,7 @@ class VolumeWorker(Worker):
             'snapshots': self._offer.describe_snapshots(),
             'reads': self._migrations.readable,
             'images': self._storage.takes_images,
+            'thick': thick,
             'backend_state': 'down' if room is None else 'up',
             'total_capacity_gb': 0 if room is None else round(room.total_gb, 2),
             'free_capacity_gb': 0 if room is None else round(room.free_gb, 2),

@@ -73,7 +73,7 @@ class QuotaSetsController(Controller):
             return {
                 'quota_set': {'id': found.name}
                 | {
-                    key: {'limit': limit, 'in_use': found.in_use[key], 'reserved': 0}
+                    key: {'limit': limit, 'in_use': found.in_use[key], 'reserved': found.reserved[key]}
                     for key, limit in found.limits.items()
                 }
             }

@@ -50,8 +50,9 @@ class Backend(Protocol):
     All methods may raise ``StorageError``, and ``StorageUnavailable`` where storage is elsewhere
     (:mod:`multiattach.drivers.errors`). A class of such storage says so by ``IS_REMOTE = True``: its :meth:`check`
     is then part of what an operator has checked before programs start. One that cannot extend a volume which servers
-    have, once it has snapshots, says so by ``GROWS_IN_USE_WITH_SNAPSHOTS = False``. One that takes over storage which
-    is there has a :class:`~multiattach.drivers.backends.manageable.Manageable` as ``manageable``, and for snapshots a
+    have, once it has snapshots, says so by ``GROWS_IN_USE_WITH_SNAPSHOTS = False``; one where a volume takes all of its
+    room at once by ``IS_THICK = True``. One that takes over storage which is there has a
+    :class:`~multiattach.drivers.backends.manageable.Manageable` as ``manageable``, and for snapshots a
     :class:`~multiattach.drivers.backends.manageable.ManageableSnapshots` as ``manageable_snapshots``; one that volumes
     can be copied to and from a :class:`~multiattach.drivers.backends.moving.Movable` as ``movable``, one that can hold
     images :class:`Imports` as ``imports``.

@@ -34,6 +34,7 @@ class LvmBackend:
 
     OPTS = volume_conf.LVM_OPTS
     GROWS_IN_USE_WITH_SNAPSHOTS = False
+    IS_THICK = True
 
     def __init__(self, volume_group: str) -> None:
         self._group = volume_group

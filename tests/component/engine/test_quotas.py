@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from multiattach.domain import errors
+from multiattach.engine.snapshots import SnapshotWish
 from multiattach.engine.volumes import VolumeWish
 from tests.contexts import make_context
 
@@ -65,6 +66,37 @@ def test_extend_and_retype_count(deployed):
     with pytest.raises(errors.QuotaExceeded):
         deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
     deployed.engine.actions.extend(deployed.ctx, volume_id, 2, in_use_allowed=True)
+
+
+@pytest.mark.parametrize(
+    ('limits', 'text'), [({'snapshots_multi': 0}, 'snapshots_multi'), ({'gigabytes_multi': 1}, 'gigabytes_multi')]
+)
+def test_a_retype_takes_its_snapshots_with_it(deployed, limits, text):
+    deployed.make_type()
+    volume_id = deployed.make_volume()
+    made = deployed.engine.snapshots.create(deployed.ctx, SnapshotWish(volume_id))
+    deployed.wait(lambda: deployed.engine.snapshots.show(deployed.ctx, made.id).status == 'available')
+    deployed.engine.quotas.update(deployed.ctx, PROJECT, limits)
+    with pytest.raises(errors.QuotaExceeded, match=text):
+        deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
+    deployed.engine.quotas.update(deployed.ctx, PROJECT, {key: limit + 1 for key, limit in limits.items()})
+    deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
+    used = deployed.engine.quotas.show(deployed.ctx, PROJECT).in_use
+    assert (used['volumes_multi'], used['gigabytes_multi'], used['snapshots_multi']) == (1, 2, 1)
+
+
+def test_snapshots_of_another_project_count_there(deployed):
+    deployed.make_type()
+    volume_id = deployed.make_volume()
+    other = make_context(project='b' * 32)
+    made = deployed.engine.snapshots.create(other, SnapshotWish(volume_id))
+    deployed.wait(lambda: deployed.engine.snapshots.show(deployed.ctx, made.id).status == 'available')
+    deployed.engine.quotas.update(deployed.ctx, PROJECT, {'snapshots_multi': 0})
+    deployed.engine.quotas.update(deployed.ctx, other.project, {'gigabytes_multi': 0})
+    with pytest.raises(errors.QuotaExceeded, match='gigabytes_multi'):
+        deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
+    deployed.engine.quotas.delete(deployed.ctx, other.project)
+    deployed.engine.actions.retype(deployed.ctx, volume_id, 'multi')
 
 
 def test_a_race_for_the_last_place_has_as_many_winners_as_there_are_places(deployed):

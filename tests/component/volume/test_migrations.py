@@ -7,7 +7,14 @@ import time
 
 import pytest
 
-from multiattach.db import messages as db_messages, migrations as db_migrations, models, paging
+from multiattach.db import (
+    backends as db_backends,
+    messages as db_messages,
+    migrations as db_migrations,
+    models,
+    paging,
+    volumes as db_volumes,
+)
 from multiattach.domain import errors
 from multiattach.drivers.backends import moving
 from multiattach.drivers.backends.file import FileBackend
@@ -159,6 +166,50 @@ def test_who_uses_a_volume_breaks_its_migration_off(two, volume_id, monkeypatch)
     assert (volume.host, volume.status, volume.migration_status) == (embedded.BACKEND, 'available', 'error')
     assert list_files(two) == {'volumes': [f'volume-{volume_id}'], 'other': []}
     assert 'used or changed meanwhile' in tell(two, volume_id)[0]
+
+
+def test_what_says_nothing_of_its_data_leaves_a_migration_alone(two, volume_id, monkeypatch):
+    waiting, go = hold(monkeypatch)
+    migrate(two, volume_id)
+    two.wait(lambda: waiting)
+    two.engine.volumes.update(two.ctx, volume_id, {'display_name': 'new'}, {'a': 'b'})
+    two.engine.settings.set_bootable(two.ctx, volume_id, True)
+    two.engine.settings.set_readonly(two.ctx, volume_id, True)
+    two.engine.settings.set_image_metadata(two.ctx, volume_id, {'a': 'b'})
+    go.append(True)
+    volume = wait_over(two, volume_id)
+    assert (volume.host, volume.migration_status, volume.display_name) == (OTHER, 'success', 'new')
+
+
+def test_another_name_hides_no_use(two, volume_id, monkeypatch):
+    waiting, go = hold(monkeypatch)
+    migrate(two, volume_id)
+    two.wait(lambda: waiting)
+    attachment = two.engine.attachments.create(two.ctx, volume_id, None, None, None)
+    two.engine.attachments.delete(two.ctx, attachment.id)
+    two.engine.volumes.update(two.ctx, volume_id, {'display_name': 'new'})
+    go.append(True)
+    volume = wait_over(two, volume_id)
+    assert (volume.host, volume.migration_status) == (embedded.BACKEND, 'error')
+
+
+def test_a_backend_that_gets_another_name_meanwhile(two, volume_id):
+    migrate_nowhere(two, volume_id)
+    with two.db.writer() as session:
+        before = next(iter(db_migrations.list_of_volume(session, volume_id)))
+        assert db_migrations.is_untouched(db_volumes.load(session, volume_id), before)
+        db_backends.move(session, embedded.BACKEND, 'x@y', None, '', 9)
+        db_migrations.rename(session, embedded.BACKEND, 'x@y')
+        assert db_migrations.is_untouched(db_volumes.load(session, volume_id), db_migrations.find(session, before.id))
+        db_backends.move(session, 'x@y', embedded.BACKEND, None, '', 9)
+        db_migrations.rename(session, 'x@y', embedded.BACKEND)
+
+
+def migrate_nowhere(deployed, volume_id):
+    """Begin a migration of which no worker is told."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(deployed.engine.migrations._workers, 'migrate_volume', lambda *_args: None)
+        migrate(deployed, volume_id)
 
 
 def test_nobody_uses_one_that_is_locked(two, volume_id, monkeypatch):

@@ -53,6 +53,12 @@ def test_capacity_may_be_promised_more_than_once():
     assert choose(Requirements(51, None, {}), [thin]).backend is None
 
 
+def test_what_is_thick_has_the_room_that_is_free_and_not_promised():
+    thick = dataclasses.replace(GOOD, max_over_subscription=20.0, is_thick=True)
+    assert thick.room_gb == 50, 'snapshots and what is being wiped take the rest'
+    assert dataclasses.replace(thick, allocated_gb=80).room_gb == 20, 'volumes that were placed since the heartbeat'
+
+
 def test_extra_specs_that_users_may_not_see_are_not_in_the_reason():
     reason = choose(Requirements(1, None, {'secret_spec': 'x'}), [GOOD]).reason
     assert 'secret_spec' not in reason
