@@ -3,6 +3,7 @@
 
 import dataclasses
 import enum
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,7 @@ _TYPE = 'cinder_img_volume_type'
 _RESERVED = ('os_glance', _SIGNATURE, 'signature_verified')
 _ENCRYPTED = 'cinder_encryption_key_id'
 _MAPPING = 'block_device_mapping'
+_EMPTY: tuple[Any, ...] = (None, '', '[]', [])
 
 
 class Purpose(enum.StrEnum):
@@ -157,6 +159,19 @@ def choose_properties(metadata: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if key not in core and not key.startswith(_RESERVED)}
 
 
+def find_boot_snapshot(image: Image) -> str | None:
+    """Return the id of the snapshot that an image stands for, as Nova makes them of servers that boot from volumes."""
+    found = image.properties.get(_MAPPING)
+    try:
+        mapping = json.loads(found) if isinstance(found, str) else found
+    except (ValueError, RecursionError):
+        return None
+    for one in mapping if isinstance(mapping, list) else ():
+        if isinstance(one, dict) and one.get('source_type') == 'snapshot' and one.get('boot_index') == 0:
+            return str(one.get('snapshot_id'))
+    return None
+
+
 _NUMBERS = ('size', 'virtual_size', 'min_disk')
 
 
@@ -172,10 +187,10 @@ def check(image: Image, size_gb: int) -> None:
         raise _refuse(f'Image {image.id} is signed, and this service does not verify signatures.')
     if _ENCRYPTED in image.properties or image.disk_format == 'luks':
         raise _refuse(f'Image {image.id} is encrypted, and this service has no encrypted volumes.')
-    if image.properties.get(_MAPPING) not in (None, '', '[]', []):
+    if not image.size and image.properties.get(_MAPPING) not in _EMPTY:
         raise _refuse(
             f'Image {image.id} has no data of its own: it stands for snapshots of volumes '
-            '(block_device_mapping). Make the volume of its snapshot.'
+            '(block_device_mapping). Make the volume of its snapshot, or of the image by microversion 3.46.'
         )
     if image.disk_format not in FORMATS or image.container_format in PACKED:
         raise _refuse(

@@ -49,6 +49,7 @@ class VolumeWish:
     :param source_volid: UUID of the volume to copy.
     :param snapshot_id: UUID of the snapshot to copy.
     :param image_ref: id, URL or name of the image to fill it from; without any of these the volume is empty.
+    :param takes_server_images: an image of a server that boots from a volume stands for its snapshot (3.46).
     """
 
     size: int | None
@@ -60,6 +61,7 @@ class VolumeWish:
     source_volid: str | None = None
     snapshot_id: str | None = None
     image_ref: str | None = None
+    takes_server_images: bool = False
 
 
 class Volumes:
@@ -139,10 +141,10 @@ class Volumes:
             raise errors.InvalidInput('A volume needs a project: use a project-scoped token.')
         self._policy.check(ctx, 'volume:create', ctx.project)
         ident = str(uuid.uuid4())
+        image, wish = self._find_image(ctx, wish)
         if wish.source_volid is not None or wish.snapshot_id is not None:
             volume, choice = self._insert_clone(ctx, ident, wish)
         else:
-            image = None if wish.image_ref is None else self._find_image(ctx, wish.image_ref, wish.size)
             volume, specs = self._insert(ctx, ident, wish, image)
             choice = placement.choose(
                 placement.Requirements(volume.size, volume.availability_zone, specs, image is not None),
@@ -159,11 +161,19 @@ class Volumes:
             order(choice.backend.host, volume.id, ctx.request_id)
         return volume
 
-    def _find_image(self, ctx: RequestContext, reference: str, size: int | None) -> domain_images.Image:
+    def _find_image(self, ctx: RequestContext, wish: VolumeWish) -> tuple[domain_images.Image | None, VolumeWish]:
+        """Find the image that is asked for, or ask for the snapshot that it stands for."""
+        if wish.image_ref is None:
+            return None, wish
         self._policy.check(ctx, 'volume:create_from_image', ctx.project)
-        image = self._images.find(ctx, reference)
-        domain_images.check(image, size or 0)
-        return image
+        image = self._images.find(ctx, wish.image_ref)
+        snapshot_id = domain_images.find_boot_snapshot(image) if wish.takes_server_images else None
+        if snapshot_id is not None:
+            return None, dataclasses.replace(wish, image_ref=None, snapshot_id=snapshot_id)
+        if wish.size is None:
+            raise errors.InvalidInput("Invalid input received: 'size' must be given.")
+        domain_images.check(image, wish.size)
+        return image, wish
 
     @database.retry
     def _insert(

@@ -12,6 +12,7 @@ from typing import Any
 from tests.deployments.standalone import Standalone
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused, Session
 from tests.nova.client import Nova
+from tests.testbed.glance import Glance
 from tests.testbed.keystone import Keystone
 
 _NOBODY = 'f' * 32
@@ -109,10 +110,13 @@ def opens(connection_info: dict[str, Any], initiator: str) -> bool:
 
 
 @contextlib.contextmanager
-def run_without_keystone(folder: pathlib.Path, python: pathlib.Path, more: str = '') -> Iterator[Cloud]:
+def run_without_keystone(
+    folder: pathlib.Path, python: pathlib.Path, more: str = '', *, glance: Glance | None = None
+) -> Iterator[Cloud]:
     """The service with ``noauth``: Nova's token is ``USER:PROJECT``, its endpoint is configured.
 
     :param more: of the service's configuration.
+    :param glance: an Image service for both; it asks for no token.
     """
 
     def describe(user: str, project: str, *roles: str, is_admin: bool = False) -> dict[str, Any]:
@@ -125,12 +129,13 @@ def run_without_keystone(folder: pathlib.Path, python: pathlib.Path, more: str =
             'catalog': [],
         }
 
-    service = _prepare(folder, _SERVICE + more)
+    images = '' if glance is None else f'[glance]\napi_servers = {glance.url}\nauth_type = none\n'
+    service = _prepare(folder, _SERVICE + more + images)
     service.headers['X-Auth-Token'] = f'admin:{_PROJECT}'
     base = f'http://127.0.0.1:{service.port}/v3'
     configuration = (
         f'{_NOVA}endpoint_template = {base}\nauth_type = admin_token\nendpoint = {base}\ntoken = nova:{_PROJECT}\n'
-    )
+    ) + ('' if glance is None else f'[glance]\nendpoint_override = {glance.url}\n')
     who = {
         'user': describe('user', _PROJECT, 'member', 'reader'),
         'admin': describe('admin', _PROJECT, 'admin', is_admin=True),

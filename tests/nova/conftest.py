@@ -10,6 +10,7 @@ from tests.nova import clouds
 from tests.nova.client import Nova
 from tests.nova.clouds import Cloud
 from tests.testbed.environments import ensure_venv
+from tests.testbed.glance import Glance
 
 REQUIREMENTS = pathlib.Path(__file__).parents[2] / 'tests/testbed/files/requirements/nova.txt'
 _RUN = {'noauth': clouds.run_without_keystone, 'keystone': clouds.run_with_keystone}
@@ -19,6 +20,12 @@ _RUN = {'noauth': clouds.run_without_keystone, 'keystone': clouds.run_with_keyst
 def nova_python() -> pathlib.Path:
     """An interpreter that has the package ``nova``, in an environment of its own."""
     return ensure_venv(None, 'nova', REQUIREMENTS) / 'python'
+
+
+@pytest.fixture(scope='session')
+def glance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
+    with Glance(tmp_path_factory.mktemp('glance')) as running:
+        yield running
 
 
 @pytest.fixture(scope='session', params=list(_RUN))

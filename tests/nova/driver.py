@@ -6,16 +6,19 @@ Each line on stdin is a JSON object ``{"do": …, "who": {…}, …}``, each lin
 there: an order brings its block device mapping, and the answer gives it back.
 """
 
+import contextlib
 import json
 import os
 import sys
 import traceback
 import types
 import uuid
+from unittest import mock
 
 import nova.conf
 from nova import context as nova_context, exception, objects
-from nova.compute import manager
+from nova.compute import api as compute_api, manager, utils as compute_utils
+from nova.image import glance
 from nova.virt import block_device as driver_block_device
 from nova.virt.libvirt import config as libvirt_config
 from nova.virt.libvirt.driver import LibvirtDriver
@@ -24,6 +27,7 @@ from nova.virt.libvirt.volume.net import LibvirtNetVolumeDriver
 from nova.volume import cinder
 from os_brick.privileged import default as brick_privileges
 from oslo_log import log
+from oslo_utils import timeutils
 
 CONF = nova.conf.CONF
 API = cinder.API()
@@ -105,7 +109,7 @@ def make_mapping(order):
         instance_uuid=kept['instance'],
         volume_id=kept['volume'],
         attachment_id=kept.get('attachment'),
-        snapshot_id=None,
+        snapshot_id=kept.get('snapshot'),
         image_id=kept.get('image'),
         no_device=False,
         volume_type=None,
@@ -164,6 +168,37 @@ def boot(order):
         wait_func=types.MethodType(manager.ComputeManager._await_block_device_map_created, myself),
     )
     return {'mappings': [show(mapping)['mapping'] for mapping in mappings]}
+
+
+def make_server_image(order):
+    """What the Compute API does for an image of a server that boots from a volume."""
+    mappings = objects.BlockDeviceMappingList(
+        objects=[make_mapping({'mapping': mapping}) for mapping in order['mappings']]
+    )
+    who = make_context(order['who'])
+    instance = objects.Instance(
+        uuid=order['mappings'][0]['instance'],
+        project_id=who.project_id,
+        vm_state='stopped',
+        task_state=None,
+        launched_at=timeutils.utcnow(),
+        root_device_name='/dev/vda',
+        system_metadata={'image_min_ram': '64', 'image_disk_format': 'qcow2', 'image_container_format': 'bare'},
+    )
+    # Of Nova's database: what the server has, and notes of what is done to it.
+    myself = types.SimpleNamespace(volume_api=API, image_api=glance.API(), _record_action_start=lambda *_args: None)
+    with (
+        mock.patch.object(objects.BlockDeviceMappingList, 'get_by_instance_uuid', return_value=mappings),
+        mock.patch.object(compute_utils, 'EventReporter', return_value=contextlib.nullcontext()),
+    ):
+        return compute_api.API.snapshot_volume_backed(myself, who, instance, order['name'])
+
+
+def read_server_image(order):
+    """What the Compute API reads of the image for a new server: its block devices."""
+    image = glance.API().get(make_context(order['who']), order['image'])
+    found = compute_api.API._get_image_defined_bdms(types.SimpleNamespace(), None, image, None)
+    return [dict(one) for one in found]
 
 
 def detach(order):
@@ -227,6 +262,8 @@ ORDERS = {
     'call': call,
     'attach': attach,
     'boot': boot,
+    'make_server_image': make_server_image,
+    'read_server_image': read_server_image,
     'detach': detach,
     'refresh': refresh,
     'manage': manage,

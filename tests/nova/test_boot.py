@@ -20,15 +20,8 @@ DATA = b'a system'.ljust(1 << 20, b'.')
 
 
 @pytest.fixture(scope='module')
-def glance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
-    with Glance(tmp_path_factory.mktemp('glance')) as running:
-        yield running
-
-
-@pytest.fixture(scope='module')
 def cloud(glance: Glance, tmp_path_factory: pytest.TempPathFactory, nova_python: pathlib.Path) -> Iterator[Cloud]:
-    more = f'[glance]\napi_servers = {glance.url}\nauth_type = none\n'
-    with clouds.run_without_keystone(tmp_path_factory.mktemp('boot'), nova_python, more) as running:
+    with clouds.run_without_keystone(tmp_path_factory.mktemp('boot'), nova_python, glance=glance) as running:
         yield running
 
 

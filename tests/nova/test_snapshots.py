@@ -2,6 +2,7 @@
 """What Nova asks for an image of a server that boots from a volume, and for a server that boots from that image."""
 
 import pathlib
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,23 +10,24 @@ import pytest
 
 from tests.nova import clouds
 from tests.nova.client import Nova
-from tests.nova.clouds import Cloud
+from tests.nova.clouds import Cloud, opens
 from tests.nova.test_errors import catch, check
 from tests.testbed import reflink
+from tests.testbed.glance import Glance
 
-from .conftest import make_connector
+from .conftest import initiator, make_connector
 
 _NOVA = 'nova.exception'
 
 
 @pytest.fixture(scope='module')
-def beside(tmp_path_factory: pytest.TempPathFactory, nova_python: pathlib.Path) -> Iterator[Cloud]:
-    """A service whose files share blocks: a volume in use can have a snapshot."""
+def beside(tmp_path_factory: pytest.TempPathFactory, nova_python: pathlib.Path, glance: Glance) -> Iterator[Cloud]:
+    """A service whose files share blocks: a volume in use can have a snapshot; with a Glance."""
     if not reflink.is_possible():
         pytest.skip('needs root, loop devices and xfsprogs')
     with (
         reflink.mount(tmp_path_factory.mktemp('x')) as folder,
-        clouds.run_without_keystone(folder, nova_python) as made,
+        clouds.run_without_keystone(folder, nova_python, glance=glance) as made,
     ):
         yield made
 
@@ -67,6 +69,65 @@ def test_an_image_of_a_server_that_boots_from_a_volume(beside: Cloud, its_nova: 
     nova.call('attachment_delete', attachment)
     for ident in (clone['id'], root):
         beside.delete_volume(ident)
+
+
+def make_root(cloud: Cloud, nova: Nova, server: str) -> dict[str, Any]:
+    """Make a volume for a server, as Nova keeps it."""
+    volume = cloud.make_volume(multiattach=False)
+    attachment = nova.call('attachment_create', volume, server, connector=make_connector('one'))['id']
+    nova.call('attachment_complete', attachment)
+    return {'volume': volume, 'instance': server, 'attachment': attachment, 'boot_index': None, 'size': 1}
+
+
+def find_file(cloud: Cloud, volume: str) -> pathlib.Path:
+    return cloud.service.state / 'volumes' / f'volume-{volume}'
+
+
+def test_a_server_boots_from_the_image_of_another_one(beside: Cloud, its_nova: Nova, server: str) -> None:
+    nova = its_nova
+    kept = [make_root(beside, nova, server) | {'boot_index': 0, 'device': '/dev/vda'}, make_root(beside, nova, server)]
+    root = kept[0]['volume']
+    with find_file(beside, root).open('r+b') as file:
+        file.write(b'a system')
+    image = nova.order('make_server_image', mappings=kept, name='backup')['id']
+    with find_file(beside, root).open('r+b') as file:
+        file.write(b'later on')
+    found = nova.order('read_server_image', image=image)
+    assert [(one['source_type'], one['boot_index'], one['volume_size']) for one in found] == [
+        ('snapshot', 0, 1),
+        ('snapshot', None, 1),
+    ]
+    for one in found:
+        await_snapshot(beside, nova, one['snapshot_id'])
+
+    # Nova makes the volumes of a new server of the snapshots.
+    new = str(uuid.uuid4())
+    mappings = [
+        {'source': 'snapshot', 'snapshot': one['snapshot_id'], 'boot_index': one['boot_index'], 'volume': None}
+        | {'size': one['volume_size'], 'instance': new, 'device': f'/dev/vd{letter}'}
+        for one, letter in zip(found, 'ab', strict=True)
+    ]
+    made = nova.order('boot', mappings=mappings, connector=make_connector('one'))['mappings']
+    for one, mapping in zip(found, made, strict=True):
+        assert nova.call('get', mapping['volume'])['snapshot_id'] == one['snapshot_id']
+        assert opens(mapping['connection_info'], initiator('one'))
+    assert find_file(beside, made[0]['volume']).read_bytes()[:8] == b'a system'
+
+    # And whoever asks for a volume of the image gets one of the snapshot of the root volume.
+    body = {'volume': {'imageRef': image, 'name': 'x'}}
+    code, reply = beside.service.ask('POST', '/v3/volumes', body)
+    assert (code, reply['volume']['snapshot_id']) == (202, found[0]['snapshot_id'])
+    clone = reply['volume']['id']
+    beside.service.wait(lambda: beside.service.status(clone) == 'available')
+    assert find_file(beside, clone).read_bytes()[:8] == b'a system'
+
+    for mapping in [*made, *kept]:
+        nova.call('attachment_delete', mapping['attachment'])
+    for one in found:
+        nova.call('delete_snapshot', one['snapshot_id'])
+    beside.service.wait(lambda: nova.call('get_all_snapshots') == [])
+    for volume in (clone, *(mapping['volume'] for mapping in [*made, *kept])):
+        beside.delete_volume(volume)
 
 
 def test_without_force_a_volume_in_use_is_refused(beside: Cloud, its_nova: Nova, server: str) -> None:

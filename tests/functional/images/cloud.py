@@ -54,10 +54,10 @@ class Cloud:
             )
         return image
 
-    def begin(self, image: str, size: int = 1, **wish: Any) -> str:
+    def begin(self, image: str, size: int | None = 1, **wish: Any) -> str:
         return self.deployed.engine.volumes.create(self.deployed.ctx, VolumeWish(size, image_ref=image, **wish)).id
 
-    def create(self, image: str, size: int = 1, **wish: Any) -> str:
+    def create(self, image: str, size: int | None = 1, **wish: Any) -> str:
         """Make a volume of an image, whatever comes of it."""
         volume = self.begin(image, size, **wish)
         self.deployed.wait(lambda: self.deployed.status(volume) not in ('creating', 'downloading'), 60)

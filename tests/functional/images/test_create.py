@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes of images: a real Glance, a real qemu-img, the real worker and real files."""
 
+import json
 import pathlib
 import struct
 import subprocess
@@ -10,12 +11,15 @@ import sqlalchemy as sa
 
 from multiattach.db import image_copies, models
 from multiattach.domain import errors
+from multiattach.engine.snapshots import SnapshotWish
+from multiattach.engine.volumes import VolumeWish
 from tests.contexts import make_context
 from tests.functional.images.cloud import IMPATIENT, MIB, Cloud, Stalling, convert, deploy_with, make_disk
 from tests.testbed.glance import Glance
 
 GIB = 1 << 30
 PASSWD = pathlib.Path('/etc/passwd')
+NOBODY = '11111111-1111-4111-8111-111111111111'
 
 
 def test_of_a_raw_image(cloud: Cloud, folder: pathlib.Path) -> None:
@@ -98,7 +102,6 @@ def test_the_type_that_the_image_names(cloud: Cloud) -> None:
         ({'cinder_encryption_key_id': 'x'}, 'is encrypted'),
         ({'container_format': 'ova'}, 'in container ova'),
         ({'disk_format': 'ploop'}, 'disk format ploop'),
-        ({'block_device_mapping': '[{"snapshot_id": "x"}]'}, 'of its snapshot'),
     ],
 )
 def test_what_no_volume_is_made_of(cloud: Cloud, properties: dict[str, object], said: str) -> None:
@@ -107,6 +110,46 @@ def test_what_no_volume_is_made_of(cloud: Cloud, properties: dict[str, object], 
     with pytest.raises(errors.InvalidInput, match=said):
         cloud.begin(image, size=2)
     assert count(cloud) == before
+
+
+def make_server_image(cloud: Cloud, snapshot: str, data: bytes = b'', boot_index: object = 0) -> str:
+    """Make an image as Nova does of a server that boots from a volume."""
+    mapping = [
+        {'source_type': 'volume', 'boot_index': None, 'volume_id': 'x'},
+        {'source_type': 'snapshot', 'boot_index': boot_index, 'snapshot_id': snapshot, 'volume_size': 1},
+    ]
+    return cloud.make_image(data, block_device_mapping=json.dumps(mapping), bdm_v2='True')
+
+
+def test_an_image_of_a_server_stands_for_the_snapshot_of_its_root_volume(cloud: Cloud, folder: pathlib.Path) -> None:
+    data, engine, ctx = make_disk(folder), cloud.deployed.engine, cloud.deployed.ctx
+    root = cloud.create(cloud.make_image(data))
+    snapshot = engine.snapshots.create(ctx, SnapshotWish(root)).id
+    cloud.deployed.wait(lambda: engine.snapshots.show(ctx, snapshot).status == 'available')
+    cloud.path(root).write_bytes(data[::-1])
+    image = make_server_image(cloud, snapshot)
+    volume = cloud.create(image, size=None, takes_server_images=True)
+    found = engine.volumes.show(ctx, volume)
+    assert (found.status, found.snapshot_id, found.size, found.bootable) == ('available', snapshot, 1, True)
+    assert found.image_metadata['image_name'] == 'an image', 'as with the root volume'
+    with cloud.path(volume).open('rb') as file:
+        assert file.read(len(data)) == data
+    with pytest.raises(errors.InvalidInput, match=r'of its snapshot, or of the image by microversion 3\.46'):
+        cloud.begin(image)
+    with pytest.raises(errors.SnapshotNotFound):
+        cloud.begin(make_server_image(cloud, NOBODY), takes_server_images=True)
+    foreign = make_context(admin=False, project='f' * 32, roles=('member', 'reader'))
+    with pytest.raises(errors.SnapshotNotFound):
+        engine.volumes.create(foreign, VolumeWish(1, image_ref=image, takes_server_images=True))
+
+
+@pytest.mark.parametrize('mapping', ['', '[', '{"a": 1}', '[1, null]', '[]'])
+def test_what_stands_for_no_snapshot_is_an_image(cloud: Cloud, mapping: str) -> None:
+    data = bytes(512)
+    assert cloud.begin(cloud.make_image(data, block_device_mapping=mapping), takes_server_images=True)
+    assert cloud.begin(make_server_image(cloud, NOBODY, data, boot_index=None), takes_server_images=True)
+    with pytest.raises(errors.InvalidInput, match='has no data of its own'):
+        cloud.begin(make_server_image(cloud, NOBODY, boot_index=None), takes_server_images=True)
 
 
 def count(cloud: Cloud) -> int:
@@ -126,7 +169,7 @@ def test_nothing_of_an_image_that_is_not_active(cloud: Cloud) -> None:
 def test_the_policy_is_asked(cloud: Cloud) -> None:
     reader = make_context(admin=False, roles=('reader',))
     with pytest.raises(errors.NotAuthorized):
-        cloud.deployed.engine.volumes._find_image(reader, cloud.make_image(b'x'), 1)
+        cloud.deployed.engine.volumes._find_image(reader, VolumeWish(1, image_ref=cloud.make_image(b'x')))
 
 
 # -- images of people who mean no good ---------------------------------------------------------------

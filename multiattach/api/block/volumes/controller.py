@@ -17,6 +17,7 @@ from multiattach.engine import queries
 from multiattach.engine.volumes import VolumeWish
 
 _FORCE = 23
+_SERVER_IMAGES = 46
 _ATTRIBUTES = (TENANT_RULE, HOST_RULE, MIGRATION_RULE)
 # Sources that this service does not have: naming one is naming nothing.
 _UNKNOWN_SOURCES = {'consistencygroup_id': 'ConsistencyGroup', 'group_id': 'Group', 'backup_id': 'Backup'}
@@ -93,7 +94,7 @@ class VolumesController(Controller):
         if image is not None and (source is not None or snapshot is not None):
             raise errors.InvalidInput('May specify only one of snapshot, imageRef or source volume.')
         size = wanted.get('size')
-        if size is None and source is None and snapshot is None:
+        if size is None and source is None and snapshot is None and image is None:
             raise errors.InvalidInput("Invalid input received: 'size' must be given.")
         zone = wanted.get('availability_zone') or None
         if zone is not None and zone not in self.engine.services.find_zones():
@@ -108,6 +109,7 @@ class VolumesController(Controller):
             source_volid=source,
             snapshot_id=snapshot,
             image_ref=image,
+            takes_server_images=req.minor >= _SERVER_IMAGES,
         )
 
     def _refuse_sources(self, wanted: Mapping[str, Any]) -> None:
