@@ -195,5 +195,9 @@ def do_all(call: Callable[[Place], None], places: Sequence[Place], after: int, d
         for _ in range(after):
             assert done.acquire(timeout=60)
         disturb()
-        for job in jobs:
-            job.result()
+        try:
+            for job in concurrent.futures.as_completed(jobs):
+                job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # else each of the others takes its longest, too
+            raise
