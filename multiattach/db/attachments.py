@@ -129,7 +129,7 @@ def count_places(session: Session, volume_id: str, instance_uuid: str | None) ->
 def list_sharers(work: Work, volume_id: str, *conditions: sa.ColumnElement[bool]) -> list[sharing.Sharer]:
     """List the live attachments of a volume as the sharing rules see them."""
     rows = work.execute(
-        sa.select(A.id, A.state, A.instance_uuid, A.attached_host, A.initiator).where(
+        sa.select(A.id, A.state, A.instance_uuid, A.attached_host, A.initiator, A.attach_mode).where(
             A.volume_id == volume_id, _LIVE, *conditions
         )
     )

@@ -3,6 +3,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from sqlalchemy import orm
 
 from multiattach.db import models
 from multiattach.db.commits import Work
-from multiattach.domain import errors, imports, sharing, states
+from multiattach.domain import errors, extra_specs, imports, sharing, states
 
 A = models.Attachment
 _F = models.FencedHost
@@ -49,6 +50,18 @@ def _find_twin() -> sa.ScalarSelect[str | None]:
     )
 
 
+def _find_spec(key: str) -> sa.ColumnElement[Any]:
+    """Build an extra spec of the volume's type, only where somebody asks."""
+    found = (
+        sa.select(models.ExtraSpec.value)
+        .join(models.Volume, models.Volume.volume_type_id == models.ExtraSpec.volume_type_id)
+        .where(models.Volume.id == A.volume_id, models.ExtraSpec.key == key)
+        .correlate(A)
+        .scalar_subquery()
+    )
+    return sa.case((models.is_one_of(A.state, (states.Attachment.EXPORTING,)), found))
+
+
 # At most one attachment of other initiators is looked at, so that the cost does not grow with sharers.
 _READ = (
     sa.select(
@@ -63,6 +76,7 @@ _READ = (
         _MATE.id.label('mate_id'),
         _MATE.state.label('mate_state'),
         _MATE.connection_info.label('mate_info'),
+        _MATE.attach_mode.label('mate_mode'),
         A.shared_account,
         _MATE.shared_account.label('mate_account'),
         # Of accounts that Cinder made: others may have the same one, and the target may still admit everybody.
@@ -89,6 +103,7 @@ _READ = (
         .correlate(A)
         .scalar_subquery()
         .label('qos_specs_id'),
+        *(_find_spec(key).label(name) for key, name in extra_specs.OF_TARGETS.items()),
     )
     .select_from(A)
     .outerjoin(_MATE, sa.and_(*_is_other(_MATE), _MATE.id != A.id, _MATE.initiator == A.initiator))
@@ -105,6 +120,7 @@ class Mate:
     state: str
     connection_info: dict[str, Any] | None = dataclasses.field(repr=False)
     shared_account: str | None = None
+    mode: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +146,7 @@ class ExportRow:
     :param shared_account: account that it has of Cinder, None if it is the initiator's own.
     :param has_partner: another initiator has the same account.
     :param is_adopted: the volume is of Cinder, and its target may be as Cinder made it.
+    :param specs: what its type says by :data:`~multiattach.domain.extra_specs.OF_TARGETS`, as *twin_host*.
     """
 
     id: str
@@ -149,6 +166,7 @@ class ExportRow:
     shared_account: str | None = None
     has_partner: bool = False
     is_adopted: bool = False
+    specs: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
     @property
     def sharers(self) -> list[sharing.Sharer]:
@@ -174,7 +192,11 @@ def read(work: Work, attachment_id: str) -> ExportRow:
         row.error,
         row.connector,
         row.connection_info,
-        tuple(Mate(each.mate_id, each.mate_state, each.mate_info, each.mate_account) for each in rows if each.mate_id),
+        tuple(
+            Mate(each.mate_id, each.mate_state, each.mate_info, each.mate_account, each.mate_mode)
+            for each in rows
+            if each.mate_id
+        ),
         row.stranger_state,
         HostMark(row.fenced_host, row.host_fenced_at, row.fence_reason) if row.fenced_host else None,
         row.qos_specs_id is not None,
@@ -183,4 +205,5 @@ def read(work: Work, attachment_id: str) -> ExportRow:
         row.shared_account,
         bool(row.has_partner),
         bool(row.is_adopted),
+        {key: getattr(row, name) for key, name in extra_specs.OF_TARGETS.items()},
     )

@@ -33,7 +33,11 @@ class LockedVolume(NamedTuple):
 
 
 class LockedAttachment(NamedTuple):
-    """An attachment with its volume, columns as in :class:`~multiattach.db.models.Attachment`."""
+    """An attachment with its volume, columns as in :class:`~multiattach.db.models.Attachment`.
+
+    The last two are extra specs of the volume's type, read with ``connection_info``; see
+    :data:`~multiattach.domain.extra_specs.OF_TARGETS`.
+    """
 
     volume: LockedVolume
     id: str
@@ -49,16 +53,19 @@ class LockedAttachment(NamedTuple):
     agent_host: str | None
     has_connector: bool
     connection_info: Any
+    reservations: str | None = None
+    enforce_read_only: str | None = None
 
 
 class Allowance(NamedTuple):
-    """How many may have a volume.
+    """How many may have a volume, and whether its storage has to tell them apart.
 
-    :param cap: what the type allows, as it is written there; None if it says nothing.
+    :param cap: what the type allows, as it is written there; None if it says nothing; so is *reservations*.
     :param limit: the quota that an admin set for the project or its class, None if nobody did.
     """
 
     cap: str | None
+    reservations: str | None
     limit: int | None
 
 
@@ -114,8 +121,16 @@ def _lock_attachment(*columns: sa.ColumnElement[Any]) -> dict[str, sa.Select[Any
     return {'mysql': ordered, 'mariadb': ordered, 'postgresql': plain, 'sqlite': plain}
 
 
+def _find_spec(key: str) -> sa.ScalarSelect[Any]:
+    """Build an extra spec of the volume's type, as it is written there: it is not changed while a volume has it."""
+    found = sa.select(_SPEC.c.value).where(_SPEC.c.volume_type_id == _V.c.volume_type_id, _SPEC.c.key == key)
+    return found.correlate(_V).scalar_subquery()
+
+
 _LOCK = _lock_attachment(*_VOLUME, *_ATTACHMENT)
-_LOCK_WITH_INFO = _lock_attachment(*_VOLUME, *_ATTACHMENT, _A.c.connection_info)
+_LOCK_WITH_INFO = _lock_attachment(
+    *_VOLUME, *_ATTACHMENT, _A.c.connection_info, *(_find_spec(key) for key in extra_specs.OF_TARGETS)
+)
 
 
 _PLACED = (_A.c.volume_id == _V.c.id, _A.c.deleted_at.is_(None), ~models.is_one_of(_A.c.state, states.PLACELESS))
@@ -134,16 +149,14 @@ def find_others(server: sa.BindParameter[str]) -> sa.Exists:
 
 
 def _allowance() -> tuple[sa.ScalarSelect[Any], ...]:
-    cap = sa.select(_SPEC.c.value).where(
-        _SPEC.c.volume_type_id == _V.c.volume_type_id, _SPEC.c.key == extra_specs.MAX_ATTACHMENTS
-    )
+    specs = (extra_specs.MAX_ATTACHMENTS, extra_specs.RESERVATIONS)
     limits = [
         sa.select(_LIMIT.c.hard_limit).where(
             _LIMIT.c.resource == 'attachments', _LIMIT.c.scope == scope, _LIMIT.c.name == name
         )
         for scope, name in (('project', _V.c.project_id), ('class', sa.literal('default')))
     ]
-    return tuple(query.correlate(_V).scalar_subquery() for query in (cap, *limits))
+    return (*map(_find_spec, specs), *(query.correlate(_V).scalar_subquery() for query in limits))
 
 
 _SERVER: sa.BindParameter[str] = sa.bindparam('server', type_=sa.String)
@@ -218,14 +231,14 @@ def lock_with_allowance(work: Work, volume_id: str) -> tuple[LockedVolume, Allow
     if row is None:
         raise errors.VolumeNotFound(volume_id)
     commits.note_lock(work, models.Volume, volume_id)
-    *columns, cap, own, general = row
-    return LockedVolume(*columns), Allowance(cap, general if own is None else own)
+    *columns, cap, reservations, own, general = row
+    return LockedVolume(*columns), Allowance(cap, reservations, general if own is None else own)
 
 
 def read_allowance(work: Work, volume_id: str) -> Allowance:
     """Read how many may have a volume."""
-    cap, own, general = work.execute(_ALLOWANCE, {'ident': volume_id}).one()
-    return Allowance(cap, general if own is None else own)
+    cap, reservations, own, general = work.execute(_ALLOWANCE, {'ident': volume_id}).one()
+    return Allowance(cap, reservations, general if own is None else own)
 
 
 def read_room(work: Work, volume_id: str, instance_uuid: str | None) -> Room:

@@ -16,7 +16,10 @@ from multiattach.domain import sharing, states
 # Parameters that are no columns; a column's own is named set_COLUMN.
 IDENT, LINE, LEFT, VOLUME, STATUS = 'row_ident', 'timeline_line', 'left_ident', 'volume_ident', 'volume_status'
 MOMENT, SERVER, HOST = 'moment', 'clash_server', 'clash_host'
-Kind = tuple[()] | tuple[bool | None]  # what clashes: nothing, or shared of transitions.Clash
+INITIATOR, MODE = 'clash_initiator', 'clash_mode'
+# What clashes: nothing, or shared of transitions.Clash, and which others of the initiator.
+Kind = tuple[()] | tuple[bool | None] | tuple[bool | None, str]
+ANY_MODE, OTHER_MODE = 'any mode', 'other mode'
 _ATTACHMENTS, _VOLUMES = models.table_of(models.Attachment), models.table_of(models.Volume)
 
 
@@ -45,7 +48,7 @@ def _move_values(columns: tuple[str, ...], is_long: bool) -> dict[Any, Any]:
     return values | {text: timelines.append(text, line) if is_long else text.concat(line)}
 
 
-def _clash(shared: bool | None) -> sa.ColumnElement[bool]:
+def _clash(shared: bool | None, apart: str | None = None) -> sa.ColumnElement[bool]:
     """Build :func:`multiattach.domain.sharing.check_connect` of the others."""
     other = _ATTACHMENTS.alias('other')
     server: sa.BindParameter[str] = sa.bindparam(SERVER, type_=sa.String)
@@ -58,11 +61,20 @@ def _clash(shared: bool | None) -> sa.ColumnElement[bool]:
     if shared is not None:
         conditions.append(models.is_one_of(other.c.state, states.ON_TARGET))
     if shared:
-        conditions += [other.c.instance_uuid == server, other.c.attached_host == host]
+        twice = sa.and_(other.c.instance_uuid == server, other.c.attached_host == host)
+        conditions.append(twice if apart is None else sa.or_(twice, _is_of_initiator(other, apart)))
     elif shared is False:
         elsewhere = sa.and_(other.c.instance_uuid == server, sa.func.coalesce(other.c.attached_host, '') != host)
         conditions.append(sa.case((elsewhere, 0), else_=1) == 1)
     return sa.exists().where(*conditions).correlate(_ATTACHMENTS)
+
+
+def _is_of_initiator(other: Any, apart: str) -> sa.ColumnElement[bool]:
+    initiator: sa.BindParameter[str] = sa.bindparam(INITIATOR, type_=sa.String)
+    if apart == ANY_MODE:
+        return other.c.initiator == initiator  # type: ignore[no-any-return]
+    mode: sa.BindParameter[str] = sa.bindparam(MODE, type_=sa.String)
+    return sa.and_(other.c.initiator == initiator, sa.func.coalesce(other.c.attach_mode, sharing.READ_WRITE) != mode)
 
 
 def _status_values(asked: str | None) -> dict[Any, Any]:

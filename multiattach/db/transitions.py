@@ -43,11 +43,16 @@ class Clash:
 
     :param shared: connecting, contract 2.2: the volume may be shared, so only the same server from the same host
         clashes; or it may not. None: every other one clashes.
+    :param apart: of a volume that may be shared, what of *initiator* clashes, too: ``statements.ANY_MODE``, or
+        ``statements.OTHER_MODE`` than *mode*.
     """
 
     shared: bool | None
     server: str | None = None
     host: str = ''
+    apart: str | None = None
+    initiator: str = ''
+    mode: str = ''
 
 
 ANYBODY = Clash(None)
@@ -209,7 +214,12 @@ def _find_kind(clash: Clash | None, parameters: dict[str, Any]) -> statements.Ki
         return ()
     if clash.shared is not None:
         parameters |= {statements.SERVER: clash.server, statements.HOST: clash.host}
-    return (clash.shared,)
+    if clash.apart is None:
+        return (clash.shared,)
+    parameters[statements.INITIATOR] = clash.initiator
+    if clash.apart == statements.OTHER_MODE:
+        parameters[statements.MODE] = clash.mode
+    return clash.shared, clash.apart
 
 
 def _write_status(work: Work, attachment_id: str, volume_id: str, target: str, status: str | None) -> None:

@@ -2,7 +2,7 @@
 """Who may share a volume, decided under the volume's row lock from rows read inside it; and who may write to it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from multiattach.domain import errors
 from multiattach.domain.states import DERIVED_STATUSES, FAILED, ON_HOST, ON_TARGET, Volume
@@ -17,8 +17,12 @@ READ_ONLY = 'ro'
 
 @dataclasses.dataclass(frozen=True)
 class VolumeFacts:
+    """What the rules need to know of a volume; the last two are of its type (:mod:`multiattach.domain.extra_specs`)."""
+
     status: str
     multiattach: bool
+    keeps_reservations: bool = False
+    enforces_read_only: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Sharer:
     instance_uuid: str | None
     host: str | None = None
     initiator: str | None = None
+    mode: str | None = None
 
 
 def check_reserve(volume: VolumeFacts, same_server: int, others: int) -> None:
@@ -78,9 +83,11 @@ def check_cap(same_server: int, servers: int, cap: int | None) -> None:
 def check_connect(volume: VolumeFacts, attachment: Sharer, host: str, initiator: str, others: Sequence[Sharer]) -> None:
     """Decide whether an attachment may be connected from a host.
 
+    :param attachment: with the mode that it would have.
     :param others: the volume's live attachments that may clash (this one may be among them).
     :raises Conflict: connected elsewhere (contract 11.4 number 26), or the server is connected
         from this host by another attachment, or the volume may have only one connector.
+    :raises InvalidVolume: the storage would take it and another one for one, which its type does not allow.
     """
     if volume.status in FAILED:
         raise errors.Conflict(f'The volume is in status {volume.status} and cannot be connected.')
@@ -101,6 +108,39 @@ def check_connect(volume: VolumeFacts, attachment: Sharer, host: str, initiator:
             )
         if not volume.multiattach and not same_server:
             raise errors.Conflict('Duplicate connectors: the volume is connected and not multiattach.')
+        if other.initiator == initiator:
+            _check_initiator(volume, attachment, other)
+
+
+def _check_initiator(volume: VolumeFacts, attachment: Sharer, other: Sharer) -> None:
+    """Refuse a second attachment of one initiator where the storage has to tell them apart."""
+    if volume.keeps_reservations:
+        raise shares_initiator(other.id)
+    mode, others = attachment.mode or READ_WRITE, other.mode or READ_WRITE
+    if volume.enforces_read_only and mode != others:
+        raise errors.InvalidVolume(
+            f'Invalid volume: its type enforces read-only attachments (extra spec multiattach:enforce_read_only), and '
+            f'attachment {other.id} ({others}) has the initiator that this one ({mode}) would have: the storage lets '
+            'an initiator write or not. Use a server on another host, or the same mode.'
+        )
+
+
+def shares_initiator(other_id: str) -> errors.InvalidVolume:
+    """What is raised for a volume with reservations if the storage would take two servers for one.
+
+    Registrations are an initiator's (SPC-4 section 5.13): servers that share one could not fence each other.
+    """
+    return errors.InvalidVolume(
+        f'Invalid volume: its type keeps reservations (extra spec multiattach:reservations), and attachment {other_id} '
+        'has the initiator that this one would have: the storage would take both servers for one, and neither could '
+        'fence the other. Use a server on another host; or have this host use the connector "qemu", which has an '
+        'initiator for each attachment.'
+    )
+
+
+def join_modes(modes: Iterable[str | None]) -> str:
+    """Return what an initiator is granted that has several attachments of a volume: all that one of them needs."""
+    return READ_ONLY if {*modes} == {READ_ONLY} else READ_WRITE
 
 
 def is_last_on_target(attachment_id: str, sharers: Sequence[Sharer]) -> bool:

@@ -130,8 +130,13 @@ class VolumeActions:
                 raise errors.InvalidVolume(
                     'Invalid volume: front-end qos specs cannot change while the volume is in-use.'
                 )
-            if shared != volume.multiattach:
-                self._check_change(session, ctx, volume, shared)
+            before = db_types.get(session, volume.volume_type_id).extra_specs
+            changes = ['multiattach property'] if shared != volume.multiattach else []
+            changes += extra_specs.list_changes(before, found.extra_specs)
+            if changes:
+                self._check_change(session, volume, changes)
+            if shared and not volume.multiattach:
+                self._policy.check(ctx, 'volume:multiattach', volume.project_id)
             encryptions.check_not_encrypted(session, found.id, multiattach=shared)
             self._quotas.check_retype(session, volume, db_snapshots.list_of_volume(session, volume_id), found.name)
             reason = self._cannot_hold(backends.get(volume.host or ''), found)
@@ -155,15 +160,13 @@ class VolumeActions:
             db_volumes.update(session, volume_id, volume_type_id=found.id, multiattach=shared)
             return None
 
-    def _check_change(self, session: Session, ctx: RequestContext, volume: models.Volume, shared: bool) -> None:
+    def _check_change(self, session: Session, volume: models.Volume, changes: list[str]) -> None:
         mine, others = db_attachments.count_places(session, volume.id, None)
         if volume.status != states.Volume.AVAILABLE or mine + others:
             raise errors.InvalidVolume(
-                'Invalid volume: the multiattach property of a volume can change only while it '
+                f'Invalid volume: the {" and ".join(changes)} of a volume can change only while it '
                 f'is available; it is {volume.status}.'
             )
-        if shared:
-            self._policy.check(ctx, 'volume:multiattach', volume.project_id)
 
     def _cannot_hold(self, backend: placement.Candidate | None, found: models.VolumeType) -> str:
         """Say why the volume's backend does not serve a type."""

@@ -28,11 +28,13 @@ class Reservation:
     """What a reservation holds besides volume and server.
 
     :param agent_host: host agent that is to drive the attachment; None where Nova does.
+    :param initiator: the one of all attachments of that agent; None where each has its own, or nobody knows.
     :param delete_on_termination: flag of the compute API.
     """
 
     mode: str | None = None
     agent_host: str | None = None
+    initiator: str | None = None
     mountpoint: str | None = None
     tag: str | None = None
     delete_on_termination: bool = False
@@ -168,6 +170,8 @@ class Attachments:
             self.check_room(work, volume, room, allowance)
         else:
             sharing.check_reserve(facts, 0, 0)
+        if reservation.initiator is not None and extra_specs.parse_is(allowance.reservations):
+            self._check_initiator(work, volume_id, reservation)
         if volume.multiattach and volume.bootable and volume.status in states.WITH_SERVER:
             self._policy.check(ctx, 'volume:multiattach_bootable_volume', volume.project_id)
         row = models.Attachment(
@@ -188,6 +192,14 @@ class Attachments:
             raise
         orm.attributes.set_committed_value(row, 'volume', volume)
         return row
+
+    def _check_initiator(self, work: Work, volume_id: str, reservation: Reservation) -> None:
+        """Say at once what the connect would say later, when nobody waits for an answer any more."""
+        row = models.Attachment
+        mine = sa.or_(row.agent_host == reservation.agent_host, row.initiator == reservation.initiator)
+        for other in db_attachments.list_sharers(work, volume_id, mine):
+            if other.state not in states.PLACELESS:
+                raise sharing.shares_initiator(other.id)
 
     def _is_capped(self, volume: models.Volume | locks.LockedVolume, allowance: locks.Allowance) -> bool:
         return self._quotas.limits_attachments(allowance.limit) or (

@@ -169,9 +169,11 @@ class Servers:
                 raise errors.InvalidVolume(
                     f'Invalid volume: volume {wish.volume_id} is already attached to instance {server_id}.'
                 )
+            agent = self._find_agent(session, server.host)
             reservation = Reservation(
                 mode=wish.mode,
                 agent_host=server.host,
+                initiator=((agent.report if agent else None) or {}).get('connector', {}).get('initiator'),
                 mountpoint=_pick_device(server, existing, wish.device),
                 tag=wish.tag,
                 delete_on_termination=wish.delete_on_termination,
@@ -182,18 +184,20 @@ class Servers:
                 raise errors.InvalidVolume(
                     'Multiattach volumes are only supported starting with compute API version 2.60.'
                 )
-            self._check_host(session, server.host, shared)
+            self._check_host(session, server.host, agent, shared)
             db_attachments.remove_placeless_of(session, wish.volume_id, server_id)
             return attachment
 
-    def _check_host(self, session: Session, host: str, shared: bool) -> None:
+    def _find_agent(self, session: Session, host: str) -> models.Service | None:
+        return next((row for row in db_services.list_all(session, HOST_BINARY, host) if row.host == host), None)
+
+    def _check_host(self, session: Session, host: str, agent: models.Service | None, shared: bool) -> None:
         mark = fences.find_mark(session, host)
         if mark is not None:
             raise errors.Conflict(explain_mark(mark.host, mark.fenced_at, mark.reason))
-        services = [row for row in db_services.list_all(session, HOST_BINARY, host) if row.host == host]
-        if not services or not self._services.is_up(services[0]):
+        if agent is None or not self._services.is_up(agent):
             raise errors.Conflict(f'The agent of host {host} is down; try again when it is up.')
-        reason = (services[0].report or {}).get('cannot_share')
+        reason = (agent.report or {}).get('cannot_share')
         if shared and reason:
             raise errors.Conflict(f'Host {host} cannot share volumes: {reason}')
 

@@ -20,7 +20,7 @@ from multiattach.db import (
     transitions,
 )
 from multiattach.db.commits import Work
-from multiattach.domain import connection, errors, qos, sharing, states
+from multiattach.domain import connection, errors, extra_specs, qos, sharing, states
 from multiattach.domain.fences import explain_mark
 
 
@@ -40,6 +40,9 @@ class ExportPlan:
     :param account: the initiator's account, "" if others have it, too; None for its own, which the driver names.
     :param shared_account: account of the sibling, if Cinder gave it to several initiators.
     :param admitted: all whom the target is to admit, if Cinder made it: it may admit everybody still.
+    :param granted: mode in which the initiator is admitted: it may have other attachments of the volume.
+    :param wants: keys of :data:`~multiattach.domain.extra_specs.OF_TARGETS` that the volume's type asks for; read for
+        an export only.
     """
 
     attachment_id: str
@@ -61,6 +64,8 @@ class ExportPlan:
     account: str | None = None
     shared_account: str | None = None
     admitted: Sequence[db_attachments.Admitted] | None = None
+    granted: str = sharing.READ_WRITE
+    wants: frozenset[str] = frozenset()
 
 
 class Exports:
@@ -99,6 +104,8 @@ class Exports:
                 '' if row.has_partner else row.shared_account,
                 sibling.shared_account if sibling is not None else None,
                 db_attachments.list_admitted(rows, row.volume_id) if row.is_adopted else None,
+                sharing.join_modes([row.attach_mode, *(one.mode for one in row.mates if one.state in states.ADMITTED)]),
+                frozenset(key for key, value in row.specs.items() if extra_specs.parse_is(value)),
             )
 
     @database.retry

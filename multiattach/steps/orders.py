@@ -8,9 +8,15 @@ from collections.abc import Iterator
 from oslo_log import log
 
 from multiattach import backoff, failpoints
-from multiattach.db import attachments as db_attachments, database, transitions
+from multiattach.db import (
+    attachments as db_attachments,
+    database,
+    locks,
+    transition_statements as statements,
+    transitions,
+)
 from multiattach.db.commits import Work
-from multiattach.domain import connection, errors, sharing, states
+from multiattach.domain import connection, errors, extra_specs, sharing, states
 from multiattach.rpc.clients import ExportOrder, VolumeWorkers
 from multiattach.steps import oddities
 from multiattach.steps.protocols import Protocols
@@ -36,14 +42,14 @@ class Orders:
         self._protocols = Protocols()
 
     def begin_connect(
-        self, work: Work, row: transitions.Row, wanted: connection.Connector, actor: transitions.Actor
+        self, work: Work, row: locks.LockedAttachment, wanted: connection.Connector, actor: transitions.Actor
     ) -> tuple[ExportOrder | None, bool]:
         """Write the intent to admit an initiator, unless it is admitted.
 
         :param row: the attachment with its volume and connection_info, locked.
         :returns: the order for the worker, None if the export is there; and whether this is the first connector.
         :raises InvalidConnector: it lacks what the volume's backend needs.
-        :raises InvalidVolume: the status of the volume does not allow it, or it has no backend.
+        :raises InvalidVolume: the status of the volume does not allow it, or its type; or it has no backend.
         :raises Conflict: the sharing rules say no (contract 2.2).
         """
         return _begin_connect(work, row, wanted, self.name_initiator(work, row.volume.host, row.id, wanted), actor)
@@ -107,21 +113,28 @@ class Orders:
 
 
 def _begin_connect(
-    work: Work, row: transitions.Row, wanted: connection.Connector, initiator: str, actor: transitions.Actor
+    work: Work, row: locks.LockedAttachment, wanted: connection.Connector, initiator: str, actor: transitions.Actor
 ) -> tuple[ExportOrder | None, bool]:
     volume = row.volume
     if volume.status in states.WITHOUT_STORAGE and volume.status not in states.FAILED:
         raise errors.InvalidVolume(f'The volume is {volume.status}.')
-    facts = sharing.VolumeFacts(volume.status, volume.multiattach)
-    me = sharing.Sharer(row.id, row.state, row.instance_uuid, row.attached_host, row.initiator)
+    facts = sharing.VolumeFacts(
+        volume.status,
+        volume.multiattach,
+        bool(extra_specs.parse_is(row.reservations)),
+        bool(extra_specs.parse_is(row.enforce_read_only)),
+    )
+    mode = sharing.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly))
+    me = sharing.Sharer(row.id, row.state, row.instance_uuid, row.attached_host, row.initiator, mode)
     sharing.check_connect(facts, me, wanted.host, initiator, ())
     if row.state in states.ADMITTED and row.connection_info is not None:
         return oddities.find_move(work, row), False
     if volume.host is None:
         raise errors.InvalidVolume('The volume has no backend.')
-    clash = None
-    if not (row.state in states.ON_TARGET and row.attached_host) and not (volume.multiattach and not row.instance_uuid):
-        clash = transitions.Clash(volume.multiattach, row.instance_uuid, wanted.host)
+    clash, apart = None, _find_apart(facts)
+    lone = volume.multiattach and not row.instance_uuid and apart is None
+    if not (row.state in states.ON_TARGET and row.attached_host) and not lone:
+        clash = transitions.Clash(volume.multiattach, row.instance_uuid, wanted.host, apart, initiator, mode)
     try:
         transitions.move(
             work,
@@ -134,13 +147,22 @@ def _begin_connect(
             initiator=initiator,
             shared_account=None,
             mountpoint=wanted.mountpoint or row.mountpoint,
-            attach_mode=sharing.decide_mode(row.attach_mode, wanted.mode, bool(volume.readonly)),
+            attach_mode=mode,
         )
     except errors.InvalidTransition:
         others = db_attachments.list_sharers(work, volume.id) if clash else ()
         sharing.check_connect(facts, me, wanted.host, initiator, others)
         raise
     return ExportOrder(volume.host, volume.id, row.id), row.initiator is None
+
+
+def _find_apart(volume: sharing.VolumeFacts) -> str | None:
+    """Find which other attachments of an initiator clash, as :func:`multiattach.domain.sharing.check_connect` has it."""
+    if not volume.multiattach:
+        return None
+    if volume.keeps_reservations:
+        return statements.ANY_MODE
+    return statements.OTHER_MODE if volume.enforces_read_only else None
 
 
 def leave_target(work: Work, row: transitions.Row, actor: transitions.Actor) -> ExportOrder | None:

@@ -14,10 +14,15 @@ from multiattach.drivers.targets.base import Grant, Target, TargetState
 
 def make_grants(target: Target, volume_id: str, rows: Sequence[Admitted]) -> tuple[Grant, ...]:
     """Make the grants of all whom a target must admit, one of each initiator."""
-    known = {row.initiator: row for row in rows if row.initiator and row.connection_info}
+    known: dict[str, list[Admitted]] = {}
+    for row in rows:
+        if row.initiator and row.connection_info:
+            known.setdefault(row.initiator, []).append(row)
     return tuple(
-        target.make_grant(volume_id, initiator, row.attach_mode or sharing.READ_WRITE, row.connection_info)
-        for initiator, row in sorted(known.items())
+        target.make_grant(
+            volume_id, initiator, sharing.join_modes(row.attach_mode for row in some), some[-1].connection_info
+        )
+        for initiator, some in sorted(known.items())
     )
 
 

@@ -15,7 +15,7 @@ from oslo_log import log
 from multiattach import failpoints
 from multiattach.db.attachments import Admitted
 from multiattach.db.models import Attachment
-from multiattach.domain import errors, states
+from multiattach.domain import errors, extra_specs, states
 from multiattach.drivers.backends.base import Backend
 from multiattach.drivers.errors import DriverError, DriverRefused, TargetFull
 from multiattach.drivers.targets.base import Access, Export, Grant, Target
@@ -67,6 +67,14 @@ class Exporter:
     def protocol(self) -> str:
         return self._target.protocol
 
+    @property
+    def capabilities(self) -> dict[str, bool]:
+        """What the target can do, as the worker reports it and types ask for it."""
+        return {
+            extra_specs.OF_TARGETS[extra_specs.RESERVATIONS]: self._target.keeps_reservations,
+            extra_specs.OF_TARGETS[extra_specs.ENFORCE_READ_ONLY]: self._target.holds_read_only,
+        }
+
     def export(self, volume_id: str, attachment_id: str) -> None:
         """Admit the initiator of an attachment in ``exporting``.
 
@@ -82,7 +90,7 @@ class Exporter:
                 return
             self._check_export(plan)
             started = time.monotonic()
-            grant = self._target.make_grant(volume_id, plan.initiator, plan.mode, plan.sibling)
+            grant = self._target.make_grant(volume_id, plan.initiator, plan.granted, plan.sibling)
             failpoints.reach('volume.export.planned')
             with answers.expect('The volume cannot be exported', functools.partial(self._refuse_export, plan)):
                 # Of a target that nobody is to use the driver makes a new one.
@@ -113,6 +121,11 @@ class Exporter:
         if plan.fenced:
             self._exports.fail_export(plan, plan.fenced)
             raise errors.Conflict(plan.fenced)
+        lacks = sorted(key for key in plan.wants if not self.capabilities[extra_specs.OF_TARGETS[key]])
+        if lacks:  # its worker was configured for another target since it was made
+            lack = f'The type of the volume asks for what its target does not have ({", ".join(lacks)}): retype it.'
+            self._exports.fail_export(plan, lack)
+            raise errors.InvalidVolume(lack)
         if plan.is_fencing:
             self._fencer.fence_pending(plan.volume_id, plan.initiator)
         if plan.twin_host is not None:
@@ -372,5 +385,7 @@ def _connection_info(plan: ExportPlan, access: Access, grant: Grant) -> dict[str
         'encrypted': False,
         'cacheable': False,
         'qos_specs': plan.qos,
+        # Hosts pass SCSI commands of their servers through, see multiattach.drivers.hypervisors.
+        **({'reservations': True} if extra_specs.RESERVATIONS in plan.wants else {}),
         **access.tell(grant, plan.connector),
     }

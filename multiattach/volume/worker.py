@@ -332,6 +332,7 @@ class VolumeWorker(Worker):
                 'thin_provisioning_support': not thick,
                 'thick_provisioning_support': thick,
                 **self._offer.capabilities,
+                **self._exporter.capabilities,  # nobody can say of a target what it cannot do
             },
             'max_over_subscription_ratio': self._offer.over_subscription,
             # Of gateways each has its own, and the rows say which of them a volume has.

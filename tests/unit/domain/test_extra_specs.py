@@ -35,6 +35,16 @@ def test_a_multiattach_spec_that_is_no_boolean_operator_is_refused(value):
         extra_specs.check_specs({'multiattach': value})
 
 
+@pytest.mark.parametrize('key', ['multiattach:reservations', 'multiattach:enforce_read_only'])
+def test_what_targets_can_do_is_asked_for_as_multiattach_is(key):
+    extra_specs.check_specs({'multiattach': '<is> True', key: '<is> True'})
+    extra_specs.check_specs({key: '<is> False'})
+    with pytest.raises(errors.InvalidInput, match=f'{key} must be "<is> True"'):
+        extra_specs.check_specs({'multiattach': '<is> True', key: 'True'})
+    with pytest.raises(errors.InvalidInput, match='for volumes that servers share'):
+        extra_specs.check_specs({key: '<is> True'})
+
+
 def test_multiattach_and_cacheable_exclude_each_other():
     extra_specs.check_specs({'multiattach': '<is> False', 'cacheable': '<is> True'})
     with pytest.raises(errors.InvalidInput):
@@ -56,6 +66,14 @@ def test_multiattach_and_cacheable_exclude_each_other():
         ({'volume_backend_name': '<in> as'}, {'volume_backend_name': 'fast'}, True),
         ({'RESKEY:availability_zones': 'x'}, {}, True),
         ({'vendor:a': '<is> True'}, {}, True),
+        ({'multiattach:reservations': '<is> True'}, {'reservations': True}, True),
+        ({'multiattach:reservations': '<is> True'}, {'reservations': False}, False),
+        # a worker of the release before does not say
+        ({'multiattach:reservations': '<is> True'}, {}, False),
+        ({'multiattach:reservations': '<is> False'}, {}, True),
+        ({'multiattach:reservations': '<is> False'}, {'reservations': True}, True),
+        ({'multiattach:enforce_read_only': '<is> True'}, {'enforce_read_only': True}, True),
+        ({'multiattach:enforce_read_only': '<is> True'}, {'reservations': True}, False),
         ({'capabilities:a:b': '>= 2'}, {'a': {'b': 3}}, True),
         ({'capabilities:a:b': '>= 2'}, {'a': {'b': 1}}, False),
         ({'capabilities:a:b': '>= 2'}, {'a': 3}, False),

@@ -33,6 +33,11 @@ def test_the_backend_with_the_most_room_is_chosen():
         ({}, Requirements(1, 'mars', {}), 'availability zone mars'),
         ({'capabilities': {'multiattach': False}}, Requirements(1, None, SHARED), 'multiattach=<is> True'),
         ({'capabilities': {}}, Requirements(1, None, SHARED), 'multiattach=<is> True'),
+        (
+            {},
+            Requirements(1, None, SHARED | {'multiattach:reservations': '<is> True'}),
+            'multiattach:reservations=<is> True',
+        ),
         ({'is_answering': False, 'total_gb': 0}, Requirements(1, None, {}), 'storage that answers'),
         ({'allocated_gb': 99.5}, Requirements(1, None, {}), 'room for 1 GiB'),
     ],

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes whose type asks for what only some targets can do: to keep reservations, to hold to read-only."""
+
+import concurrent.futures
+import threading
+import uuid
+
+import pytest
+
+from multiattach.domain import errors
+from multiattach.engine.volumes import VolumeWish
+from tests.component.engine.test_volumes import messages
+from tests.deployments import embedded
+from tests.deployments.keeping import KeepingTarget
+from tests.deployments.noauth import make_connector
+
+CLUSTER, STRICT = {'multiattach:reservations': '<is> True'}, {'multiattach:enforce_read_only': '<is> True'}
+
+
+@pytest.fixture(scope='module')
+def keeping(tmp_path_factory):
+    with embedded.deploy(tmp_path_factory.mktemp('keeping'), KeepingTarget()) as deployed:
+        for name, specs in (('cluster', CLUSTER), ('strict', STRICT), ('multi', {})):
+            deployed.engine.types.create(deployed.ctx, name, None, True, {'multiattach': '<is> True', **specs})
+        yield deployed
+
+
+def attach(deployed, volume_id, host, mode=None):
+    made = deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), make_connector(host), mode)
+    deployed.engine.attachments.complete(deployed.ctx, made.id)
+    return made
+
+
+@pytest.mark.parametrize('specs', [CLUSTER, STRICT])
+def test_without_such_a_target_the_volume_ends_in_error_and_says_why(deployed, specs):
+    deployed.engine.types.create(deployed.ctx, 'cluster', None, True, {'multiattach': '<is> True', **specs})
+    volume = deployed.engine.volumes.create(deployed.ctx, VolumeWish(1, 'cluster'))
+    assert deployed.status(volume.id) == 'error'
+    assert messages(deployed) == [
+        'schedule allocate volume: No volume backend has what the volume type asks for '
+        f'(multiattach=<is> True, {next(iter(specs))}=<is> True).'
+    ]
+
+
+def test_hosts_are_told_and_each_server_needs_an_initiator_of_its_own(keeping):
+    volume_id = keeping.make_volume('cluster')
+    first = attach(keeping, volume_id, 'one')
+    assert first.connection_info['reservations'] is True
+    with pytest.raises(errors.InvalidVolume, match=f'attachment {first.id} has the initiator') as caught:
+        attach(keeping, volume_id, 'one')
+    assert caught.value.code == 400
+    attach(keeping, volume_id, 'two')
+    # The place of a refused one is free again, and so is the initiator with the attachment.
+    keeping.engine.attachments.delete(keeping.ctx, first.id)
+    attach(keeping, volume_id, 'one')
+    plain = keeping.make_volume('multi')
+    assert 'reservations' not in attach(keeping, plain, 'one').connection_info
+    attach(keeping, plain, 'one')
+
+
+def test_an_initiator_that_many_present_at_once_is_admitted_once(keeping):
+    volume_id, gate = keeping.make_volume('cluster'), threading.Barrier(4)
+
+    def run(_number):
+        gate.wait()
+        try:
+            return attach(keeping, volume_id, 'one').id
+        except errors.InvalidVolume:
+            return None
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert sum(found is not None for found in pool.map(run, range(4))) == 1
+
+
+def test_an_initiator_is_held_to_one_mode(keeping):
+    volume_id = keeping.make_volume('strict')
+    attach(keeping, volume_id, 'reader', 'ro')
+    attach(keeping, volume_id, 'reader', 'ro')
+    attach(keeping, volume_id, 'writer', 'rw')
+    assert keeping.target.modes[volume_id, 'iqn.1994-05.com.redhat:reader'] == 'ro'
+    assert keeping.target.modes[volume_id, 'iqn.1994-05.com.redhat:writer'] == 'rw'
+    for host, mode in (('reader', 'rw'), ('writer', 'ro')):
+        with pytest.raises(errors.InvalidVolume, match='enforces read-only attachments'):
+            attach(keeping, volume_id, host, mode)
+
+
+def test_a_reader_takes_nothing_from_a_writer_of_its_host(keeping):
+    """Where the type does not ask: before, the last grant counted."""
+    volume_id = keeping.make_volume('multi')
+    writer = attach(keeping, volume_id, 'one', 'rw')
+    reader = attach(keeping, volume_id, 'one', 'ro')
+    assert (writer.connection_info['access_mode'], reader.connection_info['access_mode']) == ('rw', 'ro')
+    assert keeping.target.modes[volume_id, 'iqn.1994-05.com.redhat:one'] == 'rw'
+    keeping.target.modes.clear()
+    keeping.exporter.restore()
+    assert keeping.target.modes[volume_id, 'iqn.1994-05.com.redhat:one'] == 'rw'
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'what'), [('cluster', 'multi', 'reservations'), ('multi', 'strict', 'read_only')]
+)
+def test_it_changes_only_while_the_volume_is_available(keeping, old, new, what):
+    volume_id = keeping.make_volume(old)
+    made = attach(keeping, volume_id, 'one')
+    with pytest.raises(errors.InvalidVolume, match=f'multiattach:.*{what} of a volume can change only while'):
+        keeping.engine.actions.retype(keeping.ctx, volume_id, new)
+    keeping.engine.attachments.delete(keeping.ctx, made.id)
+    keeping.engine.actions.retype(keeping.ctx, volume_id, new)
+    assert ('reservations' in attach(keeping, volume_id, 'one').connection_info) is (new == 'cluster')
+
+
+def test_a_worker_with_another_target_than_when_the_volume_was_made_refuses(keeping, monkeypatch):
+    volume_id = keeping.make_volume('cluster')
+    monkeypatch.setattr(keeping.target, 'keeps_reservations', False)
+    with pytest.raises(errors.InvalidVolume, match=r'does not have \(multiattach:reservations\): retype'):
+        attach(keeping, volume_id, 'one')
+    assert keeping.status(volume_id) == 'available'
