@@ -54,6 +54,29 @@ class Proxy(proxy.Proxy):
         """
         return self._create(resources.AttachmentFence, attachment_id=_segment(attachment_id), is_forced=is_forced)
 
+    def get_reservations(self, volume_id: str) -> resources.Reservations:
+        """Ask who is registered at a volume, and who holds it.
+
+        :raises ConflictException: its target keeps no reservations.
+        """
+        return self._get(resources.Reservations, requires_id=False, volume_id=_segment(volume_id))
+
+    def clear_reservations(
+        self,
+        volume_id: str,
+        *,
+        attachment_id: str | None = None,
+        server_id: str | None = None,
+        initiator: str | None = None,
+    ) -> resources.ReservationClearance:
+        """End the registrations of an attachment, a server or an initiator, or all without any; ask what is left."""
+        wanted = {'attachment_id': attachment_id, 'server_id': server_id, 'initiator': initiator}
+        return self._create(
+            resources.ReservationClearance,
+            volume_id=_segment(volume_id),
+            **{key: value for key, value in wanted.items() if value is not None},
+        )
+
     def fence_host(
         self, name: str, *, is_out_of_service: bool = False, reason: str | None = None, is_expected: bool = False
     ) -> resources.HostFence:

@@ -156,6 +156,39 @@ class AttachmentFence(resource.Resource):
     attachments = resource.Body('attachments', type=list)
 
 
+class Reservations(resource.Resource):
+    """Who is registered at a volume with SCSI-3 persistent reservations."""
+
+    resource_key = 'reservations'
+    base_path = f'{_PREFIX}/volumes/%(volume_id)s/reservations'
+    requires_id = False
+    allow_fetch = True
+
+    #: UUID of the volume.
+    volume_id = resource.URI('volume_id')
+    #: Grows with each change that an initiator makes.
+    generation = resource.Body('generation', type=int)
+    #: SCSI type code of the reservation: 1, 3, 5, 6, 7 or 8; None if nobody holds the volume.
+    kind = resource.Body('type', type=int)
+    #: The same in words.
+    kind_name = resource.Body('type_name')
+    #: Each with key, holder, attachment_id, attach_status, server_id, server_name; and for admins initiator.
+    registrations = resource.Body('registrations', type=list)
+
+
+class ReservationClearance(Reservations):
+    """What is left after registrations were ended."""
+
+    base_path = f'{_PREFIX}/volumes/%(volume_id)s/reservations/clear'
+    allow_fetch = False
+    allow_create = True
+
+    #: UUID of the attachment whose registration is to be ended; only in requests, as the next two.
+    attachment_id = resource.Body('attachment_id')
+    server_id = resource.Body('server_id')
+    initiator = resource.Body('initiator')
+
+
 class HostFence(resource.Resource):
     """What was cut off with a host."""
 

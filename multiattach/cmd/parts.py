@@ -54,6 +54,7 @@ from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.migrations import Migrations
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
+from multiattach.volume.reservations import ReservationSteps
 from multiattach.volume.snapshot_accounts import SnapshotAccounts
 from multiattach.volume.snapshots import SnapshotSteps
 from multiattach.volume.storage import SlowWork, StorageSteps
@@ -366,6 +367,7 @@ def make_volume_workers(
                     exporter,
                     fencer,
                     Inspection(target),
+                    ReservationSteps(target, locks),
                     storage,
                     snapshots,
                     reconciler,

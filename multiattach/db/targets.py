@@ -2,7 +2,7 @@
 """Queries on what targets should have."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -39,6 +39,17 @@ def find_backends(session: Session, volume_ids: Sequence[str]) -> dict[str, str 
         row[0]: row[1]
         for row in session.execute(sa.select(V.id, V.host).where(V.id.in_(list(volume_ids)), V.deleted_at.is_(None)))
     }
+
+
+class Owner(NamedTuple):
+    project_id: str
+    host: str | None
+
+
+def find_owner(session: Session, volume_id: str) -> Owner | None:
+    """Return whose a volume is, and its backend; None if it is not recorded."""
+    row = session.execute(sa.select(V.project_id, V.host).where(V.id == volume_id, V.deleted_at.is_(None))).first()
+    return None if row is None else Owner(*row)
 
 
 def list_recorded(session: Session, volume_ids: Sequence[str]) -> dict[str, list[Recorded]]:

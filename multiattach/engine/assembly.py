@@ -25,6 +25,7 @@ from multiattach.engine.migrations import VolumeMigrations
 from multiattach.engine.policy import Policy
 from multiattach.engine.qos_specs import QosSpecs
 from multiattach.engine.quotas import Quotas
+from multiattach.engine.reservations import Reservations
 from multiattach.engine.servers import Servers
 from multiattach.engine.services import Services
 from multiattach.engine.settings import VolumeSettings
@@ -97,6 +98,7 @@ class Engine:
         self.services = services = Services(db, policy, settings.down_time)
         self.hosts = ComputeHosts(db, policy, services)
         self.targets = Targets(db, policy, services, workers)
+        self.reservations = Reservations(db, policy, services, workers)
         self.doctor = Doctor(db, policy, services, workers, agents)
         self.fences = Fences(db, policy, services, workers, agents, settings.order_time)
         witnesses = Witnesses(db, workers, agents, settings.drift)

@@ -65,7 +65,7 @@ class Targets:
             recorded = db_targets.list_recorded(session, [volume_id]).get(volume_id, [])
         if host is None:
             return compare_shown(volume_id, None, None, recorded, recorded)
-        _check_up(host, any(one.is_up for one in self._services.list_backends() if one.host == host))
+        check_up(host, any(one.is_up for one in self._services.list_backends() if one.host == host))
         try:
             shown = self._workers.show_target(host, volume_id, ctx.request_id)
         except errors.OutcomeUnknown as exc:
@@ -112,7 +112,7 @@ class Targets:
         unanswered: dict[str, str] = {}
 
         def ask(name: str, is_up: bool) -> list[dict[str, Any]]:
-            _check_up(name, is_up)
+            check_up(name, is_up)
             return self._workers.list_targets(name, marker, limit, request_id)
 
         if not workers:
@@ -128,7 +128,7 @@ class Targets:
         return shown, unanswered
 
 
-def _check_up(host: str, is_up: bool) -> None:
+def check_up(host: str, is_up: bool) -> None:
     """Do not wait for a worker that does not report."""
     if not is_up:
         raise errors.Unavailable(f'The volume worker {host} does not report: restart it.')

@@ -31,6 +31,7 @@ _VOLUME = {
     'reimaged': 'volume.reimage.end',
     'reimage_failed': 'volume.reimage.error',
     'update': 'volume.update.end',
+    'clear_reservations': 'volume.reservations.clear.end',
     'managed': 'volume.manage_existing.end',
     'manage_failed': 'volume.manage_existing.error',
     'unmanage': 'volume.unmanage.start',

@@ -5,6 +5,8 @@ from typing import Any
 
 from cliff import columns
 
+from multiattach.domain.reservations import TYPES
+
 
 class Counts(columns.FormattableColumn[dict[str, int]]):
     def human_readable(self) -> str:
@@ -169,14 +171,22 @@ class Cut(columns.FormattableColumn[dict[str, Any] | None]):
     """What a fence took from an initiator, or still saw of it."""
 
     def human_readable(self) -> str:
-        """Write ``ACL, account, 2 sessions, 1 unfinished login``, or ``nothing``."""
+        """Write ``ACL, account, registration, 2 sessions, 1 unfinished login``, or ``nothing``."""
         if self._value is None:
             return 'unknown'
-        found = [name for name, key in (('ACL', 'acl'), ('account', 'account')) if self._value[key]]
+        rights = (('ACL', 'acl'), ('account', 'account'), ('registration', 'registration'))
+        found = [name for name, key in rights if self._value.get(key)]
         for name, key in (('session', 'sessions'), ('unfinished login', 'logins')):
             number = len(self._value.get(key, ()))
             found += [f'{number} {name}{"s" * (number > 1)}'] if number else []
         return ', '.join(found) or 'nothing'
+
+
+class Holding(columns.FormattableColumn[int | None]):
+    """The type of the reservation that a registrant holds, None for none."""
+
+    def human_readable(self) -> str:
+        return '' if self._value is None else f'{self._value}: {TYPES[self._value]}'
 
 
 class Servers(columns.FormattableColumn[list[dict[str, str]]]):

@@ -189,6 +189,8 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ('multiattach:explain_internals', SYSTEM_READER, 'Show hosts, initiators and full errors in explanations.'),
     ('multiattach:hosts', SYSTEM_READER, 'List and show compute hosts.'),
     ('multiattach:targets', SYSTEM_READER, 'List and show the actual state of targets.'),
+    ('multiattach:volume_reservations', READER, 'Show who is registered at a volume with SCSI-3 reservations.'),
+    ('multiattach:volume_reservations_clear', ADMIN, 'End registrations at a volume.'),
     # … drift …
     ('multiattach:doctor', ADMIN_OR_SERVICE, 'Detect drift on all backends and hosts, and repair it.'),
     ('multiattach:host_explain', SYSTEM_READER, 'Explain a host: its records and its actual state.'),

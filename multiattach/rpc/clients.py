@@ -30,10 +30,11 @@ HOST_TOPIC = 'multiattach-host'
 GATEWAY_TOPIC = 'multiattach-gateway'
 # What is served: 1.1 shows what targets have, 1.2 fences, 1.3 looks for drift and shows what hosts have, 1.4
 # releases what waits for a person and tells what was found of a volume, 1.5 has gateways ask each other, 1.6 takes
-# snapshots and reverts to them, copies images, takes over storage that is there, and moves volumes between backends.
+# snapshots and reverts to them, copies images, takes over storage that is there, and moves volumes between backends,
+# 1.7 shows and ends SCSI-3 registrations.
 # Calls ask for the version that they need and not more, so that workers of the release before keep answering
 # during an upgrade.
-VERSION = '1.6'
+VERSION = '1.7'
 _BASE_VERSION = '1.0'
 _SHOW_VERSION = '1.1'
 _FENCE_VERSION = '1.2'
@@ -43,6 +44,7 @@ _GATEWAY_VERSION = '1.5'
 _SNAPSHOT_VERSION = '1.6'
 _MOVE_VERSION = '1.6'
 _IMAGE_VERSION = '1.6'
+_RESERVATION_VERSION = '1.7'
 # oslo.messaging's default is for ever: without a broker each request would take a thread for good.
 _RETRIES = 2
 _BROKER_AWAY = (kombu_exc.KombuError, kombu_exc.ConnectionError, kombu_exc.ChannelError, OSError)
@@ -284,6 +286,30 @@ class VolumeWorkers(FenceWorkers, _Comparing):
             host, 'list_targets', request_id, _SHOW_VERSION, marker=marker, limit=limit
         )
         return shown
+
+    def show_reservations(self, host: str, volume_id: str, request_id: str | None) -> dict[str, Any]:
+        """Ask who is registered at a volume, as :func:`multiattach.volume.reservations.describe` writes it.
+
+        :raises OutcomeUnknown: no answer in time.
+        :raises Conflict: the volume's target keeps no reservations.
+        :raises Unavailable: the worker is of an older release, or its target daemon does not answer.
+        """
+        found: dict[str, Any] = self._call(
+            host, 'show_reservations', request_id, _RESERVATION_VERSION, volume_id=volume_id
+        )
+        return found
+
+    def clear_reservations(
+        self, host: str, volume_id: str, initiators: list[str] | None, request_id: str | None
+    ) -> dict[str, Any]:
+        """Have the registrations of initiators ended, all for None; the same of what is left, and raises.
+
+        :raises BackendError: the target refused, or shows afterwards what was to be ended.
+        """
+        left: dict[str, Any] = self._call(
+            host, 'clear_reservations', request_id, _RESERVATION_VERSION, volume_id=volume_id, initiators=initiators
+        )
+        return left
 
     def list_manageable(self, host: str, request_id: str | None) -> list[dict[str, Any]]:
         """Ask what a backend's storage has: ``name``, ``size`` in bytes, ``obstacle`` and ``volume_id`` of each.

@@ -157,7 +157,7 @@ def _begin_connect(
 
 
 def _find_apart(volume: sharing.VolumeFacts) -> str | None:
-    """Find which other attachments of an initiator clash, as :func:`multiattach.domain.sharing.check_connect` has it."""
+    """Find which others of an initiator clash, see :func:`multiattach.domain.sharing.check_connect`."""
     if not volume.multiattach:
         return None
     if volume.keeps_reservations:

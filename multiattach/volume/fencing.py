@@ -156,7 +156,7 @@ class Fencer:
                 raise cut
         seconds = time.monotonic() - begun.started
         failpoints.reach('volume.fence.cut')
-        proof = describe(plan, cut, self._plans.worker, seconds)
+        proof = describe(plan, cut, self._plans.worker, seconds, reservations=self._target.keeps_reservations)
         LOG.info(
             'Initiator %s is cut off volume %s: %d sessions ended', plan.initiator, plan.volume_id, len(cut.sessions)
         )
@@ -220,13 +220,16 @@ def _is_partial(proof: Mapping[str, Any]) -> bool:
 
 def _confirm(before: Mapping[str, Any] | None, now: dict[str, Any], cut: Cut) -> dict[str, Any]:
     """What was cut stands in the first proof; that nothing is left was seen just now."""
-    if before is None or cut.acl or cut.account or cut.sessions or (cut.whole and _is_partial(before)):
+    new = cut.acl or cut.account or cut.sessions or cut.registration
+    if before is None or new or (cut.whole and _is_partial(before)):
         return now
     return dict(before) | {key: now[key] for key in ('verified_at', 'left')}
 
 
-def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str, Any]:
+def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float, *, reservations: bool = False) -> dict[str, Any]:
     """Write a proof as messages and the database carry it; it holds no secret.
+
+    :param reservations: the target tells of registrations; else nothing is said of them.
 
     ``shared_account`` says that others have the initiator's account, which Cinder gave them all: whoever is cut off
     may be in again, under the name of one of them.
@@ -244,8 +247,14 @@ def describe(plan: FencePlan, cut: Cut, worker: str, seconds: float) -> dict[str
             'sessions': _show(cut.sessions),
             'others': _show(cut.others),
             'logins': list(cut.logins),
+            **({'registration': cut.registration} if reservations else {}),
         },
-        'left': {'acl': cut.left_acl, 'account': cut.left_account, 'sessions': _show(cut.left_sessions)},
+        'left': {
+            'acl': cut.left_acl,
+            'account': cut.left_account,
+            'sessions': _show(cut.left_sessions),
+            **({'registration': cut.left_registration} if reservations else {}),
+        },
         **({'shared_account': True} if plan.account == '' else {}),
         **cut.more,
     }

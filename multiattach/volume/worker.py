@@ -29,6 +29,7 @@ from multiattach.volume.inspection import Inspection
 from multiattach.volume.migrations import Migrations
 from multiattach.volume.own_gateway import GatewayEndpoint
 from multiattach.volume.reconciler import VolumeReconciler
+from multiattach.volume.reservations import ReservationSteps
 from multiattach.volume.snapshots import SnapshotSteps
 from multiattach.volume.storage import StorageSteps
 from multiattach.worker import Presence, Round, Worker
@@ -57,6 +58,7 @@ class Duties:
     exporter: Exporter
     fencer: Fencer
     inspection: Inspection
+    reservations: ReservationSteps
     storage: StorageSteps
     snapshots: SnapshotSteps
     reconciler: VolumeReconciler
@@ -97,6 +99,7 @@ class VolumeEndpoint(FenceEndpoint):
         super().__init__(duties.fencer)  # for APIs of the release before, which ask here
         self._exporter = duties.exporter
         self._inspection = duties.inspection
+        self._reservations = duties.reservations
         self._storage = duties.storage
         self._snapshots = duties.snapshots
         self._migrations = duties.migrations
@@ -195,6 +198,18 @@ class VolumeEndpoint(FenceEndpoint):
     def list_targets(self, context: Any, marker: str | None, limit: int) -> list[dict[str, Any]]:
         """Tell what targets there really are (since 1.1)."""
         return self._inspection.list_page(marker, limit)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def show_reservations(self, context: Any, volume_id: str) -> dict[str, Any]:
+        """Tell who is registered at a volume (since 1.7)."""
+        return self._reservations.show(volume_id)
+
+    @messaging.expose
+    @messaging.expected_exceptions(errors.MultiattachError)
+    def clear_reservations(self, context: Any, volume_id: str, initiators: list[str] | None) -> dict[str, Any]:
+        """End the registrations of initiators, all for None (since 1.7)."""
+        return self._reservations.clear(volume_id, initiators)
 
     @messaging.expose
     @messaging.expected_exceptions(errors.MultiattachError)

@@ -50,6 +50,7 @@ from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.migrations import Migrations
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
+from multiattach.volume.reservations import ReservationSteps
 from multiattach.volume.snapshots import SnapshotSteps
 from multiattach.volume.storage import SlowWork, StorageSteps
 from multiattach.volume.worker import Duties, Offer, VolumeWorker
@@ -254,6 +255,7 @@ def _deploy(
                 exporter,
                 fencer,
                 Inspection(target),
+                ReservationSteps(target, locks),
                 storage,
                 snapshots,
                 reconciler,
@@ -305,6 +307,7 @@ def _make_other(
             exporter,
             fencer,
             Inspection(target),
+            ReservationSteps(target, locks),
             StorageSteps(Storage(db, host), backend, target, locks, HostAgents(rpc, 20), leases, slow),
             snapshots,
             VolumeReconciler(

@@ -18,6 +18,7 @@ from multiattach.api.block import (
     pools,
     qos_specs,
     quotas,
+    reservations,
     services,
     snapshots,
     targets,
@@ -60,6 +61,7 @@ CONTROLLERS = (
     explanations.ExplanationsController,
     hosts.HostsController,
     targets.TargetsController,
+    reservations.ReservationsController,
     fences.FencesController,
     doctor.DoctorController,
 )

@@ -66,6 +66,8 @@ _TARGET: Schema = {
     'cacheable': FLAG,
     'qos_specs': _QOS,
 }
+# Only of volumes whose type asks for them.
+_MORE: Schema = {'reservations': {'const': True}}
 _OPENING: Schema = {
     'auth_username': TEXT,
     'auth_password': TEXT,
@@ -80,12 +82,14 @@ _DETAIL = strict(
         'attached_at': TIME_OR_EMPTY,
         'detached_at': TIME_OR_EMPTY,
         'attach_mode': {'enum': ['rw', 'ro', 'null']},
-        'connection_info': {'anyOf': [strict({}), strict({**_TARGET, **_TOP, 'attachment_id': UUID}, _OPENING)]},
+        'connection_info': {
+            'anyOf': [strict({}), strict({**_TARGET, **_TOP, 'attachment_id': UUID}, {**_OPENING, **_MORE})]
+        },
     }
 )
 _ONE = one('attachment', _DETAIL)
 # Of os-initialize_connection, which nests what attachments have flat (contract 8.2).
-CONNECTION = one('connection_info', strict({**_TOP, 'data': strict(_TARGET, _OPENING)}))
+CONNECTION = one('connection_info', strict({**_TOP, 'data': strict(_TARGET, {**_OPENING, **_MORE})}))
 
 
 def summary(attachment: Shown | Summary) -> dict[str, Any]:

@@ -16,7 +16,11 @@ from multiattach.engine.fences import FencedAttachment, HostFence
 _HOST_WISH = {'out_of_service': requests.BOOLEAN, 'reason': requests.TEXT_OR_NULL, 'expected': requests.BOOLEAN}
 
 MARK: Schema = {'fenced_at': TIME, 'out_of_service': FLAG, 'reason': TEXT_OR_NULL}
-_CUT = strict({'acl': FLAG, 'account': FLAG, 'sessions': SESSIONS, 'others': SESSIONS, 'logins': many(TEXT)})
+# Of registrations only targets tell that keep them.
+_CUT = strict(
+    {'acl': FLAG, 'account': FLAG, 'sessions': SESSIONS, 'others': SESSIONS, 'logins': many(TEXT)},
+    {'registration': FLAG},
+)
 # What Ceph itself keeps of a fence, where hosts open images themselves.
 _CEPH = strict(
     {
@@ -31,7 +35,8 @@ _CEPH = strict(
         'watchers_left': many(TEXT),
     }
 )
-_LEFT = strict({'acl': {'const': False}, 'account': {'const': False}, 'sessions': {**SESSIONS, 'maxItems': 0}})
+_NO = {'const': False}
+_LEFT = strict({'acl': _NO, 'account': _NO, 'sessions': {**SESSIONS, 'maxItems': 0}}, {'registration': _NO})
 # What was cut at one of several gateways, or that nothing of it reaches Ceph any more.
 _AT_GATEWAY = strict(
     {'portal': TEXT_OR_NULL},

@@ -285,6 +285,14 @@ EXTENSION = (
     Call('POST', '/multiattach/doctor', (403, 403, 200, 200, 403, 403), {'doctor': {'fix': False}}),
     Call('GET', '/multiattach/targets', admins(200)),
     Call('GET', '/multiattach/targets/{volume_id}', admins(200)),
+    # 409: the rules said yes, and the target of this volume keeps none.
+    Call('GET', '/multiattach/volumes/{volume_id}/reservations', project_readers(409)),
+    Call(
+        'POST',
+        '/multiattach/volumes/{volume_id}/reservations/clear',
+        (403, 403, 409, 404, 404, 404),
+        {'reservations': {}},
+    ),
 )
 
 # What this service does not have: the lists are empty for everybody, nobody can make any.

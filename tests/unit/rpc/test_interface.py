@@ -49,6 +49,8 @@ TABLE = {
         'find_manageable': (CALL, '1.6', ('name',)),
         'list_manageable_snapshots': (CALL, '1.6', ()),
         'find_manageable_snapshot': (CALL, '1.6', ('volume_id', 'name')),
+        'show_reservations': (CALL, '1.7', ('volume_id',)),
+        'clear_reservations': (CALL, '1.7', ('volume_id', 'initiators')),  # None: all
     },
     # By threads that do nothing else; the topic above serves them for APIs that do not know this one.
     'multiattach-fence': {'fence': (CALL, '1.2', _ATTACHMENT), 'fence_many': (CALL, '1.2', ('orders',))},
@@ -72,7 +74,7 @@ TABLE = {
         'release': (CALL, '1.4', ('seals',)),
     },
 }
-SERVED = '1.6'  # what workers and agents answer to: 1.0 up to this
+SERVED = '1.7'  # what workers and agents answer to: 1.0 up to this
 SIDES = {
     'multiattach-volume': (VolumeEndpoint, clients.VolumeWorkers),
     'multiattach-fence': (FenceEndpoint, clients.FenceWorkers),
