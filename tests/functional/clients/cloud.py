@@ -27,6 +27,7 @@ from multiattach.api.faults import WsgiApp
 from multiattach.drivers.backends.base import Backend
 from multiattach.periodic import Periodic
 from tests.deployments import embedded
+from tests.deployments.keeping import KeepingTarget
 from tests.functional import plugin
 from tests.functional.compute import compute_host
 from tests.testbed.keystone import Keystone
@@ -61,9 +62,10 @@ class Exchange:
 class Recorder:
     """Middleware that remembers what passes."""
 
-    def __init__(self, application: WsgiApp, host: compute_host.ComputeHost) -> None:
+    def __init__(self, application: WsgiApp, host: compute_host.ComputeHost, target: KeepingTarget) -> None:
         self._application = application
         self.host = host
+        self.target = target
         self.exchanges: list[Exchange] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -259,13 +261,15 @@ def _run(
     settings: deploy.ApiSettings | None = None,
     others: Mapping[str, Backend] | None = None,
 ) -> Iterator[Recorder]:
-    with embedded.deploy(folder, others=others) as parts, compute_host.run(parts) as host:
+    target = KeepingTarget()
+    with embedded.deploy(folder, target, others=others) as parts, compute_host.run(parts) as host:
         host.engine.register_servers(
             {ident: {**known, 'project_id': project} for ident, known in compute_host.SERVERS.items()}
         )
         recorder = Recorder(
             deploy.make_application(parts.engine, settings or deploy.ApiSettings(), authenticate=make_strategy(parts)),
             host,
+            target,
         )
         beat = Periodic('beat', 10, (host.beat,))
         with _serve(recorder, port):
