@@ -20,6 +20,7 @@ from oslo_log import log
 
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.tgt import parse, protocol
+from multiattach.drivers.targets.tgt.exclusion import Exclusion
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError, tolerate
 from multiattach.drivers.targets.tgt.roster import Roster
 from multiattach.drivers.targets.tgt.store import Store
@@ -60,6 +61,7 @@ class TgtDaemon:
         self._pin = threading.local()  # of a thread: the process it speaks to, and until when
         self._slots = threading.BoundedSemaphore(_MAX_PARALLEL)
         self._roster = Roster()
+        self._exclusion = Exclusion()
         self._shut_lock = threading.Lock()
         self._shut: collections.Counter[int] = collections.Counter()
 
@@ -97,6 +99,15 @@ class TgtDaemon:
             yield
         finally:
             self._pin.pid = before
+
+    @contextmanager
+    def changing(self, iqn: str) -> Iterator[None]:
+        """Be :meth:`pinned`, and the only one on this host who changes a target, in this thread.
+
+        :raises TargetUnavailable: somebody else changed it all the time.
+        """
+        with self.pinned(), self._exclusion.hold(self.socket_path, iqn, self._find_deadline()):
+            yield
 
     @property
     def pinned_generation(self) -> int:

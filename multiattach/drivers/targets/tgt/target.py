@@ -106,8 +106,8 @@ class TgtTarget(NoReservations):
         """
         for grant in export.grants:
             _check_grant(grant)
-        self._write_file(export.volume_id, export.device, export.grants, self._write_or_remove)
-        with self._daemon.pinned():
+        with self._daemon.changing(self.iqn(export.volume_id)):
+            self._write_file(export.volume_id, export.device, export.grants, self._write_or_remove)
             return self._make_exact(export)
 
     def _make_exact(self, export: Export) -> TargetInfo:
@@ -126,10 +126,10 @@ class TgtTarget(NoReservations):
 
     def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
         _check_grant(grant)
-        if self._volumes_dir:
-            others = self._read_grants(volume_id)
-            self._write_file(volume_id, device, config_file.with_grant(others, grant))
-        with self._daemon.pinned():
+        with self._daemon.changing(self.iqn(volume_id)):
+            if self._volumes_dir:
+                others = self._read_grants(volume_id)
+                self._write_file(volume_id, device, config_file.with_grant(others, grant))
             listing, target = self._settle(volume_id, device)
             self._slots.put(listing, target, {grant.username: grant.secret}, self._daemon.pinned_generation)
             self._admit(target, grant.initiator)
@@ -142,7 +142,7 @@ class TgtTarget(NoReservations):
         return make_chap_grant(volume_id, initiator, mode, known)
 
     def restrict(self, volume_id: str, grants: Sequence[Grant]) -> None:
-        with self._daemon.pinned():
+        with self._daemon.changing(self.iqn(volume_id)):
             target = self._daemon.show_targets().find(self.iqn(volume_id))
             if target is None or not target.strangers:
                 return
@@ -164,17 +164,17 @@ class TgtTarget(NoReservations):
         if alone:
             self._remove_export(volume_id, username)
             return
-        self._drop_grant(volume_id, initiator, username)
-        with self._daemon.pinned():
+        with self._daemon.changing(self.iqn(volume_id)):
+            self._drop_grant(volume_id, initiator, username)
             self._fence.revoke(Intruder(self.iqn(volume_id), initiator, username))
 
     def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
-        path = self._path(volume_id)
-        if alone and path:
-            config_file.remove(path)
-        self._drop_grant(volume_id, initiator, username)
         who = Intruder(self.iqn(volume_id), initiator, username)
-        with self._daemon.pinned():
+        path = self._path(volume_id)
+        with self._daemon.changing(who.iqn):
+            if alone and path:
+                config_file.remove(path)
+            self._drop_grant(volume_id, initiator, username)
             self._fence.check_ready()
             if alone:
                 return self._fence.cut_last(who, lambda: self._remove_export(volume_id, username))
@@ -188,7 +188,7 @@ class TgtTarget(NoReservations):
 
     def _remove_export(self, volume_id: str, *leaving: str) -> None:
         """Remove a target, and accounts that a crash left without it: those in its file, and of who is leaving."""
-        with self._daemon.pinned():
+        with self._daemon.changing(self.iqn(volume_id)):
             listing = self._daemon.show_targets()
             target = listing.find(self.iqn(volume_id))
             unbound = set(leaving) - set(target.accounts if target is not None else ())
@@ -197,9 +197,9 @@ class TgtTarget(NoReservations):
             for user in unbound | {grant.username for grant in self._read_grants(volume_id)}:
                 if not listing.bound_elsewhere(user, self.iqn(volume_id)):
                     self._slots.forget(user)
-        path = self._path(volume_id)
-        if path:
-            config_file.remove(path)
+            path = self._path(volume_id)
+            if path:
+                config_file.remove(path)
 
     def _remove_target(self, listing: Listing, target: ShownTarget) -> None:
         # All the time, so that a login that is held open half-way brings no command between the steps.
@@ -237,7 +237,7 @@ class TgtTarget(NoReservations):
         See :mod:`multiattach.drivers.targets.tgt.reopen` for what is done against lost writes.
         """
         iqn = self.iqn(volume_id)
-        with self._daemon.pinned():
+        with self._daemon.changing(iqn):
             target = self._daemon.show_targets().find(iqn)
             if target is None or LUN not in target.luns:
                 raise TargetError(f'there is no LUN {LUN} at target {iqn} to extend')
