@@ -101,6 +101,7 @@ class AttachSteps:
             self._steps.connect(task, connector, request_id)
 
     def _plug(self, task: HostTask, device: DeviceInfo) -> str:
+        info = task.connection_info or {}
         return self._hypervisor.attach(
             task.server_id,
             Disk(
@@ -110,7 +111,8 @@ class AttachSteps:
                 device=task.device,
                 mode=task.mode,
                 multiattach=task.multiattach,
-                rates=qos.find_rates((task.connection_info or {}).get('qos_specs')),
+                rates=qos.find_rates(info.get('qos_specs')),
+                reservations=bool(info.get('reservations')),
             ),
         )
 

@@ -33,6 +33,8 @@ class Disk:
     :param volume_id: UUID; the guest sees its first 20 characters as the serial number.
     :param device: wished device name, ``/dev/vdb``.
     :param rates: what the hypervisor is to keep, as :func:`multiattach.domain.qos.find_rates` has it.
+    :param reservations: SCSI commands of the server go to the storage as they are, so that it reserves there; it sees
+        the storage's own serial number then.
     """
 
     attachment_id: str
@@ -42,11 +44,12 @@ class Disk:
     mode: str = sharing.READ_WRITE
     multiattach: bool = False
     rates: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    reservations: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class FoundDisk:
-    """A disk that looks like one of this service's: by its serial number and its alias.
+    """A disk that looks like one of this service's: by its alias, and its serial number where it has one.
 
     :param target: device name, ``vdb``.
     :param is_live: the running server has it.

@@ -58,8 +58,9 @@ class GuestDisks:
             target = _choose(state, present, disk)
             tries -= 1
             try:
+                place = self._make_place(state) if disk.reservations else None
                 self._connection.attach_device(
-                    server_id, xml.build_disk(disk, target), live=add_live, config=add_config
+                    server_id, xml.build_disk(disk, target, place), live=add_live, config=add_config
                 )
                 return target
             except HypervisorError:
@@ -67,10 +68,23 @@ class GuestDisks:
                 if not tries or not self._has_changed(state, target):
                     raise
 
+    def _make_place(self, state: DomainState) -> xml.DrivePlace:
+        """Choose a place on a virtio-scsi controller, and give the server one if it has none; that one stays."""
+        place = xml.choose_place(state.live, state.config)
+        live, config = (
+            domain is not None and not xml.has_controller(domain, place) for domain in (state.live, state.config)
+        )
+        if live or config:
+            self._connection.attach_device(state.uuid, xml.build_controller(place), live=live, config=config)
+        return place
+
     def _has_changed(self, before: DomainState, target: str) -> bool:
         now = self._connection.find(before.uuid)
-        return (now.live is None) != (before.live is None) or target in xml.list_targets(now.live) + xml.list_targets(
-            now.config
+        places = [xml.choose_place(one.live, one.config).controller for one in (before, now)]
+        return (
+            (now.live is None) != (before.live is None)
+            or target in xml.list_targets(now.live) + xml.list_targets(now.config)
+            or places[0] != places[1]
         )
 
     def _remove_stale(self, server_id: str, disk: Disk) -> None:
@@ -161,4 +175,4 @@ def _choose(state: DomainState, present: xml.DiskElement | None, disk: Disk) -> 
     taken = {
         target for domain in (state.live, state.config) for target in xml.list_targets(domain, without=disk.volume_id)
     }
-    return xml.choose_device(present.target if present else disk.device, taken)
+    return xml.choose_device(present.target if present else disk.device, taken, reservations=disk.reservations)

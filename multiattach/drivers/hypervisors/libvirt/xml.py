@@ -14,9 +14,12 @@ from multiattach.drivers.errors import HypervisorError
 from multiattach.drivers.hypervisors.base import Disk, FoundDisk
 
 BLOCK, NETWORK = 'block', 'network'
+_DISK, _LUN = 'disk', 'lun'
 # libvirt takes an alias from a user only with this prefix (formatdomain, "Device aliases").
 _ALIAS_PREFIX = 'ua-'
-_BUS, _STEM = 'virtio', 'vd'
+# Of a disk, and of one whose SCSI commands go to the storage (formatdomain, "lun"): bus, and how names on it begin.
+_SCSI, _SCSI_MODEL, _DRIVE = 'scsi', 'virtio-scsi', 'drive'
+_BUSES = {False: ('virtio', 'vd'), True: (_SCSI, 'sd')}
 #: what the usage of a secret of this service begins with, before the attachment's id
 SECRET_PREFIX = 'multiattach-'  # noqa: S105 - a name
 # Namespace of what a domain's metadata says for this service.
@@ -37,6 +40,14 @@ _SECRETS = {'iscsi': _SecretKind('iscsi', 'target', 'CHAP'), 'rbd': _SecretKind(
 
 
 @dataclasses.dataclass(frozen=True)
+class DrivePlace:
+    """Where a disk is on a SCSI controller: index of the controller, and unit."""
+
+    controller: int
+    unit: int
+
+
+@dataclasses.dataclass(frozen=True)
 class DiskElement:
     """A disk as a domain has it.
 
@@ -54,10 +65,13 @@ class DiskElement:
     is_readonly: bool
 
 
-def build_disk(disk: Disk, target: str) -> str:
-    """Build the element of requirement row 14, as Nova renders it (clients chapter 1)."""
+def build_disk(disk: Disk, target: str, place: DrivePlace | None = None) -> str:
+    """Build the element of requirement row 14, as Nova renders it (clients chapter 1).
+
+    :param place: where a disk with reservations is to be, None to leave that to libvirt.
+    """
     network = disk.source.source_type == NETWORK
-    root = ElementTree.Element('disk', type=NETWORK if network else BLOCK, device='disk')
+    root = ElementTree.Element('disk', type=NETWORK if network else BLOCK, device=_LUN if disk.reservations else _DISK)
     # Sharers see each other's writes only if no host caches; io=native needs a device node.
     driver = {'name': 'qemu', 'type': 'raw', 'cache': 'none'}
     if disk.source.details.get('discard', True):
@@ -66,8 +80,10 @@ def build_disk(disk: Disk, target: str) -> str:
     if network:
         _add_network_source(root, disk)
     else:
-        ElementTree.SubElement(root, 'source', dev=disk.source.path)
-    ElementTree.SubElement(root, 'target', dev=target, bus=_BUS)
+        source = ElementTree.SubElement(root, 'source', dev=disk.source.path)
+        if disk.reservations:  # the kernel lets only root reserve; QEMU's own initiator needs nobody
+            ElementTree.SubElement(source, 'reservations', managed='yes')
+    ElementTree.SubElement(root, 'target', dev=target, bus=_BUSES[disk.reservations][0])
     if disk.rates:
         tune = ElementTree.SubElement(root, 'iotune')
         for name, value in disk.rates.items():
@@ -76,9 +92,45 @@ def build_disk(disk: Disk, target: str) -> str:
         ElementTree.SubElement(root, 'readonly')
     if disk.multiattach:
         ElementTree.SubElement(root, 'shareable')
-    ElementTree.SubElement(root, 'serial').text = disk.volume_id
+    if not disk.reservations:  # libvirt takes none for a lun, which has the storage's own
+        ElementTree.SubElement(root, 'serial').text = disk.volume_id
     ElementTree.SubElement(root, 'alias', name=_ALIAS_PREFIX + disk.volume_id)
+    if place is not None:
+        where = {'controller': str(place.controller), 'bus': '0', 'target': '0', 'unit': str(place.unit)}
+        ElementTree.SubElement(root, 'address', {'type': _DRIVE, **where})
     return ElementTree.tostring(root, encoding='unicode')
+
+
+def choose_place(*domains: str | None) -> DrivePlace:
+    """Choose a place on a virtio-scsi controller that is free in all states of a domain."""
+    found = [_list_controllers(domain) for domain in domains if domain is not None]
+    taken = {index for one in found for index in one}
+    fit = sorted(i for i in taken if all(one.get(i, _SCSI_MODEL) == _SCSI_MODEL for one in found))
+    controller = fit[0] if fit else next(i for i in itertools.count() if i not in taken)
+    units = {unit for domain in domains for unit in _list_units(domain, controller)}
+    return DrivePlace(controller, next(unit for unit in itertools.count() if unit not in units))
+
+
+def has_controller(domain: str | None, place: DrivePlace) -> bool:
+    return place.controller in _list_controllers(domain)
+
+
+def build_controller(place: DrivePlace) -> str:
+    root = ElementTree.Element('controller', type=_SCSI, model=_SCSI_MODEL, index=str(place.controller))
+    return ElementTree.tostring(root, encoding='unicode')
+
+
+def _list_controllers(domain: str | None) -> dict[int, str]:
+    """List the models of a domain's SCSI controllers by index."""
+    found = [] if domain is None else ElementTree.fromstring(domain).findall('./devices/controller')  # noqa: S314
+    return {int(one.get('index', '0')): one.get('model', '') for one in found if one.get('type') == _SCSI}
+
+
+def _list_units(domain: str | None, controller: int) -> Iterator[int]:
+    for element in _disks(domain):
+        address = element.find('address')
+        if address is not None and address.get('type') == _DRIVE and address.get('controller') == str(controller):
+            yield int(address.get('unit', '0'))
 
 
 def _add_network_source(root: ElementTree.Element, disk: Disk) -> None:
@@ -122,9 +174,18 @@ def build_secret(disk: Disk, *, ephemeral: bool) -> str:
 
 def find_disk(domain: str | None, volume_id: str) -> DiskElement | None:
     for element in _disks(domain):
-        if element.findtext('serial') == volume_id:
+        if _find_volume(element) == volume_id:
             return _read_disk(element)
     return None
+
+
+def _find_volume(element: ElementTree.Element) -> str | None:
+    """Find the volume of a disk: by its serial number, or by the alias of one that can have none."""
+    if element.get('device') != _LUN:
+        return element.findtext('serial')
+    alias = element.find('alias')
+    name = '' if alias is None else alias.get('name', '')
+    return name.removeprefix(_ALIAS_PREFIX) if name.startswith(_ALIAS_PREFIX) else None
 
 
 def list_targets(domain: str | None, without: str | None = None) -> list[str]:
@@ -132,7 +193,7 @@ def list_targets(domain: str | None, without: str | None = None) -> list[str]:
     return [
         target.get('dev', '')
         for element in _disks(domain)
-        if (target := element.find('target')) is not None and (without is None or element.findtext('serial') != without)
+        if (target := element.find('target')) is not None and (without is None or _find_volume(element) != without)
     ]
 
 
@@ -156,9 +217,9 @@ def list_own(live: str | None, config: str | None) -> tuple[FoundDisk, ...]:
 def _find_own(domain: str | None) -> dict[str, ElementTree.Element]:
     found = {}
     for element in _disks(domain):
-        serial, alias = element.findtext('serial'), element.find('alias')
-        if serial and alias is not None and alias.get('name') == _ALIAS_PREFIX + serial:
-            found[serial] = element
+        volume_id, alias = _find_volume(element), element.find('alias')
+        if volume_id and alias is not None and alias.get('name') == _ALIAS_PREFIX + volume_id:
+            found[volume_id] = element
     return found
 
 
@@ -182,23 +243,24 @@ def source_of(disk: Disk) -> tuple[str, ...]:
     return found.source
 
 
-def choose_device(wished: str, taken: Collection[str]) -> str:
-    """Choose a device name: the wished one if it is free, else the next free one after ``vda``.
+def choose_device(wished: str, taken: Collection[str], *, reservations: bool = False) -> str:
+    """Choose a device name: the wished one if it is free, else the next free one after ``vda``, or from ``sda`` on.
 
-    :param wished: ``vdb`` or ``/dev/vdb``; another bus than virtio is no wish.
+    :param wished: ``vdb`` or ``/dev/vdb``; that of another bus is no wish.
     :raises HypervisorError: none is left.
     """
-    name = wished.removeprefix('/dev/')
-    for candidate in itertools.chain((name,) if name.startswith(_STEM) else (), _names()):
+    name, stem = wished.removeprefix('/dev/'), _BUSES[reservations][1]
+    wish = (name,) if name.startswith(stem) else ()
+    for candidate in itertools.chain(wish, itertools.islice(_names(stem), 0 if reservations else 1, None)):
         if candidate not in taken:
             return candidate
     raise HypervisorError('The server has no device name left.')
 
 
-def _names() -> Iterator[str]:
+def _names(stem: str) -> Iterator[str]:
     letters = string.ascii_lowercase
-    yield from (_STEM + letter for letter in letters[1:])
-    yield from (_STEM + one + two for one in letters for two in letters)
+    yield from (stem + letter for letter in letters)
+    yield from (stem + one + two for one in letters for two in letters)
 
 
 def _disks(domain: str | None) -> list[ElementTree.Element]:

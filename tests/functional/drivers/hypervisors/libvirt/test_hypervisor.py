@@ -61,6 +61,37 @@ def test_disk_is_attached_live_and_persistent_and_leaves_nothing(host: Host, vol
     assert sessions(volume) == 0
 
 
+def test_servers_reserve_each_by_an_initiator_of_its_own(host: Host, volume: Volume) -> None:
+    """By QEMU's own initiator, also for two servers of one host; a kernel's stands in tests/e2e."""
+    infos, keys = [volume.make_attachment() for _ in range(2)], ('0xa', '0xb')
+    for number, info in enumerate(infos):
+        disk = volume.make_disk(info, reservations=True)
+        assert host.hypervisor.attach(host.server_id(number), disk) == '/dev/sda'
+        assert host.hypervisor.attach(host.server_id(number), disk) == '/dev/sda'
+        host.guests[number].wait_for_disk('sda')
+
+    def ask(number: int, *words: str) -> str:
+        code, output = host.guests[number].run(f'sg_persist -n {" ".join(words)} /dev/sda 2>&1')
+        return f'{code} {output}'
+
+    for number, key in enumerate(keys):
+        assert ask(number, '--out --register', f'--param-sark={key}').startswith('0 ')
+    assert ask(0, '--out --reserve --prout-type=5', f'--param-rk={keys[0]}').startswith('0 ')
+    assert 'Key=0xa' in ask(1, '--in --read-reservation')
+    assert all(key in ask(1, '--in --read-keys') for key in keys)
+    assert ask(1, '--out --preempt --prout-type=5', f'--param-rk={keys[1]} --param-sark={keys[0]}').startswith('0 ')
+    code, output = host.guests[0].run('dd if=/dev/zero of=/dev/sda bs=4096 count=1 oflag=direct 2>&1')
+    assert (code != 0, 'reservation conflict' in host.guests[0].run('dmesg')[1]) == (True, True), output
+    host.guests[1].write_block('/dev/sda', 0, b'of the survivor')
+    found = {
+        one.server_id: [(disk.volume_id, disk.target) for disk in one.disks] for one in host.hypervisor.list_disks()
+    }
+    assert found == {host.server_id(number): [(volume.id, 'sda')] for number in range(2)}
+    for number, info in enumerate(infos):
+        host.hypervisor.detach(host.server_id(number), volume.id, info['attachment_id'])
+        assert host.guests[number].find_disk('sda') is None
+
+
 def test_rates_hold_now_and_at_the_next_start(host: Host, volume: Volume) -> None:
     info = volume.make_attachment()
     server, rates = host.server_id(0), {'read_iops_sec': 100, 'write_bytes_sec': 1 << 20}

@@ -60,6 +60,52 @@ def test_disk_of_qemus_own_initiator_names_the_secret_and_does_not_hold_it() -> 
     )
 
 
+def test_disk_with_reservations() -> None:
+    place = xml.DrivePlace(1, 3)
+    assert same(
+        xml.build_disk(make_disk(multiattach=True, reservations=True), 'sda', place),
+        f"""
+        <disk type="block" device="lun">
+          <driver name="qemu" type="raw" cache="none" io="native" discard="unmap"/>
+          <source dev="{PATH}"><reservations managed="yes"/></source><target dev="sda" bus="scsi"/>
+          <shareable/><alias name="ua-{VOLUME}"/>
+          <address type="drive" controller="1" bus="0" target="0" unit="3"/>
+        </disk>""",
+    )
+    own = ElementTree.fromstring(
+        xml.build_disk(make_disk(DeviceInfo('network', details=NETWORK), reservations=True), 'sda', place)
+    )
+    assert (own.get('device'), own.find('.//reservations'), own.find('serial')) == ('lun', None, None)
+
+
+CONTROLLER = '<controller type="scsi" model="{}" index="{}"/>'
+VIRTIO, OTHER = CONTROLLER.format('virtio-scsi', 0), CONTROLLER.format('lsilogic', 0)
+SECOND = CONTROLLER.format('virtio-scsi', 1)
+TAKEN = '<disk><target dev="sda"/><address type="drive" controller="0" bus="0" target="0" unit="0"/></disk>'
+
+
+@pytest.mark.parametrize(
+    ('live', 'config', 'controller', 'unit', 'has'),
+    [
+        ((), (), 0, 0, (False, False)),
+        ((VIRTIO,), (VIRTIO,), 0, 0, (True, True)),
+        ((VIRTIO, TAKEN), (VIRTIO,), 0, 1, (True, True)),
+        ((OTHER, TAKEN), (OTHER,), 1, 0, (False, False)),
+        ((OTHER, SECOND), (OTHER,), 1, 0, (True, False)),
+        ((OTHER,), (VIRTIO, SECOND), 1, 0, (False, True)),
+        (None, (VIRTIO,), 0, 0, (False, True)),
+    ],
+)
+def test_place_of_a_disk_with_reservations(
+    live: tuple[str, ...] | None, config: tuple[str, ...], controller: int, unit: int, has: tuple[bool, bool]
+) -> None:
+    states = [None if one is None else domain(*one) for one in (live, config)]
+    place = xml.choose_place(*states)
+    assert place == xml.DrivePlace(controller, unit)
+    assert tuple(xml.has_controller(one, place) for one in states) == has
+    assert same(xml.build_controller(place), CONTROLLER.format('virtio-scsi', controller))
+
+
 IMAGE = {
     'protocol': 'rbd',
     'name': f'volumes/volume-{VOLUME}',
@@ -145,13 +191,16 @@ def domain(*disks: str) -> str:
 VDA = '<disk type="file"><source file="/a"/><target dev="vda" bus="virtio"/></disk>'
 
 
+@pytest.mark.parametrize('reservations', [False, True])
 @pytest.mark.parametrize('source', [DeviceInfo('block', '/dev/null'), DeviceInfo('network', details=NETWORK)])
-def test_what_was_built_is_found_again(source: DeviceInfo) -> None:
-    disk = make_disk(source)
+def test_what_was_built_is_found_again(source: DeviceInfo, reservations: bool) -> None:
+    disk = make_disk(source, reservations=reservations)
     found = xml.find_disk(domain(VDA, xml.build_disk(disk, 'vdd')), VOLUME)
     assert found is not None
     assert (found.target, found.alias) == ('vdd', f'ua-{VOLUME}')
     assert found.source == xml.source_of(disk)
+    [own] = xml.list_own(domain(VDA, xml.build_disk(disk, 'vdd')), None)
+    assert (own.volume_id, own.target) == (VOLUME, 'vdd')
     assert found.source != xml.source_of(make_disk(DeviceInfo('block', '/dev/zero')))
     assert xml.source_of(make_disk(DeviceInfo('network', details=NETWORK | {'initiator': 'iqn.y:2'}))) != found.source
 
