@@ -17,10 +17,11 @@ from unittest import mock
 
 import nova.conf
 from nova import context as nova_context, exception, objects
+from nova.api.openstack.compute.schemas import volume_attachments
 from nova.compute import api as compute_api, manager, utils as compute_utils
 from nova.image import glance
 from nova.virt import block_device as driver_block_device
-from nova.virt.libvirt import config as libvirt_config
+from nova.virt.libvirt import blockinfo, config as libvirt_config
 from nova.virt.libvirt.driver import LibvirtDriver
 from nova.virt.libvirt.volume.iscsi import LibvirtISCSIVolumeDriver
 from nova.virt.libvirt.volume.net import LibvirtNetVolumeDriver
@@ -240,11 +241,17 @@ def render_disk(order):
         disk_cachemodes=dict(order.get('cachemodes', {})), _get_volume_driver=lambda _info: volumes
     )
     libvirt._set_cache_mode = types.MethodType(LibvirtDriver._set_cache_mode, libvirt)
-    disk = LibvirtDriver._get_volume_config(
-        libvirt, order['connection_info'], {'type': 'disk', 'dev': order['dev'], 'bus': 'virtio'}
-    )
+    # As a block device mapping has it; nobody who attaches a volume to a server that is there can say it.
+    wish = {'device_name': f'/dev/{order["dev"]}', 'disk_bus': 'virtio', 'device_type': 'disk', **order.get('bdm', {})}
+    place = blockinfo.get_info_from_bdm(None, 'kvm', None, wish)
+    disk = LibvirtDriver._get_volume_config(libvirt, order['connection_info'], place)
     assert isinstance(disk, libvirt_config.LibvirtConfigGuestDisk)
     return disk.to_xml(pretty_print=False)
+
+
+def list_wishes(_order):
+    """List what a user may say of an attachment, by Nova's newest schema."""
+    return sorted(volume_attachments.create_v279['properties']['volumeAttachment']['properties'])
 
 
 def find_paths(order):
@@ -268,6 +275,7 @@ ORDERS = {
     'refresh': refresh,
     'manage': manage,
     'render_disk': render_disk,
+    'list_wishes': list_wishes,
     'find_paths': find_paths,
     'get_connector': get_connector,
 }

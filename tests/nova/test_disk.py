@@ -18,11 +18,12 @@ def find_path(nova: Nova, mapping: Mapping) -> str:
     return str(path)
 
 
-def render(nova: Nova, mapping: Mapping, cachemodes: dict[str, str]) -> dict[str, Any]:
+def render(nova: Nova, mapping: Mapping, cachemodes: dict[str, str], dev: str = 'vdb', **bdm: str) -> dict[str, Any]:
     """Render it as for a device that os-brick has found; elements by their tag."""
     info = mapping['connection_info']
     info['data']['device_path'] = find_path(nova, mapping)
-    root = ElementTree.fromstring(nova.order('render_disk', connection_info=info, dev='vdb', cachemodes=cachemodes))
+    text = nova.order('render_disk', connection_info=info, dev=dev, cachemodes=cachemodes, bdm=bdm)
+    root = ElementTree.fromstring(text)
     return {'disk': root.attrib} | {element.tag: element.attrib or element.text for element in root}
 
 
@@ -87,3 +88,21 @@ def test_the_connector_that_os_brick_makes_is_accepted(nova: Nova, shared: str, 
     assert info['data']['enforce_multipath'] is True
     assert opens(info, connector['initiator'])
     nova.call('attachment_delete', ident)
+
+
+def test_reservations_are_not_novas(nova: Nova, shared: str, server: str) -> None:
+    """What doc/source/user/reservations.rst says of Nova."""
+    mapping = attach(nova, shared, server)
+    mapping['connection_info']['data']['reservations'] = True  # as of a volume whose type asks for them
+    # Nothing in connection_info makes a lun of a disk, and nobody who attaches a volume can ask for one …
+    assert render(nova, mapping, {})['disk'] == {'type': 'block', 'device': 'disk'}
+    assert nova.order('list_wishes') == ['delete_on_termination', 'device', 'tag', 'volumeId']
+    # … whoever boots a server with the volume can; but the kernel lets only root reserve, and libvirt's way around
+    # that, <reservations managed="yes"/>, is not Nova's.
+    lun = render(nova, mapping, {}, 'sdb', device_type='lun', disk_bus='scsi')
+    assert lun['disk'] == {'type': 'block', 'device': 'lun'}
+    assert lun['target'] == {'dev': 'sdb', 'bus': 'scsi'}
+    assert not {'serial', 'reservations'} & set(lun)
+    assert lun['source'] == {'dev': mapping['connection_info']['data']['device_path']}
+    assert lun['shareable'] is None
+    detach(nova, mapping)
