@@ -48,6 +48,8 @@ class AttachmentExplanation(_Explanation):
     state = resource.Body('state')
     #: ``rw`` or ``ro``.
     mode = resource.Body('mode')
+    #: Who keeps a server from writing that may only read: ``target``, or only ``host``.
+    read_only_at = resource.Body('read_only_at')
     device = resource.Body('device')
     #: ``host agent``, or ``client`` such as Nova.
     driven_by = resource.Body('driven_by')

@@ -18,7 +18,7 @@ from multiattach.db import (
     migrations as db_migrations,
     models,
 )
-from multiattach.domain import errors, explanations, leases, migrations, states, timeline
+from multiattach.domain import errors, explanations, extra_specs, leases, migrations, sharing, states, timeline
 from multiattach.domain.blocklist import Entry
 from multiattach.domain.gateways import VolumeExport
 from multiattach.domain.leases import Lease
@@ -55,12 +55,15 @@ class ExplainedAttachment:
     :param steps: its timeline, as the caller may read it; empty in an explanation of a volume.
     :param entries: instances of its host that Ceph's blocklist keeps out; for those who see hosts.
     :param truth: what is true now; None if nobody was asked.
+    :param read_only_at: who keeps a server from writing that may only read: ``target``, or only ``host``; None of one
+        that may write.
     """
 
     row: models.Attachment
     actor: NextActor
     outlook: explanations.Outlook
     error: str | None
+    read_only_at: str | None
     steps: list[timeline.TimelineEntry] = dataclasses.field(default_factory=list)
     entries: list[Entry] = dataclasses.field(default_factory=list)
     truth: Truth | None = None
@@ -100,8 +103,16 @@ class ExplainedHost:
 
 
 class _Explainer:
-    def __init__(self, volume: models.Volume, services: dict[tuple[str, str], bool], *, sees_internals: bool) -> None:
+    def __init__(
+        self,
+        volume: models.Volume,
+        services: dict[tuple[str, str], bool],
+        *,
+        sees_internals: bool,
+        holds_read_only: bool = False,
+    ) -> None:
         self.volume = volume
+        self._read_only_at = 'target' if holds_read_only else 'host'
         self._services = services
         self.sees_internals = sees_internals
         self._now = models.now()
@@ -138,6 +149,7 @@ class _Explainer:
             actor,
             outlook,
             self._show(row.error, row),
+            self._read_only_at if row.attach_mode == sharing.READ_ONLY else None,
             steps if self.sees_internals else [self._cover(step, row) for step in steps],
         )
 
@@ -321,7 +333,14 @@ class Explanations:
         for row in found:  # a backend is served while any worker of its cluster is up
             key = row.binary, (row.report or {}).get('cluster') or row.host
             services[key] = services.get(key, False) or self._services.is_up(row)
-        return _Explainer(volume, services, sees_internals=self.sees_internals(ctx))
+        name = extra_specs.OF_TARGETS[extra_specs.ENFORCE_READ_ONLY]
+        crew = [
+            row.report or {}
+            for row in found
+            if row.binary == VOLUME_BINARY and volume.host in ((row.report or {}).get('cluster'), row.host)
+        ]
+        holds = bool(crew) and all(report.get('capabilities', {}).get(name) for report in crew)
+        return _Explainer(volume, services, sees_internals=self.sees_internals(ctx), holds_read_only=holds)
 
 
 def _has_gateways(volume: models.Volume, found: Sequence[models.Service]) -> bool:

@@ -50,6 +50,8 @@ _PLACE: Schema = {
     'state': STATE,
     'since': TIME,
     'mode': {'enum': ['rw', 'ro', None]},
+    # Who keeps a server from writing that may only read.
+    'read_only_at': {'enum': ['target', 'host', None]},
     'device': TEXT_OR_NULL,
     'driven_by': DRIVER,
     'error': TEXT_OR_NULL,
@@ -171,6 +173,7 @@ def _show_place(attachment: ExplainedAttachment) -> dict[str, Any]:
         'state': row.state,
         'since': format_time(row.state_at),
         'mode': row.attach_mode,
+        'read_only_at': attachment.read_only_at,
         'device': row.mountpoint,
         'driven_by': 'host agent' if row.agent_host else 'client',
         'error': attachment.error,

@@ -65,6 +65,7 @@ class ExplainAttachment(command.ShowOne):
                 'next': found.next,
                 'advice': found.advice,
                 'mode': found.mode,
+                **({'read_only_at': found.read_only_at} if found.read_only_at else {}),
                 'device': found.device,
                 'driven_by': found.driven_by,
                 'host': found.host,

@@ -126,3 +126,15 @@ def test_a_worker_that_does_not_answer_is_no_empty_list(keeping: Caller, monkeyp
     keeping.deployed.worker.stop()
     monkeypatch.setattr(service._services, 'is_up', lambda _row: False)
     assert keeping('GET', path).status_int == 503
+
+
+def test_an_explanation_says_who_keeps_a_reader_from_writing(keeping: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume_id = keeping.make_volume()
+    ident = keeping.reserve(volume_id, mode='ro').json['attachment']['id']
+    path = f'/multiattach/attachments/{ident}/explain'
+    assert keeping('GET', path).json['explanation']['read_only_at'] == 'target'
+    monkeypatch.setattr(keeping.deployed.target, 'holds_read_only', False)
+    keeping.deployed.worker.beat()
+    assert keeping('GET', path).json['explanation']['read_only_at'] == 'host'
+    writer = keeping.reserve(volume_id, mode='rw').json['attachment']['id']
+    assert keeping('GET', f'/multiattach/attachments/{writer}/explain').json['explanation']['read_only_at'] is None
