@@ -115,6 +115,13 @@ RBD_OPTS = [
         help='How many generations of clones may share blocks with each other. A clone of a later generation, or '
         'every clone if this is 0, gets all its blocks copied when it is made (rbd driver).',
     ),
+    cfg.ListOpt(
+        'rbd_image_pools',
+        default=['images'],
+        help='Pools of the same cluster that the Image service has its images in. A volume of a raw image in one of '
+        'them shares its blocks, if rbd_user may read that pool and the Image service shows where images are. Other '
+        'images, and with an empty list all, are fetched and checked (rbd driver).',
+    ),
     cfg.IntOpt(
         'rbd_store_chunk_size',
         default=4,

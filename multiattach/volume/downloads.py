@@ -20,7 +20,7 @@ from multiattach.drivers.backends.base import Backend, Imports
 from multiattach.drivers.conversion import inspection
 from multiattach.drivers.conversion.qemu import Disk
 from multiattach.drivers.errors import CopyAborted, ImageRefused, ImageUnavailable
-from multiattach.drivers.glance.client import PIECE
+from multiattach.drivers.glance.client import PIECE, ImageApi
 from multiattach.volume.workshop import Look, Workshop
 
 LOG = log.getLogger(__name__)
@@ -41,6 +41,23 @@ def download(
     api = workshop.connect()
     image = api.show(copy.image_id)
     images.check(image, size_gb)
+    find = getattr(imports, 'find_shareable', None)
+    origin = None if find is None else find(image)
+    if origin is None:
+        _fetch_and_fill(workshop, api, image, imports, volume_id, size_gb, look)
+    else:
+        LOG.info('Volume %s shares the blocks of image %s', volume_id, image.id)
+        with imports.share(volume_id, size_gb, origin, look.proceed) as draft:  # type: ignore[attr-defined]
+            failpoints.reach('volume.image.filled')
+            draft.adopt()
+    failpoints.reach('volume.image.adopted')
+    backend.clear(volume_id, look.proceed)  # what was there before
+    return image
+
+
+def _fetch_and_fill(
+    workshop: Workshop, api: ImageApi, image: Image, imports: Imports, volume_id: str, size_gb: int, look: Look
+) -> None:
     form, size = images.FORMATS[str(image.disk_format)], size_gb * images.GIB
     with workshop.open_file() as file:
         with api.open(image.id) as data:
@@ -59,9 +76,6 @@ def download(
             )
             failpoints.reach('volume.image.filled')
             draft.adopt()
-    failpoints.reach('volume.image.adopted')
-    backend.clear(volume_id, look.proceed)  # what was there before
-    return image
 
 
 def fetch(image: Image, data: Iterable[bytes], file: IO[bytes], most: int, look: Look) -> None:

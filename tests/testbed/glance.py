@@ -26,18 +26,26 @@ class Glance(Server):
     standard_port = 9292
 
     def __init__(
-        self, folder: Path, keystone: Keystone | None = None, *, settings: str = '', cache: Path | None = None
+        self,
+        folder: Path,
+        keystone: Keystone | None = None,
+        *,
+        settings: str = '',
+        modules: Path | None = None,
+        cache: Path | None = None,
     ) -> None:
         """Choose where it runs.
 
         :param folder: for database, images and log; made, and removed by stop
         :param keystone: checks its tokens, running; None: whoever calls is an admin
         :param settings: further sections of its configuration
+        :param modules: folder of modules that its environment lacks
         :param cache: cache folder of virtual environments; the usual one when None
         """
         super().__init__(folder)
         self._keystone = keystone
         self._settings = settings
+        self._modules = modules
         self._cache = cache
 
     @property
@@ -67,6 +75,8 @@ class Glance(Server):
             'PYTHONWARNINGS': 'ignore',
             'PYTHONDONTWRITEBYTECODE': '1',
         }
+        if self._modules is not None:
+            env['PYTHONPATH'] = str(self._modules)
         if self._keystone is None:
             env['GLANCE_TRUSTS_EVERYBODY'] = 'yes'
             paste = paste.replace(' unauthenticated-context', ' context')

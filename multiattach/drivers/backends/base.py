@@ -34,7 +34,11 @@ class Draft(Protocol):
 
 
 class Imports(Protocol):
-    """What a backend has that can hold what comes from elsewhere: images, volumes of other backends."""
+    """What a backend has that can hold what comes from elsewhere: images, volumes of other backends.
+
+    One that may have the blocks of an image already also has ``find_shareable(image)``, which tells where, or None, and
+    ``share(volume_id, size_gb, where, proceed)``, which gives a draft with them in it.
+    """
 
     def open(self, volume_id: str, size_gb: int, proceed: Callable[[], bool]) -> AbstractContextManager[Draft]:
         """Have a draft, for the length of a block; one that is left of an attempt before goes, and so does one that

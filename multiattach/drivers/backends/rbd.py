@@ -4,7 +4,7 @@
 import contextlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Self
 
 from oslo_log import log
@@ -44,12 +44,13 @@ class RbdBackend:
     :param order: objects of new images have 2 to that power bytes.
     :param depth: generations of clones that may share blocks.
     :param patience: seconds to wait for an image that is to be exported.
+    :param image_pools: names of the pools of the Image service.
     """
 
     OPTS = volume_conf.RBD_OPTS
     IS_REMOTE = True
 
-    def __init__(self, pool: Pool, order: int, depth: int, patience: float) -> None:
+    def __init__(self, pool: Pool, order: int, depth: int, patience: float, image_pools: Collection[str] = ()) -> None:
         self._pool = pool
         self._images = Images(pool)
         self.manageable = ManageableImages(pool, self._images)
@@ -60,7 +61,9 @@ class RbdBackend:
         self._depth = depth
         self._patience = patience
         self._silent_until = 0.0
-        self.imports = RbdImports(pool, order, self._name_path, self._drop_draft)
+        self.imports = RbdImports(
+            pool, self._name_path, self._drop_draft, order=order, depth=depth, image_pools=image_pools
+        )
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
@@ -77,7 +80,8 @@ class RbdBackend:
             )
         cluster = Cluster(options.rbd_ceph_conf, options.rbd_user, options.rbd_cluster_name, options.rbd_pool)
         pool = Pool(library.load(), cluster, options.rados_connect_timeout)
-        return cls(pool, _MIB_ORDER + chunk.bit_length() - 1, options.rbd_max_clone_depth, _PATIENCE)
+        order = _MIB_ORDER + chunk.bit_length() - 1
+        return cls(pool, order, options.rbd_max_clone_depth, _PATIENCE, options.rbd_image_pools)
 
     @property
     def pool(self) -> Pool:
@@ -198,7 +202,7 @@ class RbdBackend:
         def flatten(io: Any, progress: Any) -> None:
             try:
                 with self._images.open(io, ident=ident) as image:
-                    if self._images.count_ancestors(io, image):
+                    if self._images.count_ancestors(image):
                         image.flatten(on_progress=progress)
             except self._pool.rbd.ImageNotFound:
                 return  # deleted meanwhile
@@ -240,7 +244,7 @@ class RbdBackend:
             # Open up to its new name: another worker that takes over sees that, and leaves it alone.
             with self._images.open(io, draft) as image:
                 self._images.grow(image, size_gb * GIB)
-                if not stays or self._images.count_ancestors(io, image) > self._depth:
+                if not stays or self._images.count_ancestors(image) > self._depth:
                     image.flatten(on_progress=progress)
                 if progress.is_cancelled or not self._images.is_named(io, draft, image):
                     raise CopyAborted

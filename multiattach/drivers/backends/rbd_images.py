@@ -258,6 +258,6 @@ class Images:
             with contextlib.suppress(self._rbd.ImageNotFound), self.open(io, ident=ident) as image:
                 self._remove_snapshots(image, [snapshot])
 
-    def count_ancestors(self, io: Any, image: Any) -> int:
+    def count_ancestors(self, image: Any) -> int:
         """Count the images whose blocks an image may have to read."""
-        return sum(1 for _ in ascend(self._pool, io, image))
+        return sum(1 for _ in ascend(self._pool, image))

@@ -55,25 +55,34 @@ def list_watchers_of(pool: Pool, names: Collection[str]) -> dict[str, list[Watch
         return dict(zip(names, workers.map(lambda one: list_watchers(pool, one) or [], names), strict=True))
 
 
-def find_lineage(pool: Pool, io: Any, name: str) -> list[str]:
-    """Return the ids of an image and of all whose blocks it may have to read, itself first.
+@dataclasses.dataclass(frozen=True)
+class Ancestor:
+    """An image whose blocks another one may have to read; that of an image of Glance is in another pool."""
+
+    pool: str
+    ident: str
+
+
+def find_lineage(pool: Pool, io: Any, name: str) -> tuple[str, list[Ancestor]]:
+    """Return the id of an image, and all whose blocks it may have to read, the nearest first.
 
     :raises StorageError: there is no such image.
     """
     try:
         with pool.rbd.Image(io, name, read_only=True) as image:
-            return [image.id(), *ascend(pool, io, image)]
+            return image.id(), list(ascend(pool, image))
     except pool.rbd.ImageNotFound as exc:
         raise StorageError(f'There is no image {pool.cluster.pool}/{name}.') from exc
 
 
-def ascend(pool: Pool, io: Any, image: Any) -> Iterator[str]:
-    """Yield the ids of the images whose blocks an open image may have to read, the nearest first."""
+def ascend(pool: Pool, image: Any) -> Iterator[Ancestor]:
+    """Yield the images whose blocks an open image may have to read, the nearest first."""
     with contextlib.ExitStack() as opened:
         while True:
             try:
-                parent = image.parent_id()
+                parent = Ancestor(image.get_parent_image_spec()['pool_name'], image.parent_id())
             except pool.rbd.ImageNotFound:
                 return
             yield parent
-            image = opened.enter_context(pool.rbd.Image(io, image_id=parent, read_only=True))
+            io = opened.enter_context(pool.open_other(parent.pool))
+            image = opened.enter_context(pool.rbd.Image(io, image_id=parent.ident, read_only=True))

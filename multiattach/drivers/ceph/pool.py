@@ -182,6 +182,15 @@ class Pool:
             if failed:
                 raise failed[0]
 
+    @contextlib.contextmanager
+    def open_other(self, name: str) -> Iterator[Any]:
+        """Have an I/O context of another pool of the cluster, or of this one; only for work that :meth:`run` runs."""
+        io = self._mine.connection.open_ioctx(name)
+        try:
+            yield io
+        finally:
+            io.close()
+
     def catch_up(self) -> None:
         """Have this client use the newest OSD map; only for work that :meth:`run` runs."""
         self._mine.connection.wait_for_latest_osdmap()

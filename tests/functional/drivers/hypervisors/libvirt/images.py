@@ -49,7 +49,7 @@ class ImageVolume:
         ident = str(uuid.uuid4())
         with self.opened() as image:
             number = image.id()
-        osd = describe_capabilities(POOL, self.name, [number], mode == 'ro')
+        osd = describe_capabilities(POOL, self.name, number, [], mode == 'ro')
         user = f'multiattach-{ident}'
         made = self.ceph.ask('auth get-or-create', entity=f'client.{user}', caps=['mon', 'allow r', 'osd', osd])
         monitors = [one['addr'].partition('/')[0].rpartition(':') for one in self.ceph.ask('mon dump')['mons']]
