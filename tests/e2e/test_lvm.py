@@ -18,6 +18,16 @@ from tests.testbed.polling import wait_until
 TOP = pathlib.Path(__file__).parents[2]
 STEPS = pathlib.Path(__file__).with_name('lvm_steps.py')
 
+# Each takes minutes: what is deleted is written over, a GiB each.
+_FOLDER = 'tests/functional/drivers/backends'
+FILES = {
+    'volumes': [f'{_FOLDER}/test_{name}.py' for name in ('backends', 'imports')],
+    'snapshots': [f'{_FOLDER}/test_{name}.py' for name in ('moving', 'snapshots')],
+    'manageable': [f'{_FOLDER}/test_manageable.py'],
+}
+REST = 'rest'
+PARTS = [*FILES, REST]
+
 pytestmark = pytest.mark.slow  # a volume group inside an emulated machine
 
 
@@ -27,12 +37,17 @@ def test_each_step_may_be_repeated(cloud: two_hosts.Deployment) -> None:
     assert cloud.lvm_host.check(f'env {variables} {command}', 600).endswith('all steps done')
 
 
-def test_what_all_storage_keeps_to(cloud: two_hosts.Deployment) -> None:
+@pytest.mark.parametrize('part', PARTS)
+def test_what_all_storage_keeps_to(cloud: two_hosts.Deployment, part: str) -> None:
     """The tests that this machine runs on files and on Ceph, on logical volumes."""
     variables = {**programs.ENVIRONMENT, stores.GROUP_VARIABLE: two_hosts.VOLUME_GROUP}
     words = ['env', *(f'{key}={value}' for key, value in variables.items()), sys.executable, '-m', 'pytest', '-q']
-    words += ['-n', '0', '-p', 'no:cacheprovider', '-m', 'every_store', 'tests/functional/drivers']
-    shown = cloud.lvm_host.check(f'cd {TOP} && {shlex.join(words)}', 1800)
+    words += ['-n', '0', '-p', 'no:cacheprovider', '-m', 'every_store', '--durations', '5']
+    if part == REST:
+        words += ['tests/functional/drivers', *(f'--ignore={path}' for paths in FILES.values() for path in paths)]
+    else:
+        words += FILES[part]
+    shown = cloud.lvm_host.check(f'cd {TOP} && {shlex.join(words)}', 900)
     print(shown)
     assert ' passed' in shown.splitlines()[-1]
     assert 'skipped' not in shown

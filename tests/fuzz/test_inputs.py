@@ -270,7 +270,7 @@ def test_raw_queries(service: Service) -> None:
 
 SIZES = (1, 2, '3', 0, -1, 2**31 - 1, 2**31, '', None, 1.0, True)
 RESETS = ({'status': 'available'}, {'status': 'in-use'}, {'attach_status': 'detached'}, {'status': 'error'})
-# V is a volume, A an attachment, T its type, F a type without volumes.
+# V is a volume, A an attachment, T its type, F a type without volumes, S a snapshot, X a transfer and K its key.
 ACTIONS = [
     *(
         {name: None}
@@ -296,8 +296,25 @@ ACTIONS = [
     {'os-unset_image_metadata': {'key': 'a'}},
     {'os-force_detach': {'connector': CONNECTOR}},
     *({'os-retype': {'new_type': name, 'migration_policy': 'never'}} for name in 'TF'),
+    {'os-retype': {'new_type': 'F', 'migration_policy': 'on-demand'}},
+    {'revert': {'snapshot_id': 'S'}},
+    {'os-unmanage': None},
+    {'os-migrate_volume': {'host': f'{embedded.BACKEND}#file', 'lock_volume': True}},
+    {'os-reset_status': {'migration_status': 'none'}},
+    {'os-volume_upload_image': {'image_name': 'n', 'force': True}},
+    {'os-reimage': {'image_id': str(uuid.UUID(int=4)), 'reimage_reserved': True}},
 ]
-CALLS: list[tuple[str, str, Any]] = [
+SNAPSHOT_ACTIONS = [
+    *({'os-reset_status': {'status': status}} for status in ('available', 'error', 'deleting', 'restoring')),
+    {'os-update_snapshot_status': {'status': 'available', 'progress': '50%'}},
+    {'os-force_delete': None},
+    {'os-unmanage': None},
+]
+Call = tuple[str, str, Any]
+OFFER: Call = ('POST', '/volume-transfers', {'transfer': {'volume_id': 'V', 'name': 'n', 'no_snapshots': 'yes'}})
+ACCEPT: Call = ('POST', '/volume-transfers/X/accept', {'accept': {'auth_key': 'K'}})
+WITHDRAW: Call = ('DELETE', '/volume-transfers/X', None)
+CALLS: list[Call] = [
     ('POST', '/attachments', {'attachment': {'volume_uuid': 'V', 'instance_uuid': str(uuid.UUID(int=2))}}),
     (
         'POST',
@@ -333,7 +350,7 @@ CALLS: list[tuple[str, str, Any]] = [
         {'host': embedded.BACKEND, 'binary': 'cinder-volume', 'disabled_reason': 'fuzz'},
     ),
     ('PUT', f'/os-quota-sets/{"a" * 32}', {'quota_set': {'volumes': 1, 'gigabytes': '2'}}),
-    ('POST', '/volume-transfers', {'transfer': {'volume_id': 'V', 'name': 'n', 'no_snapshots': 'yes'}}),
+    OFFER,
     ('GET', '/volume-transfers/detail?all_tenants=1', None),
     ('GET', '/volumes/V', None),
     ('GET', '/attachments/A', None),
@@ -343,6 +360,20 @@ CALLS: list[tuple[str, str, Any]] = [
     ('GET', '/types/F/encryption', None),
     ('GET', f'/os-quota-sets/{"a" * 32}?usage=1', None),
     ('POST', '/volumes', {'volume': {'size': 1, 'volume_type': 'T'}}),
+    ('POST', '/volumes', {'volume': {'snapshot_id': 'S'}}),
+    ('POST', '/volumes', {'volume': {'source_volid': 'V', 'size': 2}}),
+    ('POST', '/volumes', {'volume': {'imageRef': 'S'}}),
+    ('DELETE', '/volumes/V/?cascade=1', None),
+    *[('POST', '/snapshots', {'snapshot': {'volume_id': 'V', 'force': True, 'metadata': {'k': 'v'}}})] * 2,
+    ('PUT', '/snapshots/S', {'snapshot': {'name': 'n'}}),
+    ('GET', '/snapshots/detail?all_tenants=1&with_count=1', None),
+    ('DELETE', '/snapshots/S', None),
+    ACCEPT,
+    WITHDRAW,
+    ('GET', f'/manageable_volumes/detail?host={embedded.BACKEND}', None),
+    ('GET', f'/manageable_snapshots?host={embedded.BACKEND}', None),
+    ('POST', '/manageable_volumes', {'volume': {'host': embedded.BACKEND, 'ref': {'source-name': 'N'}}}),
+    ('POST', '/manageable_snapshots', {'snapshot': {'volume_id': 'V', 'ref': {'source-name': 'N'}}}),
 ]
 REACHED = {
     'post_volumes',
@@ -357,6 +388,12 @@ REACHED = {
     'post_types_type_id_extra_specs',
     'post_types_type_id_encryption',
     'put_volumes_volume_id_metadata_key',
+    'post_snapshots',
+    'delete_snapshots_snapshot_id',
+    'post_snapshots_snapshot_id_action',
+    'post_volume_transfers',
+    'post_volume_transfers_transfer_id_accept',
+    'delete_volume_transfers_transfer_id',
 }
 
 
@@ -365,23 +402,35 @@ def test_walks(service: Service) -> None:
     for seed in range(max(int(60 * FACTOR), 1)):
         walk(service, random.Random(seed))
     missed = REACHED - {name for name, _ in service.application.seen}
-    assert not missed, 'the walks do not get far enough'
+    assert not missed, f'the walks do not get far enough: {missed}'
 
 
 def walk(service: Service, chance: random.Random) -> None:
     service.replenish()
     fresh = service.send('POST', '/types', {'volume_type': {'name': f'fresh-{uuid.uuid4()}'}}).json
     places = {'V': service.volume_id, 'A': service.attachment_id, 'T': service.type_id, 'F': fresh['volume_type']['id']}
+    places |= {'S': service.snapshot_id, 'X': str(uuid.UUID(int=5)), 'K': 'k' * 16, 'N': f'volume-{service.volume_id}'}
+    soon: list[Call] = []
     if chance.random() < 0.5:
         service.send('DELETE', f'/attachments/{service.attachment_id}')
+        soon = [OFFER] if chance.random() < 0.5 else []
     for _ in range(12):
-        method, path, body = chance.choice(CALLS)
-        if chance.random() < 0.4:
+        (method, path, body), minor = chance.choice(CALLS), chance.choice((27, 50, NEWEST, NEWEST))
+        if soon:
+            (method, path, body), minor = soon.pop(), NEWEST
+        elif (share := chance.random()) < 0.5:
             method, path, body = 'POST', '/volumes/V/action', chance.choice(ACTIONS)
+            if share < 0.1:
+                path, body = '/snapshots/S/action', chance.choice(SNAPSHOT_ACTIONS)
         path = '/'.join(places.get(piece, piece) for piece in path.split('/')).replace('/?', '?')
-        reply = service.send(method, path, _name(body, places), f'3.{chance.choice((27, 50, NEWEST, NEWEST))}')
+        reply = service.send(method, path, _name(body, places), f'3.{minor}')
         if method == 'POST' and path == '/attachments' and reply.status_int == 200:
             places['A'] = reply.json['attachment']['id']
+        elif method == 'POST' and path == '/snapshots' and reply.status_int == 202:
+            places['S'] = reply.json['snapshot']['id']
+        elif method == 'POST' and path == '/volume-transfers' and reply.status_int == 202:
+            places |= {'X': reply.json['transfer']['id'], 'K': reply.json['transfer']['auth_key']}
+            soon.append(chance.choice((ACCEPT, WITHDRAW)))
 
 
 def _name(body: Any, places: dict[str, str]) -> Any:
