@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lvm backend, on a volume group of a compute host (this machine may lack device-mapper)."""
 
+import contextlib
 import pathlib
 import shlex
 import sys
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +15,10 @@ from tests.deployments import programs, two_hosts
 from tests.e2e import facts
 from tests.functional.drivers import stores
 from tests.testbed.guest import BLOCK_SIZE
+from tests.testbed.kernel import find_cache
+from tests.testbed.network import Network
 from tests.testbed.polling import wait_until
+from tests.testbed.vm import ComputeHost
 
 TOP = pathlib.Path(__file__).parents[2]
 STEPS = pathlib.Path(__file__).with_name('lvm_steps.py')
@@ -31,14 +36,30 @@ PARTS = [*FILES, REST]
 pytestmark = pytest.mark.slow  # a volume group inside an emulated machine
 
 
-def test_each_step_may_be_repeated(cloud: two_hosts.Deployment) -> None:
+@pytest.fixture(scope='module')
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComputeHost]:
+    """A host with a volume group, and nothing else."""
+    folder = tmp_path_factory.mktemp('lvm')
+    with contextlib.ExitStack() as stack:
+        network = Network()
+        network.start()
+        stack.callback(network.stop)
+        host = ComputeHost(network, folder, 1, cache=find_cache(None), memory=1536, disks=(two_hosts.DISK_MB,))
+        stack.callback(host.stop)
+        host.start()
+        host.wait_ready()
+        host.check(f'vgcreate --yes {two_hosts.VOLUME_GROUP} /dev/vda')
+        yield host
+
+
+def test_each_step_may_be_repeated(storage: ComputeHost) -> None:
     command = f'{sys.executable} {STEPS} {two_hosts.VOLUME_GROUP} {uuid.uuid4()}'
     variables = ' '.join(shlex.quote(f'{key}={value}') for key, value in programs.ENVIRONMENT.items())
-    assert cloud.lvm_host.check(f'env {variables} {command}', 600).endswith('all steps done')
+    assert storage.check(f'env {variables} {command}', 600).endswith('all steps done')
 
 
 @pytest.mark.parametrize('part', PARTS)
-def test_what_all_storage_keeps_to(cloud: two_hosts.Deployment, part: str) -> None:
+def test_what_all_storage_keeps_to(storage: ComputeHost, part: str) -> None:
     """The tests that this machine runs on files and on Ceph, on logical volumes."""
     variables = {**programs.ENVIRONMENT, stores.GROUP_VARIABLE: two_hosts.VOLUME_GROUP}
     words = ['env', *(f'{key}={value}' for key, value in variables.items()), sys.executable, '-m', 'pytest', '-q']
@@ -47,7 +68,7 @@ def test_what_all_storage_keeps_to(cloud: two_hosts.Deployment, part: str) -> No
         words += ['tests/functional/drivers', *(f'--ignore={path}' for paths in FILES.values() for path in paths)]
     else:
         words += FILES[part]
-    shown = cloud.lvm_host.check(f'cd {TOP} && {shlex.join(words)}', 900)
+    shown = storage.check(f'cd {TOP} && {shlex.join(words)}', 900)
     print(shown)
     assert ' passed' in shown.splitlines()[-1]
     assert 'skipped' not in shown

@@ -56,19 +56,22 @@ class Service:
             body = {'qos_specs': {'name': str(uuid.uuid4()), 'color': 'blue'}}
             self.qos_id = self.send('POST', '/qos-specs', body).json['qos_specs']['id']
         if self.deployed.status(self.volume_id) not in HEALTHY:
-            self.volume_id = self.deployed.make_volume(self.type_id)
+            self.volume_id = self._make_volume()
         if not self._has(f'/attachments/{self.attachment_id}'):
             reply = self._reserve()
             if reply.status_int != 200:  # a volume on its way to another status, or claimed
-                self.volume_id = self.deployed.make_volume(self.type_id)
+                self.volume_id = self._make_volume()
                 reply = self._reserve()
             self.attachment_id = reply.json['attachment']['id']
 
         if not self._has(f'/snapshots/{self.snapshot_id}'):
-            body = {
-                'snapshot': {'volume_id': self.deployed.make_volume(self.type_id), 'metadata': {'multiattach': 'x'}}
-            }
+            body = {'snapshot': {'volume_id': self._make_volume(), 'metadata': {'multiattach': 'x'}}}
             self.snapshot_id = self.send('POST', '/snapshots', body).json['snapshot']['id']
+
+    def _make_volume(self) -> str:
+        # An extension by more than there is takes all room until it is refused.
+        self.deployed.wait(lambda: all(one.room_gb >= 1 for one in self.deployed.engine.services.list_backends()))
+        return self.deployed.make_volume(self.type_id)
 
     def _reserve(self) -> webob.Response:
         body = {'attachment': {'volume_uuid': self.volume_id, 'instance_uuid': str(uuid.uuid4())}}
