@@ -23,6 +23,7 @@ from multiattach.conf import (
     glance,
     host,
     leases,
+    lio,
     metrics,
     notifications,
     nova,
@@ -35,7 +36,9 @@ from multiattach.conf import (
 from multiattach.domain import errors, host_names, release
 
 PROJECT = 'multiattach'
-_GROUPS = (base, api, quota, nova, glance, volume, tgt, host, coordination, leases, metrics, notifications, reconcile)
+_TARGETS = (tgt, lio)
+_WATCH = (metrics, notifications, reconcile)
+_GROUPS = (base, api, quota, nova, glance, volume, *_TARGETS, host, coordination, leases, *_WATCH)
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:

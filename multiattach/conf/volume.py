@@ -62,6 +62,7 @@ BACKEND_OPTS = [
             plugins.TARGETS,
             {
                 'tgt': 'iSCSI targets of tgtd.',
+                'lio': 'iSCSI targets of the kernel (Linux-IO).',
                 'rbd': 'Hosts open images of Ceph themselves; for driver = rbd only.',
                 'null': 'No export; for benchmarks only.',
             },

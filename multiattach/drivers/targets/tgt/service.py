@@ -7,11 +7,11 @@ from typing import Any, Self
 
 from oslo_log import log
 
-from multiattach import listening
 from multiattach.conf import plugins, tgt as tgt_conf
 from multiattach.domain import errors
 from multiattach.drivers import values
 from multiattach.drivers.errors import DriverError
+from multiattach.drivers.targets import portals
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
@@ -41,7 +41,7 @@ class TgtService(TgtTarget):
         if volumes_dir is not None:
             values.check_path('Option volumes_dir in [tgt]', volumes_dir)
         values.check_iqn_prefix('Option iqn_prefix in [tgt]', options.iqn_prefix)
-        portal, listen = _read_portals(options)
+        portal, listen = portals.read(tgt_conf.GROUP, options)
         process = _make_process(options, listen or portal) if options.private else None
         try:
             made = cls(
@@ -100,22 +100,3 @@ def _make_process(options: Any, listen: str) -> PrivateTgtd:
         control_port=options.control_port or None,
         log_path=pathlib.Path(options.log_file) if options.log_file else None,
     )
-
-
-def _read_portals(group: Any) -> tuple[str, str]:
-    """Read what hosts are told, and where tgtd listens; the latter is empty if it is the same."""
-    try:
-        portal = listening.parse_portal(group.portal)
-    except ValueError as exc:
-        raise errors.ConfigurationError(f'Option portal in [tgt] {exc}.') from exc
-    if listening.is_wildcard(portal.host):
-        raise errors.ConfigurationError(
-            f'Option portal in [tgt]: hosts are told {portal}, which leads nowhere. Set it to the address at '
-            f'which they reach this machine, and listen in [tgt] to {portal}.'
-        )
-    if not group.listen:
-        return str(portal), ''
-    try:
-        return str(portal), str(listening.parse_portal(group.listen))
-    except ValueError as exc:
-        raise errors.ConfigurationError(f'Option listen in [tgt] {exc}.') from exc

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's target as a tree of folders: each change is one system call, and waited for no longer than it may take.
+
+Some of them wait in the kernel for what initiators have begun, without a limit of their own; one that hangs keeps its
+thread, and a folder, until the kernel lets it go.
+"""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from multiattach import concurrency
+from multiattach.drivers.errors import TargetBusy, TargetError, TargetUnavailable
+
+threading: Any = concurrency.native('threading')
+R = TypeVar('R')
+
+ROOT = Path('/sys/kernel/config/target')
+DEFAULT_TIMEOUT = 30.0
+_MOST_OVERDUE = 16
+_BUSY = (errno.EBUSY, errno.ENOTEMPTY)
+
+
+class _Call:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ended = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Configfs:
+    """Safe for several threads, as long as each folder is with one of them.
+
+    :param root: where the kernel shows its target.
+    :param timeout: how long one change may take, seconds.
+    """
+
+    def __init__(self, root: Path = ROOT, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self.root = root
+        self._timeout = timeout
+        self._limits = threading.local()
+        self._lock = threading.Lock()
+        self._overdue: set[_Call] = set()
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Wait no longer than that for all that this thread changes while the block lasts."""
+        before = getattr(self._limits, 'until', None)
+        self._limits.until = min(time.monotonic() + seconds, before or float('inf'))
+        try:
+            yield
+        finally:
+            self._limits.until = before
+
+    def is_stuck(self, folder: Path) -> bool:
+        """Tell whether an earlier change beneath a folder has not come back: to read there may hang, too."""
+        with self._lock:
+            return any(call.path.is_relative_to(folder) for call in self._overdue)
+
+    # Changing ---------------------------------------------------------------------------
+
+    def make(self, folder: Path) -> bool:
+        """Make a folder; tell whether it was not there."""
+        try:
+            self._run('make', folder, lambda: os.mkdir(folder))
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, folder: Path) -> bool:
+        """Remove a folder; tell whether it was there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._run('remove', folder, lambda: os.rmdir(folder))
+            return True
+        return False
+
+    def link(self, path: Path, folder: Path) -> None:
+        with contextlib.suppress(FileExistsError):
+            self._run('link', path, lambda: os.symlink(folder, path))
+
+    def unlink(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._run('unlink', path, lambda: os.unlink(path))
+
+    def write(self, path: Path, text: str) -> None:
+        """Set an attribute; its value stands in no message."""
+        self._run('set', path, lambda: _write(path, text))
+
+    def settle(self, path: Path, text: str) -> None:
+        """Set an attribute if it has another value."""
+        if self.read(path) != text:
+            self.write(path, text)
+
+    def _run(self, verb: str, path: Path, act: Callable[[], R]) -> R:
+        """Do one thing in a thread of its own.
+
+        :raises FileExistsError: it is there; and FileNotFoundError, it is not.
+        :raises TargetError: the kernel refused.
+        :raises TargetUnavailable: the kernel has not ended it in time, and may go on.
+        """
+        limit = self._find_limit(verb, path)
+        mine = _Call(path)
+        threading.Thread(target=_work, args=(mine, act), name=f'lio: {verb}', daemon=True).start()
+        if not concurrency.wait(mine.ended, limit):
+            self._abandon(mine, verb, limit)
+        if isinstance(mine.error, OSError):
+            raise self._translate(verb, path, mine.error)
+        if mine.error is not None:
+            raise mine.error
+        return mine.result  # type: ignore[no-any-return]
+
+    def _find_limit(self, verb: str, path: Path) -> float:
+        with self._lock:
+            self._overdue = {call for call in self._overdue if not call.ended.is_set()}
+            overdue = len(self._overdue)
+        if overdue >= _MOST_OVERDUE or self.is_stuck(path.parent):
+            raise TargetUnavailable(
+                f'{self.tell(verb, path)}: {overdue} earlier changes have not come back from the kernel',
+                delivered=False,
+            )
+        until = getattr(self._limits, 'until', None)
+        return self._timeout if until is None else max(min(self._timeout, until - time.monotonic()), 0.001)
+
+    def _abandon(self, mine: _Call, verb: str, limit: float) -> None:
+        with self._lock:
+            if mine.ended.is_set():
+                return
+            self._overdue.add(mine)
+        raise TargetUnavailable(f'{self.tell(verb, mine.path)}: the kernel has not ended it in {limit:.3g} s')
+
+    def _translate(self, verb: str, path: Path, exc: OSError) -> Exception:
+        if isinstance(exc, FileExistsError | FileNotFoundError):
+            return exc
+        kind = TargetBusy if exc.errno in _BUSY else TargetError
+        return kind(f'{self.tell(verb, path)}: {exc.strerror}')
+
+    def tell(self, verb: str, path: Path) -> str:
+        shown = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        return f'the kernel cannot {verb} {shown}'
+
+    # Reading ----------------------------------------------------------------------------
+
+    def read(self, path: Path) -> str:
+        """Read an attribute, without the end of its line; "" if it is not there."""
+        try:
+            with open(path, encoding='utf-8', errors='replace') as file:
+                return file.read().rstrip('\n\0')
+        except (FileNotFoundError, NotADirectoryError):
+            return ''
+        except OSError as exc:
+            raise TargetError(f'{self.tell("read", path)}: {exc.strerror}') from exc
+
+    def list_names(self, folder: Path) -> list[str]:
+        """List a folder; one that is not there is empty."""
+        try:
+            return sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as exc:
+            raise TargetError(f'{self.tell("list", folder)}: {exc.strerror}') from exc
+
+    def list_links(self, folder: Path) -> list[Path]:
+        return [folder / name for name in self.list_names(folder) if (folder / name).is_symlink()]
+
+
+def _work(mine: _Call, act: Callable[[], Any]) -> None:
+    try:
+        mine.result = act()
+    except BaseException as exc:  # it is the caller's
+        mine.error = exc
+    finally:
+        mine.ended.set()
+
+
+def _write(path: Path, text: str) -> None:
+    # At once: the kernel takes each write as a whole value.
+    handle = os.open(path, os.O_WRONLY)
+    try:
+        os.write(handle, text.encode())
+    finally:
+        os.close(handle)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What initiators have registered, kept with the volume for the next life of the kernel."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from oslo_log import log
+
+from multiattach.drivers.errors import TargetError, TargetUnavailable
+from multiattach.drivers.targets.base import Reservations
+from multiattach.drivers.targets.lio import identity, registrations
+from multiattach.drivers.targets.lio.backstore import Backstores
+from multiattach.drivers.targets.lio.configfs import Configfs
+from multiattach.drivers.targets.lio.registrations import Nexus, Shown, TornState
+from multiattach.drivers.targets.lio.state_file import StateFile
+
+LOG = log.getLogger(__name__)
+_TRIES = 20
+
+
+class Memory:
+    """Files of registrations, and the registrations in force.
+
+    :param folder: for those of volumes that are no files; those of a file are beside it.
+    """
+
+    def __init__(self, configfs: Configfs, stores: Backstores, folder: Path) -> None:
+        self._configfs = configfs
+        self._stores = stores
+        self._folder = folder
+
+    def _links(self) -> Path:
+        """Find the folder into which the kernel writes."""
+        return Path(self._configfs.read(self._configfs.root / 'dbroot') or '/var/target') / 'pr'
+
+    def _file(self, volume_id: str, device: str = '') -> StateFile:
+        link = self._links() / f'aptpl_{identity.make_serial(volume_id)}'
+        name = f'reservations-{volume_id}'
+        beside = Path(device).parent / name if device and Path(device).is_file() else None
+        return StateFile(link, beside, self._folder / name)
+
+    def check(self) -> None:
+        try:
+            for folder in (self._links(), self._folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise TargetUnavailable(
+                f'the kernel cannot keep reservations at {exc.filename}: {exc.strerror}', delivered=False
+            ) from exc
+
+    # The file ---------------------------------------------------------------------------
+
+    def read(self, volume_id: str, device: str = '') -> list[Nexus]:
+        """Read what is to be registered when the target is made anew.
+
+        :param device: of a volume that this machine may not have had before.
+        :raises TargetError: the file is not whole: who is to be kept off is not known.
+        """
+        try:
+            return self._file(volume_id, device).read()
+        except (TornState, OSError) as exc:
+            raise TargetError(
+                f'the registrations of volume {volume_id} cannot be read ({exc}): as long as nobody has cleared its '
+                'reservations, nobody is let in'
+            ) from exc
+
+    def prepare(self, volume_id: str, device: str, nexuses: Iterable[Nexus]) -> None:
+        """Write the file beside the device, and have the kernel do so from now on."""
+        with _expect(volume_id):
+            self._file(volume_id, device).prepare(registrations.write_state(nexuses))
+
+    def remove(self, volume_id: str) -> None:
+        with _expect(volume_id):
+            self._file(volume_id).remove()
+
+    def replace(self, volume_id: str, nexuses: Iterable[Nexus]) -> None:
+        """Write a file that is there anew; the kernel has no target that writes it."""
+        with _expect(volume_id):
+            self._file(volume_id).replace(registrations.write_state(nexuses))
+
+    def forget(self, volume_id: str, iqn: str, initiator: str) -> None:
+        """Have an initiator in the file no more, which has none in force.
+
+        The kernel does not write it when an entry goes, and may write it meanwhile for another initiator.
+        """
+        for _ in range(_TRIES):
+            before = self._look(volume_id)
+            known = self.read(volume_id)
+            if before is not None and before.is_whole:
+                found = registrations.describe(before.reservations, before.isids, iqn)
+            else:
+                found = registrations.without(known, [initiator])
+            if found != known:
+                self.replace(volume_id, found)
+            after = self._look(volume_id)
+            if after == before:
+                return
+        raise TargetError(f'the registrations of volume {volume_id} change all the time')
+
+    # In force ---------------------------------------------------------------------------
+
+    def load(self, place: Path, nexuses: Sequence[Nexus]) -> None:
+        """Give a storage object its registrations, before a logical unit has it."""
+        for nexus in nexuses:
+            self._configfs.write(place / 'pr' / 'res_aptpl_metadata', nexus.tell())
+
+    def read_reservations(self, volume_id: str) -> Reservations:
+        """Read who is registered now; where there is no target, who will be."""
+        shown = self._look(volume_id)
+        if shown is None:
+            return registrations.tell(0, self.read(volume_id))
+        if shown.is_whole:
+            return shown.reservations
+        return registrations.tell(shown.reservations.generation, self.read(volume_id))
+
+    def _look(self, volume_id: str) -> Shown | None:
+        place = self._stores.find(volume_id)
+        if place is None:
+            return None
+        names = ('res_pr_registered_i_pts', 'res_holder', 'res_pr_type', 'res_pr_generation')
+        return registrations.parse_shown(*(self._configfs.read(place / 'pr' / name) for name in names))
+
+
+@contextlib.contextmanager
+def _expect(volume_id: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise TargetError(f'the registrations of volume {volume_id} cannot be kept: {exc}') from exc

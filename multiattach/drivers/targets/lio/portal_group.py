@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One iSCSI target of the kernel: its portal, its logical unit, and who may log in.
+
+The name of an initiator and its CHAP account are one entry here (a node ACL), so nobody can log in under another's
+name with an account of its own. The entry goes only when all that it has begun has ended, logins that are held open
+half-way included: whoever removed it has the proof.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from multiattach.domain import sharing
+from multiattach.drivers.targets.base import Grant, SessionState
+from multiattach.drivers.targets.lio.configfs import Configfs
+from multiattach.drivers.targets.lio.identity import LUN
+
+_ATTRIBUTES = {
+    'authentication': '1',
+    'generate_node_acls': '0',
+    'cache_dynamic_acls': '0',
+    'demo_mode_discovery': '0',  # whoever is not admitted is not told of it
+    'demo_mode_write_protect': '1',
+    'prod_mode_write_protect': '0',
+    # s, the least that the kernel takes: so long a login that is held open half-way can keep a fence waiting.
+    'login_timeout': '5',
+}
+_UNSET = 'NULL'  # what the kernel takes for no value
+_NAME = re.compile(r'^InitiatorName: (?P<name>\S+)', re.M)
+_LOGGED_IN = 'TARG_SESS_STATE_LOGGED_IN'
+_ADDRESS = re.compile(r'^\s+Address (?P<address>\S+) ', re.M)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A node ACL."""
+
+    initiator: str
+    username: str
+    secret: str = field(repr=False)
+    mode: str
+
+
+class PortalGroup:
+    """The target of one volume.
+
+    :param portal: ``address:port`` where the kernel listens.
+    """
+
+    def __init__(self, configfs: Configfs, iqn: str, portal: str) -> None:
+        self._configfs = configfs
+        self.iqn = iqn
+        self._portal = portal
+
+    @property
+    def _target(self) -> Path:
+        return self._configfs.root / 'iscsi' / self.iqn
+
+    @property
+    def _group(self) -> Path:
+        return self._target / 'tpgt_1'
+
+    @property
+    def _lun(self) -> Path:
+        return self._group / 'lun' / f'lun_{LUN}'
+
+    def _entry(self, initiator: str) -> Path:
+        return self._group / 'acls' / initiator
+
+    # Making and removing ----------------------------------------------------------------
+
+    def make(self) -> None:
+        """Make it, or what it lacks; it takes logins only when it is opened."""
+        self._configfs.make(self._target)
+        self._configfs.make(self._group)
+        for name, value in _ATTRIBUTES.items():
+            self._configfs.settle(self._group / 'attrib' / name, value)
+
+    def attach(self, place: Path) -> None:
+        """Show a storage object as the logical unit."""
+        self._configfs.make(self._lun)
+        self._configfs.link(self._lun / place.name, place)
+
+    def find_place(self) -> Path | None:
+        """Find the storage object of the logical unit."""
+        return next((link.resolve() for link in self._configfs.list_links(self._lun)), None)
+
+    def listen(self) -> None:
+        """Listen at the portal, and nowhere else."""
+        folder = self._group / 'np'
+        for name in self._configfs.list_names(folder):
+            if name != self._portal:
+                self._configfs.remove(folder / name)
+        self._configfs.make(folder / self._portal)
+
+    def set_open(self, is_open: bool) -> None:
+        """Take logins, or end all sessions and take none."""
+        self._configfs.settle(self._group / 'enable', str(int(is_open)))
+
+    def remove(self) -> None:
+        """Remove it with all that it has; absent is success."""
+        if not self.exists():
+            return
+        if (self._group / 'enable').exists():
+            self.set_open(False)
+        for name in self._configfs.list_names(self._group / 'np'):
+            self._configfs.remove(self._group / 'np' / name)
+        for name in self.list_initiators():
+            self.shut_out(name)
+        self.detach()
+        self._configfs.remove(self._group)
+        self._configfs.remove(self._target)
+
+    def detach(self) -> None:
+        """Take the logical unit away; nobody may have it mapped any more."""
+        for link in self._configfs.list_links(self._lun):
+            self._configfs.unlink(link)
+        self._configfs.remove(self._lun)
+
+    # Who may log in ---------------------------------------------------------------------
+
+    def expect(self, initiator: str) -> bool:
+        """Make the entry of an initiator that cannot log in yet; its registration is in force from now on.
+
+        :returns: whether there was none.
+        """
+        entry = self._entry(initiator)
+        made = self._configfs.make(entry)
+        mapped = entry / f'lun_{LUN}'
+        self._configfs.make(mapped)
+        self._configfs.link(mapped / 'lun', self._lun)
+        return made
+
+    def admit(self, grant: Grant) -> bool:
+        """Let an initiator log in; tell whether it had no entry."""
+        made = self.expect(grant.initiator)
+        entry = self._entry(grant.initiator)
+        self._configfs.settle(entry / f'lun_{LUN}' / 'write_protect', _write_protect(grant.mode))
+        # Last of all: without them nobody logs in.
+        self._configfs.settle(entry / 'auth' / 'userid', grant.username or _UNSET)
+        self._configfs.settle(entry / 'auth' / 'password', grant.secret or _UNSET)
+        return made
+
+    def shut_out(self, initiator: str) -> None:
+        """Remove the entry of an initiator with all that it has begun; absent is success.
+
+        Its registration, and what it holds, goes with it.
+        """
+        entry = self._entry(initiator)
+        if not entry.exists():
+            return
+        self._configfs.write(entry / 'auth' / 'userid', _UNSET)
+        mapped = entry / f'lun_{LUN}'
+        for link in self._configfs.list_links(mapped):
+            self._configfs.unlink(link)
+        self._configfs.remove(mapped)
+        self._configfs.remove(entry)
+
+    # Reading ----------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        return self._target.is_dir()
+
+    def is_open(self) -> bool:
+        return self._configfs.read(self._group / 'enable') == '1'
+
+    def is_public(self) -> bool:
+        """Whether it admits everybody, as none of this driver does."""
+        return self._configfs.read(self._group / 'attrib' / 'generate_node_acls') == '1'
+
+    def is_stuck(self) -> bool:
+        return self._configfs.is_stuck(self._target)
+
+    def list_initiators(self) -> list[str]:
+        return self._configfs.list_names(self._group / 'acls')
+
+    def has(self, initiator: str) -> bool:
+        return self._entry(initiator).is_dir()
+
+    def read_entry(self, initiator: str) -> Entry:
+        entry = self._entry(initiator)
+        protected = self._configfs.read(entry / f'lun_{LUN}' / 'write_protect') == '1'
+        return Entry(
+            initiator,
+            self.read_account(initiator),
+            self._read_auth(initiator, 'password'),
+            sharing.READ_ONLY if protected else sharing.READ_WRITE,
+        )
+
+    def read_account(self, initiator: str) -> str:
+        return self._read_auth(initiator, 'userid')
+
+    def _read_auth(self, initiator: str, name: str) -> str:
+        found = self._configfs.read(self._entry(initiator) / 'auth' / name)
+        return '' if found == _UNSET else found
+
+    def list_sessions(self) -> list[SessionState]:
+        """List the live logins; of several of one initiator the kernel shows the newest."""
+        found = []
+        for name in self.list_initiators():
+            text = self._configfs.read(self._entry(name) / 'info')
+            match = _NAME.search(text)
+            if match:
+                address = _ADDRESS.search(text)
+                found.append(SessionState(match['name'], address['address'] if address else ''))
+        return found
+
+
+def _write_protect(mode: str) -> str:
+    return '1' if mode == sharing.READ_ONLY else '0'

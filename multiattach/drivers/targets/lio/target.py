@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lio target driver: one target of the kernel per volume, an entry with an account of its own per initiator."""
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from oslo_log import log
+
+from multiattach.domain.connection import TargetAddress
+from multiattach.drivers.errors import DriverError, TargetError, TargetUnavailable
+from multiattach.drivers.targets.base import (
+    Cut,
+    Export,
+    Grant,
+    LunState,
+    Reservations,
+    SessionState,
+    TargetInfo,
+    TargetState,
+    account_name,
+    make_chap_grant,
+)
+from multiattach.drivers.targets.lio import identity
+from multiattach.drivers.targets.lio.backstore import Backstores
+from multiattach.drivers.targets.lio.configfs import Configfs
+from multiattach.drivers.targets.lio.identity import LUN
+from multiattach.drivers.targets.lio.memory import Memory
+from multiattach.drivers.targets.lio.portal_group import PortalGroup
+from multiattach.drivers.targets.lio.registrations import hands_over, without
+
+LOG = log.getLogger(__name__)
+
+_BOOT_ID = Path('/proc/sys/kernel/random/boot_id')
+_TID = 1  # the kernel numbers no targets
+_EVERYBODY = 'ALL'
+
+
+class LioTarget:
+    """Targets of this machine's kernel. Safe for several threads as long as each volume is with one of them.
+
+    :param portal: ``address:port`` that initiators are told.
+    :param listen: ``address:port`` at which the kernel listens; empty if it is the portal.
+    :param iqn_prefix: what stands before ``volume-UUID`` in target names.
+    :param write_cache: False makes the kernel write a file through before it answers.
+    :param reservations_dir: for the registrations of volumes that are no files; those of a file are beside it.
+    """
+
+    protocol = 'iscsi'
+    keeps_reservations = True
+    holds_read_only = True
+
+    def __init__(
+        self,
+        configfs: Configfs,
+        *,
+        portal: str,
+        listen: str = '',
+        iqn_prefix: str = 'iqn.2010-10.org.openstack:',
+        write_cache: bool = True,
+        reservations_dir: Path,
+    ) -> None:
+        self._configfs = configfs
+        self._portal = portal
+        self._listen = listen or portal
+        self._prefix = f'{iqn_prefix}volume-'
+        self._pattern = re.compile(re.escape(self._prefix) + r'([0-9a-f-]{36})')
+        self._stores = Backstores(configfs, write_cache=write_cache)
+        self._memory = Memory(configfs, self._stores, reservations_dir)
+        self._known: dict[str, TargetState] = {}
+
+    # Names ------------------------------------------------------------------------------
+
+    def iqn(self, volume_id: str) -> str:
+        identity.make_serial(volume_id)
+        return f'{self._prefix}{volume_id}'
+
+    def _group(self, volume_id: str) -> PortalGroup:
+        """Find the target of a volume.
+
+        :raises TargetUnavailable: an earlier change of it has not come back.
+        """
+        group = PortalGroup(self._configfs, self.iqn(volume_id), self._listen)
+        if group.is_stuck():
+            raise TargetUnavailable(f'an earlier change of target {group.iqn} has not come back from the kernel')
+        return group
+
+    def _info(self, volume_id: str) -> TargetInfo:
+        return TargetInfo(self.iqn(volume_id), self._portal, LUN, _TID)
+
+    def locate(self, volume_id: str) -> TargetAddress:
+        return TargetAddress(self.iqn(volume_id), self._portal, LUN)
+
+    def name_account(self, volume_id: str, initiator: str) -> str:
+        return account_name(volume_id, initiator)
+
+    def make_grant(self, volume_id: str, initiator: str, mode: str, known: Mapping[str, Any] | None) -> Grant:
+        return make_chap_grant(volume_id, initiator, mode, known)
+
+    # Exporting --------------------------------------------------------------------------
+
+    def ensure_export(self, export: Export) -> TargetInfo:
+        group = self._settle(export.volume_id, export.device)
+        wanted = {grant.initiator for grant in export.grants}
+        for name in group.list_initiators():
+            if name not in wanted:
+                self._shut_out(group, export.volume_id, name)
+        self._admit(group, export.volume_id, export.grants)
+        group.set_open(True)
+        return self._info(export.volume_id)
+
+    def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
+        group = self._settle(volume_id, device)
+        self._admit(group, volume_id, [grant])
+        group.set_open(True)
+        return self._info(volume_id)
+
+    def _admit(self, group: PortalGroup, volume_id: str, grants: Sequence[Grant]) -> None:
+        for grant in grants:
+            _check_grant(grant)
+        for grant in grants:
+            group.admit(grant)
+
+    def restrict(self, volume_id: str, grants: Sequence[Grant]) -> None:
+        group = self._group(volume_id)
+        if group.exists() and group.is_public():
+            self._admit(group, volume_id, grants)
+            group.make()
+
+    def _settle(self, volume_id: str, device: str) -> PortalGroup:
+        """Make or repair target and logical unit; who may log in is left as it is, and nobody new can."""
+        group, place = self._group(volume_id), self._stores.find(volume_id)
+        if (
+            place is None
+            or not self._stores.is_ready(place)
+            or self._stores.read_device(place) != device
+            or group.find_place() != place
+        ):
+            return self._rebuild(group, volume_id, device)
+        group.make()
+        group.listen()
+        return group
+
+    def _rebuild(
+        self, group: PortalGroup, volume_id: str, device: str, ended: Collection[str] = (), gone: str = ''
+    ) -> PortalGroup:
+        """Make a target anew, with the initiators that it has and what they have registered; it is not open yet.
+
+        :param ended: initiators whose registrations end.
+        :param gone: one that has no entry any more, and no registration.
+        """
+        if group.exists():
+            group.set_open(False)  # nobody registers any more
+        entries = [group.read_entry(name) for name in group.list_initiators() if name != gone]
+        nexuses = without(self._memory.read(volume_id, device), {*ended, gone})
+        self._remove(group, volume_id)
+        self._memory.prepare(volume_id, device, nexuses)
+        place = self._stores.make(volume_id, device)
+        self._memory.load(place, nexuses)
+        group.make()
+        group.attach(place)
+        # Before anybody logs in: what is registered is in force only for those who have an entry.
+        for name in dict.fromkeys(nexus.initiator for nexus in nexuses):
+            group.expect(name)
+        for entry in entries:
+            group.admit(Grant(entry.initiator, entry.username, entry.secret, entry.mode))
+        group.listen()
+        return group
+
+    # Turning away -----------------------------------------------------------------------
+
+    def revoke(self, volume_id: str, initiator: str, username: str, *, alone: bool = False) -> None:
+        self.fence(volume_id, initiator, username, alone=alone)
+
+    def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
+        group = self._group(volume_id)
+        sessions = self._list_sessions(group, initiator)
+        had = Cut(
+            acl=group.has(initiator),
+            account=bool(username) and group.read_account(initiator) == username,
+            registration=self._memory.read_reservations(volume_id).has(initiator),
+            sessions=tuple(sessions),
+            # An account opens the entry that it belongs to, and no other one.
+            whole=bool(username),
+        )
+        if alone:
+            self.remove_export(volume_id)
+        else:
+            self._shut_out(group, volume_id, initiator)
+        left = Cut(
+            left_acl=group.has(initiator),
+            left_sessions=tuple(self._list_sessions(group, initiator)),
+            left_registration=self._memory.read_reservations(volume_id).has(initiator),
+        )
+        if left.is_left:
+            raise TargetError(f'{initiator} is still at target {group.iqn}: {left.describe()}')
+        return had
+
+    def _shut_out(self, group: PortalGroup, volume_id: str, initiator: str) -> None:
+        place = self._stores.find(volume_id)
+        if place is not None and hands_over(self._memory.read(volume_id), initiator):
+            # Were it released, one that was fenced off by its peers could write until they reserve anew.
+            LOG.info('Target %s: the reservation of %s goes on with another registrant', group.iqn, initiator)
+            is_open, device = group.is_open(), self._stores.read_device(place)
+            self._rebuild(group, volume_id, device, gone=initiator)
+            group.set_open(is_open)
+            return
+        group.shut_out(initiator)
+        self._memory.forget(volume_id, group.iqn, initiator)
+
+    def _list_sessions(self, group: PortalGroup, initiator: str) -> list[SessionState]:
+        return [one for one in group.list_sessions() if one.initiator == initiator]
+
+    def settle(self, cuts: Sequence[Cut]) -> Sequence[Cut | DriverError]:
+        return cuts  # a fence here ends with a look of its own
+
+    def remove_export(self, volume_id: str) -> None:
+        self._remove(self._group(volume_id), volume_id)
+        self._memory.remove(volume_id)
+
+    def _remove(self, group: PortalGroup, volume_id: str) -> None:
+        group.remove()
+        self._stores.remove(volume_id)
+
+    def extend(self, volume_id: str, device: str) -> None:
+        place = self._stores.find(volume_id)
+        if place is None:
+            raise TargetError(f'there is no LUN {LUN} at target {self.iqn(volume_id)} to extend')
+        self._stores.grow(place, device)
+
+    # Reservations -----------------------------------------------------------------------
+
+    def read_reservations(self, volume_id: str) -> Reservations:
+        return self._memory.read_reservations(volume_id)
+
+    def clear_reservations(self, volume_id: str, initiator: str | None) -> Reservations:
+        """End registrations; all sessions of the volume end for a moment, and come back."""
+        group, place = self._group(volume_id), self._stores.find(volume_id)
+        if place is None:
+            nexuses = [] if initiator is None else without(self._memory.read(volume_id), [initiator])
+            self._memory.replace(volume_id, nexuses)
+            return self.read_reservations(volume_id)
+        going = {one.initiator for one in self.read_reservations(volume_id).registrations}
+        if initiator is not None:
+            going &= {initiator}
+        if going:
+            is_open = group.is_open()
+            self._rebuild(group, volume_id, self._stores.read_device(place), ended=going)
+            group.set_open(is_open)
+        return self.read_reservations(volume_id)
+
+    # Reading ----------------------------------------------------------------------------
+
+    def list_exports(self) -> dict[str, TargetState]:
+        found = {}
+        for name in self._configfs.list_names(self._configfs.root / 'iscsi'):
+            match = self._pattern.fullmatch(name)
+            if match is None:
+                continue
+            try:
+                state = self._read(match[1])
+            except DriverError as exc:  # the others are none the worse for it
+                LOG.error('Target %s cannot be read: %s', name, exc)
+                continue
+            before = self._known.get(state.volume_id)
+            found[state.volume_id] = before if before is not None and before == state else state
+        self._known = found
+        return dict(found)
+
+    def _read(self, volume_id: str) -> TargetState:
+        group = self._group(volume_id)
+        place = group.find_place()
+        luns: tuple[LunState, ...] = ()
+        if place is not None:
+            device, serial = self._stores.read_device(place), self._stores.read_serial(place)
+            luns = (LunState(LUN, device, self._stores.is_ready(place), identity.read_serial(serial)),)
+        initiators = group.list_initiators()
+        accounts = (group.read_account(name) for name in initiators)
+        return TargetState(
+            volume_id,
+            group.iqn,
+            _TID,
+            luns,
+            tuple(initiators),
+            tuple(filter(None, accounts)),
+            tuple(group.list_sessions()),
+            group.is_open(),
+            (_EVERYBODY,) if group.is_public() else (),
+        )
+
+    def show(self, volume_id: str) -> TargetState | None:
+        return self._read(volume_id) if self._group(volume_id).exists() else None
+
+    def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
+        return self._configfs.within(seconds)
+
+    def list_files(self) -> frozenset[str] | None:
+        return None
+
+    def check(self) -> None:
+        root = self._configfs.root
+        if not root.is_dir():
+            raise TargetUnavailable(
+                f'the kernel shows no target at {root}: load the module target_core_mod, and mount configfs at '
+                f'{root.parent}',
+                delivered=False,
+            )
+        try:
+            self._configfs.make(root / 'iscsi')  # it loads the module
+        except (DriverError, FileNotFoundError) as exc:
+            raise TargetUnavailable(
+                f'the kernel has no iSCSI target ({exc}): this driver needs the module iscsi_target_mod, and root',
+                delivered=False,
+            ) from exc
+        self._memory.check()
+
+    def generation(self) -> int:
+        try:
+            boot, folder = _BOOT_ID.read_text(), os.stat(self._configfs.root / 'iscsi').st_ino
+        except OSError as exc:
+            raise TargetUnavailable(f'the kernel shows no iSCSI target: {exc.strerror}', delivered=False) from exc
+        return int(hashlib.sha256(f'{boot}{folder}'.encode()).hexdigest()[:12], 16)
+
+
+def _check_grant(grant: Grant) -> None:
+    """Refuse what would end up as another path, or as no account at all."""
+    if not grant.username or not grant.secret or not _INITIATOR.fullmatch(grant.initiator):
+        raise TargetError(f'the kernel cannot admit {grant.initiator!r}: it has no account, or no name for a folder')
+
+
+_INITIATOR = re.compile(r'(?!\.)[!-.0-~]{1,223}')
