@@ -8,7 +8,7 @@ import pytest
 
 from tests.testbed.ceph import Ceph
 
-from .stores import GROUP_VARIABLE, FileStore, LvmStore, RbdStore, Store
+from .stores import GROUP_VARIABLE, KERNEL_VARIABLE, FileStore, LvmStore, RbdStore, Store
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -17,6 +17,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     if os.environ.get(GROUP_VARIABLE):
         kinds: list[Any] = ['lvm']
+    elif os.environ.get(KERNEL_VARIABLE):
+        kinds = ['file']
     else:
         everywhere = metafunc.definition.get_closest_marker('every_store')
         kinds = ['file', 'rbd' if everywhere else pytest.param('rbd', marks=pytest.mark.slow)]

@@ -88,7 +88,7 @@ class Memory:
             before = self._look(volume_id)
             known = self.read(volume_id)
             if before is not None and before.is_whole:
-                found = registrations.describe(before.reservations, before.isids, iqn)
+                found = registrations.describe(before, iqn)
             else:
                 found = registrations.without(known, [initiator])
             if found != known:

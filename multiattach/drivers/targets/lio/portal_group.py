@@ -65,7 +65,8 @@ class PortalGroup:
         return self._group / 'lun' / f'lun_{LUN}'
 
     def _entry(self, initiator: str) -> Path:
-        return self._group / 'acls' / initiator
+        # The kernel compares what an initiator calls itself in small letters, as RFC 3722 has it.
+        return self._group / 'acls' / initiator.lower()
 
     # Making and removing ----------------------------------------------------------------
 
@@ -126,6 +127,8 @@ class PortalGroup:
         """
         entry = self._entry(initiator)
         made = self._configfs.make(entry)
+        if initiator != entry.name:
+            self._configfs.settle(entry / 'tag', initiator)
         mapped = entry / f'lun_{LUN}'
         self._configfs.make(mapped)
         self._configfs.link(mapped / 'lun', self._lun)
@@ -172,7 +175,13 @@ class PortalGroup:
         return self._configfs.is_stuck(self._target)
 
     def list_initiators(self) -> list[str]:
-        return self._configfs.list_names(self._group / 'acls')
+        """List them by the names that they were admitted by."""
+        return [self.find_name(name) for name in self._configfs.list_names(self._group / 'acls')]
+
+    def find_name(self, name: str) -> str:
+        """Find the name by which an initiator was admitted that the kernel tells of."""
+        tag = self._configfs.read(self._entry(name) / 'tag')
+        return tag if tag.lower() == name else name
 
     def has(self, initiator: str) -> bool:
         return self._entry(initiator).is_dir()
@@ -202,7 +211,7 @@ class PortalGroup:
             match = _NAME.search(text)
             if match:
                 address = _ADDRESS.search(text)
-                found.append(SessionState(match['name'], address['address'] if address else ''))
+                found.append(SessionState(name, address['address'] if address else ''))
         return found
 
 

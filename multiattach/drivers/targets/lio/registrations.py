@@ -5,6 +5,7 @@ It rewrites the file ``pr/aptpl_SERIAL`` beneath its ``dbroot`` at each change t
 never: whoever makes a target gives it the lines again, before a logical unit has them.
 """
 
+import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def parse_state(text: str) -> list[Nexus]:
     for line in text.strip('\0\n ').splitlines():
         if line.startswith(_START):
             values = {}
-        elif line.startswith(_END) and values is not None and _NODE in values:
+        elif line == f'{_END}: {len(found)}' and values is not None and _NODE in values:
             found.append(Nexus(values))
             values = None
         elif values is not None and '=' in line:
@@ -133,9 +134,28 @@ def tell(generation: int, nexuses: Iterable[Nexus]) -> Reservations:
     )
 
 
-def describe(shown: Reservations, isids: Sequence[str | None], iqn: str) -> list[Nexus]:
+@dataclass(frozen=True)
+class Shown:
+    """What the kernel shows of a logical unit.
+
+    :param isids: of each registration the session's, None for one without.
+    :param holder: number of the registration that the kernel names as the holder, also where all of them are.
+    :param is_whole: whether these are all that are registered.
+    """
+
+    reservations: Reservations
+    isids: tuple[str | None, ...]
+    holder: int | None
+    is_whole: bool
+
+
+def describe(shown: Shown, iqn: str) -> list[Nexus]:
     """Write down registrations as the kernel would."""
-    return [Nexus(_describe(one, isid, shown.kind, iqn)) for one, isid in zip(shown.registrations, isids, strict=True)]
+    found = shown.reservations
+    return [
+        Nexus(_describe(dataclasses.replace(one, is_holder=number == shown.holder), isid, found.kind, iqn))
+        for number, (one, isid) in enumerate(zip(found.registrations, shown.isids, strict=True))
+    ]
 
 
 def _describe(one: Registration, isid: str | None, kind: int | None, iqn: str) -> dict[str, str]:
@@ -157,19 +177,6 @@ def _describe(one: Registration, isid: str | None, kind: int | None, iqn: str) -
     }
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the kernel shows of a logical unit.
-
-    :param isids: of each registration the session's, None for one without.
-    :param is_whole: whether these are all that are registered.
-    """
-
-    reservations: Reservations
-    isids: tuple[str | None, ...]
-    is_whole: bool
-
-
 def parse_shown(registered: str, holder: str, kind: str, generation: str) -> Shown:
     """Read the attributes in ``pr``."""
     match, code = _SHOWN_HOLDER.search(holder), _KINDS.get(kind.removeprefix(_SHOWN_TYPE).strip())
@@ -186,5 +193,6 @@ def parse_shown(registered: str, holder: str, kind: str, generation: str) -> Sho
     return Shown(
         Reservations(int(generation or '0', 0), code, found),
         tuple(one['isid'] for one in lines),
+        next((number for number, one in enumerate(lines) if (one['node'], one['isid']) == holding), None),
         len(registered) < _PAGE - _LINE,
     )

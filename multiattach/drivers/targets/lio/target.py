@@ -2,6 +2,7 @@
 """The lio target driver: one target of the kernel per volume, an entry with an account of its own per initiator."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import re
@@ -156,7 +157,7 @@ class LioTarget:
         if group.exists():
             group.set_open(False)  # nobody registers any more
         entries = [group.read_entry(name) for name in group.list_initiators() if name != gone]
-        nexuses = without(self._memory.read(volume_id, device), {*ended, gone})
+        nexuses = without(self._memory.read(volume_id, device), {*ended, gone.lower()})
         self._remove(group, volume_id)
         self._memory.prepare(volume_id, device, nexuses)
         place = self._stores.make(volume_id, device)
@@ -182,7 +183,7 @@ class LioTarget:
         had = Cut(
             acl=group.has(initiator),
             account=bool(username) and group.read_account(initiator) == username,
-            registration=self._memory.read_reservations(volume_id).has(initiator),
+            registration=self.read_reservations(volume_id).has(initiator),
             sessions=tuple(sessions),
             # An account opens the entry that it belongs to, and no other one.
             whole=bool(username),
@@ -194,7 +195,7 @@ class LioTarget:
         left = Cut(
             left_acl=group.has(initiator),
             left_sessions=tuple(self._list_sessions(group, initiator)),
-            left_registration=self._memory.read_reservations(volume_id).has(initiator),
+            left_registration=self.read_reservations(volume_id).has(initiator),
         )
         if left.is_left:
             raise TargetError(f'{initiator} is still at target {group.iqn}: {left.describe()}')
@@ -202,7 +203,7 @@ class LioTarget:
 
     def _shut_out(self, group: PortalGroup, volume_id: str, initiator: str) -> None:
         place = self._stores.find(volume_id)
-        if place is not None and hands_over(self._memory.read(volume_id), initiator):
+        if place is not None and hands_over(self._memory.read(volume_id), initiator.lower()):
             # Were it released, one that was fenced off by its peers could write until they reserve anew.
             LOG.info('Target %s: the reservation of %s goes on with another registrant', group.iqn, initiator)
             is_open, device = group.is_open(), self._stores.read_device(place)
@@ -210,7 +211,7 @@ class LioTarget:
             group.set_open(is_open)
             return
         group.shut_out(initiator)
-        self._memory.forget(volume_id, group.iqn, initiator)
+        self._memory.forget(volume_id, group.iqn, initiator.lower())
 
     def _list_sessions(self, group: PortalGroup, initiator: str) -> list[SessionState]:
         return [one for one in group.list_sessions() if one.initiator == initiator]
@@ -235,18 +236,21 @@ class LioTarget:
     # Reservations -----------------------------------------------------------------------
 
     def read_reservations(self, volume_id: str) -> Reservations:
-        return self._memory.read_reservations(volume_id)
+        """Read who is registered; of whom the kernel tells in small letters, by the name that was admitted."""
+        found, group = self._memory.read_reservations(volume_id), self._group(volume_id)
+        named = (dataclasses.replace(one, initiator=group.find_name(one.initiator)) for one in found.registrations)
+        return dataclasses.replace(found, registrations=tuple(named))
 
     def clear_reservations(self, volume_id: str, initiator: str | None) -> Reservations:
         """End registrations; all sessions of the volume end for a moment, and come back."""
         group, place = self._group(volume_id), self._stores.find(volume_id)
         if place is None:
-            nexuses = [] if initiator is None else without(self._memory.read(volume_id), [initiator])
+            nexuses = [] if initiator is None else without(self._memory.read(volume_id), [initiator.lower()])
             self._memory.replace(volume_id, nexuses)
             return self.read_reservations(volume_id)
-        going = {one.initiator for one in self.read_reservations(volume_id).registrations}
+        going = {one.initiator for one in self._memory.read_reservations(volume_id).registrations}
         if initiator is not None:
-            going &= {initiator}
+            going &= {initiator.lower()}
         if going:
             is_open = group.is_open()
             self._rebuild(group, volume_id, self._stores.read_device(place), ended=going)
@@ -328,8 +332,12 @@ class LioTarget:
 
 def _check_grant(grant: Grant) -> None:
     """Refuse what would end up as another path, or as no account at all."""
-    if not grant.username or not grant.secret or not _INITIATOR.fullmatch(grant.initiator):
-        raise TargetError(f'the kernel cannot admit {grant.initiator!r}: it has no account, or no name for a folder')
+    name = grant.initiator
+    if not grant.username or not grant.secret or not _INITIATOR.fullmatch(name):
+        raise TargetError(f'the kernel cannot admit {name!r}: it has no account, or no name for a folder')
+    if name != name.lower() and len(name) > _LONGEST_TAG:
+        raise TargetError(f'the kernel cannot admit {name!r}: of {_LONGEST_TAG} characters or more all must be small')
 
 
+_LONGEST_TAG = 60
 _INITIATOR = re.compile(r'(?!\.)[!-.0-~]{1,223}')

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from multiattach.drivers.targets.base import Grant, TargetInfo, account_name, generate_secret
+from multiattach.domain.connection import TargetAddress
+from multiattach.drivers.targets.base import Grant, Target, TargetInfo, account_name, generate_secret
+from multiattach.drivers.targets.lio.configfs import Configfs
+from multiattach.drivers.targets.lio.target import LioTarget
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
-from tests.functional.drivers.stores import Store
+from tests.functional.drivers.stores import KERNEL_VARIABLE, Store
 from tests.testbed.servers import pick_port
 
 from .initiator import Session
@@ -56,12 +60,14 @@ class Volume:
         initiator = f'iqn.2010-10.org.openstack.test:host-{number}'
         return Grant(initiator, account_name(self.id, initiator), generate_secret())
 
-    def grant_all(self, target: TgtTarget, grants: list[Grant]) -> TargetInfo:
+    def grant_all(self, target: Target, grants: list[Grant]) -> TargetInfo:
         infos = {target.grant(self.id, self.device, grant) for grant in grants}
         assert len(infos) == 1
         return infos.pop()
 
-    def login(self, info: TargetInfo, grant: Grant, *, comes_back: bool = False, **changes: str) -> Session:
+    def login(
+        self, info: TargetInfo, grant: Grant, *, comes_back: bool = False, isid: int | None = None, **changes: str
+    ) -> Session:
         return Session(
             self.portal,
             info.iqn,
@@ -70,6 +76,7 @@ class Volume:
             changes.get('secret', grant.secret),
             comes_back=comes_back,
             alias=changes.get('alias', ''),
+            isid=isid,
         )
 
 
@@ -108,13 +115,24 @@ def tgtd(make_tgtd: Callable[[], PrivateTgtd]) -> PrivateTgtd:
 
 
 @pytest.fixture
-def target(tgtd: PrivateTgtd, tmp_path: Path) -> TgtTarget:
-    return TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / 'targets')
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
+    if KERNEL_VARIABLE in os.environ:
+        kernel = LioTarget(Configfs(), portal=free_portal(), reservations_dir=tmp_path / 'reservations')
+        kernel.check()
+        yield kernel
+        for volume_id in kernel.list_exports():
+            kernel.remove_export(volume_id)
+        return
+    tgtd: PrivateTgtd = request.getfixturevalue('tgtd')
+    yield TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / 'targets')
 
 
 @pytest.fixture
-def make_volume(tgtd: PrivateTgtd, store: Store) -> Callable[[], Volume]:
-    return lambda: Volume.make(store, tgtd.portal)
+def make_volume(target: Target, store: Store) -> Callable[[], Volume]:
+    address = target.locate(str(uuid.UUID(int=0)))
+    assert isinstance(address, TargetAddress)
+    portal = address.portal
+    return lambda: Volume.make(store, portal)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ _declare('iscsi_set_session_type', ctypes.c_int, _context, ctypes.c_int)
 _declare('iscsi_set_header_digest', ctypes.c_int, _context, ctypes.c_int)
 _declare('iscsi_set_alias', ctypes.c_int, _context, ctypes.c_char_p)
 _declare('iscsi_set_targetname', ctypes.c_int, _context, ctypes.c_char_p)
+_declare('iscsi_set_isid_random', ctypes.c_int, _context, ctypes.c_uint32, ctypes.c_uint32)
 _declare('iscsi_set_timeout', ctypes.c_int, _context, ctypes.c_int)
 _declare('iscsi_set_noautoreconnect', None, _context, ctypes.c_int)
 _declare('iscsi_set_initiator_username_pwd', ctypes.c_int, _context, ctypes.c_char_p, ctypes.c_char_p)
@@ -45,7 +46,11 @@ _declare('iscsi_write16_sync', ctypes.c_void_p, *_RW, ctypes.c_char_p, ctypes.c_
 _declare('iscsi_scsi_command_sync', ctypes.c_void_p, _context, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 _declare('scsi_create_task', ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
 _declare('scsi_task_set_iov_in', None, ctypes.c_void_p, *_VECTORS)
-_XFER_READ = 1
+_declare('scsi_task_set_iov_out', None, ctypes.c_void_p, *_VECTORS)
+_XFER_READ, _XFER_WRITE = 1, 2
+
+# service actions of PERSISTENT RESERVE OUT (SPC-4 section 6.16.2)
+REGISTER, RESERVE, RELEASE, CLEAR, PREEMPT, PREEMPT_AND_ABORT, REGISTER_AND_IGNORE = range(7)
 
 
 class LoginRefused(Exception):
@@ -74,6 +79,7 @@ class Session:
         *,
         comes_back: bool = False,
         alias: str = '',
+        isid: int | None = None,
     ) -> None:
         #: how often it has logged in again, as far as commands have noticed
         self.returns = 0
@@ -85,6 +91,8 @@ class Session:
         _library.iscsi_set_session_type(self._context, _NORMAL_SESSION)
         _library.iscsi_set_header_digest(self._context, _HEADER_DIGEST_NONE)
         _library.iscsi_set_targetname(self._context, iqn.encode())
+        if isid is not None:
+            _library.iscsi_set_isid_random(self._context, isid, 0)
         if alias:
             _library.iscsi_set_alias(self._context, alias.encode())
         if user:
@@ -155,6 +163,25 @@ class Session:
 
         self._retry(ask)
         return buffer.raw
+
+    def reserve_out(self, action: int, key: int, new_key: int = 0, kind: int = 0, *, aptpl: bool = False) -> None:
+        """PERSISTENT RESERVE OUT with a parameter list of 24 bytes."""
+        data = key.to_bytes(8) + new_key.to_bytes(8) + bytes([0, 0, 0, 0, int(aptpl), 0, 0, 0])
+        command = bytes([0x5F, action, kind, 0, 0, 0, 0, 0, len(data), 0])
+        buffer = ctypes.create_string_buffer(data, len(data))
+        vector = _Vector(ctypes.addressof(buffer), len(buffer))
+
+        def ask() -> int | None:
+            task = _library.scsi_create_task(len(command), command, _XFER_WRITE, len(data))
+            _library.scsi_task_set_iov_out(task, ctypes.byref(vector), 1)
+            found: int | None = _library.iscsi_scsi_command_sync(self._context, 1, task, None)
+            return found
+
+        self._retry(ask)
+
+    def reserve_in(self, action: int) -> bytes:
+        """PERSISTENT RESERVE IN: keys (0), the reservation (1), capabilities (2), full status (3)."""
+        return self._ask(bytes([0x5E, action, 0, 0, 0, 0, 0, 0, 252, 0]))
 
     def close(self) -> None:
         if self._context:

@@ -11,6 +11,7 @@ import pytest
 
 from multiattach.domain import errors
 from multiattach.drivers.errors import TargetError, TargetUnavailable
+from multiattach.drivers.targets.base import Target
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.protocol import Mode, Op, Request
 from multiattach.drivers.targets.tgt.target import TgtTarget
@@ -104,7 +105,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, target: TgtTarget, store: Store) -> Iterator[Bench]:
+def bench(tmp_path: Path, target: Target, store: Store) -> Iterator[Bench]:
     wait_for_capacity(store.backend)
     with embedded.deploy(tmp_path, target, report_interval=3600, backend=store.backend) as deployed:
         made = Bench(deployed, store)
@@ -116,6 +117,7 @@ def bench(tmp_path: Path, target: TgtTarget, store: Store) -> Iterator[Bench]:
 
 
 @pytest.mark.every_store
+@pytest.mark.every_target
 def test_after_the_answer_the_fenced_one_writes_nothing_and_the_other_goes_on(bench: Bench) -> None:
     volume_id = bench.d.make_volume('multi')
     rows = [bench.attach(volume_id, host) for host in ('one', 'two')]
@@ -126,7 +128,9 @@ def test_after_the_answer_the_fenced_one_writes_nothing_and_the_other_goes_on(be
     assert answer.proof['cut']['acl']
     assert answer.proof['cut']['account']
     assert [one['initiator'] for one in answer.proof['cut']['sessions']] == [rows[0].initiator]
-    assert [one['initiator'] for one in answer.proof['cut']['others']] == [rows[1].initiator]
+    # At tgtd the other one's session could have been the fenced one's.
+    returns = 1 if isinstance(bench.d.target, TgtTarget) else 0
+    assert [one['initiator'] for one in answer.proof['cut']['others']] == [rows[1].initiator] * returns
     assert answer.proof['scope'] == 'target'
     assert answer.proof['left'] == {'acl': False, 'account': False, 'sessions': []}
     assert answer.proof['worker'] == embedded.BACKEND
@@ -134,7 +138,7 @@ def test_after_the_answer_the_fenced_one_writes_nothing_and_the_other_goes_on(be
     fenced.join(20)
     assert isinstance(fenced.error, IoFailed)
     assert other.error is None
-    assert other.session.returns == 1
+    assert other.session.returns == returns
     assert bench.read(volume_id, 0) == frozen
     # What was acknowledged is there: at most the one in flight besides it.
     last = f'{rows[0].initiator}/{fenced.sequence}'.encode()
@@ -150,6 +154,7 @@ def test_after_the_answer_the_fenced_one_writes_nothing_and_the_other_goes_on(be
         login(rows[0].connection_info, rows[0].initiator)
 
 
+@pytest.mark.every_target
 def test_it_comes_back_with_new_credentials_only(bench: Bench) -> None:
     volume_id = bench.d.make_volume('multi')
     row = bench.attach(volume_id, 'one')
@@ -169,6 +174,7 @@ def test_it_comes_back_with_new_credentials_only(bench: Bench) -> None:
     assert writer.error is None
 
 
+@pytest.mark.every_target
 def test_a_fence_again_reads_the_target_again(bench: Bench) -> None:
     volume_id = bench.d.make_volume('multi')
     row, other = bench.attach(volume_id, 'one'), bench.attach(volume_id, 'two')
@@ -182,6 +188,7 @@ def test_a_fence_again_reads_the_target_again(bench: Bench) -> None:
     assert bench.state(other) == 'attached'
 
 
+@pytest.mark.every_target
 def test_servers_of_one_host_share_a_session_and_are_cut_off_together_or_not_at_all(bench: Bench) -> None:
     volume_id = bench.d.make_volume('multi')
     first, second, other = (bench.attach(volume_id, host) for host in ('one', 'one', 'two'))
@@ -197,6 +204,7 @@ def test_servers_of_one_host_share_a_session_and_are_cut_off_together_or_not_at_
     assert [bench.state(row) for row in (first, second, other)] == ['fenced', 'fenced', 'attached']
 
 
+@pytest.mark.every_target
 def test_detach_of_a_fenced_one_asks_nobody(bench: Bench) -> None:
     volume_id = bench.d.make_volume('multi')
     row = bench.attach(volume_id, 'one')
@@ -241,6 +249,7 @@ def test_what_cannot_be_proven_is_carried_on_with(bench: Bench, tgtd: PrivateTgt
     assert bench.d.target.list_exports() == {}
 
 
+@pytest.mark.every_target
 def test_a_host_with_several_volumes_and_one_that_it_shares(bench: Bench) -> None:
     volumes = [bench.d.make_volume('multi') for _ in range(3)]
     mine = [bench.attach(volume_id, 'one') for volume_id in volumes]
@@ -292,6 +301,7 @@ def test_sessions_that_do_not_end_are_no_proof(
     volume.login(info, other).close()
 
 
+@pytest.mark.every_target
 def test_two_logins_of_one_initiator_both_end(target: TgtTarget, make_volume: Callable[[], Volume]) -> None:
     first, second = make_volume(), make_volume()
     grants = [first.grant(1), second.grant(1)]

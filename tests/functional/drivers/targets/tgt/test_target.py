@@ -45,6 +45,7 @@ def pattern(number: int) -> bytes:
 # Logging in -------------------------------------------------------------------------------
 
 
+@pytest.mark.every_target
 def test_right_chap_logs_in_and_reads(target: TgtTarget, volume: Volume) -> None:
     grant = volume.grant(1)
     info = target.grant(volume.id, volume.device, grant)
@@ -85,6 +86,7 @@ def test_a_name_of_any_form_is_told_as_it_is(tgtd: PrivateTgtd, target: TgtTarge
         {'initiator': 'iqn.2010-10.org.openstack.test:stranger'},
     ],
 )
+@pytest.mark.every_target
 def test_anything_else_is_refused(target: TgtTarget, volume: Volume, changes: dict[str, str]) -> None:
     grant = volume.grant(1)
     info = target.grant(volume.id, volume.device, grant)
@@ -93,6 +95,7 @@ def test_anything_else_is_refused(target: TgtTarget, volume: Volume, changes: di
     volume.login(info, grant).close()
 
 
+@pytest.mark.every_target
 def test_one_initiator_can_not_use_its_account_at_another_volume(
     target: TgtTarget, make_volume: Callable[[], Volume]
 ) -> None:
@@ -104,6 +107,7 @@ def test_one_initiator_can_not_use_its_account_at_another_volume(
         second.login(info, mine)
 
 
+@pytest.mark.every_target
 def test_discovery_shows_only_what_is_granted(target: TgtTarget, make_volume: Callable[[], Volume]) -> None:
     first, second = make_volume(), make_volume()
     target.grant(first.id, first.device, first.grant(1))
@@ -138,6 +142,7 @@ def test_identity_is_made_from_the_uuid(target: TgtTarget, volume: Volume) -> No
 
 
 @pytest.mark.every_store
+@pytest.mark.every_target
 def test_written_through_one_login_is_read_through_another(target: TgtTarget, volume: Volume, store: Store) -> None:
     one, two = volume.grant(1), volume.grant(2)
     info = target.grant(volume.id, volume.device, one)
@@ -153,6 +158,7 @@ def test_written_through_one_login_is_read_through_another(target: TgtTarget, vo
         assert second.read(7) == pattern(9)
 
 
+@pytest.mark.every_target
 def test_forty_initiators_at_once(target: TgtTarget, volume: Volume) -> None:
     # More than the 16 and 32 slots after which tgtd grows its array of accounts.
     grants = [volume.grant(number) for number in range(40)]
@@ -167,6 +173,7 @@ def test_forty_initiators_at_once(target: TgtTarget, volume: Volume) -> None:
 
 
 @pytest.mark.every_store
+@pytest.mark.every_target
 def test_revoked_session_dies_and_stays_out_while_another_reads_on(target: TgtTarget, volume: Volume) -> None:
     out, stays = volume.grant(1), volume.grant(2)
     target.grant(volume.id, volume.device, out)
@@ -262,6 +269,7 @@ def test_no_moment_without_chap_while_the_first_account_leaves(target: TgtTarget
 # Idempotence ------------------------------------------------------------------------------
 
 
+@pytest.mark.every_target
 def test_grant_again_changes_nothing(target: TgtTarget, volume: Volume) -> None:
     grant = volume.grant(1)
     info = target.grant(volume.id, volume.device, grant)
@@ -272,6 +280,7 @@ def test_grant_again_changes_nothing(target: TgtTarget, volume: Volume) -> None:
     assert target.list_exports() == before
 
 
+@pytest.mark.every_target
 def test_grant_with_another_secret_replaces_it(target: TgtTarget, volume: Volume) -> None:
     old, other = volume.grant(1), volume.grant(2)
     target.grant(volume.id, volume.device, old)
@@ -330,6 +339,7 @@ def test_what_is_opened_in_vain_is_closed_before_anybody_gets_in(
         assert session.read(0) == bytes(BLOCK)
 
 
+@pytest.mark.every_target
 def test_revoke_and_remove_of_what_is_absent_succeed(target: TgtTarget, volume: Volume) -> None:
     grant = volume.grant(1)
     target.revoke(volume.id, grant.initiator, grant.username)
@@ -412,11 +422,12 @@ def test_remove_leaves_nothing(target: TgtTarget, tgtd: PrivateTgtd, volume: Vol
     assert list((tmp_path / 'targets').iterdir()) == []
 
 
-def test_remove_while_everybody_writes(target: TgtTarget, tgtd: PrivateTgtd, volume: Volume) -> None:
+@pytest.mark.every_target
+def test_remove_while_everybody_writes(target: TgtTarget, volume: Volume) -> None:
     grants = [volume.grant(number) for number in range(4)]
     info = volume.grant_all(target, grants)
     sessions = [volume.login(info, grant) for grant in grants]
-    pid = tgtd.pid
+    life = target.generation()
 
     def write(session: Session) -> int:
         for count in range(1_000_000):
@@ -433,7 +444,7 @@ def test_remove_while_everybody_writes(target: TgtTarget, tgtd: PrivateTgtd, vol
         assert all(writer.result(30) > 0 for writer in writers)
     for session in sessions:
         session.close()
-    assert tgtd.pid == pid
+    assert target.generation() == life
     assert target.list_exports() == {}
 
 
@@ -561,6 +572,7 @@ def test_tgt_admin_restores_an_equal_target(
 
 
 @pytest.mark.every_store
+@pytest.mark.every_target
 def test_extend_is_seen_under_io(target: TgtTarget, volume: Volume) -> None:
     one, two = volume.grant(1), volume.grant(2)
     target.grant(volume.id, volume.device, one)
@@ -593,6 +605,7 @@ def test_extend_is_seen_under_io(target: TgtTarget, volume: Volume) -> None:
         assert second.read(beyond * 11 - 1) == pattern(5)
 
 
+@pytest.mark.every_target
 def test_extend_of_what_is_absent_fails(target: TgtTarget, volume: Volume) -> None:
     with pytest.raises(TargetError, match='no LUN'):
         target.extend(volume.id, volume.device)
