@@ -281,16 +281,17 @@ def _load_backend(conf: cfg.ConfigOpts, name: str) -> Any:
 
 
 def ask_storage(conf: cfg.ConfigOpts, name: str) -> bool:
-    """Check a backend whose storage, or target, is elsewhere; of others the worker alone can tell.
+    """Check a backend whose storage, or target, is elsewhere, or in the kernel; of others the worker alone can tell.
 
-    :returns: whether it is elsewhere.
+    :returns: whether it was asked.
     :raises ConfigurationError: it cannot be used.
     """
     is_remote = bool(getattr(_load_backend(conf, name), 'IS_REMOTE', False))
     if is_remote:
         make_backend(conf, name)
     option = f'Option target_driver in [{name}]'
-    if not getattr(plugins.load(plugins.TARGETS, conf[name].target_driver, option), 'IS_REMOTE', False):
+    plugin = plugins.load(plugins.TARGETS, conf[name].target_driver, option)
+    if not any(getattr(plugin, kind, False) for kind in ('IS_REMOTE', 'IS_KERNEL')):
         return is_remote
     TargetDrivers(conf).make(name)
     return True

@@ -18,6 +18,8 @@ class LioService(LioTarget):
 
     OPTS = lio_conf.OPTS
     OPTION_GROUP = lio_conf.GROUP
+    # It is there without a worker, and can be asked.
+    IS_KERNEL = True
 
     @classmethod
     def from_options(cls, options: Any, surroundings: plugins.Surroundings) -> Self:
