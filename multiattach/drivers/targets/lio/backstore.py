@@ -65,7 +65,7 @@ class Backstores:
 
         :raises TargetError: the kernel refuses the device.
         """
-        kind, size = _look(device)
+        kind, size = look(device)
         folder = self._core / f'{kind}_{_FOLDER}'
         self._configfs.make(folder)
         place = folder / _name(volume_id)
@@ -104,7 +104,7 @@ class Backstores:
 
     def grow(self, place: Path, device: str) -> None:
         """Take on the size of a device that has grown."""
-        kind, size = _look(device)
+        kind, size = look(device)
         if kind == FILE:  # of a block device the kernel asks the device
             self._configfs.write(place / 'control', f'fd_dev_size={size}')
             shown = _SIZE.search(self._configfs.read(place / 'info'))
@@ -117,8 +117,11 @@ def _name(volume_id: str) -> str:
     return f'volume-{volume_id}'
 
 
-def _look(device: str) -> tuple[str, int]:
-    """Tell how a device is opened, and its size in bytes."""
+def look(device: str) -> tuple[str, int]:
+    """Tell how a device is opened, and its size in bytes.
+
+    :raises TargetError: it cannot be exported.
+    """
     if ',' in device or not device.startswith('/'):
         raise TargetRequestInvalid(f'the kernel can have no storage object over {device!r}')
     try:

@@ -2,6 +2,7 @@
 """What initiators have registered, kept with the volume for the next life of the kernel."""
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from multiattach.drivers.targets.lio.registrations import Nexus, Shown, TornStat
 from multiattach.drivers.targets.lio.state_file import StateFile
 
 LOG = log.getLogger(__name__)
-_TRIES = 20
+_TRIES, _PAUSE = 10, 0.01
 
 
 class Memory:
@@ -79,24 +80,23 @@ class Memory:
         with _expect(volume_id):
             self._file(volume_id).replace(registrations.write_state(nexuses))
 
-    def forget(self, volume_id: str, iqn: str, initiator: str) -> None:
+    def forget(self, volume_id: str, iqn: str, initiator: str) -> bool:
         """Have an initiator in the file no more, which has none in force.
 
         The kernel does not write it when an entry goes, and may write it meanwhile for another initiator.
+
+        :returns: whether it is so; not if others register again and again.
         """
         for _ in range(_TRIES):
             before = self._look(volume_id)
-            known = self.read(volume_id)
-            if before is not None and before.is_whole:
-                found = registrations.describe(before, iqn)
+            if before is None:
+                found = registrations.without(self.read(volume_id), [initiator])
             else:
-                found = registrations.without(known, [initiator])
-            if found != known:
-                self.replace(volume_id, found)
-            after = self._look(volume_id)
-            if after == before:
-                return
-        raise TargetError(f'the registrations of volume {volume_id} change all the time')
+                found = self._find_in_force(volume_id, iqn, before)
+            self.replace(volume_id, found)
+            if self._look(volume_id) == before:
+                return True
+        return False
 
     # In force ---------------------------------------------------------------------------
 
@@ -105,14 +105,36 @@ class Memory:
         for nexus in nexuses:
             self._configfs.write(place / 'pr' / 'res_aptpl_metadata', nexus.tell())
 
-    def read_reservations(self, volume_id: str) -> Reservations:
+    def read_in_force(self, volume_id: str, iqn: str) -> list[Nexus]:
+        """Read who is registered now at a logical unit that was made to the end."""
+        shown = self._look(volume_id)
+        return self.read(volume_id) if shown is None else self._find_in_force(volume_id, iqn, shown)
+
+    def _find_in_force(self, volume_id: str, iqn: str, shown: Shown) -> list[Nexus]:
+        if shown.is_whole:
+            return registrations.describe(shown, iqn)
+        # Only the file has them all, and the kernel may be at it.
+        names = self._list_entries(iqn)
+        return [nexus for nexus in self._read_patiently(volume_id) if nexus.initiator in names]
+
+    def _list_entries(self, iqn: str) -> set[str]:
+        return set(self._configfs.list_names(self._configfs.root / 'iscsi' / iqn / 'tpgt_1' / 'acls'))
+
+    def _read_patiently(self, volume_id: str) -> list[Nexus]:
+        for _ in range(_TRIES):
+            with contextlib.suppress(TornState, OSError):
+                return self._file(volume_id).read()
+            time.sleep(_PAUSE)
+        return self.read(volume_id)
+
+    def read_reservations(self, volume_id: str, iqn: str) -> Reservations:
         """Read who is registered now; where there is no target, who will be."""
         shown = self._look(volume_id)
         if shown is None:
             return registrations.tell(0, self.read(volume_id))
         if shown.is_whole:
             return shown.reservations
-        return registrations.tell(shown.reservations.generation, self.read(volume_id))
+        return registrations.tell(shown.reservations.generation, self._find_in_force(volume_id, iqn, shown))
 
     def _look(self, volume_id: str) -> Shown | None:
         place = self._stores.find(volume_id)

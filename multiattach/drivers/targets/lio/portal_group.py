@@ -94,6 +94,9 @@ class PortalGroup:
                 self._configfs.remove(folder / name)
         self._configfs.make(folder / self._portal)
 
+    def is_listening(self) -> bool:
+        return self._configfs.list_names(self._group / 'np') == [self._portal]
+
     def set_open(self, is_open: bool) -> None:
         """Take logins, or end all sessions and take none."""
         self._configfs.settle(self._group / 'enable', str(int(is_open)))

@@ -27,12 +27,12 @@ from multiattach.drivers.targets.base import (
     make_chap_grant,
 )
 from multiattach.drivers.targets.lio import identity
-from multiattach.drivers.targets.lio.backstore import Backstores
+from multiattach.drivers.targets.lio.backstore import Backstores, look
 from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.identity import LUN
 from multiattach.drivers.targets.lio.memory import Memory
 from multiattach.drivers.targets.lio.portal_group import PortalGroup
-from multiattach.drivers.targets.lio.registrations import hands_over, without
+from multiattach.drivers.targets.lio.registrations import Nexus, hands_over, without
 
 LOG = log.getLogger(__name__)
 
@@ -135,16 +135,21 @@ class LioTarget:
     def _settle(self, volume_id: str, device: str) -> PortalGroup:
         """Make or repair target and logical unit; who may log in is left as it is, and nobody new can."""
         group, place = self._group(volume_id), self._stores.find(volume_id)
-        if (
-            place is None
-            or not self._stores.is_ready(place)
-            or self._stores.read_device(place) != device
-            or group.find_place() != place
-        ):
+        if place is None or self._stores.read_device(place) != device or not self._is_complete(group, place):
             return self._rebuild(group, volume_id, device)
         group.make()
-        group.listen()
         return group
+
+    def _is_complete(self, group: PortalGroup, place: Path | None) -> bool:
+        """Whether a target was made to the end, and what was registered is in force."""
+        return (
+            place is not None and self._stores.is_ready(place) and group.find_place() == place and group.is_listening()
+        )
+
+    def _read_nexuses(self, group: PortalGroup, volume_id: str, device: str = '') -> list[Nexus]:
+        if self._is_complete(group, self._stores.find(volume_id)):
+            return self._memory.read_in_force(volume_id, group.iqn)
+        return self._memory.read(volume_id, device)
 
     def _rebuild(
         self, group: PortalGroup, volume_id: str, device: str, ended: Collection[str] = (), gone: str = ''
@@ -154,10 +159,11 @@ class LioTarget:
         :param ended: initiators whose registrations end.
         :param gone: one that has no entry any more, and no registration.
         """
+        look(device)  # before anything is taken away
         if group.exists():
             group.set_open(False)  # nobody registers any more
         entries = [group.read_entry(name) for name in group.list_initiators() if name != gone]
-        nexuses = without(self._memory.read(volume_id, device), {*ended, gone.lower()})
+        nexuses = without(self._read_nexuses(group, volume_id, device), {*ended, gone.lower()})
         self._remove(group, volume_id)
         self._memory.prepare(volume_id, device, nexuses)
         place = self._stores.make(volume_id, device)
@@ -169,7 +175,7 @@ class LioTarget:
             group.expect(name)
         for entry in entries:
             group.admit(Grant(entry.initiator, entry.username, entry.secret, entry.mode))
-        group.listen()
+        group.listen()  # last of all: one that does not was not made to the end
         return group
 
     # Turning away -----------------------------------------------------------------------
@@ -203,7 +209,7 @@ class LioTarget:
 
     def _shut_out(self, group: PortalGroup, volume_id: str, initiator: str) -> None:
         place = self._stores.find(volume_id)
-        if place is not None and hands_over(self._memory.read(volume_id), initiator.lower()):
+        if place is not None and hands_over(self._read_nexuses(group, volume_id), initiator.lower()):
             # Were it released, one that was fenced off by its peers could write until they reserve anew.
             LOG.info('Target %s: the reservation of %s goes on with another registrant', group.iqn, initiator)
             is_open, device = group.is_open(), self._stores.read_device(place)
@@ -211,7 +217,12 @@ class LioTarget:
             group.set_open(is_open)
             return
         group.shut_out(initiator)
-        self._memory.forget(volume_id, group.iqn, initiator.lower())
+        if not self._memory.forget(volume_id, group.iqn, initiator.lower()):
+            # No initiator can keep another one's fence from being proven.
+            is_open = group.is_open()
+            group.set_open(False)
+            self._memory.forget(volume_id, group.iqn, initiator.lower())
+            group.set_open(is_open)
 
     def _list_sessions(self, group: PortalGroup, initiator: str) -> list[SessionState]:
         return [one for one in group.list_sessions() if one.initiator == initiator]
@@ -237,7 +248,8 @@ class LioTarget:
 
     def read_reservations(self, volume_id: str) -> Reservations:
         """Read who is registered; of whom the kernel tells in small letters, by the name that was admitted."""
-        found, group = self._memory.read_reservations(volume_id), self._group(volume_id)
+        group = self._group(volume_id)
+        found = self._memory.read_reservations(volume_id, group.iqn)
         named = (dataclasses.replace(one, initiator=group.find_name(one.initiator)) for one in found.registrations)
         return dataclasses.replace(found, registrations=tuple(named))
 
@@ -248,7 +260,7 @@ class LioTarget:
             nexuses = [] if initiator is None else without(self._memory.read(volume_id), [initiator.lower()])
             self._memory.replace(volume_id, nexuses)
             return self.read_reservations(volume_id)
-        going = {one.initiator for one in self._memory.read_reservations(volume_id).registrations}
+        going = {one.initiator for one in self._memory.read_reservations(volume_id, group.iqn).registrations}
         if initiator is not None:
             going &= {initiator.lower()}
         if going:
