@@ -7,6 +7,7 @@ from multiattach.api.request import Request
 from multiattach.api.routing import Controller, route
 from multiattach.api.schemas import requests
 from multiattach.api.schemas.replies import FLAG, TEXT, TEXT_OR_NULL, many, one, strict
+from multiattach.domain import extra_specs
 from multiattach.domain.pools import name_pool
 from multiattach.engine.placement import Candidate
 from multiattach.engine.queries import parse_boolean
@@ -41,6 +42,11 @@ _CAPABILITIES = strict(
         'replication_targets': many(TEXT),
         'properties': {'type': 'object', 'additionalProperties': _PROPERTY},
     }
+)
+_SPECS = (
+    (extra_specs.MULTIATTACH, 'Multiattach', 'Volumes that several servers use at once.'),
+    (extra_specs.RESERVATIONS, 'Reservations', 'SCSI-3 persistent reservations that outlast restarts.'),
+    (extra_specs.ENFORCE_READ_ONLY, 'Enforced read-only', 'The target refuses writes of read-only attachments.'),
 )
 _ZONE = strict({'zoneName': TEXT, 'zoneState': strict({'available': FLAG})})
 
@@ -94,11 +100,9 @@ class PoolsController(Controller):
             'replication_targets': [],
             # The extra specs that it understands.
             'properties': {
-                'multiattach': {
-                    'title': 'Multiattach',
-                    'type': 'boolean',
-                    'description': 'Volumes that several servers use at once.',
-                }
+                name: {'title': title, 'type': 'boolean', 'description': description}
+                for name, title, description in _SPECS
+                if about.get(extra_specs.OF_TARGETS.get(name, ''), name not in extra_specs.OF_TARGETS)
             },
         }
 

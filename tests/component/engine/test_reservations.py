@@ -7,12 +7,17 @@ import uuid
 
 import pytest
 
+from multiattach.db import services as db_services
 from multiattach.domain import errors
+from multiattach.domain.services import HOST_BINARY
+from multiattach.engine.servers import ServerAttach
 from multiattach.engine.volumes import VolumeWish
 from tests.component.engine.test_volumes import messages
+from tests.contexts import make_context
 from tests.deployments import embedded
 from tests.deployments.keeping import KeepingTarget
 from tests.deployments.noauth import make_connector
+from tests.functional.compute import compute_host
 
 CLUSTER, STRICT = {'multiattach:reservations': '<is> True'}, {'multiattach:enforce_read_only': '<is> True'}
 
@@ -115,3 +120,28 @@ def test_a_worker_with_another_target_than_when_the_volume_was_made_refuses(keep
     with pytest.raises(errors.InvalidVolume, match=r'does not have \(multiattach:reservations\): retype'):
         attach(keeping, volume_id, 'one')
     assert keeping.status(volume_id) == 'available'
+
+
+def test_a_host_with_one_initiator_is_told_at_once(keeping):
+    """Whoever attaches to a server does not wait for the end: the agent's failure is seen later by nobody."""
+    ctx = make_context(compute_host.PROJECT)
+    volume_id = keeping.make_volume('cluster', ctx=ctx)
+
+    def ask(server):
+        return keeping.engine.servers.attach(ctx, server, ServerAttach(volume_id, supports_multiattach=True))
+
+    with compute_host.run(keeping) as host:
+        host.register()
+        report = {'cannot_share': None, 'connector': {'initiator': f'iqn.1994-05.com.example:{compute_host.HOST}'}}
+        db_services.beat(keeping.db, HOST_BINARY, compute_host.HOST, 'nova', report)
+        host.may_go_on.clear()  # it has no connector yet
+        first = ask(compute_host.WEB)
+        with pytest.raises(errors.InvalidVolume, match=f'attachment {first.id} has the initiator'):
+            ask(compute_host.DB)
+        host.may_go_on.set()
+        keeping.wait(lambda: keeping.engine.attachments.show(ctx, first.id).state == 'attached')
+        with pytest.raises(errors.InvalidVolume, match='use the connector "qemu"'):
+            ask(compute_host.DB)
+        # Hosts whose attachments have one each do not say one.
+        db_services.beat(keeping.db, HOST_BINARY, compute_host.HOST, 'nova', {'cannot_share': None, 'connector': {}})
+        ask(compute_host.IDLE)
