@@ -17,6 +17,8 @@ class Block:
     text: str
     #: the line of prose that leads to it
     lead: str
+    #: the whole paragraph of that line
+    prose: str
 
 
 def read_blocks(page: pathlib.Path) -> list[Block]:
@@ -26,15 +28,19 @@ def read_blocks(page: pathlib.Path) -> list[Block]:
     :returns: its literal blocks
     """
     lines = page.read_text().splitlines()
-    section, blocks, lead = '', [], ''
+    section, blocks, lead, prose = '', [], '', ''
     for number, line in enumerate(lines):
         following = lines[number + 1] if number + 1 < len(lines) else ''
         if line and re.fullmatch(r'([-=])\1{2,}', following):
             section = line
+        if line and not line.startswith((' ', '..')):
+            before = lines[number - 1] if number else ''
+            prose = f'{prose} {line}' if before else line
         found = re.fullmatch(r'(\s*)\.\. code-block:: (\w+)', line)
         if found or (line.endswith('::') and not line.lstrip().startswith('..')):
             text = _read_literal(lines[number + 1 :])
-            blocks.append(Block(section, found[2] if found else 'shell', text, lead if line.strip() == '::' else line))
+            kind, near = found[2] if found else 'shell', lead if line.strip() == '::' else line
+            blocks.append(Block(section, kind, text, near, prose))
         if line.strip() and not found:
             lead = line.strip()
     return blocks

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small real guests: a Debian kernel and busybox in a persistent libvirt domain."""
+"""Real guests in persistent libvirt domains: a Debian kernel and busybox, or all programs of the host."""
 
+import hashlib
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import libvirt
 
 from tests.testbed.console import Console
 from tests.testbed.errors import TestbedError, WaitTimeoutError
-from tests.testbed.initramfs import build_guest_image
-from tests.testbed.kernel import fetch_kernel
+from tests.testbed.initramfs import FILES, build_guest_image, build_host_image
+from tests.testbed.kernel import Kernel, fetch_kernel
 from tests.testbed.place import Here, Place, check_socket_path
 from tests.testbed.polling import wait_until
 
@@ -25,7 +27,7 @@ _DOMAIN = """\
 <domain type='{kind}'><name>{name}</name><uuid>{uuid}</uuid>
 <memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='pc'>hvm</type><kernel>{kernel}</kernel><initrd>{image}</initrd>
-<cmdline>console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on</cmdline></os>
+<cmdline>console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on{words}</cmdline></os>
 <features><acpi/></features>{cpu}
 <on_poweroff>destroy</on_poweroff><on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
@@ -35,7 +37,14 @@ _DOMAIN = """\
 <channel type='unix'><source mode='bind' path='{folder}/shell'/>
 <target type='virtio' name='testbed.shell'/></channel>
 <controller type='usb' model='none'/><controller type='scsi' model='virtio-scsi'/>
-<memballoon model='none'/></devices></domain>"""
+{more}<memballoon model='none'/></devices></domain>"""
+_ROOT = """\
+<filesystem type='mount' accessmode='passthrough' multidevs='remap'><source dir='/'/><target dir='root'/><readonly/>
+</filesystem>"""
+_WIRE = """\
+<interface type='udp'><mac address='{mac}'/><source address='{there}' port='{port}'>
+<local address='{here}' port='{port}'/></source><model type='virtio'/></interface>"""
+_WIRE_PORT = 7000
 # Nested KVM on an emulated processor: a plain model, unchecked, boots everywhere.
 _KVM_CPU = "<cpu mode='custom' match='exact' check='none'><model fallback='allow'>qemu64</model></cpu>"
 # Prints the name of the disk whose name or serial number is $wanted.
@@ -46,6 +55,38 @@ for disk in /sys/block/vd* /sys/block/sd*; do
     serial=$(cat $disk/serial 2>/dev/null || tail -c +5 $disk/device/vpd_pg80 2>/dev/null)
     if [ "$name" = "$wanted" ] || [ "$serial" = "$wanted" ]; then echo $name; fi
 done"""
+
+
+@dataclass(frozen=True)
+class System:
+    """A guest of the host's own system: all its programs, none of its services, and Debian's full kernel.
+
+    What it writes is lost when it is switched off.
+
+    :param address: of its eth0, with the prefix: "192.0.2.11/24"; "" for a guest without a network
+    :param here: address of its host
+    :param there: address of the host of the guest at the other end of the wire
+    """
+
+    address: str = ''
+    here: str = ''
+    there: str = ''
+
+    def describe(self, name: str, kernel: Kernel) -> dict[str, str]:
+        """Tell what it adds to a domain.
+
+        :param name: the guest's name, and host name
+        :param kernel: the full one
+        :returns: parts of the domain's XML
+        """
+        main = FILES / 'guest-main'
+        words = f' net.ifnames=0 testbed.main={main} testbed.name={name} testbed.modules={kernel.modules}'
+        wire = ''
+        if self.address:
+            words += f' testbed.address={self.address}'
+            mac = '52:54:00:' + ':'.join(f'{byte:02x}' for byte in hashlib.sha256(name.encode()).digest()[:3])
+            wire = _WIRE.format(mac=mac, here=self.here, there=self.there, port=_WIRE_PORT)
+        return {'words': escape(words), 'more': _ROOT + wire}
 
 
 @dataclass
@@ -70,6 +111,7 @@ class Guest:
         memory: int = 128,
         server_id: str | None = None,
         place: Place | None = None,
+        system: System | None = None,
     ) -> 'Guest':
         """Define a guest persistently; it is started by start.
 
@@ -78,12 +120,14 @@ class Guest:
         :param folder: folder for its disk, log and socket; made
         :param cache: cache folder of kernel and initramfs
         :param kind: domain type, "qemu" (emulation) or "kvm"
-        :param memory: MiB; 96 is enough
+        :param memory: MiB; 96 is enough for busybox, 256 for a system
         :param server_id: domain UUID; a random one when None
         :param place: the machine of the libvirtd; this one when None
+        :param system: what it has instead of busybox
         :returns: the guest
         """
-        kernel = fetch_kernel('cloud', cache)
+        kernel = fetch_kernel('full' if system else 'cloud', cache)
+        image = build_host_image(kernel, cache) if system else build_guest_image(kernel, cache)
         check_socket_path(folder.absolute() / 'shell')
         guest = cls.find(connection, name, folder, place)
         guest.place.make_disk(guest.folder / 'vda', 8 << 20)
@@ -94,9 +138,10 @@ class Guest:
                 uuid=server_id or uuid.uuid4(),
                 memory=memory,
                 kernel=escape(str(kernel.vmlinux)),
-                image=escape(str(build_guest_image(kernel, cache))),
+                image=escape(str(image)),
                 folder=escape(str(guest.folder)),
                 cpu=_KVM_CPU if kind == 'kvm' else '',
+                **(system.describe(name, kernel) if system else {'words': '', 'more': ''}),
             )
         )
         return guest
@@ -221,6 +266,19 @@ class Guest:
         if code or len(output) != count * BLOCK_SIZE:
             raise TestbedError(f'{self.name}: read from {device} failed: {output[-500:]!r}')
         return output
+
+    def set_link(self, *, up: bool) -> None:
+        """Pull or plug its network cable.
+
+        :param up: True to plug
+        """
+        found = ElementTree.fromstring(self.domain.XMLDesc()).find('./devices/interface')
+        assert found is not None
+        link = found.find('link')
+        if link is None:
+            link = ElementTree.SubElement(found, 'link')
+        link.set('state', 'up' if up else 'down')
+        self.domain.updateDeviceFlags(ElementTree.tostring(found, 'unicode'), libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def destroy(self) -> None:
         """Cut the power and forget the guest; one that is gone is fine."""

@@ -85,6 +85,7 @@ def _build(name: str, kernel: Kernel, modules: list[str], programs: list[Path], 
         for path in (program, *_find_libraries(program)):
             archive.add_file(str(path).lstrip('/'), path.read_bytes())
     archive.add_file('init', (FILES / f'{name}-init').read_bytes())
+    archive.add_file('guest-shell', (FILES / 'guest-shell').read_bytes())
     data = archive.finish()
     cache = find_cache(cache)
     # Named by its contents, uncompressed: emulated processors unpack slowly.

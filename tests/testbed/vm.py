@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.testbed import libvirtd, processes
 from tests.testbed.errors import TestbedError, WaitTimeoutError
-from tests.testbed.guest import Guest
+from tests.testbed.guest import Guest, System
 from tests.testbed.initramfs import FILES, build_host_image
 from tests.testbed.kernel import fetch_kernel, find_cache
 from tests.testbed.network import Network
@@ -257,15 +257,32 @@ class ComputeHost(Remote):
             shutil.copy2(found, work)
             work.replace(target / found.name)
 
-    def define_guest(self, connection: Any, name: str, *, kind: str = 'kvm', server_id: str | None = None) -> Guest:
+    def define_guest(
+        self,
+        connection: Any,
+        name: str,
+        *,
+        kind: str = 'kvm',
+        server_id: str | None = None,
+        system: System | None = None,
+    ) -> Guest:
         """Define a small guest on this host.
 
         :param connection: of connect_libvirt
         :param name: domain name
         :param kind: domain type; KVM, on the emulated processor, is far the faster
         :param server_id: domain UUID; a random one when None
+        :param system: what it has instead of busybox
         :returns: the guest
         """
         return Guest.define(
-            connection, name, Path('/run/guests') / name, cache=self._cache, kind=kind, server_id=server_id, place=self
+            connection,
+            name,
+            Path('/run/guests') / name,
+            cache=self._cache,
+            kind=kind,
+            memory=256 if system else 128,
+            server_id=server_id,
+            place=self,
+            system=system,
         )

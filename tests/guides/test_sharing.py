@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two servers on two hosts share a file system, and one of them is fenced at the storage, as the page says."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+
+import libvirt
+import pytest
+
+from multiattach.domain.explanations import SHARED_WARNING
+from tests.deployments import file_system
+from tests.deployments.programs import BIN, make_environment
+from tests.guides.sharing import Reader, read_steps
+from tests.testbed.network import Network
+from tests.testbed.polling import wait_until
+from tests.testbed.tgtd import Tgtd
+from tests.testbed.vm import ComputeHost
+
+CLUSTER = ('The cluster', 'The file system')
+TARGET = 'iqn.2010-10.org.openstack:by-hand'
+_LUN = """\
+<disk type='block' device='lun'><driver name='qemu' type='raw' cache='none' io='native'/>
+<source dev='{device}'><reservations managed='yes'/></source><target dev='sda' bus='scsi'/><shareable/></disk>"""
+
+
+def test_each_block_is_typed_somewhere() -> None:
+    sections = ('What the servers need', 'The volume', *CLUSTER, 'One more server, and ext4')
+    steps = read_steps(*sections, 'Fence a server at the storage', 'The end')
+    assert len(steps) > 20
+    told = [line for _, shown in steps for line in shown]
+    assert sum(SHARED_WARNING.startswith(line) for line in told) == 2
+
+
+@pytest.fixture
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[file_system.Deployment]:
+    with file_system.Deployment(tmp_path_factory.mktemp('sharing')).run() as whole:
+        yield whole
+
+
+@pytest.mark.slow
+def test_servers_on_two_hosts_share_a_file_system(cloud: file_system.Deployment) -> None:
+    def run(script: str) -> tuple[int, str]:
+        env = make_environment(OS_CLIENT_CONFIG_FILE=str(cloud.folder / 'clouds.yaml'))
+        env['PATH'] = f'{BIN}:{env["PATH"]}'
+        argv = cloud.network.wrap(['bash', '-c', script])
+        done = subprocess.run(
+            argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
+        )
+        return done.returncode, done.stdout
+
+    def look() -> bool:
+        return all(volume['status'] == 'available' for volume in cloud.ask('GET', '/v3/volumes/detail')['volumes'])
+
+    servers = {'web': cloud.one, 'lab': cloud.two, 'db': cloud.far}
+    reader = Reader(servers, run)
+    reader.follow('What the servers need')
+    type_and_volume, *rest = read_steps('The volume')
+    reader.type(*type_and_volume)
+    wait_until(look, 60, 'the volume', 0.2)
+    for step in rest:
+        reader.type(*step)
+    reader.follow(*CLUSTER, 'One more server, and ext4')
+    # What ext4's program was kept from is whole.
+    assert cloud.far.run('ls /mnt/shared')[1].split() == ['from-db', 'from-web', 'lost+found']
+    reader.follow('The end')
+    wait_until(lambda: cloud.ask('GET', '/v3/volumes/detail')['volumes'] == [], 60, 'the end of the volume', 0.2)
+    cloud.check_nothing_left()
+
+
+@pytest.fixture
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ComputeHost]]:
+    """Two compute hosts with their libvirtd, logged in to one LUN of a tgtd."""
+    folder = tmp_path_factory.mktemp('fence')
+    with contextlib.ExitStack() as stack:
+        network = stack.enter_context(Network())
+        tgtd = stack.enter_context(Tgtd(folder / 'tgtd', network=network))
+        made = [ComputeHost(network, folder / f'compute{index}', index) for index in (1, 2)]
+        for host in made:
+            stack.callback(host.stop)
+            host.start()
+        image = folder / 'volume'
+        with image.open('wb') as file:
+            file.truncate(1 << 30)
+        tgtd.export(1, TARGET, image, [host.initiator for host in made])
+        for host in made:
+            host.wait_ready()
+            host.start_libvirtd()
+            words = f'iscsiadm --mode node --targetname {TARGET} --portal {tgtd.portal}'
+            host.check(f'{words} --op new && {words} --login && udevadm settle && test -b /dev/sda')
+        yield made
+
+
+@pytest.mark.slow
+def test_a_server_is_fenced_at_the_storage(hosts: list[ComputeHost]) -> None:
+    """By hand: a disk of the service is no SCSI disk, and tgt forgets, so it is not offered for this."""
+    (web,) = file_system.start_servers(hosts[0], hosts[1], ('web',))
+    (db,) = file_system.start_servers(hosts[1], hosts[0], ('db',))
+    servers = {'web': web, 'db': db}
+    reader = Reader(servers, lambda script: (0, ''))
+    # tgt has no PREEMPT AND ABORT.
+    reader.replaced = {'/dev/vdb': '/dev/sda', '--preempt-abort': '--preempt'}
+    for guest in servers.values():
+        guest.wait_ready()
+        guest.domain.attachDeviceFlags(_LUN.format(device='/dev/sda'), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        wait_until(lambda guest=guest: guest.run('test -b /dev/sda')[0] == 0, 60, f'disk of {guest.name}')
+    (find,) = [step for step in read_steps('The volume') if 'export DISK' in step[0].text]
+    reader.type(*find)
+    reader.follow('What the servers need', *CLUSTER)
+    for step in read_steps('Fence a server at the storage'):
+        if 'preempt' in step[0].text:
+            db.set_link(up=False)
+        if '/mnt/shared/after' in step[0].text:
+            # It writes no heartbeat, and restarts: its last act.
+            wait_until(lambda: not db.domain.isActive(), 180, 'the end of db', 1)
+            assert 'fencing this system by restarting' in db.read_log()
+        reader.type(*step)
+    reader.follow('The end', leave_out=['db', ''])
