@@ -33,6 +33,12 @@ def read_steps(*sections: str) -> list[tuple[Block, tuple[str, ...]]]:
     return found
 
 
+def find_places(block: Block) -> list[str]:
+    """Find the servers that a block is typed at, "" for where the client is."""
+    where = _WHERE.search(block.prose)
+    return [one for one in where.groups() if one] if where else ['']
+
+
 class Reader:
     """Somebody who follows the page.
 
@@ -63,10 +69,8 @@ class Reader:
         text = block.text
         for old, new in self.replaced.items():
             text = text.replace(old, new)
-        where = _WHERE.search(block.prose)
-        names = [one for one in where.groups() if one] if where else ['']
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            jobs = [pool.submit(self._type_at, name, text) for name in names if name not in leave_out]
+            jobs = [pool.submit(self._type_at, name, text) for name in find_places(block) if name not in leave_out]
         for code, said in (job.result() for job in jobs):
             flat = ' '.join(said.split())
             assert all(' '.join(line.split()) in flat for line in shown), said

@@ -11,7 +11,7 @@ import pytest
 from multiattach.domain.explanations import SHARED_WARNING
 from tests.deployments import file_system
 from tests.deployments.programs import BIN, make_environment
-from tests.guides.sharing import Reader, read_steps
+from tests.guides.sharing import Reader, find_places, read_steps
 from tests.testbed.network import Network
 from tests.testbed.polling import wait_until
 from tests.testbed.tgtd import Tgtd
@@ -28,6 +28,9 @@ def test_each_block_is_typed_somewhere() -> None:
     sections = ('What the servers need', 'The volume', *CLUSTER, 'One more server, and ext4')
     steps = read_steps(*sections, 'Fence a server at the storage', 'The end')
     assert len(steps) > 20
+    for block, _ in steps:
+        is_client = 'openstack' in block.text
+        assert (find_places(block) == ['']) == is_client, block
     told = [line for _, shown in steps for line in shown]
     assert sum(SHARED_WARNING.startswith(line) for line in told) == 2
 
