@@ -22,6 +22,7 @@ R = TypeVar('R')
 ROOT = Path('/sys/kernel/config/target')
 DEFAULT_TIMEOUT = 30.0
 _MOST_OVERDUE = 16
+_PATIENCE = 1.0  # s that the kernel may wait until something is done about it
 _BUSY = (errno.EBUSY, errno.ENOTEMPTY)
 
 
@@ -45,6 +46,7 @@ class Configfs:
         self._timeout = timeout
         self._limits = threading.local()
         self._lock = threading.Lock()
+        self._running: set[_Call] = set()
         self._overdue: set[_Call] = set()
 
     @contextlib.contextmanager
@@ -62,6 +64,11 @@ class Configfs:
         with self._lock:
             return any(call.path.is_relative_to(folder) for call in self._overdue)
 
+    def is_changing(self, folder: Path) -> bool:
+        """Tell whether something beneath a folder is being changed just now: to read there waits for that."""
+        with self._lock:
+            return any(call.path.is_relative_to(folder) for call in self._running)
+
     # Changing ---------------------------------------------------------------------------
 
     def make(self, folder: Path) -> bool:
@@ -72,12 +79,13 @@ class Configfs:
             return False
         return True
 
-    def remove(self, folder: Path) -> bool:
-        """Remove a folder; tell whether it was there."""
+    def remove(self, folder: Path, hurry: Callable[[], None] | None = None) -> None:
+        """Remove a folder; absent is success.
+
+        :param hurry: called again and again as long as the kernel waits; it does something about that.
+        """
         with contextlib.suppress(FileNotFoundError):
-            self._run('remove', folder, lambda: os.rmdir(folder))
-            return True
-        return False
+            self._run('remove', folder, lambda: os.rmdir(folder), hurry)
 
     def link(self, path: Path, folder: Path) -> None:
         with contextlib.suppress(FileExistsError):
@@ -96,7 +104,7 @@ class Configfs:
         if self.read(path) != text:
             self.write(path, text)
 
-    def _run(self, verb: str, path: Path, act: Callable[[], R]) -> R:
+    def _run(self, verb: str, path: Path, act: Callable[[], R], hurry: Callable[[], None] | None = None) -> R:
         """Do one thing in a thread of its own.
 
         :raises FileExistsError: it is there; and FileNotFoundError, it is not.
@@ -105,9 +113,16 @@ class Configfs:
         """
         limit = self._find_limit(verb, path)
         mine = _Call(path)
+        with self._lock:
+            self._running = {call for call in self._running if not call.ended.is_set()} | {mine}
         threading.Thread(target=_work, args=(mine, act), name=f'lio: {verb}', daemon=True).start()
-        if not concurrency.wait(mine.ended, limit):
-            self._abandon(mine, verb, limit)
+        ends = time.monotonic() + limit
+        while not concurrency.wait(mine.ended, min(limit, _PATIENCE) if hurry is not None else limit):
+            if time.monotonic() >= ends:
+                self._abandon(mine, verb, limit)
+                break
+            if hurry is not None:
+                hurry()
         if isinstance(mine.error, OSError):
             raise self._translate(verb, path, mine.error)
         if mine.error is not None:
@@ -118,7 +133,9 @@ class Configfs:
         with self._lock:
             self._overdue = {call for call in self._overdue if not call.ended.is_set()}
             overdue = len(self._overdue)
-        if overdue >= _MOST_OVERDUE or self.is_stuck(path.parent):
+            # The kernel keeps the folder locked in which something is made or removed.
+            is_locked = any(path.is_relative_to(call.path.parent) for call in self._overdue)
+        if overdue >= _MOST_OVERDUE or is_locked:
             raise TargetUnavailable(
                 f'{self.tell(verb, path)}: {overdue} earlier changes have not come back from the kernel',
                 delivered=False,
@@ -127,6 +144,7 @@ class Configfs:
         return self._timeout if until is None else max(min(self._timeout, until - time.monotonic()), 0.001)
 
     def _abandon(self, mine: _Call, verb: str, limit: float) -> None:
+        """Give up waiting; one that has ended just now is none the worse for it."""
         with self._lock:
             if mine.ended.is_set():
                 return
@@ -154,6 +172,10 @@ class Configfs:
             return ''
         except OSError as exc:
             raise TargetError(f'{self.tell("read", path)}: {exc.strerror}') from exc
+
+    def look(self, folder: Path, act: Callable[[], R]) -> R:
+        """Read something beneath a folder that others may be changing: the kernel may keep readers waiting, too."""
+        return self._run('read', folder / '*', act)
 
     def list_names(self, folder: Path) -> list[str]:
         """List a folder; one that is not there is empty."""

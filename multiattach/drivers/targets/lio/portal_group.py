@@ -6,14 +6,15 @@ name with an account of its own. The entry goes only when all that it has begun 
 half-way included: whoever removed it has the proof.
 """
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from multiattach.domain import sharing
 from multiattach.drivers.targets.base import Grant, SessionState
 from multiattach.drivers.targets.lio.configfs import Configfs
+from multiattach.drivers.targets.lio.half_open import end_half_open
 from multiattach.drivers.targets.lio.identity import LUN
+from multiattach.drivers.targets.lio.session_text import read_sessions
 
 _ATTRIBUTES = {
     'authentication': '1',
@@ -22,13 +23,9 @@ _ATTRIBUTES = {
     'demo_mode_discovery': '0',  # whoever is not admitted is not told of it
     'demo_mode_write_protect': '1',
     'prod_mode_write_protect': '0',
-    # s, the least that the kernel takes: so long a login that is held open half-way can keep a fence waiting.
-    'login_timeout': '5',
+    'login_timeout': '5',  # s, the least that the kernel takes
 }
 _UNSET = 'NULL'  # what the kernel takes for no value
-_NAME = re.compile(r'^InitiatorName: (?P<name>\S+)', re.M)
-_LOGGED_IN = 'TARG_SESS_STATE_LOGGED_IN'
-_ADDRESS = re.compile(r'^\s+Address (?P<address>\S+) ', re.M)
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,7 @@ class PortalGroup:
         for link in self._configfs.list_links(mapped):
             self._configfs.unlink(link)
         self._configfs.remove(mapped)
-        self._configfs.remove(entry)
+        self._configfs.remove(entry, lambda: end_half_open(self._configfs, self._portal))
 
     # Reading ----------------------------------------------------------------------------
 
@@ -210,11 +207,8 @@ class PortalGroup:
         """List the live logins; of several of one initiator the kernel shows the newest."""
         found = []
         for name in self.list_initiators():
-            text = self._configfs.read(self._entry(name) / 'info')
-            match = _NAME.search(text)
-            if match:
-                address = _ADDRESS.search(text)
-                found.append(SessionState(name, address['address'] if address else ''))
+            addresses = read_sessions(self._configfs.read(self._entry(name) / 'info'))
+            found += [SessionState(name, address) for address in addresses[:1]]
         return found
 
 

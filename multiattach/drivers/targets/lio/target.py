@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 import re
@@ -278,7 +279,10 @@ class LioTarget:
             if match is None:
                 continue
             try:
-                state = self._read(match[1])
+                # What waits in the kernel there must not keep whoever reads all of them.
+                state = self._configfs.look(
+                    self._configfs.root / 'iscsi' / name, functools.partial(self._read, match[1])
+                )
             except DriverError as exc:  # the others are none the worse for it
                 LOG.error('Target %s cannot be read: %s', name, exc)
                 continue
