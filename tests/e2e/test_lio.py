@@ -40,6 +40,8 @@ def host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def run_tests(host: StorageHost, marks: str, folder: str, **variables: str) -> None:
     told = {stores.KERNEL_VARIABLE: '1', **variables}
     words = ['-m', 'pytest', '-q', '-n', '0', '-p', 'no:cacheprovider', f'--basetemp={storage.DATA}/tests', '-m', marks]
+    if folder.endswith('lio'):
+        words.append('--confcutdir=tests/functional/drivers')  # the rest takes an emulated processor minutes
     shown = host.run_python(*words, folder, timeout=2400, variables=told)
     print(shown)
     assert ' passed' in shown.splitlines()[-1]

@@ -18,9 +18,9 @@ def test_each_test_ends_as_the_page_says(target: LioTarget, volume: Volume) -> N
     two = dataclasses.replace(one, initiator=volume.grant(2).initiator)
     info = volume.grant_all(target, [one, two])
     found = {name: done for family in FAMILIES for name, done in run_family(family, info, one, two.initiator).items()}
-    wanted = read_page('lio')
     for name, done in found.items():
         print(name, done.word, done.said.replace('\n', ' | ') if done.word != 'passed' else '')
+    wanted = read_page('lio')
     assert not {name: done for name, done in found.items() if done.word != wanted.get(name)}
     assert found.keys() == wanted.keys()
     with volume.login(info, two) as session:
