@@ -18,6 +18,7 @@ from tests.functional.drivers.targets.tgt.initiator import (
     BLOCK,
     PREEMPT,
     REGISTER,
+    REGISTER_AND_IGNORE,
     RESERVE,
     IoFailed,
     LoginRefused,
@@ -271,8 +272,8 @@ def test_what_others_register_meanwhile_is_not_lost(cluster: Cluster) -> None:
         with cluster.volume.login(cluster.info, cluster.grants[1], isid=2, comes_back=True) as session:
             key = 0
             while not stop.is_set():
-                session.reserve_out(REGISTER, key, key + 1)
                 key += 1
+                session.reserve_out(REGISTER_AND_IGNORE, 0, key)  # it may have to be sent twice
 
     other = threading.Thread(target=register_on)
     other.start()
