@@ -121,7 +121,7 @@ def test_completion_and_help(openstack: Openstack) -> None:
     commands = openstack.ask('command', 'list', '--group', 'openstack.multiattach.v1')
     [group] = [row['Commands'] for row in commands]
     listed = group if isinstance(group, list) else json.loads(json.dumps(group)).split('\n')
-    assert len(listed) == 14
+    assert len(listed) == 15
 
 
 @without_keystone
@@ -151,7 +151,7 @@ def test_fences(openstack: Openstack, cloud: Cloud, volume: str) -> None:
     assert {row['Attachment ID'] for row in done.json} == set(idents)
     for row in done.json:
         assert row['Fenced']
-        assert row['Left'] == {'acl': False, 'account': False, 'sessions': []}
+        assert row['Left'] == {'acl': False, 'account': False, 'sessions': [], 'registration': False}
     table = openstack.plugin('attachment fence', idents[0], '-f', 'value', '-c', 'Cut', '-c', 'Left').out
     assert table.strip()
     assert openstack.plugin('host show', host, '-f', 'json').json['fence_reason'] == 'no heartbeat'
