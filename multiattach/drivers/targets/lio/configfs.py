@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,12 +62,12 @@ class Configfs:
     def is_stuck(self, folder: Path) -> bool:
         """Tell whether an earlier change beneath a folder has not come back: to read there may hang, too."""
         with self._lock:
-            return any(call.path.is_relative_to(folder) for call in self._overdue)
+            return _touches(self._overdue, folder)
 
     def is_changing(self, folder: Path) -> bool:
         """Tell whether something beneath a folder is being changed just now: to read there waits for that."""
         with self._lock:
-            return any(call.path.is_relative_to(folder) for call in self._running)
+            return _touches(self._running, folder)
 
     # Changing ---------------------------------------------------------------------------
 
@@ -188,6 +188,10 @@ class Configfs:
 
     def list_links(self, folder: Path) -> list[Path]:
         return [folder / name for name in self.list_names(folder) if (folder / name).is_symlink()]
+
+
+def _touches(calls: Iterable[_Call], folder: Path) -> bool:
+    return any(call.path.is_relative_to(folder) for call in calls if not call.ended.is_set())
 
 
 def _work(mine: _Call, act: Callable[[], Any]) -> None:
