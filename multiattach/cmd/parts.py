@@ -214,9 +214,14 @@ class TargetDrivers:
     def make(self, name: str) -> Target:
         """Make and check the target driver of the backend whose group has this name."""
         driver = self._conf[name].target_driver
+        plugin = plugins.load(plugins.TARGETS, driver, f'Option target_driver in [{name}]')
+        if getattr(plugin, 'IS_KERNEL', False) and self._conf[name].driver == 'rbd':
+            raise errors.ConfigurationError(
+                f'Option target_driver in [{name}]: {driver} exports files and block devices, and driver is rbd. Set '
+                'target_driver to tgt or rbd.'
+            )
         if driver in self._shared:
             return self._shared[driver]
-        plugin = plugins.load(plugins.TARGETS, driver, f'Option target_driver in [{name}]')
         target: Target = make_driver(self._conf, plugin, name)
         self._made.append(target)
         _check(target, plugins.get_group(plugin, name))

@@ -88,7 +88,7 @@ class PortalGroup:
         folder = self._group / 'np'
         for name in self._configfs.list_names(folder):
             if name != self._portal:
-                self._configfs.remove(folder / name)
+                self._remove_waiting(folder / name)
         self._configfs.make(folder / self._portal)
 
     def is_listening(self) -> bool:
@@ -105,7 +105,7 @@ class PortalGroup:
         if (self._group / 'enable').exists():
             self.set_open(False)
         for name in self._configfs.list_names(self._group / 'np'):
-            self._configfs.remove(self._group / 'np' / name)
+            self._remove_waiting(self._group / 'np' / name)
         for name in self.list_initiators():
             self.shut_out(name)
         self.detach()
@@ -157,7 +157,11 @@ class PortalGroup:
         for link in self._configfs.list_links(mapped):
             self._configfs.unlink(link)
         self._configfs.remove(mapped)
-        self._configfs.remove(entry, lambda: end_half_open(self._configfs, self._portal))
+        self._remove_waiting(entry)
+
+    def _remove_waiting(self, folder: Path) -> None:
+        """Remove a folder for which the kernel waits for logins."""
+        self._configfs.remove(folder, lambda: end_half_open(self._configfs, self._portal))
 
     # Reading ----------------------------------------------------------------------------
 

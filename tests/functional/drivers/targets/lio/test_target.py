@@ -249,6 +249,15 @@ def begin_login(volume: Volume, iqn: str, initiator: str) -> socket.socket:
     return connection
 
 
+def test_a_login_that_is_held_open_half_way_keeps_no_export(target: LioTarget, volume: Volume) -> None:
+    grant = volume.grant(1)
+    info = target.grant(volume.id, volume.device, grant)
+    with begin_login(volume, info.iqn, grant.initiator):
+        cut = target.fence(volume.id, grant.initiator, grant.username, alone=True)
+    assert (cut.acl, cut.account, cut.is_left) == (True, True, False)
+    assert target.list_exports() == {}
+
+
 def test_a_login_that_is_held_open_half_way_ends_with_the_fence(target: LioTarget, volume: Volume) -> None:
     grant, other = volume.grant(1), volume.grant(2)
     info = volume.grant_all(target, [grant, other])  # type: ignore[arg-type]
