@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A target that keeps SCSI-3 registrations in memory: what the control plane asks of the driver ``lio`` and no more.
 
-Initiators are told to register by the test. With the kernel's target stands tests/e2e/test_reservations.py.
+Initiators are told to register by the test. With the kernel's target stands tests/e2e/test_lio.py.
 """
 
 from multiattach.drivers.targets.base import Cut, Grant, Registration, Reservations, TargetInfo

@@ -92,6 +92,31 @@ def test_servers_reserve_each_by_an_initiator_of_its_own(host: Host, volume: Vol
         assert host.guests[number].find_disk('sda') is None
 
 
+def test_libvirt_takes_a_kernels_device_with_reservations(host: Host, volume: Volume) -> None:
+    """As the connector os-brick gives it; this machine's kernel may have no such device, so the server is off."""
+    ident = str(uuid.uuid4())
+    inside = f'<name>off</name><uuid>{ident}</uuid><memory>65536</memory><os><type>hvm</type></os>'
+    domain = host.guests[0].connection.defineXML(f'<domain type="qemu">{inside}</domain>')
+    try:
+        disk = Disk(
+            ident, volume.id, DeviceInfo('block', '/dev/disk/by-path/x'), '', multiattach=True, reservations=True
+        )
+        assert host.hypervisor.attach(ident, disk) == '/dev/sda'
+        assert host.hypervisor.attach(ident, disk) == '/dev/sda'
+        root = ElementTree.fromstring(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        [lun] = root.findall('./devices/disk')
+        assert (lun.get('type'), lun.get('device'), lun.find('serial')) == ('block', 'lun', None)
+        assert lun.find('./source/reservations').get('managed') == 'yes'  # type: ignore[union-attr]
+        [controller] = root.findall("./devices/controller[@type='scsi']")
+        assert controller.get('model') == 'virtio-scsi'
+        [found] = [one for one in host.hypervisor.list_disks() if one.server_id == ident]
+        assert [(one.volume_id, one.target, one.is_saved) for one in found.disks] == [(volume.id, 'sda', True)]
+        host.hypervisor.detach(ident, volume.id, ident)
+        assert not ElementTree.fromstring(domain.XMLDesc(0)).findall('./devices/disk')
+    finally:
+        domain.undefine()
+
+
 def test_rates_hold_now_and_at_the_next_start(host: Host, volume: Volume) -> None:
     info = volume.make_attachment()
     server, rates = host.server_id(0), {'read_iops_sec': 100, 'write_bytes_sec': 1 << 20}
