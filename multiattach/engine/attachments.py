@@ -122,7 +122,7 @@ class Attachments:
             raise errors.OutcomeUnknown(f'{exc.message} Attachment: {ident}.') from exc
         except errors.MultiattachError:
             with contextlib.suppress(errors.MultiattachError):
-                self._cancel(ctx, ident)
+                self.cancel(ctx, ident)
             raise
 
     def reserve(
@@ -324,7 +324,7 @@ class Attachments:
             return row.volume_id, leave_target(work, row, actor_of(ctx))
 
     @database.retry
-    def _cancel(self, ctx: RequestContext, attachment_id: str) -> None:
+    def cancel(self, ctx: RequestContext, attachment_id: str) -> None:
         """Take back a reservation whose connect failed."""
         with self._db.transaction() as work:
             row = locks.lock_attachment(work, attachment_id)

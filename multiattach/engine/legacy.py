@@ -121,7 +121,11 @@ class LegacyActions:
         :returns: flat connection_info (contract 8.2).
         """
         ident = self._find_or_reserve(ctx, volume_id, connection.parse_connector(raw))
-        info: dict[str, Any] = self._attachments.connect(ctx, ident, raw).connection_info
+        try:
+            info: dict[str, Any] = self._attachments.connect(ctx, ident, raw).connection_info
+        except errors.InvalidVolume:  # nobody would take the reservation back
+            self._attachments.cancel(ctx, ident)
+            raise
         return info
 
     @database.retry

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from multiattach.db import services as db_services
+from multiattach.db import attachments as db_attachments, services as db_services
 from multiattach.domain import errors
 from multiattach.domain.services import HOST_BINARY
 from multiattach.engine.servers import ServerAttach
@@ -61,6 +61,16 @@ def test_hosts_are_told_and_each_server_needs_an_initiator_of_its_own(keeping):
     plain = keeping.make_volume('multi')
     assert 'reservations' not in attach(keeping, plain, 'one').connection_info
     attach(keeping, plain, 'one')
+
+
+def test_the_old_way_leaves_nothing_when_it_is_refused(keeping):
+    volume_id = keeping.make_volume('cluster')
+    made = attach(keeping, volume_id, 'one')
+    keeping.engine.actions.reserve(keeping.ctx, volume_id)
+    with pytest.raises(errors.InvalidVolume, match=made.id):
+        keeping.engine.legacy.initialize_connection(keeping.ctx, volume_id, {**make_connector('one'), 'host': 'two'})
+    with keeping.db.rows() as rows:
+        assert [row.id for row in db_attachments.list_left(rows, volume_id)] == [made.id]
 
 
 def test_an_initiator_that_many_present_at_once_is_admitted_once(keeping):
