@@ -61,20 +61,24 @@ class Reader:
         for block, shown in read_steps(*sections):
             self.type(block, shown, leave_out)
 
-    def type(self, block: Block, shown: tuple[str, ...] = (), leave_out: Iterable[str] = ()) -> None:
+    def type(self, block: Block, shown: tuple[str, ...] = (), leave_out: Iterable[str] = ()) -> list[str]:
         """Type a block of commands at each place that its paragraph names.
 
         Where the page says what is shown it has to be shown, be it by an error; else no command may fail.
+
+        :returns: what was shown at each of them.
         """
         text = block.text
         for old, new in self.replaced.items():
             text = text.replace(old, new)
         with concurrent.futures.ThreadPoolExecutor() as pool:
             jobs = [pool.submit(self._type_at, name, text) for name in find_places(block) if name not in leave_out]
-        for code, said in (job.result() for job in jobs):
+        done = [job.result() for job in jobs]
+        for code, said in done:
             flat = ' '.join(said.split())
             assert all(' '.join(line.split()) in flat for line in shown), said
             assert shown or code == 0, said
+        return [said for _, said in done]
 
     def _type_at(self, name: str, text: str) -> tuple[int, str]:
         start = time.monotonic()

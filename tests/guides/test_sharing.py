@@ -12,12 +12,15 @@ from multiattach.domain.explanations import SHARED_WARNING
 from tests.deployments import file_system
 from tests.deployments.programs import BIN, make_environment
 from tests.guides.sharing import Reader, find_places, read_steps
+from tests.guides.text import Block
+from tests.testbed.guest import Guest
 from tests.testbed.network import Network
 from tests.testbed.polling import wait_until
 from tests.testbed.tgtd import Tgtd
 from tests.testbed.vm import ComputeHost
 
 CLUSTER = ('The cluster', 'The file system')
+FENCE = 'Fence a server at the storage'
 TARGET = 'iqn.2010-10.org.openstack:by-hand'
 _LUN = """\
 <disk type='block' device='lun'><driver name='qemu' type='raw' cache='none' io='native'/>
@@ -26,7 +29,7 @@ _LUN = """\
 
 def test_each_block_is_typed_somewhere() -> None:
     sections = ('What the servers need', 'The volume', *CLUSTER, 'One more server, and ext4')
-    steps = read_steps(*sections, 'Fence a server at the storage', 'The end')
+    steps = read_steps(*sections, FENCE, 'The end')
     assert len(steps) > 20
     for block, _ in steps:
         is_client = 'openstack' in block.text
@@ -36,13 +39,14 @@ def test_each_block_is_typed_somewhere() -> None:
 
 
 @pytest.fixture
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[file_system.Deployment]:
-    with file_system.Deployment(tmp_path_factory.mktemp('sharing')).run() as whole:
+def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[file_system.Deployment]:
+    """The service; the test's parameter says whether volumes keep reservations."""
+    folder = tmp_path_factory.mktemp('sharing')
+    with file_system.Deployment(folder, keeps_reservations=request.param).run() as whole:
         yield whole
 
 
-@pytest.mark.slow
-def test_servers_on_two_hosts_share_a_file_system(cloud: file_system.Deployment) -> None:
+def make_reader(cloud: file_system.Deployment) -> Reader:
     def run(script: str) -> tuple[int, str]:
         env = make_environment(OS_CLIENT_CONFIG_FILE=str(cloud.folder / 'clouds.yaml'))
         env['PATH'] = f'{BIN}:{env["PATH"]}'
@@ -52,23 +56,61 @@ def test_servers_on_two_hosts_share_a_file_system(cloud: file_system.Deployment)
         )
         return done.returncode, done.stdout
 
-    def look() -> bool:
-        return all(volume['status'] == 'available' for volume in cloud.ask('GET', '/v3/volumes/detail')['volumes'])
+    return Reader(cloud.servers, run)
 
-    servers = {'web': cloud.one, 'lab': cloud.two, 'db': cloud.far}
-    reader = Reader(servers, run)
-    reader.follow('What the servers need')
-    type_and_volume, *rest = read_steps('The volume')
-    reader.type(*type_and_volume)
-    wait_until(look, 60, 'the volume', 0.2)
+
+def follow_volume(reader: Reader) -> None:
+    """Follow the section on the volume, and wait where the page waits."""
+    make, *rest = read_steps('The volume')
+    reader.type(*make)
+    look = Block('', 'shell', 'openstack volume show shared -f value -c status\n', '', '')
+    wait_until(lambda: reader.type(look) == ['available\n'], 120, 'the volume')
     for step in rest:
         reader.type(*step)
+
+
+def wait_end(cloud: file_system.Deployment) -> None:
+    wait_until(lambda: cloud.ask('GET', '/v3/volumes')['volumes'] == [], 120, 'the end of the volume', 0.2)
+    cloud.check_nothing_left()
+
+
+def follow_fence(reader: Reader, db: Guest) -> None:
+    """Follow the section on fences, and cut a server off where the page does."""
+    for step in read_steps(FENCE):
+        if 'preempt' in step[0].text:
+            db.set_link(up=False)
+        if '/mnt/shared/after' in step[0].text:
+            # It writes no heartbeat, and restarts: its last act.
+            wait_until(lambda: not db.domain.isActive(), 180, 'the end of db', 1)
+            assert 'fencing this system by restarting' in db.read_log()
+        reader.type(*step)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('cloud', [False], ids=['tgt'], indirect=True)
+def test_servers_on_two_hosts_share_a_file_system(cloud: file_system.Deployment) -> None:
+    reader = make_reader(cloud)
+    reader.follow('What the servers need')
+    follow_volume(reader)
     reader.follow(*CLUSTER, 'One more server, and ext4')
     # What ext4's program was kept from is whole.
     assert cloud.far.run('ls /mnt/shared')[1].split() == ['from-db', 'from-web', 'lost+found']
     reader.follow('The end')
-    wait_until(lambda: cloud.ask('GET', '/v3/volumes/detail')['volumes'] == [], 60, 'the end of the volume', 0.2)
-    cloud.check_nothing_left()
+    wait_end(cloud)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('cloud', [True], ids=['lio'], indirect=True)
+def test_a_server_is_fenced_at_the_storage(cloud: file_system.Deployment) -> None:
+    reader = make_reader(cloud)
+    spec = '--property multiattach="<is> True"'
+    reader.replaced = {'/dev/vdb': '/dev/sda', spec: f'{spec} --property multiattach:reservations="<is> True"'}
+    reader.follow('What the servers need')
+    follow_volume(reader)
+    reader.follow(*CLUSTER)
+    follow_fence(reader, cloud.far)
+    reader.follow('The end', leave_out=['db'])
+    wait_end(cloud)
 
 
 @pytest.fixture
@@ -95,7 +137,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ComputeHost
 
 
 @pytest.mark.slow
-def test_a_server_is_fenced_at_the_storage(hosts: list[ComputeHost]) -> None:
+def test_a_server_is_fenced_at_tgt(hosts: list[ComputeHost]) -> None:
     """By hand: a disk of the service is no SCSI disk, and tgt forgets, so it is not offered for this."""
     (web,) = file_system.start_servers(hosts[0], hosts[1], ('web',))
     (db,) = file_system.start_servers(hosts[1], hosts[0], ('db',))
@@ -110,12 +152,5 @@ def test_a_server_is_fenced_at_the_storage(hosts: list[ComputeHost]) -> None:
     (find,) = [step for step in read_steps('The volume') if 'export DISK' in step[0].text]
     reader.type(*find)
     reader.follow('What the servers need', *CLUSTER)
-    for step in read_steps('Fence a server at the storage'):
-        if 'preempt' in step[0].text:
-            db.set_link(up=False)
-        if '/mnt/shared/after' in step[0].text:
-            # It writes no heartbeat, and restarts: its last act.
-            wait_until(lambda: not db.domain.isActive(), 180, 'the end of db', 1)
-            assert 'fencing this system by restarting' in db.read_log()
-        reader.type(*step)
+    follow_fence(reader, db)
     reader.follow('The end', leave_out=['db', ''])
