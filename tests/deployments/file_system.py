@@ -1,74 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that share a file system: their operating systems are whole, and two of them have a network of their own.
+"""Servers that share a file system: their operating systems are whole, and ``web`` and ``db`` have a network.
 
-``web`` is on the first compute host, ``db`` on the other one; ``lab``, beside ``web``, has no network.
+They are on two compute hosts, or all on this machine.
 """
 
+import contextlib
 import pathlib
+import tempfile
+from collections.abc import Iterator
 
-from tests.deployments import two_hosts
-from tests.deployments.programs import HostProgram
+from tests.deployments.standalone import Standalone
 from tests.testbed.guest import Guest, System
-from tests.testbed.remote import SHARE
+from tests.testbed.libvirtd import Libvirtd
 from tests.testbed.vm import ComputeHost
 
-_PREPARE_STORAGE = f"""\
-set -e
-modprobe target_core_mod
-mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
-mkdir -p /var/target
-vgcreate --yes {two_hosts.VOLUME_GROUP} /dev/vda
-"""
 ADDRESSES = {'web': '192.0.2.11', 'db': '192.0.2.12'}
 
 
-def start_servers(host: ComputeHost, other: ComputeHost, names: tuple[str, ...]) -> list[Guest]:
-    """Start servers on a host; they boot when this has returned.
+def start_server(host: ComputeHost, other: ComputeHost, name: str) -> Guest:
+    """Start a server on a compute host; it boots when this has returned.
 
     :param other: the host of the server at the other end of the network.
     """
-    connection, guests = host.connect_libvirt(), []
-    for name in names:
-        system = System(f'{ADDRESSES[name]}/24', host.address, other.address) if name in ADDRESSES else System()
-        guests.append(host.define_guest(connection, name, system=system))
-        guests[-1].start()
-    return guests
+    connection = host.connect_libvirt()
+    guest = host.define_guest(connection, name, system=_make_system(name, host.address, other.address))
+    guest.start()
+    return guest
 
 
-class Deployment(two_hosts.Deployment):
-    """The service with such servers.
+def _make_system(name: str, here: str, there: str) -> System:
+    return System(f'{ADDRESSES[name]}/24', here, there) if name in ADDRESSES else System()
 
-    :param keeps_reservations: the host of ``db`` is the storage host, too: its kernel's target exports logical volumes.
-    """
 
-    def __init__(self, folder: pathlib.Path, *, keeps_reservations: bool = False) -> None:
-        super().__init__(folder)
-        self._keeps_reservations = keeps_reservations
-
-    @property
-    def servers(self) -> dict[str, Guest]:
-        return {'web': self.one, 'lab': self.two, 'db': self.far}
-
-    def _configure(self) -> None:
-        super()._configure()
-        if self._keeps_reservations:
-            config = SHARE / 'lvm.conf'
-            text = self.lvm_host.get_file(config).partition('[tgt]')[0]
-            text += f'target_driver = lio\n[lio]\nportal = {self.lvm_host.address}:3260\n'
-            self.lvm_host.put_file(config, text.encode(), 0o600)
-
-    def _start_host(self, agent: HostProgram) -> list[Guest]:
-        agent.start()
-        first, second = self.hosts
-        if agent.host is first:
-            guests = start_servers(first, second, ('web', 'lab'))
-        else:
-            guests = start_servers(second, first, ('db',))
-            if self._keeps_reservations:
-                second.check(_PREPARE_STORAGE)
-                self.lvm_worker.start()
-                self.lvm_worker.wait_ready()
-        for guest in guests:
-            guest.wait_ready()
-        agent.wait_ready()
-        return guests
+@contextlib.contextmanager
+def run_alone(folder: pathlib.Path) -> Iterator[tuple[Standalone, dict[str, Guest]]]:
+    """Have the service and the servers on this machine; QEMU logs in by itself, so that each is an initiator."""
+    # Not pytest's folder: the path of a Unix socket has a limit.
+    with tempfile.TemporaryDirectory(prefix='ma-fs-') as name, Libvirtd(pathlib.Path(name) / 'lv') as daemon:
+        connection, servers = daemon.connect(), {}
+        ends = {'web': ('127.0.0.1', '127.0.0.2'), 'db': ('127.0.0.2', '127.0.0.1'), 'lab': ('', '')}
+        for one, (here, there) in ends.items():
+            system = _make_system(one, here, there)
+            servers[one] = Guest.define(connection, one, pathlib.Path(name) / one, memory=256, system=system)
+            servers[one].start()
+        service = Standalone(folder)
+        with (folder / 'multiattach.conf').open('a') as conf:
+            conf.write(f'[host_agent]\nenabled = yes\nconnector = qemu\nlibvirt_uri = {daemon.uri}\n')
+        service.start()
+        try:
+            for guest in servers.values():
+                guest.wait_ready()
+            yield service, servers
+        finally:
+            code = service.stop()
+            for guest in servers.values():
+                guest.destroy()
+            connection.close()
+        assert code == 0

@@ -128,7 +128,7 @@ class Deployment:
                 (self.one, self.two), (self.far,) = (job.result() for job in hosts)
             wait_until(lambda: len(self.list_servers()) == len(self.guests), 60, 'the servers')
             yield self
-            programs = [one for one in (*self.agents, self.lvm_worker) if one.process is not None]
+            programs = (*self.agents, self.lvm_worker)
             for program in programs:
                 program.request_stop()
             for program in programs:
@@ -424,8 +424,7 @@ class Deployment:
                 assert what(host) == [], f'{what.__name__} of {host.name}'
         assert self.tgtd.administer('--op', 'show', '--mode', 'target') == ''
         assert self.tgtd.administer('--op', 'show', '--mode', 'account').split() == []
-        if self.lvm_worker.process is not None:
-            assert self.lvm_host.check(f'lvs --noheadings {VOLUME_GROUP}') == ''
+        assert self.lvm_host.check(f'lvs --noheadings {VOLUME_GROUP}') == ''
         for folder in ('volumes', 'targets'):
             assert list((self.folder / 'state' / folder).glob('*')) == []
 

@@ -2,6 +2,7 @@
 """Two servers on two hosts share a file system, and one of them is fenced at the storage, as the page says."""
 
 import contextlib
+import pathlib
 import subprocess
 from collections.abc import Iterator
 
@@ -38,27 +39,6 @@ def test_each_block_is_typed_somewhere() -> None:
     assert sum(SHARED_WARNING.startswith(line) for line in told) == 2
 
 
-@pytest.fixture
-def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[file_system.Deployment]:
-    """The service; the test's parameter says whether volumes keep reservations."""
-    folder = tmp_path_factory.mktemp('sharing')
-    with file_system.Deployment(folder, keeps_reservations=request.param).run() as whole:
-        yield whole
-
-
-def make_reader(cloud: file_system.Deployment) -> Reader:
-    def run(script: str) -> tuple[int, str]:
-        env = make_environment(OS_CLIENT_CONFIG_FILE=str(cloud.folder / 'clouds.yaml'))
-        env['PATH'] = f'{BIN}:{env["PATH"]}'
-        argv = cloud.network.wrap(['bash', '-c', script])
-        done = subprocess.run(
-            argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
-        )
-        return done.returncode, done.stdout
-
-    return Reader(cloud.servers, run)
-
-
 def follow_volume(reader: Reader) -> None:
     """Follow the section on the volume, and wait where the page waits."""
     make, *rest = read_steps('The volume')
@@ -67,11 +47,6 @@ def follow_volume(reader: Reader) -> None:
     wait_until(lambda: reader.type(look) == ['available\n'], 120, 'the volume')
     for step in rest:
         reader.type(*step)
-
-
-def wait_end(cloud: file_system.Deployment) -> None:
-    wait_until(lambda: cloud.ask('GET', '/v3/volumes')['volumes'] == [], 120, 'the end of the volume', 0.2)
-    cloud.check_nothing_left()
 
 
 def follow_fence(reader: Reader, db: Guest) -> None:
@@ -87,30 +62,26 @@ def follow_fence(reader: Reader, db: Guest) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('cloud', [False], ids=['tgt'], indirect=True)
-def test_servers_on_two_hosts_share_a_file_system(cloud: file_system.Deployment) -> None:
-    reader = make_reader(cloud)
-    reader.follow('What the servers need')
-    follow_volume(reader)
-    reader.follow(*CLUSTER, 'One more server, and ext4')
-    # What ext4's program was kept from is whole.
-    assert cloud.far.run('ls /mnt/shared')[1].split() == ['from-db', 'from-web', 'lost+found']
-    reader.follow('The end')
-    wait_end(cloud)
+def test_servers_share_a_file_system(tmp_path: pathlib.Path) -> None:
+    with file_system.run_alone(tmp_path / 'state') as (service, servers):
 
+        def run(script: str) -> tuple[int, str]:
+            env = make_environment(OS_CLIENT_CONFIG_FILE=str(service.state / 'clouds.yaml'))
+            env['PATH'] = f'{BIN}:{env["PATH"]}'
+            argv = ['bash', '-c', script]
+            done = subprocess.run(
+                argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
+            )
+            return done.returncode, done.stdout
 
-@pytest.mark.slow
-@pytest.mark.parametrize('cloud', [True], ids=['lio'], indirect=True)
-def test_a_server_is_fenced_at_the_storage(cloud: file_system.Deployment) -> None:
-    reader = make_reader(cloud)
-    spec = '--property multiattach="<is> True"'
-    reader.replaced = {'/dev/vdb': '/dev/sda', spec: f'{spec} --property multiattach:reservations="<is> True"'}
-    reader.follow('What the servers need')
-    follow_volume(reader)
-    reader.follow(*CLUSTER)
-    follow_fence(reader, cloud.far)
-    reader.follow('The end', leave_out=['db'])
-    wait_end(cloud)
+        reader = Reader(servers, run)
+        reader.follow('What the servers need')
+        follow_volume(reader)
+        reader.follow(*CLUSTER, 'One more server, and ext4')
+        # What ext4's program was kept from is whole.
+        assert servers['db'].run('ls /mnt/shared')[1].split() == ['from-db', 'from-web', 'lost+found']
+        reader.follow('The end')
+        service.wait(lambda: service.ask('GET', '/v3/volumes')[1]['volumes'] == [], 120)
 
 
 @pytest.fixture
@@ -137,10 +108,10 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ComputeHost
 
 
 @pytest.mark.slow
-def test_a_server_is_fenced_at_tgt(hosts: list[ComputeHost]) -> None:
-    """By hand: a disk of the service is no SCSI disk, and tgt forgets, so it is not offered for this."""
-    (web,) = file_system.start_servers(hosts[0], hosts[1], ('web',))
-    (db,) = file_system.start_servers(hosts[1], hosts[0], ('db',))
+def test_servers_on_two_hosts_share_a_file_system_until_one_is_fenced(hosts: list[ComputeHost]) -> None:
+    """By hand: the service offers tgt for no volume with reservations, as it forgets them."""
+    web = file_system.start_server(hosts[0], hosts[1], 'web')
+    db = file_system.start_server(hosts[1], hosts[0], 'db')
     servers = {'web': web, 'db': db}
     reader = Reader(servers, lambda script: (0, ''))
     # tgt has no PREEMPT AND ABORT.
