@@ -118,10 +118,10 @@ RBD_OPTS = [
     ),
     cfg.ListOpt(
         'rbd_image_pools',
-        default=['images'],
+        default=[],
         help='Pools of the same cluster that the Image service has its images in. A volume of a raw image in one of '
-        'them shares its blocks, if rbd_user may read that pool and the Image service shows where images are. Other '
-        'images, and with an empty list all, are fetched and checked (rbd driver).',
+        'them shares its blocks, if rbd_user has "profile rbd" for that pool and the Image service shows where images '
+        'are. Other images, and with an empty list all, are fetched and checked (rbd driver).',
     ),
     cfg.IntOpt(
         'rbd_store_chunk_size',

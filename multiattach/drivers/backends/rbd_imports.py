@@ -19,6 +19,7 @@ from multiattach.drivers.errors import CopyAborted, DriverError, StorageError
 
 LOG = log.getLogger(__name__)
 _WORDS = 4
+_NOTHING = 'multiattach.nothing'
 # There is no such pool or image, or the worker's user may not read it.
 _ELSEWHERE = (errno.ENOENT, errno.EPERM, errno.EACCES)
 Proceed = Callable[[], bool]
@@ -126,6 +127,8 @@ class RbdImports:
     def _can_read(self, origin: Origin, size: int | None) -> bool:
         def look(_io: Any, _progress: Any) -> str:
             try:
+                with self._pool.open_other(origin.pool) as theirs:
+                    self._check_write(theirs)
                 with (
                     self._pool.open_other(origin.pool) as io,
                     self._pool.rbd.Image(io, origin.image, snapshot=origin.snapshot, read_only=True) as image,
@@ -142,6 +145,14 @@ class RbdImports:
         if obstacle:
             LOG.warning('Image %s/%s is fetched, and shares no blocks: %s', origin.pool, origin.image, obstacle)
         return not obstacle
+
+    def _check_write(self, io: Any) -> None:
+        """See that the user may write to a pool, by what changes nothing.
+
+        librbd 16.2 destroys its process, now and then, while it makes clones of images that it may only read.
+        """
+        with contextlib.suppress(self._pool.rados.ObjectNotFound):
+            io.remove_object(_NOTHING)
 
     @contextlib.contextmanager
     def share(self, volume_id: str, size_gb: int, origin: Origin, proceed: Proceed) -> Iterator[RbdDraft]:

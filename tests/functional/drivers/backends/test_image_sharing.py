@@ -66,9 +66,9 @@ def glance(ceph: Ceph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gla
 
 
 @contextlib.contextmanager
-def deploy(store: RbdStore, glance: Glance, folder: pathlib.Path, *, may_read: bool = True) -> Iterator[Cloud]:
-    if may_read:
-        osd = f'profile rbd pool={store.pool}, profile rbd-read-only pool={POOL}'
+def deploy(store: RbdStore, glance: Glance, folder: pathlib.Path, profile: str = 'rbd') -> Iterator[Cloud]:
+    if profile:
+        osd = f'profile rbd pool={store.pool}, profile {profile} pool={POOL}'
         store.ceph.ask('auth caps', entity=f'client.{store.pool}', caps=['mon', MONITORS, 'osd', osd])
         store.backend.pool._forget()
     with deploy_with(folder, glance.url, glance, backend=store.backend) as cloud:
@@ -91,7 +91,7 @@ def find_parent(store: RbdStore, volume: str) -> tuple[str, str] | None:
 def test_a_volume_shares_the_blocks_of_an_image(
     make_rbd: Callable[..., RbdStore], ceph: Ceph, glance: Glance, tmp_path: pathlib.Path
 ) -> None:
-    store, data = make_rbd(), make_disk(tmp_path)
+    store, data = make_rbd(rbd_image_pools=[POOL]), make_disk(tmp_path)
     with deploy(store, glance, tmp_path / 'cloud') as cloud:
         engine, ctx = cloud.deployed.engine, cloud.deployed.ctx
         image = cloud.make_image(data, hw_disk_bus='virtio')
@@ -143,16 +143,17 @@ def test_a_volume_shares_the_blocks_of_an_image(
 
 @pytest.mark.slow
 def test_what_is_fetched(make_rbd: Callable[..., RbdStore], glance: Glance, ceph: Ceph, tmp_path: pathlib.Path) -> None:
-    data, store = make_disk(tmp_path), make_rbd()
-    with deploy(store, glance, tmp_path / 'no', may_read=False) as cloud:
-        raw = cloud.make_image(data)
-        volume = cloud.create(raw)
-        assert cloud.deployed.status(volume) == 'available'
-        assert find_parent(store, volume) is None
+    data, store, raw = make_disk(tmp_path), make_rbd(rbd_image_pools=[POOL]), ''
+    for profile in ('', 'rbd-read-only'):
+        with deploy(store, glance, tmp_path / f'no{profile}', profile) as cloud:
+            raw = raw or cloud.make_image(data)
+            volume = cloud.create(raw)
+            assert cloud.deployed.status(volume) == 'available'
+            assert find_parent(store, volume) is None
     store = make_rbd(rbd_image_pools=['others'])
     with deploy(store, glance, tmp_path / 'others') as cloud:
         assert find_parent(store, cloud.create(raw)) is None
-    store = make_rbd()
+    store = make_rbd(rbd_image_pools=[POOL])
     with deploy(store, glance, tmp_path / 'cloud') as cloud:
         for image in (cloud.make_image(convert(tmp_path, 'qcow2'), 'qcow2'), cloud.make_image(data, 'iso')):
             volume = cloud.create(image)
@@ -187,7 +188,7 @@ def add_location(cloud: Cloud, image: str, location: str) -> None:
 def test_with_no_depth_a_volume_has_blocks_of_its_own(
     make_rbd: Callable[..., RbdStore], glance: Glance, tmp_path: pathlib.Path
 ) -> None:
-    store, data = make_rbd(rbd_max_clone_depth=0), make_disk(tmp_path)
+    store, data = make_rbd(rbd_image_pools=[POOL], rbd_max_clone_depth=0), make_disk(tmp_path)
     with deploy(store, glance, tmp_path / 'cloud') as cloud:
         volume = cloud.create(cloud.make_image(data))
         assert find_parent(store, volume) is None
@@ -196,7 +197,7 @@ def test_with_no_depth_a_volume_has_blocks_of_its_own(
 
 @pytest.mark.slow
 def test_a_volume_gets_another_image(make_rbd: Callable[..., RbdStore], glance: Glance, tmp_path: pathlib.Path) -> None:
-    store, data = make_rbd(), make_disk(tmp_path)
+    store, data = make_rbd(rbd_image_pools=[POOL]), make_disk(tmp_path)
     with deploy(store, glance, tmp_path / 'cloud') as cloud:
         first, second = cloud.make_image(data), cloud.make_image(data[::-1])
         volume = cloud.create(first)
@@ -213,7 +214,7 @@ def test_a_volume_gets_another_image(make_rbd: Callable[..., RbdStore], glance: 
 def test_a_worker_is_killed(
     make_rbd: Callable[..., RbdStore], glance: Glance, tmp_path: pathlib.Path, point: str
 ) -> None:
-    store, data = make_rbd(), make_disk(tmp_path)
+    store, data = make_rbd(rbd_image_pools=[POOL]), make_disk(tmp_path)
     folder = tmp_path / 'cloud'
     with deploy(store, glance, folder) as cloud:
         image = cloud.make_image(data)
