@@ -100,7 +100,7 @@ class Service:
             )
 
     def fence(self, attachment: dict[str, Any]) -> list[dict[str, Any]]:
-        found = self.ask('POST', f'/multiattach/attachments/{attachment["id"]}/fence', {'fence': {}})
+        found = self.ask('POST', f'/v3/multiattach/attachments/{attachment["id"]}/fence', {'fence': {}})
         return [one['proof'] for one in found['fence']['attachments']]
 
     def detach(self, attachment: dict[str, Any]) -> None:
