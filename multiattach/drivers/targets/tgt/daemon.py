@@ -38,6 +38,7 @@ _BUSY_PAUSE = 0.002
 # Reads of a list in which initiators imitate targets; each ends the sessions that may do so.
 _READS = 20
 _READS_OPEN, _READS_PAUSE = 3, 0.02
+_READS_STALE = 10  # so often a target may be removed between a list and the question whether it is there
 _PID_BITS = 22  # the most that Linux has
 _FIRST = 0  # of a pinned thread: whoever answers first
 
@@ -223,8 +224,12 @@ class TgtDaemon:
         with contextlib.ExitStack() as held:
             shut: set[int] = set()
             for number in range(_READS):
+                absent = self._roster.list_absent()
                 text, pid = self._exchange(Request('list the targets', Mode.TARGET, Op.SHOW))
-                heads, doubted = self._roster.resolve(text, pid, self.has_target)
+                heads, doubted, stale = self._roster.resolve(text, pid, self.has_target, absent)
+                if stale and number < _READS_STALE:
+                    continue
+                doubted |= stale
                 if not doubted:
                     return parse.Listing(text, heads)
                 if number >= _READS_OPEN:  # whoever it is comes back faster than it is ended

@@ -3,7 +3,9 @@
 
 import concurrent.futures
 import os
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,38 @@ def test_two_who_change_one_target_leave_it_whole(
     assert (state.initiators, state.accounts) == ((stays.initiator,), (stays.username,))
     with volume.login(info, stays) as session:
         session.read(0)
+
+
+def test_a_target_that_another_worker_removes_is_not_taken_for_its_neighbour(
+    tgtd: PrivateTgtd, target: TgtTarget, volume: Volume, make_volume: Callable[[], Volume], tmp_path: Path
+) -> None:
+    """Between a list and the question whether a target in it is there. tgtd does not survive what followed."""
+    stays, comes = volume.grant(0), volume.grant(1)
+    info = volume.grant_all(target, [stays])
+    pid = tgtd.daemon.pid
+    mine = another(tgtd, tmp_path / 'targets')
+    mine._last_tid = info.tid  # its targets come next in the list
+    passing = make_volume()
+    ends = threading.Event()
+
+    def make_and_remove() -> None:
+        while not ends.is_set():
+            mine.grant(passing.id, passing.device, passing.grant(0))
+            mine.remove_export(passing.id)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        job = pool.submit(make_and_remove)
+        try:
+            for _ in range(ROUNDS * 4):
+                target.grant(volume.id, volume.device, comes)
+                target.revoke(volume.id, comes.initiator, comes.username)
+        finally:
+            ends.set()
+        job.result()
+    assert tgtd.daemon.pid == pid
+    state = target.show(volume.id)
+    assert state is not None
+    assert (state.initiators, state.accounts) == ((stays.initiator,), (stays.username,))
 
 
 def test_who_waits_too_long_is_told(tgtd: PrivateTgtd) -> None:

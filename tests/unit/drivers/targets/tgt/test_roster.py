@@ -54,8 +54,14 @@ class Real:
 
 
 def read(targets: list[Real], roster: Roster) -> tuple[dict[str, ShownTarget], set[int]]:
+    """Read tgtd's list, and once more if it may be of the moment before a target was removed."""
     text = ''.join(one.write() for one in targets)
-    heads, doubted = roster.resolve(text, PID, {one.tid for one in targets}.__contains__)
+    for _ in range(2):
+        exists = {one.tid for one in targets}.__contains__
+        heads, doubted, stale = roster.resolve(text, PID, exists, roster.list_absent())
+        if not stale:
+            break
+    assert not stale
     if doubted:
         return {}, doubted
     return {one.iqn: one for one in Listing(text, heads)}, set()
@@ -178,8 +184,19 @@ def test_another_tgtd_has_other_targets() -> None:
         asked.append(tid)
         return tid == 1
 
-    heads, doubted = roster.resolve(text, PID + 1, exists)
-    assert (asked, [head.tid for head in heads], doubted) == ([1, 2], [1], set())
+    absent = frozenset({(2, 'iqn.v:b')})  # of the tgtd before
+    assert roster.resolve(text, PID + 1, exists, absent)[2] == {1, 2}
+    heads, doubted, stale = roster.resolve(text, PID + 1, exists, roster.list_absent())
+    assert (asked, [head.tid for head in heads], doubted, stale) == ([1, 2, 1, 2], [1], set(), set())
+
+
+def test_a_target_that_was_removed_since_says_nothing_of_the_one_before_it() -> None:
+    """Another worker made it and removed it. What was said of it is not the accounts of its neighbour."""
+    stays, goes = Real(1, 'iqn.v:a', accounts=('one', 'two')), Real(2, 'iqn.v:b', accounts=())
+    roster = Roster()
+    heads, doubted, stale = roster.resolve(stays.write() + goes.write(), PID, {1}.__contains__, roster.list_absent())
+    assert (heads, doubted, stale) == ([], set(), {1, 2})
+    assert read([stays], roster) == ({'iqn.v:a': stays.shown()}, set())
 
 
 @pytest.mark.parametrize(
