@@ -3,7 +3,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from oslo_log import log
@@ -24,12 +24,17 @@ class Memory:
     """Files of registrations, and the registrations in force.
 
     :param folder: for those of volumes that are no files; those of a file are beside it.
+    :param is_in_force: whether what the kernel shows of a volume is all that is registered: of a target that was not
+        made, or removed, to the end the file alone knows it.
     """
 
-    def __init__(self, configfs: Configfs, stores: Backstores, folder: Path) -> None:
+    def __init__(
+        self, configfs: Configfs, stores: Backstores, folder: Path, is_in_force: Callable[[str], bool]
+    ) -> None:
         self._configfs = configfs
         self._stores = stores
         self._folder = folder
+        self._is_in_force = is_in_force
 
     def _links(self) -> Path:
         """Find the folder into which the kernel writes."""
@@ -128,7 +133,7 @@ class Memory:
         return self.read(volume_id)
 
     def read_reservations(self, volume_id: str, iqn: str) -> Reservations:
-        """Read who is registered now; where there is no target, who will be."""
+        """Read who is registered now; where there is no target, or half of one, who will be."""
         shown = self._look(volume_id)
         if shown is None:
             return registrations.tell(0, self.read(volume_id))
@@ -138,7 +143,7 @@ class Memory:
 
     def _look(self, volume_id: str) -> Shown | None:
         place = self._stores.find(volume_id)
-        if place is None:
+        if place is None or not self._is_in_force(volume_id):
             return None
         names = ('res_pr_registered_i_pts', 'res_holder', 'res_pr_type', 'res_pr_generation')
         return registrations.parse_shown(*(self._configfs.read(place / 'pr' / name) for name in names))

@@ -94,6 +94,10 @@ class PortalGroup:
     def is_listening(self) -> bool:
         return self._configfs.list_names(self._group / 'np') == [self._portal]
 
+    def was_made(self) -> bool:
+        """Whether it listens somewhere: the last thing when it is made, and the first to go when it is removed."""
+        return bool(self._configfs.list_names(self._group / 'np'))
+
     def set_open(self, is_open: bool) -> None:
         """Take logins, or end all sessions and take none."""
         self._configfs.settle(self._group / 'enable', str(int(is_open)))

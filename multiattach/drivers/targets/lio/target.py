@@ -72,7 +72,7 @@ class LioTarget:
         self._prefix = f'{iqn_prefix}volume-'
         self._pattern = re.compile(re.escape(self._prefix) + r'([0-9a-f-]{36})')
         self._stores = Backstores(configfs, write_cache=write_cache)
-        self._memory = Memory(configfs, self._stores, reservations_dir)
+        self._memory = Memory(configfs, self._stores, reservations_dir, self._is_in_force)
         self._known: dict[str, TargetState] = {}
 
     # Names ------------------------------------------------------------------------------
@@ -141,14 +141,17 @@ class LioTarget:
         group.make()
         return group
 
-    def _is_complete(self, group: PortalGroup, place: Path | None) -> bool:
-        """Whether a target was made to the end, and what was registered is in force."""
-        return (
-            place is not None and self._stores.is_ready(place) and group.find_place() == place and group.is_listening()
-        )
+    def _is_complete(self, group: PortalGroup, place: Path) -> bool:
+        """Whether a target was made to the end."""
+        return self._stores.is_ready(place) and group.find_place() == place and group.is_listening()
+
+    def _is_in_force(self, volume_id: str) -> bool:
+        """Whether what was registered is in force, all of it; if not, nobody is logged in either."""
+        group, place = self._group(volume_id), self._stores.find(volume_id)
+        return place is not None and self._stores.is_ready(place) and group.find_place() == place and group.was_made()
 
     def _read_nexuses(self, group: PortalGroup, volume_id: str, device: str = '') -> list[Nexus]:
-        if self._is_complete(group, self._stores.find(volume_id)):
+        if self._is_in_force(volume_id):
             return self._memory.read_in_force(volume_id, group.iqn)
         return self._memory.read(volume_id, device)
 
@@ -209,7 +212,7 @@ class LioTarget:
         return had
 
     def _shut_out(self, group: PortalGroup, volume_id: str, initiator: str) -> None:
-        place = self._stores.find(volume_id)
+        place = self._stores.find(volume_id) if self._is_in_force(volume_id) else None
         if place is not None and hands_over(self._read_nexuses(group, volume_id), initiator.lower()):
             # Were it released, one that was fenced off by its peers could write until they reserve anew.
             LOG.info('Target %s: the reservation of %s goes on with another registrant', group.iqn, initiator)
@@ -256,7 +259,8 @@ class LioTarget:
 
     def clear_reservations(self, volume_id: str, initiator: str | None) -> Reservations:
         """End registrations; all sessions of the volume end for a moment, and come back."""
-        group, place = self._group(volume_id), self._stores.find(volume_id)
+        group = self._group(volume_id)
+        place = self._stores.find(volume_id) if self._is_in_force(volume_id) else None
         if place is None:
             nexuses = [] if initiator is None else without(self._memory.read(volume_id), [initiator.lower()])
             self._memory.replace(volume_id, nexuses)
