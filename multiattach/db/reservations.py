@@ -14,13 +14,16 @@ A = models.Attachment
 
 
 def find_registrants(session: Session, volume_id: str, initiators: Iterable[str]) -> dict[str, Registrant]:
-    """Find by initiator the attachment of a volume that has it, else the last one that had it, and its server."""
+    """Find by initiator the attachment of a volume that has it, else the last one that had it, and its server.
+
+    :param initiators: as the storage tells, which may not know any more which letters were capitals.
+    """
     found = {}
     for initiator in sorted(initiators):
         row = session.execute(
             sa.select(A.id, A.state, A.instance_uuid, models.Server.name)
             .outerjoin(models.Server, models.Server.id == A.instance_uuid)
-            .where(A.volume_id == volume_id, A.initiator == initiator)
+            .where(A.volume_id == volume_id, sa.func.lower(A.initiator) == initiator.lower())
             .order_by(sa.case((A.deleted_at.is_(None), 0), else_=1), A.created_at.desc(), A.id)
             .limit(1)
         ).first()

@@ -138,3 +138,17 @@ def test_an_explanation_says_who_keeps_a_reader_from_writing(keeping: Caller, mo
     assert keeping('GET', path).json['explanation']['read_only_at'] == 'host'
     writer = keeping.reserve(volume_id, mode='rw').json['attachment']['id']
     assert keeping('GET', f'/multiattach/attachments/{writer}/explain').json['explanation']['read_only_at'] is None
+
+
+def test_a_storage_that_forgot_the_capitals_of_a_name_is_understood(
+    keeping: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, volume_id = keeping.deployed.target, keeping.make_volume()
+    assert isinstance(target, KeepingTarget)
+    ident = keeping.attach(volume_id, 'NODE-1', str(uuid.uuid4()))
+    target.register(volume_id, iqn('node-1'))
+    path = f'/multiattach/volumes/{volume_id}/reservations'
+    [found] = keeping('GET', path).json['reservations']['registrations']
+    assert (found['initiator'], found['attachment_id']) == (iqn('node-1'), ident)
+    monkeypatch.setattr(target, '_end', lambda *_args: None)
+    assert keeping('POST', f'{path}/clear', {'reservations': {'attachment_id': ident}}).status_int == 500

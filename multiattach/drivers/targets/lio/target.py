@@ -107,9 +107,10 @@ class LioTarget:
 
     def ensure_export(self, export: Export) -> TargetInfo:
         group = self._settle(export.volume_id, export.device)
-        wanted = {grant.initiator for grant in export.grants}
+        # An entry that only a registration has is called as the kernel writes it, in small letters.
+        wanted = {grant.initiator.lower() for grant in export.grants}
         for name in group.list_initiators():
-            if name not in wanted:
+            if name.lower() not in wanted:
                 self._shut_out(group, export.volume_id, name)
         self._admit(group, export.volume_id, export.grants)
         group.set_open(True)
@@ -193,7 +194,7 @@ class LioTarget:
         had = Cut(
             acl=group.has(initiator),
             account=bool(username) and group.read_account(initiator) == username,
-            registration=self.read_reservations(volume_id).has(initiator),
+            registration=self._is_registered(group, volume_id, initiator),
             sessions=tuple(sessions),
             # An account opens the entry that it belongs to, and no other one.
             whole=bool(username),
@@ -205,7 +206,7 @@ class LioTarget:
         left = Cut(
             left_acl=group.has(initiator),
             left_sessions=tuple(self._list_sessions(group, initiator)),
-            left_registration=self.read_reservations(volume_id).has(initiator),
+            left_registration=self._is_registered(group, volume_id, initiator),
         )
         if left.is_left:
             raise TargetError(f'{initiator} is still at target {group.iqn}: {left.describe()}')
@@ -229,7 +230,11 @@ class LioTarget:
             group.set_open(is_open)
 
     def _list_sessions(self, group: PortalGroup, initiator: str) -> list[SessionState]:
-        return [one for one in group.list_sessions() if one.initiator == initiator]
+        return [one for one in group.list_sessions() if one.initiator.lower() == initiator.lower()]
+
+    def _is_registered(self, group: PortalGroup, volume_id: str, initiator: str) -> bool:
+        # Asked by the kernel's name: the other one goes with the entry.
+        return self._memory.read_reservations(volume_id, group.iqn).has(initiator.lower())
 
     def settle(self, cuts: Sequence[Cut]) -> Sequence[Cut | DriverError]:
         return cuts  # a fence here ends with a look of its own

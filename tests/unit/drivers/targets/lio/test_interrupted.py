@@ -46,6 +46,11 @@ class Bench:
         with pytest.raises(Killed):
             self.admit(HOLDER)
 
+    def lose(self) -> None:
+        """Have the kernel forget a target that it had, as it does when the machine loses its power."""
+        self.admit(PEER)
+        self.target._remove(self.target._group(VOLUME), VOLUME)
+
     def list_registered(self) -> list[tuple[str, bool]]:
         return [(one.initiator, one.is_holder) for one in self.target.read_reservations(VOLUME).registrations]
 
