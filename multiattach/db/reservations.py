@@ -2,8 +2,10 @@
 """Queries on who uses, or used, a volume under the name of an initiator."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from multiattach.db import models
@@ -34,7 +36,21 @@ def find_registrants(session: Session, volume_id: str, initiators: Iterable[str]
 
 
 def list_initiators(session: Session, volume_id: str, attachment_id: str | None, server_id: str | None) -> list[str]:
-    """List the initiators by which an attachment or a server has or had a volume."""
-    mine = A.id == attachment_id if attachment_id is not None else A.instance_uuid == server_id
-    query = sa.select(A.initiator).where(A.volume_id == volume_id, A.initiator.is_not(None), mine).distinct()
-    return sorted(str(one) for one in session.scalars(query))
+    """List the initiators by which an attachment or a server has or had a volume, and which nobody else has now."""
+
+    def is_mine(table: Any) -> sa.ColumnElement[bool]:
+        found: sa.ColumnElement[bool] = (
+            table.id == attachment_id if attachment_id is not None else table.instance_uuid == server_id
+        )
+        return found
+
+    other = orm.aliased(A)
+    taken = sa.exists().where(
+        other.volume_id == volume_id,
+        other.initiator == A.initiator,
+        other.deleted_at.is_(None),
+        models.is_one_of(other.state, states.ON_TARGET),
+        sa.case((is_mine(other), 0), else_=1) == 1,  # it may have no server
+    )
+    query = sa.select(A.initiator).where(A.volume_id == volume_id, A.initiator.is_not(None), is_mine(A), ~taken)
+    return sorted(str(one) for one in session.scalars(query.distinct()))

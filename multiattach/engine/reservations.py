@@ -57,7 +57,7 @@ class Reservations:
     def clear(self, ctx: RequestContext, volume_id: str, whose: Whose) -> reservations.VolumeReservations:
         """End registrations, and what they hold; what is left was read from the target afterwards.
 
-        :raises NotFound: the attachment or the server never had an initiator at the volume.
+        :raises NotFound: the attachment or the server has no initiator at the volume that nobody else has now.
         :raises Conflict: its target keeps no reservations.
         :raises Unavailable: its worker does not report.
         :raises OutcomeUnknown: no answer in time; repeat it.
@@ -92,7 +92,10 @@ class Reservations:
             found = db_reservations.list_initiators(session, volume_id, whose.attachment_id, whose.server_id)
         if not found:
             what = f'attachment {whose.attachment_id}' if whose.attachment_id else f'server {whose.server_id}'
-            raise errors.NotFound(f'The {what} never had volume {volume_id} by an initiator.')
+            raise errors.NotFound(
+                f'The {what} has no initiator of its own at volume {volume_id}: it never had one, or '
+                'another attachment has it now.'
+            )
         return found
 
     @database.retry

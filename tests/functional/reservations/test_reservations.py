@@ -152,3 +152,16 @@ def test_a_storage_that_forgot_the_capitals_of_a_name_is_understood(
     assert (found['initiator'], found['attachment_id']) == (iqn('node-1'), ident)
     monkeypatch.setattr(target, '_end', lambda *_args: None)
     assert keeping('POST', f'{path}/clear', {'reservations': {'attachment_id': ident}}).status_int == 500
+
+
+def test_a_server_that_went_takes_no_registration_of_the_one_that_has_its_initiator_now(keeping: Caller) -> None:
+    target, volume_id, servers = keeping.deployed.target, keeping.make_volume(), [str(uuid.uuid4()) for _ in range(2)]
+    assert isinstance(target, KeepingTarget)
+    assert keeping.delete(keeping.attach(volume_id, 'one', servers[0])).status_int == 200
+    keeping.attach(volume_id, 'two', servers[0])
+    keeping.attach(volume_id, 'one', servers[1])
+    for host in ('one', 'two'):
+        target.register(volume_id, iqn(host))
+    path = f'/multiattach/volumes/{volume_id}/reservations'
+    reply = keeping('POST', f'{path}/clear', {'reservations': {'server_id': servers[0]}})
+    assert [one['server_id'] for one in reply.json['reservations']['registrations']] == [servers[1]]
