@@ -74,7 +74,8 @@ class Configfs:
     def make(self, folder: Path) -> bool:
         """Make a folder; tell whether it was not there."""
         try:
-            self._run('make', folder, lambda: os.mkdir(folder))
+            with self._refusing('make', folder):
+                self._run('make', folder, lambda: os.mkdir(folder))
         except FileExistsError:
             return False
         return True
@@ -88,7 +89,7 @@ class Configfs:
             self._run('remove', folder, lambda: os.rmdir(folder), hurry)
 
     def link(self, path: Path, folder: Path) -> None:
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError), self._refusing('link', path):
             self._run('link', path, lambda: os.symlink(folder, path))
 
     def unlink(self, path: Path) -> None:
@@ -97,12 +98,21 @@ class Configfs:
 
     def write(self, path: Path, text: str) -> None:
         """Set an attribute; its value stands in no message."""
-        self._run('set', path, lambda: _write(path, text))
+        with self._refusing('set', path):
+            self._run('set', path, lambda: _write(path, text))
 
     def settle(self, path: Path, text: str) -> None:
         """Set an attribute if it has another value."""
         if self.read(path) != text:
             self.write(path, text)
+
+    @contextlib.contextmanager
+    def _refusing(self, verb: str, path: Path) -> Iterator[None]:
+        """Take it for a refusal if the folder is not there, or the kernel knows no such attribute."""
+        try:
+            yield
+        except FileNotFoundError as exc:
+            raise TargetError(f'{self.tell(verb, path)}: {exc.strerror}') from exc
 
     def _run(self, verb: str, path: Path, act: Callable[[], R], hurry: Callable[[], None] | None = None) -> R:
         """Do one thing in a thread of its own.

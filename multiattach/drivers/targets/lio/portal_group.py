@@ -6,10 +6,12 @@ name with an account of its own. The entry goes only when all that it has begun 
 half-way included: whoever removed it has the proof.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from multiattach.domain import sharing
+from multiattach.drivers.errors import TargetRequestInvalid
 from multiattach.drivers.targets.base import Grant, SessionState
 from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.half_open import end_half_open
@@ -25,6 +27,7 @@ _ATTRIBUTES = {
     'prod_mode_write_protect': '0',
     'login_timeout': '5',  # s, the least that the kernel takes
 }
+_NAME = re.compile(r'(?!\.)[!-.0-~]{1,223}')
 _UNSET = 'NULL'  # what the kernel takes for no value
 
 
@@ -62,6 +65,8 @@ class PortalGroup:
         return self._group / 'lun' / f'lun_{LUN}'
 
     def _entry(self, initiator: str) -> Path:
+        if not is_entry_name(initiator):
+            raise TargetRequestInvalid(f'the kernel can have no entry of {initiator!r}')
         # The kernel compares what an initiator calls itself in small letters, as RFC 3722 has it.
         return self._group / 'acls' / initiator.lower()
 
@@ -218,6 +223,11 @@ class PortalGroup:
             addresses = read_sessions(self._configfs.read(self._entry(name) / 'info'))
             found += [SessionState(name, address) for address in addresses[:1]]
         return found
+
+
+def is_entry_name(initiator: str) -> bool:
+    """Whether an initiator's name can be a folder's, and of no other folder than its entry."""
+    return _NAME.fullmatch(initiator) is not None
 
 
 def _write_protect(mode: str) -> str:

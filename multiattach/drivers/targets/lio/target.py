@@ -32,7 +32,7 @@ from multiattach.drivers.targets.lio.backstore import Backstores, look
 from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.identity import LUN
 from multiattach.drivers.targets.lio.memory import Memory
-from multiattach.drivers.targets.lio.portal_group import PortalGroup
+from multiattach.drivers.targets.lio.portal_group import PortalGroup, is_entry_name
 from multiattach.drivers.targets.lio.registrations import Nexus, hands_over, without
 
 LOG = log.getLogger(__name__)
@@ -190,6 +190,10 @@ class LioTarget:
 
     def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
         group = self._group(volume_id)
+        if not is_entry_name(initiator):  # it was never admitted, and what was begun for it is to come to an end
+            if alone:
+                self.remove_export(volume_id)
+            return Cut(whole=bool(username))
         sessions = self._list_sessions(group, initiator)
         had = Cut(
             acl=group.has(initiator),
@@ -340,7 +344,7 @@ class LioTarget:
             )
         try:
             self._configfs.make(root / 'iscsi')  # it loads the module
-        except (DriverError, FileNotFoundError) as exc:
+        except DriverError as exc:
             raise TargetUnavailable(
                 f'the kernel has no iSCSI target ({exc}): this driver needs the module iscsi_target_mod, and root',
                 delivered=False,
@@ -358,11 +362,10 @@ class LioTarget:
 def _check_grant(grant: Grant) -> None:
     """Refuse what would end up as another path, or as no account at all."""
     name = grant.initiator
-    if not grant.username or not grant.secret or not _INITIATOR.fullmatch(name):
+    if not grant.username or not grant.secret or not is_entry_name(name):
         raise TargetError(f'the kernel cannot admit {name!r}: it has no account, or no name for a folder')
     if name != name.lower() and len(name) > _LONGEST_TAG:
         raise TargetError(f'the kernel cannot admit {name!r}: of {_LONGEST_TAG} characters or more all must be small')
 
 
 _LONGEST_TAG = 60
-_INITIATOR = re.compile(r'(?!\.)[!-.0-~]{1,223}')

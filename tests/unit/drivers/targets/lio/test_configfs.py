@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from multiattach.drivers.errors import TargetBusy, TargetUnavailable
+from multiattach.drivers.errors import TargetBusy, TargetError, TargetUnavailable
 from multiattach.drivers.targets.lio import configfs as module
 from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.session_text import read_sessions
@@ -79,3 +79,14 @@ CID: 0  Connection State: TARG_CONN_STATE_LOGGED_IN
     assert read_sessions(text) == ['192.0.2.7']
     assert read_sessions(text.replace('192.0.2.7', '[2001:db8::7]')) == ['2001:db8::7']
     assert read_sessions('No active iSCSI Session for Initiator Endpoint: iqn.x:y\n') == []
+
+
+def test_what_the_kernel_does_not_have_is_a_refusal(configfs: Configfs, tmp_path: Path) -> None:
+    """Whoever sees to other targets goes on."""
+    for change in (
+        lambda: configfs.write(tmp_path / 'no_such_attribute', '1'),
+        lambda: configfs.make(tmp_path / 'gone' / 'folder'),
+        lambda: configfs.link(tmp_path / 'gone' / 'link', tmp_path),
+    ):
+        with pytest.raises(TargetError, match='No such file'):
+            change()
