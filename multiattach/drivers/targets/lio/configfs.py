@@ -13,8 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from oslo_log import log
+
 from multiattach import concurrency
-from multiattach.drivers.errors import TargetBusy, TargetError, TargetUnavailable
+from multiattach.drivers.errors import DriverError, TargetBusy, TargetError, TargetUnavailable
+
+LOG = log.getLogger(__name__)
 
 threading: Any = concurrency.native('threading')
 R = TypeVar('R')
@@ -132,12 +136,19 @@ class Configfs:
                 self._abandon(mine, verb, limit)
                 break
             if hurry is not None:
-                hurry()
+                self._hurry(verb, path, hurry)
         if isinstance(mine.error, OSError):
             raise self._translate(verb, path, mine.error)
         if mine.error is not None:
             raise mine.error
         return mine.result  # type: ignore[no-any-return]
+
+    def _hurry(self, verb: str, path: Path, hurry: Callable[[], None]) -> None:
+        """Do something about what the kernel waits for; if that fails, its limit ends the wait as ever."""
+        try:
+            hurry()
+        except (DriverError, OSError) as exc:
+            LOG.warning('%s, and nothing can be done about it: %s', self.tell(verb, path), exc)
 
     def _find_limit(self, verb: str, path: Path) -> float:
         with self._lock:

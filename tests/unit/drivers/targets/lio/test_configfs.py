@@ -54,6 +54,23 @@ def test_something_is_done_while_the_kernel_waits(tmp_path: Path, monkeypatch: p
     os.close(readers[0])
 
 
+def test_a_change_is_not_lost_sight_of_when_nothing_can_be_done_about_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its folder would not be taken for stuck, and who reads there would hang, too."""
+    monkeypatch.setattr(module, '_PATIENCE', 0.05)
+    configfs = Configfs(tmp_path, timeout=0.2)
+    os.mkfifo(tmp_path / 'enable')
+
+    def hurry() -> None:
+        raise PermissionError(1, 'Operation not permitted')
+
+    with pytest.raises(TargetUnavailable, match='the kernel has not ended it'):
+        configfs._run('set', tmp_path / 'enable', lambda: os.close(os.open(tmp_path / 'enable', os.O_WRONLY)), hurry)
+    assert configfs.is_stuck(tmp_path)
+    os.close(os.open(tmp_path / 'enable', os.O_RDONLY))
+
+
 def test_what_is_there_or_gone_is_success(configfs: Configfs, tmp_path: Path) -> None:
     assert configfs.make(tmp_path / 'a')
     assert not configfs.make(tmp_path / 'a')
