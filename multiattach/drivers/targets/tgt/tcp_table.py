@@ -24,7 +24,9 @@ _HEADER = struct.Struct('=IHHII')  # nlmsghdr
 _ASKED = struct.Struct('=BBBxI')  # inet_diag_req_v2 before its socket's identity
 _PORTS = struct.Struct('>HH')
 _ADDRESSES, _INODE, _ENTRY = 8, 68, 72  # offsets in inet_diag_msg, and its size
-_LISTENING, _ALL = 10, 0xFFF  # TCP_LISTEN, and a bit for each state
+# TCP_TIME_WAIT, TCP_LISTEN, and a bit for each state that is a connection
+_OVER, _LISTENING = 6, 10
+_CONNECTED = 0xFFF & ~(1 << _OVER | 1 << _LISTENING)
 _PATIENCE = 5  # seconds that the kernel has for an answer
 
 
@@ -55,11 +57,14 @@ def list_listening(pid: int) -> list[TcpSocket]:
 
 
 def list_connected(pid: int, ports: Collection[int]) -> list[TcpSocket]:
-    """List the sockets whose own end has one of these ports and that do not listen, as :func:`list_listening` does."""
+    """List the connections whose own end has one of these ports, as :func:`list_listening` does.
+
+    One that has ended, and that the kernel remembers for a minute, is none.
+    """
     if _is_in_our_namespace(pid):
         with contextlib.suppress(_NoDiagError):
-            return [found for port in ports for found in _ask(_ALL & ~(1 << _LISTENING), port)]
-    return [found for state, found in _read(pid) if state != _LISTENING and found.local.port in ports]
+            return [found for port in ports for found in _ask(_CONNECTED, port)]
+    return [found for state, found in _read(pid) if _CONNECTED >> state & 1 and found.local.port in ports]
 
 
 def plain_address(text: str) -> str:
