@@ -196,7 +196,8 @@ class Configfs:
 
     def look(self, folder: Path, act: Callable[[], R]) -> R:
         """Read something beneath a folder that others may be changing: the kernel may keep readers waiting, too."""
-        return self._run('read', folder / '*', act)
+        with self._refusing('read', folder):
+            return self._run('read', folder / '*', act)
 
     def list_names(self, folder: Path) -> list[str]:
         """List a folder; one that is not there is empty."""

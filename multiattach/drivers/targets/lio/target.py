@@ -7,9 +7,9 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from oslo_log import log
 
@@ -36,6 +36,7 @@ from multiattach.drivers.targets.lio.portal_group import PortalGroup, is_entry_n
 from multiattach.drivers.targets.lio.registrations import Nexus, hands_over, without
 
 LOG = log.getLogger(__name__)
+R = TypeVar('R')
 
 _BOOT_ID = Path('/proc/sys/kernel/random/boot_id')
 _TID = 1  # the kernel numbers no targets
@@ -261,6 +262,9 @@ class LioTarget:
 
     def read_reservations(self, volume_id: str) -> Reservations:
         """Read who is registered; of whom the kernel tells in small letters, by the name that was admitted."""
+        return self._look(volume_id, functools.partial(self._read_reservations, volume_id))
+
+    def _read_reservations(self, volume_id: str) -> Reservations:
         group = self._group(volume_id)
         found = self._memory.read_reservations(volume_id, group.iqn)
         named = (dataclasses.replace(one, initiator=group.find_name(one.initiator)) for one in found.registrations)
@@ -292,10 +296,7 @@ class LioTarget:
             if match is None:
                 continue
             try:
-                # What waits in the kernel there must not keep whoever reads all of them.
-                state = self._configfs.look(
-                    self._configfs.root / 'iscsi' / name, functools.partial(self._read, match[1])
-                )
+                state = self._look(match[1], functools.partial(self._read, match[1]))
             except DriverError as exc:  # the others are none the worse for it
                 LOG.error('Target %s cannot be read: %s', name, exc)
                 continue
@@ -326,7 +327,11 @@ class LioTarget:
         )
 
     def show(self, volume_id: str) -> TargetState | None:
-        return self._read(volume_id) if self._group(volume_id).exists() else None
+        return self._look(volume_id, lambda: self._read(volume_id) if self._group(volume_id).exists() else None)
+
+    def _look(self, volume_id: str, act: Callable[[], R]) -> R:
+        """Read a target without its lock: what waits in the kernel there must not keep whoever reads."""
+        return self._configfs.look(self._configfs.root / 'iscsi' / self.iqn(volume_id), act)
 
     def within(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         return self._configfs.within(seconds)
