@@ -20,6 +20,10 @@ LOG = log.getLogger(__name__)
 _TRIES, _PAUSE = 10, 0.01
 
 
+class RegistrationsLost(TargetError):
+    """A file of registrations is not whole: who is to be kept off is not known."""
+
+
 class Memory:
     """Files of registrations, and the registrations in force.
 
@@ -61,12 +65,14 @@ class Memory:
         """Read what is to be registered when the target is made anew.
 
         :param device: of a volume that this machine may not have had before.
-        :raises TargetError: the file is not whole: who is to be kept off is not known.
+        :raises RegistrationsLost: the file is not whole.
+        :raises TargetError: it cannot be read.
         """
         try:
             return self._file(volume_id, device).read()
         except (TornState, OSError) as exc:
-            raise TargetError(
+            kind = RegistrationsLost if isinstance(exc, TornState) else TargetError
+            raise kind(
                 f'the registrations of volume {volume_id} cannot be read ({exc}): as long as nobody has cleared its '
                 'reservations, nobody is let in'
             ) from exc
@@ -95,7 +101,10 @@ class Memory:
         for _ in range(_TRIES):
             before = self._look(volume_id)
             if before is None:
-                found = registrations.without(self.read(volume_id), [initiator])
+                try:
+                    found = registrations.without(self.read(volume_id), [initiator])
+                except RegistrationsLost:
+                    return True  # none that it may have comes back: the file is only ever cleared
             else:
                 found = self._find_in_force(volume_id, iqn, before)
             self.replace(volume_id, found)

@@ -31,7 +31,7 @@ from multiattach.drivers.targets.lio import identity
 from multiattach.drivers.targets.lio.backstore import Backstores, look
 from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.identity import LUN
-from multiattach.drivers.targets.lio.memory import Memory
+from multiattach.drivers.targets.lio.memory import Memory, RegistrationsLost
 from multiattach.drivers.targets.lio.portal_group import PortalGroup, is_entry_name
 from multiattach.drivers.targets.lio.registrations import Nexus, hands_over, without
 
@@ -238,8 +238,13 @@ class LioTarget:
         return [one for one in group.list_sessions() if one.initiator.lower() == initiator.lower()]
 
     def _is_registered(self, group: PortalGroup, volume_id: str, initiator: str) -> bool:
-        # Asked by the kernel's name: the other one goes with the entry.
-        return self._memory.read_reservations(volume_id, group.iqn).has(initiator.lower())
+        try:
+            # Asked by the kernel's name: the other one goes with the entry.
+            return self._memory.read_reservations(volume_id, group.iqn).has(initiator.lower())
+        except RegistrationsLost:
+            if self._is_in_force(volume_id):
+                raise
+            return False  # nor will it be: nobody is let in before all of them are cleared
 
     def settle(self, cuts: Sequence[Cut]) -> Sequence[Cut | DriverError]:
         return cuts  # a fence here ends with a look of its own

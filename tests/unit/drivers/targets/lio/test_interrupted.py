@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.base import Grant
 from multiattach.drivers.targets.lio.registrations import Nexus, write_state
 from multiattach.drivers.targets.lio.target import LioTarget
@@ -94,3 +95,16 @@ def test_a_target_that_was_being_removed_gives_nothing_away(bench: Bench) -> Non
     bench.target.fence(VOLUME, STRANGER, 'user')
     bench.admit(HOLDER, PEER)
     assert bench.list_registered() == [(HOLDER, True), (PEER, False)]
+
+
+@pytest.mark.parametrize('alone', [False, True])
+def test_who_is_cut_off_is_so_whatever_is_left_of_the_file(bench: Bench, alone: bool) -> None:
+    """After a loss of power in the middle of the kernel's write nobody is let in, which is no reason not to say so."""
+    bench.lose()
+    bench.file.write_text('')
+    with pytest.raises(TargetError, match='cleared'):
+        bench.admit(PEER)
+    assert not bench.target.fence(VOLUME, HOLDER, 'user', alone=alone).is_left
+    if not alone:
+        with pytest.raises(TargetError, match='cleared'):
+            bench.admit(PEER)
