@@ -8,7 +8,7 @@ from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from multiattach.db import models
-from multiattach.domain import errors
+from multiattach.domain import errors, sharing
 
 A = models.Attachment
 V = models.Volume
@@ -36,6 +36,28 @@ def get_volume(session: Session, volume_id: str) -> V:
     if found is None:
         raise errors.VolumeNotFound(volume_id)
     return found
+
+
+def list_beside_writers(session: Session, rows: Iterable[A]) -> frozenset[str]:
+    """List those of some read-only attachments whose initiator its target may let write for another attachment.
+
+    One that may write, and went since, counts: what an initiator is let do ends with its last attachment.
+    """
+    idents = [row.id for row in rows if row.attach_mode == sharing.READ_ONLY and row.initiator]
+    if not idents:
+        return frozenset()
+    other = orm.aliased(A)
+    query = sa.select(A.id).where(
+        A.id.in_(idents),
+        sa.exists().where(
+            other.volume_id == A.volume_id,
+            other.initiator == A.initiator,
+            other.id != A.id,
+            sa.func.coalesce(other.attach_mode, sharing.READ_WRITE) != sharing.READ_ONLY,
+            sa.or_(other.deleted_at.is_(None), other.deleted_at >= A.created_at),
+        ),
+    )
+    return frozenset(session.scalars(query))
 
 
 def list_services(session: Session, binary: str, agents: tuple[str, Iterable[str | None]]) -> list[models.Service]:

@@ -112,7 +112,9 @@ class _Explainer:
         holds_read_only: bool = False,
     ) -> None:
         self.volume = volume
-        self._read_only_at = 'target' if holds_read_only else 'host'
+        self._holds_read_only = holds_read_only
+        #: read-only attachments whose initiators may write by others
+        self.beside_writers: frozenset[str] = frozenset()
         self._services = services
         self.sees_internals = sees_internals
         self._now = models.now()
@@ -149,9 +151,14 @@ class _Explainer:
             actor,
             outlook,
             self._show(row.error, row),
-            self._read_only_at if row.attach_mode == sharing.READ_ONLY else None,
+            self._find_read_only(row),
             steps if self.sees_internals else [self._cover(step, row) for step in steps],
         )
+
+    def _find_read_only(self, row: models.Attachment) -> str | None:
+        if row.attach_mode != sharing.READ_ONLY:
+            return None
+        return 'target' if self._holds_read_only and row.id not in self.beside_writers else 'host'
 
     def find_lease(self, ident: str, since: datetime.datetime, row: models.Attachment | None = None) -> Lease | None:
         lease = self.leases.get(ident)
@@ -209,8 +216,9 @@ class Explanations:
             found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [row.agent_host]))
             known = db_leases.list_of(session, _list_in_flight([row]))
             entries = self._list_entries(ctx, session, row)
+            writers = db_explanations.list_beside_writers(session, [row])
         explainer = self._explainer(ctx, row.volume, found)
-        explainer.leases = known
+        explainer.leases, explainer.beside_writers = known, writers
         return dataclasses.replace(explainer.explain(row, with_steps=True), entries=entries), explainer
 
     def _list_entries(self, ctx: RequestContext, session: Session, row: models.Attachment) -> list[Entry]:
@@ -257,10 +265,11 @@ class Explanations:
             rows = db_hosts.list_attachments(session, name)
             found = db_explanations.list_services(session, VOLUME_BINARY, (HOST_BINARY, [name]))
             known = db_leases.list_of(session, _list_in_flight(rows))
+            writers = db_explanations.list_beside_writers(session, rows)
         explained = []
         for row in rows:
             explainer = self._explainer(ctx, row.volume, found)
-            explainer.leases = known
+            explainer.leases, explainer.beside_writers = known, writers
             explained.append(explainer.explain(row, with_steps=False))
         return explained
 
@@ -287,8 +296,9 @@ class Explanations:
             copy = image_copies.find(session, volume_id) if volume.status in states.COPYING else None
             moving = db_migrations.list_of_volume(session, volume_id) if volume.migration_status else []
             told = [migrations.tell(row.state, row.progress) for row in moving]
+            writers = db_explanations.list_beside_writers(session, volume.attachments)
         explainer = self._explainer(ctx, volume, found)
-        explainer.leases = known
+        explainer.leases, explainer.beside_writers = known, writers
         rows = {row.id: explainer.explain(row, with_steps=False) for row in volume.attachments}
         verdict = explanations.judge_status(
             volume.status,

@@ -155,3 +155,25 @@ def test_a_host_with_one_initiator_is_told_at_once(keeping):
         # Hosts whose attachments have one each do not say one.
         db_services.beat(keeping.db, HOST_BINARY, compute_host.HOST, 'nova', {'cannot_share': None, 'connector': {}})
         ask(compute_host.IDLE)
+
+
+def test_an_explanation_names_the_target_only_where_the_initiator_may_not_write_by_another_attachment(keeping):
+    volume_id = keeping.make_volume('multi')
+    reader = attach(keeping, volume_id, 'one', 'ro')
+
+    def explain():
+        found = keeping.engine.explanations.explain_attachment(keeping.ctx, reader.id).read_only_at
+        [by_volume] = [
+            one.read_only_at
+            for one in keeping.engine.explanations.explain_volume(keeping.ctx, volume_id).attachments
+            if one.row.id == reader.id
+        ]
+        assert by_volume == found
+        return found
+
+    assert explain() == 'target'
+    writer = attach(keeping, volume_id, 'one', 'rw')
+    assert explain() == 'host'
+    keeping.engine.attachments.delete(keeping.ctx, writer.id)
+    assert keeping.target.modes[volume_id, 'iqn.1994-05.com.redhat:one'] == 'rw'
+    assert explain() == 'host'
