@@ -63,6 +63,11 @@ class Configfs:
         finally:
             self._limits.until = before
 
+    def find_deadline(self) -> float:
+        """Tell until when, on the monotonic clock, this thread waits for something that it begins now."""
+        until = getattr(self._limits, 'until', None)
+        return min(time.monotonic() + self._timeout, until or float('inf'))
+
     def is_stuck(self, folder: Path) -> bool:
         """Tell whether an earlier change beneath a folder has not come back: to read there may hang, too."""
         with self._lock:

@@ -44,6 +44,10 @@ class Memory:
         """Find the folder into which the kernel writes."""
         return Path(self._configfs.read(self._configfs.root / 'dbroot') or '/var/target') / 'pr'
 
+    def lock_path(self) -> str:
+        """Name what processes of this machine lock, without its suffix."""
+        return str(self._links() / 'multiattach')
+
     def _file(self, volume_id: str, device: str = '') -> StateFile:
         link = self._links() / f'aptpl_{identity.make_serial(volume_id)}'
         name = f'reservations-{volume_id}'

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ from multiattach.drivers.targets.lio.identity import LUN
 from multiattach.drivers.targets.lio.memory import Memory, RegistrationsLost
 from multiattach.drivers.targets.lio.portal_group import PortalGroup, is_entry_name
 from multiattach.drivers.targets.lio.registrations import Nexus, hands_over, without
+from multiattach.drivers.targets.tgt.exclusion import Exclusion
 
 LOG = log.getLogger(__name__)
 R = TypeVar('R')
@@ -75,6 +76,7 @@ class LioTarget:
         self._stores = Backstores(configfs, write_cache=write_cache)
         self._memory = Memory(configfs, self._stores, reservations_dir, self._is_in_force)
         self._known: dict[str, TargetState] = {}
+        self._exclusion = Exclusion()
 
     # Names ------------------------------------------------------------------------------
 
@@ -104,9 +106,24 @@ class LioTarget:
     def make_grant(self, volume_id: str, initiator: str, mode: str, known: Mapping[str, Any] | None) -> Grant:
         return make_chap_grant(volume_id, initiator, mode, known)
 
+    @contextlib.contextmanager
+    def _changing(self, volume_id: str) -> Iterator[None]:
+        """Be the only process that changes a target, whatever became of the lock in the coordination backend.
+
+        Who makes a target anew gives its initiators back what they had: one that another process cut off meanwhile,
+        and proved it, would be among them.
+        """
+        path, deadline = self._memory.lock_path(), self._configfs.find_deadline()
+        with self._exclusion.hold(path, self.iqn(volume_id), deadline):
+            yield
+
     # Exporting --------------------------------------------------------------------------
 
     def ensure_export(self, export: Export) -> TargetInfo:
+        with self._changing(export.volume_id):
+            return self._ensure_export(export)
+
+    def _ensure_export(self, export: Export) -> TargetInfo:
         group = self._settle(export.volume_id, export.device)
         # An entry that only a registration has is called as the kernel writes it, in small letters.
         wanted = {grant.initiator.lower() for grant in export.grants}
@@ -118,10 +135,11 @@ class LioTarget:
         return self._info(export.volume_id)
 
     def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
-        group = self._settle(volume_id, device)
-        self._admit(group, volume_id, [grant])
-        group.set_open(True)
-        return self._info(volume_id)
+        with self._changing(volume_id):
+            group = self._settle(volume_id, device)
+            self._admit(group, volume_id, [grant])
+            group.set_open(True)
+            return self._info(volume_id)
 
     def _admit(self, group: PortalGroup, volume_id: str, grants: Sequence[Grant]) -> None:
         for grant in grants:
@@ -130,10 +148,11 @@ class LioTarget:
             group.admit(grant)
 
     def restrict(self, volume_id: str, grants: Sequence[Grant]) -> None:
-        group = self._group(volume_id)
-        if group.exists() and group.is_public():
-            self._admit(group, volume_id, grants)
-            group.make()
+        with self._changing(volume_id):
+            group = self._group(volume_id)
+            if group.exists() and group.is_public():
+                self._admit(group, volume_id, grants)
+                group.make()
 
     def _settle(self, volume_id: str, device: str) -> PortalGroup:
         """Make or repair target and logical unit; who may log in is left as it is, and nobody new can."""
@@ -168,7 +187,7 @@ class LioTarget:
         look(device)  # before anything is taken away
         if group.exists():
             group.set_open(False)  # nobody registers any more
-        entries = [group.read_entry(name) for name in group.list_initiators() if name != gone]
+        entries = [group.read_entry(name) for name in group.list_initiators() if name.lower() != gone.lower()]
         nexuses = without(self._read_nexuses(group, volume_id, device), {*ended, gone.lower()})
         self._remove(group, volume_id)
         self._memory.prepare(volume_id, device, nexuses)
@@ -190,6 +209,10 @@ class LioTarget:
         self.fence(volume_id, initiator, username, alone=alone)
 
     def fence(self, volume_id: str, initiator: str, username: str, *, alone: bool = False, again: bool = False) -> Cut:
+        with self._changing(volume_id):
+            return self._cut(volume_id, initiator, username, alone)
+
+    def _cut(self, volume_id: str, initiator: str, username: str, alone: bool) -> Cut:
         group = self._group(volume_id)
         if not is_entry_name(initiator):  # it was never admitted, and what was begun for it is to come to an end
             if alone:
@@ -250,8 +273,9 @@ class LioTarget:
         return cuts  # a fence here ends with a look of its own
 
     def remove_export(self, volume_id: str) -> None:
-        self._remove(self._group(volume_id), volume_id)
-        self._memory.remove(volume_id)
+        with self._changing(volume_id):
+            self._remove(self._group(volume_id), volume_id)
+            self._memory.remove(volume_id)
 
     def _remove(self, group: PortalGroup, volume_id: str) -> None:
         group.remove()
@@ -277,6 +301,10 @@ class LioTarget:
 
     def clear_reservations(self, volume_id: str, initiator: str | None) -> Reservations:
         """End registrations; all sessions of the volume end for a moment, and come back."""
+        with self._changing(volume_id):
+            return self._clear(volume_id, initiator)
+
+    def _clear(self, volume_id: str, initiator: str | None) -> Reservations:
         group = self._group(volume_id)
         place = self._stores.find(volume_id) if self._is_in_force(volume_id) else None
         if place is None:
