@@ -326,9 +326,10 @@ def make_volume_workers(
         group = conf[name]
         host, serves = f'{conf.host}@{name}', f'{conf.volume.cluster or conf.host}@{name}'
         backend = backends[serves]
-        target, membership = gateways.make_gateway(
-            conf, db, rpc, gateways.Place(serves, host), backend, targets.make(name)
-        )
+        driver = targets.make(name)
+        if (learn := getattr(driver, 'learn_devices', None)) is not None:
+            learn(backend.path)
+        target, membership = gateways.make_gateway(conf, db, rpc, gateways.Place(serves, host), backend, driver)
         crew = Crew(coordinator, f'volume.{serves}')
         leases = StepLeases(
             db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=not conf.volume.cluster

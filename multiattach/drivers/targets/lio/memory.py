@@ -39,6 +39,8 @@ class Memory:
         self._stores = stores
         self._folder = folder
         self._is_in_force = is_in_force
+        #: each tells which device a volume has, or would have, at one backend
+        self.devices: list[Callable[[str], str]] = []
 
     def _links(self) -> Path:
         """Find the folder into which the kernel writes."""
@@ -51,8 +53,14 @@ class Memory:
     def _file(self, volume_id: str, device: str = '') -> StateFile:
         link = self._links() / f'aptpl_{identity.make_serial(volume_id)}'
         name = f'reservations-{volume_id}'
+        device = device or self._find_device(volume_id)
         beside = Path(device).parent / name if device and Path(device).is_file() else None
         return StateFile(link, beside, self._folder / name)
+
+    def _find_device(self, volume_id: str) -> str:
+        """Find the file of a volume that another machine may have had last: there is no link to what is beside it."""
+        found = (find(volume_id) for find in self.devices)
+        return next((device for device in found if Path(device).is_file()), '')
 
     def check(self) -> None:
         try:

@@ -100,6 +100,10 @@ class LioTarget:
     def locate(self, volume_id: str) -> TargetAddress:
         return TargetAddress(self.iqn(volume_id), self._portal, LUN)
 
+    def learn_devices(self, find: Callable[[str], str]) -> None:
+        """Be told by which paths a backend has its volumes: their registrations are beside those that are files."""
+        self._memory.devices.append(find)
+
     def name_account(self, volume_id: str, initiator: str) -> str:
         return account_name(volume_id, initiator)
 
