@@ -14,7 +14,7 @@ from multiattach.engine.reservations import Whose
 _WHOSE = {
     'attachment_id': requests.UUID_OR_NULL,
     'server_id': requests.UUID_OR_NULL,
-    'initiator': requests.TEXT_OR_NULL,
+    'initiator': requests.WORD_OR_NULL,
 }
 _REPLY = one(
     'reservations',
@@ -65,7 +65,7 @@ class ReservationsController(Controller):
     )
     def clear(self, req: Request, body: dict[str, Any], volume_id: str) -> dict[str, Any]:
         """End the registrations of an attachment, a server or an initiator, or all; show what is left."""
-        wish = {key: value for key, value in body['reservations'].items() if value}
+        wish = {key: value for key, value in body['reservations'].items() if value is not None}
         if len(wish) > 1:
             raise errors.InvalidInput(f'Only one of {", ".join(_WHOSE)} can say whose registrations are to be ended.')
         sees = self.engine.reservations.sees_initiators(req.ctx)

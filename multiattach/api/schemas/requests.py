@@ -14,6 +14,7 @@ UUID_OR_NULL: Schema = {'anyOf': [UUID, {'type': 'null'}]}
 TEXT: Schema = {'type': 'string', 'maxLength': 255}
 TEXT_OR_NULL: Schema = {'type': ['string', 'null'], 'maxLength': 255}
 WORD: Schema = {'type': 'string', 'minLength': 1, 'maxLength': 255}
+WORD_OR_NULL: Schema = {'type': ['string', 'null'], 'minLength': 1, 'maxLength': 255}
 NAME: Schema = {'type': 'string', 'minLength': 1, 'maxLength': 255, 'format': 'not-blank'}
 SIZE: Schema = {'oneOf': [{'type': 'integer', 'minimum': 1, 'maximum': _MAX_INT}, {'type': 'string', 'format': 'size'}]}
 # What a boolean may be written as in a body.

@@ -9,7 +9,8 @@ from osc_lib import exceptions
 from multiattach.osc import columns, command
 
 _NAMES = ('Server', 'Server ID', 'Attachment ID', 'Attach Status', 'Holds', 'Key', 'Initiator')
-_ALL = ''
+# No text that a user can give: an empty one is a variable of a script that was not set.
+_ALL = object()
 
 
 class ShowReservations(command.Lister):
@@ -44,7 +45,7 @@ class ShowReservations(command.Lister):
         if parsed_args.clear is None:
             found = self.service.get_reservations(volume_id)
         else:
-            whose = self._find(volume_id, parsed_args.clear) if parsed_args.clear != _ALL else {}
+            whose = {} if parsed_args.clear is _ALL else self._find(volume_id, parsed_args.clear)
             found = self.service.clear_reservations(volume_id, **whose)
         return _NAMES, [_row(found.kind, one) for one in found.registrations]
 
@@ -53,6 +54,10 @@ class ShowReservations(command.Lister):
 
         :raises CommandError: nobody of that name is registered, or several are.
         """
+        if not name:
+            raise exceptions.CommandError(
+                'An empty text is no server. "--clear" without a value ends all registrations.'
+            )
         rows = self.service.get_reservations(volume_id).registrations
         for key, its in (('attachment_id', 'attachment_id'), ('initiator', 'initiator'), ('server_id', 'server_id')):
             if any(one.get(its) == name for one in rows):

@@ -46,3 +46,17 @@ def test_one_is_meant(name: str, whose: dict[str, str]) -> None:
 def test_nobody_or_several_are_not_guessed(name: str, said: str) -> None:
     with pytest.raises(exceptions.CommandError, match=f'{said} are called {name}'):
         find(name)
+
+
+def test_an_empty_text_does_not_mean_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that was not set would end the registrations of a whole cluster."""
+
+    def clear_reservations(_volume: str, **_whose: str) -> None:
+        pytest.fail('all registrations are ended')
+
+    service = types.SimpleNamespace(clear_reservations=clear_reservations)
+    manager = types.SimpleNamespace(multiattach=service)
+    command = ShowReservations(types.SimpleNamespace(client_manager=manager, stderr=None), None)
+    monkeypatch.setattr(command, 'find_volume', lambda _name: types.SimpleNamespace(id='V'))
+    with pytest.raises(exceptions.CommandError, match='An empty text is no server'):
+        command.take_action(command.get_parser('test').parse_args(['data', '--clear', '']))
