@@ -20,8 +20,8 @@ from multiattach.drivers.errors import CopyAborted, DriverError, StorageError
 LOG = log.getLogger(__name__)
 _WORDS = 4
 _NOTHING = 'multiattach.nothing'
-# There is no such pool or image, or the worker's user may not read it.
-_ELSEWHERE = (errno.ENOENT, errno.EPERM, errno.EACCES)
+# There is no such pool or image, or the worker's user may not read it; or the pool is full.
+_ELSEWHERE = (errno.ENOENT, errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EDQUOT)
 Proceed = Callable[[], bool]
 
 

@@ -187,6 +187,7 @@ class Pool:
         """Have an I/O context of another pool of the cluster, or of this one; only for work that :meth:`run` runs."""
         io = self._mine.connection.open_ioctx(name)
         try:
+            io.set_osdmap_full_try()  # as of the own pool
             yield io
         finally:
             io.close()
