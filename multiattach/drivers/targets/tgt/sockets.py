@@ -68,10 +68,12 @@ def list_peers(pid: int) -> dict[int, Peer]:
 
 def _find_own(pid: int, listening: frozenset[int]) -> frozenset[int]:
     """Find out which of the listening sockets are a process's."""
-    if pid not in _owned or _owned[pid][0] != listening:
+    known = _owned.get(pid)  # once: other threads forget it
+    if known is None or known[0] != listening:
+        known = listening, listening & _list_inodes(pid).keys()
         _owned.clear()
-        _owned[pid] = listening, listening & _list_inodes(pid).keys()
-    return _owned[pid][1]
+        _owned[pid] = known
+    return known[1]
 
 
 def _list_inodes(pid: int) -> dict[int, int]:
