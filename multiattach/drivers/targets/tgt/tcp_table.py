@@ -7,6 +7,7 @@ sock_diag, and another network namespace than this thread's.
 """
 
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
@@ -22,11 +23,13 @@ _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3
 _HEADER = struct.Struct('=IHHII')  # nlmsghdr
 _ASKED = struct.Struct('=BBBxI')  # inet_diag_req_v2 before its socket's identity
+_CODE = struct.Struct('=i')
 _PORTS = struct.Struct('>HH')
 _ADDRESSES, _INODE, _ENTRY = 8, 68, 72  # offsets in inet_diag_msg, and its size
 # TCP_TIME_WAIT, TCP_LISTEN, and a bit for each state that is a connection
 _OVER, _LISTENING = 6, 10
 _CONNECTED = 0xFFF & ~(1 << _OVER | 1 << _LISTENING)
+_NO_FAMILY = (errno.ENOENT, errno.EAFNOSUPPORT)  # a kernel without IPv6
 _PATIENCE = 5  # seconds that the kernel has for an answer
 
 
@@ -108,12 +111,12 @@ def _receive(asking: socket.socket, family: int) -> Iterator[TcpSocket]:
         data, start = asking.recv(1 << 16), 0
         while start < len(data):
             length, kind, *_ = _HEADER.unpack_from(data, start)
-            if kind == _DONE:
+            if kind in (_DONE, _ERROR):
+                # Also the end of a list says whether it was one: else some would be missing unseen.
+                code = _CODE.unpack_from(data, start + _HEADER.size)[0] if length >= _HEADER.size + _CODE.size else 0
+                if code and not (kind == _ERROR and family == socket.AF_INET6 and -code in _NO_FAMILY):
+                    raise _NoDiagError
                 return
-            if kind == _ERROR:
-                if family == socket.AF_INET6:  # a kernel without IPv6
-                    return
-                raise _NoDiagError
             yield _parse(data[start + _HEADER.size : start + _HEADER.size + _ENTRY])
             start += (length + 3) & ~3
 
