@@ -70,11 +70,13 @@ def _clash(shared: bool | None, apart: str | None = None) -> sa.ColumnElement[bo
 
 
 def _is_of_initiator(other: Any, apart: str) -> sa.ColumnElement[bool]:
-    initiator: sa.BindParameter[str] = sa.bindparam(INITIATOR, type_=sa.String)
+    # Storage that has to tell initiators apart may take names that differ in capitals only for one.
+    initiator = sa.func.lower(sa.bindparam(INITIATOR, type_=sa.String))
+    mine: sa.ColumnElement[bool] = sa.func.lower(other.c.initiator) == initiator
     if apart == ANY_MODE:
-        return other.c.initiator == initiator  # type: ignore[no-any-return]
+        return mine
     mode: sa.BindParameter[str] = sa.bindparam(MODE, type_=sa.String)
-    return sa.and_(other.c.initiator == initiator, sa.func.coalesce(other.c.attach_mode, sharing.READ_WRITE) != mode)
+    return sa.and_(mine, sa.func.coalesce(other.c.attach_mode, sharing.READ_WRITE) != mode)
 
 
 def _status_values(asked: str | None) -> dict[Any, Any]:

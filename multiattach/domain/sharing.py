@@ -108,12 +108,15 @@ def check_connect(volume: VolumeFacts, attachment: Sharer, host: str, initiator:
             )
         if not volume.multiattach and not same_server:
             raise errors.Conflict('Duplicate connectors: the volume is connected and not multiattach.')
-        if other.initiator == initiator:
+        if (other.initiator or '').lower() == initiator.lower():
             _check_initiator(volume, attachment, other)
 
 
 def _check_initiator(volume: VolumeFacts, attachment: Sharer, other: Sharer) -> None:
-    """Refuse a second attachment of one initiator where the storage has to tell them apart."""
+    """Refuse a second attachment of one initiator where the storage has to tell them apart.
+
+    It may take names that differ in capitals only for one (RFC 3722).
+    """
     if volume.keeps_reservations:
         raise shares_initiator(other.id)
     mode, others = attachment.mode or READ_WRITE, other.mode or READ_WRITE

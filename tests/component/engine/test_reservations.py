@@ -177,3 +177,12 @@ def test_an_explanation_names_the_target_only_where_the_initiator_may_not_write_
     keeping.engine.attachments.delete(keeping.ctx, writer.id)
     assert keeping.target.modes[volume_id, 'iqn.1994-05.com.redhat:one'] == 'rw'
     assert explain() == 'host'
+
+
+@pytest.mark.parametrize('kind', ['cluster', 'strict'])
+def test_names_that_differ_in_capitals_only_are_one_initiator(keeping, kind):
+    """So the kernel's target has it: the second would take over the entry of the first."""
+    volume_id = keeping.make_volume(kind)
+    made = attach(keeping, volume_id, 'one', 'rw')
+    with pytest.raises(errors.InvalidVolume, match=made.id):
+        attach(keeping, volume_id, 'ONE', 'ro')
