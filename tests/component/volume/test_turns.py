@@ -4,6 +4,7 @@
 import concurrent.futures
 import threading
 import uuid
+import zlib
 
 import pytest
 
@@ -42,8 +43,17 @@ def attach(deployed, volume_id, host):
     return deployed.engine.attachments.create(deployed.ctx, volume_id, str(uuid.uuid4()), connector, 'rw')
 
 
+def make_volumes(deployed, count):
+    """Make volumes of which none has another one's lock; 1,024 of them are there for all."""
+    found = {}
+    while len(found) < count:
+        volume = deployed.make_volume('multi')
+        found[zlib.crc32(volume.encode()) % 1024] = volume
+    return list(found.values())
+
+
 def test_who_waits_for_the_target_has_no_turn(slow):
-    volumes = [slow.make_volume('multi') for _ in range(STEPS)]
+    volumes = make_volumes(slow, STEPS)
     with concurrent.futures.ThreadPoolExecutor(STEPS) as pool:
         calls = [pool.submit(attach, slow, volume, number) for number, volume in enumerate(volumes)]
         wait_until(lambda: len(slow.target.inside) == STEPS, 20, 'all of them at the target', 0.01)
@@ -53,7 +63,7 @@ def test_who_waits_for_the_target_has_no_turn(slow):
 
 
 def test_who_waits_for_a_volume_has_no_turn(slow):
-    shared, other = slow.make_volume('multi'), slow.make_volume('multi')
+    shared, other = make_volumes(slow, 2)
     with concurrent.futures.ThreadPoolExecutor(STEPS) as pool:
         calls = [pool.submit(attach, slow, shared, number) for number in range(STEPS - 1)]
         wait_until(lambda: shared in slow.target.inside, 20, 'the first one', 0.01)

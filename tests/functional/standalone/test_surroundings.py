@@ -219,6 +219,7 @@ def test_more_idle_connections_than_files_lock_nobody_out(tmp_path):
     try:
         with running(service), contextlib.ExitStack() as stack:
             threads = count_threads(service.child.pid)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # of this process, which has files of other tests
             for port in (service.port, metrics):
                 for _ in range(1200):
                     stack.enter_context(socket.create_connection(('127.0.0.1', port), timeout=10))
