@@ -76,7 +76,7 @@ def test_who_waits_for_a_volume_has_no_turn(slow):
 
 def test_few_compute_at_once(slow, monkeypatch):
     slow.target.gate.set()
-    volumes = [slow.make_volume('multi') for _ in range(STEPS)]
+    volumes = make_volumes(slow, STEPS)
     exporter = slow.exporter
     plan, inside, gate = exporter._exports.plan, [], threading.Event()
 
