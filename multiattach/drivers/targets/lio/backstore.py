@@ -22,6 +22,8 @@ _ATTRIBUTES = {
     'emulate_pr': '1',
     # As if each initiator asked to keep its registration over a loss of power (APTPL).
     'force_pr_aptpl': '1',
+    # A registration that was given back without a session's identifier is that of each session of its initiator.
+    'enforce_pr_isids': '0',
     # No copies by command: one that is granted a volume reads and writes it itself.
     'emulate_3pc': '0',
 }

@@ -105,6 +105,23 @@ def without(nexuses: Sequence[Nexus], initiators: Collection[str]) -> list[Nexus
     return [_hold(left[0], holder), *left[1:]]
 
 
+def for_any_session(nexuses: Iterable[Nexus]) -> list[Nexus]:
+    """Have each initiator registered once, with its last key, whatever session it comes back with.
+
+    QEMU's initiator makes up a new session identifier at each login; the kernel would take it for somebody else, and a
+    reservation that went on with it for one that keeps it off.
+    """
+    found: dict[str, Nexus] = {}
+    holder: Nexus | None = None
+    for nexus in nexuses:
+        if nexus.is_holder:
+            holder = nexus
+        found[nexus.initiator] = Nexus({key: value for key, value in nexus.values.items() if key != _ISID})
+    if holder is not None and not found[holder.initiator].is_holder:
+        found[holder.initiator] = _hold(found[holder.initiator], holder)
+    return list(found.values())
+
+
 def hands_over(nexuses: Sequence[Nexus], initiator: str) -> bool:
     """Whether a reservation has to go on with another one when an initiator goes."""
     holds = any(one.is_holder and one.initiator == initiator for one in nexuses)

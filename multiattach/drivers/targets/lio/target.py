@@ -33,7 +33,7 @@ from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.identity import LUN
 from multiattach.drivers.targets.lio.memory import Memory, RegistrationsLost
 from multiattach.drivers.targets.lio.portal_group import PortalGroup, is_entry_name
-from multiattach.drivers.targets.lio.registrations import Nexus, hands_over, without
+from multiattach.drivers.targets.lio.registrations import Nexus, for_any_session, hands_over, without
 from multiattach.drivers.targets.tgt.exclusion import Exclusion
 
 LOG = log.getLogger(__name__)
@@ -192,7 +192,7 @@ class LioTarget:
         if group.exists():
             group.set_open(False)  # nobody registers any more
         entries = [group.read_entry(name) for name in group.list_initiators() if name.lower() != gone.lower()]
-        nexuses = without(self._read_nexuses(group, volume_id, device), {*ended, gone.lower()})
+        nexuses = for_any_session(without(self._read_nexuses(group, volume_id, device), {*ended, gone.lower()}))
         self._remove(group, volume_id)
         self._memory.prepare(volume_id, device, nexuses)
         place = self._stores.make(volume_id, device)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder that behaves as the kernel's target does, as far as registrations and entries go; nobody logs in."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,9 +60,10 @@ class Kernel(Configfs):
         """Unregister whoever has no entry any more; the file stays as it was."""
         for shown in self.root.glob('core/*/*/pr/res_pr_registered_i_pts'):
             lines = shown.read_text().splitlines(keepends=True)
-            shown.write_text(''.join(one for one in lines if f' {initiator},' not in one))
+            its = re.compile(rf' {re.escape(initiator)}[,\s]')
+            shown.write_text(''.join(one for one in lines if not its.search(one)))
             holder = shown.with_name('res_holder')
-            if holder.exists() and f' {initiator},' in holder.read_text():
+            if holder.exists() and its.search(holder.read_text()):
                 holder.unlink()
 
     def write(self, path: Path, text: str) -> None:
@@ -78,7 +80,8 @@ class Kernel(Configfs):
                 self._register(*one)
 
     def _register(self, folder: Path, values: dict[str, str]) -> None:
-        node = f'{values["initiator_node"]},i,0x{values["initiator_sid"]}'
+        session = f',i,0x{values["initiator_sid"]}' if 'initiator_sid' in values else ''
+        node = f'{values["initiator_node"]}{session}'
         with (folder / 'res_pr_registered_i_pts').open('a') as file:
             file.write(f'iSCSI Node: {node} Key: 0x{int(values["sa_res_key"]):016x} PRgen: 0x00000000\n')
         if values['res_holder'] == '1':

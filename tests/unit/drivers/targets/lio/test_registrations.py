@@ -127,3 +127,15 @@ def test_the_wwn_is_that_of_every_target() -> None:
     assert identity.read_serial(serial) == VOLUME.replace('-', '')
     with pytest.raises(TargetRequestInvalid):
         identity.make_serial('../' + VOLUME[3:])
+
+
+def test_an_initiator_is_registered_once_for_any_session_and_goes_on_holding() -> None:
+    """The holder came back as another session and registered a new key: the kernel has both."""
+    later = FILE.split('PR_REG_START: 1')[0].replace('804ee7350000', '8018f9ae0000').replace('43969', '43999')
+    later = later.replace('res_holder=1\nres_type=08\nres_scope=00\n', 'res_holder=0\n').replace(': 0', ': 2')
+    found = registrations.for_any_session(registrations.parse_state(FILE + later))
+    assert registrations.tell(0, found) == Reservations(
+        0, 8, (Registration(ONE, f'{43999:016x}', True), Registration(TWO, f'{43970:016x}', True))
+    )
+    assert 'initiator_sid' not in registrations.write_state(found)
+    assert [one.is_holder for one in found] == [True, False]
