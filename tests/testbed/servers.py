@@ -204,12 +204,15 @@ class MariaDB(Server):
         return self.build_url(name)
 
     def _launch(self) -> None:
-        data = self.folder / 'data'
+        data, temporary = self.folder / 'data', self.folder / 'tmp'
+        # Each one that starts removes what others have in a folder that they share.
+        temporary.mkdir(exist_ok=True)
         if not data.exists():
             work = self.folder / 'new'
             shutil.rmtree(work, ignore_errors=True)
             argv = ['mariadb-install-db', '--no-defaults', '--user=root', f'--datadir={work}']
-            processes.run([*argv, '--auth-root-authentication-method=socket', '--skip-test-db'])
+            words = ['--auth-root-authentication-method=socket', '--skip-test-db']
+            processes.run([*argv, *words], env={**os.environ, 'TMPDIR': str(temporary)})
             work.rename(data)
         # The password goes by file: arguments are readable by everybody.
         grants = self.folder / 'grants.sql'
@@ -221,6 +224,7 @@ class MariaDB(Server):
         options = {
             'user': 'root',
             'datadir': data,
+            'tmpdir': temporary,
             'socket': self.socket_path,
             'pid-file': self.folder / 'pid',
             'bind-address': self.address,
