@@ -8,6 +8,7 @@ import struct
 import uuid
 from pathlib import Path
 
+from multiattach.drivers.targets import folders
 from multiattach.drivers.targets.lio.registrations import Nexus, parse_state
 
 # linux/fs.h: get and set the flags of a file (_IOR and _IOW of 'f', with the size of a long), and that of chattr +S
@@ -41,7 +42,7 @@ class StateFile:
             self._link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._link.unlink(missing_ok=True)
             self._link.symlink_to(place)
-            _sync(self._link.parent)
+            folders.sync(self._link.parent)
 
     def replace(self, text: str) -> None:
         """Replace what stands in it, all or nothing; one that is not there stays so."""
@@ -78,7 +79,7 @@ def _replace(path: Path, text: str) -> None:
         draft.rename(path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync(path.parent)
+    folders.sync(path.parent)
 
 
 def _write_through(handle: int) -> None:
@@ -86,11 +87,3 @@ def _write_through(handle: int) -> None:
     with contextlib.suppress(OSError):
         flags = struct.unpack('l', fcntl.ioctl(handle, _GET_FLAGS, struct.pack('l', 0)))[0]
         fcntl.ioctl(handle, _SET_FLAGS, struct.pack('l', flags | _SYNC))
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

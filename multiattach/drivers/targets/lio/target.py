@@ -27,6 +27,7 @@ from multiattach.drivers.targets.base import (
     account_name,
     make_chap_grant,
 )
+from multiattach.drivers.targets.exclusion import Exclusion
 from multiattach.drivers.targets.lio import identity
 from multiattach.drivers.targets.lio.backstore import Backstores, look
 from multiattach.drivers.targets.lio.configfs import Configfs
@@ -34,7 +35,6 @@ from multiattach.drivers.targets.lio.identity import LUN
 from multiattach.drivers.targets.lio.memory import Memory, RegistrationsLost
 from multiattach.drivers.targets.lio.portal_group import PortalGroup, is_entry_name
 from multiattach.drivers.targets.lio.registrations import Nexus, for_any_session, hands_over, without
-from multiattach.drivers.targets.tgt.exclusion import Exclusion
 
 LOG = log.getLogger(__name__)
 R = TypeVar('R')

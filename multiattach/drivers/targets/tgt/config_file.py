@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multiattach.drivers.errors import TargetFull, TargetRequestInvalid
+from multiattach.drivers.targets import folders
 from multiattach.drivers.targets.base import Grant
 from multiattach.drivers.targets.tgt.protocol import NOBODY_ADDRESS, check_value
 from multiattach.drivers.targets.tgt.store import find_store
@@ -147,7 +148,7 @@ def _write(path: Path, text: str) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    folders.sync(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -155,7 +156,7 @@ def remove(path: Path) -> None:
     _draft(path).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         path.unlink()
-        _sync_folder(path.parent)
+        folders.sync(path.parent)
 
 
 def _draft(path: Path) -> Path:
@@ -163,11 +164,3 @@ def _draft(path: Path) -> Path:
     left of it is found by the next step on the volume. "include DIR/*" does not match its dot.
     """
     return path.with_name(f'.{path.name}.new')
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

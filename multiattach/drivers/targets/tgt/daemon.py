@@ -19,8 +19,8 @@ from pathlib import Path
 from oslo_log import log
 
 from multiattach.drivers.errors import TargetError, TargetUnavailable
+from multiattach.drivers.targets.exclusion import Exclusion
 from multiattach.drivers.targets.tgt import parse, protocol
-from multiattach.drivers.targets.tgt.exclusion import Exclusion
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError, tolerate
 from multiattach.drivers.targets.tgt.roster import Roster
 from multiattach.drivers.targets.tgt.store import Store

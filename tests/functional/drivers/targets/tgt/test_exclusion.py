@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from multiattach.drivers.errors import TargetUnavailable
+from multiattach.drivers.targets.exclusion import Exclusion
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
-from multiattach.drivers.targets.tgt.exclusion import Exclusion
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
 
