@@ -212,6 +212,7 @@ def _connected(rados: Any, image: Image, conf: str, check: Callable[[Any], None]
         cluster.conf_read_file(conf or None)
     check(cluster)
     settings = dict.fromkeys(_LIMITS, str(timeout)) | {'mon_host': image.monitors}
+    settings['mon_client_hunt_parallel'] = '0'  # all: of three that are gone it waits 3 s for the next
     if image.key:
         settings |= {'key': image.key, 'auth_client_required': 'cephx'}
     for name, value in settings.items():

@@ -207,6 +207,14 @@ def test_a_disk_of_an_attachment_before_is_replaced(host: Host, image: ImageVolu
         host.hypervisor.detach(server, image.id, info['attachment_id'])
 
 
+def test_no_server_waits_for_a_monitor_that_is_gone(image: ImageVolume) -> None:
+    """Which librados tries first is chance, so many times."""
+    info = image.make_attachment()
+    gone = {**info, 'hosts': ['127.0.0.9', *info['hosts']], 'ports': ['1', *info['ports']]}
+    for _ in range(20):
+        image.make_disk(gone)
+
+
 def test_os_brick_opens_what_a_guest_has(host: Host, image: ImageVolume, tmp_path: pathlib.Path) -> None:
     """As Cinder's clients do without krbd, from the same connection_info."""
     infos = [image.make_attachment(), image.make_attachment('ro')]
