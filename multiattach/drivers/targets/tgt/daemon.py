@@ -275,6 +275,11 @@ class TgtDaemon:
                     with tolerate(ErrorCode.NO_TARGET):
                         self.set_open(tid, True)
 
+    def find_number(self, iqn: str) -> int | None:
+        """Return the number of a target without asking for the list, in a pinned block; None if that does not tell."""
+        tid = self._roster.find(self._pin.pid, iqn)
+        return tid if tid is not None and self.has_target(tid) else None
+
     def has_target(self, tid: int) -> bool:
         try:
             self.show_connections(tid)

@@ -64,20 +64,20 @@ class Fence:
         if target is None:
             self._forget(listing, who)
             return Cut(whole=True)
-        had = _find(target, who, ())
+        had_acl, had_account = who.initiator in target.initiators, who.username in target.accounts
         with gate.shut(self._daemon, target.tid, self._timeout) as ended:
             self._shut_out(listing, target, who)
             logins = self._end_all(target.tid, ended)
-            left = self._read(who)
+            left = self._look_again(who, target.tid)
             if left.is_left:
                 raise TargetError(f'{who.initiator} is still at target {who.iqn}: {left.describe()}')
         return Cut(
-            acl=had.left_acl,
-            account=had.left_account,
+            acl=had_acl,
+            account=had_account,
             # With an account that it keeps it could be back under another name.
             whole=bool(who.username),
             logins=tuple(logins),
-            sessions=_show(nexus for nexus in ended.values() if nexus.initiator == who.initiator),
+            sessions=_of(who, ended.values()),
             others=_show(nexus for nexus in ended.values() if nexus.initiator != who.initiator),
         )
 
@@ -91,13 +91,12 @@ class Fence:
         target = self._daemon.show_targets().find(who.iqn)
         nexuses = self._list_sessions(target.tid) if target is not None else []
         remove()
-        if self._daemon.show_targets().find(who.iqn) is not None:
-            raise TargetError(f'somebody made target {who.iqn} again while it was removed')
+        self._check_gone(who.iqn)
         return Cut(
             acl=target is not None and who.initiator in target.initiators,
             account=target is not None and who.username in target.accounts,
             whole=True,
-            sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
+            sessions=_of(who, nexuses),
             others=_show(nexus for nexus in nexuses if nexus.initiator != who.initiator),
         )
 
@@ -122,16 +121,18 @@ class Fence:
 
         :raises TargetError: tgtd refused a step, or something was still there in the end.
         """
-        listing = self._daemon.show_targets()
-        target = listing.find(who.iqn)
-        if target is None:
-            self._forget(listing, who)
-            return Cut()
-        left = _find(target, who, self._list_sessions(target.tid))
+        tid = self._daemon.find_number(who.iqn)
+        if tid is None:
+            listing = self._daemon.show_targets()
+            target = listing.find(who.iqn)
+            if target is None:
+                self._forget(listing, who)
+                return Cut()
+            tid = target.tid
+        left = self._look_again(who, tid)
         if not left.is_left:
-            self._forget(listing, who)
-            return Cut()
-        return self.cut(who)
+            return left
+        return dataclasses.replace(self.cut(who), acl=left.left_acl, account=left.left_account)
 
     def revoke(self, who: Intruder) -> None:
         """Shut an initiator out that is thought to have left: read back by steps that are cheap.
@@ -145,19 +146,10 @@ class Fence:
             self._forget(listing, who)
             return
         self._shut_out(listing, target, who)
-        self._verify(target, who)
+        left = self._look_again(who, target.tid)
+        if left.left_acl or left.left_account:
+            raise TargetError(f'{who.initiator} was admitted to target {who.iqn} while it was shut out')
         close_sessions(self._daemon, target.tid, timeout=self._timeout, only={who.initiator})
-
-    def _verify(self, target: ShownTarget, who: Intruder) -> None:
-        try:
-            self._daemon.unbind_initiator(target.tid, who.initiator)
-        except TgtError as exc:
-            if exc.code is not ErrorCode.NO_ACL:
-                raise
-        else:
-            raise TargetError(f'somebody admitted initiator {who.initiator} while it was shut out')
-        if who.username in target.accounts or who.username in self._daemon.show_accounts():
-            raise TargetError(f'account {who.username} of {target.iqn} is still there')
 
     def _shut_out(self, listing: Listing, target: ShownTarget, who: Intruder) -> None:
         if who.initiator in target.initiators:
@@ -171,9 +163,33 @@ class Fence:
         if who.username and not listing.bound_elsewhere(who.username, ''):
             self._slots.forget(who.username)
 
-    def _read(self, who: Intruder) -> Cut:
-        target = self._daemon.show_targets().find(who.iqn)
-        return Cut() if target is None else _find(target, who, self._list_sessions(target.tid))
+    def _look_again(self, who: Intruder, tid: int) -> Cut:
+        """See what is left of who was shut out; an entry in the ACL is taken away by it.
+
+        The list of all targets is asked for only if its account is left, maybe at another one: it takes longer
+        with each target that there is.
+        """
+        try:
+            self._daemon.unbind_initiator(tid, who.initiator)
+        except TgtError as exc:
+            if exc.code is ErrorCode.NO_TARGET:
+                self._check_gone(who.iqn)
+                return Cut()
+            if exc.code is not ErrorCode.NO_ACL:
+                raise
+        else:
+            return Cut(left_acl=True)
+        if who.username and who.username in self._daemon.show_accounts():
+            listing = self._daemon.show_targets()
+            target = listing.find(who.iqn)
+            if target is not None and who.username in target.accounts:
+                return Cut(left_account=True)
+            self._forget(listing, who)
+        return Cut(left_sessions=_of(who, self._list_sessions(tid)))
+
+    def _check_gone(self, iqn: str) -> None:
+        if self._daemon.show_targets().find(iqn) is not None:
+            raise TargetError(f'somebody made target {iqn} again while it was removed')
 
     def _list_sessions(self, tid: int) -> list[Nexus]:
         try:
@@ -184,12 +200,8 @@ class Fence:
             return []
 
 
-def _find(target: ShownTarget, who: Intruder, nexuses: Iterable[Nexus]) -> Cut:
-    return Cut(
-        left_acl=who.initiator in target.initiators,
-        left_account=who.username in target.accounts,
-        left_sessions=_show(nexus for nexus in nexuses if nexus.initiator == who.initiator),
-    )
+def _of(who: Intruder, nexuses: Iterable[Nexus]) -> tuple[SessionState, ...]:
+    return _show(nexus for nexus in nexuses if nexus.initiator == who.initiator)
 
 
 def _show(nexuses: Iterable[Nexus]) -> tuple[SessionState, ...]:

@@ -43,6 +43,12 @@ class Roster:
             else:
                 self._names[tid] = iqn
 
+    def find(self, pid: int, iqn: str) -> int | None:
+        """Return the number that a target has, or had until somebody else deleted it; none is used twice."""
+        with self._lock:
+            found = [tid for tid, name in self._names.items() if name == iqn] if pid == self._pid else []
+        return found[0] if len(found) == 1 else None
+
     def list_absent(self) -> frozenset[tuple[int, str]]:
         """List the headings, as number and name, of the last list for which tgtd has no target."""
         with self._lock:
