@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
+import re
 import time
 
 from multiattach.domain import errors
@@ -10,7 +11,8 @@ LOG = logging.getLogger('test.trouble')
 
 
 def read(caplog):
-    return [record.getMessage() for record in caplog.records]
+    """Read what was logged; how long it took, a busy machine decides."""
+    return [re.sub(r' in \d+ s', ' in N s', record.getMessage()) for record in caplog.records]
 
 
 def test_one_line_when_it_begins_and_one_when_it_is_over(caplog):
@@ -21,7 +23,7 @@ def test_one_line_when_it_begins_and_one_when_it_is_over(caplog):
     assert read(caplog) == ['The thing is away']
     trouble.end()
     trouble.end()
-    assert read(caplog)[1:] == ['The thing works again; it failed 1000 times in 0 s']
+    assert read(caplog)[1:] == ['The thing works again; it failed 1000 times in N s']
     trouble.note('is away')
     assert len(read(caplog)) == 3
 
@@ -32,7 +34,7 @@ def test_a_count_between_and_another_reason(caplog):
     time.sleep(0.1)
     trouble.note('is away')
     trouble.note('is in pieces')
-    assert read(caplog) == ['The thing is away', 'The thing is away (2 times in 0 s)', 'The thing is in pieces']
+    assert read(caplog) == ['The thing is away', 'The thing is away (2 times in N s)', 'The thing is in pieces']
 
 
 def test_periodic_work_that_fails_is_told_of_once(caplog):
@@ -49,7 +51,7 @@ def test_periodic_work_that_fails_is_told_of_once(caplog):
     assert caplog.records[0].exc_info
     wrong.clear()
     periodic._run_once()
-    assert read(caplog)[1:] == ['test: periodic call call works again; it failed 50 times in 0 s']
+    assert read(caplog)[1:] == ['test: periodic call call works again; it failed 50 times in N s']
     wrong.append(errors.DatabaseAway('gone'))  # whoever connects to it tells
     periodic._run_once()
     assert len(read(caplog)) == 2
