@@ -156,7 +156,7 @@ def test_a_copy_that_another_process_makes_is_not_waited_for(backend_url: str) -
 
         def is_free() -> bool:
             with locks.try_storage(VOLUME) as held, locks.try_storage(VOLUME) as again:
-                assert not again, 'another thread took it, too'
+                assert not (held and again), 'another thread took it, too'
                 return held
 
         wait_for(is_free)
