@@ -6,6 +6,8 @@ the next one begins. A tgtd does not survive two of them at one target
 (:mod:`multiattach.drivers.targets.tgt.accounts`). Both are on the host of its management socket, so the file beside
 that, of which tgtd locks the first byte, has a byte for each target. The kernel lets go of it when its process ends,
 and not before.
+
+The kernel's own target has one tree for the whole machine, so there it is a file of that tree.
 """
 
 import contextlib
@@ -25,9 +27,13 @@ _PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # s
 
 
 class Exclusion:
-    """Safe for several threads; who holds a target may hold it again."""
+    """Safe for several threads; who holds a target may hold it again.
 
-    def __init__(self) -> None:
+    :param suffix: of the file beside the socket.
+    """
+
+    def __init__(self, suffix: str = '.lock') -> None:
+        self._suffix = suffix
         self._held = threading.local()
 
     @contextlib.contextmanager
@@ -36,7 +42,7 @@ class Exclusion:
 
         :raises TargetUnavailable: somebody else has held it all the time.
         """
-        path = f'{socket_path}.lock'
+        path = f'{socket_path}{self._suffix}'
         key = path, 1 + zlib.crc32(iqn.encode()) % _TARGETS
         held: set[tuple[str, int]] = self._held.__dict__.setdefault('keys', set())
         if key in held:

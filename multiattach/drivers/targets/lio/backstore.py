@@ -62,12 +62,20 @@ class Backstores:
         """Whether it was made to the end: the serial number is set last of all."""
         return self._configfs.read(place / 'enable') == '1' and bool(self.read_serial(place))
 
+    def look(self, device: str) -> tuple[str, int]:
+        """Tell how a device is opened, and its size in bytes.
+
+        :raises TargetError: it cannot be exported.
+        :raises TargetUnavailable: its disk does not answer.
+        """
+        return self._configfs.keep('open', Path(device), lambda _is_late: _look(device))
+
     def make(self, volume_id: str, device: str) -> Path:
         """Make it, without registrations.
 
         :raises TargetError: the kernel refuses the device.
         """
-        kind, size = look(device)
+        kind, size = self.look(device)
         folder = self._core / f'{kind}_{_FOLDER}'
         self._configfs.make(folder)
         place = folder / _name(volume_id)
@@ -106,7 +114,7 @@ class Backstores:
 
     def grow(self, place: Path, device: str) -> None:
         """Take on the size of a device that has grown."""
-        kind, size = look(device)
+        kind, size = self.look(device)
         if kind == FILE:  # of a block device the kernel asks the device
             self._configfs.write(place / 'control', f'fd_dev_size={size}')
             shown = _SIZE.search(self._configfs.read(place / 'info'))
@@ -119,11 +127,7 @@ def _name(volume_id: str) -> str:
     return f'volume-{volume_id}'
 
 
-def look(device: str) -> tuple[str, int]:
-    """Tell how a device is opened, and its size in bytes.
-
-    :raises TargetError: it cannot be exported.
-    """
+def _look(device: str) -> tuple[str, int]:
     if ',' in device or not device.startswith('/'):
         raise TargetRequestInvalid(f'the kernel can have no storage object over {device!r}')
     try:

@@ -2,7 +2,7 @@
 """The kernel's target as a tree of folders: each change is one system call, and waited for no longer than it may take.
 
 Some of them wait in the kernel for what initiators have begun, without a limit of their own; one that hangs keeps its
-thread, and a folder, until the kernel lets it go.
+thread, and a folder, until the kernel lets it go. So do files on a disk that does not answer.
 """
 
 import contextlib
@@ -130,6 +130,26 @@ class Configfs:
         :raises TargetError: the kernel refused.
         :raises TargetUnavailable: the kernel has not ended it in time, and may go on.
         """
+        try:
+            return self._wait(verb, path, act, hurry)
+        except OSError as exc:
+            raise self._translate(verb, path, exc) from None
+
+    def keep(self, verb: str, path: Path, act: Callable[[Callable[[], bool]], R]) -> R:
+        """Do something with files, of which no more is begun in the same folder as long as it has not come back.
+
+        :param act: is told how to ask whether nobody waits for it any more: others may be at it then.
+        :raises OSError: as it raises it.
+        :raises TargetUnavailable: the disk has not ended it in time, and may go on.
+        """
+        late = threading.Event()
+        try:
+            return self._wait(verb, path, lambda: act(late.is_set))
+        except TargetUnavailable:
+            late.set()
+            raise
+
+    def _wait(self, verb: str, path: Path, act: Callable[[], R], hurry: Callable[[], None] | None = None) -> R:
         limit = self._find_limit(verb, path)
         mine = _Call(path)
         with self._lock:
@@ -142,8 +162,6 @@ class Configfs:
                 break
             if hurry is not None:
                 self._hurry(verb, path, hurry)
-        if isinstance(mine.error, OSError):
-            raise self._translate(verb, path, mine.error)
         if mine.error is not None:
             raise mine.error
         return mine.result  # type: ignore[no-any-return]

@@ -5,10 +5,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from oslo_log import log
 
-from multiattach.drivers.errors import TargetError, TargetUnavailable
+from multiattach.drivers.errors import DriverError, TargetError, TargetUnavailable
 from multiattach.drivers.targets.base import Reservations
 from multiattach.drivers.targets.lio import identity, registrations
 from multiattach.drivers.targets.lio.backstore import Backstores
@@ -17,7 +18,9 @@ from multiattach.drivers.targets.lio.registrations import Nexus, Shown, TornStat
 from multiattach.drivers.targets.lio.state_file import StateFile
 
 LOG = log.getLogger(__name__)
+R = TypeVar('R')
 _TRIES, _PAUSE = 10, 0.01
+_GLANCE = 1.0  # s
 
 
 class RegistrationsLost(TargetError):
@@ -46,16 +49,20 @@ class Memory:
         """Find the folder into which the kernel writes."""
         return Path(self._configfs.read(self._configfs.root / 'dbroot') or '/var/target') / 'pr'
 
-    def lock_path(self) -> str:
-        """Name what processes of this machine lock, without its suffix."""
-        return str(self._links() / 'multiattach')
+    def _work(self, volume_id: str, verb: str, act: Callable[[StateFile], R], device: str = '') -> R:
+        """Do something with the file of a volume, and wait for its disk no longer than for the kernel.
 
-    def _file(self, volume_id: str, device: str = '') -> StateFile:
+        :raises OSError: the disk refused.
+        :raises TargetUnavailable: the disk does not answer.
+        """
         link = self._links() / f'aptpl_{identity.make_serial(volume_id)}'
-        name = f'reservations-{volume_id}'
-        device = device or self._find_device(volume_id)
-        beside = Path(device).parent / name if device and Path(device).is_file() else None
-        return StateFile(link, beside, self._folder / name)
+
+        def find_and_act(is_late: Callable[[], bool]) -> R:
+            name, known = f'reservations-{volume_id}', device or self._find_device(volume_id)
+            beside = Path(known).parent / name if known and Path(known).is_file() else None
+            return act(StateFile(link, beside, self._folder / name, is_late))
+
+        return self._configfs.keep(verb, link, find_and_act)
 
     def _find_device(self, volume_id: str) -> str:
         """Find the file of a volume that another machine may have had last: there is no link to what is beside it."""
@@ -81,7 +88,7 @@ class Memory:
         :raises TargetError: it cannot be read.
         """
         try:
-            return self._file(volume_id, device).read()
+            return self._work(volume_id, 'read', StateFile.read, device)
         except (TornState, OSError) as exc:
             kind = RegistrationsLost if isinstance(exc, TornState) else TargetError
             raise kind(
@@ -91,17 +98,19 @@ class Memory:
 
     def prepare(self, volume_id: str, device: str, nexuses: Iterable[Nexus]) -> None:
         """Write the file beside the device, and have the kernel do so from now on."""
+        text = registrations.write_state(nexuses)
         with _expect(volume_id):
-            self._file(volume_id, device).prepare(registrations.write_state(nexuses))
+            self._work(volume_id, 'write', lambda file: file.prepare(text), device)
 
     def remove(self, volume_id: str) -> None:
         with _expect(volume_id):
-            self._file(volume_id).remove()
+            self._work(volume_id, 'remove', StateFile.remove)
 
     def replace(self, volume_id: str, nexuses: Iterable[Nexus]) -> None:
         """Write a file that is there anew; the kernel has no target that writes it."""
+        text = registrations.write_state(nexuses)
         with _expect(volume_id):
-            self._file(volume_id).replace(registrations.write_state(nexuses))
+            self._work(volume_id, 'write', lambda file: file.replace(text))
 
     def forget(self, volume_id: str, iqn: str, initiator: str) -> bool:
         """Have an initiator in the file no more, which has none in force.
@@ -149,9 +158,21 @@ class Memory:
     def _read_patiently(self, volume_id: str) -> list[Nexus]:
         for _ in range(_TRIES):
             with contextlib.suppress(TornState, OSError):
-                return self._file(volume_id).read()
+                return self._work(volume_id, 'read', StateFile.read)
             time.sleep(_PAUSE)
         return self.read(volume_id)
+
+    def list_registered(self, volume_id: str) -> list[str]:
+        """List who is registered now, or would be in the target's next life, as far as that can be read.
+
+        A worker that was killed may have left one in the file that has no entry any more.
+        """
+        shown = self._look(volume_id)
+        found = {one.initiator for one in shown.reservations.registrations} if shown is not None else set()
+        # The kernel may be at the file, and a disk that does not answer keeps nobody who only looks.
+        with contextlib.suppress(DriverError), self._configfs.within(_GLANCE):
+            found |= {one.initiator for one in self.read(volume_id)}
+        return sorted(found)
 
     def read_reservations(self, volume_id: str, iqn: str) -> Reservations:
         """Read who is registered now; where there is no target, or half of one, who will be."""

@@ -177,6 +177,12 @@ class PortalGroup:
     def exists(self) -> bool:
         return self._target.is_dir()
 
+    def probe(self) -> None:
+        """Read what the kernel keeps from readers while it waits for something here."""
+        for name in ('acls', 'np'):
+            self._configfs.list_names(self._group / name)
+        self.is_public()
+
     def is_open(self) -> bool:
         return self._configfs.read(self._group / 'enable') == '1'
 

@@ -29,7 +29,7 @@ from multiattach.drivers.targets.base import (
 )
 from multiattach.drivers.targets.exclusion import Exclusion
 from multiattach.drivers.targets.lio import identity
-from multiattach.drivers.targets.lio.backstore import Backstores, look
+from multiattach.drivers.targets.lio.backstore import Backstores
 from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.identity import LUN
 from multiattach.drivers.targets.lio.memory import Memory, RegistrationsLost
@@ -76,7 +76,7 @@ class LioTarget:
         self._stores = Backstores(configfs, write_cache=write_cache)
         self._memory = Memory(configfs, self._stores, reservations_dir, self._is_in_force)
         self._known: dict[str, TargetState] = {}
-        self._exclusion = Exclusion()
+        self._exclusion = Exclusion(suffix='')
 
     # Names ------------------------------------------------------------------------------
 
@@ -117,9 +117,18 @@ class LioTarget:
         Who makes a target anew gives its initiators back what they had: one that another process cut off meanwhile,
         and proved it, would be among them.
         """
-        path, deadline = self._memory.lock_path(), self._configfs.find_deadline()
-        with self._exclusion.hold(path, self.iqn(volume_id), deadline):
+        # A file of the kernel's own: no disk, no container and no mount namespace is between the processes and it.
+        path, iqn, deadline = self._configfs.root / 'dbroot', self.iqn(volume_id), self._configfs.find_deadline()
+        with self._exclusion.hold(str(path), iqn, deadline):
+            self._probe(volume_id)
             yield
+
+    def _probe(self, volume_id: str) -> None:
+        """See that the target can be read: a change that a process began which has ended may keep it, without a limit.
+
+        :raises TargetUnavailable: it cannot.
+        """
+        self._look(volume_id, self._group(volume_id).probe)
 
     # Exporting --------------------------------------------------------------------------
 
@@ -188,7 +197,7 @@ class LioTarget:
         :param ended: initiators whose registrations end.
         :param gone: one that has no entry any more, and no registration.
         """
-        look(device)  # before anything is taken away
+        self._stores.look(device)  # before anything is taken away
         if group.exists():
             group.set_open(False)  # nobody registers any more
         entries = [group.read_entry(name) for name in group.list_initiators() if name.lower() != gone.lower()]

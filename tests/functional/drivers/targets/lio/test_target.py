@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,12 +19,12 @@ import pytest
 from multiattach.domain.connection import wwn
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets import login
-from multiattach.drivers.targets.base import Export, Grant, generate_secret
+from multiattach.drivers.targets.base import Cut, Export, Grant, generate_secret
 from multiattach.drivers.targets.lio.configfs import ROOT
 from multiattach.drivers.targets.lio.target import LioTarget
 from tests.functional.drivers.stores import FileStore, Store
 from tests.functional.drivers.targets.tgt.conftest import Volume
-from tests.functional.drivers.targets.tgt.initiator import BLOCK, IoFailed, LoginRefused, Session
+from tests.functional.drivers.targets.tgt.initiator import BLOCK, REGISTER, IoFailed, LoginRefused, Session
 
 pytestmark = [pytest.mark.kernel_target, pytest.mark.slow]
 
@@ -280,22 +280,76 @@ def write(session: Session) -> None:
         session.write(0, data(1))
 
 
+@contextlib.contextmanager
+def frozen(volume: Volume) -> Iterator[None]:
+    """Have the disk of a volume, and of all that is kept beside it, not answer."""
+    if volume.device.startswith('/dev'):
+        pytest.skip('of files only')
+    mount = next(one for one in Path(volume.device).parents if os.path.ismount(one))
+    if str(mount) == '/':
+        pytest.skip('the root is not to be frozen')
+    # Whatever becomes of this process.
+    thaw = subprocess.Popen(['sh', '-c', 'sleep 120; fsfreeze -u "$0"', mount])
+    subprocess.run(['fsfreeze', '-f', mount], check=True)
+    try:
+        yield
+    finally:
+        thaw.kill()
+        thaw.wait()
+        subprocess.run(['fsfreeze', '-u', mount], check=True)
+
+
+def fence_at_last(target: LioTarget, volume: Volume, grant: Grant) -> Cut:
+    """Fence as a worker does, again and again."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return target.fence(volume.id, grant.initiator, grant.username)
+        except TargetUnavailable:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+
+def test_a_fence_waits_for_no_disk_that_hangs(make_target: Callable[..., LioTarget], store: Store) -> None:
+    """Nothing is on its way to it, but it has what is registered, which is to be written anew."""
+    target = make_target(timeout=2)
+    volume = Volume.make(store, target._portal)
+    grant, other = volume.grant(1), volume.grant(2)
+    info = volume.grant_all(target, [grant, other])  # type: ignore[arg-type]
+    with volume.login(info, grant) as session:
+        session.reserve_out(REGISTER, 0, 0xABC0)
+    with frozen(volume):
+        started = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(TargetUnavailable, match=r'has not ended|earlier'):
+                target.fence(volume.id, grant.initiator, grant.username)
+        assert time.monotonic() - started < 15
+    cut = fence_at_last(target, volume, grant)
+    assert not cut.is_left
+    assert [one.initiator for one in target._memory.read(volume.id)] == []
+    volume.login(info, other).close()
+
+
+def test_processes_of_a_machine_exclude_each_other(make_target: Callable[..., LioTarget], store: Store) -> None:
+    one, two = make_target(), make_target(timeout=1)
+    volume = Volume.make(store, one._portal)
+    with one._changing(volume.id), ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(two.fence, volume.id, volume.grant(1).initiator, 'user')
+        with pytest.raises(TargetUnavailable, match='another process'):
+            asked.result()
+    assert not two.fence(volume.id, volume.grant(1).initiator, 'user').acl
+
+
 def test_a_disk_that_hangs_is_no_proof_and_keeps_nobody_else_waiting(
     make_target: Callable[..., LioTarget], store: Store, tmp_path: Path
 ) -> None:
     """The write of the fenced one is on its way; the file system is frozen, as a disk that does not answer."""
     target = make_target(timeout=2)
     volume = Volume.make(store, target._portal)
-    if volume.device.startswith('/dev'):
-        pytest.skip('of files only')
-    mount = next(one for one in Path(volume.device).parents if os.path.ismount(one))
-    if str(mount) == '/':
-        pytest.skip('the root is not to be frozen')
     grant, other = volume.grant(1), volume.grant(2)
     info = volume.grant_all(target, [grant, other])  # type: ignore[arg-type]
     session = volume.login(info, grant)
-    subprocess.run(['fsfreeze', '-f', mount], check=True)
-    try:
+    with frozen(volume):
         threading.Thread(target=write, args=(session,), daemon=True).start()
         time.sleep(1)
         started = time.monotonic()
@@ -305,16 +359,7 @@ def test_a_disk_that_hangs_is_no_proof_and_keeps_nobody_else_waiting(
             target.fence(volume.id, grant.initiator, grant.username)
         assert target.list_exports().get(volume.id) is None  # nobody waits to read it
         assert time.monotonic() - started < 15
-    finally:
-        subprocess.run(['fsfreeze', '-u', mount], check=True)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            assert not target.fence(volume.id, grant.initiator, grant.username).is_left
-            break
-        except TargetUnavailable:
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+    assert not fence_at_last(target, volume, grant).is_left
     session._destroy()
     with volume.login(info, other) as stays:
         stays.read(0)

@@ -52,6 +52,9 @@ class Bench:
         self.admit(PEER)
         self.target._remove(self.target._group(VOLUME), VOLUME)
 
+    def list_drafts(self) -> list[Path]:
+        return list(self.file.parent.glob(f'.{self.file.name}.*'))
+
     def list_registered(self) -> list[tuple[str, bool]]:
         return [(one.initiator, one.is_holder) for one in self.target.read_reservations(VOLUME).registrations]
 
