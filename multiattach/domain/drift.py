@@ -44,6 +44,7 @@ class Drift(enum.StrEnum):
     NO_ACCOUNT = 'no_account'
     ACCOUNT = 'account'
     SESSION = 'session'
+    STRAY_REGISTRATION = 'stray_registration'
     SHARED_LOGIN = 'shared_login'
     OLD_PORTAL = 'old_portal'
     STRAY_FILE = 'stray_file'
@@ -195,6 +196,15 @@ TABLE: Mapping[Drift, Row] = {
             'An initiator that no attachment names is logged in.',
             _REPAIR,
             _RESTORE + ' That ends the login.',
+        ),
+        Row(
+            Drift.STRAY_REGISTRATION,
+            _T,
+            'a SCSI-3 registration of an initiator that no attachment names, in force or kept for the next start',
+            'An initiator that no attachment names is registered with persistent reservations: what it holds keeps '
+            'servers off the volume.',
+            _REPAIR,
+            _RESTORE + ' That ends the registration, and what it holds.',
         ),
         Row(
             Drift.SHARED_LOGIN,
@@ -490,6 +500,7 @@ DESTRUCTIVE = frozenset(
         Drift.ADMITTED,
         Drift.ACCOUNT,
         Drift.SESSION,
+        Drift.STRAY_REGISTRATION,
         Drift.STRAY_FILE,
         Drift.RESERVATION,
         Drift.RESERVATION_OF_SERVER,

@@ -37,6 +37,7 @@ class Shown:
     :param luns_online: whether it has a logical unit and all of them serve I/O.
     :param accounts: CHAP names that are bound to it.
     :param logins: initiators of live logins with their addresses, as far as these are shown.
+    :param registered: initiators with persistent reservations, in any case of letters.
     :param admits_all: it lets everybody in, as Cinder made it, and is to stay so for now.
     """
 
@@ -47,6 +48,7 @@ class Shown:
     is_open: bool = True
     logins: Sequence[tuple[str, str]] = ()
     admits_all: bool = False
+    registered: Sequence[str] = ()
 
 
 def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | None) -> list[Difference]:
@@ -83,7 +85,13 @@ def compare(volume_id: str, recorded: Sequence[Recorded] | None, shown: Shown | 
     if settled:
         found += _missing(Drift.ACCOUNT, set(shown.accounts), {row.account or '' for row in rows})
     found += _missing(Drift.SESSION, set(shown.sessions), known)
+    found += _find_unknown(shown.registered, known)
     return found + _find_shared(shown.logins)
+
+
+def _find_unknown(registered: Sequence[str], known: set[str]) -> list[Difference]:
+    names = {one.lower() for one in known}
+    return [_differ(Drift.STRAY_REGISTRATION, one) for one in sorted(set(registered)) if one.lower() not in names]
 
 
 def _find_shared(logins: Sequence[tuple[str, str]]) -> list[Difference]:

@@ -153,6 +153,7 @@ def compare_shown(
             logins=[(one['initiator'], one['address']) for one in shown['sessions']],
             # A worker of the release before does not tell.
             admits_all=bool(shown.get('addresses')),
+            registered=shown.get('registered', ()),
         )
     )
     found = target_drift.compare(volume_id, after, state)

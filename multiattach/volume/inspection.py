@@ -44,5 +44,6 @@ def describe(state: TargetState) -> dict[str, Any]:
         'initiators': list(state.initiators),
         'accounts': list(state.accounts),
         'addresses': list(state.addresses),
+        'registered': list(state.registered),
         'sessions': [{'initiator': one.initiator, 'address': one.address} for one in state.sessions],
     }

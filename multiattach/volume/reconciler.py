@@ -263,6 +263,8 @@ class VolumeReconciler(Reconciler):
         names = ended.get(volume_id, ())
         if one.kind in (Drift.ADMITTED, Drift.SESSION):
             return one.about in names
+        if one.kind is Drift.STRAY_REGISTRATION:
+            return one.about.lower() in {name.lower() for name in names}
         if one.kind is Drift.ACCOUNT:
             return one.about in {self._name_account(volume_id, name) for name in names}
         if one.kind is Drift.STRAY_FILE:
@@ -452,6 +454,7 @@ def _show(state: TargetState | None, *, admits_all: bool) -> target_drift.Shown 
             state.is_open,
             [(one.initiator, one.address) for one in state.sessions],
             admits_all,
+            state.registered,
         )
     )
 

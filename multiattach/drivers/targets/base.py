@@ -117,6 +117,7 @@ class TargetState:
     :param sessions: live logins, also those of initiators that may not log in again.
     :param addresses: rules by which it admits whoever comes from somewhere, ``ALL`` for everybody: none of this
         service, which names initiators.
+    :param registered: initiators with persistent reservations, in force or kept for the target's next life.
     """
 
     volume_id: str
@@ -128,6 +129,7 @@ class TargetState:
     sessions: tuple[SessionState, ...]
     is_open: bool = True
     addresses: tuple[str, ...] = ()
+    registered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

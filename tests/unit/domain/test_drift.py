@@ -62,6 +62,11 @@ def test_one_name_that_is_logged_in_from_several_addresses(logins: list[tuple[st
     assert find([ONE], shown) == ([] if about is None else [(Drift.SHARED_LOGIN, about)])
 
 
+def test_a_registration_that_no_attachment_names() -> None:
+    shown = Shown(True, ['iqn.one'], ['user1'], [], registered=['IQN.ONE', 'iqn.bad'])
+    assert find([ONE], shown) == [(Drift.STRAY_REGISTRATION, 'iqn.bad')]
+
+
 @pytest.mark.parametrize('state', sorted(states.ON_TARGET - states.ADMITTED))
 def test_a_step_in_flight_may_be_seen_before_and_after(state: str) -> None:
     going = Recorded(state, 'iqn.two', None)

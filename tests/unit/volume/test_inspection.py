@@ -19,7 +19,7 @@ def test_a_target_as_a_message_carries_it() -> None:
     inspection = Inspection(target)
     shown = inspection.show('a')
     assert shown is not None
-    assert set(shown) == {'volume_id', 'iqn', 'luns', 'initiators', 'accounts', 'addresses', 'sessions'}
+    assert set(shown) == {'volume_id', 'iqn', 'luns', 'initiators', 'accounts', 'addresses', 'sessions', 'registered'}
     assert (shown['initiators'], shown['accounts']) == (['iqn.one'], ['user-a'])
     assert SECRET not in json.dumps(inspection.list_page(None, 10))
     assert [one['volume_id'] for one in inspection.list_page(None, 2)] == ['a', 'b']

@@ -138,9 +138,9 @@ class LioTarget:
 
     def _ensure_export(self, export: Export) -> TargetInfo:
         group = self._settle(export.volume_id, export.device)
-        # An entry that only a registration has is called as the kernel writes it, in small letters.
+        # What only a registration has is called as the kernel writes it, in small letters.
         wanted = {grant.initiator.lower() for grant in export.grants}
-        for name in group.list_initiators():
+        for name in dict.fromkeys((*group.list_initiators(), *self._memory.list_registered(export.volume_id))):
             if name.lower() not in wanted:
                 self._shut_out(group, export.volume_id, name)
         self._admit(group, export.volume_id, export.grants)
@@ -370,6 +370,7 @@ class LioTarget:
             tuple(group.list_sessions()),
             group.is_open(),
             (_EVERYBODY,) if group.is_public() else (),
+            tuple(group.find_name(name) for name in self._memory.list_registered(volume_id)),
         )
 
     def show(self, volume_id: str) -> TargetState | None:

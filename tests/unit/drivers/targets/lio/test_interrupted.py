@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from multiattach.drivers.errors import TargetError
-from multiattach.drivers.targets.base import Grant
+from multiattach.drivers.targets.base import Export, Grant
 from multiattach.drivers.targets.lio.registrations import Nexus, write_state
 from multiattach.drivers.targets.lio.target import LioTarget
 
@@ -111,3 +111,19 @@ def test_who_is_cut_off_is_so_whatever_is_left_of_the_file(bench: Bench, alone: 
     if not alone:
         with pytest.raises(TargetError, match='cleared'):
             bench.admit(PEER)
+
+
+def test_what_was_left_in_the_file_alone_is_shown_and_ends(bench: Bench) -> None:
+    """The entry went, and then the worker: its registration would be in force again after the next boot."""
+    bench.write(register(HOLDER, holds=True), register(PEER))
+    bench.admit(HOLDER, PEER)
+    bench.kernel.kill_at = 'remove', f'/acls/{PEER}'
+    wanted = Export(VOLUME, str(bench.device), (grant(HOLDER),))
+    with pytest.raises(Killed):
+        bench.target.ensure_export(wanted)
+    state = bench.target.list_exports()[VOLUME]
+    assert (state.initiators, state.registered) == ((HOLDER,), (HOLDER, PEER))
+    bench.target.ensure_export(wanted)
+    assert bench.target.list_exports()[VOLUME].registered == (HOLDER,)
+    bench.lose()
+    assert bench.list_registered() == [(HOLDER, True)]
