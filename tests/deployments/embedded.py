@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole control plane in this process: real database, RPC, worker and locks.
 
-The target is the null driver unless a test brings its own.
+The target does nothing unless a test brings its own, or runs in a storage machine (see tests/e2e/test_lio.py).
 """
 
 import contextlib
@@ -57,6 +57,7 @@ from multiattach.volume.worker import Duties, Offer, VolumeWorker
 from multiattach.worker import Presence
 from tests.contexts import make_context
 from tests.deployments import surroundings
+from tests.deployments.targets import AnyTarget
 from tests.testbed.polling import wait_until
 
 BACKEND = 'testhost@file'
@@ -228,7 +229,9 @@ def _deploy(
         engine.types.ensure_default()
         backend = backend or FileBackend(directory / 'volumes')
         backend.check()
-        target = target or NullTarget()
+        if target is None:
+            target = AnyTarget()
+            stack.callback(target.clear)
         locks = VolumeLocks(coordinator, names=volume_locks)
         backends = {BACKEND: backend, **{f'testhost@{name}': one for name, one in others.items()}}
         crew = Crew(coordinator, f'volume.{BACKEND}')

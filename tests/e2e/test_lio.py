@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from multiattach.drivers.targets.base import Grant, TargetInfo, account_name, generate_secret
+from tests.deployments import targets
 from tests.deployments.lio import Service
 from tests.functional.drivers import stores
 from tests.functional.drivers.targets.tgt.initiator import BLOCK, REGISTER, RESERVE, IoFailed, LoginRefused, Session
@@ -37,13 +38,14 @@ def host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made.stop()
 
 
-def run_tests(host: StorageHost, marks: str, folder: str, **variables: str) -> None:
-    told = {stores.KERNEL_VARIABLE: '1', **variables}
+def run_tests(host: StorageHost, marks: str, *paths: str, **variables: str) -> None:
+    told = {targets.KERNEL_VARIABLE: '1', **variables}
     words = ['-m', 'pytest', '-q', '-n', '0', '-p', 'no:cacheprovider', f'--basetemp={storage.DATA}/tests', '-m', marks]
-    if folder.endswith('lio'):
+    if 'drivers/targets/lio' in paths[0]:
         words.append('--confcutdir=tests/functional/drivers')  # the rest takes an emulated processor minutes
-    shown = host.run_python(*words, folder, timeout=2400, variables=told)
+    code, shown = host.try_python(*words, '--durations=10', *paths, timeout=1500, variables=told)
     print(shown)
+    assert code == 0
     assert ' passed' in shown.splitlines()[-1]
 
 
@@ -52,7 +54,7 @@ def test_what_the_kernel_does_otherwise(host: StorageHost) -> None:
 
 
 def test_what_every_target_keeps_to(host: StorageHost) -> None:
-    """The tests that this machine runs on tgtd."""
+    """The tests of the driver that this machine runs on tgtd."""
     run_tests(host, 'every_target', 'tests/functional/drivers/targets/tgt')
 
 
@@ -61,6 +63,26 @@ def test_logical_volumes(host: StorageHost) -> None:
     group = {stores.GROUP_VARIABLE: storage.VOLUME_GROUP}
     run_tests(host, 'every_target and every_store', 'tests/functional/drivers/targets/tgt', **group)
     run_tests(host, 'kernel_target', 'tests/functional/drivers/targets/lio/test_reservations.py', **group)
+
+
+def test_drift(host: StorageHost) -> None:
+    """What drifts between a target and the database; an older copy of it cuts no login."""
+    run_tests(host, 'every_target', 'tests/functional/reconcile')
+
+
+def test_fences_and_steps_that_fail(host: StorageHost) -> None:
+    """Fences, exports and leases of the service, whose target answers, refuses, or does not answer."""
+    run_tests(host, 'every_target', 'tests/component/engine/test_fences.py', 'tests/component/volume')
+
+
+def test_kills(host: StorageHost) -> None:
+    """kill -9 at each failpoint of a worker that changes a target."""
+    run_tests(host, 'kernel_target', 'tests/functional/kernel_target/test_kills.py')
+
+
+def test_histories(host: StorageHost) -> None:
+    """Random histories of clients, while the service is killed and stopped."""
+    run_tests(host, 'kernel_target', 'tests/functional/kernel_target/test_histories.py')
 
 
 class Volume:

@@ -18,7 +18,7 @@ from tests.testbed.polling import look_until
 
 _SETTINGS = (
     '[DEFAULT]\nreport_interval = 0.5\nrpc_response_timeout = 10\n'
-    '[tgt]\nportal = 127.0.0.1:{portal}\n[host_agent]\n{agent}'
+    '{target}[host_agent]\n{agent}'
     '[reconcile]\ninterval = 2\ngraces = domain_gone:1\n'
     '[quota]\nvolumes = -1\ngigabytes = -1\n'
 )
@@ -77,7 +77,7 @@ class Quick(Field):
         ):
             agent = f'{self.host.settings}project_id = {self.project}\n' if self.host is not None else 'enabled = no\n'
             (self._program.state / 'multiattach.conf').write_text(
-                _SETTINGS.format(portal=self._program.portal, agent=agent) + SETTINGS
+                _SETTINGS.format(target=self.target_settings, agent=agent) + SETTINGS
             )
             yield from self._run()
 
@@ -95,6 +95,11 @@ class Quick(Field):
             self.close()
             if self._program.poll() is None:
                 self._program.kill()
+
+    @property
+    def target_settings(self) -> str:
+        """Its target in the configuration."""
+        return f'[tgt]\nportal = 127.0.0.1:{self._program.portal}\n'
 
     @property
     def url(self) -> str:

@@ -116,7 +116,8 @@ def _compare_volume(field: Field, ground: Ground, ident: str) -> list[str]:
         wrong.append(f'volume {ident}: accounts {left} are bound to no target')
     if alive != (field.volumes / f'volume-{ident}').exists():
         wrong.append(f'volume {ident}: alive {alive}, and its file there {not alive}')
-    if left := [name.name for name in field.volumes.glob(f'*{ident}*') if name.name != f'volume-{ident}']:
+    own = {f'volume-{ident}', *([f'reservations-{ident}'] if target else [])}  # of one of the kernel's
+    if left := [name.name for name in field.volumes.glob(f'*{ident}*') if name.name not in own]:
         wrong.append(f'volume {ident}: files {left} are left')
     return wrong
 

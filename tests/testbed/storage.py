@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.testbed.errors import TestbedError
 from tests.testbed.network import Network
 from tests.testbed.vm import ComputeHost
 
@@ -55,6 +56,15 @@ class StorageHost(ComputeHost):
         :param variables: for its environment
         :returns: its output
         """
+        code, output = self.try_python(*words, timeout=timeout, variables=variables)
+        if code:
+            raise TestbedError(f'{self.name}: {shlex.join(words)}: exit code {code}: {output[-2000:]}')
+        return output
+
+    def try_python(
+        self, *words: str, timeout: float = 300, variables: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Do the same; return its exit code, too."""
         told = {'PYTHONPATH': str(_TOP), **(variables or {})}
         argv = ['env', *(f'{key}={value}' for key, value in told.items()), sys.executable, *words]
-        return self.check(f'cd {_TOP} && {shlex.join(argv)}', timeout)
+        return self.run(f'cd {_TOP} && {shlex.join(argv)}', timeout)

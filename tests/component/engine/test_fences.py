@@ -11,14 +11,17 @@ from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.base import SessionState, TargetState
-from multiattach.drivers.targets.null import NullTarget
 from tests.contexts import make_context
 from tests.deployments import embedded
+from tests.deployments.targets import IS_KERNEL, AnyTarget
+
+pytestmark = pytest.mark.every_target
 
 CUT = {'acl': True, 'account': True, 'sessions': [], 'others': [], 'logins': []}
+CUT |= {'registration': False} if IS_KERNEL else {}
 
 
-class MoodyTarget(NullTarget):
+class MoodyTarget(AnyTarget):
     """Fails as ``mood`` says; shows sessions that ``intruders`` name."""
 
     def __init__(self):
@@ -47,6 +50,7 @@ def d(tmp_path):
         parts.make_type()
         parts.engine.fences.patience = 0.2
         yield parts
+        parts.target.clear()
 
 
 def attach(d, volume_id, host):

@@ -8,12 +8,14 @@ import pytest
 
 from multiattach.domain import connection, errors
 from multiattach.drivers.errors import TargetError, TargetUnavailable
-from multiattach.drivers.targets.null import NullTarget
 from tests.deployments import embedded
 from tests.deployments.noauth import make_connector
+from tests.deployments.targets import AnyTarget
+
+pytestmark = pytest.mark.every_target
 
 
-class MoodyTarget(NullTarget):
+class MoodyTarget(AnyTarget):
     """Does what it is told to, or fails as ``mood`` says."""
 
     def __init__(self):
@@ -50,6 +52,8 @@ def d(tmp_path):
     with embedded.deploy(tmp_path, MoodyTarget(), report_interval=600) as parts:
         parts.make_type()
         yield parts
+        parts.target.mood = None
+        parts.target.clear()
 
 
 def attach(d, volume_id, host):
@@ -170,7 +174,7 @@ def test_a_restarted_target_gets_every_export_back(d):
     rows = [attach(d, v, h) for v in volumes for h in ('a', 'b')]
     half = d.engine.attachments.create(d.ctx, volumes[0], str(uuid.uuid4()), make_connector('c'), None)
     before = d.target.list_exports()
-    d.target._grants.clear()
+    d.target.lose()
     d.target.lives += 1
     d.worker.tend()
     assert d.target.list_exports() == before

@@ -20,6 +20,8 @@ from tests.component.volume.test_exporter import MoodyTarget, attach
 from tests.deployments import embedded
 from tests.deployments.noauth import make_connector
 
+pytestmark = pytest.mark.every_target
+
 HOUR = datetime.timedelta(hours=1)
 
 
@@ -29,6 +31,8 @@ def d(tmp_path: Any) -> Iterator[Any]:
     with embedded.deploy(tmp_path, MoodyTarget(), report_interval=3600, lease_rules=rules) as parts:
         parts.make_type()
         yield parts
+        parts.target.mood = None
+        parts.target.clear()
 
 
 def reserve(d: Any, volume_id: str) -> str:

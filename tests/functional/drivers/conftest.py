@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.deployments.targets import IS_KERNEL
 from tests.testbed.ceph import Ceph
 
-from .stores import GROUP_VARIABLE, KERNEL_VARIABLE, FileStore, LvmStore, RbdStore, Store
+from .stores import GROUP_VARIABLE, FileStore, LvmStore, RbdStore, Store
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -17,7 +18,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     if os.environ.get(GROUP_VARIABLE):
         kinds: list[Any] = ['lvm']
-    elif os.environ.get(KERNEL_VARIABLE):
+    elif IS_KERNEL:
         kinds = ['file']
     else:
         everywhere = metafunc.definition.get_closest_marker('every_store')

@@ -21,8 +21,6 @@ from tests.testbed.polling import wait_until
 
 #: names a volume group: the tests of all kinds then run on that, and on nothing else (see tests/e2e/test_lvm.py)
 GROUP_VARIABLE = 'MULTIATTACH_TEST_VOLUME_GROUP'
-#: set in a storage machine: tests of every target are then of its kernel's (see tests/e2e/test_lio.py)
-KERNEL_VARIABLE = 'MULTIATTACH_TEST_KERNEL_TARGET'
 _NUMBERS = itertools.count()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A control plane over a real tgtd, and hands that meddle behind its back."""
+"""A control plane over a real tgtd, or in a storage machine its kernel, and hands that meddle behind its back."""
 
 import contextlib
 import pathlib
@@ -14,25 +14,19 @@ from multiattach.db import models
 from multiattach.domain import errors
 from multiattach.domain.findings import DriftRules, Finding
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
-from multiattach.drivers.targets.tgt.target import TgtTarget
 from tests.deployments import embedded
+from tests.deployments.targets import IS_KERNEL
 from tests.functional.drivers.targets.tgt.conftest import free_portal
 from tests.functional.drivers.targets.tgt.initiator import Session
+from tests.functional.reconcile.hands import Hands, KernelHands, TgtHands
 
 
 class Bench:
-    """The deployment, and what tests do with it.
+    """The deployment, and what tests do with it."""
 
-    :param deployed: the control plane.
-    :param tgtd: the target daemon.
-    :param folder: of the targets' files.
-    """
-
-    def __init__(self, deployed: embedded.Deployment, tgtd: PrivateTgtd, folder: pathlib.Path) -> None:
+    def __init__(self, deployed: embedded.Deployment, hands: Hands) -> None:
         self.deployed = deployed
-        self.tgtd = tgtd
-        self.daemon = tgtd.daemon
-        self.folder = folder
+        self.hands = hands
         with contextlib.suppress(errors.Conflict):  # on a database that was there
             deployed.make_type()
 
@@ -58,10 +52,10 @@ class Bench:
             info['target_portal'], info['target_iqn'], str(row.initiator), info['auth_username'], info['auth_password']
         )
 
-    def tid(self, volume_id: str) -> int:
-        target = self.daemon.show_targets().find(f'iqn.2010-10.org.openstack:volume-{volume_id}')
-        assert target is not None
-        return target.tid
+    @property
+    def tgtd(self) -> PrivateTgtd:
+        assert isinstance(self.hands, TgtHands)
+        return self.hands.tgtd
 
     def look(self, fix: bool | None = False, release: tuple[str, ...] = ()) -> list[Finding]:
         return self.deployed.reconciler.run(fix=fix, release=release)
@@ -100,15 +94,21 @@ def tgtd() -> Iterator[PrivateTgtd]:
 
 
 @pytest.fixture
-def make_bench(tgtd: PrivateTgtd, tmp_path: pathlib.Path) -> Iterator[Callable[..., Bench]]:
+def hands(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Hands:
+    if IS_KERNEL:
+        return KernelHands(tmp_path / 'volumes')
+    return TgtHands(request.getfixturevalue('tgtd'), tmp_path / 'targets')
+
+
+@pytest.fixture
+def make_bench(hands: Hands, tmp_path: pathlib.Path) -> Iterator[Callable[..., Bench]]:
     stack = []
 
     def make(**options: Any) -> Bench:
-        folder = tmp_path / 'targets'
-        target = options.pop('target', None) or TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=folder)
+        target = options.pop('target', None) or hands.make_target()
         options.setdefault('rules', DriftRules())
         running = embedded.deploy(tmp_path, target, report_interval=3600, **options)
-        bench = Bench(running.__enter__(), tgtd, folder)
+        bench = Bench(running.__enter__(), hands)
         stack.append((running, target))
         return bench
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An older copy of the database is put back under a real tgtd: no login is cut before a person says so."""
+"""An older copy of the database is put back under a real target: no login is cut before a person says so."""
 
 import contextlib
 import json
@@ -13,26 +13,27 @@ import pytest
 
 from multiattach.db import models
 from multiattach.domain.drift import Drift
-from multiattach.drivers.targets.tgt.process import PrivateTgtd
-from multiattach.drivers.targets.tgt.target import TgtTarget
 from multiattach.rpc import clients
 from multiattach.steps.epochs import Epochs
 from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused, Session
 from tests.functional.operations.test_manage import run
 from tests.functional.reconcile.conftest import Bench
+from tests.functional.reconcile.hands import STRANGER, Hands
+
+pytestmark = pytest.mark.every_target
 
 LOGINS = 12
 INTERVAL = 0.2  # s; so that many rounds pass
 
 
 class House:
-    """One backend with its tgtd and its database file, started as often as a test likes."""
+    """One backend with its target and its database file, started as often as a test likes."""
 
-    def __init__(self, folder: pathlib.Path, tgtd: PrivateTgtd) -> None:
+    def __init__(self, folder: pathlib.Path, hands: Hands) -> None:
         self.folder = folder
-        self.tgtd = tgtd
-        self.target = TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=folder / 'targets')
+        self.hands = hands
+        self.target = hands.make_target()
         self.database = folder / 'house.sqlite'
         self.config = folder / 'manage.conf'
         self.config.write_text(f'[database]\nconnection = sqlite:///{self.database}\n')
@@ -45,7 +46,7 @@ class House:
         with embedded.deploy(
             self.folder, self.target, url=url, report_interval=0.1, reconcile_interval=interval
         ) as deployed:
-            yield Bench(deployed, self.tgtd, self.folder / 'targets')
+            yield Bench(deployed, self.hands)
 
     def copy(self) -> pathlib.Path:
         copy = self.folder / 'copy.sqlite'
@@ -73,8 +74,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: pathlib.Path, tgtd: PrivateTgtd) -> Iterator[House]:
-    made = House(tmp_path, tgtd)
+def house(tmp_path: pathlib.Path, hands: Hands) -> Iterator[House]:
+    made = House(tmp_path, hands)
     yield made
     for session in made.sessions:
         with contextlib.suppress(Exception):
@@ -236,12 +237,11 @@ def test_a_worker_that_starts_adds_and_takes_nothing_away(house: House) -> None:
     with house.start() as bench:
         volume, other = (bench.deployed.make_volume('multi') for _ in range(2))
         row, missing = bench.attach(volume, 'one'), bench.attach(other, 'two')
-    stranger = 'iqn.1994-05.com.example:stranger'
-    bench.daemon.bind_initiator(bench.tid(volume), stranger)
+    bench.hands.admit(volume, STRANGER)
     house.target.remove_export(other)
     with house.start(interval=3600.0) as bench:
         bench.deployed.wait(lambda: bench.deployed.reconciler.due > 0)
-        assert house.target.list_exports()[volume].initiators == (row.initiator, stranger)
+        assert house.target.list_exports()[volume].initiators == (row.initiator, STRANGER)
         assert house.target.list_exports()[other].initiators == (missing.initiator,)
         [seen] = bench.look()
         assert (seen.kind, seen.outcome) == (Drift.ADMITTED, 'found')

@@ -21,6 +21,7 @@ from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.conftest import free_portal
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused
 from tests.functional.reconcile.conftest import Bench
+from tests.functional.reconcile.hands import TgtHands
 
 SECRETS = ('auth_method', 'auth_username', 'auth_password')
 
@@ -52,9 +53,9 @@ class Move:
         self._running.append(running)
         deployed = running.__enter__()
         if len(self._running) == 1:
-            return Bench(deployed, tgtd, self._folder / 'targets')
+            return Bench(deployed, TgtHands(tgtd, self._folder / 'targets'))
         bench = Bench.__new__(Bench)
-        bench.deployed, bench.tgtd, bench.daemon, bench.folder = deployed, tgtd, tgtd.daemon, self._folder
+        bench.deployed, bench.hands = deployed, TgtHands(tgtd, self._folder / 'targets')
         return bench
 
     def move(self) -> Bench:

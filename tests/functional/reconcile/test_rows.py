@@ -18,6 +18,7 @@ from multiattach.drivers.targets.null import NullTarget
 from multiattach.steps.ledger import Repair
 from multiattach.volume.nova_check import NovaCheck
 from tests.functional.reconcile.conftest import Bench
+from tests.functional.reconcile.hands import STRANGER
 from tests.functional.reconcile.stand_in import StandInServers
 
 
@@ -131,6 +132,7 @@ def make_check(nova: StandInServers, most: int = 100) -> NovaCheck:
     return NovaCheck(NovaServers(client), most)
 
 
+@pytest.mark.every_target
 def test_a_server_that_nova_had_is_gone(make_bench: Callable[..., Bench], nova: StandInServers) -> None:
     bench = make_bench(nova=make_check(nova))
     volume = bench.deployed.make_volume('multi')
@@ -205,6 +207,7 @@ def test_a_nova_that_cannot_tell_takes_nothing_away(
     assert len(nova.asked) == asked, 'it is left in peace for some rounds'
 
 
+@pytest.mark.every_target
 def test_many_servers_that_are_gone_at_once_wait_for_a_person(
     make_bench: Callable[..., Bench], nova: StandInServers
 ) -> None:
@@ -284,6 +287,7 @@ def test_nova_tells_whether_a_server_is_on_a_host(
 # -- steps in flight -------------------------------------------------------------------------------
 
 
+@pytest.mark.every_target
 @pytest.mark.parametrize('real', [pytest.param(False, marks=pytest.mark.slow), True])
 def test_steps_in_flight_are_no_drift(make_bench: Callable[..., Bench], real: bool) -> None:
     bench = make_bench() if real else make_bench(target=NullTarget())
@@ -310,17 +314,19 @@ def test_steps_in_flight_are_no_drift(make_bench: Callable[..., Bench], real: bo
     assert volumes[1] not in bench.deployed.target.list_exports()
 
 
+@pytest.mark.every_target
 def test_a_round_by_itself_repairs_within_one_interval(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(reconcile_interval=0.4)
     volume = bench.deployed.make_volume('multi')
     bench.attach(volume)
     bench.write(models.Volume, volume, status='available')
-    bench.daemon.delete_target(bench.tid(volume), force=True)
+    bench.hands.remove_target(volume)
     bench.deployed.wait(
         lambda: volume in bench.deployed.target.list_exports() and bench.deployed.status(volume) == 'in-use', 5
     )
 
 
+@pytest.mark.every_target
 def test_a_worker_that_was_away_for_an_hour_finds_its_house_in_order(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(start_worker=False, reconcile_interval=60.0)
     bench.deployed.worker.start()
@@ -332,7 +338,7 @@ def test_a_worker_that_was_away_for_an_hour_finds_its_house_in_order(make_bench:
     hour = long_ago(3600)
     bench.write(models.Attachment, rows[0].id, deleted_at=hour, state='detached')
     bench.write(models.Volume, kept, status='available')
-    bench.daemon.bind_initiator(bench.tid(kept), 'iqn.1994-05.com.example:stranger')
+    bench.hands.admit(kept, STRANGER)
     bench.deployed.reconciler.due = 0.0  # as in a new process
     bench.deployed.worker.start()
     try:

@@ -9,46 +9,11 @@ import pytest
 from multiattach.db import models
 from multiattach.domain.drift import TARGET_KINDS, Drift
 from multiattach.domain.findings import DriftRules
-from multiattach.drivers.targets.tgt.protocol import Mode, Op, Request
+from tests.deployments.targets import IS_KERNEL
 from tests.functional.drivers.targets.tgt.initiator import LoginRefused
 from tests.functional.reconcile.conftest import Bench
+from tests.functional.reconcile.hands import PREFIX, STRANGER, TgtHands
 from tests.functional.reconcile.relay import relay
-
-STRANGER = 'iqn.1994-05.com.example:stranger'
-
-
-def remove_target(bench: Bench, volume: str, row: models.Attachment) -> None:
-    bench.daemon.delete_target(bench.tid(volume), force=True)
-
-
-def remove_unit(bench: Bench, volume: str, row: models.Attachment) -> None:
-    bench.daemon.call(Request('delete a unit', Mode.DEVICE, Op.DELETE, tid=bench.tid(volume), lun=1))
-
-
-def shut_out(bench: Bench, volume: str, row: models.Attachment) -> None:
-    bench.daemon.unbind_initiator(bench.tid(volume), str(row.initiator))
-
-
-def shut(bench: Bench, volume: str, row: models.Attachment) -> None:
-    """As a worker that died in the middle of a fence leaves it."""
-    bench.daemon.set_open(bench.tid(volume), False)
-
-
-def admit(bench: Bench, volume: str, row: models.Attachment) -> None:
-    bench.daemon.bind_initiator(bench.tid(volume), STRANGER)
-
-
-def unbind_account(bench: Bench, volume: str, row: models.Attachment) -> None:
-    bench.daemon.unbind_account(bench.tid(volume), row.connection_info['auth_username'])
-
-
-def bind_account(bench: Bench, volume: str, row: models.Attachment) -> None:
-    bench.daemon.new_account('stranger', 'secret0123456789')
-    bench.daemon.bind_account(bench.tid(volume), 'stranger')
-
-
-def remove_file(bench: Bench, volume: str, row: models.Attachment) -> None:
-    (bench.folder / f'volume-{volume}').unlink()
 
 
 def remove_row(bench: Bench, volume: str, row: models.Attachment) -> None:
@@ -63,46 +28,48 @@ def remove_volume(bench: Bench, volume: str, row: models.Attachment) -> None:
 
 
 def leave_file(bench: Bench, volume: str, row: models.Attachment) -> None:
-    text = (bench.folder / f'volume-{volume}').read_text()
+    assert isinstance(bench.hands, TgtHands)
+    file = bench.hands.folder / f'volume-{volume}'
+    text = file.read_text()
     bench.deployed.engine.attachments.delete(bench.deployed.ctx, row.id)
-    (bench.folder / f'volume-{volume}').write_text(text)
+    file.write_text(text)
 
 
-CASES = {
-    Drift.NO_TARGET: remove_target,
-    Drift.NO_LUN: remove_unit,
-    Drift.SHUT_OUT: shut_out,
-    Drift.SHUT: shut,
-    Drift.ADMITTED: admit,
-    Drift.NO_ACCOUNT: unbind_account,
-    Drift.ACCOUNT: bind_account,
-    Drift.NO_FILE: remove_file,
-    Drift.UNUSED: remove_row,
-    Drift.LEFTOVER: remove_volume,
-    Drift.STRAY_FILE: leave_file,
-}
+CASES = {Drift.UNUSED: remove_row, Drift.LEFTOVER: remove_volume, Drift.STRAY_FILE: leave_file}
+BY_HAND = [Drift.NO_TARGET, Drift.NO_LUN, Drift.SHUT_OUT, Drift.SHUT, Drift.ADMITTED, Drift.NO_ACCOUNT, Drift.ACCOUNT]
+OF_FILES = [Drift.NO_FILE, Drift.STRAY_FILE]
+OF_REGISTRATIONS = [Drift.STRAY_REGISTRATION]
+KINDS = [*BY_HAND, Drift.UNUSED, Drift.LEFTOVER, *(OF_REGISTRATIONS if IS_KERNEL else OF_FILES)]
 
 
-@pytest.mark.parametrize('kind', list(CASES))
+@pytest.mark.every_target
+@pytest.mark.parametrize('kind', KINDS)
 def test_what_drifted_is_seen_and_put_right(bench: Bench, kind: Drift) -> None:
     volume = bench.deployed.make_volume('multi')
     row, kept = bench.attach(volume), bench.attach(bench.deployed.make_volume('multi'))
     assert bench.look() == []
-    CASES[kind](bench, volume, row)
-    [seen] = bench.look()
-    assert (seen.kind, seen.outcome, seen.volume_id, seen.host) == (kind, 'found', volume, 'testhost@file')
-    assert bench.kinds() == [kind], 'to look changes nothing'
-    [done] = bench.look(fix=None)
-    assert (done.kind, done.outcome, done.error, done.since) == (kind, 'repaired', None, seen.since)
+    if kind in CASES:
+        CASES[kind](bench, volume, row)
+    else:
+        bench.hands.acts[kind](volume, row)
+    kinds = sorted({kind, *bench.hands.alongside.get(kind, ())})
+    found = {one.kind: one for one in bench.look()}
+    seen = found[kind]
+    assert (seen.outcome, seen.volume_id, seen.host) == ('found', volume, 'testhost@file')
+    assert bench.kinds() == kinds == sorted(found), 'to look changes nothing'
+    found = {one.kind: one for one in bench.look(fix=None)}
+    done = found[kind]
+    assert (done.outcome, done.error, done.since, sorted(found)) == ('repaired', None, seen.since, kinds)
     assert bench.look() == []
-    if kind in (Drift.UNUSED, Drift.LEFTOVER, Drift.STRAY_FILE):
+    if kind in CASES:
         assert volume not in bench.deployed.target.list_exports()
-        assert not (bench.folder / f'volume-{volume}').exists()
+        assert not bench.hands.has_file(volume)
     else:
         bench.login(row).close()
     bench.login(kept).close()
 
 
+@pytest.mark.every_target
 def test_a_login_that_nobody_knows_of_is_ended(bench: Bench) -> None:
     volume = bench.deployed.make_volume('multi')
     row, kept = bench.attach(volume), bench.attach(volume, 'two')
@@ -119,24 +86,23 @@ def test_a_login_that_nobody_knows_of_is_ended(bench: Bench) -> None:
         bench.login(row)
 
 
+@pytest.mark.every_target
 def test_somebody_elses_target_is_reported_and_left_alone(bench: Bench) -> None:
     stranger = str(uuid.uuid4())
-    bench.daemon.new_target(999, f'iqn.2010-10.org.openstack:volume-{stranger}')
-    bench.daemon.new_target(1000, 'iqn.2010-10.org.example:something')
+    names = (f'{PREFIX}{stranger}', 'iqn.2010-10.org.example:something')
+    for name in names:
+        bench.hands.make_strange(name)
     try:
         for fix in (False, None, True):
             [seen] = bench.look(fix)
             assert (seen.kind, seen.outcome, seen.volume_id) == (Drift.NO_VOLUME, 'reported', stranger)
-        assert bench.daemon.show_targets().tids() >= {999, 1000}
     finally:
-        bench.daemon.delete_target(999, force=True)
-        bench.daemon.delete_target(1000, force=True)
+        assert [bench.hands.remove_strange(name) for name in names] == [True, True]
 
 
 def test_every_kind_of_a_target_is_provoked() -> None:
-    elsewhere = {Drift.SESSION, Drift.NO_VOLUME, Drift.SHARED_LOGIN}
-    elsewhere |= {Drift.OLD_PORTAL, Drift.STRAY_REGISTRATION}  # test_portals.py, test_registrations.py
-    assert {*CASES, *elsewhere} == set(TARGET_KINDS)
+    elsewhere = {Drift.SESSION, Drift.NO_VOLUME, Drift.SHARED_LOGIN, Drift.OLD_PORTAL}  # test_portals.py
+    assert {*BY_HAND, *CASES, *OF_FILES, *OF_REGISTRATIONS, *elsewhere} == set(TARGET_KINDS)
 
 
 def test_two_addresses_that_are_logged_in_under_one_name_are_reported(
@@ -164,13 +130,15 @@ def test_two_addresses_that_are_logged_in_under_one_name_are_reported(
         session.close()
 
 
+@pytest.mark.every_target
 def test_the_operator_decides(make_bench: Callable[..., Bench]) -> None:
     rules = DriftRules({Drift.ADMITTED: 'report', Drift.NO_FILE: 'ignore'}, {Drift.UNUSED: 3600.0})
     bench = make_bench(rules=rules)
     volume, other = bench.deployed.make_volume('multi'), bench.deployed.make_volume('multi')
     row = bench.attach(volume)
-    admit(bench, volume, row)
-    remove_file(bench, volume, row)
+    bench.hands.admit(volume, STRANGER)
+    if Drift.NO_FILE in bench.hands.acts:
+        bench.hands.acts[Drift.NO_FILE](volume, row)
     remove_row(bench, other, bench.attach(other))
     for fix in (None, False, None):
         assert {(one.kind, one.outcome) for one in bench.look(fix)} == {

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,11 +9,10 @@ import pytest
 
 from multiattach.domain.connection import TargetAddress
 from multiattach.drivers.targets.base import Grant, Target, TargetInfo, account_name, generate_secret
-from multiattach.drivers.targets.lio.configfs import Configfs
-from multiattach.drivers.targets.lio.target import LioTarget
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.target import TgtTarget
-from tests.functional.drivers.stores import KERNEL_VARIABLE, Store
+from tests.deployments.targets import IS_KERNEL, KernelTarget
+from tests.functional.drivers.stores import Store
 from tests.testbed.servers import pick_port
 
 from .initiator import Session
@@ -116,12 +114,10 @@ def tgtd(make_tgtd: Callable[[], PrivateTgtd]) -> PrivateTgtd:
 
 @pytest.fixture
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
-    if KERNEL_VARIABLE in os.environ:
-        kernel = LioTarget(Configfs(), portal=free_portal(), reservations_dir=tmp_path / 'reservations')
-        kernel.check()
+    if IS_KERNEL:
+        kernel = KernelTarget()
         yield kernel
-        for volume_id in kernel.list_exports():
-            kernel.remove_export(volume_id)
+        kernel.clear()
         return
     tgtd: PrivateTgtd = request.getfixturevalue('tgtd')
     yield TgtTarget(tgtd.daemon, portal=tgtd.portal, volumes_dir=tmp_path / 'targets')
