@@ -149,10 +149,21 @@ class LioTarget:
 
     def grant(self, volume_id: str, device: str, grant: Grant) -> TargetInfo:
         with self._changing(volume_id):
+            _check_grant(grant)
+            if self._is_of_another(self._group(volume_id), grant.initiator, grant.username):
+                raise TargetError(
+                    f'the kernel cannot admit {grant.initiator!r}: to it, that is the name of another initiator of the '
+                    'volume. Names that differ in capitals only are one name: change one of them'
+                )
             group = self._settle(volume_id, device)
             self._admit(group, volume_id, [grant])
             group.set_open(True)
             return self._info(volume_id)
+
+    def _is_of_another(self, group: PortalGroup, initiator: str, username: str) -> bool:
+        """Whether the entry that an initiator would have is of one whose name differs in capitals only."""
+        account = group.read_account(initiator)
+        return bool(account and username) and account != username and group.find_name(initiator.lower()) != initiator
 
     def _admit(self, group: PortalGroup, volume_id: str, grants: Sequence[Grant]) -> None:
         for grant in grants:
@@ -231,6 +242,8 @@ class LioTarget:
             if alone:
                 self.remove_export(volume_id)
             return Cut(whole=bool(username))
+        if not alone and self._is_of_another(group, initiator, username):
+            return Cut(whole=True)  # it was never admitted
         sessions = self._list_sessions(group, initiator)
         had = Cut(
             acl=group.has(initiator),

@@ -36,3 +36,19 @@ def test_a_proof_does_not_say_that_nothing_is_left_of_what_is(bench: Bench, monk
     monkeypatch.setattr(bench.target._memory, 'forget', lambda *_words: True)
     with pytest.raises(TargetError, match='a registration'):
         bench.target.fence(VOLUME, HOLDER, 'user')
+
+
+def test_one_of_two_spellings_is_admitted_and_the_other_takes_nothing_from_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.admit(HOLDER)
+    other = HOLDER.lower()
+    with pytest.raises(TargetError, match='capitals'):
+        bench.target.grant(VOLUME, str(bench.device), grant(other))
+    bench.target.revoke(VOLUME, other, f'user-{other}')  # as whoever was refused is turned away
+    assert not bench.target.fence(VOLUME, other, f'user-{other}').acl
+    state = bench.target.list_exports()[VOLUME]
+    assert (state.initiators, state.accounts) == ((HOLDER,), (f'user-{HOLDER}',))
+    bench.admit(HOLDER)
+    assert bench.target.fence(VOLUME, HOLDER, f'user-{HOLDER}').acl
+    bench.admit(other)
+    assert bench.target.list_exports()[VOLUME].initiators == (other,)
