@@ -65,8 +65,13 @@ class Reservations:
         host = self._find_host(ctx, volume_id, f'{_RULE}_clear')
         initiators = self._find_initiators(volume_id, whose)
         LOG.warning('Volume %s: the registrations of %s are to be ended', volume_id, initiators or 'all initiators')
-        told = self._workers.clear_reservations(host, volume_id, initiators, ctx.request_id)
-        self._note(ctx, volume_id)
+        try:
+            told = self._workers.clear_reservations(host, volume_id, initiators, ctx.request_id)
+        except (errors.OutcomeUnknown, errors.BackendError) as exc:
+            # Some may have ended, or end yet.
+            self._note(ctx, volume_id, 'clear_reservations_failed', exc.message)
+            raise
+        self._note(ctx, volume_id, 'clear_reservations')
         return self._join(volume_id, told)
 
     @database.retry
@@ -99,7 +104,7 @@ class Reservations:
         return found
 
     @database.retry
-    def _note(self, ctx: RequestContext, volume_id: str) -> None:
+    def _note(self, ctx: RequestContext, volume_id: str, event: str, error: str | None = None) -> None:
         with self._db.writer() as session:
             moment = models.now()
             changes.note(
@@ -107,9 +112,10 @@ class Reservations:
                 lambda: changes.Change(
                     changes.VOLUME,
                     volume_id,
-                    'clear_reservations',
+                    event,
                     None,
                     moment,
+                    error=error,
                     request_id=ctx.request_id,
                     caller=ctx.caller,
                 ),

@@ -32,6 +32,7 @@ _VOLUME = {
     'reimage_failed': 'volume.reimage.error',
     'update': 'volume.update.end',
     'clear_reservations': 'volume.reservations.clear.end',
+    'clear_reservations_failed': 'volume.reservations.clear.error',
     'managed': 'volume.manage_existing.end',
     'manage_failed': 'volume.manage_existing.error',
     'unmanage': 'volume.unmanage.start',

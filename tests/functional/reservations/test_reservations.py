@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from multiattach.db import changes
 from multiattach.domain import errors
+from multiattach.drivers.errors import TargetError, TargetUnavailable
+from multiattach.notifications import events
 from tests import contexts
 from tests.deployments import embedded
 from tests.deployments.keeping import KeepingTarget
@@ -97,6 +100,23 @@ def test_what_is_still_shown_is_no_success(keeping: Caller, monkeypatch: pytest.
     monkeypatch.setattr(target, '_end', lambda *_args: None)
     reply = keeping('POST', f'/multiattach/volumes/{volume_id}/reservations/clear', {'reservations': {}})
     assert (reply.status_int, 'still shows registrations of iqn' in reply.text) == (500, True)
+
+
+@pytest.mark.parametrize('mood', [TargetError('busy'), TargetUnavailable('no answer')])
+def test_what_may_have_ended_is_on_record(keeping: Caller, monkeypatch: pytest.MonkeyPatch, mood: Exception) -> None:
+    target, volume_id = keeping.deployed.target, keeping.make_volume()
+    changed: list[changes.Change] = []
+    keeping.deployed.db.observe(changed.append)
+
+    def fail(*_args: object) -> None:
+        raise mood
+
+    monkeypatch.setattr(target, 'clear_reservations', fail)
+    reply = keeping('POST', f'/multiattach/volumes/{volume_id}/reservations/clear', {'reservations': {}})
+    assert reply.status_int == (500 if isinstance(mood, TargetError) else 504)
+    [told] = [one for one in changed if one.ident == volume_id]
+    assert events.name_event(told, []) == 'volume.reservations.clear.error'
+    assert str(mood) in str(told.error)
 
 
 def test_owners_do_not_see_initiators_and_cannot_end_anything(keeping: Caller) -> None:
