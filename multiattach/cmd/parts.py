@@ -12,7 +12,7 @@ from oslo_log import log
 from tooz import ToozError, coordination
 
 from multiattach import policies
-from multiattach.cmd import gateways, images
+from multiattach.cmd import gateways, images, kernels
 from multiattach.conf import nova, plugins, quota, volume as volume_conf
 from multiattach.coordination import Crew, connect
 from multiattach.db import migration
@@ -327,6 +327,7 @@ def make_volume_workers(
         host, serves = f'{conf.host}@{name}', f'{conf.volume.cluster or conf.host}@{name}'
         backend = backends[serves]
         driver = targets.make(name)
+        kernels.check(conf, db, serves, host, driver)
         if (learn := getattr(driver, 'learn_devices', None)) is not None:
             learn(backend.path)
         target, membership = gateways.make_gateway(conf, db, rpc, gateways.Place(serves, host), backend, driver)

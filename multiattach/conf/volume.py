@@ -21,6 +21,8 @@ OPTS = [
         'hosts (each with its own [DEFAULT] host) and serve the same backends: volumes belong to the cluster, '
         'and any member continues the work of one that has died. All members must reach the same storage and '
         'the same target; with driver rbd and target_driver tgt each member is a gateway with a target of its own. '
+        'With target_driver lio they run on one machine, or one of them at a time: a worker does not start while '
+        'another one is alive with the targets of another kernel. '
         'Do not change the name while volumes exist.',
     ),
     cfg.FloatOpt(

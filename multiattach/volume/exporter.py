@@ -64,6 +64,14 @@ class Exporter:
         return self._target.locate(_NO_VOLUME).portal
 
     @property
+    def kernel(self) -> int | None:
+        """Which kernel's targets these are; None if it does not say, or they are a daemon's."""
+        try:
+            return self._target.generation() if getattr(self._target, 'IS_KERNEL', False) else None
+        except DriverError:
+            return None
+
+    @property
     def protocol(self) -> str:
         return self._target.protocol
 

@@ -356,6 +356,7 @@ class VolumeWorker(Worker):
             'protocol': self._exporter.protocol,
             'cluster': self._serves if self._serves != self._host else None,
             'fences_apart': True,
+            'kernel': self._exporter.kernel,
             'snapshots': self._offer.describe_snapshots(),
             'reads': self._migrations.readable,
             'images': self._storage.takes_images,
