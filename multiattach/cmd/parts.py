@@ -215,10 +215,12 @@ class TargetDrivers:
         """Make and check the target driver of the backend whose group has this name."""
         driver = self._conf[name].target_driver
         plugin = plugins.load(plugins.TARGETS, driver, f'Option target_driver in [{name}]')
-        if getattr(plugin, 'IS_KERNEL', False) and self._conf[name].driver == 'rbd':
+        kernel_exports = getattr(plugin, 'IS_KERNEL', False) and self._conf[name].driver == 'rbd'
+        if kernel_exports and self._conf.volume.cluster:
             raise errors.ConfigurationError(
-                f'Option target_driver in [{name}]: {driver} exports files and block devices, and driver is rbd. Set '
-                'target_driver to tgt or rbd.'
+                f'Option target_driver in [{name}]: of images of Ceph one worker alone can export with {driver}, and '
+                'option cluster in [volume] is set. Set target_driver to tgt for several gateways, or to rbd for hosts '
+                'that open images themselves; or leave cluster empty.'
             )
         if driver in self._shared:
             return self._shared[driver]
@@ -328,7 +330,7 @@ def make_volume_workers(
         backend = backends[serves]
         driver = targets.make(name)
         kernels.check(conf, db, serves, host, driver)
-        if (learn := getattr(driver, 'learn_devices', None)) is not None:
+        if (learn := getattr(driver, 'learn_devices', None)) is not None and not getattr(backend, 'IS_REMOTE', False):
             learn(backend.path)
         target, membership = gateways.make_gateway(conf, db, rpc, gateways.Place(serves, host), backend, driver)
         crew = Crew(coordinator, f'volume.{serves}')

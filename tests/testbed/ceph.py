@@ -103,6 +103,26 @@ class Ceph(Lifetime):
             self.stop()
             raise
 
+    @classmethod
+    def join(cls, conf: Path, folder: Path, timeout: float = 120) -> 'Ceph':
+        """Be the administrator of a cluster that another machine of the test bed has started.
+
+        :param conf: its configuration file, as seen here
+        :param folder: for users' files; made
+        """
+        made = cls(folder)
+        made.folder.mkdir(parents=True, exist_ok=True)
+        made.conf = conf
+        made._monitors = ''
+        wait_until(made._connect, timeout, 'the cluster', 0.5)
+        return made
+
+    def leave(self) -> None:
+        """Be so no longer; the cluster stays."""
+        if self._connection is not None:
+            self._connection.shutdown()
+            self._connection = None
+
     def _make_files(self) -> None:
         for name in ('mgr', 'osd', 'run', 'log', *(f'mon/{one}' for one in self._monitors)):
             (self.folder / name).mkdir(parents=True)
@@ -269,9 +289,7 @@ class Ceph(Lifetime):
 
     def stop(self) -> None:
         """End it and remove its data; repeatable."""
-        if self._connection is not None:
-            self._connection.shutdown()
-            self._connection = None
+        self.leave()
         for daemon in list(self._daemons.values())[::-1]:
             daemon.send_signal(signal.SIGCONT) if daemon.poll() is None else None
             processes.stop(daemon, patience=0)

@@ -105,6 +105,12 @@ class ComputeHost(Remote):
         """Its cable on the bridge."""
         return f'tap{self.index}'
 
+    @property
+    def pid(self) -> int:
+        """Its QEMU's process, while its power is on."""
+        assert self._qemu is not None
+        return self._qemu.pid
+
     def is_on(self) -> bool:
         """Tell whether its power is on."""
         return self._qemu is not None and self._qemu.poll() is None

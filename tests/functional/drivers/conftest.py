@@ -9,7 +9,7 @@ import pytest
 from tests.deployments.targets import IS_KERNEL
 from tests.testbed.ceph import Ceph
 
-from .stores import GROUP_VARIABLE, FileStore, LvmStore, RbdStore, Store
+from .stores import CEPH_VARIABLE, GROUP_VARIABLE, FileStore, LvmStore, RbdStore, Store
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -18,6 +18,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     if os.environ.get(GROUP_VARIABLE):
         kinds: list[Any] = ['lvm']
+    elif os.environ.get(CEPH_VARIABLE):
+        kinds = ['rbd']
     elif IS_KERNEL:
         kinds = ['file']
     else:
@@ -42,7 +44,13 @@ def store(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[St
 
 @pytest.fixture(scope='session')
 def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
-    with Ceph(tmp_path_factory.mktemp('ceph') / 'c') as cluster:
+    folder = tmp_path_factory.mktemp('ceph') / 'c'
+    if CEPH_VARIABLE in os.environ:
+        cluster = Ceph.join(pathlib.Path(os.environ[CEPH_VARIABLE]), folder)
+        yield cluster
+        cluster.leave()
+        return
+    with Ceph(folder) as cluster:
         # With it a clone need not be copied.
         cluster.ask('osd set-require-min-compat-client', version='mimic')
         yield cluster

@@ -21,6 +21,8 @@ from tests.testbed.polling import wait_until
 
 #: names a volume group: the tests of all kinds then run on that, and on nothing else (see tests/e2e/test_lvm.py)
 GROUP_VARIABLE = 'MULTIATTACH_TEST_VOLUME_GROUP'
+#: names the configuration of a cluster of Ceph: the same, with images of that (see tests/e2e/test_lio.py)
+CEPH_VARIABLE = 'MULTIATTACH_TEST_CEPH'
 _NUMBERS = itertools.count()
 
 

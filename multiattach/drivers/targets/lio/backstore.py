@@ -9,8 +9,9 @@ from pathlib import Path
 from oslo_log import log
 
 from multiattach.drivers.errors import TargetError, TargetRequestInvalid
-from multiattach.drivers.targets.lio import identity
+from multiattach.drivers.targets.lio import identity, kernel_image
 from multiattach.drivers.targets.lio.configfs import Configfs
+from multiattach.drivers.targets.lio.kernel_image import KernelImages
 
 LOG = log.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Backstores:
     def __init__(self, configfs: Configfs, *, write_cache: bool = True) -> None:
         self._configfs = configfs
         self._write_cache = write_cache
+        self._images = KernelImages()
 
     @property
     def _core(self) -> Path:
@@ -80,12 +82,14 @@ class Backstores:
         self._configfs.make(folder)
         place = folder / _name(volume_id)
         self._configfs.make(place)
+        self._configfs.write(place / 'udev_path', device)  # first: it tells what is to be unmapped
         if kind == FILE:
             cache = ',fd_buffered_io=1' if self._write_cache else ''
             self._configfs.write(place / 'control', f'fd_dev_name={device},fd_dev_size={size}{cache}')
         else:
-            self._configfs.write(place / 'control', f'udev_path={device}')
-        self._configfs.write(place / 'udev_path', device)
+            is_image = kernel_image.is_image(device)
+            opened = self._images.open(device, self._configfs.find_deadline()) if is_image else device
+            self._configfs.write(place / 'control', f'udev_path={opened}')
         self._configfs.write(place / 'enable', '1')
         self._describe(place, volume_id)
         return place
@@ -107,14 +111,27 @@ class Backstores:
         self._configfs.write(wwn / 'company_id', identity.make_company(volume_id))
         self._configfs.write(wwn / 'vpd_unit_serial', identity.make_serial(volume_id))
 
-    def remove(self, volume_id: str) -> None:
-        """Remove it; absent is success. Nothing may use it any more."""
-        for folder in self._folders():
-            self._configfs.remove(folder / _name(volume_id))
+    def remove(self, volume_id: str, keep: str = '') -> None:
+        """Remove it; absent is success. Nothing may use it any more.
+
+        :param keep: the device that is to be exported again at once: if it is an image, it stays mapped.
+        """
+        places = [place for folder in self._folders() if (place := folder / _name(volume_id)).is_dir()]
+        # Without one it may be mapped by a worker that died in between.
+        mapped = self._images.find_name(_name(volume_id)) if not places and not keep else ''
+        for place in places:
+            device = self.read_device(place)
+            if kernel_image.is_image(device) and device != keep:
+                mapped = self._images.find(kernel_image.split(device)[0])
+            self._configfs.remove(place)
+        if mapped:
+            self._images.close(mapped, self._configfs.find_deadline())
 
     def grow(self, place: Path, device: str) -> None:
         """Take on the size of a device that has grown."""
         kind, size = self.look(device)
+        if kernel_image.is_image(device):
+            self._images.refresh(device)
         if kind == FILE:  # of a block device the kernel asks the device
             self._configfs.write(place / 'control', f'fd_dev_size={size}')
             shown = _SIZE.search(self._configfs.read(place / 'info'))
@@ -128,6 +145,9 @@ def _name(volume_id: str) -> str:
 
 
 def _look(device: str) -> tuple[str, int]:
+    if kernel_image.is_image(device):
+        kernel_image.split(device)
+        return BLOCK, 0
     if ',' in device or not device.startswith('/'):
         raise TargetRequestInvalid(f'the kernel can have no storage object over {device!r}')
     try:

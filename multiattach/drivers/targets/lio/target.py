@@ -213,7 +213,7 @@ class LioTarget:
             group.set_open(False)  # nobody registers any more
         entries = [group.read_entry(name) for name in group.list_initiators() if name.lower() != gone.lower()]
         nexuses = for_any_session(without(self._read_nexuses(group, volume_id, device), {*ended, gone.lower()}))
-        self._remove(group, volume_id)
+        self._remove(group, volume_id, device)
         self._memory.prepare(volume_id, device, nexuses)
         place = self._stores.make(volume_id, device)
         self._memory.load(place, nexuses)
@@ -303,9 +303,9 @@ class LioTarget:
             self._remove(self._group(volume_id), volume_id)
             self._memory.remove(volume_id)
 
-    def _remove(self, group: PortalGroup, volume_id: str) -> None:
+    def _remove(self, group: PortalGroup, volume_id: str, keep: str = '') -> None:
         group.remove()
-        self._stores.remove(volume_id)
+        self._stores.remove(volume_id, keep)
 
     def extend(self, volume_id: str, device: str) -> None:
         place = self._stores.find(volume_id)
