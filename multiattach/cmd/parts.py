@@ -222,8 +222,18 @@ class TargetDrivers:
                 'option cluster in [volume] is set. Set target_driver to tgt for several gateways, or to rbd for hosts '
                 'that open images themselves; or leave cluster empty.'
             )
-        if driver in self._shared:
-            return self._shared[driver]
+        target = self._shared.get(driver) or self._make(driver, plugin, name)
+        if kernel_exports:
+            kernel: Any = target
+            try:
+                kernel.check_images()
+            except DriverError as exc:
+                raise errors.ConfigurationError(
+                    f'Option target_driver in [{name}] is {driver}, which cannot export images of Ceph: {exc}'
+                ) from exc
+        return target
+
+    def _make(self, driver: str, plugin: Any, name: str) -> Target:
         target: Target = make_driver(self._conf, plugin, name)
         self._made.append(target)
         _check(target, plugins.get_group(plugin, name))

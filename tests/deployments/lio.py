@@ -23,21 +23,24 @@ _SLOW = 300  # s for what an emulated processor does
 class Service:
     """One state folder, at the disk that outlives a loss of power.
 
+    :param options: of the backend; files of the state folder if there are none.
     :ivar volumes: folder of the volumes, in the machine.
     """
 
-    def __init__(self, host: StorageHost) -> None:
+    def __init__(self, host: StorageHost, **options: str) -> None:
         self.host = host
         self._state = storage.DATA / 'state'
         self.volumes = self._state / 'volumes'
+        self._options = options or {'driver': 'file', 'directory': str(self.volumes)}
         self._process: Process | None = None
         self._isids = {name: number + 1 for number, name in enumerate(('one', 'two', 'reader'))}
         self._names: dict[str, str] = {}
 
     def start(self) -> None:
+        lines = ''.join(f'{name} = {value}\n' for name, value in self._options.items())
         config = (
-            '[DEFAULT]\nreport_interval = 1\n[volume]\nenabled_backends = file\n'
-            f'[file]\ndriver = file\ndirectory = {self.volumes}\ntarget_driver = lio\n'
+            '[DEFAULT]\nreport_interval = 1\n[volume]\nenabled_backends = one\n'
+            f'[one]\n{lines}target_driver = lio\n'
             f'[lio]\nportal = {self.host.address}:3260\n[host_agent]\nenabled = no\n'
         )
         self.host.put_file(self._state / 'multiattach.conf', config.encode(), 0o600)

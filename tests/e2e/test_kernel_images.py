@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.test_lio import run_tests
+from tests.deployments.lio import Service
+from tests.e2e.test_lio import play_losses, run_tests
 from tests.functional.drivers import stores
 from tests.testbed import storage
 from tests.testbed.ceph import Ceph
@@ -51,3 +52,18 @@ def test_reservations(host: StorageHost) -> None:
     told = {stores.CEPH_VARIABLE: str(FOLDER / 'ceph.conf')}
     run_tests(host, 'kernel_target', 'tests/functional/drivers/targets/lio/test_reservations.py', **told)
     assert host.check('ls /sys/bus/rbd/devices').split() == []
+
+
+def test_a_worker_exports_fences_and_restores(host: StorageHost, ceph: Ceph) -> None:
+    ceph.make_pool('volumes')
+    ceph.make_user('multiattach', 'profile rbd pool=volumes')
+    key = ceph.ask('auth get', entity='client.multiattach')[0]['key']
+    host.put_file(FOLDER / 'own.keyring', f'[client.multiattach]\nkey = {key}\n'.encode(), 0o600)
+    conf = f'{host.get_file(FOLDER / "ceph.conf").rstrip()}\nkeyring = {FOLDER}/own.keyring\n'
+    host.put_file(FOLDER / 'own.conf', conf.encode())
+    service = Service(
+        host, driver='rbd', rbd_pool='volumes', rbd_user='multiattach', rbd_ceph_conf=str(FOLDER / 'own.conf')
+    )
+    play_losses(host, service)
+    assert host.check('ls /sys/bus/rbd/devices').split() == []
+    service.stop()

@@ -159,9 +159,8 @@ def test_a_loss_of_power_ends_no_reservation(host: StorageHost) -> None:
     take_step(host, 'remove', volumes)
 
 
-def test_a_worker_exports_fences_and_restores(host: StorageHost) -> None:
+def play_losses(host: StorageHost, service: Service) -> None:
     """The service itself: its worker dies, the holder of a reservation is fenced, and the machine loses its power."""
-    service = Service(host)
     service.start()
     volume_id = service.make_volume()
     one, two, reader = (service.attach(volume_id, name) for name in ('one', 'two', 'reader'))
@@ -192,6 +191,11 @@ def test_a_worker_exports_fences_and_restores(host: StorageHost) -> None:
         service.detach(attachment)
     service.delete_volume(volume_id)
     assert host.check('ls /sys/kernel/config/target/iscsi | grep -c ^iqn || true') == '0'
+
+
+def test_a_worker_exports_fences_and_restores(host: StorageHost) -> None:
+    service = Service(host)
+    play_losses(host, service)
     assert host.check(f'ls {storage.DATA}/target/pr {service.volumes}').split() == [
         f'{service.volumes}:',
         f'{storage.DATA}/target/pr:',

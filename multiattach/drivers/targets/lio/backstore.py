@@ -64,6 +64,9 @@ class Backstores:
         """Whether it was made to the end: the serial number is set last of all."""
         return self._configfs.read(place / 'enable') == '1' and bool(self.read_serial(place))
 
+    def check_images(self) -> None:
+        self._images.check()
+
     def look(self, device: str) -> tuple[str, int]:
         """Tell how a device is opened, and its size in bytes.
 

@@ -7,6 +7,7 @@ the kernel: that is a process for each image that is mapped or unmapped.
 """
 
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -18,6 +19,7 @@ ROOT = Path('/sys/bus/rbd/devices')
 _PREFIX = 'rbd:'
 _DEVICE = '/dev/rbd'
 _OPTIONS = {'id': '--id', 'conf': '--conf', 'cluster': '--cluster'}
+_PACKAGE = 'install the package ceph-common'
 _MOST = 10.0  # s; the backend has opened the image a moment before
 _PAUSE = 0.05
 _BUSY = 16  # EBUSY, which is the exit status of rbd
@@ -52,6 +54,18 @@ class KernelImages:
         self._root = root
         self._lock = threading.Lock()
         self._known: dict[str, str] | None = None
+
+    def check(self) -> None:
+        """See that images can be mapped at all.
+
+        :raises TargetUnavailable: the program is missing, or the kernel's module.
+        """
+        if shutil.which('rbd', path=_search_path()) is None:
+            raise TargetUnavailable(f'rbd is missing: {_PACKAGE}', delivered=False)
+        if not self._root.is_dir():
+            _call(['modprobe', 'rbd'], '"modprobe rbd"', time.monotonic() + _MOST)
+        if not self._root.is_dir():
+            raise TargetUnavailable('the kernel has no client of Ceph (module rbd)', delivered=False)
 
     def find(self, path: str) -> str:
         """Return the block device of an image, POOL/IMAGE; "" if it is not mapped."""
@@ -141,9 +155,15 @@ class KernelImages:
             raise TargetError(f'the kernel cannot read the size of image {path}: {exc.strerror}') from exc
 
 
+def _search_path() -> str:
+    return os.pathsep.join((os.environ.get('PATH', os.defpath), *_MORE_PATH))
+
+
 def _run(words: list[str], deadline: float) -> str:
-    what = f'"rbd device {words[0]}" of {words[-1]}'
-    argv = ['rbd', 'device', *words]
+    return _call(['rbd', 'device', *words], f'"rbd device {words[0]}" of {words[-1]}', deadline)
+
+
+def _call(argv: list[str], what: str, deadline: float) -> str:
     try:
         process = subprocess.Popen(
             argv,
@@ -151,10 +171,10 @@ def _run(words: list[str], deadline: float) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, 'PATH': os.pathsep.join((os.environ.get('PATH', os.defpath), *_MORE_PATH))},
+            env={**os.environ, 'PATH': _search_path()},
         )
     except FileNotFoundError as exc:
-        raise TargetError('rbd is missing: install the package ceph-common') from exc
+        raise TargetError(f'{argv[0]} is missing: {_PACKAGE}') from exc
     try:
         shown, said = process.communicate(timeout=max(min(deadline - time.monotonic(), _MOST), 0.1))
     except subprocess.TimeoutExpired as exc:

@@ -416,6 +416,13 @@ class LioTarget:
             ) from exc
         self._memory.check()
 
+    def check_images(self) -> None:
+        """See that images of Ceph can be exported.
+
+        :raises DriverError: a program is missing, or a module.
+        """
+        self._stores.check_images()
+
     def generation(self) -> int:
         try:
             boot, folder = _BOOT_ID.read_text(), os.stat(self._configfs.root / 'iscsi').st_ino

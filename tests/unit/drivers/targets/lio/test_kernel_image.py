@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from multiattach.drivers.errors import TargetBusy, TargetError, TargetRequestInvalid, TargetUnavailable
+from multiattach.drivers.targets.lio import kernel_image
 from multiattach.drivers.targets.lio.kernel_image import KernelImages, split
 
 DEVICE = 'rbd:volumes/volume-1:id=multiattach:conf=/etc/ceph/ceph.conf'
@@ -52,6 +53,17 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 def soon(seconds: float = 30) -> float:
     return time.monotonic() + seconds
+
+
+def test_what_is_missing_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_image, '_MORE_PATH', ())
+    with pytest.raises(TargetError, match='modprobe'):  # this root no module makes
+        bench.make().check()
+    bench.root.mkdir()
+    bench.make().check()
+    monkeypatch.setenv('PATH', '/nowhere')
+    with pytest.raises(TargetUnavailable, match='rbd is missing: install the package ceph-common'):
+        bench.make().check()
 
 
 def test_an_image_is_mapped_once_and_unmapped(bench: Bench) -> None:
