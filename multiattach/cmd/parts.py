@@ -41,7 +41,7 @@ from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.migrations import MigrationRows
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.snapshots import SnapshotRows
-from multiattach.steps.storage import Storage
+from multiattach.steps.storage import Storage, list_renamed
 from multiattach.turns import Turns
 from multiattach.volume.blocklist import BlocklistKeeper
 from multiattach.volume.ceph_accounts import CephAccounts
@@ -52,6 +52,7 @@ from multiattach.volume.images import ImageSteps
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.migrations import Migrations
+from multiattach.volume.names import StorageNames
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.reservations import ReservationSteps
@@ -331,7 +332,9 @@ def make_volume_workers(
         raise errors.ConfigurationError(f'Option auth_type and those that go with it in [nova]: {exc}') from exc
     events = NovaEvents(client) if client is not None else None
     locks, turns = VolumeLocks(coordinator), Turns(conf.volume.max_active_steps)
-    backends = {f'{conf.volume.cluster or conf.host}@{name}': make_backend(conf, name) for name in names}
+    made = {f'{conf.volume.cluster or conf.host}@{name}': make_backend(conf, name) for name in names}
+    renamed = StorageNames(list_renamed(db))
+    backends = {serves: renamed.wrap_backend(backend) for serves, backend in made.items()}
     workshop = images.make_workshop(conf)
     workers = []
     for name in names:
@@ -341,8 +344,10 @@ def make_volume_workers(
         driver = targets.make(name)
         kernels.check(conf, db, serves, host, driver)
         if (learn := getattr(driver, 'learn_devices', None)) is not None and not getattr(backend, 'IS_REMOTE', False):
-            learn(backend.path)
-        target, membership = gateways.make_gateway(conf, db, rpc, gateways.Place(serves, host), backend, driver)
+            learn(made[serves].path)  # drivers understand each other
+        target, membership = gateways.make_gateway(
+            conf, db, rpc, gateways.Place(serves, host), backend, renamed.wrap_target(driver)
+        )
         crew = Crew(coordinator, f'volume.{serves}')
         leases = StepLeases(
             db, make_lease_rules(conf), 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=not conf.volume.cluster
@@ -371,7 +376,7 @@ def make_volume_workers(
             epoch,
         )
         reconciler.snapshots = keep_snapshots(db, serves, backend)
-        keeper = keep_entries(db, serves, (backend, target), reconciler)
+        keeper = keep_entries(db, serves, (backend, target), reconciler, renamed)
         if membership is not None and reconciler.ceph is not None:
             reconciler.ceph.list_servants = membership.rows.list_users
         capabilities = {'volume_backend_name': name, **group.capabilities, 'multiattach': group.multiattach}
@@ -416,7 +421,7 @@ def keep_snapshots(db: Database, serves: str, backend: Backend) -> SnapshotAccou
 
 
 def keep_entries(
-    db: Database, serves: str, drivers: Collection[Backend | Target], reconciler: VolumeReconciler
+    db: Database, serves: str, drivers: Collection[Backend | Target], reconciler: VolumeReconciler, names: StorageNames
 ) -> BlocklistKeeper | None:
     """Have the drivers' entries in Ceph's blocklist written down, and looked after; None if there is no Ceph."""
     pools = [pool for pool in (getattr(driver, 'pool', None) for driver in drivers) if pool is not None]
@@ -424,9 +429,10 @@ def keep_entries(
         return None
     rows = BlocklistRows(db, serves)
     for pool in pools:
-        pool.book = rows
+        pool.book = names.wrap_book(rows)
     keeper = BlocklistKeeper(rows, pools[0])
     reconciler.ceph = CephAccounts(Reconciliation(db, Actor(f'volume:{serves}')), rows, keeper, pools[0], serves)
+    reconciler.ceph.find_name = names.find
     return keeper
 
 

@@ -65,10 +65,10 @@ def _tell_removed(removed: Removed, *, dry_run: bool) -> Iterator[str]:
     )
     yield f'Nobody was asked. What is left, if the storage of {backend} still exists:'
     yield (
-        f'    its data: the file or logical volume volume-{ident} of the backend '
+        f'    its data: the file or logical volume volume-{removed.name_id} of the backend '
         f'{backend.rpartition("@")[2]}, not zeroed'
     )
-    yield f'    the target …:volume-{ident} of its tgtd, and the file volume-{ident} in volumes_dir'
+    yield f'    the target …:volume-{removed.name_id} of its tgtd, and the file of that name in volumes_dir'
     for one in removed.attachments:
         yield (
             f'    attachment {one.id} ({one.state}): server {one.server or "-"}, host {one.host or "-"}, '

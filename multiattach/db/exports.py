@@ -50,6 +50,12 @@ def _find_twin() -> sa.ScalarSelect[str | None]:
     )
 
 
+def _find_name() -> sa.ColumnElement[Any]:
+    """Find after which id the volume is named, only where somebody asks."""
+    found = sa.select(models.Volume.name_id).where(models.Volume.id == A.volume_id).correlate(A).scalar_subquery()
+    return sa.case((models.is_one_of(A.state, (states.Attachment.EXPORTING,)), found))
+
+
 def _find_spec(key: str) -> sa.ColumnElement[Any]:
     """Build an extra spec of the volume's type, only where somebody asks."""
     found = (
@@ -103,6 +109,7 @@ _READ = (
         .correlate(A)
         .scalar_subquery()
         .label('qos_specs_id'),
+        _find_name().label('name_id'),
         *(_find_spec(key).label(name) for key, name in extra_specs.OF_TARGETS.items()),
     )
     .select_from(A)
@@ -167,6 +174,7 @@ class ExportRow:
     has_partner: bool = False
     is_adopted: bool = False
     specs: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    name_id: str | None = None
 
     @property
     def sharers(self) -> list[sharing.Sharer]:
@@ -206,4 +214,5 @@ def read(work: Work, attachment_id: str) -> ExportRow:
         bool(row.has_partner),
         bool(row.is_adopted),
         {key: getattr(row, name) for key, name in extra_specs.OF_TARGETS.items()},
+        row.name_id,
     )

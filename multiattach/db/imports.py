@@ -90,6 +90,8 @@ _COMPARED: dict[str, frozenset[str]] = {
         }
     ),
 }
+# Columns of a later release: what has nothing there has the fingerprint that it had before.
+_COMPARED_IF_SET = frozenset({'name_id'})
 # Names that only one of a kind may have.
 _UNIQUE = {Kind.QOS: ('qos_specs', 'name'), Kind.TYPE: ('volume_types', 'live_name')}
 # What an item needs to be there: the kind, and the table and column that name it.
@@ -306,12 +308,18 @@ def _make_fingerprint(kind: Kind, rows: Mapping[str, Iterable[Row]]) -> str:
     """Tell rows from others in a text that gives no secret away."""
     parts = {
         name: sorted(
-            json.dumps({k: _plain(v) for k, v in row.items() if k in _COMPARED.get(name, row)}, sort_keys=True)
+            json.dumps({k: _plain(v) for k, v in row.items() if _is_compared(name, k, v)}, sort_keys=True)
             for row in rows.get(name, ())
         )
         for name in _TABLES[kind]
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _is_compared(table: str, column: str, value: Any) -> bool:
+    if column in _COMPARED_IF_SET:
+        return value is not None
+    return column in _COMPARED[table] if table in _COMPARED else True
 
 
 def _plain(value: Any) -> Any:

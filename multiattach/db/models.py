@@ -193,6 +193,8 @@ class Volume(Lifetime, Base):
     # Where a migration is, as admins see it; and what the storage was called before it was managed.
     migration_status: orm.Mapped[str | None] = orm.mapped_column(sa.String(32))
     managed_from: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    # After which id storage and target are named, if not after the volume's own: Cinder migrated it. It never changes.
+    name_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
     # No foreign key: a clone outlives its source.
     source_volid: orm.Mapped[str | None] = orm.mapped_column(sa.String(36))
     # Nor here: a volume that was made from a snapshot outlives it.
@@ -229,6 +231,7 @@ class VolumeDetail:
     source_volid: str | None
     snapshot_id: str | None
     migration_status: str | None
+    name_id: str | None
     type_name: str
     metadata: dict[str, str]
     image_metadata: dict[str, str]

@@ -37,8 +37,10 @@ _OF_VOLUMES = (
 _ON_BACKEND = _OF_VOLUMES.where(
     V.host == sa.bindparam('host'), sa.or_(A.id.is_not(None), V.status.in_(sorted(states.TAKEN)), V.claim.is_not(None))
 )
-_OF_AGENT = sa.select(A.id, A.volume_id, A.state, A.state_at, A.instance_uuid, A.error).where(
-    _LIVE, A.agent_host == sa.bindparam('host')
+_OF_AGENT = (
+    sa.select(A.id, A.volume_id, A.state, A.state_at, A.instance_uuid, A.error, V.name_id)
+    .join(V, V.id == A.volume_id)
+    .where(_LIVE, A.agent_host == sa.bindparam('host'))
 )
 _CHUNK = 500
 
@@ -74,6 +76,7 @@ class AgentRow(NamedTuple):
     state_at: datetime.datetime
     server_id: str | None
     error: str | None
+    name_id: str | None = None
 
 
 class Place(NamedTuple):

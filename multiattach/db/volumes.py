@@ -43,6 +43,7 @@ _OWN = (
     'source_volid',
     'snapshot_id',
     'migration_status',
+    'name_id',
 )
 
 
@@ -193,9 +194,18 @@ def list_unplaced(session: Session) -> list[str]:
     return list(session.scalars(sa.select(V.id).where(_LIVE, V.host.is_(None), V.status == states.Volume.CREATING)))
 
 
-def list_ids_of(session: Session, host: str) -> list[str]:
-    """List the ids of a backend's volumes."""
-    return list(session.scalars(sa.select(V.id).where(_LIVE, V.host == host)))
+def list_name_ids_of(session: Session, host: str) -> list[str]:
+    """List the ids after which the storage of a backend's volumes is named."""
+    return list(session.scalars(sa.select(sa.func.coalesce(V.name_id, V.id)).where(_LIVE, V.host == host)))
+
+
+def list_renamed(session: Session) -> dict[str, str]:
+    """List the ids after which storage is named that has not its volume's own, by volume, of all backends.
+
+    Of deleted volumes, too: a migration may have left something.
+    """
+    rows = session.execute(sa.select(V.id, V.name_id).where(V.name_id.is_not(None)))
+    return {ident: str(name_id) for ident, name_id in rows}
 
 
 def find_live(session: Session, idents: Iterable[str]) -> set[str]:

@@ -131,6 +131,11 @@ def check_mountpoint(text: str) -> None:
         raise errors.InvalidConnector('Invalid mountpoint: it has characters that cannot be printed.')
 
 
+def find_name_id(connection_info: Mapping[str, Any]) -> str:
+    """Return the id after which a volume's target, device and image are named."""
+    return str(connection_info.get('name_id') or connection_info.get('volume_id'))
+
+
 def wwn(volume_id: str) -> str:
     """Return the WWN under which every target shows a volume, and every host looks for it.
 

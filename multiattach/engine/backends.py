@@ -60,7 +60,10 @@ class Left:
 
 @dataclasses.dataclass(frozen=True)
 class Removed:
+    """:param name_id: after which its storage and its target are named."""
+
     volume_id: str
+    name_id: str
     backend: str
     size: int
     status: str
@@ -180,6 +183,7 @@ class Backends:
                 )
             found = Removed(
                 volume_id,
+                volume.name_id or volume_id,
                 volume.host,
                 volume.size,
                 volume.status,

@@ -67,7 +67,7 @@ class ManageableSnapshots:
         with self._db.reader() as session:
             mine = {row[0] for row in db_snapshots.list_recorded(session, host)}
             taken = db_snapshots.list_taken(session, host)
-            origins = {f'volume-{ident}' for ident in db_volumes.list_ids_of(session, host)}
+            origins = {f'volume-{ident}' for ident in db_volumes.list_name_ids_of(session, host)}
         entries = []
         for one in found:
             ident = one['snapshot_id'] if one['snapshot_id'] in mine else taken.get(one['name'])

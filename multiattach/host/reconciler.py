@@ -110,7 +110,9 @@ class HostReconciler(Reconciler):
         """Return drift, and how many attachments there are: recorded, or shown if those are more."""
         rows = self._side.list_of_agent(self._host)
         servers = {one.server_id: one for one in self._hypervisor.list_disks()}
-        sessions = {one.volume_id for one in self._connector.list_sessions()}
+        # Sessions tell what their targets are named after.
+        names = {row.name_id: row.volume_id for row in rows if row.name_id}
+        sessions = {names.get(one.volume_id, one.volume_id) for one in self._connector.list_sessions()}
         seen = self._judge_rows(rows, servers, sessions)
         if seen:  # a step that was taken meanwhile has moved its row
             after = set(self._side.list_of_agent(self._host))

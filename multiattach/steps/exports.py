@@ -43,6 +43,7 @@ class ExportPlan:
     :param granted: mode in which the initiator is admitted: it may have other attachments of the volume.
     :param wants: keys of :data:`~multiattach.domain.extra_specs.OF_TARGETS` that the volume's type asks for; read for
         an export only.
+    :param name_id: after which the storage is named, None for the volume's own; read for an export only.
     """
 
     attachment_id: str
@@ -66,6 +67,7 @@ class ExportPlan:
     admitted: Sequence[db_attachments.Admitted] | None = None
     granted: str = sharing.READ_WRITE
     wants: frozenset[str] = frozenset()
+    name_id: str | None = None
 
 
 class Exports:
@@ -106,6 +108,7 @@ class Exports:
                 db_attachments.list_admitted(rows, row.volume_id) if row.is_adopted else None,
                 sharing.join_modes([row.attach_mode, *(one.mode for one in row.mates if one.state in states.ADMITTED)]),
                 frozenset(key for key, value in row.specs.items() if extra_specs.parse_is(value)),
+                row.name_id,
             )
 
     @database.retry

@@ -18,6 +18,13 @@ from multiattach.domain import errors, states
 from multiattach.domain.messages import STORAGE_FAILED
 
 
+@database.retry
+def list_renamed(db: database.Database) -> dict[str, str]:
+    """List the ids after which storage is named that has not its volume's own, by volume."""
+    with db.reader() as session:
+        return db_volumes.list_renamed(session)
+
+
 class Storage:
     """Plans and outcomes of the worker's steps on volumes."""
 

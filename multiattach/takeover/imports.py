@@ -3,7 +3,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from multiattach.db import database, imports as db_imports, models, services, transitions
 from multiattach.db.commits import Work
@@ -79,6 +79,7 @@ class Imports:
             found = self._compare(work, self._list_workers(work), contents, named, conf)
             if not force:
                 _check_workers(found)
+                self._check_names(work, found.comparison)
             if found.obstacles and not partial:
                 raise errors.Conflict(
                     f'{len(found.obstacles)} things of Cinder cannot be imported, and nothing was. "multiattach-manage '
@@ -134,8 +135,9 @@ class Imports:
         found: dict[str, Place] = {}
         for row in services.list_reports(work, VOLUME_BINARY):
             report = row.report or {}
-            name = str(report.get('cluster') or row.host)
-            found.setdefault(name, Place(name, row.id, report.get('protocol'), report.get('portal')))
+            name, keeps_names = str(report.get('cluster') or row.host), bool(report.get('names'))
+            first = found.setdefault(name, Place(name, row.id, report.get('protocol'), report.get('portal')))
+            found[name] = dataclasses.replace(first, keeps_names=first.keeps_names and keeps_names)
         return found
 
     def _compare(
@@ -162,14 +164,31 @@ class Imports:
         return Findings(contents.revision, plan, compared, list(_note(plan, workers, mapping.targets)))
 
     def _check_down(self, work: Work) -> None:
-        backends = set(db_imports.list_backends(work))
-        for row in services.list_reports(work, VOLUME_BINARY):
+        alive = self._find_alive(work, set(db_imports.list_backends(work)))
+        if alive is not None:
+            raise errors.Conflict(
+                f'The worker {alive} reports: stop multiattach-volume there first. Without the imported rows it '
+                'would take the targets of these volumes for left-overs.'
+            )
+
+    def _check_names(self, work: Work, found: db_imports.Comparison) -> None:
+        """See that no worker runs that would not know what the storage of a volume is called."""
+        rows = [item.rows['volumes'][0] for item in (*found.new, *found.changed) if item.kind is Kind.VOLUME]
+        renamed = {row['host'] for row in rows if row['name_id']}
+        alive = self._find_alive(work, renamed)
+        if alive is not None:
+            raise errors.Conflict(
+                f'The worker {alive} reports: stop multiattach-volume there first. Cinder migrated volumes in use, '
+                'whose storage is named after another id since: a worker reads these names when it starts.'
+            )
+
+    def _find_alive(self, work: Work, backends: Collection[str]) -> str | None:
+        """Find a worker that reports, of some backends."""
+        for row in services.list_reports(work, VOLUME_BINARY) if backends else ():
             name = (row.report or {}).get('cluster') or row.host
             if name in backends and is_up(row.heartbeat_at, models.now(), self._down_time):
-                raise errors.Conflict(
-                    f'The worker {row.host} reports: stop multiattach-volume there first. Without the imported rows it '
-                    'would take the targets of these volumes for left-overs.'
-                )
+                return str(row.host)
+        return None
 
 
 def _check_stopped(contents: Contents) -> None:
@@ -201,6 +220,11 @@ def _check_workers(found: Findings) -> None:
 def _note(plan: Plan, workers: dict[str, Place], named: Iterable[str]) -> Iterable[str]:
     for name in sorted(set(named) - workers.keys()):
         yield f'No worker ever reported as {name}, which --backend names.'
+    if renamed := sum(bool(item.rows['volumes'][0]['name_id']) for item in plan.items if item.kind is Kind.VOLUME):
+        yield (
+            f'Cinder migrated {renamed} volumes in use: their storage is named after another id, and keeps that name. Stop '
+            'multiattach-volume before the import that brings them.'
+        )
     told: dict[tuple[str, str], int] = {}
     hosts = {item.ident: item.rows['volumes'][0]['host'] for item in plan.items if item.kind is Kind.VOLUME}
     for item in plan.items:

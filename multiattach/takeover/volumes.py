@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes of Cinder: which can be taken over where they are, and as what."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -25,12 +26,14 @@ class Place:
     :param service_uuid: its worker, None if none ever reported.
     :param protocol: how hosts reach its volumes, None if nobody reported.
     :param portal: where they do, as its worker reports it.
+    :param keeps_names: its worker serves storage that is named after another id than its volume.
     """
 
     host: str
     service_uuid: str | None = None
     protocol: str | None = None
     portal: str | None = None
+    keeps_names: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Translator:
         self._image = group((row for row in contents.image_metadata if not row.snapshot_id), 'volume_id')
         self._attachments = group(contents.attachments, 'volume_id')
         self._accounts = attachments.count_accounts(contents.attachments)
+        self._names = collections.Counter(_find_name(row) for row in contents.volumes)
 
     def translate(self, row: Any) -> list[Item]:
         """Make items of a volume and its attachments.
@@ -68,7 +72,8 @@ class Translator:
         for check in (_check_itself, self._check_features, self._check_backend):
             check(row)
         place = self._find_place(row)
-        name = f'volume-{row.id}'
+        self._check_name(row, place)
+        name = f'volume-{_find_name(row)}'
         its = [
             item
             for each in self._attachments.get(row.id, ())
@@ -87,6 +92,19 @@ class Translator:
         if row.id in facts.with_snapshots:
             raise Refusal(
                 'It has snapshots that cannot be imported.', 'Delete them, or copy what they hold to volumes.'
+            )
+
+    def _check_name(self, row: Any, place: Place) -> None:
+        name = f'volume-{_find_name(row)}'
+        if self._names[_find_name(row)] > 1:
+            raise Refusal(
+                f'Its storage {name} is that of another volume, too, by what Cinder has recorded.',
+                'Wait until its migration is done; or find out whose it is, and delete the other one.',
+            )
+        if not place.keeps_names and _find_name(row) != row.id:
+            raise Refusal(
+                f'Its storage is named {name}, and the worker of {place.host} is of a release that would not find it.',
+                'Upgrade multiattach-volume there, and start it once.',
             )
 
     def _check_backend(self, row: Any) -> None:
@@ -161,6 +179,7 @@ class Translator:
             'status': status,
             'claim': None,
             'deleted_at': None,
+            'name_id': None if _find_name(row) == row.id else _find_name(row),
         }
         return {
             'volumes': [own],
@@ -178,14 +197,14 @@ def _list_connected(its: Sequence[Item]) -> Iterator[Mapping[str, Any]]:
     return (item.rows['attachments'][0] for item in its if item.rows['attachments'][0]['connection_info'])
 
 
+def _find_name(row: Any) -> str:
+    """Return the id after which a volume's storage and target are named; in use it is another one once it migrated."""
+    return str(row._name_id or row.id)
+
+
 def _check_itself(row: Any) -> None:
     if not row.host or not row.size:
         raise Refusal('It has no storage: nothing ever made it.', 'Delete it: openstack volume delete --force VOLUME')
-    if row._name_id and row._name_id != row.id:
-        raise Refusal(
-            f'Its storage has the name of another volume, volume-{row._name_id}: it was migrated while in use.',
-            'Detach it and migrate it once more in Cinder, which gives its storage the name back.',
-        )
     if row.group_id or row.consistencygroup_id:
         raise Refusal('It is in a group.', 'Take it out: cinder group-update GROUP --remove-volumes VOLUME')
     if row.replication_status not in _UNREPLICATED:

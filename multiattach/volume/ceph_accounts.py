@@ -58,6 +58,8 @@ class CephAccounts:
         self._patience = patience
         #: tells the users, without "client.", that open images for those who have attachments
         self.list_servants: Callable[[], Collection[str]] = lambda: (pool.cluster.user,)
+        #: tells the id after which a volume's image is named
+        self.find_name: Callable[[str], str] = lambda volume_id: volume_id
         self._after = ''  # the last volume whose watchers were looked at
         # By volume and address of those that were looked at last.
         self._unexplained: dict[tuple[str, str], _Unexplained] = {}
@@ -106,7 +108,7 @@ class CephAccounts:
         volumes = [ident for ident in self._side.list_ids(self._host) if owns(ident)]
         turn = [ident for ident in volumes if ident > self._after][:_IMAGES]
         self._after = turn[-1] if len(turn) == _IMAGES else ''
-        watchers = {ident: list_watchers(self._pool, f'volume-{ident}') or () for ident in turn}
+        watchers = {ident: list_watchers(self._pool, f'volume-{self.find_name(ident)}') or () for ident in turn}
         users = {one.client: one.entity for one in read_sessions(self._pool).found}
         servants = {f'client.{user}' for user in self.list_servants()}
         now = time.monotonic()

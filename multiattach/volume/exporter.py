@@ -395,5 +395,7 @@ def _connection_info(plan: ExportPlan, access: Access, grant: Grant) -> dict[str
         'qos_specs': plan.qos,
         # Hosts pass SCSI commands of their servers through, see multiattach.drivers.hypervisors.
         **({'reservations': True} if extra_specs.RESERVATIONS in plan.wants else {}),
+        # Devices call themselves after it.
+        **({'name_id': plan.name_id} if plan.name_id else {}),
         **access.tell(grant, plan.connector),
     }

@@ -84,4 +84,5 @@ class ManagedStorage:
 
 
 def _write(found: Found) -> dict[str, Any]:
-    return {'name': found.name, 'size': found.size, 'obstacle': found.obstacle, 'volume_id': find_volume(found.name)}
+    owner = found.owner or find_volume(found.name)
+    return {'name': found.name, 'size': found.size, 'obstacle': found.obstacle, 'volume_id': owner}

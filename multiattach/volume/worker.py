@@ -359,6 +359,7 @@ class VolumeWorker(Worker):
             'kernel': self._exporter.kernel,
             'snapshots': self._offer.describe_snapshots(),
             'reads': self._migrations.readable,
+            'names': True,  # of storage that is named after another id than its volume
             'images': self._storage.takes_images,
             'thick': thick,
             'backend_state': 'down' if room is None else 'up',

@@ -39,7 +39,7 @@ from multiattach.steps.leases import WORKER_STEPS, StepLeases
 from multiattach.steps.migrations import MigrationRows
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.snapshots import SnapshotRows
-from multiattach.steps.storage import Storage
+from multiattach.steps.storage import Storage, list_renamed
 from multiattach.turns import Turns
 from multiattach.volume.epoch import Epoch
 from multiattach.volume.exporter import Exporter
@@ -48,6 +48,7 @@ from multiattach.volume.images import ImageSteps
 from multiattach.volume.inspection import Inspection
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.migrations import Migrations
+from multiattach.volume.names import StorageNames
 from multiattach.volume.nova_check import NovaCheck
 from multiattach.volume.reconciler import VolumeReconciler
 from multiattach.volume.reservations import ReservationSteps
@@ -227,13 +228,15 @@ def _deploy(
         stack.callback(disconnect, coordinator)
         engine = parts.build_engine(conf, db, rpc)
         engine.types.ensure_default()
-        backend = backend or FileBackend(directory / 'volumes')
+        renamed = StorageNames(list_renamed(db))
+        backend = renamed.wrap_backend(backend or FileBackend(directory / 'volumes'))
         backend.check()
         if target is None:
             target = AnyTarget()
             stack.callback(target.clear)
+        target = renamed.wrap_target(target)
         locks = VolumeLocks(coordinator, names=volume_locks)
-        backends = {BACKEND: backend, **{f'testhost@{name}': one for name, one in others.items()}}
+        backends = {BACKEND: backend, **{f'testhost@{name}': renamed.wrap_backend(one) for name, one in others.items()}}
         crew = Crew(coordinator, f'volume.{BACKEND}')
         leases = StepLeases(db, lease_rules, 'volume', crew.me, crew.is_gone, WORKER_STEPS, is_alone=True)
         epoch = Epoch(Epochs(db), BACKEND, directory / 'epochs' / 'file.json')
@@ -242,7 +245,7 @@ def _deploy(
         exporter = Exporter(Exports(db, actor), backend, target, locks, BACKEND, leases, fencer, Turns(4))
         reconciler = VolumeReconciler(Reconciliation(db, actor), exporter, target, locks, BACKEND, *reconciling, epoch)
         reconciler.snapshots = parts.keep_snapshots(db, BACKEND, backend)
-        keeper = parts.keep_entries(db, BACKEND, (backend, target), reconciler)
+        keeper = parts.keep_entries(db, BACKEND, (backend, target), reconciler, renamed)
         snapshots = SnapshotSteps(SnapshotRows(db, BACKEND), backend, target, locks, leases)
         copies = ImageSteps(ImageCopies(db, BACKEND), backend, locks, leases, images.make_workshop(conf))
         slow = SlowWork(snapshots, copies)

@@ -66,8 +66,8 @@ _TARGET: Schema = {
     'cacheable': FLAG,
     'qos_specs': _QOS,
 }
-# Only of volumes whose type asks for them.
-_MORE: Schema = {'reservations': {'const': True}}
+# Only of volumes whose type asks for them; and of those that are named after another id than their own.
+_MORE: Schema = {'reservations': {'const': True}, 'name_id': UUID}
 _OPENING: Schema = {
     'auth_username': TEXT,
     'auth_password': TEXT,

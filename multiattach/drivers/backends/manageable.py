@@ -22,11 +22,13 @@ class Found:
 
     :param size: bytes.
     :param obstacle: why it cannot be managed now, a clause; empty if it can.
+    :param owner: UUID of the volume whose storage it is, if that is not the one in its name.
     """
 
     name: str
     size: int
     obstacle: str = ''
+    owner: str | None = dataclasses.field(default=None, kw_only=True)
 
 
 class Manageable(Protocol):

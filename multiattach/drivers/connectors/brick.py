@@ -11,7 +11,7 @@ from oslo_log import log
 
 from multiattach import backoff
 from multiattach.conf import host as host_conf, plugins
-from multiattach.domain.connection import SECRET_KEYS, DeviceInfo
+from multiattach.domain.connection import SECRET_KEYS, DeviceInfo, find_name_id
 from multiattach.drivers.connectors import chap, identity, sessions
 from multiattach.drivers.connectors.base import HostSession
 from multiattach.drivers.connectors.bounded import BoundedCalls
@@ -140,7 +140,7 @@ class BrickConnector:
 
     def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
         """By the name that the device itself tells."""
-        identity.check_device(device.path, str(connection_info.get('volume_id')))
+        identity.check_device(device.path, find_name_id(connection_info))
 
     def disconnect(self, connection_info: Mapping[str, Any], device: DeviceInfo | None, *, lost: bool = False) -> None:
         brick, connection_info = self._open(), self._follow(connection_info)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from multiattach.conf import host as host_conf, plugins
-from multiattach.domain.connection import DeviceInfo
+from multiattach.domain.connection import DeviceInfo, find_name_id
 from multiattach.drivers import values
 from multiattach.drivers.connectors.network_disk import NETWORK, NetworkDiskConnector
 from multiattach.drivers.connectors.portal import choose_portal, split_portal
@@ -66,7 +66,7 @@ class QemuConnector(NetworkDiskConnector):
 
     def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
         """By the target's name, which is all that there is."""
-        volume_id = str(connection_info.get('volume_id'))
+        volume_id = find_name_id(connection_info)
         name, _, _ = str(device.details.get('name')).rpartition('/')
         if not name.endswith(volume_id):
             raise WrongDevice(f'The target {name} is not one of the volume {volume_id}.')

@@ -17,7 +17,7 @@ from oslo_log import log
 
 from multiattach.conf import host as host_conf, plugins
 from multiattach.domain import errors
-from multiattach.domain.connection import RBD, DeviceInfo
+from multiattach.domain.connection import RBD, DeviceInfo, find_name_id
 from multiattach.drivers.ceph import library
 from multiattach.drivers.ceph.calls import Calls, Progress
 from multiattach.drivers.connectors.base import HostConnector, HostSession
@@ -134,7 +134,7 @@ class RbdConnector(NetworkDiskConnector):
 
     def verify(self, device: DeviceInfo, connection_info: Mapping[str, Any]) -> None:
         """By the image's name, which is all that there is."""
-        volume_id, name = str(connection_info.get('volume_id')), str(device.details.get('name'))
+        volume_id, name = find_name_id(connection_info), str(device.details.get('name'))
         if name.rpartition('/')[2] != f'volume-{volume_id}':
             raise WrongDevice(f'The image {name} is not the volume {volume_id}. It was not attached.')
 

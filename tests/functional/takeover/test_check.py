@@ -50,7 +50,6 @@ REFUSED = [
     ({'group_id': new_id()}, 'in a group', 'group-update'),
     ({'replication_status': 'enabled'}, 'replicated', 'Retype'),
     ({'migration_status': 'migrating'}, 'being migrated', 'Wait'),
-    ({'_name_id': new_id()}, 'name of another volume', 'migrate it once more'),
     ({'volume_type_id': new_id()}, 'is deleted', 'retype'),
     ({'host': None, 'status': 'error'}, 'no storage', 'Delete'),
     ({'host': 'other@x#x'}, 'No backend here', '--backend other@x#x='),

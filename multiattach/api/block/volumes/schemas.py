@@ -150,7 +150,7 @@ _EXTENDED: Schema = {
     'os-vol-tenant-attr:tenant_id': TEXT,
     'os-vol-host-attr:host': TEXT_OR_NULL,
     'os-vol-mig-status-attr:migstat': TEXT_OR_NULL,
-    'os-vol-mig-status-attr:name_id': NULL,
+    'os-vol-mig-status-attr:name_id': UUID_OR_NULL,
 }
 
 

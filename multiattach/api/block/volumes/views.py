@@ -83,7 +83,7 @@ class VolumeView:
             view['os-vol-host-attr:host'] = volume.host and name_pool(volume.host)
         if sees_migration:
             view['os-vol-mig-status-attr:migstat'] = volume.migration_status
-            view['os-vol-mig-status-attr:name_id'] = None
+            view['os-vol-mig-status-attr:name_id'] = volume.name_id
 
     def _show_attachment(self, volume_id: str, row: Any) -> dict[str, Any]:
         return {

@@ -79,6 +79,7 @@ def make_volume(**values):
             'source_volid': None,
             'snapshot_id': None,
             'migration_status': None,
+            'name_id': None,
             'type_name': 'multi',
             'metadata': {'a': 'b'},
             'image_metadata': {},
