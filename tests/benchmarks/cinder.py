@@ -78,21 +78,24 @@ class Cinder(Service):
             'PYTHONWARNINGS': 'ignore',
             'no_proxy': '*',
         }
-        processes.run([programs / 'cinder-manage', '--config-file', conf, 'db', 'sync'], env=env)
+        processes.run(self.wrap([programs / 'cinder-manage', '--config-file', conf, 'db', 'sync']), env=env)
         self.start_programs = functools.partial(self._start_programs, programs, conf, env)
         self.start_programs()
 
     def _start_programs(self, programs: pathlib.Path, conf: pathlib.Path, env: Mapping[str, str]) -> None:
-        self._spawn('worker', [programs / 'cinder-volume', '--config-file', conf], env)
+        self._start_worker(programs, conf, env)
         self._spawn('scheduler', [programs / 'cinder-scheduler', '--config-file', conf], env)
         options = {
             'ini': FILES / 'cinder.ini',
-            'http': f'127.0.0.1:{self.port}',
+            'http': f'{self.address}:{self.port}',
             'processes': self._shape[0],
             'threads': self._shape[1],
             'pyargv': f'--config-file {conf}',
         }
         self._spawn('api', [programs / 'uwsgi', *(str(w) for k, v in options.items() for w in (f'--{k}', v))], env)
+
+    def _start_worker(self, programs: pathlib.Path, conf: pathlib.Path, env: Mapping[str, str]) -> None:
+        self._spawn('worker', [programs / 'cinder-volume', '--config-file', conf], env)
 
     def _lists_worker(self, wire: Wire) -> bool:
         up = {one['binary'] for one in wire.call('GET', '/os-services')['services'] if one['state'] == 'up'}
@@ -103,7 +106,7 @@ class Cinder(Service):
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint(f'http://127.0.0.1:{self.port}/v3/{PROJECT}', f'admin:{PROJECT}', 60, HEADERS)
+        return Endpoint(f'http://{self.address}:{self.port}/v3/{PROJECT}', f'admin:{PROJECT}', 60, HEADERS)
 
     def seed(self, volumes: int, *, attached: bool, type_id: str) -> None:
         now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)

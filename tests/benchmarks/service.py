@@ -7,7 +7,7 @@ import pathlib
 import signal
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from tests.benchmarks.accounting import Account
 from tests.benchmarks.wire import Endpoint, Wire
 from tests.testbed import processes
+from tests.testbed.network import Network
 from tests.testbed.polling import wait_until
 from tests.testbed.servers import MariaDB, RabbitMQ, pick_port
 
@@ -28,6 +29,8 @@ class Service(ABC):
     """
 
     _patience = 120.0  # s until all of it serves
+    #: where it and its servers run; None for the machine's own
+    network: Network | None = None
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder.resolve()
@@ -49,7 +52,7 @@ class Service(ABC):
 
     def _start(self) -> None:
         database = self._stack.enter_context(self._make_database())
-        broker = self._stack.enter_context(RabbitMQ(self.folder / 'rabbitmq'))
+        broker = self._stack.enter_context(RabbitMQ(self.folder / 'rabbitmq', network=self.network))
         self._servers = (database, broker)
         url = database.create_database('measured')
         self.engine = sa.create_engine(url)
@@ -58,7 +61,17 @@ class Service(ABC):
         wait_until(self._is_up, self._patience, 'the API and the worker', 0.2)
 
     def _make_database(self) -> MariaDB:
-        return MariaDB(self.folder / 'mariadb')
+        return MariaDB(self.folder / 'mariadb', network=self.network)
+
+    @property
+    def address(self) -> str:
+        """Where its API listens."""
+        return self.network.address if self.network else '127.0.0.1'
+
+    def wrap(self, argv: Sequence[str | pathlib.Path]) -> list[str]:
+        """Make a command run where it runs."""
+        words = [str(word) for word in argv]
+        return self.network.wrap(words) if self.network else words
 
     @property
     @abstractmethod
@@ -89,7 +102,7 @@ class Service(ABC):
         return False
 
     def _spawn(self, name: str, argv: list[str | pathlib.Path], env: Mapping[str, str]) -> None:
-        daemon = processes.spawn(argv, self.folder / f'{name}.log', env=env)
+        daemon = processes.spawn(self.wrap(argv), self.folder / f'{name}.log', env=env)
         self._daemons[name] = daemon
         self._stack.callback(processes.stop_group, daemon)
 

@@ -31,9 +31,15 @@ _MAKE_GROUP = f'vgs {VOLUME_GROUP} >/dev/null 2>&1 || vgcreate -q {VOLUME_GROUP}
 class StorageHost(ComputeHost):
     """One storage host; what it keeps at DATA and in its volume group stays over a loss of power."""
 
-    def __init__(self, network: Network, folder: Path, index: int = 1) -> None:
-        """Describe it; nothing is started."""
-        super().__init__(network, folder, index, name='storage', memory=1024, disks=(4096, 2048))
+    def __init__(
+        self, network: Network, folder: Path, index: int = 1, *, memory: int = 1024, group_mb: int = 2048
+    ) -> None:
+        """Describe it; nothing is started.
+
+        :param memory: MiB
+        :param group_mb: MiB of the volume group, sparse
+        """
+        super().__init__(network, folder, index, name='storage', memory=memory, disks=(4096, group_mb))
 
     def boot(self, timeout: float = 600) -> None:
         """Power on, and have its kernel be a target.

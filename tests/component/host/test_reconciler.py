@@ -134,6 +134,17 @@ def test_a_host_that_was_started_again_connects_to_what_its_servers_have(bench: 
     assert look(bench) == []
 
 
+def test_a_session_to_a_target_that_is_named_after_another_id(bench: Bench, volume: str) -> None:
+    """Cinder migrated the volume: that is not the session of another volume, and the volume has one."""
+    bench.attach(volume)
+    with bench.deployed.db.writer() as session:
+        session.get_one(models.Volume, volume).name_id = FOREIGN
+    bench.connector.sessions = {FOREIGN}
+    assert look(bench) == []
+    bench.connector.sessions.clear()
+    assert look(bench) == [(Drift.LOST_SESSION, 'found')]
+
+
 def test_looks_of_a_person_do_not_put_off_the_round_that_repairs(bench: Bench, volume: str) -> None:
     bench.attach(volume)
     bench.agent.reconciler.run()

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real Cinders: one whose volumes are files that its own tgt driver exports, and one with images in Ceph."""
+"""Real Cinders: with files that its own tgt driver exports, with images in Ceph, with logical volumes of a host."""
 
+import contextlib
 import pathlib
+import shlex
+import signal
 
 from tests.benchmarks.cinder import Cinder
 from tests.benchmarks.service import PROJECT
 from tests.benchmarks.wire import Endpoint, Wire
 from tests.testbed import processes
 from tests.testbed.polling import wait_until
+from tests.testbed.remote import Process
+from tests.testbed.storage import VOLUME_GROUP, StorageHost
 from tests.testbed.tgtd import Tgtd
 
-__all__ = ['PROJECT', 'CephCinder', 'Endpoint', 'FileCinder', 'Wire']
+__all__ = ['PROJECT', 'CephCinder', 'Endpoint', 'FileCinder', 'LvmCinder', 'Wire']
 
 
 class RealCinder(Cinder):
@@ -29,6 +34,18 @@ class RealCinder(Cinder):
         """Make another database on its server."""
         url: str = self._servers[0].create_database(name)
         return url
+
+    def name_storage(self, volume_id: str, name_id: str) -> None:
+        """Name the storage of a volume that nobody uses after another id, as a migration of a volume in use leaves it.
+
+        Nova, which such a migration needs, is not there.
+        """
+        self._rename(f'volume-{volume_id}', f'volume-{name_id}')
+        with self.network.inside() if self.network else contextlib.nullcontext(), self.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE volumes SET _name_id = '{name_id}' WHERE id = '{volume_id}'")
+
+    def _rename(self, name: str, new: str) -> None:
+        raise NotImplementedError
 
     def halt(self) -> None:
         """Stop its API, its scheduler and its volume service; the servers stay."""
@@ -60,6 +77,10 @@ class FileCinder(RealCinder):
             script.chmod(0o755)
         super()._launch(database_url, transport_url)
 
+    def _rename(self, name: str, new: str) -> None:
+        volumes = self.folder / 'state' / 'volumes'
+        (volumes / name).rename(volumes / new)
+
 
 class CephCinder(RealCinder):
     """With images in a pool of Ceph.
@@ -78,3 +99,55 @@ class CephCinder(RealCinder):
         for name in ('rados', 'rbd'):  # and nothing else of the distribution
             for found in pathlib.Path('/usr/lib/python3/dist-packages').glob(f'{name}.*.so'):
                 (modules / found.name).symlink_to(found)
+
+
+class LvmCinder(RealCinder):
+    """With logical volumes of a storage host, where its volume service runs; the rest of it runs in the network here.
+
+    :param host: with a volume group, and a tgtd at its standard port.
+    """
+
+    template = 'cinder-lvm.conf'
+    _patience = 420.0  # an emulated processor
+    #: its folder on the host
+    there = pathlib.Path('/srv/cinder')
+
+    def __init__(self, folder: pathlib.Path, host: StorageHost) -> None:
+        super().__init__(folder)
+        self.network = host.network
+        self.host = host
+        self._settings = {'host_address': host.address, 'volume_group': VOLUME_GROUP}
+        self._worker: Process | None = None
+        self._starts = 0
+
+    def _start_worker(self, programs, conf, env) -> None:
+        there = self.there
+        self.host.check(f'mkdir -p {there}/state {there}/targets')
+        # tgt-admin reads what to export from where it always does.
+        self.host.put_file('/etc/tgt/conf.d/cinder.conf', f'include {there}/targets/*\n'.encode())
+        text = conf.read_text().replace(str(self.folder), str(there))
+        self.host.put_file(there / 'cinder.conf', text.encode(), 0o600)
+        told = {**env, 'PATH': f'{programs}:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME': '/root'}
+        words = ' '.join(shlex.quote(f'{key}={value}') for key, value in told.items())
+        self._starts += 1
+        self._worker = self.host.spawn(
+            f'env {words} {programs}/cinder-volume --config-file {there}/cinder.conf', f'cinder-volume-{self._starts}'
+        )
+
+    def _is_up(self) -> bool:
+        assert self._worker is not None
+        if not self._worker.is_alive():
+            raise SystemExit(f'cinder-volume does not run: {self._worker.read_log()[-3000:]}')
+        with self.network.inside():
+            return super()._is_up()
+
+    def halt(self) -> None:
+        super().halt()
+        if self._worker is not None:
+            self._worker.kill(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                self._worker.wait_gone(60)
+            self._worker = None
+
+    def _rename(self, name: str, new: str) -> None:
+        self.host.check(f'lvrename {VOLUME_GROUP} {name} {new}')

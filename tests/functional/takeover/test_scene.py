@@ -25,13 +25,19 @@ _PAUSE = 0.02  # s between two stamps of one writer
 
 
 class Cloud:
-    """An endpoint, and what clients such as Nova do there."""
+    """An endpoint, and what clients such as Nova do there.
 
-    def __init__(self, endpoint):
+    :param network: where the endpoint is, None for here.
+    :param patience: s that something may take.
+    """
+
+    def __init__(self, endpoint, network=None, patience=60):
         self._endpoint = endpoint
+        self._inside = network.inside if network else contextlib.nullcontext
+        self._patience = patience
 
     def call(self, method, path, body=None, **more):
-        with contextlib.closing(Wire(self._endpoint, 60)) as wire:
+        with self._inside(), contextlib.closing(Wire(self._endpoint, self._patience)) as wire:
             return wire.call(method, path, body, **more)
 
     def show(self, volume):
@@ -41,14 +47,36 @@ class Cloud:
         specs = {'multiattach': '<is> True'}
         return self.call('POST', '/types', {'volume_type': {'name': name, 'extra_specs': specs}})['volume_type']['id']
 
-    def make_volume(self, kind):
-        body = {'volume': {'size': 1, 'volume_type': kind, 'name': 'data', 'metadata': {'colour': 'blue'}}}
+    def make_volume(self, kind, **more):
+        body = {'volume': {'size': 1, 'volume_type': kind, 'name': 'data', 'metadata': {'colour': 'blue'}, **more}}
         ident = self.call('POST', '/volumes', body)['volume']['id']
         self.wait(ident, 'available')
         return ident
 
     def wait(self, volume, status):
-        wait_until(lambda: self.show(volume)['status'] == status, 60, lambda: str(self.show(volume)), 0.2)
+        wait_until(lambda: self.show(volume)['status'] == status, self._patience, lambda: str(self.show(volume)), 0.2)
+
+    def make_snapshot(self, volume, **more):
+        body = {'snapshot': {'volume_id': volume, **more}}
+        ident = self.call('POST', '/snapshots', body)['snapshot']['id']
+
+        def is_there():
+            return self.call('GET', f'/snapshots/{ident}')['snapshot']['status'] == 'available'
+
+        wait_until(is_there, self._patience, 'the snapshot', 0.2)
+        return ident
+
+    def delete(self, path):
+        """Delete something, and wait until it is gone."""
+        self.call('DELETE', path)
+        wait_until(lambda: not self.has(path), self._patience, f'the end of {path}', 0.2)
+
+    def has(self, path):
+        try:
+            self.call('GET', path)
+        except RequestError as exc:
+            return exc.status != 404
+        return True
 
     def attach(self, volume, host):
         """As Nova and its host do; return the attachment and what the host logs in with."""
@@ -80,6 +108,9 @@ class Cloud:
 
 class Service:
     """This service: an API and a volume worker, with the tgtd and the files that Cinder had."""
+
+    mapping = f'old@files#files={OURS}'
+    wrap = staticmethod(list)  # makes a command run where the service does
 
     def __init__(self, folder, cinder, tgtd):
         folder.mkdir()
@@ -114,7 +145,7 @@ class Service:
     def manage(self, *words, status=0):
         """Call multiattach-manage; return what it prints."""
         done = processes.subprocess.run(
-            [BIN / 'multiattach-manage', '--config-file', self.conf, *words],
+            self.wrap([str(BIN / 'multiattach-manage'), '--config-file', str(self.conf), *words]),
             capture_output=True,
             text=True,
             timeout=120,
@@ -125,7 +156,7 @@ class Service:
         return done.stdout + done.stderr
 
     def cinder(self, verb, *words, status=0):
-        there = ('--cinder-connection-file', self.folder / 'url', '--backend', f'old@files#files={OURS}')
+        there = ('--cinder-connection-file', str(self.folder / 'url'), '--backend', self.mapping)
         return self.manage('cinder', verb, *(there if verb in ('check', 'import') else ()), *words, status=status)
 
     def start(self):
@@ -183,6 +214,8 @@ def _move(stack, tmp_path, cinder, tgtd):
     old = Cloud(cinder.endpoint)
     kind = old.make_type('shared')
     shared, single, idle, doomed = (old.make_volume('shared') for _ in range(4))
+    name = str(uuid.uuid4())
+    cinder.name_storage(single, name)  # it was migrated
     held = {host: old.attach(volume, host) for host, volume in (('h1', shared), ('h2', shared), ('h3', single))}
     writers = {}
     for number, (host, (_attachment, claim)) in enumerate(held.items()):
@@ -196,6 +229,7 @@ def _move(stack, tmp_path, cinder, tgtd):
     told = service.cinder('check')
     assert 'volume               4: 4 new' in told
     assert 'cannot be imported' not in told
+    assert 'migrated 1 volumes in use' in told
     assert 'Cinder runs' in service.cinder('import', status=1)
     time.sleep(6)
     check_calm(writers.values())
@@ -210,6 +244,7 @@ def _move(stack, tmp_path, cinder, tgtd):
     assert new.show(shared)['status'] == 'in-use'
     assert {one['attachment_id'] for one in new.show(shared)['attachments']} == {held['h1'][0], held['h2'][0]}
     assert new.show(idle)['metadata'] == {'colour': 'blue'}
+    assert new.show(single)['os-vol-mig-status-attr:name_id'] == name
     check_clean(service)
     check_calm(writers.values())
 
@@ -236,7 +271,7 @@ def _move(stack, tmp_path, cinder, tgtd):
     _use(stack, service, new, held, writers, (shared, idle, doomed), kind)
     for writer in writers.values():
         assert writer.stop().error is None
-        volume = single if writer is writers['h3'] else shared
+        volume = name if writer is writers['h3'] else shared
         path = cinder.folder / f'state/volumes/volume-{volume}'
         with path.open('rb') as file:
             assert writer.verify(lambda number, file=file: os.pread(file.fileno(), BLOCK, number * BLOCK)) == []
@@ -265,8 +300,7 @@ def _use(stack, service, new, held, writers, volumes, kind):
     new.act(idle, **{'os-extend': {'new_size': 2}})
     new.wait(idle, 'available')
     assert new.show(idle)['size'] == 2
-    new.call('DELETE', f'/volumes/{doomed}')
-    wait_until(lambda: not _exists(new, doomed), 60, 'the deletion', 0.2)
+    new.delete(f'/volumes/{doomed}')
     lone, claim = new.attach(idle, 'h6')
     Writer(claim).start().stop()
     new.detach(lone)
@@ -285,11 +319,3 @@ def _use(stack, service, new, held, writers, volumes, kind):
     check_clean(service)
     new.detach(attachment) if not writers['h5'].stop().error else None
     check_clean(service)
-
-
-def _exists(cloud, volume):
-    try:
-        cloud.show(volume)
-    except RequestError as exc:
-        return exc.status != 404
-    return True

@@ -14,7 +14,7 @@ import pytest
 from oslo_concurrency import processutils
 
 from multiattach.domain.connection import DeviceInfo
-from multiattach.drivers.connectors import bounded, brick, chap
+from multiattach.drivers.connectors import bounded, brick, chap, identity
 from multiattach.drivers.connectors.brick import BrickConnector, by_path_link
 from multiattach.drivers.errors import ConnectorError, ConnectorTimeout, WrongDevice
 from tests.testbed.polling import wait_until
@@ -234,6 +234,17 @@ def test_command_line_with_the_secret_is_not_told(
 def test_device_that_is_not_the_volume(connector: BrickConnector, info: dict[str, Any]) -> None:
     with pytest.raises(WrongDevice):
         connector.verify(DeviceInfo('block', '/dev/null'), info)
+
+
+def test_device_is_named_as_its_target_is(
+    connector: BrickConnector, info: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a volume that Cinder migrated both are named after another id."""
+    asked = []
+    monkeypatch.setattr(identity, 'check_device', lambda path, ident: asked.append(ident))
+    connector.verify(DeviceInfo('block', '/dev/null'), info)
+    connector.verify(DeviceInfo('block', '/dev/null'), info | {'name_id': 'n'})
+    assert asked == [info['volume_id'], 'n']
 
 
 def test_step_that_hangs_is_left_alone(tmp_path: pathlib.Path, info: dict[str, Any]) -> None:

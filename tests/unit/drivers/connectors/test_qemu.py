@@ -85,6 +85,13 @@ def test_target_of_another_volume(connector: HostConnector, info: dict[str, Any]
         connector.verify(DeviceInfo('network'), info)
 
 
+def test_target_that_is_named_after_another_id(connector: HostConnector, info: dict[str, Any]) -> None:
+    named = info | {'target_iqn': f'iqn.2010-10.org.openstack:volume-{ATTACHMENT}', 'name_id': ATTACHMENT}
+    connector.verify(connector.connect(named), named)
+    with pytest.raises(WrongDevice):
+        connector.verify(connector.connect(info), named)
+
+
 @pytest.mark.parametrize('key', ['target_portal', 'target_iqn', 'target_lun', 'attachment_id'])
 def test_connection_info_that_lacks_something(connector: HostConnector, info: dict[str, Any], key: str) -> None:
     del info[key]

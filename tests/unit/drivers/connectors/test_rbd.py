@@ -59,6 +59,15 @@ def test_an_image_of_another_volume_is_refused() -> None:
         connector.verify(DeviceInfo('network', details=Image.read(other).tell('', discard=True)), other)
 
 
+def test_an_image_that_is_named_after_another_id() -> None:
+    """Cinder migrated the volume, and it says so."""
+    connector = RbdConnector('host', '10.0.0.2')
+    named = {**INFO, 'name': f'volumes/volume-{ATTACHMENT}', 'name_id': ATTACHMENT}
+    connector.verify(DeviceInfo('network', details=Image.read(named).tell('', discard=True)), named)
+    with pytest.raises(WrongDevice):
+        connector.verify(DeviceInfo('network', details=Image.read(INFO).tell('', discard=True)), named)
+
+
 def test_a_host_without_an_initiator() -> None:
     connector = RbdConnector('host', '10.0.0.2')
     found = connector.properties(ATTACHMENT, 'server')
