@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A volume that Cinder migrated while servers had it: its storage and its target are named after another id."""
 
+import contextlib
+
 import pytest
 import sqlalchemy as sa
 
+from multiattach import conf as configuration
+from multiattach.cmd import parts
+from multiattach.coordination import disconnect
 from multiattach.db import imports as db_imports, models
 from multiattach.db.transitions import Actor
 from multiattach.domain import errors
@@ -218,6 +223,42 @@ def test_what_is_managed_no_more_may_be_managed_anew(idle):
     made = idle.engine.manageable.manage(idle.ctx, Takeover((embedded.BACKEND, None), idle.path.name)).id
     idle.wait('available', made)
     assert idle.read(made) == MARK
+
+
+def test_a_program_tells_its_drivers_the_names(tmp_path):
+    """As it does when it starts; a backend without such a volume is served by the same program."""
+    ident, name = new_id(), new_id()
+    file = tmp_path / 'multiattach.conf'
+    file.write_text(
+        f'[DEFAULT]\nhost = here\nstate_path = {tmp_path}\n[volume]\nenabled_backends = one,two\n'
+        f'[coordination]\nbackend_url = file://{tmp_path}/locks\n'
+        f'[one]\ndriver = file\ntarget_driver = null\ndirectory = {tmp_path}/one\n'
+        f'[two]\ndriver = file\ntarget_driver = null\ndirectory = {tmp_path}/two\n'
+    )
+    with embedded.deploy(tmp_path, start_worker=False) as deployed, contextlib.ExitStack() as stack:
+        kind = deployed.make_type()
+        conf = configuration.load(['--config-file', str(file)], program='test', description='test')
+        with deployed.db.writer() as session:
+            session.add(
+                models.Volume(
+                    id=ident,
+                    name_id=name,
+                    project_id='p',
+                    size=1,
+                    volume_type_id=kind,
+                    status='available',
+                    host='here@one',
+                )
+            )
+        coordinator = parts.start_coordinator(conf, 'volume')
+        stack.callback(disconnect, coordinator)
+        targets = parts.TargetDrivers(conf)
+        workers = parts.make_volume_workers(conf, deployed.db, deployed.rpc, targets, coordinator)
+        assert [worker._offer.backend.path(ident) for worker in workers] == [
+            f'{tmp_path}/{folder}/volume-{name}' for folder in ('one', 'two')
+        ]
+        assert {worker._exporter._target.locate(ident).iqn for worker in workers} == {f'{IQN}{name}'}
+        assert workers[0].report()['names'] is True
 
 
 # -- the import ----------------------------------------------------------------------------------------
