@@ -222,8 +222,8 @@ def _note(plan: Plan, workers: dict[str, Place], named: Iterable[str]) -> Iterab
         yield f'No worker ever reported as {name}, which --backend names.'
     if renamed := sum(bool(item.rows['volumes'][0]['name_id']) for item in plan.items if item.kind is Kind.VOLUME):
         yield (
-            f'Cinder migrated {renamed} volumes in use: their storage is named after another id, and keeps that name. Stop '
-            'multiattach-volume before the import that brings them.'
+            f'Cinder migrated {renamed} volumes in use: their storage is named after another id, and keeps that name. '
+            'Stop multiattach-volume before the import that brings them.'
         )
     told: dict[tuple[str, str], int] = {}
     hosts = {item.ident: item.rows['volumes'][0]['host'] for item in plan.items if item.kind is Kind.VOLUME}

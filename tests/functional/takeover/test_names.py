@@ -21,7 +21,7 @@ from multiattach.takeover import source
 from multiattach.takeover.imports import Imports
 from tests.deployments import embedded
 from tests.functional.drivers.targets.tgt.initiator import IoFailed, LoginRefused, Session
-from tests.functional.reconcile.conftest import make_bench, tgtd  # noqa: F401 - fixtures
+from tests.functional.reconcile.conftest import hands, make_bench, tgtd  # noqa: F401 - fixtures
 from tests.functional.takeover import tgt_targets
 from tests.functional.takeover.cinder_rows import HOST, IQN, CinderRows, new_id
 
