@@ -10,6 +10,7 @@ from tests.benchmarks.cinder import Cinder
 from tests.benchmarks.service import PROJECT
 from tests.benchmarks.wire import Endpoint, Wire
 from tests.testbed import processes
+from tests.testbed.errors import WaitTimeoutError
 from tests.testbed.polling import wait_until
 from tests.testbed.remote import Process
 from tests.testbed.storage import VOLUME_GROUP, StorageHost
@@ -145,8 +146,9 @@ class LvmCinder(RealCinder):
         super().halt()
         if self._worker is not None:
             self._worker.kill(signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(WaitTimeoutError):
                 self._worker.wait_gone(60)
+            self.host.run(f'kill -9 -- -{self._worker.pid} 2>/dev/null')  # what it has started, too
             self._worker = None
 
     def _rename(self, name: str, new: str) -> None:
