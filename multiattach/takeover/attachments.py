@@ -123,8 +123,8 @@ def _connect(row: Any, connector: dict[str, Any], info: dict[str, Any], storage_
 def _check_target(row: Any, info: dict[str, Any], storage_name: str) -> None:
     if info.get('target_lun') == _LIO_LUN:
         raise Refusal(
-            f'Its attachment {row.id} is connected through LIO (LUN 0), for which there is no target driver here.',
-            'Detach it; volumes of LVM that nobody uses move, and are exported by tgt from then on.',
+            f'Its attachment {row.id} is connected through LIO (LUN 0), whose targets are not taken over.',
+            'Detach it; volumes of LVM that nobody uses move: this service exports them by tgt or LIO from then on.',
         )
     if not str(info.get('target_iqn', '')).endswith(f':{storage_name}'):
         raise Refusal(

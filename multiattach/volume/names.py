@@ -7,7 +7,7 @@ module puts around the drivers; where no volume has such a name there is nothing
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from multiattach.domain.blocklist import Reason
@@ -37,6 +37,14 @@ class StorageNames:
     def find_volume(self, name_id: str) -> str:
         """Return the volume whose storage is named after an id."""
         return self._volumes.get(name_id, name_id)
+
+    def find_volumes(self, name_ids: Iterable[str]) -> frozenset[str]:
+        """Return the volumes whose storage, or target, is named after these ids."""
+        return frozenset(self.find_volume(one) for one in name_ids if not self.is_strange(one))
+
+    def is_strange(self, name_id: str) -> bool:
+        """Tell whether what is named after an id is not the volume's of that id, which is named otherwise."""
+        return name_id in self._names
 
     def wrap_backend(self, backend: Backend) -> Backend:
         return cast(Backend, _NamedBackend(backend, self)) if self._names else backend
@@ -133,12 +141,24 @@ class _NamedBackend(_Named):
 
     def __getattr__(self, name: str) -> Any:
         found = super().__getattr__(name)
-        if name == 'list_snapshots':
-            return functools.partial(self._list_snapshots, found)
+        if name in self._lists:
+            return functools.partial(self._lists[name], self, found)
         return self._parts[name](found, self._names) if name in self._parts and found is not None else found
 
     def _list_snapshots(self, read: Callable[[], Mapping[str, str | None]]) -> dict[str, str | None]:
         return {ident: of and self._names.find_volume(of) for ident, of in read().items()}
+
+    def _list_storage(self, read: Callable[[], Any]) -> Any:
+        """:returns: as the driver does, the volumes and the remnants in it by the ids of volumes."""
+        found = read()
+        parts = {name: self._names.find_volumes(getattr(found, name)) for name in ('volumes', 'remnants')}
+        return dataclasses.replace(found, **parts)
+
+    # What is told only if the driver does.
+    _lists: ClassVar[Mapping[str, Callable[..., Any]]] = {
+        'list_snapshots': _list_snapshots,
+        'list_storage': _list_storage,
+    }
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -183,6 +203,8 @@ class _NamedTarget(_Named):
         before: dict[str, tuple[TargetState, TargetState]] = self._shown
         found, shown = {}, {}
         for name_id, state in self._driver.list_exports().items():
+            if self._names.is_strange(name_id):
+                continue
             ident = self._names.find_volume(name_id)
             if ident != name_id:
                 known = before.get(ident)
@@ -198,7 +220,7 @@ class _NamedTarget(_Named):
 
     def list_files(self) -> frozenset[str] | None:
         found = self._driver.list_files()
-        return None if found is None else frozenset(map(self._names.find_volume, found))
+        return None if found is None else self._names.find_volumes(found)
 
 
 def _own_state(state: TargetState, volume_id: str) -> TargetState:

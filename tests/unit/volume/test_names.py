@@ -2,6 +2,7 @@
 """Between workers, which know volumes by their ids, and drivers, which know what they are named after."""
 
 import contextlib
+import dataclasses
 import datetime
 import inspect
 
@@ -109,13 +110,30 @@ def test_snapshots_are_of_the_volume(names):
     assert backend.list_snapshots() == {SNAPSHOT: OWN, 'b': PLAIN, 'c': None}
 
 
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """As drivers tell of their storage."""
+
+    volumes: frozenset[str]
+    remnants: frozenset[str]
+
+
+def test_storage_is_listed_by_its_volumes(names):
+    """What has the id of such a volume in its name is somebody else's."""
+    backend = names.wrap_backend(Recorder(list_storage=Stored(frozenset({NAME, PLAIN}), frozenset({NAME, OWN}))))
+    assert backend.list_storage() == Stored(frozenset({OWN, PLAIN}), frozenset({OWN}))
+    backend = names.wrap_backend(Recorder(list_storage=Stored(frozenset({OWN}), frozenset({OWN}))))
+    assert backend.list_storage() == Stored(frozenset(), frozenset())
+    assert not hasattr(names.wrap_backend(object()), 'list_storage')
+
+
 def make_state(ident):
     return TargetState(ident, f'iqn.x:volume-{ident}', 1, (), (), (), ())
 
 
 def test_targets_are_shown_as_the_volumes(names):
     states = {ident: make_state(ident) for ident in (NAME, PLAIN)}
-    recorder = Recorder(list_exports=states, show=states[NAME], list_files=frozenset(states))
+    recorder = Recorder(list_exports=states, show=states[NAME], list_files=frozenset({*states, OWN}))
     target = names.wrap_target(recorder)
     found = target.list_exports()
     assert {ident: state.volume_id for ident, state in found.items()} == {OWN: OWN, PLAIN: PLAIN}
@@ -125,6 +143,11 @@ def test_targets_are_shown_as_the_volumes(names):
     assert target.list_exports()[OWN] is found[OWN]
     recorder.answers['list_exports'] = {NAME: make_state(NAME)}
     assert target.list_exports()[OWN] is not found[OWN]
+    # A target that is left of before the migration is not the volume's.
+    recorder.answers['list_exports'] = {OWN: make_state(OWN), NAME: states[NAME]}
+    assert target.list_exports()[OWN].iqn.endswith(NAME)
+    recorder.answers['list_exports'] = {OWN: make_state(OWN)}
+    assert target.list_exports() == {}
     assert target.show(OWN).volume_id == OWN
     assert target.list_files() == {OWN, PLAIN}
 

@@ -40,6 +40,8 @@ def list_images(cloud):
 @pytest.mark.slow
 def test_hosts_open_the_image_and_are_cut_off_it(cloud):
     one, two = (cloud.attach(OWN, make_connector('a')) for _ in range(2))
+    for attachment in (one, two):
+        cloud.deployed.engine.attachments.complete(cloud.deployed.ctx, attachment['id'])
     info = one['connection_info']
     assert (info['name'], info['volume_id'], info['name_id']) == (f'{cloud.pool}/volume-{NAME}', OWN, NAME)
     fenced, other = cloud.write(info), cloud.write(two['connection_info'], 1 << 20)
