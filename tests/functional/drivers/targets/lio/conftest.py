@@ -27,6 +27,7 @@ def make_target(tmp_path: pathlib.Path) -> Iterator[Callable[..., LioTarget]]:
 
     if not ROOT.is_dir():
         pytest.fail(f'{ROOT} is missing: this test runs in a storage machine, see tests/e2e/test_lio.py')
+    (ROOT / 'iscsi').mkdir(exist_ok=True)  # the kernel loads a module, whatever time a test gives its changes
     yield make
     for target in made:
         for volume_id in target.list_exports():
