@@ -59,6 +59,7 @@ from multiattach.volume.reservations import ReservationSteps
 from multiattach.volume.snapshot_accounts import SnapshotAccounts
 from multiattach.volume.snapshots import SnapshotSteps
 from multiattach.volume.storage import SlowWork, StorageSteps
+from multiattach.volume.storage_accounts import StorageAccounts, VolumeAccounts
 from multiattach.volume.worker import Duties, Offer, VolumeWorker
 from multiattach.worker import Presence
 
@@ -375,7 +376,7 @@ def make_volume_workers(
             check,
             epoch,
         )
-        reconciler.snapshots = keep_snapshots(db, serves, backend)
+        reconciler.storage = keep_storage(db, serves, backend, storage)
         keeper = keep_entries(db, serves, (backend, target), reconciler, renamed)
         if membership is not None and reconciler.ceph is not None:
             reconciler.ceph.list_servants = membership.rows.list_users
@@ -413,11 +414,14 @@ def make_volume_workers(
     return workers
 
 
-def keep_snapshots(db: Database, serves: str, backend: Backend) -> SnapshotAccounts | None:
-    """Make what compares a backend's snapshots with their rows; None for a driver that takes none."""
-    if not hasattr(backend, 'list_snapshots'):
-        return None
-    return SnapshotAccounts(SnapshotRows(db, serves), backend, serves)
+def keep_storage(db: Database, serves: str, backend: Backend, steps: StorageSteps) -> StorageAccounts | None:
+    """Make what compares a backend's storage with the rows; None for a driver that cannot tell what it has."""
+    parts: list[SnapshotAccounts | VolumeAccounts] = []
+    if hasattr(backend, 'list_snapshots'):
+        parts.append(SnapshotAccounts(SnapshotRows(db, serves), backend, serves))
+    if hasattr(backend, 'list_storage'):
+        parts.append(VolumeAccounts(Storage(db, serves), backend, serves))
+    return StorageAccounts(parts, steps.remnants.remove) if parts else None
 
 
 def keep_entries(

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from multiattach.db import models
-from multiattach.domain import snapshots, states
+from multiattach.domain import migrations, snapshots, states
 from multiattach.domain.gateways import State
 
 _A, _V, _S, _E, _G = models.Attachment, models.Volume, models.Service, models.Epoch, models.Gateway
-_P = models.Snapshot
-ATTACHMENT, VOLUME, SNAPSHOT = 'attachment', 'volume', 'snapshot'
+_P, _M = models.Snapshot, models.Migration
+ATTACHMENT, VOLUME, SNAPSHOT, MIGRATION = 'attachment', 'volume', 'snapshot', 'migration'
 
 
 def count_stuck(session: Session, late: datetime.datetime) -> dict[tuple[str, str], int]:
@@ -21,10 +21,12 @@ def count_stuck(session: Session, late: datetime.datetime) -> dict[tuple[str, st
     numbers = {(ATTACHMENT, str(state)): 0 for state in sorted(states.OWN_STATES)}
     numbers |= {(VOLUME, str(status)): 0 for status in sorted(states.WORKER_STATUSES)}
     numbers |= {(SNAPSHOT, str(status)): 0 for status in sorted(snapshots.WORKER_SNAPSHOTS)}
+    numbers |= {(MIGRATION, str(state)): 0 for state in sorted(migrations.OPEN)}
     for noun, state, since, wanted, deleted in (
         (ATTACHMENT, _A.state, _A.state_at, states.OWN_STATES, _A.deleted_at),
         (VOLUME, _V.status, _V.status_at, states.WORKER_STATUSES, _V.deleted_at),
         (SNAPSHOT, _P.status, _P.status_at, snapshots.WORKER_SNAPSHOTS, _P.deleted_at),
+        (MIGRATION, _M.state, _M.state_at, migrations.OPEN, _M.deleted_at),
     ):
         rows = session.execute(
             sa.select(state, sa.func.count())

@@ -75,6 +75,9 @@ class Drift(enum.StrEnum):
     STRAY_WATCHER = 'stray_watcher'
     STRAY_SNAPSHOT = 'stray_snapshot'
     NO_SNAPSHOT = 'no_snapshot'
+    STRAY_STORAGE = 'stray_storage'
+    NO_STORAGE = 'no_storage'
+    REMNANT = 'remnant'
     LOST_GATEWAY = 'lost_gateway'
 
 
@@ -278,10 +281,11 @@ TABLE: Mapping[Drift, Row] = {
         Row(
             Drift.STUCK_STEP,
             _D,
-            'a step in flight that has not advanced for [reconcile] stuck_after',
+            'a step in flight, of an attachment, a volume, a snapshot or a migration, that nobody is at, or that has '
+            'not advanced, for [reconcile] stuck_after',
             'A step takes very long. Its owner retries it automatically.',
             _REPORT,
-            'Nothing: the owner of the step continues, see the explanation of the attachment.',
+            'Nothing: the owner of the step continues, see the explanation of the attachment or the volume.',
         ),
         Row(
             Drift.RESERVE_MARK,
@@ -479,6 +483,37 @@ TABLE: Mapping[Drift, Row] = {
             'Nothing: its data is gone. Delete the snapshot.',
         ),
         Row(
+            Drift.STRAY_STORAGE,
+            Account.STORAGE,
+            'storage under the name of a volume, but no such volume on this backend',
+            'The storage keeps something that has the name of a volume and is none here: the volume was unmanaged, the '
+            'database is an older copy, or another service, such as Cinder, uses the storage. Of a volume that is on '
+            'another backend it is what the volume once was.',
+            _REPORT,
+            'Nothing: it may be the only copy of something. If nobody needs it, remove it from the storage (rm, '
+            'lvremove or "rbd rm"); if somebody does, manage it (POST /manageable_volumes).',
+        ),
+        Row(
+            Drift.NO_STORAGE,
+            Account.STORAGE,
+            'a volume that must have storage, and nothing under its name',
+            'Somebody has removed or renamed the storage of a volume. Servers that have it open may go on with what '
+            'was removed, until they let go of it: copy its data from such a server first.',
+            _REPORT,
+            'Nothing: give the storage its name (volume-UUID) back, or restore it from a copy. If it is lost, delete '
+            'the volume.',
+        ),
+        Row(
+            Drift.REMNANT,
+            Account.STORAGE,
+            'a draft, or trash, of a volume or snapshot that is recorded, and no step on it',
+            'Half a copy, or what was to be removed, takes room in the storage, and nobody goes on with it: a step '
+            'ended without its row, by an older copy of the database or by hand.',
+            _REPAIR,
+            'What is left is removed, as when a copy is broken off; it is zeroed first where deleted volumes are.',
+            600.0,
+        ),
+        Row(
             Drift.LOST_GATEWAY,
             _D,
             'a gateway of the backend that is shut out of Ceph, or is being shut out',
@@ -513,5 +548,6 @@ DESTRUCTIVE = frozenset(
         Drift.LATE_UNPLUG,
         Drift.STRAY_SESSION,
         Drift.STRAY_SECRET,
+        Drift.REMNANT,
     }
 )

@@ -167,6 +167,12 @@ _VOLUME: dict[str, tuple[str, str, str]] = {
         'The volume worker extends the storage and announces the new size to the servers.',
         _WAIT,
     ),
+    V.REVERTING: (
+        'It is being reverted to its latest snapshot.',
+        'The volume worker gives it what the snapshot has; then the volume becomes available, or goes to error with a '
+        'message. Until then it may have some of both.',
+        _WAIT,
+    ),
     V.MAINTENANCE: (
         'An administrator put it into maintenance.',
         'Nothing until an administrator sets another status.',

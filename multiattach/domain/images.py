@@ -190,7 +190,8 @@ def check(image: Image, size_gb: int) -> None:
     if not image.size and image.properties.get(_MAPPING) not in _EMPTY:
         raise _refuse(
             f'Image {image.id} has no data of its own: it stands for snapshots of volumes '
-            '(block_device_mapping). Make the volume of its snapshot, or of the image by microversion 3.46.'
+            '(block_device_mapping), and nothing can be replaced by it. Make a new volume of its snapshot, or of the '
+            'image by microversion 3.46.'
         )
     if image.disk_format not in FORMATS or image.container_format in PACKED:
         raise _refuse(

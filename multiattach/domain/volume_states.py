@@ -222,6 +222,8 @@ TAKEN: frozenset[str] = DERIVED_STATUSES - {V.AVAILABLE}
 RESETTABLE: frozenset[str] = frozenset(status for status, info in _STATUSES if info.resettable)
 FAILED: frozenset[str] = frozenset(status for status, info in _STATUSES if info.failed)
 WITHOUT_STORAGE: frozenset[str] = frozenset(status for status, info in _STATUSES if not info.has_storage)
+# Nothing was made of one whose making failed.
+WITH_STORAGE: frozenset[str] = frozenset(V) - WITHOUT_STORAGE - {V.ERROR}
 WITH_SERVER: frozenset[str] = frozenset(status for status, info in _STATUSES if info.has_server)
 # Nothing is going on: the volume may be cloned, retyped and extended.
 SETTLED: tuple[str, ...] = tuple(status for status, info in _STATUSES if info.derived and info.owner is Owner.NOBODY)

@@ -10,6 +10,7 @@ from multiattach.db import (
     database,
     epochs,
     imports,
+    inventories,
     leases,
     locks,
     models,
@@ -46,6 +47,7 @@ class Reconciliation:
     find_ended = database.reading(rows.find_ended)
     find_registered = database.reading(rows.find_registered)
     has_imports = database.reading(imports.has_any)
+    list_open_steps = database.reading(inventories.list_open_steps)
 
     @database.retry
     def find_held(self, attachment_ids: list[str], longest: float) -> set[str]:

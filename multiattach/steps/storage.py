@@ -9,6 +9,7 @@ from multiattach.db import (
     attachments as db_attachments,
     clones as db_clones,
     database,
+    inventories,
     messages,
     models,
     transitions,
@@ -65,6 +66,9 @@ class Storage:
             )
 
     list_agent_hosts = database.reading(db_attachments.list_agent_hosts)
+    list_statuses = database.reading(inventories.list_statuses)
+    find_owners = database.reading(inventories.find_owners)
+    find_busy = database.reading(inventories.find_busy)
 
     @database.retry
     def list_nova_servers(self, volume_id: str) -> list[str]:

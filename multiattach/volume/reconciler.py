@@ -20,6 +20,7 @@ from multiattach.domain.findings import DriftRules, Seen
 from multiattach.drivers.errors import DriverError, TargetUnavailable
 from multiattach.drivers.targets.base import Target, TargetState
 from multiattach.steps.ledger import Repair
+from multiattach.steps.open_steps import OpenSteps
 from multiattach.steps.reconciler import Look, Owns, Reconciler, owns_all
 from multiattach.steps.reconciliation import Reconciliation
 from multiattach.steps.records import MARKS, Records
@@ -31,7 +32,7 @@ from multiattach.volume.exporter import Exporter
 from multiattach.volume.gateways import GatewayTarget
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.nova_check import NovaCheck
-from multiattach.volume.snapshot_accounts import SnapshotAccounts
+from multiattach.volume.storage_accounts import StorageAccounts
 
 LOG = log.getLogger(__name__)
 A = states.Attachment
@@ -49,6 +50,8 @@ _FOR_PEOPLE = frozenset(
         Drift.STRAY_WATCHER,
         Drift.STRAY_SNAPSHOT,
         Drift.NO_SNAPSHOT,
+        Drift.STRAY_STORAGE,
+        Drift.NO_STORAGE,
         Drift.LOST_GATEWAY,
     }
 )
@@ -100,9 +103,10 @@ class VolumeReconciler(Reconciler):
         self._is_gateway = isinstance(target, GatewayTarget)
         #: what Ceph itself knows of the volumes; None where it is not Ceph that has them
         self.ceph: CephAccounts | None = None
-        #: what the storage itself knows of snapshots; None for storage that has none
-        self.snapshots: SnapshotAccounts | None = None
+        #: what the storage itself has; None for a driver that cannot tell
+        self.storage: StorageAccounts | None = None
         self._records = Records(side, self._rules)
+        self._steps = OpenSteps(side, self._rules)
         self._addresses = Addresses(side, target, host)
         # What was in order: what the target showed and the rows said then.
         self._clean: dict[str, tuple[TargetState | None, Recorded, bool]] = {}
@@ -130,6 +134,7 @@ class VolumeReconciler(Reconciler):
             self._look_at_rows(rows),
             sum(row.attachment_id is not None for its in rows.values() for row in its),
         )
+        found.seen += [one for one in self._steps.look(self._host) if owns(str(one.volume_id))]
         if doubt is not None:
             found.seen.append(Seen(Drift.OLD_DATABASE, self._host, about=doubt.describe()))
         try:
@@ -147,7 +152,7 @@ class VolumeReconciler(Reconciler):
             found.seen += self._ask_nova(rows, everything=fix is not None)
         except errors.MultiattachError as exc:
             found.unread[Account.NOVA] = exc.message
-        self._look_at_snapshots(found, owns, everything=fix is not None)
+        self._look_at_storage(found, owns, everything=fix is not None)
         if self.ceph is not None:
             found.accounts |= {Account.CEPH}
             try:
@@ -157,12 +162,12 @@ class VolumeReconciler(Reconciler):
         found.seen += self._look_at_records(rows, found.unread) + self._look_at_gateways(owns)
         return found
 
-    def _look_at_snapshots(self, found: Look, owns: Owns, *, everything: bool) -> None:
-        if self.snapshots is None:
+    def _look_at_storage(self, found: Look, owns: Owns, *, everything: bool) -> None:
+        if self.storage is None:
             return
         found.accounts |= {Account.STORAGE}
         try:
-            found.seen += self.snapshots.look(owns, everything=everything)
+            found.seen += self.storage.look(owns, everything=everything)
         except DriverError as exc:
             found.unread[Account.STORAGE] = f'The storage cannot be read: {exc}'
 
@@ -384,6 +389,9 @@ class VolumeReconciler(Reconciler):
             return ('mark', volume_id), lambda: self._side.drop_mark(volume_id, one.about)
         if one.kind is Drift.NO_ENTRY:
             return ('blocklist', one.about), functools.partial(self._restore_entry, one.about)
+        if one.kind is Drift.REMNANT:
+            assert self.storage is not None
+            return ('remnant', one.about), functools.partial(self.storage.remove, one)
         if one.kind in _FOR_PEOPLE:
             return ('nothing', one), _do_nothing
         if one.kind is Drift.OLD_PORTAL:

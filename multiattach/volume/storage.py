@@ -25,6 +25,7 @@ from multiattach.volume.gateways import GatewayTarget
 from multiattach.volume.images import ImageSteps
 from multiattach.volume.locks import VolumeLocks
 from multiattach.volume.managed import ManagedStorage
+from multiattach.volume.remnants import Remnants
 from multiattach.volume.slow_steps import SlowSteps
 from multiattach.volume.snapshots import SnapshotSteps
 
@@ -78,6 +79,7 @@ class StorageSteps:
         self.managed = ManagedStorage(storage, backend, target, locks)
         self._copies = Copies(storage, backend, locks, leases)
         self._deletions = SlowSteps(leases, 'delete', _DELETIONS)
+        self.remnants = Remnants(storage, backend, locks, self._deletions)
         self._unplaced = Watch()
 
     def start(self) -> None:

@@ -244,12 +244,12 @@ def _deploy(
         fencer = Fencer(FencePlans(db, actor), target, locks, leases)
         exporter = Exporter(Exports(db, actor), backend, target, locks, BACKEND, leases, fencer, Turns(4))
         reconciler = VolumeReconciler(Reconciliation(db, actor), exporter, target, locks, BACKEND, *reconciling, epoch)
-        reconciler.snapshots = parts.keep_snapshots(db, BACKEND, backend)
         keeper = parts.keep_entries(db, BACKEND, (backend, target), reconciler, renamed)
         snapshots = SnapshotSteps(SnapshotRows(db, BACKEND), backend, target, locks, leases)
         copies = ImageSteps(ImageCopies(db, BACKEND), backend, locks, leases, images.make_workshop(conf))
         slow = SlowWork(snapshots, copies)
         storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases, slow)
+        reconciler.storage = parts.keep_storage(db, BACKEND, backend, storage)
         worker = VolumeWorker(
             Presence(db, BACKEND, 'nova', report_interval),
             rpc,
@@ -302,6 +302,11 @@ def _make_other(
     copies = ImageSteps(ImageCopies(db, host), backend, locks, leases, images.make_workshop(deployed.conf))
     slow = SlowWork(snapshots, copies)
     epoch = Epoch(Epochs(db), host, deployed.directory / 'epochs' / f'{host}.json')
+    storage = StorageSteps(Storage(db, host), backend, target, locks, HostAgents(rpc, 20), leases, slow)
+    reconciler = VolumeReconciler(
+        Reconciliation(db, actor), exporter, target, locks, host, (DriftRules(), 0.0), None, epoch
+    )
+    reconciler.storage = parts.keep_storage(db, host, backend, storage)
     return VolumeWorker(
         Presence(db, host, 'nova', report_interval),
         rpc,
@@ -314,11 +319,9 @@ def _make_other(
             fencer,
             Inspection(target),
             ReservationSteps(target, locks),
-            StorageSteps(Storage(db, host), backend, target, locks, HostAgents(rpc, 20), leases, slow),
+            storage,
             snapshots,
-            VolumeReconciler(
-                Reconciliation(db, actor), exporter, target, locks, host, (DriftRules(), 0.0), None, epoch
-            ),
+            reconciler,
             epoch,
             Migrations(MigrationRows(db, host), host, backends, locks, leases, VolumeWorkers(rpc, 20)),
         ),

@@ -59,7 +59,8 @@ class Backend(Protocol):
     :class:`~multiattach.drivers.backends.manageable.Manageable` as ``manageable``, and for snapshots a
     :class:`~multiattach.drivers.backends.manageable.ManageableSnapshots` as ``manageable_snapshots``; one that volumes
     can be copied to and from a :class:`~multiattach.drivers.backends.moving.Movable` as ``movable``, one that can hold
-    images :class:`Imports` as ``imports``.
+    images :class:`Imports` as ``imports``. One that can tell what has names of this service, besides snapshots, does so
+    by ``list_storage()``, which returns :class:`~multiattach.drivers.backends.names.Stored`; it has a ``movable``, too.
     """
 
     def check(self) -> None:

@@ -14,6 +14,7 @@ from multiattach.drivers.backends.file_imports import FileImports
 from multiattach.drivers.backends.file_manageable import ManageableFiles, ManageableSnapshotFiles
 from multiattach.drivers.backends.file_moving import MovableFiles
 from multiattach.drivers.backends.file_snapshots import FileSnapshots
+from multiattach.drivers.backends.names import Stored, sort_names
 from multiattach.drivers.errors import StorageError
 
 
@@ -90,6 +91,12 @@ class FileBackend:
 
     def path(self, volume_id: str) -> str:
         return str(self._file(volume_id))
+
+    def list_storage(self) -> Stored:
+        try:
+            return sort_names(os.listdir(self._directory))
+        except OSError as exc:
+            raise StorageError(f'{self._directory} cannot be read: {exc.strerror}.') from exc
 
     def capacity(self) -> Capacity:
         try:

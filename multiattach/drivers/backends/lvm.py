@@ -17,6 +17,7 @@ from multiattach.drivers.backends.lvm_imports import LvmImports
 from multiattach.drivers.backends.lvm_manageable import ManageableLogicalSnapshots, ManageableLogicalVolumes
 from multiattach.drivers.backends.lvm_moving import MovableLogicalVolumes
 from multiattach.drivers.backends.lvm_snapshots import LvmSnapshots, name_snapshot
+from multiattach.drivers.backends.names import Stored, sort_names
 from multiattach.drivers.errors import ClearAborted, StorageError
 
 _TIMEOUT = 120
@@ -181,6 +182,10 @@ class LvmBackend:
 
     def rename(self, name: str, new: str) -> None:
         self._run('lvrename', self._group, name, new)
+
+    def list_storage(self) -> Stored:
+        report = self._report('lvs', '--options', 'lv_name', self._group)
+        return sort_names(row['lv_name'] for row in report['report'][0]['lv'])
 
     def capacity(self) -> Capacity:
         report = self._report('vgs', '--options', 'vg_size,vg_free', self._group)

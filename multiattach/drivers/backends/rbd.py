@@ -12,6 +12,7 @@ from oslo_log import log
 from multiattach.conf import plugins, volume as volume_conf
 from multiattach.domain import errors
 from multiattach.drivers.backends.base import GIB, Capacity
+from multiattach.drivers.backends.names import Stored, sort_names
 from multiattach.drivers.backends.rbd_capacity import read_capacity
 from multiattach.drivers.backends.rbd_images import Images
 from multiattach.drivers.backends.rbd_imports import RbdImports
@@ -145,6 +146,13 @@ class RbdBackend:
         if cluster.name != _CLUSTER_NAME:
             words.append(f'cluster={cluster.name}')
         return ':'.join(words)
+
+    def list_storage(self) -> Stored:
+        def look(io: Any, _progress: Any) -> Stored:
+            rbd = self._pool.rbd.RBD()
+            return sort_names(rbd.list(io), [one['name'] for one in rbd.trash_list(io)])
+
+        return self._pool.run('list images', look)
 
     def capacity(self) -> Capacity:
         return read_capacity(self._pool)

@@ -128,6 +128,11 @@ def test_what_is_refused(cloud: Cloud, volume: str) -> None:
         reimage(cloud, volume, cloud.make_image(bytes(MIB), min_disk=2))
     with pytest.raises(errors.NotFound, match='could not be found'):
         reimage(cloud, volume, SERVER)
+    # What Nova makes of a server that boots from a volume; the volume would be empty afterwards.
+    mapping = json.dumps([{'source_type': 'snapshot', 'boot_index': 0, 'snapshot_id': SERVER, 'volume_size': 1}])
+    with pytest.raises(errors.InvalidInput, match=r'has no data of its own.* nothing can be replaced by it'):
+        reimage(cloud, volume, cloud.make_image(b'', block_device_mapping=mapping, bdm_v2='True'))
+    assert (cloud.deployed.status(volume), read(cloud, volume, len(OLD))) == ('available', OLD)
     attachment = reserve(cloud, volume)
     with pytest.raises(errors.InvalidVolume, match='status must be available or error, but current status is reserved'):
         reimage(cloud, volume, image)

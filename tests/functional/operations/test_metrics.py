@@ -91,9 +91,13 @@ def test_what_is_stuck_is_counted_by_state(api, scrape):
             .where(models.Volume.id == volume_id)
             .values(status=states.Volume.EXTENDING, status_at=late)
         )
+        where = {'volume_id': volume_id, 'source': 'a', 'destination': 'b', 'held_status': 'available', 'marker': late}
+        session.add(models.Migration(id=volume_id, state='clearing', state_at=late, **where))
     text = scrape()
     assert value(text, 'stuck', noun='attachment', state='unexporting') == 1
     assert value(text, 'stuck', noun='volume', state='extending') == 1
+    assert value(text, 'stuck', noun='migration', state='clearing') == 1
+    assert value(text, 'stuck', noun='migration', state='copying') == 0
     assert value(text, 'stuck', noun='attachment', state='exporting') == 0
 
 

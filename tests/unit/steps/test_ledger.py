@@ -295,5 +295,7 @@ def test_every_kind_that_takes_something_away_is_known() -> None:
         Drift.LOST_GATEWAY,
         Drift.STRAY_SNAPSHOT,
         Drift.NO_SNAPSHOT,
+        Drift.NO_STORAGE,
+        Drift.STRAY_STORAGE,
     }
     assert set(Drift) - adds - tells == DESTRUCTIVE

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What steps left in the storage, and nobody goes on with: drafts and trash."""
+
+import functools
+from concurrent.futures import Future
+
+from oslo_log import log
+
+from multiattach.domain import errors
+from multiattach.drivers.backends.base import Backend
+from multiattach.drivers.errors import ClearAborted
+from multiattach.steps.storage import Storage
+from multiattach.volume import answers
+from multiattach.volume.locks import VolumeLocks
+from multiattach.volume.slow_steps import SlowSteps
+
+LOG = log.getLogger(__name__)
+_PATIENCE = 3.0  # s that one who looks waits; what is zeroed takes as long as it takes
+
+
+class Remnants:
+    """:param steps: those of deletions, which this is one of."""
+
+    def __init__(self, rows: Storage, backend: Backend, locks: VolumeLocks, steps: SlowSteps) -> None:
+        self._rows = rows
+        self._backend = backend
+        self._locks = locks
+        self._steps = steps
+
+    def remove(self, ident: str, volume_id: str) -> None:
+        """Remove the draft and the trash of a volume or a snapshot, unless a step on it is due.
+
+        :param volume_id: whose storage is locked meanwhile.
+        :raises OutcomeUnknown: it takes longer, and goes on.
+        """
+        done: Future[None] = Future()
+        self._steps.begin(ident, functools.partial(self._run, ident, volume_id, done))
+        try:
+            done.result(_PATIENCE)
+        except TimeoutError:
+            raise errors.OutcomeUnknown('It is being removed; the next look tells what came of it.') from None
+
+    def _run(self, ident: str, volume_id: str, done: 'Future[None]') -> None:
+        try:
+            self._remove(ident, volume_id)
+        except errors.MultiattachError as exc:
+            done.set_exception(exc)
+            raise
+        done.set_result(None)
+
+    def _remove(self, ident: str, volume_id: str) -> None:
+        with self._locks.try_storage(volume_id) as held:
+            if not held:
+                raise errors.OutcomeUnknown('A step on its storage has not ended.')
+            if self._rows.find_busy([ident]):
+                raise errors.Conflict('A step on it is due by now: it is left alone.')
+            with answers.expect('What is left in the storage cannot be removed'):
+                try:
+                    self._backend.movable.drop_draft(ident)  # type: ignore[attr-defined]
+                    self._backend.clear(ident, lambda: not self._steps.is_stopping)
+                except ClearAborted as exc:
+                    raise errors.OutcomeUnknown(f'What is left in the storage is not removed now: {exc}.') from exc
+        LOG.info('What was left of %s, of volume %s, is removed from the storage', ident, volume_id)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes whose storage somebody took away, storage that nobody recorded, and what steps have left."""
+
+import datetime
+import pathlib
+import uuid
+
+import sqlalchemy as sa
+
+from multiattach.db import models
+from multiattach.domain.drift import Drift
+from multiattach.domain.leases import LeaseRules
+from multiattach.drivers.backends.file import FileBackend
+from multiattach.engine.snapshots import SnapshotWish
+from multiattach.steps.leases import VOLUME
+from tests.functional.reconcile.conftest import Bench
+
+
+def folder(bench: Bench) -> pathlib.Path:
+    return bench.deployed.directory / 'volumes'
+
+
+def tell(bench: Bench, fix: bool | None = False, release: tuple[str, ...] = ()) -> list[tuple[str, str, str]]:
+    return sorted((one.kind, one.about, one.outcome) for one in bench.look(fix, release))
+
+
+def leave(bench: Bench, *names: str) -> list[pathlib.Path]:
+    paths = [folder(bench) / name for name in names]
+    for path in paths:
+        path.write_bytes(b'half')
+    return paths
+
+
+def forget_volume(bench: Bench, ident: str) -> None:
+    with bench.deployed.db.writer() as session:
+        session.execute(sa.delete(models.Volume).where(models.Volume.id == ident))
+
+
+def test_storage_that_vanished_or_was_renamed_is_reported_and_explained(bench: Bench) -> None:
+    d = bench.deployed
+    kept, lost = d.make_volume(), d.make_volume()
+    assert bench.look() == []
+    path = folder(bench) / f'volume-{lost}'
+    path.rename(folder(bench) / 'elsewhere')
+    for fix in (False, True):
+        assert tell(bench, fix) == [(Drift.NO_STORAGE, f'volume-{lost}', 'reported')]
+    (found,) = d.engine.explanations.explain_volume(d.ctx, lost, live=True).truth.findings
+    assert 'give the storage its name (volume-UUID) back' in found.step
+    assert d.engine.explanations.explain_volume(d.ctx, kept, live=True).truth.findings == []
+    bench.write(models.Volume, lost, status='error')
+    assert bench.look() == []
+    bench.write(models.Volume, lost, status='available')
+    (folder(bench) / 'elsewhere').rename(path)
+    assert bench.look() == []
+
+
+def test_storage_that_is_not_recorded_is_reported_as_one_and_stays(bench: Bench) -> None:
+    d = bench.deployed
+    unmanaged = d.make_volume()
+    d.engine.manageable.unmanage(d.ctx, unmanaged)
+    d.wait(lambda: d.status(unmanaged) is None)
+    strangers = [str(uuid.uuid4()) for _ in range(6)]
+    paths = leave(bench, *(f'volume-{ident}' for ident in strangers), f'draft-{uuid.uuid4()}', 'volume-x', 'draft')
+    for fix in (False, True):
+        ((kind, about, outcome),) = tell(bench, fix)
+        assert (kind, outcome) == (Drift.STRAY_STORAGE, 'reported')
+        assert about.startswith('not recorded: draft or trash of ')
+        assert about.endswith(' and 3 more')
+    assert all(path.exists() for path in paths)
+    assert (folder(bench) / f'volume-{unmanaged}').exists()
+
+
+def test_what_is_left_of_a_step_is_removed_and_nothing_else(bench: Bench) -> None:
+    d = bench.deployed
+    volume = d.make_volume()
+    other = d.make_volume()
+    remnants = leave(bench, f'draft-{volume}', f'trash-{volume}.1f', f'trash-{other}.2e')
+    assert tell(bench, None) == [(Drift.REMNANT, ident, 'waiting') for ident in sorted((volume, other))]
+    assert all(path.exists() for path in remnants), 'it is not as old as its grace'
+    assert tell(bench, True) == [(Drift.REMNANT, ident, 'repaired') for ident in sorted((volume, other))]
+    assert not any(path.exists() for path in remnants)
+    assert bench.look() == []
+    assert (d.status(volume), d.status(other)) == ('available', 'available')
+
+
+def test_what_a_step_needs_is_no_remnant(bench: Bench) -> None:
+    d = bench.deployed
+    volume = d.make_volume()
+    (draft,) = leave(bench, f'draft-{volume}')
+    for status in ('downloading', 'creating', 'deleting', 'error_deleting', 'reverting'):
+        d.worker._storage.stop()  # nobody carries on with it
+        bench.write(models.Volume, volume, status=status)
+        assert Drift.REMNANT not in bench.kinds(True), status
+    assert draft.exists()
+    d.worker._storage.start()
+    bench.write(models.Volume, volume, status='available')
+    with d.worker._storage._locks.try_storage(volume):
+        (found,) = bench.look(True)
+        assert (found.outcome, found.error) == ('failed', 'A step on its storage has not ended.')
+    assert tell(bench, True) == [(Drift.REMNANT, volume, 'repaired')]
+
+
+def test_many_remnants_wait_for_a_person(bench: Bench) -> None:
+    d = bench.deployed
+    volumes = [d.make_volume() for _ in range(7)]
+    paths = leave(bench, *(f'draft-{ident}' for ident in volumes))
+    found = bench.look(True)
+    assert {one.outcome for one in found} == {'waiting'}
+    assert all(path.exists() for path in paths)
+    (seal,) = {one.seal for one in found}
+    assert {outcome for _, _, outcome in tell(bench, True, (str(seal),))} == {'repaired'}
+    assert not any(path.exists() for path in paths)
+
+
+def test_a_half_copy_at_the_destination_whose_migration_nobody_knows(make_bench, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bench = make_bench(others={'other': FileBackend(tmp_path / 'other')})
+    d = bench.deployed
+    volume = d.make_volume()
+    there = d.others['other']._reconciler
+    draft = tmp_path / 'other' / f'draft-{volume}'
+    draft.write_bytes(b'half')
+    (tmp_path / 'other' / f'volume-{volume}').write_bytes(b'whole')
+    found = {(one.kind, one.about, one.outcome) for one in there.run(fix=True)}
+    assert found == {
+        (Drift.REMNANT, volume, 'repaired'),
+        (Drift.STRAY_STORAGE, f'volume-{volume}, which is on testhost@file', 'reported'),
+    }
+    assert not draft.exists()
+    assert (tmp_path / 'other' / f'volume-{volume}').exists()
+    assert bench.look() == []
+
+
+def test_what_a_migration_has_there_is_its_own(make_bench, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    bench = make_bench(others={'other': FileBackend(tmp_path / 'other')})
+    d = bench.deployed
+    volume = d.make_volume()
+    seen = []
+    real = FileBackend.discard
+
+    def look_first(backend: FileBackend, ident: str) -> None:
+        seen.append((bench.look(), d.others['other']._reconciler.run(fix=False)))
+        real(backend, ident)
+
+    monkeypatch.setattr(FileBackend, 'discard', look_first)
+    d.engine.migrations.migrate(d.ctx, volume, ('testhost@other', None), locked=False)
+    d.wait(lambda: seen and not (folder(bench) / f'volume-{volume}').exists())
+    assert seen == [([], [])]
+    assert d.others['other']._reconciler.run(fix=False) == []
+
+
+def test_steps_that_stand_still(make_bench) -> None:  # type: ignore[no-untyped-def]
+    bench = make_bench(lease_rules=LeaseRules())
+    d = bench.deployed
+    volume = d.make_volume()
+    d.worker._storage.stop()
+    bench.write(models.Volume, volume, status='uploading')
+    with d.db.writer() as session:
+        session.add(models.ImageCopy(volume_id=volume, image_id=str(uuid.uuid4()), purpose='upload', percent=7))
+    assert bench.look() == []
+    bench.write(models.Volume, volume, status_at=models.now() - datetime.timedelta(seconds=601))
+    stuck = [(Drift.STUCK_STEP, f'uploading {volume}', 'reported')]
+    assert tell(bench) == stuck
+    found = d.engine.explanations.explain_volume(d.ctx, volume, live=True).truth.findings
+    assert [one.kind for one in found] == [Drift.STUCK_STEP]
+    d.leases.grab(VOLUME, volume)
+    d.leases._adopt(VOLUME, volume)  # somebody is at it
+    assert bench.look() == []
+    d.reconciler._steps._watch._sights[volume].first -= 601
+    assert tell(bench) == stuck, 'it has not advanced'
+    with d.db.writer() as session:
+        session.execute(sa.update(models.ImageCopy).values(percent=8))
+    assert bench.look() == []
+    d.leases.drop(volume)
+
+
+def test_snapshots_and_migrations_that_stand_still(make_bench, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bench = make_bench(others={'other': FileBackend(tmp_path / 'other')})
+    d = bench.deployed
+    volume, long_ago = d.make_volume(), models.now() - datetime.timedelta(seconds=601)
+    d.others['other'].stop()
+    d.engine.migrations.migrate(d.ctx, volume, ('testhost@other', None), locked=False)
+    with d.db.writer() as session:
+        session.execute(sa.update(models.Migration).values(state_at=long_ago))
+    (found,) = d.others['other']._reconciler.run(fix=False)
+    assert (found.kind, found.volume_id) == (Drift.STUCK_STEP, volume)
+    assert found.about.startswith('starting ')
+    d.others['other'].start()
+    d.wait(lambda: d.engine.volumes.show(d.ctx, volume).host == 'testhost@other')
+    other = d.make_volume()
+    d.worker._storage.stop()
+    snapshot = d.engine.snapshots.create(d.ctx, SnapshotWish(other)).id
+    bench.write(models.Snapshot, snapshot, status_at=long_ago)
+    assert tell(bench) == [(Drift.STUCK_STEP, f'creating {snapshot}', 'reported')]
