@@ -6,6 +6,7 @@ makes an exported attachment without a server, os-attach completes it, os-termin
 takes its connection away and os-detach the rest: Nova calls both, in this order.
 """
 
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Callable, Mapping
@@ -120,16 +121,19 @@ class LegacyActions:
 
         :returns: flat connection_info (contract 8.2).
         """
-        ident = self._find_or_reserve(ctx, volume_id, connection.parse_connector(raw))
+        ident, is_new = self._find_or_reserve(ctx, volume_id, connection.parse_connector(raw))
         try:
             info: dict[str, Any] = self._attachments.connect(ctx, ident, raw).connection_info
-        except errors.InvalidVolume:  # nobody would take the reservation back
-            self._attachments.cancel(ctx, ident)
+        except errors.MultiattachError:
+            if is_new:  # nobody would take the reservation back; what is in work is left alone
+                with contextlib.suppress(errors.MultiattachError):
+                    self._attachments.cancel(ctx, ident)
             raise
         return info
 
     @database.retry
-    def _find_or_reserve(self, ctx: RequestContext, volume_id: str, wanted: connection.Connector) -> str:
+    def _find_or_reserve(self, ctx: RequestContext, volume_id: str, wanted: connection.Connector) -> tuple[str, bool]:
+        """Return the attachment that a connector has, or is to have, and whether it was made now."""
         with self._db.writer() as session:
             volume = lock_volume(session, self._policy, ctx, volume_id, _ACTIONS + 'initialize_connection')
             rows = db_attachments.list_with_connectors(session, volume_id)
@@ -137,7 +141,7 @@ class LegacyActions:
             joins = volume.multiattach and volume.claim in states.ATTACHING_CLAIMS
             for row in rows:
                 if _is_connected(row, wanted.raw) and not (joins and row.state == states.Attachment.ATTACHED):
-                    return row.id
+                    return row.id, False
             if volume.status not in states.DERIVED_STATUSES:
                 raise errors.InvalidVolume(f'The volume is {volume.status}.')
             server, ident = None if volume.multiattach else _migrating(rows), str(uuid.uuid4())
@@ -153,7 +157,7 @@ class LegacyActions:
             )
             transitions.add_attachment(session, row, actor_of(ctx))
             transitions.derive_volume(session, volume_id)
-            return row.id
+            return row.id, True
 
     # -- leaving -------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from multiattach.domain import errors
+from multiattach.drivers.errors import TargetError, TargetFull, TargetUnavailable
 from multiattach.engine.guard import Guard
 from multiattach.engine.legacy import LegacyActions, LegacyAttach
 from tests.contexts import make_context
@@ -268,3 +269,32 @@ def test_who_is_meant_by_then_is_asked_about_too(deployed):
     asking.detach(make_context(), volume_id, None)
     assert compute.asked == [first, second]
     assert attachments(deployed, volume_id) == []
+
+
+@pytest.mark.parametrize('refusal', [TargetError('no'), TargetFull('no room')])
+def test_a_connection_that_the_target_refuses_leaves_no_reservation(deployed, monkeypatch, refusal):
+    def refuse(*_args):
+        raise refusal
+
+    volume_id = deployed.make_volume()
+    monkeypatch.setattr(deployed.target, 'grant', refuse)
+    for _ in range(2):
+        with pytest.raises((errors.BackendError, errors.Unavailable)):
+            deployed.engine.legacy.initialize_connection(deployed.ctx, volume_id, make_connector('h'))
+    assert (attachments(deployed, volume_id), deployed.status(volume_id)) == ([], 'available')
+
+
+def test_a_connection_whose_outcome_is_unknown_goes_on(deployed, monkeypatch):
+    volume_id = deployed.make_volume()
+    real = deployed.target.grant
+
+    def be_silent(*_args):
+        raise TargetUnavailable('no answer')
+
+    monkeypatch.setattr(deployed.target, 'grant', be_silent)
+    with pytest.raises(errors.OutcomeUnknown):
+        deployed.engine.legacy.initialize_connection(deployed.ctx, volume_id, make_connector('h'))
+    monkeypatch.setattr(deployed.target, 'grant', real)
+    info = deployed.engine.legacy.initialize_connection(deployed.ctx, volume_id, make_connector('h'))
+    assert info['target_iqn'].endswith(volume_id)
+    assert len(attachments(deployed, volume_id)) == 1
