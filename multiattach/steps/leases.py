@@ -182,7 +182,7 @@ class StepLeases:
         if give_up is None or not leases.is_exhausted(attempts, self.rules):
             step()
             return True
-        with self.attempt(due.step.noun, due.step.ident, None):
+        with self.attempt(due.step.noun, due.step.ident, None, counts=False):
             error = due.lease.error if due.lease is not None else None
             LOG.error('%s %s is given up after %d attempts', due.step.noun, due.step.ident, attempts)
             give_up(leases.give_up_text(attempts, error))
@@ -240,10 +240,12 @@ class StepLeases:
         give_up: Callable[[str], None] | None,
         *,
         retried: tuple[type[errors.MultiattachError], ...] = UNKNOWN,
+        counts: bool = True,
     ) -> Iterator[None]:
         """Run an attempt at a step in the block; if it ends without a result, it is tried again.
 
         :param give_up: ends the step in an error state; None for one that must not end so.
+        :param counts: False for what only ends the step, of which attempts tell nothing.
         :raises OutcomeUnknown: something unexpected happened; it is in the log.
         """
         self.grab(noun, ident)
@@ -251,14 +253,14 @@ class StepLeases:
             yield
         except errors.MultiattachError as exc:
             if isinstance(exc, retried):
-                self._fail(noun, ident, exc.message, give_up)
+                self._fail(noun, ident, exc.message, give_up, counts)
             else:
                 self._end(ident)
             raise
         except Exception as exc:
             LOG.exception('%s %s: unexpected failure', noun, ident)
             error = f'unexpected failure ({type(exc).__name__}); the log has the rest'
-            self._fail(noun, ident, error, give_up)
+            self._fail(noun, ident, error, give_up, counts)
             raise errors.OutcomeUnknown(f'The step had an {error}. It is tried again.') from exc
         else:
             self._end(ident)
@@ -297,21 +299,23 @@ class StepLeases:
         with self._db.writer() as session:
             db_leases.delete(session, self.owner, ident)
 
-    def _fail(self, noun: str, ident: str, error: str, give_up: Callable[[str], None] | None) -> None:
+    def _fail(self, noun: str, ident: str, error: str, give_up: Callable[[str], None] | None, counts: bool) -> None:
         try:
-            self._try_fail(noun, ident, error, give_up)
+            self._try_fail(noun, ident, error, give_up, counts)
         except errors.MultiattachError as exc:  # it is taken up when its lease has run out
             LOG.warning('%s %s: that an attempt failed cannot be written: %s', noun, ident, exc)
 
-    def _try_fail(self, noun: str, ident: str, error: str, give_up: Callable[[str], None] | None) -> None:
+    def _try_fail(self, noun: str, ident: str, error: str, give_up: Callable[[str], None] | None, counts: bool) -> None:
         since, lease = self._look(noun, ident)
         if since is None:  # it has ended, or is somebody else's to go on with
             self._end(ident)
             return
         known = lease.attempts if lease is not None and lease.since == since else 0
+        if not counts and lease is not None and lease.since == since:
+            error = lease.error or error  # what the step is given up for
         with self._lock:
             # Whoever asks again begins a step anew: then the row tells, not what was before.
-            attempts = (self._attempts.get(ident, known) if ident in self._taken else known) + 1
+            attempts = (self._attempts.get(ident, known) if ident in self._taken else known) + counts
         if give_up is not None and leases.is_exhausted(attempts, self.rules):
             try:
                 give_up(leases.give_up_text(attempts, error))

@@ -2,6 +2,7 @@
 """Leases on a real database: who takes what, what is tried again, and that quick steps cost nothing."""
 
 import concurrent.futures
+import contextlib
 import datetime
 import threading
 import uuid
@@ -278,6 +279,20 @@ def test_what_cannot_be_given_up_now_is_tried_again(bench: Bench) -> None:
     found = bench.lease()
     assert found is not None
     assert found.attempts == RULES.max_attempts + 1
+
+
+def test_to_give_up_is_no_attempt(bench: Bench) -> None:
+    def refuse(_error: str) -> None:
+        raise errors.OutcomeUnknown('The lock cannot be taken.')
+
+    bench.give_up = refuse  # type: ignore[method-assign]
+    for _ in range(RULES.max_attempts):
+        bench.fail(bench.one)
+    for give_up in (refuse, refuse, bench.given_up.append):
+        with contextlib.suppress(errors.OutcomeUnknown):
+            bench.age(100, retry_at=1, lease_until=1)
+            bench.one.carry_on(bench.due(bench.one)[0], lambda: bench.fail_inside(bench.one), give_up)
+    assert bench.given_up == ['given up after 3 attempts: The target does not answer.']
 
 
 def test_an_attempt_that_fails_after_the_step_ended_leaves_nothing(bench: Bench) -> None:
