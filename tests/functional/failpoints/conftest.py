@@ -12,6 +12,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with Deployment(tmp_path_factory.mktemp('failpoints')).run() as deployed:
         Client(deployed.ports).make_type('shared', {'multiattach': '<is> True', 'volume_backend_name': 'file'})
         Client(deployed.ports).make_type('moved', {'multiattach': '<is> True'})
+        Client(deployed.ports).make_type('copied', {'multiattach': '<is> True', 'volume_backend_name': 'copy'})
         yield deployed
         deployed.heal()
 

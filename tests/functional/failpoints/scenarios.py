@@ -283,6 +283,13 @@ class Scenario:
 
     _stop_now = _migrate_now
 
+    def _retype_now(self, api: int) -> None:
+        wish = {'new_type': 'copied', 'migration_policy': 'on-demand'}
+        self.ask('POST', f'/v3/volumes/{self.volume}/action', {'os-retype': wish}, api=api)
+
+    def _sprout_now(self, api: int) -> None:
+        self.ask('POST', '/v3/volumes', {'volume': {'snapshot_id': self.snapshot}}, api=api)
+
     def _manage_now(self, api: int) -> None:
         wish = {'host': BACKEND, 'ref': {'source-name': self.name}, 'volume_type': 'shared'}
         self.ask('POST', '/v3/manageable_volumes', {'volume': wish}, api=api)
@@ -379,6 +386,8 @@ class Scenario:
         ident, status = self._newest()
         assert status == 'available'
         assert ident != self.volume
+        if self.snapshot:
+            assert self._read(f'volume-{ident}') == b'before'
 
     def _show_status(self) -> str:
         (row,) = self.cloud.query('SELECT status FROM volumes WHERE id = %s', self.volume)
@@ -509,9 +518,9 @@ class Scenario:
 _ALONE: dict[str, Callable[[Scenario], None]] = {
     'clone': Scenario._fill,
     'accept': Scenario._offer,
-    **dict.fromkeys(('snapshot', 'forget', 'revert'), Scenario._prepare_snapshot),
+    **dict.fromkeys(('snapshot', 'forget', 'revert', 'sprout'), Scenario._prepare_snapshot),
     'adopt': Scenario._prepare_file_of_snapshot,
-    'migrate': Scenario._free,
+    **dict.fromkeys(('migrate', 'retype'), Scenario._free),
     **dict.fromkeys(('reimage', 'upload'), Scenario._prepare_image),
     'stop': Scenario._block,
     **dict.fromkeys(('create', 'destroy', 'extend', 'plug', 'offer', 'unmanage'), lambda _scenario: None),

@@ -169,6 +169,21 @@ CASES: dict[str, Case] = {
     'host.sweep.finished': Case('sweep', 'swept'),
 }
 
+# The same places, come to by other ways.
+MORE: tuple[tuple[str, Case], ...] = (
+    *((f'volume.image.{name}', Case('reimage', 'filled')) for name in ('planned', 'running', 'fetched', 'finished')),
+    *((f'volume.image.{name}', Case('upload', 'imaged')) for name in ('planned', 'running', 'finished')),
+    *((f'volume.image.{name}', Case('image', 'filled')) for name in ('filled', 'adopted')),
+    *((f'volume.copy.{name}', Case('sprout', 'available')) for name in ('planned', 'running', 'copied', 'finished')),
+    ('volume.snapshot.running', Case('revert', 'reverted')),
+    ('engine.volume_create.written', Case('image', 'filled')),
+    *(
+        (f'volume.migrate.{name}', Case('retype', 'migrated'))
+        for name in ('planned', 'running', 'proven', 'adopted', 'switched', 'clear', 'finished')
+    ),
+    *((f'volume.migrate.{name}', Case('stop', 'stayed')) for name in ('planned', 'finished')),
+)
+
 
 def render() -> str:
     """Write the table of the documentation."""

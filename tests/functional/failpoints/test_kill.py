@@ -10,7 +10,7 @@ from multiattach import failpoints
 from tests.deployments.failpoints import DURATION, Deployment, Victim
 from tests.functional.cluster import facts
 from tests.functional.failpoints.scenarios import Scenario
-from tests.functional.failpoints.table import CASES
+from tests.functional.failpoints.table import CASES, MORE, Case
 from tests.testbed.polling import look_until, wait_until
 
 # One of each kind of process runs in the gate.
@@ -69,7 +69,16 @@ def wait_dead(victim: Victim) -> bool:
     'point', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in failpoints.POINTS]
 )
 def test_kill(cloud: Deployment, point: str) -> None:
-    case = CASES[point]
+    check_kill(cloud, point, CASES[point])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('point', 'case'), MORE, ids=[f'{point}-{case.action}' for point, case in MORE])
+def test_kill_on_another_way(cloud: Deployment, point: str, case: Case) -> None:
+    check_kill(cloud, point, case)
+
+
+def check_kill(cloud: Deployment, point: str, case: Case) -> None:
     victim = find_victim(cloud, point)
     scenario = reach(cloud, victim, point, case.action)
     assert victim.process is not None
