@@ -16,9 +16,6 @@ S = models.Snapshot
 M = models.Migration
 _CHUNK = 500
 _COPYING = migrations.State.COPYING
-# A deletion that was given up is tried again at a person's word.
-_BUSY_VOLUMES = sorted({*states.WORKER_STATUSES, states.Volume.ERROR_DELETING})
-_BUSY_SNAPSHOTS = sorted({*snapshots.WORKER_SNAPSHOTS, snapshots.Snapshot.ERROR_DELETING})
 
 
 class Owner(NamedTuple):
@@ -72,8 +69,8 @@ def find_busy(session: Session, idents: Sequence[str]) -> set[str]:
         found.update(
             session.scalars(
                 sa.union_all(
-                    sa.select(V.id).where(V.id.in_(some), V.deleted_at.is_(None), V.status.in_(_BUSY_VOLUMES)),
-                    sa.select(S.id).where(S.id.in_(some), S.deleted_at.is_(None), S.status.in_(_BUSY_SNAPSHOTS)),
+                    sa.select(V.id).where(V.id.in_(some), V.deleted_at.is_(None), V.status.in_(sorted(states.BUSY))),
+                    sa.select(S.id).where(S.id.in_(some), S.deleted_at.is_(None), S.status.in_(sorted(snapshots.BUSY))),
                     sa.select(M.volume_id).where(M.volume_id.in_(some), M.deleted_at.is_(None)),
                 )
             )
@@ -90,10 +87,7 @@ def list_open_steps(session: Session, host: str, before: datetime.datetime) -> l
             sa.select(V.id, V.id, V.status, V.status_at, sa.cast(copies.percent, sa.String(8)))
             .outerjoin(copies, copies.volume_id == V.id)
             .where(
-                V.deleted_at.is_(None),
-                V.host == host,
-                V.status.in_(sorted(states.WORKER_STATUSES - {states.Volume.RETYPING})),
-                V.status_at < before,
+                V.deleted_at.is_(None), V.host == host, V.status.in_(sorted(states.WITH_STEP)), V.status_at < before
             ),
             sa.select(S.id, S.volume_id, S.status, S.status_at, nothing)
             .join(V, V.id == S.volume_id)

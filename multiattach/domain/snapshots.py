@@ -68,6 +68,8 @@ SNAPSHOT_EVENTS: dict[str, Transition] = rows(
 
 # The worker's next step is due; a revert is a step on the volume.
 WORKER_SNAPSHOTS: frozenset[str] = frozenset((S.CREATING, S.DELETING))
+# The same, or a deletion was given up, which is tried again at a person's word.
+BUSY: frozenset[str] = WORKER_SNAPSHOTS | {S.ERROR_DELETING}
 WITH_STORAGE: frozenset[str] = frozenset(s for s, info in SNAPSHOT_STATES.items() if info.has_storage)
 # A volume may be deleted together with snapshots in these.
 CASCADED: frozenset[str] = SNAPSHOT_EVENTS['delete'].sources | {S.DELETING}

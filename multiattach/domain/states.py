@@ -11,6 +11,7 @@ import enum
 from typing import NamedTuple
 
 from multiattach.domain.volume_states import (
+    BUSY as BUSY,
     COPYING as COPYING,
     DERIVED_STATUSES as DERIVED_STATUSES,
     FAILED as FAILED,
@@ -22,6 +23,7 @@ from multiattach.domain.volume_states import (
     VOLUME_EVENTS as VOLUME_EVENTS,
     VOLUME_STATES as VOLUME_STATES,
     WITH_SERVER as WITH_SERVER,
+    WITH_STEP as WITH_STEP,
     WITHOUT_STORAGE as WITHOUT_STORAGE,
     WORKER_STATUSES as WORKER_STATUSES,
     Owner as Owner,

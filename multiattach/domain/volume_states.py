@@ -228,3 +228,7 @@ WITH_SERVER: frozenset[str] = frozenset(status for status, info in _STATUSES if 
 # Nothing is going on: the volume may be cloned, retyped and extended.
 SETTLED: tuple[str, ...] = tuple(status for status, info in _STATUSES if info.derived and info.owner is Owner.NOBODY)
 WORKER_STATUSES: frozenset[str] = frozenset(status for status, info in _STATUSES if info.owner is Owner.VOLUME)
+# The step is on the volume itself; that of a retype is on its migration.
+WITH_STEP: frozenset[str] = WORKER_STATUSES - {V.RETYPING}
+# Its storage is somebody's to change; a deletion that was given up is tried again at a person's word.
+BUSY: frozenset[str] = WORKER_STATUSES | {V.ERROR_DELETING}
