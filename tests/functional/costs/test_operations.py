@@ -1,87 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQL statements and RPC calls of what workers do with volumes, until it is done: what costs.rst says."""
 
-import collections
-import functools
-import json
-import re
-import time
-
 import pytest
-import sqlalchemy as sa
-import webtest
 
-from multiattach.api import deploy
-from multiattach.api.settings import ApiSettings
-from multiattach.db import models
 from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.backends.file import FileBackend
-from multiattach.rpc.clients import VolumeWorkers
+from tests import contexts
 from tests.deployments import embedded
-from tests.functional.costs.test_attachment_calls import DOC, HEADERS, Meter
+from tests.deployments.keeping import KeepingTarget
+from tests.functional.costs.bench import Bench, S, V, has_moved, has_status, is_gone, is_made
 
-CALLS = [name for name in vars(VolumeWorkers) if name.split('_')[0] in ('create', 'delete', 'extend', 'revert')]
-CALLS += ['migrate_volume', 'manage_volume', 'unmanage_volume', 'find_manageable']
-QUIET = 0.2  # s without a statement
-
-
-class Bench:
-    """A service with two backends, and what it pays for each request."""
-
-    def __init__(self, deployed, monkeypatch):
-        self.deployed = deployed
-        self.app = webtest.TestApp(deploy.make_application(deployed.engine, ApiSettings()))
-        self.meter = Meter(deployed)
-        self.calls = collections.Counter()
-        # Looks that cost nothing.
-        self._beside = sa.create_engine(deployed.conf.database.connection)
-        self.costs = {}
-        for name in CALLS:
-            monkeypatch.setattr(VolumeWorkers, name, self._count(getattr(VolumeWorkers, name)))
-
-    def _count(self, call):
-        @functools.wraps(call)
-        def counted(*args):
-            self.calls['rpc'] += 1
-            return call(*args)
-
-        return counted
-
-    def close(self):
-        self._beside.dispose()
-
-    def look(self, query):
-        with self._beside.connect() as connection:
-            return connection.execute(query).scalar()
-
-    def ask(self, name, method, path, body=None, done=None):
-        """Make a request, and note what was paid until it is done and nothing more happens.
-
-        :param done: a query, and what it gives in the end
-        """
-        self.settle()
-        self.meter.read()
-        self.calls.clear()
-        reply = self.app.request(f'/v3{path}', method=method, headers=HEADERS, **_encode(body))
-        found = reply.json if reply.body else {}
-        if done is not None:
-            query, wanted = done(found)
-            self.deployed.wait(lambda: self.look(query) == wanted)
-        self.settle()
-        self.costs[name] = self.meter.read()[0], self.calls['rpc']
-        return found
-
-    def settle(self):
-        before = None
-        while before != sum(self.meter.counts.values()):
-            before = sum(self.meter.counts.values())
-            time.sleep(QUIET)
-
-
-def _encode(body):
-    if body is None:
-        return {}
-    return {'body': json.dumps(body).encode(), 'content_type': 'application/json'}
+# Tables of the page.
+VOLUMES, SNAPSHOTS, RESERVATIONS = 1, 2, 3
 
 
 @pytest.fixture
@@ -96,54 +26,73 @@ def bench(tmp_path, monkeypatch):
         made.close()
 
 
-V, S, M = models.Volume, models.Snapshot, models.Migration
-
-
-def has_status(model, ident, status='available'):
-    return sa.select(model.status).where(model.id == ident), status
-
-
-def is_gone(model, ident):
-    return sa.select(sa.func.count()).where(model.id == ident, model.deleted_at.is_(None)), 0
-
-
-def has_moved(volume_id):
-    """Nothing of its migrations is left to do, and it is elsewhere."""
-    query = sa.select(sa.func.count()).where(M.volume_id == volume_id, M.state == 'done')
-    return query, 1
-
-
-def test_the_costs_are_those_of_the_documentation(bench):
+def test_volumes(bench):
     ask = bench.ask
     body = {'volume': {'size': 1, 'volume_type': 'here'}}
-    volume = ask('create volume', 'POST', '/volumes', body, lambda r: has_status(V, r['volume']['id']))['volume']['id']
-    act = f'/volumes/{volume}/action'
-    available = has_status(V, volume)
+    volume = ask('create volume', 'POST', '/volumes', body, is_made(V, 'volume'))['volume']['id']
+    act, available = f'/volumes/{volume}/action', has_status(V, volume)
     ask('extend volume', 'POST', act, {'os-extend': {'new_size': 2}}, lambda _: available)
+    ask('volume of a volume', 'POST', '/volumes', {'volume': {'source_volid': volume}}, is_made(V, 'volume'))
     ask('retype', 'POST', act, {'os-retype': {'new_type': 'same', 'migration_policy': 'never'}})
-    body = {'snapshot': {'volume_id': volume}}
-    snapshot = ask('create snapshot', 'POST', '/snapshots', body, lambda r: has_status(S, r['snapshot']['id']))
-    ident = snapshot['snapshot']['id']
-    ask('show snapshot', 'GET', f'/snapshots/{ident}')
-    ask('list snapshots in detail', 'GET', '/snapshots/detail')
-    ask('revert', 'POST', act, {'revert': {'snapshot_id': ident}}, lambda _: available)
-    body = {'volume': {'snapshot_id': ident}}
-    clone = ask('volume of a snapshot', 'POST', '/volumes', body, lambda r: has_status(V, r['volume']['id']))
-    clone = clone['volume']['id']
-    ask('delete snapshot', 'DELETE', f'/snapshots/{ident}', None, lambda _: is_gone(S, ident))
-    body = {'os-retype': {'new_type': '__DEFAULT__', 'migration_policy': 'never'}}
-    ask('retype', 'POST', act, body)
+    ask('retype', 'POST', act, {'os-retype': {'new_type': '__DEFAULT__', 'migration_policy': 'never'}})
     body = {'os-migrate_volume': {'host': 'testhost@other'}}
-    ask('migrate', 'POST', act, body, lambda _: has_moved(volume))
-    made = ask('offer transfer', 'POST', '/volume-transfers', {'transfer': {'volume_id': volume}})['transfer']
-    body = {'accept': {'auth_key': made['auth_key']}}
-    ask('accept transfer', 'POST', f'/volume-transfers/{made["id"]}/accept', body)
+    ask('migrate', 'POST', act, body, lambda _: has_moved(volume, 1))
+    body = {'os-retype': {'new_type': 'here', 'migration_policy': 'on-demand'}}
+    ask('retype with migration', 'POST', act, body, lambda _: has_moved(volume, 2))
+    ask('reset volume', 'POST', act, {'os-reset_status': {'status': 'available'}})
+    offer = {'transfer': {'volume_id': volume}}
+    made = ask('offer transfer', 'POST', '/volume-transfers', offer)['transfer']
+    path = f'/volume-transfers/{made["id"]}'
+    ask('show transfer', 'GET', path)
+    ask('list transfers in detail', 'GET', '/volume-transfers/detail')
+    ask('withdraw transfer', 'DELETE', path)
+    made = ask('offer transfer', 'POST', '/volume-transfers', offer)['transfer']
+    ask('accept transfer', 'POST', f'/volume-transfers/{made["id"]}/accept', {'accept': {'auth_key': made['auth_key']}})
     ask('unmanage', 'POST', act, {'os-unmanage': None}, lambda _: is_gone(V, volume))
-    body = {'volume': {'host': 'testhost@other', 'ref': {'source-name': f'volume-{volume}'}}}
-    ask('manage', 'POST', '/manageable_volumes', body, lambda r: has_status(V, r['volume']['id']))
-    ask('delete volume', 'DELETE', f'/volumes/{clone}', None, lambda _: is_gone(V, clone))
+    ask('list manageable volumes', 'GET', '/manageable_volumes/detail?host=testhost@file')
+    body = {'volume': {'host': 'testhost@file', 'ref': {'source-name': f'volume-{volume}'}}}
+    volume = ask('manage', 'POST', '/manageable_volumes', body, is_made(V, 'volume'))['volume']['id']
+    ask('delete volume', 'DELETE', f'/volumes/{volume}', None, lambda _: is_gone(V, volume))
+    bench.check(VOLUMES)
 
-    rows = re.findall(r'^   \* - ([a-z ]+)\n     - (\d+) / (\d+) / (\d+)\n     - (\d+)$', DOC.read_text(), re.MULTILINE)
-    place = ('sqlite', 'mysql', 'postgresql').index(bench.deployed.db.engine.dialect.name)
-    expected = {name: (int(found[place]), int(found[3])) for name, *found in rows}
-    assert bench.costs == expected
+
+def test_snapshots(bench):
+    ask, volume = bench.ask, bench.deployed.make_volume('here', ctx=contexts.make_context(project='0' * 32))
+    snapshot = ask(
+        'create snapshot', 'POST', '/snapshots', {'snapshot': {'volume_id': volume}}, is_made(S, 'snapshot')
+    )['snapshot']['id']
+    path, act = f'/snapshots/{snapshot}', f'/snapshots/{snapshot}/action'
+    ask('show snapshot', 'GET', path)
+    ask('list snapshots in detail', 'GET', '/snapshots/detail')
+    ask('update snapshot', 'PUT', path, {'snapshot': {'name': 'new'}})
+    ask('set metadata of snapshot', 'POST', f'{path}/metadata', {'metadata': {'a': 'b'}})
+    ask('show metadata of snapshot', 'GET', f'{path}/metadata')
+    ask('delete metadata of snapshot', 'DELETE', f'{path}/metadata/a')
+    ask('reset snapshot', 'POST', act, {'os-reset_status': {'status': 'available'}})
+    ask(
+        'revert',
+        'POST',
+        f'/volumes/{volume}/action',
+        {'revert': {'snapshot_id': snapshot}},
+        lambda _: has_status(V, volume),
+    )
+    ask('volume of a snapshot', 'POST', '/volumes', {'volume': {'snapshot_id': snapshot}}, is_made(V, 'volume'))
+    ask('unmanage snapshot', 'POST', act, {'os-unmanage': None})
+    ask('list manageable snapshots', 'GET', '/manageable_snapshots/detail?host=testhost@file')
+    body = {'snapshot': {'volume_id': volume, 'ref': {'source-name': f'snapshot-{snapshot}'}}}
+    snapshot = ask('manage snapshot', 'POST', '/manageable_snapshots', body, is_made(S, 'snapshot'))['snapshot']['id']
+    ask('delete snapshot', 'DELETE', f'/snapshots/{snapshot}', None, lambda _: is_gone(S, snapshot))
+    bench.check(SNAPSHOTS)
+
+
+def test_reservations(tmp_path, monkeypatch):
+    with embedded.deploy(tmp_path, KeepingTarget(), report_interval=3600, lease_rules=LeaseRules()) as deployed:
+        specs = {'multiattach': '<is> True', 'multiattach:reservations': '<is> True'}
+        deployed.engine.types.create(deployed.ctx, 'kept', None, True, specs)
+        volume = deployed.make_volume('kept', ctx=contexts.make_context(project='0' * 32))
+        bench = Bench(deployed, monkeypatch)
+        path = f'/multiattach/volumes/{volume}/reservations'
+        bench.ask('show reservations', 'GET', path)
+        bench.ask('clear reservations', 'POST', f'{path}/clear', {'reservations': {}})
+        bench.close()
+    bench.check(RESERVATIONS)

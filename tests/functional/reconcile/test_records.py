@@ -279,7 +279,8 @@ def test_a_backend_tells_of_its_own_volumes_only(bench: Bench) -> None:
     rows = [connect(bench, host) for host in ('one', 'two', 'three')]
     for row in rows:
         bench.write(models.Volume, str(row.volume_id), host='elsewhere@file')
+        (bench.deployed.directory / 'volumes' / f'volume-{row.volume_id}').unlink()
     assert bench.look() == []
-    bench.write(models.Volume, str(rows[0].volume_id), host=embedded.BACKEND)
+    bench.write(models.Volume, str(rows[0].volume_id), host=embedded.BACKEND, status='error')
     [seen] = bench.look()
     assert seen.about == f'{NAME}: one, three, two'

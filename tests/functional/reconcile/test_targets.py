@@ -25,6 +25,7 @@ def remove_row(bench: Bench, volume: str, row: models.Attachment) -> None:
 def remove_volume(bench: Bench, volume: str, row: models.Attachment) -> None:
     remove_row(bench, volume, row)
     bench.write(models.Volume, volume, deleted_at=models.now(), status='deleted')
+    (bench.deployed.directory / 'volumes' / f'volume-{volume}').unlink(missing_ok=True)
 
 
 def leave_file(bench: Bench, volume: str, row: models.Attachment) -> None:

@@ -10,6 +10,7 @@ import pytest
 from multiattach.drivers.backends import moving
 from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.backends.file import FileBackend
+from multiattach.drivers.backends.names import Stored
 from multiattach.drivers.errors import CopyAborted, StorageError
 
 pytestmark = pytest.mark.every_store
@@ -58,9 +59,11 @@ def test_there_and_back(store, folder):
     before = digest(folder.path(IDENT))
     copy(folder, store.backend)
     assert store.names() == [f'draft-{IDENT}']
+    assert store.backend.list_storage() == Stored(frozenset(), frozenset({IDENT}))
     for _ in range(2):
         store.backend.movable.adopt(IDENT)
     assert store.names() == [f'volume-{IDENT}']
+    assert store.backend.list_storage() == Stored(frozenset({IDENT}), frozenset())
     assert store.size(IDENT) == GIB
     for place, data in DATA.items():
         assert store.read(IDENT, place, len(data)) == data
@@ -71,6 +74,7 @@ def test_there_and_back(store, folder):
     assert digest(folder.path(IDENT)) == before
     assert os.stat(folder.path(IDENT)).st_blocks * 512 < 64 * MIB, 'zeros are not written'
     store.backend.discard(IDENT)
+    assert store.backend.list_storage() == Stored(frozenset(), frozenset({IDENT}))
     store.backend.clear(IDENT, lambda: True)
     assert store.names() == []
 
