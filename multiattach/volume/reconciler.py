@@ -60,7 +60,8 @@ _ALL_TARGETS = (
     'attachments whose end is recorded, in a database that is known to be that of these targets.'
 )
 _FOREIGN = (
-    'The target admits everybody: this service did not make it, and another one, such as Cinder, may have it in use. '
+    'By whom the target admits, or by its LUNs, this service did not make it: another one, such as Cinder, may have it '
+    'in use. '
     'What was imported from Cinder is this service\'s own after "multiattach-manage cinder finish".'
 )
 _ALL_SERVERS = (
@@ -224,7 +225,7 @@ class VolumeReconciler(Reconciler):
     ) -> tuple[list[Seen], str | None]:
         """Return what was seen, and why not all was looked at: a lock that was not free in time."""
         files = self._target.list_files()
-        self._way_back = any(state.addresses for state in shown.values()) and self._side.has_imports()
+        self._way_back = any(state.is_foreign for state in shown.values()) and self._side.has_imports()
         suspects = [
             ident
             for ident in {*rows, *shown, *(files or ())}
@@ -297,7 +298,7 @@ class VolumeReconciler(Reconciler):
 
     def _keeps(self, state: TargetState | None) -> bool:
         """Tell whether a target is to stay as Cinder made it, and left alone as long as it has what is needed."""
-        return self._way_back and state is not None and bool(state.addresses)
+        return self._way_back and state is not None and state.is_foreign
 
     def _compare(self, ident: str, recorded: Recorded, state: TargetState | None) -> list[target_drift.Difference]:
         kept = self._keeps(state)
@@ -311,7 +312,7 @@ class VolumeReconciler(Reconciler):
             rows = self._side.list_of_volumes([ident])
         recorded, kept = _summarise(rows), self._keeps(state)
         found = self._compare(ident, recorded, state)
-        foreign = state is not None and bool(state.addresses) and (kept or known is None)
+        foreign = state is not None and state.is_foreign and (kept or known is None)
         seen = [
             Seen(
                 kind,

@@ -118,6 +118,7 @@ class TargetState:
     :param addresses: rules by which it admits whoever comes from somewhere, ``ALL`` for everybody: none of this
         service, which names initiators.
     :param registered: initiators with persistent reservations, in force or kept for the target's next life.
+    :param has_others_units: it has a logical unit where none of this service is.
     """
 
     volume_id: str
@@ -130,6 +131,12 @@ class TargetState:
     is_open: bool = True
     addresses: tuple[str, ...] = ()
     registered: tuple[str, ...] = ()
+    has_others_units: bool = False
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another service made it, such as Cinder."""
+        return bool(self.addresses) or self.has_others_units
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,10 @@ class PortalGroup:
         """Whether it admits everybody, as none of this driver does."""
         return self._configfs.read(self._group / 'attrib' / 'generate_node_acls') == '1'
 
+    def has_others_units(self) -> bool:
+        """Whether it has logical units by other numbers than this driver's; Cinder begins with 0."""
+        return bool({*self._configfs.list_names(self._group / 'lun')} - {self._lun.name})
+
     def is_stuck(self) -> bool:
         return self._configfs.is_stuck(self._target)
 

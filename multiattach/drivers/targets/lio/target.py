@@ -384,6 +384,7 @@ class LioTarget:
             group.is_open(),
             (_EVERYBODY,) if group.is_public() else (),
             tuple(group.find_name(name) for name in self._memory.list_registered(volume_id)),
+            group.has_others_units(),
         )
 
     def show(self, volume_id: str) -> TargetState | None:
