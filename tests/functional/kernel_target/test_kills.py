@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.kernel_target, pytest.mark.slow]
 
 ACTIONS = ('connect', 'disconnect', 'fence', 'refuse', 'restore')
 POINTS = [point for point, case in CASES.items() if point.startswith('volume.') and case.action in ACTIONS]
+_OF_THE_WORKER = ('exporting', 'unexporting', 'fencing')
 PREFIX = 'iqn.2010-10.org.openstack:volume-'
 
 
@@ -134,7 +135,7 @@ def list_rows(d: embedded.Deployment) -> list[models.Attachment]:
 
 
 def list_open(d: embedded.Deployment) -> list[str]:
-    return [row.id for row in list_rows(d) if row.state in states.IN_FLIGHT]
+    return [row.id for row in list_rows(d) if row.state in _OF_THE_WORKER]
 
 
 def list_entries(volume: str) -> list[str]:
