@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from multiattach import failpoints
 from multiattach.db import models
@@ -131,7 +132,8 @@ class Life:
 
 def list_rows(d: embedded.Deployment) -> list[models.Attachment]:
     with d.db.reader() as session:
-        return list(session.scalars(sa.select(models.Attachment).where(models.Attachment.deleted_at.is_(None))))
+        query = sa.select(models.Attachment).where(models.Attachment.deleted_at.is_(None)).options(orm.undefer('*'))
+        return list(session.scalars(query))
 
 
 def list_open(d: embedded.Deployment) -> list[str]:
