@@ -11,7 +11,8 @@ import pathlib
 import signal
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -74,7 +75,8 @@ class Life:
             if action == 'refuse':
                 self._file(volume).rename(self._file(volume).with_suffix('.away'))
                 self._target.lose()  # else nobody opens the file
-            self._facts.write_text(json.dumps({'volume': volume, 'kept': kept.id, 'one': row.id}))
+            info = d.engine.attachments.show(d.ctx, row.id).connection_info
+            self._facts.write_text(json.dumps({'volume': volume, 'kept': kept.id, 'one': row.id, 'info': info}))
             failpoints.reach = failpoints.Failpoints(f'{point}=kill').reach
             if action in ('connect', 'refuse'):
                 d.engine.attachments.connect(d.ctx, row.id, make_connector('one'))
@@ -116,11 +118,11 @@ class Life:
                 proof = rows[one].fence_proof
                 assert set(map(bool, proof['left'].values())) == {False}
                 with pytest.raises(LoginRefused):
-                    log_in(rows[one])
+                    log_in(str(rows[one].initiator), facts['info'])
             admitted = [row for row in rows.values() if row.state in states.ADMITTED]
             assert list_entries(volume) == sorted(str(row.initiator).lower() for row in admitted)
             for row in admitted:
-                log_in(row)
+                log_in(str(row.initiator), row.connection_info)
             assert d.reconciler.run(fix=False) == []
             for ident in (facts['kept'], one):
                 detach(d, ident)
@@ -145,11 +147,9 @@ def list_entries(volume: str) -> list[str]:
     return sorted(os.listdir(folder)) if folder.exists() else []
 
 
-def log_in(row: models.Attachment) -> None:
-    info = row.connection_info
-    with Session(
-        info['target_portal'], info['target_iqn'], str(row.initiator), info['auth_username'], info['auth_password']
-    ) as session:
+def log_in(initiator: str, info: Mapping[str, Any]) -> None:
+    words = (info['target_portal'], info['target_iqn'], initiator, info['auth_username'], info['auth_password'])
+    with Session(*words) as session:
         session.read(0)
 
 
