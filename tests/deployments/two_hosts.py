@@ -78,9 +78,10 @@ def list_disks(host: ComputeHost) -> list[str]:
 class Deployment:
     """Everything; and short cuts to the API."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, *, memory: int = 1536) -> None:
+        """:param memory: MiB of a compute host."""
         self.folder = folder
-        self.cluster = Cluster(folder / 'c', hosts=2, disks=(DISK_MB,), redis=True)
+        self.cluster = Cluster(folder / 'c', hosts=2, memory=memory, disks=(DISK_MB,), redis=True)
         self.network = self.cluster.network
         self.tgtd = Tgtd(folder / 'tgtd', network=self.network)
         self.config = folder / 'multiattach.conf'
@@ -344,6 +345,10 @@ class Deployment:
             return state == 'attached'
 
         wait_until(check, seconds, f'volume {volume_id} in {guest.name}', 0.1)
+        return self.find_device(guest, volume_id)
+
+    def find_device(self, guest: Guest, volume_id: str) -> str:
+        """Wait until a guest sees a volume that it has."""
         return guest.wait_for_disk(volume_id)
 
     def attach(self, guest: Guest, volume_id: str) -> str:

@@ -22,6 +22,7 @@ from multiattach.drivers.connectors.qemu import QemuConnector
 from multiattach.drivers.hypervisors.base import Disk
 from multiattach.drivers.hypervisors.libvirt.hypervisor import LibvirtHypervisor
 from tests.deployments.lio import Service
+from tests.e2e.scsi_disk import SLOW, ScsiDisk
 from tests.testbed import Guest, Libvirtd
 from tests.testbed.network import Network
 from tests.testbed.polling import wait_until
@@ -31,17 +32,17 @@ from tests.testbed.vm import ComputeHost
 _TOP, STEPS = Path(__file__).parents[2], Path(__file__).with_name('reservation_steps.py')
 pytestmark = pytest.mark.slow  # emulated machines
 
-DISK, KEYS, SLOW = '/dev/sda', ('0xa1', '0xb2'), 300
+DISK, KEYS = '/dev/sda', ('0xa1', '0xb2')
 # By type: what one who is registered and does not hold it may do, and one who is not registered.
 RIGHTS = {1: ('r', 'r'), 3: ('', ''), 5: ('rw', 'r'), 6: ('rw', ''), 7: ('rw', 'r'), 8: ('rw', '')}
 FOR_ALL = (7, 8)
 
 
-class Server:
+class Server(ScsiDisk):
     """A guest that has a volume through the service."""
 
     def __init__(self, guest: Guest, hypervisor: LibvirtHypervisor, service: Service, connector: QemuConnector) -> None:
-        self.guest = guest
+        super().__init__(guest, DISK)
         self.id = str(guest.domain.UUIDString())
         self._hypervisor, self._service, self._connector = hypervisor, service, connector
         self.attachment: dict[str, Any] = {}
@@ -65,34 +66,6 @@ class Server:
         disk = Disk(ident, volume_id, source, '', multiattach=True, reservations=info['reservations'])
         assert self._hypervisor.attach(self.id, disk) == DISK
         self.guest.wait_for_disk('sda', SLOW)
-
-    def ask(self, *words: str) -> tuple[int, str]:
-        # The first command of a new session, and after others changed something, is answered with that news.
-        return self.guest.run(f'for i in 1 2 3; do sg_persist -n {" ".join(words)} {DISK} >/tmp/o 2>&1; c=$?; '
-                              '[ $c = 6 ] || break; done; cat /tmp/o; exit $c', timeout=SLOW)  # fmt: skip
-
-    def do(self, *words: str) -> str:
-        code, output = self.ask('--out', *words)
-        assert code == 0, (words, output)
-        return output
-
-    def tell(self, what: str) -> str:
-        code, output = self.ask('--in', what)
-        assert code == 0, (what, output)
-        return output
-
-    @property
-    def rights(self) -> str:
-        """``r`` and ``w`` if it may read and write."""
-        found = ''
-        for right, words in (
-            ('r', f'if={DISK} of=/dev/null iflag=direct'),
-            ('w', f'if=/dev/zero of={DISK} oflag=direct'),
-        ):
-            command = f'dd {words} bs=4096 count=1 2>&1'
-            code, _output = self.guest.run(f'{command} || {command}', timeout=SLOW)
-            found += right if code == 0 else ''
-        return found
 
 
 class KernelServer(Server):

@@ -50,7 +50,7 @@ class Reader:
         self._servers = servers
         self._run = run
         self._exports: dict[str, list[str]] = {name: [] for name in ('', *servers)}
-        #: what is typed instead of something on the page
+        #: what is typed, and shown, instead of something on the page
         self.replaced: dict[str, str] = {}
 
     def follow(self, *sections: str, leave_out: Iterable[str] = ()) -> None:
@@ -68,9 +68,7 @@ class Reader:
 
         :returns: what was shown at each of them.
         """
-        text = block.text
-        for old, new in self.replaced.items():
-            text = text.replace(old, new)
+        text, shown = self._replace(block.text), tuple(map(self._replace, shown))
         with concurrent.futures.ThreadPoolExecutor() as pool:
             jobs = [pool.submit(self._type_at, name, text) for name in find_places(block) if name not in leave_out]
         done = [job.result() for job in jobs]
@@ -79,6 +77,11 @@ class Reader:
             assert all(' '.join(line.split()) in flat for line in shown), said
             assert shown or code == 0, said
         return [said for _, said in done]
+
+    def _replace(self, text: str) -> str:
+        for old, new in self.replaced.items():
+            text = text.replace(old, new)
+        return text
 
     def _type_at(self, name: str, text: str) -> tuple[int, str]:
         start = time.monotonic()

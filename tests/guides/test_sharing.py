@@ -4,7 +4,7 @@
 import contextlib
 import pathlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import libvirt
 import pytest
@@ -12,8 +12,10 @@ import pytest
 from multiattach.domain.explanations import SHARED_WARNING
 from tests.deployments import file_system
 from tests.deployments.programs import BIN, make_environment
+from tests.deployments.storage_machines import TYPE
 from tests.guides.sharing import Reader, find_places, read_steps
 from tests.guides.text import Block
+from tests.testbed.errors import TestbedError
 from tests.testbed.guest import Guest
 from tests.testbed.network import Network
 from tests.testbed.polling import wait_until
@@ -21,7 +23,9 @@ from tests.testbed.tgtd import Tgtd
 from tests.testbed.vm import ComputeHost
 
 CLUSTER = ('The cluster', 'The file system')
-FENCE = 'Fence a server at the storage'
+EXT4, FENCE, END = 'One more server, and ext4', 'Fence a server at the storage', 'The end'
+PACEMAKER = 'Have Pacemaker fence'
+LAST = (1 << 18) - 1  # of the blocks of a GiB
 TARGET = 'iqn.2010-10.org.openstack:by-hand'
 _LUN = """\
 <disk type='block' device='lun'><driver name='qemu' type='raw' cache='none' io='native'/>
@@ -29,8 +33,7 @@ _LUN = """\
 
 
 def test_each_block_is_typed_somewhere() -> None:
-    sections = ('What the servers need', 'The volume', *CLUSTER, 'One more server, and ext4')
-    steps = read_steps(*sections, FENCE, 'The end')
+    steps = read_steps('What the servers need', 'The volume', *CLUSTER, EXT4, FENCE, PACEMAKER, END)
     assert len(steps) > 20
     for block, _ in steps:
         is_client = 'openstack' in block.text
@@ -49,8 +52,11 @@ def follow_volume(reader: Reader) -> None:
         reader.type(*step)
 
 
-def follow_fence(reader: Reader, db: Guest) -> None:
-    """Follow the section on fences, and cut a server off where the page does."""
+def follow_fence(reader: Reader, db: Guest, check: Callable[[], None] | None = None) -> None:
+    """Follow the section on fences, and cut a server off where the page does.
+
+    :param check: is run when its writes are refused.
+    """
     for step in read_steps(FENCE):
         if 'preempt' in step[0].text:
             db.set_link(up=False)
@@ -59,28 +65,39 @@ def follow_fence(reader: Reader, db: Guest) -> None:
             wait_until(lambda: not db.domain.isActive(), 180, 'the end of db', 1)
             assert 'fencing this system by restarting' in db.read_log()
         reader.type(*step)
+        if 'of=$DISK' in step[0].text and check:
+            check()
+
+
+def make_run(clouds: pathlib.Path, wrap: Callable[[list[str]], list[str]] = list) -> Callable[[str], tuple[int, str]]:
+    """Make what runs scripts where the client is.
+
+    :param clouds: its clouds.yaml.
+    :param wrap: makes a command of another network namespace of a command.
+    """
+
+    def run(script: str) -> tuple[int, str]:
+        env = make_environment(OS_CLIENT_CONFIG_FILE=str(clouds))
+        env['PATH'] = f'{BIN}:{env["PATH"]}'
+        argv = wrap(['bash', '-c', script])
+        done = subprocess.run(
+            argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
+        )
+        return done.returncode, done.stdout
+
+    return run
 
 
 @pytest.mark.slow
 def test_servers_share_a_file_system(tmp_path: pathlib.Path) -> None:
     with file_system.run_alone(tmp_path / 'state') as (service, servers):
-
-        def run(script: str) -> tuple[int, str]:
-            env = make_environment(OS_CLIENT_CONFIG_FILE=str(service.state / 'clouds.yaml'))
-            env['PATH'] = f'{BIN}:{env["PATH"]}'
-            argv = ['bash', '-c', script]
-            done = subprocess.run(
-                argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
-            )
-            return done.returncode, done.stdout
-
-        reader = Reader(servers, run)
+        reader = Reader(servers, make_run(service.state / 'clouds.yaml'))
         reader.follow('What the servers need')
         follow_volume(reader)
-        reader.follow(*CLUSTER, 'One more server, and ext4')
+        reader.follow(*CLUSTER, EXT4)
         # What ext4's program was kept from is whole.
         assert servers['db'].run('ls /mnt/shared')[1].split() == ['from-db', 'from-web', 'lost+found']
-        reader.follow('The end')
+        reader.follow(END)
         service.wait(lambda: service.ask('GET', '/v3/volumes')[1]['volumes'] == [], 120)
 
 
@@ -124,4 +141,64 @@ def test_servers_on_two_hosts_share_a_file_system_until_one_is_fenced(hosts: lis
     reader.type(*find)
     reader.follow('What the servers need', *CLUSTER)
     follow_fence(reader, db)
-    reader.follow('The end', leave_out=['db', ''])
+    reader.follow(END, leave_out=['db', ''])
+
+
+@pytest.fixture(scope='module')
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[file_system.Deployment]:
+    with file_system.Deployment(tmp_path_factory.mktemp('lio')).run() as whole:
+        yield whole
+
+
+def make_reader(cloud: file_system.Deployment) -> Reader:
+    return Reader(cloud.servers, make_run(cloud.folder / 'clouds.yaml', cloud.network.wrap))
+
+
+def check_refused(cloud: file_system.Deployment, volume_id: str) -> None:
+    """See that what ``db`` writes is refused, and is not there where the volume is."""
+    with pytest.raises(TestbedError, match='Invalid exchange'):
+        cloud.far.write_block('/dev/sda', LAST, b'cut off')
+    assert cloud.read_block(volume_id, LAST) != 'cut off'
+
+
+@pytest.mark.slow
+def test_servers_of_the_service_share_until_one_is_fenced(cloud: file_system.Deployment) -> None:
+    """All of the page, on a volume with reservations: ``web`` is an initiator by QEMU, ``db`` by its host's kernel."""
+    reader, spec = make_reader(cloud), '--property multiattach="<is> True"'
+    reader.replaced = {'/dev/vdb': '/dev/sda', spec: f'{spec} --property multiattach:reservations="<is> True"'}
+    reader.follow('What the servers need')
+    follow_volume(reader)
+    reader.follow(*CLUSTER, EXT4)
+    ((volume_id,),) = cloud.query('SELECT id FROM volumes WHERE deleted_at IS NULL')
+    follow_fence(reader, cloud.far, lambda: check_refused(cloud, volume_id))
+    told = cloud.read_reservations(volume_id)
+    assert [one['server_id'] for one in told['registrations']] == [cloud.one.domain.UUIDString()]
+    reader.follow(END, leave_out=['db'])
+    wait_until(lambda: cloud.ask('GET', '/v3/volumes')['volumes'] == [], 120, 'the end of the volume', 0.2)
+    cloud.check_nothing_left()
+
+
+@pytest.mark.slow
+def test_the_agent_of_pacemaker_fences(cloud: file_system.Deployment) -> None:
+    cloud.make_type('pacemaker', TYPE)
+    volume_id = cloud.make_volume('pacemaker')
+    for guest in (cloud.one, cloud.far):
+        guest.start()  # the one that was fenced has switched itself off
+        guest.wait_ready()
+        assert cloud.attach(guest, volume_id) == '/dev/sda'
+    cloud.far.write_block('/dev/sda', LAST, b'before')
+    assert cloud.read_block(volume_id, LAST) == 'before'
+    reader = make_reader(cloud)
+    reader.replaced = {'/dev/vdb': '/dev/sda'}
+    (find,) = [step for step in read_steps('The volume') if 'export DISK' in step[0].text]
+    reader.type(*find)
+    for block, shown in read_steps(PACEMAKER):
+        reader.type(block, shown)
+        if shown == ('Invalid exchange',):
+            check_refused(cloud, volume_id)
+    cloud.far.write_block('/dev/sda', LAST, b'after')
+    assert cloud.read_block(volume_id, LAST) == 'after'
+    for guest in (cloud.one, cloud.far):
+        cloud.detach(guest, volume_id)
+    cloud.delete_volume(volume_id)
+    cloud.check_nothing_left()

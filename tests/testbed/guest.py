@@ -66,11 +66,15 @@ class System:
     :param address: of its eth0, with the prefix: "192.0.2.11/24"; "" for a guest without a network
     :param here: address of its host
     :param there: address of the host of the guest at the other end of the wire
+    :param layer: packages that it has besides (see layer.py)
+    :param memory: MiB
     """
 
     address: str = ''
     here: str = ''
     there: str = ''
+    layer: Path | None = None
+    memory: int = 256
 
     def describe(self, name: str, kernel: Kernel) -> dict[str, str]:
         """Tell what it adds to a domain.
@@ -82,6 +86,8 @@ class System:
         main = FILES / 'guest-main'
         words = f' net.ifnames=0 testbed.main={main} testbed.name={name} testbed.modules={kernel.modules}'
         wire = ''
+        if self.layer:
+            words += f' testbed.layer={self.layer}'
         if self.address:
             words += f' testbed.address={self.address}'
             mac = '52:54:00:' + ':'.join(f'{byte:02x}' for byte in hashlib.sha256(name.encode()).digest()[:3])
@@ -120,7 +126,7 @@ class Guest:
         :param folder: folder for its disk, log and socket; made
         :param cache: cache folder of kernel and initramfs
         :param kind: domain type, "qemu" (emulation) or "kvm"
-        :param memory: MiB; 96 is enough for busybox, 256 for a system
+        :param memory: MiB; 96 is enough for busybox
         :param server_id: domain UUID; a random one when None
         :param place: the machine of the libvirtd; this one when None
         :param system: what it has instead of busybox

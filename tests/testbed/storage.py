@@ -32,14 +32,21 @@ class StorageHost(ComputeHost):
     """One storage host; what it keeps at DATA and in its volume group stays over a loss of power."""
 
     def __init__(
-        self, network: Network, folder: Path, index: int = 1, *, memory: int = 1024, group_mb: int = 2048
+        self,
+        network: Network,
+        folder: Path,
+        index: int = 1,
+        *,
+        name: str = 'storage',
+        memory: int = 1024,
+        group_mb: int = 2048,
     ) -> None:
         """Describe it; nothing is started.
 
         :param memory: MiB
         :param group_mb: MiB of the volume group, sparse
         """
-        super().__init__(network, folder, index, name='storage', memory=memory, disks=(4096, group_mb))
+        super().__init__(network, folder, index, name=name, memory=memory, disks=(4096, group_mb))
 
     def boot(self, timeout: float = 600) -> None:
         """Power on, and have its kernel be a target.
@@ -49,6 +56,13 @@ class StorageHost(ComputeHost):
         self.start()
         self.wait_ready(timeout)
         self.check(_PREPARE)
+
+    def take_disk(self, other: 'StorageHost') -> None:
+        """Have the first disk of another one; both are off."""
+        assert not self.is_on()
+        assert not other.is_on()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (other.folder / 'disk0').rename(self.folder / 'disk0')
 
     def make_group(self) -> None:
         """Make the volume group; one that is there is fine."""

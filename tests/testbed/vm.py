@@ -287,7 +287,7 @@ class ComputeHost(Remote):
             Path('/run/guests') / name,
             cache=self._cache,
             kind=kind,
-            memory=256 if system else 128,
+            memory=system.memory if system else 128,
             server_id=server_id,
             place=self,
             system=system,
