@@ -17,12 +17,15 @@ def is_possible() -> bool:
 
 
 @contextlib.contextmanager
-def mount(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Have XFS at ``folder/xfs`` while the block lasts."""
+def mount(folder: pathlib.Path, size: int = _SIZE) -> Iterator[pathlib.Path]:
+    """Have XFS at ``folder/xfs`` while the block lasts.
+
+    :param size: bytes, of which only what is written takes room
+    """
     image, place = folder / 'xfs.img', folder / 'xfs'
     place.mkdir()
     with image.open('wb') as file:
-        file.truncate(_SIZE)
+        file.truncate(size)
     subprocess.run(['mkfs.xfs', '-q', '-m', 'reflink=1', str(image)], check=True)
     subprocess.run(['mount', '-o', 'loop', str(image), str(place)], check=True)
     try:

@@ -44,7 +44,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[
         return
     if not reflink.is_possible():
         pytest.skip('needs root, loop devices and xfsprogs')
-    with reflink.mount(tmp_path) as place:
+    with reflink.mount(tmp_path, 16 << 30) as place:
         yield FileStore(place / 'volumes')
 
 
