@@ -283,7 +283,10 @@ class Pool:
             reason = 'has reached its quota' if number == errno.EDQUOT else 'is full'
             return StorageError(f'Ceph did not {what}: pool {pool} {reason}.')
         if number in _DENIED:
-            return StorageError(f'Ceph did not {what}: {who} has no capability for that in pool {pool}.')
+            return StorageError(
+                f'Ceph did not {what}: {who} has no capability for that in pool {pool}, or in that of an image whose '
+                'blocks are shared.'
+            )
         if number == errno.ESHUTDOWN:
             return StorageUnavailable(f'Ceph did not {what}: this client of {who} is blocklisted.')
         if number in _UNKNOWN:

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes wrong with Ceph, and what is said of it."""
 
+import concurrent.futures
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import uuid
 
 import pytest
 
 from multiattach.domain import errors
 from multiattach.drivers.backends.base import GIB
 from multiattach.drivers.ceph import library
+from multiattach.drivers.ceph.pool import MONITORS
 from multiattach.drivers.errors import CopyAborted, StorageError, StorageUnavailable
 from tests.functional.drivers.stores import make_backend, wait_for_capacity
 from tests.guides.text import TOP, read_blocks
@@ -78,6 +81,46 @@ def test_a_user_that_may_only_read(check, ceph):
     conf = ceph.make_user('reader', 'profile rbd-read-only')
     with pytest.raises(StorageError, match=r'client.reader has no capability for that in pool'):
         check(rbd_user='reader', rbd_ceph_conf=str(conf))
+
+
+@pytest.mark.slow
+def test_volumes_that_share_blocks_of_a_pool_that_may_only_be_read(rbd, ceph):
+    """As Cinder made them of Glance's images, for a user with the capabilities that Ceph's manual gives it."""
+    ceph.make_pool('library')
+    with ceph.open_pool('library') as theirs, rbd.io() as io:
+        rbd.rbd.RBD().create(theirs, 'image', 1 << 26, old_format=False, features=1)
+        with rbd.rbd.Image(theirs, 'image') as image:
+            image.write(b'of the image', 0)
+            image.create_snap('snap')
+            image.protect_snap('snap')
+        volumes = [str(uuid.uuid4()) for _ in range(6)]
+        for one in volumes:
+            rbd.rbd.RBD().clone(theirs, 'image', 'snap', io, f'volume-{one}', features=1)
+
+    def grant(profile):
+        osd = f'profile rbd pool={rbd.pool}, {profile} pool=library'
+        ceph.ask('auth caps', entity=f'client.{rbd.pool}', caps=['mon', MONITORS, 'osd', osd])
+        rbd.backend.pool._forget()
+
+    def use(source):
+        snapshot, (copy, other) = f's-{source}', (str(uuid.uuid4()) for _ in range(2))
+        rbd.backend.extend(source, 1)
+        rbd.backend.create_snapshot(snapshot, source, go_on)
+        rbd.backend.clone_snapshot(copy, snapshot, source, 1, go_on)
+        rbd.backend.clone(other, source, 1, go_on)
+        rbd.backend.delete_snapshot(snapshot, source, go_on)
+        for one in (source, copy, other):
+            assert rbd.read(one, 0, 12) == b'of the image'
+            rbd.backend.discard(one)
+            rbd.backend.clear(one, go_on)
+
+    grant('allow r')
+    with pytest.raises(StorageError, match=r'has no capability for that in pool .*, or in that of an image whose'):
+        rbd.backend.create_snapshot('s', volumes[0], go_on)
+    grant('profile rbd-read-only')
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(use, volumes))
+    assert rbd.names() == []
 
 
 def test_a_monitor_that_does_not_answer(rbd, tmp_path):
