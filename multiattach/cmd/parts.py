@@ -420,8 +420,8 @@ def keep_storage(db: Database, serves: str, backend: Backend, steps: StorageStep
     if hasattr(backend, 'list_snapshots'):
         parts.append(SnapshotAccounts(SnapshotRows(db, serves), backend, serves))
     if hasattr(backend, 'list_storage'):
-        parts.append(VolumeAccounts(Storage(db, serves), backend, serves))
-    return StorageAccounts(parts, steps.remnants.remove) if parts else None
+        parts.append(VolumeAccounts(Storage(db, serves), backend, serves, steps.remnants.is_at))
+    return StorageAccounts(parts, steps.remnants) if parts else None
 
 
 def keep_entries(

@@ -21,7 +21,7 @@ _COPYING = migrations.State.COPYING
 class Owner(NamedTuple):
     """The volume that storage belongs to, by the name that it has.
 
-    :param lives: there is a volume of that id, not a snapshot.
+    :param lives: there is a volume, or a snapshot, of that id.
     """
 
     volume_id: str
@@ -54,9 +54,9 @@ def find_owners(session: Session, idents: Sequence[str]) -> dict[str, Owner]:
     found: dict[str, Owner] = {}
     for some in _chunks(idents):
         for row in session.execute(
-            sa.select(S.id, S.volume_id, V.host).join(V, V.id == S.volume_id).where(S.id.in_(some))
+            sa.select(S.id, S.volume_id, V.host, S.deleted_at).join(V, V.id == S.volume_id).where(S.id.in_(some))
         ):
-            found[row[0]] = Owner(row[1], row[2], False)
+            found[row[0]] = Owner(row[1], row[2], row[3] is None)
         for volume in session.execute(sa.select(V.id, V.host, V.deleted_at).where(V.id.in_(some))):
             found[volume[0]] = Owner(volume[0], volume[1], volume[2] is None)
     return found

@@ -488,7 +488,8 @@ TABLE: Mapping[Drift, Row] = {
             'storage under the name of a volume, but no such volume on this backend',
             'The storage keeps something that has the name of a volume and is none here: the volume was unmanaged, the '
             'database is an older copy, or another service, such as Cinder, uses the storage. Of a volume that is on '
-            'another backend it is what the volume once was.',
+            'another backend it is what the volume once was. A draft, or trash, of a volume that has nothing under its '
+            'own name may be its only copy.',
             _REPORT,
             'Nothing: it may be the only copy of something. If nobody needs it, remove it from the storage (rm, '
             'lvremove or "rbd rm"); if somebody does, manage it (POST /manageable_volumes).',

@@ -2,12 +2,16 @@
 """What steps left in the storage, and nobody goes on with: drafts and trash."""
 
 import functools
+from collections.abc import Mapping, Set
 from concurrent.futures import Future
+from typing import Any
 
 from oslo_log import log
 
+from multiattach.db.inventories import Owner
 from multiattach.domain import errors
 from multiattach.drivers.backends.base import Backend
+from multiattach.drivers.backends.names import Stored
 from multiattach.drivers.errors import ClearAborted
 from multiattach.steps.storage import Storage
 from multiattach.volume import answers
@@ -18,6 +22,17 @@ LOG = log.getLogger(__name__)
 _PATIENCE = 3.0  # s that one who looks waits; what is zeroed takes as long as it takes
 
 
+def choose(remnants: Set[str], owners: Mapping[str, Owner], there: Stored, backend: Any) -> set[str]:
+    """Choose those of which nothing is lost: what they are left of is gone, or is there itself.
+
+    A step that was killed between two renames, or somebody's hands, may have made trash of the only copy.
+    """
+    lives = {ident for ident in remnants if ident in owners and owners[ident].lives}
+    unseen = lives - there.volumes
+    snapshots = set(backend.list_snapshots()) if unseen and hasattr(backend, 'list_snapshots') else set()
+    return {ident for ident in remnants if ident in owners and ident not in unseen - snapshots}
+
+
 class Remnants:
     """:param steps: those of deletions, which this is one of."""
 
@@ -26,6 +41,10 @@ class Remnants:
         self._backend = backend
         self._locks = locks
         self._steps = steps
+
+    def is_at(self, ident: str) -> bool:
+        """Tell whether what is left of it is being removed, which may take hours."""
+        return self._steps.has(ident)
 
     def remove(self, ident: str, volume_id: str) -> None:
         """Remove the draft and the trash of a volume or a snapshot, unless a step on it is due.
@@ -55,6 +74,8 @@ class Remnants:
             if self._rows.find_busy([ident]):
                 raise errors.Conflict('A step on it is due by now: it is left alone.')
             with answers.expect('What is left in the storage cannot be removed'):
+                if not choose({ident}, self._rows.find_owners([ident]), self._backend.list_storage(), self._backend):  # type: ignore[attr-defined]
+                    raise errors.Conflict('It may be the only copy by now: it is left alone.')
                 try:
                     self._backend.movable.drop_draft(ident)  # type: ignore[attr-defined]
                     self._backend.clear(ident, lambda: not self._steps.is_stopping)

@@ -30,6 +30,11 @@ class SlowSteps:
     def is_stopping(self) -> bool:
         return self._stopping.is_set()
 
+    def has(self, ident: str) -> bool:
+        """Tell whether a step on it waits or is in work."""
+        with self._lock:
+            return ident in self._known
+
     def start(self) -> None:
         """Run steps (again)."""
         with self._lock:

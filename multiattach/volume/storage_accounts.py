@@ -13,18 +13,23 @@ from multiattach.domain.volume_states import WITH_STORAGE
 from multiattach.drivers.backends.names import Stored
 from multiattach.steps.reconciler import Owns
 from multiattach.steps.storage import Storage
+from multiattach.volume.remnants import Remnants, choose
 
 _PAUSE = 1800.0  # s between two looks that nobody asks for: Ceph is asked for each image
+_LEFT = 'draft or trash of'
 
 
 class VolumeAccounts:
     """Compares volumes, and looks for what steps have left.
 
     :param backend: one that has ``list_storage``.
+    :param is_removing: tells what is on its way out.
     """
 
-    def __init__(self, rows: Storage, backend: Any, host: str) -> None:
+    def __init__(self, rows: Storage, backend: Any, host: str, is_removing: Callable[[str], bool]) -> None:
         self._rows = rows
+        self._backend = backend
+        self._is_removing = is_removing
         self._look: Callable[[], Stored] = backend.list_storage
         self._host = host
 
@@ -39,17 +44,21 @@ class VolumeAccounts:
         if not (lost or stray or remnants):
             return []
         # Or they were made, moved or deleted between the two looks, or are about to be.
-        busy = self._rows.find_busy(sorted(stray | remnants))
+        busy = self._rows.find_busy(sorted(stray | remnants)) | {one for one in remnants if self._is_removing(one)}
         again = self._look()
         rows = self._rows.list_statuses(self._host)
         lost = {ident for ident in lost - again.volumes if rows.get(ident) in WITH_STORAGE}
         stray, remnants = (stray & again.volumes) - busy, (remnants & again.remnants) - busy
         owners = self._rows.find_owners(sorted(stray | remnants))
+        needless = choose(remnants, owners, again, self._backend)
         return [
             *(Seen(Drift.NO_STORAGE, self._host, ident, None, f'volume-{ident}') for ident in sorted(lost)),
+            *(Seen(Drift.REMNANT, self._host, owners[ident].volume_id, None, ident) for ident in sorted(needless)),
             *(
-                Seen(Drift.REMNANT, self._host, owners[ident].volume_id, None, ident)
-                for ident in sorted(remnants & owners.keys())
+                Seen(
+                    Drift.STRAY_STORAGE, self._host, owners[ident].volume_id, None, f'{_LEFT} {ident}, and nothing else'
+                )
+                for ident in sorted(remnants & owners.keys() - needless)
             ),
             *self._tell_strays(stray, remnants - owners.keys(), owners),
         ]
@@ -61,7 +70,7 @@ class VolumeAccounts:
             Seen(Drift.STRAY_STORAGE, self._host, ident, None, f'volume-{ident}, which is on {host}')
             for ident, host in sorted(away.items())
         ]
-        names = [f'volume-{ident}' for ident in stray - away.keys()] + [f'draft or trash of {i}' for i in unknown]
+        names = [f'volume-{ident}' for ident in stray - away.keys()] + [f'{_LEFT} {ident}' for ident in unknown]
         if names:
             seen.append(Seen(Drift.STRAY_STORAGE, self._host, None, None, name_places('not recorded', names)))
         return seen
@@ -71,12 +80,11 @@ class StorageAccounts:
     """All comparisons of one backend with its storage.
 
     :param parts: each has ``compare()``.
-    :param remove: takes away what is left of a volume or a snapshot, whose storage is locked as that of a volume.
     """
 
-    def __init__(self, parts: Sequence[Any], remove: Callable[[str, str], None]) -> None:
+    def __init__(self, parts: Sequence[Any], remnants: Remnants) -> None:
         self._parts = parts
-        self._remove = remove
+        self._remnants = remnants
         self._looked: float | None = None
         self._seen: list[Seen] = []
 
@@ -98,4 +106,4 @@ class StorageAccounts:
         :raises OutcomeUnknown: that takes long, and goes on.
         """
         self._looked = None  # whatever comes of it
-        self._remove(one.about, str(one.volume_id))
+        self._remnants.remove(one.about, str(one.volume_id))

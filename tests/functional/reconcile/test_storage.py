@@ -3,16 +3,21 @@
 
 import datetime
 import pathlib
+import threading
 import uuid
+from collections.abc import Callable
 
+import pytest
 import sqlalchemy as sa
 
 from multiattach.db import models
+from multiattach.domain import errors
 from multiattach.domain.drift import Drift
 from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.engine.snapshots import SnapshotWish
 from multiattach.steps.leases import VOLUME
+from multiattach.volume import remnants
 from tests.functional.reconcile.conftest import Bench
 
 
@@ -74,11 +79,11 @@ def test_what_is_left_of_a_step_is_removed_and_nothing_else(bench: Bench) -> Non
     d = bench.deployed
     volume = d.make_volume()
     other = d.make_volume()
-    remnants = leave(bench, f'draft-{volume}', f'trash-{volume}.1f', f'trash-{other}.2e')
+    paths = leave(bench, f'draft-{volume}', f'trash-{volume}.1f', f'trash-{other}.2e')
     assert tell(bench, None) == [(Drift.REMNANT, ident, 'waiting') for ident in sorted((volume, other))]
-    assert all(path.exists() for path in remnants), 'it is not as old as its grace'
+    assert all(path.exists() for path in paths), 'it is not as old as its grace'
     assert tell(bench, True) == [(Drift.REMNANT, ident, 'repaired') for ident in sorted((volume, other))]
-    assert not any(path.exists() for path in remnants)
+    assert not any(path.exists() for path in paths)
     assert bench.look() == []
     assert (d.status(volume), d.status(other)) == ('available', 'available')
 
@@ -98,6 +103,58 @@ def test_what_a_step_needs_is_no_remnant(bench: Bench) -> None:
         (found,) = bench.look(True)
         assert (found.outcome, found.error) == ('failed', 'A step on its storage has not ended.')
     assert tell(bench, True) == [(Drift.REMNANT, volume, 'repaired')]
+
+
+def test_what_may_be_the_only_copy_is_left_alone(bench: Bench) -> None:
+    d = bench.deployed
+    volumes = [d.make_volume() for _ in range(2)]
+    snapshot = d.engine.snapshots.create(d.ctx, SnapshotWish(volumes[0])).id
+    d.wait(lambda: d.engine.snapshots.show(d.ctx, snapshot).status == 'available')
+    assert bench.look() == []
+    trash = [folder(bench) / f'trash-{ident}.1f' for ident in (*volumes, snapshot)]
+    for kind, ident, path in zip(('volume', 'volume', 'snapshot'), (*volumes, snapshot), trash, strict=True):
+        (folder(bench) / f'{kind}-{ident}').rename(path)
+    bench.write(models.Volume, volumes[1], status='error')  # a reimage that was killed between two renames
+    for fix in (False, True):
+        found = tell(bench, fix)
+        assert [one for one in found if one[0] == Drift.STRAY_STORAGE] == [
+            (Drift.STRAY_STORAGE, f'draft or trash of {ident}, and nothing else', 'reported')
+            for ident in sorted((*volumes, snapshot))
+        ]
+        assert Drift.REMNANT not in {kind for kind, _, _ in found}
+    assert all(path.exists() for path in trash)
+    trash[0].rename(folder(bench) / f'volume-{volumes[0]}')
+
+
+def test_what_becomes_the_only_copy_after_the_look_is_left_alone(bench: Bench) -> None:
+    d = bench.deployed
+    volume = d.make_volume()
+    (trash,) = leave(bench, f'trash-{volume}.1f')
+    (found,) = bench.look()
+    (folder(bench) / f'volume-{volume}').rename(folder(bench) / 'elsewhere')
+    with pytest.raises(errors.Conflict, match='only copy'):
+        d.worker._storage.remnants.remove(str(found.about), volume)
+    assert trash.exists()
+    (folder(bench) / 'elsewhere').rename(folder(bench) / f'volume-{volume}')
+
+
+def test_what_takes_long_to_remove_is_begun_and_counted_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    d = bench.deployed
+    volume = d.make_volume()
+    (trash,) = leave(bench, f'trash-{volume}.1f')
+    monkeypatch.setattr(remnants, '_PATIENCE', 0.01)
+    free, real = threading.Event(), FileBackend.clear
+
+    def clear(backend: FileBackend, ident: str, proceed: Callable[[], bool]) -> None:
+        assert free.wait(30)
+        real(backend, ident, proceed)
+
+    monkeypatch.setattr(FileBackend, 'clear', clear)
+    assert tell(bench, True) == [(Drift.REMNANT, volume, 'failed')]
+    assert bench.look(True) == [], 'it is on its way out'
+    free.set()
+    d.wait(lambda: not trash.exists() and not d.worker._storage.remnants.is_at(volume))
+    assert bench.look(True) == []
 
 
 def test_many_remnants_wait_for_a_person(bench: Bench) -> None:
