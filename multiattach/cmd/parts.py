@@ -2,7 +2,7 @@
 """The parts of a program, made from its configuration."""
 
 import pathlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import quote
 
@@ -376,7 +376,7 @@ def make_volume_workers(
             check,
             epoch,
         )
-        reconciler.storage = keep_storage(db, serves, backend, storage)
+        reconciler.storage = keep_storage(db, serves, backend, storage, renamed.find)
         keeper = keep_entries(db, serves, (backend, target), reconciler, renamed)
         if membership is not None and reconciler.ceph is not None:
             reconciler.ceph.list_servants = membership.rows.list_users
@@ -414,13 +414,15 @@ def make_volume_workers(
     return workers
 
 
-def keep_storage(db: Database, serves: str, backend: Backend, steps: StorageSteps) -> StorageAccounts | None:
+def keep_storage(
+    db: Database, serves: str, backend: Backend, steps: StorageSteps, find_name: Callable[[str], str] = str
+) -> StorageAccounts | None:
     """Make what compares a backend's storage with the rows; None for a driver that cannot tell what it has."""
     parts: list[SnapshotAccounts | VolumeAccounts] = []
     if hasattr(backend, 'list_snapshots'):
         parts.append(SnapshotAccounts(SnapshotRows(db, serves), backend, serves))
     if hasattr(backend, 'list_storage'):
-        parts.append(VolumeAccounts(Storage(db, serves), backend, serves, steps.remnants.is_at))
+        parts.append(VolumeAccounts(Storage(db, serves), backend, serves, steps.remnants.is_at, find_name))
     return StorageAccounts(parts, steps.remnants) if parts else None
 
 

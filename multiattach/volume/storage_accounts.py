@@ -24,12 +24,21 @@ class VolumeAccounts:
 
     :param backend: one that has ``list_storage``.
     :param is_removing: tells what is on its way out.
+    :param find_name: tells the id after which the storage of a volume is named.
     """
 
-    def __init__(self, rows: Storage, backend: Any, host: str, is_removing: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        rows: Storage,
+        backend: Any,
+        host: str,
+        is_removing: Callable[[str], bool],
+        find_name: Callable[[str], str] = str,
+    ) -> None:
         self._rows = rows
         self._backend = backend
         self._is_removing = is_removing
+        self._find_name = find_name
         self._look: Callable[[], Stored] = backend.list_storage
         self._host = host
 
@@ -52,7 +61,7 @@ class VolumeAccounts:
         owners = self._rows.find_owners(sorted(stray | remnants))
         needless = choose(remnants, owners, again, self._backend)
         return [
-            *(Seen(Drift.NO_STORAGE, self._host, ident, None, f'volume-{ident}') for ident in sorted(lost)),
+            *(Seen(Drift.NO_STORAGE, self._host, ident, None, self._name(ident)) for ident in sorted(lost)),
             *(Seen(Drift.REMNANT, self._host, owners[ident].volume_id, None, ident) for ident in sorted(needless)),
             *(
                 Seen(
@@ -63,14 +72,17 @@ class VolumeAccounts:
             *self._tell_strays(stray, remnants - owners.keys(), owners),
         ]
 
+    def _name(self, volume_id: str) -> str:
+        return f'volume-{self._find_name(volume_id)}'
+
     def _tell_strays(self, stray: Set[str], unknown: Set[str], owners: Mapping[str, Owner]) -> list[Seen]:
         """One finding for each volume that is elsewhere, and one for all others: Cinder may have any number there."""
         away = {ident: owners[ident].host for ident in stray if ident in owners and owners[ident].lives}
         seen = [
-            Seen(Drift.STRAY_STORAGE, self._host, ident, None, f'volume-{ident}, which is on {host}')
+            Seen(Drift.STRAY_STORAGE, self._host, ident, None, f'{self._name(ident)}, which is on {host}')
             for ident, host in sorted(away.items())
         ]
-        names = [f'volume-{ident}' for ident in stray - away.keys()] + [f'{_LEFT} {ident}' for ident in unknown]
+        names = [self._name(ident) for ident in stray - away.keys()] + [f'{_LEFT} {ident}' for ident in unknown]
         if names:
             seen.append(Seen(Drift.STRAY_STORAGE, self._host, None, None, name_places('not recorded', names)))
         return seen

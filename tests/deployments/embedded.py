@@ -249,7 +249,7 @@ def _deploy(
         copies = ImageSteps(ImageCopies(db, BACKEND), backend, locks, leases, images.make_workshop(conf))
         slow = SlowWork(snapshots, copies)
         storage = StorageSteps(Storage(db, BACKEND), backend, target, locks, HostAgents(rpc, 20), leases, slow)
-        reconciler.storage = parts.keep_storage(db, BACKEND, backend, storage)
+        reconciler.storage = parts.keep_storage(db, BACKEND, backend, storage, renamed.find)
         worker = VolumeWorker(
             Presence(db, BACKEND, 'nova', report_interval),
             rpc,

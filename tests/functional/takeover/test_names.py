@@ -12,6 +12,7 @@ from multiattach.coordination import disconnect
 from multiattach.db import imports as db_imports, models
 from multiattach.db.transitions import Actor
 from multiattach.domain import errors
+from multiattach.domain.drift import Drift
 from multiattach.domain.findings import DriftRules
 from multiattach.drivers.backends.file import FileBackend
 from multiattach.engine.manageable import Takeover
@@ -206,6 +207,22 @@ def test_snapshots_copies_and_the_end(idle):
 def list_storage(cloud):
     found = cloud.engine.manageable._workers.list_manageable(embedded.BACKEND, None)
     return cloud.engine.manageable._judge(embedded.BACKEND, found)
+
+
+def test_its_storage_is_neither_stray_nor_missing(idle):
+    """Drafts and trash of it go; what only has its id in the name is left alone."""
+    others = [idle.volumes / f'{kind}-{idle.id}.1f' for kind in ('draft', 'trash')]
+    remnants = [idle.volumes / f'trash-{idle.name}.2e', idle.volumes / f'draft-{idle.name}']
+    for path in (*others, *remnants):
+        path.write_bytes(b'half')
+    found = idle.bench.look(fix=True)
+    assert [(one.kind, one.volume_id, one.outcome) for one in found] == [(Drift.REMNANT, idle.id, 'repaired')]
+    assert [path.exists() for path in (*others, *remnants)] == [True, True, False, False]
+    idle.path.rename(idle.volumes / 'elsewhere')
+    [lost] = idle.bench.look()
+    assert (lost.kind, lost.volume_id, lost.about) == (Drift.NO_STORAGE, idle.id, idle.path.name)
+    (idle.volumes / 'elsewhere').rename(idle.path)
+    assert idle.bench.look() == []
 
 
 def test_it_keeps_its_name_at_another_backend(idle):
