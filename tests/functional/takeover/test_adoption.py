@@ -277,7 +277,9 @@ def test_targets_of_another_service_are_nobodys_left_overs(make_bench, tmp_path)
     volume = cloud.make_volume()
     _attachment, session = cloud.attach(volume, 'h1')
     for _ in range(3):
-        (found,) = cloud.bench.look(fix=True)
+        # Its storage is not recorded either, and stays.
+        (found, stored) = cloud.bench.look(fix=True)
+        assert (stored.kind, stored.outcome) == (Drift.STRAY_STORAGE, 'reported')
     assert (found.kind, found.outcome) == ('no_volume', 'waiting')
     assert 'another one, such as Cinder' in found.error
     session.write(0, b'z' * 512)
@@ -295,7 +297,7 @@ def test_a_volume_that_was_left_in_cinder_keeps_its_target(cloud, shared):
         cloud.bench.tgtd.daemon.control_port, cloud.folder / 'cinder-targets', left, device, name_account(left)
     )
     session = cloud.login(left, 'h1')
-    assert cloud.bench.look(fix=True) == []
+    assert [(one.kind, one.outcome) for one in cloud.bench.look(fix=True)] == [(Drift.STRAY_STORAGE, 'reported')]
     session.write(0, b'z' * 512)
     check_alive(held)
 
