@@ -4,11 +4,12 @@
 import os
 import re
 import stat
+import time
 from pathlib import Path
 
 from oslo_log import log
 
-from multiattach.drivers.errors import TargetError, TargetRequestInvalid
+from multiattach.drivers.errors import DriverError, TargetError, TargetRequestInvalid
 from multiattach.drivers.targets.lio import identity, kernel_image
 from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.kernel_image import KernelImages
@@ -128,13 +129,25 @@ class Backstores:
                 mapped = self._images.find(kernel_image.split(device)[0])
             self._configfs.remove(place)
         if mapped:
-            self._images.close(mapped, self._configfs.find_deadline())
+            self._unmap(mapped)
+
+    def _unmap(self, mapped: str) -> None:
+        """Unmap an image that nothing here uses; one that somebody else has open keeps no fence from its end.
+
+        It is unmapped when the target is removed the next time: the deletion of its volume waits for that.
+        """
+        now = time.monotonic()
+        try:
+            self._images.close(mapped, now + (self._configfs.find_deadline() - now) / 2)  # more is done after it
+        except DriverError as exc:
+            LOG.warning('An image of Ceph stays mapped: %s', exc)
 
     def grow(self, place: Path, device: str) -> None:
         """Take on the size of a device that has grown."""
         kind, size = self.look(device)
         if kernel_image.is_image(device):
-            self._images.refresh(device)
+            # It asks Ceph, which may not answer.
+            self._configfs.keep('refresh', Path(device), lambda _is_late: self._images.refresh(device))
         if kind == FILE:  # of a block device the kernel asks the device
             self._configfs.write(place / 'control', f'fd_dev_size={size}')
             shown = _SIZE.search(self._configfs.read(place / 'info'))

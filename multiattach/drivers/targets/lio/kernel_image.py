@@ -22,6 +22,7 @@ _OPTIONS = {'id': '--id', 'conf': '--conf', 'cluster': '--cluster'}
 _PACKAGE = 'install the package ceph-common'
 _MOST = 10.0  # s; the backend has opened the image a moment before
 _PAUSE = 0.05
+_NO_SNAPSHOT = '-'
 _BUSY = 16  # EBUSY, which is the exit status of rbd
 _MORE_PATH = ('/usr/sbin', '/usr/bin', '/sbin', '/bin')
 
@@ -88,12 +89,18 @@ class KernelImages:
             return dict(self._known)
 
     def _read(self, mapped: str) -> str:
-        """Return the image, POOL/IMAGE, of which this is the device; "" if there is no such device."""
+        """Return the image, POOL/IMAGE, of which this is the device; "" if there is none, or it is not for a target.
+
+        Somebody else may have mapped a snapshot of it, or it read-only, or one of its name in a namespace of the pool.
+        """
         place = self._place(mapped)
         try:
-            return '/'.join((place / key).read_text().strip() for key in ('pool', 'name'))
+            found = '/'.join((place / key).read_text().strip() for key in ('pool', 'name'))
+            states = [path.read_text().strip() for path in place.glob('block/*/ro')]
         except OSError:
             return ''
+        others = (_read_line(place / 'current_snap') not in ('', _NO_SNAPSHOT), _read_line(place / 'pool_ns') != '')
+        return '' if any(others) or '1' in states else found
 
     def _place(self, mapped: str) -> Path:
         return self._root / mapped.removeprefix(_DEVICE)
@@ -153,6 +160,14 @@ class KernelImages:
             (self._place(self.find(path)) / 'refresh').write_text('1')
         except OSError as exc:
             raise TargetError(f'the kernel cannot read the size of image {path}: {exc.strerror}') from exc
+
+
+def _read_line(path: Path) -> str:
+    """Read what not every kernel shows."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ''
 
 
 def _search_path() -> str:

@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from multiattach.drivers.errors import TargetBusy, TargetError, TargetRequestInvalid, TargetUnavailable
+from multiattach.drivers.targets.base import Grant
 from multiattach.drivers.targets.lio import kernel_image
 from multiattach.drivers.targets.lio.kernel_image import KernelImages, split
+from multiattach.drivers.targets.lio.target import LioTarget
 
+from .kernel import Kernel
+
+VOLUME = 'e86fec73-383d-4741-ab2e-6b30294ca723'
+IMAGE = f'rbd:volumes/volume-{VOLUME}:id=multiattach:conf=/etc/ceph/ceph.conf'
 DEVICE = 'rbd:volumes/volume-1:id=multiattach:conf=/etc/ceph/ceph.conf'
 # It maps as number 7, and does what its test has written into "act".
 PROGRAM = """\
@@ -19,7 +25,7 @@ set -e
 echo "$@" >>{folder}/said
 . {folder}/act
 case $2 in
-    map) mkdir -p {root}/7; echo volumes >{root}/7/pool; echo volume-1 >{root}/7/name; echo /dev/rbd7 ;;
+    map) mkdir -p {root}/7; echo volumes >{root}/7/pool; echo {name} >{root}/7/name; echo /dev/rbd7 ;;
     unmap) rm -r {root}/7 ;;
 esac
 """
@@ -29,10 +35,14 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.root = folder / 'devices'
         self._folder = folder
-        program = folder / 'rbd'
-        program.write_text(PROGRAM.format(folder=folder, root=self.root))
-        program.chmod(0o755)
+        self._program = folder / 'rbd'
+        self.write('volume-1')
         self.act('')
+
+    def write(self, name: str) -> None:
+        """Write the program, which maps an image of that name."""
+        self._program.write_text(PROGRAM.format(folder=self._folder, root=self.root, name=name))
+        self._program.chmod(0o755)
 
     def act(self, text: str) -> None:
         (self._folder / 'act').write_text(text)
@@ -93,6 +103,52 @@ def test_what_another_program_has_unmapped_is_mapped_again(bench: Bench) -> None
     other.close('/dev/rbd7', soon())
     assert images.open(DEVICE, soon()) == '/dev/rbd7'
     assert len(bench.said()) == 3
+
+
+@pytest.mark.parametrize(('file', 'text'), [('current_snap', 'backup'), ('pool_ns', 'tenant'), ('block/rbd3/ro', '1')])
+def test_what_somebody_else_has_mapped_of_it_is_not_exported(bench: Bench, file: str, text: str) -> None:
+    place = bench.root / '3'
+    (place / file).parent.mkdir(parents=True)
+    for name, said in {'pool': 'volumes', 'name': 'volume-1', 'current_snap': '-', 'pool_ns': '', file: text}.items():
+        (place / name).write_text(f'{said}\n')
+    images = bench.make()
+    assert images.find('volumes/volume-1') == images.find_name('volume-1') == ''
+    assert images.open(DEVICE, soon()) == '/dev/rbd7'
+    images.close('/dev/rbd7', soon())
+    assert place.is_dir()
+    (place / file).write_text({'block/rbd3/ro': '0', 'current_snap': '-', 'pool_ns': ''}[file])
+    assert bench.make().find('volumes/volume-1') == '/dev/rbd3'
+
+
+def test_an_image_that_somebody_has_open_keeps_no_fence_from_its_end(bench: Bench, tmp_path: Path) -> None:
+    target = _make_target(bench, tmp_path)
+    target.grant(VOLUME, IMAGE, Grant('iqn.a:host', 'user', 'secret'))
+    bench.act('[ $2 = map ] || exit 16')
+    with target.within(4):
+        cut = target.fence(VOLUME, 'iqn.a:host', 'user', alone=True)
+    assert (cut.acl, cut.whole) == (True, True)
+    assert target.show(VOLUME) is None
+    bench.act('')
+    target.remove_export(VOLUME)  # as a deletion does
+    assert not (bench.root / '7').exists()
+
+
+def test_a_size_that_ceph_does_not_tell_keeps_nobody_for_ever(bench: Bench, tmp_path: Path) -> None:
+    """A pipe that nobody reads stands for it."""
+    target = _make_target(bench, tmp_path)
+    target.grant(VOLUME, IMAGE, Grant('iqn.a:host', 'user', 'secret'))
+    os.mkfifo(bench.root / '7' / 'refresh')
+    with target.within(0.2), pytest.raises(TargetUnavailable, match='has not ended it'):
+        target.extend(VOLUME, IMAGE)
+    assert (bench.root / '7' / 'refresh').read_text() == '1'  # lets the thread go that was left behind
+
+
+def _make_target(bench: Bench, tmp_path: Path) -> LioTarget:
+    bench.write(f'volume-{VOLUME}')
+    kernel = Kernel(tmp_path / 'kernel')
+    target = LioTarget(kernel, portal='192.0.2.1:3260', reservations_dir=tmp_path / 'reservations')
+    target._stores._images = bench.make()
+    return target
 
 
 def test_the_last_line_of_a_refusal_is_told(bench: Bench) -> None:
