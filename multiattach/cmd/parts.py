@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a program, made from its configuration."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Collection
 from typing import Any
@@ -343,7 +344,6 @@ def make_volume_workers(
         host, serves = f'{conf.host}@{name}', f'{conf.volume.cluster or conf.host}@{name}'
         backend = backends[serves]
         driver = targets.make(name)
-        kernels.check(conf, db, serves, host, driver)
         if (learn := getattr(driver, 'learn_devices', None)) is not None and not getattr(backend, 'IS_REMOTE', False):
             learn(made[serves].path)  # drivers understand each other
         target, membership = gateways.make_gateway(
@@ -411,6 +411,10 @@ def make_volume_workers(
                 ),
             )
         )
+        if serves != host and getattr(driver, 'IS_KERNEL', False):
+            workers[-1].check_kernel = functools.partial(
+                kernels.check, conf, db, serves, host, driver, workers[-1].beat
+            )
     return workers
 
 

@@ -3,7 +3,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import oslo_messaging as messaging
@@ -289,9 +289,17 @@ class VolumeWorker(Worker):
         self._began = models.now()
         self._trouble = Trouble(LOG, f'The storage of {self._host}:')
         self._fenced_after: datetime.datetime | None = None  # None: whenever it was
+        #: raises if another machine has the targets; reports this worker meanwhile
+        self.check_kernel: Callable[[], None] | None = None
+        self._is_starting = True
 
     def start(self) -> None:
         """Export again what is to be exported, then take calls, then take up what was left."""
+        if self.check_kernel is not None:
+            self.check_kernel()
+            self._is_starting = False
+            self.beat()  # before the targets are made, which may take long
+        self._is_starting = False
         self._storage.start()
         self._migrations.start()
         self._crew.join()
@@ -351,12 +359,13 @@ class VolumeWorker(Worker):
             },
             'max_over_subscription_ratio': self._offer.over_subscription,
             # Of gateways each has its own, and the rows say which of them a volume has.
-            'portal': self._exporter.portal if self._membership is None else None,
+            'portal': self._exporter.portal if self._membership is None and not self._is_starting else None,
             'gateway': self._membership is not None,
             'protocol': self._exporter.protocol,
             'cluster': self._serves if self._serves != self._host else None,
             'fences_apart': True,
             'kernel': self._exporter.kernel,
+            'starting': self._is_starting,
             'snapshots': self._offer.describe_snapshots(),
             'reads': self._migrations.readable,
             'names': True,  # of storage that is named after another id than its volume

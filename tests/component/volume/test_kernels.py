@@ -26,8 +26,15 @@ def d(tmp_path: pathlib.Path) -> Iterator[embedded.Deployment]:
         yield deployed
 
 
-def beat(d: embedded.Deployment, kernel: int | None = 2, cluster: str = 'storage@file') -> None:
-    db_services.beat(d.db, VOLUME_BINARY, 'left@file', 'nova', {'cluster': cluster, 'kernel': kernel})
+def beat(
+    d: embedded.Deployment,
+    kernel: int | None = 2,
+    cluster: str = 'storage@file',
+    host: str = 'left@file',
+    starting: bool = False,
+) -> None:
+    report = {'cluster': cluster, 'kernel': kernel, 'starting': starting}
+    db_services.beat(d.db, VOLUME_BINARY, host, 'nova', report)
 
 
 def check(d: embedded.Deployment) -> None:
@@ -65,6 +72,39 @@ def test_who_has_the_same_kernel_or_other_volumes_is_not_waited_for(
     beat(d, kernel, cluster)
     monkeypatch.setattr(kernels.time, 'sleep', lambda _seconds: pytest.fail('it is'))
     check(d)
+
+
+def test_of_two_that_start_at_once_the_first_by_name_goes_on(d: embedded.Deployment) -> None:
+    d.conf.set_override('report_interval', 1.0)
+    hosts = []
+
+    def start(mine: str, other: str, *, starting: bool = True) -> None:
+        """Report at the same moments as another one does."""
+
+        def beat_both() -> None:
+            hosts.append(mine)
+            beat(d, 1, host=mine, starting=True)
+            beat(d, 2, host=other, starting=starting)
+
+        kernels.check(d.conf, d.db, 'storage@file', mine, d.target, beat_both)
+
+    start('left@file', 'right@file')
+    assert len(hosts) > 1, 'it reports while it waits'
+    with pytest.raises(errors.ConfigurationError, match='left@file serves'):
+        start('right@file', 'left@file')
+    with pytest.raises(errors.ConfigurationError, match='right@file serves'):
+        start('left@file', 'right@file', starting=False)
+
+
+def test_a_worker_sees_others_once_it_has_reported(d: embedded.Deployment) -> None:
+    told = []
+    d.worker.check_kernel = lambda: told.append(d.worker.report()['starting'])
+    embedded.start(d.worker)
+    try:
+        assert told == [True]
+        assert d.worker.report()['starting'] is False
+    finally:
+        d.worker.stop()
 
 
 def test_a_worker_tells_which_kernel_it_has(d: embedded.Deployment) -> None:
