@@ -55,14 +55,21 @@ class Memory:
         :raises OSError: the disk refused.
         :raises TargetUnavailable: the disk does not answer.
         """
-        link = self._links() / f'aptpl_{identity.make_serial(volume_id)}'
+        link, shown = self._links() / f'aptpl_{identity.make_serial(volume_id)}', device or self.find_shown(volume_id)
+        # What hangs keeps others from its own disk only.
+        place = Path(shown).with_name(link.name) if shown.startswith('/') else link
 
         def find_and_act(is_late: Callable[[], bool]) -> R:
-            name, known = f'reservations-{volume_id}', device or self._find_device(volume_id)
+            name, known = f'reservations-{volume_id}', shown or self._find_device(volume_id)
             beside = Path(known).parent / name if known and Path(known).is_file() else None
             return act(StateFile(link, beside, self._folder / name, is_late))
 
-        return self._configfs.keep(verb, link, find_and_act)
+        return self._configfs.keep(verb, place, find_and_act)
+
+    def find_shown(self, volume_id: str) -> str:
+        """Find the device that the kernel has of a volume, without a look at any disk; "" if it has none."""
+        place = self._stores.find(volume_id)
+        return '' if place is None else self._stores.read_device(place)
 
     def _find_device(self, volume_id: str) -> str:
         """Find the file of a volume that another machine may have had last: there is no link to what is beside it."""
@@ -102,9 +109,9 @@ class Memory:
         with _expect(volume_id):
             self._work(volume_id, 'write', lambda file: file.prepare(text), device)
 
-    def remove(self, volume_id: str) -> None:
+    def remove(self, volume_id: str, device: str = '') -> None:
         with _expect(volume_id):
-            self._work(volume_id, 'remove', StateFile.remove)
+            self._work(volume_id, 'remove', StateFile.remove, device)
 
     def replace(self, volume_id: str, nexuses: Iterable[Nexus]) -> None:
         """Write a file that is there anew; the kernel has no target that writes it."""
@@ -174,11 +181,11 @@ class Memory:
             found |= {one.initiator for one in self.read(volume_id)}
         return sorted(found)
 
-    def read_reservations(self, volume_id: str, iqn: str) -> Reservations:
+    def read_reservations(self, volume_id: str, iqn: str, device: str = '') -> Reservations:
         """Read who is registered now; where there is no target, or half of one, who will be."""
         shown = self._look(volume_id)
         if shown is None:
-            return registrations.tell(0, self.read(volume_id))
+            return registrations.tell(0, self.read(volume_id, device))
         if shown.is_whole:
             return shown.reservations
         return registrations.tell(shown.reservations.generation, self._find_in_force(volume_id, iqn, shown))

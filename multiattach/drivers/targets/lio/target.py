@@ -244,7 +244,7 @@ class LioTarget:
             return Cut(whole=bool(username))
         if not alone and self._is_of_another(group, initiator, username):
             return Cut(whole=True)  # it was never admitted
-        sessions = self._list_sessions(group, initiator)
+        sessions, device = self._list_sessions(group, initiator), self._memory.find_shown(volume_id)
         had = Cut(
             acl=group.has(initiator),
             account=bool(username) and group.read_account(initiator) == username,
@@ -260,7 +260,7 @@ class LioTarget:
         left = Cut(
             left_acl=group.has(initiator),
             left_sessions=tuple(self._list_sessions(group, initiator)),
-            left_registration=self._is_registered(group, volume_id, initiator),
+            left_registration=self._is_registered(group, volume_id, initiator, device),
         )
         if left.is_left:
             raise TargetError(f'{initiator} is still at target {group.iqn}: {left.describe()}')
@@ -286,10 +286,10 @@ class LioTarget:
     def _list_sessions(self, group: PortalGroup, initiator: str) -> list[SessionState]:
         return [one for one in group.list_sessions() if one.initiator.lower() == initiator.lower()]
 
-    def _is_registered(self, group: PortalGroup, volume_id: str, initiator: str) -> bool:
+    def _is_registered(self, group: PortalGroup, volume_id: str, initiator: str, device: str = '') -> bool:
         try:
             # Asked by the kernel's name: the other one goes with the entry.
-            return self._memory.read_reservations(volume_id, group.iqn).has(initiator.lower())
+            return self._memory.read_reservations(volume_id, group.iqn, device).has(initiator.lower())
         except RegistrationsLost:
             if self._is_in_force(volume_id):
                 raise
@@ -300,8 +300,9 @@ class LioTarget:
 
     def remove_export(self, volume_id: str) -> None:
         with self._changing(volume_id):
+            device = self._memory.find_shown(volume_id)
             self._remove(self._group(volume_id), volume_id)
-            self._memory.remove(volume_id)
+            self._memory.remove(volume_id, device)
 
     def _remove(self, group: PortalGroup, volume_id: str, keep: str = '') -> None:
         group.remove()

@@ -13,6 +13,8 @@ from multiattach.drivers.targets.lio import state_file
 
 from .test_interrupted import HOLDER, PEER, VOLUME, Bench, grant, register
 
+OTHER = '2b7c1f5e-9d0a-4c86-a3f4-58e1d6b90c27'
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
@@ -46,6 +48,24 @@ def test_a_file_that_cannot_be_read_keeps_nobody_for_ever(bench: Bench, change: 
     bench.file.write_text(text)
     with bench.target.within(10):
         _repeat(lambda: CHANGES[change](bench))
+
+
+def test_a_disk_that_does_not_answer_keeps_no_fence_on_another_one(bench: Bench, tmp_path: Path) -> None:
+    hung, healthy = tmp_path / 'hung' / f'volume-{VOLUME}', tmp_path / 'healthy' / f'volume-{OTHER}'
+    for device in (hung, healthy):
+        device.parent.mkdir()
+        device.write_bytes(bytes(512))
+    bench.target.grant(OTHER, str(healthy), grant(PEER))
+    file = hung.with_name(bench.file.name)
+    os.mkfifo(file)
+    with bench.target.within(0.2), pytest.raises(TargetUnavailable, match='has not ended it'):
+        bench.target.grant(VOLUME, str(hung), grant(PEER))
+    try:
+        bench.target.learn_devices(lambda _volume: pytest.fail('a folder may be of the disk that does not answer'))
+        for alone in (False, True):
+            assert bench.target.fence(OTHER, PEER, f'user-{PEER}', alone=alone).whole
+    finally:
+        file.write_text('')  # it lets the thread go that was left behind
 
 
 def _repeat(act: Callable[[], object]) -> None:
