@@ -10,6 +10,7 @@ hardware virtualization the machine is emulated, and only the ratios tell.
 import argparse
 import itertools
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -31,6 +32,8 @@ from tests.testbed.storage import StorageHost
 
 _SIZE = 128  # MiB of a volume
 _CONTROL_PORT = 7
+# What qemu-img calls itself; two of them are two sessions.
+_INITIATOR = 'iqn.2008-11.org.linux-kvm'
 _PORTS = {'lio': 3260, 'tgt': 3270}
 _TOLD = Path('/run/data-path.json')
 _DONE = re.compile(r'Run completed in ([0-9.]+) seconds')
@@ -43,31 +46,28 @@ def export(portals: dict[str, str]) -> None:
         'lio': LioTarget(Configfs(), portal=portals['lio'], reservations_dir=storage.DATA / 'reservations'),
         'tgt': TgtTarget(TgtDaemon(_CONTROL_PORT), portal=portals['tgt']),
     }
+    for target in targets.values():
+        target.check()
     iqns = {}
     for name, told in json.loads(_TOLD.read_text()).items():
-        for words in told['grants']:
-            iqns[name] = targets[name].grant(told['id'], told['device'], Grant(*words)).iqn
+        iqns[name] = targets[name].grant(told['id'], told['device'], Grant(*told['grant'])).iqn
     print(json.dumps(iqns))
 
 
 class Exports:
-    """A volume behind each of the two targets, and two initiators for each.
+    """A volume behind each of the two targets."""
 
-    :param folder: for what the initiators are told; it holds secrets, and goes.
-    """
-
-    def __init__(self, host: StorageHost, folder: Path, store: str) -> None:
+    def __init__(self, host: StorageHost, store: str) -> None:
         self._host = host
-        self._folder = folder
         self._portals = {name: f'{host.address}:{port}' for name, port in _PORTS.items()}
-        self._grants: dict[str, list[Grant]] = {}
+        self._grants: dict[str, Grant] = {}
         told: dict[str, Any] = {}
         for name in _PORTS:
             ident = str(uuid.uuid4())
-            initiators = [f'iqn.2010-10.org.openstack.test:{name}-{number}' for number in range(2)]
-            self._grants[name] = [Grant(one, account_name(ident, one), generate_secret()) for one in initiators]
-            words = [(one.initiator, one.username, one.secret, one.mode) for one in self._grants[name]]
-            told[name] = {'id': ident, 'device': self._make_volume(name, store), 'grants': words}
+            grant = Grant(_INITIATOR, account_name(ident, _INITIATOR), generate_secret())
+            words = grant.initiator, grant.username, grant.secret, grant.mode
+            told[name] = {'id': ident, 'device': self._make_volume(name, store), 'grant': words}
+            self._grants[name] = grant
         host.spawn(f'tgtd -f -C {_CONTROL_PORT} -t 16 --iscsi portal={self._portals["tgt"]}', 'tgtd')
         host.check(f'for i in $(seq 60); do tgtadm -C {_CONTROL_PORT} --op show --mode sys && break; sleep 1; done')
         host.put_file(_TOLD, json.dumps(told).encode(), 0o600)
@@ -90,18 +90,14 @@ class Exports:
 
     def run(self, name: str, sharers: int, words: list[str]) -> float:
         """Have sharers do the same at once; return the seconds that the slowest took."""
-        running = []
-        for number, grant in enumerate(self._grants[name][:sharers]):
-            secret = self._folder / f'{name}-{number}'
-            secret.touch(0o600)
-            secret.write_text(grant.secret)
-            image = (
-                f'driver=iscsi,transport=tcp,portal={self._portals[name]},target={self._iqns[name]},lun=1,'
-                f'user={grant.username},password-secret=secret,initiator-name={grant.initiator}'
-            )
-            argv = ['qemu-img', 'bench', '-t', 'none', *words, '--object', f'secret,id=secret,file={secret}']
-            argv = self._host.network.wrap(['timeout', '300', *argv, '--image-opts', image])
-            running.append(subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        grant = self._grants[name]
+        url = f'iscsi://{self._portals[name]}/{self._iqns[name]}/1'
+        argv = self._host.network.wrap(['timeout', '300', 'qemu-img', 'bench', '-f', 'raw', '-t', 'none', *words, url])
+        told = {**os.environ, 'LIBISCSI_CHAP_USERNAME': grant.username, 'LIBISCSI_CHAP_PASSWORD': grant.secret}
+        running = [
+            subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=told)
+            for _ in range(sharers)
+        ]
         taken = []
         for process in running:
             said, _ = process.communicate()
@@ -155,7 +151,7 @@ def main() -> None:
         host = StorageHost(network, Path(folder) / 'storage')
         host.boot()
         try:
-            exports = Exports(host, Path(folder), options.store)
+            exports = Exports(host, options.store)
             counts = {'4k': options.count, '1M': max(options.count // 10, 1)}
             measure(exports, host.pid, counts, options.rounds)
         finally:
