@@ -96,16 +96,14 @@ def _open(
     workshop: Workshop, backend: Backend, volume_id: str, size_gb: int, disk_format: str, look: Look
 ) -> Iterator[Body]:
     path, size = backend.path(volume_id), size_gb * images.GIB
-    if disk_format == images.RAW and path.startswith('/'):
+    if path.startswith('/'):
+        handle = _open_anew(path)
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as exc:
-            raise StorageError(f'The volume cannot be read: {exc.strerror}.') from exc
-        try:
-            yield Body(handle, size, look, 0)
+            if disk_format == images.RAW:
+                yield Body(handle, size, look, 0)
+                return
         finally:
             os.close(handle)
-        return
     with workshop.open_file() as file:
         workshop.converter.make(
             Disk(path, images.RAW),
@@ -116,3 +114,16 @@ def _open(
             lambda percent: look.note(0, _CONVERTED, percent / 100),
         )
         yield Body(file.fileno(), os.fstat(file.fileno()).st_size, look, _CONVERTED)
+
+
+def _open_anew(path: str) -> int:
+    """Open a volume to read what its storage has.
+
+    The kernel's target writes to a logical volume past the cache, where an earlier read has left the blocks of then.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise StorageError(f'The volume cannot be read: {exc.strerror}.') from exc
+    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    return handle

@@ -124,11 +124,14 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
 
 
 @pytest.fixture
-def make_volume(target: Target, store: Store) -> Callable[[], Volume]:
+def make_volume(target: Target, store: Store) -> Iterator[Callable[[], Volume]]:
     address = target.locate(str(uuid.UUID(int=0)))
     assert isinstance(address, TargetAddress)
     portal = address.portal
-    return lambda: Volume.make(store, portal)
+    yield lambda: Volume.make(store, portal)
+    if IS_KERNEL:  # before the storage goes, which its kernel has in use
+        for volume_id in target.list_exports():
+            target.remove_export(volume_id)
 
 
 @pytest.fixture
