@@ -19,6 +19,7 @@ from tests.deployments.targets import IS_KERNEL
 from tests.functional.drivers.targets.tgt.conftest import free_portal
 from tests.functional.drivers.targets.tgt.initiator import Session
 from tests.functional.reconcile.hands import Hands, KernelHands, TgtHands
+from tests.testbed.polling import wait_until
 
 
 class Bench:
@@ -58,7 +59,17 @@ class Bench:
         return self.hands.tgtd
 
     def look(self, fix: bool | None = False, release: tuple[str, ...] = ()) -> list[Finding]:
-        return self.deployed.reconciler.run(fix=fix, release=release)
+        if not IS_KERNEL:
+            return self.deployed.reconciler.run(fix=fix, release=release)
+
+        def look() -> tuple[list[Finding]] | None:  # on an emulated processor one that began by itself takes its time
+            with contextlib.suppress(errors.Unavailable):
+                return (self.deployed.reconciler.run(fix=fix, release=release),)
+            return None
+
+        found = wait_until(look, 120, 'the end of a look')
+        assert found is not None
+        return found[0]
 
     def look_twice(self) -> list[Finding]:
         """Two rounds: nothing is taken away in the first one that sees it."""

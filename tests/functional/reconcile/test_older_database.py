@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """An older copy of the database is put back under a real target: no login is cut before a person says so."""
 
+import concurrent.futures
 import contextlib
 import json
 import pathlib
 import shutil
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -71,6 +74,15 @@ class House:
         for number, session in enumerate(self.sessions):
             session.write(number, bytes([number]) * 512)
             assert session.read(number) == bytes([number]) * 512
+
+    def run(self, *words: Any) -> 'subprocess.CompletedProcess[str]':
+        """Run a command while every login reads and writes: the kernel ends one that is silent for 45 s."""
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            done = pool.submit(run, *words)
+            while not done.done():
+                self.check_alive()
+                time.sleep(1)
+            return done.result()
 
 
 @pytest.fixture
@@ -151,8 +163,8 @@ def test_an_older_copy_that_knows_the_volumes_cuts_no_login(
             assert Drift.OLD_DATABASE in {one['kind'] for one in explained}
             assert all('is an older copy' in one['error'] for one in found if one['outcome'] == 'waiting')
             assert capsys.readouterr().out.count('ERROR multiattach.volume.epoch') == 1
-            assert 'is an older copy' in run('manage', house.config, 'db', 'accept').stdout
-            accepted = run('manage', house.config, 'db', 'accept', embedded.BACKEND)
+            assert 'is an older copy' in house.run('manage', house.config, 'db', 'accept').stdout
+            accepted = house.run('manage', house.config, 'db', 'accept', embedded.BACKEND)
             assert accepted.returncode == 0, accepted.stderr
             settle(bench)
             house.check_alive()
