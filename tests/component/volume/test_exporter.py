@@ -213,10 +213,10 @@ def sleep_before(d, method, meanwhile):
     """Have a process sleep for longer than its lock lasts when it is about to act; another one goes on."""
     real = getattr(d.target, method)
 
-    def act(*args):
+    def act(*args, **named):
         setattr(d.target, method, real)
         meanwhile()
-        return real(*args)
+        return real(*args, **named)
 
     setattr(d.target, method, act)
 
@@ -266,7 +266,7 @@ def test_a_sleeper_does_not_turn_away_who_came_meanwhile(d, free):
         d.exporter.unexport(volume_id, row.id)
         attach(d, volume_id, 'a')
 
-    sleep_before(d, 'remove_export', meanwhile)
+    sleep_before(d, 'revoke', meanwhile)
     with pytest.raises(errors.InvalidTransition):
         d.exporter.unexport(volume_id, row.id)
     assert d.target.list_exports()[volume_id].initiators == (make_connector('a')['initiator'],)
