@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.kernel_target, pytest.mark.slow]
 
 def test_histories_of_one_process(tmp_path: pathlib.Path) -> None:
     with crowd() as people, KernelQuick(tmp_path).run() as field:
-        for number, names in enumerate([('pause',), ('cheat',), ('service',), ('half-open',), ('cheat',)]):
+        for number, names in enumerate([('pause',), ('cheat',), ('service',), ('pause',), ('cheat',)]):
             outcome = run_history(field, people, f'{_SEED}-{number}', names=names, share=1.0, mix=_MIX, refusals=True)
             assert outcome.failures == [], f'{_explain(outcome)}\n{field.report()}'
             assert len(outcome.events) >= 15
