@@ -146,8 +146,8 @@ class Fence:
             self._forget(listing, who)
             return
         self._shut_out(listing, target, who)
-        left = self._look_again(who, target.tid)
-        if left.left_acl or left.left_account:
+        left = self._look_again(who, target.tid, sessions=False)
+        if left.is_left:
             raise TargetError(f'{who.initiator} was admitted to target {who.iqn} while it was shut out')
         close_sessions(self._daemon, target.tid, timeout=self._timeout, only={who.initiator})
 
@@ -163,11 +163,13 @@ class Fence:
         if who.username and not listing.bound_elsewhere(who.username, ''):
             self._slots.forget(who.username)
 
-    def _look_again(self, who: Intruder, tid: int) -> Cut:
+    def _look_again(self, who: Intruder, tid: int, *, sessions: bool = True) -> Cut:
         """See what is left of who was shut out; an entry in the ACL is taken away by it.
 
         The list of all targets is asked for only if its account is left, maybe at another one: it takes longer
         with each target that there is.
+
+        :param sessions: whether it is asked for those, too.
         """
         try:
             self._daemon.unbind_initiator(tid, who.initiator)
@@ -185,7 +187,7 @@ class Fence:
             if target is not None and who.username in target.accounts:
                 return Cut(left_account=True)
             self._forget(listing, who)
-        return Cut(left_sessions=_of(who, self._list_sessions(tid)))
+        return Cut(left_sessions=_of(who, self._list_sessions(tid) if sessions else ()))
 
     def _check_gone(self, iqn: str) -> None:
         if self._daemon.show_targets().find(iqn) is not None:
