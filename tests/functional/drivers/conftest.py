@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.targets import IS_KERNEL
+from tests.deployments.targets import IS_KERNEL, KernelTarget
 from tests.testbed.ceph import Ceph
 
 from .stores import CEPH_VARIABLE, GROUP_VARIABLE, FileStore, LvmStore, RbdStore, Store
@@ -37,6 +37,8 @@ def store(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[St
     elif kind == 'lvm':
         made = LvmStore(os.environ[GROUP_VARIABLE])
         yield made
+        if IS_KERNEL:  # it has them in use
+            KernelTarget().clear()
         made.clear()
     else:
         yield FileStore(tmp_path / 'volumes')

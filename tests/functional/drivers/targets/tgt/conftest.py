@@ -124,14 +124,11 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
 
 
 @pytest.fixture
-def make_volume(target: Target, store: Store) -> Iterator[Callable[[], Volume]]:
+def make_volume(target: Target, store: Store) -> Callable[[], Volume]:
     address = target.locate(str(uuid.UUID(int=0)))
     assert isinstance(address, TargetAddress)
     portal = address.portal
-    yield lambda: Volume.make(store, portal)
-    if IS_KERNEL:  # before the storage goes, which its kernel has in use
-        for volume_id in target.list_exports():
-            target.remove_export(volume_id)
+    return lambda: Volume.make(store, portal)
 
 
 @pytest.fixture
