@@ -208,6 +208,15 @@ def find_ended(session: Session, volume_ids: Sequence[str]) -> dict[str, set[str
     return ended
 
 
+def find_left(session: Session, volume_ids: Sequence[str]) -> set[str]:
+    """Return the volumes of which somebody was detached or fenced."""
+    gone = sa.or_(A.deleted_at.is_not(None), A.state == states.Attachment.FENCED)
+    found: set[str] = set()
+    for some in _chunks(volume_ids):
+        found |= {*session.scalars(sa.select(A.volume_id).where(A.volume_id.in_(some), gone).distinct())}
+    return found
+
+
 def find_registered(session: Session, server_ids: Sequence[str]) -> dict[str, datetime.datetime]:
     return {
         row[0]: row[1]

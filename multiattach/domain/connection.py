@@ -22,6 +22,8 @@ USER_PREFIX, _ADDRESS_PREFIX = 'multiattach-', 'address:'
 _CEPHX, _OWN_USER = 'cephx', 'attachment'
 # What a target can be told, whatever the form: names beside RFC 3720's iqn., eui. and naa. are in use, too.
 INITIATOR_NAME = re.compile(r'(?!ALL\Z)[A-Za-z0-9:._-]{1,223}')
+#: by which a host knows a volume that Cinder's LIO exports; with tgt that number is the controller's
+LIO_LUN = 0
 _MAX_MOUNTPOINT = 255
 # Bytes of a whole connector as JSON; those of os-brick have less than 1000, with Fibre Channel a few more.
 MOST_CONNECTOR = 16384
@@ -246,6 +248,8 @@ def relocate(connection_info: Mapping[str, Any], address: Address) -> dict[str, 
     if isinstance(address, GatewayAddress):
         address = address.put_first(str(connection_info.get('attachment_id')), connection_info.get('target_portal'))
     told = address.tell()
+    if 'target_lun' in told and connection_info.get('target_lun') == LIO_LUN:
+        told['target_lun'] = LIO_LUN  # by that number the host knows it, and the target still has it
     lists = {f'{key}s': [value] for key, value in told.items() if f'{key}s' in connection_info}
     new = {**connection_info, **lists, **told}
     return None if new == connection_info else new

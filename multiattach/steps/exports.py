@@ -17,6 +17,7 @@ from multiattach.db import (
     locks,
     models,
     qos_specs,
+    reconciliation as db_reconciliation,
     transitions,
 )
 from multiattach.db.commits import Work
@@ -204,6 +205,7 @@ class Exports:
             transitions.lock_and_move(work, plan.attachment_id, 'detach_failed', self._actor, ended=True, error=error)
 
     has_imports = database.reading(db_imports.has_any)
+    find_left = database.reading(db_reconciliation.find_left)
 
     @database.retry
     def list_exported(self, backend_host: str) -> list[str]:

@@ -45,6 +45,7 @@ class Reconciliation:
     list_infos = database.reading(rows.list_infos)
     list_ids = database.reading(rows.list_ids)
     find_ended = database.reading(rows.find_ended)
+    find_left = database.reading(rows.find_left)
     find_registered = database.reading(rows.find_registered)
     has_imports = database.reading(imports.has_any)
     list_open_steps = database.reading(inventories.list_open_steps)

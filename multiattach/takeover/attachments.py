@@ -12,7 +12,6 @@ A = states.Attachment
 # Statuses of Cinder in which nobody has a step in hand; "detached" ones are history.
 _STATES = {'attached': A.ATTACHED, 'reserved': A.RESERVED, 'error_attaching': A.ERROR_ATTACHING}
 _ERROR_DETACHING = 'error_detaching'
-_LIO_LUN = 0  # its first LUN; that of tgt is the controller
 _REFRESH = (
     'Have Nova store the connection anew: stop the server, "nova-manage volume_attachment refresh SERVER VOLUME '
     'CONNECTOR_FILE"; or detach the volume and attach it again.'
@@ -121,11 +120,6 @@ def _connect(row: Any, connector: dict[str, Any], info: dict[str, Any], storage_
 
 
 def _check_target(row: Any, info: dict[str, Any], storage_name: str) -> None:
-    if info.get('target_lun') == _LIO_LUN:
-        raise Refusal(
-            f'Its attachment {row.id} is connected through LIO (LUN 0), whose targets are not taken over.',
-            'Detach it; volumes of LVM that nobody uses move: this service exports them by tgt or LIO from then on.',
-        )
     if not str(info.get('target_iqn', '')).endswith(f':{storage_name}'):
         raise Refusal(
             f'Its attachment {row.id} is connected to target {info.get("target_iqn")}, not to …:{storage_name}.',

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from multiattach.db import database, imports as db_imports, models, services, transitions
 from multiattach.db.commits import Work
-from multiattach.domain import errors
+from multiattach.domain import connection, errors
 from multiattach.domain.imports import Kind, Obstacle
 from multiattach.domain.services import VOLUME_BINARY, is_up
 from multiattach.takeover import settings
@@ -136,8 +136,13 @@ class Imports:
         for row in services.list_reports(work, VOLUME_BINARY):
             report = row.report or {}
             name, keeps_names = str(report.get('cluster') or row.host), bool(report.get('names'))
+            is_iscsi = report.get('protocol') == connection.ISCSI
             first = found.setdefault(name, Place(name, row.id, report.get('protocol'), report.get('portal')))
-            found[name] = dataclasses.replace(first, keeps_names=first.keeps_names and keeps_names)
+            found[name] = dataclasses.replace(
+                first,
+                keeps_names=first.keeps_names and keeps_names,
+                has_lio=report['kernel'] is not None if is_iscsi and 'kernel' in report else None,
+            )
         return found
 
     def _compare(

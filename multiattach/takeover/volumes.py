@@ -27,6 +27,7 @@ class Place:
     :param protocol: how hosts reach its volumes, None if nobody reported.
     :param portal: where they do, as its worker reports it.
     :param keeps_names: its worker serves storage that is named after another id than its volume.
+    :param has_lio: its target is the kernel's; None if nobody reported.
     """
 
     host: str
@@ -34,6 +35,7 @@ class Place:
     protocol: str | None = None
     portal: str | None = None
     keeps_names: bool = True
+    has_lio: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Translator:
             if (item := attachments.translate(each, name)) is not None
         ]
         self._check_protocol(row, place, its)
+        _check_target(place, its)
         self._check_accounts(its)
         return [Item(Kind.VOLUME, row.id, self._describe(row, place, _judge_status(row, its))), *its]
 
@@ -191,6 +194,20 @@ class Translator:
 def _list_items(volume_id: str, rows: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     found = {each.key: each.value or '' for each in rows.get(volume_id, ())}
     return [{'volume_id': volume_id, 'key': key, 'value': value} for key, value in found.items()]
+
+
+def _check_target(place: Place, its: Sequence[Item]) -> None:
+    """See that the sessions of a volume go on: they are with the kernel, or with tgtd."""
+    for one in _list_connected(its):
+        number = one['connection_info'].get('target_lun')
+        if place.has_lio is None or number is None or place.has_lio == (number == connection.LIO_LUN):
+            continue
+        theirs, ours = ('tgt', 'lio') if place.has_lio else ('lio', 'tgt')
+        raise Refusal(
+            f'Its attachment {one["id"]} is connected as LUN {number}, which {theirs} serves, and the worker of '
+            f'{place.host} exports by {ours}.',
+            f'Set target_driver = {theirs} in the group of the backend, and restart multiattach-volume.',
+        )
 
 
 def _list_connected(its: Sequence[Item]) -> Iterator[Mapping[str, Any]]:

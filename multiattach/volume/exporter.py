@@ -296,13 +296,16 @@ class Exporter:
             shown = self._here.list_exports()
         except DriverError:
             return frozenset()  # whoever needs them says so
-        public = {ident: state for ident, state in shown.items() if state.addresses}
-        if not public or not self._exports.has_imports():
+        foreign = {ident: state for ident, state in shown.items() if state.is_foreign}
+        if not foreign or not self._exports.has_imports():
             return frozenset()
+        # Cinder's files would let in again whoever has left here.
+        changed = self._exports.find_left([*foreign])
         return frozenset(
             ident
-            for ident, state in public.items()
-            if adoption.is_served(state, self._exports.list_admitted_of(ident), self._target.name_account)
+            for ident, state in foreign.items()
+            if ident not in changed
+            and adoption.is_served(state, self._exports.list_admitted_of(ident), self._target.name_account)
         )
 
     def agree(self, volume_id: str) -> None:

@@ -111,8 +111,8 @@ class VolumeReconciler(Reconciler):
         self._addresses = Addresses(side, target, host)
         # What was in order: what the target showed and the rows said then.
         self._clean: dict[str, tuple[TargetState | None, Recorded, bool]] = {}
-        # Targets that admit everybody stay so: there is a way back to Cinder.
-        self._way_back = False
+        # Targets that Cinder made and that stay so: there is a way back.
+        self._kept: frozenset[str] = frozenset()
         self._accounts: dict[tuple[str, str], str] = {}
 
     @contextlib.contextmanager
@@ -225,7 +225,10 @@ class VolumeReconciler(Reconciler):
     ) -> tuple[list[Seen], str | None]:
         """Return what was seen, and why not all was looked at: a lock that was not free in time."""
         files = self._target.list_files()
-        self._way_back = any(state.is_foreign for state in shown.values()) and self._side.has_imports()
+        foreign = [ident for ident, state in shown.items() if state.is_foreign]
+        # Cinder's files would let in again whoever has left here.
+        kept = {*foreign} - self._side.find_left(foreign) if foreign and self._side.has_imports() else ()
+        self._kept = frozenset(kept)
         suspects = [
             ident
             for ident in {*rows, *shown, *(files or ())}
@@ -285,7 +288,7 @@ class VolumeReconciler(Reconciler):
     def _is_suspect(
         self, ident: str, rows: Sequence[BackendRow], state: TargetState | None, files: frozenset[str] | None
     ) -> bool:
-        recorded, kept = _summarise(rows), self._keeps(state)
+        recorded, kept = _summarise(rows), self._keeps(ident, state)
         if files is not None and not kept and _judge_file(ident, recorded, files) is not None:
             return True
         clean = self._clean.get(ident)
@@ -296,21 +299,22 @@ class VolumeReconciler(Reconciler):
         self._clean[ident] = state, recorded, kept
         return False
 
-    def _keeps(self, state: TargetState | None) -> bool:
+    def _keeps(self, ident: str, state: TargetState | None) -> bool:
         """Tell whether a target is to stay as Cinder made it, and left alone as long as it has what is needed."""
-        return self._way_back and state is not None and state.is_foreign
+        return state is not None and state.is_foreign and ident in self._kept
 
     def _compare(self, ident: str, recorded: Recorded, state: TargetState | None) -> list[target_drift.Difference]:
-        kept = self._keeps(state)
+        kept = self._keeps(ident, state)
         if kept and not recorded:
             return []  # nobody here uses it, and it is not this service's to take away
-        return target_drift.compare(ident, self._record(ident, recorded), _show(state, admits_all=kept))
+        admits_all = kept and state is not None and bool(state.addresses)
+        return target_drift.compare(ident, self._record(ident, recorded), _show(state, admits_all=admits_all))
 
     def _look_again(self, ident: str, known: tuple[str | None, bool] | None) -> list[Seen]:
         with self._locks.hold(ident, 'look for drift'):
             state, files = self._target.list_exports().get(ident), self._target.list_files()
             rows = self._side.list_of_volumes([ident])
-        recorded, kept = _summarise(rows), self._keeps(state)
+        recorded, kept = _summarise(rows), self._keeps(ident, state)
         found = self._compare(ident, recorded, state)
         foreign = state is not None and state.is_foreign and (kept or known is None)
         seen = [

@@ -26,6 +26,8 @@ class IdleTarget(NullTarget):
 class KernelTarget(LioTarget):
     """Targets of this machine's kernel, at a portal of their own."""
 
+    IS_KERNEL = True
+
     def __init__(self) -> None:
         folder = pathlib.Path(tempfile.gettempdir()) / 'reservations'
         super().__init__(Configfs(), portal=f'127.0.0.1:{pick_port()}', reservations_dir=folder)

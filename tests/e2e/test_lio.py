@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from multiattach.drivers.targets.base import Grant, TargetInfo, account_name, generate_secret
+from tests.benchmarks.cinder import FILES
 from tests.deployments import targets
 from tests.deployments.lio import Service
 from tests.functional.drivers import stores
 from tests.functional.drivers.targets.tgt.initiator import BLOCK, REGISTER, RESERVE, IoFailed, LoginRefused, Session
+from tests.functional.takeover import lio_targets
 from tests.testbed import storage
+from tests.testbed.environments import ensure_venv
 from tests.testbed.network import Network
 from tests.testbed.storage import StorageHost
 
@@ -41,7 +44,7 @@ def host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def run_tests(host: StorageHost, marks: str, *paths: str, **variables: str) -> None:
     told = {targets.KERNEL_VARIABLE: '1', **variables}
     words = ['-m', 'pytest', '-q', '-n', '0', '-p', 'no:cacheprovider', f'--basetemp={storage.DATA}/tests', '-m', marks]
-    if 'drivers/targets/lio' in paths[0]:
+    if any('drivers/targets/lio' in path for path in paths):
         words.append('--confcutdir=tests/functional/drivers')  # the rest takes an emulated processor minutes
     code, shown = host.try_python(*words, '--durations=10', *paths, timeout=1500, variables=told)
     print(shown)
@@ -68,6 +71,15 @@ def test_logical_volumes(host: StorageHost) -> None:
 def test_drift(host: StorageHost) -> None:
     """What drifts between a target and the database; an older copy of it cuts no login."""
     run_tests(host, 'every_target', 'tests/functional/reconcile')
+
+
+def test_targets_that_cinder_made(host: StorageHost) -> None:
+    """Hosts stay logged in at them while this service has them."""
+    host.check('mkdir -p /etc/target')  # as the package of rtslib has it
+    programs = ensure_venv(None, 'cinder', FILES / 'requirements.txt')
+    told = {lio_targets.PROGRAMS_VARIABLE: str(programs)}
+    run_tests(host, 'kernel_target', 'tests/functional/drivers/targets/lio/test_adopted.py', **told)
+    run_tests(host, 'every_target', 'tests/functional/takeover/test_adoption.py', **told)
 
 
 def test_fences_and_steps_that_fail(host: StorageHost) -> None:

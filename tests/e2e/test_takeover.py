@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cloud with logical volumes moves from a real Cinder while hosts write: there, back, and there again for good.
 
-Cinder's volume service, this service's worker and the tgtd that both have are on a storage host with a volume group;
-the rest of both, and the hosts, are on this machine, in the network of that one.
+Cinder's volume service, this service's worker and the target that both have, tgtd or the kernel, are on a storage host
+with a volume group; the rest of both, and the hosts, are on this machine, in the network of that one.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ OURS = 'new@lvm'
 _PATIENCE = 300.0  # s for a step on an emulated processor
 _PAUSE = 0.05  # s between two stamps of one writer
 _ROUNDS = 15  # s, in which the worker looks for drift several times
+_TARGETS = {'tgtadm': 'tgt', 'lioadm': 'lio'}  # drivers here, by what Cinder calls its own
 
 
 class LvmService(Service):
@@ -59,10 +60,12 @@ class LvmService(Service):
             common.format(state=f'{folder}/state') + f'[coordination]\nbackend_url = file://{folder}/locks\n'
             f'[api]\nauth_strategy = noauth\nlisten_host = {network.address}\nlisten_port = {port}\n'
         )
+        target = _TARGETS[cinder.helper]
         worker = (
             common.format(state='/srv/multiattach') + '[coordination]\nbackend_url = file:///srv/multiattach/locks\n'
-            f'[volume]\nenabled_backends = lvm\n[lvm]\ndriver = lvm\nvolume_group = {VOLUME_GROUP}\n'
-            f'[tgt]\nportal = {self.host.address}:3260\n'
+            f'[volume]\nenabled_backends = lvm\n'
+            f'[lvm]\ndriver = lvm\nvolume_group = {VOLUME_GROUP}\ntarget_driver = {target}\n'
+            f'[{target}]\nportal = {self.host.address}:3260\n'
         )
         self.host.put_file(SHARE / 'worker.conf', worker.encode(), 0o600)
         self.api = Program('multiattach-api', self.conf, 'multiattach-api is ready', wrap=network.wrap)
@@ -90,25 +93,33 @@ class LvmService(Service):
         assert '"left": 0' in told, told
 
 
+@pytest.fixture(scope='module', params=_TARGETS)
+def helper(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope='module')
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageHost]:
+def host(helper: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageHost]:
     with Network() as network:
         made = StorageHost(network, tmp_path_factory.mktemp('storage'), memory=2048, group_mb=24 << 10)
         try:
             made.boot()
             made.make_group()
-            made.check('mkdir -p /run/tgtd')
-            made.spawn(f'tgtd -f --iscsi portal={made.address}:3260', 'tgtd')
+            if helper == 'tgtadm':
+                made.check('mkdir -p /run/tgtd')
+                made.spawn(f'tgtd -f --iscsi portal={made.address}:3260', 'tgtd')
+            else:
+                made.check('mkdir -p /etc/target')  # as the package of rtslib has it
             yield made
         finally:
             made.stop()
 
 
-def test_a_cloud_on_lvm_moves(host: StorageHost, tmp_path: pathlib.Path) -> None:
+def test_a_cloud_on_lvm_moves(host: StorageHost, helper: str, tmp_path: pathlib.Path) -> None:
     folder = tmp_path / 'cinder'
     folder.mkdir()
     with contextlib.ExitStack() as stack:
-        cinder = stack.enter_context(LvmCinder(folder, host))
+        cinder = stack.enter_context(LvmCinder(folder, host, helper))
         try:
             Scene(stack, cinder, tmp_path).play()
         except BaseException:
@@ -253,7 +264,7 @@ class Scene:
         self.end('h3')
         self.detach(new, 'h3')
         self.check_calm()
-        new.act(self.renamed, **{'os-extend': {'new_size': 2}})  # tgtd ends sessions for that, and they come back
+        new.act(self.renamed, **{'os-extend': {'new_size': 2}})  # a tgtd ends sessions for that, and they come back
         new.wait(self.renamed, 'in-use')
         assert self.measure(name) == 2
         for host in ('h4', 'h6'):

@@ -75,16 +75,15 @@ class Session:
     Its login may have been held half-way before: it is finished here.
 
     :param login: a claim, or a login at any stage.
-    :param lun: number of the logical unit.
     :raises LoginRefused: the target said no.
     :raises ConnectionEnded: it closed the connection.
     """
 
-    def __init__(self, login: Login | Claim, lun: int = 1) -> None:
+    def __init__(self, login: Login | Claim) -> None:
         self.login = (login if isinstance(login, Login) else Login(login)).advance(Stage.FULL)
         assert self.login.connection is not None
         self._connection = self.login.connection
-        self._lun = struct.pack('>BB6x', 0, lun)
+        self._lun = struct.pack('>BB6x', 0, self.login.claim.lun)
         agreed = self.login.agreed
         self._ready_first = agreed['InitialR2T'] == 'Yes'
         self._immediate = agreed['ImmediateData'] == 'Yes'

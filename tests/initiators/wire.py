@@ -10,6 +10,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from tests.initiators import pdu
 from tests.initiators.pdu import Message, Opcode
@@ -165,6 +166,7 @@ class Claim:
     :param timeout: how long to wait for an answer, seconds.
     :param tsih: two bytes: of the session, by its ISID, that gets another connection; zeros for a new one.
     :param cid: number of the connection.
+    :param lun: number of the logical unit that it reads and writes.
     """
 
     portal: str
@@ -180,9 +182,10 @@ class Claim:
     timeout: float = TIMEOUT
     tsih: bytes = bytes(2)
     cid: int = 0
+    lun: int = 1
 
     @classmethod
-    def of(cls, info: Mapping[str, str], initiator: str, **changes: object) -> 'Claim':
+    def of(cls, info: Mapping[str, Any], initiator: str, **changes: object) -> 'Claim':
         """Make the claim that a connection_info is for.
 
         :param info: connection_info, or its ``data``.
@@ -195,6 +198,7 @@ class Claim:
             initiator,
             info.get('auth_username') or '',
             info.get('auth_password') or '',
+            lun=int(info.get('target_lun', 1)),
         )
         return dataclasses.replace(found, **changes)  # type: ignore[arg-type]
 

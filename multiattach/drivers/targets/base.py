@@ -19,6 +19,8 @@ from multiattach.drivers.errors import DriverError, TargetError
 
 T = TypeVar('T')
 
+#: of a volume, at each target of this service
+LUN = 1
 ACCOUNT_LENGTH = 20
 SECRET_LENGTH = 16
 _SECRET_ALPHABET = string.ascii_letters + string.digits
@@ -31,12 +33,14 @@ class Grant:
     :param username: name of the account, "" for none.
     :param secret: what it is opened with, "" for one that the storage makes, or keeps.
     :param mode: ``rw`` or ``ro``, for those who can hold it to that.
+    :param luns: numbers by which it knows the volume: Cinder may have told it another one than is told here.
     """
 
     initiator: str
     username: str
     secret: str = field(repr=False)
     mode: str = sharing.READ_WRITE
+    luns: tuple[int, ...] = (LUN,)
 
 
 @dataclass(frozen=True)
@@ -379,7 +383,8 @@ def account_name(volume_id: str, initiator: str) -> str:
 def make_chap_grant(volume_id: str, initiator: str, mode: str, known: Mapping[str, Any] | None) -> Grant:
     """Make credentials of CHAP; attachments of one initiator share a session and so a secret."""
     if known:
-        return Grant(initiator, str(known['auth_username']), str(known['auth_password']), mode)
+        luns = tuple(sorted({LUN, int(known.get('target_lun', LUN))}))
+        return Grant(initiator, str(known['auth_username']), str(known['auth_password']), mode, luns)
     return Grant(initiator, account_name(volume_id, initiator), generate_secret(), mode)
 
 

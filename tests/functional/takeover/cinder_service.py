@@ -105,7 +105,8 @@ class CephCinder(RealCinder):
 class LvmCinder(RealCinder):
     """With logical volumes of a storage host, where its volume service runs; the rest of it runs in the network here.
 
-    :param host: with a volume group, and a tgtd at its standard port.
+    :param host: with a volume group, and a tgtd at its standard port unless the helper is ``lioadm``.
+    :param helper: what makes its targets, as its configuration names it.
     """
 
     template = 'cinder-lvm.conf'
@@ -113,11 +114,12 @@ class LvmCinder(RealCinder):
     #: its folder on the host
     there = pathlib.Path('/srv/cinder')
 
-    def __init__(self, folder: pathlib.Path, host: StorageHost) -> None:
+    def __init__(self, folder: pathlib.Path, host: StorageHost, helper: str) -> None:
         super().__init__(folder)
         self.network = host.network
         self.host = host
-        self._settings = {'host_address': host.address, 'volume_group': VOLUME_GROUP}
+        self.helper = helper
+        self._settings = {'host_address': host.address, 'volume_group': VOLUME_GROUP, 'helper': helper}
         self._worker: Process | None = None
         self._starts = 0
 

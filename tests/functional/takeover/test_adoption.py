@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Targets that Cinder made, with hosts logged in, in the hands of this service."""
+"""Targets that Cinder made, with hosts logged in, in the hands of this service: of tgt, or of the kernel."""
 
 import uuid
 
@@ -13,11 +13,13 @@ from multiattach.domain.findings import DriftRules
 from multiattach.takeover import source
 from multiattach.takeover.imports import Imports
 from tests.deployments import embedded
+from tests.deployments.targets import IS_KERNEL
 from tests.functional.drivers.targets.tgt.initiator import IoFailed, LoginRefused, Session
 from tests.functional.reconcile.conftest import hands, make_bench, tgtd  # noqa: F401 - fixtures
-from tests.functional.takeover import tgt_targets
+from tests.functional.takeover import lio_targets, tgt_targets
 from tests.functional.takeover.cinder_rows import CinderRows, new_id
 
+pytestmark = pytest.mark.every_target
 SECRET = 'CinderSecret0123'
 SIZE = 16 * 1024 * 1024
 
@@ -25,6 +27,46 @@ SIZE = 16 * 1024 * 1024
 def name_account(volume_id):
     """Cinder makes up one for each volume."""
     return f'u{volume_id[:8]}', SECRET
+
+
+class TgtTargets:
+    """Those of tgt: they let in whoever has the volume's account."""
+
+    lun = 1
+
+    def __init__(self, bench, folder):
+        self._port = bench.tgtd.daemon.control_port
+        self._folder = folder
+        self._files = {}
+
+    def make(self, ident, device):
+        self._files[ident] = tgt_targets.make_target(self._port, self._folder, ident, device, name_account(ident))
+
+    def admit(self, ident, initiator): ...
+
+    def restart(self, ident, remove):
+        remove()
+        tgt_targets.restore(self._port, self._files[ident])
+
+
+class LioTargets:
+    """Those of the kernel: they let in who was named."""
+
+    lun = 0
+
+    def __init__(self, bench, folder):
+        self._portal = bench.hands.portal
+        self._file = folder / 'saveconfig.json'
+
+    def make(self, ident, device):
+        lio_targets.make_target(self._portal, ident, device, name_account(ident))
+
+    def admit(self, ident, initiator):
+        lio_targets.admit(ident, name_account(ident), initiator, file=self._file)  # as Cinder does each time
+
+    def restart(self, ident, remove):
+        remove()
+        lio_targets.restore(self._file)
 
 
 class Cloud:
@@ -38,7 +80,7 @@ class Cloud:
         self.kind = self.theirs.add_type('shared', {'multiattach': '<is> True'})
         self.imports = Imports(self.deployed.db, 60, Actor('manage'))
         self.sessions = []
-        self.files = {}
+        self.targets = (LioTargets if IS_KERNEL else TgtTargets)(bench, folder)
 
     def make_volume(self):
         ident = self.theirs.add_volume(self.kind)
@@ -46,25 +88,25 @@ class Cloud:
         device.parent.mkdir(exist_ok=True)
         with device.open('wb') as file:
             file.truncate(SIZE)
-        self.files[ident] = tgt_targets.make_target(
-            self.bench.tgtd.daemon.control_port, self.folder / 'cinder-targets', ident, device, name_account(ident)
-        )
+        self.targets.make(ident, device)
         return ident
 
     def attach(self, volume_id, host):
         """As Cinder and the host did; return the attachment and the session."""
         attachment = self.theirs.attach(volume_id, host, name_account(volume_id))
-        info = self.theirs.read_info(attachment) | {'target_portal': self.bench.tgtd.portal}
-        self.theirs.set_info(attachment, info)
+        known = {'target_portal': self.bench.hands.portal, 'target_lun': self.targets.lun}
+        self.theirs.set_info(attachment, self.theirs.read_info(attachment) | known)
+        self.targets.admit(volume_id, f'iqn.1994-05.com.example:{host}')
         return attachment, self.login(volume_id, host)
 
     def login(self, volume_id, host, *, comes_back=False):
         session = Session(
-            self.bench.tgtd.portal,
+            self.bench.hands.portal,
             f'iqn.2010-10.org.openstack:volume-{volume_id}',
             f'iqn.1994-05.com.example:{host}',
             *name_account(volume_id),
             comes_back=comes_back,
+            lun=self.targets.lun,
         )
         self.sessions.append(session)
         return session
@@ -123,10 +165,10 @@ def check_alive(held):
 
 
 def test_a_start_changes_nothing(cloud, shared):
-    """The worker starts, looks for drift, and has its tgtd's targets as Cinder made them."""
+    """The worker starts, looks for drift, and has the targets as Cinder made them."""
     volume, held = shared
     before = cloud.shown(volume)
-    assert before.addresses == ('ALL',)
+    assert before.is_foreign
     cloud.restart()
     assert cloud.look() == []
     assert cloud.bench.look(fix=True) == []
@@ -134,14 +176,28 @@ def test_a_start_changes_nothing(cloud, shared):
     check_alive(held)
 
 
-def test_a_restart_of_tgtd_brings_the_targets_back_by_cinders_files(cloud, shared):
+def test_a_restart_brings_the_targets_back_by_cinders_files(cloud, shared):
     volume, _held = shared
     cloud.restart()
-    cloud.deployed.target.remove_export(volume)
-    tgt_targets.restore(cloud.bench.tgtd.daemon.control_port, cloud.files[volume])
+    cloud.targets.restart(volume, lambda: cloud.deployed.target.remove_export(volume))
     cloud.restart()
-    assert cloud.shown(volume).addresses == ('ALL',)
+    assert cloud.shown(volume).is_foreign
     cloud.login(volume, 'h1').close()
+
+
+def test_a_restart_by_cinders_files_lets_in_nobody_who_was_cut_off(cloud, shared):
+    volume, held = shared
+    cloud.restart()
+    cloud.fence(held['h1'][0])
+    cloud.targets.restart(volume, lambda: cloud.deployed.target.remove_export(volume))
+    cloud.login(volume, 'h1').close()  # Cinder's files know of no fence
+    cloud.restart()
+    for _ in range(2):
+        cloud.bench.look(fix=True)
+    with pytest.raises(LoginRefused):
+        cloud.login(volume, 'h1')
+    cloud.login(volume, 'h2').close()
+    assert cloud.look() == []
 
 
 def test_without_cinders_files_the_worker_makes_them_again(cloud, shared):
@@ -149,7 +205,7 @@ def test_without_cinders_files_the_worker_makes_them_again(cloud, shared):
     cloud.deployed.target.remove_export(volume)
     cloud.restart()
     state = cloud.shown(volume)
-    assert (state.addresses, state.accounts) == ((), (name_account(volume)[0],))
+    assert (state.is_foreign, {*state.accounts}) == (False, {name_account(volume)[0]})
     assert len(state.initiators) == 2
     for host in ('h1', 'h2'):  # with what Nova has stored
         cloud.login(volume, host).close()
@@ -166,13 +222,13 @@ def test_another_server_comes_and_goes(cloud, shared):
         third.write(3, b'3' * 512)
         check_alive(held)
     state = cloud.shown(volume)
-    assert (state.addresses, len(state.initiators), len(state.accounts)) == ((), 3, 2)
+    assert (state.addresses, len(state.initiators), len({*state.accounts})) == ((), 3, 2)
     with pytest.raises(LoginRefused):
         cloud.login(volume, 'stranger')
     assert cloud.look() == []
     cloud.delete(row.id)
     check_alive(held)
-    assert cloud.shown(volume).accounts == (name_account(volume)[0],)
+    assert {*cloud.shown(volume).accounts} == {name_account(volume)[0]}
     assert cloud.look() == []
 
 
@@ -252,7 +308,7 @@ def test_the_last_step_restricts_every_target(cloud, shared):
     assert cloud.look() != []
     cloud.bench.look(fix=True)
     state = cloud.shown(volume)
-    assert (state.addresses, len(state.initiators), state.accounts) == ((), 2, (name_account(volume)[0],))
+    assert (state.addresses, len(state.initiators), {*state.accounts}) == ((), 2, {name_account(volume)[0]})
     assert cloud.shown(idle) is None
     check_alive(held)
     assert cloud.look() == []
@@ -293,9 +349,8 @@ def test_a_volume_that_was_left_in_cinder_keeps_its_target(cloud, shared):
     cloud.theirs.add_volume(cloud.kind, left, encryption_key_id=new_id())
     device = cloud.folder / 'volumes' / f'volume-{left}'
     device.write_bytes(bytes(SIZE))
-    tgt_targets.make_target(
-        cloud.bench.tgtd.daemon.control_port, cloud.folder / 'cinder-targets', left, device, name_account(left)
-    )
+    cloud.targets.make(left, device)
+    cloud.targets.admit(left, 'iqn.1994-05.com.example:h1')
     session = cloud.login(left, 'h1')
     assert [(one.kind, one.outcome) for one in cloud.bench.look(fix=True)] == [(Drift.STRAY_STORAGE, 'reported')]
     session.write(0, b'z' * 512)

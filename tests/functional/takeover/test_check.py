@@ -5,9 +5,12 @@ import json
 
 import pytest
 
+from multiattach.db import services as db_services
 from multiattach.domain import errors
+from multiattach.domain.services import VOLUME_BINARY
 from multiattach.takeover import report, settings
-from tests.functional.takeover.cinder_rows import HOST, new_id
+from tests.functional.takeover.cinder_rows import HOST, PORTAL, new_id
+from tests.functional.takeover.conftest import OURS
 
 
 def left(found, kind='volume'):
@@ -74,7 +77,6 @@ ATTACHMENTS = [
     ({'connector': None}, 'no connector', 'refresh'),
     ({'connection_info': None}, 'nothing that Cinder stored', 'refresh'),
     ({'connection_info': '{"driver_volume_type": "fibre_channel"}'}, 'fibre_channel', 'No driver'),
-    ({'connection_info': '{"driver_volume_type": "iscsi", "target_lun": 0}'}, 'LIO', 'tgt'),
     (
         {'connection_info': '{"driver_volume_type": "iscsi", "target_lun": 1, "target_iqn": "iqn.x:volume-1"}'},
         'connected to target iqn.x:volume-1',
@@ -93,6 +95,32 @@ def test_an_attachment_that_keeps_its_volume(mover, theirs, values, reason, reme
     assert reason in left(found)[volume][0]
     assert remedy in left(found)[volume][1]
     assert not [item for item in found.plan.items if item.kind in ('volume', 'attachment')]
+
+
+@pytest.mark.parametrize(
+    ('lun', 'kernel', 'reason', 'remedy'),
+    [
+        (0, 4711, None, None),
+        (1, None, None, None),
+        (0, None, 'as LUN 0, which lio serves, and the worker of new@lvm exports by tgt', 'target_driver = lio'),
+        (1, 4711, 'as LUN 1, which tgt serves, and the worker of new@lvm exports by lio', 'target_driver = tgt'),
+    ],
+)
+def test_sessions_go_on_only_with_the_target_that_they_are_at(mover, theirs, db, lun, kernel, reason, remedy):
+    db_services.beat(db, VOLUME_BINARY, OURS, 'nova', {'protocol': 'iscsi', 'portal': PORTAL, 'kernel': kernel})
+    kind = theirs.add_type('multi')
+    volume, idle = theirs.add_volume(kind), theirs.add_volume(kind)
+    theirs.set('volumes', volume, status='in-use')
+    attachment = theirs.attach(volume, 'h1')
+    theirs.set_info(attachment, theirs.read_info(attachment) | {'target_lun': lun})
+    found = mover.check()
+    if reason is None:
+        assert left(found) == {}
+        return
+    assert list(left(found)) == [volume]
+    assert f'attachment {attachment} is connected {reason}' in left(found)[volume][0]
+    assert remedy in left(found)[volume][1]
+    assert [item.ident for item in found.plan.items if item.kind == 'volume'] == [idle]
 
 
 def test_what_there_is_no_such_thing_of_here(mover, theirs):

@@ -89,15 +89,7 @@ class Cloud:
         body = {'attachment': {'volume_uuid': volume, 'instance_uuid': str(uuid.uuid4()), 'connector': connector}}
         made = self.call('POST', '/attachments', body)['attachment']
         self.call('POST', f'/attachments/{made["id"]}/action', {'os-complete': None})
-        info = made['connection_info']
-        claim = Claim(
-            info['target_portal'],
-            info['target_iqn'],
-            connector['initiator'],
-            info['auth_username'],
-            info['auth_password'],
-        )
-        return made['id'], claim
+        return made['id'], Claim.of(made['connection_info'], connector['initiator'])
 
     def detach(self, attachment):
         self.call('DELETE', f'/attachments/{attachment}')

@@ -79,6 +79,15 @@ def test_another_address_and_the_same_credentials(more, change):
     assert connection.relocate(found, new) is None
 
 
+@pytest.mark.parametrize(('lun', 'kept'), [(connection.LIO_LUN, connection.LIO_LUN), (7, 1)])
+def test_a_host_keeps_the_number_that_cinder_told_it(lun: int, kept: int) -> None:
+    info = {'target_iqn': 'iqn.x:v', 'target_portal': '192.0.2.1:3260', 'target_lun': lun, 'target_luns': [lun]}
+    found = connection.relocate(info, connection.TargetAddress('iqn.x:v', '192.0.2.2:3260', 1))
+    assert found is not None
+    assert (found['target_portal'], found['target_lun'], found['target_luns']) == ('192.0.2.2:3260', kept, [kept])
+    assert connection.relocate(found, connection.TargetAddress('iqn.x:v', '192.0.2.2:3260', 1)) is None
+
+
 @pytest.mark.parametrize('sign', [*'#/=@\'"%,\\ \t\n\0;&$`*?~+[]{}()|<>^!', '\u00e4', '\u0430', '\u2024', '\ud83d'])
 @pytest.mark.parametrize('form', ['{}', 'iqn.1994-05.com.redhat:a{}b', 'fake{}', 'eui.{}0123456789abcdef'])
 def test_signs_that_no_target_can_be_told(sign, form):

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel's storage objects: one for each volume, over its file or its block device."""
 
+import contextlib
 import os
 import re
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from oslo_log import log
 
-from multiattach.drivers.errors import DriverError, TargetError, TargetRequestInvalid
-from multiattach.drivers.targets.lio import identity, kernel_image
+from multiattach.drivers.errors import DriverError, TargetBusy, TargetError, TargetRequestInvalid
+from multiattach.drivers.targets.lio import adopted, identity, kernel_image
 from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.kernel_image import KernelImages
 
@@ -36,10 +38,15 @@ _SECTOR = 512
 
 
 class Backstores:
-    """:param write_cache: False makes the kernel write a file through before it answers."""
+    """Storage objects of this driver, and of Cinder.
 
-    def __init__(self, configfs: Configfs, *, write_cache: bool = True) -> None:
+    :param name_target: names a volume's target.
+    :param write_cache: False makes the kernel write a file through before it answers.
+    """
+
+    def __init__(self, configfs: Configfs, name_target: Callable[[str], str], *, write_cache: bool = True) -> None:
         self._configfs = configfs
+        self._name_target = name_target
         self._write_cache = write_cache
         self._images = KernelImages()
 
@@ -52,8 +59,15 @@ class Backstores:
 
     def find(self, volume_id: str) -> Path | None:
         """Find the folder of a volume's storage object."""
-        places = (folder / _name(volume_id) for folder in self._folders())
-        return next((place for place in places if place.is_dir()), None)
+        own = self._list_own(volume_id)
+        return own[0] if own else adopted.find_place(self._configfs, self._name_target(volume_id))
+
+    def _list_own(self, volume_id: str) -> list[Path]:
+        return [place for folder in self._folders() if (place := folder / _name(volume_id)).is_dir()]
+
+    def is_own(self, place: Path) -> bool:
+        """Whether it is not one of Cinder."""
+        return place.parent in self._folders()
 
     def read_device(self, place: Path) -> str:
         return self._configfs.read(place / 'udev_path')
@@ -120,7 +134,7 @@ class Backstores:
 
         :param keep: the device that is to be exported again at once: if it is an image, it stays mapped.
         """
-        places = [place for folder in self._folders() if (place := folder / _name(volume_id)).is_dir()]
+        places = [*self._list_own(volume_id), *adopted.list_places(self._configfs, self._name_target(volume_id))]
         # Without one it may be mapped by a worker that died in between.
         mapped = self._images.find_name(_name(volume_id)) if not places and not keep else ''
         for place in places:
@@ -128,6 +142,9 @@ class Backstores:
             if kernel_image.is_image(device) and device != keep:
                 mapped = self._images.find(kernel_image.split(device)[0])
             self._configfs.remove(place)
+            if not self.is_own(place):
+                with contextlib.suppress(TargetBusy):  # rtslib gives each a folder of its own
+                    self._configfs.remove(place.parent)
         if mapped:
             self._unmap(mapped)
 

@@ -8,7 +8,6 @@ spc_gen_naa_6h_vendor_specific). So the serial number, page 0x80, is another one
 
 from multiattach.drivers.targets.tgt.identity import scsi_id
 
-LUN = 1
 VENDOR, PRODUCT, REVISION = 'IET', 'VIRTUAL-DISK', '0001'
 _COMPANY = slice(1, 7)
 _TURN = 7

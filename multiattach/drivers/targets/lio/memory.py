@@ -155,9 +155,19 @@ class Memory:
     def _find_in_force(self, volume_id: str, iqn: str, shown: Shown) -> list[Nexus]:
         if shown.is_whole:
             return registrations.describe(shown, iqn)
+        if not self._is_kept(volume_id):
+            raise TargetError(
+                f'the kernel shows {len(shown.isids)} registrations of volume {volume_id}, whose target Cinder made, '
+                'and has more: it writes none of them down'
+            )
         # Only the file has them all, and the kernel may be at it.
         names = self._list_entries(iqn)
         return [nexus for nexus in self._read_patiently(volume_id) if nexus.initiator in names]
+
+    def _is_kept(self, volume_id: str) -> bool:
+        """Whether the kernel writes the registrations of a volume down."""
+        place = self._stores.find(volume_id)
+        return place is None or self._stores.is_own(place)
 
     def _list_entries(self, iqn: str) -> set[str]:
         return set(self._configfs.list_names(self._configfs.root / 'iscsi' / iqn / 'tpgt_1' / 'acls'))

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from multiattach.domain import sharing
 from multiattach.drivers.errors import TargetRequestInvalid
-from multiattach.drivers.targets.base import Grant, SessionState
+from multiattach.drivers.targets.base import LUN, Grant, SessionState
+from multiattach.drivers.targets.lio import adopted
 from multiattach.drivers.targets.lio.configfs import Configfs
 from multiattach.drivers.targets.lio.half_open import end_half_open
-from multiattach.drivers.targets.lio.identity import LUN
 from multiattach.drivers.targets.lio.session_text import read_sessions
 
 _ATTRIBUTES = {
@@ -28,17 +28,23 @@ _ATTRIBUTES = {
     'login_timeout': '5',  # s, the least that the kernel takes
 }
 _NAME = re.compile(r'(?!\.)[!-.0-~]{1,223}')
+_MAPPED = re.compile(r'lun_(\d{1,5})')
 _UNSET = 'NULL'  # what the kernel takes for no value
+_UNIT = f'lun_{LUN}'
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A node ACL."""
+    """A node ACL.
+
+    :param luns: numbers by which it knows the unit.
+    """
 
     initiator: str
     username: str
     secret: str = field(repr=False)
     mode: str
+    luns: tuple[int, ...]
 
 
 class PortalGroup:
@@ -62,7 +68,8 @@ class PortalGroup:
 
     @property
     def _lun(self) -> Path:
-        return self._group / 'lun' / f'lun_{LUN}'
+        theirs = self._group / 'lun' / adopted.UNIT
+        return theirs if theirs.is_dir() else self._group / 'lun' / _UNIT
 
     def _entry(self, initiator: str) -> Path:
         if not is_entry_name(initiator):
@@ -123,31 +130,39 @@ class PortalGroup:
 
     def detach(self) -> None:
         """Take the logical unit away; nobody may have it mapped any more."""
-        for link in self._configfs.list_links(self._lun):
+        folder = self._group / 'lun'
+        for name in self._configfs.list_names(folder):
+            self._remove_linked(folder / name)
+
+    def _remove_linked(self, folder: Path) -> None:
+        for link in self._configfs.list_links(folder):
             self._configfs.unlink(link)
-        self._configfs.remove(self._lun)
+        self._configfs.remove(folder)
 
     # Who may log in ---------------------------------------------------------------------
 
-    def expect(self, initiator: str) -> bool:
+    def expect(self, initiator: str, *luns: int) -> bool:
         """Make the entry of an initiator that cannot log in yet; its registration is in force from now on.
 
+        :param luns: numbers by which it knows the unit. One that is new to a live session is news to it.
         :returns: whether there was none.
         """
         entry = self._entry(initiator)
         made = self._configfs.make(entry)
         if initiator != entry.name:
             self._configfs.settle(entry / 'tag', initiator)
-        mapped = entry / f'lun_{LUN}'
-        self._configfs.make(mapped)
-        self._configfs.link(mapped / 'lun', self._lun)
+        for lun in luns or (LUN,):
+            mapped = entry / f'lun_{lun}'
+            if self._configfs.make(mapped) or not self._configfs.list_links(mapped):
+                self._configfs.link(mapped / 'lun', self._lun)
         return made
 
     def admit(self, grant: Grant) -> bool:
         """Let an initiator log in; tell whether it had no entry."""
-        made = self.expect(grant.initiator)
+        made = self.expect(grant.initiator, *grant.luns)
         entry = self._entry(grant.initiator)
-        self._configfs.settle(entry / f'lun_{LUN}' / 'write_protect', _write_protect(grant.mode))
+        for lun in self.list_luns(grant.initiator):
+            self._configfs.settle(entry / f'lun_{lun}' / 'write_protect', _write_protect(grant.mode))
         # Last of all: without them nobody logs in.
         self._configfs.settle(entry / 'auth' / 'userid', grant.username or _UNSET)
         self._configfs.settle(entry / 'auth' / 'password', grant.secret or _UNSET)
@@ -162,10 +177,8 @@ class PortalGroup:
         if not entry.exists():
             return
         self._configfs.write(entry / 'auth' / 'userid', _UNSET)
-        mapped = entry / f'lun_{LUN}'
-        for link in self._configfs.list_links(mapped):
-            self._configfs.unlink(link)
-        self._configfs.remove(mapped)
+        for lun in self.list_luns(initiator):
+            self._remove_linked(entry / f'lun_{lun}')
         self._remove_waiting(entry)
 
     def _remove_waiting(self, folder: Path) -> None:
@@ -192,7 +205,24 @@ class PortalGroup:
 
     def has_others_units(self) -> bool:
         """Whether it has logical units by other numbers than this driver's; Cinder begins with 0."""
-        return bool({*self._configfs.list_names(self._group / 'lun')} - {self._lun.name})
+        return bool({*self._configfs.list_names(self._group / 'lun')} - {_UNIT})
+
+    def is_adopted(self) -> bool:
+        """Whether Cinder made it."""
+        return self._lun.name == adopted.UNIT
+
+    def find_lun(self) -> int:
+        """Find the number of the logical unit; an entry may know it by another one."""
+        return adopted.LUN if self.is_adopted() else LUN
+
+    def list_luns(self, initiator: str) -> list[int]:
+        """List the numbers by which an initiator knows the unit."""
+        names = (_MAPPED.fullmatch(name) for name in self._configfs.list_names(self._entry(initiator)))
+        return [int(match[1]) for match in names if match is not None]
+
+    def serves_adopted(self) -> bool:
+        """Whether somebody has an entry whom Cinder let in."""
+        return any(adopted.LUN in self.list_luns(name) for name in self._configfs.list_names(self._group / 'acls'))
 
     def is_stuck(self) -> bool:
         return self._configfs.is_stuck(self._target)
@@ -211,12 +241,14 @@ class PortalGroup:
 
     def read_entry(self, initiator: str) -> Entry:
         entry = self._entry(initiator)
-        protected = self._configfs.read(entry / f'lun_{LUN}' / 'write_protect') == '1'
+        luns = self.list_luns(initiator)
+        protected = any(self._configfs.read(entry / f'lun_{lun}' / 'write_protect') == '1' for lun in luns)
         return Entry(
             initiator,
             self.read_account(initiator),
             self._read_auth(initiator, 'password'),
             sharing.READ_ONLY if protected else sharing.READ_WRITE,
+            tuple(luns),
         )
 
     def read_account(self, initiator: str) -> str:

@@ -10,8 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from multiattach.drivers.targets.base import Registration, Reservations
-from multiattach.drivers.targets.lio.identity import LUN
+from multiattach.drivers.targets.base import LUN, Registration, Reservations
 
 # Types whose reservation lets every registrant in: whoever of them holds it may change.
 FOR_REGISTRANTS = (5, 6, 7, 8)

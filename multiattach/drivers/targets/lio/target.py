@@ -16,6 +16,7 @@ from oslo_log import log
 from multiattach.domain.connection import TargetAddress
 from multiattach.drivers.errors import DriverError, TargetError, TargetUnavailable
 from multiattach.drivers.targets.base import (
+    LUN,
     Cut,
     Export,
     Grant,
@@ -31,7 +32,6 @@ from multiattach.drivers.targets.exclusion import Exclusion
 from multiattach.drivers.targets.lio import identity
 from multiattach.drivers.targets.lio.backstore import Backstores
 from multiattach.drivers.targets.lio.configfs import Configfs
-from multiattach.drivers.targets.lio.identity import LUN
 from multiattach.drivers.targets.lio.memory import Memory, RegistrationsLost
 from multiattach.drivers.targets.lio.portal_group import PortalGroup, is_entry_name
 from multiattach.drivers.targets.lio.registrations import Nexus, for_any_session, hands_over, without
@@ -73,7 +73,7 @@ class LioTarget:
         self._listen = listen or portal
         self._prefix = f'{iqn_prefix}volume-'
         self._pattern = re.compile(re.escape(self._prefix) + r'([0-9a-f-]{36})')
-        self._stores = Backstores(configfs, write_cache=write_cache)
+        self._stores = Backstores(configfs, self.iqn, write_cache=write_cache)
         self._memory = Memory(configfs, self._stores, reservations_dir, self._is_in_force)
         self._known: dict[str, TargetState] = {}
         self._exclusion = Exclusion(suffix='')
@@ -181,14 +181,23 @@ class LioTarget:
     def _settle(self, volume_id: str, device: str) -> PortalGroup:
         """Make or repair target and logical unit; who may log in is left as it is, and nobody new can."""
         group, place = self._group(volume_id), self._stores.find(volume_id)
-        if place is None or self._stores.read_device(place) != device or not self._is_complete(group, place):
+        if place is None or not self._is_over(place, device) or not self._is_complete(group, place):
             return self._rebuild(group, volume_id, device)
         group.make()
         return group
 
+    def _is_over(self, place: Path, device: str) -> bool:
+        shown = self._stores.read_device(place)
+        is_same = os.path.realpath(shown) == os.path.realpath(device)
+        return shown == device or (is_same and not self._stores.is_own(place))
+
     def _is_complete(self, group: PortalGroup, place: Path) -> bool:
-        """Whether a target was made to the end."""
-        return self._stores.is_ready(place) and group.find_place() == place and group.is_listening()
+        """Whether a target was made to the end; one of Cinder is to be made anew when nobody knows it as that."""
+        if not self._stores.is_ready(place) or group.find_place() != place:
+            return False
+        if not group.is_adopted():
+            return group.is_listening()
+        return group.was_made() and (group.serves_adopted() or bool(group.list_sessions()))
 
     def _is_in_force(self, volume_id: str) -> bool:
         """Whether what was registered is in force, all of it; if not, nobody is logged in either."""
@@ -223,7 +232,7 @@ class LioTarget:
         for name in dict.fromkeys(nexus.initiator for nexus in nexuses):
             group.expect(name)
         for entry in entries:
-            group.admit(Grant(entry.initiator, entry.username, entry.secret, entry.mode))
+            group.admit(Grant(entry.initiator, entry.username, entry.secret, entry.mode, entry.luns))
         group.listen()  # last of all: one that does not was not made to the end
         return group
 
@@ -371,7 +380,7 @@ class LioTarget:
         luns: tuple[LunState, ...] = ()
         if place is not None:
             device, serial = self._stores.read_device(place), self._stores.read_serial(place)
-            luns = (LunState(LUN, device, self._stores.is_ready(place), identity.read_serial(serial)),)
+            luns = (LunState(group.find_lun(), device, self._stores.is_ready(place), identity.read_serial(serial)),)
         initiators = group.list_initiators()
         accounts = (group.read_account(name) for name in initiators)
         return TargetState(

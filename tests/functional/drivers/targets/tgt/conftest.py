@@ -64,7 +64,14 @@ class Volume:
         return infos.pop()
 
     def login(
-        self, info: TargetInfo, grant: Grant, *, comes_back: bool = False, isid: int | None = None, **changes: str
+        self,
+        info: TargetInfo,
+        grant: Grant,
+        *,
+        comes_back: bool = False,
+        isid: int | None = None,
+        lun: int = 1,
+        **changes: str,
     ) -> Session:
         return Session(
             self.portal,
@@ -75,6 +82,7 @@ class Volume:
             comes_back=comes_back,
             alias=changes.get('alias', ''),
             isid=isid,
+            lun=lun,
         )
 
 

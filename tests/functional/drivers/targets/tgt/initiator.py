@@ -80,7 +80,9 @@ class Session:
         comes_back: bool = False,
         alias: str = '',
         isid: int | None = None,
+        lun: int = 1,
     ) -> None:
+        self._lun = lun
         #: how often it has logged in again, as far as commands have noticed
         self.returns = 0
         self._context = _library.iscsi_create_context(initiator.encode())
@@ -97,7 +99,7 @@ class Session:
             _library.iscsi_set_alias(self._context, alias.encode())
         if user:
             _library.iscsi_set_initiator_username_pwd(self._context, user.encode(), secret.encode())
-        if _library.iscsi_full_connect_sync(self._context, portal.encode(), 1) != 0:
+        if _library.iscsi_full_connect_sync(self._context, portal.encode(), lun) != 0:
             error = self._error()
             self._destroy()
             raise LoginRefused(error)
@@ -128,13 +130,15 @@ class Session:
         vector = _Vector(ctypes.addressof(buffer), count * BLOCK)
         self._retry(
             lambda: _library.iscsi_read16_iov_sync(
-                self._context, 1, block, count * BLOCK, BLOCK, 0, 0, 0, 0, 0, ctypes.byref(vector), 1
+                self._context, self._lun, block, count * BLOCK, BLOCK, 0, 0, 0, 0, 0, ctypes.byref(vector), 1
             )
         )
         return buffer.raw
 
     def write(self, block: int, data: bytes) -> None:
-        self._retry(lambda: _library.iscsi_write16_sync(self._context, 1, block, data, len(data), BLOCK, 0, 0, 0, 0, 0))
+        self._retry(
+            lambda: _library.iscsi_write16_sync(self._context, self._lun, block, data, len(data), BLOCK, 0, 0, 0, 0, 0)
+        )
 
     def mode_page(self, code: int) -> bytes:
         """MODE SENSE(10), without block descriptors: the page with its two header bytes."""
@@ -158,7 +162,7 @@ class Session:
         def ask() -> int | None:
             task = _library.scsi_create_task(len(command), command, _XFER_READ, len(buffer))
             _library.scsi_task_set_iov_in(task, ctypes.byref(vector), 1)
-            found: int | None = _library.iscsi_scsi_command_sync(self._context, 1, task, None)
+            found: int | None = _library.iscsi_scsi_command_sync(self._context, self._lun, task, None)
             return found
 
         self._retry(ask)
@@ -174,7 +178,7 @@ class Session:
         def ask() -> int | None:
             task = _library.scsi_create_task(len(command), command, _XFER_WRITE, len(data))
             _library.scsi_task_set_iov_out(task, ctypes.byref(vector), 1)
-            found: int | None = _library.iscsi_scsi_command_sync(self._context, 1, task, None)
+            found: int | None = _library.iscsi_scsi_command_sync(self._context, self._lun, task, None)
             return found
 
         self._retry(ask)
