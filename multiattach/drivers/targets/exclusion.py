@@ -7,6 +7,8 @@ the next one begins. A tgtd does not survive two of them at one target
 that, of which tgtd locks the first byte, has a byte for each target. The kernel lets go of it when its process ends,
 and not before.
 
+Whoever holds a target can leave a mark in that file, by which he sees later that nobody else has held it since.
+
 The kernel's own target has one tree for the whole machine, so there it is a file of that tree.
 """
 
@@ -26,6 +28,41 @@ _TARGETS = 1 << 16  # those that share a byte wait for each other
 _PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # s
 
 
+class Mark:
+    """What the last one who held a target wrote; targets that share a byte share it.
+
+    :param file: its descriptor.
+    :param byte: which is locked.
+    """
+
+    SIZE = 8
+
+    def __init__(self, file: int, byte: int) -> None:
+        self._file = file
+        self._place = byte * self.SIZE
+
+    def read(self) -> bytes:
+        """Read it; fewer bytes if nobody wrote one since the file was made."""
+        try:
+            return os.pread(self._file, self.SIZE, self._place)
+        except OSError:
+            return b''
+
+    def write(self, mark: bytes) -> bool:
+        """Leave another one; False if there is no room, and then there is none of anybody any more.
+
+        :raises TargetUnavailable: it cannot be told to the others either.
+        """
+        with contextlib.suppress(OSError):
+            if os.pwrite(self._file, mark, self._place) == len(mark):
+                return True
+        try:
+            os.ftruncate(self._file, 0)
+        except OSError as exc:
+            raise TargetUnavailable(f'the file of locks cannot be written: {exc.strerror}', delivered=False) from exc
+        return False
+
+
 class Exclusion:
     """Safe for several threads; who holds a target may hold it again.
 
@@ -37,8 +74,10 @@ class Exclusion:
         self._held = threading.local()
 
     @contextlib.contextmanager
-    def hold(self, socket_path: str, iqn: str, deadline: float) -> Iterator[None]:
+    def hold(self, socket_path: str, iqn: str, deadline: float) -> Iterator[Mark | None]:
         """Hold a target of the tgtd with this socket; wait until *deadline* on the monotonic clock.
+
+        The block gets the target's mark; None if it is held already, or if there was no tgtd.
 
         :raises TargetUnavailable: somebody else has held it all the time.
         """
@@ -46,14 +85,14 @@ class Exclusion:
         key = path, 1 + zlib.crc32(iqn.encode()) % _TARGETS
         held: set[tuple[str, int]] = self._held.__dict__.setdefault('keys', set())
         if key in held:
-            yield
+            yield None
             return
         with _open(path) as file:
             if file is not None:
                 _take(file, key[1], iqn, deadline)
             held.add(key)
             try:
-                yield
+                yield Mark(file, key[1]) if file is not None else None
             finally:
                 held.discard(key)
 

@@ -24,7 +24,8 @@ from contextlib import contextmanager
 
 from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
-from multiattach.drivers.targets.tgt.parse import Listing, ShownTarget
+from multiattach.drivers.targets.tgt.ledger import View
+from multiattach.drivers.targets.tgt.parse import ShownTarget
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, tolerate
 
 
@@ -67,32 +68,53 @@ class AccountSlots:
         self._daemon = daemon
         self._known = KnownSecrets()
 
-    def put(self, listing: Listing, target: ShownTarget, wanted: Mapping[str, str], generation: int) -> None:
+    def put(self, view: View, target: ShownTarget, wanted: Mapping[str, str], generation: int) -> None:
         """Give a target accounts (secret by CHAP name); others that it has are left as they are.
 
-        :param listing: a fresh list of targets.
-        :param target: the target in it; its accounts are brought up to date.
+        :param target: the target in the view; its accounts are brought up to date.
         :raises TargetError: an account of this name belongs to another target.
         """
-        stale = [
-            user
-            for user in target.accounts
-            if user in wanted and not self._known.matches(generation, user, wanted[user])
-        ]
+        self._check_bound(view, target, wanted)
+        if view.is_remembered and self._find_stale(target, wanted, generation):
+            view.read()
+        stale = self._find_stale(target, wanted, generation)
         for user in stale:  # before anything is taken off
-            if listing.bound_elsewhere(user, target.iqn):
+            if view.bound_elsewhere(user):
                 raise _belong_elsewhere(user)
         with self._never_open(target, stale):
-            self._take_off(listing, target, stale)
+            self._take_off(view, target, stale)
             for user, secret in wanted.items():
                 if user in target.accounts:
                     continue
-                self._make(listing, target, user, secret)
+                self._make(view, user, secret)
+                view.note_account(user)
                 self._daemon.bind_account(target.tid, user)
                 target.accounts.append(user)
                 self._known.put(generation, user, secret)
 
-    def _make(self, listing: Listing, target: ShownTarget, user: str, secret: str) -> None:
+    def _find_stale(self, target: ShownTarget, wanted: Mapping[str, str], generation: int) -> list[str]:
+        return [
+            user
+            for user in target.accounts
+            if user in wanted and not self._known.matches(generation, user, wanted[user])
+        ]
+
+    def _check_bound(self, view: View, target: ShownTarget, wanted: Mapping[str, str]) -> None:
+        """See that accounts that a target is remembered to have are bound to it; read all targets if one is not."""
+        if not view.is_remembered:
+            return
+        for user in [user for user in target.accounts if user in wanted]:
+            try:
+                self._daemon.bind_account(target.tid, user)
+            except TgtError as exc:
+                if exc.code is ErrorCode.USER_EXISTS:
+                    continue
+                if exc.code is not ErrorCode.NO_USER:
+                    raise
+            view.read()  # where it is now is not known
+            return
+
+    def _make(self, view: View, user: str, secret: str) -> None:
         try:
             self._daemon.new_account(user, secret)
         except TgtError as exc:
@@ -100,21 +122,29 @@ class AccountSlots:
                 raise
             # Left over from a crash between making and binding, or between unbinding and
             # deleting. Deleting one that is bound elsewhere would leave a hole there.
-            if listing.bound_elsewhere(user, target.iqn):
+            if view.bound_elsewhere(user):
                 raise _belong_elsewhere(user) from exc
             self._delete(user)
             self._daemon.new_account(user, secret)
 
-    def remove(self, listing: Listing, target: ShownTarget, users: Sequence[str]) -> None:
+    def remove(self, view: View, target: ShownTarget, users: Sequence[str], *, is_shut: bool = False) -> None:
         """Take accounts off a target and delete them; absent ones are deleted all the same.
 
-        :param listing: a fresh list of targets.
-        :param target: the target in it; its accounts are brought up to date.
+        :param target: the target in the view; its accounts are brought up to date.
+        :param is_shut: whether nobody can log in meanwhile.
         """
+        if view.is_remembered and _empties(target, users) and not (is_shut and set(target.accounts) - set(users)):
+            view.read()  # somebody may have admitted others by hand
+        view.confirm_accounts()
         with self._never_open(target, users):
-            self._take_off(listing, target, users)
+            self._take_off(view, target, users)
 
-    def _take_off(self, listing: Listing, target: ShownTarget, users: Sequence[str]) -> None:
+    def clear(self, view: View, target: ShownTarget) -> None:
+        """Take all accounts off a target that is shut, and that will be deleted before it opens."""
+        view.confirm_accounts()
+        self._take_off(view, target, list(target.accounts))
+
+    def _take_off(self, view: View, target: ShownTarget, users: Sequence[str]) -> None:
         unwanted = [user for user in target.accounts if user in users]
         if unwanted:
             keep = target.accounts.index(unwanted[0])
@@ -130,13 +160,13 @@ class AccountSlots:
                         self._daemon.bind_account(target.tid, user)
                         target.accounts.append(user)
         for user in users:
-            if not listing.bound_elsewhere(user, target.iqn):
+            if not view.bound_elsewhere(user):
                 self._delete(user)
 
     @contextmanager
     def _never_open(self, target: ShownTarget, leaving: Sequence[str]) -> Iterator[None]:
         """Shut everybody out while the target has no account, because then it asks for none."""
-        emptied = bool(target.accounts) and target.accounts[0] in leaving
+        emptied = _empties(target, leaving)
         doors = list(target.initiators) if emptied else []
         for initiator in doors:
             self._daemon.unbind_initiator(target.tid, initiator)
@@ -156,6 +186,11 @@ class AccountSlots:
         self._known.drop(user)
         with tolerate(ErrorCode.NO_USER):
             self._daemon.delete_account(user)
+
+
+def _empties(target: ShownTarget, leaving: Sequence[str]) -> bool:
+    """Return whether all accounts come off, be it for a moment, when some leave."""
+    return bool(target.accounts) and target.accounts[0] in leaving
 
 
 def _belong_elsewhere(user: str) -> TargetError:

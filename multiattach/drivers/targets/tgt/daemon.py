@@ -21,6 +21,7 @@ from oslo_log import log
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.exclusion import Exclusion
 from multiattach.drivers.targets.tgt import parse, protocol
+from multiattach.drivers.targets.tgt.ledger import Ledger, Turn, View
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, Mode, Op, Request, TgtError, tolerate
 from multiattach.drivers.targets.tgt.roster import Roster
 from multiattach.drivers.targets.tgt.store import Store
@@ -63,6 +64,8 @@ class TgtDaemon:
         self._slots = threading.BoundedSemaphore(_MAX_PARALLEL)
         self._roster = Roster()
         self._exclusion = Exclusion()
+        self._ledger = Ledger()
+        self._turns = threading.local()  # of a thread: by name, the targets that it changes
         self._shut_lock = threading.Lock()
         self._shut: collections.Counter[int] = collections.Counter()
 
@@ -96,6 +99,8 @@ class TgtDaemon:
         """
         before = getattr(self._pin, 'pid', None)
         self._pin.pid = before or _FIRST
+        if not before:
+            self._pin.generation = None
         try:
             yield
         finally:
@@ -105,15 +110,49 @@ class TgtDaemon:
     def changing(self, iqn: str) -> Iterator[None]:
         """Be :meth:`pinned`, and the only one on this host who changes a target, in this thread.
 
+        How the block leaves the target is remembered, unless it fails.
+
         :raises TargetUnavailable: somebody else changed it all the time.
         """
-        with self.pinned(), self._exclusion.hold(self.socket_path, iqn, self._find_deadline()):
+        turns: dict[str, Turn] = self._turns.__dict__
+        if iqn in turns:
             yield
+            return
+        with self.pinned(), self._exclusion.hold(self.socket_path, iqn, self._find_deadline()) as mark:
+            turn = turns[iqn] = self._ledger.begin(iqn, mark)
+            try:
+                yield
+                self._ledger.end(turn, self.pinned_generation)
+            finally:
+                del turns[iqn]
+
+    def look(self, iqn: str) -> View:
+        """Look at a target, in a block in which it is changed; what is remembered of it is enough if it still holds."""
+        turn: Turn = self._turns.__dict__[iqn]
+        if turn.view is None:
+            known = turn.entry
+            if known is not None and not (self._has(known.target) and self.pinned_generation == known.generation):
+                known = None
+            turn.view = View(self, self._ledger, turn, known.target if known is not None else None)
+        return turn.view
+
+    def _has(self, target: parse.ShownTarget) -> bool:
+        """See that tgtd has a target of this number, with these units."""
+        units = [number for number in target.luns if number]
+        return all(self.has_unit(target.tid, number) for number in units) if units else self.has_target(target.tid)
+
+    def may_have(self, iqn: str) -> bool:
+        """Tell whether a target of this name was there when tgtd was asked last, also another tgtd."""
+        return self._roster.has_name(iqn)
 
     @property
     def pinned_generation(self) -> int:
         """The :attr:`generation` of the process that has answered in a pinned block."""
-        return _generation(self._pin.pid)
+        pid = self._pin.pid
+        known: tuple[int, int] | None = getattr(self._pin, 'generation', None)
+        if known is None or known[0] != pid:
+            known = self._pin.generation = pid, _generation(pid)
+        return known[1]
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -225,13 +264,16 @@ class TgtDaemon:
             shut: set[int] = set()
             for number in range(_READS):
                 absent = self._roster.list_absent()
+                which, known = self._ledger.begin_list()
                 text, pid = self._exchange(Request('list the targets', Mode.TARGET, Op.SHOW))
                 heads, doubted, stale = self._roster.resolve(text, pid, self.has_target, absent)
                 if stale and number < _READS_STALE:
                     continue
                 doubted |= stale
                 if not doubted:
-                    return parse.Listing(text, heads)
+                    listing = parse.Listing(text, heads)
+                    self._ledger.compare(listing, _generation(pid), which, known)
+                    return listing
                 if number >= _READS_OPEN:  # whoever it is comes back faster than it is ended
                     for tid in sorted(doubted - shut):
                         with tolerate(ErrorCode.NO_TARGET):
@@ -285,6 +327,16 @@ class TgtDaemon:
             self.show_connections(tid)
         except TgtError as exc:
             if exc.code is ErrorCode.NO_TARGET:
+                return False
+            raise
+        return True
+
+    def has_unit(self, tid: int, lun: int) -> bool:
+        request = Request(f'ask for LUN {lun} of target {tid}', Mode.DEVICE, Op.STATISTICS, tid=tid, lun=lun)
+        try:
+            self.call(request)
+        except TgtError as exc:
+            if exc.code in (ErrorCode.NO_TARGET, ErrorCode.NO_LUN):
                 return False
             raise
         return True
@@ -374,12 +426,15 @@ class TgtDaemon:
 
     def new_account(self, user: str, secret: str) -> None:
         params = (('user', user), ('password', secret))
+        if getattr(self._pin, 'pid', None):  # in a step: others are not to take it for a stranger's
+            self._ledger.expect(user, self.pinned_generation)
         self.call(Request(f'make account {user}', Mode.ACCOUNT, Op.NEW, params))
 
     def delete_account(self, user: str) -> None:
         """Delete a CHAP account; targets lose it."""
         params = (('user', user),)
         self.call(Request(f'delete account {user}', Mode.ACCOUNT, Op.DELETE, params))
+        self._ledger.forget(user)
 
     def bind_account(self, tid: int, user: str) -> None:
         action = f'bind account {user} to target {tid}'

@@ -19,9 +19,10 @@ from multiattach.drivers.targets.base import Cut, SessionState
 from multiattach.drivers.targets.tgt import gate
 from multiattach.drivers.targets.tgt.accounts import AccountSlots
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
+from multiattach.drivers.targets.tgt.ledger import View
 from multiattach.drivers.targets.tgt.logins import Logins
-from multiattach.drivers.targets.tgt.parse import Listing, Nexus, ShownTarget
-from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, tolerate
+from multiattach.drivers.targets.tgt.parse import Nexus, ShownTarget
+from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError
 from multiattach.drivers.targets.tgt.sessions import close_sessions, poll
 
 LOG = log.getLogger(__name__)
@@ -40,12 +41,14 @@ class Fence:
     """Cuts initiators off the targets of one tgtd.
 
     :param timeout: how long sessions may take to end, seconds.
+    :param is_free: sees that tgtd has no target of a name.
     """
 
-    def __init__(self, daemon: TgtDaemon, slots: AccountSlots, timeout: float) -> None:
+    def __init__(self, daemon: TgtDaemon, slots: AccountSlots, timeout: float, is_free: Callable[[str], bool]) -> None:
         self._daemon = daemon
         self._slots = slots
         self._timeout = timeout
+        self._is_free = is_free
         self._logins = Logins(daemon, timeout)
 
     def check_ready(self) -> None:
@@ -55,18 +58,19 @@ class Fence:
     def cut(self, who: Intruder) -> Cut:
         """Cut an initiator off, with every session that could be its own; one that is unknown is success.
 
-        The caller pins the daemon and has taken the grant out of the target's file.
+        The caller alone changes the target, and has taken the grant out of the target's file.
 
         :raises TargetError: tgtd refused a step, or something was still there in the end.
         """
-        listing = self._daemon.show_targets()
-        target = listing.find(who.iqn)
+        view = self._daemon.look(who.iqn)
+        target = view.target
         if target is None:
-            self._forget(listing, who)
+            self._forget(view, who)
             return Cut(whole=True)
-        had_acl, had_account = who.initiator in target.initiators, who.username in target.accounts
+        view.confirm_accounts()
+        had_account = who.username in target.accounts
         with gate.shut(self._daemon, target.tid, self._timeout) as ended:
-            self._shut_out(listing, target, who)
+            had_acl = self._shut_out(view, target, who, is_shut=True)
             logins = self._end_all(target.tid, ended)
             left = self._look_again(who, target.tid)
             if left.is_left:
@@ -88,13 +92,19 @@ class Fence:
 
         :raises TargetError: tgtd refused a step, or the target was still there in the end.
         """
-        target = self._daemon.show_targets().find(who.iqn)
-        nexuses = self._list_sessions(target.tid) if target is not None else []
+        view = self._daemon.look(who.iqn)
+        target = view.target
+        had_acl, had_account, nexuses = False, False, list[Nexus]()
+        if target is not None:
+            view.confirm_accounts()
+            had_account = who.username in target.accounts
+            had_acl = self._shut_out_name(target, who.initiator)
+            nexuses = self._list_sessions(target.tid)
         remove()
         self._check_gone(who.iqn)
         return Cut(
-            acl=target is not None and who.initiator in target.initiators,
-            account=target is not None and who.username in target.accounts,
+            acl=had_acl,
+            account=had_account,
             whole=True,
             sessions=_of(who, nexuses),
             others=_show(nexus for nexus in nexuses if nexus.initiator != who.initiator),
@@ -123,12 +133,11 @@ class Fence:
         """
         tid = self._daemon.find_number(who.iqn)
         if tid is None:
-            listing = self._daemon.show_targets()
-            target = listing.find(who.iqn)
-            if target is None:
-                self._forget(listing, who)
+            view = self._daemon.look(who.iqn)
+            if view.target is None:
+                self._forget(view, who)
                 return Cut()
-            tid = target.tid
+            tid = view.target.tid
         left = self._look_again(who, tid)
         if not left.is_left:
             return left
@@ -137,30 +146,41 @@ class Fence:
     def revoke(self, who: Intruder) -> None:
         """Shut an initiator out that is thought to have left: read back by steps that are cheap.
 
-        They take the same time with any number of targets. It is no fence: a session of it under another's
+        It is no fence: a session of it under another's
         name is not ended, nor a login that it holds open half-way.
         """
-        listing = self._daemon.show_targets()
-        target = listing.find(who.iqn)
+        view = self._daemon.look(who.iqn)
+        target = view.target
         if target is None:
-            self._forget(listing, who)
+            self._forget(view, who)
             return
-        self._shut_out(listing, target, who)
+        self._shut_out(view, target, who)
         left = self._look_again(who, target.tid, sessions=False)
         if left.is_left:
             raise TargetError(f'{who.initiator} was admitted to target {who.iqn} while it was shut out')
         close_sessions(self._daemon, target.tid, timeout=self._timeout, only={who.initiator})
 
-    def _shut_out(self, listing: Listing, target: ShownTarget, who: Intruder) -> None:
-        if who.initiator in target.initiators:
-            with tolerate(ErrorCode.NO_ACL):
-                self._daemon.unbind_initiator(target.tid, who.initiator)
-            target.initiators.remove(who.initiator)
+    def _shut_out(self, view: View, target: ShownTarget, who: Intruder, *, is_shut: bool = False) -> bool:
+        """Take name and account away; tell whether the name was admitted."""
+        was_admitted = self._shut_out_name(target, who.initiator)
         if who.username:
-            self._slots.remove(listing, target, [who.username])
+            self._slots.remove(view, target, [who.username], is_shut=is_shut)
+        return was_admitted
 
-    def _forget(self, listing: Listing, who: Intruder) -> None:
-        if who.username and not listing.bound_elsewhere(who.username, ''):
+    def _shut_out_name(self, target: ShownTarget, initiator: str) -> bool:
+        """Take a name away, and tell whether it was there: tgtd is asked, whatever is remembered."""
+        if initiator in target.initiators:
+            target.initiators.remove(initiator)
+        try:
+            self._daemon.unbind_initiator(target.tid, initiator)
+        except TgtError as exc:
+            if exc.code is not ErrorCode.NO_ACL:
+                raise
+            return False
+        return True
+
+    def _forget(self, view: View, who: Intruder) -> None:
+        if who.username and not view.bound_elsewhere(who.username):
             self._slots.forget(who.username)
 
     def _look_again(self, who: Intruder, tid: int, *, sessions: bool = True) -> Cut:
@@ -186,11 +206,12 @@ class Fence:
             target = listing.find(who.iqn)
             if target is not None and who.username in target.accounts:
                 return Cut(left_account=True)
-            self._forget(listing, who)
+            if not listing.bound_elsewhere(who.username, who.iqn):
+                self._slots.forget(who.username)
         return Cut(left_sessions=_of(who, self._list_sessions(tid) if sessions else ()))
 
     def _check_gone(self, iqn: str) -> None:
-        if self._daemon.show_targets().find(iqn) is not None:
+        if not self._is_free(iqn):
             raise TargetError(f'somebody made target {iqn} again while it was removed')
 
     def _list_sessions(self, tid: int) -> list[Nexus]:

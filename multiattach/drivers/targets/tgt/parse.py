@@ -64,6 +64,11 @@ class Lun:
     number: int
     details: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def make(cls, number: int, path: str, scsi_id: str = '') -> 'Lun':
+        """Make what tgtd shows of one that it has opened."""
+        return cls(number, {'Backing store path': path, 'Online': 'Yes', 'SCSI ID': scsi_id})
+
     @property
     def path(self) -> str:
         """Path of the backing store, "" when it has none."""
@@ -161,7 +166,7 @@ class Listing:
         if place is None:
             return None
         tid, start, end = place
-        return _parse_body(tid, iqn, self._text[start:end])
+        return parse_body(tid, iqn, self._text[start:end])
 
     def find_sessions(self, iqn: str) -> str:
         """Return what is said of a listed target's sessions: foreign text, good only to see that it changed."""
@@ -188,7 +193,11 @@ class Listing:
         return any(user in other.accounts for other in self if other.iqn != iqn)
 
 
-def _parse_body(tid: int, iqn: str, text: str) -> ShownTarget:
+def parse_body(tid: int, iqn: str, text: str) -> ShownTarget:
+    """Read what stands under a target's heading.
+
+    :raises TargetError: it is broken.
+    """
     head = text.find(_NEXUS_SECTION)
     tail = text.rfind(_LUN_SECTION)
     if head < 0 or tail < head:

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from multiattach.drivers.errors import TargetError
 from multiattach.drivers.targets.tgt import gate
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
-from multiattach.drivers.targets.tgt.parse import ShownTarget
+from multiattach.drivers.targets.tgt.parse import Lun, ShownTarget
+from multiattach.drivers.targets.tgt.protocol import TgtError
 
 
 def reopen(
@@ -31,10 +32,13 @@ def reopen(
     :raises TargetError: tgtd cannot open the device; then the unit is offline.
     """
     with gate.shut(daemon, target.tid, timeout):
-        daemon.update_lun(target.tid, lun, (('online', '0'), ('path', device), ('online', '1')))
-        # tgtd answers for the last parameter only.
-        shown = daemon.show_targets().find(target.iqn)
+        failed: TgtError | None = None
+        try:
+            # tgtd answers for the last parameter only. One that it has opened is online.
+            daemon.update_lun(target.tid, lun, (('online', '0'), ('path', device)))
+        except TgtError as exc:
+            failed = exc
         confirm()
-    state = shown.luns.get(lun) if shown else None
-    if state is None or not state.online or state.path != device:
-        raise TargetError(f'tgtd cannot open {device} for {target.iqn}: the LUN is offline')
+    if failed is not None:
+        raise TargetError(f'tgtd cannot open {device} for {target.iqn}: the LUN is offline') from failed
+    target.luns[lun] = Lun.make(lun, device, target.luns[lun].scsi_id)

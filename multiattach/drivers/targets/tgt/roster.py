@@ -49,6 +49,10 @@ class Roster:
             found = [tid for tid, name in self._names.items() if name == iqn] if pid == self._pid else []
         return found[0] if len(found) == 1 else None
 
+    def has_name(self, iqn: str) -> bool:
+        with self._lock:
+            return iqn in self._names.values()
+
     def list_absent(self) -> frozenset[tuple[int, str]]:
         """List the headings, as number and name, of the last list for which tgtd has no target."""
         with self._lock:

@@ -4,7 +4,7 @@
 import contextlib
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from multiattach.drivers.targets.tgt.accounts import AccountSlots
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from multiattach.drivers.targets.tgt.fence import Fence, Intruder
 from multiattach.drivers.targets.tgt.identity import lun_parameters, scsi_id, scsi_serial
-from multiattach.drivers.targets.tgt.parse import Listing, ShownTarget
+from multiattach.drivers.targets.tgt.ledger import View
+from multiattach.drivers.targets.tgt.parse import Lun, ShownTarget
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError, check_value, tolerate
 from multiattach.drivers.targets.tgt.reader import ExportReader
 from multiattach.drivers.targets.tgt.reopen import reopen
@@ -75,7 +76,7 @@ class TgtTarget(NoReservations):
         self._volumes_dir = volumes_dir
         self._close_timeout = close_timeout
         self._slots = AccountSlots(daemon)
-        self._fence = Fence(daemon, self._slots, close_timeout)
+        self._fence = Fence(daemon, self._slots, close_timeout, self._is_free)
         self._reader = ExportReader(daemon, iqn_prefix, volumes_dir)
         #: called when a device was opened and nobody has been let in; if it raises, the target is removed
         self.confirm: Callable[[], None] = lambda: None
@@ -111,14 +112,17 @@ class TgtTarget(NoReservations):
             return self._make_exact(export)
 
     def _make_exact(self, export: Export) -> TargetInfo:
-        listing, target = self._settle(export.volume_id, export.device)
+        known = self._daemon.look(self.iqn(export.volume_id))
+        if known.is_remembered:  # whoever repairs does not rely on it
+            known.read()
+        view, target = self._settle(export.volume_id, export.device)
         admitted = {grant.initiator for grant in export.grants}
         for initiator in [name for name in target.initiators if name not in admitted]:
             self._shut_out(target, initiator)
         wanted = {grant.username: grant.secret for grant in export.grants}
         extra = [user for user in target.accounts if user not in wanted]
-        self._slots.remove(listing, target, extra)
-        self._slots.put(listing, target, wanted, self._daemon.pinned_generation)
+        self._slots.remove(view, target, extra)
+        self._slots.put(view, target, wanted, self._daemon.pinned_generation)
         for grant in export.grants:
             self._admit(target, grant.initiator)
         self._close_sessions(target.tid, keep=admitted)
@@ -130,8 +134,8 @@ class TgtTarget(NoReservations):
             if self._volumes_dir:
                 others = self._read_grants(volume_id)
                 self._write_file(volume_id, device, config_file.with_grant(others, grant))
-            listing, target = self._settle(volume_id, device)
-            self._slots.put(listing, target, {grant.username: grant.secret}, self._daemon.pinned_generation)
+            view, target = self._settle(volume_id, device)
+            self._slots.put(view, target, {grant.username: grant.secret}, self._daemon.pinned_generation)
             self._admit(target, grant.initiator)
             return self._info(target)
 
@@ -143,7 +147,7 @@ class TgtTarget(NoReservations):
 
     def restrict(self, volume_id: str, grants: Sequence[Grant]) -> None:
         with self._daemon.changing(self.iqn(volume_id)):
-            target = self._daemon.show_targets().find(self.iqn(volume_id))
+            target = self._daemon.look(self.iqn(volume_id)).target
             if target is None or not target.strangers:
                 return
             for grant in grants:
@@ -189,24 +193,27 @@ class TgtTarget(NoReservations):
     def _remove_export(self, volume_id: str, *leaving: str) -> None:
         """Remove a target, and accounts that a crash left without it: those in its file, and of who is leaving."""
         with self._daemon.changing(self.iqn(volume_id)):
-            listing = self._daemon.show_targets()
-            target = listing.find(self.iqn(volume_id))
-            unbound = set(leaving) - set(target.accounts if target is not None else ())
+            view = self._daemon.look(self.iqn(volume_id))
+            if not view.is_remembered and not self._daemon.may_have(view.iqn) and self._lend_name(view.iqn):
+                view.note_removed()
+            target = view.target
+            bound = set(target.accounts if target is not None else ())
             if target is not None:
-                self._remove_target(listing, target)
-            for user in unbound | {grant.username for grant in self._read_grants(volume_id)}:
-                if not listing.bound_elsewhere(user, self.iqn(volume_id)):
+                self._remove_target(view, target)
+            for user in {*leaving, *(grant.username for grant in self._read_grants(volume_id))} - bound:
+                if not view.bound_elsewhere(user):
                     self._slots.forget(user)
             path = self._path(volume_id)
             if path:
                 config_file.remove(path)
 
-    def _remove_target(self, listing: Listing, target: ShownTarget) -> None:
+    def _remove_target(self, view: View, target: ShownTarget) -> None:
         # All the time, so that a login that is held open half-way brings no command between the steps.
         with tolerate(ErrorCode.NO_TARGET), self._daemon.shut(target.tid):
-            self._remove_shut(listing, target)
+            self._remove_shut(view, target)
+        view.note_removed()
 
-    def _remove_shut(self, listing: Listing, target: ShownTarget) -> None:
+    def _remove_shut(self, view: View, target: ShownTarget) -> None:
         for address in target.addresses:
             with tolerate(ErrorCode.NO_ACL):
                 self._daemon.unbind_address(target.tid, address)
@@ -216,7 +223,7 @@ class TgtTarget(NoReservations):
         # through, and it exits altogether when a session outlives the target.
         self._close_sessions(target.tid)
         # Accounts before the target, so that after a crash they are still found through it.
-        self._slots.remove(listing, target, list(target.accounts))
+        self._slots.clear(view, target)
         if busy := poll(lambda: self._delete(target.tid), lambda error: error is None, self._close_timeout):
             raise busy
 
@@ -238,7 +245,7 @@ class TgtTarget(NoReservations):
         """
         iqn = self.iqn(volume_id)
         with self._daemon.changing(iqn):
-            target = self._daemon.show_targets().find(iqn)
+            target = self._daemon.look(iqn).target
             if target is None or LUN not in target.luns:
                 raise TargetError(f'there is no LUN {LUN} at target {iqn} to extend')
             self._reopen(target, find_store(device).path)
@@ -280,20 +287,22 @@ class TgtTarget(NoReservations):
 
     # Steps ------------------------------------------------------------------------------
 
-    def _settle(self, volume_id: str, device: str) -> tuple[Listing, ShownTarget]:
+    def _settle(self, volume_id: str, device: str) -> tuple[View, ShownTarget]:
         """Make or repair target and LUN, and open it; who may log in is left as it is."""
         iqn = self.iqn(volume_id)
-        listing = self._daemon.show_targets()
+        view = self._daemon.look(iqn)
+        if not view.is_remembered and not self._daemon.may_have(iqn):
+            self._new_target(view, iqn, ())
         for _ in range(_TRIES):
-            target = listing.find(iqn) or self._new_target(listing, iqn)
+            target = view.target or self._new_target(view, iqn, view.listing.tids())
             if target is not None:
                 break
-            listing = self._daemon.show_targets()
+            view.read()
         else:
             raise TargetError(f'no number is free for target {iqn}')
         if target.strangers and not target.initiators and not self._daemon.show_connections(target.tid):
             # Another service, such as Cinder, made it for itself, and nobody uses it.
-            self._remove_target(listing, target)
+            self._remove_target(view, target)
             return self._settle(volume_id, device)
         self._unbind_addresses(target)
         self._settle_lun(target, volume_id, device)
@@ -301,7 +310,7 @@ class TgtTarget(NoReservations):
             LOG.warning('Target %s was left shut: it is opened', iqn)
             self._daemon.set_open(target.tid, True)
             target.is_open = True
-        return listing, target
+        return view, target
 
     def _unbind_addresses(self, target: ShownTarget) -> None:
         for address in target.strangers:
@@ -310,10 +319,17 @@ class TgtTarget(NoReservations):
                 self._daemon.unbind_address(target.tid, address)
             target.addresses.remove(address)
 
-    def _new_target(self, listing: Listing, iqn: str) -> ShownTarget | None:
-        """Make a target; None when somebody else took the number or the name just now."""
+    def _new_target(self, view: View, iqn: str, used: Collection[int]) -> ShownTarget | None:
+        """Make a target; None when somebody else has the number or the name."""
+        tid = self._make_target(iqn, used)
+        if tid is None:
+            return None
+        made = ShownTarget(tid, iqn)
+        view.note_made(made)
+        return made
+
+    def _make_target(self, iqn: str, used: Collection[int]) -> int | None:
         with self._tid_lock:
-            used = listing.tids()
             tid = self._last_tid + 1
             while tid in used:
                 tid += 1
@@ -324,7 +340,23 @@ class TgtTarget(NoReservations):
             if exc.code is ErrorCode.TARGET_EXISTS:
                 return None
             raise
-        return ShownTarget(tid, iqn)
+        return tid
+
+    def _is_free(self, iqn: str) -> bool:
+        """See that no target has a name."""
+        return self._lend_name(iqn) or self._daemon.show_targets().find(iqn) is None
+
+    def _lend_name(self, iqn: str) -> bool:
+        """Give a name to a new target for a moment, which shows without a list that none had it: each is there once.
+
+        An empty target admits nobody. What a crash leaves of it is removed by the step that is taken up again.
+
+        :returns: False if that does not tell: the name is taken, or the number.
+        """
+        tid = self._make_target(iqn, ())
+        if tid is not None:
+            self._daemon.delete_target(tid)
+        return tid is not None
 
     def _settle_lun(self, target: ShownTarget, volume_id: str, device: str) -> None:
         lun, store = target.luns.get(LUN), find_store(device)
@@ -332,6 +364,7 @@ class TgtTarget(NoReservations):
             # Of one that was left without it somebody may be logged in.
             with self._daemon.shut(target.tid) if target.initiators else contextlib.nullcontext():
                 self._new_lun(target.tid, store)
+                target.luns[LUN] = Lun.make(LUN, store.path)
                 self._confirm(target)
         elif lun.path != store.path or not lun.online:
             self._reopen(target, store.path)
@@ -342,6 +375,7 @@ class TgtTarget(NoReservations):
         if lun is None or lun.scsi_id != scsi_id(volume_id):
             params = lun_parameters(volume_id, write_cache=self._write_cache)
             self._daemon.update_lun(target.tid, LUN, params)
+            target.luns[LUN] = Lun.make(LUN, store.path, scsi_id(volume_id))
 
     def _reopen(self, target: ShownTarget, path: str) -> None:
         reopen(self._daemon, target, LUN, path, self._close_timeout, lambda: self._confirm(target))
@@ -350,7 +384,7 @@ class TgtTarget(NoReservations):
         try:
             self.confirm()
         except Exception:
-            self._remove_target(self._daemon.show_targets(), target)
+            self._remove_target(self._daemon.look(target.iqn), target)
             raise
 
     def _new_lun(self, tid: int, store: Store) -> None:
@@ -364,9 +398,9 @@ class TgtTarget(NoReservations):
             raise
 
     def _admit(self, target: ShownTarget, initiator: str) -> None:
+        with tolerate(ErrorCode.ACL_EXISTS):  # also one that is remembered to be there
+            self._daemon.bind_initiator(target.tid, initiator)
         if initiator not in target.initiators:
-            with tolerate(ErrorCode.ACL_EXISTS):
-                self._daemon.bind_initiator(target.tid, initiator)
             target.initiators.append(initiator)
 
     def _shut_out(self, target: ShownTarget, initiator: str) -> None:

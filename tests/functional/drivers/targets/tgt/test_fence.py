@@ -13,7 +13,6 @@ from multiattach.domain import errors
 from multiattach.drivers.errors import TargetError, TargetUnavailable
 from multiattach.drivers.targets.base import Target
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
-from multiattach.drivers.targets.tgt.parse import Listing
 from multiattach.drivers.targets.tgt.process import PrivateTgtd
 from multiattach.drivers.targets.tgt.protocol import Mode, Op, Request
 from multiattach.drivers.targets.tgt.target import TgtTarget
@@ -302,28 +301,6 @@ def test_sessions_that_do_not_end_are_no_proof(
     assert not target.list_exports()[volume.id].sessions
     session._destroy()
     volume.login(info, other).close()
-
-
-def test_each_step_asks_for_the_list_of_all_targets_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is what takes longer with each volume beside."""
-    asked = 0
-    show_targets = TgtDaemon.show_targets
-
-    def count(daemon: TgtDaemon) -> Listing:
-        nonlocal asked
-        asked += 1
-        return show_targets(daemon)
-
-    monkeypatch.setattr(TgtDaemon, 'show_targets', count)
-    volume_id = bench.d.make_volume('multi')
-    rows = [bench.attach(volume_id, host) for host in ('one', 'two')]
-    assert asked == 2
-    bench.fence(rows[0])
-    assert asked == 3
-    bench.fence(rows[0])  # again
-    assert asked == 3
-    bench.d.engine.attachments.delete(bench.d.ctx, rows[1].id)
-    assert asked == 4
 
 
 @pytest.mark.parametrize('by', ['the same', 'another'])

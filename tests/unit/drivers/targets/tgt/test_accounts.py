@@ -7,6 +7,7 @@ import pytest
 
 from multiattach.drivers.errors import TargetUnavailable
 from multiattach.drivers.targets.tgt.accounts import AccountSlots, KnownSecrets
+from multiattach.drivers.targets.tgt.ledger import Ledger, View
 from multiattach.drivers.targets.tgt.parse import Listing, ShownTarget
 from multiattach.drivers.targets.tgt.protocol import ErrorCode, TgtError
 
@@ -19,6 +20,9 @@ class Slots:
         self.bound: list[str] = []
         self.initiators: set[str] = set()
         self.fail_at: int | None = None
+        self.elsewhere = ''
+        self.listed = 0
+        self.ledger = Ledger()
 
     def _step(self) -> None:
         if self.fail_at is not None:
@@ -49,7 +53,8 @@ class Slots:
     def bind_account(self, tid: int, user: str) -> None:
         self._step()
         assert user in self.accounts
-        assert user not in self.bound
+        if user in self.bound:
+            raise TgtError(ErrorCode.USER_EXISTS, 'x')
         self.bound.append(user)
 
     def unbind_account(self, tid: int, user: str) -> None:
@@ -70,28 +75,67 @@ class Slots:
     def shown(self) -> ShownTarget:
         return ShownTarget(1, 'iqn.x:v', accounts=list(self.bound), initiators=[*self.initiators])
 
+    # What a view asks.
 
-NOTHING = Listing('')
+    pinned_generation = 1
+
+    def show_accounts(self) -> list[str]:
+        return list(reversed(self.accounts))
+
+    def show_targets(self) -> Listing:
+        self.listed += 1
+        text = (
+            'Target 1: iqn.x:v\n    I_T nexus information:\n    LUN information:\n    Account information:\n'
+            + ''.join(f'        {user}\n' for user in self.bound)
+            + '    ACL information:\n'
+            + ''.join(f'        {name}\n' for name in self.initiators)
+        )
+        return Listing(text + self.elsewhere)
+
+    def view(self, known: ShownTarget | None = None) -> View:
+        """Begin a step; *known* is what is remembered of the target."""
+        return View(self, self.ledger, self.ledger.begin('iqn.x:v', None), known)
 
 
-def test_random_changes_never_leave_a_hole_or_an_open_door() -> None:
+def put(accounts: AccountSlots, view: View, wanted: dict[str, str], generation: int = 1) -> ShownTarget:
+    assert view.target is not None
+    accounts.put(view, view.target, wanted, generation)
+    return view.target
+
+
+def remove(accounts: AccountSlots, view: View, users: list[str]) -> ShownTarget:
+    assert view.target is not None
+    accounts.remove(view, view.target, users)
+    return view.target
+
+
+@pytest.mark.parametrize('remembers', [False, True])
+def test_random_changes_never_leave_a_hole_or_an_open_door(remembers: bool) -> None:
     chance = random.Random(1)
     slots = Slots()
     accounts = AccountSlots(slots)  # type: ignore[arg-type]
     wished: dict[str, str] = {}
+    known: ShownTarget | None = None
     for _ in range(2000):
         user = f'u{chance.randrange(8)}'
         if chance.random() < 0.5:
             wished[user] = f's{chance.randrange(3)}'
-            accounts.put(NOTHING, slots.shown(), {user: wished[user]}, 1)
+            known = put(accounts, slots.view(known if remembers else None), {user: wished[user]})
             slots.initiators.add(f'iqn.{user}')
+            known.initiators = [*slots.initiators]
         else:
             wished.pop(user, None)
             slots.initiators.discard(f'iqn.{user}')
-            accounts.remove(NOTHING, slots.shown(), [user])
+            shown = known.initiators if known is not None else []
+            if f'iqn.{user}' in shown:
+                shown.remove(f'iqn.{user}')
+            known = remove(accounts, slots.view(known if remembers else None), [user])
+        if known is not None:
+            assert (known.accounts, set(known.initiators)) == (slots.bound, slots.initiators)
         assert slots.accounts == wished
         assert set(slots.bound) == set(wished)
         assert slots.initiators == {f'iqn.{user}' for user in wished}
+    assert slots.listed < (1000 if remembers else 2001)
 
 
 @pytest.mark.parametrize('step', range(20))
@@ -99,16 +143,16 @@ def test_a_failure_half_way_is_repaired_by_repeating(step: int) -> None:
     slots = Slots()
     accounts = AccountSlots(slots)  # type: ignore[arg-type]
     wanted = dict.fromkeys('abcd', 's')
-    accounts.put(NOTHING, slots.shown(), wanted, 1)
+    put(accounts, slots.view(), wanted)
     slots.initiators = {'iqn.b', 'iqn.c', 'iqn.d'}
     slots.fail_at = step
     try:
-        accounts.remove(NOTHING, slots.shown(), ['a'])
+        remove(accounts, slots.view(), ['a'])
     except TargetUnavailable:
         # As the driver does it: the wished state is put again, from what is shown.
-        target = slots.shown()
-        accounts.remove(NOTHING, target, ['a'])
-        accounts.put(NOTHING, target, dict.fromkeys('bcd', 's'), 1)
+        view = slots.view()
+        remove(accounts, view, ['a'])
+        put(accounts, view, dict.fromkeys('bcd', 's'))
         slots.initiators = {'iqn.b', 'iqn.c', 'iqn.d'}
     assert slots.accounts == dict.fromkeys('bcd', 's')
     assert sorted(slots.bound) == ['b', 'c', 'd']
@@ -117,24 +161,24 @@ def test_a_failure_half_way_is_repaired_by_repeating(step: int) -> None:
 def test_same_secret_is_not_touched_after_it_was_put() -> None:
     slots = Slots()
     accounts = AccountSlots(slots)  # type: ignore[arg-type]
-    accounts.put(NOTHING, slots.shown(), {'a': 's', 'b': 's'}, 1)
+    put(accounts, slots.view(), {'a': 's', 'b': 's'})
     slots.fail_at = 0
-    accounts.put(NOTHING, slots.shown(), {'a': 's', 'b': 's'}, 1)
+    put(accounts, slots.view(), {'a': 's', 'b': 's'})
     assert slots.fail_at == 0, 'a request was sent'
     with pytest.raises(TargetUnavailable):
-        accounts.put(NOTHING, slots.shown(), {'a': 's'}, 2)
+        put(accounts, slots.view(), {'a': 's'}, 2)
 
 
 def test_account_of_another_target_is_not_taken() -> None:
     slots = Slots()
     slots.accounts['a'] = 'theirs'
-    text = (
+    slots.elsewhere = (
         'Target 5: iqn.y:z\n    I_T nexus information:\n    LUN information:\n'
         '    Account information:\n        a\n        b\n'
     )
     with pytest.raises(Exception, match='another target'):
-        AccountSlots(slots).put(Listing(text), slots.shown(), {'a': 's'}, 1)  # type: ignore[arg-type]
-    AccountSlots(slots).remove(Listing(text), slots.shown(), ['a'])  # type: ignore[arg-type]
+        put(AccountSlots(slots), slots.view(), {'a': 's'})  # type: ignore[arg-type]
+    remove(AccountSlots(slots), slots.view(), ['a'])  # type: ignore[arg-type]
     assert slots.accounts == {'a': 'theirs'}
 
 
