@@ -401,20 +401,21 @@ def test_a_number_of_another_tgtd_is_another_target(scene: Scene, tgtd: PrivateT
 
 
 def test_an_account_that_others_name_is_looked_up_each_time(
-    lists: Lists, target: TgtTarget, volume: Volume, tgtd: PrivateTgtd, hand: Hand
+    lists: Lists, target: TgtTarget, make_volume: Callable[[], Volume], tgtd: PrivateTgtd, hand: Hand
 ) -> None:
     """Cinder may give one account to all targets; one that is bound elsewhere must not be deleted."""
-    taken = Grant(volume.grant(1).initiator, 'cinder', volume.grant(1).secret)
-    target.grant(volume.id, volume.device, taken)
+    volume, other = make_volume(), make_volume()
+    taken, behind = Grant(volume.grant(1).initiator, 'cinder', volume.grant(1).secret), other.grant(2)
+    target.grant(other.id, other.device, behind)
+    volume.grant_all(target, [volume.grant(3), taken])
     hand.do('target', 'new', 'targetname', 'iqn.2010-10.org.openstack:volume-of-cinder', tid=5)
-    hand.do('account', 'bind', 'user', 'cinder', tid=5)
-    hand.make_account(5, HAND)
-    before = lists.asked
+    for user in ('cinder', behind.username):
+        hand.do('account', 'bind', 'user', user, tid=5)
     target.fence(volume.id, taken.initiator, taken.username)
-    assert lists.asked > before
+    assert lists.asked
     found = tgtd.daemon.show_targets().find('iqn.2010-10.org.openstack:volume-of-cinder')
     assert found is not None
-    assert found.accounts == ['cinder', HAND]
+    assert found.accounts == ['cinder', behind.username]
 
 
 def test_a_target_that_somebody_made_again_is_no_proof(
