@@ -346,6 +346,10 @@ class TgtDaemon:
         request = Request(f'list the connections of target {tid}', Mode.CONNECTION, Op.SHOW, tid=tid)
         return parse.parse_connections(self.call(request))
 
+    def list_busy(self) -> list[int]:
+        """List the targets at which somebody is logged in; there is no foreign text in what tgtd says of it."""
+        return parse.parse_busy(self.call(Request('count the commands of all sessions', Mode.SYSTEM, Op.STATISTICS)))
+
     def show_portals(self) -> list[str]:
         """Return where tgtd listens, ``address:port`` of each portal."""
         text = self.call(Request('list the portals', Mode.PORTAL, Op.SHOW))

@@ -97,7 +97,7 @@ class Logins:
     def _count_sessions(self) -> collections.Counter[str]:
         """Count the connections of sessions, by address."""
         found: collections.Counter[str] = collections.Counter()
-        for tid in self._daemon.show_targets().list_busy():
+        for tid in self._daemon.list_busy():
             try:
                 nexuses = self._daemon.show_connections(tid)
             except TgtError as exc:

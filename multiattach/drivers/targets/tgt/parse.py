@@ -174,10 +174,6 @@ class Listing:
         begin = self._text.find(_NEXUS_SECTION, start, end) + len(_NEXUS_SECTION)
         return self._text[begin : max(self._text.rfind(_LUN_SECTION, start, end), begin)]
 
-    def list_busy(self) -> list[int]:
-        """List the targets at which somebody may be logged in."""
-        return [tid for iqn, (tid, _, _) in self._places.items() if self.find_sessions(iqn)]
-
     def __iter__(self) -> Iterator[ShownTarget]:
         for iqn in self._places:
             target = self.find(iqn)
@@ -256,6 +252,11 @@ def parse_connections(text: str) -> list[Nexus]:
         elif key == 'IP Address' and current.connections:
             current.connections[-1] = Connection(current.connections[-1].cid, value)
     return list(nexuses.values())
+
+
+def parse_busy(text: str) -> list[int]:
+    """Read at which targets there are sessions from tgtd's statistics: a line for each session and logical unit."""
+    return sorted({int(line.split()[0]) for line in text.split('\n')[1:] if line.strip()})
 
 
 def parse_portals(text: str) -> list[str]:

@@ -109,12 +109,14 @@ def test_no_step_asks_for_the_list_of_all_targets(bench: Bench, lists: Lists) ->
     """It is what takes longer with each volume beside."""
     volume_id = bench.d.make_volume('multi')
     rows = [bench.attach(volume_id, host) for host in ('one', 'two', 'three')]
+    bench.write(rows[0], 0)
     [first] = bench.fence(rows[0])
     assert first.proof is not None
     assert first.proof['cut']['acl']
     assert first.proof['cut']['account']
     bench.fence(rows[0])  # again
     bench.d.engine.attachments.delete(bench.d.ctx, rows[2].id)
+    bench.write(rows[1], 1)
     [last] = bench.fence(rows[1])
     assert last.proof is not None
     assert last.proof['cut']['acl']

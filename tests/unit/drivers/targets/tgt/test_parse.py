@@ -7,6 +7,7 @@ from multiattach.drivers.targets.tgt.parse import (
     Listing,
     ShownTarget,
     parse_accounts,
+    parse_busy,
     parse_connections,
     parse_portals,
 )
@@ -157,3 +158,10 @@ def test_portals_and_accounts() -> None:
     assert parse_portals('Portal: 127.0.0.1:3260,1\nPortal: [::1]:3260,1\n') == ['127.0.0.1:3260', '[::1]:3260']
     assert parse_accounts('Account list:\n    b\n    a\n') == ['b', 'a']
     assert parse_accounts('') == []
+
+
+def test_targets_with_sessions_are_read_from_the_statistics() -> None:
+    head = 'tgt lun sid rd_subm(bytes,cmds) rd_done(bytes,cmds) wr_subm(bytes,cmds) wr_done(bytes,cmds) errs\n'
+    line = '{:3}   {}   1            0      0            0      0            0      0            0      0    0\n'
+    assert parse_busy(head) == []
+    assert parse_busy(head + line.format(882198899, 0) + line.format(7, 0) + line.format(7, 1)) == [7, 882198899]
