@@ -127,41 +127,56 @@ class AccountSlots:
             self._delete(user)
             self._daemon.new_account(user, secret)
 
-    def remove(self, view: View, target: ShownTarget, users: Sequence[str], *, is_shut: bool = False) -> None:
+    def remove(self, view: View, target: ShownTarget, users: Sequence[str], *, is_shut: bool = False) -> set[str]:
         """Take accounts off a target and delete them; absent ones are deleted all the same.
 
         :param target: the target in the view; its accounts are brought up to date.
         :param is_shut: whether nobody can log in meanwhile.
+        :returns: those that it had.
         """
+        if not users:
+            return set()
         if view.is_remembered and _empties(target, users) and not (is_shut and set(target.accounts) - set(users)):
             view.read()  # somebody may have admitted others by hand
         view.confirm_accounts()
         with self._never_open(target, users):
-            self._take_off(view, target, users)
+            return self._take_off(view, target, users)
 
-    def clear(self, view: View, target: ShownTarget) -> None:
-        """Take all accounts off a target that is shut, and that will be deleted before it opens."""
+    def clear(self, view: View, target: ShownTarget) -> set[str]:
+        """Take all accounts off a target that is shut, and that will be deleted before it opens; return them."""
         view.confirm_accounts()
-        self._take_off(view, target, list(target.accounts))
+        return self._take_off(view, target, list(target.accounts))
 
-    def _take_off(self, view: View, target: ShownTarget, users: Sequence[str]) -> None:
-        unwanted = [user for user in target.accounts if user in users]
-        if unwanted:
-            keep = target.accounts.index(unwanted[0])
-            staying = [user for user in target.accounts[keep:] if user not in unwanted]
-            try:
-                while len(target.accounts) > keep:
-                    self._daemon.unbind_account(target.tid, target.accounts[-1])
-                    target.accounts.pop()
-            finally:
-                # Also after a failure: whoever came off must not stay off.
-                for user in staying:
-                    if user not in target.accounts:
-                        self._daemon.bind_account(target.tid, user)
-                        target.accounts.append(user)
+    def _take_off(self, view: View, target: ShownTarget, users: Sequence[str]) -> set[str]:
+        try:
+            off = self._unbind(target, users)
+        except TgtError as exc:
+            if exc.code is not ErrorCode.NO_USER or not view.is_remembered:
+                raise
+            view.read()  # somebody took one off by hand
+            off = self._unbind(target, users)
         for user in users:
             if not view.bound_elsewhere(user):
                 self._delete(user)
+        return off
+
+    def _unbind(self, target: ShownTarget, users: Sequence[str]) -> set[str]:
+        unwanted = [user for user in target.accounts if user in users]
+        if not unwanted:
+            return set()
+        keep = target.accounts.index(unwanted[0])
+        staying = [user for user in target.accounts[keep:] if user not in unwanted]
+        try:
+            while len(target.accounts) > keep:
+                self._daemon.unbind_account(target.tid, target.accounts[-1])
+                target.accounts.pop()
+        finally:
+            # Also after a failure: whoever came off must not stay off.
+            for user in staying:
+                if user not in target.accounts:
+                    self._daemon.bind_account(target.tid, user)
+                    target.accounts.append(user)
+        return set(unwanted)
 
     @contextmanager
     def _never_open(self, target: ShownTarget, leaving: Sequence[str]) -> Iterator[None]:

@@ -10,7 +10,7 @@ target is read again, and opens.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from oslo_log import log
 
@@ -67,10 +67,8 @@ class Fence:
         if target is None:
             self._forget(view, who)
             return Cut(whole=True)
-        view.confirm_accounts()
-        had_account = who.username in target.accounts
         with gate.shut(self._daemon, target.tid, self._timeout) as ended:
-            had_acl = self._shut_out(view, target, who, is_shut=True)
+            had_acl, had_account = self._shut_out(view, target, who, is_shut=True)
             logins = self._end_all(target.tid, ended)
             left = self._look_again(who, target.tid)
             if left.is_left:
@@ -85,26 +83,25 @@ class Fence:
             others=_show(nexus for nexus in ended.values() if nexus.initiator != who.initiator),
         )
 
-    def cut_last(self, who: Intruder, remove: Callable[[], None]) -> Cut:
+    def cut_last(self, who: Intruder, remove: Callable[[], Collection[str]]) -> Cut:
         """Cut off the only initiator of a target, by removing the target.
 
         A login that is held open half-way finds no target any more: numbers are never used again.
 
+        :param remove: removes it, and tells the accounts that it had.
         :raises TargetError: tgtd refused a step, or the target was still there in the end.
         """
         view = self._daemon.look(who.iqn)
         target = view.target
-        had_acl, had_account, nexuses = False, False, list[Nexus]()
+        had_acl, nexuses = False, list[Nexus]()
         if target is not None:
-            view.confirm_accounts()
-            had_account = who.username in target.accounts
             had_acl = self._shut_out_name(target, who.initiator)
             nexuses = self._list_sessions(target.tid)
-        remove()
+        removed = remove()
         self._check_gone(who.iqn)
         return Cut(
             acl=had_acl,
-            account=had_account,
+            account=who.username in removed,
             whole=True,
             sessions=_of(who, nexuses),
             others=_show(nexus for nexus in nexuses if nexus.initiator != who.initiator),
@@ -160,12 +157,11 @@ class Fence:
             raise TargetError(f'{who.initiator} was admitted to target {who.iqn} while it was shut out')
         close_sessions(self._daemon, target.tid, timeout=self._timeout, only={who.initiator})
 
-    def _shut_out(self, view: View, target: ShownTarget, who: Intruder, *, is_shut: bool = False) -> bool:
-        """Take name and account away; tell whether the name was admitted."""
-        was_admitted = self._shut_out_name(target, who.initiator)
-        if who.username:
-            self._slots.remove(view, target, [who.username], is_shut=is_shut)
-        return was_admitted
+    def _shut_out(self, view: View, target: ShownTarget, who: Intruder, *, is_shut: bool = False) -> tuple[bool, bool]:
+        """Take name and account away; tell of each whether the target had it."""
+        had_name = self._shut_out_name(target, who.initiator)
+        users = [who.username] if who.username else []
+        return had_name, bool(self._slots.remove(view, target, users, is_shut=is_shut))
 
     def _shut_out_name(self, target: ShownTarget, initiator: str) -> bool:
         """Take a name away, and tell whether it was there: tgtd is asked, whatever is remembered."""

@@ -190,30 +190,34 @@ class TgtTarget(NoReservations):
     def remove_export(self, volume_id: str) -> None:
         self._remove_export(volume_id)
 
-    def _remove_export(self, volume_id: str, *leaving: str) -> None:
-        """Remove a target, and accounts that a crash left without it: those in its file, and of who is leaving."""
+    def _remove_export(self, volume_id: str, *leaving: str) -> set[str]:
+        """Remove a target, and accounts that a crash left without it: those in its file, and of who is leaving.
+
+        :returns: the accounts that it had.
+        """
         with self._daemon.changing(self.iqn(volume_id)):
             view = self._daemon.look(self.iqn(volume_id))
             if not view.is_remembered and not self._daemon.may_have(view.iqn) and self._lend_name(view.iqn):
                 view.note_removed()
             target = view.target
-            bound = set(target.accounts if target is not None else ())
-            if target is not None:
-                self._remove_target(view, target)
+            bound = self._remove_target(view, target) if target is not None else set()
             for user in {*leaving, *(grant.username for grant in self._read_grants(volume_id))} - bound:
                 if not view.bound_elsewhere(user):
                     self._slots.forget(user)
             path = self._path(volume_id)
             if path:
                 config_file.remove(path)
+            return bound
 
-    def _remove_target(self, view: View, target: ShownTarget) -> None:
+    def _remove_target(self, view: View, target: ShownTarget) -> set[str]:
         # All the time, so that a login that is held open half-way brings no command between the steps.
+        accounts: set[str] = set()
         with tolerate(ErrorCode.NO_TARGET), self._daemon.shut(target.tid):
-            self._remove_shut(view, target)
+            accounts = self._remove_shut(view, target)
         view.note_removed()
+        return accounts
 
-    def _remove_shut(self, view: View, target: ShownTarget) -> None:
+    def _remove_shut(self, view: View, target: ShownTarget) -> set[str]:
         for address in target.addresses:
             with tolerate(ErrorCode.NO_ACL):
                 self._daemon.unbind_address(target.tid, address)
@@ -223,9 +227,10 @@ class TgtTarget(NoReservations):
         # through, and it exits altogether when a session outlives the target.
         self._close_sessions(target.tid)
         # Accounts before the target, so that after a crash they are still found through it.
-        self._slots.clear(view, target)
+        accounts = self._slots.clear(view, target)
         if busy := poll(lambda: self._delete(target.tid), lambda error: error is None, self._close_timeout):
             raise busy
+        return accounts
 
     def _delete(self, tid: int) -> TgtError | None:
         """Delete a target; return the error if it is busy, and may be free in a moment."""

@@ -294,6 +294,25 @@ def test_an_account_that_was_taken_off_by_hand_comes_back_with_a_grant(scene: Sc
     scene.check(*scene.grants[1:])
 
 
+@pytest.mark.parametrize('number', [1, 2])
+def test_an_account_that_was_taken_off_by_hand_is_in_no_proof(scene: Scene, hand: Hand, number: int) -> None:
+    hand.do('account', 'unbind', 'user', scene.grants[2].username, tid=scene.info.tid)
+    leaves = scene.grants[number]
+    cut = scene.target.fence(scene.volume.id, leaves.initiator, leaves.username)
+    assert (cut.acl, cut.account, cut.is_left) == (True, number == 1, False)
+    scene.check(*scene.grants[:number], left=())
+
+
+@pytest.mark.parametrize('number', [1, 2])
+def test_nor_is_one_of_a_target_that_is_removed(scene: Scene, hand: Hand, number: int) -> None:
+    hand.do('account', 'unbind', 'user', scene.grants[2].username, tid=scene.info.tid)
+    leaves = scene.grants[number]
+    cut = scene.target.fence(scene.volume.id, leaves.initiator, leaves.username, alone=True)
+    assert (cut.acl, cut.account, cut.is_left) == (True, number == 1, False)
+    assert scene.target.list_exports() == {}
+    assert leaves.username not in scene.tgtd.daemon.show_accounts()
+
+
 def test_accounts_that_were_made_again_in_another_order_leave_no_hole(scene: Scene, hand: Hand) -> None:
     """The same names, and a release of ours that leaves no mark does so when it starts."""
     for grant in reversed(scene.grants):
