@@ -407,11 +407,15 @@ def test_a_target_that_was_deleted_by_hand_is_not_believed_in(scene: Scene, hand
     assert one.username not in scene.tgtd.daemon.show_accounts()
 
 
-def test_a_number_of_another_tgtd_is_another_target(scene: Scene, tgtd: PrivateTgtd, hand: Hand) -> None:
+def test_a_number_of_another_tgtd_is_another_target(
+    scene: Scene, tgtd: PrivateTgtd, hand: Hand, tmp_path: Path
+) -> None:
+    device = tmp_path / 'other'
+    device.write_bytes(bytes(1 << 20))
     tgtd.kill()
     tgtd.start()
     hand.do('target', 'new', 'targetname', 'iqn.2010-10.org.example:other', tid=scene.info.tid)
-    hand.do('logicalunit', 'new', 'lun', '1', 'backing-store', scene.volume.device, tid=scene.info.tid)
+    hand.do('logicalunit', 'new', 'lun', '1', 'backing-store', str(device), tid=scene.info.tid)
     scene.pid, before = tgtd.daemon.pid, scene.info.tid
     scene.grant(scene.grants[0])
     assert scene.info.tid != before
