@@ -50,16 +50,25 @@ def list_statuses(session: Session, host: str) -> dict[str, str]:
 
 
 def find_owners(session: Session, idents: Sequence[str]) -> dict[str, Owner]:
-    """Find the volumes and snapshots, gone ones too, whose ids are in the names of storage."""
+    """Find the volumes and snapshots, gone ones too, whose ids are in the names of storage.
+
+    What was given back by os-unmanage is nobody's here, whatever becomes of its name.
+    """
     found: dict[str, Owner] = {}
     for some in _chunks(idents):
         for row in session.execute(
-            sa.select(S.id, S.volume_id, V.host, S.deleted_at).join(V, V.id == S.volume_id).where(S.id.in_(some))
+            sa.select(S.id, S.volume_id, V.host, S.deleted_at)
+            .join(V, V.id == S.volume_id)
+            .where(S.id.in_(some), _is_kept(S))
         ):
             found[row[0]] = Owner(row[1], row[2], row[3] is None)
-        for volume in session.execute(sa.select(V.id, V.host, V.deleted_at).where(V.id.in_(some))):
+        for volume in session.execute(sa.select(V.id, V.host, V.deleted_at).where(V.id.in_(some), _is_kept(V))):
             found[volume[0]] = Owner(volume[0], volume[1], volume[2] is None)
     return found
+
+
+def _is_kept(model: type[models.Volume] | type[models.Snapshot]) -> sa.ColumnElement[bool]:
+    return sa.or_(model.deleted_at.is_(None), model.managed_from.is_(None))
 
 
 def find_busy(session: Session, idents: Sequence[str]) -> set[str]:

@@ -190,7 +190,8 @@ class Volume(Lifetime, Base):
     claim: orm.Mapped[str | None] = orm.mapped_column(sa.String(16))
     claimed_at: orm.Mapped[datetime.datetime | None]
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
-    # Where a migration is, as admins see it; and what the storage was called before it was managed.
+    # Where a migration is, as admins see it; and what the storage is called until it is managed, or since it no
+    # longer is: of a deleted volume it tells that its storage was given back.
     migration_status: orm.Mapped[str | None] = orm.mapped_column(sa.String(32))
     managed_from: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     # After which id storage and target are named, if not after the volume's own: Cinder migrated it. It never changes.
@@ -276,7 +277,8 @@ class Snapshot(Lifetime, Base):
     status_at: orm.Mapped[datetime.datetime] = orm.mapped_column(default=now)
     progress: orm.Mapped[str] = orm.mapped_column(sa.String(8))
     request_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
-    # What the storage is called until the snapshot is available; None if it is to be taken.
+    # What the storage is called until the snapshot is available, None if it is to be taken; of a deleted one that
+    # its storage was given back, as for a volume.
     managed_from: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
 
 

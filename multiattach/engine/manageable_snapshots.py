@@ -130,4 +130,4 @@ class ManageableSnapshots:
         """
         with self._db.writer() as session:
             row = lock_snapshot(session, self._policy, ctx, snapshot_id, 'snapshot_extension:snapshot_unmanage')
-            begin_delete(session, row, 'unmanage')
+            begin_delete(session, row, 'unmanage', managed_from=row.managed_from or f'snapshot-{row.id}')

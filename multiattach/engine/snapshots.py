@@ -262,10 +262,11 @@ def add(
     db_snapshots.add(session, row, wish.metadata)
 
 
-def begin_delete(session: Session, row: models.Snapshot, event: str) -> None:
+def begin_delete(session: Session, row: models.Snapshot, event: str, **values: str) -> None:
     """Move a locked snapshot to where it is deleted from, or away.
 
     :param event: ``delete``, ``force_delete`` or ``unmanage``.
+    :param values: of columns that are written with it.
     :raises InvalidSnapshot: its status does not allow it, or a volume is being made from it.
     """
     if db_snapshots.is_being_cloned(session, row):
@@ -273,7 +274,7 @@ def begin_delete(session: Session, row: models.Snapshot, event: str) -> None:
             'Invalid snapshot: a volume is being made from it; try again when the volume is available.'
         )
     try:
-        db_snapshots.move(session, row.id, event)
+        db_snapshots.move(session, row.id, event, **values)
     except errors.InvalidTransition as exc:
         allowed = snapshots.SNAPSHOT_EVENTS[event].sources
         raise errors.InvalidSnapshot(

@@ -70,6 +70,10 @@ class Storage:
     find_owners = database.reading(inventories.find_owners)
     find_busy = database.reading(inventories.find_busy)
 
+    def has(self, ident: str) -> bool:
+        """Tell whether what is named after an id is, or was, of a volume or a snapshot, and was not given back."""
+        return bool(self.find_owners([ident]))
+
     @database.retry
     def list_nova_servers(self, volume_id: str) -> list[str]:
         with self._db.reader() as session:

@@ -67,18 +67,21 @@ class ManagedStorage:
         failpoints.reach('volume.manage.planned')
         self._manageable().take(volume_id, str(volume.managed_from))
         failpoints.reach('volume.manage.renamed')
-        self._storage.finish(volume_id, 'managed')
+        self._storage.finish(volume_id, 'managed', managed_from=None)
         failpoints.reach('volume.manage.finished')
         LOG.info('Volume %s of %d GiB was %s', volume_id, volume.size, volume.managed_from)
 
     def unmanage(self, volume_id: str) -> None:
         """Take a target that was left away; the storage stays as it is, with the name that it has."""
-        if self._storage.load(volume_id, V.UNMANAGING) is None:
+        volume = self._storage.load(volume_id, V.UNMANAGING)
+        if volume is None:
             return
         failpoints.reach('volume.unmanage.planned')
         with self._locks.hold(volume_id, 'unmanage'):
             self._target.remove_export(volume_id)
-        self._storage.finish(volume_id, 'unmanaged')
+        # Who looks for what steps have left knows by this that nothing of that name is left of one.
+        name = volume.managed_from or f'volume-{volume.name_id or volume_id}'
+        self._storage.finish(volume_id, 'unmanaged', managed_from=name)
         failpoints.reach('volume.unmanage.finished')
         LOG.info('Volume %s is managed no more; its storage is there', volume_id)
 

@@ -154,10 +154,14 @@ class _NamedBackend(_Named):
         parts = {name: self._names.find_volumes(getattr(found, name)) for name in ('volumes', 'remnants')}
         return dataclasses.replace(found, **parts)
 
-    # What is told only if the driver does.
+    def _learn_rows(self, learn: Callable[[Callable[[str], bool]], None], has: Callable[[str], bool]) -> None:
+        learn(lambda name_id: not self._names.is_strange(name_id) and has(self._names.find_volume(name_id)))
+
+    # What is told only if the driver does, or asks.
     _lists: ClassVar[Mapping[str, Callable[..., Any]]] = {
         'list_snapshots': _list_snapshots,
         'list_storage': _list_storage,
+        'learn_rows': _learn_rows,
     }
 
 

@@ -77,6 +77,9 @@ class StorageSteps:
         self._target = target
         self._locks = locks
         self.managed = ManagedStorage(storage, backend, target, locks)
+        learn: Callable[[Callable[[str], bool]], None] | None = getattr(backend, 'learn_rows', None)
+        if learn is not None:
+            learn(storage.has)
         self._copies = Copies(storage, backend, locks, leases)
         self._deletions = SlowSteps(leases, 'delete', _DELETIONS)
         self.remnants = Remnants(storage, backend, locks, self._deletions)

@@ -61,6 +61,8 @@ class Backend(Protocol):
     can be copied to and from a :class:`~multiattach.drivers.backends.moving.Movable` as ``movable``, one that can hold
     images :class:`Imports` as ``imports``. One that can tell what has names of this service, besides snapshots, does so
     by ``list_storage()``, which returns :class:`~multiattach.drivers.backends.names.Stored`; it has a ``movable``, too.
+    One that comes across things under such names while it removes others has ``learn_rows(has_row)``: it removes none
+    of which ``has_row(id)`` says that it is recorded nowhere, or was given back.
     """
 
     def check(self) -> None:

@@ -62,6 +62,7 @@ class RbdBackend:
         self._depth = depth
         self._patience = patience
         self._silent_until = 0.0
+        self._has_row: Callable[[str], bool] = lambda _ident: True
         self.imports = RbdImports(
             pool, self._name_path, self._drop_draft, order=order, depth=depth, image_pools=image_pools
         )
@@ -87,6 +88,10 @@ class RbdBackend:
     @property
     def pool(self) -> Pool:
         return self._pool
+
+    def learn_rows(self, has_row: Callable[[str], bool]) -> None:
+        """Learn how to ask whether an image that is named after an id is, or was, this service's."""
+        self._has_row = has_row
 
     def check(self) -> None:
         def check(io: Any, _progress: Any) -> None:
@@ -198,7 +203,8 @@ class RbdBackend:
                 raise ClearAborted(f'image {ident} in the trash is still open at {watchers}') from exc
 
         for child in self._pool.run('list clones', look):
-            if child.is_trash:
+            # What was given back may be in the trash, too: somebody else put it there.
+            if child.is_trash and self._has_row(child.name.partition('-')[2]):
                 self._remove(child.ident, proceed)
             else:
                 self._flatten(child.name, child.ident, proceed)

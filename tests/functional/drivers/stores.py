@@ -54,6 +54,9 @@ class Store(Protocol):
     def size(self, volume_id: str) -> int:
         """Tell the size in bytes."""
 
+    def put_away(self, volume_id: str) -> None:
+        """Have an operator make trash of it by hand."""
+
     def names(self) -> list[str]:
         """List all that takes room; of trash without its number."""
 
@@ -87,6 +90,9 @@ class FileStore:
 
     def size(self, volume_id: str) -> int:
         return pathlib.Path(self.backend.path(volume_id)).stat().st_size
+
+    def put_away(self, volume_id: str) -> None:
+        (self._directory / f'volume-{volume_id}').rename(self._directory / f'trash-{volume_id}.1f')
 
     def names(self) -> list[str]:
         return sorted(path.name.partition('.')[0] for path in self._directory.iterdir())
@@ -126,6 +132,9 @@ class LvmStore(FileStore):
     def size(self, volume_id: str) -> int:
         with open(self.backend.path(volume_id), 'rb') as file:
             return file.seek(0, os.SEEK_END)
+
+    def put_away(self, volume_id: str) -> None:
+        processes.run(['lvrename', self._group, f'volume-{volume_id}', f'trash-{volume_id}.1f'])
 
     def names(self) -> list[str]:
         shown = processes.run(['lvs', '--noheadings', '--options', 'lv_name', self._group])
@@ -204,6 +213,10 @@ class RbdStore:
     def _is_full(self) -> bool:
         [pool] = [one for one in self.ceph.ask('osd dump')['pools'] if one['pool_name'] == self.pool]
         return 'full' in pool['flags_names']
+
+    def put_away(self, volume_id: str) -> None:
+        with self.io() as io:
+            self.rbd.RBD().trash_move(io, f'volume-{volume_id}')
 
     def names(self) -> list[str]:
         with self.io() as io:

@@ -15,6 +15,7 @@ from multiattach.domain import errors
 from multiattach.domain.drift import Drift
 from multiattach.domain.leases import LeaseRules
 from multiattach.drivers.backends.file import FileBackend
+from multiattach.engine.manageable import Takeover
 from multiattach.engine.snapshots import SnapshotWish
 from multiattach.steps.leases import VOLUME
 from multiattach.volume import remnants
@@ -124,6 +125,39 @@ def test_what_may_be_the_only_copy_is_left_alone(bench: Bench) -> None:
         assert Drift.REMNANT not in {kind for kind, _, _ in found}
     assert all(path.exists() for path in trash)
     trash[0].rename(folder(bench) / f'volume-{volumes[0]}')
+
+
+def test_what_was_given_back_is_never_removed(bench: Bench) -> None:
+    d = bench.deployed
+    volume, other = d.make_volume(), d.make_volume()
+    snapshot = d.engine.snapshots.create(d.ctx, SnapshotWish(other)).id
+    d.wait(lambda: d.engine.snapshots.show(d.ctx, snapshot).status == 'available')
+    d.engine.manageable_snapshots.unmanage(d.ctx, snapshot)
+    d.engine.manageable.unmanage(d.ctx, volume)
+    d.wait(lambda: d.status(volume) is None)
+    for kind, ident in (('volume', volume), ('snapshot', snapshot)):
+        (folder(bench) / f'{kind}-{ident}').rename(folder(bench) / f'trash-{ident}.1f')
+    paths = [folder(bench) / f'trash-{ident}.1f' for ident in (volume, snapshot)] + leave(bench, f'draft-{volume}')
+    for fix in (False, True):
+        ((kind, about, outcome),) = tell(bench, fix)
+        assert (kind, outcome) == (Drift.STRAY_STORAGE, 'reported')
+        assert volume in about
+        assert snapshot in about
+    assert all(path.exists() for path in paths)
+
+
+def test_what_is_left_of_a_volume_that_was_managed_is_removed(bench: Bench) -> None:
+    d = bench.deployed
+    given = d.make_volume()
+    d.engine.manageable.unmanage(d.ctx, given)
+    d.wait(lambda: d.status(given) is None)
+    taken = d.engine.manageable.manage(d.ctx, Takeover(('testhost@file', None), f'volume-{given}')).id
+    d.wait(lambda: d.status(taken) == 'available')
+    d.engine.volumes.delete(d.ctx, taken)
+    d.wait(lambda: d.status(taken) is None)
+    (trash,) = leave(bench, f'trash-{taken}.1f')
+    assert tell(bench, True) == [(Drift.REMNANT, taken, 'repaired')]
+    assert not trash.exists()
 
 
 def test_what_becomes_the_only_copy_after_the_look_is_left_alone(bench: Bench) -> None:

@@ -127,6 +127,14 @@ def test_storage_is_listed_by_its_volumes(names):
     assert not hasattr(names.wrap_backend(object()), 'list_storage')
 
 
+def test_rows_are_asked_for_by_the_volume(names):
+    recorder = Recorder()
+    names.wrap_backend(recorder).learn_rows({OWN: True, PLAIN: False}.__getitem__)
+    _, (has_row,), _ = recorder.calls.pop()
+    assert (has_row(NAME), has_row(PLAIN), has_row(OWN)) == (True, False, False)
+    assert not hasattr(names.wrap_backend(object()), 'learn_rows')
+
+
 def make_state(ident):
     return TargetState(ident, f'iqn.x:volume-{ident}', 1, (), (), (), ())
 

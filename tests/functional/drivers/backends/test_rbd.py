@@ -20,6 +20,11 @@ def has_parent(store, volume_id):
             return False
 
 
+def find_id(store, volume_id):
+    with store.open(volume_id, read_only=True) as image:
+        return image.id()
+
+
 # Sharing
 
 
@@ -63,6 +68,22 @@ def test_a_clone_shares_blocks_until_its_source_goes(rbd):
     check_filled(rbd, 'other')
     assert rbd.names() == ['volume-other']
     assert list_snapshots(rbd, 'other') == []
+
+
+@pytest.mark.parametrize('is_ours', [True, False])
+def test_a_clone_that_is_in_the_trash_goes_with_its_source_if_it_is_ours(rbd, is_ours):
+    fill(rbd, 'source', 4)
+    rbd.backend.clone('clone', 'source', 1, go_on)
+    with rbd.io() as io:
+        ident = find_id(rbd, 'clone')
+        rbd.put_away('clone')
+        rbd.backend.learn_rows({'source': True, 'clone': is_ours}.__getitem__)
+        rbd.backend.discard('source')
+        rbd.backend.clear('source', go_on)
+        assert rbd.names() == ([] if is_ours else ['trash-clone'])
+        if not is_ours:
+            rbd.rbd.RBD().trash_restore(io, ident, 'volume-clone')
+            check_filled(rbd, 'clone', 4)
 
 
 def test_a_source_and_its_clone_go_in_any_order(rbd):
