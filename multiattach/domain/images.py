@@ -188,10 +188,12 @@ def check(image: Image, size_gb: int) -> None:
     if _ENCRYPTED in image.properties or image.disk_format == 'luks':
         raise _refuse(f'Image {image.id} is encrypted, and this service has no encrypted volumes.')
     if not image.size and image.properties.get(_MAPPING) not in _EMPTY:
+        snapshot = find_boot_snapshot(image)
         raise _refuse(
-            f'Image {image.id} has no data of its own: it stands for snapshots of volumes '
-            '(block_device_mapping), and nothing can be replaced by it. Make a new volume of its snapshot, or of the '
-            'image by microversion 3.46.'
+            f'Image {image.id} has no data of its own: it stands for '
+            f'{"snapshots of volumes" if snapshot is None else f"snapshot {snapshot}"} (block_device_mapping), and '
+            'nothing can be replaced by it. Make a new volume of the snapshot, or of the image by microversion 3.46, '
+            'and boot a server from that; or revert the volume that the snapshot is of (3.40).'
         )
     if image.disk_format not in FORMATS or image.container_format in PACKED:
         raise _refuse(

@@ -134,7 +134,7 @@ def test_an_image_of_a_server_stands_for_the_snapshot_of_its_root_volume(cloud: 
     assert found.image_metadata['image_name'] == 'an image', 'as with the root volume'
     with cloud.path(volume).open('rb') as file:
         assert file.read(len(data)) == data
-    with pytest.raises(errors.InvalidInput, match=r'of its snapshot, or of the image by microversion 3\.46'):
+    with pytest.raises(errors.InvalidInput, match=r'of the snapshot, or of the image by microversion 3\.46'):
         cloud.begin(image)
     with pytest.raises(errors.SnapshotNotFound):
         cloud.begin(make_server_image(cloud, NOBODY), takes_server_images=True)

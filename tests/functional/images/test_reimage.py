@@ -130,7 +130,7 @@ def test_what_is_refused(cloud: Cloud, volume: str) -> None:
         reimage(cloud, volume, SERVER)
     # What Nova makes of a server that boots from a volume; the volume would be empty afterwards.
     mapping = json.dumps([{'source_type': 'snapshot', 'boot_index': 0, 'snapshot_id': SERVER, 'volume_size': 1}])
-    with pytest.raises(errors.InvalidInput, match=r'has no data of its own.* nothing can be replaced by it'):
+    with pytest.raises(errors.InvalidInput, match=f'no data of its own: it stands for snapshot {SERVER} .* or revert'):
         reimage(cloud, volume, cloud.make_image(b'', block_device_mapping=mapping, bdm_v2='True'))
     assert (cloud.deployed.status(volume), read(cloud, volume, len(OLD))) == ('available', OLD)
     attachment = reserve(cloud, volume)
