@@ -111,19 +111,28 @@ class LvmBackend:
     def discard(self, volume_id: str) -> None:
         for name in (_draft(volume_id), _name(volume_id)):
             if self.find_size(name) is not None:
-                if self._snapshots.has_any(name):  # LVM would remove them with it
-                    raise StorageError(
-                        f'The logical volume {name} has snapshots that this service does not manage: remove them '
-                        '("lvremove"), or manage and delete them.'
-                    )
+                self.check_alone(name)
                 self._run('lvrename', self._group, name, f'{_trash(volume_id)}{secrets.token_hex(4)}')
+
+    def check_alone(self, name: str) -> None:
+        """See that a logical volume may go: LVM would remove its snapshots with it.
+
+        :raises StorageError: it has some, which somebody made, or was given back.
+        """
+        if self._snapshots.has_any(name):
+            raise StorageError(
+                f'The logical volume {name} has snapshots that this service does not manage: remove them ("lvremove"), '
+                'or manage and delete them.'
+            )
 
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None:
         report = self._report('lvs', '--options', 'lv_name,lv_size', self._group)
         for row in report['report'][0]['lv']:
             if row['lv_name'].startswith(_trash(volume_id)):
+                self.check_alone(row['lv_name'])
                 # The next volume on these extents may be another project's.
                 self._zero(row['lv_name'], int(row['lv_size']), proceed)
+                self.check_alone(row['lv_name'])  # that took its time
                 self._run('lvremove', '--yes', '--force', f'{self._group}/{row["lv_name"]}')
 
     def _zero(self, name: str, size: int, proceed: Callable[[], bool]) -> None:

@@ -22,6 +22,8 @@ class Group(Protocol):
 
     def find_device(self, name: str) -> str: ...
 
+    def check_alone(self, name: str) -> None: ...
+
     def clear(self, volume_id: str, proceed: Callable[[], bool]) -> None: ...
 
 
@@ -39,6 +41,7 @@ class LvmDraft:
             raise StorageError(f'The logical volume of {self._volume_id} cannot be made: {exc.strerror}.') from exc
         name = f'volume-{self._volume_id}'
         if self._group.find_size(name) is not None:
+            self._group.check_alone(name)
             discard(self._group, self._volume_id, name)
         self._group.rename(f'draft-{self._volume_id}', name)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every backend keeps to about snapshots; on LVM, which needs device-mapper, it is run by tests/e2e."""
 
+import contextlib
 import os
 
 import pytest
@@ -116,6 +117,17 @@ def test_what_is_broken_off_is_made_anew(scene):
     assert 'volume-c' not in scene.store.names()
     backend.revert('v', 's', go_on)
     scene.check('v', scene.before)
+
+
+def test_one_that_was_given_back_outlives_the_contents_of_its_volume(scene):
+    """Its row is gone, so that nobody but the storage knows of it."""
+    backend = scene.store.backend
+    with contextlib.suppress(StorageError), backend.imports.open('v', 1, go_on) as draft:
+        draft.adopt()  # as a reimage does
+    backend.clear('v', go_on)
+    assert backend.list_snapshots().keys() == {'s'}
+    backend.clone_snapshot('c', 's', 'v', 1, go_on)
+    scene.check('c', scene.before)
 
 
 def test_of_nothing(store):

@@ -71,10 +71,12 @@ class Group(LvmBackend):
                 file.write(b'of another project' if self.dirty else b'')
         elif program == 'lvrename':
             (self.directory / args[1]).rename(self.directory / args[2])
-            if args[1] in self.origins:
-                self.origins[args[2]] = self.origins.pop(args[1])
+            renamed = {args[1]: args[2]}
+            self.origins = {renamed.get(one, one): renamed.get(of, of) for one, of in self.origins.items()}
         elif program == 'lvremove':
-            (self.directory / args[-1].removeprefix('vg/')).unlink()
+            removed = args[-1].removeprefix('vg/')
+            for name in (removed, *(name for name, origin in self.origins.items() if origin == removed)):
+                (self.directory / name).unlink()
         return ''
 
     def blkdiscard(self, _offset, start, _length, length, path):
@@ -338,3 +340,21 @@ def test_a_volume_with_snapshots_of_others_is_not_discarded(by_hand):
     by_hand.delete_snapshot('s', 'v', lambda: True)
     by_hand.discard('v')
     assert not (by_hand.directory / 'volume-v').exists()
+
+
+def test_a_volume_with_snapshots_of_others_is_not_replaced(by_hand):
+    with by_hand.imports.open('v', 1, go_on) as draft, pytest.raises(StorageError, match='does not manage'):
+        draft.adopt()
+    assert (by_hand.directory / 'volume-v').exists()
+    by_hand.clear('v', go_on)
+    assert (by_hand.directory / 'by_hand').exists()
+
+
+def test_trash_with_snapshots_of_others_is_kept(by_hand):
+    """Somebody gave it that name, or took a snapshot of it since."""
+    by_hand.rename('volume-v', 'trash-v.1f')
+    before = (by_hand.directory / 'trash-v.1f').read_bytes()
+    with pytest.raises(StorageError, match='does not manage'):
+        by_hand.clear('v', go_on)
+    assert (by_hand.directory / 'trash-v.1f').read_bytes() == before
+    assert (by_hand.directory / 'by_hand').exists()
