@@ -27,8 +27,7 @@ STEPS = pathlib.Path(__file__).with_name('lvm_steps.py')
 _FOLDER = 'tests/functional/drivers/backends'
 FILES = {
     'volumes': [f'{_FOLDER}/test_{name}.py' for name in ('backends', 'imports')],
-    'snapshots': [f'{_FOLDER}/test_{name}.py' for name in ('moving', 'snapshots')],
-    'manageable': [f'{_FOLDER}/test_manageable.py'],
+    **{name: [f'{_FOLDER}/test_{name}.py'] for name in ('manageable', 'moving', 'snapshots')},
 }
 REST = 'rest'
 PARTS = [*FILES, REST]
@@ -62,13 +61,14 @@ def test_each_step_may_be_repeated(storage: ComputeHost) -> None:
 def test_what_all_storage_keeps_to(storage: ComputeHost, part: str) -> None:
     """The tests that this machine runs on files and on Ceph, on logical volumes."""
     variables = {**programs.ENVIRONMENT, stores.GROUP_VARIABLE: two_hosts.VOLUME_GROUP}
-    words = ['env', *(f'{key}={value}' for key, value in variables.items()), sys.executable, '-m', 'pytest', '-q']
-    words += ['-n', '0', '-p', 'no:cacheprovider', '-m', 'every_store', '--durations', '5']
+    words = ['env', *(f'{key}={value}' for key, value in variables.items()), sys.executable, '-m', 'pytest', '-v']
+    words += ['-n', '0', '-p', 'no:cacheprovider', '-m', 'every_store']
+    words += ['-o', 'console_output_style=times']  # one that ends too late, or never, tells how far it was
     if part == REST:
         words += ['tests/functional/drivers', *(f'--ignore={path}' for paths in FILES.values() for path in paths)]
     else:
         words += FILES[part]
-    shown = storage.check(f'cd {TOP} && {shlex.join(words)}', 900)
+    shown = storage.check(f'cd {TOP} && {shlex.join(words)}', 1500)
     print(shown)
     assert ' passed' in shown.splitlines()[-1]
     assert 'skipped' not in shown

@@ -98,7 +98,9 @@ def list_files(tgtd: PrivateTgtd) -> set[tuple[str, int, int]]:
 
 
 @pytest.fixture
-def make_tgtd(tmp_path: Path) -> Iterator[Callable[[], PrivateTgtd]]:
+def make_tgtd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], PrivateTgtd]]:
+    if 'store' in request.fixturenames:  # made before, it goes after: a tgtd has it open
+        request.getfixturevalue('store')
     made = []
 
     def make(**options: object) -> PrivateTgtd:
