@@ -6,6 +6,7 @@ import ctypes.util
 from collections.abc import Callable
 from types import TracebackType
 
+_UNITS_CHANGED = '(0x3f0e)'
 BLOCK = 512
 _library = ctypes.CDLL('libiscsi.so.7')
 _NORMAL_SESSION, _HEADER_DIGEST_NONE = 2, 0
@@ -65,6 +66,10 @@ class NewSession(Exception):
     """A unit attention: the initiator has logged in again."""
 
 
+class NewUnits(Exception):
+    """A unit attention: a unit has come, or has another number, which need not be this one."""
+
+
 class Session:
     """One login to one target; by itself it comes back only if asked to, as every kernel's initiator does."""
 
@@ -114,7 +119,9 @@ class Session:
         _library.scsi_free_scsi_task(task)
         if status != 0:
             error = self._error()
-            kind = NewSession if self._comes_back and 'BUS_RESET' in error else IoFailed
+            kind: type[Exception] = NewSession if self._comes_back and 'BUS_RESET' in error else IoFailed
+            if _UNITS_CHANGED in error:  # every kernel's initiator repeats the command
+                kind = NewUnits
             raise kind(f'status {status:#x}: {error}')
 
     def _retry(self, act: Callable[[], int | None]) -> None:
@@ -124,6 +131,8 @@ class Session:
                 return self._finish(act())
             except NewSession:
                 self.returns += 1
+            except NewUnits:
+                continue
 
     def read(self, block: int, count: int = 1) -> bytes:
         buffer = ctypes.create_string_buffer(count * BLOCK)
