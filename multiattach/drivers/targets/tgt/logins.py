@@ -51,6 +51,10 @@ class Logins:
         """
         pid = self._daemon.pid
         begun = list_peers(pid)
+        if not begun:
+            with self._lock:
+                self._complete.clear()
+            return []
         patient_until = time.monotonic() + _PATIENCE
         ended: dict[int, str] = {}
 
