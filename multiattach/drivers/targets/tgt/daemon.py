@@ -133,6 +133,8 @@ class TgtDaemon:
             known = turn.entry
             if known is not None and not (self._has(known.target) and self.pinned_generation == known.generation):
                 known = None
+            if known is not None and self._was_restored(known.target.tid):
+                known = None
             turn.view = View(self, self._ledger, turn, known.target if known is not None else None)
         return turn.view
 
@@ -140,6 +142,20 @@ class TgtDaemon:
         """See that tgtd has a target of this number, with these units."""
         units = [number for number in target.luns if number]
         return all(self.has_unit(target.tid, number) for number in units) if units else self.has_target(target.tid)
+
+    def _was_restored(self, tid: int) -> bool:
+        """See whether tgt-admin has made a target again, under the number that it had; once for each time.
+
+        Its accounts are bound in the order of the target's file, and are no newer than before. The rule that nobody
+        meets is in each such file, and at no target that was made here.
+        """
+        try:
+            self.unbind_address(tid, protocol.NOBODY_ADDRESS)
+        except TgtError as exc:
+            if exc.code not in (ErrorCode.NO_ACL, ErrorCode.NO_TARGET):
+                raise
+            return exc.code is ErrorCode.NO_TARGET
+        return True
 
     def may_have(self, iqn: str) -> bool:
         """Tell whether a target of this name was there when tgtd was asked last, also another tgtd."""

@@ -323,6 +323,23 @@ def test_accounts_that_were_made_again_in_another_order_leave_no_hole(scene: Sce
     scene.check(scene.grants[0], scene.grants[2])
 
 
+@pytest.mark.parametrize('step', ['revoke', 'fence'])
+def test_a_target_that_tgt_admin_made_again_is_read_again(scene: Scene, tmp_path: Path, step: str) -> None:
+    """``systemctl reload tgt`` does so where nobody is logged in: number and accounts stay, their order is the file's.
+
+    With the one that is remembered, a hole would be left in the target.
+    """
+    for _ in range(2):
+        scene.grant(scene.grants[0])  # in the file it is the last one now
+        include = tmp_path / 'targets.conf'
+        include.write_text(f'include {tmp_path}/targets/*\n')
+        number = str(scene.tgtd.daemon.control_port)
+        argv = ['tgt-admin', '-C', number, '--update', 'ALL', '-c', str(include)]
+        subprocess.run(argv, check=True, capture_output=True, timeout=60)
+        scene.leave(step, scene.grants.pop())
+        scene.check(*scene.grants)
+
+
 def test_what_no_answer_tells_the_next_list_does(scene: Scene, hand: Hand) -> None:
     """The accounts are the same ones, bound in another order: the reconciler reads the list once in a while."""
     for op, grants in (('unbind', scene.grants[::-1]), ('bind', scene.grants[::-1])):
