@@ -86,7 +86,7 @@ class AccountSlots:
             for user, secret in wanted.items():
                 if user in target.accounts:
                     continue
-                self._make(view, user, secret)
+                self._make(view, target, user, secret)
                 view.note_account(user)
                 self._daemon.bind_account(target.tid, user)
                 target.accounts.append(user)
@@ -114,7 +114,7 @@ class AccountSlots:
             view.read()  # where it is now is not known
             return
 
-    def _make(self, view: View, user: str, secret: str) -> None:
+    def _make(self, view: View, target: ShownTarget, user: str, secret: str) -> None:
         try:
             self._daemon.new_account(user, secret)
         except TgtError as exc:
@@ -124,7 +124,8 @@ class AccountSlots:
             # deleting. Deleting one that is bound elsewhere would leave a hole there.
             if view.bound_elsewhere(user):
                 raise _belong_elsewhere(user) from exc
-            self._delete(user)
+            with self._never_open(target, [user]):  # it may be the target's own, by hand
+                self._take_off(view, target, [user])
             self._daemon.new_account(user, secret)
 
     def remove(self, view: View, target: ShownTarget, users: Sequence[str], *, is_shut: bool = False) -> set[str]:
@@ -139,6 +140,9 @@ class AccountSlots:
         if view.is_remembered and _empties(target, users) and not (is_shut and set(target.accounts) - set(users)):
             view.read()  # somebody may have admitted others by hand
         view.confirm_accounts()
+        for user in users:
+            if user not in target.accounts:  # if tgtd has it, all targets are read: it may be the target's own, by hand
+                view.bound_elsewhere(user)
         with self._never_open(target, users):
             return self._take_off(view, target, users)
 

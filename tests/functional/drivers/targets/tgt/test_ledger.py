@@ -340,6 +340,44 @@ def test_a_target_that_tgt_admin_made_again_is_read_again(scene: Scene, tmp_path
         scene.check(*scene.grants)
 
 
+@pytest.mark.parametrize('step', ['grant', 'revoke', 'fence'])
+@pytest.mark.parametrize('place', [0, 1])
+def test_an_account_of_ours_that_was_bound_by_hand_leaves_no_hole(
+    scene: Scene, hand: Hand, monkeypatch: pytest.MonkeyPatch, step: str, place: int
+) -> None:
+    """A step that failed has left it; all that tgtd has is known, and the target's own are as old as they were."""
+    late = scene.volume.grant(4)
+
+    def fail(daemon: TgtDaemon, tid: int, user: str) -> None:
+        raise TargetUnavailable('gone')
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TgtDaemon, 'bind_account', fail)
+        with pytest.raises(TargetUnavailable, match='gone'):
+            scene.grant(late)
+    scene.leave('revoke', scene.grants.pop())
+    for grant in reversed(scene.grants[place:]):
+        hand.do('account', 'unbind', 'user', grant.username, tid=scene.info.tid)
+    for grant in (late, *scene.grants[place:]):
+        hand.do('account', 'bind', 'user', grant.username, tid=scene.info.tid)
+    taken, delete = [], TgtDaemon.delete_account
+
+    def look(daemon: TgtDaemon, user: str) -> None:
+        delete(daemon, user)
+        taken.append(user)
+        daemon.show_targets()  # as others may at any time
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TgtDaemon, 'delete_account', look)
+        if step == 'grant':
+            scene.grant(late)
+            scene.grants.append(late)
+        else:
+            scene.leave(step, late)
+    assert taken == [late.username]
+    scene.check(*scene.grants)
+
+
 def test_what_no_answer_tells_the_next_list_does(scene: Scene, hand: Hand) -> None:
     """The accounts are the same ones, bound in another order: the reconciler reads the list once in a while."""
     for op, grants in (('unbind', scene.grants[::-1]), ('bind', scene.grants[::-1])):
