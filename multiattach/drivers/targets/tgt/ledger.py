@@ -140,7 +140,7 @@ class Ledger:
             self._turn_to(generation)
             turn.foreign = foreign
             if not self._accounts.issuperset(users):
-                self._accounts.update(users)
+                self._accounts = {*users}  # not those that others have deleted since; one that is just made is unknown
                 self._entries = {iqn: entry for iqn, entry in self._entries.items() if entry.seen > lists}
                 self._foreign += 1
                 if self._foreign == foreign + 1:  # else others came since, that this list may not have

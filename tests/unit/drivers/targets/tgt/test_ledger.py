@@ -197,6 +197,21 @@ def test_a_foreign_account_is_looked_for_once(mark: Mark) -> None:
     assert remember_and_meet(ledger, daemon, mark, target).is_remembered
 
 
+def test_accounts_that_others_have_deleted_are_not_kept_for_good(mark: Mark) -> None:
+    """A worker beside this one makes new ones all the time."""
+    ledger, target = Ledger(), make(ONE)
+    daemon = Daemon(ledger, target)
+    for number in range(50):
+        step(ledger, daemon, mark, target)
+        daemon.more = [f'of-another-{number}']
+        turn = ledger.begin(IQN, mark)
+        turn.view = View(daemon, ledger, turn, target)
+        turn.view.confirm_accounts()
+        assert not turn.view.is_remembered
+        ledger.end(turn, GENERATION)
+    assert ledger._accounts == {ONE, *daemon.more}
+
+
 def test_who_was_at_work_while_another_met_a_foreign_account_is_not_remembered(mark: Mark, tmp_path: Path) -> None:
     """It may have got the account after the list that the other one read: neither of them has seen that."""
     ledger, one, other = Ledger(), make(ONE), make(TWO, iqn='iqn.y:v', tid=4)
