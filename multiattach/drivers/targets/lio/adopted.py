@@ -21,7 +21,7 @@ def find_place(configfs: Configfs, iqn: str) -> Path | None:
     return next((link.resolve() for link in links), None)
 
 
-def list_places(configfs: Configfs, iqn: str) -> list[Path]:
-    """Find storage objects of a target, whether it is still there or not; each has a folder of its own."""
+def list_places(configfs: Configfs, name: str) -> list[Path]:
+    """Find storage objects of a name, whether a target has them or not; those of rtslib have a folder each."""
     core = configfs.root / 'core'
-    return [place for name in configfs.list_names(core) if (place := core / name / iqn).is_dir()]
+    return [place for folder in configfs.list_names(core) if (place := core / folder / name).is_dir()]

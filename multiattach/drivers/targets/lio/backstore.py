@@ -134,7 +134,9 @@ class Backstores:
 
         :param keep: the device that is to be exported again at once: if it is an image, it stays mapped.
         """
-        places = [*self._list_own(volume_id), *adopted.list_places(self._configfs, self._name_target(volume_id))]
+        # By name, wherever they are: Cinder's tool writes this driver's down, too, and restores them elsewhere.
+        names = _name(volume_id), self._name_target(volume_id)
+        places = [place for name in names for place in adopted.list_places(self._configfs, name)]
         # Without one it may be mapped by a worker that died in between.
         mapped = self._images.find_name(_name(volume_id)) if not places and not keep else ''
         for place in places:
