@@ -134,7 +134,7 @@ class Memory:
                 except RegistrationsLost:
                     return True  # none that it may have comes back: the file is only ever cleared
             else:
-                found = self._find_in_force(volume_id, iqn, before)
+                found = self._find_in_force(volume_id, iqn, before, partly=True)
             self.replace(volume_id, found)
             if self._look(volume_id) == before:
                 return True
@@ -148,12 +148,19 @@ class Memory:
             self._configfs.write(place / 'pr' / 'res_aptpl_metadata', nexus.tell())
 
     def read_in_force(self, volume_id: str, iqn: str) -> list[Nexus]:
-        """Read who is registered now at a logical unit that was made to the end."""
-        shown = self._look(volume_id)
-        return self.read(volume_id) if shown is None else self._find_in_force(volume_id, iqn, shown)
+        """Read who is registered now at a logical unit that was made to the end; where the kernel has more, a part.
 
-    def _find_in_force(self, volume_id: str, iqn: str, shown: Shown) -> list[Nexus]:
-        if shown.is_whole:
+        Whoever was not read has to register anew when the target is made with it, and does not write until then.
+        """
+        shown = self._look(volume_id)
+        return self.read(volume_id) if shown is None else self._find_in_force(volume_id, iqn, shown, partly=True)
+
+    def _find_in_force(self, volume_id: str, iqn: str, shown: Shown, *, partly: bool) -> list[Nexus]:
+        """Find what is in force.
+
+        :param partly: what is shown is enough; else one that registers often could keep its own fence from its end.
+        """
+        if shown.is_whole or (partly and not self._is_kept(volume_id)):
             return registrations.describe(shown, iqn)
         if not self._is_kept(volume_id):
             raise TargetError(
@@ -191,14 +198,18 @@ class Memory:
             found |= {one.initiator for one in self.read(volume_id)}
         return sorted(found)
 
-    def read_reservations(self, volume_id: str, iqn: str, device: str = '') -> Reservations:
-        """Read who is registered now; where there is no target, or half of one, who will be."""
+    def read_reservations(self, volume_id: str, iqn: str, device: str = '', *, partly: bool = False) -> Reservations:
+        """Read who is registered now; where there is no target, or half of one, who will be.
+
+        :param partly: what the kernel shows is enough where it has more and writes none down.
+        """
         shown = self._look(volume_id)
         if shown is None:
             return registrations.tell(0, self.read(volume_id, device))
         if shown.is_whole:
             return shown.reservations
-        return registrations.tell(shown.reservations.generation, self._find_in_force(volume_id, iqn, shown))
+        found = self._find_in_force(volume_id, iqn, shown, partly=partly)
+        return registrations.tell(shown.reservations.generation, found)
 
     def _look(self, volume_id: str) -> Shown | None:
         place = self._stores.find(volume_id)

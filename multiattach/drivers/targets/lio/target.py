@@ -298,7 +298,7 @@ class LioTarget:
     def _is_registered(self, group: PortalGroup, volume_id: str, initiator: str, device: str = '') -> bool:
         try:
             # Asked by the kernel's name: the other one goes with the entry.
-            return self._memory.read_reservations(volume_id, group.iqn, device).has(initiator.lower())
+            return self._memory.read_reservations(volume_id, group.iqn, device, partly=True).has(initiator.lower())
         except RegistrationsLost:
             if self._is_in_force(volume_id):
                 raise
@@ -347,7 +347,8 @@ class LioTarget:
             nexuses = [] if initiator is None else without(self._memory.read(volume_id), [initiator.lower()])
             self._memory.replace(volume_id, nexuses)
             return self.read_reservations(volume_id)
-        going = {one.initiator for one in self._memory.read_reservations(volume_id, group.iqn).registrations}
+        known = self._memory.read_reservations(volume_id, group.iqn, partly=True)
+        going = {one.initiator for one in known.registrations}
         if initiator is not None:
             going &= {initiator.lower()}
         if going:
