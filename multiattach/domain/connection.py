@@ -250,9 +250,10 @@ def relocate(connection_info: Mapping[str, Any], address: Address) -> dict[str, 
     told = address.tell()
     if 'target_lun' in told and connection_info.get('target_lun') == LIO_LUN:
         told['target_lun'] = LIO_LUN  # by that number the host knows it, and the target still has it
+    if all(connection_info.get(key) == value for key, value in told.items()):
+        return None  # where Cinder told of more portals, its target has them
     lists = {f'{key}s': [value] for key, value in told.items() if f'{key}s' in connection_info}
-    new = {**connection_info, **lists, **told}
-    return None if new == connection_info else new
+    return {**connection_info, **lists, **told}
 
 
 def hide_secrets(connection_info: Mapping[str, Any]) -> dict[str, Any]:

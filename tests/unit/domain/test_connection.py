@@ -88,6 +88,18 @@ def test_a_host_keeps_the_number_that_cinder_told_it(lun: int, kept: int) -> Non
     assert connection.relocate(found, connection.TargetAddress('iqn.x:v', '192.0.2.2:3260', 1)) is None
 
 
+@pytest.mark.parametrize('lun', [connection.LIO_LUN, 1])
+def test_further_portals_of_cinder_are_no_other_address(lun: int) -> None:
+    """``target_secondary_ip_addresses``: the first one is this service's."""
+    portals = ['192.0.2.1:3260', '192.0.2.2:3260']
+    info = {'target_iqn': 'iqn.x:v', 'target_portal': portals[0], 'target_lun': lun, 'target_portals': portals}
+    info |= {'target_iqns': ['iqn.x:v'] * 2, 'target_luns': [lun] * 2}
+    assert connection.relocate(info, connection.TargetAddress('iqn.x:v', portals[0], 1)) is None
+    found = connection.relocate(info, connection.TargetAddress('iqn.x:v', '192.0.2.3:3260', 1))
+    assert found is not None
+    assert (found['target_portals'], found['target_luns']) == (['192.0.2.3:3260'], [lun])
+
+
 @pytest.mark.parametrize('sign', [*'#/=@\'"%,\\ \t\n\0;&$`*?~+[]{}()|<>^!', '\u00e4', '\u0430', '\u2024', '\ud83d'])
 @pytest.mark.parametrize('form', ['{}', 'iqn.1994-05.com.redhat:a{}b', 'fake{}', 'eui.{}0123456789abcdef'])
 def test_signs_that_no_target_can_be_told(sign, form):
