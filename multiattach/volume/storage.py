@@ -171,7 +171,8 @@ class StorageSteps:
                     return
                 raise errors.OutcomeUnknown(str(exc)) from exc
             failpoints.reach('volume.delete.deleted')
-            self._storage.finish(volume_id, 'deleted')
+            # Of one that an earlier release managed it is still there, and would say that it was given back.
+            self._storage.finish(volume_id, 'deleted', managed_from=None)
             failpoints.reach('volume.delete.finished')
             LOG.info('Volume %s is deleted', volume_id)
 

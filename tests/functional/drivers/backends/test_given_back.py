@@ -4,7 +4,9 @@
 import pathlib
 
 import pytest
+import sqlalchemy as sa
 
+from multiattach.db import inventories, models
 from multiattach.domain.drift import Drift
 from multiattach.engine.snapshots import SnapshotWish
 from multiattach.engine.volumes import VolumeWish
@@ -51,3 +53,16 @@ def test_it_stays_when_what_it_was_made_of_goes(rbd: RbdStore, tmp_path: pathlib
         [entry] = rbd.rbd.RBD().trash_list(io)
         rbd.rbd.RBD().trash_restore(io, entry['id'], f'volume-{clone}')
     assert rbd.read(clone, 4096, 4) == b'data'
+
+
+def test_what_an_earlier_release_managed_and_this_one_deleted_was_not_given_back(tmp_path: pathlib.Path) -> None:
+    """It left the name that the storage had before on the row; what a killed step leaves is still this service's."""
+    with embedded.deploy(tmp_path, report_interval=3600) as d:
+        d.make_type()
+        volume = d.make_volume()
+        with d.db.writer() as session:
+            session.execute(sa.update(models.Volume).where(models.Volume.id == volume).values(managed_from='before'))
+        d.engine.volumes.delete(d.ctx, volume)
+        d.wait(lambda: d.status(volume) is None)
+        with d.db.reader() as session:
+            assert volume in inventories.find_owners(session, [volume])
