@@ -104,4 +104,4 @@ def test_the_steps_of_an_attach_ask_for_what_they_need(tgtd: PrivateTgtd, target
         before = daemon.opened
         step()
         asked.append(daemon.opened - before)
-    assert asked == [6, 4, 12, 9]
+    assert asked == [6, 5, 13, 10]
