@@ -22,9 +22,9 @@ from multiattach.drivers.targets.tgt import fence
 from multiattach.drivers.targets.tgt.sessions import close_sessions
 
 def cut(self, who):
-    listing = self._daemon.show_targets()
-    target = listing.find(who.iqn)
-    self._shut_out(listing, target, who)
+    view = self._daemon.look(who.iqn)
+    target = view.target
+    self._shut_out(view, target, who)
     close_sessions(self._daemon, target.tid, timeout=self._timeout, only={who.initiator})
     return Cut(acl=True, account=True, whole=True)
 
