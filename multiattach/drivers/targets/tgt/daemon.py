@@ -513,8 +513,8 @@ def _generation(pid: int) -> int:
 
 
 def _start_time(pid: int) -> int:
-    # Field 22 of proc(5) stat, clock ticks since boot: tells a reused pid from the old one. That of the first thread: for
-    # the process the kernel adds up what all threads have used, of which a tgtd with images of Ceph has thousands.
+    # Field 22 of proc(5) stat, clock ticks since boot: tells a reused pid from the old one. That of the first thread:
+    # for the process the kernel adds up what all threads have used, of which a tgtd with images of Ceph has thousands.
     try:
         stat = Path(f'/proc/{pid}/task/{pid}/stat').read_text(encoding='utf-8', errors='replace')
         return int(stat.rpartition(')')[2].split()[19])

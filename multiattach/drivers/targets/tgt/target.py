@@ -13,6 +13,7 @@ from oslo_log import log
 from multiattach.domain.connection import TargetAddress
 from multiattach.drivers.errors import DriverError, TargetError, TargetFull, TargetUnavailable
 from multiattach.drivers.targets.base import (
+    LUN,
     Cut,
     Export,
     Grant,
@@ -37,7 +38,6 @@ from multiattach.drivers.targets.tgt.store import Store, find_store
 
 LOG = log.getLogger(__name__)
 
-LUN = 1
 _TRIES = 50
 _MOST_TID = 2**31 - 1
 

@@ -218,17 +218,23 @@ def test_a_file_of_marks_that_was_emptied_is_none_of_ours(lists: Lists, scene: S
     assert lists.asked == 1
 
 
-def test_a_step_that_failed_is_not_built_on(scene: Scene, monkeypatch: pytest.MonkeyPatch, lists: Lists) -> None:
-    """Its account is at the target, and the step did not get so far that it could say so."""
+def break_off(scene: Scene, monkeypatch: pytest.MonkeyPatch, request: str) -> Grant:
+    """Grant the volume to one more, and have a request to tgtd fail; return the grant."""
     late = scene.volume.grant(4)
 
-    def fail(daemon: TgtDaemon, tid: int, initiator: str) -> None:
+    def fail(daemon: TgtDaemon, tid: int, name: str) -> None:
         raise TargetUnavailable('gone')
 
     with monkeypatch.context() as patched:
-        patched.setattr(TgtDaemon, 'bind_initiator', fail)
+        patched.setattr(TgtDaemon, request, fail)
         with pytest.raises(TargetUnavailable, match='gone'):
             scene.grant(late)
+    return late
+
+
+def test_a_step_that_failed_is_not_built_on(scene: Scene, monkeypatch: pytest.MonkeyPatch, lists: Lists) -> None:
+    """Its account is at the target, and the step did not get so far that it could say so."""
+    late = break_off(scene, monkeypatch, 'bind_initiator')
     asked = lists.asked
     scene.leave('fence', scene.grants[0])
     assert lists.asked == asked + 1
@@ -346,15 +352,7 @@ def test_an_account_of_ours_that_was_bound_by_hand_leaves_no_hole(
     scene: Scene, hand: Hand, monkeypatch: pytest.MonkeyPatch, step: str, place: int
 ) -> None:
     """A step that failed has left it; all that tgtd has is known, and the target's own are as old as they were."""
-    late = scene.volume.grant(4)
-
-    def fail(daemon: TgtDaemon, tid: int, user: str) -> None:
-        raise TargetUnavailable('gone')
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TgtDaemon, 'bind_account', fail)
-        with pytest.raises(TargetUnavailable, match='gone'):
-            scene.grant(late)
+    late = break_off(scene, monkeypatch, 'bind_account')
     scene.leave('revoke', scene.grants.pop())
     for grant in reversed(scene.grants[place:]):
         hand.do('account', 'unbind', 'user', grant.username, tid=scene.info.tid)
