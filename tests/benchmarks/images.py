@@ -14,6 +14,7 @@ import os
 import pathlib
 import signal
 import statistics
+import subprocess
 import tempfile
 import time
 import uuid
@@ -30,6 +31,8 @@ from tests.testbed.polling import wait_until
 
 _POOL = 'bench'
 _TYPE = 'shared'
+_IDLE = 'idle'
+_POLL = 0.05  # seconds; a request more for whoever takes longer says nothing of the step
 Ask = Callable[..., Any]
 
 
@@ -68,16 +71,15 @@ class ImageParts(Parts):
         return Endpoint(f'http://{":".join(map(str, found.address))}{found.prefix}', 'admin:' + 'b' * 32, 71)
 
     def list_pids(self) -> dict[str, list[int]]:
-        """List the processes of each part; what comes of them counts with them, so tgtd with the worker, too."""
-        worker, api = (self._daemons[name].pid for name in ('worker', 'api'))
-        family = accounting.list_family([worker])
-        tgtd = [pid for pid in family if pathlib.Path(f'/proc/{pid}/comm').read_text().startswith('tgtd')]
+        """List the processes of each part, with all that came of them."""
+        worker, api = (accounting.list_family([self._daemons[name].pid]) for name in ('worker', 'api'))
+        tgtd = [pid for pid in worker if pathlib.Path(f'/proc/{pid}/comm').read_text().startswith('tgtd')]
         return {
-            'api': [api],
-            'worker': [worker],
+            'api': api,
+            'worker': [pid for pid in worker if pid not in tgtd],
             'tgtd': tgtd,
-            'database and broker': self.account.servers,
-            'Ceph': [daemon.pid for daemon in self.ceph.daemons],
+            'database and broker': accounting.list_family(self.account.servers),
+            'Ceph': accounting.list_family(daemon.pid for daemon in self.ceph.daemons),
         }
 
 
@@ -99,7 +101,7 @@ class Images:
         """Make a volume; it is available when it returns."""
         ident = str(self._ask('POST', '/volumes', {'volume': {'size': 1, 'volume_type': _TYPE}})['volume']['id'])
         while (status := self._ask('GET', f'/volumes/{ident}')['volume']['status']) == 'creating':
-            time.sleep(0.005)
+            time.sleep(_POLL)
         assert status == 'available', status
         return ident
 
@@ -126,81 +128,113 @@ class Images:
         self._ask('DELETE', f'/volumes/{volume_id}')
         with contextlib.suppress(RequestError):
             while self._ask('GET', f'/volumes/{volume_id}')['volume']['status'] == 'deleting':
-                time.sleep(0.005)
+                time.sleep(_POLL)
             raise SystemExit('A volume was not deleted.')
 
 
 class Scene:
-    """What is measured at each count."""
+    """What is measured at each count, and again if a count comes again."""
 
     def __init__(self, parts: ImageParts, rounds: int) -> None:
         self._parts = parts
         self._rounds = rounds
         self._images = Images(Wire(parts.endpoint), CEPHX if parts.driver == 'rbd' else {})
         self._images.make_type()
-        self._beside = 0
-        self.figures: dict[str, dict[str, float]] = {}
-        self._idle: dict[str, float] = {}  # CPU ms a ms, by part
+        self._beside: list[tuple[str, str]] = []  # volumes and attachments
+        self._pids: dict[str, list[int]] = {}
+        #: a value for each count, by what it is of
+        self.figures: dict[str, list[float]] = {}
 
     def fill(self, count: int) -> None:
-        """Have so many images with an attachment each."""
-        began = time.monotonic()
-        for _ in range(count - self._beside):
-            self._images.attach(self._images.create())
-        self._beside = max(self._beside, count)
-        print(f'{count} images with attachments, after {time.monotonic() - began:.0f} s more', flush=True)
+        """Have so many images with an attachment each, neither more nor fewer."""
+        began, images = time.monotonic(), self._images
+        while len(self._beside) < count:
+            volume = images.create()
+            self._beside.append((volume, images.attach(volume)))
+        while len(self._beside) > count:
+            volume, attachment = self._beside.pop()
+            images.detach(attachment)
+            images.delete(volume)
+        self._pids = self._parts.list_pids()
+        print(f'{count} images with attachments, after {time.monotonic() - began:.0f} s', flush=True)
 
-    def measure(self) -> None:
-        """Take each step, some times one after the other."""
+    def measure(self, rest: float) -> None:
+        """Take all steps in turns, so that whatever else the machine does meets each of them.
+
+        :param rest: seconds before each step in which nothing is asked for; what the parts take then is told apart.
+        """
+        taken: dict[str, list[float]] = {}
+        spent: dict[str, list[dict[str, float]]] = {}
+
+        def take(name: str, step: Callable[[], Any]) -> Any:
+            pause(rest)
+            before, began = self._read_cpu(), time.perf_counter()
+            result = step()
+            taken.setdefault(name, []).append((time.perf_counter() - began) * 1e3)
+            spent.setdefault(name, []).append(self._compare(before))
+            return result
+
+        def pause(seconds: float) -> None:
+            before, began = self._read_cpu(), time.perf_counter()
+            time.sleep(seconds)
+            taken.setdefault(_IDLE, []).append((time.perf_counter() - began) * 1e3)
+            spent.setdefault(_IDLE, []).append(self._compare(before))
+
         images = self._images
-        volumes = self._take('create', lambda _: images.create(), range(self._rounds))
-        fenced = self._take('attach', images.attach, volumes)
-        kept = self._take('attach a second one', images.attach, volumes)
-        self._take('fence', images.fence, fenced)
-        self._take('detach the last one', images.detach, kept)
-        self._take('delete', images.delete, volumes)
-        pids = self._parts.list_pids()
-        memory = {part: accounting.memory_mib(pids[part]) for part in ('worker', 'tgtd', 'Ceph')}
+        for _ in range(self._rounds):
+            volume = take('create', images.create)
+            first = take('attach', lambda: images.attach(volume))  # noqa: B023 - called at once
+            second = take('attach a second one', lambda: images.attach(volume))  # noqa: B023
+            take('fence', lambda: images.fence(first))  # noqa: B023
+            take('detach the last one', lambda: images.detach(second))  # noqa: B023
+            take('delete', lambda: images.delete(volume))  # noqa: B023
+        rested = sum(taken.pop(_IDLE))
+        idle = {part: sum(one[part] for one in spent[_IDLE]) / rested for part in self._pids}
+        for name, walls in taken.items():
+            self._put(f'{name}: ms', statistics.median(walls))
+            own = {
+                part: statistics.median(
+                    one[part] - idle[part] * wall for one, wall in zip(spent[name], walls, strict=True)
+                )
+                for part in self._pids
+            }
+            for part, value in own.items():
+                self._put(f'{name}: CPU ms, {part}', value)
+            self._put(f'{name}: CPU ms, all', sum(own.values()))
+        for part, share in idle.items():
+            self._put(f'idle: CPU ms a second, {part}', share * 1e3)
+        memory = {part: accounting.memory_mib(self._pids[part]) for part in ('worker', 'tgtd', 'Ceph')}
         memory['worker'] -= memory['tgtd']
         for part, value in memory.items():
             self._put(f'memory of {part}, MiB', value)
-        self._put('threads of tgtd', sum(len(os.listdir(f'/proc/{pid}/task')) for pid in pids['tgtd']))
+        self._put('threads of tgtd', sum(len(os.listdir(f'/proc/{pid}/task')) for pid in self._pids['tgtd']))
 
-    def rest(self, seconds: float) -> None:
-        """Measure what it costs while nobody asks for anything."""
-        before = self._read_cpu()
-        time.sleep(seconds)
-        self._idle = {part: (spent - before[part]) / seconds for part, spent in self._read_cpu().items()}
-        for part, share in self._idle.items():
-            self._put(f'idle: CPU ms a second, {part}', share * 1e3)
-
-    def _take(self, name: str, step: Callable[[Any], Any], subjects: Any) -> list[Any]:
-        before, taken, results = self._read_cpu(), [], []
-        for subject in subjects:
-            began = time.perf_counter()
-            results.append(step(subject))
-            taken.append((time.perf_counter() - began) * 1e3)
-        self._put(f'{name}: ms', statistics.median(taken))
-        spent = {part: (now - before[part]) * 1e3 / len(taken) for part, now in self._read_cpu().items()}
-        for part, value in spent.items():
-            self._put(f'{name}: CPU ms, {part}', value)
-        self._put(f'{name}: CPU ms, all', sum(spent.values()))
-        idle = sum(self._idle.values()) * statistics.fmean(taken)
-        self._put(f'{name}: CPU ms, all but idle', sum(spent.values()) - idle)
-        return results
+    def _compare(self, before: dict[str, float]) -> dict[str, float]:
+        return {part: (now - before[part]) * 1e3 for part, now in self._read_cpu().items()}
 
     def _read_cpu(self) -> dict[str, float]:
-        spent = {part: accounting.cpu_seconds(pids) for part, pids in self._parts.list_pids().items()}
-        spent['worker'] -= spent['tgtd']
-        return spent
+        return {part: accounting.read_clocks(pids) for part, pids in self._pids.items()}
 
     def _put(self, name: str, value: float) -> None:
-        self.figures.setdefault(name, {})[str(self._beside)] = round(value, 2)
+        self.figures.setdefault(name, []).append(round(value, 2))
 
     def show(self) -> None:
         """Print all figures, a column for each count."""
         for name, values in self.figures.items():
-            print(f'{name:<44}' + ''.join(f'{value:>12,.2f}' for value in values.values()))
+            print(f'{name:<44}' + ''.join(f'{value:>12,.2f}' for value in values))
+
+
+def widen_futex_table(pid: int, slots: int) -> None:
+    """Give a process more slots for the futexes that its threads wait for.
+
+    From Linux 6.16 a process has its own table, of four slots a processor and 16 at least, and each wake looks through
+    all that wait in one. No program can ask for another one than its own: a debugger has tgtd do so (prctl(2),
+    PR_FUTEX_HASH).
+    """
+    word = f'(int)prctl(78, 1, {slots}, 0, 0)'
+    said = subprocess.run(['gdb', '-p', str(pid), '-batch', '-ex', f'print {word}'], capture_output=True, text=True)
+    if '$1 = 0' not in said.stdout:
+        raise SystemExit(f'tgtd has the table of futexes that it had: {said.stdout}{said.stderr}')
 
 
 def main() -> None:
@@ -210,9 +244,14 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--counts', nargs='+', type=int, default=[10, 500], help='images beside (default: 10 500)')
+    parser.add_argument(
+        '--counts', nargs='+', type=int, default=[10, 500, 10], help='images beside (default: 10 500 10)'
+    )
     parser.add_argument('--rounds', type=int, default=20, help='times that each step is taken (default: 20)')
-    parser.add_argument('--rest', type=float, default=10, help='seconds to look at while nothing happens (default: 10)')
+    parser.add_argument(
+        '--rest', type=float, default=0.5, help='seconds without a request before a step (default: 0.5)'
+    )
+    parser.add_argument('--futex-slots', type=int, metavar='N', help="slots of the table of tgtd's futexes (needs gdb)")
     parser.add_argument('--driver', choices=('tgt', 'rbd'), default='tgt', help='gateway or natively (default: tgt)')
     parser.add_argument('--json', type=pathlib.Path, metavar='FILE', help='write the figures there, too')
     options = parser.parse_args()
@@ -222,10 +261,11 @@ def main() -> None:
         ImageParts(pathlib.Path(folder), options.driver) as parts,
     ):
         scene = Scene(parts, options.rounds)
+        for pid in parts.list_pids()['tgtd'] if options.futex_slots else []:
+            widen_futex_table(pid, options.futex_slots)
         for count in options.counts:
             scene.fill(count)
-            scene.rest(options.rest)
-            scene.measure()
+            scene.measure(options.rest)
         scene.show()
     if options.json:
         options.json.write_text(json.dumps(scene.figures, indent=1) + '\n')
