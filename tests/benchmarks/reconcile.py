@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import time
@@ -51,7 +52,7 @@ class SpokenDaemon:
         self._text = (
             '\n'.join(
                 text.replace('VOLUME', ident)
-                .replace('Target 1:', f'Target {number}:')
+                .replace('Target NUMBER:', f'Target {number}:')
                 .replace('ACCOUNT', account_name(ident, _initiator(number)))
                 .replace('INITIATOR', _initiator(number))
                 .strip('\n')
@@ -59,6 +60,7 @@ class SpokenDaemon:
             )
             + '\n'
         )
+        self.show_targets()  # what cannot be read costs next to nothing, and shows no drift
 
     def show_targets(self) -> Listing:
         return Listing(self._text)
@@ -79,6 +81,9 @@ class SpokenTarget:
 
     def locate(self, volume_id: str) -> TargetAddress:
         return _locate(volume_id)
+
+    def name_account(self, volume_id: str, initiator: str) -> str:
+        return account_name(volume_id, initiator)
 
 
 def _locate(volume_id: str) -> TargetAddress:
@@ -170,7 +175,7 @@ def capture(tgtd: PrivateTgtd, target: TgtTarget, folder: pathlib.Path) -> str:
     path.write_bytes(b'\0' * (1 << 20))
     account = account_name(ident, _initiator(1))
     target.ensure_export(Export(ident, str(path), (Grant(_initiator(1), account, 'x' * 16),)))
-    text = tgtd.daemon.show_targets()._text
+    text = re.sub('^Target [0-9]+:', 'Target NUMBER:', tgtd.daemon.show_targets()._text)
     target.remove_export(ident)
     return text.replace(ident, 'VOLUME').replace(account, 'ACCOUNT').replace(_initiator(1), 'INITIATOR')
 

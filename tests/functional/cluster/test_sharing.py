@@ -5,12 +5,15 @@ import collections
 import json
 import shutil
 import signal
+import threading
 import time
 
 from tests.deployments.distributed import BACKEND, Deployment
 from tests.functional.cluster import facts
 from tests.functional.cluster.client import Client, Place, do_all
 from tests.testbed.polling import wait_until
+
+_NAP = 15  # s; a lock lasts 5
 
 
 def list_services(client: Client) -> dict[str, dict[str, object]]:
@@ -53,12 +56,22 @@ def test_both_do_their_share(cloud: Deployment, client: Client, places: list[Pla
 
 
 def test_one_that_slept_through_its_lock_does_no_harm(cloud: Deployment, client: Client, places: list[Place]) -> None:
-    """A worker that is stopped for longer than its locks last wakes up in the middle of steps."""
+    """A worker that is stopped for longer than its locks last wakes up in the middle of steps.
+
+    Both work at one tgtd: the targets that it has in its hands no other process touches before it wakes or ends.
+    """
     sleeper = cloud.workers[0].process
     assert sleeper is not None
+    waking = threading.Timer(_NAP, sleeper.send_signal, [signal.SIGCONT])
+
+    def stop() -> None:
+        sleeper.send_signal(signal.SIGSTOP)
+        waking.start()
+
     try:
-        do_all(client.attach, places, 30, lambda: sleeper.send_signal(signal.SIGSTOP))
+        do_all(client.attach, places, 30, stop)
     finally:
+        waking.cancel()
         sleeper.send_signal(signal.SIGCONT)
     wait_until(lambda: are_up(client), 30, 'both', 0.2)
     facts.wait_settled(cloud)
