@@ -18,6 +18,7 @@ from oslo_log import log
 
 from multiattach.domain.blocklist import Cause, Reason
 from multiattach.drivers.ceph.addresses import check_instance, strip_kind
+from multiattach.drivers.ceph.omap import read_pairs
 from multiattach.drivers.ceph.placement import cover_groups
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.errors import StorageError, StorageUnavailable
@@ -28,7 +29,6 @@ LOG = log.getLogger(__name__)
 HELD = 30 * 24 * 3600.0
 # Its omap names the entries that this service made for the pool, with the reason: Ceph does not know whose one is.
 NOTES = 'multiattach_blocklist'
-_PAGE = 10_000
 _NAMED = 8  # groups that did not answer, whose OSDs are named
 
 
@@ -134,13 +134,7 @@ class Blocklist:
         """List the entries that this service ever made for the pool, and did not remove."""
 
         def read(io: Any, _progress: Any) -> dict[str, Reason]:
-            with self._pool.rados.ReadOpCtx() as operation:
-                found, _ = io.get_omap_vals(operation, '', '', _PAGE)
-                try:
-                    io.operate_read_op(operation, NOTES)
-                except self._pool.rados.ObjectNotFound:
-                    return {}
-                return {address: _read_reason(value) for address, value in found}
+            return {address: _read_reason(value) for address, value in read_pairs(self._pool, io, NOTES)}
 
         return self._pool.run('read the notes on its blocklist', read)
 

@@ -2,11 +2,12 @@
 import concurrent.futures
 import datetime
 import errno
+import json
 import uuid
 
 import pytest
 
-from multiattach.drivers.ceph.blocklist import Blocklist
+from multiattach.drivers.ceph.blocklist import NOTES, Blocklist
 from multiattach.drivers.ceph.images import list_watchers
 from multiattach.drivers.ceph.placement import cover_groups
 from multiattach.drivers.ceph.sessions import read_sessions
@@ -138,3 +139,12 @@ def test_watchers_of_an_image_that_is_not_there_and_of_who_only_reads(store, con
     image = store.make_image()
     with connect(make_user(store, image, read_only=True)).open(image, read_only=True):
         assert list_watchers(store.pool, image) == []
+
+
+def test_all_notes_are_read_however_many_there_are(store):
+    reason = json.dumps({'cause': 'gateway', 'owner': 'gateway-a', 'volume_id': None}).encode()
+    addresses = tuple(f'192.0.2.1:0/{number}' for number in range(1, 2501))
+    with store.ceph.open_pool(store.name) as io, store.pool.rados.WriteOpCtx() as operation:
+        io.set_omap(operation, addresses, (reason,) * len(addresses))
+        io.operate_write_op(operation, NOTES)
+    assert set(Blocklist(store.pool).read_notes()) == set(addresses)
