@@ -332,6 +332,7 @@ class Exporter:
                 self._restrict(volume_id, rows)
                 self._here.ensure_export(Export(volume_id, self._backend.path(volume_id), grants))
                 failpoints.reach('volume.restore.exported')
+                self._take_back(volume_id, grants)
             else:
                 self._here.remove_export(volume_id)
 
@@ -350,6 +351,17 @@ class Exporter:
                     raise
                 # Nothing is taken away where nothing is, and this one does without a file.
                 self._here.ensure_export(Export(volume_id, device, grants))
+            self._take_back(volume_id, grants)
+
+    def _take_back(self, volume_id: str, grants: Sequence[Grant]) -> None:
+        """Turn away whom the rows do not name any more: the lock of a worker that slept has run out meanwhile."""
+        if self._here is not self._target:
+            return  # a gateway has asked for each of them
+        wanted = {row.initiator for row in self._exports.list_admitted_of(volume_id)}
+        for grant in grants:
+            if grant.initiator not in wanted:
+                LOG.warning('Volume %s: %s was turned away meanwhile, and is again', volume_id, grant.initiator)
+                self._target.revoke(volume_id, grant.initiator, grant.username)
 
     def _make_grants(self, volume_id: str, rows: Sequence[Admitted]) -> tuple[Grant, ...]:
         failpoints.reach('volume.restore.planned')
