@@ -6,7 +6,7 @@ import dataclasses
 import secrets
 from typing import Any
 
-from multiattach.drivers.ceph.images import ascend
+from multiattach.drivers.ceph.images import ascend, learn_data_pool
 from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.errors import ClearAborted, StorageError
 
@@ -97,6 +97,7 @@ class Images:
         librbd's cache answers writes before they are done: another client would not see them, and no fence.
         """
         with self.open(io, name, read_only=True) as image:
+            learn_data_pool(self._pool, io, image)
             if dict(image.metadata_list()).get(_CACHE) == 'false':
                 return
         with self.open(io, name) as image:

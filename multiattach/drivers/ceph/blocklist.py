@@ -38,7 +38,8 @@ class Settled:
 
     :param epoch: of the OSD map that a monitor showed.
     :param entries: the blocklist in it: by instance until when, in UTC, by the monitors' clock.
-    :param groups: placement groups of the pool; each answered a request that was made under this map or a newer one.
+    :param groups: placement groups of the pool, and of those with its images' data; each answered a request that was
+        made under this map or a newer one.
     :param up: OSDs that were up in that map; those of them that serve the pool are among those who answered.
     :param down: OSDs that were down in that map, and not asked.
     """
@@ -162,7 +163,7 @@ class Blocklist:
     # OSDs -------------------------------------------------------------------------------
 
     def settle(self, timeout: float | None = None) -> Settled:
-        """Wait until the OSDs of the pool use the map that the monitors have now.
+        """Wait until the OSDs of the pool, and of those with its images' data, use the map that the monitors have now.
 
         :param timeout: seconds for all of it.
         :raises StorageUnavailable: a placement group did not answer; the message names its OSD.
@@ -172,15 +173,24 @@ class Blocklist:
     def _settle(self, io: Any) -> Settled:
         dump = self._pool.ask('osd dump')
         self._pool.catch_up()
-        (count,) = (one['pg_num'] for one in dump['pools'] if one['pool_name'] == self._pool.cluster.pool)
-        silent = self._ask_groups(io, cover_groups(count))
+        counts = {one['pool_name']: int(one['pg_num']) for one in dump['pools']}
+        groups = self._wait_for(io, self._pool.cluster.pool, counts, dump['epoch'])
+        for name in sorted(self._pool.data_pools):
+            if name in counts:  # else it is gone, with all that was in it
+                with self._pool.open_other(name) as other:
+                    groups += self._wait_for(other, name, counts, dump['epoch'])
+        osds = {bool(up): tuple(one['osd'] for one in dump['osds'] if one['up'] == up) for up in (0, 1)}
+        return Settled(dump['epoch'], _read_entries(dump), groups, osds[True], osds[False])
+
+    def _wait_for(self, io: Any, name: str, counts: Mapping[str, int], epoch: int) -> int:
+        """Wait for one pool; return how many groups it has."""
+        silent = self._ask_groups(io, cover_groups(counts[name]))
         if silent:
             raise StorageUnavailable(
-                f'{len(silent)} of {count} placement groups of pool {self._pool.cluster.pool} do not answer under '
-                f'epoch {dump["epoch"]} of the OSD map; they are at {self._name_osds(silent)}.'
+                f'{len(silent)} of {counts[name]} placement groups of pool {name} do not answer under epoch {epoch} of '
+                f'the OSD map; they are at {self._name_osds(name, silent)}.'
             )
-        osds = {bool(up): tuple(one['osd'] for one in dump['osds'] if one['up'] == up) for up in (0, 1)}
-        return Settled(dump['epoch'], _read_entries(dump), count, osds[True], osds[False])
+        return counts[name]
 
     def _ask_groups(self, io: Any, names: Sequence[str]) -> list[str]:
         """Ask each group for an object that it does not have.
@@ -200,12 +210,9 @@ class Blocklist:
                 raise self._pool.rados.OSError('error of stat', errno=code)
         return silent
 
-    def _name_osds(self, names: Sequence[str]) -> str:
+    def _name_osds(self, pool: str, names: Sequence[str]) -> str:
         try:
-            found = {
-                self._pool.ask('osd map', pool=self._pool.cluster.pool, object=name)['acting_primary']
-                for name in names[:_NAMED]
-            }
+            found = {self._pool.ask('osd map', pool=pool, object=name)['acting_primary'] for name in names[:_NAMED]}
         except (self._pool.rados.Error, StorageError):
             return 'OSDs that no monitor names now'
         return ', '.join('no OSD' if one < 0 else f'osd.{one}' for one in sorted(found))

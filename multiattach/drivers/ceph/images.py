@@ -12,6 +12,7 @@ from multiattach.drivers.ceph.pool import Pool
 from multiattach.drivers.errors import StorageError
 
 _PARALLEL = 8
+_NOTHING = 'multiattach.nothing'
 
 
 def name_image(volume_id: str) -> str:
@@ -39,6 +40,7 @@ def list_watchers(pool: Pool, name: str, timeout: float | None = None) -> list[W
     def look(io: Any, _progress: Any) -> list[Watcher] | None:
         try:
             with pool.rbd.Image(io, name, read_only=True) as image:
+                learn_data_pool(pool, io, image)
                 found = [Watcher(strip_kind(one['addr']), one['id']) for one in image.watchers_list()]
         except pool.rbd.ImageNotFound:
             return None
@@ -56,33 +58,52 @@ def list_watchers_of(pool: Pool, names: Collection[str]) -> dict[str, list[Watch
 
 
 @dataclasses.dataclass(frozen=True)
-class Ancestor:
-    """An image whose blocks another one may have to read; that of an image of Glance is in another pool."""
+class Part:
+    """An image whose blocks one reads: itself, or one that it shares them with; that of Glance is in another pool.
+
+    :param objects: pool of its data, and how the names of the objects there begin.
+    """
 
     pool: str
     ident: str
+    objects: tuple[str, str]
 
 
-def find_lineage(pool: Pool, io: Any, name: str) -> tuple[str, list[Ancestor]]:
-    """Return the id of an image, and all whose blocks it may have to read, the nearest first.
+def find_lineage(pool: Pool, io: Any, name: str) -> tuple[Part, list[Part]]:
+    """Return what an image is, and all whose blocks it may have to read, the nearest first.
 
     :raises StorageError: there is no such image.
     """
     try:
         with pool.rbd.Image(io, name, read_only=True) as image:
-            return image.id(), list(ascend(pool, image))
+            return _describe(pool, io, pool.cluster.pool, image), list(ascend(pool, image))
     except pool.rbd.ImageNotFound as exc:
         raise StorageError(f'There is no image {pool.cluster.pool}/{name}.') from exc
 
 
-def ascend(pool: Pool, image: Any) -> Iterator[Ancestor]:
+def ascend(pool: Pool, image: Any) -> Iterator[Part]:
     """Yield the images whose blocks an open image may have to read, the nearest first."""
     with contextlib.ExitStack() as opened:
         while True:
             try:
-                parent = Ancestor(image.get_parent_image_spec()['pool_name'], image.parent_id())
+                where, ident = image.get_parent_image_spec()['pool_name'], image.parent_id()
             except pool.rbd.ImageNotFound:
                 return
-            yield parent
-            io = opened.enter_context(pool.open_other(parent.pool))
-            image = opened.enter_context(pool.rbd.Image(io, image_id=parent.ident, read_only=True))
+            io = opened.enter_context(pool.open_other(where))
+            image = opened.enter_context(pool.rbd.Image(io, image_id=ident, read_only=True))
+            yield _describe(pool, io, where, image)
+
+
+def _describe(pool: Pool, io: Any, where: str, image: Any) -> Part:
+    data = image.data_pool_id()
+    return Part(
+        where, image.id(), (where if data == io.get_pool_id() else pool.find_name(data), image.block_name_prefix())
+    )
+
+
+def learn_data_pool(pool: Pool, io: Any, image: Any) -> None:
+    """Note where an image of the pool has its data: of another pool the OSDs are to be waited for, too."""
+    if (data := image.data_pool_id()) != io.get_pool_id() and (name := pool.find_name(data)) not in pool.data_pools:
+        with pool.open_other(name) as other, contextlib.suppress(pool.rados.ObjectNotFound):
+            other.stat(_NOTHING)  # whether this user may
+        pool.data_pools |= {name}

@@ -97,6 +97,8 @@ class Pool:
         self._connection: Any = None
         #: where entries of the blocklist are written down
         self.book: Book | None = None
+        #: names of other pools in which images of this one have their data
+        self.data_pools: frozenset[str] = frozenset()
         self._fsid: str | None = None
         # Of the call that a thread is for: another call may let go of the one above.
         self._mine = threading.local()
@@ -191,6 +193,10 @@ class Pool:
             yield io
         finally:
             io.close()
+
+    def find_name(self, number: int) -> str:
+        """Return the name of a pool of the cluster; only for work that :meth:`run` runs."""
+        return str(self._mine.connection.pool_reverse_lookup(number))
 
     def catch_up(self) -> None:
         """Have this client use the newest OSD map; only for work that :meth:`run` runs."""

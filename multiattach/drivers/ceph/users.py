@@ -68,8 +68,8 @@ class Users:
         entity = make_entity(attachment_id)
 
         def make(io: Any, _progress: Any) -> User:
-            ident, parents = images.find_lineage(self._pool, io, image)
-            osd = describe_capabilities(self._pool.cluster.pool, image, ident, parents, read_only)
+            own, parents = images.find_lineage(self._pool, io, image)
+            osd = describe_capabilities(image, own, parents, read_only)
             caps = ['mon', 'allow r', 'osd', osd]
             if key is not None:
                 self._settle_key(entity, key, caps)
@@ -128,23 +128,24 @@ def _read(answer: Sequence[Mapping[str, Any]]) -> User:
     return User(one['entity'], one['key'], dict(one['caps']))
 
 
-def describe_capabilities(
-    pool: str, image: str, ident: str, parents: Sequence[images.Ancestor], read_only: bool
-) -> str:
+def describe_capabilities(image: str, own: images.Part, parents: Sequence[images.Part], read_only: bool) -> str:
     """Write what a user of an image may do at the OSDs.
 
     At the monitors it may read, and not more: with ``profile rbd`` it could blocklist others. QEMU opens every image to
     write and watches its header, also where it only reads. That takes ``w`` there: a user who may only read cannot
     change what is in the image, but could spoil what describes it.
 
+    :param image: its name.
     :param parents: as :func:`images.find_lineage` returns them. To open a parent librbd asks for its name: the names
         of a pool's images can be read by whoever has an image that shares blocks with one of them.
     """
     others = 'r class-read'
     data, header = (others, 'rw class-read') if read_only else ('rwx', 'rwx')
-    own = [(data, f'rbd_data.{ident}.'), (header, f'rbd_header.{ident}'), (others, f'rbd_id.{image}')]
-    grants = [(may, pool, prefix) for may, prefix in own]
-    grants += [(others, one.pool, f'{kind}.{one.ident}') for one in parents for kind in ('rbd_data', 'rbd_header')]
+    pool, (data_pool, prefix) = own.pool, own.objects
+    grants = [(data, data_pool, f'{prefix}.')]
+    grants += [(header, pool, f'rbd_header.{own.ident}'), (others, pool, f'rbd_id.{image}')]
+    for one in parents:
+        grants += [(others, *one.objects), (others, one.pool, f'rbd_header.{one.ident}')]
     pools = dict.fromkeys([pool, *(one.pool for one in parents)])
     grants += [('class-read', one, 'rbd_info') for one in pools]
     families = dict.fromkeys(one.pool for one in parents)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from multiattach.drivers.ceph.images import Part
 from multiattach.drivers.ceph.users import describe_capabilities
 from multiattach.drivers.connectors.rbd import RbdConnector
 from multiattach.drivers.hypervisors.base import Disk
@@ -49,7 +50,7 @@ class ImageVolume:
         ident = str(uuid.uuid4())
         with self.opened() as image:
             number = image.id()
-        osd = describe_capabilities(POOL, self.name, number, [], mode == 'ro')
+        osd = describe_capabilities(self.name, Part(POOL, number, (POOL, f'rbd_data.{number}')), [], mode == 'ro')
         user = f'multiattach-{ident}'
         made = self.ceph.ask('auth get-or-create', entity=f'client.{user}', caps=['mon', 'allow r', 'osd', osd])
         monitors = [one['addr'].partition('/')[0].rpartition(':') for one in self.ceph.ask('mon dump')['mons']]
