@@ -2,8 +2,8 @@
 """Who has images open, and how those who may not any more are put out.
 
 A key that is gone lets nobody in. Who is in already is known by what the monitors and the image say: sessions name
-users, watchers do not; who only reads is no watcher. All that are found are blocklisted, and each OSD has to be waited
-for: an entry holds there once it has the map with it.
+users, watchers do not; who only reads is no watcher. Who sleeps is neither, and known by what was written down before.
+All that are found are blocklisted, and each OSD has to be waited for: an entry holds there once it has the map with it.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from multiattach.drivers.ceph.addresses import find_host
 from multiattach.drivers.ceph.blocklist import Blocklist, Settled
 from multiattach.drivers.ceph.images import Watcher, list_watchers, list_watchers_of, name_image
 from multiattach.drivers.ceph.pool import Pool
+from multiattach.drivers.ceph.roll import Roll
 from multiattach.drivers.ceph.sessions import Sessions, read_sessions
 from multiattach.drivers.ceph.users import Users
 from multiattach.drivers.errors import DriverError, TargetBusy, TargetError
@@ -55,6 +56,7 @@ class Cuts:
         self._pool = pool
         self._users = users
         self._blocklist = Blocklist(pool)
+        self._roll = Roll(pool)
         self._entities: dict[int, str] = {}
 
     def read_sessions(self) -> Sessions:
@@ -63,6 +65,13 @@ class Cuts:
         old = {client: entity for client, entity in self._entities.items() if client not in known}
         self._entities = dict(list(old.items())[-_REMEMBERED:]) | known
         return found
+
+    def note(self, found: Mapping[str, Collection[str]]) -> None:
+        """Write down who is there.
+
+        :param found: addresses of instances by user, with ``client.``, of all users that there are.
+        """
+        self._roll.note(found)
 
     def check(self) -> None:
         """See that the blocklist can be read."""
@@ -92,11 +101,14 @@ class Cuts:
     def _settle(self, cuts: Sequence[Cut], is_proof: bool) -> list[Cut | DriverError]:
         before = self._blocklist.read() if any(cut.again for cut in cuts) else {}
         sessions = self.read_sessions()
+        seen = self._roll.find([f'client.{cut.initiator}' for cut in cuts if find_address(cut.initiator) is None])
         # Who has his session with a monitor that hangs needs his key to come to another one, where he is found.
         if not (is_proof and sessions.doubtful):
             self._users.remove(*(find_attachment(cut.initiator) for cut in cuts if find_address(cut.initiator) is None))
-        look = self._look_for_all(cuts)
-        found = [_join(_list_own(cut, sessions), self._find(cut, look)) for cut in cuts]
+        look = self._look_for_all(cuts, is_proof)
+        found = [_join(_list_own(cut, sessions), self._find(cut, look, is_proof)) for cut in cuts]
+        if is_proof:  # else their host has let go of the image, and is awake
+            found = [_join(its, _list_seen(cut, seen)) for cut, its in zip(cuts, found, strict=True)]
         listed: set[str] = set()
         settled = None
         for _ in range(_ROUNDS):
@@ -112,24 +124,39 @@ class Cuts:
             self._blocklist.add(new, reasons=reasons)
             listed |= new
             settled = self._blocklist.settle()
-            look = self._look_for_all(cuts)
-            found = [_join(its, self._find(cut, look)) for cut, its in zip(cuts, found, strict=True)]
+            look = self._look_for_all(cuts, is_proof)
+            found = [_join(its, self._find(cut, look, is_proof)) for cut, its in zip(cuts, found, strict=True)]
         assert settled is not None
         if is_proof:
             look.sessions.check(', '.join(sorted({cut.initiator for cut in cuts})))
-        return [self._tell(cut, its, before, look, settled) for cut, its in zip(cuts, found, strict=True)]
+        done = [self._tell(cut, its, before, look, settled) for cut, its in zip(cuts, found, strict=True)]
+        self._forget(seen, [one for one in done if isinstance(one, Cut)])
+        return done
+
+    def _forget(self, seen: Mapping[str, Collection[str]], done: Sequence[Cut]) -> None:
+        gone = {f'client.{cut.initiator}' for cut in done}
+        try:
+            self._roll.drop({user: its for user, its in seen.items() if user in gone})
+        except DriverError as exc:  # they are listed already; to list them once more does no harm
+            LOG.warning('Of who is cut off it stays written that he was there: %s', exc)
 
     # -- looking -------------------------------------------------------------------------------
 
-    def _look_for_all(self, cuts: Sequence[Cut]) -> _Look:
-        """Look who is there; wait for those of whom nobody says who they are."""
+    def _look_for_all(self, cuts: Sequence[Cut], is_proof: bool) -> _Look:
+        """Look who is there; for a proof, wait for those of whom nobody says who they are."""
         images = sorted({name_image(cut.volume_id) for cut in cuts})
         deadline = time.monotonic() + _UNKNOWN
+        owners: Mapping[str, str] | None = None
         while True:
             watchers = list_watchers_of(self._pool, images)
             sessions = self.read_sessions()  # after the watchers: who has come has had a session by then
             unknown = [one for its in watchers.values() for one in its if one.client not in self._entities]
-            if not unknown or sessions.doubtful or time.monotonic() > deadline:
+            if unknown:
+                owners = self._roll.find_owners() if owners is None else owners
+                told = {one.client: owners[one.address] for one in unknown if one.address in owners}
+                self._entities = self._entities | told
+                unknown = [one for one in unknown if one.client not in self._entities]
+            if not unknown or not is_proof or sessions.doubtful or time.monotonic() > deadline:
                 return _Look(sessions, watchers, self._list_users(cuts))
             time.sleep(_PAUSE)
 
@@ -142,11 +169,14 @@ class Cuts:
         user = self._users.find(cut.initiator.removeprefix(USER_PREFIX))
         return () if user is None else (user.name,)
 
-    def _find(self, cut: Cut, look: _Look) -> tuple[SessionState, ...]:
-        """Find the instances that an initiator uses an image with, or may: of some nobody says whose they are."""
+    def _find(self, cut: Cut, look: _Look, is_proof: bool) -> tuple[SessionState, ...]:
+        """Find the instances that an initiator uses an image with, or may: of some nobody says whose they are.
+
+        These are cut off for a proof only: they may be of somebody else, who has lost his monitor.
+        """
         watchers, address = look.watchers[name_image(cut.volume_id)], find_address(cut.initiator)
         unknown = [one.address for one in watchers if one.client not in self._entities]
-        if look.sessions.doubtful:
+        if look.sessions.doubtful or not is_proof:
             unknown = []  # anybody, with his session at a monitor that does not tell; then there is no proof either
         if address is None:
             entity = f'client.{cut.initiator}'
@@ -203,6 +233,11 @@ class Cuts:
 def _list_own(cut: Cut, sessions: Sessions) -> tuple[SessionState, ...]:
     """List who was there as the initiator while it had its key; a monitor that hangs afterwards tells it no more."""
     return tuple(SessionState(cut.initiator, one.address) for one in sessions.list_of(f'client.{cut.initiator}'))
+
+
+def _list_seen(cut: Cut, seen: Mapping[str, Collection[str]]) -> tuple[SessionState, ...]:
+    """List who was there as the initiator at any time, and may wake."""
+    return tuple(SessionState(cut.initiator, one) for one in sorted(seen.get(f'client.{cut.initiator}', ())))
 
 
 def _write(moment: datetime.datetime) -> str:

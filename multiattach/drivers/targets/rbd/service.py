@@ -154,6 +154,7 @@ class RbdTarget(NoReservations):
         users = self._users.list_users()
         for one in self._cuts.read_sessions().found:
             sessions.setdefault(one.entity, []).append(one.address)
+        self._cuts.note({user.entity: sessions.get(user.entity, ()) for user in users})
         by_image: dict[str, list[str]] = {}
         for user in users:
             if user.image is not None and user.image[1].startswith(_VOLUME):
