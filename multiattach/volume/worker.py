@@ -321,8 +321,12 @@ class VolumeWorker(Worker):
                 Round('tend', pause, (self.tend,)),
                 # Apart, too: servers whose target daemon died wait for nothing else.
                 Round('watch', min(pause, _WATCH_PAUSE), (self.watch,)),
+                # Apart: until one that hangs is shut out, what it holds may land after what another path wrote.
                 *(
-                    [Round('gateways', min(pause, _GATEWAY_PAUSE), (self.look_at_gateways,))]
+                    [
+                        Round('gateways', min(pause, _GATEWAY_PAUSE), (self.look_at_gateways,)),
+                        Round('supply', min(pause, _GATEWAY_PAUSE), (self.supply_gateway,)),
+                    ]
                     if self._membership
                     else ()
                 ),
@@ -385,9 +389,13 @@ class VolumeWorker(Worker):
         return self._membership is None or self._membership.rows.is_serving
 
     def look_at_gateways(self) -> None:
-        """See who is lost, and give this worker's own gateway what it lacks."""
+        """See who is lost."""
         assert self._membership is not None
         self._membership.losses.look()
+
+    def supply_gateway(self) -> None:
+        """Give this worker's own gateway what it lacks, which may have to wait for others' steps."""
+        assert self._membership is not None
         if not self._may_serve or self._epoch.check() is not None:
             return
         for volume_id in self._membership.rows.list_unsettled():

@@ -126,6 +126,11 @@ class Deployment:
         with contextlib.closing(sqlite3.connect(self.folder / 'rows.sqlite', timeout=10)) as connection:
             return list(connection.execute(sql, values))
 
+    def execute(self, sql: str, *values: Any) -> None:
+        """Change the database itself."""
+        with contextlib.closing(sqlite3.connect(self.folder / 'rows.sqlite', timeout=10)) as connection, connection:
+            connection.execute(sql, values)
+
     def states(self) -> dict[str, str]:
         """Return the state of each gateway by the name of its worker."""
         return {name.partition('@')[0]: state for name, state in self.query('SELECT name, state FROM gateways')}
