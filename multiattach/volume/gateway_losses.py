@@ -30,6 +30,8 @@ LOG = log.getLogger(__name__)
 _PROBE = 2.0  # s
 # s after which a loss that another member began is carried on; by then whoever began it is dead.
 _STALE = 30.0
+# s between two looks at what this member runs; a client that lives may be without a session for shorter.
+_NOTED = 40.0
 
 
 class GatewayDaemon(Target, Protocol):
@@ -63,6 +65,7 @@ class GatewayLosses:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._answered: dict[str, float] = {}
+        self._due = 0.0
         #: called when this member's gateway has begun anew
         self.on_return: Callable[[], None] = lambda: None
 
@@ -134,6 +137,21 @@ class GatewayLosses:
         found = self._target.locate(volume_id)
         assert isinstance(found, TargetAddress)
         return found
+
+    def note(self) -> None:
+        """Write down now and then what this member's gateway runs: who shuts it out while it sleeps must know."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + _NOTED
+        try:
+            self._target.generation()
+            is_awake = True
+        except DriverError:
+            is_awake = False
+        try:
+            self._exclusion.note(may_forget=is_awake)
+        except DriverError as exc:
+            LOG.warning('What this gateway runs cannot be written down: %s', exc)
 
     # -- looking -------------------------------------------------------------------------------
 

@@ -396,6 +396,7 @@ class VolumeWorker(Worker):
     def supply_gateway(self) -> None:
         """Give this worker's own gateway what it lacks, which may have to wait for others' steps."""
         assert self._membership is not None
+        self._membership.losses.note()
         if not self._may_serve or self._epoch.check() is not None:
             return
         for volume_id in self._membership.rows.list_unsettled():

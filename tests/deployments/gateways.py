@@ -7,8 +7,10 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from multiattach.drivers.ceph import library
 from multiattach.drivers.ceph.addresses import strip_kind
 from multiattach.drivers.ceph.pool import MONITORS
+from multiattach.drivers.ceph.roll import SEEN
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from tests.deployments.programs import BIN, Program, make_environment
 from tests.testbed import processes
@@ -164,6 +166,17 @@ class Deployment:
 
     def list_blocked(self) -> set[str]:
         return {strip_kind(one) for one in self.ceph.ask('osd dump')['blocklist']}
+
+    def list_noted(self) -> set[str]:
+        """List the instances that gateways have written down."""
+        rados, _ = library.load()
+        with self.ceph.open_pool(POOL) as io, rados.ReadOpCtx() as operation:
+            found, _ = io.get_omap_vals(operation, '', '', 1000)
+            try:
+                io.operate_read_op(operation, SEEN)
+            except rados.ObjectNotFound:
+                return set()
+            return {key.partition(' ')[2] for key, _ in found}
 
     def report(self) -> None:
         """Print the logs' ends: pytest shows them if a test failed."""

@@ -17,6 +17,7 @@ from multiattach.drivers.ceph.addresses import find_host
 from multiattach.drivers.ceph.blocklist import HELD, Blocklist
 from multiattach.drivers.ceph.images import list_watchers_of, name_image
 from multiattach.drivers.ceph.pool import Pool
+from multiattach.drivers.ceph.roll import Roll
 from multiattach.drivers.ceph.sessions import Sessions, read_sessions
 from multiattach.drivers.errors import StorageUnavailable
 
@@ -49,6 +50,7 @@ class Exclusion:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._blocklist = Blocklist(pool)
+        self._roll = Roll(pool)
 
     @property
     def user(self) -> str:
@@ -71,17 +73,25 @@ class Exclusion:
     def _find(self, sessions: Sessions, user: str) -> set[str]:
         return {one.address for one in sessions.list_of(f'client.{user}') if not self._pool.is_mine(one.client)}
 
+    def note(self, *, may_forget: bool) -> None:
+        """Write down what this process's user runs, for others: while it sleeps no monitor tells.
+
+        :param may_forget: it is awake, so what no monitor knows has ended.
+        """
+        sessions, user = read_sessions(self._pool), f'client.{self.user}'
+        self._roll.replace(user, self._find(sessions, self.user), may_forget=may_forget and not sessions.doubtful)
+
     def exclude(self, name: str, user: str, known: Collection[str] = ()) -> Excluded:
         """Have no OSD of the pool serve what a user runs now, this process's own connection left out.
 
         :param name: of the gateway whose user it is.
-        :param known: instances that it had before; monitors forget who is gone.
+        :param known: instances that it had before; monitors forget who is gone, or sleeps.
         :raises StorageError: this process's user may not.
         :raises StorageUnavailable: Ceph does not answer, or not all monitors tell who is connected to them, or
             instances come faster than they are shut out.
         """
         listed: set[str] = set()
-        new = set(known)
+        new = set(known) | self._roll.find([f'client.{user}'])[f'client.{user}']
         for _ in range(_ROUNDS):
             sessions = read_sessions(self._pool)
             new |= self._find(sessions, user) - listed
@@ -118,7 +128,8 @@ class Exclusion:
     def bury(self, volume_ids: Collection[str]) -> None:
         """Have no OSD serve what a process of this machine sent before it died.
 
-        Whoever is dead has no session any more, but is a watcher of what it had open until Ceph notices.
+        Whoever is dead has no session any more, but is a watcher of what it had open until Ceph notices, and may have
+        been written down.
 
         :param volume_ids: what it may have had open.
         :raises StorageUnavailable: Ceph does not answer.
@@ -134,12 +145,15 @@ class Exclusion:
     def _find_dead(self, volume_ids: Collection[str]) -> set[str]:
         images = list_watchers_of(self._pool, [name_image(one) for one in volume_ids])
         watching = {one for its in images.values() for one in its}
-        if not watching:
+        user = f'client.{self.user}'
+        known = self._roll.find([user])[user]
+        if not watching and not known:
             return set()
         sessions = read_sessions(self._pool)
         sessions.check('this machine')
         here, living = self._pool.find_host(), {one.client for one in sessions.found}
-        return {one.address for one in watching if one.client not in living and find_host(one.address) == here}
+        dead = {one.address for one in watching if one.client not in living and find_host(one.address) == here}
+        return dead | (known - {one.address for one in sessions.found})
 
 
 def _write(moment: datetime.datetime) -> str:

@@ -32,6 +32,7 @@ class Roll:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._known: dict[tuple[str, str], float] | None = None
+        self._last: dict[str, Collection[str]] = {}
         self._due = 0.0
 
     def note(self, found: Mapping[str, Collection[str]]) -> None:
@@ -60,6 +61,19 @@ class Roll:
         if new or old:
             self._write(new, old)
         self._known = {one: since for one, since in (known | new).items() if one not in old}
+
+    def replace(self, user: str, found: Collection[str], *, may_forget: bool) -> None:
+        """Write down all that a user runs now.
+
+        :param may_forget: what is missing for the second time has ended.
+        :raises DriverError: the pool cannot be read, or written.
+        """
+        known = self.find([user])[user]
+        old = known - {*found, *self._last.get(user, known)} if may_forget else set()
+        if new := {*found} - known:
+            self._write(dict.fromkeys(((user, one) for one in new), time.time()), [])
+        self.drop({user: old})
+        self._last[user] = found
 
     def find(self, users: Collection[str]) -> dict[str, set[str]]:
         """Return the addresses of all instances of some users that were ever seen."""
