@@ -361,7 +361,9 @@ class Exporter:
         for grant in grants:
             if grant.initiator not in wanted:
                 LOG.warning('Volume %s: %s was turned away meanwhile, and is again', volume_id, grant.initiator)
-                self._target.revoke(volume_id, grant.initiator, grant.username)
+                own = self._target.name_account(volume_id, grant.initiator)
+                # Others have the account that Cinder gave.
+                self._target.revoke(volume_id, grant.initiator, own if grant.username == own else '')
 
     def _make_grants(self, volume_id: str, rows: Sequence[Admitted]) -> tuple[Grant, ...]:
         failpoints.reach('volume.restore.planned')

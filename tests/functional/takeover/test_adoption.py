@@ -6,12 +6,15 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
+from multiattach.coordination import connect, disconnect
 from multiattach.db import models
 from multiattach.db.transitions import Actor
 from multiattach.domain.drift import Action, Drift
 from multiattach.domain.findings import DriftRules
 from multiattach.takeover import source
 from multiattach.takeover.imports import Imports
+from multiattach.volume.fencing import Fencer
+from multiattach.volume.locks import VolumeLocks
 from tests.deployments import embedded
 from tests.deployments.targets import IS_KERNEL
 from tests.functional.drivers.targets.tgt.initiator import IoFailed, LoginRefused, Session
@@ -281,6 +284,29 @@ def test_a_fence_of_one_sharer_says_what_it_is_not(cloud, shared):
     assert cloud.look() == []
     last = cloud.fence(held['h2'][0])
     assert (last['scope'], 'shared_account' in last) == ('target', False)
+
+
+def test_a_worker_that_slept_leaves_the_account_to_the_other(cloud, shared, tmp_path, monkeypatch):
+    """Its lock ran out before it gave the target what it lacks; who was fenced meanwhile had the account of both."""
+    volume, held = shared
+    deployed, backend = cloud.deployed, cloud.deployed.exporter._backend
+    coordinator = connect(f'file://{tmp_path}', 'other')
+    other = Fencer(deployed.fencer._plans, deployed.target, VolumeLocks(coordinator), deployed.leases)
+    path = backend.path
+
+    def sleep(name):
+        monkeypatch.undo()
+        deployed.engine.fences._begin(deployed.ctx, held['h1'][0], force=False)
+        other.fence(volume, held['h1'][0])
+        return path(name)
+
+    monkeypatch.setattr(backend, 'path', sleep)
+    deployed.exporter.supply(volume)
+    with pytest.raises(LoginRefused):
+        cloud.login(volume, 'h1')
+    cloud.login(volume, 'h2').close()
+    assert cloud.shown(volume).accounts == (name_account(volume)[0],)
+    disconnect(coordinator)
 
 
 def test_a_volume_that_nobody_uses(cloud):
