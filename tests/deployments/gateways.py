@@ -9,8 +9,8 @@ from typing import Any
 
 from multiattach.drivers.ceph import library
 from multiattach.drivers.ceph.addresses import strip_kind
+from multiattach.drivers.ceph.instances import SEEN
 from multiattach.drivers.ceph.pool import MONITORS
-from multiattach.drivers.ceph.roll import SEEN
 from multiattach.drivers.targets.tgt.daemon import TgtDaemon
 from tests.deployments.programs import BIN, Program, make_environment
 from tests.testbed import processes

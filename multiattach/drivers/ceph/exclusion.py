@@ -16,8 +16,8 @@ from multiattach.drivers.ceph.access import check_access
 from multiattach.drivers.ceph.addresses import find_host
 from multiattach.drivers.ceph.blocklist import HELD, Blocklist
 from multiattach.drivers.ceph.images import list_watchers_of, name_image
+from multiattach.drivers.ceph.instances import Instances
 from multiattach.drivers.ceph.pool import Pool
-from multiattach.drivers.ceph.roll import Roll
 from multiattach.drivers.ceph.sessions import Sessions, read_sessions
 from multiattach.drivers.errors import StorageUnavailable
 
@@ -50,7 +50,7 @@ class Exclusion:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._blocklist = Blocklist(pool)
-        self._roll = Roll(pool)
+        self._instances = Instances(pool)
 
     @property
     def user(self) -> str:
@@ -79,7 +79,7 @@ class Exclusion:
         :param may_forget: it is awake, so what no monitor knows has ended.
         """
         sessions, user = read_sessions(self._pool), f'client.{self.user}'
-        self._roll.replace(user, self._find(sessions, self.user), may_forget=may_forget and not sessions.doubtful)
+        self._instances.replace(user, self._find(sessions, self.user), may_forget=may_forget and not sessions.doubtful)
 
     def exclude(self, name: str, user: str, known: Collection[str] = ()) -> Excluded:
         """Have no OSD of the pool serve what a user runs now, this process's own connection left out.
@@ -91,7 +91,7 @@ class Exclusion:
             instances come faster than they are shut out.
         """
         listed: set[str] = set()
-        new = set(known) | self._roll.find([f'client.{user}'])[f'client.{user}']
+        new = set(known) | self._instances.find([f'client.{user}'])[f'client.{user}']
         for _ in range(_ROUNDS):
             sessions = read_sessions(self._pool)
             new |= self._find(sessions, user) - listed
@@ -146,7 +146,7 @@ class Exclusion:
         images = list_watchers_of(self._pool, [name_image(one) for one in volume_ids])
         watching = {one for its in images.values() for one in its}
         user = f'client.{self.user}'
-        known = self._roll.find([user])[user]
+        known = self._instances.find([user])[user]
         if not watching and not known:
             return set()
         sessions = read_sessions(self._pool)

@@ -19,8 +19,8 @@ from multiattach.domain.connection import USER_PREFIX, find_address, name_addres
 from multiattach.drivers.ceph.addresses import find_host
 from multiattach.drivers.ceph.blocklist import Blocklist, Settled
 from multiattach.drivers.ceph.images import Watcher, list_watchers, list_watchers_of, name_image
+from multiattach.drivers.ceph.instances import Instances
 from multiattach.drivers.ceph.pool import Pool
-from multiattach.drivers.ceph.roll import Roll
 from multiattach.drivers.ceph.sessions import Sessions, read_sessions
 from multiattach.drivers.ceph.users import Users
 from multiattach.drivers.errors import DriverError, TargetBusy, TargetError
@@ -56,7 +56,7 @@ class Cuts:
         self._pool = pool
         self._users = users
         self._blocklist = Blocklist(pool)
-        self._roll = Roll(pool)
+        self._instances = Instances(pool)
         self._entities: dict[int, str] = {}
 
     def read_sessions(self) -> Sessions:
@@ -71,7 +71,7 @@ class Cuts:
 
         :param found: addresses of instances by user, with ``client.``, of all users that there are.
         """
-        self._roll.note(found)
+        self._instances.note(found)
 
     def check(self) -> None:
         """See that the blocklist can be read."""
@@ -101,7 +101,7 @@ class Cuts:
     def _settle(self, cuts: Sequence[Cut], is_proof: bool) -> list[Cut | DriverError]:
         before = self._blocklist.read() if any(cut.again for cut in cuts) else {}
         sessions = self.read_sessions()
-        seen = self._roll.find([f'client.{cut.initiator}' for cut in cuts if find_address(cut.initiator) is None])
+        seen = self._instances.find([f'client.{cut.initiator}' for cut in cuts if find_address(cut.initiator) is None])
         # Who has his session with a monitor that hangs needs his key to come to another one, where he is found.
         if not (is_proof and sessions.doubtful):
             self._users.remove(*(find_attachment(cut.initiator) for cut in cuts if find_address(cut.initiator) is None))
@@ -136,7 +136,7 @@ class Cuts:
     def _forget(self, seen: Mapping[str, Collection[str]], done: Sequence[Cut]) -> None:
         gone = {f'client.{cut.initiator}' for cut in done}
         try:
-            self._roll.drop({user: its for user, its in seen.items() if user in gone})
+            self._instances.drop({user: its for user, its in seen.items() if user in gone})
         except DriverError as exc:  # they are listed already; to list them once more does no harm
             LOG.warning('Of who is cut off it stays written that he was there: %s', exc)
 
@@ -152,7 +152,7 @@ class Cuts:
             sessions = self.read_sessions()  # after the watchers: who has come has had a session by then
             unknown = [one for its in watchers.values() for one in its if one.client not in self._entities]
             if unknown:
-                owners = self._roll.find_owners() if owners is None else owners
+                owners = self._instances.find_owners() if owners is None else owners
                 told = {one.client: owners[one.address] for one in unknown if one.address in owners}
                 self._entities = self._entities | told
                 unknown = [one for one in unknown if one.client not in self._entities]

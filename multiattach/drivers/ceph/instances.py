@@ -26,8 +26,8 @@ _FORGOTTEN = 30 * 24 * 3600.0  # s until what is left of a user that is gone goe
 _PAUSE = 30.0  # s after a failure until it is tried again
 
 
-class Roll:
-    """The instances of the users of one pool."""
+class Instances:
+    """Those of one pool, by user."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
